@@ -1,0 +1,174 @@
+"""What the library hands to its users: NumPy arrays with names and stated shapes."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+
+@dataclass(frozen=True)
+class Category:
+    """A class that can be detected.
+
+    Args:
+        id: the number that the data set gives it; COCO's have gaps (1..90).
+        name: what a person calls it.
+    """
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The objects found in one image, in the pixels of the image that the user gave.
+
+    A mask is kept as the crop that holds it, so that a hundred objects of a large photograph
+    fit in little memory; `full_mask` and `rle` give it in the frame of the image.
+
+    Args:
+        boxes: `[N, 4]` float32, yxyx, far edge not included.
+        scores: `[N]` float32.
+        class_ids: `[N]` int32, 1..K; class id `i` is `categories[i - 1]`.
+        image_size: (height, width) of the image.
+        masks: N boolean crops `[h, w]` of any sizes, or None where no masks were predicted.
+        mask_origins: `[N, 2]` int32, (y, x) of the first pixel of each crop in the image.
+        keypoints: `[N, J, 3]` float32, (x, y, score), or None.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    class_ids: np.ndarray
+    image_size: tuple[int, int]
+    masks: tuple[np.ndarray, ...] | None = None
+    mask_origins: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
+
+    def __post_init__(self):
+        height, width = self.image_size
+        object.__setattr__(self, "image_size", (int(height), int(width)))
+        object.__setattr__(self, "boxes", np.asarray(self.boxes, "float32"))
+        num_objects = len(self.boxes)
+        self._set_array("boxes", "float32", (num_objects, 4))
+        self._set_array("scores", "float32", (num_objects,))
+        self._set_array("class_ids", "int32", (num_objects,))
+        if (self.class_ids < 1).any():
+            raise ValueError(
+                "`class_ids` must be 1 or more, for 0 means background and padding. "
+                f"Received: class_ids={self.class_ids.tolist()}. Drop the padding first."
+            )
+        if self.keypoints is not None:
+            num_keypoints = np.shape(self.keypoints)[1] if np.ndim(self.keypoints) == 3 else "J"
+            self._set_array("keypoints", "float32", (num_objects, num_keypoints, 3))
+        if (self.masks is None) != (self.mask_origins is None):
+            raise ValueError(
+                "`masks` and `mask_origins` belong together. "
+                f"Received: masks={_kind(self.masks)}, mask_origins={_kind(self.mask_origins)}. "
+                "Give both or neither."
+            )
+        if self.masks is not None:
+            self._set_array("mask_origins", "int32", (num_objects, 2))
+            self._set_masks(num_objects)
+
+    def _set_array(self, name, dtype, shape):
+        """Makes field `name` an array of `dtype`, or says which shape it should have had."""
+        array = np.asarray(getattr(self, name), dtype)
+        if array.shape != shape:
+            raise ValueError(
+                f"`{name}` must have shape {shape}, one row for each box. "
+                f"Received: {name} of shape {array.shape}. Select all fields with the same index."
+            )
+        object.__setattr__(self, name, array)
+
+    def _set_masks(self, num_objects):
+        """Makes `masks` a tuple of boolean crops that lie inside the image."""
+        masks = tuple(np.asarray(mask) for mask in self.masks)
+        object.__setattr__(self, "masks", masks)
+        if len(masks) != num_objects:
+            raise ValueError(
+                f"`masks` must hold one crop for each of the {num_objects} boxes. "
+                f"Received: {len(masks)} masks. Select all fields with the same index."
+            )
+        for i, (mask, origin) in enumerate(zip(masks, self.mask_origins, strict=True)):
+            if mask.dtype != bool or mask.ndim != 2:
+                raise ValueError(
+                    f"`masks[{i}]` must be a boolean array [h, w]. Received: dtype={mask.dtype}, "
+                    f"shape={mask.shape}. Threshold it first, as `paste_mask` does."
+                )
+            if (origin < 0).any() or (origin + mask.shape > self.image_size).any():
+                raise ValueError(
+                    f"`masks[{i}]` must lie inside the image of size {self.image_size}. "
+                    f"Received: shape={mask.shape}, origin={tuple(origin.tolist())}. Clip the crop to the image."
+                )
+
+    def __len__(self):
+        return len(self.boxes)
+
+    def keep(self, index):
+        """Returns the detections that `index` selects, in its order.
+
+        Args:
+            index: booleans `[N]`, integers, or a slice.
+        """
+        rows = np.arange(len(self))[index]
+        has_masks = self.masks is not None
+        return replace(
+            self,
+            boxes=self.boxes[rows],
+            scores=self.scores[rows],
+            class_ids=self.class_ids[rows],
+            masks=tuple(self.masks[i] for i in rows) if has_masks else None,
+            mask_origins=self.mask_origins[rows] if has_masks else None,
+            keypoints=None if self.keypoints is None else self.keypoints[rows],
+        )
+
+    def full_mask(self, i):
+        """Returns mask `i` in the frame of the image, `[H, W]` bool."""
+        crop, (y, x) = self._mask(i)
+        mask = np.zeros(self.image_size, bool)
+        mask[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
+        return mask
+
+    def rle(self, i):
+        """Returns mask `i` as COCO writes it: `{"size": [H, W], "counts": str}`."""
+        crop, origin = self._mask(i)
+        return encode_crop(crop, origin, self.image_size)
+
+    def _mask(self, i):
+        if self.masks is None:
+            raise ValueError(
+                "These detections have no masks. Received: masks=None. "
+                "Detect with a model that has a mask head (`config.mask_head`)."
+            )
+        return self.masks[i], self.mask_origins[i].tolist()
+
+
+def encode_crop(crop, origin, image_size):
+    """Encodes a mask that is zero outside of a crop, without making the whole image.
+
+    COCO counts the pixels of each run, column by column, zeros first; a run that leaves a column
+    at the bottom edge of the image goes on at the top of the next.
+
+    Args:
+        crop: `[h, w]` bool.
+        origin: (y, x) of its first pixel in the image.
+        image_size: (height, width) of the image.
+
+    Returns:
+        `{"size": [H, W], "counts": str}`, equal to what pycocotools makes of the whole mask.
+    """
+    (height, width), (y, x) = image_size, origin
+    columns = np.pad(crop.T, ((0, 0), (1, 1)))  # [w, h + 2]
+    column, row = np.nonzero(columns[:, 1:] != columns[:, :-1])
+    flips = (column + x) * height + row + y  # starts and ends of runs, by turns
+    joined = flips[1:] == flips[:-1]  # a run ends where the next begins
+    flips = flips[~(np.append(joined, False) | np.insert(joined, 0, False))] if len(flips) else flips
+    counts = np.diff(flips, prepend=0, append=height * width)
+    if len(counts) > 1 and counts[-1] == 0:
+        counts = counts[:-1]
+    rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+
+
+def _kind(value):
+    return "None" if value is None else f"{len(value)} rows"
