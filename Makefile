@@ -1,0 +1,53 @@
+# make demo | test | lint | clean: everything is installed into .venv from setup.cfg. PYTHON=... picks the interpreter.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# TensorFlow 2.20 and 2.21 have wheels for these versions only.
+SUPPORTED := import sys; raise SystemExit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11 python,\
+	$(shell $(python) -c '$(SUPPORTED)' 2>/dev/null && echo $(python))))
+
+.PHONY: demo test slow lint format clean help
+
+help:
+	@echo 'make demo    train on synthetic shapes, evaluate, draw detections (minutes on two cores)'
+	@echo 'make test    the tests, without the slow ones; `make slow` runs those'
+	@echo 'make lint    ruff and the import contracts; `make format` rewrites'
+	@echo 'make clean   remove .venv, demo/ and caches'
+
+demo: $(INSTALLED)
+	$(BIN)/python samples/demo.py demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+
+# A venv without pip needs no ensurepip, which Debian ships apart; the pip outside installs into it.
+$(INSTALLED): setup.cfg setup.py pyproject.toml
+	@test -n '$(PYTHON)' || { echo 'make: Python 3.11, 3.12 or 3.13 is needed, and none was found.' \
+		'Found: '"$$(python3 --version 2>&1)"'. Install one, or say where it is: make PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@$(PYTHON) -c '$(SUPPORTED)' || { echo 'make: Python 3.11, 3.12 or 3.13 is needed.' \
+		"Received: PYTHON=$(PYTHON), $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv' 2>/dev/null || { echo 'make: $(PYTHON) has no module `venv`.' \
+		'Install it (Debian, Ubuntu: apt-get install python3-venv).' >&2; exit 1; }
+	@$(PYTHON) -c 'import pip; raise SystemExit(tuple(map(int, pip.__version__.split(".")[:2])) < (22, 3))' 2>/dev/null || \
+		{ echo 'make: $(PYTHON) has no pip, or one before 22.3.' \
+		'Install it (Debian, Ubuntu: apt-get install python3-pip; elsewhere: $(PYTHON) -m ensurepip --upgrade).' >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv --without-pip $(VENV)
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

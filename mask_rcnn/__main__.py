@@ -1,0 +1,5 @@
+"""`python -m mask_rcnn` is the command `mask-rcnn`."""
+
+from mask_rcnn.cli.main import main
+
+main()
