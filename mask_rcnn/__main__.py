@@ -2,4 +2,5 @@
 
 from mask_rcnn.cli.main import main
 
-main()
+if __name__ == "__main__":
+    main()

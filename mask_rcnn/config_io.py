@@ -1,0 +1,198 @@
+"""Configs from and to YAML, and fields changed by their dotted name: `train.steps`, `mask_head.convs`.
+
+The dataclasses of `config.py` are the schema: each value is checked against the type of its field, and a name
+that no field has is answered with the nearest one that exists.
+"""
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from pathlib import Path
+
+import yaml
+
+from mask_rcnn.config import Config
+
+NULLS = ("null", "None", "~")  # how YAML and Python write it
+
+
+def to_yaml(config):
+    """Returns `config` as YAML text, every field written out; `from_yaml` reads it back."""
+    return yaml.dump(dataclasses.asdict(config), Dumper=_Dumper, sort_keys=False, width=110)
+
+
+def from_yaml(source):
+    """Returns the `Config` that `source` describes; fields that it does not name have their defaults.
+
+    Args:
+        source: YAML text, or the path of a file: a `Path`, or a string that ends in .yaml or .yml.
+    """
+    is_path = isinstance(source, Path) or (source.endswith((".yaml", ".yml")) and "\n" not in source)
+    if not is_path:
+        return _from_text(source)
+    if not Path(source).is_file():
+        raise FileNotFoundError(
+            f"There is no config file {str(source)!r}. Write one: `mask-rcnn config show`."
+        )
+    try:
+        return _from_text(Path(source).read_text(encoding="utf-8"))
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise ValueError(f"{source}: {error}") from error
+
+
+def override(config, path, value):
+    """Returns a copy of `config` with one field changed.
+
+    >>> override(Config(), "train.learning_rate", "0.01").train.learning_rate
+    0.01
+    """
+    return override_all(config, {path: value})
+
+
+def override_all(config, changes):
+    """Returns a copy of `config` with several fields changed at once, so that those that depend fit together.
+
+    Args:
+        config: a `Config`.
+        changes: dict from the dotted name of a field to its value: text as YAML or Python write it, or the
+            value itself. A whole section takes a mapping, and `null` where it may be absent (`mask_head`).
+    """
+    values = dataclasses.asdict(config)
+    for path, value in changes.items():
+        _assign(values, path, value)
+    return _build(Config, values)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes tuples as [1, 2, 3], on one line."""
+
+
+_Dumper.add_representer(
+    tuple, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
+)
+
+
+def _from_text(text):
+    return _build(Config, _load_yaml(text) or {})
+
+
+def _load_yaml(text):
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"This is no YAML. Received: {' '.join(str(error).split())}.") from error
+
+
+def _assign(values, path, value):
+    """Puts `value` at the dotted `path` of nested dicts."""
+    *sections, name = path.split(".")
+    kind = Config
+    for depth, section in enumerate(sections, start=1):
+        kind, _ = _unwrap(_field_type(kind, section, path))
+        if not dataclasses.is_dataclass(kind):
+            raise ValueError(_unknown(path))
+        if values[section] is None:
+            parent = ".".join(sections[:depth])
+            raise ValueError(
+                f"`{path}` is a field of `{parent}`, which is null. "
+                f"Received: {path}={value!r}. Give it its defaults first: `{parent}={{}}`."
+            )
+        values = values[section]
+    field_type = _field_type(kind, name, path)
+    values[name] = _parse(field_type, value) if isinstance(value, str) else value
+
+
+def _parse(field_type, text):
+    """Reads `text` as the command line gives it: strings need no quotes, tuples no brackets."""
+    kind, optional = _unwrap(field_type)
+    if optional and text in NULLS:
+        return None
+    if kind is str:
+        return text
+    if typing.get_origin(kind) is tuple:
+        text = f"[{text.strip('()[] ')}]"
+    return _load_yaml(text)
+
+
+def _build(kind, values, path=""):
+    """Returns the dataclass `kind` from a dict as YAML gives it, its types checked."""
+    if not isinstance(values, dict):
+        name = f"`{path}`" if path else "A config"
+        raise ValueError(f"{name} must be a mapping from fields to values. Received: {values!r}.")
+    fields = {}
+    for name, value in values.items():
+        full_name = f"{path}.{name}" if path else str(name)
+        fields[name] = _convert(_field_type(kind, name, full_name), value, full_name)
+    return kind(**fields)
+
+
+def _convert(field_type, value, path):
+    kind, optional = _unwrap(field_type)
+    if value is None and optional:
+        return None
+    if dataclasses.is_dataclass(kind):
+        return _build(kind, value, path)
+    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
+        items = typing.get_args(kind)
+        items = [items[0]] * len(value) if items[-1] is ... else items
+        if len(items) == len(value):
+            return tuple(_convert(item, each, path) for item, each in zip(items, value, strict=True))
+    if kind is float and (type(value) is int or _is_number_text(value)):
+        return float(value)
+    if type(value) is kind:
+        return value
+    raise ValueError(f"`{path}` must be {_describe(field_type)}. Received: {path}={value!r}.")
+
+
+def _is_number_text(value):
+    """Whether it is like 1e-4, which YAML 1.1 reads as text: it wants 1.0e-4."""
+    return isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value) is not None
+
+
+def _unwrap(field_type):
+    """Returns the type without None, and whether None was in it."""
+    if not isinstance(field_type, types.UnionType):
+        return field_type, False
+    (kind,) = (each for each in typing.get_args(field_type) if each is not types.NoneType)
+    return kind, True
+
+
+def _field_type(kind, name, path):
+    hints = typing.get_type_hints(kind)
+    if name not in hints:
+        raise ValueError(_unknown(path))
+    return hints[name]
+
+
+def _unknown(path):
+    known = list(_paths(Config))
+    same_name = [each for each in known if each.rpartition(".")[2] == path.rpartition(".")[2]]
+    close = same_name or difflib.get_close_matches(path, known, n=3)
+    hint = f"Did you mean {' or '.join(close)}?" if close else "`mask-rcnn config show` prints all of them."
+    return f"A config has no field of this name. Received: {path!r}. {hint}"
+
+
+def _paths(kind, prefix=""):
+    """Yields the dotted name of each section and field."""
+    for name, field_type in typing.get_type_hints(kind).items():
+        yield prefix + name
+        section, _ = _unwrap(field_type)
+        if dataclasses.is_dataclass(section):
+            yield from _paths(section, f"{prefix}{name}.")
+
+
+def _describe(field_type):
+    """A type in words: `tuple[int, ...] | None` is "a list of int, or null"."""
+    kind, optional = _unwrap(field_type)
+    items = typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        words = "a mapping"
+    elif not items:
+        words = {int: "an int", float: "a number", bool: "true or false", str: "text"}[kind]
+    elif items[-1] is ...:
+        words = f"a list of {items[0].__name__}"
+    else:
+        words = f"a list of {len(items)} {items[0].__name__}"
+    return f"{words}, or null" if optional else words
