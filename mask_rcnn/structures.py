@@ -98,7 +98,7 @@ class Detections:
             if (origin < 0).any() or (origin + mask.shape > self.image_size).any():
                 raise ValueError(
                     f"`masks[{i}]` must lie inside the image of size {self.image_size}. "
-                    f"Received: shape={mask.shape}, origin={tuple(origin.tolist())}. Clip the crop to the image."
+                    f"Received: shape={mask.shape}, origin={tuple(origin.tolist())}. Clip it."
                 )
 
     def __len__(self):
@@ -158,11 +158,10 @@ def encode_crop(crop, origin, image_size):
         `{"size": [H, W], "counts": str}`, equal to what pycocotools makes of the whole mask.
     """
     (height, width), (y, x) = image_size, origin
-    columns = np.pad(crop.T, ((0, 0), (1, 1)))  # [w, h + 2]
-    column, row = np.nonzero(columns[:, 1:] != columns[:, :-1])
-    flips = (column + x) * height + row + y  # starts and ends of runs, by turns
-    joined = flips[1:] == flips[:-1]  # a run ends where the next begins
-    flips = flips[~(np.append(joined, False) | np.insert(joined, 0, False))] if len(flips) else flips
+    rows = np.pad(crop, ((1, 1), (0, 0)))  # [h + 2, w]
+    row, column = np.divmod(np.flatnonzero(rows[1:] != rows[:-1]), max(crop.shape[1], 1))
+    flips, times = np.unique((column + x) * height + row + y, return_counts=True)  # starts and ends of runs
+    flips = flips[times == 1]  # where one run ends and the next begins, nothing changes
     counts = np.diff(flips, prepend=0, append=height * width)
     if len(counts) > 1 and counts[-1] == 0:
         counts = counts[:-1]

@@ -1,0 +1,191 @@
+"""How good detections are: COCO's average precision, for boxes, masks and keypoints.
+
+pycocotools is the reference; hotcoco does the same arithmetic to the bit, faster. Both give arrays of
+precision and recall, and each number that COCO reports is the mean over a part of one.
+
+Letters: T IoU thresholds, R recall points, K classes, S size ranges, M limits of detections per image.
+"""
+
+import contextlib
+import importlib.metadata
+import io
+
+import numpy as np
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from mask_rcnn.coco_results import read_annotations, read_results
+from mask_rcnn.metrics import NOT_MEASURED, ClassScore, Metrics
+
+BACKENDS = ("pycocotools", "hotcoco")
+
+# The numbers that COCO reports: name, array, IoU threshold (None: mean over all), size range, which limit.
+OBJECT_NUMBERS = (
+    ("AP", "precision", None, "all", -1),
+    ("AP50", "precision", 0.5, "all", -1),
+    ("AP75", "precision", 0.75, "all", -1),
+    ("AP_small", "precision", None, "small", -1),
+    ("AP_medium", "precision", None, "medium", -1),
+    ("AP_large", "precision", None, "large", -1),
+    ("AR_1", "recall", None, "all", 0),
+    ("AR_10", "recall", None, "all", 1),
+    ("AR", "recall", None, "all", -1),
+    ("AR_small", "recall", None, "small", -1),
+    ("AR_medium", "recall", None, "medium", -1),
+    ("AR_large", "recall", None, "large", -1),
+)
+KEYPOINT_NUMBERS = (
+    *(row for row in OBJECT_NUMBERS[:6] if row[3] != "small"),
+    ("AR", "recall", None, "all", -1),
+    ("AR50", "recall", 0.5, "all", -1),
+    ("AR75", "recall", 0.75, "all", -1),
+    ("AR_medium", "recall", None, "medium", -1),
+    ("AR_large", "recall", None, "large", -1),
+)
+NUMBERS = {"bbox": OBJECT_NUMBERS, "segm": OBJECT_NUMBERS, "keypoints": KEYPOINT_NUMBERS}
+MAX_KEYPOINT_DETECTIONS = 20  # COCO's
+
+
+def evaluate_results(
+    results,
+    annotations,
+    iou_types=("bbox", "segm"),
+    backend="pycocotools",
+    image_ids=None,
+    max_detections=100,
+):
+    """Scores the entries of a COCO results file.
+
+    Args:
+        results: path of a results file, or its content as `to_coco` writes it; may be empty.
+        annotations: path of the annotation file, or its content.
+        iou_types: any of `"bbox"`, `"segm"`, `"keypoints"`.
+        backend: `"pycocotools"`, or `"hotcoco"` (the extra `fast-eval`).
+        image_ids: the images that were looked at; all of the annotation file by default.
+        max_detections: how many detections of an image count. COCO's is 100; scores with another limit
+            cannot be compared with published ones.
+
+    Returns:
+        `Metrics`.
+    """
+    unknown = [iou_type for iou_type in iou_types if iou_type not in NUMBERS]
+    if unknown:
+        raise ValueError(
+            f"`iou_types` must be some of {tuple(NUMBERS)}. Received: {unknown}. Leave them out."
+        )
+    if backend not in BACKENDS:
+        raise ValueError(
+            f"`backend` must be one of {BACKENDS}. Received: backend={backend!r}. Correct its name."
+        )
+    truth = read_annotations(annotations)
+    results = read_results(results, truth)
+    if image_ids is None:
+        image_ids = [image["id"] for image in truth["images"]]
+    image_ids = sorted(set(image_ids))
+
+    summary, class_ap = {}, {}
+    for iou_type in iou_types:
+        arrays = _precision_and_recall(
+            _evaluator(truth, results, iou_type, backend), image_ids, max_detections
+        )
+        summary[iou_type] = {name: _mean(arrays, iou_type, *part) for name, *part in NUMBERS[iou_type]}
+        class_ap[iou_type] = [
+            _mean_of_measured(k) for k in np.moveaxis(arrays["precision"][..., 0, -1], 2, 0)
+        ]
+    version = importlib.metadata.version(backend)
+    classes = _class_scores(truth, image_ids, class_ap)
+    return Metrics(summary, classes, len(image_ids), max_detections, backend, version)
+
+
+def _precision_and_recall(evaluator, image_ids, max_detections):
+    """Returns `{"precision": [T, R, K, S, M], "recall": [T, K, S, M]}`; -1 where there is no truth."""
+    limits = [1, min(10, max_detections), max_detections]
+    evaluator.params.maxDets = (
+        [MAX_KEYPOINT_DETECTIONS] if evaluator.params.iouType == "keypoints" else limits
+    )
+    evaluator.params.imgIds = image_ids
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        evaluator.evaluate()
+        evaluator.accumulate()
+    return {name: np.asarray(evaluator.eval[name]) for name in ("precision", "recall")}
+
+
+def _mean(arrays, iou_type, name, threshold, size, limit):
+    """Returns one of COCO's numbers; the arguments after `iou_type` are those of a row of `NUMBERS`."""
+    sizes = ("all", "medium", "large") if iou_type == "keypoints" else ("all", "small", "medium", "large")
+    part = arrays[name][..., sizes.index(size), limit]
+    if threshold is not None:
+        part = part[round((threshold - 0.5) / 0.05)]  # thresholds are 0.50, 0.55, .. 0.95
+    return _mean_of_measured(part)
+
+
+def _mean_of_measured(values):
+    measured = values[values > NOT_MEASURED]
+    return float(np.mean(measured)) if measured.size else NOT_MEASURED
+
+
+def _class_scores(truth, image_ids, class_ap):
+    """Returns a `ClassScore` for each category; `class_ap` lists them in the order of their ids."""
+    order = sorted(category["id"] for category in truth["categories"])
+    images, counts = set(image_ids), dict.fromkeys(order, 0)
+    for annotation in truth["annotations"]:
+        if annotation["image_id"] in images and not annotation["iscrowd"]:
+            counts[annotation["category_id"]] += 1
+    scores = []
+    for category in truth["categories"]:
+        id = category["id"]
+        ap = {iou_type: values[order.index(id)] for iou_type, values in class_ap.items()}
+        scores.append(ClassScore(id, category["name"], counts[id], ap))
+    return tuple(scores)
+
+
+def _evaluator(truth, results, iou_type, backend):
+    """Returns the COCOeval of a backend, filled with copies, for pycocotools writes into its input."""
+    objects = [_with_geometry(a, iou_type, f"annotation {a['id']}") for a in truth["annotations"]]
+    detections = [_as_annotation(entry, i, iou_type) for i, entry in enumerate(results)]
+    contents = [{**truth, "annotations": part} for part in (objects, detections)]
+    if backend == "pycocotools":
+        return COCOeval(*map(_index, contents), iou_type)
+    try:
+        import hotcoco
+    except ImportError as error:
+        raise ValueError(
+            "The backend hotcoco must be installed. Received: backend='hotcoco', which cannot be imported. "
+            "Run `pip install mask-rcnn[fast-eval]`, or use backend='pycocotools'."
+        ) from error
+    return hotcoco.COCOeval(*map(hotcoco.COCO, contents), iou_type)
+
+
+def _index(content):
+    """Returns pycocotools' index of annotations that are in memory."""
+    coco = COCO()
+    coco.dataset = content
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
+
+
+def _as_annotation(entry, i, iou_type):
+    """Returns an entry of a results file in the form of an annotation, with the area that COCO compares."""
+    entry = _with_geometry(entry, iou_type, f"result entry {i}")
+    if iou_type == "segm":  # The size of an object is that of its mask, not of its box.
+        area = float(coco_mask.area(entry["segmentation"]))
+    elif "bbox" in entry:
+        area = entry["bbox"][2] * entry["bbox"][3]
+    else:
+        area = float(np.prod(np.ptp(np.reshape(entry["keypoints"], (-1, 3))[:, :2], axis=0)))
+    return {**entry, "id": i + 1, "iscrowd": 0, "area": area}
+
+
+def _with_geometry(entry, iou_type, name):
+    """Returns a copy of an entry that has what `iou_type` compares."""
+    key = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}[iou_type]
+    if iou_type == "bbox" and "bbox" not in entry and "segmentation" in entry:
+        return {**entry, "bbox": coco_mask.toBbox(entry["segmentation"]).tolist()}
+    if not entry.get(key):
+        raise ValueError(
+            f"To score {iou_type!r}, {name} needs a {key!r}. Received: keys {sorted(entry)}. "
+            f"Leave {iou_type!r} out of `iou_types`, or add what is missing."
+        )
+    return dict(entry)

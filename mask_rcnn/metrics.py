@@ -1,0 +1,112 @@
+"""The numbers an evaluation gives, as a record, as json and as a table for people."""
+
+from dataclasses import asdict, dataclass
+
+NOT_MEASURED = -1.0  # COCO's mark for "there was nothing to find"
+
+MAX_WIDTH = 80  # columns of the narrowest terminal in use
+MAX_NAME_LENGTH = 16
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """The score of one class.
+
+    Args:
+        id, name: of the category.
+        num_objects: how many there were to find; crowd regions do not count.
+        ap: AP by IoU type, -1 where there was none to find.
+    """
+
+    id: int
+    name: str
+    num_objects: int
+    ap: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What an evaluation found. `metrics["segm"]["AP"]` is the number in the papers, from 0 to 1.
+
+    Args:
+        summary: for each IoU type its 12 numbers (keypoints: 10) by name; -1 means nothing to measure.
+        classes: a `ClassScore` for each category, in the order of the annotation file.
+        num_images: how many images were evaluated.
+        max_detections: how many detections of an image counted, the best first.
+        backend, backend_version: what computed it.
+    """
+
+    summary: dict[str, dict[str, float]]
+    classes: tuple[ClassScore, ...]
+    num_images: int
+    max_detections: int
+    backend: str
+    backend_version: str
+
+    def __getitem__(self, iou_type):
+        return self.summary[iou_type]
+
+    @property
+    def num_objects(self):
+        return sum(score.num_objects for score in self.classes)
+
+    def to_json(self):
+        """Returns all of it as plain dicts and lists, ready for `write_json`."""
+        return asdict(self)
+
+    def table(self):
+        """Returns the summary and the AP of each class as text for an 80 column terminal."""
+        title = (
+            f"  {_plural(self.num_images, 'image')}, {_plural(self.num_objects, 'object')}, at most "
+            f"{self.max_detections} detections an image ({self.backend} {self.backend_version})"
+        )
+        return "\n".join([title, "", *self._summary_lines(), "", *self._class_lines()])
+
+    def _summary_lines(self):
+        """One line for each IoU type, below a head that is repeated when the names of the numbers change."""
+        lines, names = [], None
+        for iou_type, numbers in self.summary.items():
+            if tuple(numbers) != names:
+                names = tuple(numbers)
+                lines += _headed(f"{'':6}" + "".join(f"{_short(name):>6}" for name in names))
+            lines.append(f"  {iou_type:6}" + "".join(f"{_number(value):>6}" for value in numbers.values()))
+        return lines
+
+    def _class_lines(self):
+        """The classes that had objects, down the first column, then down the next."""
+        measured = [score for score in self.classes if score.num_objects]
+        head = _headed(
+            f"{'class':{MAX_NAME_LENGTH}} objects" + "".join(f"{name:>6}" for name in self.summary)
+        )
+        num_columns = min(max(MAX_WIDTH // (len(head[0]) + 1), 1), max(len(measured), 1))
+        num_lines = -(-len(measured) // num_columns)
+        lines = [" ".join([line] * num_columns) for line in head]
+        for row in range(num_lines):
+            lines.append(" ".join(_class_cell(score) for score in measured[row::num_lines]))
+        missing = len(self.classes) - len(measured)
+        if missing:
+            lines.append(f"  ({_plural(missing, 'class', 'classes')} had no objects)")
+        return lines
+
+
+def _headed(text):
+    return [f"  {text}", "  " + "─" * len(text)]
+
+
+def _class_cell(score):
+    name = score.name if len(score.name) <= MAX_NAME_LENGTH else score.name[: MAX_NAME_LENGTH - 1] + "…"
+    numbers = "".join(f"{_number(value):>6}" for value in score.ap.values())
+    return f"  {name:{MAX_NAME_LENGTH}}{score.num_objects:>8}{numbers}"
+
+
+def _short(name):
+    """`AP_small` is headed `APs`, as in the papers; the full names are in the json."""
+    return name.replace("_small", "s").replace("_medium", "m").replace("_large", "l").replace("_", "")
+
+
+def _number(value):
+    return "–" if value == NOT_MEASURED else f"{value:.3f}"
+
+
+def _plural(number, one, many=None):
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

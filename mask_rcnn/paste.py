@@ -1,0 +1,128 @@
+"""Puts the small mask of a detection back into its box in the image.
+
+The mask head sees each object through its box, on a grid of M x M. Between the grid's points the
+probability is interpolated linearly in y, then in x: two thin matrices, one for each axis, whose
+product is only ever made for a few rows at a time. So no image-sized array of floats exists.
+
+Two conventions are in use, about half a pixel apart:
+
+- `"pixel_centres"`: each pixel's centre is looked up in the grid; beyond the grid's outermost
+  points the mask fades to zero (detectron2).
+- `"padded_resize"`: the grid gets a border of zeros, the box grows with it and is cut to whole
+  pixels, and the grid is resized to that many pixels (torchvision).
+
+Letters: M side of the mask, H W image, h w crop.
+"""
+
+import numpy as np
+
+THRESHOLD = 0.5  # Mask R-CNN, section 3.1: "binarized at a threshold of 0.5"
+
+# Probabilities held at a time: 4 MB of float32, which stays in the cache.
+MAX_CHUNK_PIXELS = 1 << 20
+
+METHODS = ("pixel_centres", "padded_resize")
+
+
+def paste_mask(mask, box, image_size, method="pixel_centres"):
+    """Returns the pixels of one object as a crop of the image.
+
+    Args:
+        mask: `[M, M]`, probabilities on the grid of the box.
+        box: `[4]`, yxyx, in the pixels of the image; may reach beyond it.
+        image_size: (height, width) of the image.
+        method: `"pixel_centres"` or `"padded_resize"`; see the head of this file.
+
+    Returns:
+        `(crop, (y, x))`: the mask `[h, w]` bool, and where its first pixel lies in the image.
+    """
+    if method not in METHODS:
+        raise ValueError(
+            f"`method` must be one of {METHODS}. Received: method={method!r}. "
+            "Use the one of the model that the weights come from."
+        )
+    mask = np.asarray(mask, "float32")
+    if mask.ndim != 2 or mask.shape[0] != mask.shape[1]:
+        raise ValueError(
+            f"`mask` must be square, [M, M]. Received: mask of shape {mask.shape}. "
+            "Give the mask of the predicted class only."
+        )
+    box = np.asarray(box, "float64")
+    if method == "padded_resize":
+        mask = np.pad(mask, 1)
+        box = _grow(box, mask.shape[0] / (mask.shape[0] - 2))
+    axis_weights = _pixel_centre_weights if method == "pixel_centres" else _resize_weights
+    side = mask.shape[0]
+    y, rows = axis_weights(box[0], box[2], image_size[0], side)  # rows [h, M]
+    x, columns = axis_weights(box[1], box[3], image_size[1], side)  # columns [w, M]
+    return _threshold_product(rows @ mask, columns.T), (y, x)
+
+
+def paste_masks(masks, boxes, image_size, method="pixel_centres"):
+    """Pastes N masks, as `Detections` keeps them.
+
+    Args:
+        masks: `[N, M, M]`, probabilities.
+        boxes: `[N, 4]`, yxyx, in the pixels of the image.
+        image_size: (height, width) of the image.
+        method: as in `paste_mask`.
+
+    Returns:
+        `(crops, origins)`: a tuple of N bool arrays `[h, w]`, and `[N, 2]` int32, (y, x).
+    """
+    pasted = [paste_mask(mask, box, image_size, method) for mask, box in zip(masks, boxes, strict=True)]
+    crops = tuple(crop for crop, _ in pasted)
+    return crops, np.array([origin for _, origin in pasted], "int32").reshape(-1, 2)
+
+
+def _grow(box, scale):
+    """Scales a box about its centre and drops the fractions of its corners."""
+    centre = 0.5 * (box[:2] + box[2:])
+    half = 0.5 * scale * (box[2:] - box[:2])
+    return np.trunc(np.concatenate([centre - half, centre + half]))  # [4]
+
+
+def _pixel_centre_weights(start, end, limit, side):
+    """Weights of the grid's points for each pixel whose centre can be inside of the mask.
+
+    Args:
+        start, end: where the box begins and ends on this axis.
+        limit: number of pixels of the image on this axis.
+        side: M.
+
+    Returns:
+        `(first, weights)`: the first pixel, and `[pixels, M]` float32.
+    """
+    if end <= start:  # an empty box covers no pixel; its grid would have no spacing
+        return 0, np.zeros((0, side), "float32")
+    first, last = _clip(np.floor(start), np.ceil(end), limit)
+    centres = np.arange(first, last) + 0.5
+    return first, _hat((centres - start) / (end - start) * side - 0.5, side)
+
+
+def _resize_weights(start, end, limit, side):
+    """As `_pixel_centre_weights`, for a box of whole pixels whose far edge is included."""
+    pixels = max(end - start + 1, 1)
+    first, last = _clip(start, start + pixels, limit)
+    grid = (np.arange(first, last) - start + 0.5) * side / pixels - 0.5
+    return first, _hat(np.clip(grid, 0, side - 1), side)
+
+
+def _clip(start, end, limit):
+    first = int(np.clip(start, 0, limit))
+    return first, max(int(np.clip(end, 0, limit)), first)
+
+
+def _hat(positions, side):
+    """Linear interpolation as a matrix: 1 at a grid point, falling to 0 at its neighbours."""
+    distance = np.abs(positions[:, None] - np.arange(side))  # [pixels, M]
+    return np.maximum(1 - distance, 0).astype("float32")
+
+
+def _threshold_product(rows, columns):
+    """Returns `rows @ columns >= THRESHOLD`, a few rows at a time: `[h, M] @ [M, w] -> [h, w]` bool."""
+    crop = np.empty((rows.shape[0], columns.shape[1]), bool)
+    step = max(MAX_CHUNK_PIXELS // max(columns.shape[1], 1), 1)
+    for top in range(0, len(rows), step):
+        np.greater_equal(rows[top : top + step] @ columns, THRESHOLD, out=crop[top : top + step])
+    return crop
