@@ -1,0 +1,77 @@
+"""Masks of annotations: COCO's polygons and run lengths as pixels, in the image or in a box.
+
+The pixel (y, x) covers the square from (y, x) to (y + 1, x + 1). Run lengths go down the columns,
+first the number of zeros (COCO's order).
+"""
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+
+def run_lengths(counts):
+    """Decodes COCO's run lengths, compressed (str, bytes) or not (list), to `[R]` int64.
+
+    The compressed form writes 5 bits a character, lowest first, the sixth bit says that more
+    follow; from the fourth number on it holds the difference to the number two before.
+    """
+    if not isinstance(counts, str | bytes):
+        return np.asarray(counts, "int64")
+    numbers = []
+    value = shift = 0
+    for character in counts.encode() if isinstance(counts, str) else counts:
+        code = character - 48
+        value |= (code & 31) << shift
+        shift += 5
+        if not code & 32:
+            if code & 16:  # negative, in two's complement
+                value -= 1 << shift
+            numbers.append(value + numbers[-2] if len(numbers) > 2 else value)
+            value = shift = 0
+    return np.array(numbers, "int64")
+
+
+def full_mask(segmentation, height, width):
+    """Returns the mask of a segmentation in its image, `[height, width]` bool."""
+    if isinstance(segmentation, dict):
+        runs = run_lengths(segmentation["counts"])
+        return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+    return _rasterise(segmentation, height, width)
+
+
+def mask_in_box(segmentation, box, size):
+    """Samples a mask at the centres of a grid that divides its box.
+
+    Polygons are drawn straight into the grid, so that an object of a few pixels keeps its shape.
+
+    Args:
+        segmentation: polygons or run lengths, as in COCO.
+        box: (y1, x1, y2, x2), pixels.
+        size: cells along each side of the grid.
+
+    Returns:
+        `[size, size]` bool.
+    """
+    y1, x1, y2, x2 = box
+    if isinstance(segmentation, dict):
+        centres = (np.arange(size) + 0.5) / size
+        rows = (y1 + (y2 - y1) * centres).astype("int64")
+        columns = (x1 + (x2 - x1) * centres).astype("int64")
+        strip = _columns(segmentation, columns[0], columns[-1] + 1)
+        return strip[np.ix_(rows, columns - columns[0])]
+    scale = np.array([size / (x2 - x1), size / (y2 - y1)])
+    polygons = [(np.reshape(polygon, (-1, 2)) - (x1, y1)) * scale for polygon in segmentation]
+    return _rasterise([polygon.ravel() for polygon in polygons], size, size)
+
+
+def _columns(rle, start, stop):
+    """Decodes the columns `start` to `stop` only, for objects are small in large images: `[H, columns]`."""
+    height = rle["size"][0]
+    ends = np.cumsum(run_lengths(rle["counts"])) - start * height
+    runs = np.diff(np.clip(ends, 0, (stop - start) * height), prepend=0)
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(stop - start, height).T
+
+
+def _rasterise(polygons, height, width):
+    """Union of polygons `[x, y, x, y, ...]` by pycocotools, so by the rule of the evaluation."""
+    parts = coco_mask.frPyObjects([list(polygon) for polygon in polygons], height, width)
+    return coco_mask.decode(coco_mask.merge(parts)).astype(bool)

@@ -1,0 +1,212 @@
+"""From records to training batches: dense, numeric, of few shapes, and the same in every run.
+
+Everything random is a function of (seed, step, position in the batch), so that a resumed run gets the very
+batches that the interrupted one would have had.
+"""
+
+import functools
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from mask_rcnn.data.images import decode_image
+from mask_rcnn.data.masks import mask_in_box
+from mask_rcnn.data.transforms import Resize, flip_boxes, pad_image, resize_image, resized_size
+
+CROWD = -1  # class id of a region that is neither a positive nor a negative
+PREFETCHED_BATCHES = 2  # one in use, one ready; a batch of 16 at 800 x 1344 is 200 MB
+
+
+def training_order(sizes, batch_size, steps, seed):
+    """The complete order of a run: which image is where in which batch.
+
+    Every epoch is a permutation. Landscape and portrait images go to batches of their own, so that a batch
+    needs little padding; those that fill no batch wait for the next epoch, none is lost.
+
+    Args:
+        sizes: `[N, 2]`, (height, width) of each image.
+        batch_size: images a batch.
+        steps: batches in all.
+        seed: of the permutations.
+
+    Returns:
+        `[steps, batch_size]` int64, indices of images.
+    """
+    is_portrait = _is_portrait(sizes)
+    batches = [np.empty((0, batch_size), "int64")]
+    waiting = {False: np.empty(0, "int64"), True: np.empty(0, "int64")}
+    num_batches = epoch = 0
+    while num_batches < steps:
+        random = np.random.default_rng([seed, epoch])
+        shuffled = random.permutation(len(sizes))
+        full = []
+        for portrait, queue in waiting.items():
+            queue = np.concatenate([queue, shuffled[is_portrait[shuffled] == portrait]])
+            end = len(queue) // batch_size * batch_size
+            full.append(queue[:end].reshape(-1, batch_size))
+            waiting[portrait] = queue[end:]
+        batches.append(random.permutation(np.concatenate(full)))
+        num_batches += len(batches[-1])
+        epoch += 1
+    return np.concatenate(batches)[:steps]
+
+
+def padded_sizes(sizes, config):
+    """The two shapes that batches have.
+
+    Args:
+        sizes: `[N, 2]`, (height, width) of each image of the data set.
+        config: an `InputConfig`.
+
+    Returns:
+        {is portrait: (height, width)}: what holds every image of that orientation at every training scale.
+    """
+    resized = {False: [], True: []}
+    for height, width in np.unique(sizes, axis=0).tolist():
+        for short_side in config.train_short_sides:
+            size = resized_size(height, width, short_side, config.long_side, config.size_rounding)
+            resized[height > width].append(size)
+    multiple = config.pad_multiple
+    return {
+        portrait: tuple((math.ceil(side / multiple) * multiple) for side in np.max(of_group, axis=0))
+        for portrait, of_group in resized.items()
+        if of_group
+    }
+
+
+def training_dataset(dataset, config, first_step=0):
+    """Batches for training, from step `first_step` to the last of the schedule.
+
+    Args:
+        dataset: a `Dataset`.
+        config: a `Config`; batch size, steps and seed are those of `config.train`.
+        first_step: steps that a resumed run has behind it.
+
+    Returns:
+        A `tf.data.Dataset` of dicts with B = `train.batch_size`, G = `input.max_instances`,
+        M = `input.mask_crop_size` and one (H, W) for each orientation:
+        images: `[B, H, W, 3]` float32, RGB, 0..255, zeros below and to the right of the image.
+        image_sizes: `[B, 2]` float32, (height, width) before padding.
+        gt_boxes: `[B, G, 4]` float32, yxyx, pixels of the resized image.
+        gt_class_ids: `[B, G]` int32; the objects, then crowd regions (-1), then padding (0).
+        gt_masks: `[B, G, M, M]` uint8, 0 or 1, the mask in its box; only if there is a mask head.
+        seeds: `[B, 2]` int32, of what the model draws; another one for each image of each step.
+    """
+    _check_trainable(dataset, config)
+    train = config.train
+    order = training_order(dataset.sizes, train.batch_size, train.scaled_steps, train.seed)
+    padded = padded_sizes(dataset.sizes, config.input)
+    example = functools.partial(_example, dataset, config, order.ravel(), padded)
+    signature = _signature(config)
+
+    def load(position):
+        values = tf.numpy_function(example, [position], [spec.dtype for spec in signature.values()])
+        values = {
+            name: tf.ensure_shape(value, spec.shape)
+            for (name, spec), value in zip(signature.items(), values, strict=True)
+        }
+        image = decode_image(tf.io.read_file(values.pop("path")), values.pop("orientation"))
+        image = tf.cond(values.pop("flipped"), lambda: tf.reverse(image, [1]), lambda: image)
+        image = resize_image(image, tf.cast(values["image_sizes"], "int32"))
+        return {"images": pad_image(image, values.pop("padded_size")), **values}
+
+    positions = tf.data.Dataset.range(first_step * train.batch_size, order.size)
+    examples = positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return examples.batch(train.batch_size, drop_remainder=True).prefetch(PREFETCHED_BATCHES)
+
+
+def images_of_step(dataset, config, step):
+    """The records that the batch of a step is made of, in order: for a message about that batch."""
+    train = config.train
+    order = training_order(dataset.sizes, train.batch_size, step + 1, train.seed)
+    return [dataset.images[index] for index in order[step]]
+
+
+def _signature(config):
+    """What `_example` returns, by name; `[B, ...]` of a batch without the B."""
+    instances, side = config.input.max_instances, config.input.mask_crop_size
+    signature = {
+        "path": tf.TensorSpec((), "string"),
+        "orientation": tf.TensorSpec((), "int32"),
+        "flipped": tf.TensorSpec((), "bool"),
+        "padded_size": tf.TensorSpec((2,), "int32"),
+        "image_sizes": tf.TensorSpec((2,), "float32"),
+        "gt_boxes": tf.TensorSpec((instances, 4), "float32"),
+        "gt_class_ids": tf.TensorSpec((instances,), "int32"),
+        "seeds": tf.TensorSpec((2,), "int32"),
+    }
+    if config.mask_head is not None:
+        signature["gt_masks"] = tf.TensorSpec((instances, side, side), "uint8")
+    return signature
+
+
+def _example(dataset, config, order, padded, position):
+    """Everything of one training example but its pixels; the values of `_signature`."""
+    record = dataset.images[order[position]]
+    original = (record.height, record.width)
+    random = np.random.default_rng([config.train.seed, position])
+    short_side = random.choice(config.input.train_short_sides)
+    flipped = random.random() < config.input.horizontal_flip
+    resize = Resize(
+        original, resized_size(*original, short_side, config.input.long_side, config.input.size_rounding)
+    )
+
+    objects, crowds = select_instances(record.annotations, config.input.max_instances)
+    boxes = np.array([annotation.box for annotation in objects + crowds], "float32").reshape(-1, 4)
+    class_ids = np.array([annotation.class_id for annotation in objects] + [CROWD] * len(crowds), "int32")
+    boxes = resize.apply_boxes(flip_boxes(boxes, record.width) if flipped else boxes)
+    filling = config.input.max_instances - len(boxes)
+    values = [
+        np.array(str(record.path).encode()),
+        np.int32(record.orientation),
+        np.bool_(flipped),
+        np.array(padded[record.height > record.width], "int32"),
+        np.array(resize.resized, "float32"),
+        np.pad(boxes, ((0, filling), (0, 0))),
+        np.pad(class_ids, (0, filling)),
+        np.array([config.train.seed, position], "int32"),
+    ]
+    if config.mask_head is not None:
+        values.append(_masks(objects, config.input, flipped))
+    return values
+
+
+def select_instances(annotations, max_instances):
+    """Splits annotations into objects and crowd regions, together at most `max_instances`: the largest."""
+    largest_first = sorted(annotations, key=lambda annotation: -annotation.area)
+    crowds = [annotation for annotation in largest_first if annotation.crowd][: max_instances // 2]
+    objects = [annotation for annotation in largest_first if not annotation.crowd][
+        : max_instances - len(crowds)
+    ]
+    return objects, crowds
+
+
+def _masks(objects, config, flipped):
+    """`[G, M, M]` uint8; crowd regions need no mask, for nothing is learnt from them."""
+    side = config.mask_crop_size
+    masks = np.zeros((config.max_instances, side, side), "uint8")
+    for mask, annotation in zip(masks, objects, strict=False):
+        mask[:] = mask_in_box(annotation.segmentation, annotation.box, side)
+    return masks[:, :, ::-1].copy() if flipped else masks
+
+
+def _is_portrait(sizes):
+    return sizes[:, 0] > sizes[:, 1]
+
+
+def _check_trainable(dataset, config):
+    if config.mask_head is None:
+        return
+    without = [
+        f"annotation {annotation.id} of image {image.id}"
+        for image in dataset.images
+        for annotation in image.annotations
+        if annotation.segmentation is None and not annotation.crowd
+    ]
+    if without:
+        raise ValueError(
+            "The mask head needs a segmentation for every object. "
+            f"Received: {dataset.name} with {len(without)} objects without one, as {', '.join(without[:5])}. "
+            "Annotate them, or train boxes only with `mask_head: null`."
+        )

@@ -1,0 +1,79 @@
+"""A data set as plain records: what every reader produces and the pipeline consumes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mask_rcnn.structures import Category
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One object, or one crowd region, of an image.
+
+    Args:
+        id: number of the annotation in its file.
+        class_id: 1..K, of a crowd too.
+        box: (y1, x1, y2, x2), pixels, inside the image.
+        area: of the mask, pixels.
+        crowd: True for a region of many objects that is neither a positive nor a negative.
+        segmentation: COCO's form: polygons `[[x, y, x, y, ...], ...]`, a run-length dict, or None.
+    """
+
+    id: int
+    class_id: int
+    box: tuple[float, float, float, float]
+    area: float
+    crowd: bool = False
+    segmentation: list | dict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image file and what is in it.
+
+    Args:
+        id: number of the image in its file.
+        path: the image file.
+        height: pixels, after the EXIF orientation is applied.
+        width: pixels, after the EXIF orientation is applied.
+        annotations: objects and crowd regions; may be empty.
+        orientation: EXIF orientation of the file, 1..8; 1 is upright.
+    """
+
+    id: int
+    path: Path
+    height: int
+    width: int
+    annotations: tuple[Annotation, ...] = ()
+    orientation: int = 1
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images with their annotations; class id `i` is `categories[i - 1]`.
+
+    Args:
+        name: what reports call it.
+        categories: the K classes.
+        images: the records that can be used.
+        warnings: what the reader left out or changed, a sentence each.
+    """
+
+    name: str
+    categories: tuple[Category, ...]
+    images: tuple[ImageRecord, ...]
+    warnings: tuple[str, ...] = ()
+
+    def __len__(self):
+        return len(self.images)
+
+    @property
+    def num_classes(self):
+        return len(self.categories)
+
+    @property
+    def sizes(self):
+        """`[N, 2]` int64: (height, width) of each image."""
+        return np.array([(image.height, image.width) for image in self.images], "int64").reshape(-1, 2)

@@ -1,0 +1,139 @@
+"""A synthetic data set: squares, circles and triangles, written as a COCO folder.
+
+Hard enough to teach: sizes from a tenth to half of the image, rotation, textures that say nothing about the
+class, objects that hide one another, images without any, noise and JPEG artefacts.
+"""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+CLASSES = ("square", "circle", "triangle")
+SIDES = {"square": 4, "triangle": 3}  # corners of the regular polygons; the circle has none
+
+MAX_OBJECTS = 8
+EMPTY_IMAGES = 0.05  # fraction without objects
+RADIUS = (0.06, 0.26)  # of the inscribed circle, in short sides of the image; drawn on a logarithmic scale
+MIN_VISIBLE = 0.5  # an object of which others hide more is not drawn
+MIN_AREA = 20  # visible pixels
+NOISE = 6.0  # standard deviation, grey levels of 255
+
+
+def write_shapes(folder, num_images, size, seed):
+    """Draws images and writes them with their annotations; the same seed gives the same set.
+
+    Args:
+        folder: where `instances.json` and `images/` go; made if it is not there.
+        num_images: how many; every second one is a JPEG, the others are PNG.
+        size: (height, width) of each image.
+        seed: of everything random.
+
+    Returns:
+        (path of the json, path of the folder of images), as `read_coco` takes them.
+    """
+    folder = Path(folder)
+    images_dir = folder / "images"
+    images_dir.mkdir(parents=True, exist_ok=True)
+    images, annotations = [], []
+    for index in range(num_images):
+        image, class_ids, masks = draw_scene(np.random.default_rng([seed, index]), size)
+        file_name = f"{index:06d}.{'jpg' if index % 2 else 'png'}"
+        Image.fromarray(image).save(images_dir / file_name)  # JPEG: Pillow's quality 75
+        images.append({"id": index + 1, "file_name": file_name, "height": size[0], "width": size[1]})
+        for class_id, mask in zip(class_ids, masks, strict=True):
+            annotations.append(_coco_annotation(len(annotations) + 1, index + 1, class_id, mask))
+    categories = [{"id": index, "name": name} for index, name in enumerate(CLASSES, start=1)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    annotations_path = folder / "instances.json"
+    annotations_path.write_text(json.dumps(content))
+    return annotations_path, images_dir
+
+
+def draw_scene(random, size):
+    """Draws one image.
+
+    Args:
+        random: a NumPy generator.
+        size: (height, width).
+
+    Returns:
+        image: `[H, W, 3]` uint8, RGB.
+        class_ids: N numbers, 1..3.
+        masks: N masks `[H, W]` bool: what can be seen of each object.
+    """
+    class_ids, masks, coverages = _place_objects(random, size)
+    scene = _texture(random, size)
+    for coverage in reversed(coverages):  # the first object is in front
+        scene += coverage[..., None] * (_texture(random, size) - scene)
+    scene += random.normal(0, NOISE, scene.shape)
+    return np.clip(scene, 0, 255).astype("uint8"), class_ids, masks
+
+
+def _place_objects(random, size):
+    """Places objects from front to back; one that is mostly hidden finds no place."""
+    class_ids, masks, coverages = [], [], []
+    taken = np.zeros(size, bool)
+    if random.random() < EMPTY_IMAGES:
+        return class_ids, masks, coverages
+    for _ in range(random.integers(1, MAX_OBJECTS + 1)):
+        class_id = int(random.integers(1, len(CLASSES) + 1))
+        coverage = _coverage(random, CLASSES[class_id - 1], size)
+        whole = coverage >= 0.5
+        visible = whole & ~taken
+        if visible.sum() < max(MIN_VISIBLE * whole.sum(), MIN_AREA):
+            continue
+        taken |= whole
+        class_ids.append(class_id)
+        masks.append(visible)
+        coverages.append(coverage)
+    return class_ids, masks, coverages
+
+
+def _coverage(random, name, size):
+    """How much of each pixel a random object covers: `[H, W]` in 0..1, from the distance to its outline."""
+    height, width = size
+    radius = min(size) * np.exp(random.uniform(*np.log(RADIUS)))
+    centre_y = random.uniform(radius / 2, height - radius / 2)  # near the border, but not a mere sliver of it
+    centre_x = random.uniform(radius / 2, width - radius / 2)
+    y, x = np.mgrid[:height, :width] + 0.5
+    y, x = y - centre_y, x - centre_x
+    if name in SIDES:
+        turn = random.uniform(0, 2 * np.pi)
+        angles = turn + 2 * np.pi * np.arange(SIDES[name]) / SIDES[name]
+        distance = np.max([y * np.sin(angle) + x * np.cos(angle) for angle in angles], axis=0)
+    else:
+        distance = np.hypot(y, x)
+    return np.clip(radius - distance + 0.5, 0, 1)
+
+
+def _texture(random, size):
+    """A surface of two random colours, `[H, W, 3]` float64: mixed by stripes or by soft noise."""
+    height, width = size
+    first, second = random.uniform(20, 235, 3), random.uniform(-45, 45, 3)
+    if random.random() < 0.5:
+        angle, wavelength = random.uniform(0, np.pi), random.uniform(0.05, 0.3) * min(size)
+        y, x = np.mgrid[:height, :width]
+        pattern = np.sin(2 * np.pi * (y * np.sin(angle) + x * np.cos(angle)) / wavelength)
+    else:
+        cells = int(random.integers(3, 12))
+        pattern = cv2.resize(
+            random.uniform(-1, 1, (cells, cells)), (width, height), interpolation=cv2.INTER_CUBIC
+        )
+    return first + pattern[..., None] * second
+
+
+def _coco_annotation(annotation_id, image_id, class_id, mask):
+    rle = coco_mask.encode(np.asfortranarray(mask, dtype="uint8"))
+    return {
+        "id": annotation_id,
+        "image_id": image_id,
+        "category_id": class_id,
+        "segmentation": {"size": list(mask.shape), "counts": rle["counts"].decode()},
+        "area": int(mask.sum()),
+        "bbox": coco_mask.toBbox(rle).tolist(),
+        "iscrowd": 0,
+    }
