@@ -1,0 +1,26 @@
+"""`mask-rcnn config list|show`: which recipes there are, and what is in one."""
+
+import textwrap
+
+from mask_rcnn import config_io, model_zoo
+from mask_rcnn.cli.options import add_command, add_set, load_config
+
+
+def add_parser(commands):
+    summary = "list the recipes, or print one as YAML to start a config of your own from"
+    group = commands.add_parser("config", help=summary, description=summary, allow_abbrev=False)
+    actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
+    add_command(actions, "list", run_list, "name each recipe and say what it is for")
+    parser = add_command(actions, "show", run_show, "print a config with all its fields as YAML")
+    parser.add_argument("config", metavar="NAME_OR_YAML", help="a recipe of `config list`, or a YAML file")
+    add_set(parser)
+
+
+def run_list(args):
+    for name in model_zoo.names():
+        print(name)
+        print(textwrap.indent(model_zoo.describe(name), "    "), end="\n\n")
+
+
+def run_show(args):
+    print(config_io.to_yaml(load_config(args.config, args.set)), end="")

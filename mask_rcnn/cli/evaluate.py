@@ -1,0 +1,88 @@
+"""`mask-rcnn evaluate`: COCO's average precision of a model, or of any results file."""
+
+from pathlib import Path
+
+from mask_rcnn.cli.options import add_command
+from mask_rcnn.cli.progress import track
+
+
+def add_parser(commands):
+    parser = add_command(
+        commands, "evaluate", run, "score a model, or detections in COCO form, against annotations"
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--weights", metavar="FILE", type=Path, help="a model of `mask-rcnn train` (default: none)"
+    )
+    what.add_argument(
+        "--detections", metavar="JSON", type=Path, help="a COCO results file of any system (default: none)"
+    )
+    parser.add_argument(
+        "--annotations", metavar="JSON", type=Path, required=True, help="COCO instances: the truth"
+    )
+    parser.add_argument(
+        "--images",
+        metavar="DIR",
+        type=Path,
+        help="folder of the images (default: none; needed with --weights)",
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", type=Path, help="write all numbers here too (default: only the table)"
+    )
+    parser.add_argument(
+        "--backend",
+        choices=("pycocotools", "hotcoco"),
+        default="pycocotools",
+        help="what computes; hotcoco is faster, equal to the bit, and the extra `fast-eval`",
+    )
+
+
+def run(args):
+    from mask_rcnn.coco_results import write_json
+
+    metrics = _evaluate_model(args) if args.weights else _evaluate_file(args)
+    print(metrics.table())
+    if args.json:
+        write_json(args.json, metrics.to_json())
+        print(f"\nAll numbers: {args.json}")
+
+
+def _evaluate_file(args):
+    from mask_rcnn.coco_results import read_results
+    from mask_rcnn.evaluation import evaluate_results
+
+    results = read_results(args.detections, args.annotations)
+    has_masks = any("segmentation" in entry for entry in results)
+    iou_types = ("bbox", "segm") if has_masks else ("bbox",)
+    return evaluate_results(results, args.annotations, iou_types, args.backend)
+
+
+def _evaluate_model(args):
+    if not args.images:
+        raise ValueError("--weights needs the folder of the images. Received: no --images. Add --images DIR.")
+    from mask_rcnn.coco_results import to_coco
+    from mask_rcnn.data.coco import read_coco
+    from mask_rcnn.evaluation import evaluate_results
+    from mask_rcnn.predict import Predictor
+
+    dataset = read_coco(args.annotations, args.images)
+    predictor = Predictor.load(args.weights)
+    categories = _matching_categories(predictor.categories, dataset.categories)
+    results = []
+    for image in track(dataset.images, len(dataset), "Detecting"):
+        results += to_coco(predictor.predict(image.path), image.id, categories)
+    iou_types = ("bbox", "segm") if predictor.config.mask_head else ("bbox",)
+    image_ids = [image.id for image in dataset.images]
+    return evaluate_results(results, args.annotations, iou_types, args.backend, image_ids=image_ids)
+
+
+def _matching_categories(model, dataset):
+    """Returns the data set's category for each class of the model, found by its name: ids may differ."""
+    by_name = {category.name: category for category in dataset}
+    names = [category.name for category in model]
+    if sorted(names) != sorted(by_name):
+        raise ValueError(
+            f"The annotations must have the classes that the model was trained on: {', '.join(names)}. "
+            f"Received: {', '.join(by_name)}. Use other weights, or train with these annotations."
+        )
+    return [by_name[name] for name in names]

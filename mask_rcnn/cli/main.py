@@ -1,0 +1,71 @@
+"""The entry point: finds the command, runs it, and turns the user's errors into one clean message."""
+
+import argparse
+import os
+import sys
+import traceback
+
+from absl import app, flags
+from absl.flags import argparse_flags
+
+from mask_rcnn import __version__
+from mask_rcnn.cli import config, data, detect, evaluate, train
+
+COMMANDS = (train, evaluate, detect, data, config)
+USER_ERROR = 2  # exit code; argparse gives the same for a wrong option
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+DESCRIPTION = "Mask R-CNN: trains on any COCO json, evaluates, and finds objects in pictures and videos."
+EPILOG = """\
+a first run, with nothing to prepare:
+  mask-rcnn train --config shapes --run runs/shapes
+
+your own data:
+  mask-rcnn data inspect --annotations instances.json --images photos
+  mask-rcnn train --train-annotations instances.json --train-images photos --run runs/mine
+  mask-rcnn detect more_photos --weights runs/mine/final.weights.h5
+
+`-v 1` adds the traceback to an error; `mask-rcnn COMMAND --help` says more.
+"""
+
+
+def main(argv=None):
+    """Runs `mask-rcnn`, and exits.
+
+    Args:
+        argv: the words of the command line, the program's name first; `sys.argv` by default.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's C++ greets with twenty lines
+    app.run(_run, argv=argv, flags_parser=_parse)
+
+
+def _parse(argv):
+    parser = argparse_flags.ArgumentParser(
+        prog="mask-rcnn",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"mask-rcnn {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return parser.parse_args(argv[1:])
+
+
+def _run(args):
+    try:
+        args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `mask-rcnn config list | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError, ImportError) as error:
+        if flags.FLAGS.verbosity > 0:
+            traceback.print_exc()
+        print(f"mask-rcnn: error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("mask-rcnn: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0

@@ -1,0 +1,65 @@
+"""What the commands share: how an option looks, and how a config is found."""
+
+import argparse
+from pathlib import Path
+
+from mask_rcnn import config_io, model_zoo
+
+CONFIG_SUFFIXES = (".yaml", ".yml")
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Shows the default of each option, unless its help already tells it in words."""
+
+    def _get_help_string(self, action):
+        told = "(default" in action.help or action.required or action.default is argparse.SUPPRESS
+        return action.help if told or not action.option_strings else f"{action.help} (default: %(default)s)"
+
+
+def add_command(commands, name, run, summary):
+    """Adds the parser of a command.
+
+    Args:
+        commands: what `add_subparsers` returned.
+        name: what the user types.
+        run: function of the parsed arguments.
+        summary: one sentence.
+
+    Returns:
+        The parser, for the options of the command.
+    """
+    parser = commands.add_parser(
+        name, help=summary, description=summary, formatter_class=HelpFormatter, allow_abbrev=False
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_set(parser):
+    """Adds `--set a.b=c`; `load_config` applies it."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field of the config, as in --set train.steps=1000; repeat for more (default: none)",
+    )
+
+
+def load_config(name, assignments):
+    """Returns a `Config` with changes.
+
+    Args:
+        name: of a recipe, or the path of a YAML file.
+        assignments: list of texts like `train.steps=1000`.
+    """
+    is_file = name.endswith(CONFIG_SUFFIXES)
+    config = config_io.from_yaml(Path(name)) if is_file else model_zoo.config(name)
+    return config_io.override_all(config, dict(map(_split, assignments)))
+
+
+def _split(assignment):
+    path, equals, value = assignment.partition("=")
+    if not (path and equals):
+        raise ValueError(f"--set needs FIELD=VALUE, as in train.steps=1000. Received: {assignment!r}.")
+    return path.strip(), value.strip()

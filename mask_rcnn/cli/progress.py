@@ -1,0 +1,29 @@
+"""How far a command is: a bar on a terminal, a line now and then elsewhere, both on stderr."""
+
+import sys
+import time
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def track(items, total, description):
+    """Yields `items` and shows how many of `total` are done.
+
+    Args:
+        items: an iterable.
+        total: how many it has, or about as many.
+        description: what is being done, in a word or two.
+    """
+    if sys.stderr.isatty():
+        import rich.console
+        import rich.progress
+
+        console = rich.console.Console(stderr=True)
+        yield from rich.progress.track(items, description, total, console=console)
+        return
+    next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+    for done, item in enumerate(items, start=1):
+        yield item
+        if time.monotonic() >= next_line:
+            print(f"{description}: {done}/{total}", file=sys.stderr, flush=True)
+            next_line = time.monotonic() + SECONDS_BETWEEN_LINES

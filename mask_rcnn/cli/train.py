@@ -1,0 +1,70 @@
+"""`mask-rcnn train`: a config and a COCO json become a run directory with weights, score and pictures."""
+
+from pathlib import Path
+
+from mask_rcnn.cli.options import add_command, add_set, load_config
+from mask_rcnn.config import PRECISIONS
+
+# What a run starts from when it names no config: something quick, with and without data of one's own.
+CONFIG_FOR_DATA = "mask_rcnn_lite0_fpn"
+CONFIG_WITHOUT_DATA = "shapes"
+
+# Options that are short for `--set`, with the field that each one changes.
+FIELDS = {
+    "train_annotations": "data.train_annotations",
+    "train_images": "data.train_images",
+    "val_annotations": "data.val_annotations",
+    "val_images": "data.val_images",
+    "strategy": "train.strategy",
+    "precision": "train.precision",
+}
+SAVED_CONFIG = "config.yaml"  # `training.train` writes it into the run directory
+
+
+def add_parser(commands):
+    parser = add_command(commands, "train", run, "train a model; the run directory gets all that comes of it")
+    parser.add_argument(
+        "--config",
+        metavar="NAME_OR_YAML",
+        help="a recipe of `mask-rcnn config list`, or a YAML file "
+        f"(default: {CONFIG_FOR_DATA} with --train-annotations, else {CONFIG_WITHOUT_DATA}; "
+        "with --resume the config of the run)",
+    )
+    parser.add_argument(
+        "--run", metavar="DIR", dest="run_dir", type=Path, required=True, help="run directory"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run from its last checkpoint")
+    data = "(default: the config's; without any, synthetic shapes)"
+    parser.add_argument("--train-annotations", metavar="JSON", help=f"COCO instances to train on {data}")
+    parser.add_argument("--train-images", metavar="DIR", help=f"folder of their images {data}")
+    parser.add_argument("--val-annotations", metavar="JSON", help=f"COCO instances to evaluate on {data}")
+    parser.add_argument("--val-images", metavar="DIR", help=f"folder of their images {data}")
+    parser.add_argument(
+        "--strategy", metavar="none|mirrored", help="over the GPUs (default: the config's train.strategy)"
+    )
+    parser.add_argument(
+        "--precision", metavar="|".join(PRECISIONS), help="(default: the config's train.precision)"
+    )
+    add_set(parser)
+
+
+def run(args):
+    config = load_config(_config_name(args), [*_assignments(args), *args.set])
+
+    from mask_rcnn.training.train import train
+
+    train(config, args.run_dir, resume=args.resume)
+
+
+def _config_name(args):
+    if args.config:
+        return args.config
+    if args.resume:
+        return str(args.run_dir / SAVED_CONFIG)
+    return CONFIG_FOR_DATA if args.train_annotations else CONFIG_WITHOUT_DATA
+
+
+def _assignments(args):
+    """The options that were given, as `--set` would say them."""
+    given = {field: getattr(args, option) for option, field in FIELDS.items()}
+    return [f"{field}={value}" for field, value in given.items() if value is not None]

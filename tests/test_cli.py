@@ -1,0 +1,329 @@
+import argparse
+import json
+import subprocess
+import sys
+import types
+
+import cv2
+import numpy as np
+import pytest
+
+from mask_rcnn.cli import detect, video
+from mask_rcnn.cli.main import COMMANDS, main
+from mask_rcnn.config_io import from_yaml, to_yaml
+from mask_rcnn.model_zoo import config, names
+from mask_rcnn.structures import Category, Detections
+
+CATEGORIES = (Category(7, "apple"), Category(9, "pear"))
+
+
+def run(*words):
+    """Runs `mask-rcnn` in this process and returns its exit code."""
+    with pytest.raises(SystemExit) as stop:
+        main(["mask-rcnn", *map(str, words)])
+    return stop.value.code
+
+
+def parsers(parser, name="mask-rcnn"):
+    """Yields (name, parser) of a parser and of all commands below it."""
+    yield name, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, child in action.choices.items():
+                yield from parsers(child, f"{name} {word}")
+
+
+def all_options():
+    root = argparse.ArgumentParser(prog="mask-rcnn")
+    commands = root.add_subparsers()
+    for command in COMMANDS:
+        command.add_parser(commands)
+    for name, parser in parsers(root):
+        for action in parser._actions:
+            if action.option_strings and "--help" not in action.option_strings:
+                yield pytest.param(parser, action, id=f"{name} {action.option_strings[-1]}")
+
+
+@pytest.mark.parametrize("parser, action", list(all_options()))
+def test_every_option_shows_its_default_or_is_required(parser, action):
+    shown = parser._get_formatter()._get_help_string(action)
+    assert action.required or "(default: " in shown and "None" not in shown
+
+
+def test_help_does_not_import_tensorflow():
+    program = (
+        "import sys; from mask_rcnn.cli.main import main\n"
+        "try: main(['mask-rcnn', 'train', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'keras', 'cv2', 'pycocotools', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_module_and_command_are_the_same():
+    words = [sys.executable, "-m", "mask_rcnn", "--version"]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "mask-rcnn 0.1.0\n"
+
+
+@pytest.mark.parametrize("words", [[], ["trian"], ["train"], ["detect"], ["config", "show"], ["data"]])
+def test_a_wrong_command_line_exits_with_2(words, capsys):
+    assert run(*words) == 2
+    assert "usage: mask-rcnn" in capsys.readouterr().err
+
+
+def test_an_error_is_one_message_without_traceback(capsys):
+    assert run("config", "show", "shape") == 2
+    assert capsys.readouterr().err.startswith("mask-rcnn: error: There is a recipe for each of ")
+
+
+def test_verbose_adds_the_traceback(capsys):
+    assert run("config", "show", "shape", "-v", "1") == 2
+    assert "Traceback" in capsys.readouterr().err
+    assert run("config", "show", "shape", "-v", "0") == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_config_list_names_every_recipe(capsys):
+    assert run("config", "list") == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in printed if line and not line.startswith(" ")] == list(names())
+
+
+def test_config_show_prints_yaml_that_can_be_read_back(capsys):
+    assert run("config", "show", "shapes", "--set", "train.steps=3", "--set", "input.pad_multiple=64") == 0
+    shown = from_yaml(capsys.readouterr().out)
+    assert (shown.train.steps, shown.input.pad_multiple) == (3, 64)
+
+
+@pytest.mark.parametrize("text", ["train.steps", "=3"])
+def test_set_without_field_or_value_is_an_error(text, capsys):
+    assert run("config", "show", "shapes", f"--set={text}") == 2
+    assert "--set needs FIELD=VALUE" in capsys.readouterr().err
+
+
+def test_set_of_an_unknown_field_names_the_nearest(capsys):
+    assert run("config", "show", "shapes", "--set", "train.step=3") == 2
+    assert "Did you mean train.steps" in capsys.readouterr().err
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Stands in for `training.train`; holds the arguments of its calls."""
+    calls = []
+
+    def train(config, run_dir, resume=False):
+        calls.append((config, run_dir, resume))
+
+    monkeypatch.setitem(sys.modules, "mask_rcnn.training.train", types.SimpleNamespace(train=train))
+    return calls
+
+
+def test_train_without_anything_is_the_shapes(trained, tmp_path):
+    assert run("train", "--run", tmp_path / "run") == 0
+    assert trained == [(config("shapes"), tmp_path / "run", False)]
+
+
+def test_train_with_data_puts_the_paths_into_the_config(trained, tmp_path):
+    options = ["--train-annotations", "a.json", "--train-images", "photos", "--precision", "mixed_bfloat16"]
+    assert run("train", "--run", tmp_path, *options, "--set", "num_classes=2") == 0
+    ((given, _, _),) = trained
+    assert (given.data.train_annotations, given.data.train_images) == ("a.json", "photos")
+    assert given.train.precision == "mixed_bfloat16"
+    assert given.backbone == config("mask_rcnn_lite0_fpn").backbone
+
+
+def test_train_resumes_with_the_config_of_the_run(trained, tmp_path):
+    saved = config("fruits_nuts")
+    (tmp_path / "config.yaml").write_text(to_yaml(saved))
+    assert run("train", "--run", tmp_path, "--resume") == 0
+    assert trained == [(saved, tmp_path, True)]
+
+
+def test_train_with_an_unknown_strategy_is_an_error(trained, tmp_path, capsys):
+    assert run("train", "--run", tmp_path, "--strategy", "mirrors") == 2
+    assert "'none', 'mirrored'" in capsys.readouterr().err and not trained
+
+
+class FakePredictor:
+    """Finds an apple with score 0.9 and a pear with score 0.2 in the upper left of every image."""
+
+    categories = CATEGORIES
+    config = config("mask_rcnn_lite0_fpn")
+
+    @classmethod
+    def load(cls, path):
+        return cls()
+
+    def predict(self, image):
+        image = cv2.imread(str(image)) if not isinstance(image, np.ndarray) else image
+        return Detections(
+            boxes=[[0, 0, 10, 20], [10, 0, 20, 20]],
+            scores=[0.9, 0.2],
+            class_ids=[1, 2],
+            image_size=image.shape[:2],
+            masks=[np.ones((10, 20), bool)] * 2,
+            mask_origins=[[0, 0], [10, 0]],
+        )
+
+
+@pytest.fixture
+def predictor(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mask_rcnn.predict", types.SimpleNamespace(Predictor=FakePredictor))
+    fake_draw = types.SimpleNamespace(draw=lambda image, detections, categories: 255 - image)
+    monkeypatch.setitem(sys.modules, "mask_rcnn.visualize", fake_draw)
+
+
+def write_image(path, value=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((32, 48, 3), value, "uint8"))
+    return path
+
+
+def test_detect_draws_a_folder_and_writes_coco_results(predictor, tmp_path, capsys):
+    for name in ("b.png", "deep/a.jpg"):
+        write_image(tmp_path / "photos" / name)
+    out, json_file = tmp_path / "out", tmp_path / "found.json"
+    words = ["--weights", "w.h5", "--out", out, "--json", json_file]
+    assert run("detect", tmp_path / "photos", *words) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a.jpg", "b.png"]
+    assert cv2.imread(str(out / "b.png")).min() == 255  # drawn by the fake: black becomes white
+    first, second = json.loads(json_file.read_text())
+    assert first == {
+        "image_id": 1,
+        "category_id": 7,
+        "bbox": [0.0, 0.0, 20.0, 10.0],
+        "score": pytest.approx(0.9),
+        "segmentation": {"size": [32, 48], "counts": first["segmentation"]["counts"]},
+        "file_name": str(tmp_path / "photos" / "b.png"),
+    }
+    assert (second["image_id"], second["file_name"]) == (2, str(tmp_path / "photos" / "deep" / "a.jpg"))
+    assert f"b.png: 1 apple -> {out / 'b.png'}" in capsys.readouterr().out
+
+
+def test_detect_with_a_lower_threshold_finds_more(predictor, tmp_path, capsys):
+    image = write_image(tmp_path / "a.png")
+    assert run("detect", image, "--weights", "w.h5", "--no-pictures", "--score-threshold", "0.1") == 0
+    assert capsys.readouterr().out == f"{image}: 1 apple, 1 pear\n"
+
+
+def test_detect_reports_bad_files_at_the_end_and_does_the_others(predictor, tmp_path, capsys):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    write_image(tmp_path / "good.png")
+    out = tmp_path / "out"
+    assert run("detect", tmp_path, "--weights", "w.h5", "--out", out) == 2
+    assert [path.name for path in out.iterdir()] == ["good.png"]
+    assert (
+        f"1 of 2 files failed, the others are done:\n  {tmp_path / 'broken.png'}" in capsys.readouterr().err
+    )
+
+
+def test_detect_of_a_missing_file_or_an_empty_folder_is_an_error(predictor, tmp_path, capsys):
+    assert run("detect", tmp_path / "absent.png", "--weights", "w.h5") == 2
+    assert "absent.png" in capsys.readouterr().err
+    assert run("detect", tmp_path, "--weights", "w.h5") == 2
+    assert "has none" in capsys.readouterr().err
+
+
+def test_detect_reads_and_writes_video(predictor, tmp_path):
+    clip, out = tmp_path / "clip.mp4", tmp_path / "out"
+    with video.open_writer(clip, 10.0) as write:
+        for _ in range(3):
+            write(np.full((32, 48, 3), 200, "uint8"))
+    json_file = tmp_path / "found.json"
+    assert run("detect", clip, "--weights", "w.h5", "--out", out, "--json", json_file) == 0
+    frames = list(video.read_frames(out / "clip.mp4"))
+    assert len(frames) == 3 and frames[0].shape == (32, 48, 3)
+    assert abs(int(frames[0].mean()) - 55) <= 3  # 255 - 200, but for the codec
+    assert video.frame_rate(out / "clip.mp4") == 10.0
+    found = json.loads(json_file.read_text())
+    assert [(entry["image_id"], entry["frame"]) for entry in found] == [(1, 0), (2, 1), (3, 2)]
+
+
+def test_a_video_without_frames_is_an_error(tmp_path):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"no video")
+    with pytest.raises(ValueError, match=r"clip\.mp4"):
+        list(video.read_frames(path))
+
+
+def test_pictures_never_overwrite_an_input_or_each_other(tmp_path):
+    first, second = tmp_path / "a.jpg", tmp_path / "deep" / "a.jpg"
+    taken = {first.resolve(), second.resolve()}
+    assert detect.picture_path(first, tmp_path, taken) == tmp_path / "a-2.jpg"
+    assert detect.picture_path(second, tmp_path, taken) == tmp_path / "a-3.jpg"
+
+
+def test_files_are_found_once_and_never_among_our_own_pictures(tmp_path):
+    image = write_image(tmp_path / "a.JPG")
+    write_image(tmp_path / "detections" / "a.JPG")
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert detect.find_files([tmp_path, image], out=tmp_path / "detections") == [image]
+
+
+@pytest.fixture
+def truth(tmp_path):
+    """A folder with one image of two objects, and its annotations."""
+    write_image(tmp_path / "photos" / "a.png")
+    objects = [(7, [0, 0, 20, 10]), (9, [0, 10, 20, 10])]
+    annotations = []
+    for index, (category_id, (x, y, width, height)) in enumerate(objects, start=1):
+        polygon = [x, y, x + width, y, x + width, y + height, x, y + height]
+        annotations.append(
+            {
+                "id": index,
+                "image_id": 5,
+                "category_id": category_id,
+                "bbox": [x, y, width, height],
+                "area": width * height,
+                "iscrowd": 0,
+                "segmentation": [polygon],
+            }
+        )
+    content = {
+        "images": [{"id": 5, "file_name": "a.png", "height": 32, "width": 48}],
+        "categories": [{"id": category.id, "name": category.name} for category in CATEGORIES],
+        "annotations": annotations,
+    }
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_evaluate_scores_a_model(predictor, truth, tmp_path, capsys):
+    words = ["--annotations", truth, "--images", tmp_path / "photos", "--json", tmp_path / "score.json"]
+    assert run("evaluate", "--weights", "w.h5", *words) == 0
+    score = json.loads((tmp_path / "score.json").read_text())
+    assert score["summary"]["bbox"]["AP"] == pytest.approx(1.0)
+    assert score["summary"]["segm"]["AP"] == pytest.approx(1.0)
+    assert "apple" in capsys.readouterr().out
+
+
+def test_evaluate_scores_a_results_file(truth, tmp_path):
+    results = [{"image_id": 5, "category_id": 7, "bbox": [0, 0, 20, 10], "score": 0.5}]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    words = ["--annotations", truth, "--json", tmp_path / "score.json"]
+    assert run("evaluate", "--detections", tmp_path / "results.json", *words) == 0
+    summary = json.loads((tmp_path / "score.json").read_text())["summary"]
+    assert list(summary) == ["bbox"]
+    assert summary["bbox"]["AP"] == pytest.approx(0.5)  # the apple is found, the pear is not
+
+
+def test_evaluate_finds_classes_by_name(predictor, truth, tmp_path, capsys):
+    content = json.loads(truth.read_text())
+    content["categories"][0]["name"] = "plum"
+    truth.write_text(json.dumps(content))
+    words = ["--annotations", truth, "--images", tmp_path / "photos"]
+    assert run("evaluate", "--weights", "w.h5", *words) == 2
+    assert "trained on: apple, pear. Received: plum, pear" in capsys.readouterr().err
+
+
+def test_evaluate_of_a_model_needs_images(predictor, truth, capsys):
+    assert run("evaluate", "--weights", "w.h5", "--annotations", truth) == 2
+    assert "Add --images DIR" in capsys.readouterr().err
+
+
+def test_data_inspect_counts_the_classes(truth, tmp_path, capsys):
+    assert run("data", "inspect", "--annotations", truth, "--images", tmp_path / "photos") == 0
+    printed = capsys.readouterr().out
+    assert "apple" in printed and "pear" in printed
