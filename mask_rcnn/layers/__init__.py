@@ -1,0 +1,1 @@
+"""Keras layers: they hold arguments and weights, and call the functions of ops, targets and losses."""

@@ -1,0 +1,165 @@
+"""Convolutions with their normalisation and activation."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class FrozenBatchNorm(keras.layers.Layer):
+    """Batch normalisation with fixed statistics and a fixed affine map: a scale and a shift a channel.
+
+    What detection networks use for their pretrained backbone, since their batches are too small for
+    statistics (section 3.1, "implementation details" of ResNet-C4 and FPN).
+
+    Args:
+        epsilon: added to the variance.
+    """
+
+    def __init__(self, epsilon=1e-5, **kwargs):
+        super().__init__(**{"dtype": "float32", "trainable": False, **kwargs})
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        def add(name, initializer):
+            return self.add_weight(name=name, shape=input_shape[-1:], initializer=initializer, trainable=False)
+
+        self.gamma = add("gamma", "ones")
+        self.beta = add("beta", "zeros")
+        self.moving_mean = add("moving_mean", "zeros")
+        self.moving_variance = add("moving_variance", "ones")
+
+    def scale_and_shift(self):
+        """Returns two `[C]` tensors: the layer is x * scale + shift."""
+        scale = self.gamma * tf.math.rsqrt(self.moving_variance + self.epsilon)
+        return scale, self.beta - self.moving_mean * scale
+
+    def call(self, x):
+        scale, shift = self.scale_and_shift()
+        return x * scale + shift
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+def norm_layer(norm, epsilon, dtype):
+    """Returns the normalisation layer called `norm`, or None for "none"."""
+    match norm:
+        case "none":
+            return None
+        case "frozen_batch_norm":
+            # Under float64 the parity tests want all of it in float64.
+            return FrozenBatchNorm(epsilon, name="norm", dtype=dtype.variable_dtype)
+        case "group_norm":
+            return keras.layers.GroupNormalization(32, epsilon=epsilon, name="norm", dtype=dtype)
+        case "batch_norm" | "sync_batch_norm":
+            synchronized = norm == "sync_batch_norm"
+            return keras.layers.BatchNormalization(
+                momentum=0.9, epsilon=epsilon, synchronized=synchronized, name="norm", dtype=dtype
+            )
+    raise ValueError(
+        'Expected "none", "frozen_batch_norm", "batch_norm", "sync_batch_norm" or "group_norm". '
+        f"Received: norm={norm!r}."
+    )
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class ConvNorm(keras.layers.Layer):
+    """A convolution, its normalisation and its activation; it has a bias where it has no normalisation.
+
+    A frozen batch normalisation is multiplied into the kernel, in training too: it costs nothing then.
+
+    Args:
+        filters: output channels; None makes it depthwise.
+        kernel_size: side of the kernel.
+        strides: pixels from output to output.
+        padding: "symmetric" pads (kernel_size - 1) // 2 on each side, as PyTorch models do; "same" is
+            TensorFlow's, which pads more at the bottom and right.
+        norm: "none", "frozen_batch_norm", "batch_norm", "sync_batch_norm" or "group_norm".
+        norm_epsilon: of the normalisation.
+        activation: name of a Keras activation, or None.
+        kernel_initializer: He's by default, which keeps the variance through ReLUs.
+
+    Output shape:
+        `[B, H', W', filters]`.
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=1,
+        padding="symmetric",
+        norm="none",
+        norm_epsilon=1e-5,
+        activation=None,
+        kernel_initializer="he_normal",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.padding = padding
+        self.norm_name = norm
+        self.norm_epsilon = norm_epsilon
+        self.activation = keras.activations.get(activation)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.norm = norm_layer(norm, norm_epsilon, self.dtype_policy)
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        side = (self.kernel_size, self.kernel_size)
+        shape = (*side, channels, 1) if self.filters is None else (*side, channels, self.filters)
+        # Not cast automatically: the normalisation is multiplied in before the cast.
+        self.kernel = self.add_weight(
+            name="kernel", shape=shape, initializer=self.kernel_initializer, autocast=False
+        )
+        self.bias = None
+        outputs = self.filters or channels
+        if self.norm is None:
+            self.bias = self.add_weight(name="bias", shape=(outputs,), initializer="zeros")
+        else:
+            self.norm.build((None, None, None, outputs))
+
+    def call(self, x, training=None):
+        if isinstance(self.norm, FrozenBatchNorm):
+            scale, shift = self.norm.scale_and_shift()
+            y = self._convolve(x, self.kernel * self._as_kernel(scale))
+            y = tf.nn.bias_add(y, tf.cast(shift, self.compute_dtype))
+        elif self.norm is None:
+            y = tf.nn.bias_add(self._convolve(x, self.kernel), self.bias)
+        else:
+            y = self.norm(self._convolve(x, self.kernel), training=training)
+        return self.activation(y)
+
+    def _as_kernel(self, scale):
+        return scale[:, None] if self.filters is None else scale
+
+    def _convolve(self, x, kernel):
+        kernel = tf.cast(kernel, self.compute_dtype)
+        pad = (self.kernel_size - 1) // 2
+        padding = "SAME"
+        if self.padding == "symmetric":
+            padding = [[0, 0], [pad, pad], [pad, pad], [0, 0]] if pad else "VALID"
+        if self.filters is None:
+            strides = [1, self.strides, self.strides, 1]
+            return tf.nn.depthwise_conv2d(x, kernel, strides=strides, padding=padding)
+        return tf.nn.conv2d(x, kernel, strides=self.strides, padding=padding)
+
+    def compute_output_shape(self, input_shape):
+        pad = 2 * ((self.kernel_size - 1) // 2) if self.padding == "symmetric" else self.kernel_size - 1
+        sides = [side and (side + pad - self.kernel_size) // self.strides + 1 for side in input_shape[1:3]]
+        return (input_shape[0], *sides, self.filters or input_shape[-1])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "padding": self.padding,
+            "norm": self.norm_name,
+            "norm_epsilon": self.norm_epsilon,
+            "activation": keras.activations.serialize(self.activation),
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }

@@ -1,0 +1,206 @@
+"""The second stage: pooling, detections, targets and losses."""
+
+import keras
+import tensorflow as tf
+
+from mask_rcnn import losses, targets
+from mask_rcnn.layers.float32 import Float32Layer
+from mask_rcnn.ops import boxes as box_ops
+from mask_rcnn.ops import nms
+from mask_rcnn.ops.roi_align import pyramid_levels, pyramid_roi_align
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class RoiPool(Float32Layer):
+    """RoIAlign (section 3), each RoI from its own pyramid level (FPN, equation 1).
+
+    Args:
+        strides: image pixels for each pixel of each map.
+        pool_size: bins a side, P.
+        sampling_ratio: samples a bin and axis; 0 is adaptive.
+        aligned: half-pixel shift, see `ops.roi_align.roi_align`.
+        level_epsilon, level_offset: see `ops.roi_align.pyramid_levels`.
+
+    Call arguments:
+        pyramid: list of maps `[B, H, W, C]`.
+        boxes: `[B, N, 4]`, yxyx.
+
+    Output shape:
+        `[B * N, P, P, C]`.
+    """
+
+    def __init__(
+        self, strides, pool_size, sampling_ratio=2, aligned=True, level_epsilon=1e-8, level_offset=0.0, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.strides = tuple(strides)
+        self.pool_size = pool_size
+        self.sampling_ratio = sampling_ratio
+        self.aligned = aligned
+        self.level_epsilon = level_epsilon
+        self.level_offset = level_offset
+
+    def call(self, pyramid, boxes):
+        levels = pyramid_levels(boxes, len(pyramid), self.level_epsilon, self.level_offset)
+        pooled = pyramid_roi_align(
+            pyramid, boxes, levels, self.strides, self.pool_size, self.sampling_ratio, self.aligned
+        )
+        return tf.reshape(pooled, [-1, *pooled.shape[2:]])
+
+    def compute_output_spec(self, pyramid, boxes):
+        return keras.KerasTensor((None, self.pool_size, self.pool_size, pyramid[0].shape[-1]))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "strides": self.strides,
+            "pool_size": self.pool_size,
+            "sampling_ratio": self.sampling_ratio,
+            "aligned": self.aligned,
+            "level_epsilon": self.level_epsilon,
+            "level_offset": self.level_offset,
+        }
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class DetectionLayer(Float32Layer):
+    """Turns the box head's output into the final boxes, classes and scores (Faster R-CNN, section 3.2).
+
+    Args:
+        delta_weights: four numbers that (dy, dx, dh, dw) were multiplied by in training.
+        score_threshold: only higher scores count.
+        nms_iou: a box that overlaps a better one of its class by more is dropped.
+        max_detections: boxes of an image, D.
+        min_size: boxes with a shorter side are dropped, pixels.
+
+    Call arguments:
+        class_logits: `[B * N, K + 1]`, background first.
+        deltas: `[B * N, (K + 1) * 4]`.
+        proposals: dict of `boxes` `[B, N, 4]` and `valid` `[B, N]`.
+        image_sizes: `[B, 2]`, (height, width) before padding.
+
+    Returns:
+        Dict of `boxes` `[B, D, 4]`, yxyx, `scores` `[B, D]`, falling, and `class_ids` `[B, D]` int32: 0
+        and zeros everywhere behind the last detection.
+    """
+
+    def __init__(self, delta_weights, score_threshold, nms_iou, max_detections, min_size=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.delta_weights = tuple(delta_weights)
+        self.score_threshold = score_threshold
+        self.nms_iou = nms_iou
+        self.max_detections = max_detections
+        self.min_size = min_size
+
+    def call(self, class_logits, deltas, proposals, image_sizes):
+        num_rois, num_outputs = proposals["boxes"].shape[1], class_logits.shape[-1]
+        scores = tf.reshape(tf.nn.softmax(class_logits), [-1, num_rois, num_outputs])[..., 1:]  # [B, N, K]
+        deltas = tf.reshape(deltas, [-1, num_rois, num_outputs, 4])[:, :, 1:]
+        boxes = box_ops.decode_deltas(deltas, proposals["boxes"][:, :, None], self.delta_weights)
+        boxes = box_ops.clip(boxes, image_sizes)  # [B, N, K, 4]
+        size = boxes[..., 2:] - boxes[..., :2]
+        usable = tf.reduce_all((size > 0) & (size >= self.min_size), axis=-1) & proposals["valid"][..., None]
+        boxes, scores, classes, valid = nms.nms_per_class(
+            boxes, tf.where(usable, scores, 0.0), self.nms_iou, self.score_threshold, self.max_detections
+        )
+        return {"boxes": boxes, "scores": scores, "class_ids": tf.where(valid, classes + 1, 0)}
+
+    def compute_output_spec(self, class_logits, deltas, proposals, image_sizes):
+        shape = (image_sizes.shape[0], self.max_detections)
+        return {
+            "boxes": keras.KerasTensor((*shape, 4)),
+            "scores": keras.KerasTensor(shape),
+            "class_ids": keras.KerasTensor(shape, dtype="int32"),
+        }
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "delta_weights": self.delta_weights,
+            "score_threshold": self.score_threshold,
+            "nms_iou": self.nms_iou,
+            "max_detections": self.max_detections,
+            "min_size": self.min_size,
+        }
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class RoiTargets(Float32Layer):
+    """Samples RoIs from the proposals and the objects: see `targets.roi_targets`.
+
+    Args:
+        samples, positive_fraction, positive_iou, delta_weights: as there.
+
+    Call arguments:
+        proposals: dict of `boxes` `[B, N, 4]` and `valid` `[B, N]`.
+        batch: dict of `gt_boxes`, `gt_class_ids` and `seeds`.
+
+    Returns:
+        The dict of `targets.roi_targets`, S RoIs an image.
+    """
+
+    def __init__(self, samples, positive_fraction, positive_iou, delta_weights, **kwargs):
+        super().__init__(**kwargs)
+        self.target_arguments = {
+            "samples": samples,
+            "positive_fraction": positive_fraction,
+            "positive_iou": positive_iou,
+            "delta_weights": tuple(delta_weights),
+        }
+
+    def call(self, proposals, batch):
+        return targets.roi_targets(proposals["boxes"], proposals["valid"], batch, **self.target_arguments)
+
+    def compute_output_spec(self, proposals, batch):
+        shape = (batch["gt_boxes"].shape[0], self.target_arguments["samples"])
+        return {
+            "rois": keras.KerasTensor((*shape, 4)),
+            "class_ids": keras.KerasTensor(shape, dtype="int32"),
+            "deltas": keras.KerasTensor((*shape, 4)),
+            "matched": keras.KerasTensor(shape, dtype="int32"),
+            "positive": keras.KerasTensor(shape, dtype="bool"),
+            "valid": keras.KerasTensor(shape, dtype="bool"),
+        }
+
+    def get_config(self):
+        return {**super().get_config(), **self.target_arguments}
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class BoxHeadLosses(Float32Layer):
+    """Compares the box head with the targets of its RoIs (Fast R-CNN, equation 1).
+
+    Args:
+        beta: corner of the smooth-L1.
+
+    Call arguments:
+        class_logits: `[B * S, K + 1]`.
+        deltas: `[B * S, (K + 1) * 4]`; those of the true class count.
+        sampled: dict of `RoiTargets`.
+
+    Returns:
+        Dict of `class_loss` and `box_loss`, `[B]` each.
+    """
+
+    def __init__(self, beta, **kwargs):
+        super().__init__(**kwargs)
+        self.beta = beta
+
+    def call(self, class_logits, deltas, sampled):
+        class_ids = sampled["class_ids"]  # [B, S]
+        num_rois, num_outputs = class_ids.shape[1], class_logits.shape[-1]
+        class_logits = tf.reshape(class_logits, [-1, num_rois, num_outputs])
+        deltas = tf.reshape(deltas, [-1, num_rois, num_outputs, 4])
+        deltas = tf.gather(deltas, class_ids, batch_dims=2)  # [B, S, 4]
+        positive, valid = sampled["positive"], sampled["valid"]
+        return {
+            "class_loss": losses.class_loss(class_logits, class_ids, valid),
+            "box_loss": losses.box_loss(deltas, sampled["deltas"], positive, valid, self.beta),
+        }
+
+    def compute_output_spec(self, class_logits, deltas, sampled):
+        names = ("class_loss", "box_loss")
+        return {name: keras.KerasTensor(sampled["rois"].shape[:1]) for name in names}
+
+    def get_config(self):
+        return {**super().get_config(), "beta": self.beta}

@@ -1,0 +1,176 @@
+"""Region proposals: anchors, proposals, and the RPN's losses."""
+
+import keras
+import tensorflow as tf
+
+from mask_rcnn import losses, targets
+from mask_rcnn.layers.float32 import Float32Layer
+from mask_rcnn.ops import boxes as box_ops
+from mask_rcnn.ops import nms
+from mask_rcnn.ops.anchors import base_anchors, grid_anchors
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class Anchors(Float32Layer):
+    """The anchor boxes of each pyramid level.
+
+    Args:
+        sizes: sqrt(area) of the anchors of each level, pixels.
+        strides: pixels from cell to cell of each level.
+        ratios: heights over widths.
+        rounded: base anchors have whole-pixel corners, as torchvision's.
+        stride_from_padded_size: the stride is the padded side divided by the side of the map, rounded
+            down, as in torchvision: 61 instead of 64 for the 13 rows of P6 of an 800 pixel image.
+
+    Call arguments:
+        pyramid: list of maps `[B, H, W, C]`.
+        images: `[B, H, W, 3]`, padded.
+
+    Returns:
+        List of `[H * W * A, 4]`, yxyx.
+    """
+
+    def __init__(self, sizes, strides, ratios, rounded=False, stride_from_padded_size=False, **kwargs):
+        super().__init__(**kwargs)
+        self.sizes = tuple(sizes)
+        self.strides = tuple(strides)
+        self.ratios = tuple(ratios)
+        self.rounded = rounded
+        self.stride_from_padded_size = stride_from_padded_size
+
+    def call(self, pyramid, images):
+        anchors = []
+        for features, size, stride in zip(pyramid, self.sizes, self.strides, strict=True):
+            map_size = tf.shape(features)[1:3]
+            steps = (stride, stride)
+            if self.stride_from_padded_size:
+                steps = tf.shape(images)[1:3] // map_size
+            anchors.append(grid_anchors(map_size, steps, base_anchors(size, self.ratios, self.rounded)))
+        return anchors
+
+    def compute_output_spec(self, pyramid, images):
+        return [keras.KerasTensor((None, 4)) for _ in pyramid]
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "sizes": self.sizes,
+            "strides": self.strides,
+            "ratios": self.ratios,
+            "rounded": self.rounded,
+            "stride_from_padded_size": self.stride_from_padded_size,
+        }
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class ProposalLayer(Float32Layer):
+    """Turns the RPN's maps into the best boxes (Faster R-CNN, section 3.1; FPN, section 4.1).
+
+    The best candidates of each level are decoded and clipped, overlapping ones of a level suppressed, and
+    the best of all levels kept.
+
+    Args:
+        pre_nms: candidates of each level.
+        post_nms: proposals of an image, N.
+        nms_iou: a candidate that overlaps a better one of its level by more is dropped.
+        min_size: candidates with a shorter side are dropped, pixels.
+
+    Call arguments:
+        logits: list of `[B, H, W, A]`.
+        deltas: list of `[B, H, W, A * 4]`, (dy, dx, dh, dw).
+        anchors: list of `[H * W * A, 4]`.
+        image_sizes: `[B, 2]`, (height, width) before padding.
+
+    Returns:
+        Dict of `boxes` `[B, N, 4]`, `scores` `[B, N]` (logits, falling) and `valid` `[B, N]` bool.
+    """
+
+    def __init__(self, pre_nms, post_nms, nms_iou=0.7, min_size=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.pre_nms = pre_nms
+        self.post_nms = post_nms
+        self.nms_iou = nms_iou
+        self.min_size = min_size
+
+    def call(self, logits, deltas, anchors, image_sizes):
+        boxes, scores, levels = [], [], []
+        for level, level_anchors in enumerate(anchors):
+            flat = tf.reshape(logits[level], [-1, tf.shape(level_anchors)[0]])  # [B, A]
+            best, indices = tf.math.top_k(flat, k=tf.minimum(self.pre_nms, tf.shape(flat)[1]))  # [B, k]
+            level_deltas = tf.reshape(deltas[level], [-1, tf.shape(level_anchors)[0], 4])
+            chosen = tf.gather(level_deltas, indices, batch_dims=1)  # [B, k, 4]
+            boxes.append(box_ops.decode_deltas(chosen, tf.gather(level_anchors, indices)))
+            scores.append(best)
+            levels.append(tf.fill([tf.shape(best)[1]], level))
+        boxes = box_ops.clip(tf.concat(boxes, axis=1), image_sizes)
+        size = boxes[..., 2:] - boxes[..., :2]
+        large = tf.reduce_all((size > 0) & (size >= self.min_size), axis=-1)
+        scores = tf.where(large, tf.concat(scores, axis=1), nms.DROPPED)
+        levels = tf.concat(levels, axis=0)
+        boxes, scores, valid = nms.nms_per_group(
+            boxes, scores, levels, len(anchors), self.nms_iou, self.post_nms
+        )
+        return {"boxes": tf.stop_gradient(boxes), "scores": tf.stop_gradient(scores), "valid": valid}
+
+    def compute_output_spec(self, logits, deltas, anchors, image_sizes):
+        shape = (image_sizes.shape[0], self.post_nms)
+        return {
+            "boxes": keras.KerasTensor((*shape, 4)),
+            "scores": keras.KerasTensor(shape),
+            "valid": keras.KerasTensor(shape, dtype="bool"),
+        }
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "pre_nms": self.pre_nms,
+            "post_nms": self.post_nms,
+            "nms_iou": self.nms_iou,
+            "min_size": self.min_size,
+        }
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class RpnLosses(Float32Layer):
+    """Samples anchors and compares the RPN with their targets.
+
+    Args:
+        samples, positive_fraction, positive_iou, negative_iou: as in `targets.rpn_targets`.
+        beta: corner of the smooth-L1.
+
+    Call arguments:
+        logits, deltas, anchors: as in `ProposalLayer`.
+        batch: dict of `gt_boxes`, `gt_class_ids` and `seeds`.
+
+    Returns:
+        Dict of `rpn_objectness_loss` and `rpn_box_loss`, `[B]` each.
+    """
+
+    def __init__(self, samples, positive_fraction, positive_iou, negative_iou, beta, **kwargs):
+        super().__init__(**kwargs)
+        self.target_arguments = {
+            "samples": samples,
+            "positive_fraction": positive_fraction,
+            "positive_iou": positive_iou,
+            "negative_iou": negative_iou,
+        }
+        self.beta = beta
+
+    def call(self, logits, deltas, anchors, batch):
+        anchors = tf.concat(anchors, axis=0)  # [A, 4]
+        sampled = targets.rpn_targets(anchors, batch, **self.target_arguments)
+        num_images = tf.shape(batch["gt_boxes"])[0]
+        logits = tf.concat([tf.reshape(x, [num_images, -1]) for x in logits], axis=1)  # [B, A]
+        deltas = tf.concat([tf.reshape(x, [num_images, -1, 4]) for x in deltas], axis=1)  # [B, A, 4]
+        logits = tf.gather(logits, sampled["indices"], batch_dims=1)  # [B, S]
+        deltas = tf.gather(deltas, sampled["indices"], batch_dims=1)
+        objectness = losses.objectness_loss(logits, sampled["objectness"], sampled["valid"])
+        box = losses.box_loss(deltas, sampled["deltas"], sampled["positive"], sampled["valid"], self.beta)
+        return {"rpn_objectness_loss": objectness, "rpn_box_loss": box}
+
+    def compute_output_spec(self, logits, deltas, anchors, batch):
+        names = ("rpn_objectness_loss", "rpn_box_loss")
+        return {name: keras.KerasTensor(batch["gt_boxes"].shape[:1]) for name in names}
+
+    def get_config(self):
+        return {**super().get_config(), **self.target_arguments, "beta": self.beta}

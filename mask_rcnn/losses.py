@@ -1,0 +1,89 @@
+"""The losses of the paper, float32, one number for each image: `[B]`.
+
+Normalised in each image, so that neither the other images of a batch nor the number of replicas matter.
+"""
+
+import tensorflow as tf
+
+
+def smooth_l1(predictions, targets, beta):
+    """Returns the elementwise loss of Fast R-CNN, equation 3, with its corner at `beta`; L1 for 0.
+
+    >>> smooth_l1(tf.constant([0.5, 2.0]), tf.constant([0.0, 0.0]), 1.0).numpy()
+    array([0.125, 1.5  ], dtype=float32)
+    """
+    distance = tf.abs(predictions - targets)
+    if beta == 0:
+        return distance
+    return tf.where(distance < beta, 0.5 * distance**2 / beta, distance - 0.5 * beta)
+
+
+def objectness_loss(logits, targets, valid):
+    """Binary cross-entropy of the sampled anchors (Faster R-CNN, equation 1, left).
+
+    Args:
+        logits: `[B, S]`.
+        targets: `[B, S]`, 1 for an object, 0 for background.
+        valid: `[B, S]` bool.
+
+    Returns:
+        `[B]`, the mean over the valid samples.
+    """
+    logits = tf.cast(logits, tf.float32)
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
+    return _mean(losses, valid)
+
+
+def box_loss(deltas, targets, positive, valid, beta):
+    """Smooth-L1 of the positives over the number of all samples (Faster R-CNN, equation 1, right).
+
+    Args:
+        deltas, targets: `[B, S, 4]`.
+        positive, valid: `[B, S]` bool.
+        beta: corner of the smooth-L1.
+
+    Returns:
+        `[B]`.
+    """
+    losses = tf.reduce_sum(smooth_l1(tf.cast(deltas, tf.float32), targets, beta), axis=-1)  # [B, S]
+    total = tf.reduce_sum(tf.where(positive, losses, 0.0), axis=-1)
+    return total / tf.maximum(_count(valid), 1.0)
+
+
+def class_loss(logits, class_ids, valid):
+    """Cross-entropy of the sampled RoIs (Fast R-CNN, equation 1, left).
+
+    Args:
+        logits: `[B, S, K + 1]`, background first.
+        class_ids: `[B, S]` int32.
+        valid: `[B, S]` bool.
+
+    Returns:
+        `[B]`, the mean over the valid samples.
+    """
+    logits = tf.cast(logits, tf.float32)
+    return _mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=class_ids, logits=logits), valid)
+
+
+def mask_loss(logits, targets, positive):
+    """Binary cross-entropy of the mask of the true class (section 3, L_mask).
+
+    Args:
+        logits: `[B, S, M, M]`, of each RoI's true class.
+        targets: `[B, S, M, M]` of 0 and 1.
+        positive: `[B, S]` bool.
+
+    Returns:
+        `[B]`, the mean over the pixels of the positive RoIs; 0 without any.
+    """
+    logits = tf.cast(logits, tf.float32)
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
+    return _mean(tf.reduce_mean(losses, axis=(-2, -1)), positive)
+
+
+def _count(mask):
+    return tf.reduce_sum(tf.cast(mask, tf.float32), axis=-1)
+
+
+def _mean(values, mask):
+    return tf.reduce_sum(tf.where(mask, values, 0.0), axis=-1) / tf.maximum(_count(mask), 1.0)

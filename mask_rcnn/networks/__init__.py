@@ -1,0 +1,1 @@
+"""Everything with trained weights, as functional Keras models."""

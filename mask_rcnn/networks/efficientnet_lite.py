@@ -1,0 +1,72 @@
+"""EfficientNet-Lite0 as a backbone: EfficientNet-B0 (Tan and Le 2019, table 1) made for devices.
+
+No squeeze-and-excitation, ReLU6 instead of swish, a stem that is not scaled.
+"""
+
+import keras
+
+from mask_rcnn.layers.conv import ConvNorm
+
+# Expansion, kernel side, stride, output channels, repeats; stages 1 to 7 of the table.
+STAGES = (
+    (1, 3, 1, 16, 1),
+    (6, 3, 2, 24, 2),
+    (6, 5, 2, 40, 2),
+    (6, 3, 2, 80, 3),
+    (6, 5, 1, 112, 3),
+    (6, 5, 2, 192, 4),
+    (6, 3, 1, 320, 1),
+)
+STEM_CHANNELS = 32
+NORM_EPSILON = 1e-3  # what the published weights were trained with
+
+# The stage of a ResNet (stem 1, C2 2, ...) that each stage above stands for; its last one gives C2..C5.
+PYRAMID_STAGE = (1, 2, 3, 4, 4, 5, 5)
+
+
+def efficientnet_lite0(norm="frozen_batch_norm", frozen_stages=0):
+    """Builds the convolutional part of EfficientNet-Lite0, without its classifier.
+
+    Args:
+        norm: of every convolution, see `ConvNorm`.
+        frozen_stages: this many of stem, C2, C3, ... do not train.
+
+    Returns:
+        A `keras.Model`: `[B, H, W, 3]`, normalised, to the list C2..C5 with 24, 40, 112 and 320 channels
+        and strides 4, 8, 16 and 32. Layers are called `stem`, `block0_depthwise`, ...
+    """
+
+    def conv(filters, size, strides=1, activation="relu6", *, layer_name, stage):
+        return ConvNorm(
+            filters,
+            size,
+            strides,
+            padding="same",
+            norm=norm,
+            norm_epsilon=NORM_EPSILON,
+            activation=activation,
+            name=layer_name,
+            trainable=stage > frozen_stages,
+        )
+
+    def block(x, expansion, size, strides, filters, prefix, stage):
+        shortcut = x
+        if expansion > 1:
+            channels = expansion * x.shape[-1]
+            x = conv(channels, 1, layer_name=f"{prefix}_expand", stage=stage)(x)
+        x = conv(None, size, strides, layer_name=f"{prefix}_depthwise", stage=stage)(x)
+        x = conv(filters, 1, 1, None, layer_name=f"{prefix}_project", stage=stage)(x)
+        if strides == 1 and shortcut.shape[-1] == filters:
+            x = keras.layers.Add(name=f"{prefix}_add")([x, shortcut])
+        return x
+
+    images = keras.Input((None, None, 3), name="images")
+    x = conv(STEM_CHANNELS, 3, 2, layer_name="stem", stage=1)(images)
+    outputs, index = {}, 0
+    for (expansion, size, strides, filters, repeats), stage in zip(STAGES, PYRAMID_STAGE, strict=True):
+        for repeat in range(repeats):
+            first = strides if repeat == 0 else 1
+            x = block(x, expansion, size, first, filters, f"block{index}", stage)
+            index += 1
+        outputs[stage] = x
+    return keras.Model(images, [outputs[stage] for stage in (2, 3, 4, 5)], name="backbone")

@@ -1,0 +1,59 @@
+"""The feature pyramid (FPN, section 3)."""
+
+import keras
+import tensorflow as tf
+
+from mask_rcnn.layers.conv import ConvNorm
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class UpsampleAdd(keras.layers.Layer):
+    """Doubles the coarse map by repeating its pixels, and adds the fine one (FPN, figure 3).
+
+    Call arguments:
+        coarse: `[B, H / 2, W / 2, C]`.
+        fine: `[B, H, W, C]`.
+
+    Output shape:
+        `[B, H, W, C]`.
+    """
+
+    def call(self, coarse, fine):
+        return fine + tf.repeat(tf.repeat(coarse, 2, axis=1), 2, axis=2)
+
+    def compute_output_shape(self, coarse_shape, fine_shape=None):
+        return fine_shape
+
+
+def fpn(in_channels, channels=256, norm="none", norm_epsilon=1e-5):
+    """Builds the pyramid over a backbone.
+
+    Args:
+        in_channels: channels of C2..C5.
+        channels: of every level.
+        norm, norm_epsilon: of its convolutions, see `ConvNorm`.
+
+    Returns:
+        A `keras.Model`: the list C2..C5 to the list P2..P6; P6 is every second pixel of P5 (FPN, section
+        4.1, footnote).
+    """
+
+    def conv(size, name):
+        return ConvNorm(
+            channels,
+            size,
+            norm=norm,
+            norm_epsilon=norm_epsilon,
+            kernel_initializer="glorot_uniform",
+            name=name,
+        )
+
+    levels = range(2, 2 + len(in_channels))
+    inputs = [keras.Input((None, None, c), name=f"c{i}") for i, c in zip(levels, in_channels, strict=True)]
+    laterals = [conv(1, f"lateral{i}")(x) for i, x in zip(levels, inputs, strict=True)]
+    merged = laterals[-1:]
+    for level, lateral in reversed(list(zip(levels, laterals, strict=True))[:-1]):
+        merged.insert(0, UpsampleAdd(name=f"merge{level}")(merged[0], lateral))
+    outputs = [conv(3, f"output{i}")(x) for i, x in zip(levels, merged, strict=True)]
+    outputs.append(keras.layers.MaxPooling2D(1, 2, name=f"p{levels[-1] + 1}")(outputs[-1]))
+    return keras.Model(inputs, outputs, name="fpn")

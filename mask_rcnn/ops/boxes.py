@@ -1,0 +1,107 @@
+"""Boxes: float32, yxyx, absolute pixels, far edge not included (height = y2 - y1)."""
+
+import math
+
+import tensorflow as tf
+
+# A 16 px box may grow to 1000 px and no more: exp() of a wild delta overflows.
+MAX_LOG_SCALE = math.log(1000 / 16)
+
+
+def area(boxes):
+    """Returns the areas `[...]` of boxes `[..., 4]`; inverted boxes have none."""
+    size = tf.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)  # [..., 2]
+    return size[..., 0] * size[..., 1]
+
+
+def intersection(boxes, others):
+    """Returns the areas that each of `boxes` `[..., N, 4]` shares with each of `others` `[..., M, 4]`: `[..., N, M]`."""
+    top_left = tf.maximum(boxes[..., :, None, :2], others[..., None, :, :2])  # [..., N, M, 2]
+    bottom_right = tf.minimum(boxes[..., :, None, 2:], others[..., None, :, 2:])
+    return area(tf.concat([top_left, bottom_right], axis=-1))
+
+
+def iou(boxes, others):
+    """Returns the intersection over union of each of `boxes` with each of `others`.
+
+    Args:
+        boxes: `[..., N, 4]`, yxyx.
+        others: `[..., M, 4]`, yxyx.
+
+    Returns:
+        `[..., N, M]` in 0..1; 0 where both boxes are empty.
+    """
+    shared = intersection(boxes, others)
+    union = area(boxes)[..., :, None] + area(others)[..., None, :] - shared
+    return tf.math.divide_no_nan(shared, union)
+
+
+def coverage(boxes, regions):
+    """Returns how much of each box lies inside each region, as COCO measures crowds.
+
+    Args:
+        boxes: `[..., N, 4]`, yxyx.
+        regions: `[..., M, 4]`, yxyx.
+
+    Returns:
+        `[..., N, M]`, intersection over the area of the box, in 0..1.
+    """
+    return tf.math.divide_no_nan(intersection(boxes, regions), area(boxes)[..., :, None])
+
+
+def encode_deltas(boxes, anchors, weights=(1.0, 1.0, 1.0, 1.0)):
+    """Returns what a head should predict at `anchors` to arrive at `boxes`.
+
+    R-CNN, appendix C, equations 6 to 9. The inverse of `decode_deltas` for boxes that have an area; the
+    padding (empty boxes) gets finite numbers that no loss may use.
+
+    Args:
+        boxes: `[..., N, 4]`, yxyx.
+        anchors: `[..., N, 4]`, yxyx: what the deltas are relative to.
+        weights: four numbers that (dy, dx, dh, dw) are multiplied by.
+
+    Returns:
+        `[..., N, 4]`, (dy, dx, dh, dw).
+    """
+    size = tf.maximum(boxes[..., 2:] - boxes[..., :2], 1e-6)  # [..., N, 2]
+    anchor_size = tf.maximum(anchors[..., 2:] - anchors[..., :2], 1e-6)
+    centre = boxes[..., :2] + 0.5 * size
+    anchor_centre = anchors[..., :2] + 0.5 * anchor_size
+    shift = (centre - anchor_centre) / anchor_size
+    return tf.concat([shift, tf.math.log(size / anchor_size)], axis=-1) * tf.constant(weights, boxes.dtype)
+
+
+def decode_deltas(deltas, boxes, weights=(1.0, 1.0, 1.0, 1.0)):
+    """Moves `boxes` by the deltas that a head predicted for them.
+
+    R-CNN, appendix C, equations 1 to 4.
+
+    Args:
+        deltas: `[..., N, 4]`, (dy, dx, dh, dw).
+        boxes: `[..., N, 4]`, yxyx.
+        weights: what `encode_deltas` multiplied each delta by.
+
+    Returns:
+        `[..., N, 4]`, yxyx, not clipped to the image.
+    """
+    size = boxes[..., 2:] - boxes[..., :2]  # [..., N, 2]
+    centre = boxes[..., :2] + 0.5 * size
+    deltas = deltas / tf.constant(weights, deltas.dtype)
+    centre = centre + deltas[..., :2] * size
+    size = size * tf.exp(tf.minimum(deltas[..., 2:], MAX_LOG_SCALE))
+    return tf.concat([centre - 0.5 * size, centre + 0.5 * size], axis=-1)
+
+
+def clip(boxes, image_sizes):
+    """Cuts boxes off at the borders of their image.
+
+    Args:
+        boxes: `[B, ..., 4]`, yxyx.
+        image_sizes: `[B, 2]`, (height, width) before padding.
+
+    Returns:
+        The boxes inside the image; one that lies outside becomes empty.
+    """
+    between = [1] * (len(boxes.shape) - 2)
+    far = tf.reshape(tf.tile(image_sizes, [1, 2]), [-1, *between, 4])
+    return tf.clip_by_value(boxes, 0.0, tf.cast(far, boxes.dtype))

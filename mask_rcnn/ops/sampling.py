@@ -1,0 +1,36 @@
+"""A fixed number of random positives and negatives of each image."""
+
+import tensorflow as tf
+
+from mask_rcnn.ops.matching import NEGATIVE, POSITIVE
+
+
+def sample(labels, seeds, num_samples, positive_fraction):
+    """Chooses at random which boxes of each image a loss sees (Faster R-CNN, section 3.1.3).
+
+    At most `positive_fraction` of the samples are positives; negatives fill the rest as far as there are
+    enough of them. The choice depends on the image's seed alone: the same in every run and on every replica.
+
+    Args:
+        labels: `[B, N]` int32 of `matching.match`.
+        seeds: `[B, 2]` int32.
+        num_samples: samples an image, S.
+        positive_fraction: the largest share of positives.
+
+    Returns:
+        indices: `[B, S]` int32, the chosen boxes, positives first.
+        valid: `[B, S]` bool; where it is False the index means nothing.
+    """
+    noise = tf.map_fn(
+        lambda seed: tf.random.stateless_uniform([tf.shape(labels)[1]], seed),
+        seeds,
+        fn_output_signature=tf.TensorSpec([labels.shape[1]], tf.float32),
+    )  # [B, N]
+    max_positives = int(num_samples * positive_fraction)
+    is_positive, is_negative = labels == POSITIVE, labels == NEGATIVE
+    rank = tf.argsort(tf.argsort(tf.where(is_positive, noise, 2.0), axis=-1), axis=-1)
+    is_positive &= rank < max_positives
+    # Positives are the highest, all in front; negatives follow in random order; the rest is below zero.
+    priority = tf.where(is_positive, 2.0 + noise, tf.where(is_negative, noise, -1.0))
+    top, indices = tf.math.top_k(priority, k=num_samples)
+    return indices, top >= 0.0

@@ -1,0 +1,106 @@
+"""What each anchor and each RoI should have predicted. Nothing here has a gradient."""
+
+import tensorflow as tf
+
+from mask_rcnn.ops import boxes as box_ops
+from mask_rcnn.ops import masks as mask_ops
+from mask_rcnn.ops.matching import POSITIVE, match
+from mask_rcnn.ops.sampling import sample
+
+
+def rpn_targets(anchors, batch, samples, positive_fraction, positive_iou, negative_iou):
+    """Returns the sampled anchors of each image and their targets (Faster R-CNN, section 3.1.2).
+
+    Args:
+        anchors: `[A, 4]`, yxyx.
+        batch: dict with `gt_boxes` `[B, G, 4]`, `gt_class_ids` `[B, G]` and `seeds` `[B, 2]`.
+        samples: anchors an image, S.
+        positive_fraction: the largest share of positives.
+        positive_iou, negative_iou: an anchor is positive from the one, negative below the other.
+
+    Returns:
+        Dict of
+        `indices` `[B, S]` int32: the sampled anchors;
+        `objectness` `[B, S]` float32: 1 for an object, 0 for background;
+        `deltas` `[B, S, 4]` float32: (dy, dx, dh, dw) from the anchor to its object;
+        `positive`, `valid` `[B, S]` bool: where the deltas and the objectness count.
+    """
+    thresholds = (negative_iou, positive_iou)
+    matched, labels = match(anchors[None], batch["gt_boxes"], batch["gt_class_ids"], thresholds, keep_best=True)
+    indices, valid = sample(labels, batch["seeds"], samples, positive_fraction)
+    positive = valid & (tf.gather(labels, indices, batch_dims=1) == POSITIVE)
+    objects = tf.gather(batch["gt_boxes"], tf.gather(matched, indices, batch_dims=1), batch_dims=1)
+    return {
+        "indices": indices,
+        "objectness": tf.cast(positive, tf.float32),
+        "deltas": box_ops.encode_deltas(objects, tf.gather(anchors, indices)),
+        "positive": positive,
+        "valid": valid,
+    }
+
+
+def roi_targets(proposals, proposals_valid, batch, samples, positive_fraction, positive_iou, delta_weights):
+    """Returns the sampled RoIs of each image and what the second stage should say (Fast R-CNN, section 2.3).
+
+    The objects themselves are candidates too, so that there are positives before the RPN has learned.
+
+    Args:
+        proposals: `[B, N, 4]`, yxyx.
+        proposals_valid: `[B, N]` bool.
+        batch: dict with `gt_boxes` `[B, G, 4]`, `gt_class_ids` `[B, G]` and `seeds` `[B, 2]`.
+        samples: RoIs an image, S.
+        positive_fraction: the largest share of positives.
+        positive_iou: a RoI is positive from this IoU, negative below.
+        delta_weights: four numbers that the deltas are multiplied by.
+
+    Returns:
+        Dict of
+        `rois` `[B, S, 4]`, yxyx, positives first;
+        `class_ids` `[B, S]` int32: 0 is background;
+        `deltas` `[B, S, 4]` float32;
+        `matched` `[B, S]` int32: the object of a positive RoI;
+        `positive`, `valid` `[B, S]` bool.
+    """
+    is_object = batch["gt_class_ids"] > 0
+    candidates = tf.concat([proposals, batch["gt_boxes"]], axis=1)  # [B, N + G, 4]
+    usable = tf.concat([proposals_valid, is_object], axis=1)
+    thresholds = (positive_iou, positive_iou)
+    matched, labels = match(candidates, batch["gt_boxes"], batch["gt_class_ids"], thresholds)
+    labels = tf.where(usable, labels, -1)
+
+    seeds = batch["seeds"] + tf.constant([0, 1])  # another draw than the RPN's
+    indices, valid = sample(labels, seeds, samples, positive_fraction)
+    positive = valid & (tf.gather(labels, indices, batch_dims=1) == POSITIVE)
+    matched = tf.gather(matched, indices, batch_dims=1)  # [B, S]
+    rois = tf.gather(candidates, indices, batch_dims=1)
+    objects = tf.gather(batch["gt_boxes"], matched, batch_dims=1)
+    class_ids = tf.gather(batch["gt_class_ids"], matched, batch_dims=1)
+    return {
+        "rois": tf.stop_gradient(rois),
+        "class_ids": tf.where(positive, class_ids, 0),
+        "deltas": box_ops.encode_deltas(objects, rois, delta_weights),
+        "matched": matched,
+        "positive": positive,
+        "valid": valid,
+    }
+
+
+def mask_targets(rois, matched, batch, size):
+    """Returns the mask of each RoI's object in the grid of the RoI.
+
+    Args:
+        rois: `[B, S, 4]`, yxyx.
+        matched: `[B, S]` int32, the object of each RoI.
+        batch: dict with `gt_boxes` `[B, G, 4]` and `gt_masks` `[B, G, C, C]` uint8, cropped to the boxes.
+        size: side of the result, M.
+
+    Returns:
+        `[B, S, M, M]` float32 of 0 and 1.
+    """
+    masks = tf.gather(batch["gt_masks"], matched, batch_dims=1)  # [B, S, C, C]
+    boxes = tf.gather(batch["gt_boxes"], matched, batch_dims=1)  # [B, S, 4]
+    side, num_rois = masks.shape[-1], rois.shape[1]
+    crops = mask_ops.crop_masks(
+        tf.reshape(masks, [-1, side, side]), tf.reshape(boxes, [-1, 4]), tf.reshape(rois, [-1, 4]), size
+    )
+    return tf.reshape(crops, [-1, num_rois, size, size])
