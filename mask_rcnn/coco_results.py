@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mask_rcnn.data.masks import full_mask
 from mask_rcnn.structures import Detections
 
 
@@ -70,7 +71,7 @@ def from_coco(entries, image_size, categories):
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=-1)  # xyxy
     masks = origins = None
     if any(entry.get("segmentation") for entry in entries):
-        pairs = [_decode_crop(entry.get("segmentation"), image_size) for entry in entries]
+        pairs = [_crop(entry.get("segmentation"), image_size) for entry in entries]
         masks, origins = zip(*pairs, strict=True)
     return Detections(
         boxes=corners[:, [1, 0, 3, 2]],
@@ -82,18 +83,14 @@ def from_coco(entries, image_size, categories):
     )
 
 
-def _decode_crop(segmentation, image_size):
-    """Returns the smallest crop that holds a mask given as polygons or RLE, and its (y, x)."""
-    if not segmentation:
+def _crop(segmentation, image_size):
+    """Returns the smallest crop that holds the mask of a segmentation, and its (y, x)."""
+    mask = full_mask(segmentation, *image_size) if segmentation else np.zeros(image_size, bool)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
         return np.zeros((0, 0), bool), (0, 0)
-    if isinstance(segmentation, list):
-        rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, *image_size))
-    elif isinstance(segmentation["counts"], list):
-        rle = coco_mask.frPyObjects(segmentation, *image_size)
-    else:
-        rle = segmentation
-    x, y, width, height = (int(side) for side in coco_mask.toBbox(rle))
-    return coco_mask.decode(rle)[y : y + height, x : x + width].astype(bool), (y, x)
+    crop = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return crop.copy(), (rows[0], columns[0])  # a view would keep the whole mask
 
 
 def write_json(path, value):
@@ -168,10 +165,10 @@ def _problem(entry, sizes, category_ids):
     if not isinstance(entry, dict):
         return "An entry is an object.", repr(entry), "See cocodataset.org, results format."
     image_id, category_id, score = (entry.get(key) for key in ("image_id", "category_id", "score"))
-    if image_id not in sizes:
+    if not isinstance(image_id, int | str) or image_id not in sizes:
         advice = "Use the annotation file of the images that were detected in."
         return "`image_id` must be in the annotation file.", f"image_id={image_id!r}", advice
-    if category_id not in category_ids:
+    if not isinstance(category_id, int) or category_id not in category_ids:
         advice = f"Its ids are {sorted(category_ids)[:10]}..; they may have gaps."
         return "`category_id` must be in the annotation file.", f"category_id={category_id!r}", advice
     if not _are_numbers([score], 1):
@@ -187,17 +184,19 @@ def _problem(entry, sizes, category_ids):
 
 
 def _mask_problem(mask, size):
-    if not isinstance(mask, dict) or "counts" not in mask or list(mask.get("size", ())) != size:
-        received = f"size={mask.get('size')}" if isinstance(mask, dict) else repr(mask)[:60]
+    """As `_problem`, for the mask of an image of `size`."""
+    is_rle = isinstance(mask, dict) and isinstance(mask.get("counts"), str | list)
+    if not is_rle or mask.get("size") != size:
+        received = f"size={mask.get('size')}" if is_rle else f"segmentation={str(mask)[:60]}"
         return (
             f"`segmentation` must be an RLE of size {size} (height, width).",
             received,
             "Encode whole masks.",
         )
     counts, pixels = mask["counts"], size[0] * size[1]
-    area = sum(counts) if isinstance(counts, list) else int(coco_mask.area(mask))
+    area = sum(counts[1::2]) if isinstance(counts, list) else int(coco_mask.area(mask))
     if area > pixels:
-        return f"The mask must fit in {pixels} pixels.", f"a run length code of {area}", "Encode it again."
+        return f"The mask must fit in {pixels} pixels.", f"a mask of {area}", "Encode it again."
     return None
 
 

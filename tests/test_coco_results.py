@@ -1,0 +1,155 @@
+import json
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from mask_rcnn.coco_results import from_coco, read_annotations, read_results, to_coco, write_json
+from mask_rcnn.structures import Category, Detections
+
+CATEGORIES = (Category(3, "car"), Category(90, "toothbrush"))
+IMAGE_SIZE = (8, 10)
+SQUARE = np.ones((2, 3), bool)
+TRUTH = {
+    "images": [{"id": 7, "height": 8, "width": 10}],
+    "categories": [{"id": 3, "name": "car"}, {"id": 90, "name": "toothbrush"}],
+    "annotations": [{"id": 1, "image_id": 7, "category_id": 3, "bbox": [1, 2, 3, 4]}],
+}
+
+
+def one_toothbrush(**fields):
+    return Detections([[1, 4, 3, 7]], [0.5], [2], IMAGE_SIZE, **fields)
+
+
+def an_entry(**changes):
+    entry = to_coco(one_toothbrush(masks=[SQUARE], mask_origins=[[1, 4]]), 7, CATEGORIES)[0]
+    return {**entry, **changes}
+
+
+def test_an_entry_has_the_data_sets_ids_and_xywh():
+    entry = to_coco(one_toothbrush(), image_id=7, categories=CATEGORIES)[0]
+    assert entry == {"image_id": 7, "category_id": 90, "bbox": [4.0, 1.0, 3.0, 2.0], "score": 0.5}
+
+
+def test_the_mask_is_written_as_rle_of_the_image():
+    rle = an_entry()["segmentation"]
+    assert rle["size"] == [8, 10]
+    assert coco_mask.area(rle) == 6
+    assert coco_mask.toBbox(rle).tolist() == [4, 1, 3, 2]
+
+
+def test_keypoints_are_written_flat():
+    detections = one_toothbrush(keypoints=[[[1, 2, 0.5], [3, 4, 0.25]]])
+    assert to_coco(detections, 7, CATEGORIES)[0]["keypoints"] == [1, 2, 0.5, 3, 4, 0.25]
+
+
+def test_no_detections_make_no_entries():
+    assert to_coco(one_toothbrush().keep([False]), 7, CATEGORIES) == []
+
+
+def test_a_class_without_category_is_an_error():
+    with pytest.raises(ValueError, match="Received: class_ids up to 2"):
+        to_coco(one_toothbrush(), 7, CATEGORIES[:1])
+
+
+def test_what_was_written_is_read_back():
+    detections = one_toothbrush(masks=[SQUARE], mask_origins=[[1, 4]])
+    back = from_coco(to_coco(detections, 7, CATEGORIES), IMAGE_SIZE, CATEGORIES)
+    for field in ("boxes", "scores", "class_ids", "mask_origins"):
+        np.testing.assert_array_equal(getattr(back, field), getattr(detections, field))
+    np.testing.assert_array_equal(back.masks[0], SQUARE)
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [[4, 1, 7, 1, 7, 3, 4, 3]],
+        {"size": [8, 10], "counts": [33, 2, 6, 2, 6, 2, 29]},
+        an_entry()["segmentation"],
+    ],
+)
+def test_truth_is_read_from_polygons_and_both_kinds_of_rle(segmentation):
+    annotation = {"category_id": 90, "bbox": [4, 1, 3, 2], "segmentation": segmentation}
+    truth = from_coco([annotation, {**annotation, "segmentation": []}], IMAGE_SIZE, CATEGORIES)
+    assert truth.scores.tolist() == [1, 1]
+    assert truth.boxes[0].tolist() == [1, 4, 3, 7]
+    np.testing.assert_array_equal(truth.masks[0], SQUARE)
+    assert truth.mask_origins[0].tolist() == [1, 4]
+    assert truth.masks[1].size == 0
+
+
+def test_truth_without_masks_has_none():
+    truth = from_coco([{"category_id": 90, "bbox": [4, 1, 3, 2]}], IMAGE_SIZE, CATEGORIES)
+    assert truth.masks is None
+    assert len(from_coco([], IMAGE_SIZE, CATEGORIES)) == 0
+
+
+def test_a_file_is_replaced_in_one_step(tmp_path):
+    path = tmp_path / "new" / "results.json"
+    write_json(path, [an_entry()])
+    assert read_results(path, TRUTH) == [an_entry()]
+    with pytest.raises(TypeError):
+        write_json(path, [{"score": object()}])
+    assert json.loads(path.read_text()) == [an_entry()]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_annotations_get_their_area_and_are_not_changed():
+    annotation = read_annotations(TRUTH)["annotations"][0]
+    assert annotation["area"] == 12
+    assert annotation["iscrowd"] == 0
+    assert "area" not in TRUTH["annotations"][0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_id": 8}, "`image_id` .* Received: image_id=8"),
+        ({"category_id": 1}, "`category_id` .* Received: category_id=1"),
+        ({"category_id": [1]}, r"`category_id` .* Received: category_id=\[1\]"),
+        ({"score": None}, "`score` .* Received: score=None"),
+        ({"score": float("nan")}, "`score` .* Received: score=nan"),
+        ({"bbox": [1, 2, 3]}, "`bbox` .* Received: bbox="),
+        ({"bbox": [1, 2, -3, 4]}, "`bbox` .* Received: bbox="),
+        ({"bbox": [1, 2, "3", 4]}, "`bbox` .* Received: bbox="),
+        ({"segmentation": [[1, 2, 3, 4, 5, 6]]}, "must be an RLE"),
+        (
+            {"segmentation": {"size": [10, 8], "counts": ""}},
+            r"RLE of size \[8, 10\] .* Received: size=\[10, 8\]",
+        ),
+        ({"segmentation": {"size": [8, 10], "counts": [0, 81]}}, "must fit in 80 pixels"),
+        ({"segmentation": {"size": [8, 10], "counts": 5}}, "must be an RLE"),
+    ],
+)
+def test_a_bad_entry_is_named(changes, message):
+    with pytest.raises(ValueError, match=f"the given content, entry 1: .*{message}"):
+        read_results([an_entry(), an_entry(**changes)], TRUTH)
+
+
+def test_an_entry_needs_some_geometry():
+    with pytest.raises(ValueError, match="has a bbox, a segmentation or keypoints"):
+        read_results([{"image_id": 7, "category_id": 3, "score": 1}], TRUTH)
+
+
+def test_an_entry_that_is_no_object_is_named():
+    with pytest.raises(ValueError, match="entry 0: An entry is an object"):
+        read_results(["car"], TRUTH)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"Received: .*none\.json"):
+        read_results(tmp_path / "none.json", TRUTH)
+
+
+def test_a_file_that_is_no_json_is_named(tmp_path):
+    path = tmp_path / "half.json"
+    path.write_text('[{"image_id": 7')
+    with pytest.raises(ValueError, match=r"Received: .*half\.json"):
+        read_results(path, TRUTH)
+
+
+def test_truth_and_results_in_each_others_place_are_errors():
+    with pytest.raises(ValueError, match="not one with the truth"):
+        read_results(TRUTH, TRUTH)
+    with pytest.raises(ValueError, match="not one with results"):
+        read_annotations([an_entry()])
