@@ -1,0 +1,206 @@
+"""What happens after a step of the run: its row in the log, the guard, the evaluation, the checkpoint.
+
+Keras turns the logs of a step into floats once for all callbacks; that is the only wait for the device.
+"""
+
+import csv
+import importlib.util
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+from mask_rcnn.training.checkpoint import save_checkpoint
+
+# TensorBoard keeps a thousand points of a curve, so that each step would be wasted on it.
+TENSORBOARD_EVERY = 20
+
+
+class StepCallback(keras.callbacks.Callback):
+    """Counts the steps of the whole run from 1, where `fit` counts those of its own call from 0.
+
+    Subclasses have `on_step(step, logs, seconds)`: `logs` is a dict of floats, `seconds` the time that
+    the step took with the wait for its data.
+
+    Args:
+        first_step: steps that were finished before this call of `fit`.
+        last_step: steps of the whole run.
+    """
+
+    def __init__(self, first_step, last_step):
+        super().__init__()
+        self.first_step = first_step
+        self.last_step = last_step
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.on_step(self.first_step + batch + 1, logs, time.perf_counter() - self._start)
+
+    def is_due(self, step, every):
+        """Whether something done each `every` steps (0: never) and after the last is to be done now."""
+        return step == self.last_step or (every > 0 and step % every == 0)
+
+
+class CsvLog(StepCallback):
+    """One row a step: step, all logs, images a second.
+
+    On resume, the rows after the checkpoint are dropped first: their steps come again.
+
+    Args:
+        path: the file.
+        first_step, last_step: as in `StepCallback`.
+        batch_size: images a step.
+    """
+
+    def __init__(self, path, first_step, last_step, batch_size):
+        super().__init__(first_step, last_step)
+        self.path = path
+        self.batch_size = batch_size
+        keep_lines(path, lambda line: line.startswith("step,") or int(line.split(",")[0]) <= first_step)
+
+    def on_step(self, step, logs, seconds):
+        row = {"step": step, **logs, "images_per_second": self.batch_size / seconds}
+        is_new = not self.path.exists()
+        with open(self.path, "a", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            if is_new:
+                writer.writeheader()
+            writer.writerow({name: f"{value:.7g}" for name, value in row.items()})
+
+
+def keep_lines(path, is_kept):
+    """Rewrites a log with the whole lines for which `is_kept(line)`; no file is no line."""
+    if not path.exists():
+        return
+    lines = path.read_text().splitlines(keepends=True)
+    # A killed run may leave half a line.
+    kept = [line for line in lines if line.endswith("\n") and is_kept(line)]
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text("".join(kept))
+    temporary.replace(path)
+
+
+class TensorBoardLog(StepCallback):
+    """The logs of every 20th step as scalars, where `tensorboard` is installed.
+
+    Args:
+        folder: of the event files.
+        first_step, last_step: as in `StepCallback`.
+    """
+
+    def __init__(self, folder, first_step, last_step):
+        super().__init__(first_step, last_step)
+        self.writer = None
+        if importlib.util.find_spec("tensorboard") is None:
+            logging.warning("No TensorBoard logs: `pip install tensorboard` to have them.")
+        else:
+            self.writer = tf.summary.create_file_writer(str(folder))
+
+    def on_step(self, step, logs, seconds):
+        if self.writer and self.is_due(step, TENSORBOARD_EVERY):
+            with self.writer.as_default(step=step):
+                for name, value in logs.items():
+                    tf.summary.scalar(name, value)
+
+
+class NanGuard(StepCallback):
+    """Stops a run at the first loss that is not finite: no later step could repair the weights.
+
+    Args:
+        first_step, last_step: as in `StepCallback`.
+        images_of: function from a step, counted from 1, to the names of its images.
+    """
+
+    def __init__(self, first_step, last_step, images_of):
+        super().__init__(first_step, last_step)
+        self.images_of = images_of
+
+    def on_step(self, step, logs, seconds):
+        wrong = {name: value for name, value in logs.items() if not math.isfinite(value)}
+        if wrong:
+            values = ", ".join(f"{name}={value}" for name, value in wrong.items())
+            raise ValueError(
+                "Every loss of a training step must be finite. "
+                f"Received: step={step}, {values}, images={self.images_of(step)}. "
+                "Look at the boxes of these images (and of the step before, whose update the weights have), "
+                "lower `train.learning_rate`, lengthen `train.warmup_steps` or set `train.clip_norm`; "
+                "then resume: the last checkpoint is from before this step."
+            )
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How a run is judged.
+
+    Attributes:
+        evaluate: function without arguments that returns a dict of numbers.
+        best_by: which of them the best weights have the largest of.
+        save_best: function without arguments that keeps the weights.
+    """
+
+    evaluate: Callable
+    best_by: str
+    save_best: Callable
+
+
+class Evaluation(StepCallback):
+    """Evaluates, appends a line of JSON, and keeps the weights where they are the best so far.
+
+    Args:
+        path: of the file of JSON lines, `{"step": ..., name: number, ...}`.
+        first_step, last_step: as in `StepCallback`.
+        every: steps; 0 is only after the last one.
+        validation: a `Validation`.
+        state: dict of the run, in which `metrics` (the latest) and `best` are kept up to date.
+    """
+
+    def __init__(self, path, first_step, last_step, every, validation, state):
+        super().__init__(first_step, last_step)
+        self.path = path
+        self.every = every
+        self.validation = validation
+        self.state = state
+        keep_lines(path, lambda line: json.loads(line)["step"] <= first_step)
+
+    def on_step(self, step, logs, seconds):
+        if not self.is_due(step, self.every):
+            return
+        metrics = self.validation.evaluate()
+        with open(self.path, "a") as file:
+            file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self.state["metrics"] = metrics
+        score = metrics[self.validation.best_by]
+        if self.state["best"] is None or score > self.state["best"]:
+            self.state["best"] = score
+            self.validation.save_best()
+
+
+class Checkpointing(StepCallback):
+    """Saves the run; comes after `Evaluation`, so that no evaluation is lost between the two.
+
+    Args:
+        folder: of the checkpoints.
+        first_step, last_step: as in `StepCallback`.
+        every: steps.
+        keep: how many files stay.
+        state: dict of the run, in which `step` is kept up to date.
+    """
+
+    def __init__(self, folder, first_step, last_step, every, keep, state):
+        super().__init__(first_step, last_step)
+        self.folder = folder
+        self.every = every
+        self.keep = keep
+        self.state = state
+
+    def on_step(self, step, logs, seconds):
+        if self.is_due(step, self.every):
+            self.state["step"] = step
+            save_checkpoint(self.folder, self.model, self.state, self.keep)

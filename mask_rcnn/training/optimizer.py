@@ -1,0 +1,116 @@
+"""SGD as detection papers mean it: coupled weight decay, momentum without the learning rate inside.
+
+Keras' own `SGD(weight_decay=...)` shrinks the weights beside the gradient, clips the gradient of each
+replica before they are summed, and keeps the learning rate inside the momentum, where it outlives a
+milestone. Published schedules are for the rule of torch and Caffe2, which is this one.
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from mask_rcnn.training.schedule import WarmupSteps
+
+# What Keras calls the scale and the shift of every normalisation layer.
+NORM_VARIABLES = ("gamma", "beta")
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class CoupledSGD(keras.optimizers.SGD):
+    """`momentum = m * momentum + (gradient + decay * w)`, then `w = w - rate * momentum`.
+
+    Args:
+        learning_rate: number or schedule.
+        momentum: `m`, in [0, 1].
+        weight_decay: of kernels and biases.
+        norm_weight_decay: of the gamma and beta of normalisation layers.
+        clip_norm: largest norm of the whole gradient, summed over the replicas; None does not clip.
+            The weight decay is added after it.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.01,
+        momentum=0.9,
+        weight_decay=0.0,
+        norm_weight_decay=0.0,
+        clip_norm=None,
+        name="coupled_sgd",
+        **kwargs,
+    ):
+        # `weight_decay` of the base class would be the decoupled one.
+        super().__init__(learning_rate=learning_rate, momentum=momentum, name=name, **kwargs)
+        self.coupled_decay = weight_decay
+        self.norm_weight_decay = norm_weight_decay
+        self.clip_norm = clip_norm
+
+    def build(self, variables):
+        if self.built:
+            return
+        self._decays = [
+            self.norm_weight_decay if variable.name in NORM_VARIABLES else self.coupled_decay
+            for variable in variables
+        ]
+        super().build(variables)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        # The one place of Keras 3 where the gradient is summed over the replicas and not applied yet.
+        grads_and_vars = super()._all_reduce_sum_gradients(grads_and_vars)
+        if self.clip_norm is None:
+            return grads_and_vars
+        gradients, variables = zip(*grads_and_vars, strict=True)
+        clipped, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
+        return list(zip(clipped, variables, strict=True))
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        learning_rate = tf.cast(learning_rate, variable.dtype)
+        update = tf.cast(gradient, variable.dtype) + self._decays[index] * variable
+        if self.momentum:
+            update += self.momentum * self.momentums[index]
+            self.assign(self.momentums[index], update)
+        self.assign_sub(variable, learning_rate * update)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["nesterov"]
+        return {
+            **config,
+            "weight_decay": self.coupled_decay,
+            "norm_weight_decay": self.norm_weight_decay,
+            "clip_norm": self.clip_norm,
+        }
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class LossScale(keras.optimizers.LossScaleOptimizer):
+    """Dynamic loss scaling for mixed_float16 that looks at the gradients of every replica.
+
+    Keras 3.15 asks the first replica only, so an overflow in another one would reach the weights.
+    """
+
+    def build(self, var_list):
+        if not self.built:  # Keras would start its counters anew
+            super().build(var_list)
+
+    def apply(self, grads, trainable_variables=None):
+        def in_all_replicas(strategy, finite):
+            return tf.reduce_all(strategy.experimental_local_results(finite))
+
+        finite = self.check_finite(grads)
+        finite = tf.distribute.get_replica_context().merge_call(in_all_replicas, [finite])
+        spoil = tf.where(finite, 0.0, math.nan)  # so that the first replica sees it too
+        grads = [grad if grad is None else grad + tf.cast(spoil, grad.dtype) for grad in grads]
+        super().apply(grads, trainable_variables)
+
+
+def build_optimizer(recipe):
+    """Returns the optimizer that a `TrainConfig` describes."""
+    schedule = WarmupSteps(
+        recipe.scaled_learning_rate, recipe.scaled_milestones, recipe.warmup_steps, recipe.warmup_factor
+    )
+    optimizer = CoupledSGD(
+        schedule, float(recipe.momentum), recipe.weight_decay, recipe.norm_weight_decay, recipe.clip_norm
+    )
+    return LossScale(optimizer) if recipe.precision == "mixed_float16" else optimizer

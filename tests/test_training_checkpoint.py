@@ -1,0 +1,78 @@
+"""A checkpoint is whole or not there, and brings everything back."""
+
+import numpy as np
+import pytest
+from training_toy import make_batches, make_trainer
+
+from mask_rcnn.training.checkpoint import checkpoints, restore_latest, save_checkpoint
+
+
+def built(**changes):
+    trainer = make_trainer(**changes)
+    trainer.optimizer.build(trainer.trainable_variables)
+    return trainer
+
+
+def values(trainer):
+    return [np.asarray(variable) for variable in [*trainer.variables, *trainer.optimizer.variables]]
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_weights_momentum_and_step_come_back(tmp_path, precision):
+    trainer = built(precision=precision)
+    trainer.fit(make_batches(steps=2), shuffle=False, verbose=0)
+    save_checkpoint(tmp_path, trainer, {"step": 2, "best": 0.5}, keep=2)
+
+    other = built(seed=1, precision=precision)
+    assert restore_latest(tmp_path, other) == {"step": 2, "best": 0.5}
+    for restored, saved in zip(values(other), values(trainer), strict=True):
+        np.testing.assert_array_equal(restored, saved)
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    trainer = built()
+    for step in (1, 2, 10):
+        save_checkpoint(tmp_path, trainer, {"step": step}, keep=2)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step_00000002.h5", "step_00000010.h5"]
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5, 0.999])
+def test_a_truncated_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog, part):
+    trainer = built()
+    for step in (1, 2):
+        newest = save_checkpoint(tmp_path, trainer, {"step": step}, keep=2)
+    content = newest.read_bytes()
+    newest.write_bytes(content[: int(part * len(content))])
+    assert restore_latest(tmp_path, trainer) == {"step": 1}
+    assert "step_00000002.h5 cannot be read" in caplog.text
+
+
+def test_a_run_killed_while_it_wrote_leaves_no_checkpoint_of_that_step(tmp_path):
+    trainer = built()
+    save_checkpoint(tmp_path, trainer, {"step": 1}, keep=2)
+    (tmp_path / "step_00000002.tmp").write_bytes(b"half")
+    assert restore_latest(tmp_path, trainer) == {"step": 1}
+
+
+def test_no_checkpoint_is_none(tmp_path):
+    assert restore_latest(tmp_path / "nowhere", built()) is None
+
+
+def test_a_checkpoint_of_another_model_is_an_error(tmp_path):
+    trainer = built()
+    save_checkpoint(tmp_path, trainer, {"step": 1}, keep=1)
+    other = make_trainer()
+    other.layers[-1].trainable = False
+    other.optimizer = type(other.optimizer)(momentum=0.0)
+    other.optimizer.build(other.trainable_variables)
+    with pytest.raises(ValueError, match="must be of the same optimizer"):
+        restore_latest(tmp_path, other)
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    trainer = built()
+    bias = trainer.trainable_variables[1]
+    bias.assign(np.full(bias.shape, np.nan))
+    with pytest.raises(ValueError, match=r"bias holds NaN or infinity after step=7"):
+        save_checkpoint(tmp_path, trainer, {"step": 7}, keep=1)
+    assert not checkpoints(tmp_path)

@@ -1,0 +1,50 @@
+"""Two replicas train as one does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    path = tmp_path_factory.mktemp("mirrored") / "results.json"
+    script = Path(__file__).with_name("training_mirrored.py")
+    done = subprocess.run(
+        [sys.executable, script, path],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("case", "tolerance"), [("plain", 1e-6), ("clipped", 1e-6), ("bfloat16", 1e-3), ("float16", 1e-3)]
+)
+def test_two_replicas_end_with_the_weights_of_one(results, case, tolerance):
+    assert results[case]["moved"] > 20 * tolerance
+    assert results[case]["difference"] < tolerance
+
+
+def test_clipping_changed_the_run(results):
+    assert results["clipped"]["moved"] < 0.9 * results["plain"]["moved"]
+
+
+def test_the_logs_of_two_replicas_are_those_of_one(results):
+    one, two = results["plain"]["logs"]
+    assert one == pytest.approx(two, rel=1e-5)
+    assert len(one) == 7
+
+
+def test_an_overflow_in_any_replica_skips_the_step(results):
+    assert results["overflow"] == [1.0, 4.0]
+
+
+def test_a_batch_that_cannot_be_shared_out_evenly_is_an_error(results):
+    assert "Received: batch_size=3" in results["odd_batch"]
+    assert "a multiple of 2" in results["odd_batch"]

@@ -1,0 +1,105 @@
+"""The rule of torch's SGD, in numbers."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mask_rcnn.config import TrainConfig
+from mask_rcnn.training.optimizer import CoupledSGD, LossScale, build_optimizer
+from mask_rcnn.training.schedule import WarmupSteps
+
+
+def steps(optimizer, gradients, start=1.0, name="kernel"):
+    variable = keras.Variable(np.float32(start), name=name)
+    for gradient in gradients:
+        optimizer.apply([tf.constant(gradient, tf.float32)], [variable])
+    return float(variable)
+
+
+def test_decay_without_gradient_goes_through_the_momentum():
+    # 1 -> 0.99 -> 0.99 - 0.1 (0.09 + 0.099) = 0.9711 -> 0.9711 - 0.1 (0.1701 + 0.09711) = 0.944379
+    optimizer = CoupledSGD(0.1, momentum=0.9, weight_decay=0.1)
+    assert steps(optimizer, [0.0, 0.0, 0.0]) == pytest.approx(0.944379, abs=1e-6)
+
+
+def test_momentum_does_not_keep_the_rate_of_an_earlier_step():
+    # Momentum 1, then 1.9: 1 - 1 * 1 - 0.1 * 1.9. Keras' own SGD would still move by 0.9 of the old step.
+    schedule = WarmupSteps(1.0, milestones=(1,))
+    assert steps(CoupledSGD(schedule, momentum=0.9), [1.0, 1.0]) == pytest.approx(-0.19, abs=1e-6)
+
+
+def test_no_momentum_is_plain_descent():
+    assert steps(CoupledSGD(0.5, momentum=0.0, weight_decay=0.2), [1.0]) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("kernel", 0.9), ("bias", 0.9), ("gamma", 0.98), ("beta", 0.98)]
+)
+def test_norm_variables_have_their_own_decay(name, expected):
+    optimizer = CoupledSGD(1.0, momentum=0.0, weight_decay=0.1, norm_weight_decay=0.02)
+    assert steps(optimizer, [0.0], name=name) == pytest.approx(expected)
+
+
+def test_clipping_is_by_the_norm_of_all_gradients_and_before_the_decay():
+    first, second = keras.Variable([3.0], name="kernel"), keras.Variable([0.0], name="kernel")
+    optimizer = CoupledSGD(1.0, momentum=0.0, weight_decay=0.1, clip_norm=1.0)
+    optimizer.apply([tf.constant([3.0]), tf.constant([4.0])], [first, second])  # norm 5
+    np.testing.assert_allclose(first, [3.0 - 0.6 - 0.3], rtol=1e-6)
+    np.testing.assert_allclose(second, [-0.8], rtol=1e-6)
+
+
+def test_a_small_gradient_is_not_clipped():
+    assert steps(CoupledSGD(1.0, momentum=0.0, clip_norm=1.0), [0.5]) == pytest.approx(0.5)
+
+
+def test_optimizer_survives_its_config():
+    optimizer = CoupledSGD(0.1, 0.8, weight_decay=0.1, norm_weight_decay=0.01, clip_norm=2.0)
+    restored = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert isinstance(restored, CoupledSGD)
+    assert steps(restored, [1.0, 2.0]) == steps(optimizer, [1.0, 2.0])
+
+
+def test_warm_up_is_linear_and_a_milestone_divides_by_ten():
+    schedule = WarmupSteps(0.02, milestones=(100, 150), warmup_steps=10, warmup_factor=0.1)
+    rates = [float(schedule(step)) for step in (0, 5, 10, 99, 100, 149, 150)]
+    np.testing.assert_allclose(rates, [0.002, 0.011, 0.02, 0.02, 0.002, 0.002, 0.0002], rtol=1e-5)
+
+
+def test_no_warm_up_starts_with_the_whole_rate():
+    assert float(WarmupSteps(0.02)(0)) == pytest.approx(0.02)
+
+
+def test_schedule_survives_its_config():
+    schedule = WarmupSteps(0.02, (3, 5), 2, 0.1)
+    restored = WarmupSteps.from_config(schedule.get_config())
+    assert [float(restored(step)) for step in range(7)] == [float(schedule(step)) for step in range(7)]
+
+
+def test_recipe_is_scaled_with_the_batch():
+    recipe = TrainConfig(batch_size=2, learning_rate=0.02, milestones=(120_000,), warmup_steps=500)
+    schedule = build_optimizer(recipe).get_config()["learning_rate"]["config"]
+    assert schedule["learning_rate"] == pytest.approx(0.0025)
+    assert schedule["milestones"] == (960_000,)
+    assert schedule["warmup_steps"] == 500
+
+
+def test_float16_scales_the_loss_and_clips_the_unscaled_gradient():
+    recipe = TrainConfig(
+        precision="mixed_float16", clip_norm=1.0, warmup_steps=0, learning_rate=1.0, weight_decay=0.0
+    )
+    optimizer = build_optimizer(recipe)
+    assert isinstance(optimizer, LossScale)
+    variable = keras.Variable([0.0], name="kernel")
+    optimizer.build([variable])
+    scaled = optimizer.scale_loss(tf.constant([0.5]))  # its gradient, as it comes from the tape
+    optimizer.apply([scaled], [variable])
+    np.testing.assert_allclose(variable, [-0.5], rtol=1e-6)
+
+
+def test_float16_overflow_skips_the_step_and_halves_the_scale():
+    optimizer = LossScale(CoupledSGD(1.0), initial_scale=8.0)
+    variable = keras.Variable([1.0], name="kernel")
+    optimizer.apply([tf.constant([np.inf])], [variable])
+    assert float(variable[0]) == 1.0
+    assert float(optimizer.dynamic_scale) == 4.0

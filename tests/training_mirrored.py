@@ -1,0 +1,86 @@
+"""`training_mirrored.py FILE`: the same ten steps of the toy on one and on two logical devices.
+
+A script, for TensorFlow's devices cannot be split once it runs. Writes JSON: for each case the largest
+difference of a weight, and the logs of both runs.
+"""
+
+import json
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+import training_toy  # noqa: E402
+
+from mask_rcnn.training.distribution import make_strategy  # noqa: E402
+from mask_rcnn.training.optimizer import CoupledSGD, LossScale  # noqa: E402
+
+CASES = {
+    "plain": {},
+    "clipped": {"clip_norm": 0.5},
+    "float16": {"precision": "mixed_float16", "clip_norm": 0.5},
+    "bfloat16": {"precision": "mixed_bfloat16", "clip_norm": 0.5},
+}
+
+
+def train(strategy, changes):
+    batches = training_toy.make_batches(steps=10)
+    with make_strategy(strategy, training_toy.RECIPE.batch_size).scope():
+        trainer = training_toy.make_trainer(**changes)
+    start = [np.asarray(variable) for variable in trainer.trainable_variables]
+    history = trainer.fit(batches.map(spread), shuffle=False, verbose=0).history
+    end = [np.asarray(variable) for variable in trainer.trainable_variables]
+    return start, end, {name: values[-1] for name, values in history.items()}
+
+
+def spread(batch):
+    """Gives the second half of a batch another brightness, so that the replicas have unlike gradients."""
+    brightness = tf.constant([1.0, 1.0, 0.1, 0.1])[:, None, None, None]
+    return {**batch, "images": batch["images"] * brightness}
+
+
+def distance(one, other):
+    return max(float(np.abs(a - b).max()) for a, b in zip(one, other, strict=True))
+
+
+def compare(changes):
+    start, one, one_logs = train("none", changes)
+    _, two, two_logs = train("mirrored", changes)
+    return {
+        "moved": distance(start, one),
+        "difference": distance(one, two),
+        "logs": [one_logs, two_logs],
+    }
+
+
+def overflow_in_the_second_replica():
+    """Returns the weight and the loss scale after a step in which only replica 1 overflows."""
+    strategy = make_strategy("mirrored", 2)
+    with strategy.scope():
+        weight = training_toy.keras.Variable([1.0], name="kernel")
+        optimizer = LossScale(CoupledSGD(1.0), initial_scale=8.0)
+        optimizer.build([weight])
+
+    @tf.function
+    def step():
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        gradient = tf.where(tf.equal(replica, 1), [np.inf], [1.0])
+        optimizer.apply([tf.cast(gradient, tf.float32)], [weight])
+
+    strategy.run(step)
+    return float(np.asarray(weight)[0]), float(np.asarray(optimizer.dynamic_scale))
+
+
+if __name__ == "__main__":
+    results = {name: compare(changes) for name, changes in CASES.items()}
+    results["overflow"] = overflow_in_the_second_replica()
+    try:
+        make_strategy("mirrored", 3)
+    except ValueError as error:
+        results["odd_batch"] = str(error)
+    with open(sys.argv[1], "w") as file:
+        json.dump(results, file)
