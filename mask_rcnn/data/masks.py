@@ -60,7 +60,7 @@ def mask_in_box(segmentation, box, size):
         return strip[np.ix_(rows, columns - columns[0])]
     scale = np.array([size / (x2 - x1), size / (y2 - y1)])
     polygons = [(np.reshape(polygon, (-1, 2)) - (x1, y1)) * scale for polygon in segmentation]
-    return _rasterise([polygon.ravel() for polygon in polygons], size, size)
+    return _rasterise([polygon.ravel().tolist() for polygon in polygons], size, size)
 
 
 def _columns(rle, start, stop):
@@ -73,5 +73,5 @@ def _columns(rle, start, stop):
 
 def _rasterise(polygons, height, width):
     """Union of polygons `[x, y, x, y, ...]` by pycocotools, so by the rule of the evaluation."""
-    parts = coco_mask.frPyObjects([list(polygon) for polygon in polygons], height, width)
-    return coco_mask.decode(coco_mask.merge(parts)).astype(bool)
+    parts = coco_mask.frPyObjects(polygons, height, width)
+    return full_mask(coco_mask.merge(parts), height, width)

@@ -5,7 +5,6 @@ batches that the interrupted one would have had.
 """
 
 import functools
-import math
 
 import numpy as np
 import tensorflow as tf
@@ -14,15 +13,32 @@ from mask_rcnn.data.images import decode_image
 from mask_rcnn.data.masks import mask_in_box
 from mask_rcnn.data.transforms import Resize, flip_boxes, pad_image, resize_image, resized_size
 
+# Long side / short side at which another group of batches begins: between square and 4:3, and beyond 3:2.
+ASPECT_BOUNDS = (1.2, 1.55)
+
 CROWD = -1  # class id of a region that is neither a positive nor a negative
 PREFETCHED_BATCHES = 2  # one in use, one ready; a batch of 16 at 800 x 1344 is 200 MB
+
+
+def shape_groups(sizes):
+    """Number of the group of each image: batches hold images of one group, so they need little padding.
+
+    Args:
+        sizes: `[N, 2]`, (height, width) of each image.
+
+    Returns:
+        `[N]` int64: even for landscape, odd for portrait; 0 and 1 are nearly square.
+    """
+    height, width = np.moveaxis(np.asarray(sizes), -1, 0)
+    aspect = np.maximum(height, width) / np.minimum(height, width)
+    return 2 * np.digitize(aspect, ASPECT_BOUNDS) + (height > width)
 
 
 def training_order(sizes, batch_size, steps, seed):
     """The complete order of a run: which image is where in which batch.
 
-    Every epoch is a permutation. Landscape and portrait images go to batches of their own, so that a batch
-    needs little padding; those that fill no batch wait for the next epoch, none is lost.
+    Every epoch is a permutation, and every batch is of one of the `shape_groups`. Images that fill no
+    batch wait for the next epoch; none is lost.
 
     Args:
         sizes: `[N, 2]`, (height, width) of each image.
@@ -33,19 +49,19 @@ def training_order(sizes, batch_size, steps, seed):
     Returns:
         `[steps, batch_size]` int64, indices of images.
     """
-    is_portrait = _is_portrait(sizes)
+    groups = shape_groups(sizes)
+    waiting = {group: np.empty(0, "int64") for group in np.unique(groups)}
     batches = [np.empty((0, batch_size), "int64")]
-    waiting = {False: np.empty(0, "int64"), True: np.empty(0, "int64")}
     num_batches = epoch = 0
     while num_batches < steps:
         random = np.random.default_rng([seed, epoch])
         shuffled = random.permutation(len(sizes))
         full = []
-        for portrait, queue in waiting.items():
-            queue = np.concatenate([queue, shuffled[is_portrait[shuffled] == portrait]])
+        for group, queue in waiting.items():
+            queue = np.concatenate([queue, shuffled[groups[shuffled] == group]])
             end = len(queue) // batch_size * batch_size
             full.append(queue[:end].reshape(-1, batch_size))
-            waiting[portrait] = queue[end:]
+            waiting[group] = queue[end:]
         batches.append(random.permutation(np.concatenate(full)))
         num_batches += len(batches[-1])
         epoch += 1
@@ -53,26 +69,23 @@ def training_order(sizes, batch_size, steps, seed):
 
 
 def padded_sizes(sizes, config):
-    """The two shapes that batches have.
+    """The few shapes that batches have.
 
     Args:
         sizes: `[N, 2]`, (height, width) of each image of the data set.
         config: an `InputConfig`.
 
     Returns:
-        {is portrait: (height, width)}: what holds every image of that orientation at every training scale.
+        {group: (height, width)}: what holds every image of the group at every training scale.
     """
-    resized = {False: [], True: []}
-    for height, width in np.unique(sizes, axis=0).tolist():
+    shapes = np.unique(sizes, axis=0)
+    largest = {}
+    for group, (height, width) in zip(shape_groups(shapes).tolist(), shapes.tolist(), strict=True):
         for short_side in config.train_short_sides:
             size = resized_size(height, width, short_side, config.long_side, config.size_rounding)
-            resized[height > width].append(size)
+            largest[group] = np.maximum(largest.get(group, 0), size)
     multiple = config.pad_multiple
-    return {
-        portrait: tuple((math.ceil(side / multiple) * multiple) for side in np.max(of_group, axis=0))
-        for portrait, of_group in resized.items()
-        if of_group
-    }
+    return {group: tuple((-(-size // multiple) * multiple).tolist()) for group, size in largest.items()}
 
 
 def training_dataset(dataset, config, first_step=0):
@@ -85,7 +98,7 @@ def training_dataset(dataset, config, first_step=0):
 
     Returns:
         A `tf.data.Dataset` of dicts with B = `train.batch_size`, G = `input.max_instances`,
-        M = `input.mask_crop_size` and one (H, W) for each orientation:
+        M = `input.mask_crop_size` and one (H, W) for each group of shapes:
         images: `[B, H, W, 3]` float32, RGB, 0..255, zeros below and to the right of the image.
         image_sizes: `[B, 2]` float32, (height, width) before padding.
         gt_boxes: `[B, G, 4]` float32, yxyx, pixels of the resized image.
@@ -97,7 +110,8 @@ def training_dataset(dataset, config, first_step=0):
     train = config.train
     order = training_order(dataset.sizes, train.batch_size, train.scaled_steps, train.seed)
     padded = padded_sizes(dataset.sizes, config.input)
-    example = functools.partial(_example, dataset, config, order.ravel(), padded)
+    padded_of_image = [padded[group] for group in shape_groups(dataset.sizes)]
+    example = functools.partial(_example, dataset, config, order.ravel(), padded_of_image)
     signature = _signature(config)
 
     def load(position):
@@ -141,9 +155,10 @@ def _signature(config):
     return signature
 
 
-def _example(dataset, config, order, padded, position):
+def _example(dataset, config, order, padded_of_image, position):
     """Everything of one training example but its pixels; the values of `_signature`."""
-    record = dataset.images[order[position]]
+    index = order[position]
+    record = dataset.images[index]
     original = (record.height, record.width)
     random = np.random.default_rng([config.train.seed, position])
     short_side = random.choice(config.input.train_short_sides)
@@ -161,7 +176,7 @@ def _example(dataset, config, order, padded, position):
         np.array(str(record.path).encode()),
         np.int32(record.orientation),
         np.bool_(flipped),
-        np.array(padded[record.height > record.width], "int32"),
+        np.array(padded_of_image[index], "int32"),
         np.array(resize.resized, "float32"),
         np.pad(boxes, ((0, filling), (0, 0))),
         np.pad(class_ids, (0, filling)),
@@ -189,10 +204,6 @@ def _masks(objects, config, flipped):
     for mask, annotation in zip(masks, objects, strict=False):
         mask[:] = mask_in_box(annotation.segmentation, annotation.box, side)
     return masks[:, :, ::-1].copy() if flipped else masks
-
-
-def _is_portrait(sizes):
-    return sizes[:, 0] > sizes[:, 1]
 
 
 def _check_trainable(dataset, config):

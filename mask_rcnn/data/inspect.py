@@ -1,0 +1,109 @@
+"""What is in a data set, and what may be wrong with it: the text behind `mask-rcnn data inspect`."""
+
+import collections
+
+import numpy as np
+
+# Areas in pixels at which COCO's evaluation calls an object medium and large.
+AREA_BOUNDS = {"small": 0, "medium": 32**2, "large": 96**2}
+
+
+def dataset_report(dataset):
+    """Counts what a training run and its author should know of a data set.
+
+    Args:
+        dataset: a `Dataset`.
+
+    Returns:
+        A dict that json can hold:
+        name, images, objects, crowds: of the whole set.
+        images_without_objects: how many.
+        objects_per_image: {"median", "max"}.
+        objects_per_class: {name of the category: objects}, every category.
+        objects_per_size: {"small", "medium", "large"} by COCO's areas.
+        image_sizes: {"HxW": images}, most frequent first.
+        warnings: sentences.
+    """
+    annotations = [annotation for image in dataset.images for annotation in image.annotations]
+    objects = [annotation for annotation in annotations if not annotation.crowd]
+    per_image = [sum(not annotation.crowd for annotation in image.annotations) for image in dataset.images]
+    per_class = np.bincount(
+        [annotation.class_id for annotation in objects], minlength=dataset.num_classes + 1
+    )
+    size_names = list(AREA_BOUNDS)
+    size_index = np.digitize([annotation.area for annotation in objects], list(AREA_BOUNDS.values())) - 1
+    per_size = np.bincount(size_index, minlength=len(size_names))
+    image_sizes = collections.Counter(f"{image.height}x{image.width}" for image in dataset.images)
+    return {
+        "name": dataset.name,
+        "images": len(dataset),
+        "objects": len(objects),
+        "crowds": len(annotations) - len(objects),
+        "images_without_objects": per_image.count(0),
+        "objects_per_image": {"median": float(np.median(per_image)), "max": max(per_image)},
+        "objects_per_class": {
+            category.name: int(count)
+            for category, count in zip(dataset.categories, per_class[1:], strict=True)
+        },
+        "objects_per_size": dict(zip(size_names, per_size.tolist(), strict=True)),
+        "image_sizes": dict(image_sizes.most_common()),
+        "warnings": [*dataset.warnings, *_warnings(dataset, objects)],
+    }
+
+
+def format_report(report, max_rows=20):
+    """Writes a `dataset_report` as text; long lists show their `max_rows` largest entries."""
+    lines = [
+        "{name}: {images} images, {objects} objects, {crowds} crowd regions".format(**report),
+        f"  images without objects  {report['images_without_objects']}",
+        "  objects an image        median {median:g}, at most {max}".format(**report["objects_per_image"]),
+    ]
+    for key, title in (
+        ("objects_per_class", "objects of each class"),
+        ("objects_per_size", "objects of each size (COCO: 32² and 96² pixels)"),
+        ("image_sizes", "image sizes"),
+    ):
+        lines += ["", f"  {title}", *_histogram(report[key], max_rows)]
+    lines += ["", f"  {len(report['warnings'])} warnings"]
+    lines += [f"    {warning}" for warning in report["warnings"][:max_rows]]
+    return "\n".join(lines)
+
+
+def _histogram(counts, max_rows):
+    rows = sorted(counts.items(), key=lambda item: -item[1])
+    longest = max(len(name) for name, _ in rows[:max_rows])
+    scale = 40 / max(1, rows[0][1])  # characters of the longest bar
+    lines = [
+        f"    {name:<{longest}} {count:>7} {'█' * round(count * scale)}" for name, count in rows[:max_rows]
+    ]
+    return lines + ([f"    ... and {len(rows) - max_rows} more"] if len(rows) > max_rows else [])
+
+
+def _warnings(dataset, objects):
+    found = {annotation.class_id for annotation in objects}
+    absent = [category.name for index, category in enumerate(dataset.categories, 1) if index not in found]
+    without_mask = sum(annotation.segmentation is None for annotation in objects)
+    tiny = sum(min(y2 - y1, x2 - x1) < 2 for y1, x1, y2, x2 in (annotation.box for annotation in objects))
+    warnings = [
+        f"image {image_id}: {count} objects twice" for image_id, count in _duplicates(dataset).items()
+    ]
+    if absent:
+        warnings.append(f"{len(absent)} classes have no object: {', '.join(absent[:20])}")
+    if without_mask:
+        warnings.append(f"{without_mask} objects have no segmentation: only boxes can be trained")
+    if tiny:
+        warnings.append(f"{tiny} objects are less than 2 pixels high or wide")
+    return warnings
+
+
+def _duplicates(dataset):
+    """{image id: objects that another one of the same class and box repeats}."""
+    duplicates = {}
+    for image in dataset.images:
+        places = collections.Counter(
+            (annotation.class_id, annotation.box) for annotation in image.annotations
+        )
+        repeated = sum(count - 1 for count in places.values())
+        if repeated:
+            duplicates[image.id] = repeated
+    return duplicates

@@ -1,0 +1,184 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mask_rcnn.config import Config, InputConfig, TrainConfig
+from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.pipeline import (
+    images_of_step,
+    padded_sizes,
+    select_instances,
+    shape_groups,
+    training_dataset,
+    training_order,
+)
+from mask_rcnn.data.records import Annotation
+from mask_rcnn.data.shapes import write_shapes
+
+LANDSCAPE, PORTRAIT = (30, 40), (40, 30)
+
+
+def small_config(steps=6, **input_fields):
+    fields = {"short_side": 64, "train_short_sides": (64, 80), "long_side": 120, "max_instances": 12}
+    return Config(
+        input=InputConfig(**{**fields, **input_fields}),
+        train=TrainConfig(batch_size=2, reference_batch_size=2, steps=steps, seed=5),
+    )
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    return read_coco(*write_shapes(tmp_path_factory.mktemp("shapes"), 6, (48, 64), seed=1))
+
+
+def batches(dataset, config, first_step=0):
+    return [
+        {name: value.numpy() for name, value in batch.items()}
+        for batch in training_dataset(dataset, config, first_step)
+    ]
+
+
+def test_groups_are_landscape_and_portrait_of_three_shapes():
+    sizes = np.array([(30, 30), (30, 40), (40, 30), (30, 60), (32, 30)])
+    np.testing.assert_array_equal(shape_groups(sizes), [0, 2, 3, 4, 1])
+
+
+def test_every_image_comes_once_an_epoch():
+    order = training_order(np.array([LANDSCAPE] * 6), 2, 6, seed=0)
+    assert order.shape == (6, 2)
+    for epoch in (order[:3], order[3:]):
+        assert sorted(epoch.ravel()) == list(range(6))
+    assert (order[:3] != order[3:]).any()
+
+
+def test_a_batch_never_mixes_landscape_and_portrait():
+    sizes = np.array([LANDSCAPE, PORTRAIT, LANDSCAPE, PORTRAIT, PORTRAIT])
+    is_portrait = (sizes[:, 0] > sizes[:, 1])[training_order(sizes, 2, 50, seed=0)]
+    assert (is_portrait[:, 0] == is_portrait[:, 1]).all()
+
+
+def test_images_that_fill_no_batch_wait_and_are_not_lost():
+    sizes = np.array([LANDSCAPE] * 3 + [PORTRAIT])
+    counts = np.bincount(training_order(sizes, 2, 100, seed=0).ravel())
+    np.testing.assert_allclose(counts, 50, atol=2)
+
+
+def test_a_batch_may_be_larger_than_the_data_set():
+    np.testing.assert_array_equal(training_order(np.array([LANDSCAPE]), 4, 2, seed=0), np.zeros((2, 4)))
+
+
+def test_a_longer_run_starts_like_the_shorter_one_and_another_seed_does_not():
+    sizes = np.array([LANDSCAPE, PORTRAIT] * 10)
+    order = training_order(sizes, 4, 20, seed=1)
+    np.testing.assert_array_equal(training_order(sizes, 4, 7, seed=1), order[:7])
+    assert (training_order(sizes, 4, 20, seed=2) != order).any()
+
+
+def test_padded_sizes_hold_every_image_at_every_scale():
+    config = InputConfig(short_side=800, train_short_sides=(640, 800), long_side=1333)
+    sizes = np.array([(480, 640), (427, 640), (640, 480), (300, 900)])
+    assert padded_sizes(sizes, config) == {
+        2: (800, 1216),  # 427 x 640 becomes 800 x 1199
+        3: (1088, 800),  # 1067 x 800
+        4: (448, 1344),  # 444 x 1333: the long side decides
+    }
+
+
+def test_a_batch_has_the_promised_arrays(shapes):
+    batch = batches(shapes, small_config(steps=1))[0]
+    assert {name: (value.shape, value.dtype.name) for name, value in batch.items()} == {
+        "images": ((2, 96, 128, 3), "float32"),
+        "image_sizes": ((2, 2), "float32"),
+        "gt_boxes": ((2, 12, 4), "float32"),
+        "gt_class_ids": ((2, 12), "int32"),
+        "gt_masks": ((2, 12, 112, 112), "uint8"),
+        "seeds": ((2, 2), "int32"),
+    }
+    assert {(64, 85), (80, 107)} >= {tuple(size) for size in batch["image_sizes"].tolist()}
+
+
+def test_images_stop_at_their_size_and_padding_is_zero(shapes):
+    for batch in batches(shapes, small_config()):
+        for image, (height, width) in zip(batch["images"], batch["image_sizes"].astype(int), strict=True):
+            assert image[height - 1, width - 1].any()
+            assert not image[height:].any()
+            assert not image[:, width:].any()
+
+
+def test_without_a_mask_head_there_are_no_masks(shapes):
+    config = dataclasses.replace(small_config(steps=1), mask_head=None)
+    assert "gt_masks" not in batches(shapes, config)[0]
+
+
+def test_masks_touch_all_sides_of_their_boxes_after_resize_and_flip(shapes):
+    for batch in batches(shapes, small_config()):
+        masks = batch["gt_masks"][batch["gt_class_ids"] > 0].astype(bool)
+        for side in (masks[:, 0], masks[:, -1], masks[:, :, 0], masks[:, :, -1]):
+            assert side.any(axis=1).all()
+        assert not batch["gt_masks"][batch["gt_class_ids"] == 0].any()
+
+
+def test_a_flip_mirrors_image_boxes_and_masks(shapes):
+    scales = {"train_short_sides": (64,), "short_side": 64}
+    plain = batches(shapes, small_config(steps=2, horizontal_flip=0.0, **scales))
+    flipped = batches(shapes, small_config(steps=2, horizontal_flip=1.0, **scales))
+    for before, after in zip(plain, flipped, strict=True):
+        np.testing.assert_allclose(after["images"][:, :64, :85], before["images"][:, :64, 84::-1], atol=1e-3)
+        real = before["gt_class_ids"] > 0
+        y1, x1, y2, x2 = before["gt_boxes"][real].T
+        np.testing.assert_allclose(after["gt_boxes"][real].T, [y1, 85 - x2, y2, 85 - x1], atol=1e-4)
+        np.testing.assert_array_equal(after["gt_masks"], before["gt_masks"][..., ::-1])
+
+
+def test_a_resumed_run_gets_the_same_batches(shapes):
+    whole = batches(shapes, small_config())
+    resumed = batches(shapes, small_config(), first_step=4)
+    assert (len(whole), len(resumed)) == (6, 2)
+    for expected, actual in zip(whole[4:], resumed, strict=True):
+        for name, value in expected.items():
+            np.testing.assert_array_equal(actual[name], value)
+
+
+def test_seeds_are_different_for_every_image_of_every_step(shapes):
+    seeds = np.concatenate([batch["seeds"] for batch in batches(shapes, small_config())])
+    assert len(np.unique(seeds, axis=0)) == 12
+
+
+def test_images_of_a_step_are_those_of_its_batch(shapes):
+    config = small_config(horizontal_flip=0.0)
+    records = images_of_step(shapes, config, 3)
+    batch = batches(shapes, config, first_step=3)[0]
+    num_objects = [min(len(record.annotations), 12) for record in records]
+    np.testing.assert_array_equal((batch["gt_class_ids"] > 0).sum(axis=1), num_objects)
+
+
+def test_of_too_many_instances_the_largest_stay_and_crowds_come_last():
+    def annotation(area, crowd=False):
+        return Annotation(int(area), 1, (0, 0, 1, 1), area, crowd)
+
+    annotations = [annotation(1.0), annotation(5.0, crowd=True), annotation(3.0), annotation(2.0)]
+    objects, crowds = select_instances(annotations, 3)
+    assert [one.id for one in objects] == [3, 2]
+    assert [one.id for one in crowds] == [5]
+
+
+def test_crowds_have_class_id_minus_one_behind_the_objects(shared_data):
+    folder = shared_data / "coco2017_permissive"
+    dataset = read_coco(folder / "annotations" / "instances_train.json", folder / "images")
+    with_crowd = [image for image in dataset.images if any(one.crowd for one in image.annotations)]
+    dataset = dataclasses.replace(dataset, images=tuple(with_crowd[:1]))
+    config = small_config(steps=1, max_instances=40)
+    ids = batches(dataset, config)[0]["gt_class_ids"][0]
+    kinds = np.sign(ids)
+    np.testing.assert_array_equal(kinds, sorted(kinds, key=[1, -1, 0].index))
+    assert (kinds == -1).sum() == sum(one.crowd for one in with_crowd[0].annotations)
+
+
+def test_objects_without_segmentation_cannot_train_a_mask_head(shapes):
+    first = shapes.images[0]
+    bare = dataclasses.replace(first, annotations=(Annotation(77, 1, (0.0, 0.0, 5.0, 5.0), 25.0),))
+    dataset = dataclasses.replace(shapes, images=(bare, *shapes.images[1:]))
+    with pytest.raises(ValueError, match=r"annotation 77 of image 1.*mask_head: null"):
+        training_dataset(dataset, small_config())
+    training_dataset(dataset, dataclasses.replace(small_config(), mask_head=None))
