@@ -69,10 +69,7 @@ def from_coco(entries, image_size, categories):
     class_ids = {category.id: i for i, category in enumerate(categories, start=1)}
     boxes = np.array([entry["bbox"] for entry in entries], "float64").reshape(-1, 4)  # xywh
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=-1)  # xyxy
-    masks = origins = None
-    if any(entry.get("segmentation") for entry in entries):
-        pairs = [_crop(entry.get("segmentation"), image_size) for entry in entries]
-        masks, origins = zip(*pairs, strict=True)
+    masks, origins = _crops([entry.get("segmentation") for entry in entries], image_size)
     return Detections(
         boxes=corners[:, [1, 0, 3, 2]],
         scores=[entry.get("score", 1.0) for entry in entries],
@@ -81,6 +78,28 @@ def from_coco(entries, image_size, categories):
         masks=masks,
         mask_origins=origins,
     )
+
+
+def from_record(record):
+    """Returns the objects of an `ImageRecord`, without its crowd regions, as `Detections` with score 1."""
+    objects = [annotation for annotation in record.annotations if not annotation.crowd]
+    image_size = (record.height, record.width)
+    masks, origins = _crops([annotation.segmentation for annotation in objects], image_size)
+    return Detections(
+        boxes=np.reshape([annotation.box for annotation in objects], (-1, 4)),
+        scores=np.ones(len(objects)),
+        class_ids=[annotation.class_id for annotation in objects],
+        image_size=image_size,
+        masks=masks,
+        mask_origins=origins,
+    )
+
+
+def _crops(segmentations, image_size):
+    """Returns the masks and their origins as `Detections` keeps them, or None twice if there are none."""
+    if not any(segmentations):
+        return None, None
+    return zip(*[_crop(segmentation, image_size) for segmentation in segmentations], strict=True)
 
 
 def _crop(segmentation, image_size):

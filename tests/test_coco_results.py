@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from mask_rcnn.coco_results import from_coco, read_annotations, read_results, to_coco, write_json
+from mask_rcnn.coco_results import from_coco, from_record, read_annotations, read_results, to_coco, write_json
+from mask_rcnn.data.records import Annotation, ImageRecord
 from mask_rcnn.structures import Category, Detections
 
 CATEGORIES = (Category(3, "car"), Category(90, "toothbrush"))
@@ -82,6 +83,16 @@ def test_truth_without_masks_has_none():
     truth = from_coco([{"category_id": 90, "bbox": [4, 1, 3, 2]}], IMAGE_SIZE, CATEGORIES)
     assert truth.masks is None
     assert len(from_coco([], IMAGE_SIZE, CATEGORIES)) == 0
+
+
+def test_truth_of_a_record_leaves_crowds_out():
+    polygon = [[4, 1, 7, 1, 7, 3, 4, 3]]
+    dog = Annotation(id=1, class_id=2, box=(1, 4, 3, 7), area=6, segmentation=polygon)
+    crowd = Annotation(id=2, class_id=1, box=(0, 0, 8, 8), area=64, crowd=True, segmentation=polygon)
+    truth = from_record(ImageRecord(id=7, path="7.jpg", height=8, width=10, annotations=(crowd, dog)))
+    assert truth.class_ids.tolist() == [2] and truth.boxes.tolist() == [[1, 4, 3, 7]]
+    np.testing.assert_array_equal(truth.masks[0], SQUARE)
+    assert len(from_record(ImageRecord(id=8, path="8.jpg", height=8, width=10))) == 0
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path):

@@ -1,0 +1,251 @@
+"""Pictures of detections: masks with an outline, boxes, and labels that stay out of each other's way.
+
+Every size follows from the size of the image, so that a thumbnail and a photograph of 20 megapixels
+look alike. Large objects are drawn first: a small one in front of them stays visible.
+"""
+
+import math
+from functools import cache
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+# In units of the image's side, the root of its area: 11 px letters and 1.7 px lines at 640 x 480.
+LETTER_SIZE = 0.02
+LINE_WIDTH = 0.003
+MIN_LETTER_SIZE = 11  # pixels; smaller ones cannot be read
+MAX_LINE_SHARE = 0.06  # of an object's shorter side: an outline must not bury a small object
+
+FILL_OPACITY = 0.4
+BOX_OPACITY = 0.5  # beside masks; without masks boxes are opaque
+MAX_HIDDEN = 0.5  # a label that hides more of any object than this is left out
+MIN_KEYPOINT_SCORE = 0.05
+
+SUBPIXEL_BITS = 4  # OpenCV draws at 1/16 of a pixel
+CHROMA = 0.17  # as vivid as most hues can be on a screen
+SHADES = (0.74, 0.64, 0.84)  # lightness
+GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))  # steps of it never come back to a hue that was used
+
+
+def draw(image, detections, categories, colour_by="class", boxes=True, labels=True, scores=True):
+    """Draws detections, or the truth, on a copy of an image.
+
+    Args:
+        image: `[H, W, 3]` uint8, RGB.
+        detections: `Detections` of that image.
+        categories: the K `Category` records; class id `i` is `categories[i - 1]`.
+        colour_by: what gives an object its hue: `"class"`, the same in all pictures, in a different shade for
+            each instance; or `"instance"`, for many objects of few classes.
+        boxes: whether to draw the boxes.
+        labels: whether to write class names; one that would hide an object or a label is left out.
+        scores: whether to write scores beside them; the truth has none.
+
+    Returns:
+        `[H, W, 3]` uint8, RGB.
+    """
+    image = np.asarray(image)
+    _check(image, detections, colour_by)
+    canvas = np.ascontiguousarray(image).copy()
+    heights, widths = (detections.boxes[:, 2:] - detections.boxes[:, :2]).T
+    order = np.argsort(-heights * widths, kind="stable")  # large ones first
+    hues = detections.class_ids if colour_by == "class" else np.arange(len(detections))
+    colours = [colour(int(hue), shade=i) for i, hue in enumerate(hues)]
+
+    if detections.masks is not None:
+        for i in order:
+            _draw_mask(canvas, detections.masks[i], detections.mask_origins[i], colours[i])
+    if boxes:
+        opacity = 1.0 if detections.masks is None else BOX_OPACITY
+        for i in order:
+            _draw_box(canvas, detections.boxes[i], colours[i], opacity)
+    if detections.keypoints is not None:
+        for i in order:
+            _draw_keypoints(canvas, detections.keypoints[i], colours[i])
+    if labels:
+        texts = _texts(detections, categories, scores)
+        return _draw_labels(canvas, detections.boxes, order, texts, colours)
+    return canvas
+
+
+def _check(image, detections, colour_by):
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            "`image` must be RGB, [H, W, 3] uint8. "
+            f"Received: dtype={image.dtype}, shape={image.shape}. Read it with `read_image`."
+        )
+    if image.shape[:2] != detections.image_size:
+        raise ValueError(
+            f"`detections` must be of this image, of size {image.shape[:2]}. "
+            f"Received: detections.image_size={detections.image_size}. Give that image."
+        )
+    if colour_by not in ("class", "instance"):
+        raise ValueError(
+            f'`colour_by` must be "class" or "instance". Received: colour_by={colour_by!r}. Choose one.'
+        )
+
+
+def _texts(detections, categories, scores):
+    """What each label says; the name of the only class there is would say nothing."""
+    names = [categories[i - 1].name if len(categories) > 1 else "" for i in detections.class_ids]
+    percents = [f"{score:.0%}" if scores else "" for score in detections.scores]
+    return [f"{name} {percent}".strip() for name, percent in zip(names, percents, strict=True)]
+
+
+@cache
+def colour(number, shade=0):
+    """Returns the colour of class or instance `number` as (red, green, blue), 0..255.
+
+    Neighbouring numbers get hues far apart; shades are lighter and darker versions of a hue.
+    The space is OKLab, where colours of equal lightness look equally light.
+    """
+    hue = 0.5 + number * GOLDEN_ANGLE
+    lightness = SHADES[shade % len(SHADES)]
+    a, b = CHROMA * math.cos(hue), CHROMA * math.sin(hue)
+    # Björn Ottosson, "A perceptual color space for image processing" (2020): OKLab to linear sRGB.
+    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
+    medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
+    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
+    linear = (
+        4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short,
+        -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
+        -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
+    )
+    return tuple(round(255 * min(max(channel, 0.0), 1.0) ** (1 / 2.2)) for channel in linear)
+
+
+def _side(canvas):
+    return math.sqrt(canvas.shape[0] * canvas.shape[1])
+
+
+def _line_width(canvas):
+    return max(round(LINE_WIDTH * _side(canvas)), 1)
+
+
+def _draw_mask(canvas, crop, origin, colour):
+    """Tints the pixels of a mask and draws its outline, in place."""
+    if not crop.size:
+        return
+    width = max(min(_line_width(canvas), round(MAX_LINE_SHARE * min(crop.shape))), 1)
+    outlines = [_fixed_point(outline) for outline in _outlines(crop, 2 * width + 1)]
+    y, x = origin
+    region = canvas[y : y + crop.shape[0], x : x + crop.shape[1]]
+    inside = np.zeros(crop.shape, "uint8")
+    cv2.fillPoly(inside, outlines, 255, cv2.LINE_8, SUBPIXEL_BITS)
+    tint = _blend(np.arange(256)[:, None], colour, FILL_OPACITY)  # [256, 3]: what each brightness becomes
+    cv2.copyTo(cv2.LUT(region, tint[None]), inside, region)
+    offset = np.array([x, y]) << SUBPIXEL_BITS
+    shifted = [outline + offset for outline in outlines]
+    cv2.polylines(canvas, shifted, True, colour, width, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+def _outlines(crop, window):
+    """Returns the outlines of a mask and of its holes, `[P, 2]` (x, y) each, without the steps of pixels."""
+    padded = np.pad(crop, 1).astype("uint8")
+    contours, _ = cv2.findContours(padded, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    outlines = []
+    for contour in contours:
+        points = contour[:, 0].astype("float64") - 1  # [P, 2]
+        if len(points) > 4 * window:
+            ends = np.concatenate([points[-(window // 2) :], points, points[: window // 2]])
+            sums = np.cumsum(np.pad(ends, ((1, 0), (0, 0))), axis=0)
+            points = (sums[window:] - sums[:-window]) / window  # mean of `window` neighbours on the ring
+        outlines.append(points)
+    return outlines
+
+
+def _fixed_point(points):
+    """Converts coordinates of pixel centres to the integers that OpenCV draws with."""
+    return np.round(points * (1 << SUBPIXEL_BITS)).astype("int32")
+
+
+def _draw_box(canvas, box, colour, opacity):
+    """Draws the frame of a box just inside its edges, in place."""
+    width = _line_width(canvas) if opacity == 1 else max(_line_width(canvas) // 2, 1)
+    y1, x1, y2, x2 = (round(float(side)) for side in box)
+    for rows, columns in (
+        (slice(y1, y1 + width), slice(x1, x2)),
+        (slice(y2 - width, y2), slice(x1, x2)),
+        (slice(y1 + width, y2 - width), slice(x1, x1 + width)),
+        (slice(y1 + width, y2 - width), slice(x2 - width, x2)),
+    ):
+        edge = canvas[max(rows.start, 0) : max(rows.stop, 0), max(columns.start, 0) : max(columns.stop, 0)]
+        edge[:] = _blend(edge, colour, opacity)
+
+
+def _blend(pixels, colour, opacity):
+    return np.round(pixels * (1 - opacity) + np.multiply(colour, opacity)).astype("uint8")
+
+
+def _draw_keypoints(canvas, keypoints, colour):
+    """Draws a dot with a white rim on each keypoint that was found, in place."""
+    radius = 1.5 * _line_width(canvas) * (1 << SUBPIXEL_BITS)
+    for x, y, score in keypoints.astype("float64"):
+        if score > MIN_KEYPOINT_SCORE:
+            centre = tuple(int(v) for v in _fixed_point(np.array([x, y]) - 0.5))
+            cv2.circle(canvas, centre, round(1.5 * radius), (255, 255, 255), -1, cv2.LINE_AA, SUBPIXEL_BITS)
+            cv2.circle(canvas, centre, round(radius), colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+def _draw_labels(canvas, boxes, order, texts, colours):
+    """Returns the canvas with each label at the best free place near its box."""
+    font = _font(max(round(LETTER_SIZE * _side(canvas)), MIN_LETTER_SIZE))
+    ascent, descent = font.getmetrics()
+    margin = max(round(0.25 * ascent), 2)
+    picture = Image.fromarray(canvas)
+    pen = ImageDraw.Draw(picture)
+    taken = np.zeros((0, 4))
+    for i in (i for i in order if texts[i]):
+        size = ascent + descent, math.ceil(pen.textlength(texts[i], font)) + 2 * margin
+        place = _free_place(boxes[i], size, canvas.shape[:2], boxes, taken)
+        if place is None:
+            continue
+        y1, x1, y2, x2 = place.tolist()
+        taken = np.concatenate([taken, [place]])
+        pen.rectangle((x1, y1, x2 - 1, y2 - 1), fill=colours[i])
+        pen.text((x1 + margin, y1), texts[i], fill=_ink(colours[i]), font=font)
+    return np.array(picture)
+
+
+def _free_place(box, size, image_size, boxes, taken):
+    """Returns where the label of a box hides least, or None where it would hide too much.
+
+    Args:
+        box: `[4]`, yxyx.
+        size: (height, width) of the label.
+        image_size: (height, width).
+        boxes: `[N, 4]`, of all objects.
+        taken: `[L, 4]`, the labels so far.
+
+    Returns:
+        `[4]` int, yxyx, or None. Of equal places the first: above the box, in it, below it.
+    """
+    (y1, x1, y2, x2), (height, width) = np.round(box).astype(int).tolist(), size
+    tops = (y1 - height, y1, y2, y2 - height)
+    places = np.array([(y, x, y + height, x + width) for y in tops for x in (x1, x2 - width)])  # [8, 4]
+    left = np.clip(places[:, 1], 0, max(image_size[1] - width, 0))
+    places[:, 1], places[:, 3] = left, left + width
+    inside = (places[:, 0] >= 0) & (places[:, 2] <= image_size[0]) & (places[:, 3] <= image_size[1])
+    places = places[inside & (_hidden(taken, places) == 0)]
+    hidden = _hidden(boxes, places)
+    return places[np.argmin(hidden)] if len(places) and hidden.min() <= MAX_HIDDEN else None
+
+
+def _hidden(boxes, places):
+    """Returns for each place the largest share of any box that it covers: `[N, 4], [P, 4] -> [P]`."""
+    top_left = np.maximum(boxes[:, None, :2], places[:, :2])  # [N, P, 2]
+    bottom_right = np.minimum(boxes[:, None, 2:], places[:, 2:])
+    covered = np.prod(np.maximum(bottom_right - top_left, 0), axis=-1)  # [N, P]
+    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1)
+    return (covered / np.maximum(area, 1)[:, None]).max(axis=0, initial=0)
+
+
+def _ink(colour):
+    """Black or white, whichever reads better on `colour`."""
+    red, green, blue = colour
+    return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 130 else (255, 255, 255)
+
+
+@cache
+def _font(size):
+    return ImageFont.load_default(size)
