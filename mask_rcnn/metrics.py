@@ -67,16 +67,19 @@ class Metrics:
         lines, names = [], None
         for iou_type, numbers in self.summary.items():
             if tuple(numbers) != names:
+                lines += [""] if lines else []
                 names = tuple(numbers)
                 lines += _headed(f"{'':6}" + "".join(f"{_short(name):>6}" for name in names))
-            lines.append(f"  {iou_type:6}" + "".join(f"{_number(value):>6}" for value in numbers.values()))
+            lines.append(
+                f"  {_short(iou_type):6}" + "".join(f"{_number(value):>6}" for value in numbers.values())
+            )
         return lines
 
     def _class_lines(self):
         """The classes that had objects, down the first column, then down the next."""
         measured = [score for score in self.classes if score.num_objects]
         head = _headed(
-            f"{'class':{MAX_NAME_LENGTH}} objects" + "".join(f"{name:>6}" for name in self.summary)
+            f"{'class':{MAX_NAME_LENGTH}} objects" + "".join(f"{_short(name):>6}" for name in self.summary)
         )
         num_columns = min(max(MAX_WIDTH // (len(head[0]) + 1), 1), max(len(measured), 1))
         num_lines = -(-len(measured) // num_columns)
@@ -101,7 +104,13 @@ def _class_cell(score):
 
 def _short(name):
     """`AP_small` is headed `APs`, as in the papers; the full names are in the json."""
-    return name.replace("_small", "s").replace("_medium", "m").replace("_large", "l").replace("_", "")
+    return (
+        name.replace("keypoints", "kpts")
+        .replace("_small", "s")
+        .replace("_medium", "m")
+        .replace("_large", "l")
+        .replace("_", "")
+    )
 
 
 def _number(value):

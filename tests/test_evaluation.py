@@ -172,6 +172,14 @@ def test_the_table_fits_a_terminal_and_names_every_class():
     assert "dog" in table and "(1 class had no objects)" in table
 
 
+def test_the_table_gives_keypoints_a_head_of_their_own():
+    truth = truth_of([(0, 0, 40, 40)])
+    truth["annotations"][0] |= {"keypoints": [1, 2, 2] * 17, "num_keypoints": 17}
+    lines = evaluate_results([], truth, ("bbox", "keypoints")).table().splitlines()
+    words = [line.split()[0] for line in lines if line.strip() and "──" not in line]
+    assert words[1:-1] == ["AP", "bbox", "AP", "kpts", "class", "dog"]
+
+
 def test_nothing_is_printed(capfd):
     for backend in ("pycocotools", "hotcoco"):
         pytest.importorskip(backend)
