@@ -164,7 +164,9 @@ def _build_backbone(config):
 
 def _image_inputs():
     return {
-        "images": keras.Input((None, None, 3), name="images"),
+        "images": keras.Input(
+            (None, None, 3), dtype=keras.config.dtype_policy().variable_dtype, name="images"
+        ),
         "image_sizes": keras.Input((2,), name="image_sizes"),
     }
 

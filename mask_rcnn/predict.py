@@ -1,0 +1,114 @@
+"""An image in, its objects out: the model with everything around it."""
+
+import numpy as np
+import tensorflow as tf
+
+from mask_rcnn.data.images import read_image
+from mask_rcnn.data.transforms import Resize, pad_image, resized_size
+from mask_rcnn.model import build_parts, inference_model
+from mask_rcnn.paste import paste_masks
+from mask_rcnn.structures import Detections
+from mask_rcnn.weights import load_weights, read_header
+
+
+class Predictor:
+    """Finds the objects in images of any size.
+
+    Args:
+        parts: `Parts` with their weights.
+        config: the `Config` they were built from.
+        categories: tuple of `Category`; class id i is `categories[i - 1]`.
+
+    Example:
+
+    >>> predictor = mask_rcnn.load("runs/fruits/best.weights.h5")  # doctest: +SKIP
+    >>> detections = predictor.predict("photo.jpg")  # doctest: +SKIP
+    >>> picture = mask_rcnn.draw("photo.jpg", detections, predictor.categories)  # doctest: +SKIP
+    """
+
+    def __init__(self, parts, config, categories):
+        if len(categories) != config.num_classes:
+            raise ValueError(
+                "A model needs one category for each of its classes. "
+                f"Received: {len(categories)} categories, num_classes={config.num_classes}."
+            )
+        self.config = config
+        self.categories = tuple(categories)
+        self.model = inference_model(parts, config)
+        self._detect = tf.function(lambda batch: self.model(batch, training=False), reduce_retracing=True)
+
+    @classmethod
+    def load(cls, path):
+        """Returns the predictor of a weights file, which carries its config and categories."""
+        config, categories = read_header(path)
+        parts = build_parts(config)
+        load_weights(path, parts)
+        return cls(parts, config, categories)
+
+    def predict(self, image):
+        """Finds the objects in one image.
+
+        Args:
+            image: `[H, W, 3]` uint8 RGB array, or the path of an image file.
+
+        Returns:
+            `Detections` in the pixels of the image, best first.
+        """
+        image = _checked(
+            read_image(image) if isinstance(image, (str, bytes)) or hasattr(image, "__fspath__") else image
+        )
+        batch, resize = self.preprocess(image)
+        return self.postprocess(self._detect(batch), resize)
+
+    def preprocess(self, image):
+        """Resizes and pads an image for the model.
+
+        Args:
+            image: `[H, W, 3]` uint8 RGB.
+
+        Returns:
+            The input dict of the model, a batch of one, and the `Resize` that undoes it.
+        """
+        settings = self.config.input
+        size = resized_size(*image.shape[:2], settings.short_side, settings.long_side, settings.size_rounding)
+        resize = Resize(image.shape[:2], size)
+        padded = [-side // settings.pad_multiple * -settings.pad_multiple for side in size]
+        pixels = pad_image(resize.apply(image), padded)
+        return {"images": pixels[None], "image_sizes": tf.constant([size], tf.float32)}, resize
+
+    def postprocess(self, outputs, resize):
+        """Takes the model's output for one image back to the pixels of that image.
+
+        Args:
+            outputs: output dict of the model, a batch of one.
+            resize: the `Resize` of `preprocess`.
+
+        Returns:
+            `Detections`.
+        """
+        class_ids = outputs["class_ids"][0].numpy()
+        count = np.count_nonzero(class_ids)
+        boxes = resize.invert_boxes(outputs["boxes"][0, :count].numpy())
+        masks, origins = None, None
+        if "masks" in outputs:
+            probabilities = outputs["masks"][0, :count].numpy()
+            masks, origins = paste_masks(probabilities, boxes, resize.original, self.config.mask_head.paste)
+        return Detections(
+            boxes=boxes,
+            scores=outputs["scores"][0, :count].numpy(),
+            class_ids=class_ids[:count],
+            image_size=resize.original,
+            masks=masks,
+            mask_origins=origins,
+        )
+
+
+def _checked(image):
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
+        raise ValueError(
+            "An image must be an RGB array [H, W, 3] of uint8. "
+            f"Received: shape={image.shape}, dtype={image.dtype}. "
+            "Read files with `mask_rcnn.data.images.read_image`; OpenCV's images are BGR: use image[..., ::-1]."
+        )
+    return image
