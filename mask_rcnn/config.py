@@ -5,9 +5,6 @@ get plain numbers. Conventions in which published systems differ are fields here
 system's name. Sizes are pixels of the resized image, (height, width).
 """
 
-import ast
-import dataclasses
-import difflib
 from dataclasses import dataclass, field
 
 
@@ -51,7 +48,11 @@ class InputConfig:
             train_short_sides=self.train_short_sides,
             long_side=self.long_side,
         )
-        _check(0 <= self.horizontal_flip <= 1, "A probability is in [0, 1].", horizontal_flip=self.horizontal_flip)
+        _check(
+            0 <= self.horizontal_flip <= 1,
+            "A probability is in [0, 1].",
+            horizontal_flip=self.horizontal_flip,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +200,12 @@ class TrainConfig:
     def __post_init__(self):
         _check_choice("train.precision", self.precision, PRECISIONS)
         _check_choice("train.strategy", self.strategy, ("none", "mirrored"))
-        _check(self.batch_size > 0 and self.steps > 0, "Must be positive.", batch_size=self.batch_size, steps=self.steps)
+        _check(
+            self.batch_size > 0 and self.steps > 0,
+            "Must be positive.",
+            batch_size=self.batch_size,
+            steps=self.steps,
+        )
         _check(
             self.evaluate_every % self.checkpoint_every == 0,
             "`evaluate_every` must be a multiple of `checkpoint_every`.",

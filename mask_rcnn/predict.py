@@ -1,5 +1,7 @@
 """An image in, its objects out: the model with everything around it."""
 
+from pathlib import Path
+
 import numpy as np
 import tensorflow as tf
 
@@ -54,9 +56,7 @@ class Predictor:
         Returns:
             `Detections` in the pixels of the image, best first.
         """
-        image = _checked(
-            read_image(image) if isinstance(image, (str, bytes)) or hasattr(image, "__fspath__") else image
-        )
+        image = read_image(image) if isinstance(image, (str, Path)) else _checked(image)
         batch, resize = self.preprocess(image)
         return self.postprocess(self._detect(batch), resize)
 
@@ -109,6 +109,6 @@ def _checked(image):
         raise ValueError(
             "An image must be an RGB array [H, W, 3] of uint8. "
             f"Received: shape={image.shape}, dtype={image.dtype}. "
-            "Read files with `mask_rcnn.data.images.read_image`; OpenCV's images are BGR: use image[..., ::-1]."
+            "`mask_rcnn.data.images.read_image` reads files; OpenCV's images are BGR: use image[..., ::-1]."
         )
     return image

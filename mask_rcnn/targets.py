@@ -26,7 +26,9 @@ def rpn_targets(anchors, batch, samples, positive_fraction, positive_iou, negati
         `positive`, `valid` `[B, S]` bool: where the deltas and the objectness count.
     """
     thresholds = (negative_iou, positive_iou)
-    matched, labels = match(anchors[None], batch["gt_boxes"], batch["gt_class_ids"], thresholds, keep_best=True)
+    matched, labels = match(
+        anchors[None], batch["gt_boxes"], batch["gt_class_ids"], thresholds, keep_best=True
+    )
     indices, valid = sample(labels, batch["seeds"], samples, positive_fraction)
     positive = valid & (tf.gather(labels, indices, batch_dims=1) == POSITIVE)
     objects = tf.gather(batch["gt_boxes"], tf.gather(matched, indices, batch_dims=1), batch_dims=1)

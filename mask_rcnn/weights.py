@@ -65,22 +65,31 @@ def load_weights(path, parts):
     """
     with _open(path) as file:
         arrays = {}
-        file.visititems(lambda name, item: arrays.update({name: item}) if isinstance(item, h5py.Dataset) else None)
-        assign(parts, {name: np.asarray(array) for name, array in arrays.items()}, source=path)
+
+        def collect(name, item):
+            if isinstance(item, h5py.Dataset):
+                arrays[name] = np.asarray(item)
+
+        file.visititems(collect)
+    assign(parts, arrays, source=path)
 
 
 def assign(parts, arrays, source):
-    """Gives every variable of `parts` its array; all or nothing.
+    """Gives every variable of `parts` its array, as `assign_variables` does."""
+    assign_variables(variables(parts), arrays, source)
+
+
+def assign_variables(wanted, arrays, source):
+    """Gives every variable its array; all or nothing.
 
     Args:
-        parts: `Parts`.
+        wanted: `{"part/variable path": keras.Variable}`.
         arrays: `{"part/variable path": array}`.
         source: where they come from, for the error.
 
     Raises:
         ValueError: names or shapes differ; both sides are listed.
     """
-    wanted = variables(parts)
     missing = [name for name in wanted if name not in arrays]
     unexpected = [name for name in arrays if name not in wanted]
     misshaped = [

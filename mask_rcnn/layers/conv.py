@@ -21,7 +21,9 @@ class FrozenBatchNorm(keras.layers.Layer):
 
     def build(self, input_shape):
         def add(name, initializer):
-            return self.add_weight(name=name, shape=input_shape[-1:], initializer=initializer, trainable=False)
+            return self.add_weight(
+                name=name, shape=input_shape[-1:], initializer=initializer, trainable=False
+            )
 
         self.gamma = add("gamma", "ones")
         self.beta = add("beta", "zeros")

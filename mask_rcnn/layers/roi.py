@@ -30,7 +30,14 @@ class RoiPool(Float32Layer):
     """
 
     def __init__(
-        self, strides, pool_size, sampling_ratio=2, aligned=True, level_epsilon=1e-8, level_offset=0.0, **kwargs
+        self,
+        strides,
+        pool_size,
+        sampling_ratio=2,
+        aligned=True,
+        level_epsilon=1e-8,
+        level_offset=0.0,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.strides = tuple(strides)

@@ -49,7 +49,9 @@ def box_head(in_channels, pool_size=7, dense_units=(1024, 1024), num_outputs=81)
     for index, units in enumerate(dense_units, start=1):
         x = keras.layers.Dense(units, activation="relu", name=f"fc{index}")(x)
     logits = keras.layers.Dense(
-        num_outputs, kernel_initializer=keras.initializers.RandomNormal(stddev=STD_DEFAULT), name="class_logits"
+        num_outputs,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=STD_DEFAULT),
+        name="class_logits",
     )(x)
     deltas = keras.layers.Dense(
         num_outputs * 4, kernel_initializer=keras.initializers.RandomNormal(stddev=STD_BOX), name="deltas"
@@ -77,4 +79,6 @@ def mask_head(in_channels, pool_size=14, convs=4, channels=256, num_outputs=81):
     x = keras.layers.Conv2DTranspose(
         channels, 2, 2, activation="relu", kernel_initializer="he_normal", name="deconv"
     )(x)
-    return keras.Model([pooled, class_ids], MaskPredictor(num_outputs, name="predictor")(x, class_ids), name="mask_head")
+    return keras.Model(
+        [pooled, class_ids], MaskPredictor(num_outputs, name="predictor")(x, class_ids), name="mask_head"
+    )

@@ -15,7 +15,7 @@ def area(boxes):
 
 
 def intersection(boxes, others):
-    """Returns the areas that each of `boxes` `[..., N, 4]` shares with each of `others` `[..., M, 4]`: `[..., N, M]`."""
+    """Returns the areas `[..., N, M]` that `boxes` `[..., N, 4]` share with `others` `[..., M, 4]`."""
     top_left = tf.maximum(boxes[..., :, None, :2], others[..., None, :, :2])  # [..., N, M, 2]
     bottom_right = tf.minimum(boxes[..., :, None, 2:], others[..., None, :, 2:])
     return area(tf.concat([top_left, bottom_right], axis=-1))

@@ -62,7 +62,7 @@ def _adaptive(features, start, size, image_indices, pool_size):
 
     # Each vertical weight meets every horizontal weight of its RoI: one matrix entry for each pair.
     num_rois = tf.shape(start, tf.int64)[0]
-    x_count = tf.math.bincount(tf.cast(x_roi, tf.int32), minlength=tf.cast(num_rois, tf.int32), dtype=tf.int64)
+    x_count = tf.math.unsorted_segment_sum(tf.ones_like(x_roi), x_roi, num_rois)  # [R]
     x_first = tf.cumsum(x_count, exclusive=True)  # [R]
     partners = tf.gather(x_count, y_roi)
     y_index = tf.repeat(tf.range(tf.size(y_roi)), partners)  # [entries]
@@ -165,4 +165,4 @@ def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio
         for features, stride, mine in zip(pyramid, strides, order, strict=True)
     ]
     merged = tf.dynamic_stitch(order, pooled)  # [B N, P, P, C]
-    return tf.reshape(merged, [num_images, boxes.shape[1] or num_rois, pool_size, pool_size, merged.shape[-1]])
+    return tf.reshape(merged, [num_images, num_rois, pool_size, pool_size, merged.shape[-1]])
