@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+HELD_OUT := demo/run/data/val
 # TensorFlow 2.20 and 2.21 have wheels for these versions only.
 SUPPORTED := import sys; raise SystemExit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11 python,\
@@ -17,7 +18,17 @@ help:
 	@echo 'make clean   remove .venv, demo/ and caches'
 
 demo: $(INSTALLED)
-	$(BIN)/python samples/demo.py demo
+	rm -rf demo
+	$(BIN)/mask-rcnn train --config shapes --run demo/run
+	$(BIN)/mask-rcnn detect $(HELD_OUT)/images --weights demo/run/final.weights.h5 \
+		--out demo/pictures --json demo/detections.json > demo/detect.log
+	$(BIN)/mask-rcnn evaluate --detections demo/run/detections.json --annotations $(HELD_OUT)/instances.json
+	@echo
+	@echo 'pictures       demo/pictures/'
+	@echo 'detections     demo/detections.json (score at least 0.5), demo/run/detections.json (all)'
+	@echo 'model          demo/run/final.weights.h5, with its config; the best one is beside it'
+	@echo 'checkpoints    demo/run/checkpoints/'
+	@echo 'losses, score  demo/run/loss.png, demo/run/results.json'
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
@@ -41,8 +52,8 @@ clean:
 $(INSTALLED): setup.cfg setup.py pyproject.toml
 	@test -n '$(PYTHON)' || { echo 'make: Python 3.11, 3.12 or 3.13 is needed, and none was found.' \
 		'Found: '"$$(python3 --version 2>&1)"'. Install one, or say where it is: make PYTHON=/path/to/python3.12' >&2; exit 1; }
-	@$(PYTHON) -c '$(SUPPORTED)' || { echo 'make: Python 3.11, 3.12 or 3.13 is needed.' \
-		"Received: PYTHON=$(PYTHON), $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
+	@$(PYTHON) -c '$(SUPPORTED)' 2>/dev/null || { echo 'make: Python 3.11, 3.12 or 3.13 is needed.' \
+		"Received: PYTHON=$(PYTHON), $$($(PYTHON) --version 2>&1 | head -n 1)." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv' 2>/dev/null || { echo 'make: $(PYTHON) has no module `venv`.' \
 		'Install it (Debian, Ubuntu: apt-get install python3-venv).' >&2; exit 1; }
 	@$(PYTHON) -c 'import pip; raise SystemExit(tuple(map(int, pip.__version__.split(".")[:2])) < (22, 3))' 2>/dev/null || \

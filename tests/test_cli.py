@@ -324,6 +324,8 @@ def test_evaluate_of_a_model_needs_images(predictor, truth, capsys):
 
 
 def test_data_inspect_counts_the_classes(truth, tmp_path, capsys):
-    assert run("data", "inspect", "--annotations", truth, "--images", tmp_path / "photos") == 0
-    printed = capsys.readouterr().out
-    assert "apple" in printed and "pear" in printed
+    words = ["--annotations", truth, "--images", tmp_path / "photos", "--json", tmp_path / "report.json"]
+    assert run("data", "inspect", *words) == 0
+    assert "1 images, 2 objects" in capsys.readouterr().out
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["objects_per_class"] == {"apple": 1, "pear": 1}

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mask_rcnn.cli.options import add_command
+from mask_rcnn.cli.quiet import import_tensorflow
 
 
 def add_parser(commands):
@@ -14,10 +15,18 @@ def add_parser(commands):
     )
     parser.add_argument("--annotations", metavar="JSON", type=Path, required=True, help="COCO instances")
     parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder of their images")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the counts here too (default: none)")
 
 
 def run_inspect(args):
-    from mask_rcnn.data.coco import read_coco
-    from mask_rcnn.data.inspect import dataset_report
+    import_tensorflow()
 
-    print(dataset_report(read_coco(args.annotations, args.images, max_bad_images=1.0)))
+    from mask_rcnn.data.coco import read_coco
+    from mask_rcnn.data.inspect import dataset_report, format_report
+
+    report = dataset_report(read_coco(args.annotations, args.images, max_bad_images=1.0))
+    print(format_report(report))
+    if args.json:
+        from mask_rcnn.coco_results import write_json
+
+        write_json(args.json, report)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mask_rcnn.cli.options import add_command
 from mask_rcnn.cli.progress import track
+from mask_rcnn.cli.quiet import import_tensorflow
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")  # what OpenCV reads
@@ -44,6 +45,7 @@ def add_parser(commands):
 
 def run(args):
     files = find_files(args.inputs, args.out)
+    import_tensorflow()
 
     from mask_rcnn.coco_results import to_coco, write_json
     from mask_rcnn.predict import Predictor

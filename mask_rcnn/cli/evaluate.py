@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mask_rcnn.cli.options import add_command
 from mask_rcnn.cli.progress import track
+from mask_rcnn.cli.quiet import import_tensorflow
 
 
 def add_parser(commands):
@@ -60,6 +61,8 @@ def _evaluate_file(args):
 def _evaluate_model(args):
     if not args.images:
         raise ValueError("--weights needs the folder of the images. Received: no --images. Add --images DIR.")
+    import_tensorflow()
+
     from mask_rcnn.coco_results import to_coco
     from mask_rcnn.data.coco import read_coco
     from mask_rcnn.evaluation import evaluate_results

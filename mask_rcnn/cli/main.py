@@ -35,7 +35,6 @@ def main(argv=None):
     Args:
         argv: the words of the command line, the program's name first; `sys.argv` by default.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's C++ greets with twenty lines
     app.run(_run, argv=argv, flags_parser=_parse)
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mask_rcnn.cli.options import add_command, add_set, load_config
+from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.config import PRECISIONS
 
 # What a run starts from when it names no config: something quick, with and without data of one's own.
@@ -50,6 +51,7 @@ def add_parser(commands):
 
 def run(args):
     config = load_config(_config_name(args), [*_assignments(args), *args.set])
+    import_tensorflow()
 
     from mask_rcnn.training.train import train
 

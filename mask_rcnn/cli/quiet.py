@@ -1,0 +1,34 @@
+"""Imports TensorFlow without its greetings, so that what a command says on stderr is its own."""
+
+import contextlib
+import os
+
+from absl import flags
+
+STDERR = 2
+
+
+def import_tensorflow():
+    """Imports TensorFlow and looks for GPUs with stderr closed; `-v 1` leaves it open.
+
+    Its libraries write some lines there whatever the log level is, on a machine without a GPU an error too.
+    Nothing is lost with them: an import that fails raises.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with contextlib.nullcontext() if flags.FLAGS.verbosity > 0 else _closed_stderr():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+
+
+@contextlib.contextmanager
+def _closed_stderr():
+    """Sends what C and C++ write on stderr to nowhere."""
+    kept, nowhere = os.dup(STDERR), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDERR)
+    try:
+        yield
+    finally:
+        os.dup2(kept, STDERR)
+        os.close(kept)
+        os.close(nowhere)
