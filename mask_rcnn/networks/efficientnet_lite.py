@@ -6,6 +6,7 @@ No squeeze-and-excitation, ReLU6 instead of swish, a stem that is not scaled.
 import keras
 
 from mask_rcnn.layers.conv import ConvNorm
+from mask_rcnn.networks.inputs import feature_input
 
 # Expansion, kernel side, stride, output channels, repeats; stages 1 to 7 of the table.
 STAGES = (
@@ -60,7 +61,7 @@ def efficientnet_lite0(norm="frozen_batch_norm", frozen_stages=0):
             x = keras.layers.Add(name=f"{prefix}_add")([x, shortcut])
         return x
 
-    images = keras.Input((None, None, 3), name="images")
+    images = feature_input((None, None, 3), "images")
     x = conv(STEM_CHANNELS, 3, 2, layer_name="stem", stage=1)(images)
     outputs, index = {}, 0
     for (expansion, size, strides, filters, repeats), stage in zip(STAGES, PYRAMID_STAGE, strict=True):

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from mask_rcnn.layers.conv import ConvNorm
+from mask_rcnn.networks.inputs import feature_input
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -49,7 +50,7 @@ def fpn(in_channels, channels=256, norm="none", norm_epsilon=1e-5):
         )
 
     levels = range(2, 2 + len(in_channels))
-    inputs = [keras.Input((None, None, c), name=f"c{i}") for i, c in zip(levels, in_channels, strict=True)]
+    inputs = [feature_input((None, None, c), f"c{i}") for i, c in zip(levels, in_channels, strict=True)]
     laterals = [conv(1, f"lateral{i}")(x) for i, x in zip(levels, inputs, strict=True)]
     merged = laterals[-1:]
     for level, lateral in reversed(list(zip(levels, laterals, strict=True))[:-1]):

@@ -4,6 +4,7 @@ import keras
 
 from mask_rcnn.layers.conv import ConvNorm
 from mask_rcnn.layers.masks import MaskPredictor
+from mask_rcnn.networks.inputs import feature_input
 
 # Standard deviations of the initial weights: Fast R-CNN, section 2.3, and Faster R-CNN, section 3.1.3.
 STD_DEFAULT, STD_BOX = 0.01, 0.001
@@ -22,7 +23,7 @@ def rpn_head(in_channels, channels=256, num_anchors=3, convs=1):
         A `keras.Model`: `[B, H, W, C]` to objectness logits `[B, H, W, A]` and deltas `[B, H, W, A * 4]`,
         (dy, dx, dh, dw) of each anchor.
     """
-    features = x = keras.Input((None, None, in_channels), name="features")
+    features = x = feature_input((None, None, in_channels), "features")
     normal = keras.initializers.RandomNormal(stddev=STD_DEFAULT)
     for index in range(convs):
         x = ConvNorm(channels, 3, activation="relu", kernel_initializer=normal, name=f"conv{index}")(x)
@@ -44,7 +45,7 @@ def box_head(in_channels, pool_size=7, dense_units=(1024, 1024), num_outputs=81)
         A `keras.Model`: `[R, P, P, C]` to class logits `[R, K + 1]`, background first, and deltas
         `[R, (K + 1) * 4]`, (dy, dx, dh, dw) of each class; those of the background are never used.
     """
-    pooled = keras.Input((pool_size, pool_size, in_channels), name="pooled")
+    pooled = feature_input((pool_size, pool_size, in_channels), "pooled")
     x = keras.layers.Flatten(name="flatten")(pooled)
     for index, units in enumerate(dense_units, start=1):
         x = keras.layers.Dense(units, activation="relu", name=f"fc{index}")(x)
@@ -72,7 +73,7 @@ def mask_head(in_channels, pool_size=14, convs=4, channels=256, num_outputs=81):
     Returns:
         A `keras.Model`: features `[R, P, P, C]` and class ids `[R]` to mask logits `[R, 2P, 2P]`.
     """
-    pooled = x = keras.Input((pool_size, pool_size, in_channels), name="pooled")
+    pooled = x = feature_input((pool_size, pool_size, in_channels), "pooled")
     class_ids = keras.Input((), dtype="int32", name="class_ids")
     for index in range(1, convs + 1):
         x = ConvNorm(channels, 3, activation="relu", name=f"conv{index}")(x)

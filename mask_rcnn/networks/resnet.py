@@ -3,6 +3,7 @@
 import keras
 
 from mask_rcnn.layers.conv import ConvNorm
+from mask_rcnn.networks.inputs import feature_input
 
 # Bottleneck blocks of each stage, C2..C5.
 BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
@@ -47,7 +48,7 @@ def resnet(name, norm="frozen_batch_norm", norm_epsilon=1e-5, stride_in_1x1=Fals
         x = keras.layers.Add(name=f"{prefix}_add")([x, shortcut])
         return keras.layers.ReLU(name=f"{prefix}_out")(x)
 
-    images = keras.Input((None, None, 3), name="images")
+    images = feature_input((None, None, 3), "images")
     x = conv(64, 7, 2, layer_name="stem", stage=1)(images)  # [B, H/2, W/2, 64]
     x = keras.layers.ZeroPadding2D(1, name="stem_pad")(x)  # 0 is the smallest value after a ReLU
     x = keras.layers.MaxPooling2D(3, 2, name="stem_pool")(x)  # [B, H/4, W/4, 64]
