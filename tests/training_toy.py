@@ -62,7 +62,7 @@ def make_toy():
         "gt_masks": keras.Input([5, 8, 8], name="gt_masks", dtype="uint8"),
         "seeds": keras.Input([2], name="seeds", dtype="int32"),
     }
-    features = keras.layers.Conv2D(8, 3, activation="relu")(inputs["images"] / 255.0)
+    features = keras.layers.Conv2D(8, 3, activation="relu", use_bias=False)(inputs["images"] / 255.0)
     features = keras.layers.GroupNormalization(2)(features)
     features = keras.layers.GlobalAveragePooling2D()(features)
     outputs = keras.layers.Dense(len(LOSSES))(features)  # [B, 5]

@@ -66,7 +66,7 @@ class CsvLog(StepCallback):
         keep_lines(path, lambda line: line.startswith("step,") or int(line.split(",")[0]) <= first_step)
 
     def on_step(self, step, logs, seconds):
-        row = {"step": step, **logs, "images_per_second": self.batch_size / seconds}
+        row = {"step": step, "loss": logs["loss"], **logs, "images_per_second": self.batch_size / seconds}
         is_new = not self.path.exists()
         with open(self.path, "a", newline="") as file:
             writer = csv.DictWriter(file, row)
@@ -131,7 +131,7 @@ class NanGuard(StepCallback):
                 f"Received: step={step}, {values}, images={self.images_of(step)}. "
                 "Look at the boxes of these images (and of the step before, whose update the weights have), "
                 "lower `train.learning_rate`, lengthen `train.warmup_steps` or set `train.clip_norm`; "
-                "then resume: the last checkpoint is from before this step."
+                "then resume."
             )
 
 
@@ -176,10 +176,13 @@ class Evaluation(StepCallback):
         with open(self.path, "a") as file:
             file.write(json.dumps({"step": step, **metrics}) + "\n")
         self.state["metrics"] = metrics
-        score = metrics[self.validation.best_by]
-        if self.state["best"] is None or score > self.state["best"]:
+        score, best = metrics[self.validation.best_by], self.state["best"]
+        is_best = best is None or score > best
+        if is_best:
             self.state["best"] = score
             self.validation.save_best()
+        note = "the best so far" if is_best else f"best {best:.4f}"
+        print(f"step {step}/{self.last_step}  {self.validation.best_by} {score:.4f} ({note})", flush=True)
 
 
 class Checkpointing(StepCallback):

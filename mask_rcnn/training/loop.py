@@ -33,6 +33,8 @@ def run_steps(trainer, make_batches, recipe, run_dir, validation=None, images_of
         trainer.optimizer.build(trainer.trainable_variables)
         state = restore_latest(run_dir / "checkpoints", trainer) or {"step": 0, "metrics": {}, "best": None}
     first, last = state["step"], recipe.scaled_steps
+    if first:
+        print(f"Resumed after step {first} of {last}.", flush=True)
     if first >= last:
         return state
 

@@ -1,0 +1,67 @@
+"""The data of a run: the user's COCO files, or shapes drawn for it."""
+
+import dataclasses
+
+from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.shapes import write_shapes
+
+
+def read_training_data(config, folder):
+    """Reads the images to learn from and those to validate on.
+
+    Args:
+        config: a `Config`.
+        folder: where the shapes are drawn, if the config names no annotations.
+
+    Returns:
+        (training `Dataset`, validation `Dataset`, path of the validation json); the last two are None
+        where there is nothing to validate on.
+    """
+    data, seed = config.data, config.train.seed
+    if data.train_annotations is None:
+        train = write_shapes(folder / "train", data.shapes_train, data.shapes_size, 2 * seed)
+        val = write_shapes(folder / "val", data.shapes_val, data.shapes_size, 2 * seed + 1)
+    else:
+        train = _paths(data, "train")
+        val = _paths(data, "val") if data.val_annotations else None
+    train_set = read_coco(*train, data.max_bad_images)
+    if val is None:
+        return train_set, None, None
+    val_set = read_coco(*val, data.max_bad_images)
+    _check_same_classes(train_set, val_set, val[0])
+    return train_set, val_set, val[0]
+
+
+def _paths(data, split):
+    annotations, images = getattr(data, f"{split}_annotations"), getattr(data, f"{split}_images")
+    if images is None:
+        raise ValueError(
+            "Annotations need the folder of their images. "
+            f"Received: data.{split}_annotations={annotations!r}, data.{split}_images=None. "
+            f"Set `data.{split}_images`."
+        )
+    return annotations, images
+
+
+def _check_same_classes(train_set, val_set, val_path):
+    train, val = ([category.name for category in each.categories] for each in (train_set, val_set))
+    if train != val:
+        raise ValueError(
+            f"Training and validation set must have the same classes. Received: {train} to train on, "
+            f"{val} in {val_path}. Give both files the same `categories`."
+        )
+
+
+def with_class_count(config, dataset):
+    """Returns the config for as many classes as the data set has; one that says another number is wrong."""
+    if not config.num_classes:
+        return dataclasses.replace(config, num_classes=dataset.num_classes)
+    if config.num_classes != dataset.num_classes:
+        names = ", ".join(category.name for category in dataset.categories[:5])
+        raise ValueError(
+            "`num_classes` must be the number of categories in the annotations. "
+            f"Received: num_classes={config.num_classes}, "
+            f"{dataset.name} has {dataset.num_classes} ({names}...). "
+            f"Set `num_classes` to {dataset.num_classes}."
+        )
+    return config

@@ -1,0 +1,70 @@
+"""The validation set: what a model in training finds in it, what that is worth, and how it looks."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mask_rcnn.coco_results import to_coco
+from mask_rcnn.data.images import read_image
+from mask_rcnn.evaluation import evaluate_results
+from mask_rcnn.visualize import draw
+
+# Pictures show what is more likely there than not.
+PICTURE_SCORE = 0.5
+NUM_PICTURES = 8
+
+
+class Validator:
+    """Runs a model on a data set with known objects.
+
+    Args:
+        predictor: a `Predictor`; it sees the weights as they are at each call.
+        dataset: the `Dataset`.
+        annotations_path: the COCO json that it was read from.
+    """
+
+    def __init__(self, predictor, dataset, annotations_path):
+        self.predictor = predictor
+        self.dataset = dataset
+        self.annotations_path = annotations_path
+        self.iou_types = ("bbox", "segm") if predictor.config.mask_head else ("bbox",)
+        self.best_by = f"{self.iou_types[-1]}/AP"
+        self.found, self.metrics = None, None
+
+    def evaluate(self):
+        """Detects in all images; keeps `found`, the entries of a COCO results file, and their `metrics`.
+
+        Returns:
+            The numbers of `metrics` as a flat dict: `"segm/AP50": 0.5`.
+        """
+        self.found = []
+        for image in self.dataset.images:
+            self.found += to_coco(self.predictor.predict(image.path), image.id, self.predictor.categories)
+        image_ids = [image.id for image in self.dataset.images]
+        self.metrics = evaluate_results(
+            self.found,
+            self.annotations_path,
+            self.iou_types,
+            image_ids=image_ids,
+            max_detections=self.predictor.config.box_head.max_detections,
+        )
+        summary = self.metrics.summary
+        return {f"{kind}/{name}": value for kind, values in summary.items() for name, value in values.items()}
+
+    def draw(self, folder):
+        """Writes pictures of detections in a few images, spread over the set.
+
+        Args:
+            folder: where the PNG files go; made if it is not there.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        count = min(NUM_PICTURES, len(self.dataset))
+        for index in np.linspace(0, len(self.dataset) - 1, count).astype(int):
+            path = self.dataset.images[index].path
+            image = read_image(path)
+            detections = self.predictor.predict(image)
+            detections = detections.keep(detections.scores >= PICTURE_SCORE)
+            picture = draw(image, detections, self.predictor.categories)
+            Image.fromarray(picture).save(folder / f"{path.stem}.png")
