@@ -236,7 +236,7 @@ class TrainConfig:
 class Config:
     """A whole experiment. The defaults are Mask R-CNN with ResNet-50-FPN as the paper trains it."""
 
-    num_classes: int = 80  # without the background
+    num_classes: int = 80  # without the background; 0 is as many as the data set has
     input: InputConfig = field(default_factory=InputConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     fpn: FpnConfig = field(default_factory=FpnConfig)
@@ -249,4 +249,4 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self):
-        _check(self.num_classes > 0, "`num_classes` counts the real classes.", num_classes=self.num_classes)
+        _check(self.num_classes >= 0, "`num_classes` counts the real classes.", num_classes=self.num_classes)

@@ -16,37 +16,28 @@ def area(boxes):
 
 def intersection(boxes, others):
     """Returns the areas `[..., N, M]` that `boxes` `[..., N, 4]` share with `others` `[..., M, 4]`."""
-    top_left = tf.maximum(boxes[..., :, None, :2], others[..., None, :, :2])  # [..., N, M, 2]
-    bottom_right = tf.minimum(boxes[..., :, None, 2:], others[..., None, :, 2:])
-    return area(tf.concat([top_left, bottom_right], axis=-1))
+    # One coordinate at a time: arrays of N x M x 2 would be cut and joined for longer than computed with.
+    y1, x1, y2, x2 = (side[..., :, None] for side in tf.unstack(boxes, axis=-1))  # [..., N, 1]
+    other_y1, other_x1, other_y2, other_x2 = (side[..., None, :] for side in tf.unstack(others, axis=-1))
+    height = tf.nn.relu(tf.minimum(y2, other_y2) - tf.maximum(y1, other_y1))  # [..., N, M]
+    width = tf.nn.relu(tf.minimum(x2, other_x2) - tf.maximum(x1, other_x1))
+    return height * width
 
 
-def iou(boxes, others):
+def iou(boxes, others, shared=None):
     """Returns the intersection over union of each of `boxes` with each of `others`.
 
     Args:
         boxes: `[..., N, 4]`, yxyx.
         others: `[..., M, 4]`, yxyx.
+        shared: `[..., N, M]`, their `intersection` where it is known already.
 
     Returns:
         `[..., N, M]` in 0..1; 0 where both boxes are empty.
     """
-    shared = intersection(boxes, others)
+    shared = intersection(boxes, others) if shared is None else shared
     union = area(boxes)[..., :, None] + area(others)[..., None, :] - shared
     return tf.math.divide_no_nan(shared, union)
-
-
-def coverage(boxes, regions):
-    """Returns how much of each box lies inside each region, as COCO measures crowds.
-
-    Args:
-        boxes: `[..., N, 4]`, yxyx.
-        regions: `[..., M, 4]`, yxyx.
-
-    Returns:
-        `[..., N, M]`, intersection over the area of the box, in 0..1.
-    """
-    return tf.math.divide_no_nan(intersection(boxes, regions), area(boxes)[..., :, None])
 
 
 def encode_deltas(boxes, anchors, weights=(1.0, 1.0, 1.0, 1.0)):

@@ -28,17 +28,32 @@ def match(boxes, gt_boxes, gt_class_ids, thresholds, keep_best=False):
         labels: `[B, N]` int32, POSITIVE, NEGATIVE or IGNORED.
     """
     low, high = thresholds
-    is_object = gt_class_ids > 0  # [B, G]
-    overlaps = tf.where(is_object[:, None, :], box_ops.iou(boxes, gt_boxes), -1.0)  # [B, N, G]
+    # Most of the G places are padding, behind everything else.
+    used = tf.reduce_max(tf.math.count_nonzero(gt_class_ids, axis=1, dtype=tf.int32))
+    used = tf.maximum(used, 1)
+    gt_boxes, gt_class_ids = gt_boxes[:, :used], gt_class_ids[:, :used]
+    shared = box_ops.intersection(boxes, gt_boxes)  # [B, N, G]
+    overlaps = tf.where((gt_class_ids > 0)[:, None, :], box_ops.iou(boxes, gt_boxes, shared), -1.0)
     indices = tf.argmax(overlaps, axis=-1, output_type=tf.int32)  # [B, N]
     best = tf.reduce_max(overlaps, axis=-1)
 
     labels = tf.where(best >= high, POSITIVE, tf.where(best < low, NEGATIVE, IGNORED))
-    in_crowd = tf.where((gt_class_ids < 0)[:, None, :], box_ops.coverage(boxes, gt_boxes), 0.0)
-    in_crowd = tf.reduce_max(in_crowd, axis=-1) >= CROWD_COVERAGE
-    labels = tf.where((labels == NEGATIVE) & in_crowd, IGNORED, labels)
+    labels = tf.where((labels == NEGATIVE) & _in_crowd(boxes, shared, gt_class_ids), IGNORED, labels)
     if keep_best:
         best_of_object = tf.reduce_max(overlaps, axis=1, keepdims=True)  # [B, 1, G]
-        is_best = (overlaps == best_of_object) & (best_of_object > 0) & is_object[:, None, :]
+        is_best = (overlaps == best_of_object) & (best_of_object > 0)
         labels = tf.where(tf.reduce_any(is_best, axis=-1), POSITIVE, labels)
     return indices, labels
+
+
+def _in_crowd(boxes, shared, gt_class_ids):
+    """Returns `[B, N]` bool: whether enough of a box lies in one crowd region."""
+    is_crowd = gt_class_ids < 0  # [B, G]
+    return tf.cond(
+        tf.reduce_any(is_crowd),
+        lambda: (
+            tf.reduce_max(tf.where(is_crowd[:, None, :], shared, 0.0), axis=-1)
+            > CROWD_COVERAGE * box_ops.area(boxes)
+        ),
+        lambda: tf.zeros(tf.shape(shared)[:2], bool),
+    )

@@ -12,7 +12,6 @@ def shapes():
     base = mask_rcnn_lite0_fpn()
     return dataclasses.replace(
         base,
-        num_classes=3,
         input=dataclasses.replace(base.input, short_side=128, train_short_sides=(128,), long_side=128),
         train=TrainConfig(
             batch_size=4,
