@@ -71,8 +71,8 @@ def test_a_checkpoint_of_another_model_is_an_error(tmp_path):
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     trainer = built()
-    bias = trainer.trainable_variables[1]
-    bias.assign(np.full(bias.shape, np.nan))
-    with pytest.raises(ValueError, match=r"bias holds NaN or infinity after step=7"):
+    gamma = trainer.trainable_variables[1]
+    gamma.assign(np.full(gamma.shape, np.nan))
+    with pytest.raises(ValueError, match=r"gamma holds NaN or infinity after step=7"):
         save_checkpoint(tmp_path, trainer, {"step": 7}, keep=1)
     assert not checkpoints(tmp_path)

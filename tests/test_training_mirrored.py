@@ -24,7 +24,7 @@ def results(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("case", "tolerance"), [("plain", 1e-6), ("clipped", 1e-6), ("bfloat16", 1e-3), ("float16", 1e-3)]
+    ("case", "tolerance"), [("plain", 1e-6), ("clipped", 1e-6), ("bfloat16", 1e-4), ("float16", 4e-4)]
 )
 def test_two_replicas_end_with_the_weights_of_one(results, case, tolerance):
     assert results[case]["moved"] > 20 * tolerance
@@ -43,6 +43,10 @@ def test_the_logs_of_two_replicas_are_those_of_one(results):
 
 def test_an_overflow_in_any_replica_skips_the_step(results):
     assert results["overflow"] == [1.0, 4.0]
+
+
+def test_gradients_of_many_boxes_over_the_same_pixels_lose_no_sums(results):
+    assert results["roi_gradients"] == 0.0
 
 
 def test_a_batch_that_cannot_be_shared_out_evenly_is_an_error(results):

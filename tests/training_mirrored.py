@@ -16,7 +16,7 @@ tf.config.set_logical_device_configuration(
 
 import training_toy  # noqa: E402
 
-from mask_rcnn.training.distribution import make_strategy  # noqa: E402
+from mask_rcnn.training.distribution import exact_gradients, make_strategy  # noqa: E402
 from mask_rcnn.training.optimizer import CoupledSGD, LossScale  # noqa: E402
 
 CASES = {
@@ -75,8 +75,20 @@ def overflow_in_the_second_replica():
     return float(np.asarray(weight)[0]), float(np.asarray(optimizer.dynamic_scale))
 
 
+def roi_gradients():
+    """Returns how far the gradients of eight equal calls, many boxes over the same pixels, are apart."""
+    exact_gradients()
+    random = np.random.default_rng(0)
+    boxes = np.sort(random.uniform(size=[512, 2, 2]), axis=1).reshape(-1, 4).astype("float32")
+    gradients = random.normal(size=[512, 14, 14, 64]).astype("float32")
+    call = dict(boxes=boxes, box_ind=np.zeros(512, "int32"), image_size=[1, 50, 76, 64], T=tf.float32)
+    sums = [tf.raw_ops.CropAndResizeGradImage(grads=gradients, **call).numpy() for _ in range(8)]
+    return max(distance(sums[:1], [other]) for other in sums)
+
+
 if __name__ == "__main__":
     results = {name: compare(changes) for name, changes in CASES.items()}
+    results["roi_gradients"] = roi_gradients()
     results["overflow"] = overflow_in_the_second_replica()
     try:
         make_strategy("mirrored", 3)

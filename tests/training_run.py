@@ -1,4 +1,4 @@
-"""`training_run.py FOLDER [STEP]`: a tiny run of the real model on shapes, killed after a step if one is given."""
+"""`training_run.py FOLDER [STEP]`: a tiny run on shapes, killed after a step if one is given."""
 
 import os
 import signal
