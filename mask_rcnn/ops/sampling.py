@@ -19,7 +19,7 @@ def sample(labels, seeds, num_samples, positive_fraction):
 
     Returns:
         indices: `[B, S]` int32, the chosen boxes, positives first.
-        valid: `[B, S]` bool; where it is False the index means nothing.
+        valid: `[B, S]` bool; where it is False the index is 0 and means nothing.
     """
     noise = tf.map_fn(
         lambda seed: tf.random.stateless_uniform([tf.shape(labels)[1]], seed),
@@ -32,5 +32,9 @@ def sample(labels, seeds, num_samples, positive_fraction):
     is_positive &= rank < max_positives
     # Positives are the highest, all in front; negatives follow in random order; the rest is below zero.
     priority = tf.where(is_positive, 2.0 + noise, tf.where(is_negative, noise, -1.0))
+    # A small image has fewer anchors than samples, and top_k takes no k beyond its input.
+    missing = tf.maximum(num_samples - tf.shape(labels)[1], 0)
+    priority = tf.pad(priority, [[0, 0], [0, missing]], constant_values=-1.0)
     top, indices = tf.math.top_k(priority, k=num_samples)
-    return indices, top >= 0.0
+    valid = top >= 0.0
+    return tf.where(valid, indices, 0), valid
