@@ -111,7 +111,7 @@ def test_two_replicas_train_the_real_model_to_the_weights_of_one(tmp_path):
 
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
     check_run_dir(tmp_path, resume=False)
-    (tmp_path / "config.yaml").write_text("")
+    (tmp_path / "log.csv").write_text("step,loss\n")
     with pytest.raises(ValueError, match="which holds a run. Resume it"):
         check_run_dir(tmp_path, resume=False)
     check_run_dir(tmp_path, resume=True)

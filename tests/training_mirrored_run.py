@@ -20,10 +20,10 @@ from training_run import TINY  # noqa: E402
 
 from mask_rcnn.data.pipeline import training_dataset  # noqa: E402
 from mask_rcnn.model import build_parts, training_model  # noqa: E402
+from mask_rcnn.model_zoo.backbones import load_backbone  # noqa: E402
 from mask_rcnn.training.distribution import exact_gradients, make_strategy  # noqa: E402
 from mask_rcnn.training.optimizer import build_optimizer  # noqa: E402
 from mask_rcnn.training.sources import read_training_data  # noqa: E402
-from mask_rcnn.training.train import load_pretrained  # noqa: E402
 from mask_rcnn.training.trainer import Trainer  # noqa: E402
 
 
@@ -31,7 +31,7 @@ def train(strategy, batches):
     keras.utils.set_random_seed(0)
     with make_strategy(strategy, TINY.train.batch_size).scope():
         parts = build_parts(TINY)
-        load_pretrained(parts, TINY.backbone)
+        load_backbone(parts.backbone, TINY.backbone.name, TINY.backbone.weights)
         model = training_model(parts, TINY)
         trainer = Trainer(model.input, model.output)
         trainer.compile(optimizer=build_optimizer(TINY.train), jit_compile=False)

@@ -24,7 +24,7 @@ def plot_losses(log_path, picture_path):
 
     with open(log_path, newline="") as file:
         rows = list(csv.DictReader(file))
-    names = [name for name in rows[0] if name.endswith("loss")]
+    names = ["loss", *(name for name in rows[0] if name.endswith("_loss"))]
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     steps = _means([int(row["step"]) for row in rows])
@@ -34,7 +34,7 @@ def plot_losses(log_path, picture_path):
     axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(picture_path, dpi=120)
 
 

@@ -53,7 +53,6 @@ def train(config, run_dir, resume=False):
         parts = build_parts(config)
         if config.backbone.weights:
             load_backbone(parts.backbone, config.backbone.name, config.backbone.weights)
-        load_pretrained(parts, config.backbone)
         model = training_model(parts, config)
         trainer = Trainer(model.input, model.output)
         trainer.compile(optimizer=build_optimizer(config.train), jit_compile=False)
@@ -76,7 +75,7 @@ def train(config, run_dir, resume=False):
 
 def check_run_dir(run_dir, resume):
     """Makes the folder; one that holds a run already is only touched to resume it."""
-    if (run_dir / "config.yaml").exists() and not resume:
+    if (run_dir / "log.csv").exists() and not resume:
         raise ValueError(
             f"A new run needs a folder of its own. Received: run_dir={str(run_dir)!r}, which holds a run. "
             "Resume it (`resume=True`, `--resume`), or name another folder."
@@ -93,15 +92,6 @@ def write_config(path, config):
         if changed:
             logging.warning("The resumed run goes on with another config: %s.", "; ".join(changed))
     path.write_text(text)
-
-
-def load_pretrained(parts, backbone):
-    """Gives the backbone the weights that its config names, if any."""
-    if backbone.weights:
-        # The converters know the whole library; imported at the top, they would import themselves.
-        from mask_rcnn.model_zoo.backbones import load_backbone
-
-        load_backbone(parts.backbone, backbone.name, backbone.weights)
 
 
 @contextlib.contextmanager
