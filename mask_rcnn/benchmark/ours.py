@@ -1,0 +1,142 @@
+"""Our side: the model whole, in its stages, and in training."""
+
+import dataclasses
+import functools
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mask_rcnn.benchmark.timing import timed
+from mask_rcnn.benchmark.work import ellipse
+from mask_rcnn.model import inference_model, training_model
+from mask_rcnn.predict import Predictor
+from mask_rcnn.structures import Category
+from mask_rcnn.training.distribution import exact_gradients
+from mask_rcnn.training.optimizer import build_optimizer
+from mask_rcnn.training.trainer import Trainer
+
+NUM_CLASSES = 80  # of a config that takes them from its data
+LEARNING_RATE = 1e-4  # so low that random weights stay finite; the time does not depend on it
+
+PYRAMID = ("P2", "P3", "P4", "P5")
+PROPOSALS = ("proposals", "proposal_scores", "proposals_valid")
+
+# What each stage of the model needs and makes, in the names of `inference_model(intermediates=True)`.
+STAGES = {
+    "backbone": (("images", "image_sizes"), ("C2", "C3", "C4", "C5")),
+    "FPN": (("C2", "C3", "C4", "C5"), (*PYRAMID, "P6")),
+    "RPN, proposals": (("images", "image_sizes", *PYRAMID, "P6"), PROPOSALS),
+    "box head": (("image_sizes", *PYRAMID, *PROPOSALS), ("boxes", "scores", "class_ids")),
+    "mask head": ((*PYRAMID, "boxes", "class_ids"), ("masks",)),
+}
+
+
+def benchmark_config(config, settings):
+    """Returns `config` for images of the settings' size and as many detections as it allows."""
+    short_side, long_side = sorted(settings.size)
+    sides = {"short_side": short_side, "train_short_sides": (short_side,), "long_side": long_side}
+    return dataclasses.replace(
+        config,
+        num_classes=config.num_classes or NUM_CLASSES,
+        input=dataclasses.replace(config.input, **sides),
+        box_head=dataclasses.replace(config.box_head, score_threshold=0.0),
+        train=dataclasses.replace(
+            config.train,
+            batch_size=settings.batch_size,
+            reference_batch_size=settings.batch_size,
+            learning_rate=LEARNING_RATE,
+            warmup_steps=0,
+            precision=settings.precision,
+        ),
+    )
+
+
+def make_predictor(parts, config):
+    """Returns a `Predictor` whose classes have numbers for names."""
+    categories = tuple(Category(number, str(number)) for number in range(1, config.num_classes + 1))
+    return Predictor(parts, config, categories)
+
+
+def inference(predictor, images):
+    """Returns a run: from images `[B, H, W, 3]` uint8 to their `Detections`, masks pasted."""
+
+    def detect():
+        batch, resizes = _preprocess(predictor, images)
+        return _postprocess(predictor, predictor._detect(batch), resizes)
+
+    return functools.partial(_timed, detect)
+
+
+def inference_stages(predictor, parts, images):
+    """Returns the runs of each stage, `{name: run}`, fed with what the stages before it made."""
+    batch, resizes = _preprocess(predictor, images)
+    model = inference_model(parts, predictor.config, intermediates=True)
+    tensors = {**model.input, **model.output}
+    values = {**batch, **tf.function(model)(batch)}
+
+    def stage(inputs, outputs):
+        part = keras.Model([tensors[name] for name in inputs], [tensors[name] for name in outputs])
+        return functools.partial(tf.function(part), [values[name] for name in inputs])
+
+    stages = {"preprocess": lambda: _preprocess(predictor, images)}
+    stages |= {name: stage(*ends) for name, ends in STAGES.items() if set(ends[1]) <= set(tensors)}
+    stages["paste"] = lambda: _postprocess(predictor, values, resizes)
+    return {name: functools.partial(_timed, run) for name, run in stages.items()}
+
+
+def training_step(parts, config, work):
+    """Returns a run: forward, backward and update with the batch of `work`, to the losses by name."""
+    exact_gradients()  # as `train` has them
+    model = training_model(parts, config)
+    trainer = Trainer(model.input, model.output)
+    trainer.compile(optimizer=build_optimizer(config.train), jit_compile=False)
+    batch = _training_batch(config, work)
+
+    def step():
+        logs = trainer.train_on_batch(batch, return_dict=True)
+        return {name: float(logs[name]) for name in model.output}
+
+    return functools.partial(_timed, step)
+
+
+def _timed(run):
+    def finished():
+        result = run()
+        tf.test.experimental.sync_devices()  # a GPU may still be at it
+        return result
+
+    return timed(finished)
+
+
+def _preprocess(predictor, images):
+    batches, resizes = zip(*(predictor.preprocess(image) for image in images), strict=True)
+    return {name: tf.concat([batch[name] for batch in batches], axis=0) for name in batches[0]}, resizes
+
+
+def _postprocess(predictor, outputs, resizes):
+    names = [name for name in ("boxes", "scores", "class_ids", "masks") if name in outputs]
+    return [
+        predictor.postprocess({name: outputs[name][index : index + 1] for name in names}, resize)
+        for index, resize in enumerate(resizes)
+    ]
+
+
+def _training_batch(config, work):
+    """The batch of `data.pipeline` for the objects of `work`."""
+    missing = config.input.max_instances - work.boxes.shape[1]
+    side, settings = config.input.mask_crop_size, config.input
+    batch_size, height, width = work.images.shape[:3]
+    padded = [-size % settings.pad_multiple for size in (height, width)]
+    batch = {
+        "images": np.pad(work.images.astype("float32"), [(0, 0), (0, padded[0]), (0, padded[1]), (0, 0)]),
+        "image_sizes": np.tile(np.array([height, width], "float32"), (batch_size, 1)),
+        "gt_boxes": np.pad(work.boxes, [(0, 0), (0, missing), (0, 0)]),
+        "gt_class_ids": np.pad(work.class_ids, [(0, 0), (0, missing)]),
+        "seeds": np.arange(2 * batch_size, dtype="int32").reshape(batch_size, 2),
+    }
+    if config.mask_head:
+        crop = ellipse((0, 0, side, side), side, side).astype("uint8")
+        crops = np.broadcast_to(crop, (*work.boxes.shape[:2], side, side))
+        batch["gt_masks"] = np.pad(crops, [(0, 0), (0, missing), (0, 0), (0, 0)])
+    return {name: tf.constant(value) for name, value in batch.items()}

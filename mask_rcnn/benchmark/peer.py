@@ -1,0 +1,136 @@
+"""The other side: a program that runs beside us in another environment, asked one run at a time."""
+
+import contextlib
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from mask_rcnn.benchmark import torchvision_peer
+from mask_rcnn.benchmark.timing import Seconds, peak_memory
+
+PATIENCE = 10  # seconds that it has to end
+LAST_LINES = 5  # of its stderr, for an error
+
+# torchvision's names of our losses.
+LOSSES = {
+    "loss_objectness": "rpn_objectness_loss",
+    "loss_rpn_box_reg": "rpn_box_loss",
+    "loss_classifier": "class_loss",
+    "loss_box_reg": "box_loss",
+    "loss_mask": "mask_loss",
+}
+
+
+class TorchvisionPeer:
+    """torchvision's Mask R-CNN in a process of its own; a context manager.
+
+    Args:
+        python: path of the interpreter of an environment that has torch and torchvision.
+        work: `Work` for both sides.
+        settings: `Settings`.
+        recipe: `TrainConfig` with the learning rate, momentum and weight decay.
+        weights: state dict of `maskrcnn_resnet50_fpn`, .npz or .pth; None is random.
+        max_detections: of an image.
+
+    Attributes:
+        weights: file with the state dict that it uses.
+        versions: dict with `torch` and `torchvision`.
+    """
+
+    def __init__(self, python, work, settings, recipe, weights=None, max_detections=100):
+        self.python = str(python)
+        self._folder = tempfile.TemporaryDirectory(prefix="mask_rcnn_benchmark_")
+        folder = Path(self._folder.name)
+        self.weights = folder / "weights.npz"
+        np.savez(folder / "work.npz", **vars(work))
+        self._job = {
+            "work": str(folder / "work.npz"),
+            "weights": weights and str(weights),
+            "save_weights": str(self.weights),
+            "threads": settings.threads,
+            "seed": settings.seed,
+            "max_detections": max_detections,
+            "learning_rate": recipe.scaled_learning_rate,
+            "momentum": recipe.momentum,
+            "weight_decay": recipe.weight_decay,
+        }
+
+    def __enter__(self):
+        self._stderr = tempfile.TemporaryFile("w+")
+        # Isolated (-I), the interpreter does not look for modules beside the program, which are ours.
+        words = [self.python, "-I", torchvision_peer.__file__]
+        pipe = subprocess.PIPE
+        try:
+            self._process = subprocess.Popen(
+                words, stdin=pipe, stdout=pipe, stderr=self._stderr, text=True, encoding="utf-8"
+            )
+        except OSError as error:
+            raise ValueError(
+                "--against-python must be a Python interpreter. "
+                f"Received: {self.python!r} ({error.strerror}). Give the bin/python of an environment."
+            ) from error
+        try:
+            self.versions = self._ask(json.dumps(self._job))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exception):
+        try:
+            self._process.communicate(timeout=PATIENCE)  # closes its input, which ends it
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+        self._stderr.close()
+        self._folder.cleanup()
+
+    def inference(self):
+        """Runs inference on the images; returns `Seconds` and a list of dicts with `boxes`, `class_ids`."""
+        return self._run("inference", "detections")
+
+    def training_step(self):
+        """Makes one step; returns `Seconds` and `{name: loss}`, in our names."""
+        seconds, losses = self._run("training", "losses")
+        return seconds, {LOSSES[name]: value for name, value in losses.items()}
+
+    def peak_memory(self):
+        """Returns the most memory it has held so far, bytes; None where the system does not tell."""
+        return peak_memory(self._process.pid)
+
+    def _run(self, name, result):
+        answer = self._ask(name)
+        return Seconds(answer["wall"], answer["cpu"]), answer[result]
+
+    def _ask(self, line):
+        with contextlib.suppress(BrokenPipeError):  # it has ended; its stderr says why
+            print(line, file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        try:
+            answer = json.loads(answer)
+        except json.JSONDecodeError:
+            raise ValueError(f"{self._expected()} Received: {self._last_words(answer)}") from None
+        if "error" in answer:
+            error = answer["error"]
+            raise ValueError(f"{self._expected()} Received: {error}. {self._advice(error)}")
+        return answer
+
+    def _expected(self):
+        return f"{self.python!r} must be a Python that can run torchvision's Mask R-CNN."
+
+    def _advice(self, error):
+        if "No module" in error:
+            return f"Install it there: {self.python} -m pip install torch torchvision."
+        return "This is torchvision's message."
+
+    def _last_words(self, answer):
+        """What it said where it should have answered: JSON is missing, or it has ended."""
+        if answer:
+            return repr(answer)
+        self._process.wait(PATIENCE)
+        self._stderr.seek(0)
+        lines = self._stderr.read().strip().splitlines()[-LAST_LINES:]
+        return "\n".join([f"exit code {self._process.returncode}.", *lines])

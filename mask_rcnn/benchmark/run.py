@@ -1,0 +1,149 @@
+"""The whole measurement: a model and settings go in, a report of plain numbers comes out."""
+
+import contextlib
+import dataclasses
+import platform
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mask_rcnn.benchmark import ours
+from mask_rcnn.benchmark.peer import TorchvisionPeer
+from mask_rcnn.benchmark.timing import interleaved, median, peak_memory
+from mask_rcnn.benchmark.work import make_work
+from mask_rcnn.model import build_parts
+from mask_rcnn.model_zoo import torchvision
+from mask_rcnn.model_zoo.convert import convert
+from mask_rcnn.model_zoo.readers import read_state_dict
+from mask_rcnn.ops import boxes as box_ops
+from mask_rcnn.training.train import precision
+from mask_rcnn.weights import load_weights
+
+SAME_BOX = 0.9  # IoU from which two boxes are the same detection
+# A random network whose blocks add as much as they get would reach infinity after some dozens of them.
+RESIDUAL_SCALE = 0.2
+
+
+def benchmark(config, settings, weights=None):
+    """Measures one model.
+
+    Args:
+        config: `Config` of the model.
+        settings: `Settings`.
+        weights: its weights file; None is random weights.
+
+    Returns:
+        The report, plain dicts that JSON can hold: `settings`; `versions`; for each of the settings' modes,
+        `inference` or `training`, a dict with `ours`: `wall` and `cpu`, median seconds per image; `runs`, all
+        of them; `peak_memory`, bytes. `inference` also has `stages`, `{name: {"wall", "cpu"}}`, and
+        `detections`, how many each image has; `training` has `losses`, `{side: {name: loss}}` of the first
+        step. With another side, each mode has it beside `ours`, and `ratio`, ours over theirs; `inference`
+        has `same_detections`, the part of theirs that we find too: same class, IoU of 0.9.
+    """
+    config = ours.benchmark_config(config, settings)
+    with precision(settings.precision):
+        parts = _random_parts(config, settings.seed)
+        if weights:
+            load_weights(weights, parts)
+        return _measure(parts, config, settings, make_work(settings, config.num_classes))
+
+
+def benchmark_against_torchvision(python, settings, weights=None):
+    """Measures torchvision's `maskrcnn_resnet50_fpn` and the same model of ours, with the same weights.
+
+    Args:
+        python: path of the interpreter of an environment that has torch and torchvision.
+        settings: `Settings`; the precision is ours, torchvision computes in float32.
+        weights: state dict of the model, .npz or .pth; None is random weights.
+
+    Returns:
+        The report of `benchmark`.
+    """
+    config = ours.benchmark_config(torchvision.maskrcnn_resnet50_fpn(), settings)
+    work = make_work(settings, config.num_classes)
+    peer = TorchvisionPeer(python, work, settings, config.train, weights, config.box_head.max_detections)
+    with peer, precision(settings.precision):
+        parts = build_parts(config)
+        convert(parts, read_state_dict(peer.weights), torchvision.TABLE, torchvision.IGNORED, peer.weights)
+        return _measure(parts, config, settings, work, peer)
+
+
+def _random_parts(config, seed):
+    keras.utils.set_random_seed(seed)
+    parts = build_parts(config)
+    for variable in parts.backbone.weights:
+        if variable.path.endswith(("conv3/norm/gamma", "project/norm/gamma")):
+            variable.assign(RESIDUAL_SCALE * variable)
+    return parts
+
+
+def _measure(parts, config, settings, work, peer=None):
+    report = {
+        "settings": dataclasses.asdict(settings),
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            **(peer.versions if peer else {}),
+        },
+    }
+    if "inference" in settings.modes:
+        report["inference"] = _measure_inference(parts, config, settings, work, peer)
+    if "training" in settings.modes:
+        report["training"] = _measure_training(parts, config, settings, work, peer)
+    return report
+
+
+def _measure_inference(parts, config, settings, work, peer):
+    predictor = ours.make_predictor(parts, config)
+    runs = {"ours": ours.inference(predictor, work.images)}
+    if peer:
+        runs["torchvision"] = peer.inference
+    report, first = _compare(runs, settings, peer)
+    report["detections"] = [len(found) for found in first["ours"]]
+    if peer:
+        report["same_detections"] = float(np.mean([*map(_agreement, first["ours"], first["torchvision"])]))
+    stages = ours.inference_stages(predictor, parts, work.images)
+    seconds, _ = interleaved(stages, settings.warmup, settings.repeats)
+    report["stages"] = {name: _median(taken, settings) for name, taken in seconds.items()}
+    return report
+
+
+def _measure_training(parts, config, settings, work, peer):
+    runs = {"ours": ours.training_step(parts, config, work)}
+    if peer:
+        runs["torchvision"] = peer.training_step
+    report, first = _compare(runs, settings, peer)
+    return {**report, "losses": first}
+
+
+def _compare(runs, settings, peer):
+    """Returns the report of `runs` in turns, and the result of the first of each."""
+    seconds, first = interleaved(runs, settings.warmup, settings.repeats)
+    report = {
+        side: {
+            **_median(taken, settings),
+            "runs": [dataclasses.asdict(run / settings.batch_size) for run in taken],
+            "peak_memory": peer.peak_memory() if side == "torchvision" else peak_memory(),
+        }
+        for side, taken in seconds.items()
+    }
+    if peer:
+        report["ratio"] = {
+            clock: report["ours"][clock] / report["torchvision"][clock] for clock in ("wall", "cpu")
+        }
+    return report, first
+
+
+def _median(seconds, settings):
+    return dataclasses.asdict(median(seconds) / settings.batch_size)
+
+
+def _agreement(found, expected):
+    """Returns which part of `expected`, a dict of `boxes` and `class_ids`, is among our `Detections`."""
+    if not expected["boxes"]:
+        return 1.0
+    iou = box_ops.iou(np.array(expected["boxes"], "float32"), found.boxes).numpy()  # [expected, found]
+    same_class = np.array(expected["class_ids"])[:, None] == found.class_ids
+    return float(np.mean(np.any((iou >= SAME_BOX) & same_class, axis=1)))

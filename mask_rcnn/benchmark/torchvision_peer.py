@@ -1,0 +1,148 @@
+"""torchvision's Mask R-CNN, measured from outside: a program for the interpreter of another environment.
+
+It imports nothing of ours and no TensorFlow. The first line of its input is a job, each other line the
+name of a run; it answers each line with one line of JSON.
+
+- The job: `work`, an .npz with `images` `[B, H, W, 3]` uint8 RGB, `boxes` `[B, G, 4]` yxyx, `class_ids`
+  `[B, G]` and `masks` `[B, G, H, W]`; `weights`, a state dict as .npz or .pth, or null for random ones;
+  `save_weights`, the .npz to write them to; `threads`; `seed`; `max_detections`; `learning_rate`,
+  `momentum`, `weight_decay`. The answer: versions.
+- `inference` or `training`: `wall` and `cpu`, seconds; `detections`, for each image `boxes` (yxyx),
+  `class_ids`, `scores`; or `losses`, in torchvision's names.
+- Anything that goes wrong: `error`.
+"""
+
+import json
+import sys
+import time
+
+import numpy as np
+
+NUM_OUTPUTS = 91  # COCO's ids and the background
+RESIDUAL_SCALE = 0.2  # of random weights: sixteen blocks that each add as much as they get would overflow
+
+
+def build_model(job, size):
+    """Returns `maskrcnn_resnet50_fpn` as it is with its COCO_V1 weights, for images of `size` (H, W)."""
+    from torchvision.models.detection import MaskRCNN
+    from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+    from torchvision.ops import FrozenBatchNorm2d
+
+    backbone = resnet_fpn_backbone(
+        backbone_name="resnet50", weights=None, norm_layer=FrozenBatchNorm2d, trainable_layers=3
+    )
+    model = MaskRCNN(
+        backbone,
+        NUM_OUTPUTS,
+        min_size=min(size),
+        max_size=max(size),
+        box_score_thresh=0.0,
+        box_detections_per_img=job["max_detections"],
+    )
+    for name, module in model.named_modules():
+        if isinstance(module, FrozenBatchNorm2d):
+            module.eps = 0.0
+            if name.endswith("bn3"):
+                module.weight.fill_(RESIDUAL_SCALE)
+    return model
+
+
+def load_weights(model, path):
+    import torch
+
+    if path.endswith(".npz"):
+        state = {name: torch.from_numpy(array) for name, array in np.load(path).items()}
+    else:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(state)
+
+
+class Runs:
+    """The model with its work, and one method for each run."""
+
+    def __init__(self, job):
+        import torch
+
+        torch.set_num_threads(job["threads"])
+        torch.manual_seed(job["seed"])
+        work = dict(np.load(job["work"]))
+        self.model = build_model(job, work["images"].shape[1:3])
+        if job["weights"]:
+            load_weights(self.model, job["weights"])
+        np.savez(job["save_weights"], **{k: v.numpy() for k, v in self.model.state_dict().items()})
+
+        self.images = [torch.from_numpy(x).permute(2, 0, 1) / 255.0 for x in work["images"]]
+        self.targets = [
+            {
+                "boxes": torch.from_numpy(boxes[:, [1, 0, 3, 2]].astype("float32")),
+                "labels": torch.from_numpy(class_ids.astype("int64")),
+                "masks": torch.from_numpy(masks.astype("uint8")),
+            }
+            for boxes, class_ids, masks in zip(work["boxes"], work["class_ids"], work["masks"])  # noqa: B905
+        ]
+        self.optimizer = torch.optim.SGD(
+            [p for p in self.model.parameters() if p.requires_grad],
+            lr=job["learning_rate"],
+            momentum=job["momentum"],
+            weight_decay=job["weight_decay"],
+        )
+
+    def inference(self):
+        import torch
+
+        self.model.eval()
+        with torch.inference_mode():
+            outputs, seconds = timed(lambda: self.model(self.images))
+        detections = [
+            {
+                "boxes": found["boxes"][:, [1, 0, 3, 2]].tolist(),
+                "class_ids": found["labels"].tolist(),
+                "scores": found["scores"].tolist(),
+            }
+            for found in outputs
+        ]
+        return {**seconds, "detections": detections}
+
+    def training(self):
+        self.model.train()
+        losses, seconds = timed(self._step)
+        return {**seconds, "losses": {name: loss.item() for name, loss in losses.items()}}
+
+    def _step(self):
+        self.optimizer.zero_grad()
+        losses = self.model(self.images, self.targets)
+        sum(losses.values()).backward()
+        self.optimizer.step()
+        return losses
+
+
+def timed(run):
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = run()
+    return result, {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+
+
+def prepare(job):
+    """Returns the `Runs` of a job, and the versions that they are of."""
+    import torch
+    import torchvision
+
+    return Runs(job), {"torch": torch.__version__, "torchvision": torchvision.__version__}
+
+
+def main():
+    answers, sys.stdout = sys.stdout, sys.stderr  # whatever a library prints is no answer
+    runs = None
+    for line in sys.stdin:
+        try:
+            if runs is None:
+                runs, answer = prepare(json.loads(line))
+            else:
+                answer = getattr(runs, line.strip())()
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""`mask-rcnn benchmark`: seconds and memory of a model on this machine, alone or beside torchvision's."""
+
+import os
+from pathlib import Path
+
+from mask_rcnn.cli.options import add_command, add_set, load_config
+from mask_rcnn.cli.quiet import import_tensorflow
+from mask_rcnn.config import PRECISIONS
+
+DEFAULT_CONFIG = "mask_rcnn_resnet50_fpn"
+MODES = {"inference": ("inference",), "training": ("training",), "both": ("inference", "training")}
+
+
+def add_parser(commands):
+    parser = add_command(commands, "benchmark", run, "measure seconds and memory of inference and training")
+    parser.add_argument(
+        "--config",
+        metavar="NAME_OR_YAML",
+        help=f"a recipe of `mask-rcnn config list`, or a YAML file, with random weights "
+        f"(default: the weights' own; without any, {DEFAULT_CONFIG}, beside torchvision its model)",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        type=Path,
+        help="a model of `mask-rcnn train`; beside torchvision, a state dict of its "
+        "maskrcnn_resnet50_fpn, .pth or .npz (default: random weights)",
+    )
+    add_set(parser)
+    parser.add_argument(
+        "--size", metavar=("H", "W"), nargs=2, type=int, default=(800, 1216), help="of the images, pixels"
+    )
+    parser.add_argument("--batch", metavar="N", type=int, default=1, help="images at once")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of our side")
+    parser.add_argument("--mode", choices=tuple(MODES), default="both", help="what to measure")
+    parser.add_argument(
+        "--repeats", metavar="N", type=int, default=5, help="runs, of which the median counts"
+    )
+    parser.add_argument("--warmup", metavar="N", type=int, default=2, help="runs before, which do not count")
+    parser.add_argument("--threads", metavar="N", type=int, help="of each side (default: all cores)")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of images and random weights")
+    parser.add_argument(
+        "--against",
+        choices=("torchvision",),
+        help="measure its model in turns with ours, same weights, same images (default: ours alone)",
+    )
+    parser.add_argument(
+        "--against-python",
+        metavar="PATH",
+        type=Path,
+        help="Python of an environment that has torch and torchvision (default: none; needed with --against)",
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", type=Path, help="write all numbers here too (default: only the table)"
+    )
+
+
+def run(args):
+    check_options(args)
+    threads = args.threads or os.cpu_count()
+    import_tensorflow()
+
+    import tensorflow as tf
+
+    from mask_rcnn.benchmark.table import format_report
+    from mask_rcnn.benchmark.work import Settings
+    from mask_rcnn.coco_results import write_json
+
+    settings = Settings(
+        size=tuple(args.size),
+        batch_size=args.batch,
+        precision=args.precision,
+        modes=MODES[args.mode],
+        repeats=args.repeats,
+        warmup=args.warmup,
+        threads=threads,
+        seed=args.seed,
+    )
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    report = _measure(args, settings)
+    print(format_report(report))
+    if args.json:
+        write_json(args.json, report)
+        print(f"\nAll numbers: {args.json}")
+
+
+def check_options(args):
+    """Raises a ValueError where the options do not go together."""
+    if bool(args.against) != bool(args.against_python):
+        raise ValueError(
+            "--against and --against-python go together. "
+            f"Received: --against {args.against}, --against-python {args.against_python}. Give both or none."
+        )
+    fixed = args.config or args.set
+    if fixed and (args.against or args.weights):
+        raise ValueError(
+            "With --weights the config is the file's, and with --against that of torchvision's model. "
+            f"Received: --config {args.config}, --set {args.set}. Leave them out."
+        )
+
+
+def _measure(args, settings):
+    import tensorflow as tf
+
+    from mask_rcnn.benchmark.run import benchmark, benchmark_against_torchvision
+    from mask_rcnn.weights import read_header
+
+    if args.against:
+        if tf.config.list_physical_devices("GPU"):
+            raise ValueError(
+                "torchvision is measured on the CPU, and so must we be. Received: a GPU. "
+                "Hide it: set the environment variable CUDA_VISIBLE_DEVICES to nothing."
+            )
+        return benchmark_against_torchvision(args.against_python, settings, args.weights)
+    if args.weights:
+        return benchmark(read_header(args.weights)[0], settings, args.weights)
+    return benchmark(load_config(args.config or DEFAULT_CONFIG, args.set), settings)
