@@ -1,0 +1,317 @@
+"""Every layer: saved and loaded, symbolic and eager, in half precision; and numbers by hand."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mask_rcnn.layers.conv import ConvNorm, FrozenBatchNorm
+from mask_rcnn.layers.float32 import Float32Layer
+from mask_rcnn.layers.images import NormalizeImages
+from mask_rcnn.layers.masks import FirstRois, MaskLoss, MaskPredictor, MaskProbabilities, MergeRois
+from mask_rcnn.layers.roi import BoxHeadLosses, DetectionLayer, RoiPool, RoiTargets
+from mask_rcnn.layers.rpn import Anchors, ProposalLayer, RpnLosses
+from mask_rcnn.networks.fpn import UpsampleAdd
+
+RNG = np.random.default_rng(0)
+WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+
+
+def normal(*shape):
+    return RNG.normal(size=shape).astype("float32")
+
+
+def random_boxes(*shape):
+    return np.sort(RNG.uniform(0, 60, [*shape, 2, 2]), axis=-2).reshape(*shape, 4).astype("float32")
+
+
+# Two images of 64 x 64, two levels of strides 4 and 8 with one anchor a cell, three classes.
+PYRAMID = [normal(2, 16, 16, 5), normal(2, 8, 8, 5)]
+LOGITS = [normal(2, 16, 16, 1), normal(2, 8, 8, 1)]
+DELTAS = [normal(2, 16, 16, 4), normal(2, 8, 8, 4)]
+ANCHORS = [random_boxes(256), random_boxes(64)]
+IMAGES = RNG.uniform(0, 255, [2, 64, 64, 3]).astype("float32")
+SIZES = np.array([[64, 64], [50, 40]], "float32")
+PROPOSALS = {"boxes": random_boxes(2, 6), "valid": np.array([[True] * 6, [True] * 4 + [False] * 2])}
+BATCH = {
+    "gt_boxes": random_boxes(2, 3),
+    "gt_class_ids": np.array([[1, 2, 0], [3, 0, 0]], "int32"),
+    "gt_masks": RNG.integers(0, 2, [2, 3, 8, 8]).astype("uint8"),
+    "seeds": np.array([[0, 1], [2, 3]], "int32"),
+}
+SAMPLED = {
+    "rois": random_boxes(2, 4),
+    "class_ids": np.array([[1, 2, 0, 0], [3, 0, 0, 0]], "int32"),
+    "deltas": normal(2, 4, 4),
+    "matched": np.array([[0, 1, 0, 0], [0, 0, 0, 0]], "int32"),
+    "positive": np.array([[True, True, False, False], [True, False, False, False]]),
+    "valid": np.array([[True] * 4, [True] * 3 + [False]]),
+}
+FEATURES = normal(3, 4, 4, 64)
+
+BOX_LAYERS = {
+    "anchors": (Anchors((8, 16), (4, 8), (1.0,)), (PYRAMID, IMAGES)),
+    "anchors of torchvision": (Anchors((8, 16), (4, 8), (1.0,), True, True), (PYRAMID, IMAGES)),
+    "proposals": (ProposalLayer(20, 10, 0.5, 1.0), (LOGITS, DELTAS, ANCHORS, SIZES)),
+    "rpn losses": (RpnLosses(16, 0.5, 0.7, 0.3, 0.1), (LOGITS, DELTAS, ANCHORS, BATCH)),
+    "pooled": (RoiPool((4, 8), 3, 0, False, 0.0, 1e-6), (PYRAMID, PROPOSALS["boxes"])),
+    "detections": (
+        DetectionLayer(WEIGHTS, 0.1, 0.6, 5, 0.5),
+        (normal(12, 4), normal(12, 16), PROPOSALS, SIZES),
+    ),
+    "roi targets": (RoiTargets(8, 0.25, 0.5, WEIGHTS), (PROPOSALS, BATCH)),
+    "box head losses": (BoxHeadLosses(0.2), (normal(8, 4), normal(8, 16), SAMPLED)),
+    "first rois": (FirstRois(2), (SAMPLED,)),
+    "merged rois": (MergeRois(), (PROPOSALS["boxes"],)),
+    "merged class ids": (MergeRois(), (SAMPLED["class_ids"],)),
+    "mask loss": (MaskLoss(), (normal(8, 6, 6), SAMPLED, BATCH)),
+    "mask probabilities": (MaskProbabilities(), (normal(12, 6, 6), PROPOSALS["boxes"])),
+}
+FEATURE_LAYERS = {
+    "normalized": (NormalizeImages((100.0, 110.0, 120.0), (50.0, 60.0, 70.0)), (IMAGES, SIZES)),
+    "frozen batch norm": (FrozenBatchNorm(1e-3), (FEATURES,)),
+    "conv": (ConvNorm(8, 3, 2, activation="relu"), (FEATURES,)),
+    "conv same": (ConvNorm(8, 3, 2, "same", "frozen_batch_norm", 1e-3, "relu6"), (FEATURES,)),
+    "depthwise": (ConvNorm(None, 5, norm="batch_norm"), (FEATURES,)),
+    "conv group norm": (ConvNorm(64, 1, norm="group_norm", kernel_initializer="glorot_uniform"), (FEATURES,)),
+    "upsampled": (UpsampleAdd(), (PYRAMID[1], PYRAMID[0])),
+    "mask predictor": (MaskPredictor(4), (FEATURES, np.array([0, 3, 1], "int32"))),
+}
+CASES = BOX_LAYERS | FEATURE_LAYERS
+each_layer = pytest.mark.parametrize(("layer", "inputs"), CASES.values(), ids=CASES.keys())
+each_box_layer = pytest.mark.parametrize(("layer", "inputs"), BOX_LAYERS.values(), ids=BOX_LAYERS.keys())
+
+
+def flat(structure):
+    return keras.tree.flatten(structure)
+
+
+def symbolic(inputs):
+    """The same structure of `keras.Input`s, whose first axis is not known."""
+    return keras.tree.map_structure(lambda x: keras.Input(x.shape[1:], dtype=str(x.dtype)), inputs)
+
+
+def assert_equal(actual, desired):
+    keras.tree.assert_same_structure(actual, desired)
+    for one, other in zip(flat(actual), flat(desired), strict=True):
+        np.testing.assert_allclose(tf.cast(one, tf.float32), tf.cast(other, tf.float32), rtol=1e-5, atol=1e-5)
+
+
+@each_layer
+def test_a_layer_made_from_its_config_is_the_same(layer, inputs):
+    expected = layer(*inputs)
+    again = type(layer).from_config(layer.get_config())
+    again(*inputs)
+    again.set_weights(layer.get_weights())
+    assert again.get_config() == layer.get_config()
+    assert_equal(again(*inputs), expected)
+
+
+@each_layer
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)  # Keras
+def test_a_saved_model_is_loaded_with_the_layer_in_it(layer, inputs, tmp_path):
+    places = symbolic(inputs)
+    model = keras.Model(flat(places), layer(*places))
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert_equal(again(flat(inputs)), layer(*inputs))
+
+
+@each_layer
+def test_symbolic_and_eager_outputs_agree(layer, inputs):
+    expected = layer(*inputs)
+    outputs = layer(*symbolic(inputs))
+    keras.tree.assert_same_structure(outputs, expected)
+    for promised, given in zip(flat(outputs), flat(expected), strict=True):
+        assert promised.dtype == given.dtype.name
+        assert len(promised.shape) == len(given.shape)
+        for mine, other in zip(promised.shape, given.shape, strict=True):
+            assert mine in (None, other)
+    assert len({id(x) for x in flat(outputs)}) == len(flat(outputs))  # Keras keeps its books by identity
+
+
+@each_layer
+def test_a_graph_gives_what_eager_execution_gives(layer, inputs):
+    assert_equal(tf.function(layer)(*inputs), layer(*inputs))
+
+
+@pytest.fixture
+def bfloat16():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@each_box_layer
+def test_boxes_and_losses_stay_float32_in_half_precision(layer, inputs, bfloat16):
+    again = type(layer).from_config(layer.get_config() | {"dtype": "mixed_bfloat16"})
+    assert isinstance(again, Float32Layer)
+    assert again.compute_dtype == "float32"
+    assert_equal(again(*inputs), layer(*inputs))
+    assert not [x for x in flat(again(*inputs)) if x.dtype == tf.bfloat16]
+
+
+@pytest.mark.parametrize("norm", ["none", "frozen_batch_norm", "batch_norm", "group_norm"])
+def test_convolutions_compute_in_half_precision_with_float32_weights(norm, bfloat16):
+    layer = ConvNorm(64, 3, norm=norm)
+    assert layer(FEATURES).dtype == tf.bfloat16
+    assert {v.dtype for v in layer.weights} == {"float32"}
+
+
+def test_images_are_normalised_before_they_lose_precision(bfloat16):
+    layer = NormalizeImages((200.0,) * 3, (1.0,) * 3)
+    normalized = layer(np.full([1, 1, 1, 3], 201.0, "float32"), np.ones([1, 2], "float32"))
+    assert normalized.dtype == tf.bfloat16
+    np.testing.assert_array_equal(tf.cast(normalized, tf.float32), np.ones([1, 1, 1, 3]))
+
+
+def test_padding_gets_the_mean_colour():
+    layer = NormalizeImages((100.0, 110.0, 120.0), (50.0, 55.0, 60.0))
+    images = np.full([2, 2, 3, 3], 220.0, "float32")
+    normalized = layer(images, np.array([[2, 3], [1, 2]], "float32")).numpy()
+    np.testing.assert_allclose(normalized[0, 1, 2], [120 / 50, 2, 100 / 60], rtol=1e-6)
+    np.testing.assert_array_equal(normalized[1].any(axis=-1), [[True, True, False], [False] * 3])
+
+
+def test_frozen_batch_norm_by_hand():
+    layer = FrozenBatchNorm(epsilon=1.0)
+    layer.build((None, 1))
+    for variable, value in zip(layer.weights, (2.0, 10.0, 4.0, 8.0), strict=True):
+        variable.assign([value])  # gamma, beta, mean, variance
+    np.testing.assert_allclose(layer(np.array([[7.0]], "float32")), [[(7 - 4) / 3 * 2 + 10]], rtol=1e-6)
+    assert layer.trainable_weights == []
+
+
+def test_a_frozen_batch_norm_is_multiplied_into_the_kernel():
+    layer = ConvNorm(8, 3, norm="frozen_batch_norm")
+    plain = ConvNorm(8, 3)
+    plain.build(FEATURES.shape)
+    layer.build(FEATURES.shape)
+    plain.kernel.assign(layer.kernel)
+    for variable in layer.norm.weights:
+        variable.assign(RNG.uniform(0.5, 2, 8))
+    np.testing.assert_allclose(layer(FEATURES), layer.norm(plain(FEATURES)), atol=1e-4)
+    assert [v.path.split("/")[-1] for v in layer.trainable_weights] == ["kernel"]
+
+
+@pytest.mark.parametrize(
+    ("padding", "expected"),
+    [("symmetric", [[4, 6], [6, 9]]), ("same", [[9, 6], [6, 4]])],
+)
+def test_a_stride_of_two_begins_at_the_border_or_inside(padding, expected):
+    layer = ConvNorm(1, 3, 2, padding, kernel_initializer="ones")
+    output = layer(np.ones([1, 4, 4, 1], "float32"))
+    np.testing.assert_array_equal(output[0, :, :, 0], expected)  # pixels of the image below the kernel
+
+
+def test_a_depthwise_convolution_keeps_channels_apart():
+    layer = ConvNorm(None, 3, kernel_initializer="ones")
+    image = np.zeros([1, 3, 3, 2], "float32")
+    image[..., 1] = 1
+    np.testing.assert_array_equal(layer(image)[0, 1, 1], [0, 9])
+
+
+def test_an_unknown_norm_is_named():
+    with pytest.raises(ValueError, match=r"Expected .*group_norm.*Received: norm='layer_norm'"):
+        ConvNorm(8, 3, norm="layer_norm")
+
+
+def test_upsampling_repeats_pixels():
+    coarse = np.array([[1, 2]], "float32").reshape(1, 1, 2, 1)
+    summed = UpsampleAdd()(coarse, np.full([1, 2, 4, 1], 10, "float32"))
+    np.testing.assert_array_equal(summed[0, :, :, 0], [[11, 11, 12, 12]] * 2)
+
+
+def test_each_roi_gets_the_mask_of_its_class():
+    layer = MaskPredictor(4)
+    class_ids = np.array([0, 3, 1], "int32")
+    layer.build(FEATURES.shape, class_ids.shape)
+    layer.kernel.assign(normal(64, 4))
+    layer.bias.assign(normal(4))
+    every_class = FEATURES @ layer.kernel.numpy() + layer.bias.numpy()  # [3, 4, 4, classes]
+    expected = np.stack([every_class[roi, ..., class_id] for roi, class_id in enumerate(class_ids)])
+    np.testing.assert_allclose(layer(FEATURES, class_ids), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_stride_of_torchvision_comes_from_the_padded_size():
+    maps = [np.zeros([1, 13, 13, 1], "float32")]
+    images = np.zeros([1, 800, 832, 3], "float32")
+    ours = Anchors((32,), (64,), (1.0,))(maps, images)[0]
+    theirs = Anchors((32,), (64,), (1.0,), stride_from_padded_size=True)(maps, images)[0]
+    np.testing.assert_array_equal(ours[-1], [752, 752, 784, 784])  # 12 x 64 and 16 to each side
+    np.testing.assert_array_equal(theirs[-1], [12 * 61 - 16, 752, 12 * 61 + 16, 784])
+
+
+def test_the_best_candidates_become_proposals():
+    anchors = [np.array([[0, 0, 8, 8], [0, 0, 8, 7], [40, 40, 48, 48], [60, 60, 90, 90]], "float32")]
+    logits = [np.array([1, 2, -1, 3], "float32").reshape(1, 2, 2, 1)]
+    deltas = [np.zeros([1, 2, 2, 4], "float32")]
+    proposals = ProposalLayer(4, 5)(logits, deltas, anchors, np.array([[64, 70]], "float32"))
+    expected = [
+        [60, 60, 64, 70],
+        [0, 0, 8, 7],
+        [40, 40, 48, 48],
+        [0] * 4,
+        [0] * 4,
+    ]  # the second beats the first
+    np.testing.assert_array_equal(proposals["boxes"][0], expected)
+    np.testing.assert_allclose(proposals["scores"][0], [3, 2, -1, 0, 0], atol=1e-5)
+    assert proposals["valid"].numpy().tolist() == [[True] * 3 + [False] * 2]
+
+
+def test_each_level_gives_its_own_candidates():
+    anchors = [np.array([[0, 0, 8, 8], [20, 0, 28, 8]], "float32"), np.array([[0, 0, 8, 8]], "float32")]
+    logits = [np.array([5, 4], "float32").reshape(1, 1, 2, 1), np.array([-9], "float32").reshape(1, 1, 1, 1)]
+    deltas = [np.zeros([1, 1, 2, 4], "float32"), np.zeros([1, 1, 1, 4], "float32")]
+    proposals = ProposalLayer(1, 3)(logits, deltas, anchors, np.array([[64, 64]], "float32"))
+    np.testing.assert_allclose(proposals["scores"], [[5, -9, 0]], atol=1e-5)  # the best of each, equal boxes
+
+
+@pytest.mark.parametrize(("min_size", "count"), [(0.0, 2), (5.0, 1)])
+def test_small_and_empty_proposals_are_dropped(min_size, count):
+    anchors = [np.array([[0, 0, 8, 8], [20, 20, 24, 40], [70, 70, 80, 80]], "float32")]
+    logits, deltas = [np.ones([1, 1, 3, 1], "float32")], [np.zeros([1, 1, 3, 4], "float32")]
+    proposals = ProposalLayer(3, 4, 0.7, min_size)(logits, deltas, anchors, np.array([[64, 64]], "float32"))
+    assert proposals["valid"].numpy().sum() == count
+
+
+def detect(class_probabilities, deltas, boxes, valid, threshold=0.05, min_size=0.0):
+    """One image of 64 x 64, three detections at most."""
+    logits = np.log(np.array(class_probabilities, "float32"))
+    proposals = {"boxes": np.array([boxes], "float32"), "valid": np.array([valid])}
+    layer = DetectionLayer(WEIGHTS, threshold, 0.5, 3, min_size)
+    return layer(logits, np.array(deltas, "float32"), proposals, np.array([[64, 64]], "float32"))
+
+
+def test_detections_by_hand():
+    boxes = [[10, 10, 30, 30], [12, 10, 30, 30], [40, 40, 80, 60], [0, 0, 8, 8]]
+    probabilities = [[0.2, 0.7, 0.1], [0.1, 0.6, 0.3], [0.1, 0.01, 0.89], [0.01, 0.5, 0.49]]
+    deltas = np.zeros([4, 3, 4])
+    deltas[2, 2] = [0, -2.5, 0, 0]  # a quarter of the width to the left
+    found = detect(probabilities, deltas.reshape(4, 12), boxes, [True, True, True, False])
+    np.testing.assert_array_equal(found["class_ids"], [[2, 1, 2]])
+    np.testing.assert_allclose(found["scores"], [[0.89, 0.7, 0.3]], rtol=1e-5)
+    np.testing.assert_allclose(found["boxes"][0], [[40, 35, 64, 55], boxes[0], boxes[1]], rtol=1e-5)
+
+
+def test_without_a_score_above_the_threshold_all_detections_are_padding():
+    found = detect([[0.98, 0.01, 0.01]], np.zeros([1, 12]), [[0, 0, 8, 8]], [True])
+    for value in found.values():
+        assert not value.numpy().any()
+
+
+def test_small_detections_are_dropped():
+    boxes = [[0, 0, 8, 8], [20, 20, 22, 40]]
+    found = detect([[0.1, 0.89, 0.01]] * 2, np.zeros([2, 12]), boxes, [True, True], min_size=3.0)
+    assert found["class_ids"].numpy().tolist() == [[1, 0, 0]]
+
+
+def test_only_the_deltas_of_the_true_class_count():
+    sampled = {name: value[:1] for name, value in SAMPLED.items()}
+    deltas = normal(4, 4, 4)
+    deltas[0, 1], deltas[1, 2] = sampled["deltas"][0, 0] + 1, sampled["deltas"][0, 1]
+    found = BoxHeadLosses(0.0)(np.zeros([4, 4], "float32"), deltas.reshape(4, 16), sampled)
+    np.testing.assert_allclose(found["box_loss"], [4 / 4], rtol=1e-5)  # four deltas off by one, four samples
+    np.testing.assert_allclose(found["class_loss"], [np.log(4)], rtol=1e-6)

@@ -1,0 +1,174 @@
+"""Backbones, pyramid and heads: sizes, counts of weights, and what trains."""
+
+import keras
+import numpy as np
+import pytest
+
+from mask_rcnn.layers.conv import ConvNorm
+from mask_rcnn.networks.efficientnet_lite import efficientnet_lite0
+from mask_rcnn.networks.fpn import fpn
+from mask_rcnn.networks.heads import box_head, mask_head, rpn_head
+from mask_rcnn.networks.resnet import BLOCKS, resnet
+
+# Weights of torchvision's maskrcnn_resnet50_fpn, 91 outputs, by part.
+RESNET50_CONVS = 23_454_912
+RESNET50_NORM_CHANNELS = 26_560
+WEIGHTS = {
+    "backbone": RESNET50_CONVS + 4 * RESNET50_NORM_CHANNELS,  # gamma, beta, mean and variance
+    "fpn": (256 + 512 + 1024 + 2048) * 256 + 4 * (9 * 256 * 256) + 8 * 256,
+    "rpn_head": 9 * 256 * 256 + 256 + (256 + 1) * (3 + 12),
+    "box_head": (7 * 7 * 256 + 1) * 1024 + (1024 + 1) * 1024 + (1024 + 1) * (91 + 4 * 91),
+    "mask_head": 4 * (9 * 256 * 256 + 256) + 4 * 256 * 256 + 256 + (256 + 1) * 91,
+}
+# torchvision's own count of the parameters; its frozen normalisations are buffers and not in it.
+TORCHVISION_PARAMETERS = 44_401_393
+
+
+@pytest.fixture
+def one_block_resnet(monkeypatch):
+    monkeypatch.setitem(BLOCKS, "resnet50", (1, 1, 1, 1))
+
+
+def shapes(outputs):
+    return [tuple(x.shape) for x in outputs]
+
+
+def image(height=64, width=96):
+    return np.random.default_rng(0).normal(size=[1, height, width, 3]).astype("float32")
+
+
+def test_the_parts_have_as_many_weights_as_those_of_torchvision(resnet50_parts):
+    counts = {name: part.count_params() for name, part in resnet50_parts.named().items()}
+    assert counts == WEIGHTS
+    assert sum(counts.values()) - 4 * RESNET50_NORM_CHANNELS == TORCHVISION_PARAMETERS
+
+
+def test_what_is_frozen_does_not_train(resnet50_parts):
+    names = {v.path.split("/")[0] for v in resnet50_parts.backbone.trainable_variables}
+    assert not [name for name in names if name.startswith(("stem", "stage2"))]
+    assert len(names) == 13 + 19 + 10  # convolutions of C3, C4, C5: 3 a block and a shortcut
+    kinds = {v.path.split("/")[-1] for v in resnet50_parts.backbone.trainable_variables}
+    assert kinds == {"kernel"}
+    for part in ("fpn", "rpn_head", "box_head", "mask_head"):
+        assert not resnet50_parts.named()[part].non_trainable_variables
+
+
+@pytest.mark.parametrize(
+    ("frozen_stages", "first"), [(0, "stem"), (1, "stage2"), (2, "stage3"), (4, "stage5"), (5, None)]
+)
+def test_stages_train_from_the_first_that_is_not_frozen(one_block_resnet, frozen_stages, first):
+    backbone = resnet("resnet50", frozen_stages=frozen_stages)
+    names = [v.path for v in backbone.trainable_variables]
+    assert names[0].startswith(first) if first else not names
+
+
+def test_stages_of_efficientnet_freeze_as_those_of_a_resnet():
+    backbone = efficientnet_lite0(frozen_stages=2)  # stem and C2: blocks 0 to 2
+    layers = {v.path.split("/")[0] for v in backbone.trainable_variables}
+    assert not layers & {"stem", "block0_depthwise", "block1_expand", "block2_project"}
+    assert "block3_expand" in layers
+
+
+FROZEN_STATISTICS = pytest.mark.xfail(reason="batch statistics of frozen stages move")
+
+
+@pytest.mark.parametrize("norm", ["frozen_batch_norm", pytest.param("batch_norm", marks=FROZEN_STATISTICS)])
+def test_a_step_changes_nothing_that_is_frozen(one_block_resnet, norm):
+    backbone = resnet("resnet50", norm=norm, frozen_stages=2)
+    before = {v.path: np.asarray(v) for v in backbone.weights}
+    model = keras.Model(backbone.input, backbone.outputs[-1])
+    model.compile(keras.optimizers.SGD(1e-4), "mse", run_eagerly=True)
+    model.train_on_batch(image(), np.ones([1, 2, 3, 2048], "float32"))
+    changed = {v.path for v in backbone.weights if not np.array_equal(np.asarray(v), before[v.path])}
+    assert {v.path for v in backbone.trainable_variables} <= changed
+    assert not [path for path in changed if path.startswith(("stem", "stage2"))]
+
+
+@pytest.mark.xfail(reason="He's initializer takes a depthwise kernel for a full one: too small by sqrt(C)")
+def test_an_untrained_efficientnet_passes_signals_on():
+    deviations = [np.std(stage) for stage in efficientnet_lite0()(image())]
+    assert min(deviations) > 0.1 and max(deviations) < 100
+
+
+def test_the_stages_of_a_resnet_have_strides_4_to_32(one_block_resnet):
+    outputs = resnet("resnet50")(image())
+    assert shapes(outputs) == [(1, 16, 24, 256), (1, 8, 12, 512), (1, 4, 6, 1024), (1, 2, 3, 2048)]
+
+
+def test_the_stages_of_efficientnet_have_strides_4_to_32():
+    outputs = efficientnet_lite0()(image())
+    assert shapes(outputs) == [(1, 16, 24, 24), (1, 8, 12, 40), (1, 4, 6, 112), (1, 2, 3, 320)]
+
+
+def test_a_resnet_of_the_msra_strides_in_the_first_convolution(one_block_resnet):
+    def strides(backbone):
+        return [backbone.get_layer(f"stage3_block0_conv{i}").strides for i in (1, 2, 3)]
+
+    assert strides(resnet("resnet50")) == [1, 2, 1]
+    assert strides(resnet("resnet50", stride_in_1x1=True)) == [2, 1, 1]
+    assert shapes(resnet("resnet50", stride_in_1x1=True)(image()))[-1] == (1, 2, 3, 2048)
+
+
+def test_a_resnet101_has_23_blocks_in_c4():
+    assert [sum(BLOCKS[name]) for name in ("resnet50", "resnet101")] == [16, 33]
+    assert BLOCKS["resnet101"][2] == 23
+
+
+def test_the_norm_reaches_every_convolution(one_block_resnet):
+    backbone = resnet("resnet50", norm="group_norm", norm_epsilon=1e-4)
+    convs = [layer for layer in backbone.layers if isinstance(layer, ConvNorm)]
+    assert len(convs) == 1 + 4 * 4
+    assert all(isinstance(conv.norm, keras.layers.GroupNormalization) for conv in convs)
+    assert all(conv.norm.epsilon == 1e-4 for conv in convs)
+
+
+def test_the_pyramid_has_a_level_more_than_the_backbone():
+    stages = [np.ones([2, 16 // 2**i, 24 // 2**i, 8 * 2**i], "float32") for i in range(4)]
+    outputs = fpn([8, 16, 32, 64], channels=5)(stages)
+    assert shapes(outputs) == [(2, 16, 24, 5), (2, 8, 12, 5), (2, 4, 6, 5), (2, 2, 3, 5), (2, 1, 2, 5)]
+    np.testing.assert_array_equal(outputs[4], outputs[3][:, ::2, ::2])
+
+
+def test_coarse_levels_reach_all_finer_ones():
+    rng = np.random.default_rng(0)
+    pyramid = fpn([8, 16, 32, 64], channels=5)
+    stages = [rng.normal(size=[1, 16 // 2**i, 16 // 2**i, 8 * 2**i]).astype("float32") for i in range(4)]
+    before = pyramid(stages)
+    stages[2] = stages[2] + 1  # C4
+    changed = [not np.allclose(x, y) for x, y in zip(before, pyramid(stages), strict=True)]
+    assert changed == [True, True, True, False, False]
+
+
+def test_the_rpn_says_one_logit_and_four_deltas_for_each_anchor():
+    head = rpn_head(8, channels=8, num_anchors=3, convs=2)
+    for height, width in ((5, 7), (1, 1)):  # every level with the same head
+        logits, deltas = head(np.ones([2, height, width, 8], "float32"))
+        assert logits.shape == (2, height, width, 3)
+        assert deltas.shape == (2, height, width, 12)
+    assert {v.path.split("/")[0] for v in head.weights} == {"conv0", "conv1", "objectness", "deltas"}
+
+
+@pytest.mark.parametrize("num_rois", [0, 1, 6])
+def test_the_heads_take_any_number_of_rois(num_rois):
+    logits, deltas = box_head(8, 3, (16,), 4)(np.ones([num_rois, 3, 3, 8], "float32"))
+    assert logits.shape == (num_rois, 4)
+    assert deltas.shape == (num_rois, 16)
+    pooled, class_ids = np.ones([num_rois, 6, 6, 8], "float32"), np.ones(num_rois, "int32")
+    assert mask_head(8, 6, 1, 8, 4)([pooled, class_ids]).shape == (num_rois, 12, 12)
+
+
+def test_untrained_heads_are_undecided():
+    logits, deltas = box_head(8, 3, (16,), 4)(np.ones([2, 3, 3, 8], "float32"))
+    assert np.abs(logits).max() < 0.5
+    assert np.abs(deltas).max() < 0.1
+
+
+def test_parts_are_built_in_the_compute_dtype_of_the_policy():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        head = rpn_head(8, channels=8)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    logits, _ = head(np.ones([1, 2, 2, 8], "float32"))
+    assert logits.dtype == "bfloat16"
+    assert {v.dtype for v in head.weights} == {"float32"}
