@@ -116,6 +116,15 @@ def test_detections_are_the_same_in_a_graph(inference, detections, tiny_batch):
     assert_close(to_numpy(tf.function(inference)(images_of(tiny_batch))), detections)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)  # Keras
+def test_a_model_saved_by_keras_detects_the_same(inference, detections, tiny_batch, tmp_path):
+    inference.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert_close(to_numpy(again(images_of(tiny_batch))), detections)
+
+
 def test_losses_of_an_image_do_not_depend_on_its_batch(training, losses, tiny_batch):
     assert_close(to_numpy(training(select(tiny_batch, 1, 0))), select(losses, 1, 0))
     assert_close(to_numpy(training(select(tiny_batch, 1))), select(losses, 1))

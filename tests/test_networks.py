@@ -109,11 +109,6 @@ def test_a_resnet_of_the_msra_strides_in_the_first_convolution(one_block_resnet)
     assert shapes(resnet("resnet50", stride_in_1x1=True)(image()))[-1] == (1, 2, 3, 2048)
 
 
-def test_a_resnet101_has_23_blocks_in_c4():
-    assert [sum(BLOCKS[name]) for name in ("resnet50", "resnet101")] == [16, 33]
-    assert BLOCKS["resnet101"][2] == 23
-
-
 def test_the_norm_reaches_every_convolution(one_block_resnet):
     backbone = resnet("resnet50", norm="group_norm", norm_epsilon=1e-4)
     convs = [layer for layer in backbone.layers if isinstance(layer, ConvNorm)]
