@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mask_rcnn.coco_results import read_annotations, read_results
+from mask_rcnn.coco_results import read_annotations, read_results, to_coco
 from mask_rcnn.metrics import NOT_MEASURED, ClassScore, Metrics
 
 BACKENDS = ("pycocotools", "hotcoco")
@@ -189,3 +189,45 @@ def _with_geometry(entry, iou_type, name):
             f"Leave {iou_type!r} out of `iou_types`, or add what is missing."
         )
     return dict(entry)
+
+
+def evaluate_model(predictor, dataset, annotations, backend="pycocotools", track=iter):
+    """Detects the objects in all images of a data set, and scores them.
+
+    A model that gives more than COCO's 100 detections an image is scored by as many as it gives.
+
+    Args:
+        predictor: a `Predictor`.
+        dataset: a `Dataset`; its classes are the model's, by name.
+        annotations: path of the COCO json that it was read from, or its content.
+        backend: as in `evaluate_results`.
+        track: what the images are iterated through, to show progress.
+
+    Returns:
+        `Metrics`, and the entries of a COCO results file.
+    """
+    categories = _matching_categories(predictor.categories, dataset.categories)
+    results = []
+    for image in track(dataset.images):
+        results += to_coco(predictor.predict(image.path), image.id, categories)
+    metrics = evaluate_results(
+        results,
+        annotations,
+        ("bbox", "segm") if predictor.config.mask_head else ("bbox",),
+        backend,
+        image_ids=[image.id for image in dataset.images],
+        max_detections=predictor.config.box_head.max_detections,
+    )
+    return metrics, results
+
+
+def _matching_categories(model, dataset):
+    """Returns the data set's category for each class of the model, found by its name: ids may differ."""
+    by_name = {category.name: category for category in dataset}
+    names = [category.name for category in model]
+    if sorted(names) != sorted(by_name):
+        raise ValueError(
+            f"The annotations must have the classes that the model was trained on: {', '.join(names)}. "
+            f"Received: {', '.join(by_name)}. Use other weights, or train with these annotations."
+        )
+    return [by_name[name] for name in names]

@@ -103,6 +103,9 @@ class Predictor:
         )
 
 
+load = Predictor.load
+
+
 def _checked(image):
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:

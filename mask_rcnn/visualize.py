@@ -6,10 +6,13 @@ look alike. Large objects are drawn first: a small one in front of them stays vi
 
 import math
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from mask_rcnn.data.images import read_image
 
 # In units of the image's side, the root of its area: 11 px letters and 1.7 px lines at 640 x 480.
 LETTER_SIZE = 0.02
@@ -32,7 +35,7 @@ def draw(image, detections, categories, colour_by="class", boxes=True, labels=Tr
     """Draws detections, or the truth, on a copy of an image.
 
     Args:
-        image: `[H, W, 3]` uint8, RGB.
+        image: `[H, W, 3]` uint8, RGB; or the path of an image file.
         detections: `Detections` of that image.
         categories: the K `Category` records; class id `i` is `categories[i - 1]`.
         colour_by: what gives an object its hue: `"class"`, the same in all pictures, in a different shade for
@@ -44,7 +47,7 @@ def draw(image, detections, categories, colour_by="class", boxes=True, labels=Tr
     Returns:
         `[H, W, 3]` uint8, RGB.
     """
-    image = np.asarray(image)
+    image = read_image(image) if isinstance(image, (str, Path)) else np.asarray(image)
     _check(image, detections, colour_by)
     canvas = np.ascontiguousarray(image).copy()
     heights, widths = (detections.boxes[:, 2:] - detections.boxes[:, :2]).T

@@ -1,5 +1,6 @@
 """`mask-rcnn evaluate`: COCO's average precision of a model, or of any results file."""
 
+import functools
 from pathlib import Path
 
 from mask_rcnn.cli.options import add_command
@@ -63,29 +64,12 @@ def _evaluate_model(args):
         raise ValueError("--weights needs the folder of the images. Received: no --images. Add --images DIR.")
     import_tensorflow()
 
-    from mask_rcnn.coco_results import to_coco
     from mask_rcnn.data.coco import read_coco
-    from mask_rcnn.evaluation import evaluate_results
+    from mask_rcnn.evaluation import evaluate_model
     from mask_rcnn.predict import Predictor
 
     dataset = read_coco(args.annotations, args.images)
     predictor = Predictor.load(args.weights)
-    categories = _matching_categories(predictor.categories, dataset.categories)
-    results = []
-    for image in track(dataset.images, len(dataset), "Detecting"):
-        results += to_coco(predictor.predict(image.path), image.id, categories)
-    iou_types = ("bbox", "segm") if predictor.config.mask_head else ("bbox",)
-    image_ids = [image.id for image in dataset.images]
-    return evaluate_results(results, args.annotations, iou_types, args.backend, image_ids=image_ids)
-
-
-def _matching_categories(model, dataset):
-    """Returns the data set's category for each class of the model, found by its name: ids may differ."""
-    by_name = {category.name: category for category in dataset}
-    names = [category.name for category in model]
-    if sorted(names) != sorted(by_name):
-        raise ValueError(
-            f"The annotations must have the classes that the model was trained on: {', '.join(names)}. "
-            f"Received: {', '.join(by_name)}. Use other weights, or train with these annotations."
-        )
-    return [by_name[name] for name in names]
+    track_images = functools.partial(track, total=len(dataset), description="Detecting")
+    metrics, _ = evaluate_model(predictor, dataset, args.annotations, args.backend, track_images)
+    return metrics

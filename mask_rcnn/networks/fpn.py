@@ -20,7 +20,7 @@ class UpsampleAdd(keras.layers.Layer):
     """
 
     def call(self, coarse, fine):
-        return fine + tf.repeat(tf.repeat(coarse, 2, axis=1), 2, axis=2)
+        return fine + tf.image.resize(coarse, tf.shape(fine)[1:3], "nearest")
 
     def compute_output_shape(self, coarse_shape, fine_shape=None):
         return fine_shape

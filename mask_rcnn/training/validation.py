@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mask_rcnn.coco_results import to_coco
 from mask_rcnn.data.images import read_image
-from mask_rcnn.evaluation import evaluate_results
+from mask_rcnn.evaluation import evaluate_model
 from mask_rcnn.visualize import draw
 
 # Pictures show what is more likely there than not.
@@ -28,8 +27,7 @@ class Validator:
         self.predictor = predictor
         self.dataset = dataset
         self.annotations_path = annotations_path
-        self.iou_types = ("bbox", "segm") if predictor.config.mask_head else ("bbox",)
-        self.best_by = f"{self.iou_types[-1]}/AP"
+        self.best_by = "segm/AP" if predictor.config.mask_head else "bbox/AP"
         self.found, self.metrics = None, None
 
     def evaluate(self):
@@ -38,17 +36,7 @@ class Validator:
         Returns:
             The numbers of `metrics` as a flat dict: `"segm/AP50": 0.5`.
         """
-        self.found = []
-        for image in self.dataset.images:
-            self.found += to_coco(self.predictor.predict(image.path), image.id, self.predictor.categories)
-        image_ids = [image.id for image in self.dataset.images]
-        self.metrics = evaluate_results(
-            self.found,
-            self.annotations_path,
-            self.iou_types,
-            image_ids=image_ids,
-            max_detections=self.predictor.config.box_head.max_detections,
-        )
+        self.metrics, self.found = evaluate_model(self.predictor, self.dataset, self.annotations_path)
         summary = self.metrics.summary
         return {f"{kind}/{name}": value for kind, values in summary.items() for name, value in values.items()}
 
