@@ -1,5 +1,7 @@
 """Every layer: saved and loaded, symbolic and eager, in half precision; and numbers by hand."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -51,7 +53,10 @@ FEATURES = normal(3, 4, 4, 64)
 
 BOX_LAYERS = {
     "anchors": (Anchors((8, 16), (4, 8), (1.0,)), (PYRAMID, IMAGES)),
-    "anchors of torchvision": (Anchors((8, 16), (4, 8), (1.0,), True, True), (PYRAMID, IMAGES)),
+    "anchors of torchvision": (
+        Anchors((8, 16), (4, 8), (1.0,), True, True),
+        (PYRAMID, np.zeros([2, 80, 64, 3])),
+    ),
     "proposals": (ProposalLayer(20, 10, 0.5, 1.0), (LOGITS, DELTAS, ANCHORS, SIZES)),
     "rpn losses": (RpnLosses(16, 0.5, 0.7, 0.3, 0.1), (LOGITS, DELTAS, ANCHORS, BATCH)),
     "pooled": (RoiPool((4, 8), 3, 0, False, 0.0, 1e-6), (PYRAMID, PROPOSALS["boxes"])),
@@ -95,6 +100,12 @@ def assert_equal(actual, desired):
     keras.tree.assert_same_structure(actual, desired)
     for one, other in zip(flat(actual), flat(desired), strict=True):
         np.testing.assert_allclose(tf.cast(one, tf.float32), tf.cast(other, tf.float32), rtol=1e-5, atol=1e-5)
+
+
+@each_layer
+def test_a_config_holds_every_argument(layer, inputs):
+    arguments = inspect.signature(type(layer)).parameters.keys() - {"args", "kwargs"}
+    assert arguments <= layer.get_config().keys()
 
 
 @each_layer
