@@ -10,7 +10,7 @@ RECIPES = (
     "faster_rcnn_resnet50_fpn",
     "mask_rcnn_lite0_fpn",
     "shapes",
-    "fruits_nuts",
+    "fine_tune",
     "nuclei",
 )
 

@@ -134,7 +134,7 @@ def test_train_with_data_puts_the_paths_into_the_config(trained, tmp_path):
 
 
 def test_train_resumes_with_the_config_of_the_run(trained, tmp_path):
-    saved = config("fruits_nuts")
+    saved = config("fine_tune")
     (tmp_path / "config.yaml").write_text(to_yaml(saved))
     assert run("train", "--run", tmp_path, "--resume") == 0
     assert trained == [(saved, tmp_path, True)]

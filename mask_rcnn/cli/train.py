@@ -7,7 +7,7 @@ from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.config import PRECISIONS
 
 # What a run starts from when it names no config: something quick, with and without data of one's own.
-CONFIG_FOR_DATA = "mask_rcnn_lite0_fpn"
+CONFIG_FOR_DATA = "fine_tune"
 CONFIG_WITHOUT_DATA = "shapes"
 
 # Options that are short for `--set`, with the field that each one changes.
