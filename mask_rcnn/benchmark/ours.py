@@ -123,20 +123,21 @@ def _postprocess(predictor, outputs, resizes):
 
 
 def _training_batch(config, work):
-    """The batch of `data.pipeline` for the objects of `work`."""
-    missing = config.input.max_instances - work.boxes.shape[1]
+    """The batch of `data.pipeline` for the objects of `work`, as many as the config keeps."""
     side, settings = config.input.mask_crop_size, config.input
+    boxes = work.boxes[:, : settings.max_instances]
+    missing = settings.max_instances - boxes.shape[1]
     batch_size, height, width = work.images.shape[:3]
-    padded = [-size % settings.pad_multiple for size in (height, width)]
+    bottom, right = (-size % settings.pad_multiple for size in (height, width))
     batch = {
-        "images": np.pad(work.images.astype("float32"), [(0, 0), (0, padded[0]), (0, padded[1]), (0, 0)]),
+        "images": np.pad(work.images.astype("float32"), [(0, 0), (0, bottom), (0, right), (0, 0)]),
         "image_sizes": np.tile(np.array([height, width], "float32"), (batch_size, 1)),
-        "gt_boxes": np.pad(work.boxes, [(0, 0), (0, missing), (0, 0)]),
-        "gt_class_ids": np.pad(work.class_ids, [(0, 0), (0, missing)]),
+        "gt_boxes": np.pad(boxes, [(0, 0), (0, missing), (0, 0)]),
+        "gt_class_ids": np.pad(work.class_ids[:, : settings.max_instances], [(0, 0), (0, missing)]),
         "seeds": np.arange(2 * batch_size, dtype="int32").reshape(batch_size, 2),
     }
     if config.mask_head:
-        crop = ellipse((0, 0, side, side), side, side).astype("uint8")
-        crops = np.broadcast_to(crop, (*work.boxes.shape[:2], side, side))
+        crop = ellipse((0, 0, side, side), side, side).astype("uint8")  # an ellipse in its box is a disc
+        crops = np.broadcast_to(crop, (*boxes.shape[:2], side, side))
         batch["gt_masks"] = np.pad(crops, [(0, 0), (0, missing), (0, 0), (0, 0)])
     return {name: tf.constant(value) for name, value in batch.items()}

@@ -42,14 +42,9 @@ class TorchvisionPeer:
 
     def __init__(self, python, work, settings, recipe, weights=None, max_detections=100):
         self.python = str(python)
-        self._folder = tempfile.TemporaryDirectory(prefix="mask_rcnn_benchmark_")
-        folder = Path(self._folder.name)
-        self.weights = folder / "weights.npz"
-        np.savez(folder / "work.npz", **vars(work))
+        self._work = work
         self._job = {
-            "work": str(folder / "work.npz"),
             "weights": weights and str(weights),
-            "save_weights": str(self.weights),
             "threads": settings.threads,
             "seed": settings.seed,
             "max_detections": max_detections,
@@ -59,34 +54,20 @@ class TorchvisionPeer:
         }
 
     def __enter__(self):
-        self._stderr = tempfile.TemporaryFile("w+")
-        # Isolated (-I), the interpreter does not look for modules beside the program, which are ours.
-        words = [self.python, "-I", torchvision_peer.__file__]
-        pipe = subprocess.PIPE
-        try:
-            self._process = subprocess.Popen(
-                words, stdin=pipe, stdout=pipe, stderr=self._stderr, text=True, encoding="utf-8"
-            )
-        except OSError as error:
-            raise ValueError(
-                "--against-python must be a Python interpreter. "
-                f"Received: {self.python!r} ({error.strerror}). Give the bin/python of an environment."
-            ) from error
-        try:
-            self.versions = self._ask(json.dumps(self._job))
-        except BaseException:
-            self.__exit__()
-            raise
+        with contextlib.ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mask_rcnn_benchmark_")))
+            self.weights, work = folder / "weights.npz", folder / "work.npz"
+            np.savez(work, **vars(self._work))
+            self._stderr = stack.enter_context(tempfile.TemporaryFile("w+"))
+            self._process = stack.enter_context(self._start())
+            stack.callback(self._end)
+            files = {"work": str(work), "save_weights": str(self.weights)}
+            self.versions = self._ask(json.dumps({**self._job, **files}))
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exception):
-        try:
-            self._process.communicate(timeout=PATIENCE)  # closes its input, which ends it
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
-        self._stderr.close()
-        self._folder.cleanup()
+        self._stack.close()
 
     def inference(self):
         """Runs inference on the images; returns `Seconds` and a list of dicts with `boxes`, `class_ids`."""
@@ -100,6 +81,27 @@ class TorchvisionPeer:
     def peak_memory(self):
         """Returns the most memory it has held so far, bytes; None where the system does not tell."""
         return peak_memory(self._process.pid)
+
+    def _start(self):
+        # Isolated (-I), the interpreter does not look for modules beside the program, which are ours.
+        words = [self.python, "-I", torchvision_peer.__file__]
+        pipe = subprocess.PIPE
+        try:
+            return subprocess.Popen(
+                words, stdin=pipe, stdout=pipe, stderr=self._stderr, text=True, encoding="utf-8"
+            )
+        except OSError as error:
+            raise ValueError(
+                "--against-python must be a Python interpreter. "
+                f"Received: {self.python!r} ({error.strerror}). Give the bin/python of an environment."
+            ) from error
+
+    def _end(self):
+        try:
+            self._process.communicate(timeout=PATIENCE)  # closes its input, which ends it
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
 
     def _run(self, name, result):
         answer = self._ask(name)

@@ -1,6 +1,5 @@
 """The whole measurement: a model and settings go in, a report of plain numbers comes out."""
 
-import contextlib
 import dataclasses
 import platform
 
@@ -8,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mask_rcnn.benchmark import ours
+from mask_rcnn.benchmark import ours, torchvision_peer
 from mask_rcnn.benchmark.peer import TorchvisionPeer
 from mask_rcnn.benchmark.timing import interleaved, median, peak_memory
 from mask_rcnn.benchmark.work import make_work
@@ -21,8 +20,6 @@ from mask_rcnn.training.train import precision
 from mask_rcnn.weights import load_weights
 
 SAME_BOX = 0.9  # IoU from which two boxes are the same detection
-# A random network whose blocks add as much as they get would reach infinity after some dozens of them.
-RESIDUAL_SCALE = 0.2
 
 
 def benchmark(config, settings, weights=None):
@@ -74,7 +71,7 @@ def _random_parts(config, seed):
     parts = build_parts(config)
     for variable in parts.backbone.weights:
         if variable.path.endswith(("conv3/norm/gamma", "project/norm/gamma")):
-            variable.assign(RESIDUAL_SCALE * variable)
+            variable.assign(torchvision_peer.RESIDUAL_SCALE * variable)
     return parts
 
 

@@ -39,14 +39,15 @@ def interleaved(runs, warmup, repeats):
         `{name: list of Seconds}` of the rounds that count, and `{name: result}` of the very first round.
     """
     seconds, first = {name: [] for name in runs}, {}
-    for number in range(warmup + repeats):
+    rounds = warmup + repeats
+    for number in range(rounds):
         for name, run in runs.items():
             taken, result = run()
-            logging.info("Round %d of %d, %s: %s", number + 1, warmup + repeats, name, taken)
+            seconds[name].append(taken)
             first.setdefault(name, result)
-            if number >= warmup:
-                seconds[name].append(taken)
-    return seconds, first
+        latest = ", ".join(f"{name} {taken[-1].wall:.3f} s" for name, taken in seconds.items())
+        logging.info("Round %d of %d: %s", number + 1, rounds, latest)
+    return {name: taken[warmup:] for name, taken in seconds.items()}, first
 
 
 def median(seconds):

@@ -19,7 +19,10 @@ import time
 import numpy as np
 
 NUM_OUTPUTS = 91  # COCO's ids and the background
-RESIDUAL_SCALE = 0.2  # of random weights: sixteen blocks that each add as much as they get would overflow
+
+# What random residual blocks add, times this: if each added as much as it gets, the maps would grow so large
+# that all scores but one were 0.
+RESIDUAL_SCALE = 0.2
 
 
 def build_model(job, size):
@@ -78,7 +81,7 @@ class Runs:
                 "labels": torch.from_numpy(class_ids.astype("int64")),
                 "masks": torch.from_numpy(masks.astype("uint8")),
             }
-            for boxes, class_ids, masks in zip(work["boxes"], work["class_ids"], work["masks"])  # noqa: B905
+            for boxes, class_ids, masks in zip(work["boxes"], work["class_ids"], work["masks"], strict=True)
         ]
         self.optimizer = torch.optim.SGD(
             [p for p in self.model.parameters() if p.requires_grad],

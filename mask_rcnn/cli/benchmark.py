@@ -56,16 +56,10 @@ def add_parser(commands):
 
 
 def run(args):
-    check_options(args)
-    threads = args.threads or os.cpu_count()
-    import_tensorflow()
-
-    import tensorflow as tf
-
     from mask_rcnn.benchmark.table import format_report
     from mask_rcnn.benchmark.work import Settings
-    from mask_rcnn.coco_results import write_json
 
+    check_options(args)
     settings = Settings(
         size=tuple(args.size),
         batch_size=args.batch,
@@ -73,14 +67,15 @@ def run(args):
         modes=MODES[args.mode],
         repeats=args.repeats,
         warmup=args.warmup,
-        threads=threads,
+        threads=os.cpu_count() if args.threads is None else args.threads,
         seed=args.seed,
     )
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    import_tensorflow()
     report = _measure(args, settings)
     print(format_report(report))
     if args.json:
+        from mask_rcnn.coco_results import write_json
+
         write_json(args.json, report)
         print(f"\nAll numbers: {args.json}")
 
@@ -106,6 +101,8 @@ def _measure(args, settings):
     from mask_rcnn.benchmark.run import benchmark, benchmark_against_torchvision
     from mask_rcnn.weights import read_header
 
+    tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
     if args.against:
         if tf.config.list_physical_devices("GPU"):
             raise ValueError(
