@@ -107,6 +107,8 @@ class ConvNorm(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.norm = norm_layer(norm, norm_epsilon, self.dtype_policy)
+        if self.norm is not None and not self.trainable:
+            self.norm.trainable = False  # otherwise gamma and beta train, and the statistics move
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -114,7 +116,7 @@ class ConvNorm(keras.layers.Layer):
         shape = (*side, channels, 1) if self.filters is None else (*side, channels, self.filters)
         # Not cast automatically: the normalisation is multiplied in before the cast.
         self.kernel = self.add_weight(
-            name="kernel", shape=shape, initializer=self.kernel_initializer, autocast=False
+            name="kernel", shape=shape, initializer=self._initial_kernel, autocast=False
         )
         self.bias = None
         outputs = self.filters or channels
@@ -122,6 +124,13 @@ class ConvNorm(keras.layers.Layer):
             self.bias = self.add_weight(name="bias", shape=(outputs,), initializer="zeros")
         else:
             self.norm.build((None, None, None, outputs))
+
+    def _initial_kernel(self, shape, dtype=None):
+        if self.filters is not None:
+            return self.kernel_initializer(shape, dtype=dtype)
+        # Each output of a depthwise kernel has one input channel, which the initializer should know.
+        kernel = self.kernel_initializer((*shape[:2], 1, shape[2]), dtype=dtype)
+        return tf.reshape(kernel, shape)
 
     def call(self, x, training=None):
         if isinstance(self.norm, FrozenBatchNorm):

@@ -23,7 +23,7 @@ def nuclei():
             batch_size=4,
             reference_batch_size=4,
             steps=1000,
-            learning_rate=0.02,
+            learning_rate=0.01,
             milestones=(800,),
             warmup_steps=100,
             clip_norm=10.0,

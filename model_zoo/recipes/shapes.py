@@ -1,6 +1,6 @@
 import dataclasses
 
-from mask_rcnn.config import TrainConfig
+from mask_rcnn.config import AnchorConfig, TrainConfig
 from mask_rcnn.model_zoo.recipes.mask_rcnn_lite0_fpn import mask_rcnn_lite0_fpn
 
 
@@ -13,13 +13,16 @@ def shapes():
     return dataclasses.replace(
         base,
         input=dataclasses.replace(base.input, short_side=128, train_short_sides=(128,), long_side=128),
+        anchors=AnchorConfig(sizes=(12, 24, 48, 96, 192)),
+        box_head=dataclasses.replace(base.box_head, samples=64),
+        mask_head=dataclasses.replace(base.mask_head, convs=2),
         train=TrainConfig(
             batch_size=4,
             reference_batch_size=4,
-            steps=400,
+            steps=700,
             learning_rate=0.01,
-            milestones=(320,),
-            warmup_steps=50,
+            milestones=(560,),
+            warmup_steps=30,
             clip_norm=10.0,
             checkpoint_every=100,
             evaluate_every=0,
