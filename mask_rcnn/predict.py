@@ -21,6 +21,9 @@ class Predictor:
         config: the `Config` they were built from.
         categories: tuple of `Category`; class id i is `categories[i - 1]`.
 
+    Attributes:
+        model: the `inference_model`; `detect` is the same, compiled.
+
     Example:
 
     >>> predictor = mask_rcnn.load("runs/fruits/best.weights.h5")  # doctest: +SKIP
@@ -37,7 +40,7 @@ class Predictor:
         self.config = config
         self.categories = tuple(categories)
         self.model = inference_model(parts, config)
-        self._detect = tf.function(lambda batch: self.model(batch, training=False), reduce_retracing=True)
+        self.detect = tf.function(lambda batch: self.model(batch, training=False), reduce_retracing=True)
 
     @classmethod
     def load(cls, path):
@@ -58,7 +61,7 @@ class Predictor:
         """
         image = read_image(image) if isinstance(image, (str, Path)) else _checked(image)
         batch, resize = self.preprocess(image)
-        return self.postprocess(self._detect(batch), resize)
+        return self.postprocess(self.detect(batch), resize)
 
     def preprocess(self, image):
         """Resizes and pads an image for the model.

@@ -69,9 +69,9 @@ class TorchvisionPeer:
     def __exit__(self, *exception):
         self._stack.close()
 
-    def inference(self):
+    def inference(self, score_threshold):
         """Runs inference on the images; returns `Seconds` and a list of dicts with `boxes`, `class_ids`."""
-        return self._run("inference", "detections")
+        return self._run(f"inference {score_threshold}", "detections")
 
     def training_step(self):
         """Makes one step; returns `Seconds` and `{name: loss}`, in our names."""

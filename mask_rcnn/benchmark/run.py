@@ -1,6 +1,7 @@
 """The whole measurement: a model and settings go in, a report of plain numbers comes out."""
 
 import dataclasses
+import functools
 import platform
 
 import keras
@@ -33,8 +34,8 @@ def benchmark(config, settings, weights=None):
     Returns:
         The report, plain dicts that JSON can hold: `settings`; `versions`; for each of the settings' modes,
         `inference` or `training`, a dict with `ours`: `wall` and `cpu`, median seconds per image; `runs`, all
-        of them; `peak_memory`, bytes. `inference` also has `stages`, `{name: {"wall", "cpu"}}`, and
-        `detections`, how many each image has; `training` has `losses`, `{side: {name: loss}}` of the first
+        of them; `peak_memory`, bytes. `inference` also has `stages`, `{name: {"wall", "cpu"}}`,
+        `score_threshold` and `detections`, how many each image has; `training` has `losses`, `{side: {name: loss}}` of the first
         step. With another side, each mode has it beside `ours`, and `ratio`, ours over theirs; `inference`
         has `same_detections`, the part of theirs that we find too: same class, IoU of 0.9.
     """
@@ -93,11 +94,14 @@ def _measure(parts, config, settings, work, peer=None):
 
 
 def _measure_inference(parts, config, settings, work, peer):
-    predictor = ours.make_predictor(parts, config)
+    threshold = ours.busy_threshold(parts, config, work.images)
+    box_head = dataclasses.replace(config.box_head, score_threshold=threshold)
+    predictor = ours.make_predictor(parts, dataclasses.replace(config, box_head=box_head))
     runs = {"ours": ours.inference(predictor, work.images)}
     if peer:
-        runs["torchvision"] = peer.inference
+        runs["torchvision"] = functools.partial(peer.inference, threshold)
     report, first = _compare(runs, settings, peer)
+    report["score_threshold"] = threshold
     report["detections"] = [len(found) for found in first["ours"]]
     if peer:
         report["same_detections"] = float(np.mean([*map(_agreement, first["ours"], first["torchvision"])]))

@@ -30,7 +30,8 @@ def _inference_lines(inference):
         {clock: sum(stage[clock] for stage in inference["stages"].values()) for clock in CLOCKS},
     )
     yield from _whole_lines(inference)
-    yield f"The score threshold is 0, so that all detections are kept and get their mask: {found} of ours."
+    threshold = inference["score_threshold"]
+    yield f"The score threshold is {threshold:.3g}, so low that many boxes get a mask: {found} of ours."
     if "same_detections" in inference:
         part = inference["same_detections"]
         yield f"{part:.0%} of torchvision's detections are among them (same class, IoU of 0.9)."

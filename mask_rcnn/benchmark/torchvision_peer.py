@@ -1,13 +1,13 @@
 """torchvision's Mask R-CNN, measured from outside: a program for the interpreter of another environment.
 
 It imports nothing of ours and no TensorFlow. The first line of its input is a job, each other line the
-name of a run; it answers each line with one line of JSON.
+name of a run and its argument; it answers each line with one line of JSON.
 
 - The job: `work`, an .npz with `images` `[B, H, W, 3]` uint8 RGB, `boxes` `[B, G, 4]` yxyx, `class_ids`
   `[B, G]` and `masks` `[B, G, H, W]`; `weights`, a state dict as .npz or .pth, or null for random ones;
   `save_weights`, the .npz to write them to; `threads`; `seed`; `max_detections`; `learning_rate`,
   `momentum`, `weight_decay`. The answer: versions.
-- `inference` or `training`: `wall` and `cpu`, seconds; `detections`, for each image `boxes` (yxyx),
+- `inference SCORE_THRESHOLD` or `training`: `wall` and `cpu`, seconds; `detections`, for each image `boxes` (yxyx),
   `class_ids`, `scores`; or `losses`, in torchvision's names.
 - Anything that goes wrong: `error`.
 """
@@ -39,7 +39,6 @@ def build_model(job, size):
         NUM_OUTPUTS,
         min_size=min(size),
         max_size=max(size),
-        box_score_thresh=0.0,
         box_detections_per_img=job["max_detections"],
     )
     for name, module in model.named_modules():
@@ -90,9 +89,10 @@ class Runs:
             weight_decay=job["weight_decay"],
         )
 
-    def inference(self):
+    def inference(self, score_threshold):
         import torch
 
+        self.model.roi_heads.score_thresh = score_threshold
         self.model.eval()
         with torch.inference_mode():
             outputs, seconds = timed(lambda: self.model(self.images))
@@ -141,7 +141,8 @@ def main():
             if runs is None:
                 runs, answer = prepare(json.loads(line))
             else:
-                answer = getattr(runs, line.strip())()
+                name, *arguments = line.split()
+                answer = getattr(runs, name)(*map(float, arguments))
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers, flush=True)
