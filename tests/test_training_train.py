@@ -10,13 +10,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import tensorflow as tf
 from training_run import TINY
 
+from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.records import Dataset
+from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.predict import Predictor
 from mask_rcnn.structures import Category
 from mask_rcnn.training.sources import read_training_data, with_class_count
-from mask_rcnn.training.train import check_run_dir, write_config
+from mask_rcnn.training.train import check_run_dir, named_images, write_config
 
 
 def run_script(name, *arguments):
@@ -158,3 +161,20 @@ def test_a_validation_set_of_other_classes_is_an_error(tmp_path):
     )
     with pytest.raises(ValueError, match="must have the same classes"):
         read_training_data(dataclasses.replace(TINY, data=data), tmp_path)
+
+
+def test_an_image_that_is_damaged_inside_is_named(tmp_path):
+    dataset = read_coco(*write_shapes(tmp_path, 2, (32, 32), 0))
+    broken = next(image.path for image in dataset.images if image.path.suffix == ".png")
+    contents = bytearray(broken.read_bytes())
+    middle = len(contents) // 2
+    contents[middle : middle + 64] = bytes(64)
+    broken.write_bytes(contents)
+    with pytest.raises(ValueError, match=broken.name), named_images(dataset):
+        raise tf.errors.InvalidArgumentError(None, None, "Invalid PNG data")
+
+
+def test_an_error_that_no_image_is_to_blame_for_stays(tmp_path):
+    dataset = read_coco(*write_shapes(tmp_path, 2, (32, 32), 0))
+    with pytest.raises(tf.errors.InvalidArgumentError), named_images(dataset):
+        raise tf.errors.InvalidArgumentError(None, None, "another")

@@ -35,9 +35,10 @@ def benchmark(config, settings, weights=None):
         The report, plain dicts that JSON can hold: `settings`; `versions`; for each of the settings' modes,
         `inference` or `training`, a dict with `ours`: `wall` and `cpu`, median seconds per image; `runs`, all
         of them; `peak_memory`, bytes. `inference` also has `stages`, `{name: {"wall", "cpu"}}`,
-        `score_threshold` and `detections`, how many each image has; `training` has `losses`, `{side: {name: loss}}` of the first
-        step. With another side, each mode has it beside `ours`, and `ratio`, ours over theirs; `inference`
-        has `same_detections`, the part of theirs that we find too: same class, IoU of 0.9.
+        `score_threshold` and `detections`, how many each image has; `training` has `losses`,
+        `{side: {name: loss}}` of the first step. With another side, each mode has it beside `ours`, and
+        `ratio`, ours over theirs; `inference` has `same_detections`, the part of theirs that we find too:
+        same class, IoU of 0.9.
     """
     config = ours.benchmark_config(config, settings)
     with precision(settings.precision):

@@ -7,8 +7,8 @@ name of a run and its argument; it answers each line with one line of JSON.
   `[B, G]` and `masks` `[B, G, H, W]`; `weights`, a state dict as .npz or .pth, or null for random ones;
   `save_weights`, the .npz to write them to; `threads`; `seed`; `max_detections`; `learning_rate`,
   `momentum`, `weight_decay`. The answer: versions.
-- `inference SCORE_THRESHOLD` or `training`: `wall` and `cpu`, seconds; `detections`, for each image `boxes` (yxyx),
-  `class_ids`, `scores`; or `losses`, in torchvision's names.
+- `inference SCORE_THRESHOLD` or `training`: `wall` and `cpu`, seconds; `detections`, for each image `boxes`
+  (yxyx), `class_ids`, `scores`; or `losses`, in torchvision's names.
 - Anything that goes wrong: `error`.
 """
 

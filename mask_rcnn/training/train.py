@@ -5,10 +5,12 @@ import functools
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 from absl import logging
 
 from mask_rcnn import config_io
 from mask_rcnn.coco_results import write_json
+from mask_rcnn.data.images import read_image
 from mask_rcnn.data.pipeline import images_of_step, training_dataset
 from mask_rcnn.model import build_parts, training_model
 from mask_rcnn.model_zoo.backbones import load_backbone
@@ -59,15 +61,16 @@ def train(config, run_dir, resume=False):
         validator = val_set and Validator(Predictor(parts, config, val_set.categories), val_set, val_path)
 
     save = functools.partial(save_weights, parts=parts, config=config, categories=train_set.categories)
-    run_steps(
-        trainer,
-        make_batches=lambda first_step: training_dataset(train_set, config, first_step),
-        recipe=config.train,
-        run_dir=run_dir,
-        validation=validator
-        and Validation(validator.evaluate, validator.best_by, lambda: save(run_dir / "best.weights.h5")),
-        images_of=lambda step: [str(image.path) for image in images_of_step(train_set, config, step - 1)],
-    )
+    with named_images(train_set):
+        run_steps(
+            trainer,
+            make_batches=lambda first_step: training_dataset(train_set, config, first_step),
+            recipe=config.train,
+            run_dir=run_dir,
+            validation=validator
+            and Validation(validator.evaluate, validator.best_by, lambda: save(run_dir / "best.weights.h5")),
+            images_of=lambda step: [str(image.path) for image in images_of_step(train_set, config, step - 1)],
+        )
     save(run_dir / "final.weights.h5")
     plot_losses(run_dir / "log.csv", run_dir / "loss.png")
     return validator and write_results(validator, run_dir)
@@ -92,6 +95,17 @@ def write_config(path, config):
         if changed:
             logging.warning("The resumed run goes on with another config: %s.", "; ".join(changed))
     path.write_text(text)
+
+
+@contextlib.contextmanager
+def named_images(dataset):
+    """Turns TensorFlow's error about an image that is damaged inside into one that names the file."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError:
+        for image in dataset.images:
+            read_image(image.path)
+        raise  # no image is to blame
 
 
 @contextlib.contextmanager
