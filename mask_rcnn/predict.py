@@ -40,7 +40,8 @@ class Predictor:
         self.config = config
         self.categories = tuple(categories)
         self.model = inference_model(parts, config)
-        self.detect = tf.function(lambda batch: self.model(batch, training=False), reduce_retracing=True)
+        # Nothing in it is Python that AutoGraph would have to rewrite.
+        self.detect = tf.function(self.model, autograph=False, reduce_retracing=True)
 
     @classmethod
     def load(cls, path):
