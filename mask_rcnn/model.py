@@ -3,6 +3,7 @@
 `build_parts` makes the networks that hold the weights; `training_model` and `inference_model` join them.
 """
 
+import contextlib
 from dataclasses import dataclass
 
 import keras
@@ -57,6 +58,17 @@ def build_parts(config):
         box_head=box_head(channels, box.pool_size, box.dense_units, num_outputs),
         mask_head=mask and mask_head(channels, mask.pool_size, mask.convs, mask.channels, num_outputs),
     )
+
+
+@contextlib.contextmanager
+def dtype_policy(name):
+    """Layers that are made inside compute as the dtype policy `name` says."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def training_model(parts, config):

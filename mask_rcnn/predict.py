@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mask_rcnn.data.images import read_image
 from mask_rcnn.data.transforms import Resize, pad_image, resized_size
-from mask_rcnn.model import build_parts, inference_model
+from mask_rcnn.model import build_parts, dtype_policy, inference_model
 from mask_rcnn.paste import paste_masks
 from mask_rcnn.structures import Detections
 from mask_rcnn.weights import load_weights, read_header
@@ -44,12 +44,18 @@ class Predictor:
         self.detect = tf.function(self.model, autograph=False, reduce_retracing=True)
 
     @classmethod
-    def load(cls, path):
-        """Returns the predictor of a weights file, which carries its config and categories."""
+    def load(cls, path, precision="float32"):
+        """Returns the predictor of a weights file, which carries its config and categories.
+
+        Args:
+            path: file of `save_weights`.
+            precision: Keras dtype policy to compute in; "mixed_bfloat16" is fast where the hardware has it.
+        """
         config, categories = read_header(path)
-        parts = build_parts(config)
-        load_weights(path, parts)
-        return cls(parts, config, categories)
+        with dtype_policy(precision):
+            parts = build_parts(config)
+            load_weights(path, parts)
+            return cls(parts, config, categories)
 
     def predict(self, image):
         """Finds the objects in one image.

@@ -12,12 +12,11 @@ from mask_rcnn.benchmark import ours, torchvision_peer
 from mask_rcnn.benchmark.peer import TorchvisionPeer
 from mask_rcnn.benchmark.timing import interleaved, median, peak_memory
 from mask_rcnn.benchmark.work import make_work
-from mask_rcnn.model import build_parts
+from mask_rcnn.model import build_parts, dtype_policy
 from mask_rcnn.model_zoo import torchvision
 from mask_rcnn.model_zoo.convert import convert
 from mask_rcnn.model_zoo.readers import read_state_dict
 from mask_rcnn.ops import boxes as box_ops
-from mask_rcnn.training.train import precision
 from mask_rcnn.weights import load_weights
 
 SAME_BOX = 0.9  # IoU from which two boxes are the same detection
@@ -41,7 +40,7 @@ def benchmark(config, settings, weights=None):
         same class, IoU of 0.9.
     """
     config = ours.benchmark_config(config, settings)
-    with precision(settings.precision):
+    with dtype_policy(settings.precision):
         parts = _random_parts(config, settings.seed)
         if weights:
             load_weights(weights, parts)
@@ -62,7 +61,7 @@ def benchmark_against_torchvision(python, settings, weights=None):
     config = ours.benchmark_config(torchvision.maskrcnn_resnet50_fpn(), settings)
     work = make_work(settings, config.num_classes)
     peer = TorchvisionPeer(python, work, settings, config.train, weights, config.box_head.max_detections)
-    with peer, precision(settings.precision):
+    with peer, dtype_policy(settings.precision):
         parts = build_parts(config)
         convert(parts, read_state_dict(peer.weights), torchvision.TABLE, torchvision.IGNORED, peer.weights)
         return _measure(parts, config, settings, work, peer)

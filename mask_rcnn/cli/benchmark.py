@@ -3,9 +3,8 @@
 import os
 from pathlib import Path
 
-from mask_rcnn.cli.options import add_command, add_set, load_config
+from mask_rcnn.cli.options import add_command, add_precision, add_set, load_config
 from mask_rcnn.cli.quiet import import_tensorflow
-from mask_rcnn.config import PRECISIONS
 
 DEFAULT_CONFIG = "mask_rcnn_resnet50_fpn"
 MODES = {"inference": ("inference",), "training": ("training",), "both": ("inference", "training")}
@@ -31,7 +30,7 @@ def add_parser(commands):
         "--size", metavar=("H", "W"), nargs=2, type=int, default=(800, 1216), help="of the images, pixels"
     )
     parser.add_argument("--batch", metavar="N", type=int, default=1, help="images at once")
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of our side")
+    add_precision(parser)
     parser.add_argument("--mode", choices=tuple(MODES), default="both", help="what to measure")
     parser.add_argument(
         "--repeats", metavar="N", type=int, default=5, help="runs, of which the median counts"

@@ -4,7 +4,7 @@ import collections
 import itertools
 from pathlib import Path
 
-from mask_rcnn.cli.options import add_command
+from mask_rcnn.cli.options import add_command, add_precision
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 
@@ -24,6 +24,7 @@ def add_parser(commands):
     parser.add_argument(
         "--weights", metavar="FILE", type=Path, required=True, help="a model of `mask-rcnn train`"
     )
+    add_precision(parser)
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("detections"), help="folder for the drawn pictures"
     )
@@ -50,7 +51,7 @@ def run(args):
     from mask_rcnn.coco_results import to_coco, write_json
     from mask_rcnn.predict import Predictor
 
-    predictor = Predictor.load(args.weights)
+    predictor = Predictor.load(args.weights, args.precision)
     results, failures = [], []
     frames = _detect_files(predictor, files, args, failures)
     for image_id, (detections, source) in enumerate(track(frames, _count(files), "Detecting"), start=1):

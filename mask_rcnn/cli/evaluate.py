@@ -3,7 +3,7 @@
 import functools
 from pathlib import Path
 
-from mask_rcnn.cli.options import add_command
+from mask_rcnn.cli.options import add_command, add_precision
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 
@@ -28,6 +28,7 @@ def add_parser(commands):
         type=Path,
         help="folder of the images (default: none; needed with --weights)",
     )
+    add_precision(parser)
     parser.add_argument(
         "--json", metavar="FILE", type=Path, help="write all numbers here too (default: only the table)"
     )
@@ -69,7 +70,7 @@ def _evaluate_model(args):
     from mask_rcnn.predict import Predictor
 
     dataset = read_coco(args.annotations, args.images)
-    predictor = Predictor.load(args.weights)
+    predictor = Predictor.load(args.weights, args.precision)
     track_images = functools.partial(track, total=len(dataset), description="Detecting")
     metrics, _ = evaluate_model(predictor, dataset, args.annotations, args.backend, track_images)
     return metrics

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from mask_rcnn import config_io, model_zoo
+from mask_rcnn.config import PRECISIONS
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
 
@@ -33,6 +34,16 @@ def add_command(commands, name, run, summary):
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def add_precision(parser):
+    """Adds `--precision`, the dtype policy of inference."""
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="what our model computes in; mixed_bfloat16 is faster on hardware that has it",
+    )
 
 
 def add_set(parser):

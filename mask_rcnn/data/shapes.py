@@ -15,9 +15,9 @@ from pycocotools import mask as coco_mask
 CLASSES = ("square", "circle", "triangle")
 SIDES = {"square": 4, "triangle": 3}  # corners of the regular polygons; the circle has none
 
-MAX_OBJECTS = 8
+MAX_OBJECTS = 6
 EMPTY_IMAGES = 0.05  # fraction without objects
-RADIUS = (0.06, 0.26)  # of the inscribed circle, in short sides of the image; drawn on a logarithmic scale
+RADIUS = (0.08, 0.26)  # of the inscribed circle, in short sides of the image; drawn on a logarithmic scale
 MIN_VISIBLE = 0.5  # an object of which others hide more is not drawn
 MIN_AREA = 20  # visible pixels
 NOISE = 6.0  # standard deviation, grey levels of 255
@@ -113,7 +113,7 @@ def _coverage(random, name, size):
 def _texture(random, size):
     """A surface of two random colours, `[H, W, 3]` float64: mixed by stripes or by soft noise."""
     height, width = size
-    first, second = random.uniform(20, 235, 3), random.uniform(-45, 45, 3)
+    first, second = random.uniform(20, 235, 3), random.uniform(-30, 30, 3)
     if random.random() < 0.5:
         angle, wavelength = random.uniform(0, np.pi), random.uniform(0.05, 0.3) * min(size)
         y, x = np.mgrid[:height, :width]

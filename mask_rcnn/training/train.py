@@ -12,7 +12,7 @@ from mask_rcnn import config_io
 from mask_rcnn.coco_results import write_json
 from mask_rcnn.data.images import read_image
 from mask_rcnn.data.pipeline import images_of_step, training_dataset
-from mask_rcnn.model import build_parts, training_model
+from mask_rcnn.model import build_parts, dtype_policy, training_model
 from mask_rcnn.model_zoo.backbones import load_backbone
 from mask_rcnn.predict import Predictor
 from mask_rcnn.training.callbacks import Validation
@@ -51,7 +51,7 @@ def train(config, run_dir, resume=False):
     exact_gradients()
     strategy = make_strategy(config.train.strategy, config.train.batch_size)
     keras.utils.set_random_seed(config.train.seed)
-    with precision(config.train.precision), strategy.scope():
+    with dtype_policy(config.train.precision), strategy.scope():
         parts = build_parts(config)
         if config.backbone.weights:
             load_backbone(parts.backbone, config.backbone.name, config.backbone.weights)
@@ -106,17 +106,6 @@ def named_images(dataset):
         for image in dataset.images:
             read_image(image.path)
         raise  # no image is to blame
-
-
-@contextlib.contextmanager
-def precision(name):
-    """Layers that are made inside compute as the dtype policy `name` says."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def write_results(validator, run_dir):
