@@ -169,7 +169,7 @@ class DataConfig:
     train_images: str | None = None
     val_annotations: str | None = None
     val_images: str | None = None
-    shapes_train: int = 200  # synthetic images, when there are no annotations
+    shapes_train: int = 300  # synthetic images, when there are no annotations
     shapes_val: int = 40
     shapes_size: tuple[int, int] = (128, 128)
     max_bad_images: float = 0.01  # fraction of unreadable images that is skipped with a report

@@ -152,7 +152,7 @@ class FakePredictor:
     config = config("mask_rcnn_lite0_fpn")
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path, precision):
         return cls()
 
     def predict(self, image):

@@ -1,7 +1,7 @@
 """A synthetic data set: squares, circles and triangles, written as a COCO folder.
 
-Hard enough to teach: sizes from a tenth to half of the image, rotation, textures that say nothing about the
-class, objects that hide one another, images without any, noise and JPEG artefacts.
+Hard enough to teach: sizes from a fifth to more than half of the image, rotation, textures that say nothing about
+the class, objects that hide one another, images without any, noise and JPEG artefacts.
 """
 
 import json
@@ -15,10 +15,10 @@ from pycocotools import mask as coco_mask
 CLASSES = ("square", "circle", "triangle")
 SIDES = {"square": 4, "triangle": 3}  # corners of the regular polygons; the circle has none
 
-MAX_OBJECTS = 6
+MAX_OBJECTS = 5
 EMPTY_IMAGES = 0.05  # fraction without objects
-RADIUS = (0.08, 0.26)  # of the inscribed circle, in short sides of the image; drawn on a logarithmic scale
-MIN_VISIBLE = 0.5  # an object of which others hide more is not drawn
+RADIUS = (0.1, 0.3)  # of the inscribed circle, in short sides of the image; drawn on a logarithmic scale
+MIN_VISIBLE = 0.6  # an object of which others hide more is not drawn
 MIN_AREA = 20  # visible pixels
 NOISE = 6.0  # standard deviation, grey levels of 255
 

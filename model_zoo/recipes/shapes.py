@@ -19,9 +19,9 @@ def shapes():
         train=TrainConfig(
             batch_size=4,
             reference_batch_size=4,
-            steps=700,
+            steps=800,
             learning_rate=0.01,
-            milestones=(560,),
+            milestones=(640,),
             warmup_steps=30,
             clip_norm=10.0,
             checkpoint_every=100,
