@@ -7,7 +7,9 @@ import contextlib
 from dataclasses import dataclass
 
 import keras
+import tensorflow as tf
 
+from mask_rcnn.layers.conv import ConvNorm
 from mask_rcnn.layers.images import NormalizeImages
 from mask_rcnn.layers.masks import FirstRois, MaskLoss, MaskProbabilities, MergeRois
 from mask_rcnn.layers.roi import BoxHeadLosses, DetectionLayer, RoiPool, RoiTargets
@@ -38,11 +40,14 @@ class Parts:
         return {name: part for name, part in vars(self).items() if part is not None}
 
 
-def build_parts(config):
+def build_parts(config, winograd=None):
     """Builds the networks that `config` describes, with random weights.
 
     Args:
         config: a `Config`.
+        winograd: their wide 3x3 convolutions are computed by `ops.winograd`, see `ConvNorm`; None where
+            TensorFlow has nothing but CPUs. False is for graphs that others are to run: the weights and, up
+            to rounding, the results are the same.
 
     Returns:
         `Parts`.
@@ -51,13 +56,20 @@ def build_parts(config):
     channels = config.fpn.channels
     num_outputs = config.num_classes + 1
     box, mask = config.box_head, config.mask_head
-    return Parts(
+    parts = Parts(
         backbone=backbone,
         fpn=fpn([x.shape[-1] for x in backbone.outputs], channels, config.fpn.norm),
         rpn_head=rpn_head(channels, config.rpn.channels, len(config.anchors.ratios), config.rpn.convs),
         box_head=box_head(channels, box.pool_size, box.dense_units, num_outputs),
         mask_head=mask and mask_head(channels, mask.pool_size, mask.convs, mask.channels, num_outputs),
     )
+    if winograd is None:
+        winograd = all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
+    for part in parts.named().values():
+        for layer in part.layers:
+            if isinstance(layer, ConvNorm):
+                layer.winograd = winograd
+    return parts
 
 
 @contextlib.contextmanager

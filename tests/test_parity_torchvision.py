@@ -87,9 +87,21 @@ def run(request):
 
 
 @pytest.fixture(scope="module")
-def tolerance(run):
-    """Of the largest value of a map; a wrong convention shows in float64, where rounding does not."""
-    return 1e-6 if run.outputs["C5"].dtype == np.float64 else 5e-4
+def exact(run):
+    """Whether rounding is out of the way, so that any wrong convention shows."""
+    return run.outputs["C5"].dtype == np.float64
+
+
+@pytest.fixture(scope="module")
+def tolerance(exact):
+    """Of the largest value of a map."""
+    return 1e-6 if exact else 5e-4
+
+
+@pytest.fixture(scope="module")
+def head_tolerance(exact):
+    """Of the largest value of what a head makes of the peer's own features."""
+    return 1e-6 if exact else 1e-5
 
 
 def relative_error(actual, expected):
@@ -143,24 +155,23 @@ def test_anchors_agree(run, peer, level):
     np.testing.assert_allclose(anchors.sum(0, dtype="float64"), peer[f"anchors.{name}.sum"], rtol=1e-7)
 
 
-def test_proposals_agree_as_a_set(run, peer):
+def test_proposals_agree_as_a_set(run, peer, exact):
     ours, theirs = run.outputs["proposals"][0][:, XYXY], peer["proposals"]
     distance = np.abs(ours[:, None] - theirs[None]).max(-1)  # [ours, theirs]
-    exact = run.outputs["C5"].dtype == np.float64
     limit, share = (0.01, 0.99) if exact else (1.5, 0.95)
     assert (distance.min(0) <= limit).mean() >= share
     assert (distance.min(1) <= limit).mean() >= share
 
 
-def test_the_box_head_agrees_on_the_peers_features(run, peer):
+def test_the_box_head_agrees_on_the_peers_features(run, peer, head_tolerance):
     logits, deltas = run.parts.box_head(peer["box_pooled"].transpose(0, 2, 3, 1))
-    assert relative_error(logits.numpy(), peer["pooled.class_logits"]) <= 1e-6
-    assert relative_error(swap_xy(deltas.numpy().T).T, peer["pooled.box_deltas"]) <= 1e-6
+    assert relative_error(logits.numpy(), peer["pooled.class_logits"]) <= head_tolerance
+    assert relative_error(swap_xy(deltas.numpy().T).T, peer["pooled.box_deltas"]) <= head_tolerance
 
 
-def test_the_mask_head_agrees_on_the_peers_features(run, peer):
+def test_the_mask_head_agrees_on_the_peers_features(run, peer, head_tolerance):
     logits = run.parts.mask_head([peer["mask_pooled"].transpose(0, 2, 3, 1), peer["labels"][:2]])
-    assert relative_error(logits.numpy(), peer["mask_logits"][:2]) <= 1e-6
+    assert relative_error(logits.numpy(), peer["mask_logits"][:2]) <= head_tolerance
 
 
 def test_detections_agree(run, peer):
@@ -173,17 +184,18 @@ def test_detections_agree(run, peer):
     assert len(matches) >= 55
 
 
-def test_pasted_masks_agree(run, peer):
+def test_pasted_masks_agree(run, peer, exact):
     # In float32 a corner that moves by 0.05 px can cross a whole pixel, to which torchvision cuts boxes:
-    # the noisy masks of random weights then move by that pixel. In float64 none may.
+    # the noisy masks of random weights then move by that pixel (torchvision itself in float32: 2 of 60).
     different = []
-    for i, j in match_detections(run.detections, peer).items():
+    matches = match_detections(run.detections, peer)
+    for i, j in matches.items():
         theirs = np.unpackbits(peer["masks.packed"][i], axis=-1, count=640).astype(bool)
         ours = run.detections.full_mask(j)
         pixels, union = (ours != theirs).sum(), (ours | theirs).sum()
         if pixels > 8 and pixels > 0.04 * union:
             different.append(i)
-    assert len(different) <= (0 if run.outputs["C5"].dtype == np.float64 else 3)
+    assert len(different) <= (0 if exact else 0.1 * len(matches))
 
 
 def match_detections(found, peer):

@@ -3,6 +3,11 @@
 import keras
 import tensorflow as tf
 
+from mask_rcnn.ops import winograd
+
+# Fewer channels gain less than the transforms cost.
+WINOGRAD_CHANNELS = 128
+
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class FrozenBatchNorm(keras.layers.Layer):
@@ -80,6 +85,8 @@ class ConvNorm(keras.layers.Layer):
         norm_epsilon: of the normalisation.
         activation: name of a Keras activation, or None.
         kernel_initializer: He's by default, which keeps the variance through ReLUs.
+        winograd: computes a wide 3x3 convolution of stride 1 in float32 by `ops.winograd`: the same weights
+            and, up to rounding, values in half the time of a CPU. `build_parts` sets it.
 
     Output shape:
         `[B, H', W', filters]`.
@@ -95,6 +102,7 @@ class ConvNorm(keras.layers.Layer):
         norm_epsilon=1e-5,
         activation=None,
         kernel_initializer="he_normal",
+        winograd=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -106,6 +114,7 @@ class ConvNorm(keras.layers.Layer):
         self.norm_epsilon = norm_epsilon
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.winograd = winograd
         self.norm = norm_layer(norm, norm_epsilon, self.dtype_policy)
         if self.norm is not None and not self.trainable:
             self.norm.trainable = False  # otherwise gamma and beta train, and the statistics move
@@ -148,6 +157,8 @@ class ConvNorm(keras.layers.Layer):
 
     def _convolve(self, x, kernel):
         kernel = tf.cast(kernel, self.compute_dtype)
+        if self.winograd and self._suits_winograd(kernel):
+            return winograd.conv2d(x, kernel)
         pad = (self.kernel_size - 1) // 2
         padding = "SAME"
         if self.padding == "symmetric":
@@ -156,6 +167,11 @@ class ConvNorm(keras.layers.Layer):
             strides = [1, self.strides, self.strides, 1]
             return tf.nn.depthwise_conv2d(x, kernel, strides=strides, padding=padding)
         return tf.nn.conv2d(x, kernel, strides=self.strides, padding=padding)
+
+    def _suits_winograd(self, kernel):
+        shape = (self.kernel_size, self.strides, self.compute_dtype)
+        wide = self.filters is not None and min(kernel.shape[2:]) >= WINOGRAD_CHANNELS
+        return wide and shape == (3, 1, "float32")
 
     def compute_output_shape(self, input_shape):
         pad = 2 * ((self.kernel_size - 1) // 2) if self.padding == "symmetric" else self.kernel_size - 1
@@ -173,4 +189,5 @@ class ConvNorm(keras.layers.Layer):
             "norm_epsilon": self.norm_epsilon,
             "activation": keras.activations.serialize(self.activation),
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "winograd": self.winograd,
         }
