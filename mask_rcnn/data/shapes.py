@@ -1,7 +1,7 @@
 """A synthetic data set: squares, circles and triangles, written as a COCO folder.
 
-Hard enough to teach: sizes from a fifth to more than half of the image, rotation, textures that say nothing of
-the class, objects that hide one another, images without any, noise and JPEG artefacts.
+Hard enough to teach: sizes from a fifth to more than half of the image, rotation, textures that say nothing
+of the class, objects that hide one another, images without any, noise and JPEG artefacts.
 """
 
 import json
