@@ -19,9 +19,9 @@ def shapes():
         train=TrainConfig(
             batch_size=4,
             reference_batch_size=4,
-            steps=800,
+            steps=640,
             learning_rate=0.01,
-            milestones=(640,),
+            milestones=(520,),
             warmup_steps=30,
             clip_norm=10.0,
             checkpoint_every=100,
