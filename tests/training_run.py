@@ -1,9 +1,9 @@
 """`training_run.py FOLDER [STEP]`: a tiny run on shapes, killed after a step if one is given."""
 
-import os
-import signal
 import sys
 from pathlib import Path
+
+from training_toy import kill_after
 
 from mask_rcnn.config import (
     AnchorConfig,
@@ -17,7 +17,6 @@ from mask_rcnn.config import (
     RpnConfig,
     TrainConfig,
 )
-from mask_rcnn.training.callbacks import NanGuard
 from mask_rcnn.training.train import train
 
 TINY = Config(
@@ -44,16 +43,6 @@ TINY = Config(
         evaluate_every=6,
     ),
 )
-
-
-def kill_after(step):
-    """Makes the guard, which comes between log and checkpoint, end this process."""
-
-    def on_step(self, current, logs, seconds):
-        if current == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    NanGuard.on_step = on_step
 
 
 if __name__ == "__main__":
