@@ -1,0 +1,77 @@
+"""What a model, its data and its training are made of: frozen dataclasses, from and to YAML.
+
+Only builders (`model.py`, `data/pipeline.py`, `training/train.py`, ...) read a config; layers and ops
+get plain numbers. Conventions in which published systems differ are fields here, never branches on a
+system's name. Sizes are pixels of the resized image, (height, width).
+"""
+
+from dataclasses import dataclass, field
+
+from mask_rcnn.config.checks import check
+from mask_rcnn.config.network import (
+    BACKBONES,
+    NORMS,
+    AnchorConfig,
+    BackboneConfig,
+    BoxHeadConfig,
+    CascadeConfig,
+    FpnConfig,
+    InputConfig,
+    KeypointHeadConfig,
+    MaskHeadConfig,
+    RoiAlignConfig,
+    RpnConfig,
+)
+from mask_rcnn.config.training import PRECISIONS, DataConfig, TrainConfig
+
+__all__ = [
+    "BACKBONES",
+    "NORMS",
+    "PRECISIONS",
+    "AnchorConfig",
+    "BackboneConfig",
+    "BoxHeadConfig",
+    "CascadeConfig",
+    "Config",
+    "DataConfig",
+    "FpnConfig",
+    "InputConfig",
+    "KeypointHeadConfig",
+    "MaskHeadConfig",
+    "RoiAlignConfig",
+    "RpnConfig",
+    "TrainConfig",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole experiment. The defaults are Mask R-CNN with ResNet-50-FPN as the paper trains it."""
+
+    num_classes: int = 80  # without the background; 0 is as many as the data set has
+    inclusive_boxes: bool = False  # boxes end on their last pixel, one less than ours (matterport)
+    input: InputConfig = field(default_factory=InputConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    fpn: FpnConfig | None = field(default_factory=FpnConfig)  # None: the last map of the backbone alone
+    anchors: AnchorConfig = field(default_factory=AnchorConfig)
+    rpn: RpnConfig = field(default_factory=RpnConfig)
+    roi_align: RoiAlignConfig = field(default_factory=RoiAlignConfig)
+    box_head: BoxHeadConfig = field(default_factory=BoxHeadConfig)
+    cascade: CascadeConfig | None = None
+    mask_head: MaskHeadConfig | None = field(default_factory=MaskHeadConfig)  # None is Faster R-CNN
+    keypoint_head: KeypointHeadConfig | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self):
+        check(self.num_classes >= 0, "`num_classes` counts the real classes.", num_classes=self.num_classes)
+        check(
+            self.fpn is not None or len(self.anchors.strides) == 1,
+            "Without an FPN the anchors have a single stride.",
+            strides=self.anchors.strides,
+        )
+        check(
+            self.fpn is None or self.backbone.last_stage == 5,
+            "An FPN needs all stages of the backbone.",
+            last_stage=self.backbone.last_stage,
+        )

@@ -1,0 +1,244 @@
+"""What a model is made of, from the pixels to the heads."""
+
+from dataclasses import dataclass
+
+from mask_rcnn.config.checks import check, check_choice
+
+NORMS = ("frozen_batch_norm", "batch_norm", "sync_batch_norm", "group_norm", "none")
+BACKBONES = (
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "efficientnet_lite0",
+)
+BOX_LOSSES = ("smooth_l1", "giou")
+_SIDED = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+COCO_KEYPOINTS = ("nose", *(f"{side}_{part}" for part in _SIDED for side in ("left", "right")))
+COCO_FLIP_PAIRS = tuple(f"left_{part}:right_{part}" for part in _SIDED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputConfig:
+    """From the user's image to the network's input (section 3.1: short side 800 pixels)."""
+
+    short_side: int = 800  # at inference
+    train_short_sides: tuple[int, ...] = (800,)  # one is drawn for each training image
+    long_side: int = 1333  # no image becomes longer than this
+    upscale_only: bool = False  # the short side may stay longer (matterport), up to `long_side`
+    size_rounding: str = "round"  # of the resized sides: detectron2 rounds, torchvision floors
+    resize: str = "bilinear"  # detectron2: "antialiased_uint8", Pillow's; matterport: "uint8"
+    pad_multiple: int = 32  # the padded sides are multiples of this
+    padded_size: tuple[int, int] | None = None  # one fixed size for all images; None fits each batch
+    centered: bool = False  # matterport puts the image in the middle of the padding, others top left
+    padding: str = "mean"  # colour: "mean" is 0 after normalising, "black" 0 before
+    mean: tuple[float, ...] = (123.675, 116.28, 103.53)  # of ImageNet, RGB, 0..255
+    std: tuple[float, ...] = (58.395, 57.12, 57.375)
+    horizontal_flip: float = 0.5  # probability in training
+    max_instances: int = 100  # objects kept of a training image; the largest ones
+    mask_crop_size: int = 112  # ground-truth masks travel as crops of this side
+
+    def __post_init__(self):
+        check_choice("input.size_rounding", self.size_rounding, ("round", "floor"))
+        check_choice("input.resize", self.resize, ("bilinear", "antialiased_uint8", "uint8"))
+        check_choice("input.padding", self.padding, ("mean", "black"))
+        sides = (self.short_side, *self.train_short_sides)
+        check(
+            self.train_short_sides and min(sides) > 0 and max(sides) <= self.long_side,
+            "Every short side must be positive and at most `long_side`.",
+            short_side=self.short_side,
+            train_short_sides=self.train_short_sides,
+            long_side=self.long_side,
+        )
+        check(
+            0 <= self.horizontal_flip <= 1,
+            "A probability is in [0, 1].",
+            horizontal_flip=self.horizontal_flip,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneConfig:
+    """The network that turns an image into C2..C5, or up to C4 where C5 is the head's (ResNet-C4)."""
+
+    name: str = "resnet50"
+    norm: str = "frozen_batch_norm"
+    norm_epsilon: float = 1e-5  # 0 for torchvision's COCO_V1 weights
+    stride_in_1x1: bool = False  # MSRA's ResNets stride in the 1x1, torchvision's in the 3x3
+    stem_pool_padding: str = "symmetric"  # "same" pads at the bottom and right only (matterport)
+    last_stage: int = 5  # 4: the fifth stage is applied to each RoI instead, in front of the heads
+    dilated_c5: bool = False  # C5 keeps the stride of C4 and dilates its 3x3 convolutions (DC5)
+    frozen_stages: int = 2  # the stem is stage 1, C2 ends stage 2
+    weights: str | None = None  # ImageNet weights: "imagenet" or a file; None is random
+
+    def __post_init__(self):
+        check_choice("backbone.name", self.name, BACKBONES)
+        check_choice("backbone.norm", self.norm, NORMS)
+        check_choice("backbone.stem_pool_padding", self.stem_pool_padding, ("symmetric", "same"))
+        check_choice("backbone.last_stage", self.last_stage, (4, 5))
+        check(0 <= self.frozen_stages <= 5, "`frozen_stages` is 0 to 5.", frozen_stages=self.frozen_stages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FpnConfig:
+    """Feature pyramid P2..P6 (FPN, section 3); P6 is every second pixel of P5."""
+
+    channels: int = 256
+    norm: str = "none"
+    norm_epsilon: float = 1e-5
+
+    def __post_init__(self):
+        check_choice("fpn.norm", self.norm, NORMS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnchorConfig:
+    """Anchor boxes: one size per pyramid level (FPN, section 4.1), or all sizes on a single map."""
+
+    sizes: tuple[int, ...] = (32, 64, 128, 256, 512)  # sqrt(area), pixels
+    strides: tuple[int, ...] = (4, 8, 16, 32, 64)  # P2 .. P6
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # height / width
+    rounded: bool = False  # torchvision rounds the corners of its base anchors to whole pixels
+    stride_from_padded_size: bool = False  # torchvision: padded side // map side (P6: often 61, not 64)
+
+    def __post_init__(self):
+        check(
+            len(self.strides) in (1, len(self.sizes)),
+            "AnchorConfig needs one size for each stride, or a single stride.",
+            sizes=self.sizes,
+            strides=self.strides,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RpnConfig:
+    """Region proposal network (Faster R-CNN, section 3.1)."""
+
+    channels: int = 256
+    convs: int = 1
+    train_pre_nms: int = 2000  # candidates of each level
+    train_post_nms: int = 1000  # proposals of an image
+    pre_nms: int = 1000
+    post_nms: int = 1000
+    nms_iou: float = 0.7
+    joint_levels: bool = False  # candidates and NMS over all levels together (matterport)
+    min_size: float = 0.0  # shorter proposals are dropped; torchvision: 1e-3
+    clamp_deltas: bool = True  # no box grows by more than 1000 / 16; matterport has no limit
+    positive_iou: float = 0.7
+    negative_iou: float = 0.3
+    samples: int = 256  # anchors an image
+    positive_fraction: float = 0.5
+    box_loss: str = "smooth_l1"  # or "giou" (Rezatofighi et al. 2019)
+    box_loss_beta: float = 0.0  # smooth-L1 becomes L1 at 0; Faster R-CNN and torchvision: 1/9
+
+    def __post_init__(self):
+        check_choice("rpn.box_loss", self.box_loss, BOX_LOSSES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoiAlignConfig:
+    """RoIAlign (section 3) and the level of each RoI (FPN, equation 1)."""
+
+    method: str = "roi_align"  # "crop_and_resize": one sample a bin, from corner to corner (matterport)
+    aligned: bool = True  # half-pixel shift: detectron2 yes, torchvision no
+    sampling_ratio: int = 2  # samples a bin and axis; 0 is adaptive: ceil(size / bins)
+    level_epsilon: float = 1e-8  # inside the logarithm of the level (detectron2)
+    level_offset: float = 0.0  # added to the level before flooring; torchvision: 1e-6
+    level_rounding: str = "floor"  # "nearest" is matterport's, half to even
+
+    def __post_init__(self):
+        check_choice("roi_align.method", self.method, ("roi_align", "crop_and_resize"))
+        check_choice("roi_align.level_rounding", self.level_rounding, ("floor", "nearest"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxHeadConfig:
+    """Second stage: class and box of each RoI (FPN, section 4.2)."""
+
+    pool_size: int = 7  # side of what RoIAlign gives
+    convs: int = 0  # 3x3 convolutions in front of the dense layers
+    conv_channels: int = 256
+    norm: str = "none"  # of these convolutions
+    norm_epsilon: float = 1e-5
+    dense_units: tuple[int, ...] = (1024, 1024)
+    average_pool: bool = False  # over the RoI instead of flattening (ResNet-C4)
+    class_agnostic: bool = False  # one box for all classes
+    delta_weights: tuple[float, ...] = (10.0, 10.0, 5.0, 5.0)  # of (dy, dx, dh, dw)
+    samples: int = 512  # RoIs an image in training
+    positive_fraction: float = 0.25
+    positive_iou: float = 0.5
+    box_loss: str = "smooth_l1"
+    box_loss_beta: float = 0.0
+    clamp_deltas: bool = True
+    best_class_only: bool = False  # a RoI gives at most one detection (matterport)
+    score_threshold: float = 0.05
+    nms_iou: float = 0.5
+    max_detections: int = 100
+    min_size: float = 0.0  # shorter detections are dropped; torchvision: 1e-2
+
+    def __post_init__(self):
+        check_choice("box_head.norm", self.norm, NORMS)
+        check_choice("box_head.box_loss", self.box_loss, BOX_LOSSES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CascadeConfig:
+    """Box heads in a row, each fed with the boxes of the one before (Cai and Vasconcelos 2018).
+
+    The first is the box head itself; scores are the mean over all of them, boxes the last one's.
+    """
+
+    positive_ious: tuple[float, ...] = (0.5, 0.6, 0.7)  # one for each box head
+    delta_scales: tuple[float, ...] = (1.0, 2.0, 3.0)  # times `box_head.delta_weights`
+
+    def __post_init__(self):
+        check(
+            len(self.positive_ious) == len(self.delta_scales) >= 2,
+            "CascadeConfig needs an IoU and a scale for each of two or more heads.",
+            positive_ious=self.positive_ious,
+            delta_scales=self.delta_scales,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskHeadConfig:
+    """FCN mask branch (figure 4): its masks have twice the side of what it gets."""
+
+    pool_size: int = 14
+    convs: int = 4
+    channels: int = 256
+    norm: str = "none"
+    norm_epsilon: float = 1e-5
+    class_agnostic: bool = False  # one mask for all classes (section 4.2)
+    paste: str = "pixel_centres"  # detectron2's; "padded_resize" torchvision's, "rounded_box" matterport's
+
+    def __post_init__(self):
+        check_choice("mask_head.norm", self.norm, NORMS)
+        check_choice("mask_head.paste", self.paste, ("pixel_centres", "padded_resize", "rounded_box"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeypointHeadConfig:
+    """Keypoint branch (section 5): a heatmap of four times the pooled side for each keypoint.
+
+    The defaults are the 17 keypoints of COCO's persons.
+    """
+
+    names: tuple[str, ...] = COCO_KEYPOINTS
+    flip_pairs: tuple[str, ...] = COCO_FLIP_PAIRS  # "left:right", what a mirror swaps
+    pool_size: int = 14
+    convs: int = 8
+    channels: int = 512
+    half_pixel: bool = True  # COCO's whole numbers are pixel centres (detectron2); torchvision: corners
+    loss_weight: float = 1.0
+
+    def __post_init__(self):
+        named = [name for pair in self.flip_pairs for name in pair.split(":")]
+        check(
+            set(named) <= set(self.names) and len(named) == 2 * len(self.flip_pairs),
+            'A flip pair is two keypoint names, as in "left_eye:right_eye".',
+            flip_pairs=self.flip_pairs,
+            names=self.names,
+        )

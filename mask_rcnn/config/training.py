@@ -1,0 +1,78 @@
+"""What a model is trained on, and how."""
+
+from dataclasses import dataclass
+
+from mask_rcnn.config.checks import check, check_choice
+
+PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the images and their COCO json are; None is the synthetic shapes."""
+
+    train_annotations: str | None = None
+    train_images: str | None = None
+    val_annotations: str | None = None
+    val_images: str | None = None
+    shapes_train: int = 300  # synthetic images, when there are no annotations
+    shapes_val: int = 40
+    shapes_size: tuple[int, int] = (128, 128)
+    max_bad_images: float = 0.01  # fraction of unreadable images that is skipped with a report
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The recipe of the paper (section 3.1): SGD, warm-up, steps; scaled linearly with the batch."""
+
+    batch_size: int = 16  # images a step, over all replicas
+    reference_batch_size: int = 16  # what the learning rate and the steps below are for
+    steps: int = 160_000
+    learning_rate: float = 0.02
+    milestones: tuple[int, ...] = (120_000,)  # steps at which the learning rate is divided by ten
+    warmup_steps: int = 500  # linear, not scaled (Goyal et al. 2017, section 2.2)
+    warmup_factor: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 1e-4  # coupled: added to the gradient
+    norm_weight_decay: float = 0.0  # of gamma and beta, where they train
+    clip_norm: float | None = None  # of the global gradient
+    checkpoint_every: int = 500  # steps
+    evaluate_every: int = 5000  # steps; a multiple of checkpoint_every; 0 is only at the end
+    keep_checkpoints: int = 2
+    precision: str = "float32"
+    strategy: str = "none"
+    seed: int = 0
+
+    def __post_init__(self):
+        check_choice("train.precision", self.precision, PRECISIONS)
+        check_choice("train.strategy", self.strategy, ("none", "mirrored"))
+        check(
+            self.batch_size > 0 and self.steps > 0,
+            "Must be positive.",
+            batch_size=self.batch_size,
+            steps=self.steps,
+        )
+        check(
+            self.evaluate_every % self.checkpoint_every == 0,
+            "`evaluate_every` must be a multiple of `checkpoint_every`.",
+            evaluate_every=self.evaluate_every,
+            checkpoint_every=self.checkpoint_every,
+        )
+
+    @property
+    def scale(self):
+        """How many reference batches one batch is."""
+        return self.batch_size / self.reference_batch_size
+
+    @property
+    def scaled_steps(self):
+        """Steps for the same number of images as the reference recipe."""
+        return max(1, round(self.steps / self.scale))
+
+    @property
+    def scaled_milestones(self):
+        return tuple(round(step / self.scale) for step in self.milestones)
+
+    @property
+    def scaled_learning_rate(self):
+        return self.learning_rate * self.scale
