@@ -10,7 +10,9 @@ from mask_rcnn.config import (
     RoiAlignConfig,
     RpnConfig,
 )
+from mask_rcnn.model_zoo.coco import COCO_CATEGORIES_WITH_GAPS
 from mask_rcnn.model_zoo.convert import flattened_dense
+from mask_rcnn.model_zoo.preset import Preset
 
 NUM_CLASSES = 90  # torchvision keeps the gaps in COCO's category ids
 
@@ -102,3 +104,9 @@ def _mask_head_rows():
 
 TABLE = [*resnet_table(r"backbone\.body\."), *_fpn_rows(), *RPN_ROWS, *BOX_HEAD_ROWS, *_mask_head_rows()]
 IGNORED = (r".*\.num_batches_tracked",)
+
+PRESETS = {
+    "maskrcnn_resnet50_fpn": Preset(
+        config=maskrcnn_resnet50_fpn, table=TABLE, ignored=IGNORED, categories=COCO_CATEGORIES_WITH_GAPS
+    ),
+}
