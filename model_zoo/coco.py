@@ -12,11 +12,13 @@ _NAMES = (
     "bowl, banana, apple, sandwich, orange, broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, "
     "potted plant, bed, dining table, toilet, tv, laptop, mouse, remote, keyboard, cell phone, microwave, "
     "oven, toaster, sink, refrigerator, book, clock, vase, scissors, teddy bear, hair drier, toothbrush"
-).split(", ")
+)
 
 COCO_CATEGORIES = tuple(
     Category(coco_id, name)
-    for coco_id, name in zip((i for i in range(1, NUM_IDS + 1) if i not in UNUSED_IDS), _NAMES, strict=True)
+    for coco_id, name in zip(
+        (i for i in range(1, NUM_IDS + 1) if i not in UNUSED_IDS), _NAMES.split(", "), strict=True
+    )
 )
 COCO_PERSON = COCO_CATEGORIES[:1]
 
