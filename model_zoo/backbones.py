@@ -1,8 +1,8 @@
 """ImageNet weights for a backbone on its own, to train a detector from."""
 
-from mask_rcnn.model_zoo.convert import translate
+from mask_rcnn.model_zoo.convert import BATCH_NORM, translate
 from mask_rcnn.model_zoo.readers import read_state_dict
-from mask_rcnn.model_zoo.torchvision import BATCH_NORM, resnet_table
+from mask_rcnn.model_zoo.torchvision import resnet_table
 from mask_rcnn.weights import assign_variables
 
 # Where torchvision says that its ImageNet weights are (IMAGENET1K_V1, the start of its own detectors).

@@ -18,6 +18,27 @@ TRANSPOSITIONS = {
     "deltas_dense": lambda x: swap_xy(x).transpose(),
 }
 
+# A batch normalisation in PyTorch's names and ours; a group normalisation has the first two.
+BATCH_NORM = (
+    ("weight", "gamma"),
+    ("bias", "beta"),
+    ("running_mean", "moving_mean"),
+    ("running_var", "moving_variance"),
+)
+
+
+def norm_rows(pattern, target):
+    """Returns the rows of the normalisation that belongs to the layer `target`."""
+    return [(rf"{pattern}\.{theirs}", f"{target}/norm/{ours}", "same") for theirs, ours in BATCH_NORM]
+
+
+def affine_rows(pattern, target, kernel, bias="same"):
+    """Returns the rows of a layer's kernel and bias, transposed as `kernel` and `bias` say."""
+    return [
+        (rf"{pattern}\.weight", f"{target}/kernel", kernel),
+        (rf"{pattern}\.bias", f"{target}/bias", bias),
+    ]
+
 
 def swap_xy(x):
     """Turns outputs (dx, dy, dw, dh) into (dy, dx, dh, dw), along the first axis."""

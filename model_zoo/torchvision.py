@@ -1,27 +1,25 @@
 """torchvision's detectors: their conventions and the names of their weights (references.md, section 5)."""
 
+from dataclasses import replace
+
 from mask_rcnn.config import (
     AnchorConfig,
     BackboneConfig,
     BoxHeadConfig,
     Config,
+    FpnConfig,
     InputConfig,
+    KeypointHeadConfig,
     MaskHeadConfig,
     RoiAlignConfig,
     RpnConfig,
 )
-from mask_rcnn.model_zoo.coco import COCO_CATEGORIES_WITH_GAPS
-from mask_rcnn.model_zoo.convert import flattened_dense
+from mask_rcnn.model_zoo.coco import COCO_CATEGORIES_WITH_GAPS, COCO_PERSON
+from mask_rcnn.model_zoo.convert import affine_rows, flattened_dense, norm_rows
 from mask_rcnn.model_zoo.preset import Preset
 
 NUM_CLASSES = 90  # torchvision keeps the gaps in COCO's category ids
-
-BATCH_NORM = (
-    ("weight", "gamma"),
-    ("bias", "beta"),
-    ("running_mean", "moving_mean"),
-    ("running_var", "moving_variance"),
-)
+KEYPOINT_TRAIN_SIDES = (640, 672, 704, 736, 768, 800)
 
 
 def maskrcnn_resnet50_fpn(num_classes=NUM_CLASSES):
@@ -38,75 +36,126 @@ def maskrcnn_resnet50_fpn(num_classes=NUM_CLASSES):
     )
 
 
+def maskrcnn_resnet50_fpn_v2():
+    """Returns the `Config` of `maskrcnn_resnet50_fpn_v2`: batch normalisation outside the backbone too."""
+    config = maskrcnn_resnet50_fpn()
+    return replace(
+        config,
+        backbone=BackboneConfig(norm="batch_norm"),
+        fpn=FpnConfig(norm="batch_norm"),
+        rpn=replace(config.rpn, convs=2),
+        box_head=replace(config.box_head, convs=4, norm="batch_norm", dense_units=(1024,)),
+        mask_head=replace(config.mask_head, norm="batch_norm"),
+    )
+
+
+def fasterrcnn_resnet50_fpn():
+    """Returns the `Config` of `fasterrcnn_resnet50_fpn` as it is with its COCO_V1 weights."""
+    return replace(maskrcnn_resnet50_fpn(), mask_head=None)
+
+
+def fasterrcnn_resnet50_fpn_v2():
+    """Returns the `Config` of `fasterrcnn_resnet50_fpn_v2`."""
+    return replace(maskrcnn_resnet50_fpn_v2(), mask_head=None)
+
+
+def keypointrcnn_resnet50_fpn():
+    """Returns the `Config` of `keypointrcnn_resnet50_fpn` as it is with its COCO_V1 weights."""
+    config = fasterrcnn_resnet50_fpn()
+    return replace(
+        config,
+        num_classes=1,
+        input=replace(config.input, train_short_sides=KEYPOINT_TRAIN_SIDES),
+        keypoint_head=KeypointHeadConfig(half_pixel=False),
+    )
+
+
 def resnet_table(prefix):
     """Returns the rows of a ResNet backbone whose names begin with `prefix`, a pattern."""
     rows = [(f"{prefix}conv1.weight", "backbone/stem/kernel", "conv")]
-    for theirs, ours in BATCH_NORM:
-        rows.append((rf"{prefix}bn1\.{theirs}", f"backbone/stem/norm/{ours}", "same"))
+    rows += norm_rows(rf"{prefix}bn1", "backbone/stem")
     for layer in (1, 2, 3, 4):
         block = rf"{prefix}layer{layer}\.(\d+)\."
         target = rf"backbone/stage{layer + 1}_block\1_"
         rows.append((rf"{block}conv(\d)\.weight", rf"{target}conv\2/kernel", "conv"))
         rows.append((rf"{block}downsample\.0\.weight", rf"{target}shortcut/kernel", "conv"))
-        for theirs, ours in BATCH_NORM:
-            rows.append((rf"{block}bn(\d)\.{theirs}", rf"{target}conv\2/norm/{ours}", "same"))
-            rows.append((rf"{block}downsample\.1\.{theirs}", rf"{target}shortcut/norm/{ours}", "same"))
+        rows += norm_rows(rf"{block}bn(\d)", rf"{target}conv\2")
+        rows += norm_rows(rf"{block}downsample\.1", f"{target}shortcut")
     return rows
 
 
 def _fpn_rows():
     rows = []
     for index in range(4):
-        # Files older than torchvision 0.13 lack the second ".0".
         for theirs, ours in (("inner_blocks", "lateral"), ("layer_blocks", "output")):
-            name = rf"backbone\.fpn\.{theirs}\.{index}\.(?:0\.)?"
-            rows.append((f"{name}weight", f"fpn/{ours}{index + 2}/kernel", "conv"))
-            rows.append((f"{name}bias", f"fpn/{ours}{index + 2}/bias", "same"))
+            name, target = rf"backbone\.fpn\.{theirs}\.{index}", f"fpn/{ours}{index + 2}"
+            rows += affine_rows(rf"{name}(?:\.0)?", target, "conv")  # without ".0" before torchvision 0.13
+            rows += norm_rows(rf"{name}\.1", target)
     return rows
 
 
 RPN_ROWS = [
-    (r"rpn\.head\.conv\.(?:0\.0\.)?weight", "rpn_head/conv0/kernel", "conv"),
-    (r"rpn\.head\.conv\.(?:0\.0\.)?bias", "rpn_head/conv0/bias", "same"),
-    (r"rpn\.head\.cls_logits\.weight", "rpn_head/objectness/kernel", "conv"),
-    (r"rpn\.head\.cls_logits\.bias", "rpn_head/objectness/bias", "same"),
-    (r"rpn\.head\.bbox_pred\.weight", "rpn_head/deltas/kernel", "deltas_conv"),
-    (r"rpn\.head\.bbox_pred\.bias", "rpn_head/deltas/bias", "deltas"),
+    *affine_rows(r"rpn\.head\.conv", "rpn_head/conv0", "conv"),  # before torchvision 0.13
+    *affine_rows(r"rpn\.head\.conv\.(\d)\.0", r"rpn_head/conv\1", "conv"),
+    *affine_rows(r"rpn\.head\.cls_logits", "rpn_head/objectness", "conv"),
+    *affine_rows(r"rpn\.head\.bbox_pred", "rpn_head/deltas", "deltas_conv", "deltas"),
 ]
 
-BOX_HEAD_ROWS = [
-    (r"roi_heads\.box_head\.fc6\.weight", "box_head/fc1/kernel", flattened_dense(7)),
-    (r"roi_heads\.box_head\.fc7\.weight", "box_head/fc2/kernel", "dense"),
-    (r"roi_heads\.box_head\.fc6\.bias", "box_head/fc1/bias", "same"),
-    (r"roi_heads\.box_head\.fc7\.bias", "box_head/fc2/bias", "same"),
-    (r"roi_heads\.box_predictor\.cls_score\.weight", "box_head/class_logits/kernel", "dense"),
-    (r"roi_heads\.box_predictor\.cls_score\.bias", "box_head/class_logits/bias", "same"),
-    (r"roi_heads\.box_predictor\.bbox_pred\.weight", "box_head/deltas/kernel", "deltas_dense"),
-    (r"roi_heads\.box_predictor\.bbox_pred\.bias", "box_head/deltas/bias", "deltas"),
-]
+
+def _box_head_rows():
+    head, predictor = r"roi_heads\.box_head", r"roi_heads\.box_predictor"
+    rows = [
+        *affine_rows(rf"{head}\.fc6", "box_head/fc1", flattened_dense(7)),
+        *affine_rows(rf"{head}\.fc7", "box_head/fc2", "dense"),
+        *affine_rows(rf"{head}\.5", "box_head/fc1", flattened_dense(7)),  # v2: 0 to 3 are convolutions
+        *affine_rows(rf"{predictor}\.cls_score", "box_head/class_logits", "dense"),
+        *affine_rows(rf"{predictor}\.bbox_pred", "box_head/deltas", "deltas_dense", "deltas"),
+    ]
+    for index in range(4):
+        rows.append((rf"{head}\.{index}\.0\.weight", f"box_head/conv{index + 1}/kernel", "conv"))
+        rows += norm_rows(rf"{head}\.{index}\.1", f"box_head/conv{index + 1}")
+    return rows
 
 
 def _mask_head_rows():
     rows = []
     for index in range(4):
-        name = rf"roi_heads\.mask_head\.(?:{index}\.0|mask_fcn{index + 1})\."
-        rows.append((f"{name}weight", f"mask_head/conv{index + 1}/kernel", "conv"))
-        rows.append((f"{name}bias", f"mask_head/conv{index + 1}/bias", "same"))
-    predictor = r"roi_heads\.mask_predictor\."
-    return [
-        *rows,
-        (rf"{predictor}conv5_mask\.weight", "mask_head/deconv/kernel", "transposed_conv"),
-        (rf"{predictor}conv5_mask\.bias", "mask_head/deconv/bias", "same"),
-        (rf"{predictor}mask_fcn_logits\.weight", "mask_head/predictor/kernel", "pointwise"),
-        (rf"{predictor}mask_fcn_logits\.bias", "mask_head/predictor/bias", "same"),
-    ]
+        target = f"mask_head/conv{index + 1}"
+        rows += affine_rows(rf"roi_heads\.mask_head\.(?:{index}\.0|mask_fcn{index + 1})", target, "conv")
+        rows += norm_rows(rf"roi_heads\.mask_head\.{index}\.1", target)
+    predictor = r"roi_heads\.mask_predictor"
+    rows += affine_rows(rf"{predictor}\.conv5_mask", "mask_head/deconv", "transposed_conv")
+    return rows + affine_rows(rf"{predictor}\.mask_fcn_logits", "mask_head/predictor", "pointwise")
 
 
-TABLE = [*resnet_table(r"backbone\.body\."), *_fpn_rows(), *RPN_ROWS, *BOX_HEAD_ROWS, *_mask_head_rows()]
+def _keypoint_head_rows():
+    rows = []
+    for index in range(8):  # every second module is a ReLU
+        name = rf"roi_heads\.keypoint_head\.{2 * index}"
+        rows += affine_rows(name, f"keypoint_head/conv{index + 1}", "conv")
+    name = r"roi_heads\.keypoint_predictor\.kps_score_lowres"
+    return rows + affine_rows(name, "keypoint_head/deconv", "transposed_conv")
+
+
+TABLE = (
+    *resnet_table(r"backbone\.body\."),
+    *_fpn_rows(),
+    *RPN_ROWS,
+    *_box_head_rows(),
+    *_mask_head_rows(),
+    *_keypoint_head_rows(),
+)
 IGNORED = (r".*\.num_batches_tracked",)
 
+
+def _preset(config, categories=COCO_CATEGORIES_WITH_GAPS):
+    return Preset(config=config, table=TABLE, ignored=IGNORED, categories=categories)
+
+
 PRESETS = {
-    "maskrcnn_resnet50_fpn": Preset(
-        config=maskrcnn_resnet50_fpn, table=TABLE, ignored=IGNORED, categories=COCO_CATEGORIES_WITH_GAPS
-    ),
+    "maskrcnn_resnet50_fpn": _preset(maskrcnn_resnet50_fpn),
+    "maskrcnn_resnet50_fpn_v2": _preset(maskrcnn_resnet50_fpn_v2),
+    "fasterrcnn_resnet50_fpn": _preset(fasterrcnn_resnet50_fpn),
+    "fasterrcnn_resnet50_fpn_v2": _preset(fasterrcnn_resnet50_fpn_v2),
+    "keypointrcnn_resnet50_fpn": _preset(keypointrcnn_resnet50_fpn, COCO_PERSON),
 }
