@@ -81,6 +81,25 @@ def mask_loss(logits, targets, positive):
     return _mean(tf.reduce_mean(losses, axis=(-2, -1)), positive)
 
 
+def keypoint_loss(logits, cells, counts):
+    """Cross-entropy of each keypoint over all cells of its heatmap (section 5).
+
+    Args:
+        logits: `[B, S, C, J]`, of the C cells.
+        cells: `[B, S, J]` int32: the right one.
+        counts: `[B, S, J]` bool.
+
+    Returns:
+        `[B]`, the mean over the keypoints of the image that count; 0 without any. detectron2 divides by those
+        of the batch.
+    """
+    logits = tf.transpose(tf.cast(logits, tf.float32), [0, 1, 3, 2])  # [B, S, J, C]
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=cells, logits=logits)  # [B, S, J]
+    num_images, num_values = tf.shape(cells)[0], cells.shape[1] * cells.shape[2]
+    losses, counts = (tf.reshape(each, [num_images, num_values]) for each in (losses, counts))
+    return _mean(losses, counts)
+
+
 def _count(mask):
     return tf.reduce_sum(tf.cast(mask, tf.float32), axis=-1)
 

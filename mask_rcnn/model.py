@@ -11,12 +11,14 @@ import tensorflow as tf
 
 from mask_rcnn.layers.conv import ConvNorm
 from mask_rcnn.layers.images import NormalizeImages
+from mask_rcnn.layers.keypoints import KeypointHeatmaps, KeypointLoss
 from mask_rcnn.layers.masks import FirstRois, MaskLoss, MaskProbabilities, MergeRois
 from mask_rcnn.layers.roi import BoxHeadLosses, DetectionLayer, RoiPool, RoiTargets
 from mask_rcnn.layers.rpn import Anchors, ProposalLayer, RpnLosses
 from mask_rcnn.networks.efficientnet_lite import efficientnet_lite0
 from mask_rcnn.networks.fpn import fpn
 from mask_rcnn.networks.heads import box_head, mask_head, rpn_head
+from mask_rcnn.networks.keypoints import keypoint_head
 from mask_rcnn.networks.resnet import resnet
 
 
@@ -26,7 +28,7 @@ class Parts:
 
     `backbone`: `[B, H, W, 3]` normalised to C2..C5. `fpn`: C2..C5 to P2..P6. `rpn_head`: a map to logits
     and deltas. `box_head`: pooled RoIs to class logits and deltas. `mask_head`: pooled RoIs and class ids
-    to mask logits; None in a Faster R-CNN.
+    to mask logits; `keypoint_head`: pooled RoIs to heatmaps; None each where there is no such branch.
     """
 
     backbone: keras.Model
@@ -34,6 +36,7 @@ class Parts:
     rpn_head: keras.Model
     box_head: keras.Model
     mask_head: keras.Model | None
+    keypoint_head: keras.Model | None
 
     def named(self):
         """Returns the parts that are there, `{name: keras.Model}`."""
@@ -55,13 +58,15 @@ def build_parts(config, winograd=None):
     backbone = _build_backbone(config.backbone)
     channels = config.fpn.channels
     num_outputs = config.num_classes + 1
-    box, mask = config.box_head, config.mask_head
+    box, mask, points = config.box_head, config.mask_head, config.keypoint_head
     parts = Parts(
         backbone=backbone,
         fpn=fpn([x.shape[-1] for x in backbone.outputs], channels, config.fpn.norm),
         rpn_head=rpn_head(channels, config.rpn.channels, len(config.anchors.ratios), config.rpn.convs),
         box_head=box_head(channels, box.pool_size, box.dense_units, num_outputs),
         mask_head=mask and mask_head(channels, mask.pool_size, mask.convs, mask.channels, num_outputs),
+        keypoint_head=points
+        and keypoint_head(channels, points.pool_size, points.convs, points.channels, len(points.names)),
     )
     if winograd is None:
         winograd = all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
@@ -94,9 +99,10 @@ def training_model(parts, config):
         A functional `keras.Model`. Its input is a dict, a batch of `data.pipeline`:
         `images` `[B, H, W, 3]` RGB 0..255, zero-padded; `image_sizes` `[B, 2]`; `gt_boxes` `[B, G, 4]`;
         `gt_class_ids` `[B, G]` int32, 0 padding, -1 crowd; `gt_masks` `[B, G, C, C]` uint8, cropped to
-        their boxes (only with a mask head); `seeds` `[B, 2]` int32.
+        their boxes (only with a mask head); `gt_keypoints` `[B, G, J, 3]`, (y, x, visibility) (only with a
+        keypoint head); `seeds` `[B, 2]` int32.
         Its output is a dict of losses, float32 `[B]` each: `rpn_objectness_loss`, `rpn_box_loss`,
-        `class_loss`, `box_loss` and, with a mask head, `mask_loss`.
+        `class_loss`, `box_loss` and, with these heads, `mask_loss` and `keypoint_loss`.
     """
     batch = _training_inputs(config)
     pyramid, rpn = _first_stage(parts, config, batch)
@@ -118,12 +124,18 @@ def training_model(parts, config):
     class_logits, deltas = parts.box_head(pooled)
     outputs |= BoxHeadLosses(head.box_loss_beta, name="box_head_losses")(class_logits, deltas, sampled)
 
+    positives = FirstRois(int(head.samples * head.positive_fraction), name="positives")(sampled)
     if parts.mask_head:
-        positives = FirstRois(int(head.samples * head.positive_fraction), name="positives")(sampled)
         pooled = _roi_pool(config, config.mask_head.pool_size, "mask_pool")(pyramid, positives["rois"])
         class_ids = MergeRois(name="mask_class_ids")(positives["class_ids"])
         mask_logits = parts.mask_head([pooled, class_ids])
         outputs["mask_loss"] = MaskLoss(name="mask_loss")(mask_logits, positives, batch)
+    if parts.keypoint_head:
+        points = config.keypoint_head
+        pooled = _roi_pool(config, points.pool_size, "keypoint_pool")(pyramid, positives["rois"])
+        heatmaps = parts.keypoint_head(pooled)
+        loss = KeypointLoss(points.loss_weight, name="keypoint_loss")
+        outputs["keypoint_loss"] = loss(heatmaps, positives, batch)
     return keras.Model(batch, outputs, name="mask_rcnn_training")
 
 
@@ -140,12 +152,13 @@ def inference_model(parts, config, intermediates=False):
         `image_sizes` `[B, 2]`, (height, width) before padding. Its output is a dict:
         `boxes` `[B, D, 4]` yxyx, pixels of the resized image, best first; `scores` `[B, D]` in 0..1;
         `class_ids` `[B, D]` int32, 0 behind the last detection; with a mask head `masks` `[B, D, M, M]`,
-        probabilities inside the boxes.
+        probabilities inside the boxes; with a keypoint head `keypoint_heatmaps` `[B, D, S, S, J]`, logits.
         With `intermediates` also `normalized` `[B, H, W, 3]`; `C2`..`C5`, `P2`..`P6` `[B, h, w, C]`;
         `rpn_logits`, `rpn_deltas`, `anchors`: lists, one for each level, `[B, h, w, A]`, `[B, h, w, A * 4]`
         and `[h * w * A, 4]`; `proposals` `[B, N, 4]`, `proposal_scores` `[B, N]` (logits) and
         `proposals_valid` `[B, N]`; `box_pooled` `[B * N, P, P, C]`, `class_logits` `[B * N, K + 1]`,
-        `box_deltas` `[B * N, (K + 1) * 4]`; `mask_pooled` and `mask_logits` `[B * D, ...]`.
+        `box_deltas` `[B * N, (K + 1) * 4]`; `mask_pooled`, `mask_logits` and
+        `keypoint_pooled` `[B * D, ...]`.
     """
     batch = _image_inputs()
     pyramid, rpn = _first_stage(parts, config, batch)
@@ -177,6 +190,11 @@ def inference_model(parts, config, intermediates=False):
         mask_logits = parts.mask_head([pooled, class_ids])
         outputs["masks"] = MaskProbabilities(name="masks")(mask_logits, outputs["boxes"])
         between |= {"mask_pooled": pooled, "mask_logits": mask_logits}
+    if parts.keypoint_head:
+        pooled = _roi_pool(config, config.keypoint_head.pool_size, "keypoint_pool")(pyramid, outputs["boxes"])
+        heatmaps = parts.keypoint_head(pooled)
+        outputs["keypoint_heatmaps"] = KeypointHeatmaps(name="keypoint_heatmaps")(heatmaps, outputs["boxes"])
+        between |= {"keypoint_pooled": pooled}
     return keras.Model(batch, outputs | between if intermediates else outputs, name="mask_rcnn")
 
 
@@ -205,6 +223,9 @@ def _training_inputs(config):
     }
     if config.mask_head:
         batch["gt_masks"] = keras.Input((num_objects, side, side), dtype="uint8", name="gt_masks")
+    if config.keypoint_head:
+        num_keypoints = len(config.keypoint_head.names)
+        batch["gt_keypoints"] = keras.Input((num_objects, num_keypoints, 3), name="gt_keypoints")
     return batch
 
 

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from mask_rcnn.ops import boxes as box_ops
+from mask_rcnn.ops import keypoints as keypoint_ops
 from mask_rcnn.ops import masks as mask_ops
 from mask_rcnn.ops.matching import POSITIVE, match
 from mask_rcnn.ops.sampling import sample
@@ -106,3 +107,19 @@ def mask_targets(rois, matched, batch, size):
         tf.reshape(masks, [-1, side, side]), tf.reshape(boxes, [-1, 4]), tf.reshape(rois, [-1, 4]), size
     )
     return tf.reshape(crops, [-1, num_rois, size, size])
+
+
+def keypoint_targets(rois, matched, batch, size):
+    """Returns the cell in which each RoI should find each keypoint of its object.
+
+    Args:
+        rois: `[B, S, 4]`, yxyx.
+        matched: `[B, S]` int32, the object of each RoI.
+        batch: dict with `gt_keypoints` `[B, G, J, 3]`, (y, x, visibility).
+        size: side of the heatmaps.
+
+    Returns:
+        `cells` `[B, S, J]` int32 and `counts` `[B, S, J]` bool; see `ops.keypoints.keypoint_cells`.
+    """
+    keypoints = tf.gather(batch["gt_keypoints"], matched, batch_dims=1)  # [B, S, J, 3]
+    return keypoint_ops.keypoint_cells(keypoints, rois, size)

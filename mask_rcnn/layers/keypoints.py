@@ -1,0 +1,61 @@
+"""The keypoint branch around its convolutions."""
+
+import keras
+import tensorflow as tf
+
+from mask_rcnn import losses, targets
+from mask_rcnn.layers.float32 import Float32Layer
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class KeypointLoss(Float32Layer):
+    """Compares the heatmaps of the positive RoIs with the keypoints of their objects (section 5).
+
+    Args:
+        weight: what the loss is multiplied by.
+
+    Call arguments:
+        heatmaps: `[B * P, S, S, J]`, logits.
+        positives: dict of `FirstRois`.
+        batch: dict of `gt_keypoints`.
+
+    Returns:
+        `[B]`.
+    """
+
+    def __init__(self, weight=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.weight = weight
+
+    def call(self, heatmaps, positives, batch):
+        rois = positives["rois"]
+        size, num_keypoints = heatmaps.shape[-2:]
+        cells, counts = targets.keypoint_targets(rois, positives["matched"], batch, size)  # [B, P, J] each
+        heatmaps = tf.reshape(heatmaps, [-1, rois.shape[1], size * size, num_keypoints])
+        counts = counts & positives["positive"][..., None]
+        return self.weight * losses.keypoint_loss(heatmaps, cells, counts)
+
+    def compute_output_spec(self, heatmaps, positives, batch):
+        return keras.KerasTensor(positives["rois"].shape[:1])
+
+    def get_config(self):
+        return {**super().get_config(), "weight": self.weight}
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class KeypointHeatmaps(Float32Layer):
+    """Gives the heatmaps of all detections their image back.
+
+    Call arguments:
+        heatmaps: `[B * D, S, S, J]`, logits.
+        boxes: `[B, D, 4]`.
+
+    Output shape:
+        `[B, D, S, S, J]`, logits.
+    """
+
+    def call(self, heatmaps, boxes):
+        return tf.reshape(heatmaps, [-1, boxes.shape[1], *heatmaps.shape[1:]])
+
+    def compute_output_spec(self, heatmaps, boxes):
+        return keras.KerasTensor((*boxes.shape[:2], *heatmaps.shape[1:]))
