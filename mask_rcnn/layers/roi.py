@@ -46,10 +46,11 @@ class RoiPool(Float32Layer):
         self.aligned = aligned
         self.level_epsilon = level_epsilon
         self.level_offset = level_offset
+        self.align = pyramid_roi_align  # exports put in one that their runtime has the ops for
 
     def call(self, pyramid, boxes):
         levels = pyramid_levels(boxes, len(pyramid), self.level_epsilon, self.level_offset)
-        pooled = pyramid_roi_align(
+        pooled = self.align(
             pyramid, boxes, levels, self.strides, self.pool_size, self.sampling_ratio, self.aligned
         )
         return tf.reshape(pooled, [-1, *pooled.shape[2:]])
@@ -98,6 +99,7 @@ class DetectionLayer(Float32Layer):
         self.nms_iou = nms_iou
         self.max_detections = max_detections
         self.min_size = min_size
+        self.suppress = nms.nms_per_class  # as `RoiPool.align`
 
     def call(self, class_logits, deltas, proposals, image_sizes):
         num_rois, num_outputs = proposals["boxes"].shape[1], class_logits.shape[-1]
@@ -107,7 +109,7 @@ class DetectionLayer(Float32Layer):
         boxes = box_ops.clip(boxes, image_sizes)  # [B, N, K, 4]
         size = boxes[..., 2:] - boxes[..., :2]
         usable = tf.reduce_all((size > 0) & (size >= self.min_size), axis=-1) & proposals["valid"][..., None]
-        boxes, scores, classes, valid = nms.nms_per_class(
+        boxes, scores, classes, valid = self.suppress(
             boxes, tf.where(usable, scores, 0.0), self.nms_iou, self.score_threshold, self.max_detections
         )
         return {"boxes": boxes, "scores": scores, "class_ids": tf.where(valid, classes + 1, 0)}

@@ -91,6 +91,7 @@ class ProposalLayer(Float32Layer):
         self.post_nms = post_nms
         self.nms_iou = nms_iou
         self.min_size = min_size
+        self.suppress = nms.nms_per_group  # exports put in one that their runtime has the ops for
 
     def call(self, logits, deltas, anchors, image_sizes):
         boxes, scores, levels = [], [], []
@@ -107,9 +108,7 @@ class ProposalLayer(Float32Layer):
         large = tf.reduce_all((size > 0) & (size >= self.min_size), axis=-1)
         scores = tf.where(large, tf.concat(scores, axis=1), nms.DROPPED)
         levels = tf.concat(levels, axis=0)
-        boxes, scores, valid = nms.nms_per_group(
-            boxes, scores, levels, len(anchors), self.nms_iou, self.post_nms
-        )
+        boxes, scores, valid = self.suppress(boxes, scores, levels, len(anchors), self.nms_iou, self.post_nms)
         return {"boxes": tf.stop_gradient(boxes), "scores": tf.stop_gradient(scores), "valid": valid}
 
     def compute_output_spec(self, logits, deltas, anchors, image_sizes):
