@@ -215,7 +215,7 @@ def test_peer_answers_in_our_names(interpreter):
             "box_loss": 4,
             "mask_loss": 5,
         }
-        process = peer._process
+        process = peer._program._process
     assert process.returncode == 0
 
 

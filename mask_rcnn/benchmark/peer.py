@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -10,9 +9,7 @@ import numpy as np
 
 from mask_rcnn.benchmark import torchvision_peer
 from mask_rcnn.benchmark.timing import Seconds, peak_memory
-
-PATIENCE = 10  # seconds that it has to end
-LAST_LINES = 5  # of its stderr, for an error
+from mask_rcnn.program import Program
 
 # torchvision's names of our losses.
 LOSSES = {
@@ -58,11 +55,12 @@ class TorchvisionPeer:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mask_rcnn_benchmark_")))
             self.weights, work = folder / "weights.npz", folder / "work.npz"
             np.savez(work, **vars(self._work))
-            self._stderr = stack.enter_context(tempfile.TemporaryFile("w+"))
-            self._process = stack.enter_context(self._start())
-            stack.callback(self._end)
+            # Isolated (-I), the interpreter does not look for modules beside the program, which are ours.
+            words = [self.python, "-I", torchvision_peer.__file__]
+            expected = f"{self.python!r} must be a Python that can run torchvision's Mask R-CNN."
+            self._program = stack.enter_context(Program(words, expected, self._advice))
             files = {"work": str(work), "save_weights": str(self.weights)}
-            self.versions = self._ask(json.dumps({**self._job, **files}))
+            self.versions = self._program.ask(json.dumps({**self._job, **files}))
             self._stack = stack.pop_all()
         return self
 
@@ -80,59 +78,13 @@ class TorchvisionPeer:
 
     def peak_memory(self):
         """Returns the most memory it has held so far, bytes; None where the system does not tell."""
-        return peak_memory(self._process.pid)
-
-    def _start(self):
-        # Isolated (-I), the interpreter does not look for modules beside the program, which are ours.
-        words = [self.python, "-I", torchvision_peer.__file__]
-        pipe = subprocess.PIPE
-        try:
-            return subprocess.Popen(
-                words, stdin=pipe, stdout=pipe, stderr=self._stderr, text=True, encoding="utf-8"
-            )
-        except OSError as error:
-            raise ValueError(
-                "--against-python must be a Python interpreter. "
-                f"Received: {self.python!r} ({error.strerror}). Give the bin/python of an environment."
-            ) from error
-
-    def _end(self):
-        try:
-            self._process.communicate(timeout=PATIENCE)  # closes its input, which ends it
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
+        return peak_memory(self._program.process_id)
 
     def _run(self, name, result):
-        answer = self._ask(name)
+        answer = self._program.ask(name)
         return Seconds(answer["wall"], answer["cpu"]), answer[result]
-
-    def _ask(self, line):
-        with contextlib.suppress(BrokenPipeError):  # it has ended; its stderr says why
-            print(line, file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
-        try:
-            answer = json.loads(answer)
-        except json.JSONDecodeError:
-            raise ValueError(f"{self._expected()} Received: {self._last_words(answer)}") from None
-        if "error" in answer:
-            error = answer["error"]
-            raise ValueError(f"{self._expected()} Received: {error}. {self._advice(error)}")
-        return answer
-
-    def _expected(self):
-        return f"{self.python!r} must be a Python that can run torchvision's Mask R-CNN."
 
     def _advice(self, error):
         if "No module" in error:
             return f"Install it there: {self.python} -m pip install torch torchvision."
         return "This is torchvision's message."
-
-    def _last_words(self, answer):
-        """What it said where it should have answered: JSON is missing, or it has ended."""
-        if answer:
-            return repr(answer)
-        self._process.wait(PATIENCE)
-        self._stderr.seek(0)
-        lines = self._stderr.read().strip().splitlines()[-LAST_LINES:]
-        return "\n".join([f"exit code {self._process.returncode}.", *lines])
