@@ -1,0 +1,276 @@
+"""detectron2's detectors: their conventions and the names of their weights (references.md, section 5)."""
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+
+from mask_rcnn.config import (
+    AnchorConfig,
+    BackboneConfig,
+    BoxHeadConfig,
+    CascadeConfig,
+    Config,
+    FpnConfig,
+    InputConfig,
+    KeypointHeadConfig,
+    MaskHeadConfig,
+    RoiAlignConfig,
+    TrainConfig,
+)
+from mask_rcnn.model_zoo.coco import COCO_CATEGORIES, COCO_PERSON
+from mask_rcnn.model_zoo.convert import affine_rows, flattened_dense, norm_rows, swap_xy
+from mask_rcnn.model_zoo.preset import Preset
+
+TRAIN_SIDES = (640, 672, 704, 736, 768, 800)
+MSRA = {"stride_in_1x1": True}  # whose ResNets carry the deviation of the pixels in their first kernel
+BACKBONES = {
+    "R_50": BackboneConfig(name="resnet50", **MSRA),
+    "R_101": BackboneConfig(name="resnet101", **MSRA),
+    "X_101_32x8d": BackboneConfig(name="resnext101_32x8d"),
+}
+SCHEDULES = {
+    "1x": TrainConfig(steps=90_000, milestones=(60_000, 80_000), warmup_steps=1000),
+    "3x": TrainConfig(steps=270_000, milestones=(210_000, 250_000), warmup_steps=1000),
+}
+
+
+def mask_rcnn_fpn(backbone, schedule):
+    """Returns the `Config` of `mask_rcnn_{backbone}_FPN_{schedule}`."""
+    unit = {} if backbone.startswith("X") else {"std": (1.0, 1.0, 1.0)}
+    return Config(
+        input=InputConfig(resize="antialiased_uint8", train_short_sides=TRAIN_SIDES, **unit),
+        backbone=BACKBONES[backbone],
+        roi_align=RoiAlignConfig(sampling_ratio=0),
+        train=SCHEDULES[schedule],
+    )
+
+
+def mask_rcnn_c4(backbone, schedule):
+    """Returns the `Config` of `mask_rcnn_{backbone}_C4_{schedule}`: the fifth stage is the head's."""
+    config = _single_map(mask_rcnn_fpn(backbone, schedule), channels=1024)
+    return replace(
+        config,
+        backbone=replace(config.backbone, last_stage=4),
+        box_head=BoxHeadConfig(pool_size=14, average_pool=True, dense_units=()),
+        mask_head=MaskHeadConfig(convs=0),
+    )
+
+
+def mask_rcnn_dc5(backbone, schedule):
+    """Returns the `Config` of `mask_rcnn_{backbone}_DC5_{schedule}`: the fifth stage is dilated."""
+    config = _single_map(mask_rcnn_fpn(backbone, schedule), channels=2048)
+    return replace(config, backbone=replace(config.backbone, dilated_c5=True))
+
+
+def _single_map(config, channels):
+    """Changes an FPN's `Config` to what its RPN is on a single map of stride 16."""
+    return replace(
+        config,
+        input=replace(config.input, pad_multiple=1),
+        fpn=None,
+        anchors=AnchorConfig(strides=(16,)),
+        rpn=replace(config.rpn, channels=channels, pre_nms=6000, train_pre_nms=12000, train_post_nms=2000),
+    )
+
+
+def faster_rcnn(of, backbone, schedule):
+    """Returns the `Config` of the Faster R-CNN that has no masks but is otherwise `of` these arguments."""
+    return replace(of(backbone, schedule), mask_head=None)
+
+
+def keypoint_rcnn_fpn(backbone, schedule):
+    """Returns the `Config` of `keypoint_rcnn_{backbone}_FPN_{schedule}`."""
+    config = faster_rcnn(mask_rcnn_fpn, backbone, schedule)
+    return replace(
+        config,
+        num_classes=1,
+        rpn=replace(config.rpn, train_post_nms=1500),
+        box_head=replace(config.box_head, box_loss_beta=0.5),
+        keypoint_head=KeypointHeadConfig(),
+    )
+
+
+def cascade_mask_rcnn_fpn(backbone, schedule):
+    """Returns the `Config` of `cascade_mask_rcnn_{backbone}_FPN_{schedule}`."""
+    config = mask_rcnn_fpn(backbone, schedule)
+    return replace(
+        config,
+        rpn=replace(config.rpn, train_post_nms=2000),
+        box_head=replace(config.box_head, class_agnostic=True),
+        cascade=CascadeConfig(),
+    )
+
+
+def mask_rcnn_normalized(norm, **backbone):
+    """Returns the `Config` of a Mask R-CNN with the normalisation `norm` everywhere, 4conv1fc box head.
+
+    Args:
+        norm: see `NORMS`.
+        backbone: fields of its `BackboneConfig`.
+    """
+    config = mask_rcnn_fpn("R_50", "3x")
+    return replace(
+        config,
+        backbone=BackboneConfig(norm=norm, **backbone),
+        fpn=FpnConfig(norm=norm),
+        box_head=BoxHeadConfig(convs=4, norm=norm, dense_units=(1024,)),
+        mask_head=MaskHeadConfig(norm=norm),
+    )
+
+
+def mask_rcnn_lsj(name, epochs):
+    """Returns the `Config` of the new baselines `mask_rcnn_..._FPN_{epochs}ep_LSJ`, trained from scratch.
+
+    Their large-scale jitter is not among our augmentations; all else is here.
+    """
+    config = mask_rcnn_normalized("sync_batch_norm", name=name, frozen_stages=0, **MSRA)
+    rounds = epochs / 100
+    train = TrainConfig(
+        batch_size=64,
+        reference_batch_size=64,
+        steps=round(184_375 * rounds),
+        milestones=(round(163_889 * rounds), round(177_546 * rounds)),
+        learning_rate=0.1,
+        weight_decay=4e-5,
+        warmup_factor=0.067,
+    )
+    return replace(config, rpn=replace(config.rpn, convs=2), train=train)
+
+
+# Arrays of detectron2: the background is the last class, and has neither a box nor a mask.
+
+
+def _rgb_conv(x):
+    return x[:, ::-1].transpose(2, 3, 1, 0)  # from BGR
+
+
+def _background_first(x):
+    return np.roll(x, 1, axis=0)
+
+
+def _background_first_dense(x):
+    return _background_first(x).transpose()
+
+
+def _with_background(x, rows):
+    return np.concatenate([np.zeros_like(x[:rows]), x])
+
+
+def _deltas(x):
+    return _with_background(swap_xy(x), 4)
+
+
+def _deltas_dense(x):
+    return _deltas(x).transpose()
+
+
+def _masks(x):
+    return _with_background(x, 1)
+
+
+def _masks_pointwise(x):
+    return _masks(x[:, :, 0, 0]).transpose()
+
+
+def _backbone_rows():
+    rows = [(r"backbone\.(?:bottom_up\.)?stem\.conv1\.weight", "backbone/stem/kernel", _rgb_conv)]
+    rows += norm_rows(r"backbone\.(?:bottom_up\.)?stem\.conv1\.norm", "backbone/stem")
+    for theirs, ours in (
+        (r"backbone\.(?:bottom_up\.)?", "backbone"),
+        (r"roi_heads\.", "roi_stage"),
+    ):
+        block = rf"{theirs}res(\d)\.(\d+)\.(conv\d|shortcut)"
+        target = rf"{ours}/stage\1_block\2_\3"
+        rows.append((rf"{block}\.weight", f"{target}/kernel", "conv"))
+        rows += norm_rows(rf"{block}\.norm", target)
+    name, target = r"backbone\.fpn_(lateral|output)(\d)", r"fpn/\1\2"
+    return [*rows, *affine_rows(name, target, "conv"), *norm_rows(rf"{name}\.norm", target)]
+
+
+def _rpn_rows():
+    head = r"proposal_generator\.rpn_head"
+    return [
+        *affine_rows(rf"{head}\.conv", "rpn_head/conv0", "conv"),
+        *affine_rows(rf"{head}\.conv\.conv(\d)", r"rpn_head/conv\1", "conv"),  # of several
+        *affine_rows(rf"{head}\.objectness_logits", "rpn_head/objectness", "conv"),
+        *affine_rows(rf"{head}\.anchor_deltas", "rpn_head/deltas", "deltas_conv", "deltas"),
+    ]
+
+
+def _box_head_rows(index, part, deltas_dense, deltas):
+    """Rows of the box head `part`, the names of which end in `index`."""
+    head, predictor = rf"roi_heads\.box_head{index}", rf"roi_heads\.box_predictor{index}"
+    return [
+        (rf"{head}\.conv(\d)\.weight", rf"{part}/conv\1/kernel", "conv"),
+        *norm_rows(rf"{head}\.conv(\d)\.norm", rf"{part}/conv\1"),
+        *affine_rows(rf"{head}\.fc1", f"{part}/fc1", flattened_dense(7)),
+        *affine_rows(rf"{head}\.fc2", f"{part}/fc2", "dense"),
+        *affine_rows(
+            rf"{predictor}\.cls_score",
+            f"{part}/class_logits",
+            _background_first_dense,
+            _background_first,
+        ),
+        *affine_rows(rf"{predictor}\.bbox_pred", f"{part}/deltas", deltas_dense, deltas),
+    ]
+
+
+def _mask_and_keypoint_rows():
+    mask, keypoint = r"roi_heads\.mask_head", r"roi_heads\.keypoint_head"
+    return [
+        *affine_rows(rf"{mask}\.mask_fcn(\d)", r"mask_head/conv\1", "conv"),
+        *norm_rows(rf"{mask}\.mask_fcn(\d)\.norm", r"mask_head/conv\1"),
+        *affine_rows(rf"{mask}\.deconv", "mask_head/deconv", "transposed_conv"),
+        *affine_rows(rf"{mask}\.predictor", "mask_head/predictor", _masks_pointwise, _masks),
+        *affine_rows(rf"{keypoint}\.conv_fcn(\d)", r"keypoint_head/conv\1", "conv"),
+        *affine_rows(rf"{keypoint}\.score_lowres", "keypoint_head/deconv", "transposed_conv"),
+    ]
+
+
+TABLE = (
+    *_backbone_rows(),
+    *_rpn_rows(),
+    *_box_head_rows("", "box_head", _deltas_dense, _deltas),
+    *_box_head_rows(r"\.0", "box_head", "deltas_dense", "deltas"),  # a cascade's boxes are of all classes
+    *_box_head_rows(r"\.1", "box_head2", "deltas_dense", "deltas"),
+    *_box_head_rows(r"\.2", "box_head3", "deltas_dense", "deltas"),
+    *_mask_and_keypoint_rows(),
+)
+IGNORED = (r".*\.num_batches_tracked", r".*anchor_generator\.cell_anchors.*", r"pixel_(mean|std)")
+
+VARIANTS = (("R_50", "1x"), ("R_50", "3x"), ("R_101", "3x"))
+
+
+def _presets():
+    configs = {}
+    for name, of in (("C4", mask_rcnn_c4), ("DC5", mask_rcnn_dc5), ("FPN", mask_rcnn_fpn)):
+        for variant in VARIANTS + ((("X_101_32x8d", "3x"),) if name == "FPN" else ()):
+            suffix = f"{variant[0]}_{name}_{variant[1]}"
+            configs[f"mask_rcnn_{suffix}"] = functools.partial(of, *variant)
+            configs[f"faster_rcnn_{suffix}"] = functools.partial(faster_rcnn, of, *variant)
+    for name in ("R_50", "R_101"):
+        for epochs in (100, 200, 400):
+            build = functools.partial(mask_rcnn_lsj, BACKBONES[name].name, epochs)
+            configs[f"mask_rcnn_{name}_FPN_{epochs}ep_LSJ"] = build
+    configs["mask_rcnn_R_50_FPN_3x_gn"] = functools.partial(mask_rcnn_normalized, "group_norm")
+    scratch = functools.partial(mask_rcnn_normalized, "group_norm", frozen_stages=0)
+    configs["scratch_mask_rcnn_R_50_FPN_3x_gn"] = scratch
+    configs["mask_rcnn_R_50_FPN_3x_syncbn"] = functools.partial(mask_rcnn_normalized, "sync_batch_norm")
+    for schedule in SCHEDULES:
+        build = functools.partial(cascade_mask_rcnn_fpn, "R_50", schedule)
+        configs[f"cascade_mask_rcnn_R_50_FPN_{schedule}"] = build
+    keypoints = {
+        f"keypoint_rcnn_{backbone}_FPN_{schedule}": functools.partial(keypoint_rcnn_fpn, backbone, schedule)
+        for backbone, schedule in (*VARIANTS, ("X_101_32x8d", "3x"))
+    }
+    return {name: _preset(config, COCO_CATEGORIES) for name, config in configs.items()} | {
+        name: _preset(config, COCO_PERSON) for name, config in keypoints.items()
+    }
+
+
+def _preset(config, categories):
+    return Preset(config=config, table=TABLE, ignored=IGNORED, categories=categories)
+
+
+PRESETS = _presets()
