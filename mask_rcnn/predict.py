@@ -66,7 +66,7 @@ class Predictor:
         Returns:
             `Detections` in the pixels of the image, best first.
         """
-        image = read_image(image) if isinstance(image, (str, Path)) else _checked(image)
+        image = read_image(image) if isinstance(image, (str, Path)) else checked_image(image)
         batch, resize = self.preprocess(image)
         return self.postprocess(self.detect(batch), resize)
 
@@ -116,7 +116,8 @@ class Predictor:
 load = Predictor.load
 
 
-def _checked(image):
+def checked_image(image):
+    """Returns an image that the user gave as uint8 array `[H, W, 3]`; a clear error where it is none."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
         raise ValueError(

@@ -1,0 +1,90 @@
+"""What is known of one published file of weights."""
+
+import importlib
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+DIGITS = {"sha256": 64, "md5": 32}  # hexadecimal digits of a whole hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A published file of weights: facts only, each read where the source publishes it.
+
+    What could not be confirmed there is None or shorter, and said in `unconfirmed`.
+
+    Args:
+        name: the source, then the source's own name: "torchvision/maskrcnn_resnet50_fpn".
+        what: the architecture and what it was trained on, in a few words.
+        url: where the source offers the file.
+        file_format: one of the formats of `readers.read_state_dict`.
+        licence: of the weights.
+        source: where the facts below were read.
+        sha256: first hexadecimal digits of the file's hash, as many as are published; 64 are the whole.
+        md5: the same for MD5, where the source publishes that instead.
+        box_ap: AP of boxes on COCO val2017, percent, as published; also `mask_ap`, `keypoint_ap`.
+        top1: accuracy on ImageNet, percent, of a backbone.
+        unconfirmed: what could not be confirmed, and why.
+        package: pip package that carries the file, so that nothing has to be fetched.
+        is_backbone: an ImageNet classifier, for `backbone.weights`, instead of a whole detector.
+    """
+
+    name: str
+    what: str
+    url: str
+    file_format: str
+    licence: str
+    source: str
+    sha256: str = ""
+    md5: str = ""
+    box_ap: float | None = None
+    mask_ap: float | None = None
+    keypoint_ap: float | None = None
+    top1: float | None = None
+    unconfirmed: tuple[str, ...] = ()
+    package: str = ""
+    is_backbone: bool = False
+
+    def __post_init__(self):
+        for algorithm, length in DIGITS.items():
+            digits = getattr(self, algorithm)
+            if not re.fullmatch(rf"[0-9a-f]{{0,{length}}}", digits):
+                raise ValueError(f"`{algorithm}` is hexadecimal, lower case. Received: {digits!r}.")
+
+    @property
+    def algorithm(self):
+        """The hash that is published: "sha256", "md5", or "" for none."""
+        return next((algorithm for algorithm in DIGITS if getattr(self, algorithm)), "")
+
+    @property
+    def digits(self):
+        """What is known of that hash: its first digits, or all of them."""
+        return getattr(self, self.algorithm) if self.algorithm else ""
+
+    @property
+    def hash_text(self):
+        """The hash in words, for tables and errors."""
+        if not self.algorithm:
+            return "none published"
+        whole = len(self.digits) == DIGITS[self.algorithm]
+        return f"{self.algorithm} {self.digits}" + ("" if whole else "... (the source gives no more)")
+
+    @property
+    def file_name(self):
+        return PurePosixPath(self.url).name
+
+    @property
+    def preset(self):
+        """The `Preset`: config, table and class names (of a backbone: see `model_zoo.backbones`)."""
+        source, _, own_name = self.name.partition("/")
+        return importlib.import_module(f"mask_rcnn.model_zoo.{source}").PRESETS[own_name]
+
+    @property
+    def config(self):
+        """The `Config` of a detector."""
+        return self.preset.config()
+
+    @property
+    def class_names(self):
+        return tuple(category.name for category in self.preset.categories)
