@@ -83,7 +83,8 @@ class Predictor:
         size = resized_size(*image.shape[:2], settings.short_side, settings.long_side, settings.size_rounding)
         resize = Resize(image.shape[:2], size)
         padded = [-side // settings.pad_multiple * -settings.pad_multiple for side in size]
-        pixels = pad_image(resize.apply(image), padded)
+        dtype = self.model.input["images"].dtype
+        pixels = pad_image(resize.apply(image, settings.resize, dtype), padded)
         return {"images": pixels[None], "image_sizes": tf.constant([size], tf.float32)}, resize
 
     def postprocess(self, outputs, resize):

@@ -58,3 +58,48 @@ def test_resize_and_padding_are_the_same_in_tf_data():
 def test_a_flipped_box_keeps_its_distance_to_the_other_side():
     np.testing.assert_array_equal(flip_boxes([[1, 2, 3, 5]], 20), [[1, 15, 3, 18]])
     np.testing.assert_array_equal(flip_boxes(flip_boxes([[1, 2, 3, 5]], 20), 20), [[1, 2, 3, 5]])
+
+
+def test_pillows_filter_widens_where_the_image_shrinks():
+    image = np.array([[0, 0, 100, 100]], "uint8")[..., None].repeat(3, axis=2)
+    # Half the size: a triangle over four pixels, 3/7, 3/7 and 1/7 at the border; 100 / 7 = 14.3.
+    resized = resize_image(image, (1, 2), "antialiased_uint8")
+    assert resized.dtype == tf.float32
+    np.testing.assert_array_equal(resized[0, :, 0], [14, 86])
+
+
+def test_the_uint8_kind_fades_to_black_at_the_border_and_drops_fractions():
+    image = np.array([[0, 101]], "uint8")[..., None].repeat(3, axis=2)
+    # Samples at -0.25, 0.25, 0.75 and 1.25: 0, 25.25, 75.75 and 101 * 0.75.
+    np.testing.assert_array_equal(resize_image(image, (1, 4), "uint8")[0, :, 0], [0, 25, 75, 75])
+
+
+def test_the_uint8_kind_has_the_numbers_of_scikit_image():
+    image = np.array([[10, 200, 30], [90, 250, 60]], "uint8")[..., None].repeat(3, axis=2)
+    peer = [[10, 71, 166, 81, 20], [40, 119, 225, 116, 36], [60, 128, 208, 113, 40]]  # 0.26, order 1
+    np.testing.assert_array_equal(resize_image(image, (3, 5), "uint8")[..., 2], peer)
+
+
+@pytest.mark.parametrize("method", ["bilinear", "antialiased_uint8", "uint8"])
+def test_every_kind_is_the_same_in_tf_data_and_leaves_equal_sizes_alone(method):
+    image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), "uint8")
+
+    def resize(image, size):
+        return resize_image(image, size, method)
+
+    sizes = np.array([[50, 70], [33, 41], [95, 71]], "int32")
+    for size, resized in zip(
+        sizes, tf.data.Dataset.from_tensor_slices(sizes).map(lambda s: resize(image, s)), strict=True
+    ):
+        assert resized.shape == (*size, 3)
+        np.testing.assert_array_equal(resized, resize(image, size))
+    np.testing.assert_array_equal(resize(image, (50, 70)), image)
+
+
+def test_bilinear_in_float64_has_the_numbers_of_float32_with_less_noise():
+    image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), "uint8")
+    exact = resize_image(image, (95, 41), dtype="float64")
+    assert exact.dtype == tf.float64
+    np.testing.assert_allclose(resize_image(image, (95, 41)), exact, atol=5e-3)
+    flat = resize_image(np.full((3, 4, 3), 77, "uint8"), (7, 5), dtype="float64")
+    np.testing.assert_allclose(flat, 77, rtol=1e-14)

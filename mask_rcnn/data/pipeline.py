@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from mask_rcnn.data.images import decode_image
+from mask_rcnn.data.keypoints import flip_keypoints, keypoint_array, mirrored_order
 from mask_rcnn.data.masks import mask_in_box
 from mask_rcnn.data.transforms import Resize, flip_boxes, pad_image, resize_image, resized_size
 
@@ -104,6 +105,8 @@ def training_dataset(dataset, config, first_step=0):
         gt_boxes: `[B, G, 4]` float32, yxyx, pixels of the resized image.
         gt_class_ids: `[B, G]` int32; the objects, then crowd regions (-1), then padding (0).
         gt_masks: `[B, G, M, M]` uint8, 0 or 1, the mask in its box; only if there is a mask head.
+        gt_keypoints: `[B, G, J, 3]` float32, (y, x, visibility), pixels of the resized image; only if there
+        is a keypoint head.
         seeds: `[B, 2]` int32, of what the model draws; another one for each image of each step.
     """
     _check_trainable(dataset, config)
@@ -122,7 +125,7 @@ def training_dataset(dataset, config, first_step=0):
         }
         image = decode_image(tf.io.read_file(values.pop("path")), values.pop("orientation"))
         image = tf.cond(values.pop("flipped"), lambda: tf.reverse(image, [1]), lambda: image)
-        image = resize_image(image, tf.cast(values["image_sizes"], "int32"))
+        image = resize_image(image, tf.cast(values["image_sizes"], "int32"), config.input.resize)
         return {"images": pad_image(image, values.pop("padded_size")), **values}
 
     positions = tf.data.Dataset.range(first_step * train.batch_size, order.size)
@@ -152,6 +155,8 @@ def _signature(config):
     }
     if config.mask_head is not None:
         signature["gt_masks"] = tf.TensorSpec((instances, side, side), "uint8")
+    if config.keypoint_head is not None:
+        signature["gt_keypoints"] = tf.TensorSpec((instances, len(config.keypoint_head.names), 3), "float32")
     return signature
 
 
@@ -184,6 +189,10 @@ def _example(dataset, config, order, padded_of_image, position):
     ]
     if config.mask_head is not None:
         values.append(_masks(objects, config.input, flipped))
+    if config.keypoint_head is not None:
+        keypoints = _keypoints(objects, config.keypoint_head, record.width if flipped else None)
+        keypoints = resize.apply_keypoints(keypoints)
+        values.append(np.pad(keypoints, ((0, config.input.max_instances - len(objects)), (0, 0), (0, 0))))
     return values
 
 
@@ -204,6 +213,14 @@ def _masks(objects, config, flipped):
     for mask, annotation in zip(masks, objects, strict=False):
         mask[:] = mask_in_box(annotation.segmentation, annotation.box, side)
     return masks[:, :, ::-1].copy() if flipped else masks
+
+
+def _keypoints(objects, config, mirror_width):
+    """`[N, J, 3]` of the objects, mirrored in an image of `mirror_width` pixels unless that is None."""
+    keypoints = keypoint_array(objects, len(config.names), config.half_pixel)
+    if mirror_width is None:
+        return keypoints
+    return flip_keypoints(keypoints, mirror_width, mirrored_order(config.names, config.flip_pairs))
 
 
 def _check_trainable(dataset, config):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 
 def resized_size(height, width, short_side, long_side, rounding):
@@ -44,13 +45,21 @@ class Resize:
         """`[4]` float64: what a yxyx box is multiplied by."""
         return np.tile(np.divide(self.resized, self.original), 2)
 
-    def apply(self, image):
-        """Returns `[H, W, C]` as float32 `[*resized, C]`; see `resize_image`."""
-        return resize_image(image, self.resized)
+    def apply(self, image, method="bilinear", dtype="float32"):
+        """Returns the image `[H, W, 3]` as `[*resized, 3]`; see `resize_image`."""
+        return resize_image(image, self.resized, method, dtype)
 
     def apply_boxes(self, boxes):
         """Moves `[..., 4]` boxes of the original image to the resized one, float32."""
         return (np.asarray(boxes) * self.scale).astype("float32")
+
+    def apply_keypoints(self, keypoints):
+        """Moves `[..., 3]` (y, x, anything) of the original image to the resized one, float32."""
+        return (np.asarray(keypoints) * (*self.scale[:2], 1)).astype("float32")
+
+    def invert_keypoints(self, keypoints):
+        """Moves `[..., 3]` (y, x, anything) of the resized image to the original one, float32."""
+        return (np.asarray(keypoints) / (*self.scale[:2], 1)).astype("float32")
 
     def invert_boxes(self, boxes):
         """Moves `[..., 4]` boxes of the resized image to the original one, clipped to it, float32."""
@@ -58,17 +67,58 @@ class Resize:
         return np.clip(np.asarray(boxes) / self.scale, 0, limits).astype("float32")
 
 
-def resize_image(image, size):
-    """Bilinear, sampled at pixel centres, without antialias, as the models were trained (references.md 5).
+def resize_image(image, size, method="bilinear", dtype="float32"):
+    """Brings an image to another size, sampled at pixel centres; for use in a graph or eagerly.
 
     Args:
-        image: `[H, W, C]` uint8 or float32.
+        image: `[H, W, 3]` uint8; "bilinear" takes float32 too.
         size: (height, width), numbers or an int32 tensor.
+        method: as in `InputConfig.resize`. "bilinear" interpolates the nearest pixels, without antialias,
+            and repeats the border. "antialiased_uint8" is Pillow's bilinear filter, in whole numbers.
+            "uint8" is what scikit-image and a cast make of the nearest pixels (matterport): it blends
+            the border with black, becomes no darker than the image, and drops fractions.
+        dtype: float32 or float64.
 
     Returns:
-        `[*size, C]` float32, same range.
+        `[*size, 3]` of `dtype`, same range.
     """
+    if method == "antialiased_uint8":
+        resized = tf.numpy_function(_resize_with_pillow, [image, size], tf.uint8)
+        return tf.cast(tf.ensure_shape(resized, [None, None, 3]), dtype)
+    if method == "uint8":
+        resized = _interpolate(image, size, "CONSTANT")
+        return tf.cast(tf.floor(tf.maximum(resized, tf.cast(tf.reduce_min(image), tf.float64))), dtype)
+    if dtype == "float64":
+        return _interpolate(image, size, "SYMMETRIC")
     return tf.image.resize(image, size, method="bilinear", antialias=False)
+
+
+def _resize_with_pillow(image, size):
+    height, width = map(int, size)
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _interpolate(image, size, border):
+    """Bilinear in float64, which `tf.image.resize` has not; `border` is a mode of `tf.pad`."""
+    image = tf.pad(tf.cast(image, tf.float64), [[1, 1], [1, 1], [0, 0]], border)
+    y, upper_y = _nearest_pixels(tf.shape(image)[0] - 2, size[0])  # [H'] each
+    x, upper_x = _nearest_pixels(tf.shape(image)[1] - 2, size[1])
+    resized = 0.0
+    # The sum in this order, and no other, has the rounding errors of scikit-image before they are cut off.
+    for below, y_share in ((0, 1 - upper_y), (1, upper_y)):
+        rows = tf.gather(image, y + below) * y_share[:, None, None]  # [H', W + 2, 3]
+        for right, x_share in ((0, 1 - upper_x), (1, upper_x)):
+            resized += tf.gather(rows, x + right, axis=1) * x_share[:, None]  # [H', W', 3]
+    return resized
+
+
+def _nearest_pixels(inputs, outputs):
+    """Returns the first of the two pixels around each sample, of an axis with a border of one pixel before
+    it, and the share of the second: int32 and float64 `[outputs]`."""
+    scale = tf.cast(inputs, tf.float64) / tf.cast(outputs, tf.float64)
+    position = (tf.cast(tf.range(outputs), tf.float64) + 0.5) * scale - 0.5
+    low = tf.floor(position)
+    return tf.cast(low, tf.int32) + 1, position - low
 
 
 def pad_image(image, size):
