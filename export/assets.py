@@ -1,0 +1,44 @@
+"""The small files that travel in every exported model: what its numbers mean."""
+
+import json
+
+from mask_rcnn import config_io
+from mask_rcnn.structures import Category
+
+LABELS, CONFIG, CATEGORIES = "labels.txt", "config.yaml", "categories.json"
+
+
+def write_assets(config, categories):
+    """Returns the files of a model, `{name: text}`.
+
+    `labels.txt`: a name a line, that of class 1 first. `categories.json`: for each class its number `class`,
+    as `detection_classes` has it, and the `id` and `name` of the data set. `config.yaml`: the whole config.
+
+    Args:
+        config: `Config` of the model.
+        categories: tuple of `Category`, class id i is `categories[i - 1]`.
+    """
+    entries = [{"class": i, **vars(category)} for i, category in enumerate(categories, start=1)]
+    return {
+        LABELS: "".join(f"{category.name}\n" for category in categories),
+        CONFIG: config_io.to_yaml(config),
+        CATEGORIES: json.dumps(entries, indent=1, ensure_ascii=False) + "\n",
+    }
+
+
+def read_assets(assets, source):
+    """Returns the `Config` and the categories that `write_assets` wrote.
+
+    Args:
+        assets: `{name: text}`.
+        source: where they come from, for the error.
+    """
+    missing = {CONFIG, CATEGORIES} - set(assets)
+    if missing:
+        raise ValueError(
+            f"A model of `mask-rcnn export` carries {CONFIG} and {CATEGORIES}. "
+            f"Received: {source}, without {', '.join(sorted(missing))}. Export the weights again."
+        )
+    entries = sorted(json.loads(assets[CATEGORIES]), key=lambda entry: entry["class"])
+    categories = tuple(Category(entry["id"], entry["name"]) for entry in entries)
+    return config_io.from_yaml(assets[CONFIG]), categories

@@ -1,0 +1,135 @@
+"""NMS and RoIAlign from operations that every small runtime has: TFLite's builtin ones, and ONNX's.
+
+Each function takes the place of its namesake in `mask_rcnn.ops`, has the same arguments and gives the same
+results, for a batch of one. TensorFlow's own, `CombinedNonMaxSuppression` and `CropAndResize`, exist in no
+other runtime.
+
+Letters: N RoIs, P bins a side, S samples a bin and axis, H W a map, C channels.
+"""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from mask_rcnn.ops.nms import DROPPED
+
+# Class-wise NMS looks at this many of the best pairs of a box and a class; COCO's limit is 100 detections.
+MAX_CANDIDATES = 2000
+
+# Adaptive sampling takes ceil(size / P) samples a bin and axis, which a fixed graph has to bound. On the
+# level of its size a square RoI spans fewer than 28 pixels (FPN, equation 1): 4 of them in each of 7 bins.
+MAX_ADAPTIVE_SAMPLES = 4
+
+
+def nms_per_group(boxes, scores, groups, num_groups, iou_threshold, max_output):
+    """Suppresses among boxes of the same group: `mask_rcnn.ops.nms.nms_per_group` for one image."""
+    boxes, scores = boxes[0], scores[0]
+    kept, valid = _suppress(boxes, scores, groups, num_groups, iou_threshold, 0.5 * DROPPED, max_output)
+    boxes = tf.where(valid[:, None], tf.gather(boxes, kept), 0.0)
+    scores = tf.where(valid, tf.gather(scores, kept), 0.0)
+    return boxes[None], scores[None], valid[None]
+
+
+def nms_per_class(boxes, scores, iou_threshold, score_threshold, max_output):
+    """Suppresses among boxes of the same class: `mask_rcnn.ops.nms.nms_per_class` for one image."""
+    num_classes = scores.shape[-1]
+    flat = tf.reshape(scores, [-1])  # [N K]
+    scores, candidates = tf.math.top_k(flat, min(MAX_CANDIDATES, flat.shape[0]))
+    boxes = tf.gather(tf.reshape(boxes, [-1, 4]), candidates)
+    classes = candidates % num_classes
+    kept, valid = _suppress(boxes, scores, classes, num_classes, iou_threshold, score_threshold, max_output)
+    boxes = tf.where(valid[:, None], tf.gather(boxes, kept), 0.0)
+    scores = tf.where(valid, tf.gather(scores, kept), 0.0)
+    classes = tf.where(valid, tf.gather(classes, kept), 0)
+    return boxes[None], scores[None], classes[None], valid[None]
+
+
+def _suppress(boxes, scores, groups, num_groups, iou_threshold, score_threshold, max_output):
+    """Returns the indices `[max_output]` of the boxes to keep, best first, and which of them count.
+
+    Boxes of unlike groups are moved apart, so that they never overlap. The groups lie side by side in a
+    square: large coordinates would cost precision.
+    """
+    if num_groups > 1:
+        columns = math.ceil(math.sqrt(num_groups))
+        cell = tf.cast(tf.stack([groups // columns, groups % columns] * 2, axis=-1), tf.float32)  # [N, 4]
+        boxes = boxes + cell * (tf.reduce_max(boxes) + 1.0)
+    kept, count = tf.raw_ops.NonMaxSuppressionV4(
+        boxes=boxes,
+        scores=scores,
+        max_output_size=max_output,
+        iou_threshold=iou_threshold,
+        score_threshold=score_threshold,
+        pad_to_max_output_size=True,
+    )
+    return kept, tf.range(max_output) < count
+
+
+def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio=2, aligned=True):
+    """Pools each RoI from its own level: `mask_rcnn.ops.roi_align.pyramid_roi_align` for one image.
+
+    The maps of all levels lie in one table of pixels. A bin is the weighted sum of the pixels next to its
+    samples: the first neighbour of every bin is gathered, weighted and added, then the second, and so on.
+
+    With `sampling_ratio` 0, a bin that needs more than MAX_ADAPTIVE_SAMPLES gets that many.
+    """
+    channels = pyramid[0].shape[-1]
+    table = tf.concat([tf.reshape(x, [-1, channels]) for x in pyramid], axis=0)  # [sum of H W, C]
+    first_pixel, map_size, scale = _level_facts(pyramid, strides, levels[0])
+    rois = boxes[0] * scale[:, None] - (0.5 if aligned else 0.0)
+    start, size = rois[:, :2], rois[:, 2:] - rois[:, :2]  # [N, 2] each
+    if not aligned:
+        size = tf.maximum(size, 1.0)
+    rows, row_weights = _axis_neighbours(start[:, 0], size[:, 0], map_size[:, 0], pool_size, sampling_ratio)
+    columns, column_weights = _axis_neighbours(
+        start[:, 1], size[:, 1], map_size[:, 1], pool_size, sampling_ratio
+    )
+
+    pooled = 0.0
+    for row, row_weight in zip(rows, row_weights, strict=True):  # [N, P] each
+        # Whole numbers below 2 ** 24 are exact in float32, in which runtimes calculate fastest.
+        row_start = first_pixel[:, None] + row * map_size[:, 1:]
+        for column, column_weight in zip(columns, column_weights, strict=True):
+            pixel = tf.cast(row_start[:, :, None] + column[:, None, :], tf.int32)  # [N, P, P]
+            weight = row_weight[:, :, None] * column_weight[:, None, :]
+            pooled += tf.gather(table, tf.reshape(pixel, [-1])) * tf.reshape(weight, [-1, 1])
+    return tf.reshape(pooled, [1, -1, pool_size, pool_size, channels])
+
+
+def _level_facts(pyramid, strides, levels):
+    """Returns of each RoI's level the first row in the table `[N]`, (H, W) `[N, 2]` and 1 / stride `[N]`."""
+    sizes = [x.shape[1:3] for x in pyramid]
+    firsts = np.cumsum([0, *(height * width for height, width in sizes[:-1])])
+    facts = [[first, *size, 1 / stride] for first, size, stride in zip(firsts, sizes, strides, strict=True)]
+    facts = tf.gather(tf.constant(facts, tf.float32), levels)  # [N, 4]
+    return facts[:, 0], facts[:, 1:3], facts[:, 3]
+
+
+def _axis_neighbours(start, size, length, pool_size, sampling_ratio):
+    """Returns the map rows (or columns) that each bin is summed from, and their weights.
+
+    Args:
+        start, size: `[N]`, of the RoIs along this axis, in map pixels.
+        length: `[N]`, the sides of their maps.
+        pool_size: bins, P.
+        sampling_ratio: samples of each bin; 0 is adaptive.
+
+    Returns:
+        Two lists of 2 S tensors `[N, P]`, float32.
+    """
+    bin_size = (size / pool_size)[:, None]  # [N, 1]
+    last = (length - 1.0)[:, None]
+    samples = sampling_ratio or MAX_ADAPTIVE_SAMPLES
+    count = float(samples) if sampling_ratio else tf.clip_by_value(tf.math.ceil(bin_size), 1.0, samples)
+    bins = tf.range(pool_size, dtype=tf.float32)[None]  # [1, P]
+    pixels, weights = [], []
+    for sample in range(samples):
+        position = start[:, None] + (bins + (sample + 0.5) / count) * bin_size  # [N, P]
+        counts = (position >= -1.0) & (position <= last + 1.0) & (sample < count)
+        position = tf.minimum(tf.maximum(position, 0.0), last)
+        low = tf.floor(position)
+        share = tf.where(counts, 1.0 / count, 0.0)
+        pixels += [low, tf.minimum(low + 1.0, last)]
+        weights += [share * (1.0 - (position - low)), share * (position - low)]
+    return pixels, weights

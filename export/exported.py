@@ -1,0 +1,44 @@
+"""An exported model in the place of a `Predictor`."""
+
+import importlib.util
+from pathlib import Path
+
+from mask_rcnn.data.images import read_image
+from mask_rcnn.export.assets import read_assets
+from mask_rcnn.export.formats import format_of
+from mask_rcnn.export.outputs import to_detections
+from mask_rcnn.predict import checked_image
+
+
+class ExportedPredictor:
+    """Finds the objects in images of any size with an exported model, whatever its format.
+
+    Args:
+        path: SavedModel folder, .tflite or .onnx file of `mask-rcnn export`.
+        threads: that its runtime may use; None is its own choice.
+
+    Attributes:
+        config, categories: of the model, from its assets.
+        runner: function of an image `[H, W, 3]` uint8 to `{name: array}`; see `outputs.py`.
+    """
+
+    def __init__(self, path, threads=None):
+        self.runner = load_runner(format_of(path).runner_file)(str(path), threads)
+        self.config, self.categories = read_assets(self.runner.assets, path)
+
+    def predict(self, image):
+        """Finds the objects in one image, as `Predictor.predict` does."""
+        image = read_image(image) if isinstance(image, (str, Path)) else checked_image(image)
+        mask_head = self.config.mask_head
+        return to_detections(self.runner(image), image.shape[:2], mask_head and mask_head.paste)
+
+
+load = ExportedPredictor
+
+
+def load_runner(file):
+    """Returns the class `Runner` of a source file, which need not be in a package."""
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Runner

@@ -1,0 +1,64 @@
+"""What every exported model says, in the words of the TensorFlow Object Detection API, as NumPy arrays.
+
+| name | shape | dtype | meaning |
+|---|---|---|---|
+| `detection_boxes` | `[D, 4]` | float32 | y1, x1, y2, x2 as parts of the *original* image, 0..1; best first |
+| `detection_scores` | `[D]` | float32 | 0..1 |
+| `detection_classes` | `[D]` | float32 | 1..K: class i is line i of labels.txt; 0 behind the last detection |
+| `detection_masks` | `[D, M, M]` | float32 | probabilities on a grid inside the box; with a mask head |
+| `detection_keypoints` | `[D, J, 2]` | float32 | y, x as parts of the original image; with a keypoint head |
+| `detection_keypoint_scores` | `[D, J]` | float32 | the logit of the heatmap there |
+| `num_detections` | `[]` | float32 | rows that are detections; those behind are zeros |
+
+Classes are floats as there, and the label map's ids there are the numbers of the lines here: the ids of the
+data set, which may have gaps or begin at 0, are in categories.json. A batch adds an axis in front.
+"""
+
+import numpy as np
+
+from mask_rcnn.paste import paste_masks
+from mask_rcnn.structures import Detections
+
+# Those with a row for each detection.
+ROWS = (
+    "detection_boxes",
+    "detection_scores",
+    "detection_classes",
+    "detection_masks",
+    "detection_keypoints",
+    "detection_keypoint_scores",
+)
+
+
+def without_padding(outputs):
+    """Returns the outputs for one image cut behind the last detection, `{name: array}`."""
+    count = int(outputs["num_detections"])
+    return {name: np.asarray(outputs[name])[:count] for name in ROWS if name in outputs}
+
+
+def to_detections(outputs, image_size, paste):
+    """Returns the `Detections` that the outputs of a runner for one image say.
+
+    Args:
+        outputs: `{name: array}`; see the head of this file.
+        image_size: (height, width) of the image.
+        paste: method of `paste_masks`, the one of the model's config.
+    """
+    rows = without_padding(outputs)
+    boxes = rows["detection_boxes"] * np.tile(np.array(image_size, "float32"), 2)
+    masks, origins, keypoints = None, None, None
+    if "detection_masks" in rows:
+        masks, origins = paste_masks(rows["detection_masks"], boxes, image_size, paste)
+    if "detection_keypoints" in rows:
+        points = rows["detection_keypoints"] * np.array(image_size, "float32")  # [N, J, 2] yx
+        scores = rows["detection_keypoint_scores"][..., None]
+        keypoints = np.concatenate([points[..., ::-1], scores], axis=-1)  # [N, J, 3] x, y, score
+    return Detections(
+        boxes=boxes,
+        scores=rows["detection_scores"],
+        class_ids=rows["detection_classes"].astype("int32"),
+        image_size=image_size,
+        masks=masks,
+        mask_origins=origins,
+        keypoints=keypoints,
+    )
