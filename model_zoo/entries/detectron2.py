@@ -40,14 +40,14 @@ KEYPOINTS = (
     ("keypoint_rcnn_X_101_32x8d_FPN_3x", 139686956, "5ad38f", "Keypoint R-CNN X101-FPN 3x", 57.3, 66.0),
 )
 BOXES = (
-    ("faster_rcnn_R_50_FPN_1x", 137257794, "b275ba", "Faster R-CNN R50-FPN 1x", 37.9),
-    ("faster_rcnn_R_50_FPN_3x", 137849458, "280758", "Faster R-CNN R50-FPN 3x", 40.2),
-    ("faster_rcnn_R_101_FPN_3x", 137851257, "f6e8b1", "Faster R-CNN R101-FPN 3x", 42.0),
+    ("faster_rcnn_R_50_FPN_1x", 137257794, "b275ba", "Faster R-CNN R50-FPN 1x", 37.9, None),
+    ("faster_rcnn_R_50_FPN_3x", 137849458, "280758", "Faster R-CNN R50-FPN 3x", 40.2, None),
+    ("faster_rcnn_R_101_FPN_3x", 137851257, "f6e8b1", "Faster R-CNN R101-FPN 3x", 42.0, None),
 )
 
 
 def _detectors(folder, rows, score):
-    """Returns the entries of `rows`; the last column, if there is a sixth, is the AP called `score`."""
+    """Returns the entries of `rows`; the last column is the AP called `score`."""
     return tuple(
         Entry(
             name=f"detectron2/{name}",
@@ -56,11 +56,12 @@ def _detectors(folder, rows, score):
             file_format="pkl",
             licence=LICENCE,
             source=SOURCE,
+            published="detectron2, MODEL_ZOO.md, COCO val2017",
             md5=digits,
             box_ap=box_ap,
-            **{score: ap for ap in second_ap},
+            **{score: ap},
         )
-        for name, model_id, digits, what, box_ap, *second_ap in rows
+        for name, model_id, digits, what, box_ap, ap in rows
     )
 
 
@@ -72,6 +73,7 @@ def _msra(name, what):
         file_format="pkl",
         licence=LICENCE,
         source="detectron2, MODEL_ZOO.md",
+        published="",
         is_backbone=True,
         unconfirmed=("hash: none is published", "accuracy: none is published for this copy"),
     )
@@ -82,7 +84,7 @@ ENTRIES = (
     *_detectors("new_baselines", LONG_JITTER, "mask_ap"),
     *_detectors("Misc", MISC, "mask_ap"),
     *_detectors("COCO-Keypoints", KEYPOINTS, "keypoint_ap"),
-    *_detectors("COCO-Detection", BOXES, ""),
+    *_detectors("COCO-Detection", BOXES, "mask_ap"),
     _msra("R-50", "ResNet-50"),
     _msra("R-101", "ResNet-101"),
 )

@@ -20,13 +20,14 @@ class Entry:
         url: where the source offers the file.
         file_format: one of the formats of `readers.read_state_dict`.
         licence: of the weights.
-        source: where the facts below were read.
+        source: where the URL and the hash were read.
+        published: where the AP below is published, and on what it was measured.
         sha256: first hexadecimal digits of the file's hash, as many as are published; 64 are the whole.
         md5: the same for MD5, where the source publishes that instead.
-        box_ap: AP of boxes on COCO val2017, percent, as published; also `mask_ap`, `keypoint_ap`.
+        box_ap: AP of boxes, percent; also `mask_ap`, `keypoint_ap`. Not measured again by us.
         top1: accuracy on ImageNet, percent, of a backbone.
         unconfirmed: what could not be confirmed, and why.
-        package: pip package that carries the file, so that nothing has to be fetched.
+        packaged: path of the file in a pip package that is installed with this one: nothing is fetched.
         is_backbone: an ImageNet classifier, for `backbone.weights`, instead of a whole detector.
     """
 
@@ -36,6 +37,7 @@ class Entry:
     file_format: str
     licence: str
     source: str
+    published: str
     sha256: str = ""
     md5: str = ""
     box_ap: float | None = None
@@ -43,7 +45,7 @@ class Entry:
     keypoint_ap: float | None = None
     top1: float | None = None
     unconfirmed: tuple[str, ...] = ()
-    package: str = ""
+    packaged: str = ""
     is_backbone: bool = False
 
     def __post_init__(self):
@@ -63,12 +65,17 @@ class Entry:
         return getattr(self, self.algorithm) if self.algorithm else ""
 
     @property
+    def is_hash_whole(self):
+        return bool(self.algorithm) and len(self.digits) == DIGITS[self.algorithm]
+
+    @property
     def hash_text(self):
         """The hash in words, for tables and errors."""
         if not self.algorithm:
             return "none published"
-        whole = len(self.digits) == DIGITS[self.algorithm]
-        return f"{self.algorithm} {self.digits}" + ("" if whole else "... (the source gives no more)")
+        return f"{self.algorithm} {self.digits}" + (
+            "" if self.is_hash_whole else "... (no more is published)"
+        )
 
     @property
     def file_name(self):

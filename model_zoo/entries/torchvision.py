@@ -1,4 +1,4 @@
-"""torchvision's detectors and classifiers: its `Weights` records, with the box, mask and keypoint AP in them."""
+"""torchvision's detectors and classifiers, as its own `Weights` records describe them."""
 
 from mask_rcnn.model_zoo.entries.entry import Entry
 
@@ -7,13 +7,15 @@ LICENCE = "BSD-3-Clause (the code; none is stated for the weights)"
 
 
 def _entry(own_name, stem, digits, file, **facts):
+    source = f"torchvision 0.29.2, models/{file}.py"
     # Its own downloader checks no more of the hash than the eight digits that the name of the file ends in.
     return Entry(
         name=f"torchvision/{own_name}",
         url=f"{BASE}{stem}-{digits}.pth",
         file_format="pth",
         licence=LICENCE,
-        source=f"torchvision 0.29.2, models/{file}.py",
+        source=source,
+        published=f"{source}, {'ImageNet-1K' if facts.get('is_backbone') else 'COCO-val2017'}",
         sha256=digits,
         **facts,
     )

@@ -1,0 +1,99 @@
+"""How `mask-rcnn models` shows its entries."""
+
+import dataclasses
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from mask_rcnn.model_zoo import cache
+
+SCORES = ("box_ap", "mask_ap", "keypoint_ap", "top1")
+
+
+def entry_facts(entry):
+    """Returns all fields of an `Entry`, and whether it is in the cache, as a dict for JSON."""
+    return {**dataclasses.asdict(entry), "cached": cache.path_of(entry).is_file()}
+
+
+def print_list(entries):
+    """Prints the table of all entries: detectors first, then backbones."""
+    console = Console()
+    entries = list(entries)
+    detectors = [entry for entry in entries if not entry.is_backbone]
+    backbones = [entry for entry in entries if entry.is_backbone]
+    console.print(_table(detectors, "Detectors", {"box": "box_ap", "mask": "mask_ap", "kpts": "keypoint_ap"}))
+    console.print(_table(backbones, "Backbones", {"top-1": "top1"}))
+    console.print(
+        "AP on COCO and top-1 on ImageNet are percent, as published; we have not measured them.\n"
+        "hash: what the source publishes; md5:6 is the first six digits of an MD5, none is nothing at all.\n"
+        "?: something could not be confirmed, see `mask-rcnn models show NAME`.\n"
+        f"Cache: {cache.home()}",
+        style="dim",
+        soft_wrap=True,
+    )
+
+
+def print_entry(entry):
+    """Prints all that is known of an entry."""
+    rows = {"name": entry.name, "what": entry.what}
+    if not entry.is_backbone:
+        rows.update(_facts_of_preset(entry))
+    path = cache.path_of(entry)
+    scores = ", ".join(f"{name} {_score(entry, name)}" for name in SCORES if getattr(entry, name) is not None)
+    rows.update(
+        {
+            "published": f"{scores} ({entry.published})" if scores else "no figure",
+            "url": entry.url,
+            "hash": entry.hash_text,
+            "format": entry.file_format,
+            "licence": entry.licence,
+            "source": entry.source,
+            "cached": f"yes: {path}" if path.is_file() else f"no; would be {path}",
+            "unconfirmed": "; ".join(entry.unconfirmed) or "nothing",
+        }
+    )
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, text in rows.items():
+        table.add_row(name, text)
+    Console().print(table)
+
+
+def _table(entries, title, scores):
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.show_edge, table.padding, table.pad_edge = False, (0, 1, 0, 0), False
+    table.add_column("name", no_wrap=True)
+    for column in scores:
+        table.add_column(column, justify="right", no_wrap=True)
+    for column in ("hash", "here", "?"):
+        table.add_column(column, no_wrap=True)
+    for entry in entries:
+        cells = (_score(entry, field) for field in scores.values())
+        cached = "[green]yes[/]" if cache.path_of(entry).is_file() else "no"
+        table.add_row(entry.name, *cells, _short_hash(entry), cached, "?" if entry.unconfirmed else "")
+    return table
+
+
+def _score(entry, name):
+    score = getattr(entry, name)
+    return "" if score is None else f"{score:.1f}"
+
+
+def _short_hash(entry):
+    if not entry.algorithm:
+        return "[yellow]none[/]"
+    return entry.algorithm + ("" if entry.is_hash_whole else f":{len(entry.digits)}")
+
+
+def _facts_of_preset(entry):
+    """Rows for what the preset adds: the input recipe and the classes."""
+    recipe, names = entry.config.input, entry.class_names
+    return {
+        "input": (
+            f"short side {recipe.short_side}, long side at most {recipe.long_side}, {recipe.resize} resize, "
+            f"sides padded to multiples of {recipe.pad_multiple}; RGB, mean {recipe.mean}, std {recipe.std}"
+        ),
+        "classes": f"{len(names)}: {', '.join(names[:8])}" + (", ..." if len(names) > 8 else ""),
+    }

@@ -1,0 +1,145 @@
+"""Published files on this machine: fetched once, and checked each time before they are used.
+
+Nothing that lies in the cache is ever deleted or written over: a file with the wrong hash is an error that
+names it, for it may be one that the user put there.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import sys
+import urllib.request
+from pathlib import Path
+
+from absl import logging
+
+CHUNK = 1 << 20  # bytes
+TIMEOUT = 30  # seconds without an answer
+NO = ("", "0", "no", "false", "off")
+
+
+def home():
+    """Returns the folder of all that is fetched: $MASK_RCNN_HOME, or `mask_rcnn` in the platform's cache."""
+    if os.environ.get("MASK_RCNN_HOME"):
+        return Path(os.environ["MASK_RCNN_HOME"]).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "mask_rcnn"
+
+
+def is_offline():
+    """Whether $MASK_RCNN_OFFLINE forbids to fetch anything."""
+    return os.environ.get("MASK_RCNN_OFFLINE", "").lower() not in NO
+
+
+def path_of(entry):
+    """Returns where the file of an entry is, or would be."""
+    if entry.packaged:
+        package, _, file = entry.packaged.partition("/")
+        return Path(importlib.util.find_spec(package).origin).parent / file
+    return home() / "files" / entry.name / entry.file_name
+
+
+def fetch(entry):
+    """Returns the path of an entry's file with the published hash; downloads it if it is not there.
+
+    Raises:
+        OSError: it is not there and cannot be downloaded; the message says what to put where by hand.
+        ValueError: what is there, or what came, has another hash.
+    """
+    path = path_of(entry)
+    if not path.is_file():
+        if is_offline():
+            raise OSError(f"$MASK_RCNN_OFFLINE forbids to fetch {entry.name}.{_by_hand(entry, path)}")
+        _download(entry, path)
+    else:
+        verify(entry, path)
+    return path
+
+
+def verify(entry, path):
+    """Returns the whole hash of the file at `path`, by the algorithm that the source publishes, or SHA-256.
+
+    Raises:
+        ValueError: the published digits are others.
+    """
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, entry.algorithm or "sha256").hexdigest()
+    _check_hash(entry, digest, path, "Move it away, and fetch it again.")
+    return digest
+
+
+def _check_hash(entry, digest, path, advice):
+    if not digest.startswith(entry.digits):
+        raise ValueError(
+            f"The file of {entry.name} must have the hash {entry.hash_text}. "
+            f"Received: {path}, {entry.algorithm} {digest}: damaged, or another file. {advice}"
+        )
+
+
+def _download(entry, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    logging.info("Fetching %s from %s", entry.name, entry.url)
+    try:
+        try:
+            digest = _receive(entry, aside)
+        except OSError as error:  # urllib's own errors are OSErrors
+            raise OSError(f"{entry.name} could not be fetched ({error}).{_by_hand(entry, path)}") from error
+        _check_hash(entry, digest, entry.url, "Try again later; nothing was kept.")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    if not entry.algorithm:
+        logging.warning(
+            "%s publishes no hash, so nothing says that %s is what it should be.", entry.name, path
+        )
+
+
+def _receive(entry, aside):
+    """Writes what the URL gives into the file `aside` and returns its hash."""
+    hasher = hashlib.new(entry.algorithm or "sha256")
+    request = urllib.request.Request(entry.url, headers={"User-Agent": "mask-rcnn"})
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as response, open(aside, "wb") as file:
+        total = int(response.headers.get("Content-Length") or 0)
+        with _progress(entry.name, total) as advance:
+            while chunk := response.read(CHUNK):
+                hasher.update(chunk)
+                file.write(chunk)
+                advance(len(chunk))
+        if total and file.tell() != total:
+            raise OSError(f"the connection ended after {file.tell()} of {total} bytes")
+    return hasher.hexdigest()
+
+
+@contextlib.contextmanager
+def _progress(description, total):
+    """Gives a function of the bytes that came; on a terminal it moves a bar."""
+    if not sys.stderr.isatty():
+        yield lambda size: None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=total or None)
+        yield lambda size: bar.advance(task, size)
+
+
+def _by_hand(entry, path):
+    return (
+        f"\nFetch it on another machine and put it here:\n  url:  {entry.url}\n  hash: {entry.hash_text}\n"
+        f"  file: {path}"
+    )

@@ -1,0 +1,83 @@
+"""Published weights made ours: converted once, and from then on a weights file like any other."""
+
+from pathlib import Path
+
+from mask_rcnn import __version__
+from mask_rcnn.model_zoo import cache
+from mask_rcnn.model_zoo.registry import ENTRIES, did_you_mean, find
+
+
+def weights_file(name):
+    """Returns the path of a weights file, for whatever a user may name one by.
+
+    Args:
+        name: path of a weights file; or the name of published weights (`mask-rcnn models list`), which are
+            fetched and converted if that has not been done yet.
+
+    Raises:
+        FileNotFoundError: it is neither.
+        OSError, ValueError: published weights cannot be fetched, or are not what they should be.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    if path.as_posix() in ENTRIES:
+        return _converted(find(path.as_posix()))
+    raise FileNotFoundError(
+        f"Expected a weights file, or the name of published weights. Received: {str(name)!r}. "
+        f"{did_you_mean(path.as_posix())}Check the path, or see `mask-rcnn models list`."
+    )
+
+
+def config_of(name):
+    """Returns the `Config` of what `weights_file` takes; published weights are not fetched for it."""
+    from mask_rcnn.weights import read_header
+
+    if not Path(name).exists() and Path(name).as_posix() in ENTRIES:
+        return detector(Path(name).as_posix()).config
+    return read_header(weights_file(name))[0]
+
+
+def detector(name):
+    """Returns the `Entry` of a published detector; the name of a backbone is an error."""
+    entry = find(name)
+    if entry.is_backbone:
+        raise ValueError(
+            f"Expected the weights of a whole detector. Received: {name!r}, a backbone. "
+            f"Train a detector from it: `--set backbone.weights={name}`."
+        )
+    return entry
+
+
+def convert_file(path, entry, out):
+    """Writes a checkpoint of another system as a weights file of ours, with its config and categories.
+
+    Args:
+        path: the checkpoint, in any format of `read_state_dict`.
+        entry: `Entry` of the detector that it is a checkpoint of.
+        out: path of the weights file.
+
+    Raises:
+        ValueError: it is no checkpoint, or names or shapes do not fit; both sides are listed.
+    """
+    from mask_rcnn.model import build_parts
+    from mask_rcnn.model_zoo.convert import convert
+    from mask_rcnn.model_zoo.readers import read_state_dict
+    from mask_rcnn.weights import save_weights
+
+    state_dict = read_state_dict(path)
+    preset = entry.preset
+    config = preset.config()
+    parts = build_parts(config)
+    convert(parts, state_dict, preset.table, preset.ignored, source=f"{path}, taken as {entry.name},")
+    save_weights(out, parts, config, preset.categories)
+
+
+def _converted(entry):
+    from mask_rcnn.weights import read_header
+
+    detector(entry.name)
+    out = cache.home() / "converted" / __version__ / f"{entry.name}.weights.h5"
+    if not out.is_file() or read_header(out)[0] != entry.config:
+        convert_file(cache.fetch(entry), entry, out)
+    return out
