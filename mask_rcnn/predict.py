@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from mask_rcnn.data.images import read_image
-from mask_rcnn.data.transforms import Resize, pad_image, resized_size
+from mask_rcnn.data.transforms import Resize, input_size, pad_image, padded_size, padding_origin
 from mask_rcnn.model import build_parts, dtype_policy, inference_model
 from mask_rcnn.paste import paste_masks
 from mask_rcnn.structures import Detections
@@ -80,11 +80,11 @@ class Predictor:
             The input dict of the model, a batch of one, and the `Resize` that undoes it.
         """
         settings = self.config.input
-        size = resized_size(*image.shape[:2], settings.short_side, settings.long_side, settings.size_rounding)
-        resize = Resize(image.shape[:2], size)
-        padded = [-side // settings.pad_multiple * -settings.pad_multiple for side in size]
+        size = input_size(image.shape[:2], settings.short_side, settings)
+        padded = padded_size(size, settings.pad_multiple, settings.padded_size)
+        resize = Resize(image.shape[:2], size, padding_origin(size, padded, settings.centered))
         dtype = self.model.input["images"].dtype
-        pixels = pad_image(resize.apply(image, settings.resize, dtype), padded)
+        pixels = pad_image(resize.apply(image, settings.resize, dtype), padded, resize.origin)
         return {"images": pixels[None], "image_sizes": tf.constant([size], tf.float32)}, resize
 
     def postprocess(self, outputs, resize):
@@ -99,7 +99,7 @@ class Predictor:
         """
         class_ids = outputs["class_ids"][0].numpy()
         count = np.count_nonzero(class_ids)
-        boxes = resize.invert_boxes(outputs["boxes"][0, :count].numpy())
+        boxes = resize.invert_boxes(outputs["boxes"][0, :count].numpy(), self.config.inclusive_boxes)
         masks, origins = None, None
         if "masks" in outputs:
             probabilities = outputs["masks"][0, :count].numpy()

@@ -28,7 +28,7 @@ class InputConfig:
     train_short_sides: tuple[int, ...] = (800,)  # one is drawn for each training image
     long_side: int = 1333  # no image becomes longer than this
     upscale_only: bool = False  # the short side may stay longer (matterport), up to `long_side`
-    size_rounding: str = "round"  # of the resized sides: detectron2 rounds, torchvision floors
+    size_rounding: str = "round"  # or "floor" (torchvision), "half_even" (matterport): the resized sides
     resize: str = "bilinear"  # detectron2: "antialiased_uint8", Pillow's; matterport: "uint8"
     pad_multiple: int = 32  # the padded sides are multiples of this
     padded_size: tuple[int, int] | None = None  # one fixed size for all images; None fits each batch
@@ -41,9 +41,15 @@ class InputConfig:
     mask_crop_size: int = 112  # ground-truth masks travel as crops of this side
 
     def __post_init__(self):
-        check_choice("input.size_rounding", self.size_rounding, ("round", "floor"))
+        check_choice("input.size_rounding", self.size_rounding, ("round", "floor", "half_even"))
         check_choice("input.resize", self.resize, ("bilinear", "antialiased_uint8", "uint8"))
         check_choice("input.padding", self.padding, ("mean", "black"))
+        check(
+            self.padded_size is None or min(self.padded_size) >= self.long_side,
+            "Every image must fit into `padded_size`: make `long_side` smaller.",
+            padded_size=self.padded_size,
+            long_side=self.long_side,
+        )
         sides = (self.short_side, *self.train_short_sides)
         check(
             self.train_short_sides and min(sides) > 0 and max(sides) <= self.long_side,

@@ -12,7 +12,15 @@ import tensorflow as tf
 from mask_rcnn.data.images import decode_image
 from mask_rcnn.data.keypoints import flip_keypoints, keypoint_array, mirrored_order
 from mask_rcnn.data.masks import mask_in_box
-from mask_rcnn.data.transforms import Resize, flip_boxes, pad_image, resize_image, resized_size
+from mask_rcnn.data.transforms import (
+    Resize,
+    flip_boxes,
+    input_size,
+    pad_image,
+    padded_size,
+    padding_origin,
+    resize_image,
+)
 
 # Long side / short side at which another group of batches begins: between square and 4:3, and beyond 3:2.
 ASPECT_BOUNDS = (1.2, 1.55)
@@ -83,10 +91,11 @@ def padded_sizes(sizes, config):
     largest = {}
     for group, (height, width) in zip(shape_groups(shapes).tolist(), shapes.tolist(), strict=True):
         for short_side in config.train_short_sides:
-            size = resized_size(height, width, short_side, config.long_side, config.size_rounding)
+            size = input_size((height, width), short_side, config)
             largest[group] = np.maximum(largest.get(group, 0), size)
-    multiple = config.pad_multiple
-    return {group: tuple((-(-size // multiple) * multiple).tolist()) for group, size in largest.items()}
+    return {
+        group: padded_size(size, config.pad_multiple, config.padded_size) for group, size in largest.items()
+    }
 
 
 def training_dataset(dataset, config, first_step=0):
@@ -100,9 +109,9 @@ def training_dataset(dataset, config, first_step=0):
     Returns:
         A `tf.data.Dataset` of dicts with B = `train.batch_size`, G = `input.max_instances`,
         M = `input.mask_crop_size` and one (H, W) for each group of shapes:
-        images: `[B, H, W, 3]` float32, RGB, 0..255, zeros below and to the right of the image.
+        images: `[B, H, W, 3]` float32, RGB, 0..255, zeros around the image (`input.centered`) or behind it.
         image_sizes: `[B, 2]` float32, (height, width) before padding.
-        gt_boxes: `[B, G, 4]` float32, yxyx, pixels of the resized image.
+        gt_boxes: `[B, G, 4]` float32, yxyx, pixels of the padded image.
         gt_class_ids: `[B, G]` int32; the objects, then crowd regions (-1), then padding (0).
         gt_masks: `[B, G, M, M]` uint8, 0 or 1, the mask in its box; only if there is a mask head.
         gt_keypoints: `[B, G, J, 3]` float32, (y, x, visibility), pixels of the resized image; only if there
@@ -126,7 +135,8 @@ def training_dataset(dataset, config, first_step=0):
         image = decode_image(tf.io.read_file(values.pop("path")), values.pop("orientation"))
         image = tf.cond(values.pop("flipped"), lambda: tf.reverse(image, [1]), lambda: image)
         image = resize_image(image, tf.cast(values["image_sizes"], "int32"), config.input.resize)
-        return {"images": pad_image(image, values.pop("padded_size")), **values}
+        images = pad_image(image, values.pop("padded_size"), values.pop("origin"))
+        return {"images": images, **values}
 
     positions = tf.data.Dataset.range(first_step * train.batch_size, order.size)
     examples = positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -148,6 +158,7 @@ def _signature(config):
         "orientation": tf.TensorSpec((), "int32"),
         "flipped": tf.TensorSpec((), "bool"),
         "padded_size": tf.TensorSpec((2,), "int32"),
+        "origin": tf.TensorSpec((2,), "int32"),
         "image_sizes": tf.TensorSpec((2,), "float32"),
         "gt_boxes": tf.TensorSpec((instances, 4), "float32"),
         "gt_class_ids": tf.TensorSpec((instances,), "int32"),
@@ -168,9 +179,8 @@ def _example(dataset, config, order, padded_of_image, position):
     random = np.random.default_rng([config.train.seed, position])
     short_side = random.choice(config.input.train_short_sides)
     flipped = random.random() < config.input.horizontal_flip
-    resize = Resize(
-        original, resized_size(*original, short_side, config.input.long_side, config.input.size_rounding)
-    )
+    size = input_size(original, short_side, config.input)
+    resize = Resize(original, size, padding_origin(size, padded_of_image[index], config.input.centered))
 
     objects, crowds = select_instances(record.annotations, config.input.max_instances)
     boxes = np.array([annotation.box for annotation in objects + crowds], "float32").reshape(-1, 4)
@@ -182,6 +192,7 @@ def _example(dataset, config, order, padded_of_image, position):
         np.int32(record.orientation),
         np.bool_(flipped),
         np.array(padded_of_image[index], "int32"),
+        np.array(resize.origin, "int32"),
         np.array(resize.resized, "float32"),
         np.pad(boxes, ((0, filling), (0, 0))),
         np.pad(class_ids, (0, filling)),

@@ -8,13 +8,15 @@ import tensorflow as tf
 from PIL import Image
 
 
-def resized_size(height, width, short_side, long_side, rounding):
+def resized_size(height, width, short_side, long_side, rounding, upscale_only=False):
     """Size of an image whose short side becomes `short_side`, unless the long one would exceed `long_side`.
 
     Args:
         height, width: of the image, pixels.
         short_side, long_side: pixels.
-        rounding: "round" (detectron2) or "floor" (torchvision), of both sides.
+        rounding: of both sides: "round" (half up, detectron2), "floor" (torchvision) or "half_even"
+            (matterport).
+        upscale_only: a short side that is longer than `short_side` stays.
 
     Returns:
         (height, width).
@@ -22,10 +24,30 @@ def resized_size(height, width, short_side, long_side, rounding):
     >>> resized_size(480, 640, 800, 1333, "round")
     (800, 1067)
     """
-    scale = min(short_side / min(height, width), long_side / max(height, width))
-    if rounding == "floor":
-        return max(1, math.floor(height * scale)), max(1, math.floor(width * scale))
-    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+    scale = short_side / min(height, width)
+    scale = min(max(scale, 1.0) if upscale_only else scale, long_side / max(height, width))
+    whole = {"round": lambda side: int(side + 0.5), "floor": math.floor, "half_even": round}[rounding]
+    return max(1, whole(height * scale)), max(1, whole(width * scale))
+
+
+def input_size(original, short_side, config):
+    """As `resized_size`, of an image of `original` (height, width), as the `InputConfig` says."""
+    long_side, rounding, upscale_only = config.long_side, config.size_rounding, config.upscale_only
+    return resized_size(*original, short_side, long_side, rounding, upscale_only)
+
+
+def padded_size(size, multiple, fixed=None):
+    """Returns the sides (height, width) to pad to: those of `fixed`, or the next multiples of `multiple`."""
+    return tuple(fixed) if fixed else tuple(-(-int(side) // multiple) * multiple for side in size)
+
+
+def padding_origin(size, padded, centered):
+    """Returns where the image of `size` begins in the `padded` one, (y, x): top left, or in the middle."""
+    return tuple((int(p) - int(s)) // 2 if centered else 0 for s, p in zip(size, padded, strict=True))
+
+
+# From the last pixel of a box to its far edge, yxyx.
+FAR_EDGE = (0, 0, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -35,10 +57,12 @@ class Resize:
     Args:
         original: (height, width) of the image.
         resized: (height, width) that it becomes.
+        origin: (y, x) of its first pixel in the padded image.
     """
 
     original: tuple[int, int]
     resized: tuple[int, int]
+    origin: tuple[int, int] = (0, 0)
 
     @property
     def scale(self):
@@ -50,21 +74,36 @@ class Resize:
         return resize_image(image, self.resized, method, dtype)
 
     def apply_boxes(self, boxes):
-        """Moves `[..., 4]` boxes of the original image to the resized one, float32."""
-        return (np.asarray(boxes) * self.scale).astype("float32")
+        """Moves `[..., 4]` boxes of the original image to the padded one, float32."""
+        return (np.asarray(boxes) * self.scale + np.tile(self.origin, 2)).astype("float32")
 
     def apply_keypoints(self, keypoints):
-        """Moves `[..., 3]` (y, x, anything) of the original image to the resized one, float32."""
-        return (np.asarray(keypoints) * (*self.scale[:2], 1)).astype("float32")
+        """Moves `[..., 3]` (y, x, anything) of the original image to the padded one, float32."""
+        return (np.asarray(keypoints) * (*self.scale[:2], 1) + (*self.origin, 0)).astype("float32")
 
     def invert_keypoints(self, keypoints):
-        """Moves `[..., 3]` (y, x, anything) of the resized image to the original one, float32."""
-        return (np.asarray(keypoints) / (*self.scale[:2], 1)).astype("float32")
+        """Moves `[..., 3]` (y, x, anything) of the padded image to the original one, float32."""
+        return ((np.asarray(keypoints) - (*self.origin, 0)) / (*self.scale[:2], 1)).astype("float32")
 
-    def invert_boxes(self, boxes):
-        """Moves `[..., 4]` boxes of the resized image to the original one, clipped to it, float32."""
-        limits = np.tile(np.array(self.original, "float64"), 2)
-        return np.clip(np.asarray(boxes) / self.scale, 0, limits).astype("float32")
+    def invert_boxes(self, boxes, inclusive=False):
+        """Moves boxes of the padded image to the original one.
+
+        Args:
+            boxes: `[..., 4]`, yxyx.
+            inclusive: the numbers of the first and the last pixel are scaled instead of the edges, so that
+                the last pixel of the resized image becomes the last one of the original, and rounded,
+                half to even (matterport's models say which pixels, not where the edges are).
+
+        Returns:
+            `[..., 4]` float32, clipped to the image.
+        """
+        boxes = np.asarray(boxes) - np.tile(self.origin, 2)
+        if inclusive:
+            scale = np.subtract(self.original, 1) / np.maximum(np.subtract(self.resized, 1), 1)
+            boxes = np.round((boxes - FAR_EDGE) * np.tile(scale, 2) + FAR_EDGE)
+        else:
+            boxes = boxes / self.scale
+        return np.clip(boxes, 0, np.tile(self.original, 2)).astype("float32")
 
 
 def resize_image(image, size, method="bilinear", dtype="float32"):
@@ -121,9 +160,10 @@ def _nearest_pixels(inputs, outputs):
     return tf.cast(low, tf.int32) + 1, position - low
 
 
-def pad_image(image, size):
-    """Adds zeros below and to the right of `[H, W, C]` up to `size`, (height, width)."""
-    return tf.pad(image, [[0, size[0] - tf.shape(image)[0]], [0, size[1] - tf.shape(image)[1]], [0, 0]])
+def pad_image(image, size, origin=(0, 0)):
+    """Puts `[H, W, C]` into zeros of `size`, (height, width), its first pixel at `origin`, (y, x)."""
+    after = [size[axis] - origin[axis] - tf.shape(image)[axis] for axis in (0, 1)]
+    return tf.pad(image, [[origin[0], after[0]], [origin[1], after[1]], [0, 0]])
 
 
 def flip_boxes(boxes, width):
