@@ -2,7 +2,7 @@
 
 A results file is a json list with one entry for each object:
 `{"image_id", "category_id", "bbox": [x, y, width, height], "score", "segmentation": RLE}`.
-This is the only place where boxes leave and enter as xywh.
+This is the only place where boxes leave and enter as xywh, and keypoints as numbers of pixels.
 """
 
 import json
@@ -14,8 +14,11 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mask_rcnn.data.keypoints import HALF_PIXEL
 from mask_rcnn.data.masks import full_mask
 from mask_rcnn.structures import Detections
+
+PIXEL_CENTRE = np.array((HALF_PIXEL, HALF_PIXEL, 0), "float32")  # of pixel (0, 0), with a score
 
 
 def to_coco(detections, image_id, categories):
@@ -28,7 +31,8 @@ def to_coco(detections, image_id, categories):
 
     Returns:
         A list of N dicts, ready for `write_json`: `image_id`, `category_id`, `bbox` (x, y, width, height
-        as floats), `score`; `segmentation` (compressed RLE) and `keypoints` (flat) where there are any.
+        as floats), `score`; `segmentation` (compressed RLE) and `keypoints` (flat x, y, score, in numbers
+        of pixels) where there are any.
     """
     if len(detections) and detections.class_ids.max() > len(categories):
         raise ValueError(
@@ -47,7 +51,7 @@ def to_coco(detections, image_id, categories):
         if detections.masks is not None:
             entry["segmentation"] = detections.rle(i)
         if detections.keypoints is not None:
-            entry["keypoints"] = detections.keypoints[i].ravel().tolist()
+            entry["keypoints"] = (detections.keypoints[i] - PIXEL_CENTRE).ravel().tolist()
         entries.append(entry)
     return entries
 
@@ -70,6 +74,9 @@ def from_coco(entries, image_size, categories):
     boxes = np.array([entry["bbox"] for entry in entries], "float64").reshape(-1, 4)  # xywh
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=-1)  # xyxy
     masks, origins = _crops([entry.get("segmentation") for entry in entries], image_size)
+    points = [entry.get("keypoints") for entry in entries]
+    points = [each and tuple(zip(each[::3], each[1::3], each[2::3], strict=True)) for each in points]
+    are_truth = not any("score" in entry for entry in entries)
     return Detections(
         boxes=corners[:, [1, 0, 3, 2]],
         scores=[entry.get("score", 1.0) for entry in entries],
@@ -77,6 +84,7 @@ def from_coco(entries, image_size, categories):
         image_size=image_size,
         masks=masks,
         mask_origins=origins,
+        keypoints=_points(points, are_truth),
     )
 
 
@@ -92,7 +100,24 @@ def from_record(record):
         image_size=image_size,
         masks=masks,
         mask_origins=origins,
+        keypoints=_points([annotation.keypoints for annotation in objects], are_truth=True),
     )
+
+
+def _points(points, are_truth):
+    """Returns keypoints as `Detections` keeps them, `[N, J, 3]` (x, y, score), or None if there are none.
+
+    Args:
+        points: N tuples of COCO's (x, y, visibility or score), or None.
+        are_truth: the third number is the visibility: what is known has score 1.
+    """
+    if not any(points):
+        return None
+    num_keypoints = max(len(each) for each in points if each)
+    keypoints = np.array([each or [(0, 0, 0)] * num_keypoints for each in points], "float32") + PIXEL_CENTRE
+    if are_truth:
+        keypoints[..., 2] = keypoints[..., 2] > 0
+    return keypoints
 
 
 def _crops(segmentations, image_size):
@@ -197,6 +222,8 @@ def _problem(entry, sizes, category_ids):
         return "An entry has a bbox, a segmentation or keypoints.", f"{sorted(entry)}", "Add one."
     if box is not None and not (_are_numbers(box, 4) and min(box[2:]) >= 0):
         return "`bbox` must be [x, y, width, height].", f"bbox={box!r}", "Give pixels, none negative in size."
+    if points is not None and not (points and len(points) % 3 == 0 and _are_numbers(points, len(points))):
+        return "`keypoints` must be a flat list x, y, score.", f"keypoints={str(points)[:60]}", "Flatten it."
     if mask is not None:
         return _mask_problem(mask, sizes[image_id])
     return None

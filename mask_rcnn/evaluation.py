@@ -45,6 +45,8 @@ KEYPOINT_NUMBERS = (
 )
 NUMBERS = {"bbox": OBJECT_NUMBERS, "segm": OBJECT_NUMBERS, "keypoints": KEYPOINT_NUMBERS}
 MAX_KEYPOINT_DETECTIONS = 20  # COCO's
+NUM_COCO_KEYPOINTS = 17  # of a person; for these COCO has measured how exactly people place them
+OTHER_KEYPOINT_SIGMA = 0.07  # the mean of COCO's, for keypoints of which that is unknown
 
 
 def evaluate_results(
@@ -142,11 +144,13 @@ def _class_scores(truth, image_ids, class_ap):
 
 def _evaluator(truth, results, iou_type, backend):
     """Returns the COCOeval of a backend, filled with copies, for pycocotools writes into its input."""
+    if iou_type == "keypoints":
+        truth = _with_all_keypoints(truth)
     objects = [_with_geometry(a, iou_type, f"annotation {a['id']}") for a in truth["annotations"]]
     detections = [_as_annotation(entry, i, iou_type) for i, entry in enumerate(results)]
     contents = [{**truth, "annotations": part} for part in (objects, detections)]
     if backend == "pycocotools":
-        return COCOeval(*map(_index, contents), iou_type)
+        return _with_sigmas(COCOeval(*map(_index, contents), iou_type), objects)
     try:
         import hotcoco
     except ImportError as error:
@@ -154,7 +158,26 @@ def _evaluator(truth, results, iou_type, backend):
             "The backend hotcoco must be installed. Received: backend='hotcoco', which cannot be imported. "
             "Run `pip install mask-rcnn[fast-eval]`, or use backend='pycocotools'."
         ) from error
-    return hotcoco.COCOeval(*map(hotcoco.COCO, contents), iou_type)
+    return _with_sigmas(hotcoco.COCOeval(*map(hotcoco.COCO, contents), iou_type), objects)
+
+
+def _with_all_keypoints(truth):
+    """Returns the truth with zeros as the keypoints of objects without any; COCO ignores these objects."""
+    longest = max((len(a.get("keypoints") or ()) for a in truth["annotations"]), default=0)
+    objects = []
+    for annotation in truth["annotations"] if longest else ():
+        points = annotation.get("keypoints") or [0] * longest
+        known = sum(visibility > 0 for visibility in points[2::3])
+        objects.append({"num_keypoints": known, **annotation, "keypoints": points})
+    return {**truth, "annotations": objects or truth["annotations"]}
+
+
+def _with_sigmas(evaluator, objects):
+    """Returns the evaluator with a sigma for each keypoint, where they are not those of COCO's persons."""
+    num_keypoints = len(objects[0]["keypoints"]) // 3 if objects and "keypoints" in objects[0] else 0
+    if evaluator.params.iouType == "keypoints" and num_keypoints not in (0, NUM_COCO_KEYPOINTS):
+        evaluator.params.kpt_oks_sigmas = np.full(num_keypoints, OTHER_KEYPOINT_SIGMA)
+    return evaluator
 
 
 def _index(content):
@@ -213,12 +236,18 @@ def evaluate_model(predictor, dataset, annotations, backend="pycocotools", track
     metrics = evaluate_results(
         results,
         annotations,
-        ("bbox", "segm") if predictor.config.mask_head else ("bbox",),
+        iou_types_of(predictor.config),
         backend,
         image_ids=[image.id for image in dataset.images],
         max_detections=predictor.config.box_head.max_detections,
     )
     return metrics, results
+
+
+def iou_types_of(config):
+    """Returns what the detections of a model can be scored by: its boxes, and what its heads add."""
+    heads = {"segm": config.mask_head, "keypoints": config.keypoint_head}
+    return ("bbox", *(iou_type for iou_type, head in heads.items() if head))
 
 
 def _matching_categories(model, dataset):

@@ -6,7 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from mask_rcnn.data.images import read_image
+from mask_rcnn.data.keypoints import HALF_PIXEL
 from mask_rcnn.data.transforms import Resize, input_size, pad_image, padded_size, padding_origin
+from mask_rcnn.keypoint_decode import decode_keypoints
 from mask_rcnn.model import build_parts, dtype_policy, inference_model
 from mask_rcnn.paste import paste_masks
 from mask_rcnn.structures import Detections
@@ -111,7 +113,17 @@ class Predictor:
             image_size=resize.original,
             masks=masks,
             mask_origins=origins,
+            keypoints=self._keypoints(outputs, count, resize) if "keypoint_heatmaps" in outputs else None,
         )
+
+    def _keypoints(self, outputs, count, resize):
+        """`[count, J, 3]`, (x, y, score), of the first detections."""
+        boxes = outputs["boxes"][0, :count].numpy()
+        keypoints = decode_keypoints(outputs["keypoint_heatmaps"][0, :count].numpy(), boxes)
+        keypoints = resize.invert_keypoints(keypoints)[..., [1, 0, 2]]
+        if not self.config.keypoint_head.half_pixel:  # the numbers of pixels, not yet their centres
+            keypoints[..., :2] += HALF_PIXEL
+        return keypoints
 
 
 load = Predictor.load

@@ -13,10 +13,18 @@ class Category:
     Args:
         id: the number that the data set gives it; COCO's have gaps (1..90).
         name: what a person calls it.
+        keypoints: names of the points that its objects have; none by default.
+        skeleton: pairs of them that a line connects, as numbers from 1, as COCO counts.
     """
 
     id: int
     name: str
+    keypoints: tuple[str, ...] = ()
+    skeleton: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "keypoints", tuple(self.keypoints))  # json has lists
+        object.__setattr__(self, "skeleton", tuple(map(tuple, self.skeleton)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +41,8 @@ class Detections:
         image_size: (height, width) of the image.
         masks: N boolean crops `[h, w]` of any sizes, or None where no masks were predicted.
         mask_origins: `[N, 2]` int32, (y, x) of the first pixel of each crop in the image.
-        keypoints: `[N, J, 3]` float32, (x, y, score), or None.
+        keypoints: `[N, J, 3]` float32, (x, y, score), or None; coordinates as those of the boxes, so that
+            pixel 7 reaches from 7 to 8. COCO's files have its number, half a pixel less than its centre.
     """
 
     boxes: np.ndarray

@@ -39,9 +39,30 @@ def test_the_mask_is_written_as_rle_of_the_image():
     assert coco_mask.toBbox(rle).tolist() == [4, 1, 3, 2]
 
 
-def test_keypoints_are_written_flat():
-    detections = one_toothbrush(keypoints=[[[1, 2, 0.5], [3, 4, 0.25]]])
-    assert to_coco(detections, 7, CATEGORIES)[0]["keypoints"] == [1, 2, 0.5, 3, 4, 0.25]
+def test_keypoints_are_written_flat_as_numbers_of_pixels():
+    detections = one_toothbrush(keypoints=[[[1.5, 2.5, 0.5], [3.5, 4.75, 0.25]]])
+    assert to_coco(detections, 7, CATEGORIES)[0]["keypoints"] == [1, 2, 0.5, 3, 4.25, 0.25]
+
+
+def test_keypoints_are_read_back_as_points_of_the_image():
+    entries = to_coco(one_toothbrush(keypoints=[[[1.5, 2.5, 0.5], [3.5, 4.75, 0.25]]]), 7, CATEGORIES)
+    back = from_coco(entries, IMAGE_SIZE, CATEGORIES)
+    assert back.keypoints.tolist() == [[[1.5, 2.5, 0.5], [3.5, 4.75, 0.25]]]
+
+
+def test_known_keypoints_of_the_truth_have_score_one():
+    annotation = {"category_id": 90, "bbox": [4, 1, 3, 2], "keypoints": [4, 1, 2, 6, 2, 1, 0, 0, 0]}
+    without = {"category_id": 90, "bbox": [4, 1, 3, 2]}
+    truth = from_coco([annotation, without], IMAGE_SIZE, CATEGORIES)
+    assert truth.keypoints[0].tolist() == [[4.5, 1.5, 1], [6.5, 2.5, 1], [0.5, 0.5, 0]]
+    assert not truth.keypoints[1, :, 2].any()
+    assert from_coco([without], IMAGE_SIZE, CATEGORIES).keypoints is None
+
+
+def test_keypoints_of_a_record_are_those_of_its_objects():
+    dog = Annotation(1, 2, (1, 4, 3, 7), area=6, keypoints=((4, 1, 2), (0, 0, 0)))
+    truth = from_record(ImageRecord(id=7, path="7.jpg", height=8, width=10, annotations=(dog,)))
+    assert truth.keypoints.tolist() == [[[4.5, 1.5, 1], [0.5, 0.5, 0]]]
 
 
 def test_no_detections_make_no_entries():
@@ -130,6 +151,9 @@ def test_annotations_get_their_area_and_are_not_changed():
         ),
         ({"segmentation": {"size": [8, 10], "counts": [0, 81]}}, "must fit in 80 pixels"),
         ({"segmentation": {"size": [8, 10], "counts": 5}}, "must be an RLE"),
+        ({"keypoints": [1, 2, 3, 4]}, "flat list x, y, score. Received: keypoints="),
+        ({"keypoints": [[1, 2, 3]]}, "flat list x, y, score. Received: keypoints="),
+        ({"keypoints": [1, 2, float("inf")]}, "flat list x, y, score. Received: keypoints="),
     ],
 )
 def test_a_bad_entry_is_named(changes, message):

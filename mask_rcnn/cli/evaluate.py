@@ -55,8 +55,9 @@ def _evaluate_file(args):
     from mask_rcnn.evaluation import evaluate_results
 
     results = read_results(args.detections, args.annotations)
-    has_masks = any("segmentation" in entry for entry in results)
-    iou_types = ("bbox", "segm") if has_masks else ("bbox",)
+    geometries = {"segm": "segmentation", "keypoints": "keypoints"}
+    found = (name for name, field in geometries.items() if any(field in entry for entry in results))
+    iou_types = ("bbox", *found)
     return evaluate_results(results, args.annotations, iou_types, args.backend)
 
 

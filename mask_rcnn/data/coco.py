@@ -14,9 +14,9 @@ import numpy as np
 from absl import logging
 
 from mask_rcnn.data.images import check_complete, read_header
+from mask_rcnn.data.keypoints import read_category, read_keypoints
 from mask_rcnn.data.masks import run_lengths
 from mask_rcnn.data.records import Annotation, Dataset, ImageRecord
-from mask_rcnn.structures import Category
 
 READERS = 16  # threads that look at image files; they mostly wait for the disk
 MAX_LISTED = 20  # lines of an error or a report
@@ -46,15 +46,16 @@ def read_coco(annotations_path, images_dir, max_bad_images=0.01):
         raise FileNotFoundError(
             f"Expected the folder of the images. Received: images_dir={str(images_dir)!r}. Check the path."
         )
-    categories = sorted(content["categories"], key=lambda category: category["id"])
-    class_ids = {category["id"]: index for index, category in enumerate(categories, start=1)}
-    by_image = _annotations_by_image(content, class_ids, annotations_path)
+    entries = sorted(content["categories"], key=lambda category: category["id"])
+    categories = tuple(map(read_category, entries))
+    classes = {category.id: (class_id, category) for class_id, category in enumerate(categories, start=1)}
+    by_image = _annotations_by_image(content, classes, annotations_path)
 
-    records, bad = _read_images(content["images"], by_image, images_dir, class_ids)
+    records, bad = _read_images(content["images"], by_image, images_dir, classes)
     _report(bad, len(content["images"]), max_bad_images, annotations_path)
     return Dataset(
         name=annotations_path.stem,
-        categories=tuple(Category(category["id"], category["name"]) for category in categories),
+        categories=categories,
         images=tuple(records),
         warnings=tuple(bad),
     )
@@ -107,13 +108,13 @@ def _check_fields(entries, name, fields, path):
         ids.add(entry["id"])
 
 
-def _annotations_by_image(content, class_ids, path):
+def _annotations_by_image(content, classes, path):
     """Groups the annotations by image id; every id that they use must be declared."""
     by_image = {image["id"]: [] for image in content["images"]}
     for annotation in content["annotations"]:
         for field, declared, where in (
             ("image_id", by_image, "images"),
-            ("category_id", class_ids, "categories"),
+            ("category_id", classes, "categories"),
         ):
             if annotation[field] not in declared:
                 raise ValueError(
@@ -125,7 +126,7 @@ def _annotations_by_image(content, class_ids, path):
     return by_image
 
 
-def _read_images(entries, by_image, images_dir, class_ids):
+def _read_images(entries, by_image, images_dir, classes):
     """Returns the `ImageRecord`s that can be used, and a sentence about each of the others."""
     paths = [images_dir / entry["file_name"] for entry in entries]
     records, bad = [], []
@@ -133,7 +134,7 @@ def _read_images(entries, by_image, images_dir, class_ids):
         headers = [pool.submit(_read_complete_header, path) for path in paths]
         for entry, path, header in zip(entries, paths, headers, strict=True):
             try:
-                records.append(_image_record(entry, path, header.result(), by_image[entry["id"]], class_ids))
+                records.append(_image_record(entry, path, header.result(), by_image[entry["id"]], classes))
             except (ValueError, FileNotFoundError) as error:
                 bad.append(f"image {entry['id']} ({entry['file_name']}): {error}")
     return records, bad
@@ -145,7 +146,7 @@ def _read_complete_header(path):
     return header
 
 
-def _image_record(entry, path, header, annotations, class_ids):
+def _image_record(entry, path, header, annotations, classes):
     if (header.height, header.width) != (entry["height"], entry["width"]):
         raise ValueError(
             "The json must declare the size of the file. "
@@ -159,13 +160,14 @@ def _image_record(entry, path, header, annotations, class_ids):
         height=header.height,
         width=header.width,
         annotations=tuple(
-            _annotation(annotation, header.height, header.width, class_ids) for annotation in annotations
+            _annotation(annotation, header.height, header.width, classes) for annotation in annotations
         ),
         orientation=header.orientation,
     )
 
 
-def _annotation(entry, height, width, class_ids):
+def _annotation(entry, height, width, classes):
+    class_id, category = classes[entry["category_id"]]
     box = _yxyx_box(entry, height, width)
     segmentation = entry.get("segmentation") or None
     if isinstance(segmentation, list):
@@ -180,11 +182,12 @@ def _annotation(entry, height, width, class_ids):
         )
     return Annotation(
         id=entry["id"],
-        class_id=class_ids[entry["category_id"]],
+        class_id=class_id,
         box=box,
         area=float(entry.get("area") or (box[2] - box[0]) * (box[3] - box[1])),
         crowd=bool(entry.get("iscrowd", 0)),
         segmentation=segmentation,
+        keypoints=read_keypoints(entry, category),
     )
 
 

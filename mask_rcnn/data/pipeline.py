@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from mask_rcnn.data.images import decode_image
-from mask_rcnn.data.keypoints import flip_keypoints, keypoint_array, mirrored_order
+from mask_rcnn.data.keypoints import check_keypoints, flip_keypoints, keypoint_array, mirrored_order
 from mask_rcnn.data.masks import mask_in_box
 from mask_rcnn.data.transforms import (
     Resize,
@@ -235,6 +235,8 @@ def _keypoints(objects, config, mirror_width):
 
 
 def _check_trainable(dataset, config):
+    if config.keypoint_head is not None:
+        check_keypoints(dataset, config.keypoint_head.names)
     if config.mask_head is None:
         return
     without = [

@@ -19,6 +19,7 @@ class Annotation:
         area: of the mask, pixels.
         crowd: True for a region of many objects that is neither a positive nor a negative.
         segmentation: COCO's form: polygons `[[x, y, x, y, ...], ...]`, a run-length dict, or None.
+        keypoints: COCO's (x, y, visibility) of each keypoint, visibility 0 where it is unknown; or None.
     """
 
     id: int
@@ -27,6 +28,7 @@ class Annotation:
     area: float
     crowd: bool = False
     segmentation: list | dict | None = None
+    keypoints: tuple[tuple[float, float, int], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,10 @@
 
 import dataclasses
 
+from absl import logging
+
 from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.keypoints import has_keypoints
 from mask_rcnn.data.shapes import write_shapes
 
 
@@ -25,11 +28,20 @@ def read_training_data(config, folder):
         train = _paths(data, "train")
         val = _paths(data, "val") if data.val_annotations else None
     train_set = read_coco(*train, data.max_bad_images)
+    if config.keypoint_head:
+        train_set = with_keypoints_only(train_set)
     if val is None:
         return train_set, None, None
     val_set = read_coco(*val, data.max_bad_images)
     _check_same_classes(train_set, val_set, val[0])
     return train_set, val_set, val[0]
+
+
+def with_keypoints_only(dataset):
+    """Leaves out images without an annotated keypoint: section 5 and detectron2 train without them."""
+    images = tuple(image for image in dataset.images if any(map(has_keypoints, image.annotations)))
+    logging.info("%s: %d of %d images have keypoints.", dataset.name, len(images), len(dataset))
+    return dataclasses.replace(dataset, images=images)
 
 
 def _paths(data, split):

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from mask_rcnn.data.images import read_image
-from mask_rcnn.evaluation import evaluate_model
+from mask_rcnn.evaluation import evaluate_model, iou_types_of
 from mask_rcnn.visualize import draw
 
 # Pictures show what is more likely there than not.
@@ -27,7 +27,7 @@ class Validator:
         self.predictor = predictor
         self.dataset = dataset
         self.annotations_path = annotations_path
-        self.best_by = "segm/AP" if predictor.config.mask_head else "bbox/AP"
+        self.best_by = f"{iou_types_of(predictor.config)[-1]}/AP"
         self.found, self.metrics = None, None
 
     def evaluate(self):

@@ -1,0 +1,139 @@
+"""Keypoints of annotations: COCO's flat lists, checked, and as the network wants them.
+
+COCO's coordinates are whole numbers, those of a pixel; the pixel (y, x) covers the square from (y, x) to
+(y + 1, x + 1), so its centre is half a pixel further.
+"""
+
+import math
+
+import numpy as np
+
+from mask_rcnn.structures import Category
+
+HALF_PIXEL = 0.5
+
+
+def read_category(entry):
+    """Returns the `Category` of an entry of `categories`, with its keypoints and skeleton if it has any."""
+    names, skeleton = entry.get("keypoints") or (), entry.get("skeleton") or ()
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            "`keypoints` of a category must be a list of names. "
+            f"Received: category {entry['id']} with keypoints={str(names)[:100]}. Correct the category."
+        )
+    if not all(
+        isinstance(pair, list) and len(pair) == 2 and set(pair) <= _numbers(names) for pair in skeleton
+    ):
+        raise ValueError(
+            f"`skeleton` of a category must be pairs of keypoint numbers, 1 to {len(names)}. "
+            f"Received: category {entry['id']} with skeleton={str(skeleton)[:100]}. Correct the category."
+        )
+    return Category(entry["id"], entry["name"], names, skeleton)
+
+
+def _numbers(names):
+    return set(range(1, len(names) + 1))
+
+
+def read_keypoints(entry, category):
+    """Returns the keypoints of an annotation as they are, `((x, y, visibility), ...)`, or None without any.
+
+    Args:
+        entry: an annotation of COCO.
+        category: its `Category`.
+
+    Raises:
+        ValueError: they are not three finite numbers for each keypoint of the category.
+    """
+    flat, count = entry.get("keypoints"), len(category.keypoints)
+    if not flat:
+        return None
+    is_flat = isinstance(flat, list) and all(isinstance(value, int | float) for value in flat)
+    if (
+        not is_flat
+        or len(flat) % 3
+        or not all(map(math.isfinite, flat))
+        or (count and len(flat) != 3 * count)
+    ):
+        expected = f"the {count} keypoints of {category.name!r}" if count else "each keypoint"
+        raise ValueError(
+            f"`keypoints` must be a flat list x, y, visibility of {expected}. "
+            f"Received: annotation {entry['id']} with {len(flat)} values, {str(flat)[:100]}. "
+            "Those that are not visible have 0, 0, 0."
+        )
+    if not set(flat[2::3]) <= {0, 1, 2}:
+        raise ValueError(
+            "The visibility of a keypoint is 0 (unknown), 1 (hidden) or 2 (visible). "
+            f"Received: annotation {entry['id']} with visibilities {sorted(set(flat[2::3]))}. Correct them."
+        )
+    return tuple(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
+
+
+def has_keypoints(annotation):
+    """Tells whether any keypoint of an object is known; those of a crowd region are not."""
+    return not annotation.crowd and any(visibility for *_, visibility in annotation.keypoints or ())
+
+
+def check_keypoints(dataset, names):
+    """Checks that a data set has the keypoints that a model is to learn.
+
+    Args:
+        dataset: a `Dataset`.
+        names: of the model's keypoints, J.
+
+    Raises:
+        ValueError: none is annotated, or they are others.
+    """
+    objects = [one for image in dataset.images for one in image.annotations if has_keypoints(one)]
+    others = [each for each in dataset.categories if each.keypoints and each.keypoints != tuple(names)]
+    misshaped = [one for one in objects if len(one.keypoints) != len(names)]
+    if objects and not others and not misshaped:
+        return
+    received = (
+        f"category {others[0].name!r} with {', '.join(others[0].keypoints)}"
+        if others
+        else f"annotation {misshaped[0].id} with {len(misshaped[0].keypoints)} keypoints"
+        if misshaped
+        else "no object with keypoints"
+    )
+    raise ValueError(
+        f"The keypoint head needs objects with its {len(names)} keypoints: {', '.join(names)}. "
+        f"Received: {dataset.name}, {received}. "
+        "Set `keypoint_head.names` and `flip_pairs` to those of the data, or `keypoint_head: null`."
+    )
+
+
+def mirrored_order(names, flip_pairs):
+    """Returns which keypoint stands in the place of each in a mirror, `[J]` int.
+
+    >>> mirrored_order(("nose", "left_eye", "right_eye"), ("left_eye:right_eye",)).tolist()
+    [0, 2, 1]
+    """
+    partner = dict(pair.split(":") for pair in flip_pairs)
+    partner |= {right: left for left, right in partner.items()}
+    return np.array([names.index(partner.get(name, name)) for name in names], int)
+
+
+def flip_keypoints(keypoints, width, order):
+    """Mirrors `[..., J, 3]` (y, x, visibility) left to right in an image of that width.
+
+    Args:
+        keypoints: `[..., J, 3]`; coordinates are continuous, so that x becomes width - x.
+        width: pixels.
+        order: of `mirrored_order`: a left eye is the right one in a mirror.
+    """
+    return (keypoints * (1, -1, 1) + (0, width, 0))[..., order, :]
+
+
+def keypoint_array(annotations, num_keypoints, half_pixel):
+    """Returns the keypoints of objects, `[N, J, 3]` float32 (y, x, visibility); zeros where there are none.
+
+    Args:
+        annotations: N `Annotation`s.
+        num_keypoints: J.
+        half_pixel: whether COCO's numbers are pixels, whose centre is meant, or already coordinates.
+    """
+    missing = np.zeros((num_keypoints, 3))
+    points = np.array([missing if one.keypoints is None else one.keypoints for one in annotations], "float32")
+    points = points.reshape(-1, num_keypoints, 3)[..., [1, 0, 2]]
+    return points + np.float32((HALF_PIXEL, HALF_PIXEL, 0)) if half_pixel else points
