@@ -106,6 +106,18 @@ def test_images_stop_at_their_size_and_padding_is_zero(shapes):
             assert not image[:, width:].any()
 
 
+def test_images_in_the_middle_take_their_boxes_along(shapes):
+    fields = {"train_short_sides": (64,), "horizontal_flip": 0.0}
+    plain = batches(shapes, small_config(steps=2, **fields))
+    fields |= {"padded_size": (128, 128), "centered": True}
+    for before, after in zip(plain, batches(shapes, small_config(steps=2, **fields)), strict=True):
+        assert after["images"].shape == (2, 128, 128, 3)
+        np.testing.assert_array_equal(after["images"][:, 32:96, 21:106], before["images"][:, :64, :85])
+        assert np.count_nonzero(after["images"]) == np.count_nonzero(before["images"])
+        shift = (before["gt_class_ids"] != 0)[..., None] * [32, 21, 32, 21]
+        np.testing.assert_allclose(after["gt_boxes"], before["gt_boxes"] + shift, rtol=1e-6)
+
+
 def test_without_a_mask_head_there_are_no_masks(shapes):
     config = dataclasses.replace(small_config(steps=1), mask_head=None)
     assert "gt_masks" not in batches(shapes, config)[0]

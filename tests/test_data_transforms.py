@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mask_rcnn.data.transforms import Resize, flip_boxes, pad_image, resize_image, resized_size
+from mask_rcnn.config import InputConfig
+from mask_rcnn.data.transforms import (
+    Resize,
+    flip_boxes,
+    pad_image,
+    padded_size,
+    padding_origin,
+    resize_image,
+    resized_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +28,30 @@ def test_resized_size(size, rounding, expected):
     assert resized_size(*size, 800, 1333, rounding) == expected
 
 
+def test_an_image_that_only_grows_stays_as_it_is_between_the_limits():
+    assert resized_size(810, 900, 800, 1024, "half_even", upscale_only=True) == (810, 900)
+    assert resized_size(480, 640, 800, 1024, "half_even", upscale_only=True) == (768, 1024)
+    assert resized_size(500, 2048, 800, 1024, "half_even", upscale_only=True) == (250, 1024)
+
+
+def test_half_of_a_pixel_becomes_an_even_side_or_the_larger_one():
+    assert resized_size(5, 8, 4, 4, "half_even") == (2, 4)
+    assert resized_size(5, 8, 4, 4, "round") == (3, 4)
+
+
+def test_images_are_padded_to_multiples_or_to_one_size_at_the_end_or_around():
+    assert padded_size((427, 640), 32) == (448, 640)
+    assert padded_size((427, 640), 1) == (427, 640)
+    assert padded_size((427, 640), 32, fixed=(1024, 1024)) == (1024, 1024)
+    assert padding_origin((427, 640), (1024, 1024), centered=True) == (298, 192)
+    assert padding_origin((427, 640), (1024, 1024), centered=False) == (0, 0)
+
+
+def test_a_size_for_all_images_must_hold_them():
+    with pytest.raises(ValueError, match=r"fit into `padded_size`.*\(800, 1344\), long_side=1333"):
+        InputConfig(padded_size=(800, 1344))
+
+
 def test_boxes_scale_with_the_image_and_come_back():
     resize = Resize((10, 20), (20, 60))
     boxes = np.array([[1, 2, 3, 4]], "float32")
@@ -29,6 +62,27 @@ def test_boxes_scale_with_the_image_and_come_back():
 def test_inverted_boxes_are_clipped_to_the_original():
     boxes = Resize((10, 20), (20, 60)).invert_boxes([[-4, -3, 22, 66]])
     np.testing.assert_array_equal(boxes, [[0, 0, 10, 20]])
+
+
+def test_boxes_and_keypoints_move_with_the_image_into_the_middle():
+    resize = Resize((10, 20), (20, 60), origin=(6, 2))
+    boxes, keypoints = np.array([[1, 2, 3, 4]], "float32"), np.array([[1, 2, 2]], "float32")
+    np.testing.assert_array_equal(resize.apply_boxes(boxes), [[8, 8, 12, 14]])
+    np.testing.assert_array_equal(resize.invert_boxes([[8, 8, 12, 14]]), boxes)
+    np.testing.assert_array_equal(resize.apply_keypoints(keypoints), [[8, 8, 2]])
+    np.testing.assert_array_equal(resize.invert_keypoints([[8, 8, 2]]), keypoints)
+    np.testing.assert_array_equal(
+        pad_image(np.ones((1, 2, 1)), (4, 4), (2, 1))[..., 0].numpy().nonzero(), [[2, 2], [1, 2]]
+    )
+
+
+def test_inclusive_boxes_take_the_last_pixel_to_the_last_pixel():
+    resize = Resize((11, 21), (21, 61), origin=(6, 2))  # 20 and 60 steps become 10 and 20
+    whole = resize.invert_boxes([[6, 2, 27, 63]], inclusive=True)
+    np.testing.assert_array_equal(whole, [[0, 0, 11, 21]])
+    # Pixels 3.2 to 9.9 below the origin, 30 to 35 right of it: 1.6 to 4.95, 10 to 11.67; + 1, rounded.
+    boxes = resize.invert_boxes([[9.2, 32, 16.9, 38]], inclusive=True)
+    np.testing.assert_array_equal(boxes, [[2, 10, 6, 13]])
 
 
 def test_no_boxes_stay_no_boxes():
