@@ -10,6 +10,7 @@ from mask_rcnn.data.keypoints import HALF_PIXEL
 from mask_rcnn.data.transforms import Resize, input_size, pad_image, padded_size, padding_origin
 from mask_rcnn.keypoint_decode import decode_keypoints
 from mask_rcnn.model import build_parts, dtype_policy, inference_model
+from mask_rcnn.model_zoo.pretrained import weights_file
 from mask_rcnn.paste import paste_masks
 from mask_rcnn.structures import Detections
 from mask_rcnn.weights import load_weights, read_header
@@ -50,9 +51,10 @@ class Predictor:
         """Returns the predictor of a weights file, which carries its config and categories.
 
         Args:
-            path: file of `save_weights`.
+            path: file of `save_weights`; or a name of `mask-rcnn models list`, fetched when first used.
             precision: Keras dtype policy to compute in; "mixed_bfloat16" is fast where the hardware has it.
         """
+        path = weights_file(path)
         config, categories = read_header(path)
         with dtype_policy(precision):
             parts = build_parts(config)

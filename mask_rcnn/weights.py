@@ -24,13 +24,19 @@ def variables(parts):
 def save_weights(path, parts, config, categories):
     """Writes a model so that `load_weights` and `Predictor.load` need nothing else.
 
-    The file is written aside and then renamed: a crash leaves the old one as it was.
-
     Args:
         path: file to write, by convention `*.weights.h5`.
         parts: `Parts`.
         config: `Config` they were built from.
         categories: tuple of `Category`, class id i is `categories[i - 1]`.
+    """
+    write_arrays(path, variables(parts), config, categories)
+
+
+def write_arrays(path, arrays, config, categories):
+    """Writes `{"part/variable path": array or variable}` as `save_weights` does.
+
+    The file is written aside and then renamed: a crash leaves the old one as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,8 +45,8 @@ def save_weights(path, parts, config, categories):
         file.attrs["format"] = FORMAT
         file.attrs["config"] = config_io.to_yaml(config)
         file.attrs["categories"] = json.dumps([vars(category) for category in categories])
-        for name, variable in variables(parts).items():
-            file[name] = np.asarray(variable)
+        for name, array in arrays.items():
+            file[name] = np.asarray(array)
     os.replace(aside, path)
 
 
@@ -63,15 +69,20 @@ def load_weights(path, parts):
     Raises:
         ValueError: names or shapes differ; both sides are listed.
     """
+    assign(parts, read_arrays(path), source=path)
+
+
+def read_arrays(path):
+    """Returns `{"part/variable path": array}` of a weights file."""
+    arrays = {}
+
+    def collect(name, item):
+        if isinstance(item, h5py.Dataset):
+            arrays[name] = np.asarray(item)
+
     with _open(path) as file:
-        arrays = {}
-
-        def collect(name, item):
-            if isinstance(item, h5py.Dataset):
-                arrays[name] = np.asarray(item)
-
         file.visititems(collect)
-    assign(parts, arrays, source=path)
+    return arrays
 
 
 def assign(parts, arrays, source):
@@ -90,12 +101,19 @@ def assign_variables(wanted, arrays, source):
     Raises:
         ValueError: names or shapes differ; both sides are listed.
     """
-    missing = [name for name in wanted if name not in arrays]
-    unexpected = [name for name in arrays if name not in wanted]
+    check_fit({name: variable.shape for name, variable in wanted.items()}, arrays, source)
+    for name, variable in wanted.items():
+        variable.assign(arrays[name])
+
+
+def check_fit(shapes, arrays, source):
+    """Raises a ValueError that lists both sides, unless `arrays` has the names and `shapes` of a model."""
+    missing = [name for name in shapes if name not in arrays]
+    unexpected = [name for name in arrays if name not in shapes]
     misshaped = [
-        f"{name}: {tuple(arrays[name].shape)} in the file, {tuple(wanted[name].shape)} in the model"
-        for name in wanted
-        if name in arrays and tuple(arrays[name].shape) != tuple(wanted[name].shape)
+        f"{name}: {tuple(arrays[name].shape)} in the file, {tuple(shape)} in the model"
+        for name, shape in shapes.items()
+        if name in arrays and tuple(arrays[name].shape) != tuple(shape)
     ]
     if missing or unexpected or misshaped:
         raise ValueError(
@@ -105,8 +123,6 @@ def assign_variables(wanted, arrays, source):
             + _listing("of another shape", misshaped)
             + "Build the model from the config that belongs to the file (num_classes, backbone, heads)."
         )
-    for name, variable in wanted.items():
-        variable.assign(arrays[name])
 
 
 def _listing(title, names, most=12):
@@ -128,6 +144,6 @@ def _open(path):
         raise ValueError(
             f'Expected a file that says format="{FORMAT}". '
             f"Received: {path}, format={file.attrs.get('format')!r}. "
-            "Weights of other systems are converted with mask_rcnn.model_zoo."
+            "Weights of other systems are converted by `mask-rcnn models convert`."
         )
     return file

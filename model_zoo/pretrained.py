@@ -1,5 +1,6 @@
 """Published weights made ours: converted once, and from then on a weights file like any other."""
 
+import gc
 from pathlib import Path
 
 from mask_rcnn import __version__
@@ -27,6 +28,12 @@ def weights_file(name):
         f"Expected a weights file, or the name of published weights. Received: {str(name)!r}. "
         f"{did_you_mean(path.as_posix())}Check the path, or see `mask-rcnn models list`."
     )
+
+
+def checkpoint_file(name):
+    """Returns the path of a checkpoint in the source's own format: `name` itself, or what it names, fetched."""
+    is_name = not Path(name).exists() and Path(name).as_posix() in ENTRIES
+    return cache.fetch(find(Path(name).as_posix())) if is_name else Path(name)
 
 
 def config_of(name):
@@ -60,17 +67,26 @@ def convert_file(path, entry, out):
     Raises:
         ValueError: it is no checkpoint, or names or shapes do not fit; both sides are listed.
     """
-    from mask_rcnn.model import build_parts
-    from mask_rcnn.model_zoo.convert import convert
+    from mask_rcnn.model_zoo.convert import translate
     from mask_rcnn.model_zoo.readers import read_state_dict
-    from mask_rcnn.weights import save_weights
+    from mask_rcnn.weights import check_fit, write_arrays
 
-    state_dict = read_state_dict(path)
     preset = entry.preset
     config = preset.config()
-    parts = build_parts(config)
-    convert(parts, state_dict, preset.table, preset.ignored, source=f"{path}, taken as {entry.name},")
-    save_weights(out, parts, config, preset.categories)
+    shapes = _shapes(config)
+    arrays = translate(read_state_dict(path), preset.table, preset.ignored)
+    check_fit(shapes, arrays, source=f"{path}, taken as {entry.name},")
+    write_arrays(out, {name: arrays[name] for name in shapes}, config, preset.categories)
+
+
+def _shapes(config):
+    """Returns `{"part/variable path": shape}`; the model itself is gone again, before a file is read."""
+    from mask_rcnn.model import build_parts
+    from mask_rcnn.weights import variables
+
+    shapes = {name: tuple(variable.shape) for name, variable in variables(build_parts(config)).items()}
+    gc.collect()  # a model refers to itself, and is as large as the file that is read next
+    return shapes
 
 
 def _converted(entry):
