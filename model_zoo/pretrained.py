@@ -31,7 +31,7 @@ def weights_file(name):
 
 
 def checkpoint_file(name):
-    """Returns the path of a checkpoint in the source's own format: `name` itself, or what it names, fetched."""
+    """Returns the path of a checkpoint in its source's format: `name` itself, or what it names, fetched."""
     is_name = not Path(name).exists() and Path(name).as_posix() in ENTRIES
     return cache.fetch(find(Path(name).as_posix())) if is_name else Path(name)
 

@@ -125,7 +125,7 @@ def test_weights_of_another_program_are_refused_with_advice(tmp_path):
     path = tmp_path / "a.weights.h5"
     with h5py.File(path, "w") as file:
         file["layers/conv"] = np.zeros(3)
-    with pytest.raises(ValueError, match="format=None.*model_zoo"):
+    with pytest.raises(ValueError, match="format=None.*mask-rcnn models convert"):
         read_header(path)
 
 

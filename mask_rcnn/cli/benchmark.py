@@ -3,7 +3,14 @@
 import os
 from pathlib import Path
 
-from mask_rcnn.cli.options import add_command, add_precision, add_set, load_config
+from mask_rcnn.cli.options import (
+    WEIGHTS_HELP,
+    WEIGHTS_METAVAR,
+    add_command,
+    add_precision,
+    add_set,
+    load_config,
+)
 from mask_rcnn.cli.quiet import import_tensorflow
 
 DEFAULT_CONFIG = "mask_rcnn_resnet50_fpn"
@@ -20,10 +27,10 @@ def add_parser(commands):
     )
     parser.add_argument(
         "--weights",
-        metavar="FILE",
+        metavar=WEIGHTS_METAVAR,
         type=Path,
-        help="a model of `mask-rcnn train`; beside torchvision, a state dict of its "
-        "maskrcnn_resnet50_fpn, .pth or .npz (default: random weights)",
+        help=f"{WEIGHTS_HELP}; beside torchvision, its maskrcnn_resnet50_fpn: that name, or a state dict, "
+        ".pth or .npz (default: random weights)",
     )
     add_set(parser)
     parser.add_argument(
@@ -98,6 +105,7 @@ def _measure(args, settings):
     import tensorflow as tf
 
     from mask_rcnn.benchmark.run import benchmark, benchmark_against_torchvision
+    from mask_rcnn.model_zoo.pretrained import checkpoint_file, weights_file
     from mask_rcnn.weights import read_header
 
     tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
@@ -108,7 +116,9 @@ def _measure(args, settings):
                 "torchvision is measured on the CPU, and so must we be. Received: a GPU. "
                 "Hide it: set the environment variable CUDA_VISIBLE_DEVICES to nothing."
             )
-        return benchmark_against_torchvision(args.against_python, settings, args.weights)
+        state_dict = args.weights and checkpoint_file(args.weights)
+        return benchmark_against_torchvision(args.against_python, settings, state_dict)
     if args.weights:
-        return benchmark(read_header(args.weights)[0], settings, args.weights)
+        weights = weights_file(args.weights)
+        return benchmark(read_header(weights)[0], settings, weights)
     return benchmark(load_config(args.config or DEFAULT_CONFIG, args.set), settings)

@@ -4,7 +4,7 @@ import collections
 import itertools
 from pathlib import Path
 
-from mask_rcnn.cli.options import add_command, add_precision
+from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_command, add_precision
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 
@@ -21,9 +21,7 @@ def add_parser(commands):
         type=Path,
         help="image, video, or folder that is searched for both",
     )
-    parser.add_argument(
-        "--weights", metavar="FILE", type=Path, required=True, help="a model of `mask-rcnn train`"
-    )
+    parser.add_argument("--weights", metavar=WEIGHTS_METAVAR, type=Path, required=True, help=WEIGHTS_HELP)
     add_precision(parser)
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("detections"), help="folder for the drawn pictures"

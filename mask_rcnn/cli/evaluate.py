@@ -3,7 +3,7 @@
 import functools
 from pathlib import Path
 
-from mask_rcnn.cli.options import add_command, add_precision
+from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_command, add_precision
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 
@@ -13,9 +13,7 @@ def add_parser(commands):
         commands, "evaluate", run, "score a model, or detections in COCO form, against annotations"
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--weights", metavar="FILE", type=Path, help="a model of `mask-rcnn train` (default: none)"
-    )
+    what.add_argument("--weights", metavar=WEIGHTS_METAVAR, type=Path, help=f"{WEIGHTS_HELP} (default: none)")
     what.add_argument(
         "--detections", metavar="JSON", type=Path, help="a COCO results file of any system (default: none)"
     )

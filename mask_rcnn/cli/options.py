@@ -36,6 +36,10 @@ def add_command(commands, name, run, summary):
     return parser
 
 
+WEIGHTS_METAVAR = "FILE_OR_NAME"
+WEIGHTS_HELP = "a model of `mask-rcnn train`, or a name of `mask-rcnn models list`"
+
+
 def add_precision(parser):
     """Adds `--precision`, the dtype policy of inference."""
     parser.add_argument(
