@@ -115,11 +115,11 @@ class Predictor:
             image_size=resize.original,
             masks=masks,
             mask_origins=origins,
-            keypoints=self._keypoints(outputs, count, resize) if "keypoint_heatmaps" in outputs else None,
+            keypoints=self.keypoints(outputs, count, resize) if "keypoint_heatmaps" in outputs else None,
         )
 
-    def _keypoints(self, outputs, count, resize):
-        """`[count, J, 3]`, (x, y, score), of the first detections."""
+    def keypoints(self, outputs, count, resize):
+        """Returns the keypoints of the first `count` detections, `[count, J, 3]`, (x, y, score)."""
         boxes = outputs["boxes"][0, :count].numpy()
         keypoints = decode_keypoints(outputs["keypoint_heatmaps"][0, :count].numpy(), boxes)
         keypoints = resize.invert_keypoints(keypoints)[..., [1, 0, 2]]
