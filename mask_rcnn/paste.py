@@ -4,12 +4,14 @@ The mask head sees each object through its box, on a grid of M x M. Between the 
 probability is interpolated linearly in y, then in x: two thin matrices, one for each axis, whose
 product is only ever made for a few rows at a time. So no image-sized array of floats exists.
 
-Two conventions are in use, about half a pixel apart:
+Three conventions are in use, about half a pixel apart:
 
 - `"pixel_centres"`: each pixel's centre is looked up in the grid; beyond the grid's outermost
   points the mask fades to zero (detectron2).
 - `"padded_resize"`: the grid gets a border of zeros, the box grows with it and is cut to whole
   pixels, and the grid is resized to that many pixels (torchvision).
+- `"rounded_box"`: the first, in a box that is rounded to whole pixels, half to even, and nowhere below
+  the smallest value of the mask: a mask that is all object fades at no border (matterport).
 
 Letters: M side of the mask, H W image, h w crop.
 """
@@ -21,7 +23,7 @@ THRESHOLD = 0.5  # Mask R-CNN, section 3.1: "binarized at a threshold of 0.5"
 # Probabilities held at a time: 4 MB of float32, which stays in the cache.
 MAX_CHUNK_PIXELS = 1 << 20
 
-METHODS = ("pixel_centres", "padded_resize")
+METHODS = ("pixel_centres", "padded_resize", "rounded_box")
 
 
 def paste_mask(mask, box, image_size, method="pixel_centres"):
@@ -31,7 +33,7 @@ def paste_mask(mask, box, image_size, method="pixel_centres"):
         mask: `[M, M]`, probabilities on the grid of the box.
         box: `[4]`, yxyx, in the pixels of the image; may reach beyond it.
         image_size: (height, width) of the image.
-        method: `"pixel_centres"` or `"padded_resize"`; see the head of this file.
+        method: one of METHODS; see the head of this file.
 
     Returns:
         `(crop, (y, x))`: the mask `[h, w]` bool, and where its first pixel lies in the image.
@@ -51,11 +53,16 @@ def paste_mask(mask, box, image_size, method="pixel_centres"):
     if method == "padded_resize":
         mask = np.pad(mask, 1)
         box = _grow(box, mask.shape[0] / (mask.shape[0] - 2))
-    axis_weights = _pixel_centre_weights if method == "pixel_centres" else _resize_weights
+    if method == "rounded_box":
+        box = np.round(box)
+    axis_weights = _resize_weights if method == "padded_resize" else _pixel_centre_weights
     side = mask.shape[0]
     y, rows = axis_weights(box[0], box[2], image_size[0], side)  # rows [h, M]
     x, columns = axis_weights(box[1], box[3], image_size[1], side)  # columns [w, M]
-    return _threshold_product(rows @ mask, columns.T), (y, x)
+    crop = _threshold_product(rows @ mask, columns.T)
+    if method == "rounded_box" and mask.min() >= THRESHOLD:
+        crop[:] = True
+    return crop, (y, x)
 
 
 def paste_masks(masks, boxes, image_size, method="pixel_centres"):
