@@ -10,30 +10,32 @@ import keras
 import tensorflow as tf
 
 from mask_rcnn.layers.conv import ConvNorm
-from mask_rcnn.layers.images import NormalizeImages
 from mask_rcnn.layers.keypoints import KeypointHeatmaps, KeypointLoss
 from mask_rcnn.layers.masks import FirstRois, MaskLoss, MaskProbabilities, MergeRois
-from mask_rcnn.layers.roi import BoxHeadLosses, DetectionLayer, RoiPool, RoiTargets
-from mask_rcnn.layers.rpn import Anchors, ProposalLayer, RpnLosses
+from mask_rcnn.layers.roi import BoxHeadLosses, DetectionLayer, RoiTargets
+from mask_rcnn.layers.rpn import RpnLosses
 from mask_rcnn.networks.efficientnet_lite import efficientnet_lite0
 from mask_rcnn.networks.fpn import fpn
-from mask_rcnn.networks.heads import box_head, mask_head, rpn_head
+from mask_rcnn.networks.heads import box_head, hidden_convs, mask_head, rpn_head
 from mask_rcnn.networks.keypoints import keypoint_head
-from mask_rcnn.networks.resnet import resnet
+from mask_rcnn.networks.resnet import resnet, roi_stage
+from mask_rcnn.stages import first_stage, pool, propose
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """The networks of a model. Their weights are all there is to save.
 
-    `backbone`: `[B, H, W, 3]` normalised to C2..C5. `fpn`: C2..C5 to P2..P6. `rpn_head`: a map to logits
-    and deltas. `box_head`: pooled RoIs to class logits and deltas. `mask_head`: pooled RoIs and class ids
-    to mask logits; `keypoint_head`: pooled RoIs to heatmaps; None each where there is no such branch.
+    `backbone`: `[B, H, W, 3]` normalised to C2..C5 (C2..C4 where `roi_stage` is). `fpn`: C2..C5 to P2..P6.
+    `rpn_head`: a map to logits and deltas. `roi_stage`: pooled RoIs to what the heads get. `box_head`: RoIs
+    to class logits and deltas. `mask_head`: RoIs and class ids to mask logits. `keypoint_head`: RoIs to
+    heatmaps. None is a part that the model does without.
     """
 
     backbone: keras.Model
-    fpn: keras.Model
+    fpn: keras.Model | None
     rpn_head: keras.Model
+    roi_stage: keras.Model | None
     box_head: keras.Model
     mask_head: keras.Model | None
     keypoint_head: keras.Model | None
@@ -48,32 +50,31 @@ def build_parts(config, winograd=None):
 
     Args:
         config: a `Config`.
-        winograd: their wide 3x3 convolutions are computed by `ops.winograd`, see `ConvNorm`; None where
-            TensorFlow has nothing but CPUs. False is for graphs that others are to run: the weights and, up
-            to rounding, the results are the same.
+        winograd: their convolutions are computed by `ops.winograd` and `ops.decomposed` where these are made
+            for them, see `ConvNorm`; None where TensorFlow has nothing but CPUs. False is for graphs that
+            others are to run: the weights and, up to rounding, the results are the same.
 
     Returns:
         `Parts`.
     """
-    backbone = _build_backbone(config.backbone)
-    channels = config.fpn.channels
-    num_outputs = config.num_classes + 1
-    box, mask, points = config.box_head, config.mask_head, config.keypoint_head
+    backbone, stage = _build_backbone(config.backbone)
+    channels = [x.shape[-1] for x in backbone.outputs]
+    pyramid = config.fpn and fpn(channels, config.fpn.channels, config.fpn.norm, config.fpn.norm_epsilon)
+    in_channels = config.fpn.channels if config.fpn else channels[-1]
+    num_anchors = len(config.anchors.ratios) * len(config.anchors.sizes) // len(config.anchors.strides)
     parts = Parts(
         backbone=backbone,
-        fpn=fpn([x.shape[-1] for x in backbone.outputs], channels, config.fpn.norm),
-        rpn_head=rpn_head(channels, config.rpn.channels, len(config.anchors.ratios), config.rpn.convs),
-        box_head=box_head(channels, box.pool_size, box.dense_units, num_outputs),
-        mask_head=mask and mask_head(channels, mask.pool_size, mask.convs, mask.channels, num_outputs),
-        keypoint_head=points
-        and keypoint_head(channels, points.pool_size, points.convs, points.channels, len(points.names)),
+        fpn=pyramid,
+        rpn_head=rpn_head(in_channels, config.rpn.channels, num_anchors, config.rpn.convs),
+        roi_stage=stage,
+        **_build_heads(config, in_channels, stage),
     )
     if winograd is None:
         winograd = all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
     for part in parts.named().values():
         for layer in part.layers:
             if isinstance(layer, ConvNorm):
-                layer.winograd = winograd
+                layer.winograd = layer.decomposed = winograd
     return parts
 
 
@@ -105,8 +106,8 @@ def training_model(parts, config):
         `class_loss`, `box_loss` and, with these heads, `mask_loss` and `keypoint_loss`.
     """
     batch = _training_inputs(config)
-    pyramid, rpn = _first_stage(parts, config, batch)
-    proposals = _proposals(config.rpn, rpn, batch, config.rpn.train_pre_nms, config.rpn.train_post_nms)
+    maps, rpn = first_stage(parts, config, batch)
+    proposals = propose(config.rpn, rpn, batch, config.rpn.train_pre_nms, config.rpn.train_post_nms)
     outputs = RpnLosses(
         config.rpn.samples,
         config.rpn.positive_fraction,
@@ -120,21 +121,20 @@ def training_model(parts, config):
     sampled = RoiTargets(
         head.samples, head.positive_fraction, head.positive_iou, head.delta_weights, name="roi_targets"
     )(proposals, batch)
-    pooled = _roi_pool(config, head.pool_size, "box_pool")(pyramid, sampled["rois"])
-    class_logits, deltas = parts.box_head(pooled)
+    _, features = pool(parts, config, maps, sampled["rois"], "box")
+    class_logits, deltas = parts.box_head(features)
     outputs |= BoxHeadLosses(head.box_loss_beta, name="box_head_losses")(class_logits, deltas, sampled)
 
     positives = FirstRois(int(head.samples * head.positive_fraction), name="positives")(sampled)
     if parts.mask_head:
-        pooled = _roi_pool(config, config.mask_head.pool_size, "mask_pool")(pyramid, positives["rois"])
+        _, features = pool(parts, config, maps, positives["rois"], "mask")
         class_ids = MergeRois(name="mask_class_ids")(positives["class_ids"])
-        mask_logits = parts.mask_head([pooled, class_ids])
+        mask_logits = parts.mask_head([features, class_ids])
         outputs["mask_loss"] = MaskLoss(name="mask_loss")(mask_logits, positives, batch)
     if parts.keypoint_head:
-        points = config.keypoint_head
-        pooled = _roi_pool(config, points.pool_size, "keypoint_pool")(pyramid, positives["rois"])
-        heatmaps = parts.keypoint_head(pooled)
-        loss = KeypointLoss(points.loss_weight, name="keypoint_loss")
+        _, features = pool(parts, config, maps, positives["rois"], "keypoint")
+        heatmaps = parts.keypoint_head(features)
+        loss = KeypointLoss(config.keypoint_head.loss_weight, name="keypoint_loss")
         outputs["keypoint_loss"] = loss(heatmaps, positives, batch)
     return keras.Model(batch, outputs, name="mask_rcnn_training")
 
@@ -153,20 +153,20 @@ def inference_model(parts, config, intermediates=False):
         `boxes` `[B, D, 4]` yxyx, pixels of the resized image, best first; `scores` `[B, D]` in 0..1;
         `class_ids` `[B, D]` int32, 0 behind the last detection; with a mask head `masks` `[B, D, M, M]`,
         probabilities inside the boxes; with a keypoint head `keypoint_heatmaps` `[B, D, S, S, J]`, logits.
-        With `intermediates` also `normalized` `[B, H, W, 3]`; `C2`..`C5`, `P2`..`P6` `[B, h, w, C]`;
-        `rpn_logits`, `rpn_deltas`, `anchors`: lists, one for each level, `[B, h, w, A]`, `[B, h, w, A * 4]`
-        and `[h * w * A, 4]`; `proposals` `[B, N, 4]`, `proposal_scores` `[B, N]` (logits) and
+        With `intermediates` also `normalized` `[B, H, W, 3]`; of `C2`..`C5` and `P2`..`P6` those there are,
+        `[B, h, w, C]`; `rpn_logits`, `rpn_deltas`, `anchors`: lists, one for each level, `[B, h, w, A]`,
+        `[B, h, w, A * 4]` and `[h * w * A, 4]`; `proposals` `[B, N, 4]`, `proposal_scores` `[B, N]` (logits) and
         `proposals_valid` `[B, N]`; `box_pooled` `[B * N, P, P, C]`, `class_logits` `[B * N, K + 1]`,
-        `box_deltas` `[B * N, (K + 1) * 4]`; `mask_pooled`, `mask_logits` and
+        `box_deltas` `[B * N, (K + 1) * 4]` (class-agnostic: `[B * N, 4]`); `mask_pooled`, `mask_logits` and
         `keypoint_pooled` `[B * D, ...]`.
     """
     batch = _image_inputs()
-    pyramid, rpn = _first_stage(parts, config, batch)
-    proposals = _proposals(config.rpn, rpn, batch, config.rpn.pre_nms, config.rpn.post_nms)
+    maps, rpn = first_stage(parts, config, batch)
+    proposals = propose(config.rpn, rpn, batch, config.rpn.pre_nms, config.rpn.post_nms)
 
     head = config.box_head
-    box_pooled = _roi_pool(config, head.pool_size, "box_pool")(pyramid, proposals["boxes"])
-    class_logits, deltas = parts.box_head(box_pooled)
+    box_pooled, features = pool(parts, config, maps, proposals["boxes"], "box")
+    class_logits, deltas = parts.box_head(features)
     outputs = DetectionLayer(
         head.delta_weights,
         head.score_threshold,
@@ -185,23 +185,56 @@ def inference_model(parts, config, intermediates=False):
         "box_deltas": deltas,
     }
     if parts.mask_head:
-        pooled = _roi_pool(config, config.mask_head.pool_size, "mask_pool")(pyramid, outputs["boxes"])
+        pooled, features = pool(parts, config, maps, outputs["boxes"], "mask")
         class_ids = MergeRois(name="mask_class_ids")(outputs["class_ids"])
-        mask_logits = parts.mask_head([pooled, class_ids])
+        mask_logits = parts.mask_head([features, class_ids])
         outputs["masks"] = MaskProbabilities(name="masks")(mask_logits, outputs["boxes"])
         between |= {"mask_pooled": pooled, "mask_logits": mask_logits}
     if parts.keypoint_head:
-        pooled = _roi_pool(config, config.keypoint_head.pool_size, "keypoint_pool")(pyramid, outputs["boxes"])
-        heatmaps = parts.keypoint_head(pooled)
+        pooled, features = pool(parts, config, maps, outputs["boxes"], "keypoint")
+        heatmaps = parts.keypoint_head(features)
         outputs["keypoint_heatmaps"] = KeypointHeatmaps(name="keypoint_heatmaps")(heatmaps, outputs["boxes"])
         between |= {"keypoint_pooled": pooled}
     return keras.Model(batch, outputs | between if intermediates else outputs, name="mask_rcnn")
 
 
 def _build_backbone(config):
+    """Returns the backbone, and the `roi_stage` or None."""
     if config.name == "efficientnet_lite0":
-        return efficientnet_lite0(config.norm, config.frozen_stages)
-    return resnet(config.name, config.norm, config.norm_epsilon, config.stride_in_1x1, config.frozen_stages)
+        return efficientnet_lite0(config.norm, config.frozen_stages), None
+    conventions = {
+        "norm": config.norm,
+        "norm_epsilon": config.norm_epsilon,
+        "stride_in_1x1": config.stride_in_1x1,
+        "frozen_stages": config.frozen_stages,
+    }
+    padding = config.stem_pool_padding
+    backbone = resnet(config.name, config.last_stage, config.dilated_c5, padding, **conventions)
+    return backbone, roi_stage(config.name, **conventions) if config.last_stage == 4 else None
+
+
+def _build_heads(config, in_channels, stage):
+    """Returns the heads, `{name: keras.Model}`; RoIs of `in_channels` go through `stage`, if any, to them."""
+    box, mask, points = config.box_head, config.mask_head, config.keypoint_head
+    num_outputs = config.num_classes + 1
+
+    def pooled_shape(side):
+        shape = (None, side, side, in_channels)
+        return (stage.compute_output_shape(shape) if stage else shape)[1:]
+
+    heads = {"mask_head": None, "keypoint_head": None}
+    convs = hidden_convs(box.convs, box.conv_channels, box.norm, box.norm_epsilon)
+    options = {"average_pool": box.average_pool, "class_agnostic": box.class_agnostic}
+    heads["box_head"] = box_head(pooled_shape(box.pool_size), convs, box.dense_units, num_outputs, **options)
+    if mask:
+        convs = hidden_convs(mask.convs, mask.channels, mask.norm, mask.norm_epsilon)
+        num_masks = 1 if mask.class_agnostic else num_outputs
+        heads["mask_head"] = mask_head(pooled_shape(mask.pool_size), convs, mask.channels, num_masks)
+    if points:
+        side, _, channels = pooled_shape(points.pool_size)
+        num_keypoints = len(points.names)
+        heads["keypoint_head"] = keypoint_head(channels, side, points.convs, points.channels, num_keypoints)
+    return heads
 
 
 def _image_inputs():
@@ -227,48 +260,3 @@ def _training_inputs(config):
         num_keypoints = len(config.keypoint_head.names)
         batch["gt_keypoints"] = keras.Input((num_objects, num_keypoints, 3), name="gt_keypoints")
     return batch
-
-
-def _first_stage(parts, config, batch):
-    """Images to the pyramid that RoIs are pooled from, and the dict of all that the RPN says of it."""
-    normalized = NormalizeImages(config.input.mean, config.input.std, name="normalize")(
-        batch["images"], batch["image_sizes"]
-    )
-    stages = parts.backbone(normalized)
-    pyramid = parts.fpn(stages)
-    anchors = Anchors(
-        config.anchors.sizes,
-        config.anchors.strides,
-        config.anchors.ratios,
-        config.anchors.rounded,
-        config.anchors.stride_from_padded_size,
-        name="anchors",
-    )(pyramid, batch["images"])
-    logits, deltas = zip(*(parts.rpn_head(features) for features in pyramid), strict=True)
-    rpn = {"logits": list(logits), "deltas": list(deltas), "anchors": anchors}
-    rpn["between"] = {
-        "normalized": normalized,
-        **{f"C{level}": features for level, features in enumerate(stages, start=2)},
-        **{f"P{level}": features for level, features in enumerate(pyramid, start=2)},
-        "rpn_logits": rpn["logits"],
-        "rpn_deltas": rpn["deltas"],
-        "anchors": anchors,
-    }
-    return pyramid[:-1], rpn  # P6 is for the RPN only
-
-
-def _proposals(config, rpn, batch, pre_nms, post_nms):
-    layer = ProposalLayer(pre_nms, post_nms, config.nms_iou, config.min_size, name="proposals")
-    return layer(rpn["logits"], rpn["deltas"], rpn["anchors"], batch["image_sizes"])
-
-
-def _roi_pool(config, pool_size, name):
-    return RoiPool(
-        config.anchors.strides[:-1],
-        pool_size,
-        config.roi_align.sampling_ratio,
-        config.roi_align.aligned,
-        config.roi_align.level_epsilon,
-        config.roi_align.level_offset,
-        name=name,
-    )

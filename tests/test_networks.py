@@ -7,7 +7,7 @@ import pytest
 from mask_rcnn.layers.conv import ConvNorm
 from mask_rcnn.networks.efficientnet_lite import efficientnet_lite0
 from mask_rcnn.networks.fpn import fpn
-from mask_rcnn.networks.heads import box_head, mask_head, rpn_head
+from mask_rcnn.networks.heads import box_head, hidden_convs, mask_head, rpn_head
 from mask_rcnn.networks.resnet import BLOCKS, resnet
 
 # Weights of torchvision's maskrcnn_resnet50_fpn, 91 outputs, by part.
@@ -141,15 +141,15 @@ def test_the_rpn_says_one_logit_and_four_deltas_for_each_anchor():
 
 @pytest.mark.parametrize("num_rois", [0, 1, 6])
 def test_the_heads_take_any_number_of_rois(num_rois):
-    logits, deltas = box_head(8, 3, (16,), 4)(np.ones([num_rois, 3, 3, 8], "float32"))
+    logits, deltas = box_head((3, 3, 8), (), (16,), 4)(np.ones([num_rois, 3, 3, 8], "float32"))
     assert logits.shape == (num_rois, 4)
     assert deltas.shape == (num_rois, 16)
     pooled, class_ids = np.ones([num_rois, 6, 6, 8], "float32"), np.ones(num_rois, "int32")
-    assert mask_head(8, 6, 1, 8, 4)([pooled, class_ids]).shape == (num_rois, 12, 12)
+    assert mask_head((6, 6, 8), hidden_convs(1, 8), 8, 4)([pooled, class_ids]).shape == (num_rois, 12, 12)
 
 
 def test_untrained_heads_are_undecided():
-    logits, deltas = box_head(8, 3, (16,), 4)(np.ones([2, 3, 3, 8], "float32"))
+    logits, deltas = box_head((3, 3, 8), (), (16,), 4)(np.ones([2, 3, 3, 8], "float32"))
     assert np.abs(logits).max() < 0.5
     assert np.abs(deltas).max() < 0.1
 

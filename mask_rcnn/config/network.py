@@ -77,13 +77,26 @@ class BackboneConfig:
     last_stage: int = 5  # 4: the fifth stage is applied to each RoI instead, in front of the heads
     dilated_c5: bool = False  # C5 keeps the stride of C4 and dilates its 3x3 convolutions (DC5)
     frozen_stages: int = 2  # the stem is stage 1, C2 ends stage 2
-    weights: str | None = None  # ImageNet weights: "imagenet" or a file; None is random
+    weights: str | None = None  # "imagenet", a file, or a name of `models list`; None is random
 
     def __post_init__(self):
         check_choice("backbone.name", self.name, BACKBONES)
         check_choice("backbone.norm", self.norm, NORMS)
         check_choice("backbone.stem_pool_padding", self.stem_pool_padding, ("symmetric", "same"))
         check_choice("backbone.last_stage", self.last_stage, (4, 5))
+        check(
+            self.name != "efficientnet_lite0" or (self.last_stage == 5 and not self.dilated_c5),
+            "Only a ResNet has a fifth stage for RoIs or a dilated one.",
+            name=self.name,
+            last_stage=self.last_stage,
+            dilated_c5=self.dilated_c5,
+        )
+        check(
+            not (self.dilated_c5 and self.last_stage == 4),
+            "The fifth stage is dilated only where it belongs to the backbone.",
+            last_stage=self.last_stage,
+            dilated_c5=self.dilated_c5,
+        )
         check(0 <= self.frozen_stages <= 5, "`frozen_stages` is 0 to 5.", frozen_stages=self.frozen_stages)
 
 

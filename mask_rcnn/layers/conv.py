@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from mask_rcnn.ops import winograd
+from mask_rcnn.ops import decomposed, winograd
 
 # Fewer channels gain less than the transforms cost.
 WINOGRAD_CHANNELS = 128
@@ -85,8 +85,11 @@ class ConvNorm(keras.layers.Layer):
         norm_epsilon: of the normalisation.
         activation: name of a Keras activation, or None.
         kernel_initializer: He's by default, which keeps the variance through ReLUs.
+        groups: how many times a filter's channels fit into the input's (ResNeXt: Xie et al. 2017, figure 3c).
+        dilation: pixels from tap to tap of the kernel; above 1 only with stride 1.
         winograd: computes a wide 3x3 convolution of stride 1 in float32 by `ops.winograd`: the same weights
             and, up to rounding, values in half the time of a CPU. `build_parts` sets it.
+        decomposed: computes groups and dilation by `ops.decomposed`, which trains on a CPU too; likewise.
 
     Output shape:
         `[B, H', W', filters]`.
@@ -102,7 +105,10 @@ class ConvNorm(keras.layers.Layer):
         norm_epsilon=1e-5,
         activation=None,
         kernel_initializer="he_normal",
+        groups=1,
+        dilation=1,
         winograd=False,
+        decomposed=True,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -114,7 +120,10 @@ class ConvNorm(keras.layers.Layer):
         self.norm_epsilon = norm_epsilon
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.groups = groups
+        self.dilation = dilation
         self.winograd = winograd
+        self.decomposed = decomposed
         self.norm = norm_layer(norm, norm_epsilon, self.dtype_policy)
         if self.norm is not None and not self.trainable:
             self.norm.trainable = False  # otherwise gamma and beta train, and the statistics move
@@ -122,10 +131,10 @@ class ConvNorm(keras.layers.Layer):
     def build(self, input_shape):
         channels = input_shape[-1]
         side = (self.kernel_size, self.kernel_size)
-        shape = (*side, channels, 1) if self.filters is None else (*side, channels, self.filters)
+        last = (channels, 1) if self.filters is None else (channels // self.groups, self.filters)
         # Not cast automatically: the normalisation is multiplied in before the cast.
         self.kernel = self.add_weight(
-            name="kernel", shape=shape, initializer=self._initial_kernel, autocast=False
+            name="kernel", shape=(*side, *last), initializer=self._initial_kernel, autocast=False
         )
         self.bias = None
         outputs = self.filters or channels
@@ -159,23 +168,25 @@ class ConvNorm(keras.layers.Layer):
         kernel = tf.cast(kernel, self.compute_dtype)
         if self.winograd and self._suits_winograd(kernel):
             return winograd.conv2d(x, kernel)
-        pad = (self.kernel_size - 1) // 2
+        pad = self.dilation * (self.kernel_size - 1) // 2
         padding = "SAME"
         if self.padding == "symmetric":
             padding = [[0, 0], [pad, pad], [pad, pad], [0, 0]] if pad else "VALID"
         if self.filters is None:
             strides = [1, self.strides, self.strides, 1]
             return tf.nn.depthwise_conv2d(x, kernel, strides=strides, padding=padding)
-        return tf.nn.conv2d(x, kernel, strides=self.strides, padding=padding)
+        conv2d = decomposed.conv2d if self.decomposed else tf.nn.conv2d
+        return conv2d(x, kernel, self.strides, padding, dilations=self.dilation)
 
     def _suits_winograd(self, kernel):
-        shape = (self.kernel_size, self.strides, self.compute_dtype)
+        kind = (self.kernel_size, self.strides, self.groups, self.dilation, self.compute_dtype)
         wide = self.filters is not None and min(kernel.shape[2:]) >= WINOGRAD_CHANNELS
-        return wide and shape == (3, 1, "float32")
+        return wide and kind == (3, 1, 1, 1, "float32")
 
     def compute_output_shape(self, input_shape):
-        pad = 2 * ((self.kernel_size - 1) // 2) if self.padding == "symmetric" else self.kernel_size - 1
-        sides = [side and (side + pad - self.kernel_size) // self.strides + 1 for side in input_shape[1:3]]
+        reach = self.dilation * (self.kernel_size - 1)  # pixels from the first tap to the last
+        pad = 2 * (reach // 2) if self.padding == "symmetric" else reach
+        sides = [side and (side + pad - reach - 1) // self.strides + 1 for side in input_shape[1:3]]
         return (input_shape[0], *sides, self.filters or input_shape[-1])
 
     def get_config(self):
@@ -189,5 +200,8 @@ class ConvNorm(keras.layers.Layer):
             "norm_epsilon": self.norm_epsilon,
             "activation": keras.activations.serialize(self.activation),
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "groups": self.groups,
+            "dilation": self.dilation,
             "winograd": self.winograd,
+            "decomposed": self.decomposed,
         }

@@ -14,7 +14,7 @@ class MaskPredictor(keras.layers.Layer):
     Section 3: masks are class-specific and do not compete; of K masks a RoI needs the one of its class.
 
     Args:
-        num_outputs: classes with the background, K + 1.
+        num_outputs: classes with the background, K + 1; 1 is one mask for all classes (section 4.2).
 
     Call arguments:
         features: `[R, M, M, C]`.
@@ -36,6 +36,8 @@ class MaskPredictor(keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=(self.num_outputs,), initializer="zeros")
 
     def call(self, features, class_ids):
+        if self.num_outputs == 1:
+            class_ids = tf.zeros_like(class_ids)
         # One-hot instead of a gather: the gradient of the kernel stays dense.
         chosen = tf.one_hot(class_ids, self.num_outputs, dtype=self.compute_dtype)  # [R, K + 1]
         kernel = tf.matmul(chosen, self.kernel, transpose_b=True)  # [R, C]

@@ -15,7 +15,7 @@ class Anchors(Float32Layer):
     """The anchor boxes of each pyramid level.
 
     Args:
-        sizes: sqrt(area) of the anchors of each level, pixels.
+        sizes: sqrt(area) of the anchors of each level, pixels; of a single level all of them.
         strides: pixels from cell to cell of each level.
         ratios: heights over widths.
         rounded: base anchors have whole-pixel corners, as torchvision's.
@@ -27,7 +27,7 @@ class Anchors(Float32Layer):
         images: `[B, H, W, 3]`, padded.
 
     Returns:
-        List of `[H * W * A, 4]`, yxyx.
+        List of `[H * W * A, 4]`, yxyx; at a cell one size after the other, in each of them the ratios.
     """
 
     def __init__(self, sizes, strides, ratios, rounded=False, stride_from_padded_size=False, **kwargs):
@@ -40,12 +40,14 @@ class Anchors(Float32Layer):
 
     def call(self, pyramid, images):
         anchors = []
-        for features, size, stride in zip(pyramid, self.sizes, self.strides, strict=True):
+        sizes = [self.sizes] if len(self.strides) == 1 else [(size,) for size in self.sizes]
+        for features, level_sizes, stride in zip(pyramid, sizes, self.strides, strict=True):
             map_size = tf.shape(features)[1:3]
             steps = (stride, stride)
             if self.stride_from_padded_size:
                 steps = tf.shape(images)[1:3] // map_size
-            anchors.append(grid_anchors(map_size, steps, base_anchors(size, self.ratios, self.rounded)))
+            base = base_anchors(level_sizes, self.ratios, self.rounded)
+            anchors.append(grid_anchors(map_size, steps, base))
         return anchors
 
     def compute_output_spec(self, pyramid, images):

@@ -32,54 +32,79 @@ def rpn_head(in_channels, channels=256, num_anchors=3, convs=1):
     return keras.Model(features, [logits, deltas], name="rpn_head")
 
 
-def box_head(in_channels, pool_size=7, dense_units=(1024, 1024), num_outputs=81):
-    """Builds the second stage's head: two hidden layers, a class and a box (FPN, section 4.2).
+def hidden_convs(convs, channels, norm="none", norm_epsilon=1e-5):
+    """Returns the 3x3 convolutions `conv1`, `conv2`, ... that `box_head` and `mask_head` may begin with.
 
     Args:
-        in_channels: of the pooled features.
-        pool_size: their side, P.
-        dense_units: sizes of the hidden layers.
+        convs: how many.
+        channels: of each of them.
+        norm, norm_epsilon: see `ConvNorm`.
+    """
+    arguments = {"norm": norm, "norm_epsilon": norm_epsilon, "activation": "relu"}
+    return [ConvNorm(channels, 3, name=f"conv{index}", **arguments) for index in range(1, convs + 1)]
+
+
+def box_head(
+    pooled_shape,
+    convs=(),
+    dense_units=(1024, 1024),
+    num_outputs=81,
+    average_pool=False,
+    class_agnostic=False,
+    name="box_head",
+):
+    """Builds the second stage's head: hidden layers, a class and a box (FPN, section 4.2).
+
+    Args:
+        pooled_shape: (P, P, C), of the pooled features.
+        convs: of `hidden_convs` (Wu and He 2018, section 5.2: four, and one dense layer).
+        dense_units: sizes of the dense hidden layers.
         num_outputs: classes with the background, K + 1.
+        average_pool: over the RoI, instead of flattening it (He et al. 2016, appendix A).
+        class_agnostic: there is one box for all classes.
+        name: of the model.
 
     Returns:
         A `keras.Model`: `[R, P, P, C]` to class logits `[R, K + 1]`, background first, and deltas
-        `[R, (K + 1) * 4]`, (dy, dx, dh, dw) of each class; those of the background are never used.
+        `[R, (K + 1) * 4]`, (dy, dx, dh, dw) of each class, those of the background never used; or `[R, 4]`.
     """
-    pooled = feature_input((pool_size, pool_size, in_channels), "pooled")
-    x = keras.layers.Flatten(name="flatten")(pooled)
+    pooled = x = feature_input(pooled_shape, "pooled")
+    for conv in convs:
+        x = conv(x)
+    if average_pool:
+        x = keras.layers.GlobalAveragePooling2D(name="average")(x)
+    else:
+        x = keras.layers.Flatten(name="flatten")(x)
     for index, units in enumerate(dense_units, start=1):
         x = keras.layers.Dense(units, activation="relu", name=f"fc{index}")(x)
-    logits = keras.layers.Dense(
-        num_outputs,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=STD_DEFAULT),
-        name="class_logits",
-    )(x)
-    deltas = keras.layers.Dense(
-        num_outputs * 4, kernel_initializer=keras.initializers.RandomNormal(stddev=STD_BOX), name="deltas"
-    )(x)
-    return keras.Model(pooled, [logits, deltas], name="box_head")
+
+    def predictor(units, stddev, layer_name):
+        normal = keras.initializers.RandomNormal(stddev=stddev)
+        return keras.layers.Dense(units, kernel_initializer=normal, name=layer_name)
+
+    logits = predictor(num_outputs, STD_DEFAULT, "class_logits")(x)
+    deltas = predictor(4 if class_agnostic else 4 * num_outputs, STD_BOX, "deltas")(x)
+    return keras.Model(pooled, [logits, deltas], name=name)
 
 
-def mask_head(in_channels, pool_size=14, convs=4, channels=256, num_outputs=81):
-    """Builds the mask branch: convolutions, twice the size, a mask of one class (figure 4, right).
+def mask_head(pooled_shape, convs=(), channels=256, num_outputs=81):
+    """Builds the mask branch: convolutions, twice the size, a mask of one class (figure 4).
 
     Args:
-        in_channels: of the pooled features.
-        pool_size: their side, P.
-        convs: how many 3x3 convolutions.
-        channels: of each of them.
-        num_outputs: classes with the background, K + 1.
+        pooled_shape: (P, P, C), of the pooled features.
+        convs: of `hidden_convs`: four behind an FPN (figure 4, right), none behind the fifth stage (left).
+        channels: of the deconvolution.
+        num_outputs: classes with the background, K + 1; 1 is one mask for all classes.
 
     Returns:
         A `keras.Model`: features `[R, P, P, C]` and class ids `[R]` to mask logits `[R, 2P, 2P]`.
     """
-    pooled = x = feature_input((pool_size, pool_size, in_channels), "pooled")
+    pooled = x = feature_input(pooled_shape, "pooled")
     class_ids = keras.Input((), dtype="int32", name="class_ids")
-    for index in range(1, convs + 1):
-        x = ConvNorm(channels, 3, activation="relu", name=f"conv{index}")(x)
+    for conv in convs:
+        x = conv(x)
     x = keras.layers.Conv2DTranspose(
         channels, 2, 2, activation="relu", kernel_initializer="he_normal", name="deconv"
     )(x)
-    return keras.Model(
-        [pooled, class_ids], MaskPredictor(num_outputs, name="predictor")(x, class_ids), name="mask_head"
-    )
+    masks = MaskPredictor(num_outputs, name="predictor")(x, class_ids)
+    return keras.Model([pooled, class_ids], masks, name="mask_head")

@@ -1,62 +1,120 @@
-"""ResNet-50 and ResNet-101 (He et al. 2016, table 1) as a backbone: an image in, C2..C5 out."""
+"""ResNets (He et al. 2016, table 1) and ResNeXts (Xie et al. 2017) as backbones: an image in, C2..C5 out."""
+
+from dataclasses import dataclass
 
 import keras
 
 from mask_rcnn.layers.conv import ConvNorm
 from mask_rcnn.networks.inputs import feature_input
 
-# Bottleneck blocks of each stage, C2..C5.
-BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
+# Blocks of each stage, C2..C5.
+BLOCKS = {
+    "resnet50": (3, 4, 6, 3),
+    "resnet101": (3, 4, 23, 3),
+    "resnet152": (3, 8, 36, 3),
+    "resnext50_32x4d": (3, 4, 6, 3),
+    "resnext101_32x8d": (3, 4, 23, 3),
+    "resnext101_64x4d": (3, 4, 23, 3),
+}
+# Groups of the 3x3 convolutions, and the channels of each group in C2; they double with every stage.
+GROUPS = {"resnext50_32x4d": (32, 4), "resnext101_32x8d": (32, 8), "resnext101_64x4d": (64, 4)}
+ONE_GROUP = (1, 64)  # ResNets
 
 
-def resnet(name, norm="frozen_batch_norm", norm_epsilon=1e-5, stride_in_1x1=False, frozen_stages=0):
-    """Builds the convolutional part of a ResNet.
+def resnet(name, last_stage=5, dilated_c5=False, stem_pool_padding="symmetric", **conventions):
+    """Builds the convolutional part of a ResNet or ResNeXt.
 
     Args:
-        name: "resnet50" or "resnet101".
-        norm, norm_epsilon: of every convolution, see `ConvNorm`.
-        stride_in_1x1: the first convolution of a stage strides, as in the original networks of MSRA;
-            otherwise the 3x3 does, as in torchvision's.
-        frozen_stages: this many of stem, C2, C3, ... do not train.
+        name: a key of BLOCKS.
+        last_stage: 5, or 4 where `roi_stage` is applied to each RoI instead (ResNet-C4).
+        dilated_c5: the fifth stage keeps the stride of the fourth; its 3x3 convolutions have a dilation of 2,
+            so that they see as much of the image as they were trained to.
+        stem_pool_padding: "symmetric", or "same", which pads at the bottom and right only.
+        conventions: `norm`, `norm_epsilon`, `stride_in_1x1` and `frozen_stages` of `Bottlenecks`.
 
     Returns:
         A `keras.Model`: `[B, H, W, 3]`, normalised, to the list C2..C5, `[B, H/4, W/4, 256]` to
         `[B, H/32, W/32, 2048]`. Layers are called `stem`, `stage2_block0_conv1`, ...
     """
+    blocks = Bottlenecks(name, **conventions)
+    images = feature_input((None, None, 3), "images")
+    x = blocks.conv(64, 7, 2, layer_name="stem", stage=1)(images)  # [B, H/2, W/2, 64]
+    if stem_pool_padding == "symmetric":
+        x = keras.layers.ZeroPadding2D(1, name="stem_pad")(x)  # 0 is the smallest value after a ReLU
+        x = keras.layers.MaxPooling2D(3, 2, name="stem_pool")(x)  # [B, H/4, W/4, 64]
+    else:
+        x = keras.layers.MaxPooling2D(3, 2, "same", name="stem_pool")(x)
+    outputs = []
+    for stage in range(2, last_stage + 1):
+        dilated = dilated_c5 and stage == 5
+        x = blocks.stage(x, stage, 1 if stage == 2 or dilated else 2, dilation=2 if dilated else 1)
+        outputs.append(x)
+    return keras.Model(images, outputs, name="backbone")
 
-    def conv(filters, size, strides=1, activation="relu", *, layer_name, stage):
+
+def roi_stage(name, **conventions):
+    """Builds the fifth stage of a network on its own, the head of ResNet-C4 (He et al. 2016, appendix A).
+
+    Args:
+        name, conventions: as in `resnet`.
+
+    Returns:
+        A `keras.Model`: RoIs pooled from C4 `[R, P, P, 1024]` to `[R, P/2, P/2, 2048]`.
+    """
+    pooled = feature_input((None, None, 1024), "pooled")
+    return keras.Model(pooled, Bottlenecks(name, **conventions).stage(pooled, 5, 2), name="roi_stage")
+
+
+@dataclass(frozen=True)
+class Bottlenecks:
+    """The residual blocks of a network (He et al. 2016, figure 5, right; Xie et al. 2017, figure 3c).
+
+    Args:
+        name: a key of BLOCKS.
+        norm, norm_epsilon: of every convolution, see `ConvNorm`.
+        stride_in_1x1: the first convolution of a stage strides, as in the original networks of MSRA;
+            otherwise the 3x3 does, as in torchvision's.
+        frozen_stages: this many of stem, C2, C3, ... do not train.
+    """
+
+    name: str
+    norm: str = "frozen_batch_norm"
+    norm_epsilon: float = 1e-5
+    stride_in_1x1: bool = False
+    frozen_stages: int = 0
+
+    def stage(self, x, stage, strides, dilation=1):
+        """Applies all blocks of a stage, 2..5; the first of them strides."""
+        for index in range(BLOCKS[self.name][stage - 2]):
+            x = self.block(x, stage, index, strides if index == 0 else 1, dilation)
+        return x
+
+    def block(self, x, stage, index, strides, dilation):
+        groups, width = GROUPS.get(self.name, ONE_GROUP)
+        scale = 2 ** (stage - 2)
+        filters = groups * width * scale
+        first, second = (strides, 1) if self.stride_in_1x1 else (1, strides)
+
+        def conv(filters, size, strides, activation, layer, **arguments):
+            arguments["layer_name"] = f"stage{stage}_block{index}_{layer}"
+            return self.conv(filters, size, strides, activation, stage=stage, **arguments)
+
+        shortcut = conv(256 * scale, 1, strides, None, "shortcut")(x) if index == 0 else x
+        x = conv(filters, 1, first, "relu", "conv1")(x)
+        x = conv(filters, 3, second, "relu", "conv2", groups=groups, dilation=dilation)(x)
+        x = conv(256 * scale, 1, 1, None, "conv3")(x)
+        x = keras.layers.Add(name=f"stage{stage}_block{index}_add")([x, shortcut])
+        return keras.layers.ReLU(name=f"stage{stage}_block{index}_out")(x)
+
+    def conv(self, filters, size, strides, activation="relu", *, layer_name, stage, **arguments):
         return ConvNorm(
             filters,
             size,
             strides,
-            norm=norm,
-            norm_epsilon=norm_epsilon,
+            norm=self.norm,
+            norm_epsilon=self.norm_epsilon,
             activation=activation,
             name=layer_name,
-            trainable=stage > frozen_stages,
+            trainable=stage > self.frozen_stages,
+            **arguments,
         )
-
-    def block(x, filters, strides, prefix, stage, project):
-        first, second = (strides, 1) if stride_in_1x1 else (1, strides)
-        shortcut = x
-        if project:
-            layer_name = f"{prefix}_shortcut"
-            shortcut = conv(4 * filters, 1, strides, None, layer_name=layer_name, stage=stage)(x)
-        x = conv(filters, 1, first, layer_name=f"{prefix}_conv1", stage=stage)(x)
-        x = conv(filters, 3, second, layer_name=f"{prefix}_conv2", stage=stage)(x)
-        x = conv(4 * filters, 1, 1, None, layer_name=f"{prefix}_conv3", stage=stage)(x)
-        x = keras.layers.Add(name=f"{prefix}_add")([x, shortcut])
-        return keras.layers.ReLU(name=f"{prefix}_out")(x)
-
-    images = feature_input((None, None, 3), "images")
-    x = conv(64, 7, 2, layer_name="stem", stage=1)(images)  # [B, H/2, W/2, 64]
-    x = keras.layers.ZeroPadding2D(1, name="stem_pad")(x)  # 0 is the smallest value after a ReLU
-    x = keras.layers.MaxPooling2D(3, 2, name="stem_pool")(x)  # [B, H/4, W/4, 64]
-    outputs = []
-    for stage, num_blocks in enumerate(BLOCKS[name], start=2):
-        filters = 64 * 2 ** (stage - 2)
-        for index in range(num_blocks):
-            strides = 2 if index == 0 and stage > 2 else 1
-            x = block(x, filters, strides, f"stage{stage}_block{index}", stage, project=index == 0)
-        outputs.append(x)
-    return keras.Model(images, outputs, name="backbone")

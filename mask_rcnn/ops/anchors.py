@@ -4,22 +4,23 @@ import numpy as np
 import tensorflow as tf
 
 
-def base_anchors(size, ratios, rounded=False):
-    """Returns the anchors of one size around the origin.
+def base_anchors(sizes, ratios, rounded=False):
+    """Returns the anchors of some sizes around the origin.
 
     Args:
-        size: square root of the area, pixels.
+        sizes: square roots of their areas, pixels; or just one.
         ratios: heights over widths.
         rounded: corners are rounded to whole pixels (half to even), as torchvision does.
 
     Returns:
-        `[A, 4]` float32 NumPy array, yxyx.
+        `[A, 4]` float32 NumPy array, yxyx: one size after the other, in each of them the ratios.
 
     >>> base_anchors(32, (1.0,))
     array([[-16., -16.,  16.,  16.]], dtype=float32)
     """
     roots = np.sqrt(np.asarray(ratios, "float64"))
-    heights, widths = size * roots, size / roots
+    sizes = np.reshape(sizes, [-1, 1])
+    heights, widths = (sizes * roots).ravel(), (sizes / roots).ravel()
     anchors = np.stack([-heights, -widths, heights, widths], axis=-1) / 2
     return (np.round(anchors) if rounded else anchors).astype("float32")
 
