@@ -62,6 +62,20 @@ def test_a_box_beyond_the_image_is_cut_off(method):
     assert crop.size == 0
 
 
+def test_a_rounded_box_is_of_whole_pixels_and_blends_the_border_with_nothing():
+    mask = np.array([[0.9, 0.9], [0.9, 0.4]])
+    # Four pixels from two: at -0.25, 0.25, 0.75, 1.25 of the grid. 0.75 * 0.75 * 0.9 = 0.506 in a corner;
+    # 0.75 * (0.25 * 0.9 + 0.75 * 0.4) = 0.394 on the right side, below the middle.
+    crop, origin = paste_mask(mask, [1.6, 2.5, 6.4, 5.6], (8, 8), "rounded_box")  # 2, 2 to 6, 6
+    assert origin == (2, 2)
+    np.testing.assert_array_equal(crop, [[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0]])
+
+
+def test_a_mask_that_is_all_object_fills_its_rounded_box():
+    crop, _ = paste_mask(np.full((2, 2), 0.6), [2, 2, 6, 6], (8, 8), "rounded_box")  # 0.75 * 0.6 = 0.45
+    assert crop.shape == (4, 4) and crop.all()
+
+
 def test_an_empty_box_has_no_pixels():
     crop, _ = paste_mask(np.ones((4, 4)), [3, 3, 3, 3], (8, 6), "pixel_centres")
     assert crop.size == 0
