@@ -69,7 +69,11 @@ def load_config(name, assignments):
         assignments: list of texts like `train.steps=1000`.
     """
     is_file = name.endswith(CONFIG_SUFFIXES)
-    config = config_io.from_yaml(Path(name)) if is_file else model_zoo.config(name)
+    return assign(config_io.from_yaml(Path(name)) if is_file else model_zoo.config(name), assignments)
+
+
+def assign(config, assignments):
+    """Returns a `Config` with changes, a list of texts like `train.steps=1000`."""
     return config_io.override_all(config, dict(map(_split, assignments)))
 
 

@@ -1,8 +1,9 @@
 """`mask-rcnn train`: a config and a COCO json become a run directory with weights, score and pictures."""
 
+import dataclasses
 from pathlib import Path
 
-from mask_rcnn.cli.options import add_command, add_set, load_config
+from mask_rcnn.cli.options import WEIGHTS_METAVAR, add_command, add_set, assign, load_config
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.config import PRECISIONS
 
@@ -16,6 +17,7 @@ FIELDS = {
     "train_images": "data.train_images",
     "val_annotations": "data.val_annotations",
     "val_images": "data.val_images",
+    "weights": "train.init_weights",
     "strategy": "train.strategy",
     "precision": "train.precision",
 }
@@ -29,7 +31,14 @@ def add_parser(commands):
         metavar="NAME_OR_YAML",
         help="a recipe of `mask-rcnn config list`, or a YAML file "
         f"(default: {CONFIG_FOR_DATA} with --train-annotations, else {CONFIG_WITHOUT_DATA}; "
-        "with --resume the config of the run)",
+        "with --resume the config of the run; with --weights their network, trained as "
+        f"{CONFIG_FOR_DATA} says)",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar=WEIGHTS_METAVAR,
+        help="a whole detector to begin with: a weights file, or a name of `mask-rcnn models list`; where "
+        "its classes are others than the data's, the layers of the classes are new (default: the config's)",
     )
     parser.add_argument(
         "--run", metavar="DIR", dest="run_dir", type=Path, required=True, help="run directory"
@@ -50,12 +59,26 @@ def add_parser(commands):
 
 
 def run(args):
-    config = load_config(_config_name(args), [*_assignments(args), *args.set])
+    config = _config(args)
     import_tensorflow()
 
     from mask_rcnn.training.train import train
 
     train(config, args.run_dir, resume=args.resume)
+
+
+def _config(args):
+    assignments = [*_assignments(args), *args.set]
+    if not args.weights or args.config or args.resume:
+        return load_config(_config_name(args), assignments)
+
+    from mask_rcnn.model_zoo.pretrained import config_of
+
+    recipe = load_config(CONFIG_FOR_DATA, [])
+    network = dataclasses.replace(
+        config_of(args.weights), num_classes=0, data=recipe.data, train=recipe.train
+    )
+    return assign(network, assignments)
 
 
 def _config_name(args):

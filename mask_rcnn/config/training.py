@@ -39,6 +39,7 @@ class TrainConfig:
     checkpoint_every: int = 500  # steps
     evaluate_every: int = 5000  # steps; a multiple of checkpoint_every; 0 is only at the end
     keep_checkpoints: int = 2
+    init_weights: str | None = None  # of a whole detector to begin with: a file, or a name of `models list`
     precision: str = "float32"
     strategy: str = "none"
     seed: int = 0

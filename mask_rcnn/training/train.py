@@ -13,10 +13,10 @@ from mask_rcnn.coco_results import write_json
 from mask_rcnn.data.images import read_image
 from mask_rcnn.data.pipeline import images_of_step, training_dataset
 from mask_rcnn.model import build_parts, dtype_policy, training_model
-from mask_rcnn.model_zoo.backbones import load_backbone
 from mask_rcnn.predict import Predictor
 from mask_rcnn.training.callbacks import Validation
 from mask_rcnn.training.distribution import exact_gradients, make_strategy
+from mask_rcnn.training.initial import initialise
 from mask_rcnn.training.loop import run_steps
 from mask_rcnn.training.optimizer import build_optimizer
 from mask_rcnn.training.plot import plot_losses
@@ -53,8 +53,7 @@ def train(config, run_dir, resume=False):
     keras.utils.set_random_seed(config.train.seed)
     with dtype_policy(config.train.precision), strategy.scope():
         parts = build_parts(config)
-        if config.backbone.weights:
-            load_backbone(parts.backbone, config.backbone.name, config.backbone.weights)
+        initialise(parts, config, train_set.categories)
         model = training_model(parts, config)
         trainer = Trainer(model.input, model.output)
         trainer.compile(optimizer=build_optimizer(config.train), jit_compile=False)
