@@ -1,10 +1,13 @@
 """Runs one exported model in a fresh interpreter: a program that imports nothing of ours but the runner.
 
-Its input is lines, each answered by a line of JSON. The first is a job: `runner`, path of the source of a
-`Runner`; `model`, what it opens; `threads` or null; `images`, an .npz of uint8 images `[H, W, 3]`. The answer:
-`versions` of what runs it; `load`, seconds; `imported`, those of mask_rcnn, tensorflow and keras that it needed.
-Then `run NAME` runs an image of the .npz: `wall` and `cpu`, seconds. `save FILE` writes what was found in the
-images that were run, an .npz of `IMAGE/OUTPUT`. Anything that goes wrong: `error`.
+Its input is lines, each answered by a line of JSON.
+
+- The first is a job: `runner`, path of the source of a `Runner`; `model`, what it opens; `threads` or null;
+  `images`, an .npz of uint8 images `[H, W, 3]`. The answer: `versions` of what runs it; `load`, seconds;
+  `imported`, those of HEAVY that it needed.
+- `run NAME` runs an image of the .npz: `wall` and `cpu`, seconds.
+- `save FILE` writes what was found in the images that were run, an .npz of `IMAGE/OUTPUT`.
+- Anything that goes wrong: `error`.
 """
 
 import importlib.util

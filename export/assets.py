@@ -40,5 +40,5 @@ def read_assets(assets, source):
             f"Received: {source}, without {', '.join(sorted(missing))}. Export the weights again."
         )
     entries = sorted(json.loads(assets[CATEGORIES]), key=lambda entry: entry["class"])
-    categories = tuple(Category(entry["id"], entry["name"]) for entry in entries)
-    return config_io.from_yaml(assets[CONFIG]), categories
+    categories = [{name: value for name, value in entry.items() if name != "class"} for entry in entries]
+    return config_io.from_yaml(assets[CONFIG]), tuple(Category(**entry) for entry in categories)

@@ -25,14 +25,21 @@ class Runner:
 
     def __call__(self, image):
         batch, resize = self.predictor.preprocess(image)
-        outputs = {name: output[0].numpy() for name, output in self.predictor.detect(batch).items()}
-        limits = np.tile(np.array(image.shape[:2], "float32"), 2)
+        outputs = self.predictor.detect(batch)
+        arrays = {name: outputs[name][0].numpy() for name in outputs if name != "keypoint_heatmaps"}
+        count = np.count_nonzero(arrays["class_ids"])
+        size = np.array(image.shape[:2], "float32")
+        boxes = resize.invert_boxes(arrays["boxes"], self.predictor.config.inclusive_boxes)
         found = {
-            "detection_boxes": resize.invert_boxes(outputs["boxes"]) / limits,
-            "detection_scores": outputs["scores"],
-            "detection_classes": outputs["class_ids"].astype("float32"),
-            "num_detections": np.float32(np.count_nonzero(outputs["class_ids"])),
+            "detection_boxes": boxes / np.tile(size, 2),
+            "detection_scores": arrays["scores"],
+            "detection_classes": arrays["class_ids"].astype("float32"),
+            "num_detections": np.float32(count),
         }
-        if "masks" in outputs:
-            found["detection_masks"] = outputs["masks"]
+        if "masks" in arrays:
+            found["detection_masks"] = arrays["masks"]
+        if "keypoint_heatmaps" in outputs:
+            keypoints = self.predictor.keypoints(outputs, count, resize)  # [N, J, 3] x, y, score
+            found["detection_keypoints"] = keypoints[..., 1::-1] / size
+            found["detection_keypoint_scores"] = keypoints[..., 2]
         return found

@@ -7,7 +7,7 @@
 | `detection_classes` | `[D]` | float32 | 1..K: class i is line i of labels.txt; 0 behind the last detection |
 | `detection_masks` | `[D, M, M]` | float32 | probabilities on a grid inside the box; with a mask head |
 | `detection_keypoints` | `[D, J, 2]` | float32 | y, x as parts of the original image; with a keypoint head |
-| `detection_keypoint_scores` | `[D, J]` | float32 | the logit of the heatmap there |
+| `detection_keypoint_scores` | `[D, J]` | float32 | 0..1, the heatmap's softmax there |
 | `num_detections` | `[]` | float32 | rows that are detections; those behind are zeros |
 
 Classes are floats as there, and the label map's ids there are the numbers of the lines here: the ids of the

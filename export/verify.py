@@ -1,4 +1,4 @@
-"""An exported model is run once before anyone relies on it: alone, in a fresh interpreter of its own runtime."""
+"""An exported model is run before anyone relies on it: alone, in a fresh interpreter of its own runtime."""
 
 import contextlib
 import json
@@ -173,8 +173,8 @@ def _worst(compared):
 def _problems(worst, tolerance):
     if not worst["matched"]:
         yield (
-            f"Nothing was compared: Keras found {worst['expected']} objects, the export {worst['found']}, and "
-            "none of them are the same. Give images with objects that the model knows: --images."
+            f"Nothing was compared: Keras found {worst['expected']} objects, the export {worst['found']}, "
+            "and none of them are the same. Give images with objects that the model knows: --images."
         )
         return
     for name in ("boxes", "scores", "masks", "keypoints"):

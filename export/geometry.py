@@ -1,0 +1,106 @@
+"""`Resize` and `Predictor.preprocess` as TensorFlow ops: to the model's input and back in a SavedModel."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from mask_rcnn.data.keypoints import HALF_PIXEL
+from mask_rcnn.data.transforms import FAR_EDGE, pad_image, resize_image
+from mask_rcnn.export.pillow_resize import resize_as_pillow
+
+
+class Frame(NamedTuple):
+    """How an image lies in the model's input: `[2]` int32 each, (height, width) or (y, x).
+
+    `original`: the image; `resized`: what it becomes; `padded`: the model's input; `origin`: where its first
+    pixel is in there.
+    """
+
+    original: tf.Tensor
+    resized: tf.Tensor
+    padded: tf.Tensor
+    origin: tf.Tensor
+
+
+def make_frame(original, settings):
+    """Returns the `Frame` of an image of `original` (height, width), as the `InputConfig` says."""
+    resized = resized_size(original, settings)
+    padded = -(-resized // settings.pad_multiple) * settings.pad_multiple
+    if settings.padded_size:
+        padded = tf.constant(settings.padded_size)
+    origin = (padded - resized) // 2 if settings.centered else tf.zeros_like(resized)
+    return Frame(original, resized, padded, origin)
+
+
+def resized_size(original, settings):
+    """`data.transforms.resized_size` for a `[2]` int32 tensor; in float64, as Python has it."""
+    sides = tf.cast(original, tf.float64)
+    scale = settings.short_side / tf.reduce_min(sides)
+    if settings.upscale_only:
+        scale = tf.maximum(scale, 1.0)
+    scaled = sides * tf.minimum(scale, settings.long_side / tf.reduce_max(sides))
+    whole = {"round": lambda side: tf.floor(side + 0.5), "floor": tf.floor, "half_even": tf.round}
+    return tf.maximum(tf.cast(whole[settings.size_rounding](scaled), tf.int32), 1)
+
+
+def preprocess(image, frame, settings, dtype):
+    """Resizes and pads an image.
+
+    Args:
+        image: `[H, W, 3]` uint8 RGB.
+        frame: its `Frame`.
+        settings: `InputConfig` of the model.
+        dtype: of the model's images.
+
+    Returns:
+        `[H', W', 3]` of `dtype`, the size of `frame.padded`.
+    """
+    if settings.resize == "antialiased_uint8":
+        resized = tf.cast(resize_as_pillow(image, frame.resized), dtype)
+    else:
+        resized = tf.cast(resize_image(image, frame.resized, settings.resize), dtype)
+    return tf.ensure_shape(pad_image(resized, frame.padded, frame.origin), [None, None, 3])
+
+
+def invert_boxes(boxes, frame, inclusive):
+    """Moves boxes of the padded image to the original one, as `Resize.invert_boxes` does.
+
+    Args:
+        boxes: `[..., 4]`, yxyx, pixels of the padded image.
+        frame: `Frame`.
+        inclusive: as there.
+
+    Returns:
+        `[..., 4]` float32, as parts of the original image, clipped to it.
+    """
+    original, resized, origin = (tf.cast(part, tf.float32) for part in (frame.original, *frame[1::2]))
+    boxes -= tf.tile(origin, [2])
+    if not inclusive:
+        return tf.clip_by_value(boxes / tf.tile(resized, [2]), 0, 1)
+    scale = tf.tile((original - 1) / tf.maximum(resized - 1, 1), [2])
+    boxes = tf.round((boxes - FAR_EDGE) * scale + FAR_EDGE)
+    return tf.clip_by_value(boxes / tf.tile(original, [2]), 0, 1)
+
+
+def invert_keypoints(keypoints, frame, half_pixel):
+    """Moves keypoints of the padded image to the original one, as `Predictor` does.
+
+    Args:
+        keypoints: `[..., 3]`, y, x, score, pixels of the padded image.
+        frame: `Frame`.
+        half_pixel: as in `KeypointHeadConfig`; without it the numbers of pixels become their centres.
+
+    Returns:
+        `[..., 3]` float32, y and x as parts of the original image.
+    """
+    original, resized, origin = (tf.cast(part, tf.float32) for part in (frame.original, *frame[1::2]))
+    points = (keypoints[..., :2] - origin) / resized
+    if not half_pixel:
+        points += HALF_PIXEL / original
+    return tf.concat([points, keypoints[..., 2:]], axis=-1)
+
+
+def image_info(frame):
+    """Returns `[4, 2]` float32: the sizes before and after the resize, its scale, and the origin."""
+    original, resized, origin = (tf.cast(part, tf.float32) for part in (frame.original, *frame[1::2]))
+    return tf.stack([original, resized, resized / original, origin])

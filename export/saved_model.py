@@ -1,0 +1,146 @@
+"""A SavedModel that a server takes as it is: bytes or pixels in, detections in the user's own image out."""
+
+import tempfile
+from pathlib import Path
+
+import tensorflow as tf
+
+from mask_rcnn.data.images import decode_image
+from mask_rcnn.export import exif
+from mask_rcnn.export.assets import write_assets
+from mask_rcnn.export.geometry import image_info, invert_boxes, invert_keypoints, make_frame, preprocess
+from mask_rcnn.export.keypoints import decode_keypoints
+
+
+class ServedModel(tf.Module):
+    """A detector with its weights, its assets and three ways in, each a batch.
+
+    All give what `outputs.py` lists with the batch in front, and `image_info` `[B, 4, 2]`: (height, width) of
+    the image and of the resized image, the scale of both axes, and where the image begins in the padded one.
+
+    - `serving_default`: `input_tensor` uint8 `[B, H, W, 3]`, RGB, of one size.
+    - `image_bytes`: string `[B]`, files in JPEG or PNG (GIF, BMP and WebP work too), each of its own size;
+      JPEG and PNG are turned upright as their EXIF says.
+    - `tf_example`: string `[B]`, serialized `tf.train.Example`s with such a file as `image/encoded`.
+
+    Each file is resized and padded for itself and goes through the model alone: what is found in it does not
+    depend on what else is in the batch. One that cannot be decoded fails the whole call, with an
+    InvalidArgument error that names its index, so that no answer is silently wrong; a server that puts the
+    requests of several clients in one batch gains nothing here and should not. Pixels of another dtype or
+    rank do not match the signature, which TensorFlow says; an image without pixels is an error too. Where
+    nothing is found `num_detections` is 0 and the rest zeros.
+
+    Args:
+        predictor: `Predictor`, in the precision that it computes in.
+        assets: paths of the files that travel with it.
+    """
+
+    def __init__(self, predictor, assets):
+        super().__init__(name="mask_rcnn")
+        self._config = predictor.config
+        self._model = tf.function(predictor.model, autograph=False, reduce_retracing=True)
+        self._dtype = predictor.model.input["images"].dtype
+        self.weights = [variable.value for variable in predictor.model.variables]
+        self.assets = [tf.saved_model.Asset(str(path)) for path in assets]
+        self.endpoints = {
+            "serving_default": _endpoint(self._detect, "input_tensor", [None, None, None, 3], tf.uint8),
+            "image_bytes": _endpoint(self._detect_files, "image_bytes", [None], tf.string),
+            "tf_example": _endpoint(self._detect_examples, "tf_example", [None], tf.string),
+        }
+        self.__call__ = self.endpoints["serving_default"]
+
+    def _detect(self, images):
+        """`[B, H, W, 3]` uint8 to `{name: tensor}`."""
+        original = tf.shape(images)[1:3]
+        expected = "Expected images with pixels. Received images of (height, width):"
+        check = tf.debugging.Assert(tf.reduce_min(original) > 0, [expected, original])
+        with tf.control_dependencies([check]):
+            frame = make_frame(original, self._config.input)
+        pixels = tf.map_fn(
+            lambda image: preprocess(image, frame, self._config.input, self._dtype),
+            images,
+            fn_output_signature=tf.TensorSpec([None, None, 3], self._dtype),
+        )
+        batch_size = tf.shape(images)[0]
+        sizes = tf.tile(tf.cast(frame.resized, tf.float32)[None], [batch_size, 1])
+        found = self._model({"images": pixels, "image_sizes": sizes})
+        info = tf.tile(image_info(frame)[None], [batch_size, 1, 1])
+        return {**self._in_words(found, frame), "image_info": info}
+
+    def _detect_files(self, contents):
+        """`[B]` string to `{name: tensor}`."""
+        detect = self.endpoints["serving_default"].get_concrete_function()
+
+        def detect_file(numbered):
+            image = _decode(*numbered)
+            return {name: output[0] for name, output in detect(image[None]).items()}
+
+        row = {
+            name: tf.TensorSpec(output.shape[1:], output.dtype)
+            for name, output in detect.structured_outputs.items()
+        }
+        numbered = (tf.range(tf.size(contents)), contents)
+        # One at a time: each uses all cores, and the maps of one image are hundreds of megabytes.
+        return tf.map_fn(detect_file, numbered, parallel_iterations=1, fn_output_signature=row)
+
+    def _detect_examples(self, examples):
+        """`[B]` string, serialized `tf.train.Example`s, to `{name: tensor}`."""
+        features = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
+        return self._detect_files(tf.io.parse_example(examples, features)["image/encoded"])
+
+    def _in_words(self, found, frame):
+        """The model's outputs in the words of `outputs.py`."""
+        present = tf.cast(found["class_ids"] > 0, tf.float32)  # [B, D]
+        boxes = invert_boxes(found["boxes"], frame, self._config.inclusive_boxes)
+        outputs = {
+            "detection_boxes": boxes * present[..., None],
+            "detection_scores": tf.cast(found["scores"], tf.float32) * present,
+            "detection_classes": tf.cast(found["class_ids"], tf.float32),
+            "num_detections": tf.reduce_sum(present, axis=1),
+        }
+        if "masks" in found:
+            outputs["detection_masks"] = tf.cast(found["masks"], tf.float32) * present[..., None, None]
+        if "keypoint_heatmaps" in found:
+            heatmaps_and_boxes = (found["keypoint_heatmaps"], found["boxes"])
+            row = tf.TensorSpec([*found["keypoint_heatmaps"].shape[1::3], 3], tf.float32)
+            keypoints = tf.map_fn(
+                lambda pair: decode_keypoints(*pair), heatmaps_and_boxes, fn_output_signature=row
+            )  # [B, D, J, 3]
+            half_pixel = self._config.keypoint_head.half_pixel
+            keypoints = invert_keypoints(keypoints, frame, half_pixel) * present[..., None, None]
+            outputs["detection_keypoints"] = keypoints[..., :2]
+            outputs["detection_keypoint_scores"] = keypoints[..., 2]
+        return outputs
+
+
+def write(path, predictor):
+    """Writes a `Predictor` as a SavedModel; see `ServedModel`.
+
+    Args:
+        path: folder to write.
+        predictor: `Predictor`. Its parts should be built with `winograd=False`, for graphs that others run.
+    """
+    with tempfile.TemporaryDirectory(prefix="mask_rcnn_assets_") as folder:
+        assets = []
+        for name, text in write_assets(predictor.config, predictor.categories).items():
+            assets.append(Path(folder, name))
+            assets[-1].write_text(text, encoding="utf-8")
+        model = ServedModel(predictor, assets)
+        tf.saved_model.save(model, str(path), model.endpoints)
+
+
+def _endpoint(function, name, shape, dtype):
+    spec = tf.TensorSpec(shape, dtype, name)
+    return tf.function(function, input_signature=[spec], autograph=False)
+
+
+def _decode(index, contents):
+    """`[]` int32 and `[]` string to `[H, W, 3]` uint8; an error that names the index."""
+    orientation = exif.orientation(contents)
+    # In a data set an op that fails leaves nothing; elsewhere its error would not say in which file.
+    file = tf.data.Dataset.from_tensors(contents)
+    decoded = file.map(lambda contents: decode_image(contents, orientation)).ignore_errors()
+    image = decoded.reduce(tf.zeros([0, 0, 3], tf.uint8), lambda _, image: image)
+    expected = "Expected whole JPEG or PNG files. This one of the batch is none, counted from 0:"
+    with tf.control_dependencies([tf.debugging.Assert(tf.size(image) > 0, [expected, index])]):
+        return tf.identity(image)
