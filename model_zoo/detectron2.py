@@ -173,17 +173,20 @@ def _masks_pointwise(x):
     return _masks(x[:, :, 0, 0]).transpose()
 
 
-def _backbone_rows():
-    rows = [(r"backbone\.(?:bottom_up\.)?stem\.conv1\.weight", "backbone/stem/kernel", _rgb_conv)]
-    rows += norm_rows(r"backbone\.(?:bottom_up\.)?stem\.conv1\.norm", "backbone/stem")
-    for theirs, ours in (
-        (r"backbone\.(?:bottom_up\.)?", "backbone"),
-        (r"roi_heads\.", "roi_stage"),
-    ):
+def resnet_rows(prefix):
+    """Returns the rows of a ResNet whose names begin with `prefix`, a pattern."""
+    rows = [(rf"{prefix}stem\.conv1\.weight", "backbone/stem/kernel", _rgb_conv)]
+    rows += norm_rows(rf"{prefix}stem\.conv1\.norm", "backbone/stem")
+    for theirs, ours in ((prefix, "backbone"), (r"roi_heads\.", "roi_stage")):
         block = rf"{theirs}res(\d)\.(\d+)\.(conv\d|shortcut)"
         target = rf"{ours}/stage\1_block\2_\3"
         rows.append((rf"{block}\.weight", f"{target}/kernel", "conv"))
         rows += norm_rows(rf"{block}\.norm", target)
+    return rows
+
+
+def _backbone_rows():
+    rows = resnet_rows(r"backbone\.(?:bottom_up\.)?")
     name, target = r"backbone\.fpn_(lateral|output)(\d)", r"fpn/\1\2"
     return [*rows, *affine_rows(name, target, "conv"), *norm_rows(rf"{name}\.norm", target)]
 

@@ -1,27 +1,32 @@
 """What a detector is before its first step: random, on an ImageNet backbone, or another detector."""
 
-import dataclasses
+import functools
 import re
 
 from absl import logging
 
-from mask_rcnn.model_zoo.backbones import load_backbone
+from mask_rcnn.model_zoo.backbones import IMAGENET, load_backbone
 from mask_rcnn.model_zoo.pretrained import weights_file
+from mask_rcnn.model_zoo.registry import ENTRIES, find
 from mask_rcnn.weights import assign_variables, read_arrays, read_header, variables
 
-# Conventions that weights were trained with, and that lower the result, without an error, where they differ.
-CONVENTIONS = ("inclusive_boxes", "input", "backbone", "fpn", "anchors", "roi_align")
-# Fields of these sections that are a choice of each training.
-FREE = (
-    "input.short_side",
-    "input.train_short_sides",
-    "input.long_side",
-    "input.padded_size",
-    "input.horizontal_flip",
-    "input.max_instances",
-    "input.mask_crop_size",
-    "backbone.frozen_stages",
-    "backbone.weights",
+# Conventions that weights were trained with: where they differ the result is worse, without an error.
+BACKBONE_CONVENTIONS = ("input.mean", "input.std", "backbone.name", "backbone.stride_in_1x1")
+CONVENTIONS = (
+    *BACKBONE_CONVENTIONS,
+    "inclusive_boxes",
+    "backbone.norm",
+    "backbone.norm_epsilon",
+    "backbone.stem_pool_padding",
+    "anchors.sizes",
+    "anchors.strides",
+    "anchors.ratios",
+    "anchors.rounded",
+    "anchors.stride_from_padded_size",
+    "roi_align.method",
+    "roi_align.aligned",
+    "roi_align.sampling_ratio",
+    "box_head.delta_weights",
 )
 
 
@@ -30,7 +35,12 @@ def initialise(parts, config, categories):
     if config.train.init_weights:
         load_detector(parts, config, categories, config.train.init_weights)
     elif config.backbone.weights:
-        load_backbone(parts.backbone, config.backbone.name, config.backbone.weights)
+        weights = IMAGENET[config.backbone.name]
+        if config.backbone.weights != "imagenet":
+            weights = config.backbone.weights
+        if weights in ENTRIES:
+            _warn_of_conventions(config, find(weights).config, weights, BACKBONE_CONVENTIONS)
+        load_backbone(parts.backbone, config.backbone.name, weights, parts.roi_stage)
 
 
 def load_detector(parts, config, categories, weights):
@@ -91,22 +101,15 @@ def _without(arrays, prefixes):
     return {name: array for name, array in arrays.items() if not pattern.match(name)}
 
 
-def _warn_of_conventions(config, their_config, weights):
-    ours, theirs = _flat(config), _flat(their_config)
+def _warn_of_conventions(config, their_config, weights, fields=CONVENTIONS):
+    """Says which of `fields` differ between a config and that of the weights it begins with."""
+    pairs = {name: (_field(config, name), _field(their_config, name)) for name in fields}
     changed = [
-        f"{name} is {ours.get(name)!r}, theirs {value!r}"
-        for name, value in theirs.items()
-        if ours.get(name) != value and name not in FREE
+        f"{name}={ours!r}, theirs {theirs!r}" for name, (ours, theirs) in pairs.items() if ours != theirs
     ]
     if changed:
         logging.warning("%s was trained with other conventions: %s.", weights, "; ".join(changed))
 
 
-def _flat(config):
-    """Returns `{"section.field": value}` of the sections that are conventions."""
-    flat = {}
-    for name in CONVENTIONS:
-        section = getattr(config, name)
-        fields = dataclasses.asdict(section) if dataclasses.is_dataclass(section) else {"": section}
-        flat.update({f"{name}.{field}".rstrip("."): value for field, value in fields.items()})
-    return flat
+def _field(config, path):
+    return functools.reduce(getattr, path.split("."), config)

@@ -28,6 +28,7 @@ LONG_JITTER = (
     ("mask_rcnn_R_101_FPN_400ep_LSJ", 42073830, "f96b26", "Mask R-CNN R101-FPN LSJ 400 ep", 48.9, 43.7),
 )
 MISC = (
+    ("mask_rcnn_R_50_FPN_3x_syncbn", 169527823, "3b3c51", "Mask R-CNN R50-FPN SyncBN 3x", 41.9, 37.8),
     ("mask_rcnn_R_50_FPN_3x_gn", 138602888, "dc5d9e", "Mask R-CNN R50-FPN GN 3x", 42.6, 38.6),
     ("scratch_mask_rcnn_R_50_FPN_3x_gn", 138602908, "01ca85", "the same from scratch", 39.9, 36.6),
     ("cascade_mask_rcnn_R_50_FPN_1x", 138602847, "e9d89b", "Cascade Mask R-CNN R50-FPN 1x", 42.1, 36.4),
@@ -40,9 +41,16 @@ KEYPOINTS = (
     ("keypoint_rcnn_X_101_32x8d_FPN_3x", 139686956, "5ad38f", "Keypoint R-CNN X101-FPN 3x", 57.3, 66.0),
 )
 BOXES = (
+    ("faster_rcnn_R_50_C4_1x", 137257644, "721ade", "Faster R-CNN R50-C4 1x", 35.7, None),
+    ("faster_rcnn_R_50_C4_3x", 137849393, "f97cb7", "Faster R-CNN R50-C4 3x", 38.4, None),
+    ("faster_rcnn_R_101_C4_3x", 138204752, "298dad", "Faster R-CNN R101-C4 3x", 41.1, None),
+    ("faster_rcnn_R_50_DC5_1x", 137847829, "51d356", "Faster R-CNN R50-DC5 1x", 37.3, None),
+    ("faster_rcnn_R_50_DC5_3x", 137849425, "68d202", "Faster R-CNN R50-DC5 3x", 39.0, None),
+    ("faster_rcnn_R_101_DC5_3x", 138204841, "3e0943", "Faster R-CNN R101-DC5 3x", 40.6, None),
     ("faster_rcnn_R_50_FPN_1x", 137257794, "b275ba", "Faster R-CNN R50-FPN 1x", 37.9, None),
     ("faster_rcnn_R_50_FPN_3x", 137849458, "280758", "Faster R-CNN R50-FPN 3x", 40.2, None),
     ("faster_rcnn_R_101_FPN_3x", 137851257, "f6e8b1", "Faster R-CNN R101-FPN 3x", 42.0, None),
+    ("faster_rcnn_X_101_32x8d_FPN_3x", 139173657, "68b088", "Faster R-CNN X101-32x8d-FPN 3x", 43.0, None),
 )
 
 

@@ -83,13 +83,15 @@ class Entry:
 
     @property
     def preset(self):
-        """The `Preset`: config, table and class names (of a backbone: see `model_zoo.backbones`)."""
+        """The `Preset`: config, table and class names; of a backbone only `backbone` and `input` count."""
+        if self.is_backbone:
+            return importlib.import_module("mask_rcnn.model_zoo.backbones").PRESETS[self.name]
         source, _, own_name = self.name.partition("/")
         return importlib.import_module(f"mask_rcnn.model_zoo.{source}").PRESETS[own_name]
 
     @property
     def config(self):
-        """The `Config` of a detector."""
+        """The conventions of its source as a `Config`."""
         return self.preset.config()
 
     @property
