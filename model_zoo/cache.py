@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import os
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -104,8 +105,7 @@ def _download(entry, path):
 def _receive(entry, aside):
     """Writes what the URL gives into the file `aside` and returns its hash."""
     hasher = hashlib.new(entry.algorithm or "sha256")
-    request = urllib.request.Request(entry.url, headers={"User-Agent": "mask-rcnn"})
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response, open(aside, "wb") as file:
+    with _open(entry.url) as response, open(aside, "wb") as file:
         total = int(response.headers.get("Content-Length") or 0)
         with _progress(entry.name, total) as advance:
             while chunk := response.read(CHUNK):
@@ -115,6 +115,15 @@ def _receive(entry, aside):
         if total and file.tell() != total:
             raise OSError(f"the connection ended after {file.tell()} of {total} bytes")
     return hasher.hexdigest()
+
+
+def _open(url):
+    request = urllib.request.Request(url, headers={"User-Agent": "mask-rcnn"})
+    try:
+        return urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        error.close()  # it is a response too
+        raise
 
 
 @contextlib.contextmanager
