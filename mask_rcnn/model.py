@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from mask_rcnn.layers.conv import ConvNorm
+from mask_rcnn.layers.inclusive import MoveFarEdges
 from mask_rcnn.layers.keypoints import KeypointHeatmaps, KeypointLoss
 from mask_rcnn.layers.masks import FirstRois, MaskLoss, MaskProbabilities, MergeRois
 from mask_rcnn.layers.roi import BoxHeadLosses, DetectionLayer, RoiTargets
@@ -105,9 +106,12 @@ def training_model(parts, config):
         Its output is a dict of losses, float32 `[B]` each: `rpn_objectness_loss`, `rpn_box_loss`,
         `class_loss`, `box_loss` and, with these heads, `mask_loss` and `keypoint_loss`.
     """
-    batch = _training_inputs(config)
+    inputs = batch = _training_inputs(config)
+    if config.inclusive_boxes:
+        truth = MoveFarEdges(-1, name="gt_inclusive")(batch["gt_boxes"], batch["gt_class_ids"])
+        batch = {**batch, "gt_boxes": truth}
     maps, rpn = first_stage(parts, config, batch)
-    proposals = propose(config.rpn, rpn, batch, config.rpn.train_pre_nms, config.rpn.train_post_nms)
+    proposals = propose(config.rpn, rpn, config.rpn.train_pre_nms, config.rpn.train_post_nms)
     outputs = RpnLosses(
         config.rpn.samples,
         config.rpn.positive_fraction,
@@ -136,7 +140,7 @@ def training_model(parts, config):
         heatmaps = parts.keypoint_head(features)
         loss = KeypointLoss(config.keypoint_head.loss_weight, name="keypoint_loss")
         outputs["keypoint_loss"] = loss(heatmaps, positives, batch)
-    return keras.Model(batch, outputs, name="mask_rcnn_training")
+    return keras.Model(inputs, outputs, name="mask_rcnn_training")
 
 
 def inference_model(parts, config, intermediates=False):
@@ -162,7 +166,7 @@ def inference_model(parts, config, intermediates=False):
     """
     batch = _image_inputs()
     maps, rpn = first_stage(parts, config, batch)
-    proposals = propose(config.rpn, rpn, batch, config.rpn.pre_nms, config.rpn.post_nms)
+    proposals = propose(config.rpn, rpn, config.rpn.pre_nms, config.rpn.post_nms)
 
     head = config.box_head
     box_pooled, features = pool(parts, config, maps, proposals["boxes"], "box")
@@ -173,8 +177,10 @@ def inference_model(parts, config, intermediates=False):
         head.nms_iou,
         head.max_detections,
         head.min_size,
+        head.clamp_deltas,
+        head.best_class_only,
         name="detections",
-    )(class_logits, deltas, proposals, batch["image_sizes"])
+    )(class_logits, deltas, proposals, rpn["windows"]["detections"])
     between = {
         **rpn["between"],
         "proposals": proposals["boxes"],
@@ -195,6 +201,8 @@ def inference_model(parts, config, intermediates=False):
         heatmaps = parts.keypoint_head(features)
         outputs["keypoint_heatmaps"] = KeypointHeatmaps(name="keypoint_heatmaps")(heatmaps, outputs["boxes"])
         between |= {"keypoint_pooled": pooled}
+    if config.inclusive_boxes:
+        outputs["boxes"] = MoveFarEdges(1, name="boxes")(outputs["boxes"], outputs["class_ids"])
     return keras.Model(batch, outputs | between if intermediates else outputs, name="mask_rcnn")
 
 

@@ -1,6 +1,7 @@
 """The steps that training and detection share, each joined from parts and layers as the config says."""
 
-from mask_rcnn.layers.images import NormalizeImages
+from mask_rcnn.layers.images import ImageWindows, NormalizeImages
+from mask_rcnn.layers.inclusive import MoveFarEdges
 from mask_rcnn.layers.roi import RoiPool
 from mask_rcnn.layers.rpn import Anchors, ProposalLayer
 
@@ -15,12 +16,14 @@ def first_stage(parts, config, batch):
 
     Returns:
         The list of maps that RoIs are pooled from, P2..P5 or the last of the backbone alone; and a dict of
-        the RPN's `logits`, `deltas` and `anchors`, lists with an entry for each of its maps, and of all
-        `between`, `{name: tensor}` in the names of `inference_model`.
+        the RPN's `logits`, `deltas` and `anchors`, lists with an entry for each of its maps, of the `windows`
+        of `ImageWindows`, and of all `between`, `{name: tensor}` in the names of `inference_model`.
     """
-    normalized = NormalizeImages(config.input.mean, config.input.std, name="normalize")(
-        batch["images"], batch["image_sizes"]
+    settings = config.input
+    normalize = NormalizeImages(
+        settings.mean, settings.std, settings.padding, settings.centered, name="normalize"
     )
+    normalized = normalize(batch["images"], batch["image_sizes"])
     stages = parts.backbone(normalized)
     pyramid = parts.fpn(stages) if parts.fpn else stages[-1:]
     anchors = Anchors(
@@ -31,8 +34,13 @@ def first_stage(parts, config, batch):
         config.anchors.stride_from_padded_size,
         name="anchors",
     )(pyramid, batch["images"])
+    if config.inclusive_boxes:
+        anchors = [MoveFarEdges(-1, name=f"anchors{i}_inclusive")(x) for i, x in enumerate(anchors)]
     logits, deltas = zip(*(parts.rpn_head(features) for features in pyramid), strict=True)
-    rpn = {"logits": list(logits), "deltas": list(deltas), "anchors": anchors}
+    windows = ImageWindows(settings.centered, config.inclusive_boxes, name="windows")(
+        batch["image_sizes"], *([batch["images"]] if settings.centered else [])
+    )
+    rpn = {"logits": list(logits), "deltas": list(deltas), "anchors": anchors, "windows": windows}
     rpn["between"] = {
         "normalized": normalized,
         **{f"C{level}": features for level, features in enumerate(stages, start=2)},
@@ -46,10 +54,18 @@ def first_stage(parts, config, batch):
     return pyramid, rpn
 
 
-def propose(config, rpn, batch, pre_nms, post_nms):
+def propose(config, rpn, pre_nms, post_nms):
     """Returns the dict of `ProposalLayer`, from the dict of `first_stage`."""
-    layer = ProposalLayer(pre_nms, post_nms, config.nms_iou, config.min_size, name="proposals")
-    return layer(rpn["logits"], rpn["deltas"], rpn["anchors"], batch["image_sizes"])
+    layer = ProposalLayer(
+        pre_nms,
+        post_nms,
+        config.nms_iou,
+        config.min_size,
+        config.joint_levels,
+        config.clamp_deltas,
+        name="proposals",
+    )
+    return layer(rpn["logits"], rpn["deltas"], rpn["anchors"], rpn["windows"]["proposals"])
 
 
 def pool(parts, config, maps, boxes, branch):
@@ -66,13 +82,14 @@ def pool(parts, config, maps, boxes, branch):
         What RoIAlign gives, `[B * N, P, P, C]`, and what the head gets: the same or, in a ResNet-C4, what the
         fifth stage makes of it.
     """
+    align = config.roi_align
     pooled = RoiPool(
         config.anchors.strides[: len(maps)],
         getattr(config, f"{branch}_head").pool_size,
-        config.roi_align.sampling_ratio,
-        config.roi_align.aligned,
-        config.roi_align.level_epsilon,
-        config.roi_align.level_offset,
+        align.sampling_ratio,
+        align.aligned,
+        {"epsilon": align.level_epsilon, "offset": align.level_offset, "rounding": align.level_rounding},
+        align.method == "crop_and_resize",
         name=f"{branch}_pool",
     )(maps, boxes)
     return pooled, parts.roi_stage(pooled) if parts.roi_stage else pooled

@@ -126,16 +126,16 @@ def test_deltas_of_padding_are_finite():
 
 def test_clip_cuts_at_the_borders_of_each_image():
     wide = tf.tile(boxes([-5, -5, 95, 95]), [2, 1])[:, None]  # [2, 1, 4]
-    clipped = box_ops.clip(wide, tf.constant([[50.0, 60.0], [100.0, 40.0]]))
-    np.testing.assert_array_equal(clipped[:, 0], [[0, 0, 50, 60], [0, 0, 95, 40]])
+    clipped = box_ops.clip(wide, tf.constant([[0.0, 0.0, 50.0, 60.0], [10.0, 0.0, 100.0, 40.0]]))
+    np.testing.assert_array_equal(clipped[:, 0], [[0, 0, 50, 60], [10, 0, 95, 40]])
 
 
 def test_a_box_outside_the_image_becomes_empty():
-    clipped = box_ops.clip(boxes([60, 10, 70, 20])[None], tf.constant([[50.0, 60.0]]))
+    clipped = box_ops.clip(boxes([60, 10, 70, 20])[None], tf.constant([[0.0, 0.0, 50.0, 60.0]]))
     np.testing.assert_array_equal(clipped, [[[50, 10, 50, 20]]])
     assert box_ops.area(clipped).numpy() == 0
 
 
 @pytest.mark.parametrize("shape", [(2, 0, 4), (2, 3, 4), (2, 3, 5, 4)])
 def test_clip_keeps_the_shape(shape):
-    assert box_ops.clip(tf.ones(shape), tf.ones([2, 2])).shape == shape
+    assert box_ops.clip(tf.ones(shape), tf.ones([2, 4])).shape == shape

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from mask_rcnn.layers.conv import ConvNorm, FrozenBatchNorm
 from mask_rcnn.layers.float32 import Float32Layer
-from mask_rcnn.layers.images import NormalizeImages
+from mask_rcnn.layers.images import ImageWindows, NormalizeImages
+from mask_rcnn.layers.inclusive import MoveFarEdges
 from mask_rcnn.layers.masks import FirstRois, MaskLoss, MaskPredictor, MaskProbabilities, MergeRois
 from mask_rcnn.layers.roi import BoxHeadLosses, DetectionLayer, RoiPool, RoiTargets
 from mask_rcnn.layers.rpn import Anchors, ProposalLayer, RpnLosses
@@ -34,6 +35,7 @@ DELTAS = [normal(2, 16, 16, 4), normal(2, 8, 8, 4)]
 ANCHORS = [random_boxes(256), random_boxes(64)]
 IMAGES = RNG.uniform(0, 255, [2, 64, 64, 3]).astype("float32")
 SIZES = np.array([[64, 64], [50, 40]], "float32")
+WINDOWS = np.array([[0, 0, 64, 64], [7, 12, 57, 52]], "float32")
 PROPOSALS = {"boxes": random_boxes(2, 6), "valid": np.array([[True] * 6, [True] * 4 + [False] * 2])}
 BATCH = {
     "gt_boxes": random_boxes(2, 3),
@@ -57,12 +59,22 @@ BOX_LAYERS = {
         Anchors((8, 16), (4, 8), (1.0,), True, True),
         (PYRAMID, np.zeros([2, 80, 64, 3])),
     ),
-    "proposals": (ProposalLayer(20, 10, 0.5, 1.0), (LOGITS, DELTAS, ANCHORS, SIZES)),
+    "proposals": (ProposalLayer(20, 10, 0.5, 1.0, True, False), (LOGITS, DELTAS, ANCHORS, WINDOWS)),
     "rpn losses": (RpnLosses(16, 0.5, 0.7, 0.3, 0.1), (LOGITS, DELTAS, ANCHORS, BATCH)),
-    "pooled": (RoiPool((4, 8), 3, 0, False, 0.0, 1e-6), (PYRAMID, PROPOSALS["boxes"])),
+    "pooled": (
+        RoiPool((4, 8), 3, 0, False, {"epsilon": 0.0, "offset": 1e-6}),
+        (PYRAMID, PROPOSALS["boxes"]),
+    ),
+    "pooled from corner to corner": (
+        RoiPool((4, 8), 3, levels={"rounding": "nearest"}, corner_grid=True),
+        (PYRAMID, PROPOSALS["boxes"]),
+    ),
+    "windows": (ImageWindows(), (SIZES,)),
+    "windows in the middle": (ImageWindows(True, True), (SIZES, IMAGES)),
+    "far edges": (MoveFarEdges(-1), (BATCH["gt_boxes"], BATCH["gt_class_ids"])),
     "detections": (
-        DetectionLayer(WEIGHTS, 0.1, 0.6, 5, 0.5),
-        (normal(12, 4), normal(12, 16), PROPOSALS, SIZES),
+        DetectionLayer(WEIGHTS, 0.1, 0.6, 5, 0.5, False, True),
+        (normal(12, 4), normal(12, 16), PROPOSALS, WINDOWS),
     ),
     "roi targets": (RoiTargets(8, 0.25, 0.5, WEIGHTS), (PROPOSALS, BATCH)),
     "box head losses": (BoxHeadLosses(0.2), (normal(8, 4), normal(8, 16), SAMPLED)),
@@ -259,7 +271,7 @@ def test_the_best_candidates_become_proposals():
     anchors = [np.array([[0, 0, 8, 8], [0, 0, 8, 7], [40, 40, 48, 48], [60, 60, 90, 90]], "float32")]
     logits = [np.array([1, 2, -1, 3], "float32").reshape(1, 2, 2, 1)]
     deltas = [np.zeros([1, 2, 2, 4], "float32")]
-    proposals = ProposalLayer(4, 5)(logits, deltas, anchors, np.array([[64, 70]], "float32"))
+    proposals = ProposalLayer(4, 5)(logits, deltas, anchors, np.array([[0, 0, 64, 70]], "float32"))
     expected = [
         [60, 60, 64, 70],
         [0, 0, 8, 7],
@@ -276,7 +288,7 @@ def test_each_level_gives_its_own_candidates():
     anchors = [np.array([[0, 0, 8, 8], [20, 0, 28, 8]], "float32"), np.array([[0, 0, 8, 8]], "float32")]
     logits = [np.array([5, 4], "float32").reshape(1, 1, 2, 1), np.array([-9], "float32").reshape(1, 1, 1, 1)]
     deltas = [np.zeros([1, 1, 2, 4], "float32"), np.zeros([1, 1, 1, 4], "float32")]
-    proposals = ProposalLayer(1, 3)(logits, deltas, anchors, np.array([[64, 64]], "float32"))
+    proposals = ProposalLayer(1, 3)(logits, deltas, anchors, WINDOWS[:1])
     np.testing.assert_allclose(proposals["scores"], [[5, -9, 0]], atol=1e-5)  # the best of each, equal boxes
 
 
@@ -284,7 +296,7 @@ def test_each_level_gives_its_own_candidates():
 def test_small_and_empty_proposals_are_dropped(min_size, count):
     anchors = [np.array([[0, 0, 8, 8], [20, 20, 24, 40], [70, 70, 80, 80]], "float32")]
     logits, deltas = [np.ones([1, 1, 3, 1], "float32")], [np.zeros([1, 1, 3, 4], "float32")]
-    proposals = ProposalLayer(3, 4, 0.7, min_size)(logits, deltas, anchors, np.array([[64, 64]], "float32"))
+    proposals = ProposalLayer(3, 4, 0.7, min_size)(logits, deltas, anchors, WINDOWS[:1])
     assert proposals["valid"].numpy().sum() == count
 
 
@@ -293,7 +305,7 @@ def detect(class_probabilities, deltas, boxes, valid, threshold=0.05, min_size=0
     logits = np.log(np.array(class_probabilities, "float32"))
     proposals = {"boxes": np.array([boxes], "float32"), "valid": np.array([valid])}
     layer = DetectionLayer(WEIGHTS, threshold, 0.5, 3, min_size)
-    return layer(logits, np.array(deltas, "float32"), proposals, np.array([[64, 64]], "float32"))
+    return layer(logits, np.array(deltas, "float32"), proposals, WINDOWS[:1])
 
 
 def test_detections_by_hand():

@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from mask_rcnn.ops.boxes import FAR_EDGE
+
 
 def resized_size(height, width, short_side, long_side, rounding, upscale_only=False):
     """Size of an image whose short side becomes `short_side`, unless the long one would exceed `long_side`.
@@ -44,10 +46,6 @@ def padded_size(size, multiple, fixed=None):
 def padding_origin(size, padded, centered):
     """Returns where the image of `size` begins in the `padded` one, (y, x): top left, or in the middle."""
     return tuple((int(p) - int(s)) // 2 if centered else 0 for s, p in zip(size, padded, strict=True))
-
-
-# From the last pixel of a box to its far edge, yxyx.
-FAR_EDGE = (0, 0, 1, 1)
 
 
 @dataclass(frozen=True)

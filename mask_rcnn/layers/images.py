@@ -3,14 +3,19 @@
 import keras
 import tensorflow as tf
 
+from mask_rcnn.layers.float32 import Float32Layer
+from mask_rcnn.ops import boxes as box_ops
+
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class NormalizeImages(keras.layers.Layer):
-    """Subtracts the mean colour and divides by the deviation; the padding becomes 0, the mean colour.
+    """Subtracts the mean colour and divides by the deviation.
 
     Args:
         mean: of red, green and blue, 0..255.
         std: likewise.
+        padding: "mean" makes the padding 0, the mean colour; "black" treats it like the image.
+        centered: the image lies in the middle of its padding, see `ops.boxes.windows`.
 
     Call arguments:
         images: `[B, H, W, 3]`, RGB 0..255.
@@ -20,22 +25,73 @@ class NormalizeImages(keras.layers.Layer):
         `[B, H, W, 3]`.
     """
 
-    def __init__(self, mean, std, **kwargs):
+    def __init__(self, mean, std, padding="mean", centered=False, **kwargs):
         super().__init__(**{**kwargs, "autocast": False})
         self.mean = tuple(mean)
         self.std = tuple(std)
+        self.padding = padding
+        self.centered = centered
 
     def call(self, images, image_sizes):
         dtype = self.variable_dtype  # float32 until the last moment: bfloat16 can't tell 200 from 201
         pixels = (tf.cast(images, dtype) - tf.constant(self.mean, dtype)) / tf.constant(self.std, dtype)
-        rows = tf.cast(tf.range(tf.shape(images)[1]), tf.float32) < image_sizes[:, :1]  # [B, H]
-        columns = tf.cast(tf.range(tf.shape(images)[2]), tf.float32) < image_sizes[:, 1:]  # [B, W]
-        inside = rows[:, :, None, None] & columns[:, None, :, None]
-        return tf.cast(tf.where(inside, pixels, tf.zeros([], dtype)), self.compute_dtype)
+        if self.padding == "mean":
+            size = tf.shape(images)[1:3]
+            top, left, bottom, right = tf.split(box_ops.windows(image_sizes, size, self.centered), 4, axis=1)
+            y, x = tf.range(size[0], dtype=tf.float32), tf.range(size[1], dtype=tf.float32)
+            rows, columns = (y >= top) & (y < bottom), (x >= left) & (x < right)  # [B, H], [B, W]
+            inside = rows[:, :, None, None] & columns[:, None, :, None]
+            pixels = tf.where(inside, pixels, tf.zeros([], dtype))
+        return tf.cast(pixels, self.compute_dtype)
 
     def compute_output_shape(self, images_shape, image_sizes_shape=None):
         return images_shape
 
     def get_config(self):
         config = super().get_config()
-        return {**config, "mean": self.mean, "std": self.std}
+        return {
+            **config,
+            "mean": self.mean,
+            "std": self.std,
+            "padding": self.padding,
+            "centered": self.centered,
+        }
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class ImageWindows(Float32Layer):
+    """Where boxes may lie, in the images that are all padded to one size.
+
+    Args:
+        centered: see `ops.boxes.windows`. Proposals may then reach into the padding, as matterport's may.
+        inclusive: boxes end on their last pixel, and so do the windows; see `InclusiveBoxes`.
+
+    Call arguments:
+        image_sizes: `[B, 2]`, (height, width) before padding.
+        images: `[B, H, W, 3]`, padded; read only for `centered`.
+
+    Returns:
+        Dict of `proposals` and `detections`, `[B, 4]` each, yxyx.
+    """
+
+    def __init__(self, centered=False, inclusive=False, **kwargs):
+        super().__init__(**kwargs)
+        self.centered = centered
+        self.inclusive = inclusive
+
+    def call(self, image_sizes, images=None):
+        last = tf.constant(box_ops.FAR_EDGE if self.inclusive else (0.0, 0.0, 0.0, 0.0))
+        if not self.centered:
+            windows = box_ops.windows(image_sizes, None, centered=False) - last
+            return {"proposals": windows, "detections": windows}
+        padded = tf.cast(tf.shape(images)[1:3], tf.float32)
+        whole = box_ops.windows(tf.zeros_like(image_sizes) + padded, padded, centered=False)
+        inside = box_ops.windows(image_sizes, padded, centered=True)
+        return {"proposals": whole - last, "detections": inside - last}
+
+    def compute_output_spec(self, image_sizes, images=None):
+        shape = (image_sizes.shape[0], 4)
+        return {name: keras.KerasTensor(shape) for name in ("proposals", "detections")}
+
+    def get_config(self):
+        return {**super().get_config(), "centered": self.centered, "inclusive": self.inclusive}

@@ -7,7 +7,7 @@ from mask_rcnn import losses, targets
 from mask_rcnn.layers.float32 import Float32Layer
 from mask_rcnn.ops import boxes as box_ops
 from mask_rcnn.ops import nms
-from mask_rcnn.ops.roi_align import pyramid_levels, pyramid_roi_align
+from mask_rcnn.ops.roi_align import corner_grid_boxes, pyramid_levels, pyramid_roi_align
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -19,7 +19,9 @@ class RoiPool(Float32Layer):
         pool_size: bins a side, P.
         sampling_ratio: samples a bin and axis; 0 is adaptive.
         aligned: half-pixel shift, see `ops.roi_align.roi_align`.
-        level_epsilon, level_offset: see `ops.roi_align.pyramid_levels`.
+        levels: dict of the `epsilon`, `offset` and `rounding` of `ops.roi_align.pyramid_levels`.
+        corner_grid: one sample a bin, from corner to corner, see `ops.roi_align.corner_grid_boxes`; the two
+            arguments before it do not count then.
 
     Call arguments:
         pyramid: list of maps `[B, H, W, C]`.
@@ -35,8 +37,8 @@ class RoiPool(Float32Layer):
         pool_size,
         sampling_ratio=2,
         aligned=True,
-        level_epsilon=1e-8,
-        level_offset=0.0,
+        levels=None,
+        corner_grid=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -44,16 +46,26 @@ class RoiPool(Float32Layer):
         self.pool_size = pool_size
         self.sampling_ratio = sampling_ratio
         self.aligned = aligned
-        self.level_epsilon = level_epsilon
-        self.level_offset = level_offset
+        self.levels = dict(levels or {})
+        self.corner_grid = corner_grid
         self.align = pyramid_roi_align  # exports put in one that their runtime has the ops for
 
     def call(self, pyramid, boxes):
-        levels = pyramid_levels(boxes, len(pyramid), self.level_epsilon, self.level_offset)
-        pooled = self.align(
-            pyramid, boxes, levels, self.strides, self.pool_size, self.sampling_ratio, self.aligned
-        )
+        sampling = (self.sampling_ratio, self.aligned)
+        if self.corner_grid:
+            map_sizes = tf.stack([tf.shape(features)[1:3] for features in pyramid])  # [L, 2]
+            side = tf.cast(map_sizes[0] * self.strides[0], tf.float32)
+            # The level comes from the size in 0..1, as `corner_grid_boxes` has it, times that of the image.
+            levels = self._levels(boxes * tf.tile(side / (side - 1.0), [2]))
+            boxes = corner_grid_boxes(boxes, levels, map_sizes, self.strides, self.pool_size)
+            sampling = (1, True)
+        else:
+            levels = self._levels(boxes)
+        pooled = self.align(pyramid, boxes, levels, self.strides, self.pool_size, *sampling)
         return tf.reshape(pooled, [-1, *pooled.shape[2:]])
+
+    def _levels(self, boxes):
+        return pyramid_levels(boxes, len(self.strides), **self.levels)
 
     def compute_output_spec(self, pyramid, boxes):
         return keras.KerasTensor((None, self.pool_size, self.pool_size, pyramid[0].shape[-1]))
@@ -65,8 +77,8 @@ class RoiPool(Float32Layer):
             "pool_size": self.pool_size,
             "sampling_ratio": self.sampling_ratio,
             "aligned": self.aligned,
-            "level_epsilon": self.level_epsilon,
-            "level_offset": self.level_offset,
+            "levels": self.levels,
+            "corner_grid": self.corner_grid,
         }
 
 
@@ -80,33 +92,50 @@ class DetectionLayer(Float32Layer):
         nms_iou: a box that overlaps a better one of its class by more is dropped.
         max_detections: boxes of an image, D.
         min_size: boxes with a shorter side are dropped, pixels.
+        clamp_deltas: see `ops.boxes.decode_deltas`.
+        best_class_only: a RoI is at most of one class, its best; of none where that is the background.
 
     Call arguments:
         class_logits: `[B * N, K + 1]`, background first.
         deltas: `[B * N, (K + 1) * 4]`.
         proposals: dict of `boxes` `[B, N, 4]` and `valid` `[B, N]`.
-        image_sizes: `[B, 2]`, (height, width) before padding.
+        windows: `[B, 4]`, yxyx, where detections may lie.
 
     Returns:
         Dict of `boxes` `[B, D, 4]`, yxyx, `scores` `[B, D]`, falling, and `class_ids` `[B, D]` int32: 0
         and zeros everywhere behind the last detection.
     """
 
-    def __init__(self, delta_weights, score_threshold, nms_iou, max_detections, min_size=0.0, **kwargs):
+    def __init__(
+        self,
+        delta_weights,
+        score_threshold,
+        nms_iou,
+        max_detections,
+        min_size=0.0,
+        clamp_deltas=True,
+        best_class_only=False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.delta_weights = tuple(delta_weights)
         self.score_threshold = score_threshold
         self.nms_iou = nms_iou
         self.max_detections = max_detections
         self.min_size = min_size
+        self.clamp_deltas = clamp_deltas
+        self.best_class_only = best_class_only
         self.suppress = nms.nms_per_class  # as `RoiPool.align`
 
-    def call(self, class_logits, deltas, proposals, image_sizes):
+    def call(self, class_logits, deltas, proposals, windows):
         num_rois, num_outputs = proposals["boxes"].shape[1], class_logits.shape[-1]
-        scores = tf.reshape(tf.nn.softmax(class_logits), [-1, num_rois, num_outputs])[..., 1:]  # [B, N, K]
+        scores = tf.reshape(tf.nn.softmax(class_logits), [-1, num_rois, num_outputs])  # [B, N, K + 1]
+        if self.best_class_only:
+            scores = tf.where(scores == tf.reduce_max(scores, axis=-1, keepdims=True), scores, 0.0)
+        scores = scores[..., 1:]  # [B, N, K]
         deltas = tf.reshape(deltas, [-1, num_rois, num_outputs, 4])[:, :, 1:]
-        boxes = box_ops.decode_deltas(deltas, proposals["boxes"][:, :, None], self.delta_weights)
-        boxes = box_ops.clip(boxes, image_sizes)  # [B, N, K, 4]
+        boxes = box_ops.decode_deltas(deltas, proposals["boxes"][:, :, None], self.delta_weights, self.clamp_deltas)
+        boxes = box_ops.clip(boxes, windows)  # [B, N, K, 4]
         size = boxes[..., 2:] - boxes[..., :2]
         usable = tf.reduce_all((size > 0) & (size >= self.min_size), axis=-1) & proposals["valid"][..., None]
         boxes, scores, classes, valid = self.suppress(
@@ -114,8 +143,8 @@ class DetectionLayer(Float32Layer):
         )
         return {"boxes": boxes, "scores": scores, "class_ids": tf.where(valid, classes + 1, 0)}
 
-    def compute_output_spec(self, class_logits, deltas, proposals, image_sizes):
-        shape = (image_sizes.shape[0], self.max_detections)
+    def compute_output_spec(self, class_logits, deltas, proposals, windows):
+        shape = (windows.shape[0], self.max_detections)
         return {
             "boxes": keras.KerasTensor((*shape, 4)),
             "scores": keras.KerasTensor(shape),
@@ -130,6 +159,8 @@ class DetectionLayer(Float32Layer):
             "nms_iou": self.nms_iou,
             "max_detections": self.max_detections,
             "min_size": self.min_size,
+            "clamp_deltas": self.clamp_deltas,
+            "best_class_only": self.best_class_only,
         }
 
 

@@ -76,36 +76,45 @@ class ProposalLayer(Float32Layer):
         post_nms: proposals of an image, N.
         nms_iou: a candidate that overlaps a better one of its level by more is dropped.
         min_size: candidates with a shorter side are dropped, pixels.
+        joint_levels: all levels count as one.
+        clamp_deltas: see `ops.boxes.decode_deltas`.
 
     Call arguments:
         logits: list of `[B, H, W, A]`.
         deltas: list of `[B, H, W, A * 4]`, (dy, dx, dh, dw).
         anchors: list of `[H * W * A, 4]`.
-        image_sizes: `[B, 2]`, (height, width) before padding.
+        windows: `[B, 4]`, yxyx, where proposals may lie.
 
     Returns:
         Dict of `boxes` `[B, N, 4]`, `scores` `[B, N]` (logits, falling) and `valid` `[B, N]` bool.
     """
 
-    def __init__(self, pre_nms, post_nms, nms_iou=0.7, min_size=0.0, **kwargs):
+    def __init__(
+        self, pre_nms, post_nms, nms_iou=0.7, min_size=0.0, joint_levels=False, clamp_deltas=True, **kwargs
+    ):
         super().__init__(**kwargs)
         self.pre_nms = pre_nms
         self.post_nms = post_nms
         self.nms_iou = nms_iou
         self.min_size = min_size
+        self.joint_levels = joint_levels
+        self.clamp_deltas = clamp_deltas
         self.suppress = nms.nms_per_group  # exports put in one that their runtime has the ops for
 
-    def call(self, logits, deltas, anchors, image_sizes):
+    def call(self, logits, deltas, anchors, windows):
+        if self.joint_levels:
+            logits, deltas, anchors = _one_level(logits, deltas, anchors)
         boxes, scores, levels = [], [], []
         for level, level_anchors in enumerate(anchors):
             flat = tf.reshape(logits[level], [-1, tf.shape(level_anchors)[0]])  # [B, A]
             best, indices = tf.math.top_k(flat, k=tf.minimum(self.pre_nms, tf.shape(flat)[1]))  # [B, k]
             level_deltas = tf.reshape(deltas[level], [-1, tf.shape(level_anchors)[0], 4])
             chosen = tf.gather(level_deltas, indices, batch_dims=1)  # [B, k, 4]
-            boxes.append(box_ops.decode_deltas(chosen, tf.gather(level_anchors, indices)))
+            chosen_anchors = tf.gather(level_anchors, indices)
+            boxes.append(box_ops.decode_deltas(chosen, chosen_anchors, clamp=self.clamp_deltas))
             scores.append(best)
             levels.append(tf.fill([tf.shape(best)[1]], level))
-        boxes = box_ops.clip(tf.concat(boxes, axis=1), image_sizes)
+        boxes = box_ops.clip(tf.concat(boxes, axis=1), windows)
         size = boxes[..., 2:] - boxes[..., :2]
         large = tf.reduce_all((size > 0) & (size >= self.min_size), axis=-1)
         scores = tf.where(large, tf.concat(scores, axis=1), nms.DROPPED)
@@ -113,8 +122,8 @@ class ProposalLayer(Float32Layer):
         boxes, scores, valid = self.suppress(boxes, scores, levels, len(anchors), self.nms_iou, self.post_nms)
         return {"boxes": tf.stop_gradient(boxes), "scores": tf.stop_gradient(scores), "valid": valid}
 
-    def compute_output_spec(self, logits, deltas, anchors, image_sizes):
-        shape = (image_sizes.shape[0], self.post_nms)
+    def compute_output_spec(self, logits, deltas, anchors, windows):
+        shape = (windows.shape[0], self.post_nms)
         return {
             "boxes": keras.KerasTensor((*shape, 4)),
             "scores": keras.KerasTensor(shape),
@@ -128,7 +137,17 @@ class ProposalLayer(Float32Layer):
             "post_nms": self.post_nms,
             "nms_iou": self.nms_iou,
             "min_size": self.min_size,
+            "joint_levels": self.joint_levels,
+            "clamp_deltas": self.clamp_deltas,
         }
+
+
+def _one_level(logits, deltas, anchors):
+    """The maps of all levels in a row, as if they were one: `[B, A]`, `[B, A, 4]` and `[A, 4]`, in lists."""
+    counts = [tf.shape(level)[0] for level in anchors]
+    logits = [tf.reshape(x, [-1, count]) for x, count in zip(logits, counts, strict=True)]
+    deltas = [tf.reshape(x, [-1, count, 4]) for x, count in zip(deltas, counts, strict=True)]
+    return [tf.concat(logits, axis=1)], [tf.concat(deltas, axis=1)], [tf.concat(anchors, axis=0)]
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")

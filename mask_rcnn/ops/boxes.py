@@ -4,6 +4,9 @@ import math
 
 import tensorflow as tf
 
+# From the last pixel of a box to its far edge, yxyx.
+FAR_EDGE = (0.0, 0.0, 1.0, 1.0)
+
 # A 16 px box may grow to 1000 px and no more: exp() of a wild delta overflows.
 MAX_LOG_SCALE = math.log(1000 / 16)
 
@@ -62,7 +65,7 @@ def encode_deltas(boxes, anchors, weights=(1.0, 1.0, 1.0, 1.0)):
     return tf.concat([shift, tf.math.log(size / anchor_size)], axis=-1) * tf.constant(weights, boxes.dtype)
 
 
-def decode_deltas(deltas, boxes, weights=(1.0, 1.0, 1.0, 1.0)):
+def decode_deltas(deltas, boxes, weights=(1.0, 1.0, 1.0, 1.0), clamp=True):
     """Moves `boxes` by the deltas that a head predicted for them.
 
     R-CNN, appendix C, equations 1 to 4.
@@ -71,6 +74,7 @@ def decode_deltas(deltas, boxes, weights=(1.0, 1.0, 1.0, 1.0)):
         deltas: `[..., N, 4]`, (dy, dx, dh, dw).
         boxes: `[..., N, 4]`, yxyx.
         weights: what `encode_deltas` multiplied each delta by.
+        clamp: no box grows by more than MAX_LOG_SCALE allows.
 
     Returns:
         `[..., N, 4]`, yxyx, not clipped to the image.
@@ -79,20 +83,41 @@ def decode_deltas(deltas, boxes, weights=(1.0, 1.0, 1.0, 1.0)):
     centre = boxes[..., :2] + 0.5 * size
     deltas = deltas / tf.constant(weights, deltas.dtype)
     centre = centre + deltas[..., :2] * size
-    size = size * tf.exp(tf.minimum(deltas[..., 2:], MAX_LOG_SCALE))
+    log_scale = tf.minimum(deltas[..., 2:], MAX_LOG_SCALE) if clamp else deltas[..., 2:]
+    size = size * tf.exp(log_scale)
     return tf.concat([centre - 0.5 * size, centre + 0.5 * size], axis=-1)
 
 
-def clip(boxes, image_sizes):
+def windows(image_sizes, padded_size=None, centered=False):
+    """Returns the part of each padded image that is image.
+
+    Args:
+        image_sizes: `[B, 2]`, (height, width) before padding.
+        padded_size: (height, width) of all; only `centered` needs it.
+        centered: the image lies in the middle, an odd pixel nearer to the top left, instead of at the top left.
+
+    Returns:
+        `[B, 4]` of the same dtype, yxyx.
+    """
+    origin = tf.zeros_like(image_sizes)
+    if centered:
+        origin = (tf.cast(padded_size, image_sizes.dtype) - image_sizes) // 2
+    return tf.concat([origin, origin + image_sizes], axis=-1)
+
+
+def clip(boxes, windows):
     """Cuts boxes off at the borders of their image.
 
     Args:
         boxes: `[B, ..., 4]`, yxyx.
-        image_sizes: `[B, 2]`, (height, width) before padding.
+        windows: `[B, 4]`, yxyx: the part that is image.
 
     Returns:
         The boxes inside the image; one that lies outside becomes empty.
     """
     between = [1] * (len(boxes.shape) - 2)
-    far = tf.reshape(tf.tile(image_sizes, [1, 2]), [-1, *between, 4])
-    return tf.clip_by_value(boxes, 0.0, tf.cast(far, boxes.dtype))
+    near, far = (
+        tf.reshape(tf.tile(corner, [1, 2]), [-1, *between, 4])
+        for corner in tf.split(tf.cast(windows, boxes.dtype), 2, axis=-1)
+    )
+    return tf.clip_by_value(boxes, near, far)

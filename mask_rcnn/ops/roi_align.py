@@ -114,22 +114,51 @@ def _axis_weights(start, size, pool_size, length):
     return tf.repeat(roi, 2), tf.repeat(roi_bin, 2), tf.cast(flat[0], tf.int64), flat[1]
 
 
-def pyramid_levels(boxes, num_levels, epsilon=1e-8, offset=0.0):
+def pyramid_levels(boxes, num_levels, epsilon=1e-8, offset=0.0, rounding="floor"):
     """Returns the pyramid level that each RoI is pooled from (FPN, equation 1).
 
     Args:
         boxes: `[..., 4]`, yxyx, pixels of the image.
         num_levels: how many levels there are, from P2 on.
         epsilon: added to size / 224 inside the logarithm (detectron2).
-        offset: added to the level before it is rounded down (torchvision: 1e-6).
+        offset: added to the level before it is rounded (torchvision: 1e-6).
+        rounding: "floor", or "nearest", half to even (matterport).
 
     Returns:
         `[...]` int32; 0 is P2.
     """
     size = boxes[..., 2:] - boxes[..., :2]
     root = tf.sqrt(tf.maximum(size[..., 0] * size[..., 1], 0.0))
-    level = tf.floor(4.0 + tf.math.log(root / 224.0 + epsilon) / tf.math.log(2.0) + offset)
+    level = 4.0 + tf.math.log(root / 224.0 + epsilon) / tf.math.log(2.0) + offset
+    level = {"floor": tf.floor, "nearest": tf.round}[rounding](level)
     return tf.cast(tf.clip_by_value(level - 2.0, 0.0, num_levels - 1.0), tf.int32)
+
+
+def corner_grid_boxes(boxes, levels, map_sizes, strides, pool_size):
+    """Returns the boxes in which RoIAlign with one sample a bin samples what `tf.image.crop_and_resize` would.
+
+    That op takes positions in 0..1, from the middle of the first pixel to the middle of the last, in the
+    image as in the map, and puts its P samples from one corner of the box to the other (matterport).
+
+    Args:
+        boxes: `[B, N, 4]`, yxyx, pixels of the image.
+        levels: `[B, N]` int32 of `pyramid_levels`.
+        map_sizes: `[L, 2]` int32, (height, width) of the maps.
+        strides: image pixels for each pixel of each map; all maps are of whole strides.
+        pool_size: samples a side, P.
+
+    Returns:
+        `[B, N, 4]`, yxyx, for `pyramid_roi_align` with `sampling_ratio=1` and `aligned=True`.
+    """
+    strides = tf.constant(strides, tf.float32)[:, None]  # [L, 1]
+    sides = tf.cast(map_sizes, tf.float32)
+    scale = tf.gather((sides - 1.0) / (sides * strides - 1.0), levels)  # [B, N, 2]
+    stride = tf.gather(strides, levels)  # [B, N, 1]
+    start, end = boxes[..., :2] * scale, boxes[..., 2:] * scale  # the outer samples, map pixels
+    margin = (end - start) * (0.5 / max(pool_size - 1, 1))  # half a bin; a single sample is in the middle
+    if pool_size == 1:
+        margin = tf.zeros_like(margin)
+    return tf.concat([start - margin + 0.5, end + margin + 0.5], axis=-1) * stride
 
 
 def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio=2, aligned=True):
