@@ -24,6 +24,8 @@ FILL_OPACITY = 0.4
 BOX_OPACITY = 0.5  # beside masks; without masks boxes are opaque
 MAX_HIDDEN = 0.5  # a label that hides more of any object than this is left out
 MIN_KEYPOINT_SCORE = 0.05
+MAX_LIMB_SHARE = 0.02  # width of a limb, of what the keypoints of an object span
+WHITE = (255, 255, 255)
 
 SUBPIXEL_BITS = 4  # OpenCV draws at 1/16 of a pixel
 CHROMA = 0.17  # as vivid as most hues can be on a screen
@@ -64,7 +66,8 @@ def draw(image, detections, categories, colour_by="class", boxes=True, labels=Tr
             _draw_box(canvas, detections.boxes[i], colours[i], opacity)
     if detections.keypoints is not None:
         for i in order:
-            _draw_keypoints(canvas, detections.keypoints[i], colours[i])
+            skeleton = categories[detections.class_ids[i] - 1].skeleton
+            _draw_keypoints(canvas, detections.keypoints[i], skeleton, colours[i])
     if labels:
         texts = _texts(detections, categories, scores)
         return _draw_labels(canvas, detections.boxes, order, texts, colours)
@@ -180,14 +183,23 @@ def _blend(pixels, colour, opacity):
     return np.round(pixels * (1 - opacity) + np.multiply(colour, opacity)).astype("uint8")
 
 
-def _draw_keypoints(canvas, keypoints, colour):
-    """Draws a dot with a white rim on each keypoint that was found, in place."""
-    radius = 1.5 * _line_width(canvas) * (1 << SUBPIXEL_BITS)
-    for x, y, score in keypoints.astype("float64"):
-        if score > MIN_KEYPOINT_SCORE:
-            centre = tuple(int(v) for v in _fixed_point(np.array([x, y]) - 0.5))
-            cv2.circle(canvas, centre, round(1.5 * radius), (255, 255, 255), -1, cv2.LINE_AA, SUBPIXEL_BITS)
-            cv2.circle(canvas, centre, round(radius), colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+def _draw_keypoints(canvas, keypoints, skeleton, colour):
+    """Draws the keypoints that were found and white lines between them, both with a rim, in place."""
+    found = keypoints[:, 2] > MIN_KEYPOINT_SCORE
+    if not found.any():
+        return
+    points = keypoints[:, :2].astype("float64") - 0.5  # numbers of pixels
+    height = np.ptp(points[found], axis=0).max()
+    width = max(min(_line_width(canvas), round(MAX_LIMB_SHARE * height)), 1)
+    points = _fixed_point(points).tolist()
+    for ink, thickness in ((colour, width + 2), (WHITE, width)):
+        for i, j in skeleton:
+            if found[i - 1] and found[j - 1]:
+                cv2.line(canvas, points[i - 1], points[j - 1], ink, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
+    for ink, radius in ((WHITE, width + 1.5), (colour, width + 0.5)):
+        for i in np.flatnonzero(found):
+            radius_fixed = round(radius * (1 << SUBPIXEL_BITS))
+            cv2.circle(canvas, points[i], radius_fixed, ink, -1, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
 def _draw_labels(canvas, boxes, order, texts, colours):

@@ -9,6 +9,8 @@ RECIPES = (
     "mask_rcnn_resnet101_fpn",
     "faster_rcnn_resnet50_fpn",
     "mask_rcnn_lite0_fpn",
+    "keypoint_rcnn_resnet50_fpn",
+    "keypoint_rcnn_lite0_fpn",
     "shapes",
     "fine_tune",
     "nuclei",

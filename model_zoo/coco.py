@@ -1,5 +1,6 @@
 """The categories of COCO (Lin et al. 2014), on which most published detectors were trained."""
 
+from mask_rcnn.config.network import COCO_KEYPOINTS
 from mask_rcnn.structures import Category
 
 NUM_IDS = 90
@@ -20,7 +21,14 @@ COCO_CATEGORIES = tuple(
         (i for i in range(1, NUM_IDS + 1) if i not in UNUSED_IDS), _NAMES.split(", "), strict=True
     )
 )
-COCO_PERSON = COCO_CATEGORIES[:1]
+# Of a person, as its keypoint json lists them: legs, trunk, arms, face.
+COCO_SKELETON = (
+    *((16, 14), (14, 12), (17, 15), (15, 13), (12, 13)),
+    *((6, 12), (7, 13), (6, 7)),
+    *((6, 8), (7, 9), (8, 10), (9, 11)),
+    *((2, 3), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7)),
+)
+COCO_PERSON = (Category(1, "person", COCO_KEYPOINTS, COCO_SKELETON),)
 
 # As torchvision numbers its classes: the COCO id itself, so that ten of them never occur.
 COCO_CATEGORIES_WITH_GAPS = tuple(

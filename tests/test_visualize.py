@@ -90,6 +90,14 @@ def test_keypoints_that_were_found_get_a_dot():
     assert pixels[70, 60] and not pixels[:60].any()
 
 
+def test_the_skeleton_connects_what_was_found():
+    worm = (Category(1, "cat"), Category(2, "worm", ("head", "middle", "tail"), ((1, 2), (2, 3))))
+    points = [[[60, 50, 1.0], [100, 50, 1.0], [100, 90, 0.0]]]
+    pixels = changed(draw(GREY, one_dog(keypoints=points), worm, boxes=False, labels=False))
+    assert pixels[50, 58:102].all()
+    assert not pixels[60:].any()
+
+
 def test_colours_of_classes_differ_and_do_not_depend_on_the_picture():
     assert len({colour(number) for number in range(1, 81)}) == 80
     assert colour(2) == colour(2) != colour(2, shade=1)

@@ -24,8 +24,8 @@ def keypoint_head(in_channels, pool_size=14, convs=8, channels=512, num_keypoint
     pooled = x = feature_input((pool_size, pool_size, in_channels), "pooled")
     for index in range(1, convs + 1):
         x = ConvNorm(channels, 3, activation="relu", name=f"conv{index}")(x)
-    # Keras counts the inputs of a transposed convolution as its fan-out; by J He's rule would be too large.
-    initializer = keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
+    # Almost the same everywhere at first: cells that begin unlike would have to be unlearnt.
+    initializer = keras.initializers.RandomNormal(stddev=0.001)
     x = keras.layers.Conv2DTranspose(
         num_keypoints, 4, 2, padding="same", kernel_initializer=initializer, name="deconv"
     )(x)  # [R, 2P, 2P, J]
