@@ -8,28 +8,32 @@ SAME_BOX = 0.5  # IoU from which two boxes of a class may be the same detection
 SURE = 0.3  # score from which a detection may not come or go; below, small differences decide
 
 
-def compare(expected, found, image_size):
+def compare(expected, found, image_size, least_score=0.0):
     """Compares what two models say of one image.
 
     Args:
         expected, found: outputs of a runner, `{name: array}`.
         image_size: (height, width).
+        least_score: of the expected detections whose numbers are compared.
 
     Returns:
-        A dict: `expected`, `found`, `matched`: numbers of detections; `missing` and `added`: those of a score
-        from SURE on that only one side has; and the largest difference of the matched ones, NaN where it is
-        that, 0.0 where there are none: `boxes` in pixels of the image, `scores`, `masks` (of a probability),
-        `keypoints` in pixels.
+        A dict: `expected`, `found`: numbers of detections; `missing` and `added`: those of a score from SURE
+        on that only one side has; `matched`: how many are on both sides and compared, and their largest
+        differences, NaN where one is that, 0.0 where there are none: `boxes` in pixels of the image,
+        `scores`, `masks` (of a probability), `keypoints` in pixels.
     """
     expected, found = without_padding(expected), without_padding(found)
     ours, theirs = match(expected, found)
+    missing, added = _sure_and_alone(expected, ours), _sure_and_alone(found, theirs)
+    compared = expected["detection_scores"][ours] >= least_score
+    ours, theirs = ours[compared], theirs[compared]
     height_width = np.tile(np.array(image_size, "float64"), 2)
     return {
         "expected": len(expected["detection_scores"]),
         "found": len(found["detection_scores"]),
         "matched": len(ours),
-        "missing": _sure_and_alone(expected, ours),
-        "added": _sure_and_alone(found, theirs),
+        "missing": missing,
+        "added": added,
         "boxes": _difference(expected, found, "detection_boxes", ours, theirs, height_width),
         "scores": _difference(expected, found, "detection_scores", ours, theirs),
         "masks": _difference(expected, found, "detection_masks", ours, theirs),

@@ -1,5 +1,6 @@
 """A SavedModel that a server takes as it is: bytes or pixels in, detections in the user's own image out."""
 
+import functools
 import tempfile
 from pathlib import Path
 
@@ -9,7 +10,11 @@ from mask_rcnn.data.images import decode_image
 from mask_rcnn.export import exif
 from mask_rcnn.export.assets import write_assets
 from mask_rcnn.export.geometry import image_info, invert_boxes, invert_keypoints, make_frame, preprocess
+from mask_rcnn.export.keras_runner import Runner
 from mask_rcnn.export.keypoints import decode_keypoints
+from mask_rcnn.export.plan import Plan
+from mask_rcnn.export.verify import EXACT, HALF
+from mask_rcnn.predict import Predictor
 
 
 class ServedModel(tf.Module):
@@ -111,6 +116,23 @@ class ServedModel(tf.Module):
             outputs["detection_keypoints"] = keypoints[..., :2]
             outputs["detection_keypoint_scores"] = keypoints[..., 2]
         return outputs
+
+
+def plan(weights, options):
+    """Returns the `Plan` of a SavedModel; see `plan.py`."""
+    options.check_only("saved_model", "precision")
+    predictor = Predictor.load(weights, winograd=False)
+    least_bytes = sum(variable.value.numpy().nbytes for variable in predictor.model.variables)
+    reference, tolerance = Runner(predictor), EXACT
+    if options.precision not in (None, "float32"):
+        predictor = Predictor.load(weights, f"mixed_{options.precision}", winograd=False)
+        tolerance = HALF
+    return Plan(
+        write=functools.partial(write, predictor=predictor),
+        reference=reference,
+        tolerance=tolerance,
+        least_bytes=least_bytes,
+    )
 
 
 def write(path, predictor):

@@ -9,9 +9,9 @@ from absl import app, flags
 from absl.flags import argparse_flags
 
 from mask_rcnn import __version__
-from mask_rcnn.cli import benchmark, config, data, detect, evaluate, models, train
+from mask_rcnn.cli import benchmark, config, data, detect, evaluate, export, models, train
 
-COMMANDS = (train, evaluate, detect, models, data, config, benchmark)
+COMMANDS = (train, evaluate, detect, export, models, data, config, benchmark)
 USER_ERROR = 2  # exit code; argparse gives the same for a wrong option
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 

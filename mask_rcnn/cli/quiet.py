@@ -3,7 +3,7 @@
 import contextlib
 import os
 
-from absl import flags
+from absl import flags, logging
 
 STDERR = 2
 
@@ -19,6 +19,20 @@ def import_tensorflow():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+
+
+@contextlib.contextmanager
+def only_warnings():
+    """Logs nothing less than a warning, unless the user asked for more with `-v`.
+
+    TensorFlow tells at length how it writes a model.
+    """
+    before = logging.get_verbosity()
+    logging.set_verbosity(before if flags.FLAGS.verbosity > 0 else logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 @contextlib.contextmanager

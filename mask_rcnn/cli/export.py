@@ -1,0 +1,67 @@
+"""`mask-rcnn export`: a weights file becomes a model of another runtime, which is run before it is kept."""
+
+from pathlib import Path
+
+from mask_rcnn.cli.detect import IMAGE_SUFFIXES, find_files
+from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_command
+from mask_rcnn.cli.quiet import import_tensorflow, only_warnings
+
+FORMATS = ("saved_model", "tflite", "onnx")
+PRECISIONS = ("float32", "bfloat16", "float16")
+MAX_IMAGES = 4  # of --images; two models look at each
+SHAPES = ((240, 320), (320, 240), (300, 300))  # sizes of the synthetic images without --images
+
+
+def add_parser(commands):
+    parser = add_command(commands, "export", run, "write a model for another runtime, and check it there")
+    parser.add_argument("weights", metavar=WEIGHTS_METAVAR, help=WEIGHTS_HELP)
+    parser.add_argument("--format", choices=FORMATS, required=True, help="what is to run it")
+    parser.add_argument(
+        "--out",
+        metavar="PATH",
+        type=Path,
+        required=True,
+        help="file or SavedModel folder to write; an older export is replaced if the new one is good",
+    )
+    parser.add_argument(
+        "--images",
+        metavar="PATH",
+        nargs="+",
+        type=Path,
+        help=f"images or folders with objects that the model knows; it is compared with the Keras model on "
+        f"the first {MAX_IMAGES} (default: synthetic shapes)",
+    )
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, help="saved_model: what it computes in (default: float32)"
+    )
+
+
+def run(args):
+    files = find_files(args.images, args.out) if args.images else []
+    import_tensorflow()
+
+    from mask_rcnn.export.plan import Options, export_model
+    from mask_rcnn.export.verify import format_verification
+
+    images = _read_images(files) if files else _draw_shapes()
+    options = Options(precision=args.precision)
+    with only_warnings():
+        report = export_model(args.weights, args.out, args.format, images, options)
+    print(format_verification(report))
+    print(f"Model: {args.out}\nReport: {args.out}.report.json")
+
+
+def _read_images(files):
+    from mask_rcnn.data.images import read_image
+
+    files = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    return {file.name: read_image(file) for file in files[:MAX_IMAGES]}
+
+
+def _draw_shapes():
+    import numpy as np
+
+    from mask_rcnn.data.shapes import draw_scene
+
+    scenes = [draw_scene(np.random.default_rng(seed), size)[0] for seed, size in enumerate(SHAPES)]
+    return {f"shapes {number}": scene for number, scene in enumerate(scenes, start=1)}
