@@ -124,6 +124,20 @@ def test_deltas_of_padding_are_finite():
         assert np.isfinite(box_ops.encode_deltas(*pair, (10.0, 10.0, 5.0, 5.0))).all()
 
 
+def test_without_a_clamp_a_box_grows_as_far_as_it_should():
+    grown = box_ops.decode_deltas(
+        tf.constant([[0.0, 0.0, np.log(100.0), 0.0]]), boxes([0, 0, 16, 16]), clamp=False
+    )
+    np.testing.assert_allclose(grown, [[8 - 800, 0, 8 + 800, 16]], rtol=1e-5)
+
+
+def test_a_window_is_at_the_top_left_or_in_the_middle():
+    sizes = tf.constant([[50.0, 60.0], [64.0, 33.0]])
+    np.testing.assert_array_equal(box_ops.windows(sizes), [[0, 0, 50, 60], [0, 0, 64, 33]])
+    centered = box_ops.windows(sizes, (64, 64), centered=True)
+    np.testing.assert_array_equal(centered, [[7, 2, 57, 62], [0, 15, 64, 48]])
+
+
 def test_clip_cuts_at_the_borders_of_each_image():
     wide = tf.tile(boxes([-5, -5, 95, 95]), [2, 1])[:, None]  # [2, 1, 4]
     clipped = box_ops.clip(wide, tf.constant([[0.0, 0.0, 50.0, 60.0], [10.0, 0.0, 100.0, 40.0]]))

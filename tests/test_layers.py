@@ -292,6 +292,16 @@ def test_each_level_gives_its_own_candidates():
     np.testing.assert_allclose(proposals["scores"], [[5, -9, 0]], atol=1e-5)  # the best of each, equal boxes
 
 
+def test_joint_levels_share_their_candidates_and_suppress_each_other():
+    anchors = [np.array([[0, 0, 8, 8], [20, 0, 28, 8]], "float32"), np.array([[0, 0, 8, 8]], "float32")]
+    logits = [np.array([5, 4], "float32").reshape(1, 1, 2, 1), np.array([6], "float32").reshape(1, 1, 1, 1)]
+    deltas = [np.zeros([1, 1, 2, 4], "float32"), np.zeros([1, 1, 1, 4], "float32")]
+    for pre_nms, scores in ((3, [6, 4, 0]), (2, [6, 0, 0])):  # of two candidates both are the same box
+        layer = ProposalLayer(pre_nms, 3, joint_levels=True)
+        proposals = layer(logits, deltas, anchors, WINDOWS[:1])
+        np.testing.assert_allclose(proposals["scores"], [scores], atol=1e-5)
+
+
 @pytest.mark.parametrize(("min_size", "count"), [(0.0, 2), (5.0, 1)])
 def test_small_and_empty_proposals_are_dropped(min_size, count):
     anchors = [np.array([[0, 0, 8, 8], [20, 20, 24, 40], [70, 70, 80, 80]], "float32")]
@@ -325,6 +335,18 @@ def test_without_a_score_above_the_threshold_all_detections_are_padding():
         assert not value.numpy().any()
 
 
+def test_of_each_roi_the_best_class_counts_alone():
+    boxes = [[0, 0, 8, 8], [20, 0, 28, 8], [40, 0, 48, 8]]
+    probabilities = [[0.1, 0.5, 0.4], [0.5, 0.4, 0.1], [0.2, 0.3, 0.5]]  # the second is background
+    layer = DetectionLayer(WEIGHTS, 0.05, 0.5, 3, best_class_only=True)
+    proposals = {"boxes": np.array([boxes], "float32"), "valid": np.ones([1, 3], bool)}
+    found = layer(
+        np.log(probabilities).astype("float32"), np.zeros([3, 12], "float32"), proposals, WINDOWS[:1]
+    )
+    assert found["class_ids"].numpy().tolist() == [[1, 2, 0]]
+    np.testing.assert_array_equal(found["boxes"][0, :2], [boxes[0], boxes[2]])
+
+
 def test_small_detections_are_dropped():
     boxes = [[0, 0, 8, 8], [20, 20, 22, 40]]
     found = detect([[0.1, 0.89, 0.01]] * 2, np.zeros([2, 12]), boxes, [True, True], min_size=3.0)
@@ -338,3 +360,29 @@ def test_only_the_deltas_of_the_true_class_count():
     found = BoxHeadLosses(0.0)(np.zeros([4, 4], "float32"), deltas.reshape(4, 16), sampled)
     np.testing.assert_allclose(found["box_loss"], [4 / 4], rtol=1e-5)  # four deltas off by one, four samples
     np.testing.assert_allclose(found["class_loss"], [np.log(4)], rtol=1e-6)
+
+
+def test_black_padding_is_normalised_and_a_centred_image_keeps_its_place():
+    images, sizes = np.full([1, 4, 6, 3], 7.0, "float32"), np.array([[2, 3]], "float32")
+    black = NormalizeImages((5.0,) * 3, (2.0,) * 3, "black", True)(images, sizes)
+    np.testing.assert_array_equal(black, np.ones([1, 4, 6, 3]))
+    mean = NormalizeImages((5.0,) * 3, (2.0,) * 3, "mean", True)(images, sizes)
+    np.testing.assert_array_equal(np.pad(np.ones([2, 3]), [(1, 1), (1, 2)]), mean[0, :, :, 1])
+
+
+def test_windows_in_the_middle_leave_the_padding_to_proposals():
+    sizes, images = np.array([[2, 3], [4, 6]], "float32"), np.zeros([2, 4, 6, 3], "float32")
+    windows = ImageWindows(True, True)(sizes, images)
+    np.testing.assert_array_equal(windows["proposals"], [[0, 0, 3, 5]] * 2)
+    np.testing.assert_array_equal(windows["detections"], [[1, 1, 2, 3], [0, 0, 3, 5]])
+    top_left = ImageWindows()(sizes)
+    for value in top_left.values():
+        np.testing.assert_array_equal(value, [[0, 0, 2, 3], [0, 0, 4, 6]])
+
+
+def test_far_edges_move_and_filling_stays():
+    boxes, class_ids = np.array([[1, 2, 5, 9], [0, 0, 0, 0]], "float32"), np.array([4, 0], "int32")
+    moved = MoveFarEdges(-1)(boxes, class_ids)
+    np.testing.assert_array_equal(moved, [[1, 2, 4, 8], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(MoveFarEdges(1)(moved, class_ids), boxes)
+    np.testing.assert_array_equal(MoveFarEdges(1)(boxes[:1]), [[1, 2, 6, 10]])

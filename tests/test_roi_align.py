@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mask_rcnn.ops.roi_align import pyramid_levels, pyramid_roi_align, roi_align
+from mask_rcnn.ops.roi_align import corner_grid_boxes, pyramid_levels, pyramid_roi_align, roi_align
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=[2, 9, 11, 3]).astype("float32")
@@ -172,6 +172,15 @@ def test_at_the_border_the_conventions_of_detectron2_and_torchvision_go_up():
     assert pyramid_levels(border, 4, epsilon=0.0, offset=1e-6).numpy().tolist() == [1, 2, 3]
 
 
+def test_the_nearest_level_changes_between_two_areas_and_half_goes_to_the_even_one():
+    sides = [158.0, 159.0, 316.0, 317.0]  # 224 / sqrt(2) = 158.39, 224 sqrt(2) = 316.78
+    levels = pyramid_levels(tf.constant([square(side) for side in sides]), 4, 0.0, rounding="nearest")
+    assert levels.numpy().tolist() == [1, 2, 2, 3]
+    # 2^-1.5 and 2^-0.5 of 224, made exact: 4 - 1.5 goes to 2, 4 - 0.5 to 4.
+    halves = tf.constant([[0.0, 0.0, 224.0, 28.0], [0.0, 0.0, 224.0, 112.0]])
+    assert pyramid_levels(halves, 4, 0.0, rounding="nearest").numpy().tolist() == [0, 2]
+
+
 def test_each_roi_comes_from_its_own_level_and_image():
     pyramid = [np.full([2, 32 // 2**i, 32 // 2**i, 1], i, "float32") for i in range(3)]
     pyramid = [features + 10.0 * np.arange(2, dtype="float32")[:, None, None, None] for features in pyramid]
@@ -198,3 +207,19 @@ def test_the_pyramid_pools_as_each_level_does(sampling_ratio):
 def test_no_rois_in_the_pyramid_give_nothing():
     pooled = pyramid_roi_align([FEATURES], tf.zeros([2, 0, 4]), tf.zeros([2, 0], tf.int32), (4,), 3)
     assert pooled.shape == (2, 0, 3, 3, 3)
+
+
+@pytest.mark.parametrize("pool_size", [1, 2, 7])
+def test_a_corner_grid_is_what_crop_and_resize_samples(pool_size):
+    pyramid = [RNG.normal(size=[2, 16 // 2**i, 24 // 2**i, 3]).astype("float32") for i in range(2)]
+    size = np.array([64, 96, 64, 96], "float32")  # of the image, strides 4 and 8
+    normalized = np.sort(RNG.uniform(0, 1, [2, 5, 2, 2]), axis=2).reshape(2, 5, 4).astype("float32")
+    normalized[0, 0] = [0, 0, 1, 1]
+    levels = RNG.integers(0, 2, [2, 5]).astype("int32")
+    map_sizes = tf.constant([[16, 24], [8, 12]])
+    boxes = corner_grid_boxes(tf.constant(normalized * (size - 1)), levels, map_sizes, (4, 8), pool_size)
+    pooled = pyramid_roi_align(pyramid, boxes, tf.constant(levels), (4, 8), pool_size, 1, True)
+    for image, roi in np.ndindex(2, 5):
+        features, box = pyramid[levels[image, roi]], np.minimum(normalized[image, roi], 1 - 1e-6)
+        theirs = tf.image.crop_and_resize(features, [box], [image], [pool_size, pool_size])
+        np.testing.assert_allclose(pooled[image, roi], theirs[0], atol=1e-4)

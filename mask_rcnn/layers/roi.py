@@ -97,7 +97,7 @@ class DetectionLayer(Float32Layer):
 
     Call arguments:
         class_logits: `[B * N, K + 1]`, background first.
-        deltas: `[B * N, (K + 1) * 4]`.
+        deltas: `[B * N, (K + 1) * 4]`; `[B * N, 4]` for all classes alike.
         proposals: dict of `boxes` `[B, N, 4]` and `valid` `[B, N]`.
         windows: `[B, 4]`, yxyx, where detections may lie.
 
@@ -133,9 +133,12 @@ class DetectionLayer(Float32Layer):
         if self.best_class_only:
             scores = tf.where(scores == tf.reduce_max(scores, axis=-1, keepdims=True), scores, 0.0)
         scores = scores[..., 1:]  # [B, N, K]
-        deltas = tf.reshape(deltas, [-1, num_rois, num_outputs, 4])[:, :, 1:]
-        boxes = box_ops.decode_deltas(deltas, proposals["boxes"][:, :, None], self.delta_weights, self.clamp_deltas)
-        boxes = box_ops.clip(boxes, windows)  # [B, N, K, 4]
+        deltas = tf.reshape(deltas, [-1, num_rois, deltas.shape[-1] // 4, 4])
+        deltas = deltas[:, :, 1:] if deltas.shape[2] > 1 else deltas  # [B, N, K or 1, 4]
+        boxes = box_ops.decode_deltas(
+            deltas, proposals["boxes"][:, :, None], self.delta_weights, self.clamp_deltas
+        )
+        boxes = box_ops.clip(boxes, windows)
         size = boxes[..., 2:] - boxes[..., :2]
         usable = tf.reduce_all((size > 0) & (size >= self.min_size), axis=-1) & proposals["valid"][..., None]
         boxes, scores, classes, valid = self.suppress(
@@ -162,6 +165,18 @@ class DetectionLayer(Float32Layer):
             "clamp_deltas": self.clamp_deltas,
             "best_class_only": self.best_class_only,
         }
+
+
+def roi_targets_spec(shape):
+    """Returns the dict of `targets.roi_targets` as symbolic tensors of RoIs `[B, S]`."""
+    return {
+        "rois": keras.KerasTensor((*shape, 4)),
+        "class_ids": keras.KerasTensor(shape, dtype="int32"),
+        "deltas": keras.KerasTensor((*shape, 4)),
+        "matched": keras.KerasTensor(shape, dtype="int32"),
+        "positive": keras.KerasTensor(shape, dtype="bool"),
+        "valid": keras.KerasTensor(shape, dtype="bool"),
+    }
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -192,15 +207,7 @@ class RoiTargets(Float32Layer):
         return targets.roi_targets(proposals["boxes"], proposals["valid"], batch, **self.target_arguments)
 
     def compute_output_spec(self, proposals, batch):
-        shape = (batch["gt_boxes"].shape[0], self.target_arguments["samples"])
-        return {
-            "rois": keras.KerasTensor((*shape, 4)),
-            "class_ids": keras.KerasTensor(shape, dtype="int32"),
-            "deltas": keras.KerasTensor((*shape, 4)),
-            "matched": keras.KerasTensor(shape, dtype="int32"),
-            "positive": keras.KerasTensor(shape, dtype="bool"),
-            "valid": keras.KerasTensor(shape, dtype="bool"),
-        }
+        return roi_targets_spec((batch["gt_boxes"].shape[0], self.target_arguments["samples"]))
 
     def get_config(self):
         return {**super().get_config(), **self.target_arguments}
@@ -212,35 +219,42 @@ class BoxHeadLosses(Float32Layer):
 
     Args:
         beta: corner of the smooth-L1.
+        box_loss: "smooth_l1" or "giou".
+        delta_weights: four numbers that the deltas are multiplied by; only the GIoU needs them.
 
     Call arguments:
         class_logits: `[B * S, K + 1]`.
-        deltas: `[B * S, (K + 1) * 4]`; those of the true class count.
+        deltas: `[B * S, (K + 1) * 4]`, of which those of the true class count; `[B * S, 4]` for all alike.
         sampled: dict of `RoiTargets`.
 
     Returns:
         Dict of `class_loss` and `box_loss`, `[B]` each.
     """
 
-    def __init__(self, beta, **kwargs):
+    def __init__(self, beta, box_loss="smooth_l1", delta_weights=(1.0, 1.0, 1.0, 1.0), **kwargs):
         super().__init__(**kwargs)
         self.beta = beta
+        self.box_loss = box_loss
+        self.delta_weights = tuple(delta_weights)
 
     def call(self, class_logits, deltas, sampled):
         class_ids = sampled["class_ids"]  # [B, S]
         num_rois, num_outputs = class_ids.shape[1], class_logits.shape[-1]
         class_logits = tf.reshape(class_logits, [-1, num_rois, num_outputs])
-        deltas = tf.reshape(deltas, [-1, num_rois, num_outputs, 4])
-        deltas = tf.gather(deltas, class_ids, batch_dims=2)  # [B, S, 4]
-        positive, valid = sampled["positive"], sampled["valid"]
-        return {
-            "class_loss": losses.class_loss(class_logits, class_ids, valid),
-            "box_loss": losses.box_loss(deltas, sampled["deltas"], positive, valid, self.beta),
-        }
+        deltas = tf.reshape(deltas, [-1, num_rois, deltas.shape[-1] // 4, 4])
+        chosen = class_ids if deltas.shape[2] > 1 else tf.zeros_like(class_ids)
+        deltas = tf.gather(deltas, chosen, batch_dims=2)  # [B, S, 4]
+        expected, counts = sampled["deltas"], (sampled["positive"], sampled["valid"])
+        if self.box_loss == "giou":
+            box_loss = losses.giou_loss(deltas, expected, sampled["rois"], *counts, self.delta_weights)
+        else:
+            box_loss = losses.box_loss(deltas, expected, *counts, self.beta)
+        return {"class_loss": losses.class_loss(class_logits, class_ids, counts[1]), "box_loss": box_loss}
 
     def compute_output_spec(self, class_logits, deltas, sampled):
         names = ("class_loss", "box_loss")
         return {name: keras.KerasTensor(sampled["rois"].shape[:1]) for name in names}
 
     def get_config(self):
-        return {**super().get_config(), "beta": self.beta}
+        arguments = {"beta": self.beta, "box_loss": self.box_loss, "delta_weights": self.delta_weights}
+        return {**super().get_config(), **arguments}

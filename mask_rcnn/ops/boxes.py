@@ -43,6 +43,25 @@ def iou(boxes, others, shared=None):
     return tf.math.divide_no_nan(shared, union)
 
 
+def generalized_iou(boxes, others):
+    """Returns how well each of `boxes` fits the one of `others` at its place.
+
+    Rezatofighi et al. 2019, algorithm 1.
+
+    Args:
+        boxes, others: `[..., 4]`, yxyx.
+
+    Returns:
+        `[...]` in -1..1: the IoU, less the share of the smallest box around both that neither covers; 0 where
+        both are empty and in the same place.
+    """
+    overlap = tf.concat([tf.maximum(boxes, others)[..., :2], tf.minimum(boxes, others)[..., 2:]], axis=-1)
+    around = tf.concat([tf.minimum(boxes, others)[..., :2], tf.maximum(boxes, others)[..., 2:]], axis=-1)
+    shared, enclosing = area(overlap), area(around)
+    union = area(boxes) + area(others) - shared
+    return tf.math.divide_no_nan(shared, union) - tf.math.divide_no_nan(enclosing - union, enclosing)
+
+
 def encode_deltas(boxes, anchors, weights=(1.0, 1.0, 1.0, 1.0)):
     """Returns what a head should predict at `anchors` to arrive at `boxes`.
 
@@ -94,7 +113,7 @@ def windows(image_sizes, padded_size=None, centered=False):
     Args:
         image_sizes: `[B, 2]`, (height, width) before padding.
         padded_size: (height, width) of all; only `centered` needs it.
-        centered: the image lies in the middle, an odd pixel nearer to the top left, instead of at the top left.
+        centered: the image lies in the middle, rounded to the top left, instead of at the top left.
 
     Returns:
         `[B, 4]` of the same dtype, yxyx.

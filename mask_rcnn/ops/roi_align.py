@@ -135,7 +135,7 @@ def pyramid_levels(boxes, num_levels, epsilon=1e-8, offset=0.0, rounding="floor"
 
 
 def corner_grid_boxes(boxes, levels, map_sizes, strides, pool_size):
-    """Returns the boxes in which RoIAlign with one sample a bin samples what `tf.image.crop_and_resize` would.
+    """Returns boxes in which RoIAlign with one sample a bin samples what `tf.image.crop_and_resize` does.
 
     That op takes positions in 0..1, from the middle of the first pixel to the middle of the last, in the
     image as in the map, and puts its P samples from one corner of the box to the other (matterport).
