@@ -113,20 +113,7 @@ def load_backbone(backbone, name, weights, roi_stage=None):
     """
     path = checkpoint_file(IMAGENET[name] if weights == "imagenet" else weights)
     arrays = translate(read_state_dict(path), TABLES[name], IGNORED)
-    fold_biases(arrays)
     wanted = {f"backbone/{v.path}": v for v in backbone.weights}
     if roi_stage:
         wanted |= {f"backbone/{v.path}": v for v in roi_stage.weights}
     assign_variables(wanted, arrays, source=path)
-
-
-def fold_biases(arrays):
-    """Moves the bias of each convolution into the mean of the batch normalisation behind it, in place.
-
-    Args:
-        arrays: `{"part/layer/variable": array}`; a bias without such a normalisation stays.
-    """
-    for name in [name for name in arrays if name.endswith("/bias")]:
-        mean = f"{name.removesuffix('/bias')}/norm/moving_mean"
-        if mean in arrays:
-            arrays[mean] = arrays[mean] - arrays.pop(name)

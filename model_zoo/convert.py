@@ -80,7 +80,22 @@ def translate(state_dict, table, ignored=()):
         if not any(re.fullmatch(pattern, name) for pattern in ignored):
             target, transpose = _look_up(name, table)
             arrays[target] = _transposed(np.asarray(array), transpose)
+    fold_biases(arrays)
     return arrays
+
+
+def fold_biases(arrays):
+    """Moves the bias of each convolution into the mean of the batch normalisation behind it, in place.
+
+    Ours have no such bias, for it has no effect of its own; matterport's and keras.applications' do.
+
+    Args:
+        arrays: `{"part/layer/variable": array}`; a bias without such a normalisation stays.
+    """
+    for name in [name for name in arrays if name.endswith("/bias")]:
+        mean = f"{name.removesuffix('/bias')}/norm/moving_mean"
+        if mean in arrays:
+            arrays[mean] = arrays[mean] - arrays.pop(name)
 
 
 def _transposed(array, transpose):

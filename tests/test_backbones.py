@@ -1,5 +1,6 @@
 """Pretrained weights in a backbone: each array in its place; errors that list what does not fit."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -8,9 +9,13 @@ import h5py
 import numpy as np
 import pytest
 
+from mask_rcnn.config import AnchorConfig, BackboneConfig, BoxHeadConfig, Config
 from mask_rcnn.data.images import read_image
+from mask_rcnn.model import build_parts
+from mask_rcnn.model_zoo import cache
 from mask_rcnn.model_zoo.backbones import load_backbone
 from mask_rcnn.model_zoo.readers import read_state_dict
+from mask_rcnn.model_zoo.registry import ENTRIES
 from mask_rcnn.networks.efficientnet_lite import efficientnet_lite0
 from mask_rcnn.networks.resnet import BLOCKS, resnet
 
@@ -148,6 +153,84 @@ def test_what_does_not_fit_is_listed_on_both_sides_and_nothing_changes(small_res
         np.testing.assert_array_equal(array, before[name])
 
 
-def test_imagenet_weights_of_a_resnet_are_not_at_hand_and_the_error_says_where_they_are(small_resnet):
-    with pytest.raises(ValueError, match="resnet50.*download.pytorch.org/models/resnet50-0676ba61.pth"):
+def detectron2_name(name):
+    """Turns torchvision's name of an array into that of detectron2's ImageNet files."""
+    name = re.sub(r"layer(\d)\.", lambda match: f"res{int(match[1]) + 1}.", name)
+    name = re.sub(r"^fc", "stem.fc", re.sub(r"^(conv1|bn1)", r"stem.\1", name))
+    name = name.replace("downsample.0", "shortcut").replace("downsample.1", "shortcut.norm")
+    return re.sub(r"bn(\d)", r"conv\1.norm", name)
+
+
+def test_msras_files_are_read_and_turned_from_bgr(small_resnet, tmp_path):
+    state = {name: array for name, array in torchvision_state_dict().items() if "num_batches" not in name}
+    np.savez(tmp_path / "a.npz", **state)
+    load_backbone(small_resnet, "resnet50", tmp_path / "a.npz")
+    expected = arrays_of(small_resnet)
+    np.savez(tmp_path / "b.npz", **{detectron2_name(name): array for name, array in state.items()})
+    load_backbone(small_resnet, "resnet50", tmp_path / "b.npz")
+    for name, array in arrays_of(small_resnet).items():
+        array = array[:, :, ::-1] if name == "stem/kernel" else array
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+def test_a_resnet_of_keras_applications_gives_the_same_maps(monkeypatch, tmp_path):
+    from keras.src.applications.resnet import ResNet, stack_residual_blocks_v1
+
+    def stages(x):
+        for stage, width in ((2, 64), (3, 128), (4, 256), (5, 512)):
+            x = stack_residual_blocks_v1(x, width, 1, stride1=1 if stage == 2 else 2, name=f"conv{stage}")
+        return x
+
+    theirs = ResNet(stages, preact=False, use_bias=True, include_top=False, weights=None, name="r")
+    rng = np.random.default_rng(0)
+    for variable in theirs.weights:  # sane statistics, and biases that count
+        if variable.name in ("moving_variance", "gamma"):
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+        elif variable.name != "kernel":
+            variable.assign(rng.normal(size=variable.shape))
+    with h5py.File(tmp_path / "keras.h5", "w") as file:
+        for layer in theirs.layers:  # as Keras 2 wrote the published file
+            for variable in layer.weights:
+                file[f"{layer.name}/{layer.name}/{variable.name}:0"] = np.asarray(variable)
+
+    monkeypatch.setitem(BLOCKS, "resnet50", (1, 1, 1, 1))
+    ours = resnet("resnet50", norm_epsilon=1.001e-5, stride_in_1x1=True)
+    load_backbone(ours, "resnet50", tmp_path / "keras.h5")
+    image = rng.normal(size=(1, 64, 64, 3)).astype("float32")
+    expected = np.asarray(theirs(image[..., ::-1]))  # BGR
+    np.testing.assert_allclose(ours(image)[-1], expected, rtol=1e-3, atol=1e-4 * expected.max())
+
+
+def test_imagenet_weights_of_a_resnet_are_to_be_fetched(small_resnet, monkeypatch, tmp_path):
+    monkeypatch.setenv("MASK_RCNN_HOME", str(tmp_path))
+    monkeypatch.setenv("MASK_RCNN_OFFLINE", "1")
+    with pytest.raises(OSError, match="torchvision/resnet50.\n.*\n.*models/resnet50-0676ba61.pth"):
         load_backbone(small_resnet, "resnet50", "imagenet")
+
+
+def test_published_weights_by_name_come_from_the_cache(small_resnet, monkeypatch, tmp_path):
+    entry = dataclasses.replace(ENTRIES["torchvision/resnet50_v2"], sha256="")
+    monkeypatch.setitem(ENTRIES, entry.name, entry)
+    monkeypatch.setenv("MASK_RCNN_HOME", str(tmp_path))
+    cache.path_of(entry).parent.mkdir(parents=True)
+    state = torchvision_state_dict()
+    with open(cache.path_of(entry), "wb") as file:
+        np.savez(file, **state)
+    load_backbone(small_resnet, "resnet50", "torchvision/resnet50_v2")
+    assert arrays_of(small_resnet)["stem/norm/moving_mean"][5] == state["bn1.running_mean"][5]
+
+
+def test_a_fifth_stage_in_the_heads_gets_its_weights_too(small_resnet, monkeypatch, tmp_path):
+    config = Config(
+        backbone=BackboneConfig(last_stage=4),
+        fpn=None,
+        anchors=AnchorConfig(strides=(16,)),
+        box_head=BoxHeadConfig(pool_size=14, average_pool=True, dense_units=()),
+        mask_head=None,
+    )
+    parts = build_parts(config)
+    state = torchvision_state_dict()
+    np.savez(tmp_path / "a.npz", **state)
+    load_backbone(parts.backbone, "resnet50", tmp_path / "a.npz", parts.roi_stage)
+    got = arrays_of(parts.roi_stage)
+    assert got["stage5_block0_conv3/norm/gamma"][4] == state["layer4.0.bn3.weight"][4]
