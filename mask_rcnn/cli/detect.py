@@ -4,7 +4,8 @@ import collections
 import itertools
 from pathlib import Path
 
-from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_command, add_precision
+from mask_rcnn.cli.options import add_command
+from mask_rcnn.cli.predictor import add_predictor, load_predictor
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 
@@ -21,8 +22,7 @@ def add_parser(commands):
         type=Path,
         help="image, video, or folder that is searched for both",
     )
-    parser.add_argument("--weights", metavar=WEIGHTS_METAVAR, type=Path, required=True, help=WEIGHTS_HELP)
-    add_precision(parser)
+    add_predictor(parser)
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("detections"), help="folder for the drawn pictures"
     )
@@ -47,9 +47,8 @@ def run(args):
     import_tensorflow()
 
     from mask_rcnn.coco_results import to_coco, write_json
-    from mask_rcnn.predict import Predictor
 
-    predictor = Predictor.load(args.weights, args.precision)
+    predictor = load_predictor(args)
     results, failures = [], []
     frames = _detect_files(predictor, files, args, failures)
     for image_id, (detections, source) in enumerate(track(frames, _count(files), "Detecting"), start=1):

@@ -3,7 +3,8 @@
 import functools
 from pathlib import Path
 
-from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_command, add_precision
+from mask_rcnn.cli.options import add_command
+from mask_rcnn.cli.predictor import add_predictor, load_predictor
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 
@@ -12,11 +13,7 @@ def add_parser(commands):
     parser = add_command(
         commands, "evaluate", run, "score a model, or detections in COCO form, against annotations"
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--weights", metavar=WEIGHTS_METAVAR, type=Path, help=f"{WEIGHTS_HELP} (default: none)")
-    what.add_argument(
-        "--detections", metavar="JSON", type=Path, help="a COCO results file of any system (default: none)"
-    )
+    add_predictor(parser, _add_detections)
     parser.add_argument(
         "--annotations", metavar="JSON", type=Path, required=True, help="COCO instances: the truth"
     )
@@ -24,9 +21,8 @@ def add_parser(commands):
         "--images",
         metavar="DIR",
         type=Path,
-        help="folder of the images (default: none; needed with --weights)",
+        help="folder of the images (default: none; needed with --weights and --model)",
     )
-    add_precision(parser)
     parser.add_argument(
         "--json", metavar="FILE", type=Path, help="write all numbers here too (default: only the table)"
     )
@@ -38,10 +34,16 @@ def add_parser(commands):
     )
 
 
+def _add_detections(group):
+    group.add_argument(
+        "--detections", metavar="JSON", type=Path, help="a COCO results file of any system (default: none)"
+    )
+
+
 def run(args):
     from mask_rcnn.coco_results import write_json
 
-    metrics = _evaluate_model(args) if args.weights else _evaluate_file(args)
+    metrics = _evaluate_file(args) if args.detections else _evaluate_model(args)
     print(metrics.table())
     if args.json:
         write_json(args.json, metrics.to_json())
@@ -61,15 +63,14 @@ def _evaluate_file(args):
 
 def _evaluate_model(args):
     if not args.images:
-        raise ValueError("--weights needs the folder of the images. Received: no --images. Add --images DIR.")
+        raise ValueError("A model needs the folder of the images. Received: no --images. Add --images DIR.")
     import_tensorflow()
 
     from mask_rcnn.data.coco import read_coco
     from mask_rcnn.evaluation import evaluate_model
-    from mask_rcnn.predict import Predictor
 
     dataset = read_coco(args.annotations, args.images)
-    predictor = Predictor.load(args.weights, args.precision)
+    predictor = load_predictor(args)
     track_images = functools.partial(track, total=len(dataset), description="Detecting")
     metrics, _ = evaluate_model(predictor, dataset, args.annotations, args.backend, track_images)
     return metrics

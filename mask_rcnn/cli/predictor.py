@@ -1,0 +1,38 @@
+"""`--weights` or `--model`: what finds the objects, whichever it is."""
+
+from pathlib import Path
+
+from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_precision
+
+MODEL_HELP = "a SavedModel folder, .tflite or .onnx file of `mask-rcnn export`"
+
+
+def add_predictor(parser, *others):
+    """Adds `--weights`, `--model` and `--precision`; `load_predictor` opens what is given.
+
+    Args:
+        parser: of the command.
+        others: functions that add an option which stands in the place of both to their argument.
+    """
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--weights", metavar=WEIGHTS_METAVAR, type=Path, help=f"{WEIGHTS_HELP} (default: none)")
+    what.add_argument("--model", metavar="PATH", type=Path, help=f"{MODEL_HELP} (default: none)")
+    for add in others:
+        add(what)
+    add_precision(parser)
+
+
+def load_predictor(args):
+    """Returns the `Predictor` of `--weights`, or the `ExportedPredictor` of `--model`."""
+    if args.weights:
+        from mask_rcnn.predict import Predictor
+
+        return Predictor.load(args.weights, args.precision)
+    if args.precision != "float32":
+        raise ValueError(
+            "An exported model computes in the precision that it was exported with. "
+            f"Received: --precision {args.precision}. Leave it out, or export the weights again."
+        )
+    from mask_rcnn.export.exported import ExportedPredictor
+
+    return ExportedPredictor(args.model)
