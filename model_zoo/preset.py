@@ -15,10 +15,12 @@ class Preset:
         config: function without arguments that returns the `Config`.
         table: rows of `model_zoo.convert.convert`, for the names of its state dict.
         ignored: patterns of names without a counterpart.
+        prepare: what is done to its state dict, `{name: array}`, before the table is applied.
         categories: class id i is `categories[i - 1]`, with the ids of its data set.
     """
 
     config: Callable[[], Config]
     table: tuple
     ignored: tuple[str, ...] = ()
+    prepare: Callable[[dict], dict] = dict
     categories: tuple[Category, ...]

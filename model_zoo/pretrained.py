@@ -74,7 +74,7 @@ def convert_file(path, entry, out):
     preset = entry.preset
     config = preset.config()
     shapes = _shapes(config)
-    arrays = translate(read_state_dict(path), preset.table, preset.ignored)
+    arrays = translate(preset.prepare(read_state_dict(path)), preset.table, preset.ignored)
     check_fit(shapes, arrays, source=f"{path}, taken as {entry.name},")
     write_arrays(out, {name: arrays[name] for name in shapes}, config, preset.categories)
 
