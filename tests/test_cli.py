@@ -12,6 +12,7 @@ from mask_rcnn.cli import detect, video
 from mask_rcnn.cli.main import COMMANDS, main
 from mask_rcnn.config_io import from_yaml, to_yaml
 from mask_rcnn.model_zoo import config, names
+from mask_rcnn.model_zoo.registry import find
 from mask_rcnn.structures import Category, Detections
 
 CATEGORIES = (Category(7, "apple"), Category(9, "pear"))
@@ -138,6 +139,23 @@ def test_train_resumes_with_the_config_of_the_run(trained, tmp_path):
     (tmp_path / "config.yaml").write_text(to_yaml(saved))
     assert run("train", "--run", tmp_path, "--resume") == 0
     assert trained == [(saved, tmp_path, True)]
+
+
+def test_train_with_weights_has_their_network_and_the_quick_recipe(trained, tmp_path):
+    name = "torchvision/maskrcnn_resnet50_fpn"
+    options = ["--train-annotations", "a.json", "--train-images", "photos", "--set", "train.steps=9"]
+    assert run("train", "--run", tmp_path, "--weights", name, *options) == 0
+    ((given, _, _),) = trained
+    theirs = find(name).config
+    assert (given.backbone, given.anchors, given.input) == (theirs.backbone, theirs.anchors, theirs.input)
+    assert (given.num_classes, given.train.init_weights, given.train.steps) == (0, name, 9)
+    assert given.train.learning_rate == config("fine_tune").train.learning_rate
+
+
+def test_train_with_weights_and_a_config_takes_the_config(trained, tmp_path):
+    assert run("train", "--run", tmp_path, "--weights", "a.weights.h5", "--config", "shapes") == 0
+    ((given, _, _),) = trained
+    assert given.backbone == config("shapes").backbone and given.train.init_weights == "a.weights.h5"
 
 
 def test_train_with_an_unknown_strategy_is_an_error(trained, tmp_path, capsys):
