@@ -1,0 +1,158 @@
+"""matterport/Mask_RCNN: its conventions and the names in its Keras 2 files (references.md, section 5).
+
+What its networks do and ours do not is folded into the weights: two logits for an anchor, the scale of the
+deltas, and batch normalisation in the heads, which it never trains on COCO.
+"""
+
+import re
+import string
+
+import numpy as np
+
+from mask_rcnn.config import (
+    AnchorConfig,
+    BackboneConfig,
+    BoxHeadConfig,
+    Config,
+    InputConfig,
+    MaskHeadConfig,
+    RoiAlignConfig,
+    RpnConfig,
+)
+from mask_rcnn.model_zoo.coco import COCO_CATEGORIES
+from mask_rcnn.model_zoo.preset import Preset
+
+NORM_EPSILON = 1e-3  # of Keras
+RPN_DELTA_STD = (0.1, 0.1, 0.2, 0.2)  # what its RPN's (dy, dx, dh, dw) are multiplied by
+BLOCKS = string.ascii_lowercase[:23]  # a letter for each block of a stage, res4a to res4w in ResNet-101
+
+# Where a layer's name stands in a file: below the group of its model, repeated or replaced behind it.
+LAYER = re.compile(r"(?:model_weights/)?(?:rpn_model/)*([^/]+)/(?:.*/)?(\w+)(?::0)?")
+
+
+def mask_rcnn_coco(backbone="resnet101"):
+    """Returns the `Config` of `mask_rcnn_coco.h5`, as it detects by default."""
+    return Config(
+        inclusive_boxes=True,
+        input=InputConfig(
+            long_side=1024,
+            upscale_only=True,
+            size_rounding="half_even",
+            resize="uint8",
+            pad_multiple=64,
+            padded_size=(1024, 1024),
+            centered=True,
+            padding="black",
+            mean=(123.7, 116.8, 103.9),
+            std=(1.0, 1.0, 1.0),
+            mask_crop_size=56,
+        ),
+        backbone=BackboneConfig(
+            name=backbone, norm_epsilon=NORM_EPSILON, stride_in_1x1=True, stem_pool_padding="same"
+        ),
+        anchors=AnchorConfig(ratios=(2.0, 1.0, 0.5)),
+        rpn=RpnConfig(
+            channels=512,
+            train_pre_nms=6000,
+            train_post_nms=2000,
+            pre_nms=6000,
+            joint_levels=True,
+            clamp_deltas=False,
+            box_loss_beta=1.0,
+        ),
+        roi_align=RoiAlignConfig(method="crop_and_resize", level_epsilon=0.0, level_rounding="nearest"),
+        box_head=BoxHeadConfig(
+            samples=200,
+            positive_fraction=0.33,
+            box_loss_beta=1.0,
+            clamp_deltas=False,
+            best_class_only=True,
+            score_threshold=0.7,
+            nms_iou=0.3,
+        ),
+        mask_head=MaskHeadConfig(paste="rounded_box"),
+    )
+
+
+def prepare(state_dict):
+    """Brings a file's arrays to one form before the table is applied.
+
+    Args:
+        state_dict: `{path: array}`, as Keras 2 nests the groups: "conv1/conv1/kernel:0",
+            "rpn_model/rpn_conv_shared/kernel:0".
+
+    Returns:
+        `{"layer/variable": array}`, the normalisations of the heads folded into the layers before them.
+    """
+    arrays = {}
+    for path, array in state_dict.items():
+        match = LAYER.fullmatch(path)
+        arrays["/".join(match.groups()) if match else path] = array
+    for head in ("class", "mask"):
+        for index in (1, 2, 3, 4):
+            _fold_norm(arrays, f"mrcnn_{head}_conv{index}", f"mrcnn_{head}_bn{index}")
+    return arrays
+
+
+def _fold_norm(arrays, layer, norm):
+    """Multiplies a fixed normalisation into the layer in front of it, in place; in float64.
+
+    If anything is missing or misshaped all stays as it is, for the error that lists what does not fit.
+    """
+    names = [f"{layer}/kernel", f"{layer}/bias"]
+    names += [f"{norm}/{name}" for name in ("gamma", "beta", "moving_mean", "moving_variance")]
+    shapes = [np.shape(arrays.get(name))[-1:] for name in names]
+    if any(shape != shapes[0] for shape in shapes) or shapes[0] == ():
+        return
+    kernel, bias, gamma, beta, mean, variance = (np.float64(arrays.pop(name)) for name in names)
+    scale = gamma / np.sqrt(variance + NORM_EPSILON)
+    arrays[f"{layer}/kernel"] = (kernel * scale).astype("float32")
+    arrays[f"{layer}/bias"] = ((bias - mean) * scale + beta).astype("float32")
+
+
+def _rows(theirs, ours, kernel="same", bias="same"):
+    return [(f"{theirs}/kernel", f"{ours}/kernel", kernel), (f"{theirs}/bias", f"{ours}/bias", bias)]
+
+
+def _backbone_rows():
+    rows = [*_rows("conv1", "backbone/stem"), (r"bn_conv1/(\w+)", r"backbone/stem/norm/\1", "same")]
+    for index, letter in enumerate(BLOCKS):
+        for branch, layer in (("1", "shortcut"), ("2a", "conv1"), ("2b", "conv2"), ("2c", "conv3")):
+            ours = rf"backbone/stage\1_block{index}_{layer}"
+            rows += _rows(rf"res(\d){letter}_branch{branch}", ours)
+            rows.append((rf"bn(\d){letter}_branch{branch}/(\w+)", rf"{ours}/norm/\2", "same"))
+    return rows
+
+
+def _foreground(x):
+    """One logit for each anchor from its (background, foreground): a softmax of two is a sigmoid."""
+    return x[..., 1::2] - x[..., ::2]
+
+
+def _scaled_deltas(x):
+    return x * np.tile(np.float32(RPN_DELTA_STD), x.shape[-1] // 4)
+
+
+def _as_matrix(x):
+    """The kernel of a convolution that covers its whole input, `[P, P, C, C']`, as that of a dense layer."""
+    return x.reshape(-1, x.shape[-1])
+
+
+TABLE = (
+    *_backbone_rows(),
+    *_rows(r"fpn_c(\d)p\d", r"fpn/lateral\1"),
+    *_rows(r"fpn_p(\d)", r"fpn/output\1"),
+    *_rows("rpn_conv_shared", "rpn_head/conv0"),
+    *_rows("rpn_class_raw", "rpn_head/objectness", _foreground, _foreground),
+    *_rows("rpn_bbox_pred", "rpn_head/deltas", _scaled_deltas, _scaled_deltas),
+    *_rows(r"mrcnn_class_conv(\d)", r"box_head/fc\1", _as_matrix),
+    *_rows("mrcnn_class_logits", "box_head/class_logits"),
+    *_rows("mrcnn_bbox_fc", "box_head/deltas"),
+    *_rows(r"mrcnn_mask_conv(\d)", r"mask_head/conv\1"),
+    *_rows("mrcnn_mask_deconv", "mask_head/deconv"),
+    *_rows("mrcnn_mask", "mask_head/predictor", _as_matrix),
+)
+
+PRESETS = {
+    "mask_rcnn_coco": Preset(config=mask_rcnn_coco, table=TABLE, prepare=prepare, categories=COCO_CATEGORIES),
+}
