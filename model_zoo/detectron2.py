@@ -22,6 +22,9 @@ from mask_rcnn.model_zoo.coco import COCO_CATEGORIES, COCO_PERSON
 from mask_rcnn.model_zoo.convert import affine_rows, flattened_dense, norm_rows, swap_xy
 from mask_rcnn.model_zoo.preset import Preset
 
+# detectron2 holds these in float32, which shows where we compute in float64. RGB, as everywhere here.
+MEAN = tuple(np.float32([123.675, 116.28, 103.53]).tolist())
+STD = tuple(np.float32([58.395, 57.12, 57.375]).tolist())
 TRAIN_SIDES = (640, 672, 704, 736, 768, 800)
 MSRA = {"stride_in_1x1": True}  # whose ResNets carry the deviation of the pixels in their first kernel
 BACKBONES = {
@@ -37,9 +40,13 @@ SCHEDULES = {
 
 def mask_rcnn_fpn(backbone, schedule):
     """Returns the `Config` of `mask_rcnn_{backbone}_FPN_{schedule}`."""
-    unit = {} if backbone.startswith("X") else {"std": (1.0, 1.0, 1.0)}
     return Config(
-        input=InputConfig(resize="antialiased_uint8", train_short_sides=TRAIN_SIDES, **unit),
+        input=InputConfig(
+            resize="antialiased_uint8",
+            train_short_sides=TRAIN_SIDES,
+            mean=MEAN,
+            std=STD if backbone.startswith("X") else (1.0, 1.0, 1.0),
+        ),
         backbone=BACKBONES[backbone],
         roi_align=RoiAlignConfig(sampling_ratio=0),
         train=SCHEDULES[schedule],

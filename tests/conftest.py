@@ -16,6 +16,8 @@ from mask_rcnn.config import (
     RpnConfig,
 )
 
+pytest.register_assert_rewrite("parity_harness")
+
 SHARED_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 
 
