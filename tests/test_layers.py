@@ -11,9 +11,17 @@ from mask_rcnn.layers.conv import ConvNorm, FrozenBatchNorm
 from mask_rcnn.layers.float32 import Float32Layer
 from mask_rcnn.layers.images import ImageWindows, NormalizeImages
 from mask_rcnn.layers.inclusive import MoveFarEdges
-from mask_rcnn.layers.masks import FirstRois, MaskLoss, MaskPredictor, MaskProbabilities, MergeRois
+from mask_rcnn.layers.masks import (
+    FirstRois,
+    MaskDeconv,
+    MaskLoss,
+    MaskPredictor,
+    MaskProbabilities,
+    MergeRois,
+)
 from mask_rcnn.layers.roi import BoxHeadLosses, DetectionLayer, RoiPool, RoiTargets
 from mask_rcnn.layers.rpn import Anchors, ProposalLayer, RpnLosses
+from mask_rcnn.layers.stem_pool import StemPool
 from mask_rcnn.networks.fpn import UpsampleAdd
 
 RNG = np.random.default_rng(0)
@@ -52,6 +60,7 @@ SAMPLED = {
     "valid": np.array([[True] * 4, [True] * 3 + [False]]),
 }
 FEATURES = normal(3, 4, 4, 64)
+QUARTERS = normal(3, 4, 4, 4, 5)
 
 BOX_LAYERS = {
     "anchors": (Anchors((8, 16), (4, 8), (1.0,)), (PYRAMID, IMAGES)),
@@ -92,7 +101,9 @@ FEATURE_LAYERS = {
     "depthwise": (ConvNorm(None, 5, norm="batch_norm"), (FEATURES,)),
     "conv group norm": (ConvNorm(64, 1, norm="group_norm", kernel_initializer="glorot_uniform"), (FEATURES,)),
     "upsampled": (UpsampleAdd(), (PYRAMID[1], PYRAMID[0])),
-    "mask predictor": (MaskPredictor(4), (FEATURES, np.array([0, 3, 1], "int32"))),
+    "stem pool": (StemPool(), (FEATURES,)),
+    "mask deconv": (MaskDeconv(5), (FEATURES,)),
+    "mask predictor": (MaskPredictor(4), (QUARTERS, np.array([0, 3, 1], "int32"))),
 }
 CASES = BOX_LAYERS | FEATURE_LAYERS
 each_layer = pytest.mark.parametrize(("layer", "inputs"), CASES.values(), ids=CASES.keys())
@@ -248,14 +259,24 @@ def test_upsampling_repeats_pixels():
 
 
 def test_each_roi_gets_the_mask_of_its_class():
-    layer = MaskPredictor(4)
+    deconv, predictor = MaskDeconv(5), MaskPredictor(4)
     class_ids = np.array([0, 3, 1], "int32")
-    layer.build(FEATURES.shape, class_ids.shape)
-    layer.kernel.assign(normal(64, 4))
-    layer.bias.assign(normal(4))
-    every_class = FEATURES @ layer.kernel.numpy() + layer.bias.numpy()  # [3, 4, 4, classes]
+    predictor(deconv(FEATURES), class_ids)  # builds them
+    predictor.bias.assign(normal(4))
+    keras_deconv = keras.layers.Conv2DTranspose(5, 2, 2, activation="relu")
+    keras_deconv.build(FEATURES.shape)
+    deconv.bias.assign(normal(5))
+    keras_deconv.set_weights(deconv.get_weights())
+    every_class = keras_deconv(FEATURES).numpy() @ predictor.kernel.numpy() + predictor.bias.numpy()
     expected = np.stack([every_class[roi, ..., class_id] for roi, class_id in enumerate(class_ids)])
-    np.testing.assert_allclose(layer(FEATURES, class_ids), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(predictor(deconv(FEATURES), class_ids), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("explicit", [False, True])
+def test_the_stem_pools_around_every_second_pixel(explicit):
+    rows = np.array([5, 1, 2, 8, 3], "float32").reshape(1, 5, 1, 1)
+    assert StemPool(explicit=explicit)(rows)[0, :, 0, 0].numpy().tolist() == [5, 8, 8]
+    assert StemPool("same", explicit=explicit)(rows[:, :4])[0, :, 0, 0].numpy().tolist() == [5, 8]
 
 
 def test_the_stride_of_torchvision_comes_from_the_padded_size():

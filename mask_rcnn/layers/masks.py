@@ -8,6 +8,45 @@ from mask_rcnn.layers.float32 import Float32Layer
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
+class MaskDeconv(keras.layers.Layer):
+    """The 2x2 deconvolution of stride 2 with its ReLU (figure 4), its pixels not yet in their places.
+
+    Nothing overlaps: each input pixel becomes four, by a matrix. They are put in their places when the
+    predictor has made one number of their C channels, which moves C times less memory.
+
+    Args:
+        filters: C.
+
+    Output shape:
+        `[R, P, P, 4, C]` for `[R, P, P, C']`: top left, top right, bottom left, bottom right.
+    """
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+
+    def build(self, input_shape):
+        # In the layout of keras.layers.Conv2DTranspose.
+        self.kernel = self.add_weight(
+            name="kernel", shape=(2, 2, self.filters, input_shape[-1]), initializer="he_normal"
+        )
+        self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
+
+    def call(self, x):
+        channels = x.shape[-1]
+        kernel = tf.transpose(tf.reshape(self.kernel, [1, 4 * self.filters, channels, 1]), [0, 3, 2, 1])
+        y = tf.nn.conv2d(x, kernel, 1, "VALID")  # [R, P, P, 4 C]
+        y = tf.nn.relu(tf.nn.bias_add(y, tf.tile(self.bias, [4])))
+        return tf.reshape(y, [-1, *x.shape[1:3], 4, self.filters])
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:3], 4, self.filters)
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters}
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
 class MaskPredictor(keras.layers.Layer):
     """The last 1x1 convolution of the mask branch, computed for one class of each RoI only.
 
@@ -17,11 +56,11 @@ class MaskPredictor(keras.layers.Layer):
         num_outputs: classes with the background, K + 1; 1 is one mask for all classes (section 4.2).
 
     Call arguments:
-        features: `[R, M, M, C]`.
+        features: `[R, P, P, 4, C]` of `MaskDeconv`.
         class_ids: `[R]` int32.
 
     Output shape:
-        `[R, M, M]`, logits.
+        `[R, 2 P, 2 P]`, logits.
     """
 
     def __init__(self, num_outputs, **kwargs):
@@ -42,10 +81,13 @@ class MaskPredictor(keras.layers.Layer):
         chosen = tf.one_hot(class_ids, self.num_outputs, dtype=self.compute_dtype)  # [R, K + 1]
         kernel = tf.matmul(chosen, self.kernel, transpose_b=True)  # [R, C]
         bias = tf.linalg.matvec(chosen, self.bias)  # [R]
-        return tf.einsum("rhwc,rc->rhw", features, kernel) + bias[:, None, None]
+        side, channels = features.shape[1], features.shape[-1]
+        flat = tf.reshape(features, [-1, side * side * 4, channels])
+        logits = tf.reshape(tf.linalg.matvec(flat, kernel), [-1, side, side, 4]) + bias[:, None, None, None]
+        return tf.nn.depth_to_space(logits, 2)[..., 0]
 
     def compute_output_shape(self, features_shape, class_ids_shape=None):
-        return features_shape[:-1]
+        return (features_shape[0], 2 * features_shape[1], 2 * features_shape[2])
 
     def get_config(self):
         return {**super().get_config(), "num_outputs": self.num_outputs}

@@ -3,7 +3,7 @@
 import keras
 
 from mask_rcnn.layers.conv import ConvNorm
-from mask_rcnn.layers.masks import MaskPredictor
+from mask_rcnn.layers.masks import MaskDeconv, MaskPredictor
 from mask_rcnn.networks.inputs import feature_input
 
 # Standard deviations of the initial weights: Fast R-CNN, section 2.3, and Faster R-CNN, section 3.1.3.
@@ -103,8 +103,6 @@ def mask_head(pooled_shape, convs=(), channels=256, num_outputs=81):
     class_ids = keras.Input((), dtype="int32", name="class_ids")
     for conv in convs:
         x = conv(x)
-    x = keras.layers.Conv2DTranspose(
-        channels, 2, 2, activation="relu", kernel_initializer="he_normal", name="deconv"
-    )(x)
+    x = MaskDeconv(channels, name="deconv")(x)
     masks = MaskPredictor(num_outputs, name="predictor")(x, class_ids)
     return keras.Model([pooled, class_ids], masks, name="mask_head")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import keras
 
 from mask_rcnn.layers.conv import ConvNorm
+from mask_rcnn.layers.stem_pool import StemPool
 from mask_rcnn.networks.inputs import feature_input
 
 # Blocks of each stage, C2..C5.
@@ -39,11 +40,7 @@ def resnet(name, last_stage=5, dilated_c5=False, stem_pool_padding="symmetric", 
     blocks = Bottlenecks(name, **conventions)
     images = feature_input((None, None, 3), "images")
     x = blocks.conv(64, 7, 2, layer_name="stem", stage=1)(images)  # [B, H/2, W/2, 64]
-    if stem_pool_padding == "symmetric":
-        x = keras.layers.ZeroPadding2D(1, name="stem_pad")(x)  # 0 is the smallest value after a ReLU
-        x = keras.layers.MaxPooling2D(3, 2, name="stem_pool")(x)  # [B, H/4, W/4, 64]
-    else:
-        x = keras.layers.MaxPooling2D(3, 2, "same", name="stem_pool")(x)
+    x = StemPool(stem_pool_padding, name="stem_pool")(x)  # [B, H/4, W/4, 64]
     outputs = []
     for stage in range(2, last_stage + 1):
         dilated = dilated_c5 and stage == 5

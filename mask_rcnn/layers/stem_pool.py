@@ -1,0 +1,39 @@
+"""The pooling behind a ResNet's first convolution."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class StemPool(keras.layers.Layer):
+    """Maximum of 3x3 pixels, every second one (He et al. 2016, table 1), of features behind a ReLU.
+
+    Args:
+        padding: "symmetric" pads one pixel on each side, as PyTorch models do; "same" is TensorFlow's, which
+            pads at the bottom and right only.
+        explicit: pads inside the pooling, which saves a copy of the largest map; without it, there are only
+            ops that other runtimes have too. `build_parts` sets it.
+
+    Output shape:
+        `[B, ceil(H / 2), ceil(W / 2), C]`.
+    """
+
+    def __init__(self, padding="symmetric", explicit=False, **kwargs):
+        super().__init__(**kwargs)
+        self.padding = padding
+        self.explicit = explicit
+
+    def call(self, x):
+        if self.padding == "same":
+            return tf.nn.max_pool2d(x, 3, 2, "SAME")
+        border = [[0, 0], [1, 1], [1, 1], [0, 0]]
+        if self.explicit:
+            return tf.nn.max_pool2d(x, 3, 2, border)
+        return tf.nn.max_pool2d(tf.pad(x, border), 3, 2, "VALID")  # 0 is the smallest value behind a ReLU
+
+    def compute_output_shape(self, input_shape):
+        sides = [side and (side + 1) // 2 for side in input_shape[1:3]]
+        return (input_shape[0], *sides, input_shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "padding": self.padding, "explicit": self.explicit}
