@@ -13,14 +13,14 @@ from mask_rcnn.layers.conv import ConvNorm
 from mask_rcnn.layers.inclusive import MoveFarEdges
 from mask_rcnn.layers.keypoints import KeypointHeatmaps, KeypointLoss
 from mask_rcnn.layers.masks import FirstRois, MaskLoss, MaskProbabilities, MergeRois
-from mask_rcnn.layers.roi import BoxHeadLosses, DetectionLayer, RoiTargets
 from mask_rcnn.layers.rpn import RpnLosses
+from mask_rcnn.layers.stem_pool import StemPool
 from mask_rcnn.networks.efficientnet_lite import efficientnet_lite0
 from mask_rcnn.networks.fpn import fpn
 from mask_rcnn.networks.heads import box_head, hidden_convs, mask_head, rpn_head
 from mask_rcnn.networks.keypoints import keypoint_head
 from mask_rcnn.networks.resnet import resnet, roi_stage
-from mask_rcnn.stages import first_stage, pool, propose
+from mask_rcnn.stages import compare_boxes, detect, first_stage, pool, propose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class Parts:
 
     `backbone`: `[B, H, W, 3]` normalised to C2..C5 (C2..C4 where `roi_stage` is). `fpn`: C2..C5 to P2..P6.
     `rpn_head`: a map to logits and deltas. `roi_stage`: pooled RoIs to what the heads get. `box_head`: RoIs
-    to class logits and deltas. `mask_head`: RoIs and class ids to mask logits. `keypoint_head`: RoIs to
-    heatmaps. None is a part that the model does without.
+    to class logits and deltas. `cascade`: the box heads behind it. `mask_head`: RoIs and class ids to mask
+    logits. `keypoint_head`: RoIs to heatmaps. None is a part that the model does without.
     """
 
     backbone: keras.Model
@@ -38,12 +38,14 @@ class Parts:
     rpn_head: keras.Model
     roi_stage: keras.Model | None
     box_head: keras.Model
+    cascade: tuple[keras.Model, ...]
     mask_head: keras.Model | None
     keypoint_head: keras.Model | None
 
     def named(self):
-        """Returns the parts that are there, `{name: keras.Model}`."""
-        return {name: part for name, part in vars(self).items() if part is not None}
+        """Returns the parts that are there, `{name: keras.Model}`; a cascade's are `box_head2`, ..."""
+        parts = {name: part for name, part in vars(self).items() if part is not None and name != "cascade"}
+        return parts | {part.name: part for part in self.cascade}
 
 
 def build_parts(config, winograd=None):
@@ -76,6 +78,8 @@ def build_parts(config, winograd=None):
         for layer in part.layers:
             if isinstance(layer, ConvNorm):
                 layer.winograd = layer.decomposed = winograd
+            elif isinstance(layer, StemPool):
+                layer.explicit = winograd
     return parts
 
 
@@ -104,7 +108,8 @@ def training_model(parts, config):
         their boxes (only with a mask head); `gt_keypoints` `[B, G, J, 3]`, (y, x, visibility) (only with a
         keypoint head); `seeds` `[B, 2]` int32.
         Its output is a dict of losses, float32 `[B]` each: `rpn_objectness_loss`, `rpn_box_loss`,
-        `class_loss`, `box_loss` and, with these heads, `mask_loss` and `keypoint_loss`.
+        `class_loss` and `box_loss`, of further heads of a cascade `class2_loss`, `box2_loss`, ...; with these
+        heads `mask_loss` and `keypoint_loss`.
     """
     inputs = batch = _training_inputs(config)
     if config.inclusive_boxes:
@@ -118,18 +123,14 @@ def training_model(parts, config):
         config.rpn.positive_iou,
         config.rpn.negative_iou,
         config.rpn.box_loss_beta,
+        config.rpn.box_loss,
         name="rpn_losses",
     )(rpn["logits"], rpn["deltas"], rpn["anchors"], batch)
 
-    head = config.box_head
-    sampled = RoiTargets(
-        head.samples, head.positive_fraction, head.positive_iou, head.delta_weights, name="roi_targets"
-    )(proposals, batch)
-    _, features = pool(parts, config, maps, sampled["rois"], "box")
-    class_logits, deltas = parts.box_head(features)
-    outputs |= BoxHeadLosses(head.box_loss_beta, name="box_head_losses")(class_logits, deltas, sampled)
-
-    positives = FirstRois(int(head.samples * head.positive_fraction), name="positives")(sampled)
+    sampled, losses = compare_boxes(parts, config, maps, rpn, proposals, batch)
+    outputs |= losses
+    num_positives = int(config.box_head.samples * config.box_head.positive_fraction)
+    positives = FirstRois(num_positives, name="positives")(sampled)
     if parts.mask_head:
         _, features = pool(parts, config, maps, positives["rois"], "mask")
         class_ids = MergeRois(name="mask_class_ids")(positives["class_ids"])
@@ -159,36 +160,21 @@ def inference_model(parts, config, intermediates=False):
         probabilities inside the boxes; with a keypoint head `keypoint_heatmaps` `[B, D, S, S, J]`, logits.
         With `intermediates` also `normalized` `[B, H, W, 3]`; of `C2`..`C5` and `P2`..`P6` those there are,
         `[B, h, w, C]`; `rpn_logits`, `rpn_deltas`, `anchors`: lists, one for each level, `[B, h, w, A]`,
-        `[B, h, w, A * 4]` and `[h * w * A, 4]`; `proposals` `[B, N, 4]`, `proposal_scores` `[B, N]` (logits) and
-        `proposals_valid` `[B, N]`; `box_pooled` `[B * N, P, P, C]`, `class_logits` `[B * N, K + 1]`,
-        `box_deltas` `[B * N, (K + 1) * 4]` (class-agnostic: `[B * N, 4]`); `mask_pooled`, `mask_logits` and
-        `keypoint_pooled` `[B * D, ...]`.
+        `[B, h, w, A * 4]` and `[h * w * A, 4]`; `proposals` `[B, N, 4]`, `proposal_scores` `[B, N]` (logits)
+        and `proposals_valid` `[B, N]`; `box_pooled` `[B * N, P, P, C]`, `class_logits` `[B * N, K + 1]`,
+        `box_deltas` `[B * N, (K + 1) * 4]` (class-agnostic: `[B * N, 4]`); of further heads of a cascade
+        `proposals2`, `box_pooled2`, `class_logits2`, `box_deltas2`, ... and `mean_logits`; `mask_pooled`,
+        `mask_logits` and `keypoint_pooled` `[B * D, ...]`.
     """
     batch = _image_inputs()
     maps, rpn = first_stage(parts, config, batch)
     proposals = propose(config.rpn, rpn, config.rpn.pre_nms, config.rpn.post_nms)
-
-    head = config.box_head
-    box_pooled, features = pool(parts, config, maps, proposals["boxes"], "box")
-    class_logits, deltas = parts.box_head(features)
-    outputs = DetectionLayer(
-        head.delta_weights,
-        head.score_threshold,
-        head.nms_iou,
-        head.max_detections,
-        head.min_size,
-        head.clamp_deltas,
-        head.best_class_only,
-        name="detections",
-    )(class_logits, deltas, proposals, rpn["windows"]["detections"])
-    between = {
+    outputs, between = detect(parts, config, maps, rpn, proposals)
+    between |= {
         **rpn["between"],
         "proposals": proposals["boxes"],
         "proposal_scores": proposals["scores"],
         "proposals_valid": proposals["valid"],
-        "box_pooled": box_pooled,
-        "class_logits": class_logits,
-        "box_deltas": deltas,
     }
     if parts.mask_head:
         pooled, features = pool(parts, config, maps, outputs["boxes"], "mask")
@@ -230,10 +216,16 @@ def _build_heads(config, in_channels, stage):
         shape = (None, side, side, in_channels)
         return (stage.compute_output_shape(shape) if stage else shape)[1:]
 
-    heads = {"mask_head": None, "keypoint_head": None}
-    convs = hidden_convs(box.convs, box.conv_channels, box.norm, box.norm_epsilon)
-    options = {"average_pool": box.average_pool, "class_agnostic": box.class_agnostic}
-    heads["box_head"] = box_head(pooled_shape(box.pool_size), convs, box.dense_units, num_outputs, **options)
+    def make_box_head(name):
+        shape = pooled_shape(box.pool_size)
+        convs = hidden_convs(box.convs, box.conv_channels, box.norm, box.norm_epsilon)
+        return box_head(
+            shape, convs, box.dense_units, num_outputs, box.average_pool, box.class_agnostic, name
+        )
+
+    further = range(2, 1 + len(config.cascade.positive_ious)) if config.cascade else ()
+    heads = {"box_head": make_box_head("box_head"), "mask_head": None, "keypoint_head": None}
+    heads["cascade"] = tuple(make_box_head(f"box_head{number}") for number in further)
     if mask:
         convs = hidden_convs(mask.convs, mask.channels, mask.norm, mask.norm_epsilon)
         num_masks = 1 if mask.class_agnostic else num_outputs

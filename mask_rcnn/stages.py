@@ -1,8 +1,9 @@
 """The steps that training and detection share, each joined from parts and layers as the config says."""
 
+from mask_rcnn.layers.cascade import MeanScores, RefineBoxes, RefinedTargets, ScaleGradient
 from mask_rcnn.layers.images import ImageWindows, NormalizeImages
 from mask_rcnn.layers.inclusive import MoveFarEdges
-from mask_rcnn.layers.roi import RoiPool
+from mask_rcnn.layers.roi import BoxHeadLosses, DetectionLayer, RoiPool, RoiTargets
 from mask_rcnn.layers.rpn import Anchors, ProposalLayer
 
 
@@ -68,7 +69,7 @@ def propose(config, rpn, pre_nms, post_nms):
     return layer(rpn["logits"], rpn["deltas"], rpn["anchors"], rpn["windows"]["proposals"])
 
 
-def pool(parts, config, maps, boxes, branch):
+def pool(parts, config, maps, boxes, branch, suffix=""):
     """Cuts RoIs out of the maps for one of the heads.
 
     Args:
@@ -77,6 +78,7 @@ def pool(parts, config, maps, boxes, branch):
         maps: of `first_stage`.
         boxes: `[B, N, 4]`, yxyx.
         branch: "box", "mask" or "keypoint".
+        suffix: of the name of the layer.
 
     Returns:
         What RoIAlign gives, `[B * N, P, P, C]`, and what the head gets: the same or, in a ResNet-C4, what the
@@ -90,6 +92,93 @@ def pool(parts, config, maps, boxes, branch):
         align.aligned,
         {"epsilon": align.level_epsilon, "offset": align.level_offset, "rounding": align.level_rounding},
         align.method == "crop_and_resize",
-        name=f"{branch}_pool",
+        name=f"{branch}_pool{suffix}",
     )(maps, boxes)
     return pooled, parts.roi_stage(pooled) if parts.roi_stage else pooled
+
+
+def compare_boxes(parts, config, maps, rpn, proposals, batch):
+    """Trains the box heads (Fast R-CNN, section 2.3; one after the other: Cascade R-CNN, section 4).
+
+    Args:
+        parts: `Parts`.
+        config: the same `Config`.
+        maps, rpn: of `first_stage`.
+        proposals: of `propose`.
+        batch: dict, the input of `training_model`.
+
+    Returns:
+        The dict of `RoiTargets` of the first head; and a dict of losses: `class_loss` and `box_loss`, of
+        further heads `class2_loss`, `box2_loss`, ...
+    """
+    head, heads = config.box_head, _box_heads(parts, config)
+    rois, outputs = proposals, {}
+    for number, (network, positive_iou, weights) in enumerate(heads, start=1):
+        suffix = str(number) if number > 1 else ""
+        if number == 1:
+            shares = (head.samples, head.positive_fraction)
+            first = sampled = RoiTargets(*shares, positive_iou, weights, name="roi_targets")(rois, batch)
+        else:
+            sampled = RefinedTargets(positive_iou, weights, name=f"roi_targets{suffix}")(rois, batch)
+        _, features = pool(parts, config, maps, sampled["rois"], "box", suffix)
+        if len(heads) > 1:
+            features = ScaleGradient(1 / len(heads), name=f"share{suffix}")(features)
+        class_logits, deltas = network(features)
+        compare = BoxHeadLosses(head.box_loss_beta, head.box_loss, weights, name=f"box_head_losses{suffix}")
+        losses = compare(class_logits, deltas, sampled)
+        outputs |= {f"class{suffix}_loss": losses["class_loss"], f"box{suffix}_loss": losses["box_loss"]}
+        if number < len(heads):
+            rois = {"boxes": sampled["rois"], "valid": sampled["valid"]}
+            rois = _refine(config, weights, suffix)(deltas, rois, rpn["windows"]["proposals"])
+    return first, outputs
+
+
+def detect(parts, config, maps, rpn, proposals):
+    """Turns proposals into detections; a cascade takes the mean of all scores and the boxes of the last head.
+
+    Args:
+        parts: `Parts`.
+        config: the same `Config`.
+        maps, rpn: of `first_stage`.
+        proposals: of `propose`.
+
+    Returns:
+        The dict of `DetectionLayer`, and a dict of all between, in the names of `inference_model`.
+    """
+    head, heads = config.box_head, _box_heads(parts, config)
+    rois, every, between = proposals, [], {}
+    for number, (network, _, weights) in enumerate(heads, start=1):
+        suffix = str(number) if number > 1 else ""
+        between[f"box_pooled{suffix}"], features = pool(parts, config, maps, rois["boxes"], "box", suffix)
+        class_logits, deltas = network(features)
+        every.append(class_logits)
+        between |= {f"class_logits{suffix}": class_logits, f"box_deltas{suffix}": deltas}
+        if number < len(heads):
+            rois = _refine(config, weights, suffix)(deltas, rois, rpn["windows"]["proposals"])
+            between[f"proposals{number + 1}"] = rois["boxes"]
+    if len(heads) > 1:
+        class_logits = between["mean_logits"] = MeanScores(name="mean_logits")(every)
+    layer = DetectionLayer(
+        heads[-1][-1],
+        head.score_threshold,
+        head.nms_iou,
+        head.max_detections,
+        head.min_size,
+        head.clamp_deltas,
+        head.best_class_only,
+        name="detections",
+    )
+    return layer(class_logits, deltas, rois, rpn["windows"]["detections"]), between
+
+
+def _box_heads(parts, config):
+    """Returns the network, the IoU of a positive and the weights of the deltas of each box head in a row."""
+    head, cascade = config.box_head, config.cascade
+    if cascade is None:
+        return [(parts.box_head, head.positive_iou, head.delta_weights)]
+    weights = [tuple(scale * weight for weight in head.delta_weights) for scale in cascade.delta_scales]
+    return list(zip((parts.box_head, *parts.cascade), cascade.positive_ious, weights, strict=True))
+
+
+def _refine(config, delta_weights, suffix):
+    return RefineBoxes(delta_weights, config.box_head.clamp_deltas, name=f"refine{suffix}")

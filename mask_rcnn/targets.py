@@ -5,7 +5,7 @@ import tensorflow as tf
 from mask_rcnn.ops import boxes as box_ops
 from mask_rcnn.ops import keypoints as keypoint_ops
 from mask_rcnn.ops import masks as mask_ops
-from mask_rcnn.ops.matching import POSITIVE, match
+from mask_rcnn.ops.matching import IGNORED, POSITIVE, match
 from mask_rcnn.ops.sampling import sample
 
 
@@ -69,13 +69,36 @@ def roi_targets(proposals, proposals_valid, batch, samples, positive_fraction, p
     usable = tf.concat([proposals_valid, is_object], axis=1)
     thresholds = (positive_iou, positive_iou)
     matched, labels = match(candidates, batch["gt_boxes"], batch["gt_class_ids"], thresholds)
-    labels = tf.where(usable, labels, -1)
+    labels = tf.where(usable, labels, IGNORED)
 
     seeds = batch["seeds"] + tf.constant([0, 1])  # another draw than the RPN's
     indices, valid = sample(labels, seeds, samples, positive_fraction)
     positive = valid & (tf.gather(labels, indices, batch_dims=1) == POSITIVE)
     matched = tf.gather(matched, indices, batch_dims=1)  # [B, S]
     rois = tf.gather(candidates, indices, batch_dims=1)
+    return _roi_dict(rois, matched, positive, valid, batch, delta_weights)
+
+
+def refined_targets(rois, valid, batch, positive_iou, delta_weights):
+    """Returns what the next head of a cascade should say of the boxes of the one before; all of them count.
+
+    Cascade R-CNN, section 4.2: boxes become better from head to head, so that each can ask for a higher IoU.
+
+    Args:
+        rois: `[B, S, 4]`, yxyx.
+        valid: `[B, S]` bool.
+        batch, positive_iou, delta_weights: as in `roi_targets`.
+
+    Returns:
+        The dict of `roi_targets`, in the order of `rois`.
+    """
+    thresholds = (positive_iou, positive_iou)
+    matched, labels = match(rois, batch["gt_boxes"], batch["gt_class_ids"], thresholds)
+    valid = valid & (labels != IGNORED)
+    return _roi_dict(rois, matched, valid & (labels == POSITIVE), valid, batch, delta_weights)
+
+
+def _roi_dict(rois, matched, positive, valid, batch, delta_weights):
     objects = tf.gather(batch["gt_boxes"], matched, batch_dims=1)
     class_ids = tf.gather(batch["gt_class_ids"], matched, batch_dims=1)
     return {

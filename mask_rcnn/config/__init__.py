@@ -71,6 +71,11 @@ class Config:
             strides=self.anchors.strides,
         )
         check(
+            self.cascade is None or self.box_head.class_agnostic,
+            "A cascade moves one box for all classes: `box_head.class_agnostic`.",
+            class_agnostic=self.box_head.class_agnostic,
+        )
+        check(
             self.fpn is None or self.backbone.last_stage == 5,
             "An FPN needs all stages of the backbone.",
             last_stage=self.backbone.last_stage,

@@ -37,6 +37,7 @@ class Anchors(Float32Layer):
         self.ratios = tuple(ratios)
         self.rounded = rounded
         self.stride_from_padded_size = stride_from_padded_size
+        self.grid = grid_anchors  # exports put in one that is computed when the model runs
 
     def call(self, pyramid, images):
         anchors = []
@@ -47,7 +48,7 @@ class Anchors(Float32Layer):
             if self.stride_from_padded_size:
                 steps = tf.shape(images)[1:3] // map_size
             base = base_anchors(level_sizes, self.ratios, self.rounded)
-            anchors.append(grid_anchors(map_size, steps, base))
+            anchors.append(self.grid(map_size, steps, base))
         return anchors
 
     def compute_output_spec(self, pyramid, images):
@@ -157,6 +158,7 @@ class RpnLosses(Float32Layer):
     Args:
         samples, positive_fraction, positive_iou, negative_iou: as in `targets.rpn_targets`.
         beta: corner of the smooth-L1.
+        box_loss: "smooth_l1" or "giou".
 
     Call arguments:
         logits, deltas, anchors: as in `ProposalLayer`.
@@ -166,7 +168,9 @@ class RpnLosses(Float32Layer):
         Dict of `rpn_objectness_loss` and `rpn_box_loss`, `[B]` each.
     """
 
-    def __init__(self, samples, positive_fraction, positive_iou, negative_iou, beta, **kwargs):
+    def __init__(
+        self, samples, positive_fraction, positive_iou, negative_iou, beta, box_loss="smooth_l1", **kwargs
+    ):
         super().__init__(**kwargs)
         self.target_arguments = {
             "samples": samples,
@@ -175,6 +179,7 @@ class RpnLosses(Float32Layer):
             "negative_iou": negative_iou,
         }
         self.beta = beta
+        self.box_loss = box_loss
 
     def call(self, logits, deltas, anchors, batch):
         anchors = tf.concat(anchors, axis=0)  # [A, 4]
@@ -185,7 +190,11 @@ class RpnLosses(Float32Layer):
         logits = tf.gather(logits, sampled["indices"], batch_dims=1)  # [B, S]
         deltas = tf.gather(deltas, sampled["indices"], batch_dims=1)
         objectness = losses.objectness_loss(logits, sampled["objectness"], sampled["valid"])
-        box = losses.box_loss(deltas, sampled["deltas"], sampled["positive"], sampled["valid"], self.beta)
+        expected, counts = sampled["deltas"], (sampled["positive"], sampled["valid"])
+        if self.box_loss == "giou":
+            box = losses.giou_loss(deltas, expected, tf.gather(anchors, sampled["indices"]), *counts)
+        else:
+            box = losses.box_loss(deltas, expected, *counts, self.beta)
         return {"rpn_objectness_loss": objectness, "rpn_box_loss": box}
 
     def compute_output_spec(self, logits, deltas, anchors, batch):
@@ -193,4 +202,5 @@ class RpnLosses(Float32Layer):
         return {name: keras.KerasTensor(batch["gt_boxes"].shape[:1]) for name in names}
 
     def get_config(self):
-        return {**super().get_config(), **self.target_arguments, "beta": self.beta}
+        arguments = {**self.target_arguments, "beta": self.beta, "box_loss": self.box_loss}
+        return {**super().get_config(), **arguments}
