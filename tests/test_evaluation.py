@@ -8,7 +8,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mask_rcnn.coco_results import from_coco, to_coco, write_json
-from mask_rcnn.evaluation import evaluate_results
+from mask_rcnn.config import Config, KeypointHeadConfig
+from mask_rcnn.evaluation import evaluate_results, iou_types_of
 from mask_rcnn.structures import Category
 
 
@@ -170,6 +171,40 @@ def test_the_table_fits_a_terminal_and_names_every_class():
     assert max(map(len, table.splitlines())) <= 80
     assert "2 images, 3 objects" in table
     assert "dog" in table and "(1 class had no objects)" in table
+
+
+def keypoint_case(num_keypoints, shift):
+    """A truth of two objects, one without keypoints, and what was found of the other, too far right."""
+    truth = truth_of([(0, 0, 40, 50), (50, 50, 40, 40)])  # the first has an area of 2000 pixels
+    known = np.stack([np.arange(num_keypoints), np.arange(num_keypoints), np.full(num_keypoints, 2)], axis=1)
+    truth["annotations"][0]["keypoints"] = known.ravel().tolist()
+    found = {"image_id": 1, "category_id": 5, "score": 1.0, "bbox": [0, 0, 40, 50]}
+    return truth, {**found, "keypoints": (known + [shift, 0, 0]).ravel().tolist()}
+
+
+@pytest.mark.parametrize("backend", ["pycocotools", "hotcoco"])
+@pytest.mark.parametrize("num_keypoints", [3, 17])
+def test_objects_without_keypoints_are_not_missed(num_keypoints, backend):
+    pytest.importorskip(backend)
+    truth, result = keypoint_case(num_keypoints, 0)
+    metrics = evaluate_results([result], truth, ("keypoints",), backend)
+    assert [metrics["keypoints"][name] for name in ("AP", "AR")] == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize("backend", ["pycocotools", "hotcoco"])
+def test_keypoints_that_are_not_of_persons_are_compared_with_one_tolerance(backend):
+    # 5 pixels: exp(-25 / (2 * 2000 * (2 * 0.07)^2)) = 0.727, right at 0.50, 0.55, .. 0.70.
+    pytest.importorskip(backend)
+    truth, result = keypoint_case(4, 5)
+    assert evaluate_results([result], truth, ("keypoints",), backend)["keypoints"]["AP"] == pytest.approx(0.5)
+
+
+def test_a_model_is_scored_by_what_its_heads_give():
+    keypoints = KeypointHeadConfig()
+    assert iou_types_of(Config()) == ("bbox", "segm")
+    assert iou_types_of(Config(mask_head=None)) == ("bbox",)
+    assert iou_types_of(Config(mask_head=None, keypoint_head=keypoints)) == ("bbox", "keypoints")
+    assert iou_types_of(Config(keypoint_head=keypoints)) == ("bbox", "segm", "keypoints")
 
 
 def test_the_table_gives_keypoints_a_head_of_their_own():
