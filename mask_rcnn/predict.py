@@ -25,6 +25,7 @@ class Predictor:
         categories: tuple of `Category`; class id i is `categories[i - 1]`.
 
     Attributes:
+        parts: as given; `inference_model(parts, config, intermediates=True)` shows what lies between.
         model: the `inference_model`; `detect` is the same, compiled.
 
     Example:
@@ -40,7 +41,7 @@ class Predictor:
                 "A model needs one category for each of its classes. "
                 f"Received: {len(categories)} categories, num_classes={config.num_classes}."
             )
-        self.config = config
+        self.parts, self.config = parts, config
         self.categories = tuple(categories)
         self.model = inference_model(parts, config)
         # Nothing in it is Python that AutoGraph would have to rewrite.
