@@ -1,4 +1,4 @@
-"""NMS and RoIAlign from operations that every small runtime has: TFLite's builtin ones, and ONNX's.
+"""Anchors, NMS and RoIAlign from operations that every small runtime has: TFLite's builtin ones, and ONNX's.
 
 Each function takes the place of its namesake in `mask_rcnn.ops`, has the same arguments and gives the same
 results, for a batch of one. TensorFlow's own, `CombinedNonMaxSuppression` and `CropAndResize`, exist in no
@@ -20,6 +20,22 @@ MAX_CANDIDATES = 2000
 # Adaptive sampling takes ceil(size / P) samples a bin and axis, which a fixed graph has to bound. On the
 # level of its size a square RoI spans fewer than 28 pixels (FPN, equation 1): 4 of them in each of 7 bins.
 MAX_ADAPTIVE_SAMPLES = 4
+
+
+def grid_anchors(map_size, stride, base, zero):
+    """Puts the base anchors on every cell of a map: `mask_rcnn.ops.anchors.grid_anchors`.
+
+    Args:
+        map_size, stride, base: as there.
+        zero: `[]` float32, a 0 that only the running model knows. Without it a converter would compute all
+            anchors and store them: 2 MB for 512 x 704 pixels, half of the weights of a quantized model.
+    """
+    rows = tf.cast(tf.range(map_size[0]) * stride[0], tf.float32) + zero
+    columns = tf.cast(tf.range(map_size[1]) * stride[1], tf.float32) + zero
+    y = tf.tile(rows[:, None], [1, map_size[1]])  # [height, width]
+    x = tf.tile(columns[None, :], [map_size[0], 1])
+    origins = tf.stack([y, x, y, x], axis=-1)  # [height, width, 4]
+    return tf.reshape(origins[:, :, None, :] + tf.constant(base), [-1, 4])
 
 
 def nms_per_group(boxes, scores, groups, num_groups, iou_threshold, max_output):

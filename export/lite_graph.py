@@ -1,4 +1,6 @@
-"""The whole model as one function of a picture, from operations that small runtimes have."""
+"""The whole model as one function of a frame, from operations that small runtimes have."""
+
+import functools
 
 import tensorflow as tf
 
@@ -6,27 +8,33 @@ from mask_rcnn.export import builtin_ops
 from mask_rcnn.layers.roi import DetectionLayer, RoiPool
 from mask_rcnn.layers.rpn import ProposalLayer
 from mask_rcnn.model import inference_model
+from mask_rcnn.ops import boxes as box_ops
+
+INPUTS = ("image", "image_size")
 
 
-class LiteGraph(tf.Module):
-    """Detection in one picture of a fixed size, the signature of a TFLite or ONNX file.
+class LiteGraph:
+    """Detection in one frame of a fixed size: what a TFLite or an ONNX file does.
 
     Args:
         parts: `Parts`, of `build_parts(config, winograd=False)`.
         config: the `Config` they were built from.
-        size: (height, width) of the frame that the picture lies in, multiples of `input.pad_multiple`.
+        size: (height, width) of the frame, multiples of `input.pad_multiple`.
+
+    Attributes:
+        model: the `inference_model`; its NMS, RoIAlign and anchors are those of `builtin_ops`.
+        function: the concrete function of `detect`.
     """
 
     def __init__(self, parts, config, size):
-        super().__init__(name="mask_rcnn")
-        stride = max(config.input.pad_multiple, config.anchors.strides[-1])
-        if any(side <= 0 or side % config.input.pad_multiple for side in size):
+        multiple = config.input.pad_multiple
+        if len(size) != 2 or any(side <= 0 or side % multiple for side in size):
             raise ValueError(
-                f"The sides of the frame must be multiples of {config.input.pad_multiple}. "
-                f"Received: size={tuple(size)}. Round them up."
+                f"`size` must be the (height, width) of the frame, multiples of {multiple}. "
+                f"Received: size={tuple(size)}. Round up: the rest of the frame is padding."
             )
-        self.size = tuple(size)
         self.model = inference_model(parts, config)
+        self._anchors, self._centered = self.model.get_layer("anchors"), config.input.centered
         for layer in self.model.layers:
             if isinstance(layer, RoiPool):
                 layer.align = builtin_ops.pyramid_roi_align
@@ -34,35 +42,39 @@ class LiteGraph(tf.Module):
                 layer.suppress = builtin_ops.nms_per_group
             elif isinstance(layer, DetectionLayer):
                 layer.suppress = builtin_ops.nms_per_class
+        image = tf.TensorSpec((1, *size, 3), tf.uint8, INPUTS[0])
+        image_size = tf.TensorSpec((1, 2), tf.int32, INPUTS[1])
+        detect = tf.function(self.detect, autograph=False)
+        self.function = detect.get_concrete_function(image, image_size)
 
-    def __call__(self, image, image_size):
-        """Detects the objects in one picture.
+    def detect(self, image, image_size):
+        """Detects the objects in one frame.
 
         Args:
-            image: `[1, H, W, 3]` uint8 RGB, the picture in its top left corner.
-            image_size: `[1, 2]` int32, (height, width) of the picture.
+            image: `[1, H, W, 3]` uint8 RGB, the frame with the picture in its top left corner (in its middle
+                with `input.centered`).
+            image_size: `[1, 2]` int32, (height, width) of the picture; what lies around it does not count.
 
         Returns:
-            Dict of float32 tensors, named and meant as in the TensorFlow Object Detection API:
-            `detection_boxes` `[1, D, 4]`, yxyx as fractions of the picture's height and width, best first;
-            `detection_scores` `[1, D]` in 0..1; `detection_classes` `[1, D]`, 0 behind the last detection;
-            `num_detections` `[1]`; with a mask head `detection_masks` `[1, D, M, M]`, probabilities inside
-            the boxes.
+            Dict of float32 tensors, named and meant as in `outputs.py`, with a batch of one in front; boxes
+            are parts of the picture. With a keypoint head, in place of the keypoints:
+            `detection_keypoint_heatmaps` `[1, D, S, S, J]`, logits on a grid inside the box.
         """
         size = tf.cast(image_size, tf.float32)
+        zero = tf.minimum(size[0, 0], 0.0)
+        self._anchors.grid = functools.partial(builtin_ops.grid_anchors, zero=zero)
         found = self.model({"images": tf.cast(image, tf.float32), "image_sizes": size})
+        present = tf.cast(found["class_ids"] > 0, tf.float32)  # [1, D]
+        origin = box_ops.windows(size, image.shape[1:3], self._centered)[:, :2]
+        parts = (found["boxes"] - tf.tile(origin, [1, 2])[:, None]) / tf.tile(size, [1, 2])[:, None]
         outputs = {
-            "detection_boxes": found["boxes"] / tf.tile(size, [1, 2])[:, None],
+            "detection_boxes": parts * present[..., None],
             "detection_scores": found["scores"],
             "detection_classes": tf.cast(found["class_ids"], tf.float32),
-            "num_detections": tf.reduce_sum(tf.cast(found["class_ids"] > 0, tf.float32), axis=1),
+            "num_detections": tf.reduce_sum(present, axis=1),
         }
         if "masks" in found:
-            outputs["detection_masks"] = found["masks"]
+            outputs["detection_masks"] = found["masks"] * present[..., None, None]
+        if "keypoint_heatmaps" in found:
+            outputs["detection_keypoint_heatmaps"] = found["keypoint_heatmaps"]
         return outputs
-
-    def concrete(self):
-        """Returns the function for its one input signature."""
-        image = tf.TensorSpec((1, *self.size, 3), tf.uint8, "image")
-        image_size = tf.TensorSpec((1, 2), tf.int32, "image_size")
-        return tf.function(self.__call__, autograph=False).get_concrete_function(image, image_size)

@@ -4,6 +4,7 @@ import functools
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from mask_rcnn.export.formats import FORMATS
 from mask_rcnn.export.keep import export_checked
@@ -19,12 +20,18 @@ class Options:
     Args:
         precision: of the convolutions and dense layers, one of PRECISIONS (SavedModel).
         size: (height, width) of the model's input (TFLite, ONNX).
-        quantize: which numbers become smaller (TFLite).
+        quantize: which numbers become smaller, one of `lite_quantize.METHODS` (TFLite).
+        calibration: paths of pictures like those that the model is for ("int8" of TFLite).
+        proposals, detections: boxes that the second stage looks at and that come out, instead of the
+            config's: fewer are faster (TFLite, ONNX).
     """
 
     precision: str | None = None
     size: tuple[int, int] | None = None
     quantize: str | None = None
+    calibration: tuple[Path, ...] | None = None
+    proposals: int | None = None
+    detections: int | None = None
 
     def check_only(self, format, *names):
         """Raises a ValueError where something is chosen that `format` has not: it knows `names`."""

@@ -7,6 +7,7 @@ from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_command
 from mask_rcnn.cli.quiet import import_tensorflow, only_warnings
 
 FORMATS = ("saved_model", "tflite", "onnx")
+QUANTIZE = ("none", "float16", "dynamic", "int8")
 PRECISIONS = ("float32", "bfloat16", "float16")
 MAX_IMAGES = 4  # of --images; two models look at each
 SHAPES = ((240, 320), (320, 240), (300, 300))  # sizes of the synthetic images without --images
@@ -32,6 +33,23 @@ def add_parser(commands):
         f"the first {MAX_IMAGES} (default: synthetic shapes)",
     )
     parser.add_argument(
+        "--size",
+        metavar=("H", "W"),
+        nargs=2,
+        type=int,
+        help="tflite, onnx: the frame that pictures are fitted into (default: a landscape picture's)",
+    )
+    parser.add_argument(
+        "--quantize",
+        choices=QUANTIZE,
+        help="tflite: float16 weights; int8 weights (dynamic); int8 convolutions, whose ranges are seen on "
+        "--images (default: none)",
+    )
+    parser.add_argument("--proposals", type=int, help="tflite, onnx: RoIs that the second stage looks at")
+    parser.add_argument(
+        "--detections", type=int, help="tflite, onnx: the most that come out; fewer are faster"
+    )
+    parser.add_argument(
         "--precision", choices=PRECISIONS, help="saved_model: what it computes in (default: float32)"
     )
 
@@ -44,7 +62,14 @@ def run(args):
     from mask_rcnn.export.verify import format_verification
 
     images = _read_images(files) if files else _draw_shapes()
-    options = Options(precision=args.precision)
+    options = Options(
+        precision=args.precision,
+        size=args.size and tuple(args.size),
+        quantize=args.quantize,
+        calibration=_image_files(files) if args.quantize == "int8" else None,
+        proposals=args.proposals,
+        detections=args.detections,
+    )
     with only_warnings():
         report = export_model(args.weights, args.out, args.format, images, options)
     print(format_verification(report))
@@ -54,8 +79,11 @@ def run(args):
 def _read_images(files):
     from mask_rcnn.data.images import read_image
 
-    files = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    return {file.name: read_image(file) for file in files[:MAX_IMAGES]}
+    return {file.name: read_image(file) for file in _image_files(files)[:MAX_IMAGES]}
+
+
+def _image_files(files):
+    return tuple(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def _draw_shapes():

@@ -1,0 +1,159 @@
+"""A TFLite file: the complete model, picture in, objects with masks out, for phones and small computers."""
+
+import functools
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from mask_rcnn.data.images import read_image
+from mask_rcnn.data.transforms import Resize
+from mask_rcnn.export.assets import write_assets
+from mask_rcnn.export.keras_runner import Runner
+from mask_rcnn.export.lite_file import check_operators, pack
+from mask_rcnn.export.lite_graph import LiteGraph
+from mask_rcnn.export.lite_quantize import METHODS, quantize
+from mask_rcnn.export.lite_runner import letterbox
+from mask_rcnn.export.plan import Plan
+from mask_rcnn.export.verify import EXACT, HALF
+from mask_rcnn.model import build_parts
+from mask_rcnn.model_zoo.pretrained import weights_file
+from mask_rcnn.predict import Predictor
+from mask_rcnn.weights import load_weights, read_header
+
+CALIBRATION_IMAGES = 100  # more change no range by much
+
+# The same operations, of other kernels: sums in another order.
+FLOAT32 = replace(EXACT, boxes=5e-3, scores=1e-4, masks=1e-3)
+TOLERANCE = {"none": FLOAT32, "float16": HALF, "dynamic": HALF, "int8": HALF}
+
+
+class FramedPredictor(Predictor):
+    """The Keras model, seeing pictures in the frame that an exported model sees them in.
+
+    Args:
+        parts, config, categories: of `Predictor`.
+        metadata: of `describe`.
+    """
+
+    def __init__(self, parts, config, categories, metadata):
+        super().__init__(parts, config, categories)
+        self.metadata = metadata
+
+    def preprocess(self, image):
+        frame, resized, origin = letterbox(image, self.metadata)
+        dtype = self.model.input["images"].dtype
+        batch = {
+            "images": tf.cast(frame[None], dtype),
+            "image_sizes": tf.constant([resized], tf.float32),
+        }
+        return batch, Resize(image.shape[:2], tuple(resized), tuple(origin))
+
+
+def plan(weights, options):
+    """Returns the `Plan` of a TFLite file; see `plan.py`."""
+    options.check_only("tflite", "size", "quantize", "proposals", "detections", "calibration")
+    method = options.quantize or "none"
+    if method not in METHODS:
+        raise ValueError(f"`quantize` must be one of {METHODS}. Received: {method!r}. Correct its name.")
+    if method == "int8" and not options.calibration:
+        raise ValueError(
+            "The ranges of int8 are seen on pictures like those that the model is for. "
+            "Received: no --images. Give some dozens."
+        )
+    predictor = framed_predictor(weights, options)
+    sources = (options.calibration or ())[:CALIBRATION_IMAGES]
+    write = functools.partial(write_file, predictor=predictor, method=method, pictures=sources)
+    # Only kernels: statistics and shifts are multiplied and added into them.
+    sizes = [np.size(variable) for variable in predictor.model.variables if len(variable.shape) > 1]
+    bytes_each = {"none": 4, "float16": 2, "dynamic": 1, "int8": 1}[method]
+    return Plan(
+        write=write,
+        reference=Runner(predictor),
+        tolerance=TOLERANCE[method],
+        least_bytes=bytes_each * sum(sizes),
+    )
+
+
+def framed_predictor(weights, options):
+    """Returns the `FramedPredictor` of a weights file, for the `size`, ... of `Options`."""
+    weights = weights_file(weights)
+    config, categories = read_header(weights)
+    parts = build_parts(config, winograd=False)
+    load_weights(weights, parts)
+    rpn, head = config.rpn, config.box_head
+    # No weight depends on how many boxes are looked at.
+    config = replace(
+        config,
+        rpn=replace(rpn, post_nms=options.proposals or rpn.post_nms),
+        box_head=replace(head, max_detections=options.detections or head.max_detections),
+    )
+    size = options.size or default_size(config.input)
+    return FramedPredictor(parts, config, categories, describe(config, size))
+
+
+def default_size(settings):
+    """Returns the frame of a landscape picture as long as the `InputConfig` has it, (height, width)."""
+    sides = (settings.short_side, settings.long_side)
+    return settings.padded_size or tuple(
+        -(-side // settings.pad_multiple) * settings.pad_multiple for side in sides
+    )
+
+
+def describe(config, size):
+    """Returns what a runner needs to know, a dict that JSON can hold; see `lite_runner.letterbox`."""
+    points = config.keypoint_head
+    return {
+        "size": list(size),
+        "resize": config.input.resize,
+        "size_rounding": config.input.size_rounding,
+        "centered": config.input.centered,
+        "inclusive_boxes": config.inclusive_boxes,
+        "half_pixel": points.half_pixel if points else True,
+        "keypoints": list(points.names) if points else [],
+    }
+
+
+def write_file(path, predictor, method="none", pictures=()):
+    """Writes a TFLite file.
+
+    Args:
+        path: of the file.
+        predictor: `FramedPredictor`, its parts built with `winograd=False`.
+        method: one of `lite_quantize.METHODS`.
+        pictures: paths of images, for "int8".
+    """
+    graph = LiteGraph(predictor.parts, predictor.config, predictor.metadata["size"])
+    content = convert(graph, half=method == "float16")
+    if method in ("dynamic", "int8"):
+        content = quantize(content, method, [_inputs(path, predictor) for path in pictures])
+    check_operators(content)
+    assets = write_assets(predictor.config, predictor.categories)
+    Path(path).write_bytes(pack(content, assets, {**predictor.metadata, "quantize": method}))
+
+
+def _inputs(picture, predictor):
+    frame, resized, _ = letterbox(read_image(picture), predictor.metadata)
+    return {"image": frame[None], "image_size": tf.constant([resized]).numpy()}
+
+
+def convert(graph, half=False):
+    """Returns the bytes of a TFLite file with one signature, `serving_default`.
+
+    Args:
+        graph: `LiteGraph`.
+        half: weights are float16.
+    """
+    # A SavedModel on the way: of the converter's ways in it is the one that keeps the signature.
+    holder = tf.Module()
+    holder.weights = [variable.value for variable in graph.model.variables]
+    with tempfile.TemporaryDirectory(prefix="mask_rcnn_lite_") as folder:
+        tf.saved_model.save(holder, folder, signatures={"serving_default": graph.function})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if half:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        return converter.convert()

@@ -1,0 +1,275 @@
+"""Runs a TFLite or ONNX file of `mask-rcnn export`: one file to copy to a device, with its model.
+
+Needs NumPy and the runtime (`pip install ai-edge-litert numpy`, or tflite-runtime); Pillow reads pictures
+(`pip install Pillow`). Nothing of mask_rcnn, no TensorFlow.
+
+    python lite_runner.py model.tflite photo.jpg --out found.png
+
+In a program:
+
+    runner = Runner("model.tflite")
+    found = runner(image)  # [H, W, 3] uint8, RGB
+    mask, (y, x) = paste(found["detection_masks"][0], found["detection_boxes"][0], image.shape[:2])
+
+Letters: H W the picture, h w the frame that the model sees, M side of a mask, S of a heatmap, J keypoints.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import zipfile
+
+import numpy as np
+
+THRESHOLD = 0.5  # a pixel belongs to an object from this probability (Mask R-CNN, section 3.1)
+HALF_PIXEL = 0.5  # from the number of a pixel to its centre
+FAR_EDGE = (0, 0, 1, 1)  # from the last pixel of a box to where it ends
+CUBIC = -0.75  # slope of cubic interpolation at distance 1, OpenCV's
+OVERLAY = 0.5  # opacity of a mask in a picture
+
+
+class Runner:
+    """A TFLite file, fed with pictures of any size.
+
+    Args:
+        path: the file.
+        threads: that the interpreter may use; None is its own choice.
+
+    Attributes:
+        assets: `{name: text}` of the associated files: `labels.txt`, `categories.json`, `config.yaml`,
+            `metadata.json`.
+        labels: tuple of names; class i is `labels[i - 1]`.
+        versions: `{name: version}` of what runs it.
+
+    Call arguments:
+        image: `[H, W, 3]` uint8 RGB.
+
+    Returns:
+        `{name: array}`: `detection_boxes` `[D, 4]` as parts of the picture, yxyx, best first;
+        `detection_scores` `[D]`; `detection_classes` `[D]`, 1..K; `num_detections` `[]`: rows behind it are
+        filling; `detection_masks` `[D, M, M]`, probabilities inside the box; with a keypoint head
+        `detection_keypoints` `[N, J, 2]`, yx as parts of the picture, and `detection_keypoint_scores`
+        `[N, J]`, of the detections only.
+    """
+
+    def __init__(self, path, threads=None):
+        self.assets = read_associated_files(path)
+        self.metadata = json.loads(self.assets["metadata.json"])
+        self.labels = tuple(self.assets["labels.txt"].splitlines())
+        self.versions = {}
+        self._run = self._load(path, threads)
+
+    def _load(self, path, threads):
+        """Returns the function of the inputs by name to the outputs by name."""
+        interpreter, name = import_interpreter()
+        self.versions[name] = importlib.metadata.version(name)
+        self._interpreter = interpreter(model_path=str(path), num_threads=threads)
+        return self._interpreter.get_signature_runner()
+
+    def __call__(self, image):
+        frame, resized, origin = letterbox(image, self.metadata)
+        outputs = self._run(image=frame[None], image_size=np.array([resized], "int32"))
+        found = {name: output[0] for name, output in outputs.items()}
+        size = np.array(image.shape[:2], "float32")
+        if "detection_keypoint_heatmaps" in found:
+            heatmaps = found.pop("detection_keypoint_heatmaps")
+            count = int(found["num_detections"])
+            boxes = found["detection_boxes"][:count] * np.tile(resized, 2)
+            keypoints = decode_keypoints(heatmaps[:count], boxes)  # [N, J, 3]
+            shift = 0.0 if self.metadata["half_pixel"] else HALF_PIXEL
+            found["detection_keypoints"] = (keypoints[..., :2] / resized + shift / size).astype("float32")
+            found["detection_keypoint_scores"] = keypoints[..., 2]
+        if self.metadata["inclusive_boxes"]:
+            found["detection_boxes"] = whole_pixels(found["detection_boxes"], resized, size)
+        return found
+
+
+def import_interpreter():
+    """Returns the class that runs TFLite files, and the name of its package."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+
+        return Interpreter, "ai-edge-litert"
+    except ImportError:
+        pass
+    try:
+        from tflite_runtime.interpreter import Interpreter
+
+        return Interpreter, "tflite-runtime"
+    except ImportError as error:
+        raise ImportError(
+            "A TFLite file needs a runtime. Received: neither ai_edge_litert nor tflite_runtime can be "
+            "imported. Run `pip install ai-edge-litert`."
+        ) from error
+
+
+def read_associated_files(path):
+    """Returns the texts in the zip at the end of a file, `{name: text}`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name: archive.read(name).decode("utf-8") for name in archive.namelist()}
+    except zipfile.BadZipFile as error:
+        raise ValueError(
+            "A model of `mask-rcnn export` carries its labels and metadata. "
+            f"Received: {str(path)!r}, with nothing behind the model. Export it again."
+        ) from error
+
+
+def letterbox(image, metadata):
+    """Puts a picture into the frame that the model sees, as large as it fits.
+
+    Args:
+        image: `[H, W, 3]` uint8 RGB.
+        metadata: dict of the file: `size` (h, w), `resize`, `size_rounding`, `centered`.
+
+    Returns:
+        The frame `[h, w, 3]` uint8, (height, width) of the picture in it, and (y, x) of its first pixel.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(
+            "A picture must be an RGB array [H, W, 3] of uint8. "
+            f"Received: shape={image.shape}, dtype={image.dtype}. OpenCV's are BGR: use image[..., ::-1]."
+        )
+    size = metadata["size"]
+    scale = min(size[0] / image.shape[0], size[1] / image.shape[1])
+    half = 0.0 if metadata["size_rounding"] == "floor" else 0.5
+    resized = [
+        min(max(int(side * scale + half), 1), limit)
+        for side, limit in zip(image.shape[:2], size, strict=True)
+    ]
+    centered = metadata["centered"]
+    origin = [(limit - side) // 2 if centered else 0 for side, limit in zip(resized, size, strict=True)]
+    frame = np.zeros((*size, 3), "uint8")
+    place = tuple(slice(first, first + side) for first, side in zip(origin, resized, strict=True))
+    frame[place] = resize(image, resized, metadata["resize"])
+    return frame, resized, origin
+
+
+def resize(image, size, method):
+    """Brings `[H, W, 3]` uint8 to `[*size, 3]` uint8, as the model was trained: see `InputConfig.resize`."""
+    if method == "antialiased_uint8":
+        from PIL import Image
+
+        return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+    # scikit-image blends the border with black, and a cast drops fractions (matterport).
+    black = method == "uint8"
+    image = np.pad(image, ((1, 1), (1, 1), (0, 0)), "constant" if black else "edge")
+    y, down = _nearest_pixels(image.shape[0] - 2, size[0])
+    x, right = _nearest_pixels(image.shape[1] - 2, size[1])
+    down, right = down[:, None, None], right[:, None]
+    lines = image[y] * (1 - down) + image[y + 1] * down  # [h, W + 2, 3]
+    pixels = lines[:, x] * (1 - right) + lines[:, x + 1] * right  # [h, w, 3]
+    return (pixels if black else np.round(pixels)).astype("uint8")
+
+
+def _nearest_pixels(length, target):
+    """Returns the first of two padded pixels around each output, and the share of the second."""
+    position = ((np.arange(target) + 0.5) * (length / target) + 0.5).astype("float32")
+    first = np.floor(position)
+    return first.astype(int), position - first
+
+
+def paste(mask, box, image_size):
+    """Puts the small mask of a detection into the picture: the centre of each pixel is looked up in its grid.
+
+    Args:
+        mask: `[M, M]`, probabilities.
+        box: `[4]`, yxyx as parts of the picture.
+        image_size: (H, W).
+
+    Returns:
+        The mask as a crop of the picture, bool, and (y, x) of its first pixel.
+    """
+    corners = box.astype("float64") * np.tile(image_size, 2)
+    first = np.floor(corners[:2]).astype(int)
+    last = np.minimum(np.ceil(corners[2:]), image_size).astype(int)
+    weights = []
+    for axis in (0, 1):
+        start, size = corners[axis], max(corners[axis + 2] - corners[axis], 1e-6)
+        centres = np.arange(first[axis], last[axis]) + 0.5
+        position = (centres - start) / size * len(mask) - 0.5
+        weights.append(np.maximum(1 - np.abs(position[:, None] - np.arange(len(mask))), 0))
+    rows, columns = weights  # [pixels, M] each
+    return rows @ mask @ columns.T >= THRESHOLD, tuple(first.tolist())
+
+
+def whole_pixels(boxes, resized, original):
+    """Takes boxes that name their last pixel to the picture, as matterport does: `[D, 4]`, parts of it."""
+    scale = (original - 1) / np.maximum(np.subtract(resized, 1), 1)
+    pixels = np.round((boxes * np.tile(resized, 2) - FAR_EDGE) * np.tile(scale, 2) + FAR_EDGE)
+    empty = np.all(boxes == 0, axis=1, keepdims=True)
+    return np.where(empty, 0, np.clip(pixels / np.tile(original, 2), 0, 1)).astype("float32")
+
+
+def decode_keypoints(heatmaps, boxes):
+    """Finds the highest point of each heatmap, enlarged to the pixels of its box.
+
+    Args:
+        heatmaps: `[N, S, S, J]`, logits.
+        boxes: `[N, 4]`, yxyx, pixels of the frame.
+
+    Returns:
+        `[N, J, 3]` float32: y, x in these pixels, and its share of the softmax over the heatmap.
+    """
+    keypoints = np.zeros((len(boxes), heatmaps.shape[-1], 3), "float32")
+    for points, logits, box in zip(keypoints, heatmaps, boxes, strict=True):
+        size = np.maximum(box[2:] - box[:2], 1)
+        height, width = np.ceil(size).astype(int)
+        rows, columns = cubic_matrix(len(logits), height), cubic_matrix(len(logits), width)
+        enlarged = np.einsum("ys,stj,xt->jyx", rows, logits, columns, optimize=True)  # [J, height, width]
+        best = enlarged.reshape(len(points), -1).argmax(axis=1)
+        places = np.stack(np.divmod(best, width), axis=1)  # [J, 2]
+        points[:, :2] = box[:2] + (places + 0.5) * size / (height, width)
+        highest = logits.max(axis=(0, 1))
+        total = np.exp(logits - highest).sum(axis=(0, 1))
+        points[:, 2] = np.exp(enlarged.max(axis=(1, 2)) - highest) / total
+    return keypoints
+
+
+def cubic_matrix(length, target):
+    """Cubic interpolation of an axis, sampled at pixel centres, the border repeated: `[target, length]`."""
+    position = (np.arange(target) + 0.5) * (length / target) - 0.5
+    taps = np.floor(position)[:, None] + np.arange(-1, 3)  # [target, 4]
+    x, a = np.abs(position[:, None] - taps), CUBIC
+    weights = np.where(x <= 1, ((a + 2) * x - (a + 3)) * x * x + 1, a * (((x - 5) * x + 8) * x - 4))
+    matrix = np.zeros((target, length))
+    rows = np.arange(target)[:, None]
+    np.add.at(matrix, (rows, np.clip(taps, 0, length - 1).astype(int)), weights)
+    return matrix
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Finds the objects in a picture with an exported model.")
+    parser.add_argument("model", help=".tflite file of `mask-rcnn export`")
+    parser.add_argument("picture", help="image file that Pillow reads")
+    parser.add_argument(
+        "--score", type=float, default=0.5, help="lower ones are not shown (default: %(default)s)"
+    )
+    parser.add_argument("--threads", type=int, help="that the model may use")
+    parser.add_argument("--out", help="picture to write, with the objects in colour")
+    args = parser.parse_args()
+
+    from PIL import Image, ImageOps
+
+    with Image.open(args.picture) as file:
+        image = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
+    runner = Runner(args.model, args.threads)
+    found = runner(image)
+    drawn = image.copy()
+    for i in range(int(found["num_detections"])):
+        score, box = found["detection_scores"][i], found["detection_boxes"][i]
+        if score < args.score:
+            continue
+        label = runner.labels[int(found["detection_classes"][i]) - 1]
+        print(f"{label} {score:.3f} yxyx", *np.round(box * np.tile(image.shape[:2], 2), 1).tolist())
+        if "detection_masks" in found:
+            crop, (y, x) = paste(found["detection_masks"][i], box, image.shape[:2])
+            pixels = drawn[y : y + crop.shape[0], x : x + crop.shape[1]]
+            colour = np.random.default_rng(i).integers(0, 256, 3)
+            pixels[crop] = pixels[crop] * (1 - OVERLAY) + colour * OVERLAY
+    if args.out:
+        Image.fromarray(drawn).save(args.out)
+
+
+if __name__ == "__main__":
+    main()
