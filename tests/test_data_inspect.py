@@ -18,7 +18,7 @@ DATASET = Dataset(
             (
                 Annotation(1, 1, (0.0, 0.0, 10.0, 10.0), 100.0, segmentation=SQUARE),
                 Annotation(2, 1, (0.0, 0.0, 10.0, 10.0), 100.0, segmentation=SQUARE),
-                Annotation(3, 1, (0.0, 0.0, 50.0, 50.0), 2500.0),
+                Annotation(3, 1, (0.0, 0.0, 50.0, 50.0), 2500.0, keypoints=((7, 9, 2), (0, 0, 0))),
                 Annotation(4, 2, (0.0, 0.0, 90.0, 90.0), 8100.0, crowd=True, segmentation=SQUARE),
             ),
         ),
@@ -32,6 +32,7 @@ def test_a_report_counts_what_is_there():
     report = dataset_report(DATASET)
     assert (report["images"], report["objects"], report["crowds"]) == (2, 3, 1)
     assert report["images_without_objects"] == 1
+    assert report["objects_with_keypoints"] == 1
     assert report["objects_per_image"] == {"median": 1.5, "max": 3}
     assert report["objects_per_class"] == {"cup": 3, "car": 0}
     assert report["objects_per_size"] == {"small": 2, "medium": 1, "large": 0}

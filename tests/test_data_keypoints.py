@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mask_rcnn.config import Config, InputConfig, KeypointHeadConfig, TrainConfig
+from mask_rcnn.config import Config, DataConfig, InputConfig, KeypointHeadConfig, TrainConfig
 from mask_rcnn.config.network import COCO_FLIP_PAIRS, COCO_KEYPOINTS
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.keypoints import check_keypoints, flip_keypoints, keypoint_array, mirrored_order
 from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.data.records import Annotation
 from mask_rcnn.structures import Category
-from mask_rcnn.training.sources import with_keypoints_only
+from mask_rcnn.training.sources import read_training_data, with_keypoints_only
 
 NAMES = ("nose", "left_eye", "right_eye")
 CATEGORY = {"id": 1, "name": "person", "keypoints": list(NAMES), "skeleton": [[1, 2], [1, 3]]}
@@ -178,6 +178,20 @@ def test_keypoints_of_another_kind_are_named(read):
         check_keypoints(read(person()), ("head", "tail", "paw"))
     with pytest.raises(ValueError, match="annotation 1 with 3 keypoints"):
         check_keypoints(read(person(), category={"id": 1, "name": "person"}), ("head", "tail"))
+
+
+def test_a_validation_set_without_keypoints_is_refused_before_the_run(read, tmp_path):
+    read(person())
+    (tmp_path / "persons.json").rename(tmp_path / "train.json")
+    read(PERSON)
+    data = DataConfig(
+        train_annotations=str(tmp_path / "train.json"),
+        train_images=str(tmp_path),
+        val_annotations=str(tmp_path / "persons.json"),
+        val_images=str(tmp_path),
+    )
+    with pytest.raises(ValueError, match="Received: persons, no object with keypoints"):
+        read_training_data(dataclasses.replace(config(), data=data), tmp_path)
 
 
 def test_cocos_own_json_is_read(shared_data):

@@ -4,6 +4,8 @@ import collections
 
 import numpy as np
 
+from mask_rcnn.data.keypoints import has_keypoints
+
 # Areas in pixels at which COCO's evaluation calls an object medium and large.
 AREA_BOUNDS = {"small": 0, "medium": 32**2, "large": 96**2}
 
@@ -20,6 +22,7 @@ def dataset_report(dataset):
         A dict that json can hold:
         name, images, objects, crowds: of the whole set.
         images_without_objects: how many.
+        objects_with_keypoints: how many have any that is known.
         objects_per_image: {"median", "max"}.
         objects_per_class: {name of the category: objects}, every category.
         objects_per_size: {"small", "medium", "large"} by COCO's areas.
@@ -42,6 +45,7 @@ def dataset_report(dataset):
         "objects": len(objects),
         "crowds": len(annotations) - len(objects),
         "images_without_objects": per_image.count(0),
+        "objects_with_keypoints": sum(map(has_keypoints, objects)),
         "objects_per_image": {"median": float(np.median(per_image)), "max": max(per_image)},
         "objects_per_class": {
             category.name: int(count)
@@ -58,6 +62,7 @@ def format_report(report, max_rows=20):
     lines = [
         "{name}: {images} images, {objects} objects, {crowds} crowd regions".format(**report),
         f"  images without objects  {report['images_without_objects']}",
+        f"  objects with keypoints  {report['objects_with_keypoints']}",
         "  objects an image        median {median:g}, at most {max}".format(**report["objects_per_image"]),
     ]
     for key, title in (

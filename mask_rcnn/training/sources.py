@@ -5,7 +5,7 @@ import dataclasses
 from absl import logging
 
 from mask_rcnn.data.coco import read_coco
-from mask_rcnn.data.keypoints import has_keypoints
+from mask_rcnn.data.keypoints import check_keypoints, has_keypoints
 from mask_rcnn.data.shapes import write_shapes
 
 
@@ -34,6 +34,8 @@ def read_training_data(config, folder):
         return train_set, None, None
     val_set = read_coco(*val, data.max_bad_images)
     _check_same_classes(train_set, val_set, val[0])
+    if config.keypoint_head:
+        check_keypoints(val_set, config.keypoint_head.names)  # early: it is measured at the end of the run
     return train_set, val_set, val[0]
 
 
