@@ -75,4 +75,6 @@ def _number(data, at, size, big):
     """Returns the whole number of `size` bytes at a place; `big` says that its highest byte comes first."""
     digits = data[at : at + size]
     digits = tf.where(big, digits, digits[::-1])
-    return tf.reduce_sum(digits * tf.constant([256**power for power in reversed(range(size))]))
+    number = tf.reduce_sum(digits * tf.constant([256**power for power in reversed(range(size))]))
+    tf.debugging.assert_non_negative(number)  # 2 GB or more: a file that would lead us back
+    return number

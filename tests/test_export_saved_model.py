@@ -1,0 +1,234 @@
+"""A SavedModel says what the Keras model says, whatever comes in and however."""
+
+import concurrent.futures
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from mask_rcnn.data.images import read_image
+from mask_rcnn.export import saved_model
+from mask_rcnn.export.exported import ExportedPredictor
+from mask_rcnn.export.keras_runner import Runner
+from mask_rcnn.export.outputs import to_detections, without_padding
+from mask_rcnn.predict import Predictor
+from mask_rcnn.structures import Category
+
+CATEGORIES = (Category(1, "cat"), Category(2, "dog"), Category(5, "cow"))
+SIZES = ((64, 96), (120, 90), (33, 150))
+SHAPES = {
+    "detection_boxes": (8, 4),
+    "detection_scores": (8,),
+    "detection_classes": (8,),
+    "detection_masks": (8, 28, 28),
+    "num_detections": (),
+    "image_info": (4, 2),
+}
+TOLERANCES = {"detection_scores": 1e-5, "detection_masks": 1e-4}
+
+
+def picture(height, width):
+    return np.random.default_rng(height).integers(0, 256, [height, width, 3]).astype("uint8")
+
+
+def encode(image, format="PNG", **options):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format, **options)
+    return file.getvalue()
+
+
+def example(contents):
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[contents]))
+    return tf.train.Example(
+        features=tf.train.Features(feature={"image/encoded": feature})
+    ).SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_parts, tiny_config):
+    return Predictor(tiny_parts, tiny_config, CATEGORIES)
+
+
+@pytest.fixture(scope="module")
+def folder(predictor, tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "saved_model"
+    saved_model.write(path, predictor)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return tf.saved_model.load(str(folder))
+
+
+def call(model, signature, value):
+    return {name: output.numpy() for name, output in model.signatures[signature](tf.constant(value)).items()}
+
+
+def assert_says(outputs, index, expected, image_size):
+    """Row `index` of a batch says what a runner says of one image: 1e-3 px, 1e-5, 1e-4."""
+    found = without_padding({name: outputs[name][index] for name in outputs})
+    expected = without_padding(expected)
+    assert found.keys() == expected.keys()
+    for name in found:
+        tolerance = TOLERANCES.get(name, 1e-3 / max(image_size))
+        np.testing.assert_allclose(found[name], expected[name], atol=tolerance, err_msg=name)
+
+
+def test_pixels_of_a_batch_are_detected_as_keras_does(model, predictor):
+    images = np.stack([picture(70, 100), picture(70, 100)[::-1], picture(70, 100)[:, ::-1]])
+    outputs = call(model, "serving_default", images)
+    for index, image in enumerate(images):
+        assert_says(outputs, index, Runner(predictor)(image), (70, 100))
+
+
+@pytest.mark.parametrize("signature", ["image_bytes", "tf_example"])
+def test_files_of_different_sizes_are_detected_as_keras_does(model, predictor, signature):
+    wrap = {"image_bytes": lambda contents: contents, "tf_example": example}[signature]
+    images = [picture(*size) for size in SIZES]
+    files = [wrap(encode(image)) for image in images]
+    outputs = call(model, signature, files)
+    for index, image in enumerate(images):
+        assert_says(outputs, index, Runner(predictor)(image), image.shape[:2])
+        alone = call(model, signature, files[index : index + 1])
+        for name in outputs:
+            np.testing.assert_array_equal(outputs[name][index], alone[name][0], err_msg=name)
+
+
+def test_outputs_have_the_names_and_shapes_of_the_object_detection_api(model):
+    outputs = call(model, "image_bytes", [encode(picture(*size)) for size in SIZES])
+    assert {name: value.shape for name, value in outputs.items()} == {
+        name: (3, *shape) for name, shape in SHAPES.items()
+    }
+    assert {value.dtype for value in outputs.values()} == {np.dtype("float32")}
+    assert outputs["detection_boxes"].min() >= 0 and outputs["detection_boxes"].max() <= 1
+    assert set(np.unique(outputs["detection_classes"])) <= {0, 1, 2, 3}
+
+
+def test_image_info_has_the_size_of_each_image(model):
+    info = call(model, "image_bytes", [encode(picture(32, 48)), encode(picture(128, 96))])["image_info"]
+    # The short side becomes 64, unless the long one would exceed 96.
+    assert info[0].tolist() == [[32, 48], [64, 96], [2, 2], [0, 0]]
+    np.testing.assert_allclose(info[1], [[128, 96], [85, 64], [85 / 128, 64 / 96], [0, 0]], rtol=1e-6)
+
+
+def test_jpeg_is_decoded_and_turned_as_keras_sees_it(model, predictor, tmp_path):
+    tags = Image.Exif()
+    tags[0x0112] = 6  # a quarter turn
+    path = tmp_path / "turned.jpg"
+    path.write_bytes(encode(picture(60, 100), "JPEG", exif=tags, quality=95))
+    upright = read_image(path)
+    assert upright.shape == (100, 60, 3)
+    outputs = call(model, "image_bytes", [path.read_bytes()])
+    assert_says(outputs, 0, Runner(predictor)(upright), (100, 60))
+
+
+def test_grey_and_transparent_files_are_images_too(model, predictor):
+    grey = picture(64, 96)[..., 0]
+    outputs = call(model, "image_bytes", [encode(grey), encode(np.dstack([picture(64, 96), grey]))])
+    assert_says(outputs, 0, Runner(predictor)(np.dstack([grey] * 3)), (64, 96))
+    assert_says(outputs, 1, Runner(predictor)(picture(64, 96)), (64, 96))
+
+
+@pytest.mark.parametrize(
+    "bad", [b"", b"no image", encode(picture(64, 96), "JPEG")[:-200], encode(picture(64, 96))[:500]]
+)
+def test_a_bad_file_fails_the_call_with_its_index(model, bad):
+    good = encode(picture(64, 96))
+    for index, files in enumerate(([bad, good], [good, bad])):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=rf"whole JPEG or PNG files.*\[{index}\]"):
+            call(model, "image_bytes", files)
+
+
+def test_an_example_without_an_image_is_named(model):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="image/encoded"):
+        call(model, "tf_example", [tf.train.Example().SerializeToString()])
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros([1, 8, 8, 3], "float32"), np.zeros([8, 8, 3], "uint8"), np.zeros([1, 8, 8, 4], "uint8")],
+)
+def test_pixels_of_another_kind_do_not_match_the_signature(model, image):
+    with pytest.raises((tf.errors.InvalidArgumentError, ValueError, TypeError)):
+        call(model, "serving_default", image)
+
+
+def test_images_without_pixels_are_refused(model):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"images with pixels.*\[0 8\]"):
+        call(model, "serving_default", np.zeros([1, 0, 8, 3], "uint8"))
+
+
+def test_an_empty_batch_has_empty_outputs(model):
+    outputs = call(model, "image_bytes", np.zeros([0], "S1"))
+    assert {name: value.shape for name, value in outputs.items()} == {
+        name: (0, *shape) for name, shape in SHAPES.items()
+    }
+
+
+def test_an_image_of_8000_pixels_is_made_small(model, predictor):
+    image = picture(60, 8000)
+    assert_says(call(model, "image_bytes", [encode(image)]), 0, Runner(predictor)(image), (60, 8000))
+
+
+def test_two_loads_and_many_threads_say_the_same(folder, model):
+    files = [encode(picture(*size)) for size in SIZES]
+    expected = [call(model, "image_bytes", [file]) for file in files]
+    for each in (tf.saved_model.load(str(folder)), model):
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            found = list(pool.map(lambda file, each=each: call(each, "image_bytes", [file]), files * 2))
+        for one, other in zip(found, expected * 2, strict=True):
+            for name in one:
+                np.testing.assert_allclose(one[name], other[name], atol=1e-6, err_msg=name)
+
+
+def test_it_loads_where_there_is_no_mask_rcnn(folder):
+    program = """
+import sys, json
+sys.modules["mask_rcnn"] = sys.modules["keras"] = None  # importing them is an error
+import tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+found = model(tf.zeros([1, 64, 96, 3], tf.uint8))
+print(json.dumps({name: output.shape.as_list() for name, output in found.items()}))
+"""
+    words = [sys.executable, "-I", "-c", program, str(folder)]
+    answer = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert json.loads(answer.stdout) == {name: [1, *shape] for name, shape in SHAPES.items()}
+
+
+def test_labels_and_config_travel_along(folder, tiny_config):
+    assert (folder / "assets/labels.txt").read_text() == "cat\ndog\ncow\n"
+    assert json.loads((folder / "assets/categories.json").read_text())[2]["class"] == 3
+    loaded = ExportedPredictor(folder)
+    assert loaded.config == tiny_config
+    assert loaded.categories == CATEGORIES
+
+
+def test_it_stands_in_the_place_of_a_predictor(folder, predictor, tmp_path):
+    image = picture(120, 90)
+    path = tmp_path / "picture.png"
+    path.write_bytes(encode(image))
+    expected, found = predictor.predict(image), ExportedPredictor(folder).predict(path)
+    assert found.image_size == (120, 90)
+    np.testing.assert_array_equal(found.class_ids, expected.class_ids)
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-3)
+    for one, other in zip(found.masks, expected.masks, strict=True):
+        assert np.mean(one != other) < 0.01
+
+
+def test_where_nothing_is_found_all_is_zero(folder):
+    model = tf.saved_model.load(str(folder))
+    (bias,) = (weight for weight in model.weights if weight.name.startswith("class_logits/bias"))
+    bias.assign([100.0, 0, 0, 0])  # sure of the background
+    outputs = call(model, "serving_default", picture(64, 96)[None])
+    for name, value in outputs.items():
+        assert name == "image_info" or not value.any(), name  # NaN would be true
+    assert (
+        len(to_detections({name: value[0] for name, value in outputs.items()}, (64, 96), "pixel_centres"))
+        == 0
+    )
