@@ -53,9 +53,9 @@ def build_parts(config, winograd=None):
 
     Args:
         config: a `Config`.
-        winograd: their convolutions are computed by `ops.winograd` and `ops.decomposed` where these are made
-            for them, see `ConvNorm`; None where TensorFlow has nothing but CPUs. False is for graphs that
-            others are to run: the weights and, up to rounding, the results are the same.
+        winograd: their wide 3x3 convolutions are computed by `ops.winograd`, see `ConvNorm`; None where
+            TensorFlow has nothing but CPUs. False is for graphs that others are to run, on whatever machine:
+            the weights and, up to rounding, the results are the same.
 
     Returns:
         `Parts`.
@@ -72,12 +72,12 @@ def build_parts(config, winograd=None):
         roi_stage=stage,
         **_build_heads(config, in_channels, stage),
     )
-    if winograd is None:
-        winograd = all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
+    only_cpus = all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
     for part in parts.named().values():
         for layer in part.layers:
             if isinstance(layer, ConvNorm):
-                layer.winograd = layer.decomposed = winograd
+                layer.winograd = only_cpus if winograd is None else winograd
+                layer.decomposed = only_cpus or winograd is not None
             elif isinstance(layer, StemPool):
                 layer.explicit = winograd
     return parts

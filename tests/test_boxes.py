@@ -153,3 +153,24 @@ def test_a_box_outside_the_image_becomes_empty():
 @pytest.mark.parametrize("shape", [(2, 0, 4), (2, 3, 4), (2, 3, 5, 4)])
 def test_clip_keeps_the_shape(shape):
     assert box_ops.clip(tf.ones(shape), tf.ones([2, 4])).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        (SQUARE, 1),
+        ([0, 5, 10, 10], 0.5),  # inside: the box around both is the larger one
+        ([5, 5, 15, 15], 25 / 175 - 50 / 225),  # a quarter shared; two corners of 25 left over
+        ([0, 10, 10, 20], 0),  # they touch
+        ([0, 20, 10, 30], -1 / 3),  # a gap as wide as each
+        ([5, 5, 5, 5], 0),  # empty
+    ],
+)
+def test_generalized_iou_by_hand(other, expected):
+    found = box_ops.generalized_iou(boxes(SQUARE), boxes(other))
+    np.testing.assert_allclose(found, [expected], atol=1e-6)
+    np.testing.assert_allclose(box_ops.generalized_iou(boxes(other), boxes(SQUARE)), found)
+
+
+def test_generalized_iou_of_two_empty_boxes_is_finite():
+    np.testing.assert_array_equal(box_ops.generalized_iou(boxes([3, 3, 3, 3]), boxes([3, 3, 3, 3])), [0])

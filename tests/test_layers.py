@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mask_rcnn.layers.cascade import MeanScores, RefineBoxes, RefinedTargets, ScaleGradient
 from mask_rcnn.layers.conv import ConvNorm, FrozenBatchNorm
 from mask_rcnn.layers.float32 import Float32Layer
 from mask_rcnn.layers.images import ImageWindows, NormalizeImages
@@ -69,6 +70,7 @@ BOX_LAYERS = {
         (PYRAMID, np.zeros([2, 80, 64, 3])),
     ),
     "proposals": (ProposalLayer(20, 10, 0.5, 1.0, True, False), (LOGITS, DELTAS, ANCHORS, WINDOWS)),
+    "rpn losses, giou": (RpnLosses(16, 0.5, 0.7, 0.3, 0.1, "giou"), (LOGITS, DELTAS, ANCHORS, BATCH)),
     "rpn losses": (RpnLosses(16, 0.5, 0.7, 0.3, 0.1), (LOGITS, DELTAS, ANCHORS, BATCH)),
     "pooled": (
         RoiPool((4, 8), 3, 0, False, {"epsilon": 0.0, "offset": 1e-6}),
@@ -86,6 +88,14 @@ BOX_LAYERS = {
         (normal(12, 4), normal(12, 16), PROPOSALS, WINDOWS),
     ),
     "roi targets": (RoiTargets(8, 0.25, 0.5, WEIGHTS), (PROPOSALS, BATCH)),
+    "detections of all classes alike": (
+        DetectionLayer(WEIGHTS, 0.1, 0.6, 5),
+        (normal(12, 4), normal(12, 4), PROPOSALS, WINDOWS),
+    ),
+    "refined boxes": (RefineBoxes(WEIGHTS, False), (normal(12, 4), PROPOSALS, WINDOWS)),
+    "refined targets": (RefinedTargets(0.4, WEIGHTS), (PROPOSALS, BATCH)),
+    "mean scores": (MeanScores(), ([normal(6, 4), normal(6, 4)],)),
+    "box head losses, giou": (BoxHeadLosses(0.0, "giou", WEIGHTS), (normal(8, 4), normal(8, 4), SAMPLED)),
     "box head losses": (BoxHeadLosses(0.2), (normal(8, 4), normal(8, 16), SAMPLED)),
     "first rois": (FirstRois(2), (SAMPLED,)),
     "merged rois": (MergeRois(), (PROPOSALS["boxes"],)),
@@ -100,6 +110,9 @@ FEATURE_LAYERS = {
     "conv same": (ConvNorm(8, 3, 2, "same", "frozen_batch_norm", 1e-3, "relu6"), (FEATURES,)),
     "depthwise": (ConvNorm(None, 5, norm="batch_norm"), (FEATURES,)),
     "conv group norm": (ConvNorm(64, 1, norm="group_norm", kernel_initializer="glorot_uniform"), (FEATURES,)),
+    "grouped": (ConvNorm(32, 3, 2, norm="batch_norm", groups=16), (FEATURES,)),
+    "dilated": (ConvNorm(8, 3, groups=4, dilation=2), (FEATURES,)),
+    "scaled gradient": (ScaleGradient(0.25), (FEATURES,)),
     "upsampled": (UpsampleAdd(), (PYRAMID[1], PYRAMID[0])),
     "stem pool": (StemPool(), (FEATURES,)),
     "mask deconv": (MaskDeconv(5), (FEATURES,)),
@@ -407,3 +420,101 @@ def test_far_edges_move_and_filling_stays():
     np.testing.assert_array_equal(moved, [[1, 2, 4, 8], [0, 0, 0, 0]])
     np.testing.assert_array_equal(MoveFarEdges(1)(moved, class_ids), boxes)
     np.testing.assert_array_equal(MoveFarEdges(1)(boxes[:1]), [[1, 2, 6, 10]])
+
+
+def test_boxes_of_all_classes_alike_are_found_as_those_of_each_class():
+    boxes, deltas = [[10, 10, 30, 30], [40, 40, 60, 60]], np.array([[0, 2.5, 0, 0], [5, 0, 0, 0]], "float32")
+    logits = [[0.2, 0.7, 0.1], [0.3, 0.1, 0.6]]
+    agnostic = detect(logits, deltas, boxes, [True, True])
+    specific = detect(logits, np.tile(deltas, 3), boxes, [True, True])
+    assert agnostic["class_ids"].numpy().tolist()[0][:2] == [1, 2]
+    np.testing.assert_allclose(agnostic["boxes"][0, 0], [10, 15, 30, 35], rtol=1e-6)
+    for name, value in specific.items():
+        np.testing.assert_array_equal(agnostic[name], value)
+
+
+def test_deltas_of_all_classes_alike_count_for_every_class():
+    deltas = SAMPLED["deltas"].reshape(8, 4)
+    found = BoxHeadLosses(0.0)(np.zeros([8, 4], "float32"), deltas + 1, SAMPLED)
+    np.testing.assert_allclose(found["box_loss"], [2 * 4 / 4, 1 * 4 / 3], rtol=1e-5)
+
+
+def test_a_perfect_box_has_no_giou_loss():
+    deltas = SAMPLED["deltas"].reshape(8, 4)
+    found = BoxHeadLosses(0.0, "giou", WEIGHTS)(np.zeros([8, 4], "float32"), deltas, SAMPLED)
+    np.testing.assert_allclose(found["box_loss"], [0, 0], atol=1e-5)
+
+
+def test_one_mask_for_all_classes():
+    features = normal(3, 4, 4, 4, 8)
+    predictor = MaskPredictor(1)
+    masks = predictor(features, np.array([0, 3, 7], "int32"))
+    assert predictor.kernel.shape == (8, 1)
+    np.testing.assert_allclose(masks, predictor(features, np.zeros(3, "int32")))
+
+
+def test_refined_boxes_are_moved_and_cut_off_at_the_border():
+    rois = {
+        "boxes": np.array([[[10, 10, 30, 30], [40, 40, 60, 60], [0, 0, 8, 8]]], "float32"),
+        "valid": np.array([[True, True, False]]),
+    }
+    deltas = np.array([[0, 5, 0, 0], [0, 30, 0, 0], [0, 0, 0, 0]], "float32")
+    refined = RefineBoxes(WEIGHTS)(deltas, rois, np.array([[0, 0, 64, 64]], "float32"))
+    np.testing.assert_allclose(refined["boxes"], [[[10, 20, 30, 40], [40, 64, 60, 64], [0, 0, 8, 8]]])
+    assert refined["valid"].numpy().tolist() == [[True, False, False]]  # the second has left the image
+
+
+def test_refined_boxes_have_no_gradient():
+    deltas = tf.zeros([12, 4])
+    with tf.GradientTape() as tape:
+        tape.watch(deltas)
+        refined = RefineBoxes(WEIGHTS)(deltas, PROPOSALS, WINDOWS)["boxes"]
+    assert tape.gradient(refined, deltas) is None
+
+
+def test_the_mean_of_scores_by_hand():
+    logits = [np.log([[0.2, 0.8], [0.5, 0.5]]), np.log([[0.6, 0.4], [0.1, 0.9]]) + 7]
+    mean = MeanScores()([x.astype("float32") for x in logits])
+    np.testing.assert_allclose(tf.nn.softmax(mean), [[0.4, 0.6], [0.3, 0.7]], rtol=1e-6)
+
+
+def test_a_gradient_is_scaled_and_values_are_not():
+    x = tf.constant([1.0, 2.0])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = ScaleGradient(0.25)(x)
+        total = tf.reduce_sum(y * [3.0, 4.0])
+    np.testing.assert_array_equal(y, x)
+    np.testing.assert_array_equal(tape.gradient(total, x), [0.75, 1])
+
+
+def test_group_norm_by_hand():
+    x = RNG.normal(3, 2, [2, 4, 5, 64]).astype("float32")
+    layer = ConvNorm(64, 1, norm="group_norm", norm_epsilon=0.5)
+    layer.build(x.shape)
+    layer.kernel.assign(np.eye(64)[None, None])
+    layer.norm.gamma.assign(RNG.normal(size=64))
+    layer.norm.beta.assign(RNG.normal(size=64))
+    groups = x.astype("float64").reshape(2, 20, 32, 2)  # two channels a group
+    mean, variance = groups.mean(axis=(1, 3), keepdims=True), groups.var(axis=(1, 3), keepdims=True)
+    expected = ((groups - mean) / np.sqrt(variance + 0.5)).reshape(x.shape)
+    expected = expected * layer.norm.gamma.numpy() + layer.norm.beta.numpy()
+    np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("decomposed", [True, False])
+def test_groups_do_not_see_each_other(decomposed):
+    layer = ConvNorm(4, 3, groups=2, kernel_initializer="ones", decomposed=decomposed)
+    image = np.zeros([1, 3, 3, 4], "float32")
+    image[..., 2:] = 1
+    np.testing.assert_array_equal(layer(image)[0, 1, 1], [0, 0, 18, 18])
+
+
+@pytest.mark.parametrize("decomposed", [True, False])
+def test_a_dilated_kernel_skips_pixels(decomposed):
+    layer = ConvNorm(1, 3, dilation=2, kernel_initializer="ones", decomposed=decomposed)
+    image = np.arange(25, dtype="float32").reshape(1, 5, 5, 1)
+    output = layer(image)
+    assert output.shape == image.shape
+    np.testing.assert_array_equal(output[0, 2, 2], [0 + 2 + 4 + 10 + 12 + 14 + 20 + 22 + 24])
+    np.testing.assert_array_equal(output[0, 0, 0], [0 + 2 + 10 + 12])

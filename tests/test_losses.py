@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mask_rcnn.losses import box_loss, class_loss, mask_loss, objectness_loss, smooth_l1
+from mask_rcnn.losses import box_loss, class_loss, giou_loss, mask_loss, objectness_loss, smooth_l1
 
 TRUE, FALSE = True, False
 LOG_2 = math.log(2)
@@ -56,6 +56,31 @@ def test_boxes_are_summed_over_the_positives_and_divided_by_all_samples():
     np.testing.assert_allclose(loss, [(10 + 4) / 4])
 
 
+ANCHORS = floats([[0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 0, 0]])  # [1, 4, 4]
+
+
+def test_giou_is_of_the_boxes_that_the_deltas_lead_to():
+    deltas = floats([[0, 0, 0, 0], [0, 2, 0, 0], [WILD] * 4, [WILD] * 4])  # none; two widths to the right
+    positive = tf.constant([[TRUE, TRUE, FALSE, FALSE]])
+    valid = tf.constant([[TRUE, TRUE, TRUE, FALSE]])
+    # Apart by 10 columns in a box of 30: no overlap, a third of the box around them is neither's.
+    loss = giou_loss(deltas, tf.zeros([1, 4, 4]), ANCHORS, positive, valid)
+    np.testing.assert_allclose(loss, [(0 + 1 + 1 / 3) / 3], rtol=1e-5)
+    loss = giou_loss(10 * deltas, tf.zeros([1, 4, 4]), ANCHORS, positive, valid, (10.0,) * 4)
+    np.testing.assert_allclose(loss, [(0 + 1 + 1 / 3) / 3], rtol=1e-5)
+
+
+def test_giou_draws_boxes_that_do_not_overlap_together():
+    deltas = floats([[0, 2, 0, 0], [WILD] * 4, [0, 0, 0, 0], [0] * 4])
+    with tf.GradientTape() as tape:
+        tape.watch(deltas)
+        positive = tf.constant([[TRUE, FALSE, FALSE, FALSE]])
+        loss = giou_loss(deltas, tf.zeros([1, 4, 4]), ANCHORS, positive, positive)
+    gradient = tape.gradient(loss, deltas)[0]
+    assert gradient[0, 1] > 0  # to the left
+    np.testing.assert_array_equal(gradient[1:], np.zeros([3, 4]))
+
+
 def test_an_undecided_class_costs_the_logarithm_of_the_number_of_classes():
     loss = class_loss(tf.zeros([1, 2, 5]), tf.constant([[0, 4]]), tf.constant([[TRUE, TRUE]]))
     np.testing.assert_allclose(loss, [math.log(5)], rtol=1e-6)
@@ -84,10 +109,11 @@ def test_without_a_valid_sample_all_losses_are_zero(samples):
     losses = [
         objectness_loss(wild, wild, nowhere),
         box_loss(deltas, 0 * deltas, nowhere, nowhere, 0.1),
+        giou_loss(deltas, 0 * deltas, 0 * deltas, nowhere, nowhere),
         class_loss(deltas, tf.zeros([2, samples], tf.int32), nowhere),
         mask_loss(masks, 0 * masks, nowhere),
     ]
-    np.testing.assert_array_equal(losses, np.zeros([4, 2]))
+    np.testing.assert_array_equal(losses, np.zeros([5, 2]))
 
 
 def test_what_does_not_count_has_no_gradient():

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from mask_rcnn.layers.conv import ConvNorm
+from mask_rcnn.model import build_parts
+from mask_rcnn.model_zoo import torchvision
 from mask_rcnn.networks.efficientnet_lite import efficientnet_lite0
 from mask_rcnn.networks.fpn import fpn
 from mask_rcnn.networks.heads import box_head, hidden_convs, mask_head, rpn_head
-from mask_rcnn.networks.resnet import BLOCKS, resnet
+from mask_rcnn.networks.resnet import BLOCKS, resnet, roi_stage
 
 # Weights of torchvision's maskrcnn_resnet50_fpn, 91 outputs, by part.
 RESNET50_CONVS = 23_454_912
@@ -20,6 +22,18 @@ WEIGHTS = {
     "box_head": (7 * 7 * 256 + 1) * 1024 + (1024 + 1) * 1024 + (1024 + 1) * (91 + 4 * 91),
     "mask_head": 4 * (9 * 256 * 256 + 256) + 4 * 256 * 256 + 256 + (256 + 1) * 91,
 }
+# torchvision's counts for ImageNet, in the meta data of its weights (torchvision 0.29.2, models/resnet.py).
+IMAGENET_PARAMETERS = {
+    "resnet50": 25_557_032,
+    "resnet101": 44_549_160,
+    "resnet152": 60_192_808,
+    "resnext50_32x4d": 25_028_904,
+    "resnext101_32x8d": 88_791_336,
+    "resnext101_64x4d": 83_455_272,
+}
+CLASSIFIER = (2048 + 1) * 1000
+# The same of its detectors (models/detection/mask_rcnn.py, faster_rcnn.py).
+V2_PARAMETERS = {"maskrcnn_resnet50_fpn_v2": 46_359_409, "fasterrcnn_resnet50_fpn_v2": 43_712_278}
 # torchvision's own count of the parameters; its frozen normalisations are buffers and not in it.
 TORCHVISION_PARAMETERS = 44_401_393
 
@@ -41,6 +55,26 @@ def test_the_parts_have_as_many_weights_as_those_of_torchvision(resnet50_parts):
     counts = {name: part.count_params() for name, part in resnet50_parts.named().items()}
     assert counts == WEIGHTS
     assert sum(counts.values()) - 4 * RESNET50_NORM_CHANNELS == TORCHVISION_PARAMETERS
+
+
+def parameters(part):
+    """Weights as torch counts them: statistics are none."""
+    return sum(v.numpy().size for v in part.weights if "moving" not in v.path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["resnet50", "resnext50_32x4d"]
+    + [pytest.param(name, marks=pytest.mark.slow) for name in IMAGENET_PARAMETERS if "50" not in name],
+)
+def test_backbones_have_as_many_weights_as_those_of_torchvision(name):
+    assert parameters(resnet(name)) + CLASSIFIER == IMAGENET_PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", V2_PARAMETERS)
+def test_the_second_versions_have_as_many_weights_as_those_of_torchvision(name):
+    parts = build_parts(getattr(torchvision, name)())
+    assert sum(parameters(part) for part in parts.named().values()) == V2_PARAMETERS[name]
 
 
 def test_what_is_frozen_does_not_train(resnet50_parts):
@@ -105,6 +139,48 @@ def test_a_resnet_of_the_msra_strides_in_the_first_convolution(one_block_resnet)
     assert shapes(resnet("resnet50", stride_in_1x1=True)(image()))[-1] == (1, 2, 3, 2048)
 
 
+def test_the_fifth_stage_may_stand_alone(one_block_resnet):
+    whole, c4, stage = resnet("resnet50"), resnet("resnet50", last_stage=4), roi_stage("resnet50")
+    names = [v.path for v in c4.weights] + [v.path for v in stage.weights]
+    assert names == [v.path for v in whole.weights]
+    for part in (c4, stage):
+        for variable in part.weights:
+            variable.assign(next(v for v in whole.weights if v.path == variable.path))
+    np.testing.assert_allclose(stage(c4(image())[-1]), whole(image())[-1], rtol=1e-4, atol=1e-4)
+    assert stage(np.zeros([3, 14, 14, 1024], "float32")).shape == (3, 7, 7, 2048)
+    assert not roi_stage("resnet50", frozen_stages=5).trainable_variables
+
+
+def test_a_dilated_c5_sees_with_the_same_weights_at_twice_the_resolution(one_block_resnet):
+    plain, dilated = (resnet("resnet50", dilated_c5=dilated, stride_in_1x1=True) for dilated in (False, True))
+    for mine, theirs in zip(dilated.weights, plain.weights, strict=True):
+        mine.assign(theirs)
+    coarse, fine = plain(image())[-1], dilated(image())[-1]
+    assert fine.shape == (1, 4, 6, 2048)
+    # Where the stride is in the 1x1, the coarse map is every second pixel of the fine one.
+    np.testing.assert_allclose(fine[:, ::2, ::2], coarse, rtol=1e-3, atol=1e-4 * np.max(coarse))
+
+
+@pytest.mark.parametrize(("padding", "first"), [("symmetric", 3), ("same", 4)])
+def test_the_pool_of_the_stem_pads_on_all_sides_or_at_the_end(padding, first, one_block_resnet):
+    backbone = resnet("resnet50", stem_pool_padding=padding)
+    pool = keras.Model(
+        backbone.get_layer("stem").output, backbone.get_layer("stage2_block0_conv1").input, name="pool"
+    )
+    ramp = np.broadcast_to(np.arange(8.0)[:, None, None], [8, 8, 64])[None].astype("float32")
+    np.testing.assert_array_equal(pool(ramp)[0, 1, :, 0], [first] * 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("resnext50_32x4d", (3, 3, 4, 128)), ("resnext101_64x4d", (3, 3, 4, 256))]
+)
+def test_a_resnext_has_grouped_convolutions(name, shape, monkeypatch):
+    monkeypatch.setitem(BLOCKS, name, (1, 1, 1, 1))
+    backbone = resnet(name)
+    assert backbone.get_layer("stage2_block0_conv2").kernel.shape == shape
+    assert shapes(backbone(image())) == [(1, 16, 24, 256), (1, 8, 12, 512), (1, 4, 6, 1024), (1, 2, 3, 2048)]
+
+
 def test_the_norm_reaches_every_convolution(one_block_resnet):
     backbone = resnet("resnet50", norm="group_norm", norm_epsilon=1e-4)
     convs = [layer for layer in backbone.layers if isinstance(layer, ConvNorm)]
@@ -146,6 +222,25 @@ def test_the_heads_take_any_number_of_rois(num_rois):
     assert deltas.shape == (num_rois, 16)
     pooled, class_ids = np.ones([num_rois, 6, 6, 8], "float32"), np.ones(num_rois, "int32")
     assert mask_head((6, 6, 8), hidden_convs(1, 8), 8, 4)([pooled, class_ids]).shape == (num_rois, 12, 12)
+
+
+def test_a_head_may_begin_with_normalised_convolutions():
+    head = box_head((3, 3, 8), hidden_convs(2, 32, "group_norm", 1e-3), (16,), 4)
+    assert [layer.name for layer in head.layers[1:]] == [
+        *("conv1", "conv2", "flatten", "fc1", "class_logits", "deltas")
+    ]
+    assert head.get_layer("conv2").norm.epsilon == 1e-3
+    assert head.get_layer("conv1").bias is None
+    assert head.get_layer("fc1").kernel.shape == (3 * 3 * 32, 16)
+
+
+def test_a_head_may_average_and_have_one_box_for_all_classes():
+    head = box_head((3, 3, 8), (), (), 4, average_pool=True, class_agnostic=True)
+    features = np.random.default_rng(0).normal(size=[5, 3, 3, 8]).astype("float32")
+    logits, deltas = head(features)
+    assert deltas.shape == (5, 4)
+    kernel = head.get_layer("class_logits").kernel
+    np.testing.assert_allclose(logits, features.mean(axis=(1, 2)) @ kernel, rtol=1e-4, atol=1e-6)
 
 
 def test_untrained_heads_are_undecided():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mask_rcnn.targets import roi_targets, rpn_targets
+from mask_rcnn.targets import refined_targets, roi_targets, rpn_targets
 
 CAT, DOG = [0.0, 0, 10, 10], [30.0, 30, 50, 50]
 FAR = [80.0, 80, 90, 90]
@@ -140,6 +140,29 @@ def test_rois_have_no_gradient():
         targets = roi_targets(proposals, tf.ones([1, 2], bool), CAT_AND_DOG, 4, 0.5, 0.5, DELTA_WEIGHTS)
         total = tf.reduce_sum(targets["rois"])
     assert tape.gradient(total, proposals) is None
+
+
+def refine(batch, rois, valid=None, positive_iou=0.6):
+    rois = tf.constant([rois], tf.float32)
+    valid = tf.ones(rois.shape[:2], bool) if valid is None else tf.constant([valid])
+    return refined_targets(rois, valid, batch, positive_iou, DELTA_WEIGHTS)
+
+
+def test_all_boxes_of_a_cascade_are_labelled_anew_in_their_order():
+    # IoU 0.8 and 0.5 with DOG, 0.9 with CAT, none.
+    targets = refine(CAT_AND_DOG, [[30.0, 30, 50, 46], [30, 30, 50, 40], [0, 0, 10, 9], FAR])
+    assert targets["class_ids"].numpy().tolist() == [[2, 0, 1, 0]]
+    assert targets["positive"].numpy().tolist() == [[True, False, True, False]]
+    assert targets["valid"].numpy().all()
+    np.testing.assert_allclose(targets["deltas"][0, 0], [0, 10 * 2 / 16, 0, 5 * np.log(20 / 16)], atol=1e-5)
+    np.testing.assert_allclose(targets["deltas"][0, 2], [0, 10 * 0.5 / 9, 0, 5 * np.log(10 / 9)], atol=1e-5)
+
+
+def test_empty_boxes_and_those_in_crowds_teach_the_next_head_nothing():
+    targets = refine(CAT_AND_DOG, [DOG, [8.0, 8, 8, 9]], valid=[True, False])
+    assert targets["valid"].numpy().tolist() == [[True, False]]
+    assert not refine(CROWD, [DOG, FAR])["valid"].numpy().any()
+    assert not refine(EMPTY, [DOG, FAR])["positive"].numpy().any()
 
 
 def test_two_images_have_targets_of_their_own():

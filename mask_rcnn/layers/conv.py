@@ -89,7 +89,7 @@ class ConvNorm(keras.layers.Layer):
         dilation: pixels from tap to tap of the kernel; above 1 only with stride 1.
         winograd: computes a wide 3x3 convolution of stride 1 in float32 by `ops.winograd`: the same weights
             and, up to rounding, values in half the time of a CPU. `build_parts` sets it.
-        decomposed: computes groups and dilation by `ops.decomposed`, which trains on a CPU too; likewise.
+        decomposed: computes groups and dilation by `ops.decomposed`, as a CPU needs it; likewise.
 
     Output shape:
         `[B, H', W', filters]`.
