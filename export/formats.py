@@ -37,7 +37,7 @@ FORMATS = {
 }
 
 # The model itself, to be compared with: its runner needs mask_rcnn.
-KERAS = Format(name="keras", suffix=".weights.h5", writer="", runner="keras_runner")
+KERAS = Format(name="keras", suffix=".h5", writer="", runner="keras_runner")
 
 
 def format_of(path):

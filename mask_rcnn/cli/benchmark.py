@@ -11,9 +11,11 @@ from mask_rcnn.cli.options import (
     add_set,
     load_config,
 )
+from mask_rcnn.cli.predictor import MODEL_HELP
 from mask_rcnn.cli.quiet import import_tensorflow
 
 DEFAULT_CONFIG = "mask_rcnn_resnet50_fpn"
+MAX_IMAGES = 4  # of --images that are timed
 MODES = {"inference": ("inference",), "training": ("training",), "both": ("inference", "training")}
 
 
@@ -56,8 +58,34 @@ def add_parser(commands):
         type=Path,
         help="Python of an environment that has torch and torchvision (default: none; needed with --against)",
     )
+    _add_side_by_side(parser)
     parser.add_argument(
         "--json", metavar="FILE", type=Path, help="write all numbers here too (default: only the table)"
+    )
+
+
+def _add_side_by_side(parser):
+    parser.add_argument(
+        "--model",
+        metavar="PATH",
+        type=Path,
+        action="append",
+        default=[],
+        help=f"{MODEL_HELP}; repeat for more: they are measured in turns, with --weights beside them "
+        "(default: none)",
+    )
+    parser.add_argument(
+        "--annotations",
+        metavar="JSON",
+        type=Path,
+        help="with --model: COCO instances, for the AP of each (default: no AP)",
+    )
+    parser.add_argument(
+        "--images",
+        metavar="DIR",
+        type=Path,
+        help=f"with --annotations: folder of the images, the first {MAX_IMAGES} of which are timed "
+        "(default: synthetic ones of --size)",
     )
 
 
@@ -77,8 +105,11 @@ def run(args):
         seed=args.seed,
     )
     import_tensorflow()
-    report = _measure(args, settings)
-    print(format_report(report))
+    if args.model:
+        report = _measure_models(args, settings)
+    else:
+        report = _measure(args, settings)
+        print(format_report(report))
     if args.json:
         from mask_rcnn.coco_results import write_json
 
@@ -93,12 +124,47 @@ def check_options(args):
             "--against and --against-python go together. "
             f"Received: --against {args.against}, --against-python {args.against_python}. Give both or none."
         )
+    if bool(args.annotations) != bool(args.images) or (args.annotations and not args.model):
+        raise ValueError(
+            "--annotations and --images go together, and with --model. Received: "
+            f"--annotations {args.annotations}, --images {args.images}, --model {args.model}. Add the others."
+        )
+    others = {"--against": args.against, "--config": args.config, "--set": args.set}
+    if args.model and (any(others.values()) or args.batch != 1 or args.precision != "float32"):
+        raise ValueError(
+            "--model is measured as it was exported, one image at a time, beside --weights in float32. "
+            f"Received: {others}, --batch {args.batch}, --precision {args.precision}. Leave them out."
+        )
     fixed = args.config or args.set
     if fixed and (args.against or args.weights):
         raise ValueError(
             "With --weights the config is the file's, and with --against that of torchvision's model. "
             f"Received: --config {args.config}, --set {args.set}. Leave them out."
         )
+
+
+def _measure_models(args, settings):
+    """Measures `--weights` and each `--model`; the table is printed before the AP is known, and with it."""
+    from mask_rcnn.benchmark.side_by_side import average_precision, format_side_by_side, side_by_side
+    from mask_rcnn.benchmark.work import make_work
+    from mask_rcnn.data.coco import read_coco
+    from mask_rcnn.data.images import read_image
+    from mask_rcnn.model_zoo.pretrained import weights_file
+
+    paths = [weights_file(args.weights)] if args.weights else []
+    paths += args.model
+    if args.annotations:
+        dataset = read_coco(args.annotations, args.images)
+        images = {image.path.name: read_image(image.path) for image in dataset.images[:MAX_IMAGES]}
+    else:
+        images = {"synthetic": make_work(settings, num_classes=1).images[0]}
+    report = side_by_side(paths, images, settings)
+    print(format_side_by_side(report))
+    if args.annotations:
+        for path in paths:
+            report["models"][str(path)]["AP"] = average_precision(path, dataset, args.annotations)
+        print(f"\n{format_side_by_side(report)}")
+    return report
 
 
 def _measure(args, settings):

@@ -1,0 +1,87 @@
+"""One model in several formats: each in a process of its own, in turns, on the same images."""
+
+import contextlib
+import dataclasses
+import functools
+from pathlib import Path
+
+from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory
+from mask_rcnn.evaluation import evaluate_model
+from mask_rcnn.export.exported import ExportedPredictor
+from mask_rcnn.export.formats import KERAS, format_of
+from mask_rcnn.export.verify import Alone, size_on_disk
+from mask_rcnn.predict import Predictor
+
+
+def side_by_side(paths, images, settings):
+    """Measures models on the way from an image to its boxes and masks; masks are not pasted.
+
+    Args:
+        paths: weights files, SavedModel folders, .tflite and .onnx files.
+        images: `{name: [H, W, 3] uint8}`.
+        settings: `Settings`; batch size, size and precision are those of the images and the models.
+
+    Returns:
+        The report, plain dicts that JSON can hold: `settings`; `images`, how many; `models`, `{path: dict}`
+        of `format`; `versions` of its runtime; `bytes` on disk; `load`, seconds to load it; `wall` and `cpu`,
+        median seconds per image; `peak_memory`, bytes.
+    """
+    with contextlib.ExitStack() as stack:
+        models = {str(path): stack.enter_context(Alone(path, images, settings.threads)) for path in paths}
+        runs = {path: functools.partial(_run_all, model, images) for path, model in models.items()}
+        seconds, _ = interleaved(runs, settings.warmup, settings.repeats)
+        rows = {
+            path: {
+                "format": format_of(path).name,
+                "versions": model.versions,
+                "bytes": size_on_disk(path),
+                "load": model.load,
+                **dataclasses.asdict(median(seconds[path]) / len(images)),
+                "peak_memory": peak_memory(model.process_id),
+            }
+            for path, model in models.items()
+        }
+    return {"settings": dataclasses.asdict(settings), "images": len(images), "models": rows}
+
+
+def average_precision(path, dataset, annotations):
+    """Returns COCO's AP of a model, `{"bbox": AP, "segm": AP}`, with those that it has.
+
+    Args:
+        path: as in `side_by_side`.
+        dataset: `Dataset`.
+        annotations: path of the COCO json that it was read from.
+    """
+    is_keras = format_of(path) is KERAS
+    predictor = Predictor.load(path) if is_keras else ExportedPredictor(path)
+    metrics, _ = evaluate_model(predictor, dataset, annotations)
+    return {name: numbers["AP"] for name, numbers in metrics.summary.items()}
+
+
+def format_side_by_side(report):
+    """Returns a report of `side_by_side` as a table; a row may have `AP`, of `average_precision`."""
+    settings, rows = report["settings"], report["models"]
+    kinds = list(dict.fromkeys(kind for row in rows.values() for kind in row.get("AP", {})))
+    lines = [
+        f"{report['images']} images one by one, {settings['threads']} threads; median of "
+        f"{settings['repeats']} runs after {settings['warmup']}, in turns, each model in its own process",
+        "",
+        _row("", ["disk MB", "load s", "wall s", "CPU s", "peak MB", *(f"{kind} AP" for kind in kinds)]),
+    ]
+    for path, row in rows.items():
+        memory = row["peak_memory"]
+        numbers = [f"{row['bytes'] / 1e6:.1f}", *(f"{row[name]:.3f}" for name in ("load", "wall", "cpu"))]
+        numbers.append("unknown" if memory is None else f"{memory / 1e6:.0f}")
+        numbers += [f"{row['AP'][kind]:.4f}" for kind in kinds if kind in row.get("AP", {})]
+        lines.append(_row(f"{Path(path).name} ({row['format']})", numbers))
+    return "\n".join(lines)
+
+
+def _row(name, values):
+    return f"{name:<44}" + "".join(f"{value:>10}" for value in values)
+
+
+def _run_all(model, images):
+    """Returns the `Seconds` of all images together, and nothing else."""
+    runs = [model.run(name) for name in images]
+    return Seconds(*(sum(run[clock] for run in runs) for clock in ("wall", "cpu"))), None
