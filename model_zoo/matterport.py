@@ -57,6 +57,7 @@ def mask_rcnn_coco(backbone="resnet101"):
             train_post_nms=2000,
             pre_nms=6000,
             joint_levels=True,
+            min_size=-1.0,
             clamp_deltas=False,
             box_loss_beta=1.0,
         ),
@@ -69,6 +70,7 @@ def mask_rcnn_coco(backbone="resnet101"):
             best_class_only=True,
             score_threshold=0.7,
             nms_iou=0.3,
+            min_size=-1.0,
         ),
         mask_head=MaskHeadConfig(paste="rounded_box"),
     )

@@ -143,7 +143,7 @@ class RpnConfig:
     post_nms: int = 1000
     nms_iou: float = 0.7
     joint_levels: bool = False  # candidates and NMS over all levels together (matterport)
-    min_size: float = 0.0  # shorter proposals are dropped; torchvision: 1e-3
+    min_size: float = 0.0  # shorter proposals are dropped; torchvision: 1e-3; matterport, none at all: -1
     clamp_deltas: bool = True  # no box grows by more than 1000 / 16; matterport has no limit
     positive_iou: float = 0.7
     negative_iou: float = 0.3
@@ -195,7 +195,7 @@ class BoxHeadConfig:
     score_threshold: float = 0.05
     nms_iou: float = 0.5
     max_detections: int = 100
-    min_size: float = 0.0  # shorter detections are dropped; torchvision: 1e-2
+    min_size: float = 0.0  # shorter detections are dropped; torchvision: 1e-2; matterport: -1
 
     def __post_init__(self):
         check_choice("box_head.norm", self.norm, NORMS)

@@ -91,7 +91,7 @@ class DetectionLayer(Float32Layer):
         score_threshold: only higher scores count.
         nms_iou: a box that overlaps a better one of its class by more is dropped.
         max_detections: boxes of an image, D.
-        min_size: boxes with a shorter side are dropped, pixels.
+        min_size: boxes with a shorter side are dropped, see `ops.boxes.large`.
         clamp_deltas: see `ops.boxes.decode_deltas`.
         best_class_only: a RoI is at most of one class, its best; of none where that is the background.
 
@@ -139,8 +139,7 @@ class DetectionLayer(Float32Layer):
             deltas, proposals["boxes"][:, :, None], self.delta_weights, self.clamp_deltas
         )
         boxes = box_ops.clip(boxes, windows)
-        size = boxes[..., 2:] - boxes[..., :2]
-        usable = tf.reduce_all((size > 0) & (size >= self.min_size), axis=-1) & proposals["valid"][..., None]
+        usable = box_ops.large(boxes, self.min_size) & proposals["valid"][..., None]
         boxes, scores, classes, valid = self.suppress(
             boxes, tf.where(usable, scores, 0.0), self.nms_iou, self.score_threshold, self.max_detections
         )

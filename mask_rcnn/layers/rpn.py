@@ -76,7 +76,7 @@ class ProposalLayer(Float32Layer):
         pre_nms: candidates of each level.
         post_nms: proposals of an image, N.
         nms_iou: a candidate that overlaps a better one of its level by more is dropped.
-        min_size: candidates with a shorter side are dropped, pixels.
+        min_size: candidates with a shorter side are dropped, see `ops.boxes.large`.
         joint_levels: all levels count as one.
         clamp_deltas: see `ops.boxes.decode_deltas`.
 
@@ -116,9 +116,7 @@ class ProposalLayer(Float32Layer):
             scores.append(best)
             levels.append(tf.fill([tf.shape(best)[1]], level))
         boxes = box_ops.clip(tf.concat(boxes, axis=1), windows)
-        size = boxes[..., 2:] - boxes[..., :2]
-        large = tf.reduce_all((size > 0) & (size >= self.min_size), axis=-1)
-        scores = tf.where(large, tf.concat(scores, axis=1), nms.DROPPED)
+        scores = tf.where(box_ops.large(boxes, self.min_size), tf.concat(scores, axis=1), nms.DROPPED)
         levels = tf.concat(levels, axis=0)
         boxes, scores, valid = self.suppress(boxes, scores, levels, len(anchors), self.nms_iou, self.post_nms)
         return {"boxes": tf.stop_gradient(boxes), "scores": tf.stop_gradient(scores), "valid": valid}

@@ -124,6 +124,21 @@ def windows(image_sizes, padded_size=None, centered=False):
     return tf.concat([origin, origin + image_sizes], axis=-1)
 
 
+def large(boxes, min_size):
+    """Tells which boxes are large enough.
+
+    Args:
+        boxes: `[..., 4]`, yxyx.
+        min_size: of both sides; 0 is true of all but empty boxes, a negative number of all: an inclusive box
+            (`layers.inclusive`) of a single pixel has sides of 0.
+
+    Returns:
+        `[...]` bool.
+    """
+    size = boxes[..., 2:] - boxes[..., :2]
+    return tf.reduce_all(size >= min_size if min_size else size > 0, axis=-1)
+
+
 def clip(boxes, windows):
     """Cuts boxes off at the borders of their image.
 
