@@ -3,6 +3,7 @@
 import numpy as np
 
 from mask_rcnn.export.outputs import without_padding
+from mask_rcnn.paste import THRESHOLD
 
 SAME_BOX = 0.5  # IoU from which two boxes of a class may be the same detection
 SURE = 0.3  # score from which a detection may not come or go; below, small differences decide
@@ -20,7 +21,7 @@ def compare(expected, found, image_size, least_score=0.0):
         A dict: `expected`, `found`: numbers of detections; `missing` and `added`: those of a score from SURE
         on that only one side has; `matched`: how many are on both sides and compared, and their largest
         differences, NaN where one is that, 0.0 where there are none: `boxes` in pixels of the image,
-        `scores`, `masks` (of a probability), `keypoints` in pixels.
+        `scores`, `masks` (of a probability), `outlines` (1 - IoU of the masks), `keypoints` in pixels.
     """
     expected, found = without_padding(expected), without_padding(found)
     ours, theirs = match(expected, found)
@@ -37,6 +38,7 @@ def compare(expected, found, image_size, least_score=0.0):
         "boxes": _difference(expected, found, "detection_boxes", ours, theirs, height_width),
         "scores": _difference(expected, found, "detection_scores", ours, theirs),
         "masks": _difference(expected, found, "detection_masks", ours, theirs),
+        "outlines": _outline_difference(expected, found, ours, theirs),
         "keypoints": _difference(expected, found, "detection_keypoints", ours, theirs, height_width[:2]),
     }
 
@@ -80,3 +82,13 @@ def _difference(expected, found, name, ours, theirs, scale=1.0):
     if name not in expected or not len(ours):
         return 0.0
     return float(np.max(np.abs(expected[name][ours] - found[name][theirs].astype("float64")) * scale))
+
+
+def _outline_difference(expected, found, ours, theirs):
+    """1 - IoU of the masks, on the grid in their boxes."""
+    if "detection_masks" not in expected or not len(ours):
+        return 0.0
+    one = expected["detection_masks"][ours] >= THRESHOLD  # [N, M, M]
+    other = found["detection_masks"][theirs] >= THRESHOLD
+    either = np.sum(one | other, axis=(1, 2))
+    return float(np.max(np.sum(one != other, axis=(1, 2)) / np.maximum(either, 1)))
