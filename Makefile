@@ -9,11 +9,12 @@ SUPPORTED := import sys; raise SystemExit(not (3, 11) <= sys.version_info[:2] <=
 PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11 python,\
 	$(shell $(python) -c '$(SUPPORTED)' 2>/dev/null && echo $(python))))
 
-.PHONY: demo test slow lint format clean help
+.PHONY: demo test slow samples lint format clean help
 
 help:
 	@echo 'make demo    train on synthetic shapes, evaluate, draw detections (minutes on two cores)'
 	@echo 'make test    the tests, without the slow ones; `make slow` runs those'
+	@echo 'make samples run the notebooks of samples/ anew and keep what they show'
 	@echo 'make lint    ruff and the import contracts; `make format` rewrites'
 	@echo 'make clean   remove .venv, demo/ and caches'
 
@@ -35,6 +36,9 @@ test: $(INSTALLED)
 
 slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+samples: $(INSTALLED)
+	$(BIN)/python tests/notebooks.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
