@@ -76,7 +76,8 @@ def convert_file(path, entry, out):
     shapes = _shapes(config)
     arrays = translate(preset.prepare(read_state_dict(path)), preset.table, preset.ignored)
     check_fit(shapes, arrays, source=f"{path}, taken as {entry.name},")
-    write_arrays(out, {name: arrays[name] for name in shapes}, config, preset.categories)
+    weights = {name: arrays[name].astype("float32", copy=False) for name in shapes}
+    write_arrays(out, weights, config, preset.categories)
 
 
 def _shapes(config):
