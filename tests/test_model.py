@@ -216,6 +216,31 @@ def test_without_a_mask_head_it_is_a_faster_rcnn(tiny_config, tiny_batch):
     assert set(inference_model(parts, config)(images_of(batch))) == {"boxes", "scores", "class_ids"}
 
 
+def test_inclusive_boxes_and_images_in_the_middle_train_and_detect(tiny_parts, tiny_config, tiny_batch):
+    replace = dataclasses.replace
+    config = replace(
+        tiny_config,
+        inclusive_boxes=True,
+        input=replace(tiny_config.input, centered=True, padding="black"),
+        rpn=replace(tiny_config.rpn, joint_levels=True, clamp_deltas=False, min_size=-1.0),
+        roi_align=replace(tiny_config.roi_align, method="crop_and_resize", level_rounding="nearest"),
+        box_head=replace(tiny_config.box_head, best_class_only=True, clamp_deltas=False),
+    )
+    batch = {name: value.copy() for name, value in tiny_batch.items()}
+    batch["images"][1] = np.roll(tiny_batch["images"][1], (7, 8), (0, 1))  # 50 x 80 of 64 x 96
+    batch["gt_boxes"][1, 0] += [7, 8, 7, 8]
+    for value in to_numpy(training_model(tiny_parts, config)(batch)).values():
+        assert value.shape == (2,) and np.isfinite(value).all()
+    found = to_numpy(inference_model(tiny_parts, config)(images_of(batch)))
+    real = found["class_ids"] > 0
+    assert real.any(axis=1).all()
+    assert not found["boxes"][~real].any()
+    for boxes, window in zip(found["boxes"], [[0, 0, 64, 96], [7, 8, 57, 88]], strict=True):
+        boxes = boxes[boxes.any(axis=1)]
+        assert (boxes[:, :2] >= window[:2]).all() and (boxes[:, 2:] <= window[2:]).all()
+        assert (boxes[:, 2:] - boxes[:, :2] >= 1 - 1e-4).all()  # a pixel at least
+
+
 def test_an_image_with_fewer_anchors_than_samples_is_trained_on(tiny_parts, tiny_config, tiny_batch):
     rpn = dataclasses.replace(tiny_config.rpn, samples=4096)
     head = dataclasses.replace(tiny_config.box_head, samples=64)

@@ -1,4 +1,4 @@
-"""`mask-rcnn config list|show`: which recipes there are, and what is in one."""
+"""`mask-rcnn config list|show|conventions`: which recipes there are, what is in one, how models differ."""
 
 import textwrap
 
@@ -14,12 +14,21 @@ def add_parser(commands):
     parser = add_command(actions, "show", run_show, "print a config with all its fields as YAML")
     parser.add_argument("config", metavar="NAME_OR_YAML", help="a recipe of `config list`, or a YAML file")
     add_set(parser)
+    add_command(
+        actions, "conventions", run_conventions, "print in which fields published models differ, as Markdown"
+    )
 
 
 def run_list(args):
     for name in model_zoo.names():
         print(name)
         print(textwrap.indent(model_zoo.describe(name), "    "), end="\n\n")
+
+
+def run_conventions(args):
+    from mask_rcnn.model_zoo.conventions import table
+
+    print(table())
 
 
 def run_show(args):

@@ -1,0 +1,55 @@
+"""Where published systems differ: the README's table, made of the configs themselves."""
+
+import dataclasses
+
+from mask_rcnn.config import Config
+from mask_rcnn.model_zoo.registry import find
+
+# One of each kind; the others of a source differ from these in their backbone only.
+MODELS = (
+    "torchvision/maskrcnn_resnet50_fpn",
+    "torchvision/maskrcnn_resnet50_fpn_v2",
+    "detectron2/mask_rcnn_R_50_FPN_3x",
+    "detectron2/mask_rcnn_R_50_C4_3x",
+    "matterport/mask_rcnn_coco",
+)
+LEFT_OUT = ("train", "data")  # nothing that the weights depend on
+
+
+def table(models=MODELS):
+    """Returns a Markdown table of the fields in which the configs of `models` differ.
+
+    Args:
+        models: names of published detectors.
+
+    Returns:
+        The lines as one string: a row for each field, with our default and what each model has instead of it.
+    """
+    configs = [_fields(find(name).config) for name in models]
+    rows = [("field", "default", *models), ("---",) * (len(models) + 2)]
+    for name, default in _fields(Config()).items():
+        values = [_cell(config.get(name)) for config in configs]
+        if set(values) != {_cell(default)}:
+            cells = ("" if value == _cell(default) else value for value in values)
+            rows.append((f"`{name}`", _cell(default), *cells))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _fields(config, prefix=""):
+    """`{"rpn.channels": 256, ...}`; a part that is None has no fields."""
+    flat = {}
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(value):
+            flat |= {} if name in LEFT_OUT else _fields(value, f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def _cell(value):
+    if value is None or value == ():
+        return "–"
+    if isinstance(value, tuple):
+        return " ".join(map(_cell, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
