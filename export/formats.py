@@ -24,7 +24,7 @@ class Format:
     @property
     def runner_file(self):
         """Path of the runner's source."""
-        return Path(__file__).with_name(f"{self.runner}.py")
+        return Path(__file__).parent / f"{self.runner}.py"
 
 
 FORMATS = {

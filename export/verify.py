@@ -81,12 +81,12 @@ class Alone:
             job = {"runner": format.runner_file, "model": self._path, "images": images}
             job = {name: str(path) for name, path in job.items()} | {"threads": self._threads}
             answer = self._program.ask(json.dumps(job))
+            if format is not KERAS and "mask_rcnn" in answer["imported"]:
+                raise ValueError(
+                    f"A runner must not need mask_rcnn. Received: {format.runner_file}. Copy what it imports."
+                )
+            self.versions, self.load = answer["versions"], answer["load"]
             self._stack = stack.pop_all()
-        self.versions, self.load = answer["versions"], answer["load"]
-        if format is not KERAS and "mask_rcnn" in answer["imported"]:
-            raise ValueError(
-                f"A runner must not need mask_rcnn. Received: {format.runner_file}. Copy what it imports."
-            )
         return self
 
     def __exit__(self, *exception):

@@ -1,0 +1,281 @@
+"""An export is compared alone with the Keras model, and a bad one does not take the place of a good one."""
+
+import dataclasses
+import json
+import textwrap
+
+import numpy as np
+import pytest
+
+from mask_rcnn.config import Config
+from mask_rcnn.export import formats, verify
+from mask_rcnn.export.assets import read_assets, write_assets
+from mask_rcnn.export.compare import compare, match
+from mask_rcnn.export.keep import export_checked
+from mask_rcnn.export.outputs import to_detections
+from mask_rcnn.export.plan import Options, export_model
+from mask_rcnn.structures import Category
+from mask_rcnn.weights import save_weights
+
+IMAGE = np.zeros([100, 200, 3], "uint8")
+
+# One object, of class 2, and a row of padding. The image is 100 x 200: its box is 10, 20, 50, 100.
+OUTPUTS = {
+    "detection_boxes": np.array([[0.1, 0.1, 0.5, 0.5], [0, 0, 0, 0]], "float32"),
+    "detection_scores": np.array([0.9, 0], "float32"),
+    "detection_classes": np.array([2, 0], "float32"),
+    "detection_masks": np.stack([np.full([28, 28], 0.8, "float32"), np.zeros([28, 28], "float32")]),
+    "num_detections": np.float32(1),
+}
+
+
+def changed(**outputs):
+    return {**OUTPUTS, **{name: np.asarray(value, "float32") for name, value in outputs.items()}}
+
+
+def test_equal_outputs_differ_by_nothing():
+    compared = compare(OUTPUTS, OUTPUTS, (100, 200))
+    assert (compared["expected"], compared["found"], compared["matched"]) == (1, 1, 1)
+    for name in ("missing", "added", *verify.DIFFERENCES):
+        assert compared[name] == 0, name
+
+
+def test_boxes_differ_by_pixels_of_the_image():
+    # 0.01 of 200 pixels in x.
+    found = changed(detection_boxes=[[0.1, 0.11, 0.5, 0.5], [0, 0, 0, 0]])
+    assert compare(OUTPUTS, found, (100, 200))["boxes"] == pytest.approx(2)
+
+
+def test_masks_differ_by_their_largest_probability_and_their_outlines():
+    masks = OUTPUTS["detection_masks"].copy()
+    masks[0, 0, :14] = 0.3  # 14 of 784 cells leave the mask
+    compared = compare(OUTPUTS, changed(detection_masks=masks), (100, 200))
+    assert compared["masks"] == pytest.approx(0.5)
+    assert compared["outlines"] == pytest.approx(14 / 784)
+
+
+def test_what_only_one_side_has_is_counted_if_it_is_sure():
+    nothing = {**OUTPUTS, "num_detections": np.float32(0)}
+    assert compare(OUTPUTS, nothing, (100, 200))["missing"] == 1
+    assert compare(nothing, OUTPUTS, (100, 200))["added"] == 1
+    unsure = changed(detection_scores=[0.2, 0])
+    assert compare(unsure, nothing, (100, 200))["missing"] == 0
+
+
+def test_another_class_is_another_detection():
+    compared = compare(OUTPUTS, changed(detection_classes=[1, 0]), (100, 200))
+    assert (compared["matched"], compared["missing"], compared["added"]) == (0, 1, 1)
+
+
+def test_unsure_detections_can_be_left_out_of_the_comparison():
+    unsure = changed(detection_scores=[0.2, 0])
+    assert compare(unsure, changed(detection_scores=[0.25, 0]), (100, 200), least_score=0.3)["matched"] == 0
+
+
+def test_each_detection_is_matched_once_with_the_closest():
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9]], "float32")
+    one = {"detection_boxes": boxes, "detection_classes": np.ones(2)}
+    other = {"detection_boxes": boxes[::-1], "detection_classes": np.ones(2)}
+    ours, theirs = match(one, other)
+    assert dict(zip(ours.tolist(), theirs.tolist(), strict=True)) == {0: 1, 1: 0}
+
+
+def test_outputs_become_detections_in_pixels():
+    detections = to_detections(changed(detection_masks=np.ones([2, 28, 28])), (100, 200), "pixel_centres")
+    np.testing.assert_allclose(detections.boxes, [[10, 20, 50, 100]])
+    assert detections.class_ids.tolist() == [2]
+    assert detections.full_mask(0).sum() == 40 * 80
+
+
+def test_keypoints_become_x_y_and_score():
+    points = np.array([[[0.5, 0.25]], [[0, 0]]], "float32")  # y, x of one point
+    found = changed(detection_keypoints=points, detection_keypoint_scores=[[0.7], [0]])
+    np.testing.assert_allclose(to_detections(found, (100, 200), "pixel_centres").keypoints, [[[50, 50, 0.7]]])
+
+
+def test_assets_are_read_back():
+    categories = (Category(7, "Äpfel"), Category(0, "person", ("nose", "left_eye"), ((1, 2),)))
+    config = Config(num_classes=2)
+    assets = write_assets(config, categories)
+    assert assets["labels.txt"] == "Äpfel\nperson\n"
+    assert read_assets(assets, "here") == (config, categories)
+
+
+def test_a_model_of_others_has_no_assets():
+    with pytest.raises(ValueError, match="Received: other.tflite, without categories.json, config.yaml"):
+        read_assets({"labels.txt": ""}, "other.tflite")
+
+
+RUNNER = """
+import numpy as np
+
+class Runner:
+    def __init__(self, path, threads):
+        {start}
+        self.assets, self.versions = {{}}, {{"toy": "1.0"}}
+        self.score = float(open(path).read().split()[0])
+
+    def __call__(self, image):
+        return {{
+            "detection_boxes": np.array([[0.1, 0.1, 0.5, 0.5], [0, 0, 0, 0]], "float32"),
+            "detection_scores": np.array([self.score, 0], "float32"),
+            "detection_classes": np.array([2, 0], "float32"),
+            "detection_masks": np.array([np.full([28, 28], 0.8), np.zeros([28, 28])], "float32"),
+            "num_detections": np.float32(1),
+        }}
+"""
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """Returns a function that makes .toy files models: their content is the score of a single detection."""
+
+    def make(start="pass"):
+        runner = tmp_path / "toy_runner.py"
+        runner.write_text(textwrap.dedent(RUNNER).format(start=start))
+        toy = formats.Format(name="toy", suffix=".toy", writer="", runner=str(runner.with_suffix("")))
+        monkeypatch.setitem(formats.FORMATS, "toy", toy)
+        return tmp_path / "model.toy"
+
+    return make
+
+
+def check(path, least_bytes=0, tolerance=verify.EXACT):
+    return verify.verify(path, lambda image: OUTPUTS, {"a picture": IMAGE}, tolerance, least_bytes)
+
+
+def test_an_equal_model_passes(toy):
+    path = toy()
+    path.write_text("0.9")
+    report = check(path)
+    assert report["passed"] and report["problems"] == []
+    assert report["bytes"] == 3
+    assert report["versions"] == {"toy": "1.0"}
+    assert report["images"]["a picture"]["matched"] == 1
+    assert verify.format_verification(report).endswith("passed")
+
+
+@pytest.mark.parametrize(
+    ("content", "least_bytes", "problem"),
+    [
+        ("0.8", 0, "The scores differ by 0.1, more than 1e-05"),
+        ("nan", 0, "The scores differ by nan"),
+        ("0.9", 1000, "3 bytes cannot hold its weights, which are 1000"),
+    ],
+)
+def test_a_model_that_says_something_else_fails(toy, content, least_bytes, problem):
+    path = toy()
+    path.write_text(content)
+    report = check(path, least_bytes)
+    assert not report["passed"]
+    assert problem in " ".join(report["problems"])
+    assert problem in verify.format_verification(report)
+
+
+def test_images_on_which_nothing_is_found_prove_nothing(toy):
+    path = toy()
+    path.write_text("0.9")
+    nothing = {**OUTPUTS, "num_detections": np.float32(0)}
+    report = verify.verify(path, lambda image: nothing, {"a picture": IMAGE}, verify.EXACT)
+    assert "Nothing was compared: Keras found 0 objects" in report["problems"][0]
+
+
+def test_a_runner_that_fails_is_quoted(toy):
+    path = toy("raise RuntimeError('unknown op Foo')")
+    path.write_text("0.9")
+    with pytest.raises(
+        ValueError, match="must run in an interpreter of its own.*RuntimeError: unknown op Foo"
+    ):
+        check(path)
+
+
+def test_a_runner_that_needs_mask_rcnn_is_refused(toy):
+    path = toy("import mask_rcnn")
+    path.write_text("0.9")
+    with pytest.raises(ValueError, match="must not need mask_rcnn"):
+        check(path)
+
+
+def test_a_good_export_replaces_the_old_one(toy):
+    path = toy()
+    path.write_text("0.5 old")
+    report = export_checked(path, lambda aside: aside.write_text("0.9 new"), check)
+    assert path.read_text() == "0.9 new"
+    assert json.loads(path.with_name("model.toy.report.json").read_text()) == report
+    assert {file.name for file in path.parent.glob("*model*")} == {"model.toy", "model.toy.report.json"}
+
+
+def test_a_bad_export_leaves_the_old_one(toy):
+    path = toy()
+    path.write_text("0.9 old")
+    with pytest.raises(ValueError, match="(?s)The scores differ by 0.8.*was not written"):
+        export_checked(path, lambda aside: aside.write_text("0.1 new"), check)
+    assert path.read_text() == "0.9 old"
+    assert not json.loads(path.with_name("model.toy.failed.json").read_text())["passed"]
+    assert not [file for file in path.parent.iterdir() if file.name.startswith(".")]
+
+
+def test_a_writer_that_fails_leaves_nothing(toy):
+    path = toy()
+
+    def write(aside):
+        aside.write_text("half of it")
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        export_checked(path, write, check)
+    assert not path.exists() and not [file for file in path.parent.iterdir() if file.name.startswith(".")]
+
+
+def test_a_folder_that_is_no_export_is_not_replaced(tmp_path):
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(ValueError, match="photos, which is there and is none. Give another name"):
+        export_checked(tmp_path / "photos", None, None)
+
+
+def test_a_folder_replaces_a_folder(tmp_path):
+    def write(folder, content):
+        folder.mkdir()
+        (folder / "saved_model.pb").write_text(content)
+
+    write(tmp_path / "model", "old")
+    export_checked(tmp_path / "model", lambda aside: write(aside, "new"), lambda aside: {"passed": True})
+    assert (tmp_path / "model/saved_model.pb").read_text() == "new"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model", "model.report.json"]
+
+
+def test_formats_are_told_by_what_is_there(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/saved_model.pb").touch()
+    (tmp_path / "a.tflite").touch()
+    (tmp_path / "a.weights.h5").touch()
+    (tmp_path / "a.txt").touch()
+    names = [formats.format_of(tmp_path / name).name for name in ("model", "a.tflite", "a.weights.h5")]
+    assert names == ["saved_model", "tflite", "keras"]
+    with pytest.raises(
+        ValueError, match="a SavedModel folder, a .tflite or an .onnx file. Received: .*a.txt"
+    ):
+        formats.format_of(tmp_path / "a.txt")
+    with pytest.raises(FileNotFoundError, match="absent"):
+        formats.format_of(tmp_path / "absent")
+
+
+def test_options_of_another_format_are_refused(tmp_path, tiny_parts, tiny_config):
+    path = tmp_path / "a.weights.h5"
+    save_weights(path, tiny_parts, tiny_config, tuple(Category(i, str(i)) for i in (1, 2, 3)))
+    with pytest.raises(ValueError, match="saved_model takes --precision. Received: --size"):
+        export_model(path, tmp_path / "out", "saved_model", {}, Options(size=(64, 96)))
+    with pytest.raises(ValueError, match="ends in '.tflite'. Received: .*out'"):
+        export_model(path, tmp_path / "out", "tflite", {})
+
+
+@pytest.mark.slow
+def test_weights_become_a_checked_saved_model(tmp_path, tiny_parts, tiny_config):
+    path = tmp_path / "a.weights.h5"
+    save_weights(path, tiny_parts, tiny_config, tuple(Category(i, str(i)) for i in (1, 2, 3)))
+    image = np.random.default_rng(0).integers(0, 256, [50, 70, 3]).astype("uint8")
+    report = export_model(path, tmp_path / "model", "saved_model", {"noise": image})
+    assert report["passed"] and report["worst"]["matched"] > 0
+    assert report["bytes"] > sum(weight.value.numpy().nbytes for weight in tiny_parts.box_head.weights)
+    assert dataclasses.asdict(verify.EXACT) == report["tolerance"]
+    assert "tensorflow" in report["versions"]
