@@ -247,3 +247,16 @@ def test_only_a_resnet_has_a_fifth_stage_to_put_elsewhere():
         BackboneConfig(name="efficientnet_lite0", last_stage=4)
     with pytest.raises(ValueError, match="Received: last_stage=4, dilated_c5=True"):
         BackboneConfig(last_stage=4, dilated_c5=True)
+
+
+def test_statistics_of_heads_follow_the_batches_that_train_and_no_others(make_config, batch):
+    config = make_config(**ARCHITECTURES["torchvision v2"])
+    parts = build_parts(config)
+    layers = [parts.fpn.get_layer("output2")]
+    layers += [head.get_layer("conv1") for head in (parts.box_head, parts.mask_head)]
+    means = [layer.norm.moving_mean for layer in layers]
+    model = training_model(parts, config)
+    model(inputs_of(model, batch))
+    assert not np.any([np.any(mean) for mean in means])
+    model(inputs_of(model, batch), training=True)
+    assert all(np.any(mean) for mean in means)
