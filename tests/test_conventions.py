@@ -1,5 +1,7 @@
 """The table of conventions, which the README shows."""
 
+import pathlib
+
 import pytest
 
 from mask_rcnn.cli.main import main
@@ -34,3 +36,8 @@ def test_the_command_prints_the_table(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["mask-rcnn", "config", "conventions"])
     assert capsys.readouterr().out.strip() == table(MODELS)
+
+
+def test_the_readme_shows_the_table_of_today():
+    readme = pathlib.Path(__file__).parents[1] / "README.md"
+    assert table(MODELS) in readme.read_text(encoding="utf-8")
