@@ -137,15 +137,16 @@ def _axis_neighbours(start, size, length, pool_size, sampling_ratio):
     bin_size = (size / pool_size)[:, None]  # [N, 1]
     last = (length - 1.0)[:, None]
     samples = sampling_ratio or MAX_ADAPTIVE_SAMPLES
-    count = float(samples) if sampling_ratio else tf.clip_by_value(tf.math.ceil(bin_size), 1.0, samples)
+    count = float(samples) if sampling_ratio else tf.minimum(tf.math.ceil(bin_size), samples)
+    step = bin_size / tf.maximum(count, 1.0)  # an empty RoI has no samples
     bins = tf.range(pool_size, dtype=tf.float32)[None]  # [1, P]
     pixels, weights = [], []
     for sample in range(samples):
-        position = start[:, None] + (bins + (sample + 0.5) / count) * bin_size  # [N, P]
+        position = start[:, None] + bins * bin_size + (sample + 0.5) * step  # [N, P]
         counts = (position >= -1.0) & (position <= last + 1.0) & (sample < count)
         position = tf.minimum(tf.maximum(position, 0.0), last)
         low = tf.floor(position)
-        share = tf.where(counts, 1.0 / count, 0.0)
+        share = tf.where(counts, 1.0 / tf.maximum(count, 1.0), 0.0)
         pixels += [low, tf.minimum(low + 1.0, last)]
         weights += [share * (1.0 - (position - low)), share * (position - low)]
     return pixels, weights

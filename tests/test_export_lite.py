@@ -1,0 +1,187 @@
+"""A TFLite file says what the Keras model says, with built-in operations only."""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from mask_rcnn.export import lite, lite_file, lite_runner
+from mask_rcnn.export.keras_runner import Runner
+from mask_rcnn.export.lite_graph import LiteGraph
+from mask_rcnn.export.plan import Options
+from mask_rcnn.export.verify import verify
+from mask_rcnn.structures import Category
+from mask_rcnn.weights import save_weights
+
+CATEGORIES = (Category(1, "cat"), Category(2, "dog"), Category(5, "cow"))
+SIZES = ((64, 96), (120, 90), (33, 150))
+
+
+def picture(height, width):
+    return np.random.default_rng(height).integers(0, 256, [height, width, 3]).astype("uint8")
+
+
+PICTURES = {f"{height} x {width}": picture(height, width) for height, width in SIZES}
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_parts, tiny_config):
+    return lite.FramedPredictor(tiny_parts, tiny_config, CATEGORIES, lite.describe(tiny_config, (64, 96)))
+
+
+@pytest.fixture(scope="module")
+def picture_files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, image in PICTURES.items():
+        Image.fromarray(image).save(folder / f"{name}.png")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def file(predictor, tmp_path_factory):
+    path = tmp_path_factory.mktemp("lite") / "model.tflite"
+    lite.write_file(path, predictor)
+    return path
+
+
+def test_it_says_what_keras_says_alone(file, predictor):
+    report = verify(file, Runner(predictor), PICTURES, lite.FLOAT32)
+    assert report["passed"], report["problems"]
+    assert report["worst"]["matched"] == report["worst"]["expected"] > 3
+
+
+def test_all_operations_are_built_in(file):
+    content = file.read_bytes()
+    found = lite_file.operators(content)
+    lite_file.check_operators(content)
+    assert found["NON_MAX_SUPPRESSION_V4"] == 2 and found["CONV_2D"] > 50
+    assert not [name for name in found if name.startswith("Flex") or name in ("CUSTOM", "VAR_HANDLE")]
+
+
+def test_anchors_are_not_stored(file, predictor):
+    weights = sum(4 * np.size(variable) for variable in predictor.model.variables)
+    assert 0.95 * weights < file.stat().st_size < 1.1 * weights + 200_000
+
+
+def test_names_of_inputs_and_outputs(file):
+    interpreter, _ = lite_runner.import_interpreter()
+    signature = interpreter(model_path=str(file)).get_signature_list()["serving_default"]
+    assert sorted(signature["inputs"]) == ["image", "image_size"]
+    assert sorted(signature["outputs"]) == [
+        "detection_boxes",
+        "detection_classes",
+        "detection_masks",
+        "detection_scores",
+        "num_detections",
+    ]
+
+
+def test_associated_files_lie_in_a_zip_at_the_end(file):
+    with zipfile.ZipFile(file) as archive:
+        assert sorted(archive.namelist()) == ["categories.json", "config.yaml", "labels.txt", "metadata.json"]
+        assert archive.read("labels.txt") == b"cat\ndog\ncow\n"
+    assert lite_runner.Runner(file).labels == ("cat", "dog", "cow")
+
+
+def test_nothing_found_is_zeros(tiny_parts, tiny_config):
+    head = dataclasses.replace(tiny_config.box_head, score_threshold=1.0)
+    config = dataclasses.replace(tiny_config, box_head=head)
+    outputs = LiteGraph(tiny_parts, config, (64, 96)).function(
+        image=tf.zeros([1, 64, 96, 3], tf.uint8), image_size=tf.constant([[64, 96]])
+    )
+    assert outputs["detection_masks"].shape == (1, 8, 28, 28)
+    assert all(not np.any(output) for output in outputs.values())  # NaN is not False
+
+
+def test_a_frame_that_does_not_fit_the_strides_is_refused(tiny_parts, tiny_config):
+    with pytest.raises(ValueError, match=r"multiples of 32. Received: size=\(60, 96\)"):
+        LiteGraph(tiny_parts, tiny_config, (60, 96))
+
+
+@pytest.fixture(scope="module")
+def weights(tiny_parts, tiny_config, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
+    save_weights(path, tiny_parts, tiny_config, CATEGORIES)
+    return path
+
+
+def test_fewer_proposals_and_detections_are_an_option(weights):
+    options = Options(size=(64, 64), proposals=7, detections=3)
+    config = lite.framed_predictor(weights, options).config
+    assert (config.rpn.post_nms, config.box_head.max_detections) == (7, 3)
+
+
+def test_the_frame_of_the_config_holds_its_landscape_pictures(tiny_config):
+    assert lite.default_size(tiny_config.input) == (64, 96)
+
+
+def test_int8_needs_pictures(weights):
+    with pytest.raises(ValueError, match="Received: no --images"):
+        lite.plan(weights, Options(quantize="int8"))
+
+
+@pytest.mark.parametrize("method, least, most", [("float16", 0.45, 0.6), ("dynamic", 0.2, 0.4)])
+def test_smaller_weights(file, predictor, tmp_path, method, least, most):
+    path = tmp_path / "model.tflite"
+    lite.write_file(path, predictor, method)
+    assert least < path.stat().st_size / file.stat().st_size < most
+    report = verify(path, Runner(predictor), PICTURES, lite.TOLERANCE[method])
+    assert report["worst"]["matched"] > 0
+
+
+def test_int8_convolutions_with_boxes_in_float(file, predictor, picture_files, tmp_path):
+    path = tmp_path / "model.tflite"
+    lite.write_file(path, predictor, "int8", picture_files)
+    content = path.read_bytes()
+    lite_file.check_operators(content)
+    found = lite_file.operators(content)
+    assert found["QUANTIZE"] > 0 and found["DEQUANTIZE"] > 0
+    assert path.stat().st_size < 0.4 * file.stat().st_size
+    for name, image in PICTURES.items():
+        outputs = lite_runner.Runner(path)(image)
+        assert all(np.isfinite(output).all() for output in outputs.values()), name
+
+
+def test_a_flex_operation_is_refused():
+    @tf.function(input_signature=[tf.TensorSpec([1, 8, 8, 1])])
+    def crop(image):
+        return tf.image.crop_and_resize(image, [[0.0, 0.0, 1.0, 1.0]], [0], [4, 4])
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([crop.get_concrete_function()], crop)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+    with pytest.raises(ValueError, match="Received: FlexCropAndResize"):
+        lite_file.check_operators(converter.convert())
+
+
+def test_variables_without_values_are_refused():
+    variable = tf.Variable([1.0, 2.0])
+
+    @tf.function(input_signature=[tf.TensorSpec([2])])
+    def add(x):
+        return x + variable
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([add.get_concrete_function()], None)
+    with pytest.raises(ValueError, match="weights must be in the file"):
+        lite_file.check_operators(converter.convert())
+
+
+def test_the_runner_is_one_file_that_needs_no_tensorflow(file, tmp_path):
+    Image.fromarray(picture(64, 96)).save(tmp_path / "photo.png")
+    shutil.copy(lite_runner.__file__, tmp_path)
+    script = (
+        f"import runpy, sys; sys.argv = ['', {str(file)!r}, 'photo.png', '--out', 'found.png', "
+        f"'--score', '0.05']; runpy.run_path('lite_runner.py', run_name='__main__'); "
+        "assert not {'tensorflow', 'keras', 'mask_rcnn', 'cv2'} & set(sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-I", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.split()[0] in ("cat", "dog", "cow")
+    with Image.open(tmp_path / "found.png") as found:
+        assert found.size == (96, 64)
