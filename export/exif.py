@@ -6,10 +6,13 @@ entries of 12 bytes. Sources: EXIF 2.32, sections 4.5 and 4.6; PNG, third editio
 
 import tensorflow as tf
 
+from mask_rcnn.export.attempt import attempt
+
 ORIENTATION = 0x0112  # tag, EXIF 2.32, table 4
 UPRIGHT = 1
 
 JPEG_START, PNG_START = 2, 8  # where the first segment or chunk is
+MAX_PARTS = 1000  # in front of it: a file of nothing but empty ones should not take minutes
 JPEG_EXIF, JPEG_SCAN = 0xE1, 0xDA  # markers APP1, SOS
 
 
@@ -22,9 +25,7 @@ def orientation(contents):
     Returns:
         `[]` int32.
     """
-    # In a data set an op that fails, as one that reads behind the end does, leaves nothing; not an error.
-    file = tf.data.Dataset.from_tensors(contents)
-    found = file.map(_read).ignore_errors().reduce(UPRIGHT, lambda _, value: value)
+    found = attempt(_read, contents, UPRIGHT)  # reading behind the end fails
     return tf.where((found >= 1) & (found <= 8), found, UPRIGHT)
 
 
@@ -44,8 +45,7 @@ def _find_in_jpeg(data):
         tf.debugging.assert_equal(is_scan, False)
         return ~is_exif
 
-    start = tf.while_loop(is_other, lambda at: [at + 2 + _number(data, at + 2, 2, True)], [JPEG_START])[0]
-    return start + 10
+    return _walk(is_other, lambda at: at + 2 + _number(data, at + 2, 2, True), JPEG_START) + 10
 
 
 def _find_in_png(data):
@@ -57,8 +57,12 @@ def _find_in_png(data):
         tf.debugging.assert_equal(tf.reduce_all(name == pixels), False)
         return ~tf.reduce_all(name == exif)
 
-    start = tf.while_loop(is_other, lambda at: [at + 12 + _number(data, at, 4, True)], [PNG_START])[0]
-    return start + 8
+    return _walk(is_other, lambda at: at + 12 + _number(data, at, 4, True), PNG_START) + 8
+
+
+def _walk(is_other, after, start):
+    """Returns the first place from `start` on that `is_other` denies."""
+    return tf.while_loop(is_other, lambda at: [after(at)], [start], maximum_iterations=MAX_PARTS)[0]
 
 
 def _read_tiff(data):

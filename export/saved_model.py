@@ -9,6 +9,7 @@ import tensorflow as tf
 from mask_rcnn.data.images import decode_image
 from mask_rcnn.export import exif
 from mask_rcnn.export.assets import write_assets
+from mask_rcnn.export.attempt import attempt
 from mask_rcnn.export.geometry import image_info, invert_boxes, invert_keypoints, make_frame, preprocess
 from mask_rcnn.export.keras_runner import Runner
 from mask_rcnn.export.keypoints import decode_keypoints
@@ -159,10 +160,9 @@ def _endpoint(function, name, shape, dtype):
 def _decode(index, contents):
     """`[]` int32 and `[]` string to `[H, W, 3]` uint8; an error that names the index."""
     orientation = exif.orientation(contents)
-    # In a data set an op that fails leaves nothing; elsewhere its error would not say in which file.
-    file = tf.data.Dataset.from_tensors(contents)
-    decoded = file.map(lambda contents: decode_image(contents, orientation)).ignore_errors()
-    image = decoded.reduce(tf.zeros([0, 0, 3], tf.uint8), lambda _, image: image)
+    nothing = tf.zeros([0, 0, 3], tf.uint8)
+    # The decoder's own error would not say in which file.
+    image = attempt(lambda contents: decode_image(contents, orientation), contents, nothing)
     expected = "Expected whole JPEG or PNG files. This one of the batch is none, counted from 0:"
     with tf.control_dependencies([tf.debugging.Assert(tf.size(image) > 0, [expected, index])]):
         return tf.identity(image)
