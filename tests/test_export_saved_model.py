@@ -1,6 +1,7 @@
 """A SavedModel says what the Keras model says, whatever comes in and however."""
 
 import concurrent.futures
+import dataclasses
 import io
 import json
 import subprocess
@@ -11,11 +12,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from mask_rcnn.config import KeypointHeadConfig
 from mask_rcnn.data.images import read_image
 from mask_rcnn.export import saved_model
 from mask_rcnn.export.exported import ExportedPredictor
 from mask_rcnn.export.keras_runner import Runner
 from mask_rcnn.export.outputs import to_detections, without_padding
+from mask_rcnn.model import build_parts
 from mask_rcnn.predict import Predictor
 from mask_rcnn.structures import Category
 
@@ -232,3 +235,16 @@ def test_where_nothing_is_found_all_is_zero(folder):
         len(to_detections({name: value[0] for name, value in outputs.items()}, (64, 96), "pixel_centres"))
         == 0
     )
+
+
+def test_keypoints_are_parts_of_the_image(tiny_parts, tiny_config):
+    names = ("nose", "left_paw", "right_paw")
+    head = KeypointHeadConfig(names=names, flip_pairs=("left_paw:right_paw",), convs=1, channels=16)
+    config = dataclasses.replace(tiny_config, keypoint_head=head)
+    parts = dataclasses.replace(tiny_parts, keypoint_head=build_parts(config).keypoint_head)
+    predictor, image = Predictor(parts, config, CATEGORIES), picture(50, 70)
+    detect = saved_model.ServedModel(predictor, []).endpoints["serving_default"]
+    outputs = {name: output.numpy() for name, output in detect(image[None]).items()}
+    assert outputs["detection_keypoints"].shape == (1, 8, 3, 2)
+    assert outputs["detection_keypoint_scores"].shape == (1, 8, 3)
+    assert_says(outputs, 0, Runner(predictor)(image), (50, 70))
