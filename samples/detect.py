@@ -58,7 +58,7 @@ except OSError:
 # %%
 predictor = mask_rcnn.load(weights)
 detections = predictor.predict(photo)
-picture = mask_rcnn.draw(photo, detections.keep(detections.scores >= 0.5), predictor.categories)
+picture = mask_rcnn.draw(photo, detections.keep(detections.scores >= 0.7), predictor.categories)
 
 
 # %%
@@ -79,8 +79,8 @@ show(axes, picture)
 # large as the photograph.
 
 # %%
-sure = detections.keep(detections.scores >= 0.5)
-print(f"{len(detections)} detections, {len(sure)} with a score of 0.5 or more")
+sure = detections.keep(detections.scores >= 0.7)
+print(f"{len(detections)} detections, {len(sure)} with a score of 0.7 or more")
 for i in range(min(len(sure), 12)):
     y1, x1, y2, x2 = sure.boxes[i]
     name, pixels = predictor.categories[sure.class_ids[i] - 1].name, sure.full_mask(i).sum()

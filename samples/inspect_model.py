@@ -36,7 +36,7 @@ import mask_rcnn
 from mask_rcnn import config_io
 from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.model import inference_model
-from mask_rcnn.ops.boxes import decode_deltas, iou
+from mask_rcnn.ops.boxes import clip, decode_deltas, iou, windows
 from mask_rcnn.ops.matching import IGNORED, NEGATIVE, POSITIVE, match
 from mask_rcnn.ops.roi_align import pyramid_levels, roi_align
 from mask_rcnn.paste import paste_masks
@@ -194,27 +194,30 @@ for level, axes, logits in zip(range(2, 7), panels, outputs["rpn_logits"]):
 # %% [markdown]
 # ### Proposals before and after non-maximum suppression
 #
-# Anchors moved by their deltas, the most probable first. Before suppression the best boxes lie on top of one
-# another; after it (IoU 0.7 within a level) the same number of boxes covers more objects.
+# Anchors moved by their deltas and cut at the border are the candidates. One that overlaps a better one of
+# its level by an IoU of more than 0.7 is suppressed; the best of all levels are the proposals.
 
 # %%
 logits = tf.concat([tf.reshape(x, [-1]) for x in outputs["rpn_logits"]], axis=0)  # [A]
 deltas = tf.concat([tf.reshape(x, [-1, 4]) for x in outputs["rpn_deltas"]], axis=0)  # [A, 4]
-before = tf.gather(decode_deltas(deltas, anchors), tf.argsort(logits, direction="DESCENDING"))
-after = outputs["proposals"][0][outputs["proposals_valid"][0]]
-figure, panels = plt.subplots(1, 3, figsize=(9, 2.6), width_ratios=(1, 1, 0.9))
-for axes, name, boxes in zip(panels, ("before", "after"), (before, after)):
-    show(axes, image, f"the best 40 {name}")
-    outline(axes, boxes[:40], "cyan", linewidth=0.8)
-counts = (5, 10, 20, 40, 80, 160, 300)
-for name, boxes in (("before", before), ("after", after)):
-    covered = [
-        tf.reduce_mean(tf.cast(tf.reduce_any(iou(boxes[:n], objects) > 0.5, 0), "float32")) for n in counts
-    ]
-    panels[2].semilogx(counts, covered, "o-", label=name)
-panels[2].set(title="objects covered (IoU > 0.5)", xlabel="best proposals", ylim=(0, 1.05))
-panels[2].legend()
-panels[2].grid(alpha=0.3)
+candidates = clip(decode_deltas(deltas, anchors)[None], windows(batch["image_sizes"]))[0]
+best = tf.gather(candidates, tf.argsort(logits, direction="DESCENDING")[:100])
+proposals = outputs["proposals"][0][outputs["proposals_valid"][0]]
+is_kept = tf.reduce_max(iou(best, proposals), axis=1) > 0.999
+print(
+    f"{len(candidates):,} candidates, {len(proposals)} proposals; {np.sum(~is_kept)} of the best 100 suppressed"
+)
+
+# %%
+figure, panels = plt.subplots(1, 3, figsize=(9, 2.6))
+groups = {
+    "the best 100 candidates": best,
+    "suppressed": best[~is_kept],
+    "the best 30 proposals": proposals[:30],
+}
+for axes, (name, boxes) in zip(panels, groups.items()):
+    show(axes, image, name)
+    outline(axes, boxes, "tomato" if name == "suppressed" else "cyan", linewidth=0.7)
 
 # %% [markdown]
 # ### RoIAlign, by hand
@@ -240,7 +243,7 @@ figure, axes = plt.subplots(figsize=(3.6, 3.6))
 axes.imshow(grid, extent=(0, 5, 5, 0), cmap="Blues", vmax=80)
 axes.set_title("values, bins, samples, and what is pooled")
 for y, x in np.ndindex(5, 5):
-    axes.text(x + 0.05, y + 0.08, f"{grid[y, x]:.0f}", va="top", fontsize=8, color="gray")
+    axes.text(x + 0.05, y + 0.08, f"{grid[y, x]:.0f}", va="top", fontsize=8, color="dimgray")
 outline(
     axes, [(1 + i * 1.5, 1 + j * 1.5, 2.5 + i * 1.5, 2.5 + j * 1.5) for i, j in np.ndindex(2, 2)], "tab:red"
 )
@@ -256,11 +259,11 @@ for i, j in np.ndindex(2, 2):
 # as nearly all here, from P2. All become 7 x 7.
 
 # %%
-levels = pyramid_levels(after, num_levels=4).numpy() + 2
+levels = pyramid_levels(proposals, num_levels=4).numpy() + 2
 print("proposals of each level:", {f"P{level}": int((levels == level).sum()) for level in range(2, 6)})
 figure, panels = plt.subplots(2, 6, figsize=(9, 3.2))
 for i, (top, bottom) in enumerate(panels.T):
-    y1, x1, y2, x2 = np.round(after[i]).astype(int)
+    y1, x1, y2, x2 = np.round(proposals[i]).astype(int)
     show(top, image[y1:y2, x1:x2], f"P{levels[i]}")
     show(bottom, tf.norm(outputs["box_pooled"][i], axis=-1), cmap="magma")
 
@@ -290,14 +293,14 @@ for i in np.flatnonzero(best[:20]):
 # %% [markdown]
 # ### Detections
 #
-# Boxes with a score of 0.05 or more, those suppressed that overlap a better one of their class (IoU 0.5).
+# Boxes with a score of more than 0.05, without those that overlap a better one of their class (IoU 0.5).
 
 # %%
 found = int(tf.math.count_nonzero(outputs["class_ids"][0]))
 boxes, class_ids = outputs["boxes"][0, :found].numpy(), outputs["class_ids"][0, :found].numpy()
-sure = outputs["scores"][0, :found].numpy() >= 0.5
+sure = outputs["scores"][0, :found].numpy() >= 0.7
 figure, panels = plt.subplots(1, 2, figsize=(9, 3.3))
-for axes, rows, title in ((panels[0], ~sure, "with less than 0.5"), (panels[1], sure, "with 0.5 or more")):
+for axes, rows, title in ((panels[0], ~sure, "with less than 0.7"), (panels[1], sure, "with 0.7 or more")):
     show(axes, image, f"{rows.sum()} {title}")
     for box, class_id in zip(boxes[rows], class_ids[rows]):
         outline(axes, [box], colours[class_id], linewidth=1.2)
