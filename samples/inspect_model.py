@@ -204,9 +204,8 @@ candidates = clip(decode_deltas(deltas, anchors)[None], windows(batch["image_siz
 best = tf.gather(candidates, tf.argsort(logits, direction="DESCENDING")[:100])
 proposals = outputs["proposals"][0][outputs["proposals_valid"][0]]
 is_kept = tf.reduce_max(iou(best, proposals), axis=1) > 0.999
-print(
-    f"{len(candidates):,} candidates, {len(proposals)} proposals; {np.sum(~is_kept)} of the best 100 suppressed"
-)
+suppressed = np.sum(~is_kept)
+print(f"{len(candidates):,} candidates, {len(proposals)} proposals; {suppressed} of the best 100 suppressed")
 
 # %%
 figure, panels = plt.subplots(1, 3, figsize=(9, 2.6))
