@@ -50,9 +50,10 @@ def nms_per_group(boxes, scores, groups, num_groups, iou_threshold, max_output):
 def nms_per_class(boxes, scores, iou_threshold, score_threshold, max_output):
     """Suppresses among boxes of the same class: `mask_rcnn.ops.nms.nms_per_class` for one image."""
     num_classes = scores.shape[-1]
+    sharing = num_classes // boxes.shape[2]  # classes that have a box in common: one, or all of them
     flat = tf.reshape(scores, [-1])  # [N K]
     scores, candidates = tf.math.top_k(flat, min(MAX_CANDIDATES, flat.shape[0]))
-    boxes = tf.gather(tf.reshape(boxes, [-1, 4]), candidates)
+    boxes = tf.gather(tf.reshape(boxes, [-1, 4]), candidates // sharing)
     classes = candidates % num_classes
     kept, valid = _suppress(boxes, scores, classes, num_classes, iou_threshold, score_threshold, max_output)
     boxes = tf.where(valid[:, None], tf.gather(boxes, kept), 0.0)

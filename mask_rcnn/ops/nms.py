@@ -45,7 +45,7 @@ def nms_per_class(boxes, scores, iou_threshold, score_threshold, max_output):
     """Suppresses among boxes of the same class, and keeps the best of all classes.
 
     Args:
-        boxes: `[B, N, K, 4]`, one box of each class.
+        boxes: `[B, N, K, 4]`, one box of each class, or `[B, N, 1, 4]` for all of them.
         scores: `[B, N, K]`.
         iou_threshold: a box that overlaps a better one of its class by more is suppressed.
         score_threshold: only higher scores count.
