@@ -1,0 +1,39 @@
+"""Convolutions with groups, dilation and GroupNorm, by hand."""
+
+import numpy as np
+import pytest
+
+from mask_rcnn.layers.conv import ConvNorm
+
+
+def test_group_norm_by_hand():
+    rng = np.random.default_rng(0)
+    x = rng.normal(3, 2, [2, 4, 5, 64]).astype("float32")
+    layer = ConvNorm(64, 1, norm="group_norm", norm_epsilon=0.5)
+    layer.build(x.shape)
+    layer.kernel.assign(np.eye(64)[None, None])
+    layer.norm.gamma.assign(rng.normal(size=64))
+    layer.norm.beta.assign(rng.normal(size=64))
+    groups = x.astype("float64").reshape(2, 20, 32, 2)  # two channels a group
+    mean, variance = groups.mean(axis=(1, 3), keepdims=True), groups.var(axis=(1, 3), keepdims=True)
+    expected = ((groups - mean) / np.sqrt(variance + 0.5)).reshape(x.shape)
+    expected = expected * layer.norm.gamma.numpy() + layer.norm.beta.numpy()
+    np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("decomposed", [True, False])
+def test_groups_do_not_see_each_other(decomposed):
+    layer = ConvNorm(4, 3, groups=2, kernel_initializer="ones", decomposed=decomposed)
+    image = np.zeros([1, 3, 3, 4], "float32")
+    image[..., 2:] = 1
+    np.testing.assert_array_equal(layer(image)[0, 1, 1], [0, 0, 18, 18])
+
+
+@pytest.mark.parametrize("decomposed", [True, False])
+def test_a_dilated_kernel_skips_pixels(decomposed):
+    layer = ConvNorm(1, 3, dilation=2, kernel_initializer="ones", decomposed=decomposed)
+    image = np.arange(25, dtype="float32").reshape(1, 5, 5, 1)
+    output = layer(image)
+    assert output.shape == image.shape
+    np.testing.assert_array_equal(output[0, 2, 2], [0 + 2 + 4 + 10 + 12 + 14 + 20 + 22 + 24])
+    np.testing.assert_array_equal(output[0, 0, 0], [0 + 2 + 10 + 12])
