@@ -32,7 +32,7 @@ FORMATS = {
     for format in (
         Format(name="saved_model", suffix="", writer="saved_model", runner="saved_model_runner"),
         Format(name="tflite", suffix=".tflite", writer="lite", runner="lite_runner"),
-        Format(name="onnx", suffix=".onnx", writer="onnx", runner="onnx_runner"),
+        Format(name="onnx", suffix=".onnx", writer="onnx", runner="lite_runner"),
     )
 }
 

@@ -66,15 +66,18 @@ def plan(weights, options):
     predictor = framed_predictor(weights, options)
     sources = (options.calibration or ())[:CALIBRATION_IMAGES]
     write = functools.partial(write_file, predictor=predictor, method=method, pictures=sources)
-    # Only kernels: statistics and shifts are multiplied and added into them.
-    sizes = [np.size(variable) for variable in predictor.model.variables if len(variable.shape) > 1]
     bytes_each = {"none": 4, "float16": 2, "dynamic": 1, "int8": 1}[method]
     return Plan(
         write=write,
         reference=Runner(predictor),
         tolerance=TOLERANCE[method],
-        least_bytes=bytes_each * sum(sizes),
+        least_bytes=bytes_each * kernel_size(predictor),
     )
+
+
+def kernel_size(predictor):
+    """Returns how many weights must be in a file: those of the kernels, into which others are multiplied."""
+    return sum(np.size(variable) for variable in predictor.model.variables if len(variable.shape) > 1)
 
 
 def framed_predictor(weights, options):
@@ -128,15 +131,16 @@ def write_file(path, predictor, method="none", pictures=()):
     graph = LiteGraph(predictor.parts, predictor.config, predictor.metadata["size"])
     content = convert(graph, half=method == "float16")
     if method in ("dynamic", "int8"):
-        content = quantize(content, method, [_inputs(path, predictor) for path in pictures])
+        content = quantize(content, method, [as_inputs(read_image(path), predictor) for path in pictures])
     check_operators(content)
     assets = write_assets(predictor.config, predictor.categories)
     Path(path).write_bytes(pack(content, assets, {**predictor.metadata, "quantize": method}))
 
 
-def _inputs(picture, predictor):
-    frame, resized, _ = letterbox(read_image(picture), predictor.metadata)
-    return {"image": frame[None], "image_size": tf.constant([resized]).numpy()}
+def as_inputs(image, predictor):
+    """Returns the inputs of a `LiteGraph` for an image `[H, W, 3]` uint8, as NumPy arrays."""
+    frame, resized, _ = letterbox(image, predictor.metadata)
+    return {"image": frame[None], "image_size": np.array([resized], "int32")}
 
 
 def convert(graph, half=False):
@@ -149,8 +153,9 @@ def convert(graph, half=False):
     # A SavedModel on the way: of the converter's ways in it is the one that keeps the signature.
     holder = tf.Module()
     holder.weights = [variable.value for variable in graph.model.variables]
+    function = graph.function.get_concrete_function()
     with tempfile.TemporaryDirectory(prefix="mask_rcnn_lite_") as folder:
-        tf.saved_model.save(holder, folder, signatures={"serving_default": graph.function})
+        tf.saved_model.save(holder, folder, signatures={"serving_default": function})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         if half:

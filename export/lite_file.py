@@ -52,6 +52,11 @@ def check_operators(content):
         )
 
 
+def metadata_file(metadata):
+    """Returns the dict of what a runner needs to know as a file, `{name: text}`."""
+    return {METADATA: json.dumps(metadata, indent=1) + "\n"}
+
+
 def pack(content, assets, metadata):
     """Returns a TFLite file with its associated files.
 
@@ -60,10 +65,9 @@ def pack(content, assets, metadata):
         assets: `{name: text}` of `assets.write_assets`.
         metadata: dict for METADATA: what a runner needs to know.
     """
-    files = {**assets, METADATA: json.dumps(metadata, indent=1) + "\n"}
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in files.items():
+        for name, text in (assets | metadata_file(metadata)).items():
             # A fixed date: the same model gives the same bytes.
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
     return content + stream.getvalue()

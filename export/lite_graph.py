@@ -10,8 +10,6 @@ from mask_rcnn.layers.rpn import ProposalLayer
 from mask_rcnn.model import inference_model
 from mask_rcnn.ops import boxes as box_ops
 
-INPUTS = ("image", "image_size")
-
 
 class LiteGraph:
     """Detection in one frame of a fixed size: what a TFLite or an ONNX file does.
@@ -23,7 +21,7 @@ class LiteGraph:
 
     Attributes:
         model: the `inference_model`; its NMS, RoIAlign and anchors are those of `builtin_ops`.
-        function: the concrete function of `detect`.
+        function: `detect` for its one signature.
     """
 
     def __init__(self, parts, config, size):
@@ -42,10 +40,11 @@ class LiteGraph:
                 layer.suppress = builtin_ops.nms_per_group
             elif isinstance(layer, DetectionLayer):
                 layer.suppress = builtin_ops.nms_per_class
-        image = tf.TensorSpec((1, *size, 3), tf.uint8, INPUTS[0])
-        image_size = tf.TensorSpec((1, 2), tf.int32, INPUTS[1])
-        detect = tf.function(self.detect, autograph=False)
-        self.function = detect.get_concrete_function(image, image_size)
+        signature = [
+            tf.TensorSpec((1, *size, 3), tf.uint8, "image"),
+            tf.TensorSpec((1, 2), tf.int32, "image_size"),
+        ]
+        self.function = tf.function(self.detect, signature, autograph=False)
 
     def detect(self, image, image_size):
         """Detects the objects in one frame.

@@ -1,7 +1,7 @@
 """Runs a TFLite or ONNX file of `mask-rcnn export`: one file to copy to a device, with its model.
 
-Needs NumPy and the runtime (`pip install ai-edge-litert numpy`, or tflite-runtime); Pillow reads pictures
-(`pip install Pillow`). Nothing of mask_rcnn, no TensorFlow.
+Needs NumPy and the runtime (`pip install ai-edge-litert numpy`, or tflite-runtime; for ONNX `pip install
+onnxruntime numpy`); Pillow reads pictures (`pip install Pillow`). Nothing of mask_rcnn, no TensorFlow.
 
     python lite_runner.py model.tflite photo.jpg --out found.png
 
@@ -29,15 +29,15 @@ OVERLAY = 0.5  # opacity of a mask in a picture
 
 
 class Runner:
-    """A TFLite file, fed with pictures of any size.
+    """A TFLite or ONNX file, fed with pictures of any size.
 
     Args:
         path: the file.
-        threads: that the interpreter may use; None is its own choice.
+        threads: that the runtime may use; None is its own choice.
 
     Attributes:
-        assets: `{name: text}` of the associated files: `labels.txt`, `categories.json`, `config.yaml`,
-            `metadata.json`.
+        assets: `{name: text}` of the files that the model carries: `labels.txt`, `categories.json`,
+            `config.yaml`, `metadata.json`.
         labels: tuple of names; class i is `labels[i - 1]`.
         versions: `{name: version}` of what runs it.
 
@@ -53,22 +53,15 @@ class Runner:
     """
 
     def __init__(self, path, threads=None):
-        self.assets = read_associated_files(path)
+        load = load_onnx if str(path).endswith(".onnx") else load_tflite
+        self._run, self.assets, package = load(path, threads)
         self.metadata = json.loads(self.assets["metadata.json"])
         self.labels = tuple(self.assets["labels.txt"].splitlines())
-        self.versions = {}
-        self._run = self._load(path, threads)
-
-    def _load(self, path, threads):
-        """Returns the function of the inputs by name to the outputs by name."""
-        interpreter, name = import_interpreter()
-        self.versions[name] = importlib.metadata.version(name)
-        self._interpreter = interpreter(model_path=str(path), num_threads=threads)
-        return self._interpreter.get_signature_runner()
+        self.versions = {package: importlib.metadata.version(package)}
 
     def __call__(self, image):
-        frame, resized, origin = letterbox(image, self.metadata)
-        outputs = self._run(image=frame[None], image_size=np.array([resized], "int32"))
+        frame, resized, _ = letterbox(image, self.metadata)
+        outputs = self._run({"image": frame[None], "image_size": np.array([resized], "int32")})
         found = {name: output[0] for name, output in outputs.items()}
         size = np.array(image.shape[:2], "float32")
         if "detection_keypoint_heatmaps" in found:
@@ -82,6 +75,36 @@ class Runner:
         if self.metadata["inclusive_boxes"]:
             found["detection_boxes"] = whole_pixels(found["detection_boxes"], resized, size)
         return found
+
+
+def load_tflite(path, threads):
+    """Returns the function of the inputs to the outputs, both by name; the texts; the runtime's package."""
+    assets = read_associated_files(path)
+    interpreter, package = import_interpreter()
+    model = interpreter(model_path=str(path), num_threads=threads)
+    signature = model.get_signature_runner()
+    return lambda inputs: signature(**inputs), assets, package
+
+
+def load_onnx(path, threads):
+    """As `load_tflite`, for ONNX."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(
+            "An ONNX file needs a runtime. Received: onnxruntime cannot be imported. "
+            "Run `pip install onnxruntime`."
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = 3  # errors; the converter's attributes of older versions are fine
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(inputs):
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+    return run, session.get_modelmeta().custom_metadata_map, "onnxruntime"
 
 
 def import_interpreter():
