@@ -81,8 +81,8 @@ for name, options in kinds.items():
 # An exported model is loaded as a weights file is, and says the same `Detections`.
 
 # %%
-predictors = {"Keras": mask_rcnn.load(WEIGHTS)}
-for name in ("saved_model", *kinds):
+predictors = {"Keras": mask_rcnn.load(WEIGHTS), "saved_model": exported.load(FOLDER / "saved_model")}
+for name in kinds:
     predictors[name] = exported.load(FOLDER / name, threads=2)
 
 
@@ -102,9 +102,9 @@ for axes, (name, predictor) in zip(panels.ravel(), predictors.items()):
 # %% [markdown]
 # ## Sizes and seconds
 #
-# From a photograph to pasted masks, two threads, the median of five. On a device the order may be another:
-# measure there. (`mask-rcnn benchmark --model FILE` measures more carefully, `mask-rcnn evaluate --model
-# FILE` gives the AP.)
+# From a photograph to pasted masks, the median of five; TFLite with two threads, the others with all that
+# there are. On a device the order may be another: measure there. (`mask-rcnn benchmark --model FILE` measures
+# more carefully, `mask-rcnn evaluate --model FILE` gives the AP.)
 
 
 # %%
