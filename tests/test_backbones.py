@@ -18,6 +18,8 @@ from mask_rcnn.model_zoo.readers import read_state_dict
 from mask_rcnn.model_zoo.registry import ENTRIES
 from mask_rcnn.networks.efficientnet_lite import efficientnet_lite0
 from mask_rcnn.networks.resnet import BLOCKS, resnet
+from mask_rcnn.structures import Category
+from mask_rcnn.weights import save_weights
 
 WEIGHTS = (
     Path(__file__).parents[2]
@@ -234,3 +236,13 @@ def test_a_fifth_stage_in_the_heads_gets_its_weights_too(small_resnet, monkeypat
     load_backbone(parts.backbone, "resnet50", tmp_path / "a.npz", parts.roi_stage)
     got = arrays_of(parts.roi_stage)
     assert got["stage5_block0_conv3/norm/gamma"][4] == state["layer4.0.bn3.weight"][4]
+
+    save_weights(tmp_path / "c4.weights.h5", parts, config, (Category(1, "ant"),))
+    again = build_parts(config)
+    load_backbone(again.backbone, "resnet50", tmp_path / "c4.weights.h5", again.roi_stage)
+    for name, array in arrays_of(again.roi_stage).items():
+        np.testing.assert_array_equal(array, got[name])
+    load_backbone(small_resnet, "resnet50", tmp_path / "c4.weights.h5")  # into a whole one, too
+    np.testing.assert_array_equal(
+        arrays_of(small_resnet)["stage5_block0_conv1/kernel"], got["stage5_block0_conv1/kernel"]
+    )
