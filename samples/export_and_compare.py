@@ -103,8 +103,9 @@ for axes, (name, predictor) in zip(panels.ravel(), predictors.items()):
 # ## Sizes and seconds
 #
 # From a photograph to pasted masks, the median of five; TFLite with two threads, the others with all that
-# there are. On a device the order may be another: measure there. (`mask-rcnn benchmark --model FILE` measures
-# more carefully, `mask-rcnn evaluate --model FILE` gives the AP.)
+# there are. This page was made on two cores that other jobs shared, so only the ratios say something; on a
+# device they are others. (`mask-rcnn benchmark --model FILE` measures more carefully, `mask-rcnn evaluate
+# --model FILE` gives the AP.)
 
 
 # %%
