@@ -1,0 +1,77 @@
+"""Runs the notebooks of samples/. As a program it writes them anew, with what they show: `make samples`."""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+NAMES = ("detect", "train_on_your_data", "inspect_model", "export_and_compare")
+TIMEOUT = 900  # seconds a cell; on a busy machine a minute of training is several
+
+# Published weights are not fetched, and TensorFlow does not greet.
+ENVIRONMENT = {"MASK_RCNN_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def copy_data(folder):
+    """Copies what the notebooks read into the folder that they are to run in."""
+    shutil.copytree(SAMPLES / "fruits_nuts", folder / "fruits_nuts")
+
+
+def execute(name, folder, changes=None):
+    """Runs a notebook in a fresh kernel.
+
+    Args:
+        name: one of NAMES.
+        folder: where it runs.
+        changes: `{old text: new text}` of its source, for runs that are to be shorter.
+
+    Returns:
+        The notebook with its outputs, without what was written on stderr.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: a cell failed; it says which.
+    """
+    text = (SAMPLES / f"{name}.py").read_text(encoding="utf-8")
+    for old, new in (changes or {}).items():
+        if old not in text:
+            raise ValueError(
+                f"{name}.py must have what is to be changed. Received: {old!r}. Correct the test."
+            )
+        text = text.replace(old, new)
+    notebook = jupytext.reads(text, fmt="py:percent")
+    os.environ.update(ENVIRONMENT)
+    resources = {"metadata": {"path": str(folder)}}
+    NotebookClient(notebook, timeout=TIMEOUT, record_timing=False, resources=resources).execute()
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"  # the same in every run
+        if cell.cell_type == "code":
+            cell.outputs = [each for each in cell.outputs if each.get("name") != "stderr"]
+    return notebook
+
+
+def pictures(notebook):
+    """Returns how many pictures a notebook shows."""
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    return sum("image/jpeg" in output.get("data", {}) for output in outputs)
+
+
+def main():
+    names = sys.argv[1:] or NAMES
+    with tempfile.TemporaryDirectory(prefix="mask_rcnn_samples_") as folder:
+        copy_data(Path(folder))
+        for name in names:
+            start = time.time()
+            notebook = execute(name, folder)
+            nbformat.write(notebook, SAMPLES / f"{name}.ipynb")
+            print(f"{name}: {time.time() - start:.0f} seconds, {pictures(notebook)} pictures")
+
+
+if __name__ == "__main__":
+    main()
