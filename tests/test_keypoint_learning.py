@@ -20,7 +20,7 @@ def write_ten_images(source, path):
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # an hour on two cores
 def test_ten_images_of_persons_are_learned_by_heart(shared_data, tmp_path):
     folder = shared_data / "coco2017_permissive"
     annotations = str(
@@ -38,11 +38,8 @@ def test_ten_images_of_persons_are_learned_by_heart(shared_data, tmp_path):
             "input.short_side": 320,
             "input.train_short_sides": (320,),
             "input.long_side": 560,
-            "train.batch_size": 2,
-            "train.reference_batch_size": 2,
-            "train.steps": 450,
-            "train.milestones": (350,),
-            "train.learning_rate": 0.01,
+            "train.steps": 800,
+            "train.milestones": (600,),
             "train.evaluate_every": 0,
         },
     )
