@@ -9,8 +9,8 @@ def keypoint_rcnn_lite0_fpn():
 
     With the paper's own keypoint branch, which costs more than all the rest: 16 RoIs an image and the 20 best
     detections, all that COCO counts, keep it affordable. 1,200 images are seen, two a step. Measured: ten
-    photographs of COCO are learned by heart to keypoint AP 0.965 in 800 steps of short side 320, with a branch
-    of 4 convolutions of 256 channels (`tests/test_keypoint_learning.py` has the data and the settings).
+    photographs of COCO are learned by heart to keypoint AP 0.965 in 800 steps of short side 320, with only 4
+    convolutions of 256 channels (`tests/test_keypoint_learning.py` has the data and the settings).
     """
     return dataclasses.replace(
         mask_rcnn_lite0_fpn(),
