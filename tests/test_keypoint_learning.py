@@ -1,4 +1,4 @@
-"""The keypoint branch learns: ten photographs of persons by heart. Half an hour; keypoint AP 0.965 as measured."""
+"""The keypoint branch learns: ten photographs of persons by heart; half an hour, keypoint AP 0.965."""
 
 import collections
 import json
