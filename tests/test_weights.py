@@ -63,7 +63,8 @@ def test_nothing_is_left_beside_the_file(saved):
 def test_the_file_can_be_read_without_this_library(saved):
     with h5py.File(saved) as file:
         assert file["fpn/lateral2/kernel"].shape == (1, 1, 24, 16)
-        assert json.loads(file.attrs["categories"])[1] == {"id": 17, "name": "dog, small"}
+        category = json.loads(file.attrs["categories"])[1]
+        assert category == {"id": 17, "name": "dog, small", "keypoints": [], "skeleton": []}
 
 
 def test_a_crash_while_writing_leaves_the_old_file(saved, tiny_parts, tiny_config, monkeypatch):
