@@ -1,7 +1,7 @@
 import dataclasses
 
-from mask_rcnn.config import BoxHeadConfig, KeypointHeadConfig, TrainConfig
-from mask_rcnn.model_zoo.recipes.mask_rcnn_lite0_fpn import mask_rcnn_lite0_fpn
+from mask_rcnn.config import BoxHeadConfig, KeypointHeadConfig
+from mask_rcnn.model_zoo.recipes.fine_tune import fine_tune
 
 
 def keypoint_rcnn_lite0_fpn():
@@ -13,22 +13,11 @@ def keypoint_rcnn_lite0_fpn():
     convolutions of 256 channels (`tests/test_keypoint_learning.py` has the data and the settings).
     """
     return dataclasses.replace(
-        mask_rcnn_lite0_fpn(),
+        fine_tune(),
         num_classes=1,
         box_head=BoxHeadConfig(
             dense_units=(256, 256), samples=128, positive_fraction=0.125, max_detections=20
         ),
         mask_head=None,
         keypoint_head=KeypointHeadConfig(),
-        train=TrainConfig(
-            batch_size=2,
-            reference_batch_size=2,
-            steps=600,
-            learning_rate=0.01,
-            milestones=(480,),
-            warmup_steps=60,
-            clip_norm=10.0,
-            checkpoint_every=100,
-            evaluate_every=200,
-        ),
     )
