@@ -86,7 +86,7 @@ def framed_predictor(weights, options):
     """Returns the `FramedPredictor` of a weights file, for the `size`, ... of `Options`."""
     weights = weights_file(weights)
     config, categories = read_header(weights)
-    parts = build_parts(config, winograd=False)
+    parts = build_parts(config, kernels="portable")
     load_weights(weights, parts)
     rpn, head = config.rpn, config.box_head
     # No weight depends on how many boxes are looked at.
@@ -126,7 +126,7 @@ def write_file(path, predictor, method="none", pictures=()):
 
     Args:
         path: of the file.
-        predictor: `FramedPredictor`, its parts built with `winograd=False`.
+        predictor: `FramedPredictor`, its parts built with `kernels="portable"`.
         method: one of `lite_quantize.METHODS`.
         pictures: paths of images, for "int8".
     """

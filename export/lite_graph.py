@@ -15,7 +15,7 @@ class LiteGraph:
     """Detection in one frame of a fixed size: what a TFLite or an ONNX file does.
 
     Args:
-        parts: `Parts`, of `build_parts(config, winograd=False)`.
+        parts: `Parts`, of `build_parts(config, kernels="portable")`.
         config: the `Config` they were built from.
         size: (height, width) of the frame, multiples of `input.pad_multiple`.
 

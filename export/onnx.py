@@ -48,7 +48,7 @@ def write(path, predictor, converter):
 
     Args:
         path: of the file.
-        predictor: `lite.FramedPredictor`, its parts built with `winograd=False`.
+        predictor: `lite.FramedPredictor`, its parts built with `kernels="portable"`.
         converter: the module tf2onnx.
     """
     graph = LiteGraph(predictor.parts, predictor.config, predictor.metadata["size"])

@@ -122,11 +122,11 @@ class ServedModel(tf.Module):
 def plan(weights, options):
     """Returns the `Plan` of a SavedModel; see `plan.py`."""
     options.check_only("saved_model", "precision")
-    predictor = Predictor.load(weights, winograd=False)
+    predictor = Predictor.load(weights, kernels="portable")
     least_bytes = sum(variable.value.numpy().nbytes for variable in predictor.model.variables)
     reference, tolerance = Runner(predictor), EXACT
     if options.precision not in (None, "float32"):
-        predictor = Predictor.load(weights, f"mixed_{options.precision}", winograd=False)
+        predictor = Predictor.load(weights, f"mixed_{options.precision}", kernels="portable")
         tolerance = HALF
     return Plan(
         write=functools.partial(write, predictor=predictor),
@@ -141,7 +141,7 @@ def write(path, predictor):
 
     Args:
         path: folder to write.
-        predictor: `Predictor`. Its parts should be built with `winograd=False`, for graphs that others run.
+        predictor: `Predictor`; its parts should be built with `kernels="portable"`, for any machine.
     """
     with tempfile.TemporaryDirectory(prefix="mask_rcnn_assets_") as folder:
         assets = []

@@ -15,6 +15,7 @@ from mask_rcnn.layers.keypoints import KeypointHeatmaps, KeypointLoss
 from mask_rcnn.layers.masks import FirstRois, MaskLoss, MaskProbabilities, MergeRois
 from mask_rcnn.layers.rpn import RpnLosses
 from mask_rcnn.layers.stem_pool import StemPool
+from mask_rcnn.memory import keep_freed_memory
 from mask_rcnn.networks.efficientnet_lite import efficientnet_lite0
 from mask_rcnn.networks.fpn import fpn
 from mask_rcnn.networks.heads import box_head, hidden_convs, mask_head, rpn_head
@@ -48,18 +49,22 @@ class Parts:
         return parts | {part.name: part for part in self.cascade}
 
 
-def build_parts(config, winograd=None):
+def build_parts(config, kernels=None):
     """Builds the networks that `config` describes, with random weights.
 
     Args:
         config: a `Config`.
-        winograd: their wide 3x3 convolutions are computed by `ops.winograd`, see `ConvNorm`; None where
-            TensorFlow has nothing but CPUs. False is for graphs that others are to run, on whatever machine:
-            the weights and, up to rounding, the results are the same.
+        kernels: what computes them: "cpu", the fastest where TensorFlow has nothing but CPUs; "gpu", its own
+            operations; "portable", those that other runtimes have too, for a model that is to be exported;
+            None for "cpu" or "gpu", as the machine is. The weights and, up to rounding, the results are the
+            same.
 
     Returns:
         `Parts`.
     """
+    kernels = kernels or ("gpu" if tf.config.list_physical_devices("GPU") else "cpu")
+    if kernels == "cpu":
+        keep_freed_memory()
     backbone, stage = _build_backbone(config.backbone)
     channels = [x.shape[-1] for x in backbone.outputs]
     pyramid = config.fpn and fpn(channels, config.fpn.channels, config.fpn.norm, config.fpn.norm_epsilon)
@@ -72,14 +77,10 @@ def build_parts(config, winograd=None):
         roi_stage=stage,
         **_build_heads(config, in_channels, stage),
     )
-    only_cpus = all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
     for part in parts.named().values():
         for layer in part.layers:
-            if isinstance(layer, ConvNorm):
-                layer.winograd = only_cpus if winograd is None else winograd
-                layer.decomposed = only_cpus or winograd is not None
-            elif isinstance(layer, StemPool):
-                layer.explicit = winograd
+            if isinstance(layer, (ConvNorm, StemPool)):
+                layer.kernels = kernels
     return parts
 
 

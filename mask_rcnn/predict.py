@@ -48,18 +48,18 @@ class Predictor:
         self.detect = tf.function(self.model, autograph=False, reduce_retracing=True)
 
     @classmethod
-    def load(cls, path, precision="float32", winograd=None):
+    def load(cls, path, precision="float32", kernels=None):
         """Returns the predictor of a weights file, which carries its config and categories.
 
         Args:
             path: file of `save_weights`; or a name of `mask-rcnn models list`, fetched when first used.
             precision: Keras dtype policy to compute in; "mixed_bfloat16" is fast where the hardware has it.
-            winograd: as in `build_parts`; False is for a model that is to be exported.
+            kernels: as in `build_parts`; "portable" is for a model that is to be exported.
         """
         path = weights_file(path)
         config, categories = read_header(path)
         with dtype_policy(precision):
-            parts = build_parts(config, winograd)
+            parts = build_parts(config, kernels)
             load_weights(path, parts)
             return cls(parts, config, categories)
 

@@ -21,17 +21,17 @@ def test_group_norm_by_hand():
     np.testing.assert_allclose(layer(x), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("decomposed", [True, False])
-def test_groups_do_not_see_each_other(decomposed):
-    layer = ConvNorm(4, 3, groups=2, kernel_initializer="ones", decomposed=decomposed)
+@pytest.mark.parametrize("kernels", ["cpu", "gpu", "portable"])
+def test_groups_do_not_see_each_other(kernels):
+    layer = ConvNorm(4, 3, groups=2, kernel_initializer="ones", kernels=kernels)
     image = np.zeros([1, 3, 3, 4], "float32")
     image[..., 2:] = 1
     np.testing.assert_array_equal(layer(image)[0, 1, 1], [0, 0, 18, 18])
 
 
-@pytest.mark.parametrize("decomposed", [True, False])
-def test_a_dilated_kernel_skips_pixels(decomposed):
-    layer = ConvNorm(1, 3, dilation=2, kernel_initializer="ones", decomposed=decomposed)
+@pytest.mark.parametrize("kernels", ["cpu", "gpu", "portable"])
+def test_a_dilated_kernel_skips_pixels(kernels):
+    layer = ConvNorm(1, 3, dilation=2, kernel_initializer="ones", kernels=kernels)
     image = np.arange(25, dtype="float32").reshape(1, 5, 5, 1)
     output = layer(image)
     assert output.shape == image.shape

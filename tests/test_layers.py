@@ -285,11 +285,11 @@ def test_each_roi_gets_the_mask_of_its_class():
     np.testing.assert_allclose(predictor(deconv(FEATURES), class_ids), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("explicit", [False, True])
-def test_the_stem_pools_around_every_second_pixel(explicit):
+@pytest.mark.parametrize("kernels", ["cpu", "gpu", "portable"])
+def test_the_stem_pools_around_every_second_pixel(kernels):
     rows = np.array([5, 1, 2, 8, 3], "float32").reshape(1, 5, 1, 1)
-    assert StemPool(explicit=explicit)(rows)[0, :, 0, 0].numpy().tolist() == [5, 8, 8]
-    assert StemPool("same", explicit=explicit)(rows[:, :4])[0, :, 0, 0].numpy().tolist() == [5, 8]
+    assert StemPool(kernels=kernels)(rows)[0, :, 0, 0].numpy().tolist() == [5, 8, 8]
+    assert StemPool("same", kernels=kernels)(rows[:, :4])[0, :, 0, 0].numpy().tolist() == [5, 8]
 
 
 def test_the_stride_of_torchvision_comes_from_the_padded_size():

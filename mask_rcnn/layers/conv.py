@@ -87,9 +87,9 @@ class ConvNorm(keras.layers.Layer):
         kernel_initializer: He's by default, which keeps the variance through ReLUs.
         groups: how many times a filter's channels fit into the input's (ResNeXt: Xie et al. 2017, figure 3c).
         dilation: pixels from tap to tap of the kernel; above 1 only with stride 1.
-        winograd: computes a wide 3x3 convolution of stride 1 in float32 by `ops.winograd`: the same weights
-            and, up to rounding, values in half the time of a CPU. `build_parts` sets it.
-        decomposed: computes groups and dilation by `ops.decomposed`, as a CPU needs it; likewise.
+        kernels: what computes it, see `build_parts`, which sets it: the same weights and, up to rounding,
+            values. "cpu" has `ops.winograd` for wide 3x3 convolutions of stride 1 in float32, in half the
+            time; "cpu" and "portable" have `ops.decomposed` for groups and dilation.
 
     Output shape:
         `[B, H', W', filters]`.
@@ -107,8 +107,7 @@ class ConvNorm(keras.layers.Layer):
         kernel_initializer="he_normal",
         groups=1,
         dilation=1,
-        winograd=False,
-        decomposed=True,
+        kernels="portable",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -122,8 +121,7 @@ class ConvNorm(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.groups = groups
         self.dilation = dilation
-        self.winograd = winograd
-        self.decomposed = decomposed
+        self.kernels = kernels
         self.norm = norm_layer(norm, norm_epsilon, self.dtype_policy)
         if self.norm is not None and not self.trainable:
             self.norm.trainable = False  # otherwise gamma and beta train, and the statistics move
@@ -166,7 +164,7 @@ class ConvNorm(keras.layers.Layer):
 
     def _convolve(self, x, kernel):
         kernel = tf.cast(kernel, self.compute_dtype)
-        if self.winograd and self._suits_winograd(kernel):
+        if self.kernels == "cpu" and self._suits_winograd(kernel):
             return winograd.conv2d(x, kernel)
         pad = self.dilation * (self.kernel_size - 1) // 2
         padding = "SAME"
@@ -175,7 +173,7 @@ class ConvNorm(keras.layers.Layer):
         if self.filters is None:
             strides = [1, self.strides, self.strides, 1]
             return tf.nn.depthwise_conv2d(x, kernel, strides=strides, padding=padding)
-        conv2d = decomposed.conv2d if self.decomposed else tf.nn.conv2d
+        conv2d = tf.nn.conv2d if self.kernels == "gpu" else decomposed.conv2d
         return conv2d(x, kernel, self.strides, padding, dilations=self.dilation)
 
     def _suits_winograd(self, kernel):
@@ -202,6 +200,5 @@ class ConvNorm(keras.layers.Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "groups": self.groups,
             "dilation": self.dilation,
-            "winograd": self.winograd,
-            "decomposed": self.decomposed,
+            "kernels": self.kernels,
         }

@@ -11,23 +11,23 @@ class StemPool(keras.layers.Layer):
     Args:
         padding: "symmetric" pads one pixel on each side, as PyTorch models do; "same" is TensorFlow's, which
             pads at the bottom and right only.
-        explicit: pads inside the pooling, which saves a copy of the largest map; without it, there are only
-            ops that other runtimes have too. `build_parts` sets it.
+        kernels: what computes it, see `build_parts`, which sets it. "cpu" pads inside the pooling, which
+            saves a copy of the largest map; other runtimes cannot.
 
     Output shape:
         `[B, ceil(H / 2), ceil(W / 2), C]`.
     """
 
-    def __init__(self, padding="symmetric", explicit=False, **kwargs):
+    def __init__(self, padding="symmetric", kernels="portable", **kwargs):
         super().__init__(**kwargs)
         self.padding = padding
-        self.explicit = explicit
+        self.kernels = kernels
 
     def call(self, x):
         if self.padding == "same":
             return tf.nn.max_pool2d(x, 3, 2, "SAME")
         border = [[0, 0], [1, 1], [1, 1], [0, 0]]
-        if self.explicit:
+        if self.kernels == "cpu":
             return tf.nn.max_pool2d(x, 3, 2, border)
         return tf.nn.max_pool2d(tf.pad(x, border), 3, 2, "VALID")  # 0 is the smallest value behind a ReLU
 
@@ -36,4 +36,4 @@ class StemPool(keras.layers.Layer):
         return (input_shape[0], *sides, input_shape[-1])
 
     def get_config(self):
-        return {**super().get_config(), "padding": self.padding, "explicit": self.explicit}
+        return {**super().get_config(), "padding": self.padding, "kernels": self.kernels}
