@@ -8,7 +8,6 @@ This is the only place where boxes leave and enter as xywh, and keypoints as num
 import json
 import math
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from pycocotools import mask as coco_mask
 
 from mask_rcnn.data.keypoints import HALF_PIXEL
 from mask_rcnn.data.masks import full_mask
+from mask_rcnn.files import written_aside
 from mask_rcnn.structures import Detections
 
 PIXEL_CENTRE = np.array((HALF_PIXEL, HALF_PIXEL, 0), "float32")  # of pixel (0, 0), with a score
@@ -139,19 +139,8 @@ def _crop(segmentation, image_size):
 
 def write_json(path, value):
     """Writes `value` to `path`; a reader finds the old file or the new one, never half of it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(value, file)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # mkstemp makes files that only their owner may read
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(value), encoding="utf-8")
 
 
 def read_annotations(source):

@@ -4,13 +4,13 @@ A file says all that is needed to run it: no architecture has to be remembered. 
 """
 
 import json
-import os
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from mask_rcnn import config_io
+from mask_rcnn.files import written_aside
 from mask_rcnn.structures import Category
 
 FORMAT = "mask_rcnn weights 1"
@@ -36,18 +36,14 @@ def save_weights(path, parts, config, categories):
 def write_arrays(path, arrays, config, categories):
     """Writes `{"part/variable path": array or variable}` as `save_weights` does.
 
-    The file is written aside and then renamed: a crash leaves the old one as it was.
+    Should it fail midway, the old file is as it was.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with h5py.File(aside, "w") as file:
+    with written_aside(path) as aside, h5py.File(aside, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["config"] = config_io.to_yaml(config)
         file.attrs["categories"] = json.dumps([vars(category) for category in categories])
         for name, array in arrays.items():
             file[name] = np.asarray(array)
-    os.replace(aside, path)
 
 
 def read_header(path):

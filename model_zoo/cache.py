@@ -15,6 +15,8 @@ from pathlib import Path
 
 from absl import logging
 
+from mask_rcnn.files import written_aside
+
 CHUNK = 1 << 20  # bytes
 TIMEOUT = 30  # seconds without an answer
 NO = ("", "0", "no", "false", "off")
@@ -84,18 +86,13 @@ def _check_hash(entry, digest, path, advice):
 
 
 def _download(entry, path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     logging.info("Fetching %s from %s", entry.name, entry.url)
-    try:
+    with written_aside(path) as aside:
         try:
             digest = _receive(entry, aside)
         except OSError as error:  # urllib's own errors are OSErrors
             raise OSError(f"{entry.name} could not be fetched ({error}).{_by_hand(entry, path)}") from error
         _check_hash(entry, digest, entry.url, "Try again later; nothing was kept.")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
     if not entry.algorithm:
         logging.warning(
             "%s publishes no hash, so nothing says that %s is what it should be.", entry.name, path

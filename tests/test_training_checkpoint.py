@@ -50,7 +50,7 @@ def test_a_truncated_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog, 
 def test_a_run_killed_while_it_wrote_leaves_no_checkpoint_of_that_step(tmp_path):
     trainer = built()
     save_checkpoint(tmp_path, trainer, {"step": 1}, keep=2)
-    (tmp_path / "step_00000002.tmp").write_bytes(b"half")
+    (tmp_path / ".step_00000002.h5.123").write_bytes(b"half")
     assert restore_latest(tmp_path, trainer) == {"step": 1}
 
 

@@ -1,16 +1,16 @@
 """Checkpoints: all that a run needs to go on, in one HDF5 file that is whole or not there.
 
-A file is written under another name, flushed to the disk and then renamed. Should a disk lose the end
-of a file all the same, `restore_latest` says so and takes the one before.
+Should a disk lose the end of a file all the same, `restore_latest` says so and takes the one before.
 """
 
 import json
-import os
 from pathlib import Path
 
 import h5py
 import numpy as np
 from absl import logging
+
+from mask_rcnn.files import written_aside
 
 
 def _groups(model):
@@ -35,18 +35,12 @@ def save_checkpoint(folder, model, state, keep):
         The path of the file.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step_{state['step']:08d}.h5"
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "wb") as file:
-        with h5py.File(file, "w") as store:
-            store.attrs["state"] = json.dumps(state)
-            for name, variables in _groups(model).items():
-                for index, variable in enumerate(variables):
-                    store[f"{name}/{index:05d}"] = _finite(variable, state["step"])
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with written_aside(path) as aside, h5py.File(aside, "w") as store:
+        store.attrs["state"] = json.dumps(state)
+        for name, variables in _groups(model).items():
+            for index, variable in enumerate(variables):
+                store[f"{name}/{index:05d}"] = _finite(variable, state["step"])
     for old in checkpoints(folder)[: -max(keep, 1)]:
         old.unlink()
     return path
