@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from mask_rcnn.export.assets import write_assets
+from mask_rcnn.export.saved_model_runner import set_threads
 from mask_rcnn.predict import Predictor
 
 
@@ -13,12 +14,11 @@ class Runner:
 
     Args:
         model: a `Predictor`, or the path of a weights file.
-        threads: that an op may use; None is TensorFlow's choice. To be set before TensorFlow's first op.
+        threads: as in `set_threads`.
     """
 
     def __init__(self, model, threads=None):
-        if threads:
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        set_threads(threads)
         self.predictor = model if isinstance(model, Predictor) else Predictor.load(model)
         self.assets = write_assets(self.predictor.config, self.predictor.categories)
         self.versions = {"tensorflow": tf.__version__, "keras": keras.__version__}

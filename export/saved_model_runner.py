@@ -5,12 +5,29 @@ from pathlib import Path
 import tensorflow as tf
 
 
+def set_threads(threads):
+    """Lets an op use so many threads; None leaves them as they are.
+
+    Raises:
+        RuntimeError: TensorFlow has computed something before, and now keeps the threads it has.
+    """
+    if threads in (None, tf.config.threading.get_intra_op_parallelism_threads()):
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        raise RuntimeError(
+            "The number of threads must be set before TensorFlow's first op in a process. "
+            f"Received: threads={threads}. Load the model first of all, or leave `threads` out."
+        ) from error
+
+
 class Runner:
     """A SavedModel, fed with one image at a time.
 
     Args:
         path: its folder.
-        threads: that an op may use; None is TensorFlow's choice. To be set before TensorFlow's first op.
+        threads: as in `set_threads`.
 
     Attributes:
         assets: `{name: text}`: `labels.txt`, `categories.json`, `config.yaml`.
@@ -24,8 +41,7 @@ class Runner:
     """
 
     def __init__(self, path, threads=None):
-        if threads:
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        set_threads(threads)
         self._model = tf.saved_model.load(path)  # the signatures live as long as it does
         self._detect = self._model.signatures["serving_default"]
         self.assets = {file.name: file.read_text("utf-8") for file in Path(path, "assets").iterdir()}

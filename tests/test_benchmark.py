@@ -117,6 +117,14 @@ def test_benchmark_config_keeps_the_size(tiny_config):
     assert config.num_classes == 80
 
 
+def test_benchmark_images_are_not_padded_to_another_size(tiny_config):
+    settings = dataclasses.replace(SETTINGS, size=(64, 96))
+    fixed = dataclasses.replace(tiny_config.input, short_side=32, train_short_sides=(32,), long_side=32)
+    fixed = dataclasses.replace(fixed, padded_size=(32, 32))
+    config = ours.benchmark_config(dataclasses.replace(tiny_config, input=fixed), settings)
+    assert (config.input.long_side, config.input.padded_size) == (96, None)
+
+
 def test_the_busy_threshold_lets_so_many_boxes_pass(tiny_parts, tiny_config, monkeypatch):
     monkeypatch.setattr(ours, "BUSY", 5)
     config = ours.benchmark_config(tiny_config, SETTINGS)

@@ -179,6 +179,12 @@ def test_an_image_of_8000_pixels_is_made_small(model, predictor):
     assert_says(call(model, "image_bytes", [encode(image)]), 0, Runner(predictor)(image), (60, 8000))
 
 
+def test_threads_that_come_too_late_are_an_error(folder):
+    tf.constant(0)
+    with pytest.raises(RuntimeError, match="before TensorFlow's first op.*threads=7"):
+        ExportedPredictor(folder, threads=7)
+
+
 def test_two_loads_and_many_threads_say_the_same(folder, model):
     files = [encode(picture(*size)) for size in SIZES]
     expected = [call(model, "image_bytes", [file]) for file in files]

@@ -37,6 +37,7 @@ def benchmark_config(config, settings):
     """Returns `config` for images of the settings' size."""
     short_side, long_side = sorted(settings.size)
     sides = {"short_side": short_side, "train_short_sides": (short_side,), "long_side": long_side}
+    sides["padded_size"] = None  # no larger than the images are
     return dataclasses.replace(
         config,
         num_classes=config.num_classes or NUM_CLASSES,
