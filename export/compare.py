@@ -1,5 +1,7 @@
 """Two models on the same image: which detections are the same, and by how much they differ."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from mask_rcnn.export.outputs import without_padding
@@ -9,37 +11,68 @@ SAME_BOX = 0.5  # IoU from which two boxes of a class may be the same detection
 SURE = 0.3  # score from which a detection may not come or go; below, small differences decide
 
 
-def compare(expected, found, image_size, least_score=0.0):
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How far an exported model may be from the Keras model.
+
+    Args:
+        boxes: pixels of the image.
+        scores: 0..1.
+        masks: of a probability.
+        outlines: 1 - IoU of the masks on their grid.
+        keypoints: pixels of the image.
+        strays: part of the detections that may differ by more, or be on one side only.
+        least_score: of the detections whose numbers are compared.
+    """
+
+    boxes: float
+    scores: float
+    masks: float
+    outlines: float
+    keypoints: float
+    strays: float
+    least_score: float
+
+
+# The same operations in the same precision.
+EXACT = Tolerance(
+    boxes=1e-3, scores=1e-5, masks=1e-4, outlines=0.02, keypoints=1e-3, strays=0.0, least_score=0.0
+)
+# Convolutions of 8 (bfloat16) or 11 bits (float16): most sure detections stay where they are, more or less.
+# At a mask's edge a probability can become anything, but the edge moves little.
+HALF = Tolerance(boxes=6.0, scores=0.1, masks=1.0, outlines=0.2, keypoints=6.0, strays=0.1, least_score=SURE)
+DIFFERENCES = ("boxes", "scores", "masks", "outlines", "keypoints")
+
+
+def compare(expected, found, image_size, tolerance):
     """Compares what two models say of one image.
 
     Args:
         expected, found: outputs of a runner, `{name: array}`.
         image_size: (height, width).
-        least_score: of the expected detections whose numbers are compared.
+        tolerance: `Tolerance`.
 
     Returns:
         A dict: `expected`, `found`: numbers of detections; `missing` and `added`: those of a score from SURE
-        on that only one side has; `matched`: how many are on both sides and compared, and their largest
-        differences, NaN where one is that, 0.0 where there are none: `boxes` in pixels of the image,
-        `scores`, `masks` (of a probability), `outlines` (1 - IoU of the masks), `keypoints` in pixels.
+        on that only one side has; `matched`: how many are on both sides and compared; `moved`: how many of
+        these differ by more than the tolerance; and their largest differences, NaN where one is that, 0.0
+        where there are none: `boxes` in pixels of the image, `scores`, `masks` (of a probability),
+        `outlines` (1 - IoU of the masks), `keypoints` in pixels.
     """
     expected, found = without_padding(expected), without_padding(found)
     ours, theirs = match(expected, found)
     missing, added = _sure_and_alone(expected, ours), _sure_and_alone(found, theirs)
-    compared = expected["detection_scores"][ours] >= least_score
-    ours, theirs = ours[compared], theirs[compared]
-    height_width = np.tile(np.array(image_size, "float64"), 2)
+    compared = expected["detection_scores"][ours] >= tolerance.least_score
+    differences = _differences(expected, found, ours[compared], theirs[compared], image_size)
+    kept = [differences[name] <= getattr(tolerance, name) for name in DIFFERENCES]  # NaN is not
     return {
         "expected": len(expected["detection_scores"]),
         "found": len(found["detection_scores"]),
-        "matched": len(ours),
+        "matched": int(compared.sum()),
+        "moved": int(np.sum(~np.all(kept, axis=0))),
         "missing": missing,
         "added": added,
-        "boxes": _difference(expected, found, "detection_boxes", ours, theirs, height_width),
-        "scores": _difference(expected, found, "detection_scores", ours, theirs),
-        "masks": _difference(expected, found, "detection_masks", ours, theirs),
-        "outlines": _outline_difference(expected, found, ours, theirs),
-        "keypoints": _difference(expected, found, "detection_keypoints", ours, theirs, height_width[:2]),
+        **{name: float(np.max(values, initial=0.0)) for name, values in differences.items()},
     }
 
 
@@ -78,17 +111,30 @@ def _sure_and_alone(outputs, matched):
     return int(np.sum(alone >= SURE))
 
 
-def _difference(expected, found, name, ours, theirs, scale=1.0):
-    if name not in expected or not len(ours):
-        return 0.0
-    return float(np.max(np.abs(expected[name][ours] - found[name][theirs].astype("float64")) * scale))
+def _differences(expected, found, ours, theirs, image_size):
+    """Returns `{name: [N]}` of the pairs, zeros for what the models do not have."""
+    height_width = np.tile(np.array(image_size, "float64"), 2)
+
+    def largest(name, scale=1.0):
+        if name not in expected:
+            return np.zeros(len(ours))
+        distance = np.abs(expected[name][ours] - found[name][theirs].astype("float64")) * scale
+        return distance.max(axis=tuple(range(1, distance.ndim)), initial=0.0)
+
+    return {
+        "boxes": largest("detection_boxes", height_width),
+        "scores": largest("detection_scores"),
+        "masks": largest("detection_masks"),
+        "outlines": _outline_differences(expected, found, ours, theirs),
+        "keypoints": largest("detection_keypoints", height_width[:2]),
+    }
 
 
-def _outline_difference(expected, found, ours, theirs):
+def _outline_differences(expected, found, ours, theirs):
     """1 - IoU of the masks, on the grid in their boxes."""
-    if "detection_masks" not in expected or not len(ours):
-        return 0.0
+    if "detection_masks" not in expected:
+        return np.zeros(len(ours))
     one = expected["detection_masks"][ours] >= THRESHOLD  # [N, M, M]
     other = found["detection_masks"][theirs] >= THRESHOLD
     either = np.sum(one | other, axis=(1, 2))
-    return float(np.max(np.sum(one != other, axis=(1, 2)) / np.maximum(either, 1)))
+    return np.sum(one != other, axis=(1, 2)) / np.maximum(either, 1)

@@ -11,13 +11,13 @@ import tensorflow as tf
 from mask_rcnn.data.images import read_image
 from mask_rcnn.data.transforms import Resize
 from mask_rcnn.export.assets import write_assets
+from mask_rcnn.export.compare import EXACT, HALF
 from mask_rcnn.export.keras_runner import Runner
 from mask_rcnn.export.lite_file import check_operators, pack
 from mask_rcnn.export.lite_graph import LiteGraph
 from mask_rcnn.export.lite_quantize import METHODS, quantize
 from mask_rcnn.export.lite_runner import letterbox
 from mask_rcnn.export.plan import Plan
-from mask_rcnn.export.verify import EXACT, HALF
 from mask_rcnn.model import build_parts
 from mask_rcnn.model_zoo.pretrained import weights_file
 from mask_rcnn.predict import Predictor
@@ -28,7 +28,7 @@ CALIBRATION_IMAGES = 100  # more change no range by much
 # The same operations, of other kernels: sums in another order.
 FLOAT32 = replace(EXACT, boxes=5e-3, scores=1e-4, masks=1e-3)
 # 256 steps: what is doubtful moves far, what is sure is still found. Spoiled ranges lose far more than that.
-INT8 = replace(HALF, boxes=48.0, scores=0.3, outlines=0.5, keypoints=48.0, unmatched=0.25)
+INT8 = replace(HALF, boxes=16.0, scores=0.2, outlines=0.3, keypoints=16.0, strays=0.25)
 TOLERANCE = {"none": FLOAT32, "float16": HALF, "dynamic": INT8, "int8": INT8}
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mask_rcnn.export.compare import Tolerance
 from mask_rcnn.export.formats import FORMATS
 from mask_rcnn.export.keep import export_checked
-from mask_rcnn.export.verify import Tolerance, verify
+from mask_rcnn.export.verify import verify
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 

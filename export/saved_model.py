@@ -10,11 +10,11 @@ from mask_rcnn.data.images import decode_image
 from mask_rcnn.export import exif
 from mask_rcnn.export.assets import write_assets
 from mask_rcnn.export.attempt import attempt
+from mask_rcnn.export.compare import EXACT, HALF
 from mask_rcnn.export.geometry import image_info, invert_boxes, invert_keypoints, make_frame, preprocess
 from mask_rcnn.export.keras_runner import Runner
 from mask_rcnn.export.keypoints import decode_keypoints
 from mask_rcnn.export.plan import Plan
-from mask_rcnn.export.verify import EXACT, HALF
 from mask_rcnn.predict import Predictor
 
 

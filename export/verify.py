@@ -5,50 +5,15 @@ import json
 import os
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from mask_rcnn.export import alone
-from mask_rcnn.export.compare import SURE, compare
+from mask_rcnn.export.compare import DIFFERENCES, compare
 from mask_rcnn.export.formats import KERAS, format_of
 from mask_rcnn.program import Program
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tolerance:
-    """How far an exported model may be from the Keras model.
-
-    Args:
-        boxes: pixels of the image.
-        scores: 0..1.
-        masks: of a probability.
-        outlines: 1 - IoU of the masks on their grid.
-        keypoints: pixels of the image.
-        unmatched: part of the detections with a score from `compare.SURE` on that only one side has.
-        least_score: of the detections whose numbers are compared.
-    """
-
-    boxes: float
-    scores: float
-    masks: float
-    outlines: float
-    keypoints: float
-    unmatched: float
-    least_score: float
-
-
-# The same operations in the same precision.
-EXACT = Tolerance(
-    boxes=1e-3, scores=1e-5, masks=1e-4, outlines=0.02, keypoints=1e-3, unmatched=0.0, least_score=0.0
-)
-# Convolutions of 8 (bfloat16) or 11 bits (float16): sure detections stay where they are, more or less.
-# At a mask's edge a probability can become anything, but the edge moves little.
-HALF = Tolerance(
-    boxes=12.0, scores=0.2, masks=1.0, outlines=0.2, keypoints=12.0, unmatched=0.1, least_score=SURE
-)
-DIFFERENCES = ("boxes", "scores", "masks", "outlines", "keypoints")
 
 
 class Alone:
@@ -132,7 +97,7 @@ def verify(path, reference, images, tolerance, least_bytes=0):
             exported.run(name)
         found = exported.found()
     compared = {
-        name: compare(reference(image), found[name], image.shape[:2], tolerance.least_score)
+        name: compare(reference(image), found[name], image.shape[:2], tolerance)
         for name, image in images.items()
     }
     worst = _worst(compared.values())
@@ -163,7 +128,8 @@ def format_verification(report):
     lines = [
         f"{report['format']}, {report['bytes'] / 1e6:.1f} MB, loaded in {report['load']:.1f} s; {versions}",
         f"{len(report['images'])} images, detections: {worst['expected']} of Keras, {worst['found']} of the "
-        f"export, {worst['matched']} the same; {worst['missing']} missing, {worst['added']} added",
+        f"export; {worst['matched']} compared, {worst['moved']} of them too far apart; {worst['missing']} "
+        f"missing, {worst['added']} added",
         *(
             f"  {name:<10} differ by at most {worst[name]:<9.3g} (tolerance {tolerance[name]:g})"
             for name in DIFFERENCES
@@ -176,7 +142,7 @@ def format_verification(report):
 
 def _worst(compared):
     compared = list(compared)
-    counts = ("expected", "found", "matched", "missing", "added")
+    counts = ("expected", "found", "matched", "moved", "missing", "added")
     sums = {name: sum(each[name] for each in compared) for name in counts}
     # np.max, for max() forgets NaN.
     return sums | {name: float(np.max([each[name] for each in compared])) for name in DIFFERENCES}
@@ -189,12 +155,12 @@ def _problems(worst, tolerance):
             "and none of them are the same. Give images with objects that the model knows: --images."
         )
         return
-    for name in DIFFERENCES:
-        if not worst[name] <= getattr(tolerance, name):  # NaN is not
-            yield f"The {name} differ by {worst[name]:.3g}, more than {getattr(tolerance, name):g}."
-    alone_on_one_side = worst["missing"] + worst["added"]
-    if alone_on_one_side > tolerance.unmatched * worst["expected"]:
-        yield f"{alone_on_one_side} detections are on one side only, {worst['missing']} of them Keras's."
+    strays = worst["moved"] + worst["missing"] + worst["added"]
+    if strays > tolerance.strays * (worst["matched"] + worst["missing"]):
+        yield f"{strays} detections are not the same, more than {tolerance.strays:.0%}."
+        for name in DIFFERENCES:
+            if not worst[name] <= getattr(tolerance, name):  # NaN is not
+                yield f"The {name} differ by {worst[name]:.3g}, more than {getattr(tolerance, name):g}."
 
 
 def _size_problems(size, least):

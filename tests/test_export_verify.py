@@ -10,7 +10,7 @@ import pytest
 from mask_rcnn.config import Config
 from mask_rcnn.export import formats, verify
 from mask_rcnn.export.assets import read_assets, write_assets
-from mask_rcnn.export.compare import compare, match
+from mask_rcnn.export.compare import DIFFERENCES, EXACT, HALF, compare, match
 from mask_rcnn.export.keep import export_checked
 from mask_rcnn.export.outputs import to_detections
 from mask_rcnn.export.plan import Options, export_model
@@ -34,42 +34,56 @@ def changed(**outputs):
 
 
 def test_equal_outputs_differ_by_nothing():
-    compared = compare(OUTPUTS, OUTPUTS, (100, 200))
+    compared = compare(OUTPUTS, OUTPUTS, (100, 200), EXACT)
     assert (compared["expected"], compared["found"], compared["matched"]) == (1, 1, 1)
-    for name in ("missing", "added", *verify.DIFFERENCES):
+    for name in ("missing", "added", *DIFFERENCES):
         assert compared[name] == 0, name
 
 
 def test_boxes_differ_by_pixels_of_the_image():
     # 0.01 of 200 pixels in x.
     found = changed(detection_boxes=[[0.1, 0.11, 0.5, 0.5], [0, 0, 0, 0]])
-    assert compare(OUTPUTS, found, (100, 200))["boxes"] == pytest.approx(2)
+    assert compare(OUTPUTS, found, (100, 200), EXACT)["boxes"] == pytest.approx(2)
 
 
 def test_masks_differ_by_their_largest_probability_and_their_outlines():
     masks = OUTPUTS["detection_masks"].copy()
     masks[0, 0, :14] = 0.3  # 14 of 784 cells leave the mask
-    compared = compare(OUTPUTS, changed(detection_masks=masks), (100, 200))
+    compared = compare(OUTPUTS, changed(detection_masks=masks), (100, 200), EXACT)
     assert compared["masks"] == pytest.approx(0.5)
     assert compared["outlines"] == pytest.approx(14 / 784)
 
 
 def test_what_only_one_side_has_is_counted_if_it_is_sure():
     nothing = {**OUTPUTS, "num_detections": np.float32(0)}
-    assert compare(OUTPUTS, nothing, (100, 200))["missing"] == 1
-    assert compare(nothing, OUTPUTS, (100, 200))["added"] == 1
+    assert compare(OUTPUTS, nothing, (100, 200), EXACT)["missing"] == 1
+    assert compare(nothing, OUTPUTS, (100, 200), EXACT)["added"] == 1
     unsure = changed(detection_scores=[0.2, 0])
-    assert compare(unsure, nothing, (100, 200))["missing"] == 0
+    assert compare(unsure, nothing, (100, 200), EXACT)["missing"] == 0
 
 
 def test_another_class_is_another_detection():
-    compared = compare(OUTPUTS, changed(detection_classes=[1, 0]), (100, 200))
+    compared = compare(OUTPUTS, changed(detection_classes=[1, 0]), (100, 200), EXACT)
     assert (compared["matched"], compared["missing"], compared["added"]) == (0, 1, 1)
 
 
 def test_unsure_detections_can_be_left_out_of_the_comparison():
     unsure = changed(detection_scores=[0.2, 0])
-    assert compare(unsure, changed(detection_scores=[0.25, 0]), (100, 200), least_score=0.3)["matched"] == 0
+    assert compare(unsure, changed(detection_scores=[0.25, 0]), (100, 200), HALF)["matched"] == 0
+
+
+def test_what_differs_by_more_than_the_tolerance_has_moved():
+    assert compare(OUTPUTS, changed(detection_scores=[0.85, 0]), (100, 200), HALF)["moved"] == 0
+    assert compare(OUTPUTS, changed(detection_scores=[0.75, 0]), (100, 200), HALF)["moved"] == 1
+    assert compare(OUTPUTS, changed(detection_scores=[np.nan, 0]), (100, 200), HALF)["moved"] == 1
+
+
+def test_a_tenth_of_the_detections_may_stray_if_the_tolerance_says_so():
+    worst = {"expected": 20, "matched": 20, "missing": 0, "added": 0, **dict.fromkeys(DIFFERENCES, 1e3)}
+    assert not list(verify._problems({**worst, "moved": 2}, HALF))
+    problems = list(verify._problems({**worst, "moved": 3}, HALF))
+    assert problems[0] == "3 detections are not the same, more than 10%."
+    assert list(verify._problems({**worst, "moved": 1}, EXACT))
 
 
 def test_each_detection_is_matched_once_with_the_closest():
@@ -140,7 +154,7 @@ def toy(tmp_path, monkeypatch):
     return make
 
 
-def check(path, least_bytes=0, tolerance=verify.EXACT):
+def check(path, least_bytes=0, tolerance=EXACT):
     return verify.verify(path, lambda image: OUTPUTS, {"a picture": IMAGE}, tolerance, least_bytes)
 
 
@@ -176,7 +190,7 @@ def test_images_on_which_nothing_is_found_prove_nothing(toy):
     path = toy()
     path.write_text("0.9")
     nothing = {**OUTPUTS, "num_detections": np.float32(0)}
-    report = verify.verify(path, lambda image: nothing, {"a picture": IMAGE}, verify.EXACT)
+    report = verify.verify(path, lambda image: nothing, {"a picture": IMAGE}, EXACT)
     assert "Nothing was compared: Keras found 0 objects" in report["problems"][0]
 
 
@@ -277,5 +291,5 @@ def test_weights_become_a_checked_saved_model(tmp_path, tiny_parts, tiny_config)
     report = export_model(path, tmp_path / "model", "saved_model", {"noise": image})
     assert report["passed"] and report["worst"]["matched"] > 0
     assert report["bytes"] > sum(weight.value.numpy().nbytes for weight in tiny_parts.box_head.weights)
-    assert dataclasses.asdict(verify.EXACT) == report["tolerance"]
+    assert dataclasses.asdict(EXACT) == report["tolerance"]
     assert "tensorflow" in report["versions"]
