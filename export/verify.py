@@ -155,11 +155,14 @@ def _problems(worst, tolerance):
             "and none of them are the same. Give images with objects that the model knows: --images."
         )
         return
+    for name in DIFFERENCES:
+        if not np.isfinite(worst[name]):
+            yield f"The {name} differ by {worst[name]}, which no part of the detections may."
     strays = worst["moved"] + worst["missing"] + worst["added"]
     if strays > tolerance.strays * (worst["matched"] + worst["missing"]):
         yield f"{strays} detections are not the same, more than {tolerance.strays:.0%}."
         for name in DIFFERENCES:
-            if not worst[name] <= getattr(tolerance, name):  # NaN is not
+            if worst[name] > getattr(tolerance, name):
                 yield f"The {name} differ by {worst[name]:.3g}, more than {getattr(tolerance, name):g}."
 
 

@@ -86,6 +86,13 @@ def test_a_tenth_of_the_detections_may_stray_if_the_tolerance_says_so():
     assert list(verify._problems({**worst, "moved": 1}, EXACT))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_no_detection_may_have_a_number_that_is_none(value):
+    worst = {"expected": 20, "matched": 20, "missing": 0, "added": 0, **dict.fromkeys(DIFFERENCES, 0.0)}
+    problems = list(verify._problems({**worst, "moved": 1, "scores": value}, HALF))
+    assert problems == [f"The scores differ by {value}, which no part of the detections may."]
+
+
 def test_each_detection_is_matched_once_with_the_closest():
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9]], "float32")
     one = {"detection_boxes": boxes, "detection_classes": np.ones(2)}
