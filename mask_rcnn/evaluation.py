@@ -16,7 +16,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mask_rcnn.coco_results import read_annotations, read_results, to_coco
-from mask_rcnn.metrics import NOT_MEASURED, ClassScore, Metrics
+from mask_rcnn.metrics import ClassScore, Metrics
 
 BACKENDS = ("pycocotools", "hotcoco")
 
@@ -123,8 +123,9 @@ def _mean(arrays, iou_type, name, threshold, size, limit):
 
 
 def _mean_of_measured(values):
-    measured = values[values > NOT_MEASURED]
-    return float(np.mean(measured)) if measured.size else NOT_MEASURED
+    """Returns the mean of what could be measured, or None; pycocotools marks what could not be with -1."""
+    measured = values[values > -1]
+    return float(np.mean(measured)) if measured.size else None
 
 
 def _class_scores(truth, image_ids, class_ap):

@@ -2,8 +2,6 @@
 
 from dataclasses import asdict, dataclass
 
-NOT_MEASURED = -1.0  # COCO's mark for "there was nothing to find"
-
 MAX_WIDTH = 80  # columns of the narrowest terminal in use
 MAX_NAME_LENGTH = 16
 
@@ -15,28 +13,31 @@ class ClassScore:
     Args:
         id, name: of the category.
         num_objects: how many there were to find; crowd regions do not count.
-        ap: AP by IoU type, -1 where there was none to find.
+        ap: AP by IoU type; None if there was no object to find.
     """
 
     id: int
     name: str
     num_objects: int
-    ap: dict[str, float]
+    ap: dict[str, float | None]
 
 
 @dataclass(frozen=True)
 class Metrics:
     """What an evaluation found. `metrics["segm"]["AP"]` is the number in the papers, from 0 to 1.
 
+    A number that cannot be measured, because there is no object to find, is None (`null` in json).
+    pycocotools writes -1 instead, which is easily compared or averaged as if it were a score.
+
     Args:
-        summary: for each IoU type its 12 numbers (keypoints: 10) by name; -1 means nothing to measure.
+        summary: For each IoU type its 12 numbers (keypoints: 10) by name; None if not measurable.
         classes: a `ClassScore` for each category, in the order of the annotation file.
         num_images: how many images were evaluated.
         max_detections: how many detections of an image counted, the best first.
         backend, backend_version: what computed it.
     """
 
-    summary: dict[str, dict[str, float]]
+    summary: dict[str, dict[str, float | None]]
     classes: tuple[ClassScore, ...]
     num_images: int
     max_detections: int
@@ -114,7 +115,7 @@ def _short(name):
 
 
 def _number(value):
-    return "–" if value == NOT_MEASURED else f"{value:.3f}"
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _plural(number, one, many=None):

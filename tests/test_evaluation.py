@@ -66,7 +66,7 @@ def test_truth_scores_one_and_the_crowd_is_not_missed(backend):
     results = [detected(a["bbox"]) for a in TRUTH["annotations"][:3]]
     metrics = evaluate_results(results, TRUTH, backend=backend)
     assert metrics["bbox"]["AP"] == metrics["segm"]["AP"] == pytest.approx(1)
-    assert metrics["segm"]["AP_large"] == -1
+    assert metrics["segm"]["AP_large"] is None
     assert metrics.backend == backend and metrics.backend_version
 
 
@@ -89,13 +89,14 @@ def test_nothing_detected_scores_zero_and_nothing_to_detect_is_not_measured():
     metrics = evaluate_results([], TRUTH)
     assert metrics["segm"]["AP"] == 0
     metrics = evaluate_results([], truth_of([]))
-    assert set(metrics["segm"].values()) == {-1.0}
+    assert set(metrics["segm"].values()) == {None}
+    assert metrics.classes[0].ap == {"bbox": None, "segm": None}
     assert "–" in metrics.table()
 
 
 def test_only_the_images_that_were_looked_at_count():
     metrics = evaluate_results([], TRUTH, image_ids=[2])
-    assert metrics["bbox"]["AP"] == -1
+    assert metrics["bbox"]["AP"] is None
     assert metrics.num_images == 1 and metrics.num_objects == 0
 
 
@@ -128,7 +129,7 @@ def test_the_numbers_are_those_of_pycocotools_own_summary(seed, iou_type):
         reference.accumulate()
         reference.summarize()
     ours = evaluate_results(results, TRUTH, (iou_type,))[iou_type]
-    assert list(ours.values()) == reference.stats.tolist()
+    assert list(ours.values()) == [None if value == -1 else value for value in reference.stats.tolist()]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -153,7 +154,7 @@ def test_keypoints_have_ten_numbers():
 def test_each_class_has_its_score_in_the_order_of_the_annotation_file():
     metrics = evaluate_results([detected([0, 0, 10, 10])], truth_of([(0, 0, 10, 10)]))
     cup, dog = metrics.classes
-    assert (cup.name, cup.id, cup.num_objects, cup.ap) == ("cup", 9, 0, {"bbox": -1, "segm": -1})
+    assert (cup.name, cup.id, cup.num_objects, cup.ap) == ("cup", 9, 0, {"bbox": None, "segm": None})
     assert (dog.name, dog.id, dog.num_objects) == ("dog", 5, 1)
     assert dog.ap == pytest.approx({"bbox": 1, "segm": 1})
 

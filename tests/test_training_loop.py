@@ -125,6 +125,16 @@ def test_a_run_killed_at_any_step_and_resumed_ends_like_the_uninterrupted_one(ru
     assert (tmp_path / "metrics.jsonl").read_text() == (run[0] / "metrics.jsonl").read_text()
 
 
+def test_the_latest_weights_are_the_best_if_nothing_can_be_measured(tmp_path, capsys):
+    trainer, saved = make_trainer(), []
+    validation = Validation(lambda: {"segm/AP": None}, "segm/AP", lambda: saved.append(weights(trainer)))
+    state = run_steps(trainer, make_batches, RECIPE, tmp_path, validation)
+    assert state["best"] is None and len(saved) == 3
+    for best, latest in zip(saved[-1], weights(trainer), strict=True):
+        np.testing.assert_array_equal(best, latest)
+    assert "step 10/10  segm/AP is not measurable" in capsys.readouterr().out
+
+
 def test_a_loss_that_is_nan_stops_the_run_and_names_step_losses_and_images(tmp_path):
     batches = functools.partial(make_batches, spoil=6)
     with pytest.raises(ValueError) as error:

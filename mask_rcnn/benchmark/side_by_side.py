@@ -45,7 +45,7 @@ def side_by_side(paths, images, settings):
 
 
 def average_precision(path, dataset, annotations):
-    """Returns COCO's AP of a model, `{"bbox": AP, "segm": AP}`, with those that it has.
+    """Returns COCO's AP of a model, `{"bbox": AP, "segm": AP}`, for what it predicts; None if not measurable.
 
     Args:
         path: as in `side_by_side`.
@@ -72,7 +72,8 @@ def format_side_by_side(report):
         memory = row["peak_memory"]
         numbers = [f"{row['bytes'] / 1e6:.1f}", *(f"{row[name]:.3f}" for name in ("load", "wall", "cpu"))]
         numbers.append("unknown" if memory is None else f"{memory / 1e6:.0f}")
-        numbers += [f"{row['AP'][kind]:.4f}" for kind in kinds if kind in row.get("AP", {})]
+        scores = [row["AP"][kind] for kind in kinds if kind in row.get("AP", {})]
+        numbers += ["–" if score is None else f"{score:.4f}" for score in scores]
         lines.append(_row(f"{Path(path).name} ({row['format']})", numbers))
     return "\n".join(lines)
 

@@ -177,12 +177,17 @@ class Evaluation(StepCallback):
             file.write(json.dumps({"step": step, **metrics}) + "\n")
         self.state["metrics"] = metrics
         score, best = metrics[self.validation.best_by], self.state["best"]
-        is_best = best is None or score > best
+        # Without a score nothing tells which weights are better: the latest are kept.
+        is_best = best is None or (score is not None and score > best)
         if is_best:
             self.state["best"] = score
             self.validation.save_best()
-        note = "the best so far" if is_best else f"best {best:.4f}"
-        print(f"step {step}/{self.last_step}  {self.validation.best_by} {score:.4f} ({note})", flush=True)
+        if score is None:
+            result = f"{self.validation.best_by} is not measurable"
+        else:
+            note = "the best so far" if is_best else f"best {best:.4f}"
+            result = f"{self.validation.best_by} {score:.4f} ({note})"
+        print(f"step {step}/{self.last_step}  {result}", flush=True)
 
 
 class Checkpointing(StepCallback):
