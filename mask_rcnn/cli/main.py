@@ -5,18 +5,18 @@ import os
 import sys
 import traceback
 
-from absl import app, flags
+from absl import app, flags, logging
 from absl.flags import argparse_flags
 
 from mask_rcnn import __version__
 from mask_rcnn.cli import benchmark, config, data, detect, evaluate, export, models, train
+from mask_rcnn.cli.errors import BROKEN_PIPE, EXIT_CODES, INTERRUPTED, describe_error
+from mask_rcnn.terminal import printable, say
 
 COMMANDS = (train, evaluate, detect, export, models, data, config, benchmark)
-USER_ERROR = 2  # exit code; argparse gives the same for a wrong option
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 DESCRIPTION = "Mask R-CNN: trains on any COCO json, evaluates, and finds objects in pictures and videos."
-EPILOG = """\
+EPILOG = f"""\
 a first run, with nothing to prepare:
   mask-rcnn train --config shapes --run runs/shapes
 
@@ -25,6 +25,7 @@ your own data:
   mask-rcnn train --train-annotations instances.json --train-images photos --run runs/mine
   mask-rcnn detect more_photos --weights runs/mine/final.weights.h5
 
+{EXIT_CODES}
 `-v 1` adds the traceback to an error; `mask-rcnn COMMAND --help` says more.
 """
 
@@ -54,17 +55,26 @@ def _parse(argv):
 
 
 def _run(args):
+    logging.get_absl_handler().addFilter(_make_record_printable)
     try:
         args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:  # `mask-rcnn config list | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError, ImportError) as error:
-        if flags.FLAGS.verbosity > 0:
-            traceback.print_exc()
-        print(f"mask-rcnn: error: {error}", file=sys.stderr)
-        return USER_ERROR
+        return BROKEN_PIPE
     except KeyboardInterrupt:
-        print("mask-rcnn: interrupted", file=sys.stderr)
+        say("mask-rcnn: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        if flags.FLAGS.verbosity > 0:
+            say(traceback.format_exc(), file=sys.stderr)
+        message, exit_code = describe_error(error)
+        say(f"mask-rcnn: error: {message}", file=sys.stderr)
+        return exit_code
     return 0
+
+
+def _make_record_printable(record):
+    """A filter of the log: the text of a record may come from files."""
+    record.msg, record.args = printable(record.getMessage()), None
+    return True

@@ -1,0 +1,169 @@
+"""The folder of a run: whose it is, which run it holds, and that one process at a time writes to it."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import socket
+import uuid
+
+from absl import logging
+
+from mask_rcnn import config_io
+from mask_rcnn.files import written_aside
+from mask_rcnn.training.checkpoint import checkpoints
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+MARKER = "run.json"  # written first, by us alone; holds the id that is in every checkpoint of the run
+LOCK = "run.lock"
+CONFIG = "config.yaml"
+LOG = "log.csv"
+CHECKPOINTS = "checkpoints"
+# All that a run writes. A file of one of these names in a folder without a marker is the user's.
+NAMES = (
+    *(MARKER, CONFIG, LOG, CHECKPOINTS, "metrics.jsonl", "loss.png", "tensorboard", "data", "pictures"),
+    *("best.weights.h5", "final.weights.h5", "results.json", "detections.json"),
+)
+
+
+def check_run_folder(folder, resume):
+    """Raises a ValueError unless a run may write to `folder`. The folder is not changed.
+
+    - A new run needs a folder without any of `NAMES`. One that a run has left before its first step counts
+      as new: nothing is lost.
+    - A resumed run needs the folder of a run.
+
+    Args:
+        folder: `Path`; need not exist.
+        resume: Whether the run in the folder is to be continued.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"A run needs a folder. Received: {str(folder)!r}, a file. Choose another path.")
+    is_run = (folder / MARKER).is_file()
+    others = [] if is_run else [name for name in NAMES if os.path.lexists(folder / name)]
+    if others:
+        raise ValueError(
+            f"A run needs a new folder, or one of `mask-rcnn train`, which has a {MARKER}. "
+            f"Received: {str(folder)!r}, which has none and holds {', '.join(others)}. "
+            "Nothing was changed. Choose another folder, or move these files."
+        )
+    if resume and not is_run:
+        raise ValueError(
+            f"Only a run that was started can be resumed. Received: {str(folder)!r}, which holds no run. "
+            "Check the path, or start a run without `--resume`."
+        )
+    if is_run and not resume and _has_steps(folder):
+        raise ValueError(
+            f"A new run needs a folder of its own. Received: {str(folder)!r}, which holds a run. "
+            "Resume it (`resume=True`, `--resume`), or name another folder."
+        )
+
+
+@contextlib.contextmanager
+def run_folder(folder, resume):
+    """Makes the folder of a run, and locks it as long as the context lasts.
+
+    Args:
+        folder, resume: As in `check_run_folder`.
+
+    Yields:
+        The id of the run, str. A resumed run keeps its id.
+    """
+    check_run_folder(folder, resume)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder):
+        check_run_folder(folder, resume)  # another process may have been faster
+        marker = folder / MARKER
+        if not marker.exists():
+            _write(marker, json.dumps({"run": uuid.uuid4().hex}))
+        yield _run_id(marker)
+
+
+def check_checkpoint(folder, run_id, state):
+    """Raises a ValueError unless a restored checkpoint, or none, is what the run in `folder` has left.
+
+    Args:
+        folder: `Path` of the run.
+        run_id: Its id.
+        state: Dict of the checkpoint, with `run` and `step`; None where there is no checkpoint.
+    """
+    if state is not None and state.get("run") != run_id:
+        raise ValueError(
+            f"The checkpoints of a run must be its own. Received: {folder / CHECKPOINTS} with "
+            f"step {state['step']} of another run. Move the files of the other run away."
+        )
+
+
+def write_config(folder, config):
+    """Writes the resolved config of a run; logs which fields differ from those that it began with."""
+    path = folder / CONFIG
+    if path.exists():
+        changes = config_changes(config_io.from_yaml(path), config)
+        if changes:
+            logging.warning("The run is resumed with a changed config: %s.", "; ".join(changes))
+    _write(path, config_io.to_yaml(config))
+
+
+def config_changes(old, new, prefix=""):
+    """Returns a list of texts `"train.steps: 100 -> 200"`, one for each field that differs."""
+    changes = []
+    for field in dataclasses.fields(old):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        name = f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(before) and dataclasses.is_dataclass(after):
+            changes += config_changes(before, after, f"{name}.")
+        elif before != after:
+            changes.append(f"{name}: {_short(before)} -> {_short(after)}")
+    return changes
+
+
+def _short(value):
+    return "a section" if dataclasses.is_dataclass(value) else "null" if value is None else str(value)
+
+
+def _has_steps(folder):
+    return (folder / LOG).exists() or bool(checkpoints(folder / CHECKPOINTS))
+
+
+def _run_id(marker):
+    try:
+        return json.loads(marker.read_text(encoding="utf-8"))["run"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f'{MARKER} must hold {{"run": "the id of the run"}}. Received: {marker} ({error}). '
+            "Restore the file, or start a run in another folder."
+        ) from error
+
+
+def _write(path, text):
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _lock(folder):
+    """Holds an exclusive lock; the system releases it when the process ends, however it ends."""
+    if fcntl is None:
+        logging.warning("This system cannot lock %s: start no second run in it.", folder)
+        yield
+        return
+    with open(folder / LOCK, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise ValueError(
+                "One run at a time may use a folder. "
+                f"Received: {str(folder)!r}, in use by {file.read().strip() or 'another process'}. "
+                "Wait for it, stop it, or name another folder."
+            ) from None
+        except OSError as error:  # some network file systems have no locks
+            logging.warning("%s cannot be locked (%s): start no second run in it.", folder, error.strerror)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield

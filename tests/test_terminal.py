@@ -1,0 +1,42 @@
+"""Text from files reaches a terminal as text, never as a command to it."""
+
+import io
+
+import pytest
+
+from mask_rcnn.terminal import printable, say
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("żółw 猫 👩\u200d🚀", "żółw 猫 👩\u200d🚀"),  # scripts need the joiner
+        ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
+        ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
+        ("\x9b2J", r"\x9b2J"),  # one character that terminals read as ESC [
+        ("a\rb\x08c\x7f", r"a\rb\x08c\x7f"),
+        ("photo\u202egpj.exe", r"photo\u202egpj.exe"),
+        ("\udcff.jpg", r"\udcff.jpg"),  # the byte 0xff in a file name
+        ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_escaped(text, shown):
+    assert printable(text) == shown
+
+
+def test_names_have_no_line_breaks_where_none_are_allowed():
+    assert printable("a\nb", allowed="") == r"a\nb"
+
+
+def test_every_character_of_the_c0_and_c1_sets_is_escaped():
+    for code in (*range(32), *range(127, 160)):
+        if chr(code) not in "\n\t":
+            assert printable(chr(code)).isprintable()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_say_works_in_every_encoding(encoding):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    say("猫 \x1b[2J", file=stream)
+    shown = stream.buffer.getvalue().decode(encoding)
+    assert shown == ("猫 \\x1b[2J\n" if encoding == "utf-8" else "\\u732b \\x1b[2J\n")
