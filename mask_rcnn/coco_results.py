@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 
 from mask_rcnn.data.keypoints import HALF_PIXEL
 from mask_rcnn.data.masks import full_mask
-from mask_rcnn.files import written_aside
+from mask_rcnn.files import atomic_write
 from mask_rcnn.structures import Detections
 
 PIXEL_CENTRE = np.array((HALF_PIXEL, HALF_PIXEL, 0), "float32")  # of pixel (0, 0), with a score
@@ -139,8 +139,8 @@ def _crop(segmentation, image_size):
 
 def write_json(path, value):
     """Writes `value` to `path`; a reader finds the old file or the new one, never half of it."""
-    with written_aside(path) as aside:
-        aside.write_text(json.dumps(value), encoding="utf-8")
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps(value), encoding="utf-8")
 
 
 def read_annotations(source):

@@ -1,29 +1,173 @@
-"""Files that are whole or not there."""
+"""Atomic writes of files and folders, and removal of what killed processes left behind."""
 
 import contextlib
 import os
+import shutil
+import tempfile
+import time
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+# Hidden work folder beside the target; eight random characters follow.
+PREFIX = ".mask_rcnn_partial_"
+# Seconds. Where a file system has no locks, only a work folder of this age counts as abandoned.
+ABANDONED_AGE = 24 * 3600
 
 
 @contextlib.contextmanager
-def written_aside(path):
-    """Writes a file that takes the place of the old one only when it is whole and on the disk.
+def atomic_write(path):
+    """Writes a file or folder that replaces the old one only when it is complete and on the disk.
 
-    Should anything go wrong inside, the old file stays and nothing else does.
+    An error inside the context leaves the old file as it was. A reader finds the old file or the new one.
+    A killed process leaves a hidden work folder, which `remove_leftovers` deletes.
 
     Args:
-        path: of the file; its folder is made if it is not there.
+        path: File or folder to write. Missing parent folders are made. A symbolic link is followed. A new
+            file has the permissions that `open` would give it, a replaced one keeps its own.
 
     Yields:
-        The path to write to, beside it.
+        `Path` to write to, of the same name and on the same disk.
+
+    Raises:
+        ValueError: `path` is a device, a pipe or a socket.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError(
+            f"Expected the path of a file. Received: {path}, a device, pipe or socket. Choose another path."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with _work_folder(path.parent) as folder:
+        new = folder / "new" / path.name
+        new.parent.mkdir()
+        yield new
+        if path.is_file() and new.is_file():
+            shutil.copymode(path, new)
+        _sync(new)
+        _replace(path, new, folder / "old" / path.name)
+        _sync_folder(path.parent)
+
+
+def remove_leftovers(folder):
+    """Deletes what `atomic_write` left in `folder` when its process was killed.
+
+    A work folder in which a living process writes is locked and stays, and so does every other file. A folder
+    that was being replaced when the process died is put back.
+
+    Args:
+        folder: Folder that files are written to. It need not exist. Subfolders are not searched.
+
+    Returns:
+        The number of work folders that were deleted.
+    """
+    removed = 0
+    for leftover in Path(folder).glob(f"{PREFIX}*"):
+        if leftover.is_symlink() or not leftover.is_dir():
+            continue
+        with contextlib.suppress(OSError):  # of another user, or deleted by another process
+            removed += _discard_if_abandoned(leftover)
+    return removed
+
+
+@contextlib.contextmanager
+def _work_folder(parent):
+    """Makes a locked folder in `parent`, and deletes it at the end."""
+    folder, descriptor = _new_locked_folder(parent)
     try:
-        yield aside
-        with open(aside, "r+b") as file:
-            os.fsync(file.fileno())
-        os.replace(aside, path)
+        yield folder
     finally:
-        aside.unlink(missing_ok=True)
+        _discard(folder)
+        _close(descriptor)
+
+
+def _new_locked_folder(parent):
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        descriptor = None
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = _open_folder(folder)
+            _lock(descriptor)
+        if folder.exists():
+            return folder, descriptor
+        _close(descriptor)  # `remove_leftovers` deleted it before it was locked
+
+
+def _discard_if_abandoned(folder):
+    """Deletes a work folder unless a living process writes in it; returns whether it is gone."""
+    descriptor = _open_folder(folder)
+    try:
+        if not _is_abandoned(folder, descriptor):
+            return False
+        _discard(folder)
+        return not folder.exists()
+    finally:
+        _close(descriptor)
+
+
+def _discard(folder):
+    """Deletes a work folder; what was moved into it to be replaced, and was not, goes back."""
+    for old in folder.glob("old/*"):
+        if not os.path.lexists(folder.parent / old.name):
+            os.replace(old, folder.parent / old.name)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(path, new, old):
+    """Moves `new` to `path`. A folder cannot be renamed over: it is moved to `old` first."""
+    if path.is_dir() and new.is_dir():
+        old.parent.mkdir()
+        os.replace(path, old)
+    os.replace(new, path)
+
+
+def _open_folder(folder):
+    """Returns a file descriptor of a folder, or None on Windows, which has none."""
+    return None if fcntl is None else os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _close(descriptor):
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def _lock(descriptor):
+    if descriptor is not None:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _is_abandoned(folder, descriptor):
+    """Returns whether no living process writes in a work folder; it is locked then."""
+    try:
+        if descriptor is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    except BlockingIOError:
+        return False
+    except OSError:  # some network file systems have no locks
+        pass
+    return time.time() - folder.stat().st_mtime > ABANDONED_AGE
+
+
+def _sync(path):
+    """Waits until a file, or a folder with all that is in it, is on the disk."""
+    if path.is_dir():
+        for each in path.iterdir():
+            _sync(each)
+        _sync_folder(path)
+    else:
+        with open(path, "r+b") as file:
+            os.fsync(file.fileno())
+
+
+def _sync_folder(folder):
+    descriptor = _open_folder(folder)
+    if descriptor is not None:
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from mask_rcnn import config_io
-from mask_rcnn.files import written_aside
+from mask_rcnn.files import atomic_write
 from mask_rcnn.structures import Category
 
 FORMAT = "mask_rcnn weights 1"
@@ -38,7 +38,7 @@ def write_arrays(path, arrays, config, categories):
 
     Should it fail midway, the old file is as it was.
     """
-    with written_aside(path) as aside, h5py.File(aside, "w") as file:
+    with atomic_write(path) as partial, h5py.File(partial, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["config"] = config_io.to_yaml(config)
         file.attrs["categories"] = json.dumps([vars(category) for category in categories])

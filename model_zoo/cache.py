@@ -15,7 +15,7 @@ from pathlib import Path
 
 from absl import logging
 
-from mask_rcnn.files import written_aside
+from mask_rcnn.files import atomic_write
 
 CHUNK = 1 << 20  # bytes
 TIMEOUT = 30  # seconds without an answer
@@ -87,9 +87,9 @@ def _check_hash(entry, digest, path, advice):
 
 def _download(entry, path):
     logging.info("Fetching %s from %s", entry.name, entry.url)
-    with written_aside(path) as aside:
+    with atomic_write(path) as partial:
         try:
-            digest = _receive(entry, aside)
+            digest = _receive(entry, partial)
         except OSError as error:  # urllib's own errors are OSErrors
             raise OSError(f"{entry.name} could not be fetched ({error}).{_by_hand(entry, path)}") from error
         _check_hash(entry, digest, entry.url, "Try again later; nothing was kept.")
@@ -99,10 +99,10 @@ def _download(entry, path):
         )
 
 
-def _receive(entry, aside):
-    """Writes what the URL gives into the file `aside` and returns its hash."""
+def _receive(entry, partial):
+    """Writes what the URL gives into the file `partial` and returns its hash."""
     hasher = hashlib.new(entry.algorithm or "sha256")
-    with _open(entry.url) as response, open(aside, "wb") as file:
+    with _open(entry.url) as response, open(partial, "wb") as file:
         total = int(response.headers.get("Content-Length") or 0)
         with _progress(entry.name, total) as advance:
             while chunk := response.read(CHUNK):

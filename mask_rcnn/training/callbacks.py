@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from mask_rcnn.files import written_aside
+from mask_rcnn.files import atomic_write
 from mask_rcnn.training.checkpoint import save_checkpoint
 
 # TensorBoard keeps a thousand points of a curve, so that each step would be wasted on it.
@@ -83,8 +83,8 @@ def keep_lines(path, is_kept):
     lines = path.read_text().splitlines(keepends=True)
     # A killed run may leave half a line.
     kept = [line for line in lines if line.endswith("\n") and is_kept(line)]
-    with written_aside(path) as aside:
-        aside.write_text("".join(kept))
+    with atomic_write(path) as partial:
+        partial.write_text("".join(kept))
 
 
 class TensorBoardLog(StepCallback):

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from absl import logging
 
-from mask_rcnn.files import written_aside
+from mask_rcnn.files import atomic_write
 
 
 def _groups(model):
@@ -36,7 +36,7 @@ def save_checkpoint(folder, model, state, keep):
     """
     folder = Path(folder)
     path = folder / f"step_{state['step']:08d}.h5"
-    with written_aside(path) as aside, h5py.File(aside, "w") as store:
+    with atomic_write(path) as partial, h5py.File(partial, "w") as store:
         store.attrs["state"] = json.dumps(state)
         for name, variables in _groups(model).items():
             for index, variable in enumerate(variables):

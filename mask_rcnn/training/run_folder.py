@@ -10,7 +10,7 @@ import uuid
 from absl import logging
 
 from mask_rcnn import config_io
-from mask_rcnn.files import written_aside
+from mask_rcnn.files import atomic_write
 from mask_rcnn.training.checkpoint import checkpoints
 
 try:
@@ -140,8 +140,8 @@ def _run_id(marker):
 
 
 def _write(path, text):
-    with written_aside(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    with atomic_write(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
