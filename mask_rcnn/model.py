@@ -104,10 +104,11 @@ def training_model(parts, config):
 
     Returns:
         A functional `keras.Model`. Its input is a dict, a batch of `data.pipeline`:
-        `images` `[B, H, W, 3]` RGB 0..255, zero-padded; `image_sizes` `[B, 2]`; `gt_boxes` `[B, G, 4]`;
-        `gt_class_ids` `[B, G]` int32, 0 padding, -1 crowd; `gt_masks` `[B, G, C, C]` uint8, cropped to
-        their boxes (only with a mask head); `gt_keypoints` `[B, G, J, 3]`, (y, x, visibility) (only with a
-        keypoint head); `seeds` `[B, 2]` int32.
+        `images` `[B, H, W, 3]` RGB 0..255, zero-padded; `image_sizes` `[B, 2]`; `gt_boxes` `[B, T, 4]`;
+        `gt_class_ids` `[B, T]` int32, at most G objects, then ignored regions (-1), then padding (0);
+        `gt_masks` `[B, G, C, C]` uint8, cropped to their boxes (only with a mask head);
+        `gt_keypoints` `[B, G, J, 3]`, (y, x, visibility) (only with a keypoint head);
+        `seeds` `[B, 2]` int32.
         Its output is a dict of losses, float32 `[B]` each: `rpn_objectness_loss`, `rpn_box_loss`,
         `class_loss` and `box_loss`, of further heads of a cascade `class2_loss`, `box2_loss`, ...; with these
         heads `mask_loss` and `keypoint_loss`.
@@ -251,8 +252,8 @@ def _training_inputs(config):
     num_objects, side = config.input.max_instances, config.input.mask_crop_size
     batch = {
         **_image_inputs(),
-        "gt_boxes": keras.Input((num_objects, 4), name="gt_boxes"),
-        "gt_class_ids": keras.Input((num_objects,), dtype="int32", name="gt_class_ids"),
+        "gt_boxes": keras.Input((None, 4), name="gt_boxes"),
+        "gt_class_ids": keras.Input((None,), dtype="int32", name="gt_class_ids"),
         "seeds": keras.Input((2,), dtype="int32", name="seeds"),
     }
     if config.mask_head:

@@ -14,7 +14,7 @@ def rpn_targets(anchors, batch, samples, positive_fraction, positive_iou, negati
 
     Args:
         anchors: `[A, 4]`, yxyx.
-        batch: dict with `gt_boxes` `[B, G, 4]`, `gt_class_ids` `[B, G]` and `seeds` `[B, 2]`.
+        batch: dict with `gt_boxes` `[B, T, 4]`, `gt_class_ids` `[B, T]` and `seeds` `[B, 2]`.
         samples: anchors an image, S.
         positive_fraction: the largest share of positives.
         positive_iou, negative_iou: an anchor is positive from the one, negative below the other.
@@ -50,7 +50,7 @@ def roi_targets(proposals, proposals_valid, batch, samples, positive_fraction, p
     Args:
         proposals: `[B, N, 4]`, yxyx.
         proposals_valid: `[B, N]` bool.
-        batch: dict with `gt_boxes` `[B, G, 4]`, `gt_class_ids` `[B, G]` and `seeds` `[B, 2]`.
+        batch: dict with `gt_boxes` `[B, T, 4]`, `gt_class_ids` `[B, T]` and `seeds` `[B, 2]`.
         samples: RoIs an image, S.
         positive_fraction: the largest share of positives.
         positive_iou: a RoI is positive from this IoU, negative below.
@@ -64,8 +64,8 @@ def roi_targets(proposals, proposals_valid, batch, samples, positive_fraction, p
         `matched` `[B, S]` int32: the object of a positive RoI;
         `positive`, `valid` `[B, S]` bool.
     """
-    is_object = batch["gt_class_ids"] > 0
-    candidates = tf.concat([proposals, batch["gt_boxes"]], axis=1)  # [B, N + G, 4]
+    is_object = (batch["gt_class_ids"] > 0) & (box_ops.area(batch["gt_boxes"]) > 0)
+    candidates = tf.concat([proposals, batch["gt_boxes"]], axis=1)  # [B, N + T, 4]
     usable = tf.concat([proposals_valid, is_object], axis=1)
     thresholds = (positive_iou, positive_iou)
     matched, labels = match(candidates, batch["gt_boxes"], batch["gt_class_ids"], thresholds)
@@ -117,7 +117,7 @@ def mask_targets(rois, matched, batch, size):
     Args:
         rois: `[B, S, 4]`, yxyx.
         matched: `[B, S]` int32, the object of each RoI.
-        batch: dict with `gt_boxes` `[B, G, 4]` and `gt_masks` `[B, G, C, C]` uint8, cropped to the boxes.
+        batch: dict with `gt_boxes` `[B, T, 4]` and `gt_masks` `[B, G, C, C]` uint8, cropped to the boxes.
         size: side of the result, M.
 
     Returns:

@@ -5,10 +5,10 @@ import pytest
 
 from mask_rcnn.config import Config, InputConfig, TrainConfig
 from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.instances import count_ignored_objects, instance_limit_warning
 from mask_rcnn.data.pipeline import (
     images_of_step,
     padded_sizes,
-    select_instances,
     shape_groups,
     training_dataset,
     training_order,
@@ -165,17 +165,56 @@ def test_images_of_a_step_are_those_of_its_batch(shapes):
     np.testing.assert_array_equal((batch["gt_class_ids"] > 0).sum(axis=1), num_objects)
 
 
-def test_of_too_many_instances_the_largest_stay_and_crowds_come_last():
-    def annotation(area, crowd=False):
-        return Annotation(int(area), 1, (0, 0, 1, 1), area, crowd)
+def with_annotations(dataset, *annotations):
+    """The data set with these annotations, a list for each of its first images."""
+    images = [
+        dataclasses.replace(image, annotations=tuple(each))
+        for image, each in zip(dataset.images, annotations, strict=False)
+    ]
+    return dataclasses.replace(dataset, images=tuple(images))
 
-    annotations = [annotation(1.0), annotation(5.0, crowd=True), annotation(3.0), annotation(2.0)]
-    objects, crowds = select_instances(annotations, 3)
-    assert [one.id for one in objects] == [3, 2]
-    assert [one.id for one in crowds] == [5]
+
+def square(id, side, crowd=False):
+    """An object, or a crowd region without a mask, at the top left."""
+    segmentation = None if crowd else [[0, 0, side, 0, side, side, 0, side]]
+    return Annotation(id, 1, (0.0, 0.0, float(side), float(side)), float(side**2), crowd, segmentation)
 
 
-def test_crowds_have_class_id_minus_one_behind_the_objects(shared_data):
+def test_objects_beyond_the_limit_and_all_crowds_are_ignored_regions(shapes):
+    objects = [square(1, 3), square(2, 9), square(3, 5), square(4, 7)]
+    crowds = [square(5, 40, crowd=True), square(6, 20, crowd=True)]
+    dataset = with_annotations(shapes, objects + crowds, crowds, [], objects[:2], objects[:1])
+    config = small_config(steps=5, max_instances=2, horizontal_flip=0.0, train_short_sides=(64,))
+    scale, by_ids = 64 / 48, {}
+    for batch in batches(dataset, config):
+        assert batch["gt_boxes"].shape == (2, 6, 4)
+        assert batch["gt_masks"].shape == (2, 2, 112, 112)
+        for boxes, ids, masks in zip(
+            *(batch[f"gt_{name}"] for name in ("boxes", "class_ids", "masks")), strict=True
+        ):
+            by_ids[tuple(ids)] = (np.round(boxes[:, 2] / scale).tolist(), masks.any(axis=(1, 2)).tolist())
+    assert by_ids == {
+        (1, 1, -1, -1, -1, -1): ([9, 7, 5, 3, 40, 20], [True, True]),
+        (-1, -1, 0, 0, 0, 0): ([40, 20, 0, 0, 0, 0], [False, False]),
+        (0, 0, 0, 0, 0, 0): ([0] * 6, [False, False]),
+        (1, 1, 0, 0, 0, 0): ([9, 3, 0, 0, 0, 0], [True, True]),
+        (1, 0, 0, 0, 0, 0): ([3, 0, 0, 0, 0, 0], [True, False]),
+    }
+
+
+def test_ignored_objects_are_counted_and_reported_once(shapes, caplog):
+    many, few = [square(id, 10) for id in range(5)], [square(9, 5), square(8, 40, crowd=True)]
+    dataset = with_annotations(shapes, many, few, many[:4])
+    assert count_ignored_objects(dataset, 3) == {"objects": 3, "images": 2, "most_objects": 5}
+    assert instance_limit_warning(dataset, 5) is None
+    with caplog.at_level("WARNING"):
+        batches(dataset, small_config(max_instances=3))
+    (message,) = [each for each in caplog.messages if "ignored" in each]
+    assert "3 objects of 2 images" in message
+    assert "Set `input.max_instances` to 5" in message
+
+
+def test_crowds_follow_the_objects(shared_data):
     folder = shared_data / "coco2017_permissive"
     dataset = read_coco(folder / "annotations" / "instances_train.json", folder / "images")
     with_crowd = [image for image in dataset.images if any(one.crowd for one in image.annotations)]

@@ -1,6 +1,7 @@
 """Matching: which anchor or RoI stands for which object."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from mask_rcnn.ops.matching import IGNORED, NEGATIVE, POSITIVE, match
@@ -102,3 +103,68 @@ def test_each_image_has_its_own_objects():
     indices, labels = match(boxes, gt_boxes, tf.constant([[1, 0], [2, 3]]), (0.3, 0.7))
     assert indices.numpy().tolist() == [[0, 0], [0, 1]]
     assert labels.numpy().tolist() == [[POSITIVE, NEGATIVE], [NEGATIVE, POSITIVE]]
+
+
+ANCHOR_RULE = {"thresholds": (0.3, 0.7), "keep_best": True}
+RULES = [
+    ANCHOR_RULE,
+    *({"thresholds": (iou, iou)} for iou in (0.3, 0.5, 0.6, 0.7)),
+]  # RoIs, heads of a cascade
+
+
+def random_boxes(rng, *shape):
+    """Boxes on a coarse grid, so that equal boxes, boxes inside others and exact thresholds are frequent."""
+    corners = rng.integers(0, 12, (*shape, 2))
+    return np.concatenate([corners, corners + rng.integers(1, 9, (*shape, 2))], axis=-1).astype("float32")
+
+
+def expected_match(boxes, regions, class_ids, thresholds, keep_best=False):
+    """The rule of `match` for one image in float64 NumPy, all pairs at once: `[N]` indices and labels."""
+    low, high = thresholds
+    corners = np.maximum(boxes[:, None, :2], regions[None, :, :2])
+    sides = np.minimum(boxes[:, None, 2:], regions[None, :, 2:]) - corners
+    shared = np.prod(np.maximum(sides, 0), axis=-1)  # [N, T]
+    area, region_area = (np.prod(each[:, 2:] - each[:, :2], axis=-1) for each in (boxes, regions))
+    iou = shared / (area[:, None] + region_area - shared)
+    is_best = keep_best & (iou == iou.max(axis=0)) & (iou > 0)
+    objects = np.where(class_ids > 0, iou, -1.0)
+    best = objects.max(axis=1)
+    labels = np.where(best >= high, POSITIVE, np.where(best < low, NEGATIVE, IGNORED))
+    forgiven = (iou >= low) | is_best | (shared > 0.5 * area[:, None])
+    labels[(labels == NEGATIVE) & (forgiven & (class_ids < 0)).any(axis=1)] = IGNORED
+    labels[(is_best & (class_ids > 0)).any(axis=1)] = POSITIVE
+    return objects.argmax(axis=1), labels
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_is_no_negative_of_an_object_is_none_of_the_same_object_when_it_is_ignored(rule):
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        boxes, regions = random_boxes(rng, 60), random_boxes(rng, 6)
+        _, as_objects = match_one(boxes, regions, [1, 2, 3, 3, 2, 1], **rule)
+        _, without = match_one(boxes, regions[:3], [1, 2, 3], **rule)
+        _, labels = match_one(boxes, regions, [1, 2, 3, -1, -1, -1], **rule)
+        assert not ((as_objects != NEGATIVE) & (labels == NEGATIVE)).any()
+        np.testing.assert_array_equal(labels == POSITIVE, without == POSITIVE)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_an_ignored_region_makes_nothing_positive(rule):
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        boxes, regions = random_boxes(rng, 60), random_boxes(rng, 6)
+        indices, labels = match_one(boxes, regions, [-1] * 6, **rule)
+        assert set(labels) <= {NEGATIVE, IGNORED}
+        assert not indices.any()
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("num_objects, num_regions", [(100, 100), (64, 64), (65, 200), (3, 300), (0, 150)])
+def test_any_number_of_regions_is_matched_as_if_all_at_once(rule, num_objects, num_regions):
+    rng = np.random.default_rng(2)
+    boxes, regions = random_boxes(rng, 150), random_boxes(rng, num_regions)
+    class_ids = np.where(np.arange(num_regions) < num_objects, 1, -1)
+    indices, labels = match_one(boxes, regions, class_ids, **rule)
+    expected_indices, expected_labels = expected_match(boxes, regions, class_ids, **rule)
+    np.testing.assert_array_equal(indices, expected_indices)
+    np.testing.assert_array_equal(labels, expected_labels)

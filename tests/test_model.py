@@ -166,6 +166,15 @@ def test_a_crowd_far_from_all_else_changes_nothing(training, losses, tiny_batch)
     assert_close(to_numpy(training(with_classes(tiny_batch | {"gt_boxes": gt_boxes}, *class_ids))), losses)
 
 
+def test_an_image_may_have_more_ignored_regions_than_objects(training, losses, tiny_batch):
+    far = np.tile(np.array([1000, 1000, 1010, 1010], "float32"), (2, 9, 1))
+    gt_boxes = np.concatenate([tiny_batch["gt_boxes"], np.zeros_like(far)], axis=1)
+    gt_boxes[0, 2:11], gt_boxes[1, 1:10] = far
+    class_ids = [[1, 3, *[-1] * 9, 0, 0], [2, *[-1] * 9, 0, 0, 0]]
+    found = training(with_classes(tiny_batch | {"gt_boxes": gt_boxes}, *class_ids))
+    assert_close(to_numpy(found), losses)
+
+
 def test_every_part_learns(training, tiny_parts, tiny_batch):
     with tf.GradientTape() as tape:
         outputs = training(tiny_batch, training=True)

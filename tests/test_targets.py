@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mask_rcnn.ops.boxes import iou
 from mask_rcnn.targets import refined_targets, roi_targets, rpn_targets
 
 CAT, DOG = [0.0, 0, 10, 10], [30.0, 30, 50, 50]
@@ -163,6 +164,56 @@ def test_empty_boxes_and_those_in_crowds_teach_the_next_head_nothing():
     assert targets["valid"].numpy().tolist() == [[True, False]]
     assert not refine(CROWD, [DOG, FAR])["valid"].numpy().any()
     assert not refine(EMPTY, [DOG, FAR])["positive"].numpy().any()
+
+
+def random_boxes(rng, count):
+    corners = rng.uniform(0, 80, (count, 2))
+    return np.concatenate([corners, corners + rng.uniform(5, 40, (count, 2))], axis=-1).astype("float32")
+
+
+def sampled_by(kind, boxes, batch):
+    """The boxes that a head is taught, and the dict of their targets."""
+    if kind == "anchors":
+        targets = rpn(batch, tf.constant(boxes), samples=2 * len(boxes))
+        return boxes[targets["indices"][0]], targets
+    targets = rois(batch, boxes, samples=2 * len(boxes)) if kind == "RoIs" else refine(batch, boxes)
+    return targets["rois"][0].numpy(), targets
+
+
+@pytest.mark.parametrize("kind, negative_iou", [("anchors", 0.3), ("RoIs", 0.5), ("refined RoIs", 0.6)])
+def test_objects_that_are_ignored_are_never_taught_as_background(kind, negative_iou):
+    rng = np.random.default_rng(0)
+    background = 0
+    for _ in range(20):
+        objects = random_boxes(rng, 8)
+        jittered = objects[rng.integers(8, size=80)] + rng.normal(0, 3, (80, 4)).astype("float32")
+        boxes = np.concatenate([objects, jittered, random_boxes(rng, 40)])
+        batch = make_batch([objects], [[1, 2, 3] + [-1] * 5])
+        taught, targets = sampled_by(kind, boxes, batch)
+        negatives = (targets["valid"] & ~targets["positive"])[0].numpy()
+        overlap = iou(taught[negatives], objects[3:]).numpy()
+        assert (overlap < negative_iou).all()
+        background += negatives.sum()
+        matched = targets["matched"][0].numpy() if "matched" in targets else np.zeros(1)
+        assert (matched < 3).all()
+        positives = taught[targets["positive"][0]]
+        assert len(positives) and (iou(positives, objects[:3]).numpy().max(axis=1) > 0).all()
+    assert background > 200
+
+
+def test_only_ignored_objects_give_negatives_outside_of_them():
+    batch = make_batch([[CAT, DOG]], [[-1, -1]])
+    for kind in ("anchors", "RoIs", "refined RoIs"):
+        taught, targets = sampled_by(kind, np.array([CAT, DOG, FAR], "float32"), batch)
+        assert not targets["positive"].numpy().any()
+        assert taught[targets["valid"][0]].tolist() == [FAR]
+
+
+def test_an_object_without_an_area_is_no_roi():
+    batch = make_batch([[[5.0, 5, 5, 9], [3.0, 3, 3, 3]]], [[1, 1]])
+    targets = rois(batch, [FAR, CAT])
+    assert chosen(targets, "rois") == [CAT, FAR]
+    assert not targets["positive"].numpy().any()
 
 
 def test_two_images_have_targets_of_their_own():

@@ -37,7 +37,7 @@ class InputConfig:
     mean: tuple[float, ...] = (123.675, 116.28, 103.53)  # of ImageNet, RGB, 0..255
     std: tuple[float, ...] = (58.395, 57.12, 57.375)
     horizontal_flip: float = 0.5  # probability in training
-    max_instances: int = 100  # objects kept of a training image; the largest ones
+    max_instances: int = 100  # objects of a training image that are learned: the largest; others are ignored
     mask_crop_size: int = 112  # ground-truth masks travel as crops of this side
 
     def __post_init__(self):

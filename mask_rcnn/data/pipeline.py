@@ -8,8 +8,10 @@ import functools
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from mask_rcnn.data.images import decode_image
+from mask_rcnn.data.instances import instance_limit_warning, num_regions, select_instances
 from mask_rcnn.data.keypoints import check_keypoints, flip_keypoints, keypoint_array, mirrored_order
 from mask_rcnn.data.masks import mask_in_box
 from mask_rcnn.data.transforms import (
@@ -25,7 +27,7 @@ from mask_rcnn.data.transforms import (
 # Long side / short side at which another group of batches begins: between square and 4:3, and beyond 3:2.
 ASPECT_BOUNDS = (1.2, 1.55)
 
-CROWD = -1  # class id of a region that is neither a positive nor a negative
+IGNORED = -1  # class id of a region that is neither a positive nor a negative
 PREFETCHED_BATCHES = 2  # one in use, one ready; a batch of 16 at 800 x 1344 is 200 MB
 
 
@@ -108,23 +110,25 @@ def training_dataset(dataset, config, first_step=0):
 
     Returns:
         A `tf.data.Dataset` of dicts with B = `train.batch_size`, G = `input.max_instances`,
-        M = `input.mask_crop_size` and one (H, W) for each group of shapes:
+        T = `num_regions`, M = `input.mask_crop_size` and one (H, W) for each group of shapes:
         images: `[B, H, W, 3]` float32, RGB, 0..255, zeros around the image (`input.centered`) or behind it.
         image_sizes: `[B, 2]` float32, (height, width) before padding.
-        gt_boxes: `[B, G, 4]` float32, yxyx, pixels of the padded image.
-        gt_class_ids: `[B, G]` int32; the objects, then crowd regions (-1), then padding (0).
+        gt_boxes: `[B, T, 4]` float32, yxyx, pixels of the padded image.
+        gt_class_ids: `[B, T]` int32; at most G objects, then ignored regions (-1), then padding (0).
         gt_masks: `[B, G, M, M]` uint8, 0 or 1, the mask in its box; only if there is a mask head.
         gt_keypoints: `[B, G, J, 3]` float32, (y, x, visibility), pixels of the resized image; only if there
         is a keypoint head.
         seeds: `[B, 2]` int32, of what the model draws; another one for each image of each step.
     """
     _check_trainable(dataset, config)
+    if warning := instance_limit_warning(dataset, config.input.max_instances):
+        logging.warning("%s: %s", dataset.name, warning)
     train = config.train
     order = training_order(dataset.sizes, train.batch_size, train.scaled_steps, train.seed)
     padded = padded_sizes(dataset.sizes, config.input)
     padded_of_image = [padded[group] for group in shape_groups(dataset.sizes)]
-    example = functools.partial(_example, dataset, config, order.ravel(), padded_of_image)
-    signature = _signature(config)
+    signature = _signature(config, num_regions(dataset, config.input.max_instances))
+    example = functools.partial(_example, dataset, config, signature, order.ravel(), padded_of_image)
 
     def load(position):
         values = tf.numpy_function(example, [position], [spec.dtype for spec in signature.values()])
@@ -150,7 +154,7 @@ def images_of_step(dataset, config, step):
     return [dataset.images[index] for index in order[step]]
 
 
-def _signature(config):
+def _signature(config, num_regions):
     """What `_example` returns, by name; `[B, ...]` of a batch without the B."""
     instances, side = config.input.max_instances, config.input.mask_crop_size
     signature = {
@@ -160,8 +164,8 @@ def _signature(config):
         "padded_size": tf.TensorSpec((2,), "int32"),
         "origin": tf.TensorSpec((2,), "int32"),
         "image_sizes": tf.TensorSpec((2,), "float32"),
-        "gt_boxes": tf.TensorSpec((instances, 4), "float32"),
-        "gt_class_ids": tf.TensorSpec((instances,), "int32"),
+        "gt_boxes": tf.TensorSpec((num_regions, 4), "float32"),
+        "gt_class_ids": tf.TensorSpec((num_regions,), "int32"),
         "seeds": tf.TensorSpec((2,), "int32"),
     }
     if config.mask_head is not None:
@@ -171,7 +175,7 @@ def _signature(config):
     return signature
 
 
-def _example(dataset, config, order, padded_of_image, position):
+def _example(dataset, config, signature, order, padded_of_image, position):
     """Everything of one training example but its pixels; the values of `_signature`."""
     index = order[position]
     record = dataset.images[index]
@@ -182,11 +186,11 @@ def _example(dataset, config, order, padded_of_image, position):
     size = input_size(original, short_side, config.input)
     resize = Resize(original, size, padding_origin(size, padded_of_image[index], config.input.centered))
 
-    objects, crowds = select_instances(record.annotations, config.input.max_instances)
-    boxes = np.array([annotation.box for annotation in objects + crowds], "float32").reshape(-1, 4)
-    class_ids = np.array([annotation.class_id for annotation in objects] + [CROWD] * len(crowds), "int32")
+    objects, ignored = select_instances(record.annotations, config.input.max_instances)
+    boxes = np.array([annotation.box for annotation in objects + ignored], "float32").reshape(-1, 4)
+    class_ids = np.array([annotation.class_id for annotation in objects] + [IGNORED] * len(ignored), "int32")
     boxes = resize.apply_boxes(flip_boxes(boxes, record.width) if flipped else boxes)
-    filling = config.input.max_instances - len(boxes)
+    filling = signature["gt_boxes"].shape[0] - len(boxes)
     values = [
         np.array(str(record.path).encode()),
         np.int32(record.orientation),
@@ -207,18 +211,8 @@ def _example(dataset, config, order, padded_of_image, position):
     return values
 
 
-def select_instances(annotations, max_instances):
-    """Splits annotations into objects and crowd regions, together at most `max_instances`: the largest."""
-    largest_first = sorted(annotations, key=lambda annotation: -annotation.area)
-    crowds = [annotation for annotation in largest_first if annotation.crowd][: max_instances // 2]
-    objects = [annotation for annotation in largest_first if not annotation.crowd][
-        : max_instances - len(crowds)
-    ]
-    return objects, crowds
-
-
 def _masks(objects, config, flipped):
-    """`[G, M, M]` uint8; crowd regions need no mask, for nothing is learnt from them."""
+    """`[G, M, M]` uint8, the masks of the objects in their boxes; ignored regions need none."""
     side = config.mask_crop_size
     masks = np.zeros((config.max_instances, side, side), "uint8")
     for mask, annotation in zip(masks, objects, strict=False):

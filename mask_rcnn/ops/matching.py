@@ -7,19 +7,25 @@ from mask_rcnn.ops import boxes as box_ops
 POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
 
 # COCO's evaluation forgives a detection of which this much lies in a crowd region; so does training.
-CROWD_COVERAGE = 0.5
+COVERAGE = 0.5
+
+# Regions that all boxes are compared with at a time: the largest array is [B, N, 64], however large T is.
+CHUNK = 64
 
 
 def match(boxes, gt_boxes, gt_class_ids, thresholds, keep_best=False):
     """Matches each box with the object that it overlaps most.
 
     Faster R-CNN, section 3.1.2 (anchors: thresholds (0.3, 0.7), `keep_best`); Fast R-CNN, section 2.3
-    (RoIs: (0.5, 0.5)). A box between the thresholds is ignored; so is a would-be negative inside a crowd.
+    (RoIs: (0.5, 0.5)). A box between the thresholds is ignored.
+
+    A would-be negative is ignored too if it would not be a negative with an ignored region as an object, or
+    if more than half of it lies in one ignored region.
 
     Args:
         boxes: `[B, N, 4]` or `[1, N, 4]`, yxyx.
-        gt_boxes: `[B, G, 4]`, yxyx.
-        gt_class_ids: `[B, G]` int32; 0 is padding, -1 a crowd.
+        gt_boxes: `[B, T, 4]`, yxyx; objects and ignored regions.
+        gt_class_ids: `[B, T]` int32; 0 is padding, -1 an ignored region.
         thresholds: (negative below, positive from).
         keep_best: the best boxes of each object are positive whatever their IoU.
 
@@ -28,32 +34,47 @@ def match(boxes, gt_boxes, gt_class_ids, thresholds, keep_best=False):
         labels: `[B, N]` int32, POSITIVE, NEGATIVE or IGNORED.
     """
     low, high = thresholds
-    # Most of the G places are padding, behind everything else.
+    # Most of the T places are padding, after everything else.
     used = tf.reduce_max(tf.math.count_nonzero(gt_class_ids, axis=1, dtype=tf.int32))
-    used = tf.maximum(used, 1)
     gt_boxes, gt_class_ids = gt_boxes[:, :used], gt_class_ids[:, :used]
-    shared = box_ops.intersection(boxes, gt_boxes)  # [B, N, G]
-    overlaps = tf.where((gt_class_ids > 0)[:, None, :], box_ops.iou(boxes, gt_boxes, shared), -1.0)
-    indices = tf.argmax(overlaps, axis=-1, output_type=tf.int32)  # [B, N]
-    best = tf.reduce_max(overlaps, axis=-1)
 
-    labels = tf.where(best >= high, POSITIVE, tf.where(best < low, NEGATIVE, IGNORED))
-    labels = tf.where((labels == NEGATIVE) & _in_crowd(boxes, shared, gt_class_ids), IGNORED, labels)
-    if keep_best:
-        best_of_object = tf.reduce_max(overlaps, axis=1, keepdims=True)  # [B, 1, G]
-        is_best = (overlaps == best_of_object) & (best_of_object > 0)
-        labels = tf.where(tf.reduce_any(is_best, axis=-1), POSITIVE, labels)
-    return indices, labels
+    def compare(start, best, indices, kept, ignored):
+        some_boxes, class_ids = gt_boxes[:, start : start + CHUNK], gt_class_ids[:, start : start + CHUNK]
+        shared = box_ops.intersection(boxes, some_boxes)  # [B, N, C]
+        overlaps = box_ops.iou(boxes, some_boxes, shared)
+        is_best = _is_best(overlaps) if keep_best else False
+        is_object, is_ignored = (class_ids > 0)[:, None, :], (class_ids < 0)[:, None, :]
+        ignored |= tf.cond(
+            tf.reduce_any(is_ignored),
+            lambda: tf.reduce_any(
+                is_ignored & ((overlaps >= low) | is_best | _mostly_inside(boxes, shared)), axis=-1
+            ),
+            lambda: tf.zeros_like(ignored),
+        )
+        kept |= tf.reduce_any(is_object & is_best, axis=-1)
+        overlaps = tf.where(is_object, overlaps, -1.0)
+        found = tf.reduce_max(overlaps, axis=-1)  # [B, N]
+        position = start + tf.argmax(overlaps, axis=-1, output_type=tf.int32)
+        indices = tf.where(found > best, position, indices)
+        return start + CHUNK, tf.maximum(best, found), indices, kept, ignored
 
-
-def _in_crowd(boxes, shared, gt_class_ids):
-    """Returns `[B, N]` bool: whether enough of a box lies in one crowd region."""
-    is_crowd = gt_class_ids < 0  # [B, G]
-    return tf.cond(
-        tf.reduce_any(is_crowd),
-        lambda: (
-            tf.reduce_max(tf.where(is_crowd[:, None, :], shared, 0.0), axis=-1)
-            > CROWD_COVERAGE * box_ops.area(boxes)
-        ),
-        lambda: tf.zeros(tf.shape(shared)[:2], bool),
+    shape = [tf.shape(gt_boxes)[0], tf.shape(boxes)[1]]
+    none = tf.zeros(shape, bool)
+    start = (0, tf.fill(shape, -1.0), tf.zeros(shape, tf.int32), none, none)
+    _, best, indices, kept, ignored = tf.while_loop(
+        lambda start, *_: start < used, compare, start, parallel_iterations=1
     )
+    labels = tf.where(best >= high, POSITIVE, tf.where(best < low, NEGATIVE, IGNORED))
+    labels = tf.where((labels == NEGATIVE) & ignored, IGNORED, labels)
+    return indices, tf.where(kept, POSITIVE, labels)
+
+
+def _is_best(overlaps):
+    """Returns `[B, N, C]` bool: whether no other box overlaps a region more."""
+    best_of_region = tf.reduce_max(overlaps, axis=1, keepdims=True)  # [B, 1, C]
+    return (overlaps == best_of_region) & (best_of_region > 0)
+
+
+def _mostly_inside(boxes, shared):
+    """Returns `[B, N, C]` bool: whether more than `COVERAGE` of a box lies in a region."""
+    return shared > COVERAGE * box_ops.area(boxes)[..., None]

@@ -1,0 +1,54 @@
+"""Which annotations of an image are trained on, and which are ignored."""
+
+
+def select_instances(annotations, max_instances):
+    """Splits the annotations of an image into objects and ignored regions.
+
+    Args:
+        annotations: `Annotation`s of one image.
+        max_instances: largest number of objects.
+
+    Returns:
+        Two lists, largest area first: the `max_instances` largest objects; and all regions that are neither
+        positives nor negatives, which are the other objects and the crowd regions.
+    """
+    largest_first = sorted(annotations, key=lambda annotation: -annotation.area)
+    objects = [annotation for annotation in largest_first if not annotation.crowd]
+    crowds = [annotation for annotation in largest_first if annotation.crowd]
+    return objects[:max_instances], [*objects[max_instances:], *crowds]
+
+
+def num_regions(dataset, max_instances):
+    """Returns how many rows hold the objects and the ignored regions of every image, T."""
+    return max([max_instances, *(len(image.annotations) for image in dataset.images)])
+
+
+def count_ignored_objects(dataset, max_instances):
+    """Counts the objects that training ignores because their images have more than `max_instances`.
+
+    Args:
+        dataset: a `Dataset`.
+        max_instances: as `input.max_instances`.
+
+    Returns:
+        Dict of
+        objects: ignored objects;
+        images: images that have ignored objects;
+        most_objects: largest number of objects in an image.
+    """
+    counts = [sum(not each.crowd for each in image.annotations) for image in dataset.images]
+    ignored = [count - max_instances for count in counts if count > max_instances]
+    return {"objects": sum(ignored), "images": len(ignored), "most_objects": max(counts, default=0)}
+
+
+def instance_limit_warning(dataset, max_instances):
+    """Returns a sentence about the objects that training ignores; None if it ignores none."""
+    ignored = count_ignored_objects(dataset, max_instances)
+    if not ignored["objects"]:
+        return None
+    return (
+        f"{ignored['objects']} objects of {ignored['images']} images are ignored in training. "
+        f"`input.max_instances` is {max_instances}; an image has up to {ignored['most_objects']} objects. "
+        "The largest objects of an image are kept. "
+        f"Set `input.max_instances` to {ignored['most_objects']} to train on all of them."
+    )
