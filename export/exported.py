@@ -28,7 +28,8 @@ class ExportedPredictor:
 
     def predict(self, image):
         """Finds the objects in one image, as `Predictor.predict` does."""
-        image = read_image(image) if isinstance(image, (str, Path)) else checked_image(image)
+        bit_depth = self.config.input.bit_depth
+        image = read_image(image, bit_depth) if isinstance(image, (str, Path)) else checked_image(image)
         mask_head = self.config.mask_head
         return to_detections(self.runner(image), image.shape[:2], mask_head and mask_head.paste)
 

@@ -133,7 +133,9 @@ def write_file(path, predictor, method="none", pictures=()):
     graph = LiteGraph(predictor.parts, predictor.config, predictor.metadata["size"])
     content = convert(graph, half=method == "float16")
     if method in ("dynamic", "int8"):
-        content = quantize(content, method, [as_inputs(read_image(path), predictor) for path in pictures])
+        bit_depth = predictor.config.input.bit_depth
+        inputs = [as_inputs(read_image(path, bit_depth), predictor) for path in pictures]
+        content = quantize(content, method, inputs)
     check_operators(content)
     assets = write_assets(predictor.config, predictor.categories)
     Path(path).write_bytes(pack(content, assets, {**predictor.metadata, "quantize": method}))

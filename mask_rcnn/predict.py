@@ -72,7 +72,8 @@ class Predictor:
         Returns:
             `Detections` in the pixels of the image, best first.
         """
-        image = read_image(image) if isinstance(image, (str, Path)) else checked_image(image)
+        bit_depth = self.config.input.bit_depth
+        image = read_image(image, bit_depth) if isinstance(image, (str, Path)) else checked_image(image)
         batch, resize = self.preprocess(image)
         return self.postprocess(self.detect(batch), resize)
 

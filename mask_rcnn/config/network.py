@@ -39,11 +39,17 @@ class InputConfig:
     horizontal_flip: float = 0.5  # probability in training
     max_instances: int = 100  # objects of a training image that are learned: the largest; others are ignored
     mask_crop_size: int = 112  # ground-truth masks travel as crops of this side
+    bit_depth: int | None = None  # bits that the samples of 16-bit files use, such as 12; None: all 16
 
     def __post_init__(self):
         check_choice("input.size_rounding", self.size_rounding, ("round", "floor", "half_even"))
         check_choice("input.resize", self.resize, ("bilinear", "antialiased_uint8", "uint8"))
         check_choice("input.padding", self.padding, ("mean", "black"))
+        check(
+            self.bit_depth is None or 8 <= self.bit_depth <= 16,
+            "`input.bit_depth` must be 8 to 16 bits, or null.",
+            bit_depth=self.bit_depth,
+        )
         check(
             self.padded_size is None or min(self.padded_size) >= self.long_side,
             "Every image must fit into `padded_size`: make `long_side` smaller.",

@@ -162,7 +162,7 @@ def _image_record(entry, path, header, annotations, classes):
         annotations=tuple(
             _annotation(annotation, header.height, header.width, classes) for annotation in annotations
         ),
-        orientation=header.orientation,
+        bits=header.bits,
     )
 
 

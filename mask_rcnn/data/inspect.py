@@ -4,6 +4,7 @@ import collections
 
 import numpy as np
 
+from mask_rcnn.data.bit_depth import check_bit_depth
 from mask_rcnn.data.keypoints import has_keypoints
 
 # Areas in pixels at which COCO's evaluation calls an object medium and large.
@@ -92,7 +93,9 @@ def _warnings(dataset, objects):
     without_mask = sum(annotation.segmentation is None for annotation in objects)
     tiny = sum(min(y2 - y1, x2 - x1) < 2 for y1, x1, y2, x2 in (annotation.box for annotation in objects))
     ill_fitting = sum(not _fits(annotation) for annotation in objects)
-    warnings = [
+    bit_depth_warning = check_bit_depth(dataset)
+    warnings = [bit_depth_warning] if bit_depth_warning else []
+    warnings += [
         f"image {image_id}: {count} objects twice" for image_id, count in _duplicates(dataset).items()
     ]
     if absent:

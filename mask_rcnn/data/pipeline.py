@@ -5,12 +5,14 @@ batches that the interrupted one would have had.
 """
 
 import functools
+import os
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from mask_rcnn.data.images import decode_image
+from mask_rcnn.data.bit_depth import check_bit_depth
+from mask_rcnn.data.images import read_image
 from mask_rcnn.data.instances import instance_limit_warning, num_regions, select_instances
 from mask_rcnn.data.keypoints import check_keypoints, flip_keypoints, keypoint_array, mirrored_order
 from mask_rcnn.data.masks import mask_in_box
@@ -121,8 +123,12 @@ def training_dataset(dataset, config, first_step=0):
         seeds: `[B, 2]` int32, of what the model draws; another one for each image of each step.
     """
     _check_trainable(dataset, config)
-    if warning := instance_limit_warning(dataset, config.input.max_instances):
-        logging.warning("%s: %s", dataset.name, warning)
+    for warning in (
+        instance_limit_warning(dataset, config.input.max_instances),
+        check_bit_depth(dataset, config.input.bit_depth),
+    ):
+        if warning:
+            logging.warning("%s: %s", dataset.name, warning)
     train = config.train
     order = training_order(dataset.sizes, train.batch_size, train.scaled_steps, train.seed)
     padded = padded_sizes(dataset.sizes, config.input)
@@ -130,13 +136,17 @@ def training_dataset(dataset, config, first_step=0):
     signature = _signature(config, num_regions(dataset, config.input.max_instances))
     example = functools.partial(_example, dataset, config, signature, order.ravel(), padded_of_image)
 
+    def read(path):
+        return read_image(os.fsdecode(path), config.input.bit_depth)
+
     def load(position):
         values = tf.numpy_function(example, [position], [spec.dtype for spec in signature.values()])
         values = {
             name: tf.ensure_shape(value, spec.shape)
             for (name, spec), value in zip(signature.items(), values, strict=True)
         }
-        image = decode_image(tf.io.read_file(values.pop("path")), values.pop("orientation"))
+        image = tf.numpy_function(read, [values.pop("path")], tf.uint8)
+        image = tf.ensure_shape(image, [None, None, 3])
         image = tf.cond(values.pop("flipped"), lambda: tf.reverse(image, [1]), lambda: image)
         image = resize_image(image, tf.cast(values["image_sizes"], "int32"), config.input.resize)
         images = pad_image(image, values.pop("padded_size"), values.pop("origin"))
@@ -159,7 +169,6 @@ def _signature(config, num_regions):
     instances, side = config.input.max_instances, config.input.mask_crop_size
     signature = {
         "path": tf.TensorSpec((), "string"),
-        "orientation": tf.TensorSpec((), "int32"),
         "flipped": tf.TensorSpec((), "bool"),
         "padded_size": tf.TensorSpec((2,), "int32"),
         "origin": tf.TensorSpec((2,), "int32"),
@@ -192,8 +201,7 @@ def _example(dataset, config, signature, order, padded_of_image, position):
     boxes = resize.apply_boxes(flip_boxes(boxes, record.width) if flipped else boxes)
     filling = signature["gt_boxes"].shape[0] - len(boxes)
     values = [
-        np.array(str(record.path).encode()),
-        np.int32(record.orientation),
+        np.array(os.fsencode(record.path)),
         np.bool_(flipped),
         np.array(padded_of_image[index], "int32"),
         np.array(resize.origin, "int32"),

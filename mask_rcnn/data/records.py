@@ -41,7 +41,7 @@ class ImageRecord:
         height: pixels, after the EXIF orientation is applied.
         width: pixels, after the EXIF orientation is applied.
         annotations: objects and crowd regions; may be empty.
-        orientation: EXIF orientation of the file, 1..8; 1 is upright.
+        bits: of each sample in the file, 8 or 16.
     """
 
     id: int
@@ -49,7 +49,7 @@ class ImageRecord:
     height: int
     width: int
     annotations: tuple[Annotation, ...] = ()
-    orientation: int = 1
+    bits: int = 8
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Validator:
         count = min(NUM_PICTURES, len(self.dataset))
         for index in np.linspace(0, len(self.dataset) - 1, count).astype(int):
             path = self.dataset.images[index].path
-            image = read_image(path)
+            image = read_image(path, self.predictor.config.input.bit_depth)
             detections = self.predictor.predict(image)
             detections = detections.keep(detections.scores >= PICTURE_SCORE)
             picture = draw(image, detections, self.predictor.categories)

@@ -1,0 +1,46 @@
+"""16-bit images of which fewer bits are used, as cameras of 10, 12 or 14 bits write them: they look black."""
+
+import numpy as np
+
+from mask_rcnn.data.images import read_image, used_bits
+
+MAX_IMAGES = 20  # of a data set that are decoded for this
+MIN_UNUSED_BITS = 2  # the brightest pixel is then at a quarter of the range or less
+MAX_EXAMPLES = 3
+
+
+def check_bit_depth(dataset, bit_depth=None):
+    """Returns a warning if the 16-bit images of a `Dataset` use fewer bits than declared, otherwise None.
+
+    Args:
+        dataset: a `Dataset`; a sample of its 16-bit images is decoded.
+        bit_depth: as in `InputConfig.bit_depth`.
+
+    Raises:
+        ValueError: an image of the sample uses more bits than `bit_depth`.
+    """
+    deep = [image.path for image in dataset.images if image.bits == 16]
+    chosen = np.unique(np.linspace(0, len(deep) - 1, MAX_IMAGES).astype(int)) if deep else []
+    for index in chosen if bit_depth else []:
+        read_image(deep[index], bit_depth)
+    return bit_depth_warning({deep[index]: used_bits(deep[index]) for index in chosen}, bit_depth)
+
+
+def bit_depth_warning(used, bit_depth=None):
+    """Returns one sentence about 16-bit images that use fewer bits than declared, or None.
+
+    Args:
+        used: dict from the path of each 16-bit image to its `used_bits`.
+        bit_depth: as in `InputConfig.bit_depth`.
+    """
+    dark = {path: bits for path, bits in used.items() if bits <= (bit_depth or 16) - MIN_UNUSED_BITS}
+    if not dark or bit_depth == 8:
+        return None
+    most = max(dark.values())
+    likely = max(most + most % 2, 8)  # cameras have 8, 10, 12 or 14 bits
+    names = ", ".join(str(path) for path in list(dark)[:MAX_EXAMPLES])
+    return (
+        f"{len(dark)} of {len(used)} images with 16 bits per sample use at most {most} of "
+        f"{bit_depth or 16} bits, as {names}: they come out nearly black. "
+        f"If the others are never used, declare input.bit_depth={likely}."
+    )

@@ -1,0 +1,253 @@
+"""Headers of image files, read without decoding anything: format, size, orientation, comment.
+
+Only the few bytes that are needed are read, so that neither a wrong size nor huge metadata cost memory.
+Sources: JPEG, ITU-T T.81, annex B; PNG, third edition, section 5; GIF89a; BMP, Microsoft's
+BITMAPINFOHEADER; WebP, RFC 9649.
+"""
+
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+
+from mask_rcnn.data.exif import UPRIGHT, exif_orientation, xmp_orientation
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+
+MAX_PARTS = 1_000_000  # segments or chunks of a file; walking through them takes about 3 s
+MAX_METADATA = 1 << 20  # bytes of EXIF, XMP or a comment that are looked at; larger ones are ignored
+
+SOF_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # start of frame, of any coding
+APP1, SOS, EOI, COM = 0xE1, 0xDA, 0xD9, 0xFE
+MARKERS_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What is known of an image before its pixels are decoded.
+
+    Args:
+        height: pixels, after the orientation is applied.
+        width: pixels, after the orientation is applied.
+        orientation: EXIF orientation, 1..8; 1 is upright.
+        format: one of `FORMATS`.
+        bits: per sample, 8 or 16; fewer than 8 are stretched to 8.
+        comment: text that the file carries in a JPEG comment or a PNG `Comment`.
+    """
+
+    height: int
+    width: int
+    orientation: int
+    format: str
+    bits: int = 8
+    comment: str = ""
+
+
+def parse_header(file):
+    """Returns the `ImageHeader` of an image file.
+
+    Args:
+        file: opened for reading bytes.
+
+    Raises:
+        ValueError, struct.error: the file is not an image of `FORMATS`, or its header is damaged.
+    """
+    start = _read(file, 0, 16)
+    if start.startswith(b"\xff\xd8\xff"):
+        found = _parse_jpeg(file)
+    elif start.startswith(b"\x89PNG\r\n\x1a\n"):
+        found = _parse_png(file)
+    elif start[:6] in (b"GIF87a", b"GIF89a"):
+        found = {"format": "GIF", "size": _gif_size(file)}
+    elif start.startswith(b"BM"):
+        found = {"format": "BMP", "size": _bmp_size(file)}
+    elif start.startswith(b"RIFF") and start[8:12] == b"WEBP":
+        found = _parse_webp(file)
+    else:
+        raise ValueError("the first bytes are of no such format" if start else "the file is empty")
+    height, width = found.pop("size")
+    if height < 1 or width < 1:
+        raise ValueError(f"its header says {width} x {height} pixels")
+    orientations = (found.pop("exif", None), found.pop("xmp", None), UPRIGHT)
+    orientation = next(number for number in orientations if number)
+    if orientation >= 5:
+        height, width = width, height
+    return ImageHeader(height, width, orientation, **found)
+
+
+def jpeg_segments(file):
+    """Yields (marker, offset, length) of the content of each segment up to the first scan, in order.
+
+    Bytes between segments are skipped, as libjpeg and Pillow do.
+    """
+    at = 2
+    for _ in range(MAX_PARTS):
+        code = _read(file, at, 2)
+        if len(code) < 2:
+            raise ValueError("it ends before its first scan")
+        if code[0] != 0xFF or code[1] in (0x00, 0xFF):
+            at += 1
+            continue
+        marker = code[1]
+        at += 2
+        if marker in MARKERS_WITHOUT_LENGTH:
+            continue
+        length = max(_unpack(file, at, ">H")[0] - 2, 0)
+        yield marker, at + 2, length
+        if marker == SOS:
+            return
+        at += 2 + length
+    raise ValueError("it has too many segments")
+
+
+def png_chunks(file):
+    """Yields (type, offset, length) of the content of each chunk, to IEND or the end of the file."""
+    at, end = 8, file.seek(0, os.SEEK_END)
+    for _ in range(MAX_PARTS):
+        if at + 8 > end:
+            return
+        length, kind = _unpack(file, at, ">I4s")
+        yield kind, at + 8, length
+        if kind == b"IEND":
+            return
+        at += 12 + length
+    raise ValueError("it has too many chunks")
+
+
+def _parse_jpeg(file):
+    found = {"format": "JPEG"}
+    for marker, offset, length in jpeg_segments(file):
+        if marker in SOF_MARKERS and "size" not in found:
+            precision, *found["size"] = _unpack(file, offset, ">BHH")
+            if precision != 8:
+                raise ValueError(f"a JPEG file of {precision} bits per sample")
+        elif marker == APP1 and length <= MAX_METADATA:
+            _take_metadata(found, _read(file, offset, length))
+        elif marker == COM and length <= MAX_METADATA:
+            found["comment"] = _read(file, offset, length).decode("latin-1")
+    if "size" not in found:
+        raise ValueError("it has no frame header")
+    return found
+
+
+def _take_metadata(found, data):
+    """Takes the orientation of an APP1 segment; the first of each kind counts."""
+    if data.startswith(b"Exif\0\0"):
+        found.setdefault("exif", exif_orientation(data))
+    elif data.startswith(XMP_SEGMENT):
+        found.setdefault("xmp", xmp_orientation(data))
+
+
+def _parse_png(file):
+    kind, width, height, bits = _unpack(file, 12, ">4sIIB")
+    if kind != b"IHDR":
+        raise ValueError("its first chunk is not IHDR")
+    found = {"format": "PNG", "size": (height, width), "bits": max(bits, 8)}
+    for kind, offset, length in png_chunks(file):
+        if length > MAX_METADATA:
+            continue
+        if kind == b"eXIf":
+            found["exif"] = exif_orientation(_read(file, offset, length))
+        elif kind in (b"tEXt", b"zTXt", b"iTXt"):
+            _take_text(found, kind, _read(file, offset, length))
+    return found
+
+
+def _take_text(found, kind, data):
+    """Takes what is known of a text chunk: a comment, or the orientation in XMP or ImageMagick's EXIF."""
+    keyword, _, text = data.partition(b"\0")
+    if kind == b"zTXt":
+        text = _inflate(text[1:])
+    elif kind == b"iTXt":
+        compressed, text = text[:1] == b"\1", text[2:].split(b"\0", 2)[-1]
+        text = _inflate(text) if compressed else text
+    if keyword == b"Comment":
+        found["comment"] = text.decode("utf-8", "replace")
+    elif keyword == b"XML:com.adobe.xmp":
+        found["xmp"] = xmp_orientation(text)
+    elif keyword == b"Raw profile type exif":
+        digits = b"".join(text.split(b"\n")[3:])
+        found.setdefault("exif", exif_orientation(bytes.fromhex(digits.decode("ascii", "replace"))))
+
+
+def _inflate(data):
+    """Returns at most `MAX_METADATA` bytes of zlib data."""
+    try:
+        return zlib.decompressobj().decompress(data, MAX_METADATA)
+    except zlib.error:
+        return b""
+
+
+def _gif_size(file):
+    """Returns (height, width) of the screen, or of the first frame where that is larger, as Pillow does."""
+    width, height, flags = _unpack(file, 6, "<HHB")
+    at = 13 + _color_table_bytes(flags)
+    for _ in range(MAX_PARTS):
+        introducer = _read(file, at, 1)
+        if introducer == b"!":  # an extension: label, then blocks up to an empty one
+            at += 2
+            while length := _unpack(file, at, "B")[0]:
+                at += 1 + length
+            at += 1
+        elif introducer == b",":
+            left, top, frame_width, frame_height = _unpack(file, at + 1, "<HHHH")
+            return max(height, top + frame_height), max(width, left + frame_width)
+        elif introducer in (b"", b";"):
+            raise ValueError("it has no frame")
+        else:
+            at += 1
+    raise ValueError("it has too many blocks")
+
+
+def _color_table_bytes(flags):
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _bmp_size(file):
+    (header_bytes,) = _unpack(file, 14, "<I")
+    if header_bytes == 12:  # OS/2
+        width, height = _unpack(file, 18, "<HH")
+    else:
+        width, height = _unpack(file, 18, "<ii")
+    return abs(height), width  # rows of a negative height go from top to bottom
+
+
+def _parse_webp(file):
+    found = {"format": "WEBP"}
+    at, end = 12, file.seek(0, os.SEEK_END)
+    for _ in range(MAX_PARTS):
+        if at + 8 > end:
+            break
+        kind, length = _unpack(file, at, "<4sI")
+        if "size" not in found:
+            found["size"] = _webp_size(kind, _read(file, at + 8, 10))
+        elif kind in (b"EXIF", b"XMP ") and length <= MAX_METADATA:
+            data = _read(file, at + 8, length)
+            found |= {"exif": exif_orientation(data)} if kind == b"EXIF" else {"xmp": xmp_orientation(data)}
+        at += 8 + length + length % 2
+    if "size" not in found:
+        raise ValueError("it has no chunk")
+    return found
+
+
+def _webp_size(kind, data):
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(data[start : start + 3], "little") + 1 for start in (4, 7))
+    elif kind == b"VP8L":
+        bits = int.from_bytes(data[1:5], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    elif kind == b"VP8 " and data[3:6] == b"\x9d\x01\x2a":
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 6))
+    else:
+        raise ValueError("its first chunk is none of VP8, VP8L and VP8X")
+    return height, width
+
+
+def _read(file, offset, length):
+    file.seek(offset)
+    return file.read(length)
+
+
+def _unpack(file, offset, layout):
+    return struct.unpack(layout, _read(file, offset, struct.calcsize(layout)))
