@@ -116,13 +116,24 @@ def trained(monkeypatch):
     def train(config, run_dir, resume=False):
         calls.append((config, run_dir, resume))
 
-    monkeypatch.setitem(sys.modules, "mask_rcnn.training.train", types.SimpleNamespace(train=train))
+    fake = types.SimpleNamespace(train=train, check=lambda *arguments, **options: calls.append("check"))
+    monkeypatch.setitem(sys.modules, "mask_rcnn.training.train", fake)
     return calls
 
 
 def test_train_without_anything_is_the_shapes(trained, tmp_path):
     assert run("train", "--run", tmp_path / "run") == 0
     assert trained == [(config("shapes"), tmp_path / "run", False)]
+
+
+def test_check_does_not_train(trained, tmp_path):
+    assert run("train", "--run", tmp_path / "run", "--check") == 0
+    assert trained == ["check"]
+
+
+def test_resume_of_a_folder_without_a_run_is_an_error_that_says_so(trained, tmp_path, capsys):
+    assert run("train", "--run", tmp_path, "--resume") == 2
+    assert "holds no run" in capsys.readouterr().err and not trained
 
 
 def test_train_with_data_puts_the_paths_into_the_config(trained, tmp_path):
@@ -137,6 +148,7 @@ def test_train_with_data_puts_the_paths_into_the_config(trained, tmp_path):
 def test_train_resumes_with_the_config_of_the_run(trained, tmp_path):
     saved = config("fine_tune")
     (tmp_path / "config.yaml").write_text(to_yaml(saved))
+    (tmp_path / "run.json").write_text('{"run": "a"}')
     assert run("train", "--run", tmp_path, "--resume") == 0
     assert trained == [(saved, tmp_path, True)]
 

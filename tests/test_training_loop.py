@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rich.console
-from training_toy import LOSSES, RECIPE, make_batches, make_trainer
+from training_toy import LOSSES, make_batches, make_trainer, run_toy
 
-from mask_rcnn.training.callbacks import Validation
 from mask_rcnn.training.checkpoint import checkpoints
-from mask_rcnn.training.loop import run_steps
+from mask_rcnn.training.evaluations import Validation
 from mask_rcnn.training.plot import plot_losses
 from mask_rcnn.training.progress import Progress
 
@@ -40,7 +39,7 @@ def run(tmp_path_factory):
     validation = Validation(
         lambda: {"segm/AP": next(scores)}, "segm/AP", lambda: saved.append(weights(trainer))
     )
-    state = run_steps(trainer, make_batches, RECIPE, folder, validation)
+    state = run_toy(trainer, make_batches, folder, validation)
     return folder, trainer, state, saved
 
 
@@ -73,7 +72,7 @@ def test_evaluations_are_logged_and_the_best_weights_are_kept(run):
     folder, _, state, saved = run
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert lines == [{"step": 4, "segm/AP": 0.1}, {"step": 8, "segm/AP": 0.4}, {"step": 10, "segm/AP": 0.3}]
-    assert state == {"step": 10, "metrics": {"segm/AP": 0.3}, "best": 0.4}
+    assert state == {"step": 10, "run": "toy"}
     assert len(saved) == 2
 
 
@@ -87,14 +86,14 @@ def test_the_last_checkpoints_are_kept(run):
 def test_a_finished_run_is_not_trained_again(run):
     folder, trainer, state, _ = run
     other = make_trainer(seed=1)
-    assert run_steps(other, None, RECIPE, folder) == state
+    assert run_toy(other, None, folder) == state
     for ours, theirs in zip(weights(other), weights(trainer), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_the_same_seed_is_the_same_run(run, tmp_path):
     trainer = make_trainer()
-    run_steps(trainer, make_batches, RECIPE, tmp_path)
+    run_toy(trainer, make_batches, tmp_path)
     for ours, theirs in zip(weights(trainer), weights(run[1]), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -115,7 +114,7 @@ def test_a_run_killed_at_any_step_and_resumed_ends_like_the_uninterrupted_one(ru
     validation = Validation(lambda: {"segm/AP": next(scores)}, "segm/AP", lambda: None)
     if step < 4:
         trainer = make_trainer()  # killed before its first checkpoint: from the start
-    state = run_steps(trainer, make_batches, RECIPE, tmp_path, validation)
+    state = run_toy(trainer, make_batches, tmp_path, validation)
 
     assert state == run[2]
     for ours, theirs in zip(weights(trainer), weights(run[1]), strict=True):
@@ -128,8 +127,8 @@ def test_a_run_killed_at_any_step_and_resumed_ends_like_the_uninterrupted_one(ru
 def test_the_latest_weights_are_the_best_if_nothing_can_be_measured(tmp_path, capsys):
     trainer, saved = make_trainer(), []
     validation = Validation(lambda: {"segm/AP": None}, "segm/AP", lambda: saved.append(weights(trainer)))
-    state = run_steps(trainer, make_batches, RECIPE, tmp_path, validation)
-    assert state["best"] is None and len(saved) == 3
+    run_toy(trainer, make_batches, tmp_path, validation)
+    assert len(saved) == 3
     for best, latest in zip(saved[-1], weights(trainer), strict=True):
         np.testing.assert_array_equal(best, latest)
     assert "step 10/10  segm/AP is not measurable" in capsys.readouterr().out
@@ -138,12 +137,12 @@ def test_the_latest_weights_are_the_best_if_nothing_can_be_measured(tmp_path, ca
 def test_a_loss_that_is_nan_stops_the_run_and_names_step_losses_and_images(tmp_path):
     batches = functools.partial(make_batches, spoil=6)
     with pytest.raises(ValueError) as error:
-        run_steps(make_trainer(), batches, RECIPE, tmp_path, images_of=lambda step: [f"{step}.jpg"])
+        run_toy(make_trainer(), batches, tmp_path, images_of=lambda step: [f"{step}.jpg"])
     for part in ("step=6", "rpn_box_loss=nan", "images=['6.jpg']", "train.learning_rate", "resume"):
         assert part in str(error.value)
     assert len(checkpoints(tmp_path / "checkpoints")) == 1
     # With the image repaired, the run goes on from step 4.
-    assert run_steps(make_trainer(), make_batches, RECIPE, tmp_path)["step"] == 10
+    assert run_toy(make_trainer(), make_batches, tmp_path)["step"] == 10
     assert [int(row["step"]) for row in read_log(tmp_path)] == list(range(1, 11))
 
 
@@ -152,12 +151,12 @@ def test_batches_that_end_early_are_an_error(tmp_path):
         pytest.warns(UserWarning, match="ran out of data"),
         pytest.raises(ValueError, match="Received: 4 of 10 steps"),
     ):
-        run_steps(make_trainer(), functools.partial(make_batches, steps=5), RECIPE, tmp_path)
+        run_toy(make_trainer(), functools.partial(make_batches, steps=5), tmp_path)
 
 
 def test_half_a_line_of_a_killed_run_is_dropped(run, tmp_path):
     (tmp_path / "log.csv").write_text("step,loss\n1,0.5\n2,0.")
-    run_steps(make_trainer(), make_batches, RECIPE, tmp_path)
+    run_toy(make_trainer(), make_batches, tmp_path)
     assert (tmp_path / "log.csv").read_text().splitlines()[1].startswith("1,")
     assert len(read_log(tmp_path)) == 10
 

@@ -10,16 +10,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import tensorflow as tf
 from training_run import TINY
 
-from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.predict import Predictor
 from mask_rcnn.structures import Category
-from mask_rcnn.training.sources import read_training_data, with_class_count
-from mask_rcnn.training.train import check_run_dir, named_images, write_config
+from mask_rcnn.training.sources import check_paths, read_training_data, with_class_count
 
 
 def run_script(name, *arguments):
@@ -112,23 +109,6 @@ def test_two_replicas_train_the_real_model_to_the_weights_of_one(tmp_path):
     assert results["difference"] < 1e-5
 
 
-def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
-    check_run_dir(tmp_path, resume=False)
-    (tmp_path / "log.csv").write_text("step,loss\n")
-    with pytest.raises(ValueError, match="which holds a run. Resume it"):
-        check_run_dir(tmp_path, resume=False)
-    check_run_dir(tmp_path, resume=True)
-
-
-def test_a_config_that_changed_on_resume_is_said(tmp_path, caplog):
-    path = tmp_path / "config.yaml"
-    write_config(path, TINY)
-    write_config(path, TINY)
-    assert not caplog.text
-    write_config(path, dataclasses.replace(TINY, train=dataclasses.replace(TINY.train, learning_rate=0.5)))
-    assert "learning_rate: 0.5" in caplog.text
-
-
 CATS = Dataset("cats", (Category(7, "cat"), Category(9, "lynx")), ())
 
 
@@ -141,10 +121,47 @@ def test_no_number_of_classes_is_that_of_the_data():
     assert with_class_count(dataclasses.replace(TINY, num_classes=0), CATS).num_classes == 2
 
 
-def test_annotations_without_a_folder_of_images_are_an_error(tmp_path):
-    data = dataclasses.replace(TINY.data, train_annotations="a.json")
-    with pytest.raises(ValueError, match="Set `data.train_images`"):
-        read_training_data(dataclasses.replace(TINY, data=data), tmp_path)
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ("train_annotations", r"Add `data.train_images` \(`--train-images`\)"),
+        ("train_images", r"Add `data.train_annotations` \(`--train-annotations`\)"),
+        ("val_annotations", "Add `data.val_images`"),
+        ("val_images", "Add `data.val_annotations`"),
+        ("train_annotations train_images val_annotations", "Add `data.val_images`"),
+        ("train_annotations train_images val_images", "Add `data.val_annotations`"),
+        ("val_annotations val_images", "A validation set goes with a training set"),
+        ("train_annotations val_annotations val_images", "Add `data.train_images`"),
+        ("train_images val_annotations val_images", "Add `data.train_annotations`"),
+        ("train_annotations train_images=file", "`data.train_images`.*must be a folder.*is a file"),
+        (
+            "train_annotations=folder train_images",
+            "`data.train_annotations`.*must be a COCO json.*is a folder",
+        ),
+        ("train_annotations=absent train_images", "must be a COCO json.*does not exist"),
+        (
+            "train_annotations train_images val_annotations val_images=absent",
+            "`data.val_images`.*does not exist",
+        ),
+    ],
+)
+def test_half_of_the_data_options_is_an_error_that_says_what_is_missing(tmp_path, given, message):
+    paths = {"file": tmp_path / "file.json", "folder": tmp_path, "absent": tmp_path / "absent"}
+    paths["file"].write_text("{}")
+    fields = {}
+    for word in given.split():
+        field, _, kind = word.partition("=")
+        fields[field] = str(paths[kind or ("folder" if field.endswith("images") else "file")])
+    with pytest.raises(ValueError, match=message):
+        check_paths(dataclasses.replace(TINY.data, **fields))
+
+
+def test_no_data_and_whole_data_are_accepted(tmp_path):
+    check_paths(TINY.data)
+    annotations, images = map(str, write_shapes(tmp_path, 1, (32, 32), 0))
+    data = dataclasses.replace(TINY.data, train_annotations=annotations, train_images=images)
+    check_paths(data)
+    check_paths(dataclasses.replace(data, val_annotations=annotations, val_images=images))
 
 
 def test_a_validation_set_of_other_classes_is_an_error(tmp_path):
@@ -161,20 +178,3 @@ def test_a_validation_set_of_other_classes_is_an_error(tmp_path):
     )
     with pytest.raises(ValueError, match="must have the same classes"):
         read_training_data(dataclasses.replace(TINY, data=data), tmp_path)
-
-
-def test_an_image_that_is_damaged_inside_is_named(tmp_path):
-    dataset = read_coco(*write_shapes(tmp_path, 2, (32, 32), 0))
-    broken = next(image.path for image in dataset.images if image.path.suffix == ".png")
-    contents = bytearray(broken.read_bytes())
-    middle = len(contents) // 2
-    contents[middle : middle + 64] = bytes(64)
-    broken.write_bytes(contents)
-    with pytest.raises(ValueError, match=broken.name), named_images(dataset):
-        raise tf.errors.InvalidArgumentError(None, None, "Invalid PNG data")
-
-
-def test_an_error_that_no_image_is_to_blame_for_stays(tmp_path):
-    dataset = read_coco(*write_shapes(tmp_path, 2, (32, 32), 0))
-    with pytest.raises(tf.errors.InvalidArgumentError), named_images(dataset):
-        raise tf.errors.InvalidArgumentError(None, None, "another")

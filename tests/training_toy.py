@@ -11,7 +11,10 @@ from keras import ops
 
 from mask_rcnn.config import TrainConfig
 from mask_rcnn.training.callbacks import NanGuard
+from mask_rcnn.training.evaluations import evaluate_step
+from mask_rcnn.training.loop import restore_or_initialize, run_steps
 from mask_rcnn.training.optimizer import build_optimizer
+from mask_rcnn.training.run_folder import METRICS
 from mask_rcnn.training.trainer import Trainer
 
 LOSSES = ("rpn_objectness_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")
@@ -90,6 +93,15 @@ def make_trainer(seed=0, **changes):
         keras.config.set_dtype_policy("float32")
     trainer.compile(optimizer=build_optimizer(recipe), jit_compile=False)
     return trainer
+
+
+def run_toy(trainer, batches, folder, validation=None, **options):
+    """Trains the toy by `RECIPE` from its last checkpoint and evaluates it; returns the state of the run."""
+    state = restore_or_initialize(trainer, folder, "toy")
+    run_steps(trainer, batches, RECIPE, folder, state, validation, **options)
+    if validation:
+        evaluate_step(folder / METRICS, RECIPE.steps, RECIPE.steps, validation)
+    return state
 
 
 def kill_after(step):

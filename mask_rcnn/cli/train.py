@@ -21,7 +21,7 @@ FIELDS = {
     "strategy": "train.strategy",
     "precision": "train.precision",
 }
-SAVED_CONFIG = "config.yaml"  # `training.train` writes it into the run directory
+SAVED_CONFIG = "config.yaml"  # `training.run_folder` writes it
 
 
 def add_parser(commands):
@@ -43,7 +43,17 @@ def add_parser(commands):
     parser.add_argument(
         "--run", metavar="DIR", dest="run_dir", type=Path, required=True, help="run directory"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run from its last checkpoint")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in the run directory from its last checkpoint; SIGTERM, SIGHUP and Ctrl-C save "
+        "one after the running step, and Ctrl-C twice ends at once",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="check data, config, weights and disk space as before a run, and do not train",
+    )
     data = "(default: the config's; without any, synthetic shapes)"
     parser.add_argument("--train-annotations", metavar="JSON", help=f"COCO instances to train on {data}")
     parser.add_argument("--train-images", metavar="DIR", help=f"folder of their images {data}")
@@ -59,12 +69,15 @@ def add_parser(commands):
 
 
 def run(args):
+    from mask_rcnn.training.run_folder import check_run_folder
+
+    check_run_folder(args.run_dir, args.resume)
     config = _config(args)
     import_tensorflow()
 
-    from mask_rcnn.training.train import train
+    from mask_rcnn.training.train import check, train
 
-    train(config, args.run_dir, resume=args.resume)
+    (check if args.check else train)(config, args.run_dir, resume=args.resume)
 
 
 def _config(args):

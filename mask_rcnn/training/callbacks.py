@@ -1,15 +1,12 @@
-"""What happens after a step of the run: its row in the log, the guard, the evaluation, the checkpoint.
+"""What happens after each step of a run: its row in the log, the check of its losses, the checkpoint.
 
 Keras turns the logs of a step into floats once for all callbacks; that is the only wait for the device.
 """
 
 import csv
 import importlib.util
-import json
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
@@ -31,18 +28,23 @@ class StepCallback(keras.callbacks.Callback):
     Args:
         first_step: steps that were finished before this call of `fit`.
         last_step: steps of the whole run.
+
+    Attributes:
+        step: the last finished step.
     """
 
     def __init__(self, first_step, last_step):
         super().__init__()
         self.first_step = first_step
         self.last_step = last_step
+        self.step = first_step
 
     def on_train_batch_begin(self, batch, logs=None):
         self._start = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        self.on_step(self.first_step + batch + 1, logs, time.perf_counter() - self._start)
+        self.step = self.first_step + batch + 1
+        self.on_step(self.step, logs, time.perf_counter() - self._start)
 
     def is_due(self, step, every):
         """Whether something done each `every` steps (0: never) and after the last is to be done now."""
@@ -129,86 +131,33 @@ class NanGuard(StepCallback):
             raise ValueError(
                 "Every loss of a training step must be finite. "
                 f"Received: step={step}, {values}, images={self.images_of(step)}. "
-                "Look at the boxes of these images (and of the step before, whose update the weights have), "
-                "lower `train.learning_rate`, lengthen `train.warmup_steps` or set `train.clip_norm`; "
-                "then resume."
+                "The last checkpoint was saved before this step. Look at the boxes of these images, or lower the "
+                "learning rate: `--resume --set train.learning_rate=...`; `train.warmup_steps` and "
+                "`train.clip_norm` help too."
             )
 
 
-@dataclass(frozen=True)
-class Validation:
-    """How a run is judged.
-
-    Attributes:
-        evaluate: function without arguments that returns a dict of numbers.
-        best_by: which of them the best weights have the largest of.
-        save_best: function without arguments that keeps the weights.
-    """
-
-    evaluate: Callable
-    best_by: str
-    save_best: Callable
-
-
-class Evaluation(StepCallback):
-    """Evaluates, appends a line of JSON, and keeps the weights where they are the best so far.
-
-    Args:
-        path: of the file of JSON lines, `{"step": ..., name: number, ...}`.
-        first_step, last_step: as in `StepCallback`.
-        every: steps; 0 is only after the last one.
-        validation: a `Validation`.
-        state: dict of the run, in which `metrics` (the latest) and `best` are kept up to date.
-    """
-
-    def __init__(self, path, first_step, last_step, every, validation, state):
-        super().__init__(first_step, last_step)
-        self.path = path
-        self.every = every
-        self.validation = validation
-        self.state = state
-        keep_lines(path, lambda line: json.loads(line)["step"] <= first_step)
-
-    def on_step(self, step, logs, seconds):
-        if not self.is_due(step, self.every):
-            return
-        metrics = self.validation.evaluate()
-        with open(self.path, "a") as file:
-            file.write(json.dumps({"step": step, **metrics}) + "\n")
-        self.state["metrics"] = metrics
-        score, best = metrics[self.validation.best_by], self.state["best"]
-        # Without a score nothing tells which weights are better: the latest are kept.
-        is_best = best is None or (score is not None and score > best)
-        if is_best:
-            self.state["best"] = score
-            self.validation.save_best()
-        if score is None:
-            result = f"{self.validation.best_by} is not measurable"
-        else:
-            note = "the best so far" if is_best else f"best {best:.4f}"
-            result = f"{self.validation.best_by} {score:.4f} ({note})"
-        print(f"step {step}/{self.last_step}  {result}", flush=True)
-
-
 class Checkpointing(StepCallback):
-    """Saves the run; comes after `Evaluation`, so that no evaluation is lost between the two.
+    """Saves the state of the run, also when a signal wants the run to end, and ends it then.
+
+    It comes before an evaluation of the same step: an evaluation that fails costs nothing.
 
     Args:
         folder: of the checkpoints.
         first_step, last_step: as in `StepCallback`.
-        every: steps.
-        keep: how many files stay.
+        recipe: `TrainConfig` with `checkpoint_every` and `keep_checkpoints`.
         state: dict of the run, in which `step` is kept up to date.
+        stop: the `StopSignals` of the run.
     """
 
-    def __init__(self, folder, first_step, last_step, every, keep, state):
+    def __init__(self, folder, first_step, last_step, recipe, state, stop):
         super().__init__(first_step, last_step)
-        self.folder = folder
-        self.every = every
-        self.keep = keep
-        self.state = state
+        self.folder, self.recipe, self.state, self.stop = folder, recipe, state, stop
 
     def on_step(self, step, logs, seconds):
-        if self.is_due(step, self.every):
+        received = self.stop.received
+        if received or self.is_due(step, self.recipe.checkpoint_every):
             self.state["step"] = step
-            save_checkpoint(self.folder, self.model, self.state, self.keep)
+            save_checkpoint(self.folder, self.model, self.state, self.recipe.keep_checkpoints)
+        if received:
+            self.stop.end_program(f"Saved after step {step} of {self.last_step}. Continue with `--resume`.")

@@ -1,64 +1,96 @@
 """The steps of a run, from the last checkpoint to the end."""
 
-from pathlib import Path
+import tensorflow as tf
 
-from mask_rcnn.training.callbacks import (
-    Checkpointing,
-    CsvLog,
-    Evaluation,
-    NanGuard,
-    TensorBoardLog,
-)
+from mask_rcnn.errors import is_out_of_memory, short_message
+from mask_rcnn.terminal import say
+from mask_rcnn.training.callbacks import Checkpointing, CsvLog, NanGuard, TensorBoardLog
 from mask_rcnn.training.checkpoint import restore_latest
+from mask_rcnn.training.evaluations import Evaluation
 from mask_rcnn.training.progress import Progress
+from mask_rcnn.training.run_folder import CHECKPOINTS, LOG, METRICS, check_checkpoint
+from mask_rcnn.training.signals import StopSignals
 
 
-def run_steps(trainer, make_batches, recipe, run_dir, validation=None, images_of=lambda step: "unknown"):
-    """Trains up to the last step of the recipe; goes on from a checkpoint where there is one.
+def restore_or_initialize(trainer, run_dir, run_id, initialize=lambda: None):
+    """Loads the newest checkpoint; where there is none, gives the model the weights of a new run.
 
     Args:
-        trainer: compiled `Trainer`.
-        make_batches: function from the number of finished steps to a `tf.data.Dataset` of the batches
-            of all steps that are left.
-        recipe: `TrainConfig`.
-        run_dir: folder for `checkpoints/`, `log.csv`, `metrics.jsonl` and `tensorboard/`.
-        validation: `Validation`; None does not evaluate.
-        images_of: function from a step, counted from 1, to the names of its images, for errors.
+        trainer: Compiled `Trainer`.
+        run_dir: `Path` of the run.
+        run_id: Its id.
+        initialize: Function without arguments that loads the initial weights.
 
     Returns:
-        dict with `step`, finished steps; `metrics`, of the last evaluation; `best`, the best score or None.
+        Dict of the run: `step`, the number of finished steps, and `run`, its id.
     """
-    run_dir = Path(run_dir)
     with trainer.distribute_strategy.scope():
         trainer.optimizer.build(trainer.trainable_variables)
-        state = restore_latest(run_dir / "checkpoints", trainer) or {"step": 0, "metrics": {}, "best": None}
-    first, last = state["step"], recipe.scaled_steps
-    if first:
-        print(f"Resumed after step {first} of {last}.", flush=True)
-    if first >= last:
-        return state
+        state = restore_latest(run_dir / CHECKPOINTS, trainer)
+    if state is None:
+        initialize()
+        return {"step": 0, "run": run_id}
+    check_checkpoint(run_dir, run_id, state)
+    say(f"Resumed after step {state['step']}.")
+    return state
 
-    callbacks = [
-        CsvLog(run_dir / "log.csv", first, last, recipe.batch_size),
-        TensorBoardLog(run_dir / "tensorboard", first, last),
-        NanGuard(first, last, images_of),
-    ]
-    if validation:
-        path = run_dir / "metrics.jsonl"
-        callbacks += [Evaluation(path, first, last, recipe.evaluate_every, validation, state)]
-    folder = run_dir / "checkpoints"
-    callbacks += [Checkpointing(folder, first, last, recipe.checkpoint_every, recipe.keep_checkpoints, state)]
-    with Progress(first, last, recipe.batch_size) as progress:
-        trainer.fit(
-            make_batches(first),
-            steps_per_epoch=last - first,
-            shuffle=False,
-            verbose=0,
-            callbacks=[progress, *callbacks],
-        )
+
+def run_steps(
+    trainer, make_batches, recipe, run_dir, state, validation=None, images_of=lambda step: "unknown"
+):
+    """Trains up to the last step of the recipe.
+
+    Args:
+        trainer: Compiled `Trainer`.
+        make_batches: Function from the number of finished steps to a `tf.data.Dataset` of the batches
+            of all steps that are left.
+        recipe: `TrainConfig`.
+        run_dir: `Path` for `checkpoints/`, `log.csv`, `metrics.jsonl` and `tensorboard/`.
+        state: Dict of `restore_or_initialize`; its `step` is kept up to date.
+        validation: `Validation`; None does not evaluate. The last step is left to the caller.
+        images_of: Function from a step, counted from 1, to the names of its images, for errors.
+    """
+    first, last = state["step"], recipe.scaled_steps
+    if first >= last:
+        return
+    guard = NanGuard(first, last, images_of)
+    with StopSignals() as stop, Progress(first, last, recipe.batch_size) as progress:
+        callbacks = [
+            CsvLog(run_dir / LOG, first, last, recipe.batch_size),
+            TensorBoardLog(run_dir / "tensorboard", first, last),
+            guard,
+            Checkpointing(run_dir / CHECKPOINTS, first, last, recipe, state, stop),
+            progress,  # after the checkpoint: the terminal may be gone
+        ]
+        if validation:
+            path = run_dir / METRICS
+            callbacks += [Evaluation(path, first, last, recipe.evaluate_every, validation, stop)]
+        try:
+            trainer.fit(
+                make_batches(first),
+                steps_per_epoch=last - first,
+                shuffle=False,
+                verbose=0,
+                callbacks=callbacks,
+            )
+        except (tf.errors.OpError, MemoryError) as error:
+            raise ValueError(_describe_failure(error, guard.step + 1, images_of)) from error
     if state["step"] != last:
         raise ValueError(
             f"`make_batches` must give the batches of all steps. Received: {state['step']} of {last} steps. "
             "Repeat the data set."
         )
-    return state
+
+
+def _describe_failure(error, step, images_of):
+    """Returns the message of an operation that failed during a step."""
+    if is_out_of_memory(error):
+        reason = "there is not enough memory"
+        advice = "Lower `train.batch_size`, `input.train_short_sides` or `input.max_instances`"
+    else:
+        reason = short_message(error)
+        advice = "Look at these images"
+    return (
+        f"Every training step must run to its end. Received: step={step}, {reason}, images={images_of(step)}. "
+        f"{advice}, then continue from the last checkpoint with `--resume`."
+    )

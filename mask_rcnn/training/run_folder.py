@@ -22,10 +22,11 @@ MARKER = "run.json"  # written first, by us alone; holds the id that is in every
 LOCK = "run.lock"
 CONFIG = "config.yaml"
 LOG = "log.csv"
+METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 # All that a run writes. A file of one of these names in a folder without a marker is the user's.
 NAMES = (
-    *(MARKER, CONFIG, LOG, CHECKPOINTS, "metrics.jsonl", "loss.png", "tensorboard", "data", "pictures"),
+    *(MARKER, CONFIG, LOG, METRICS, CHECKPOINTS, "loss.png", "tensorboard", "data", "pictures"),
     *("best.weights.h5", "final.weights.h5", "results.json", "detections.json"),
 )
 
@@ -77,21 +78,34 @@ def run_folder(folder, resume):
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
         check_run_folder(folder, resume)  # another process may have been faster
-        marker = folder / MARKER
-        if not marker.exists():
-            _write(marker, json.dumps({"run": uuid.uuid4().hex}))
-        yield _run_id(marker)
+        if run_id_of(folder) is None:
+            _write(folder / MARKER, json.dumps({"run": uuid.uuid4().hex}))
+        yield run_id_of(folder)
+
+
+def run_id_of(folder):
+    """Returns the id of the run in `folder`, or None where there is no run."""
+    marker = folder / MARKER
+    if not marker.is_file():
+        return None
+    try:
+        return json.loads(marker.read_text(encoding="utf-8"))["run"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f'{MARKER} must hold {{"run": "the id of the run"}}. Received: {marker} ({error}). '
+            "Restore the file, or start a run in another folder."
+        ) from error
 
 
 def check_checkpoint(folder, run_id, state):
-    """Raises a ValueError unless a restored checkpoint, or none, is what the run in `folder` has left.
+    """Raises a ValueError unless a checkpoint was saved by the run in `folder`.
 
     Args:
         folder: `Path` of the run.
         run_id: Its id.
-        state: Dict of the checkpoint, with `run` and `step`; None where there is no checkpoint.
+        state: Dict of the checkpoint, with `run` and `step`.
     """
-    if state is not None and state.get("run") != run_id:
+    if state.get("run") != run_id:
         raise ValueError(
             f"The checkpoints of a run must be its own. Received: {folder / CHECKPOINTS} with "
             f"step {state['step']} of another run. Move the files of the other run away."
@@ -127,16 +141,6 @@ def _short(value):
 
 def _has_steps(folder):
     return (folder / LOG).exists() or bool(checkpoints(folder / CHECKPOINTS))
-
-
-def _run_id(marker):
-    try:
-        return json.loads(marker.read_text(encoding="utf-8"))["run"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f'{MARKER} must hold {{"run": "the id of the run"}}. Received: {marker} ({error}). '
-            "Restore the file, or start a run in another folder."
-        ) from error
 
 
 def _write(path, text):

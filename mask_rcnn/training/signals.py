@@ -40,13 +40,20 @@ class StopSignals:
     def nothing_to_save(self):
         """A context in which the state of the last step is saved already: signals end the program at once."""
         self._nothing_to_save = True
+        if self.received is not None:
+            self.end_program()
         try:
             yield
         finally:
             self._nothing_to_save = False
 
-    def end_program(self):
-        """Raises what ends a program: `KeyboardInterrupt`, or `SystemExit` with code 128 + signal."""
+    def end_program(self, message=""):
+        """Raises what ends a program: `KeyboardInterrupt`, or `SystemExit` with code 128 + signal.
+
+        Args:
+            message: Text for the user, written to stderr first.
+        """
+        _write_at_once(f"{self.received.name}: the run ends. {message}\n")
         if self.received == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + self.received)

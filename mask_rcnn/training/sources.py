@@ -1,6 +1,7 @@
 """The data of a run: the user's COCO files, or shapes drawn for it."""
 
 import dataclasses
+from pathlib import Path
 
 from absl import logging
 
@@ -21,6 +22,7 @@ def read_training_data(config, folder):
         where there is nothing to validate on.
     """
     data, seed = config.data, config.train.seed
+    check_paths(data)
     if data.train_annotations is None:
         train = write_shapes(folder / "train", data.shapes_train, data.shapes_size, 2 * seed)
         val = write_shapes(folder / "val", data.shapes_val, data.shapes_size, 2 * seed + 1)
@@ -46,19 +48,50 @@ def with_keypoints_only(dataset):
     return dataclasses.replace(dataset, images=images)
 
 
-def _paths(data, split):
-    annotations, images = getattr(data, f"{split}_annotations"), getattr(data, f"{split}_images")
-    if images is None:
+def check_paths(data):
+    """Raises a ValueError unless annotations and images are given together, and are files and folders.
+
+    Args:
+        data: a `DataConfig`.
+    """
+    for split in ("train", "val"):
+        annotations, images = _paths(data, split)
+        if (annotations is None) != (images is None):
+            missing = "images" if images is None else "annotations"
+            raise ValueError(
+                "Annotations and the folder of their images go together. "
+                f"Received: data.{split}_annotations={annotations!r}, data.{split}_images={images!r}. "
+                f"Add `data.{split}_{missing}` (`--{split}-{missing}`)."
+            )
+        if annotations is not None:
+            _check_kinds(split, Path(annotations), Path(images))
+    if data.val_annotations is not None and data.train_annotations is None:
         raise ValueError(
-            "Annotations need the folder of their images. "
-            f"Received: data.{split}_annotations={annotations!r}, data.{split}_images=None. "
-            f"Set `data.{split}_images`."
+            "A validation set goes with a training set: without one, synthetic shapes are trained on. "
+            f"Received: data.val_annotations={data.val_annotations!r}, data.train_annotations=None. "
+            "Add `data.train_annotations` (`--train-annotations`) and `data.train_images` (`--train-images`)."
         )
-    return annotations, images
+
+
+def _check_kinds(split, annotations, images):
+    for field, path, is_right, kind in (
+        (f"{split}_annotations", annotations, annotations.is_file(), "a COCO json file"),
+        (f"{split}_images", images, images.is_dir(), "a folder of images"),
+    ):
+        if not is_right:
+            received = "is a folder" if path.is_dir() else "is a file" if path.exists() else "does not exist"
+            raise ValueError(
+                f"`data.{field}` (`--{field.replace('_', '-')}`) must be {kind}. "
+                f"Received: {str(path)!r}, which {received}. Check the path."
+            )
+
+
+def _paths(data, split):
+    return getattr(data, f"{split}_annotations"), getattr(data, f"{split}_images")
 
 
 def _check_same_classes(train_set, val_set, val_path):
-    train, val = ([category.name for category in each.categories] for each in (train_set, val_set))
+    train, val = (sorted(category.name for category in each.categories) for each in (train_set, val_set))
     if train != val:
         raise ValueError(
             f"Training and validation set must have the same classes. Received: {train} to train on, "

@@ -1,118 +1,106 @@
 """A whole run: data and a config go in, trained weights with their score and their pictures come out."""
 
-import contextlib
 import functools
+import tempfile
 from pathlib import Path
 
-import keras
-import tensorflow as tf
-from absl import logging
-
-from mask_rcnn import config_io
 from mask_rcnn.coco_results import write_json
-from mask_rcnn.data.images import read_image
 from mask_rcnn.data.pipeline import images_of_step, training_dataset
-from mask_rcnn.model import build_parts, dtype_policy, training_model
-from mask_rcnn.predict import Predictor
-from mask_rcnn.training.callbacks import Validation
-from mask_rcnn.training.distribution import exact_gradients, make_strategy
-from mask_rcnn.training.initial import initialise
-from mask_rcnn.training.loop import run_steps
-from mask_rcnn.training.optimizer import build_optimizer
+from mask_rcnn.errors import PartialFailure, short_message
+from mask_rcnn.terminal import say
+from mask_rcnn.training.evaluations import Validation, evaluate_step
+from mask_rcnn.training.loop import restore_or_initialize, run_steps
 from mask_rcnn.training.plot import plot_losses
-from mask_rcnn.training.sources import read_training_data, with_class_count
-from mask_rcnn.training.trainer import Trainer
-from mask_rcnn.training.validation import Validator
+from mask_rcnn.training.prepare import check_disk_space, initialize, prepare
+from mask_rcnn.training.run_folder import LOG, METRICS, check_run_folder, run_folder, run_id_of, write_config
 from mask_rcnn.weights import save_weights
 
 
 def train(config, run_dir, resume=False):
     """Trains a model and writes all that comes of it into a folder.
 
+    Everything that can be known before is checked before the first step: data, config, weights, disk space,
+    and an evaluation of two images.
+
     The folder holds `config.yaml`; `checkpoints/` to resume from; `log.csv`, a row for each step, and
     `loss.png`; `metrics.jsonl`, a line for each evaluation; `best.weights.h5` and `final.weights.h5`;
     `results.json`, `detections.json` and `pictures/` of the final weights on the validation set.
 
+    SIGTERM, SIGHUP and Ctrl-C save the state of the last finished step, and then raise `SystemExit` or
+    `KeyboardInterrupt`.
+
     Args:
-        config: a `Config`.
-        run_dir: the folder; made if it is not there.
-        resume: go on from the last checkpoint in it. The same config ends with the same weights as a run
-            that was never interrupted.
+        config: A `Config`.
+        run_dir: The folder; made if it does not exist.
+        resume: Whether to continue the run in the folder from its last checkpoint. The same config ends with
+            the same weights as a run that was never interrupted.
 
     Returns:
         `Metrics` of the final weights; None without a validation set.
+
+    Raises:
+        PartialFailure: The weights are written, but their evaluation failed.
     """
     run_dir = Path(run_dir)
-    check_run_dir(run_dir, resume)
-    train_set, val_set, val_path = read_training_data(config, run_dir / "data")
-    config = with_class_count(config, train_set)
-    write_config(run_dir / "config.yaml", config)
+    with run_folder(run_dir, resume) as run_id:
+        run = prepare(config, run_dir / "data")
+        state = restore_or_initialize(run.trainer, run_dir, run_id, lambda: initialize(run))
+        check_before_first_step(run, run_dir)
+        write_config(run_dir, run.config)
 
-    exact_gradients()
-    strategy = make_strategy(config.train.strategy, config.train.batch_size)
-    keras.utils.set_random_seed(config.train.seed)
-    with dtype_policy(config.train.precision), strategy.scope():
-        parts = build_parts(config)
-        initialise(parts, config, train_set.categories)
-        model = training_model(parts, config)
-        trainer = Trainer(model.input, model.output)
-        trainer.compile(optimizer=build_optimizer(config.train), jit_compile=False)
-        validator = val_set and Validator(Predictor(parts, config, val_set.categories), val_set, val_path)
-
-    save = functools.partial(save_weights, parts=parts, config=config, categories=train_set.categories)
-    with named_images(train_set):
+        config, dataset = run.config, run.train_set
+        save = functools.partial(save_weights, parts=run.parts, config=config, categories=dataset.categories)
+        validation = run.validator and Validation(
+            run.validator.evaluate, run.validator.best_by, lambda: save(run_dir / "best.weights.h5")
+        )
         run_steps(
-            trainer,
-            make_batches=lambda first_step: training_dataset(train_set, config, first_step),
+            run.trainer,
+            make_batches=lambda first_step: training_dataset(dataset, config, first_step),
             recipe=config.train,
             run_dir=run_dir,
-            validation=validator
-            and Validation(validator.evaluate, validator.best_by, lambda: save(run_dir / "best.weights.h5")),
-            images_of=lambda step: [str(image.path) for image in images_of_step(train_set, config, step - 1)],
+            state=state,
+            validation=validation,
+            images_of=lambda step: [str(image.path) for image in images_of_step(dataset, config, step - 1)],
         )
-    save(run_dir / "final.weights.h5")
-    plot_losses(run_dir / "log.csv", run_dir / "loss.png")
-    return validator and write_results(validator, run_dir)
+        save(run_dir / "final.weights.h5")
+        plot_losses(run_dir / LOG, run_dir / "loss.png")
+        return validation and evaluate_final_weights(run.validator, validation, run_dir, state["step"])
 
 
-def check_run_dir(run_dir, resume):
-    """Makes the folder; one that holds a run already is only touched to resume it."""
-    if (run_dir / "log.csv").exists() and not resume:
-        raise ValueError(
-            f"A new run needs a folder of its own. Received: run_dir={str(run_dir)!r}, which holds a run. "
-            "Resume it (`resume=True`, `--resume`), or name another folder."
-        )
-    run_dir.mkdir(parents=True, exist_ok=True)
+def check(config, run_dir, resume=False):
+    """Runs all checks that `train` makes before its first step, and changes nothing.
+
+    Args:
+        config, run_dir, resume: As in `train`.
+    """
+    run_dir = Path(run_dir)
+    check_run_folder(run_dir, resume)
+    with tempfile.TemporaryDirectory() as data_folder:
+        run = prepare(config, Path(data_folder))
+        restore_or_initialize(run.trainer, run_dir, run_id_of(run_dir), lambda: initialize(run))
+        check_before_first_step(run, run_dir)
+    say("All checks passed.")
 
 
-def write_config(path, config):
-    """Writes the resolved config; says which lines differ from those the run began with."""
-    text = config_io.to_yaml(config)
-    if path.exists():
-        before = path.read_text().splitlines()
-        changed = [line.strip() for line in text.splitlines() if line not in before]
-        if changed:
-            logging.warning("The resumed run goes on with another config: %s.", "; ".join(changed))
-    path.write_text(text)
+def check_before_first_step(run, run_dir):
+    """Raises a ValueError where the disk is too small or the evaluation of two images fails."""
+    check_disk_space(run.trainer, run.config.train, run_dir)
+    if run.validator:
+        run.validator.rehearse()
 
 
-@contextlib.contextmanager
-def named_images(dataset):
-    """Turns TensorFlow's error about an image that is damaged inside into one that names the file."""
+def evaluate_final_weights(validator, validation, run_dir, step):
+    """Evaluates the final weights, writes what they detect, shows the table and returns its `Metrics`."""
     try:
-        yield
-    except tf.errors.InvalidArgumentError:
-        for image in dataset.images:
-            read_image(image.path)
-        raise  # no image is to blame
-
-
-def write_results(validator, run_dir):
-    """Writes what the last evaluation found, shows its table and returns its `Metrics`."""
-    if validator.metrics is None:  # the run had ended before it was resumed
-        validator.evaluate()
+        evaluate_step(run_dir / METRICS, step, step, validation)
+    except Exception as error:
+        raise PartialFailure(
+            f"The trained weights are saved as {run_dir / 'final.weights.h5'}, but they cannot be evaluated. "
+            f"Received: {type(error).__name__}: {short_message(error)}. "
+            "Correct this, then repeat the evaluation: `mask-rcnn train --resume`, or `mask-rcnn evaluate`."
+        ) from error
     write_json(run_dir / "detections.json", validator.found)
     write_json(run_dir / "results.json", validator.metrics.to_json())
     validator.draw(run_dir / "pictures")
-    print(f"{validator.metrics.table()}\n\nWeights, scores and pictures: {run_dir}")
+    say(f"{validator.metrics.table()}\n\nWeights, scores and pictures: {run_dir}")
     return validator.metrics

@@ -1,5 +1,6 @@
 """The validation set: what a model in training finds in it, what that is worth, and how it looks."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from mask_rcnn.visualize import draw
 # Pictures show what is more likely there than not.
 PICTURE_SCORE = 0.5
 NUM_PICTURES = 8
+NUM_REHEARSED = 2  # images
 
 
 class Validator:
@@ -39,6 +41,11 @@ class Validator:
         self.metrics, self.found = evaluate_model(self.predictor, self.dataset, self.annotations_path)
         summary = self.metrics.summary
         return {f"{kind}/{name}": value for kind, values in summary.items() for name, value in values.items()}
+
+    def rehearse(self):
+        """Evaluates the first images, so that an evaluation that cannot work fails before the first step."""
+        few = dataclasses.replace(self.dataset, images=self.dataset.images[:NUM_REHEARSED])
+        evaluate_model(self.predictor, few, self.annotations_path)
 
     def draw(self, folder):
         """Writes pictures of detections in a few images, spread over the set.

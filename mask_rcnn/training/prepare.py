@@ -1,0 +1,113 @@
+"""What a run needs before its first step, checked: data, config, model, initial weights, disk space."""
+
+import shutil
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+from mask_rcnn.config import Config
+from mask_rcnn.data.keypoints import has_keypoints
+from mask_rcnn.data.records import Dataset
+from mask_rcnn.evaluation import iou_types_of
+from mask_rcnn.model import Parts, build_parts, dtype_policy, training_model
+from mask_rcnn.predict import Predictor
+from mask_rcnn.training.distribution import exact_gradients, make_strategy
+from mask_rcnn.training.initial import initialise
+from mask_rcnn.training.optimizer import build_optimizer
+from mask_rcnn.training.sources import read_training_data, with_class_count
+from mask_rcnn.training.trainer import Trainer
+from mask_rcnn.training.validation import Validator
+
+GIGABYTE = 1e9
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is ready for its first step, but for its weights.
+
+    Attributes:
+        config: `Config` with the number of classes of the data.
+        train_set: `Dataset` to train on.
+        parts: `Parts` with random weights.
+        trainer: Compiled `Trainer`.
+        validator: `Validator`, or None without a validation set.
+    """
+
+    config: Config
+    train_set: Dataset
+    parts: Parts
+    trainer: Trainer
+    validator: Validator | None
+
+
+def prepare(config, data_folder):
+    """Reads and checks the data, and builds the model; returns a `Run`.
+
+    Args:
+        config: A `Config`.
+        data_folder: `Path` for synthetic shapes, if the config names no annotations.
+    """
+    train_set, val_set, val_path = read_training_data(config, data_folder)
+    config = with_class_count(config, train_set)
+    if val_set:
+        report_what_is_not_measurable(config, val_set)
+
+    exact_gradients()
+    strategy = make_strategy(config.train.strategy, config.train.batch_size)
+    keras.utils.set_random_seed(config.train.seed)
+    with dtype_policy(config.train.precision), strategy.scope():
+        parts = build_parts(config)
+        model = training_model(parts, config)
+        trainer = Trainer(model.input, model.output)
+        trainer.compile(optimizer=build_optimizer(config.train), jit_compile=False)
+        validator = val_set and Validator(Predictor(parts, config, train_set.categories), val_set, val_path)
+    return Run(config, train_set, parts, trainer, validator)
+
+
+def initialize(run):
+    """Gives the networks of a new run the weights that its config begins with."""
+    with dtype_policy(run.config.train.precision), run.trainer.distribute_strategy.scope():
+        initialise(run.parts, run.config, run.train_set.categories)
+
+
+def report_what_is_not_measurable(config, val_set):
+    """Logs a warning if the validation set has no object for the score that picks the best weights."""
+    iou_type = iou_types_of(config)[-1]
+    objects = [each for image in val_set.images for each in image.annotations if not each.crowd]
+    if iou_type == "keypoints":
+        objects = [each for each in objects if has_keypoints(each)]
+    if not objects:
+        logging.warning(
+            "%s has no object to find, so %s/AP cannot be measured: the latest weights count as the best.",
+            val_set.name,
+            iou_type,
+        )
+
+
+def check_disk_space(trainer, recipe, run_dir):
+    """Raises a ValueError if the disk cannot hold the checkpoints and weights of the whole run.
+
+    Args:
+        trainer: Compiled `Trainer` with a built optimizer.
+        recipe: `TrainConfig`.
+        run_dir: `Path`; need not exist.
+    """
+    weights = _num_bytes(trainer.variables)
+    checkpoint = weights + _num_bytes(trainer.optimizer.variables)
+    # One checkpoint is written before an old one is deleted; best and final weights, and one being written.
+    needed = (recipe.keep_checkpoints + 1) * checkpoint + 3 * weights
+    present = sum(path.stat().st_size for path in run_dir.rglob("*.h5"))
+    existing = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed - present:
+        raise ValueError(
+            f"The run needs {(needed - present) / GIGABYTE:.1f} GB for checkpoints and weights. "
+            f"Received: {str(run_dir)!r} on a disk with {free / GIGABYTE:.1f} GB free. "
+            "Free some space, lower `train.keep_checkpoints`, or choose a folder on another disk."
+        )
+
+
+def _num_bytes(variables):
+    return sum(variable.shape.num_elements() * tf.as_dtype(variable.dtype).size for variable in variables)
