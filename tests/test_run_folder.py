@@ -9,6 +9,7 @@ import pytest
 from training_run import TINY
 
 from mask_rcnn.config_io import from_yaml, to_yaml
+from mask_rcnn.files import PREFIX
 from mask_rcnn.training import run_folder as module
 from mask_rcnn.training.run_folder import (
     NAMES,
@@ -112,14 +113,23 @@ def test_checkpoints_of_another_run_are_an_error(tmp_path):
 
 
 def test_a_second_run_in_the_same_folder_is_an_error_that_names_the_first(tmp_path):
-    with run_folder(tmp_path, resume=False):
-        with (
-            pytest.raises(ValueError, match=f"in use by process {os.getpid()} on "),
-            run_folder(tmp_path, resume=True),
-        ):
-            pass
+    with (
+        run_folder(tmp_path, resume=False),
+        pytest.raises(ValueError, match=f"in use by process {os.getpid()} on "),
+        run_folder(tmp_path, resume=True),
+    ):
+        pass
     with run_folder(tmp_path, resume=True):  # the lock is released
         pass
+
+
+def test_what_a_killed_process_left_is_removed_at_the_start(tmp_path):
+    leftovers = [tmp_path / f"{PREFIX}a", tmp_path / "checkpoints" / f"{PREFIX}b"]
+    with run_folder(tmp_path, resume=False):
+        for leftover in leftovers:
+            (leftover / "new").mkdir(parents=True)
+    with run_folder(tmp_path, resume=True):
+        assert not any(leftover.exists() for leftover in leftovers)
 
 
 def test_the_lock_of_a_killed_process_does_not_stay(tmp_path):

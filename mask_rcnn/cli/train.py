@@ -46,8 +46,8 @@ def add_parser(commands):
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="continue the run in the run directory from its last checkpoint; SIGTERM, SIGHUP and Ctrl-C save "
-        "one after the running step, and Ctrl-C twice ends at once",
+        help="continue the run in the run directory from its last checkpoint; SIGTERM, SIGHUP and Ctrl-C "
+        "save one after the running step, and Ctrl-C twice ends at once",
     )
     parser.add_argument(
         "--check",

@@ -131,8 +131,8 @@ class NanGuard(StepCallback):
             raise ValueError(
                 "Every loss of a training step must be finite. "
                 f"Received: step={step}, {values}, images={self.images_of(step)}. "
-                "The last checkpoint was saved before this step. Look at the boxes of these images, or lower the "
-                "learning rate: `--resume --set train.learning_rate=...`; `train.warmup_steps` and "
+                "The last checkpoint was saved before this step. Look at the boxes of these images, or lower "
+                "the learning rate: `--resume --set train.learning_rate=...`; `train.warmup_steps` and "
                 "`train.clip_norm` help too."
             )
 

@@ -91,6 +91,7 @@ def _describe_failure(error, step, images_of):
         reason = short_message(error)
         advice = "Look at these images"
     return (
-        f"Every training step must run to its end. Received: step={step}, {reason}, images={images_of(step)}. "
+        "Every training step must run to its end. "
+        f"Received: step={step}, {reason}, images={images_of(step)}. "
         f"{advice}, then continue from the last checkpoint with `--resume`."
     )

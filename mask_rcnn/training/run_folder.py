@@ -10,7 +10,7 @@ import uuid
 from absl import logging
 
 from mask_rcnn import config_io
-from mask_rcnn.files import atomic_write
+from mask_rcnn.files import atomic_write, remove_leftovers
 from mask_rcnn.training.checkpoint import checkpoints
 
 try:
@@ -66,7 +66,7 @@ def check_run_folder(folder, resume):
 
 @contextlib.contextmanager
 def run_folder(folder, resume):
-    """Makes the folder of a run, and locks it as long as the context lasts.
+    """Makes the folder of a run, locks it as long as the context lasts, and removes partly written files.
 
     Args:
         folder, resume: As in `check_run_folder`.
@@ -78,6 +78,8 @@ def run_folder(folder, resume):
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
         check_run_folder(folder, resume)  # another process may have been faster
+        for each in (folder, folder / CHECKPOINTS):
+            remove_leftovers(each)
         if run_id_of(folder) is None:
             _write(folder / MARKER, json.dumps({"run": uuid.uuid4().hex}))
         yield run_id_of(folder)
