@@ -1,0 +1,102 @@
+"""An evaluation never costs a checkpoint or the weights."""
+
+import json
+import logging
+
+import pytest
+import tensorflow as tf
+from training_toy import make_batches, make_trainer, run_toy
+
+from mask_rcnn.training.checkpoint import checkpoints
+from mask_rcnn.training.evaluations import Validation, evaluate_step
+
+
+def failing_at(calls):
+    """Returns a `Validation` whose calls of these numbers, from 1, fail."""
+    count = iter(range(1, 100))
+
+    def evaluate():
+        number = next(count)
+        if number in calls:
+            raise KeyError("area")
+        return {"AP": number / 10}
+
+    return Validation(evaluate, "AP", lambda: None)
+
+
+def lines_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_checkpoint_of_a_step_is_saved_before_its_evaluation(tmp_path):
+    seen = []
+
+    def evaluate():
+        seen.append(checkpoints(tmp_path / "checkpoints")[-1].name)
+        return {"AP": 0.5}
+
+    run_toy(make_trainer(), make_batches, tmp_path, Validation(evaluate, "AP", lambda: None))
+    assert seen == ["step_00000004.h5", "step_00000008.h5", "step_00000010.h5"]
+
+
+def test_training_goes_on_after_an_evaluation_that_failed_and_says_so(tmp_path, caplog):
+    run_toy(make_trainer(), make_batches, tmp_path, failing_at({1}))
+    assert lines_of(tmp_path) == [
+        {"step": 4, "error": "KeyError: 'area'"},
+        {"step": 8, "AP": 0.2},
+        {"step": 10, "AP": 0.3},
+    ]
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "evaluation after step 4 failed: KeyError: 'area'. Training goes on" in record.getMessage()
+
+
+def test_resuming_does_not_fail_at_the_same_evaluation_again(tmp_path):
+    with pytest.raises(KeyError):  # the last one
+        run_toy(make_trainer(), make_batches, tmp_path, failing_at({1, 2, 3}))
+    assert checkpoints(tmp_path / "checkpoints")[-1].name == "step_00000010.h5"
+    run_toy(make_trainer(), make_batches, tmp_path, failing_at(()))
+    assert lines_of(tmp_path)[-1] == {"step": 10, "AP": 0.1}
+
+
+def scores(path, values):
+    """Evaluates at steps 1, 2, ... with these scores; returns the steps whose weights were saved."""
+    saved = []
+    for step, value in enumerate(values, start=1):
+        validation = Validation(lambda value=value: {"AP": value}, "AP", lambda step=step: saved.append(step))
+        evaluate_step(path, step, len(values), validation)
+    return saved
+
+
+@pytest.mark.parametrize(
+    "values, saved",
+    [
+        ([0.1, 0.3, 0.2], [1, 2]),
+        ([0.0, 0.0], [1]),
+        ([None, None, None], [1, 2, 3]),
+        ([None, 0.0, None], [1, 2]),
+    ],
+)
+def test_the_best_weights_are_those_of_the_best_score(tmp_path, values, saved):
+    assert scores(tmp_path / "metrics.jsonl", values) == saved
+
+
+def test_a_failed_evaluation_is_not_the_best(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 0, "error": "KeyError"}\n')
+    assert scores(path, [0.1]) == [1]
+
+
+def test_an_operation_that_fails_names_the_step_and_its_images_only(tmp_path):
+    def batches(first_step):
+        def fail(index, batch):
+            message = tf.strings.format("Invalid PNG data of {}", index)
+            with tf.control_dependencies([tf.debugging.Assert(index < 5, [message])]):
+                return {name: tf.identity(value) for name, value in batch.items()}
+
+        return make_batches(first_step).enumerate().map(fail)
+
+    with pytest.raises(ValueError) as error:
+        run_toy(make_trainer(), batches, tmp_path, images_of=lambda step: [f"{step}.jpg"])
+    message = str(error.value)
+    assert "step=6" in message and "images=['6.jpg']" in message and "Invalid PNG data of 5" in message
+    assert "\n" not in message and len(message) < 400
