@@ -10,9 +10,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from mask_rcnn.data.images import read_image
+from mask_rcnn.fonts import label_names, open_font
 
 # In units of the image's side, the root of its area: 11 px letters and 1.7 px lines at 640 x 480.
 LETTER_SIZE = 0.02
@@ -33,7 +34,7 @@ SHADES = (0.74, 0.64, 0.84)  # lightness
 GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))  # steps of it never come back to a hue that was used
 
 
-def draw(image, detections, categories, colour_by="class", boxes=True, labels=True, scores=True):
+def draw(image, detections, categories, colour_by="class", boxes=True, labels=True, scores=True, font=None):
     """Draws detections, or the truth, on a copy of an image.
 
     Args:
@@ -45,6 +46,8 @@ def draw(image, detections, categories, colour_by="class", boxes=True, labels=Tr
         boxes: whether to draw the boxes.
         labels: whether to write class names; one that would hide an object or a label is left out.
         scores: whether to write scores beside them; the truth has none.
+        font: path of a font for the class names. Defaults to None: the first font of Pillow, matplotlib and
+            the system that has their letters. Letters that no font has are written as code points.
 
     Returns:
         `[H, W, 3]` uint8, RGB.
@@ -69,7 +72,7 @@ def draw(image, detections, categories, colour_by="class", boxes=True, labels=Tr
             skeleton = categories[detections.class_ids[i] - 1].skeleton
             _draw_keypoints(canvas, detections.keypoints[i], skeleton, colours[i])
     if labels:
-        texts = _texts(detections, categories, scores)
+        texts = _texts(detections, categories, scores, font)
         return _draw_labels(canvas, detections.boxes, order, texts, colours)
     return canvas
 
@@ -91,11 +94,14 @@ def _check(image, detections, colour_by):
         )
 
 
-def _texts(detections, categories, scores):
-    """What each label says; the name of the only class there is would say nothing."""
-    names = [categories[i - 1].name if len(categories) > 1 else "" for i in detections.class_ids]
+def _texts(detections, categories, scores, font):
+    """Returns (name, score, font) of each label; the name of the only class there is would say nothing."""
+    names = label_names(tuple(categories), font)
     percents = [f"{score:.0%}" if scores else "" for score in detections.scores]
-    return [f"{name} {percent}".strip() for name, percent in zip(names, percents, strict=True)]
+    return [
+        (names[i - 1][0] if len(categories) > 1 else "", percent, names[i - 1][1])
+        for i, percent in zip(detections.class_ids, percents, strict=True)
+    ]
 
 
 @cache
@@ -204,22 +210,35 @@ def _draw_keypoints(canvas, keypoints, skeleton, colour):
 
 def _draw_labels(canvas, boxes, order, texts, colours):
     """Returns the canvas with each label at the best free place near its box."""
-    font = _font(max(round(LETTER_SIZE * _side(canvas)), MIN_LETTER_SIZE))
-    ascent, descent = font.getmetrics()
-    margin = max(round(0.25 * ascent), 2)
+    letter_size = max(round(LETTER_SIZE * _side(canvas)), MIN_LETTER_SIZE)
     picture = Image.fromarray(canvas)
     pen = ImageDraw.Draw(picture)
     taken = np.zeros((0, 4))
-    for i in (i for i in order if texts[i]):
-        size = ascent + descent, math.ceil(pen.textlength(texts[i], font)) + 2 * margin
+    for i in (i for i in order if any(texts[i][:2])):
+        name, percent, path = texts[i]
+        font = open_font(path, letter_size)
+        ascent, descent = font.getmetrics()
+        margin = max(round(0.25 * ascent), 2)
+        text = _fitting(name, percent, font, canvas.shape[1] - 2 * margin)
+        size = ascent + descent, math.ceil(pen.textlength(text, font)) + 2 * margin
         place = _free_place(boxes[i], size, canvas.shape[:2], boxes, taken)
         if place is None:
             continue
         y1, x1, y2, x2 = place.tolist()
         taken = np.concatenate([taken, [place]])
         pen.rectangle((x1, y1, x2 - 1, y2 - 1), fill=colours[i])
-        pen.text((x1 + margin, y1), texts[i], fill=_ink(colours[i]), font=font)
+        pen.text((x1 + margin, y1), text, fill=_ink(colours[i]), font=font)
     return np.array(picture)
+
+
+def _fitting(name, percent, font, max_width):
+    """Returns the text of a label, its name cut so that it is at most `max_width` pixels wide."""
+    text = f"{name} {percent}".strip()
+    length = len(name)
+    while font.getlength(text) > max_width and length > 1:
+        length -= 1
+        text = f"{name[:length]}... {percent}".strip()
+    return text
 
 
 def _free_place(box, size, image_size, boxes, taken):
@@ -259,8 +278,3 @@ def _ink(colour):
     """Black or white, whichever reads better on `colour`."""
     red, green, blue = colour
     return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 130 else (255, 255, 255)
-
-
-@cache
-def _font(size):
-    return ImageFont.load_default(size)

@@ -4,25 +4,13 @@ import subprocess
 import sys
 import types
 
-import cv2
-import numpy as np
 import pytest
+from cli_fakes import CATEGORIES, FakePredictor, run, write_image
 
-from mask_rcnn.cli import detect, video
-from mask_rcnn.cli.main import COMMANDS, main
+from mask_rcnn.cli.main import COMMANDS
 from mask_rcnn.config_io import from_yaml, to_yaml
 from mask_rcnn.model_zoo import config, names
 from mask_rcnn.model_zoo.registry import find
-from mask_rcnn.structures import Category, Detections
-
-CATEGORIES = (Category(7, "apple"), Category(9, "pear"))
-
-
-def run(*words):
-    """Runs `mask-rcnn` in this process and returns its exit code."""
-    with pytest.raises(SystemExit) as stop:
-        main(["mask-rcnn", *map(str, words)])
-    return stop.value.code
 
 
 def parsers(parser, name="mask-rcnn"):
@@ -175,120 +163,9 @@ def test_train_with_an_unknown_strategy_is_an_error(trained, tmp_path, capsys):
     assert "'none', 'mirrored'" in capsys.readouterr().err and not trained
 
 
-class FakePredictor:
-    """Finds an apple with score 0.9 and a pear with score 0.2 in the upper left of every image."""
-
-    categories = CATEGORIES
-    config = config("mask_rcnn_lite0_fpn")
-
-    @classmethod
-    def load(cls, path, precision):
-        return cls()
-
-    def predict(self, image):
-        image = cv2.imread(str(image)) if not isinstance(image, np.ndarray) else image
-        return Detections(
-            boxes=[[0, 0, 10, 20], [10, 0, 20, 20]],
-            scores=[0.9, 0.2],
-            class_ids=[1, 2],
-            image_size=image.shape[:2],
-            masks=[np.ones((10, 20), bool)] * 2,
-            mask_origins=[[0, 0], [10, 0]],
-        )
-
-
 @pytest.fixture
 def predictor(monkeypatch):
     monkeypatch.setitem(sys.modules, "mask_rcnn.predict", types.SimpleNamespace(Predictor=FakePredictor))
-    fake_draw = types.SimpleNamespace(draw=lambda image, detections, categories: 255 - image)
-    monkeypatch.setitem(sys.modules, "mask_rcnn.visualize", fake_draw)
-
-
-def write_image(path, value=0):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.full((32, 48, 3), value, "uint8"))
-    return path
-
-
-def test_detect_draws_a_folder_and_writes_coco_results(predictor, tmp_path, capsys):
-    for name in ("b.png", "deep/a.jpg"):
-        write_image(tmp_path / "photos" / name)
-    out, json_file = tmp_path / "out", tmp_path / "found.json"
-    words = ["--weights", "w.h5", "--out", out, "--json", json_file]
-    assert run("detect", tmp_path / "photos", *words) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["a.jpg", "b.png"]
-    assert cv2.imread(str(out / "b.png")).min() == 255  # drawn by the fake: black becomes white
-    first, second = json.loads(json_file.read_text())
-    assert first == {
-        "image_id": 1,
-        "category_id": 7,
-        "bbox": [0.0, 0.0, 20.0, 10.0],
-        "score": pytest.approx(0.9),
-        "segmentation": {"size": [32, 48], "counts": first["segmentation"]["counts"]},
-        "file_name": str(tmp_path / "photos" / "b.png"),
-    }
-    assert (second["image_id"], second["file_name"]) == (2, str(tmp_path / "photos" / "deep" / "a.jpg"))
-    assert f"b.png: 1 apple -> {out / 'b.png'}" in capsys.readouterr().out
-
-
-def test_detect_with_a_lower_threshold_finds_more(predictor, tmp_path, capsys):
-    image = write_image(tmp_path / "a.png")
-    assert run("detect", image, "--weights", "w.h5", "--no-pictures", "--score-threshold", "0.1") == 0
-    assert capsys.readouterr().out == f"{image}: 1 apple, 1 pear\n"
-
-
-def test_detect_reports_bad_files_at_the_end_and_does_the_others(predictor, tmp_path, capsys):
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    write_image(tmp_path / "good.png")
-    out = tmp_path / "out"
-    assert run("detect", tmp_path, "--weights", "w.h5", "--out", out) == 2
-    assert [path.name for path in out.iterdir()] == ["good.png"]
-    assert (
-        f"1 of 2 files failed, the others are done:\n  {tmp_path / 'broken.png'}" in capsys.readouterr().err
-    )
-
-
-def test_detect_of_a_missing_file_or_an_empty_folder_is_an_error(predictor, tmp_path, capsys):
-    assert run("detect", tmp_path / "absent.png", "--weights", "w.h5") == 2
-    assert "absent.png" in capsys.readouterr().err
-    assert run("detect", tmp_path, "--weights", "w.h5") == 2
-    assert "has none" in capsys.readouterr().err
-
-
-def test_detect_reads_and_writes_video(predictor, tmp_path):
-    clip, out = tmp_path / "clip.mp4", tmp_path / "out"
-    with video.open_writer(clip, 10.0) as write:
-        for _ in range(3):
-            write(np.full((32, 48, 3), 200, "uint8"))
-    json_file = tmp_path / "found.json"
-    assert run("detect", clip, "--weights", "w.h5", "--out", out, "--json", json_file) == 0
-    frames = list(video.read_frames(out / "clip.mp4"))
-    assert len(frames) == 3 and frames[0].shape == (32, 48, 3)
-    assert abs(int(frames[0].mean()) - 55) <= 3  # 255 - 200, but for the codec
-    assert video.frame_rate(out / "clip.mp4") == 10.0
-    found = json.loads(json_file.read_text())
-    assert [(entry["image_id"], entry["frame"]) for entry in found] == [(1, 0), (2, 1), (3, 2)]
-
-
-def test_a_video_without_frames_is_an_error(tmp_path):
-    path = tmp_path / "clip.mp4"
-    path.write_bytes(b"no video")
-    with pytest.raises(ValueError, match=r"clip\.mp4"):
-        list(video.read_frames(path))
-
-
-def test_pictures_never_overwrite_an_input_or_each_other(tmp_path):
-    first, second = tmp_path / "a.jpg", tmp_path / "deep" / "a.jpg"
-    taken = {first.resolve(), second.resolve()}
-    assert detect.picture_path(first, tmp_path, taken) == tmp_path / "a-2.jpg"
-    assert detect.picture_path(second, tmp_path, taken) == tmp_path / "a-3.jpg"
-
-
-def test_files_are_found_once_and_never_among_our_own_pictures(tmp_path):
-    image = write_image(tmp_path / "a.JPG")
-    write_image(tmp_path / "detections" / "a.JPG")
-    (tmp_path / "notes.txt").write_text("no picture")
-    assert detect.find_files([tmp_path, image], out=tmp_path / "detections") == [image]
 
 
 @pytest.fixture

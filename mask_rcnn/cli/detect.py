@@ -1,20 +1,35 @@
 """`mask-rcnn detect`: finds objects in images, folders and videos, draws them, writes them as COCO does."""
 
 import collections
-import itertools
+import contextlib
+import os
+import traceback
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from absl import flags
+
+from mask_rcnn.cli.errors import describe_error
+from mask_rcnn.cli.inputs import Skipped, find_files, is_video
 from mask_rcnn.cli.options import add_command
 from mask_rcnn.cli.predictor import add_predictor, load_predictor
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
+from mask_rcnn.data.image_headers import MAX_PIXELS
+from mask_rcnn.errors import PartialFailure, is_out_of_memory
+from mask_rcnn.files import remove_leftovers
+from mask_rcnn.terminal import say
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")  # what OpenCV reads
+MAX_EXAMPLES = 3
+EPILOG = (
+    "A file that fails does not stop the others: failures are listed at the end, and the exit code is 3. "
+    "Detections and pictures of all files until then are written even if the command is interrupted."
+)
 
 
 def add_parser(commands):
     parser = add_command(commands, "detect", run, "find objects in pictures and videos")
+    parser.epilog = EPILOG
     parser.add_argument(
         "inputs",
         nargs="+",
@@ -40,133 +55,188 @@ def add_parser(commands):
         default=0.5,
         help="leave out what is less sure; to measure AP, 0.05 or less",
     )
+    parser.add_argument(
+        "--max-pixels",
+        metavar="PIXELS",
+        type=int,
+        default=MAX_PIXELS,
+        help="refuse images of more pixels; each takes 7 bytes of memory",
+    )
+    parser.add_argument(
+        "--font",
+        metavar="FILE",
+        type=Path,
+        help="TrueType or OpenType font for class names (default: one of the system that has their letters)",
+    )
+
+
+@dataclass
+class Outcome:
+    """What a run has found and noticed so far.
+
+    Args:
+        results: entries of a COCO results file; none without `--json`.
+        failures: a line for each file that failed.
+        skipped: files that were left out.
+        renamed: pictures whose name was taken, as "INPUT -> PICTURE".
+        used_bits: dict from the path of each 16-bit image to its `used_bits`.
+        num_frames: images and frames of videos that are done.
+    """
+
+    results: list = field(default_factory=list)
+    failures: list = field(default_factory=list)
+    skipped: Skipped = field(default_factory=Skipped)
+    renamed: list = field(default_factory=list)
+    used_bits: dict = field(default_factory=dict)
+    num_frames: int = 0
 
 
 def run(args):
-    files = find_files(args.inputs, args.out)
+    outcome = Outcome()
+    files = find_files(args.inputs, args.out, outcome.skipped)
+    _check_outputs(args, files)
     import_tensorflow()
 
-    from mask_rcnn.coco_results import to_coco, write_json
-
     predictor = load_predictor(args)
-    results, failures = [], []
-    frames = _detect_files(predictor, files, args, failures)
-    for image_id, (detections, source) in enumerate(track(frames, _count(files), "Detecting"), start=1):
-        for entry in to_coco(detections, image_id, predictor.categories):
-            results.append({**entry, **source})
-    if args.json:
-        write_json(args.json, results)
-        print(f"Detections: {args.json}")
     if not args.no_pictures:
-        print(f"Pictures: {args.out}")
-    if failures:
-        listed = "\n  ".join(failures)
-        raise ValueError(f"{len(failures)} of {len(files)} files failed, the others are done:\n  {listed}")
+        _prepare_pictures(args, predictor)
+    try:
+        with contextlib.closing(_detect_files(predictor, files, args, outcome)) as frames:
+            for _ in track(frames, _count(files), "Detecting"):
+                pass
+    finally:
+        _finish(args, predictor, outcome)
+    if outcome.failures:
+        listed = "\n  ".join(outcome.failures)
+        raise PartialFailure(
+            f"{len(outcome.failures)} of {len(files)} files failed, the others are done:\n  {listed}"
+        )
 
 
-def find_files(inputs, out):
-    """Returns the images and videos that `inputs` name; in folders, those below `out` are our own pictures.
-
-    Args:
-        inputs: paths of files and folders.
-        out: the folder that pictures are written to.
-
-    Returns:
-        A list of paths without duplicates, those of a folder in order of name.
-    """
-    files = {}
-    for path in inputs:
-        if path.is_dir():
-            found = [
-                file
-                for file in sorted(path.rglob("*"))
-                if file.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES and out not in file.parents
-            ]
-            if not found:
-                raise ValueError(
-                    f"A folder must hold images or videos. Received: {str(path)!r}, which has none."
-                )
-        elif path.is_file():
-            found = [path]
-        else:
-            raise FileNotFoundError(f"Expected a file or folder. Received: {str(path)!r}. Check the path.")
-        files.update((file.resolve(), file) for file in found)
-    return list(files.values())
+def _check_outputs(args, files):
+    """Finds out before the work begins what would make its results impossible to write."""
+    if args.json:
+        if os.path.realpath(args.json) in map(os.path.realpath, files):
+            raise ValueError(f"--json must not be an input. Received: {args.json}. Choose another file.")
+        if args.json.is_dir():
+            raise ValueError(f"--json must be a file. Received: {args.json}, a folder. Add a file name.")
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(args.json.parent, os.W_OK):
+            raise ValueError(f"--json must be in a folder that can be written to. Received: {args.json}.")
+    if not args.no_pictures and args.out.exists() and not args.out.is_dir():
+        raise ValueError(f"--out must be a folder. Received: {args.out}, a file. Choose another path.")
 
 
-def picture_path(file, out, taken):
-    """Where the picture of `file` goes: a name in `out` that is not in `taken`, to which it is added.
+def _prepare_pictures(args, predictor):
+    """Makes the folder of the pictures, and reports a wrong font and names that no font has."""
+    from mask_rcnn.fonts import label_names
 
-    Args:
-        file: path of an image or video.
-        out: folder of the pictures.
-        taken: set of resolved paths; the inputs are in it, so that none is ever overwritten.
-    """
-    suffix = ".mp4" if _is_video(file) else ".png" if file.suffix.lower() == ".png" else ".jpg"
-    names = itertools.chain([file.stem], (f"{file.stem}-{number}" for number in itertools.count(2)))
-    path = next(path for path in (out / f"{name}{suffix}" for name in names) if path.resolve() not in taken)
-    taken.add(path.resolve())
-    return path
-
-
-def _is_video(file):
-    return file.suffix.lower() in VIDEO_SUFFIXES
+    label_names(predictor.categories, args.font)
+    args.out.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(args.out)
 
 
 def _count(files):
-    """Frames of all files; an image is one."""
+    """Returns the number of frames of all files; an image is one."""
     from mask_rcnn.cli.video import count_frames
 
-    return sum(count_frames(file) if _is_video(file) else 1 for file in files)
+    return sum(count_frames(file) if is_video(file) else 1 for file in files)
 
 
-def _detect_files(predictor, files, args, failures):
-    """Yields `(Detections, where they are from)` of each frame; a bad file goes to `failures`."""
-    taken = {file.resolve() for file in files}
-    if not args.no_pictures:
-        args.out.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        picture = None if args.no_pictures else picture_path(file, args.out, taken)
-        detect = _detect_video if _is_video(file) else _detect_image
-        counts = collections.Counter()
-        try:
-            for detections, source in detect(predictor, file, picture, args.score_threshold):
-                counts.update(predictor.categories[class_id - 1].name for class_id in detections.class_ids)
-                yield detections, source
-        except (ValueError, OSError) as error:
-            failures.append(f"{file}: {error}")
+def _detect_files(predictor, files, args, outcome):
+    """Yields after each frame of all files; a file that fails becomes a line of `outcome.failures`."""
+    from mask_rcnn.cli.pictures import is_drawn, picture_path
+
+    taken = {os.path.realpath(file) for file in files}
+    for file, name in files.items():
+        if is_drawn(file):
+            outcome.skipped.add("pictures that `detect` drew", file)
             continue
-        found = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
-        print(f"{file}: {found}" + (f" -> {picture}" if picture else ""))
+        try:
+            picture = None if args.no_pictures else picture_path(file, args.out, taken)
+            if picture and picture.stem != file.stem:
+                outcome.renamed.append(f"{file} -> {picture}")
+            yield from _detect_file(predictor, file, name, picture, args, outcome)
+        except Exception as error:  # one bad file must not stop the others
+            outcome.failures.append(f"{file}: {_failure(error)}")
+            if flags.FLAGS.verbosity > 0:
+                say(traceback.format_exc())
 
 
-def _detect_image(predictor, file, picture, threshold):
-    import cv2
+def _failure(error):
+    """Returns an error as one line."""
+    if is_out_of_memory(error):
+        return "There is not enough memory for it. Scale it down, or cut it into tiles."
+    return " ".join(describe_error(error)[0].split())
 
-    from mask_rcnn.data.images import read_image
-    from mask_rcnn.visualize import draw
 
-    image = read_image(file)
-    detections = _detect(predictor, image, threshold)
+def _detect_file(predictor, file, name, picture, args, outcome):
+    from mask_rcnn.coco_results import to_coco
+
+    counts = collections.Counter()
+    detect = _detect_video if is_video(file) else _detect_image
+    with contextlib.closing(detect(predictor, file, picture, args, outcome)) as frames:
+        for detections, source in frames:
+            outcome.num_frames += 1
+            counts.update(predictor.categories[class_id - 1].name for class_id in detections.class_ids)
+            if args.json:
+                entries = to_coco(detections, outcome.num_frames, predictor.categories)
+                outcome.results += [{**entry, "file_name": name, **source} for entry in entries]
+            yield
+    found = ", ".join(f"{count} {class_name}" for class_name, count in counts.most_common()) or "nothing"
+    say(f"{file}: {found}" + (f" -> {picture}" if picture else ""))
+
+
+def _detect_image(predictor, file, picture, args, outcome):
+    from mask_rcnn.cli.pictures import save_picture
+    from mask_rcnn.data.images import read_header, read_image, used_bits
+
+    if read_header(file, args.max_pixels).bits == 16:
+        outcome.used_bits[file] = used_bits(file)
+    image = read_image(file, predictor.config.input.bit_depth, args.max_pixels)
+    detections = _detect(predictor, image, args)
     if picture:
-        drawn = draw(image, detections, predictor.categories)
-        if not cv2.imwrite(str(picture), cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)):
-            raise OSError(f"The picture {str(picture)!r} cannot be written. Is the disk full?")
-    yield detections, {"file_name": str(file)}
+        save_picture(picture, _draw(image, detections, predictor, args))
+    yield detections, {}
 
 
-def _detect_video(predictor, file, picture, threshold):
+def _detect_video(predictor, file, picture, args, outcome):
     from mask_rcnn.cli.video import frame_rate, open_writer, read_frames
+
+    nothing = contextlib.nullcontext()
+    with open_writer(picture, frame_rate(file)) if picture else nothing as write:
+        for number, image in enumerate(read_frames(file)):
+            detections = _detect(predictor, image, args)
+            if write:
+                write(_draw(image, detections, predictor, args))
+            yield detections, {"frame": number}
+
+
+def _detect(predictor, image, args):
+    detections = predictor.predict(image)
+    return detections.keep(detections.scores >= args.score_threshold)
+
+
+def _draw(image, detections, predictor, args):
     from mask_rcnn.visualize import draw
 
-    with open_writer(picture, frame_rate(file)) as write:
-        for number, image in enumerate(read_frames(file)):
-            detections = _detect(predictor, image, threshold)
-            if picture:
-                write(draw(image, detections, predictor.categories))
-            yield detections, {"file_name": str(file), "frame": number}
+    return draw(image, detections, predictor.categories, font=args.font)
 
 
-def _detect(predictor, image, threshold):
-    detections = predictor.predict(image)
-    return detections.keep(detections.scores >= threshold)
+def _finish(args, predictor, outcome):
+    """Writes what was found until now, and says what was noticed, once for each kind."""
+    from mask_rcnn.coco_results import write_json
+    from mask_rcnn.data.bit_depth import bit_depth_warning
+
+    for line in outcome.skipped.lines():
+        say(line)
+    if outcome.renamed:
+        examples = "; ".join(outcome.renamed[:MAX_EXAMPLES])
+        say(f"{len(outcome.renamed)} pictures got another name, theirs was taken: {examples}")
+    if warning := bit_depth_warning(outcome.used_bits, predictor.config.input.bit_depth):
+        say(f"Warning: {warning} Here it is --bit-depth.")
+    if args.json:
+        write_json(args.json, outcome.results)
+        say(f"Detections: {args.json}")
+    if not args.no_pictures:
+        say(f"Pictures: {args.out}")

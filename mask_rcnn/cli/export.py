@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from mask_rcnn.cli.detect import IMAGE_SUFFIXES, find_files
+from mask_rcnn.cli.inputs import Skipped, find_files, is_image
 from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_command
 from mask_rcnn.cli.quiet import import_tensorflow, only_warnings
+from mask_rcnn.terminal import say
 
 FORMATS = ("saved_model", "tflite", "onnx")
 QUANTIZE = ("none", "float16", "dynamic", "int8")
@@ -55,7 +56,10 @@ def add_parser(commands):
 
 
 def run(args):
-    files = find_files(args.images, args.out) if args.images else []
+    skipped = Skipped()
+    files = find_files(args.images, args.out, skipped) if args.images else {}
+    for line in skipped.lines():
+        say(line)
     import_tensorflow()
 
     from mask_rcnn.export.plan import Options, export_model
@@ -83,7 +87,7 @@ def _read_images(files):
 
 
 def _image_files(files):
-    return tuple(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
+    return tuple(file for file in files if is_image(file))
 
 
 def _draw_shapes():

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_precision
+from mask_rcnn.config_io import override
 
 MODEL_HELP = "a SavedModel folder, .tflite or .onnx file of `mask-rcnn export`"
 
@@ -20,14 +21,29 @@ def add_predictor(parser, *others):
     for add in others:
         add(what)
     add_precision(parser)
+    parser.add_argument(
+        "--bit-depth",
+        metavar="BITS",
+        type=int,
+        help="bits that the samples of 16-bit images use, 8 to 16 (default: as the model was trained)",
+    )
 
 
 def load_predictor(args):
     """Returns the `Predictor` of `--weights`, or the `ExportedPredictor` of `--model`."""
-    if args.weights:
-        from mask_rcnn.predict import Predictor
+    predictor = _load_weights(args) if args.weights else _load_exported(args)
+    if args.bit_depth is not None:
+        predictor.config = override(predictor.config, "input.bit_depth", args.bit_depth)
+    return predictor
 
-        return Predictor.load(args.weights, args.precision)
+
+def _load_weights(args):
+    from mask_rcnn.predict import Predictor
+
+    return Predictor.load(args.weights, args.precision)
+
+
+def _load_exported(args):
     if args.precision != "float32":
         raise ValueError(
             "An exported model computes in the precision that it was exported with. "

@@ -18,11 +18,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from mask_rcnn.data.image_headers import FORMATS, SOS, jpeg_segments, parse_header, png_chunks
-
-# Pixels of the largest image that is decoded. It takes 1.4 GB then: 4 bytes a pixel for Pillow, 3 for us. The
-# largest scans in use, of A0 paper at 300 dots per inch, have 140 million.
-MAX_PIXELS = 200_000_000
+from mask_rcnn.data.image_headers import FORMATS, MAX_PIXELS, SOS, jpeg_segments, parse_header, png_chunks
 
 # Bytes of a file that are read: more than its pixels can fill belong to something else, as the video that
 # phones append to a photograph.
@@ -105,18 +101,32 @@ def used_bits(path):
         return int(_decode_16_bits(file).max()).bit_length()
 
 
-@contextlib.contextmanager
-def _opened(path):
-    """Opens a regular file; turns whatever goes wrong inside into one error that names it."""
+def check_regular_file(path):
+    """Raises FileNotFoundError or ValueError unless `path` is a regular file: a FIFO would wait for ever."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a FIFO would wait for ever
-            raise ValueError("a folder or device, not a file")
-        with open(path, "rb") as file:
-            yield file
+        is_regular = stat.S_ISREG(os.stat(path).st_mode)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"Expected an image file. Received: path={_shown(path)}. Check the folder and the name."
+            f"Expected an image or video. Received: path={_shown(path)}. Check the folder and the name."
         ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ValueError(
+            f"Expected an image or video. Received: path={_shown(path)} ({reason}). Check the path."
+        ) from error
+    if not is_regular:
+        raise ValueError(
+            f"Expected an image or video. Received: path={_shown(path)}, a folder or device. Give a file."
+        )
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """Opens an image file; turns whatever goes wrong inside into one error that names it."""
+    check_regular_file(path)
+    try:
+        with open(path, "rb") as file:
+            yield file
     except Exception as error:  # decoders raise anything, down to IndexError and MemoryError
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ValueError(

@@ -1,0 +1,116 @@
+"""The files that a command is given: those of folders too, each once, with what was left out and why."""
+
+import collections
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")  # what OpenCV reads
+MAX_EXAMPLES = 3
+
+
+@dataclass
+class Skipped:
+    """Counts files that are left out, by kind.
+
+    Args:
+        files: dict from the kind, as in "hidden files", to the names of the files.
+    """
+
+    files: dict = field(default_factory=lambda: collections.defaultdict(list))
+
+    def add(self, kind, name):
+        self.files[kind].append(str(name))
+
+    def lines(self):
+        """Returns a line for each kind: its count and some examples."""
+        return [
+            f"Skipped {len(names)} {kind}: {', '.join(names[:MAX_EXAMPLES])}"
+            + (", ..." if len(names) > MAX_EXAMPLES else "")
+            for kind, names in self.files.items()
+        ]
+
+
+def is_image(file):
+    return file.suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_video(file):
+    return file.suffix.lower() in VIDEO_SUFFIXES
+
+
+def find_files(inputs, out, skipped):
+    """Returns the images and videos that `inputs` name.
+
+    Args:
+        inputs: paths of files and folders. Folders are searched, without hidden files and symbolic links to
+            folders.
+        out: the folder that pictures are written to. It is not searched if it lies below a folder of
+            `inputs`.
+        skipped: `Skipped`, to which all files of folders are added that are not returned.
+
+    Returns:
+        A dict from the path of each file, in order of `inputs` and then of path, to its name: the path from
+        the input folder, with slashes. With several inputs it is the path from the folder that holds them
+        all.
+
+    Raises:
+        FileNotFoundError, ValueError: there is not a single file.
+    """
+    if not any(os.path.lexists(path) for path in inputs):
+        shown = ", ".join(repr(str(path)) for path in inputs)
+        raise FileNotFoundError(f"Expected files or folders. Received: {shown}. Check the path.")
+    files, known = {}, set()
+    root = os.path.commonpath([os.path.abspath(path if path.is_dir() else path.parent) for path in inputs])
+    for path in inputs:
+        found = sorted(_walk(path, out, skipped)) if path.is_dir() else [path]
+        if not found:
+            skipped.add("folders without images and videos", path)
+        for file in found:
+            identity = os.path.realpath(file)
+            if identity in known:
+                skipped.add("files that are given twice", file)
+                continue
+            known.add(identity)
+            files[file] = Path(os.path.relpath(os.path.abspath(file), root)).as_posix()
+    if not files:
+        shown = ", ".join(repr(str(path)) for path in inputs)
+        reasons = "; ".join(skipped.lines())
+        raise ValueError(
+            f"A folder must hold images or videos. Received: {shown}, which has none. {reasons}."
+        )
+    return files
+
+
+def _walk(folder, out, skipped):
+    """Yields the images and videos below a folder."""
+    out = os.path.realpath(out)
+
+    def skip_unreadable(error):
+        skipped.add(f"unreadable folders ({error.strerror})", error.filename)
+
+    for where, folders, names in os.walk(folder, onerror=skip_unreadable):
+        kinds = {name: _folder_kind(os.path.join(where, name), out) for name in sorted(folders)}
+        for name, kind in kinds.items():
+            if kind:
+                skipped.add(kind, os.path.join(where, name))
+        folders[:] = [name for name, kind in kinds.items() if not kind]
+        for file in (Path(where, name) for name in sorted(names)):
+            if file.name.startswith("."):
+                skipped.add("hidden files", file)
+            elif not (is_image(file) or is_video(file)):
+                skipped.add(f"files {file.suffix.lower() or 'without suffix'}", file)
+            else:
+                yield file
+
+
+def _folder_kind(path, out):
+    """Returns why a folder is not searched, or None."""
+    if os.path.realpath(path) == out:
+        return "output folders (--out)"
+    if os.path.basename(path).startswith("."):
+        return "hidden folders"
+    if os.path.islink(path):
+        return "symbolic links to folders"
+    return None

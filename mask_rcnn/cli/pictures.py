@@ -1,0 +1,67 @@
+"""Drawn pictures and videos as files: complete or absent, and never in the place of another file."""
+
+import itertools
+import os
+import struct
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from mask_rcnn.cli.inputs import is_video
+from mask_rcnn.data.images import read_header
+from mask_rcnn.files import atomic_write
+
+MARK = "Drawn by mask-rcnn detect."  # a comment in every file that is written
+JPEG_QUALITY = 95
+PNG_COMPRESSION = 1  # of 9: pictures of objects become little smaller with more, and take 5 times as long
+# The mark in an mp4 file: a box at its end that players ignore (ISO 14496-12, 8.1.2).
+MP4_MARK = struct.pack(">I4s", 8 + len(MARK), b"free") + MARK.encode()
+
+
+def picture_path(file, out, taken):
+    """Returns where the picture of `file` goes: a name in `out` that no other file has.
+
+    Args:
+        file: path of an image or video.
+        out: folder of the pictures.
+        taken: set of resolved paths that are not free, the inputs among them; the result is added. Other
+            files that exist are replaced only if `detect` wrote them.
+    """
+    suffix = ".mp4" if is_video(file) else ".png" if file.suffix.lower() == ".png" else ".jpg"
+    names = itertools.chain([file.stem], (f"{file.stem}-{number}" for number in itertools.count(2)))
+    for path in (out / f"{name}{suffix}" for name in names):
+        identity = os.path.realpath(path)
+        if identity not in taken and (not os.path.lexists(path) or is_drawn(path)):
+            taken.add(identity)
+            return path
+
+
+def is_drawn(path):
+    """Returns whether `detect` wrote a file."""
+    try:
+        if not is_video(path):
+            return read_header(path).comment == MARK
+        if not path.is_file():
+            return False
+        with open(path, "rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - len(MP4_MARK), 0))
+            return file.read() == MP4_MARK
+    except (OSError, ValueError):  # what cannot be read was not drawn
+        return False
+
+
+def save_picture(path, pixels):
+    """Writes `[H, W, 3]` uint8 RGB as JPEG or PNG file, by the suffix of `path`."""
+    info = PngInfo()
+    info.add_text("Comment", MARK)
+    png = {"pnginfo": info, "compress_level": PNG_COMPRESSION}
+    options = png if path.suffix == ".png" else {"comment": MARK, "quality": JPEG_QUALITY}
+    with atomic_write(path) as new:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(new, **options)
+
+
+def mark_video(path):
+    """Marks an mp4 file as written by `detect`."""
+    with open(path, "ab") as file:
+        file.write(MP4_MARK)
