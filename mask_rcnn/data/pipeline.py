@@ -122,7 +122,7 @@ def training_dataset(dataset, config, first_step=0):
         is a keypoint head.
         seeds: `[B, 2]` int32, of what the model draws; another one for each image of each step.
     """
-    _check_trainable(dataset, config)
+    check_trainable(dataset, config)
     for warning in (
         instance_limit_warning(dataset, config.input.max_instances),
         check_bit_depth(dataset, config.input.bit_depth),
@@ -236,7 +236,13 @@ def _keypoints(objects, config, mirror_width):
     return flip_keypoints(keypoints, mirror_width, mirrored_order(config.names, config.flip_pairs))
 
 
-def _check_trainable(dataset, config):
+def check_trainable(dataset, config):
+    """Raises a ValueError unless all objects have what the heads of a model are trained and evaluated on.
+
+    Args:
+        dataset: a `Dataset`.
+        config: a `Config`.
+    """
     if config.keypoint_head is not None:
         check_keypoints(dataset, config.keypoint_head.names)
     if config.mask_head is None:

@@ -8,7 +8,6 @@ import tensorflow as tf
 from absl import logging
 
 from mask_rcnn.config import Config
-from mask_rcnn.data.keypoints import has_keypoints
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.evaluation import iou_types_of
 from mask_rcnn.model import Parts, build_parts, dtype_policy, training_model
@@ -51,8 +50,7 @@ def prepare(config, data_folder):
     """
     train_set, val_set, val_path = read_training_data(config, data_folder)
     config = with_class_count(config, train_set)
-    if val_set:
-        report_what_is_not_measurable(config, val_set)
+    check_objects(train_set, val_set, iou_types_of(config)[-1])
 
     exact_gradients()
     strategy = make_strategy(config.train.strategy, config.train.batch_size)
@@ -72,18 +70,30 @@ def initialize(run):
         initialise(run.parts, run.config, run.train_set.categories)
 
 
-def report_what_is_not_measurable(config, val_set):
-    """Logs a warning if the validation set has no object for the score that picks the best weights."""
-    iou_type = iou_types_of(config)[-1]
-    objects = [each for image in val_set.images for each in image.annotations if not each.crowd]
-    if iou_type == "keypoints":
-        objects = [each for each in objects if has_keypoints(each)]
-    if not objects:
+def check_objects(train_set, val_set, iou_type):
+    """Raises a ValueError without an object to train on; logs a warning without an object to validate on.
+
+    Args:
+        train_set: `Dataset`.
+        val_set: `Dataset` or None.
+        iou_type: Of the score that picks the best weights.
+    """
+    if not _has_objects(train_set):
+        raise ValueError(
+            "A training set must have objects that are no crowd regions. "
+            f"Received: {train_set.name} with {len(train_set)} images and no object. "
+            "Look at it with `mask-rcnn data inspect`."
+        )
+    if val_set and not _has_objects(val_set):
         logging.warning(
             "%s has no object to find, so %s/AP cannot be measured: the latest weights count as the best.",
             val_set.name,
             iou_type,
         )
+
+
+def _has_objects(dataset):
+    return any(not annotation.crowd for image in dataset.images for annotation in image.annotations)
 
 
 def check_disk_space(trainer, recipe, run_dir):

@@ -6,7 +6,8 @@ from pathlib import Path
 from absl import logging
 
 from mask_rcnn.data.coco import read_coco
-from mask_rcnn.data.keypoints import check_keypoints, has_keypoints
+from mask_rcnn.data.keypoints import has_keypoints
+from mask_rcnn.data.pipeline import check_trainable
 from mask_rcnn.data.shapes import write_shapes
 
 
@@ -32,12 +33,12 @@ def read_training_data(config, folder):
     train_set = read_coco(*train, data.max_bad_images)
     if config.keypoint_head:
         train_set = with_keypoints_only(train_set)
+    check_trainable(train_set, config)
     if val is None:
         return train_set, None, None
     val_set = read_coco(*val, data.max_bad_images)
     _check_same_classes(train_set, val_set, val[0])
-    if config.keypoint_head:
-        check_keypoints(val_set, config.keypoint_head.names)  # early: it is measured at the end of the run
+    check_trainable(val_set, config)
     return train_set, val_set, val[0]
 
 

@@ -79,6 +79,7 @@ def check(config, run_dir, resume=False):
         run = prepare(config, Path(data_folder))
         restore_or_initialize(run.trainer, run_dir, run_id_of(run_dir), lambda: initialize(run))
         check_before_first_step(run, run_dir)
+        next(iter(training_dataset(run.train_set, run.config)))
     say("All checks passed.")
 
 
