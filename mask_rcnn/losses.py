@@ -1,6 +1,8 @@
-"""The losses of the paper, float32, one number for each image: `[B]`.
+"""The losses of the paper: for each image, a sum and the count to divide it by, float32 `[B, 2]`.
 
-Normalised in each image, so that neither the other images of a batch nor the number of replicas matter.
+Only `training.trainer` divides, because it alone sees the images of all replicas. Sums and counts are those
+of torchvision. detectron2 differs in one count: it divides the RPN losses by the number of anchors that were
+asked for, also where an image has fewer.
 """
 
 import tensorflow as tf
@@ -29,11 +31,11 @@ def objectness_loss(logits, targets, valid):
         valid: `[B, S]` bool.
 
     Returns:
-        `[B]`, the mean over the valid samples.
+        `[B, 2]`: sum over the valid samples, their count.
     """
     logits = tf.cast(logits, tf.float32)
     losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
-    return _mean(losses, valid)
+    return _sum_and_count(losses, valid, valid)
 
 
 def box_loss(deltas, targets, positive, valid, beta):
@@ -45,11 +47,10 @@ def box_loss(deltas, targets, positive, valid, beta):
         beta: corner of the smooth-L1.
 
     Returns:
-        `[B]`.
+        `[B, 2]`: sum over the positive samples, count of the valid ones.
     """
     losses = tf.reduce_sum(smooth_l1(tf.cast(deltas, tf.float32), targets, beta), axis=-1)  # [B, S]
-    total = tf.reduce_sum(tf.where(positive, losses, 0.0), axis=-1)
-    return total / tf.maximum(_count(valid), 1.0)
+    return _sum_and_count(losses, positive, valid)
 
 
 def giou_loss(deltas, targets, anchors, positive, valid, weights=(1.0, 1.0, 1.0, 1.0)):
@@ -62,12 +63,11 @@ def giou_loss(deltas, targets, anchors, positive, valid, weights=(1.0, 1.0, 1.0,
         weights: four numbers that the deltas are multiplied by.
 
     Returns:
-        `[B]`.
+        `[B, 2]`: sum over the positive samples, count of the valid ones.
     """
     deltas = tf.cast(deltas, tf.float32)
     boxes, objects = (box_ops.decode_deltas(x, anchors, weights) for x in (deltas, targets))
-    losses = tf.where(positive, 1.0 - box_ops.generalized_iou(boxes, objects), 0.0)  # [B, S]
-    return tf.reduce_sum(losses, axis=-1) / tf.maximum(_count(valid), 1.0)
+    return _sum_and_count(1.0 - box_ops.generalized_iou(boxes, objects), positive, valid)
 
 
 def class_loss(logits, class_ids, valid):
@@ -79,10 +79,11 @@ def class_loss(logits, class_ids, valid):
         valid: `[B, S]` bool.
 
     Returns:
-        `[B]`, the mean over the valid samples.
+        `[B, 2]`: sum over the valid samples, their count.
     """
     logits = tf.cast(logits, tf.float32)
-    return _mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=class_ids, logits=logits), valid)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=class_ids, logits=logits)
+    return _sum_and_count(losses, valid, valid)
 
 
 def mask_loss(logits, targets, positive):
@@ -94,11 +95,11 @@ def mask_loss(logits, targets, positive):
         positive: `[B, S]` bool.
 
     Returns:
-        `[B]`, the mean over the pixels of the positive RoIs; 0 without any.
+        `[B, 2]`: sum over the positive RoIs of the mean over the pixels of each, their count.
     """
     logits = tf.cast(logits, tf.float32)
     losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
-    return _mean(tf.reduce_mean(losses, axis=(-2, -1)), positive)
+    return _sum_and_count(tf.reduce_mean(losses, axis=(-2, -1)), positive, positive)
 
 
 def keypoint_loss(logits, cells, counts):
@@ -110,19 +111,16 @@ def keypoint_loss(logits, cells, counts):
         counts: `[B, S, J]` bool.
 
     Returns:
-        `[B]`, the mean over the keypoints of the image that count; 0 without any. detectron2 divides by those
-        of the batch.
+        `[B, 2]`: sum over the keypoints that count, their number.
     """
     logits = tf.transpose(tf.cast(logits, tf.float32), [0, 1, 3, 2])  # [B, S, J, C]
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=cells, logits=logits)  # [B, S, J]
     num_images, num_values = tf.shape(cells)[0], cells.shape[1] * cells.shape[2]
     losses, counts = (tf.reshape(each, [num_images, num_values]) for each in (losses, counts))
-    return _mean(losses, counts)
+    return _sum_and_count(losses, counts, counts)
 
 
-def _count(mask):
-    return tf.reduce_sum(tf.cast(mask, tf.float32), axis=-1)
-
-
-def _mean(values, mask):
-    return tf.reduce_sum(tf.where(mask, values, 0.0), axis=-1) / tf.maximum(_count(mask), 1.0)
+def _sum_and_count(losses, summed, counted):
+    """Returns `[B, 2]`: the sum of the `losses` `[B, S]` that are `summed`, and how many are `counted`."""
+    total = tf.reduce_sum(tf.where(summed, losses, 0.0), axis=-1)
+    return tf.stack([total, tf.reduce_sum(tf.cast(counted, tf.float32), axis=-1)], axis=-1)

@@ -109,8 +109,9 @@ def training_model(parts, config):
         `gt_masks` `[B, G, C, C]` uint8, cropped to their boxes (only with a mask head);
         `gt_keypoints` `[B, G, J, 3]`, (y, x, visibility) (only with a keypoint head);
         `seeds` `[B, 2]` int32.
-        Its output is a dict of losses, float32 `[B]` each: `rpn_objectness_loss`, `rpn_box_loss`,
-        `class_loss` and `box_loss`, of further heads of a cascade `class2_loss`, `box2_loss`, ...; with these
+        Its output is a dict of losses, float32 `[B, 2]` each: the sum of each image and the count to divide
+        it by (see `losses`; `Trainer` divides). The names are `rpn_objectness_loss`, `rpn_box_loss`,
+        `class_loss` and `box_loss`; of further heads of a cascade `class2_loss`, `box2_loss`, ...; with these
         heads `mask_loss` and `keypoint_loss`.
     """
     inputs = batch = _training_inputs(config)

@@ -116,7 +116,8 @@ def train(model, batch):
     variables = model.trainable_variables
     with tf.GradientTape() as tape:
         losses = model(inputs_of(model, batch), training=True)
-        total = tf.add_n([tf.reduce_mean(value) for value in losses.values()])
+        totals = [tf.unstack(tf.reduce_sum(value, axis=0)) for value in losses.values()]  # sum and count
+        total = tf.add_n([tf.math.divide_no_nan(*each) for each in totals])
     gradients = tape.gradient(total, [v.value for v in variables])
     for variable, gradient in zip(variables, gradients, strict=True):
         variable.assign_sub(1e-6 * gradient)
@@ -226,7 +227,7 @@ def test_what_a_cascade_shares_moves_by_the_mean_of_its_heads(make_config, batch
         hidden = parts.box_head.get_layer("fc1").kernel
         with tf.GradientTape() as tape:
             losses = model(inputs_of(model, batch), training=True)
-            total = tf.add_n([tf.reduce_sum(losses[f"class{suffix}_loss"]) for suffix in suffixes])
+            total = tf.add_n([tf.reduce_sum(losses[f"class{suffix}_loss"][:, 0]) for suffix in suffixes])
         return tape.gradient(total, [lateral.value, hidden.value])
 
     three = gradients(training_model(parts, config), ("", "2", "3"))

@@ -108,16 +108,16 @@ def test_each_roi_gets_the_keypoints_of_its_object_in_its_image():
 
 def test_undecided_heatmaps_cost_the_logarithm_of_their_cells():
     loss = keypoint_loss(tf.zeros([1, 2, 3136, 3]), tf.zeros([1, 2, 3], tf.int32), tf.ones([1, 2, 3], bool))
-    np.testing.assert_allclose(loss, [math.log(3136)], rtol=1e-6)
+    np.testing.assert_allclose(loss, [[6 * math.log(3136), 6]], rtol=1e-6)
 
 
-def test_the_loss_is_the_mean_over_the_keypoints_of_an_image_that_count():
+def test_the_loss_is_summed_over_the_keypoints_of_an_image_that_count():
     sure = [math.log(3), 0.0]  # softmax 3/4, 1/4
     logits = tf.transpose(tf.constant([[[sure, sure], [sure, [1e9, -1e9]]]]), [0, 1, 3, 2])  # [1, 2, C, J]
     logits = tf.concat([logits, logits], axis=0)
     cells = tf.constant([[[0, 1], [0, 1]]] * 2)
     counts = tf.constant([[[True, True], [True, False]], [[False, True], [False, False]]])
-    expected = [(2 * math.log(4 / 3) + math.log(4)) / 3, math.log(4)]
+    expected = [[2 * math.log(4 / 3) + math.log(4), 3], [math.log(4), 1]]
     np.testing.assert_allclose(keypoint_loss(logits, cells, counts), expected, rtol=1e-6)
 
 
@@ -126,7 +126,7 @@ def test_without_a_keypoint_that_counts_loss_and_gradient_are_zero():
     with tf.GradientTape() as tape:
         tape.watch(logits)
         loss = keypoint_loss(logits, tf.zeros([1, 2, 3], tf.int32), tf.zeros([1, 2, 3], bool))
-    assert loss.numpy().tolist() == [0]
+    assert loss.numpy().tolist() == [[0, 0]]
     assert not tape.gradient(loss, logits).numpy().any()
 
 
@@ -146,14 +146,14 @@ def test_negative_rois_have_no_keypoint_loss_and_the_weight_counts():
         ).numpy()
 
     expected = [
-        np.mean([np.log(np.exp(map_).sum()) - map_[cell] for map_, cell in zip(maps, (0, 15), strict=True)])
+        sum([np.log(np.exp(map_).sum()) - map_[cell] for map_, cell in zip(maps, (0, 15), strict=True)])
         for maps in heatmaps.numpy().reshape(2, 16, 2).transpose(0, 2, 1)
     ]
-    np.testing.assert_allclose(loss(True, False), expected[:1], rtol=1e-6)
-    np.testing.assert_allclose(loss(False, True), expected[1:], rtol=1e-6)
-    np.testing.assert_allclose(loss(True, True), [np.mean(expected)], rtol=1e-6)
-    np.testing.assert_allclose(loss(True, True, weight=0.5), [np.mean(expected) / 2], rtol=1e-6)
-    assert loss(False, False).tolist() == [0]
+    np.testing.assert_allclose(loss(True, False), [[expected[0], 2]], rtol=1e-6)
+    np.testing.assert_allclose(loss(False, True), [[expected[1], 2]], rtol=1e-6)
+    np.testing.assert_allclose(loss(True, True), [[sum(expected), 4]], rtol=1e-6)
+    np.testing.assert_allclose(loss(True, True, weight=0.5), [[sum(expected) / 2, 4]], rtol=1e-6)
+    assert loss(False, False).tolist() == [[0, 0]]
 
 
 def test_heatmaps_find_their_image_again():

@@ -392,8 +392,8 @@ def test_only_the_deltas_of_the_true_class_count():
     deltas = normal(4, 4, 4)
     deltas[0, 1], deltas[1, 2] = sampled["deltas"][0, 0] + 1, sampled["deltas"][0, 1]
     found = BoxHeadLosses(0.0)(np.zeros([4, 4], "float32"), deltas.reshape(4, 16), sampled)
-    np.testing.assert_allclose(found["box_loss"], [4 / 4], rtol=1e-5)  # four deltas off by one, four samples
-    np.testing.assert_allclose(found["class_loss"], [np.log(4)], rtol=1e-6)
+    np.testing.assert_allclose(found["box_loss"], [[4, 4]], rtol=1e-5)  # four deltas off by one, four samples
+    np.testing.assert_allclose(found["class_loss"], [[4 * np.log(4), 4]], rtol=1e-6)
 
 
 def test_black_padding_is_normalised_and_a_centred_image_keeps_its_place():
@@ -436,13 +436,13 @@ def test_boxes_of_all_classes_alike_are_found_as_those_of_each_class():
 def test_deltas_of_all_classes_alike_count_for_every_class():
     deltas = SAMPLED["deltas"].reshape(8, 4)
     found = BoxHeadLosses(0.0)(np.zeros([8, 4], "float32"), deltas + 1, SAMPLED)
-    np.testing.assert_allclose(found["box_loss"], [2 * 4 / 4, 1 * 4 / 3], rtol=1e-5)
+    np.testing.assert_allclose(found["box_loss"], [[2 * 4, 4], [1 * 4, 3]], rtol=1e-5)
 
 
 def test_a_perfect_box_has_no_giou_loss():
     deltas = SAMPLED["deltas"].reshape(8, 4)
     found = BoxHeadLosses(0.0, "giou", WEIGHTS)(np.zeros([8, 4], "float32"), deltas, SAMPLED)
-    np.testing.assert_allclose(found["box_loss"], [0, 0], atol=1e-5)
+    np.testing.assert_allclose(found["box_loss"], [[0, 4], [0, 3]], atol=1e-5)
 
 
 def test_one_mask_for_all_classes():

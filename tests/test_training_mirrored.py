@@ -24,7 +24,8 @@ def results(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("case", "tolerance"), [("plain", 1e-6), ("clipped", 1e-6), ("bfloat16", 1e-4), ("float16", 4e-4)]
+    ("case", "tolerance"),
+    [("plain", 1e-6), ("each image", 1e-6), ("clipped", 1e-6), ("bfloat16", 1e-4), ("float16", 4e-4)],
 )
 def test_two_replicas_end_with_the_weights_of_one(results, case, tolerance):
     assert results[case]["moved"] > 20 * tolerance
@@ -35,10 +36,17 @@ def test_clipping_changed_the_run(results):
     assert results["clipped"]["moved"] < 0.9 * results["plain"]["moved"]
 
 
-def test_the_logs_of_two_replicas_are_those_of_one(results):
-    one, two = results["plain"]["logs"]
+@pytest.mark.parametrize("case", ["plain", "each image"])
+def test_the_logs_of_two_replicas_are_those_of_one_in_uneven_batches_too(results, case):
+    (one, one_evaluation), (two, two_evaluation) = results[case]["logs"]
     assert one == pytest.approx(two, rel=1e-5)
-    assert len(one) == 7
+    assert one_evaluation == pytest.approx(two_evaluation, rel=1e-5)
+    assert (len(one), len(one_evaluation)) == (7, 6)
+
+
+def test_the_rule_of_the_losses_changed_the_run(results):
+    plain, each_image = (results[case]["logs"][0][1]["loss"] for case in ("plain", "each image"))
+    assert abs(plain - each_image) > 1e-2
 
 
 def test_an_overflow_in_any_replica_skips_the_step(results):

@@ -1,7 +1,7 @@
 """`training_mirrored.py FILE`: the same ten steps of the toy on one and on two logical devices.
 
 A script, for TensorFlow's devices cannot be split once it runs. Writes JSON: for each case the largest
-difference of a weight, and the logs of both runs.
+difference of a weight, and the logs of both runs and of an evaluation after each.
 """
 
 import json
@@ -21,6 +21,7 @@ from mask_rcnn.training.optimizer import CoupledSGD, LossScale  # noqa: E402
 
 CASES = {
     "plain": {},
+    "each image": {"loss_normalization": "image"},
     "clipped": {"clip_norm": 0.5},
     "float16": {"precision": "mixed_float16", "clip_norm": 0.5},
     "bfloat16": {"precision": "mixed_bfloat16", "clip_norm": 0.5},
@@ -34,7 +35,9 @@ def train(strategy, changes):
     start = [np.asarray(variable) for variable in trainer.trainable_variables]
     history = trainer.fit(batches.map(spread), shuffle=False, verbose=0).history
     end = [np.asarray(variable) for variable in trainer.trainable_variables]
-    return start, end, {name: values[-1] for name, values in history.items()}
+    seven_images = batches.unbatch().take(7).batch(4)  # 2 + 2 and 2 + 1 for two replicas
+    evaluation = trainer.evaluate(seven_images, verbose=0, return_dict=True)
+    return start, end, [{name: values[-1] for name, values in history.items()}, evaluation]
 
 
 def spread(batch):

@@ -33,7 +33,7 @@ def train(strategy, batches):
         parts = build_parts(TINY)
         load_backbone(parts.backbone, TINY.backbone.name, TINY.backbone.weights)
         model = training_model(parts, TINY)
-        trainer = Trainer(model.input, model.output)
+        trainer = Trainer(model.input, model.output, TINY.train.loss_normalization)
         trainer.compile(optimizer=build_optimizer(TINY.train), jit_compile=False)
     start = [np.asarray(variable) for variable in trainer.variables]
     trainer.fit(batches, shuffle=False, verbose=0)

@@ -59,7 +59,10 @@ def make_batches(first_step=0, steps=10, batch_size=4, spoil=None):
 
 
 def make_toy():
-    """Returns a functional model: the inputs of a batch to the five losses, `[B]` each."""
+    """Returns a functional model: the inputs of a batch to the five losses, `[B, 2]` each.
+
+    The first two count three samples in each image, the others its objects, of which there may be none.
+    """
     inputs = {
         "images": keras.Input([None, None, 3], name="images"),
         "image_sizes": keras.Input([2], name="image_sizes"),
@@ -77,7 +80,11 @@ def make_toy():
     noise = ops.cast(inputs["seeds"][:, 1], "float32") / 10.0
     target = ops.sum(inputs["gt_boxes"][..., 0] * valid, axis=-1) / ops.maximum(objects, 1.0) / 16.0 + noise
     errors = ops.cast(outputs, "float32") - target[:, None]  # [B, 5]
-    losses = {name: ops.square(errors[:, index]) for index, name in enumerate(LOSSES)}
+    counts = [3.0 + 0.0 * objects] * 2 + [objects] * 3
+    losses = {
+        name: ops.stack([count * ops.square(errors[:, index]), count], axis=-1)
+        for index, (name, count) in enumerate(zip(LOSSES, counts, strict=True))
+    }
     return keras.Model(inputs, losses)
 
 
@@ -88,7 +95,7 @@ def make_trainer(seed=0, **changes):
     keras.config.set_dtype_policy(recipe.precision)
     try:
         model = make_toy()
-        trainer = Trainer(model.input, model.output)
+        trainer = Trainer(model.input, model.output, recipe.loss_normalization)
     finally:
         keras.config.set_dtype_policy("float32")
     trainer.compile(optimizer=build_optimizer(recipe), jit_compile=False)

@@ -103,11 +103,12 @@ def training_step(parts, config, work):
     """Returns a run: forward, backward and update with the batch of `work`, to the losses by name."""
     exact_gradients()  # as `train` has them
     model = training_model(parts, config)
-    trainer = Trainer(model.input, model.output)
+    trainer = Trainer(model.input, model.output, config.train.loss_normalization)
     trainer.compile(optimizer=build_optimizer(config.train), jit_compile=False)
     batch = _training_batch(config, work)
 
     def step():
+        trainer.reset_metrics()  # the losses of this step alone
         logs = trainer.train_on_batch(batch, return_dict=True)
         return {name: float(logs[name]) for name in model.output}
 

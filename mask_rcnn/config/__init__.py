@@ -22,10 +22,11 @@ from mask_rcnn.config.network import (
     RoiAlignConfig,
     RpnConfig,
 )
-from mask_rcnn.config.training import PRECISIONS, DataConfig, TrainConfig
+from mask_rcnn.config.training import LOSS_NORMALIZATIONS, PRECISIONS, DataConfig, TrainConfig
 
 __all__ = [
     "BACKBONES",
+    "LOSS_NORMALIZATIONS",
     "NORMS",
     "PRECISIONS",
     "AnchorConfig",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from mask_rcnn.config.checks import check, check_choice
 
+LOSS_NORMALIZATIONS = ("batch", "image")
 PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 
 
@@ -36,6 +37,7 @@ class TrainConfig:
     weight_decay: float = 1e-4  # coupled: added to the gradient
     norm_weight_decay: float = 0.0  # of gamma and beta, where they train
     clip_norm: float | None = None  # of the global gradient
+    loss_normalization: str = "batch"  # each RoI counts the same; "image": each image does
     checkpoint_every: int = 500  # steps
     evaluate_every: int = 5000  # steps; a multiple of checkpoint_every; 0 is only at the end
     keep_checkpoints: int = 2
@@ -46,6 +48,7 @@ class TrainConfig:
 
     def __post_init__(self):
         check_choice("train.precision", self.precision, PRECISIONS)
+        check_choice("train.loss_normalization", self.loss_normalization, LOSS_NORMALIZATIONS)
         check_choice("train.strategy", self.strategy, ("none", "mirrored"))
         check(
             self.batch_size > 0 and self.steps > 0,

@@ -12,7 +12,7 @@ class KeypointLoss(Float32Layer):
     """Compares the heatmaps of the positive RoIs with the keypoints of their objects (section 5).
 
     Args:
-        weight: what the loss is multiplied by.
+        weight: Float that the loss is multiplied by. Defaults to 1.
 
     Call arguments:
         heatmaps: `[B * P, S, S, J]`, logits.
@@ -20,7 +20,7 @@ class KeypointLoss(Float32Layer):
         batch: dict of `gt_keypoints`.
 
     Returns:
-        `[B]`.
+        `[B, 2]`: weighted sum and count, see `losses.keypoint_loss`.
     """
 
     def __init__(self, weight=1.0, **kwargs):
@@ -33,10 +33,10 @@ class KeypointLoss(Float32Layer):
         cells, counts = targets.keypoint_targets(rois, positives["matched"], batch, size)  # [B, P, J] each
         heatmaps = tf.reshape(heatmaps, [-1, rois.shape[1], size * size, num_keypoints])
         counts = counts & positives["positive"][..., None]
-        return self.weight * losses.keypoint_loss(heatmaps, cells, counts)
+        return losses.keypoint_loss(heatmaps, cells, counts) * [self.weight, 1.0]
 
     def compute_output_spec(self, heatmaps, positives, batch):
-        return keras.KerasTensor(positives["rois"].shape[:1])
+        return keras.KerasTensor((positives["rois"].shape[0], 2))
 
     def get_config(self):
         return {**super().get_config(), "weight": self.weight}

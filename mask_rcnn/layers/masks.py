@@ -145,7 +145,7 @@ class MaskLoss(Float32Layer):
         batch: dict of `gt_boxes` and `gt_masks`.
 
     Returns:
-        `[B]`.
+        `[B, 2]`: sum and count, see `losses.mask_loss`.
     """
 
     def call(self, logits, positives, batch):
@@ -156,7 +156,7 @@ class MaskLoss(Float32Layer):
         return losses.mask_loss(logits, expected, positives["positive"])
 
     def compute_output_spec(self, logits, positives, batch):
-        return keras.KerasTensor(positives["rois"].shape[:1])
+        return keras.KerasTensor((positives["rois"].shape[0], 2))
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")

@@ -227,7 +227,7 @@ class BoxHeadLosses(Float32Layer):
         sampled: dict of `RoiTargets`.
 
     Returns:
-        Dict of `class_loss` and `box_loss`, `[B]` each.
+        Dict of `class_loss` and `box_loss`, `[B, 2]` each: sum and count, see `losses`.
     """
 
     def __init__(self, beta, box_loss="smooth_l1", delta_weights=(1.0, 1.0, 1.0, 1.0), **kwargs):
@@ -252,7 +252,7 @@ class BoxHeadLosses(Float32Layer):
 
     def compute_output_spec(self, class_logits, deltas, sampled):
         names = ("class_loss", "box_loss")
-        return {name: keras.KerasTensor(sampled["rois"].shape[:1]) for name in names}
+        return {name: keras.KerasTensor((sampled["rois"].shape[0], 2)) for name in names}
 
     def get_config(self):
         arguments = {"beta": self.beta, "box_loss": self.box_loss, "delta_weights": self.delta_weights}

@@ -163,7 +163,7 @@ class RpnLosses(Float32Layer):
         batch: dict of `gt_boxes`, `gt_class_ids` and `seeds`.
 
     Returns:
-        Dict of `rpn_objectness_loss` and `rpn_box_loss`, `[B]` each.
+        Dict of `rpn_objectness_loss` and `rpn_box_loss`, `[B, 2]` each: sum and count, see `losses`.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ class RpnLosses(Float32Layer):
 
     def compute_output_spec(self, logits, deltas, anchors, batch):
         names = ("rpn_objectness_loss", "rpn_box_loss")
-        return {name: keras.KerasTensor(batch["gt_boxes"].shape[:1]) for name in names}
+        return {name: keras.KerasTensor((batch["gt_boxes"].shape[0], 2)) for name in names}
 
     def get_config(self):
         arguments = {**self.target_arguments, "beta": self.beta, "box_loss": self.box_loss}

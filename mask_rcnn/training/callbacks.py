@@ -19,6 +19,13 @@ from mask_rcnn.training.checkpoint import save_checkpoint
 TENSORBOARD_EVERY = 20
 
 
+class StepLogs(keras.callbacks.Callback):
+    """Makes the logs of each step the values of this step alone, not the means since the first one."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.reset_metrics()
+
+
 class StepCallback(keras.callbacks.Callback):
     """Counts the steps of the whole run from 1, where `fit` counts those of its own call from 0.
 

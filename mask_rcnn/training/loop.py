@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from mask_rcnn.errors import is_out_of_memory, short_message
 from mask_rcnn.terminal import say
-from mask_rcnn.training.callbacks import Checkpointing, CsvLog, NanGuard, TensorBoardLog
+from mask_rcnn.training.callbacks import Checkpointing, CsvLog, NanGuard, StepLogs, TensorBoardLog
 from mask_rcnn.training.checkpoint import restore_latest
 from mask_rcnn.training.evaluations import Evaluation
 from mask_rcnn.training.progress import Progress
@@ -56,6 +56,7 @@ def run_steps(
     guard = NanGuard(first, last, images_of)
     with StopSignals() as stop, Progress(first, last, recipe.batch_size) as progress:
         callbacks = [
+            StepLogs(),
             CsvLog(run_dir / LOG, first, last, recipe.batch_size),
             TensorBoardLog(run_dir / "tensorboard", first, last),
             guard,

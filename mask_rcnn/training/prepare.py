@@ -58,7 +58,7 @@ def prepare(config, data_folder):
     with dtype_policy(config.train.precision), strategy.scope():
         parts = build_parts(config)
         model = training_model(parts, config)
-        trainer = Trainer(model.input, model.output)
+        trainer = Trainer(model.input, model.output, config.train.loss_normalization)
         trainer.compile(optimizer=build_optimizer(config.train), jit_compile=False)
         validator = val_set and Validator(Predictor(parts, config, train_set.categories), val_set, val_path)
     return Run(config, train_set, parts, trainer, validator)

@@ -1,0 +1,86 @@
+"""The Trainer: what it divides by what, and what its logs are over. A model of one weight, by hand."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mask_rcnn.training.trainer import Trainer
+
+# Five images: one with a single RoI of a large loss, one with many of a small loss, one with none.
+MASK = np.array([[6, 1], [12, 128], [0, 0], [3, 3], [8, 4]], "float32")  # sum, count
+CLASS = np.array([[10, 5], [5, 5], [5, 5], [20, 5], [40, 4]], "float32")
+BY_BATCH = {"mask_loss": (6 + 12 + 0 + 3 + 8) / 136, "class_loss": 80 / 24}
+BY_IMAGE = {"mask_loss": (6 + 12 / 128 + 0 + 1 + 2) / 5, "class_loss": (2 + 1 + 1 + 4 + 10) / 5}
+
+
+def images(rows=slice(None), batch_size=2):
+    return tf.data.Dataset.from_tensor_slices({"mask": MASK[rows], "class": CLASS[rows]}).batch(batch_size)
+
+
+def make_trainer(*rule, learning_rate=0.0):
+    """Returns a trainer whose losses are those of `images` times its only weight, which is 1."""
+    inputs = {name: keras.Input([2], name=name) for name in ("mask", "class")}
+    scale = keras.layers.EinsumDense("bi,i->bi", 2, kernel_initializer="ones", name="scale")
+    outputs = {}
+    for name, pairs in inputs.items():
+        scaled = scale(pairs)
+        outputs[f"{name}_loss"] = keras.ops.concatenate([scaled[:, :1], pairs[:, 1:]], axis=-1)
+    trainer = Trainer(inputs, outputs, *rule)
+    trainer.compile(optimizer=keras.optimizers.SGD(learning_rate), jit_compile=False)
+    return trainer
+
+
+def total(losses):
+    return pytest.approx({"loss": sum(losses.values()), **losses}, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"), [((), BY_BATCH), (("batch",), BY_BATCH), (("image",), BY_IMAGE)]
+)
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_evaluate_is_over_all_images_whatever_the_batches(rule, expected, batch_size):
+    trainer = make_trainer(*rule)
+    for _ in range(2):  # the second one starts anew
+        assert trainer.evaluate(images(batch_size=batch_size), verbose=0, return_dict=True) == total(expected)
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("batch", BY_BATCH), ("image", BY_IMAGE)])
+def test_history_and_validation_are_over_the_whole_epoch(rule, expected):
+    first = slice(0, 3)
+    validation = {
+        "batch": {"mask_loss": (6 + 12) / 129, "class_loss": (10 + 5 + 5) / 15},
+        "image": {"mask_loss": (6 + 12 / 128 + 0) / 3, "class_loss": (2 + 1 + 1) / 3},
+    }[rule]
+    history = (
+        make_trainer(rule)
+        .fit(images(), validation_data=images(first), epochs=2, shuffle=False, verbose=0)
+        .history
+    )
+    assert history.pop("learning_rate") == [0, 0]
+    for epoch in range(2):
+        found = {name: values[epoch] for name, values in history.items()}
+        assert {name: value for name, value in found.items() if name[:4] != "val_"} == total(expected)
+        assert {name[4:]: value for name, value in found.items() if name[:4] == "val_"} == total(validation)
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("batch", BY_BATCH), ("image", BY_IMAGE)])
+def test_the_gradient_is_that_of_the_loss_in_the_logs(rule, expected):
+    trainer = make_trainer(rule, learning_rate=0.01)
+    logs = trainer.train_on_batch(next(iter(images(batch_size=5))), return_dict=True)
+    assert logs["loss"] == pytest.approx(sum(expected.values()), rel=1e-6)
+    # The loss is proportional to the weight, which was 1.
+    weight = np.asarray(trainer.get_layer("scale").kernel)[0]
+    assert weight == pytest.approx(1 - 0.01 * logs["loss"], rel=1e-6)
+
+
+def test_a_batch_in_which_nothing_counts_has_a_loss_of_zero_and_moves_nothing():
+    trainer = make_trainer(learning_rate=1.0)
+    batch = {name: np.zeros([2, 2], "float32") for name in ("mask", "class")}
+    assert trainer.train_on_batch(batch, return_dict=True)["loss"] == 0
+    np.testing.assert_array_equal(trainer.get_layer("scale").kernel, [1, 1])
+
+
+def test_a_rule_that_there_is_not_is_an_error():
+    with pytest.raises(ValueError, match="`loss_normalization` must be one of 'batch', 'image'. Received"):
+        make_trainer("replica")
