@@ -1,52 +1,19 @@
-"""How good detections are: COCO's average precision, for boxes, masks and keypoints.
+"""How good detections are: COCO's average precision, for boxes, masks and keypoints."""
 
-pycocotools is the reference; hotcoco does the same arithmetic to the bit, faster. Both give arrays of
-precision and recall, and each number that COCO reports is the mean over a part of one.
-
-Letters: T IoU thresholds, R recall points, K classes, S size ranges, M limits of detections per image.
-"""
-
-import contextlib
+import collections
+import dataclasses
 import importlib.metadata
-import io
 
-import numpy as np
-from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from absl import logging
 
-from mask_rcnn.coco_results import read_annotations, read_results, to_coco
+from mask_rcnn.average_precision import BACKENDS, MAX_KEYPOINT_DETECTIONS, NUMBERS, average_precision
+from mask_rcnn.coco_results import to_coco
+from mask_rcnn.data.coco_content import CocoContent, read_annotations
+from mask_rcnn.data.results import load_results, mask_sizes, read_results
 from mask_rcnn.metrics import ClassScore, Metrics
 
-BACKENDS = ("pycocotools", "hotcoco")
-
-# The numbers that COCO reports: name, array, IoU threshold (None: mean over all), size range, which limit.
-OBJECT_NUMBERS = (
-    ("AP", "precision", None, "all", -1),
-    ("AP50", "precision", 0.5, "all", -1),
-    ("AP75", "precision", 0.75, "all", -1),
-    ("AP_small", "precision", None, "small", -1),
-    ("AP_medium", "precision", None, "medium", -1),
-    ("AP_large", "precision", None, "large", -1),
-    ("AR_1", "recall", None, "all", 0),
-    ("AR_10", "recall", None, "all", 1),
-    ("AR", "recall", None, "all", -1),
-    ("AR_small", "recall", None, "small", -1),
-    ("AR_medium", "recall", None, "medium", -1),
-    ("AR_large", "recall", None, "large", -1),
-)
-KEYPOINT_NUMBERS = (
-    *(row for row in OBJECT_NUMBERS[:6] if row[3] != "small"),
-    ("AR", "recall", None, "all", -1),
-    ("AR50", "recall", 0.5, "all", -1),
-    ("AR75", "recall", 0.75, "all", -1),
-    ("AR_medium", "recall", None, "medium", -1),
-    ("AR_large", "recall", None, "large", -1),
-)
-NUMBERS = {"bbox": OBJECT_NUMBERS, "segm": OBJECT_NUMBERS, "keypoints": KEYPOINT_NUMBERS}
-MAX_KEYPOINT_DETECTIONS = 20  # COCO's
-NUM_COCO_KEYPOINTS = 17  # of a person; for these COCO has measured how exactly people place them
-OTHER_KEYPOINT_SIGMA = 0.07  # the mean of COCO's, for keypoints of which that is unknown
+FIELDS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}  # what an IoU type compares
+MAX_DETECTIONS = 100  # COCO's, of a class in an image
 
 
 def evaluate_results(
@@ -55,23 +22,46 @@ def evaluate_results(
     iou_types=("bbox", "segm"),
     backend="pycocotools",
     image_ids=None,
-    max_detections=100,
+    max_detections=MAX_DETECTIONS,
+    shared_classes=False,
 ):
     """Scores the entries of a COCO results file.
 
     Args:
-        results: path of a results file, or its content as `to_coco` writes it; may be empty.
-        annotations: path of the annotation file, or its content.
-        iou_types: any of `"bbox"`, `"segm"`, `"keypoints"`.
+        results: Path of a results file, or its content as `to_coco` writes it; may be empty.
+        annotations: Path of the annotation file, its content, or a `CocoContent` that was read before.
+        iou_types: Any of `"bbox"`, `"segm"`, `"keypoints"`; None for those that the entries have.
         backend: `"pycocotools"`, or `"hotcoco"` (the extra `fast-eval`).
-        image_ids: the images that were looked at; all of the annotation file by default.
-        max_detections: how many detections of an image count. COCO's is 100; scores with another limit
-            cannot be compared with published ones.
+        image_ids: Ids of the images that were looked at. Defaults to all of the annotation file.
+        max_detections: How many detections of a class count in an image, the best first, for boxes and
+            masks; COCO counts 20 for keypoints. Scores with another limit than COCO's 100 cannot be
+            compared with published ones.
+        shared_classes: Leave out entries of categories that the annotations do not have, with a report.
+            By default they are an error.
 
     Returns:
         `Metrics`.
     """
-    unknown = [iou_type for iou_type in iou_types if iou_type not in NUMBERS]
+    _check_options(iou_types, backend, max_detections)
+    entries, name, notes = load_results(results)
+    warnings = notes
+    if isinstance(annotations, CocoContent):
+        content = annotations
+    else:
+        content = read_annotations(annotations, mask_sizes(entries))
+        warnings = [*content.warnings, *notes]
+    read = read_results(entries, content, shared_classes, name)
+    if iou_types is None:
+        found = (kind for kind in NUMBERS if any(FIELDS[kind] in entry for entry in read.entries))
+        iou_types = tuple(dict.fromkeys(("bbox", *found)))
+    ids = [image["id"] for image in content.images]
+    if image_ids is not None:
+        ids = [id for id in ids if id in set(image_ids)]
+    return _score(read.entries, content, ids, iou_types, backend, max_detections, (*warnings, *read.warnings))
+
+
+def _check_options(iou_types, backend, max_detections):
+    unknown = [iou_type for iou_type in iou_types or () if iou_type not in NUMBERS]
     if unknown:
         raise ValueError(
             f"`iou_types` must be some of {tuple(NUMBERS)}. Received: {unknown}. Leave them out."
@@ -80,169 +70,197 @@ def evaluate_results(
         raise ValueError(
             f"`backend` must be one of {BACKENDS}. Received: backend={backend!r}. Correct its name."
         )
-    truth = read_annotations(annotations)
-    results = read_results(results, truth)
-    if image_ids is None:
-        image_ids = [image["id"] for image in truth["images"]]
-    image_ids = sorted(set(image_ids))
+    if max_detections < 1:
+        raise ValueError(
+            f"`max_detections` must be at least 1. Received: {max_detections}. COCO counts {MAX_DETECTIONS}."
+        )
 
+
+def _score(entries, content, image_ids, iou_types, backend, max_detections, warnings):
+    """Returns the `Metrics` of checked entries, those of the images `image_ids`."""
+    chosen = set(image_ids)
+    entries = [entry for entry in entries if entry["image_id"] in chosen]
+    reasons = not_measurable(content, iou_types, image_ids)
+    warnings = [*warnings, *(f"{iou_type} is not measurable: {why}" for iou_type, why in reasons.items())]
     summary, class_ap = {}, {}
     for iou_type in iou_types:
-        arrays = _precision_and_recall(
-            _evaluator(truth, results, iou_type, backend), image_ids, max_detections
+        limit = MAX_KEYPOINT_DETECTIONS if iou_type == "keypoints" else max_detections
+        warnings += _limit_warnings(entries, iou_type, limit)
+        if iou_type in reasons:
+            summary[iou_type] = dict.fromkeys(name for name, *_ in NUMBERS[iou_type])
+            class_ap[iou_type] = [None] * len(content.categories)
+            continue
+        _check_geometry(entries, content, iou_type)
+        summary[iou_type], class_ap[iou_type] = average_precision(
+            content, entries, image_ids, iou_type, backend, limit
         )
-        summary[iou_type] = {name: _mean(arrays, iou_type, *part) for name, *part in NUMBERS[iou_type]}
-        class_ap[iou_type] = [
-            _mean_of_measured(k) for k in np.moveaxis(arrays["precision"][..., 0, -1], 2, 0)
-        ]
-    version = importlib.metadata.version(backend)
-    classes = _class_scores(truth, image_ids, class_ap)
-    return Metrics(summary, classes, len(image_ids), max_detections, backend, version)
-
-
-def _precision_and_recall(evaluator, image_ids, max_detections):
-    """Returns `{"precision": [T, R, K, S, M], "recall": [T, K, S, M]}`; -1 where there is no truth."""
-    limits = [1, min(10, max_detections), max_detections]
-    evaluator.params.maxDets = (
-        [MAX_KEYPOINT_DETECTIONS] if evaluator.params.iouType == "keypoints" else limits
+    return Metrics(
+        summary,
+        _class_scores(content, chosen, class_ap),
+        len(image_ids),
+        max_detections,
+        backend,
+        importlib.metadata.version(backend),
+        tuple(dict.fromkeys(warnings)),
     )
-    evaluator.params.imgIds = image_ids
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        evaluator.evaluate()
-        evaluator.accumulate()
-    return {name: np.asarray(evaluator.eval[name]) for name in ("precision", "recall")}
 
 
-def _mean(arrays, iou_type, name, threshold, size, limit):
-    """Returns one of COCO's numbers; the arguments after `iou_type` are those of a row of `NUMBERS`."""
-    sizes = ("all", "medium", "large") if iou_type == "keypoints" else ("all", "small", "medium", "large")
-    part = arrays[name][..., sizes.index(size), limit]
-    if threshold is not None:
-        part = part[round((threshold - 0.5) / 0.05)]  # thresholds are 0.50, 0.55, .. 0.95
-    return _mean_of_measured(part)
+def not_measurable(content, iou_types, image_ids=None):
+    """Tells what cannot be measured with these annotations, before a model is run or trained.
+
+    Args:
+        content: `CocoContent`.
+        iou_types: As in `evaluate_results`.
+        image_ids: As in `evaluate_results`.
+
+    Returns:
+        {IoU type: reason}; empty if everything can be measured.
+    """
+    ids = {image["id"] for image in content.images} if image_ids is None else set(image_ids)
+    objects = [one for one in content.annotations if one["image_id"] in ids and not one["iscrowd"]]
+    if not objects:
+        return dict.fromkeys(iou_types, f"none of the {len(ids)} images has an object")
+    reasons = {}
+    if "segm" in iou_types and not any(one["segmentation"] for one in objects):
+        reasons["segm"] = f"none of the {len(objects)} objects has a mask"
+    if "keypoints" in iou_types and not any(one["num_keypoints"] for one in objects):
+        reasons["keypoints"] = f"none of the {len(objects)} objects has keypoints"
+    return reasons
 
 
-def _mean_of_measured(values):
-    """Returns the mean of what could be measured, or None; pycocotools marks what could not be with -1."""
-    measured = values[values > -1]
-    return float(np.mean(measured)) if measured.size else None
+def check_measurable(content, iou_types):
+    """Raises a ValueError if nothing can be measured; logs a warning for each IoU type that cannot be.
 
-
-def _class_scores(truth, image_ids, class_ap):
-    """Returns a `ClassScore` for each category; `class_ap` lists them in the order of their ids."""
-    order = sorted(category["id"] for category in truth["categories"])
-    images, counts = set(image_ids), dict.fromkeys(order, 0)
-    for annotation in truth["annotations"]:
-        if annotation["image_id"] in images and not annotation["iscrowd"]:
-            counts[annotation["category_id"]] += 1
-    scores = []
-    for category in truth["categories"]:
-        id = category["id"]
-        ap = {iou_type: values[order.index(id)] for iou_type, values in class_ap.items()}
-        scores.append(ClassScore(id, category["name"], counts[id], ap))
-    return tuple(scores)
-
-
-def _evaluator(truth, results, iou_type, backend):
-    """Returns the COCOeval of a backend, filled with copies, for pycocotools writes into its input."""
-    if iou_type == "keypoints":
-        truth = _with_all_keypoints(truth)
-    objects = [_with_geometry(a, iou_type, f"annotation {a['id']}") for a in truth["annotations"]]
-    detections = [_as_annotation(entry, i, iou_type) for i, entry in enumerate(results)]
-    contents = [{**truth, "annotations": part} for part in (objects, detections)]
-    if backend == "pycocotools":
-        return _with_sigmas(COCOeval(*map(_index, contents), iou_type), objects)
-    try:
-        import hotcoco
-    except ImportError as error:
+    Args:
+        content, iou_types: As in `not_measurable`.
+    """
+    reasons = not_measurable(content, iou_types)
+    if len(reasons) == len(iou_types):
         raise ValueError(
-            "The backend hotcoco must be installed. Received: backend='hotcoco', which cannot be imported. "
-            "Run `pip install mask-rcnn[fast-eval]`, or use backend='pycocotools'."
-        ) from error
-    return _with_sigmas(hotcoco.COCOeval(*map(hotcoco.COCO, contents), iou_type), objects)
+            "Expected annotations with objects to measure by. "
+            f"Received: {content.name}, {'; '.join(dict.fromkeys(reasons.values()))}. Give other annotations."
+        )
+    for iou_type, reason in reasons.items():
+        logging.warning("%s: %s is not measurable: %s.", content.name, iou_type, reason)
 
 
-def _with_all_keypoints(truth):
-    """Returns the truth with zeros as the keypoints of objects without any; COCO ignores these objects."""
-    longest = max((len(a.get("keypoints") or ()) for a in truth["annotations"]), default=0)
-    objects = []
-    for annotation in truth["annotations"] if longest else ():
-        points = annotation.get("keypoints") or [0] * longest
-        known = sum(visibility > 0 for visibility in points[2::3])
-        objects.append({"num_keypoints": known, **annotation, "keypoints": points})
-    return {**truth, "annotations": objects or truth["annotations"]}
+def _limit_warnings(entries, iou_type, limit):
+    """Says in how many images there are more detections of a class than count."""
+    counts = collections.Counter((entry["image_id"], entry["category_id"]) for entry in entries)
+    images = {image_id for (image_id, _), count in counts.items() if count > limit}
+    if not images:
+        return []
+    kind = "keypoints" if iou_type == "keypoints" else "boxes and masks"
+    return [
+        f"{len(images)} images have more than {limit} detections of a class: "
+        f"for {kind} the best {limit} count"
+    ]
 
 
-def _with_sigmas(evaluator, objects):
-    """Returns the evaluator with a sigma for each keypoint, where they are not those of COCO's persons."""
-    num_keypoints = len(objects[0]["keypoints"]) // 3 if objects and "keypoints" in objects[0] else 0
-    if evaluator.params.iouType == "keypoints" and num_keypoints not in (0, NUM_COCO_KEYPOINTS):
-        evaluator.params.kpt_oks_sigmas = np.full(num_keypoints, OTHER_KEYPOINT_SIGMA)
-    return evaluator
-
-
-def _index(content):
-    """Returns pycocotools' index of annotations that are in memory."""
-    coco = COCO()
-    coco.dataset = content
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco.createIndex()
-    return coco
-
-
-def _as_annotation(entry, i, iou_type):
-    """Returns an entry of a results file in the form of an annotation, with the area that COCO compares."""
-    entry = _with_geometry(entry, iou_type, f"result entry {i}")
-    if iou_type == "segm":  # The size of an object is that of its mask, not of its box.
-        area = float(coco_mask.area(entry["segmentation"]))
-    elif "bbox" in entry:
-        area = entry["bbox"][2] * entry["bbox"][3]
-    else:
-        area = float(np.prod(np.ptp(np.reshape(entry["keypoints"], (-1, 3))[:, :2], axis=0)))
-    return {**entry, "id": i + 1, "iscrowd": 0, "area": area}
-
-
-def _with_geometry(entry, iou_type, name):
-    """Returns a copy of an entry that has what `iou_type` compares."""
-    key = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}[iou_type]
-    if iou_type == "bbox" and "bbox" not in entry and "segmentation" in entry:
-        return {**entry, "bbox": coco_mask.toBbox(entry["segmentation"]).tolist()}
-    if not entry.get(key):
+def _check_geometry(entries, content, iou_type):
+    """Checks that each entry has what is compared."""
+    field = FIELDS[iou_type]
+    others = ("segmentation",) if iou_type == "bbox" else ()
+    missing = [i for i, entry in enumerate(entries) if not any(name in entry for name in (field, *others))]
+    if missing:
         raise ValueError(
-            f"To score {iou_type!r}, {name} needs a {key!r}. Received: keys {sorted(entry)}. "
+            f"To score {iou_type!r}, each entry needs {field!r}. Received: {len(missing)} of {len(entries)} "
+            f"entries without, the first is entry {missing[0]} of those that count. "
             f"Leave {iou_type!r} out of `iou_types`, or add what is missing."
         )
-    return dict(entry)
+    if iou_type == "keypoints":
+        expected = max(len(one["keypoints"] or ()) for one in content.annotations)
+        other = [entry for entry in entries if len(entry["keypoints"]) != expected]
+        if other:
+            raise ValueError(
+                f"Each entry needs the {expected // 3} keypoints of the annotations. "
+                f"Received: {len(other)} of {len(entries)} with another number, such as "
+                f"{len(other[0]['keypoints']) // 3}. "
+                "Use the annotations that the model was trained with."
+            )
 
 
-def evaluate_model(predictor, dataset, annotations, backend="pycocotools", track=iter):
+def _class_scores(content, image_ids, class_ap):
+    """Returns a `ClassScore` for each category; `class_ap` lists them in the order of their ids."""
+    order = sorted(category.id for category in content.categories)
+    counts = collections.Counter(
+        one["category_id"]
+        for one in content.annotations
+        if one["image_id"] in image_ids and not one["iscrowd"]
+    )
+    return tuple(
+        ClassScore(
+            category.id,
+            category.name,
+            counts[category.id],
+            {iou_type: values[order.index(category.id)] for iou_type, values in class_ap.items()},
+        )
+        for category in content.categories
+    )
+
+
+def evaluate_model(
+    predictor,
+    dataset,
+    annotations,
+    backend="pycocotools",
+    track=iter,
+    max_detections=None,
+    shared_classes=False,
+):
     """Detects the objects in all images of a data set, and scores them.
-
-    A model that gives more than COCO's 100 detections an image is scored by as many as it gives.
 
     Args:
         predictor: a `Predictor`.
         dataset: a `Dataset`; its classes are the model's, by name.
-        annotations: path of the COCO json that it was read from, or its content.
+        annotations: Path of the COCO json that it was read from, its content, or its `CocoContent`.
         backend: as in `evaluate_results`.
         track: what the images are iterated through, to show progress.
+        max_detections: As in `evaluate_results`. Defaults to as many as the model may give.
+        shared_classes: Score only the classes that model and annotations share. By default they must be
+            the same.
 
     Returns:
         `Metrics`, and the entries of a COCO results file.
     """
-    categories = _matching_categories(predictor.categories, dataset.categories)
-    results = []
+    model_limit = predictor.config.box_head.max_detections
+    max_detections = model_limit if max_detections is None else max_detections
+    iou_types = iou_types_of(predictor.config)
+    _check_options(iou_types, backend, max_detections)
+    categories, notes = match_categories(predictor.categories, dataset.categories, shared_classes)
+    content = content_of(dataset, annotations)
+    content = _only(content, {category.name for category in categories if category})
+    image_ids = [image.id for image in dataset.images]
+    results, full = [], 0
     for image in track(dataset.images):
-        results += to_coco(predictor.predict(image.path), image.id, categories)
-    metrics = evaluate_results(
-        results,
-        annotations,
-        iou_types_of(predictor.config),
-        backend,
-        image_ids=[image.id for image in dataset.images],
-        max_detections=predictor.config.box_head.max_detections,
-    )
-    return metrics, results
+        detections = predictor.predict(image.path)
+        full += len(detections) >= model_limit
+        shared = [categories[class_id - 1] is not None for class_id in detections.class_ids]
+        results += to_coco(detections.keep(shared), image.id, categories)
+    if full:
+        notes.append(f"{full} images have {model_limit} detections, as many as the model may give")
+    return _score(results, content, image_ids, iou_types, backend, max_detections, notes), results
+
+
+def content_of(dataset, annotations):
+    """Returns the `CocoContent` that a data set was read from.
+
+    Args:
+        dataset: A `Dataset`.
+        annotations: Path of the COCO json, its content, or its `CocoContent`.
+    """
+    if isinstance(annotations, CocoContent):
+        return annotations
+    sizes = {image.id: (image.height, image.width) for image in dataset.images}
+    return read_annotations(annotations, sizes, max_bad_images=1.0)  # the data set has been accepted
+
+
+def _only(content, names):
+    """Returns a `CocoContent` with the categories of these names and their annotations."""
+    kept = tuple(category for category in content.categories if category.name in names)
+    ids = {category.id for category in kept}
+    objects = tuple(one for one in content.annotations if one["category_id"] in ids)
+    return dataclasses.replace(content, categories=kept, annotations=objects)
 
 
 def iou_types_of(config):
@@ -251,13 +269,41 @@ def iou_types_of(config):
     return ("bbox", *(iou_type for iou_type, head in heads.items() if head))
 
 
-def _matching_categories(model, dataset):
-    """Returns the data set's category for each class of the model, found by its name: ids may differ."""
+def match_categories(model, dataset, shared_classes=False):
+    """Finds the data set's category for each class of a model, by its name; ids may differ.
+
+    Args:
+        model: `Category` records of the model.
+        dataset: `Category` records of the data set.
+        shared_classes: Accept classes that only one of them has.
+
+    Returns:
+        A list with a `Category` of the data set for each class of the model, None if there is none;
+        and a list of sentences about the classes that are left out.
+
+    Raises:
+        ValueError: The classes differ, or none is shared.
+    """
     by_name = {category.name: category for category in dataset}
     names = [category.name for category in model]
-    if sorted(names) != sorted(by_name):
-        raise ValueError(
-            f"The annotations must have the classes that the model was trained on: {', '.join(names)}. "
-            f"Received: {', '.join(by_name)}. Use other weights, or train with these annotations."
+    only_model = [name for name in names if name not in by_name]
+    only_dataset = [name for name in by_name if name not in names]
+    if (only_model or only_dataset) and (not shared_classes or len(only_model) == len(names)):
+        advice = (
+            "No class is shared."
+            if len(only_model) == len(names)
+            else "Score the others with --shared-classes."
         )
-    return [by_name[name] for name in names]
+        raise ValueError(
+            f"The annotations must have the classes that the model was trained on: {_names(names)}. "
+            f"Received: {_names(only_model)} only in the model, {_names(only_dataset)} only in the "
+            f"annotations. {advice}"
+        )
+    sides = (("the model has", only_model), ("the annotations have", only_dataset))
+    notes = [f"classes that only {side} are left out: {_names(left)}" for side, left in sides if left]
+    return [by_name.get(name) for name in names], notes
+
+
+def _names(names):
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return ", ".join(map(repr, names[:20])) + more if names else "none"

@@ -33,8 +33,9 @@ class Metrics:
         summary: For each IoU type its 12 numbers (keypoints: 10) by name; None if not measurable.
         classes: a `ClassScore` for each category, in the order of the annotation file.
         num_images: how many images were evaluated.
-        max_detections: how many detections of an image counted, the best first.
+        max_detections: How many detections of a class counted in an image, the best first.
         backend, backend_version: what computed it.
+        warnings: What was repaired, left out, limited or not measurable, a sentence each.
     """
 
     summary: dict[str, dict[str, float | None]]
@@ -43,6 +44,7 @@ class Metrics:
     max_detections: int
     backend: str
     backend_version: str
+    warnings: tuple[str, ...] = ()
 
     def __getitem__(self, iou_type):
         return self.summary[iou_type]
@@ -59,7 +61,7 @@ class Metrics:
         """Returns the summary and the AP of each class as text for an 80 column terminal."""
         title = (
             f"  {_plural(self.num_images, 'image')}, {_plural(self.num_objects, 'object')}, at most "
-            f"{self.max_detections} detections an image ({self.backend} {self.backend_version})"
+            f"{self.max_detections} detections per class ({self.backend} {self.backend_version})"
         )
         return "\n".join([title, "", *self._summary_lines(), "", *self._class_lines()])
 

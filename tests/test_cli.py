@@ -222,7 +222,13 @@ def test_evaluate_finds_classes_by_name(predictor, truth, tmp_path, capsys):
     truth.write_text(json.dumps(content))
     words = ["--annotations", truth, "--images", tmp_path / "photos"]
     assert run("evaluate", "--weights", "w.h5", *words) == 2
-    assert "trained on: apple, pear. Received: plum, pear" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "Received: 'apple' only in the model, 'plum' only in the annotations" in message
+    assert run("evaluate", "--weights", "w.h5", "--shared-classes", *words) == 0
+    report = capsys.readouterr().out
+    assert "1 object" in report and "pear" in report
+    assert "classes that only the model has are left out: 'apple'" in report
+    assert "classes that only the annotations have are left out: 'plum'" in report
 
 
 def test_evaluate_of_a_model_needs_images(predictor, truth, capsys):

@@ -42,7 +42,7 @@ def test_a_report_counts_what_is_there():
 def test_a_report_warns_of_what_looks_wrong():
     assert dataset_report(DATASET)["warnings"] == [
         "image 3 (c.png): cut off",
-        "image 1: 1 objects twice",
+        "1 objects have class and box of another one in their image (1 images: 1)",
         "1 classes have no object: car",
         "1 objects have no segmentation: only boxes can be trained",
     ]
@@ -53,6 +53,16 @@ def test_a_report_warns_of_boxes_that_are_not_those_of_their_polygons():
     image = ImageRecord(1, Path("a.png"), 100, 200, (corners_for_size,))
     warnings = dataset_report(Dataset("toys", DATASET.categories[:1], (image,)))["warnings"]
     assert warnings == ["1 boxes are not those of their polygons: is `bbox` [x, y, width, height]?"]
+
+
+def test_a_report_warns_of_objects_beyond_the_limit():
+    warnings = dataset_report(DATASET, max_instances=2)["warnings"]
+    assert any("1 objects of 1 images are ignored in training" in warning for warning in warnings)
+
+
+def test_every_warning_of_the_reader_is_shown():
+    many = Dataset("toys", DATASET.categories, DATASET.images, tuple(f"warning {i}" for i in range(30)))
+    assert "warning 29" in format_report(dataset_report(many))
 
 
 def test_a_report_is_json_and_text():

@@ -80,8 +80,9 @@ def test_annotations_without_keypoints_have_none(read):
 @pytest.mark.parametrize(
     ("keypoints", "message"),
     [
-        (POINTS[:6], "x, y, visibility of the 3 keypoints of 'person'. Received: annotation 1 with 6 values"),
-        ([*POINTS[:8], None], "Received: annotation 1 with 9 values"),
+        (POINTS[:8], "x, y, visibility of the 3 keypoints of 'person'. Received: annotation 1 with 8 values"),
+        ([*POINTS, 0, 0, 0], "Received: annotation 1 with 12 values"),
+        ([*POINTS[:8], True], "Received: annotation 1 with 9 values"),
         ([*POINTS[:7], float("nan"), 2], "Received: annotation 1 with 9 values"),
         ([5, 2, 3, 7, 3, 1, 0, 0, 0], r"visibility .* Received: annotation 1 with visibilities \[0, 1, 3\]"),
     ],
@@ -89,6 +90,23 @@ def test_annotations_without_keypoints_have_none(read):
 def test_keypoints_that_make_no_sense_are_named(read, keypoints, message):
     with pytest.raises(ValueError, match=message):
         read(person(keypoints=keypoints))
+
+
+@pytest.mark.parametrize(
+    ("keypoints", "expected", "repair"),
+    [
+        (None, None, None),
+        (POINTS[:6], ((5, 2, 2), (7, 3, 1), (0, 0, 0)), "was too short"),
+        ([*POINTS[:3], None, None, None, 1, 1, 2], ((5, 2, 2), (0, 0, 0), (1, 1, 2)), "had a null"),
+        (list(map(float, POINTS)), ((5, 2, 2), (7, 3, 1), (0, 0, 0)), None),
+        (list(map(str, POINTS)), ((5, 2, 2), (7, 3, 1), (0, 0, 0)), "were text"),
+        ([[5, 2, 2], [7, 3, 1], [0, 0, 0]], ((5, 2, 2), (7, 3, 1), (0, 0, 0)), "lists of three"),
+    ],
+)
+def test_keypoints_of_other_tools_are_repaired_and_reported(read, keypoints, expected, repair):
+    dataset = read(person(keypoints=keypoints, iscrowd=0))
+    assert dataset.images[0].annotations[0].keypoints == expected
+    assert [repair in line for line in dataset.warnings] == ([True] if repair else [])
 
 
 def test_without_names_any_number_of_keypoints_will_do(read):
@@ -101,10 +119,11 @@ def test_without_names_any_number_of_keypoints_will_do(read):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"keypoints": "nose"}, "list of names. Received: category 1 with keypoints=nose"),
+        ({"keypoints": "nose"}, "list of names. Received: category 1 with keypoints='nose'"),
         ({"skeleton": [[1, 4]]}, "keypoint numbers, 1 to 3. Received: category 1 with skeleton="),
         ({"skeleton": [[0, 1]]}, "keypoint numbers, 1 to 3. Received: category 1 with skeleton="),
         ({"skeleton": [[1, 2, 3]]}, "must be pairs"),
+        ({"skeleton": 7}, "must be pairs"),
     ],
 )
 def test_categories_that_make_no_sense_are_named(read, fields, message):

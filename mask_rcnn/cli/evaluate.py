@@ -7,6 +7,7 @@ from mask_rcnn.cli.options import add_command
 from mask_rcnn.cli.predictor import add_predictor, load_predictor
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
+from mask_rcnn.terminal import say
 
 
 def add_parser(commands):
@@ -32,6 +33,18 @@ def add_parser(commands):
         default="pycocotools",
         help="what computes; hotcoco is faster, equal to the bit, and the extra `fast-eval`",
     )
+    parser.add_argument(
+        "--max-detections",
+        metavar="N",
+        type=int,
+        help="detections of a class that count in an image, for boxes and masks "
+        "(default: as many as the model may give; COCO's 100 for --detections)",
+    )
+    parser.add_argument(
+        "--shared-classes",
+        action="store_true",
+        help="score only the classes that model and annotations share; by default they must be the same",
+    )
 
 
 def _add_detections(group):
@@ -44,21 +57,25 @@ def run(args):
     from mask_rcnn.coco_results import write_json
 
     metrics = _evaluate_file(args) if args.detections else _evaluate_model(args)
-    print(metrics.table())
+    say(metrics.table())
+    if metrics.warnings:
+        say("\n  warnings\n" + "\n".join(f"    {warning}" for warning in metrics.warnings))
     if args.json:
         write_json(args.json, metrics.to_json())
-        print(f"\nAll numbers: {args.json}")
+        say(f"\nAll numbers: {args.json}")
 
 
 def _evaluate_file(args):
-    from mask_rcnn.coco_results import read_results
-    from mask_rcnn.evaluation import evaluate_results
+    from mask_rcnn.evaluation import MAX_DETECTIONS, evaluate_results
 
-    results = read_results(args.detections, args.annotations)
-    geometries = {"segm": "segmentation", "keypoints": "keypoints"}
-    found = (name for name, field in geometries.items() if any(field in entry for entry in results))
-    iou_types = ("bbox", *found)
-    return evaluate_results(results, args.annotations, iou_types, args.backend)
+    return evaluate_results(
+        args.detections,
+        args.annotations,
+        iou_types=None,
+        backend=args.backend,
+        max_detections=MAX_DETECTIONS if args.max_detections is None else args.max_detections,
+        shared_classes=args.shared_classes,
+    )
 
 
 def _evaluate_model(args):
@@ -67,10 +84,19 @@ def _evaluate_model(args):
     import_tensorflow()
 
     from mask_rcnn.data.coco import read_coco
-    from mask_rcnn.evaluation import evaluate_model
+    from mask_rcnn.evaluation import check_measurable, content_of, evaluate_model, iou_types_of
 
     dataset = read_coco(args.annotations, args.images)
+    content = content_of(dataset, args.annotations)
     predictor = load_predictor(args)
-    track_images = functools.partial(track, total=len(dataset), description="Detecting")
-    metrics, _ = evaluate_model(predictor, dataset, args.annotations, args.backend, track_images)
+    check_measurable(content, iou_types_of(predictor.config))
+    metrics, _ = evaluate_model(
+        predictor,
+        dataset,
+        content,
+        args.backend,
+        functools.partial(track, total=len(dataset), description="Detecting"),
+        args.max_detections,
+        args.shared_classes,
+    )
     return metrics

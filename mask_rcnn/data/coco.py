@@ -1,143 +1,76 @@
 """Reads any COCO instances json, and says early and clearly what is wrong with it.
 
-A file that cannot be understood is an error. An image that cannot be used, for its file or for one of its
-annotations, is left out with a report as long as such images are few: a bad one of ten thousand should not
-stop a run, and dropping only the annotation would teach the network that the object is background.
+Every command reads a json with these functions, so the same file gets the same answer everywhere:
+
+- What every COCO tool accepts is repaired and reported: one line for each kind, with a count and examples.
+- What has no clear meaning is an error that names all entries at once.
+- An image that cannot be used, for its file or for one of its annotations, is left out with a report as long
+  as such images are few. A bad one of ten thousand should not stop a run, and dropping only the annotation
+  would teach the network that the object is background.
 """
 
-import json
-import math
+import collections
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 from absl import logging
 
+from mask_rcnn.data.annotations import clipped
+from mask_rcnn.data.coco_content import EXPECTED, NO_SIZE, read_entries, report, usable_images
+from mask_rcnn.data.findings import shown
+from mask_rcnn.data.image_files import find_image_files
 from mask_rcnn.data.images import check_complete, read_header
-from mask_rcnn.data.keypoints import read_category, read_keypoints
-from mask_rcnn.data.masks import run_lengths
 from mask_rcnn.data.records import Annotation, Dataset, ImageRecord
 
 READERS = 16  # threads that look at image files; they mostly wait for the disk
-MAX_LISTED = 20  # lines of an error or a report
-
-FIELDS = {
-    "images": {"id": int, "file_name": str, "height": int, "width": int},
-    "categories": {"id": int, "name": str},
-    "annotations": {"id": int, "image_id": int, "category_id": int, "bbox": list},
-}
 
 
 def read_coco(annotations_path, images_dir, max_bad_images=0.01):
     """Reads a COCO instances json and looks at every image file it names.
 
     Args:
-        annotations_path: the json file.
-        images_dir: the folder that its `file_name`s are relative to.
-        max_bad_images: fraction of the images that may be left out, with one report, because the file is
+        annotations_path: Path of the json file.
+        images_dir: Folder that its `file_name`s are relative to.
+        max_bad_images: Fraction of the images that may be left out, with one report, because the file is
             missing, cut off or of another size, or because an annotation makes no sense. More is an error.
+            Defaults to 0.01.
 
     Returns:
         A `Dataset`; its class ids 1..K are the category ids in ascending order.
     """
-    annotations_path, images_dir = Path(annotations_path), Path(images_dir)
-    content = _load(annotations_path)
+    images_dir = Path(images_dir)
+    entries = read_entries(annotations_path)
     if not images_dir.is_dir():
         raise FileNotFoundError(
             f"Expected the folder of the images. Received: images_dir={str(images_dir)!r}. Check the path."
         )
-    entries = sorted(content["categories"], key=lambda category: category["id"])
-    categories = tuple(map(read_category, entries))
-    classes = {category.id: (class_id, category) for class_id, category in enumerate(categories, start=1)}
-    by_image = _annotations_by_image(content, classes, annotations_path)
-
-    records, bad = _read_images(content["images"], by_image, images_dir, classes)
-    _report(bad, len(content["images"]), max_bad_images, annotations_path)
-    return Dataset(
-        name=annotations_path.stem,
-        categories=categories,
-        images=tuple(records),
-        warnings=tuple(bad),
-    )
-
-
-def _load(path):
-    """Parses the json and checks that it has COCO's lists, fields and unique ids."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"Expected a COCO json. Received: annotations_path={str(path)!r}. Check the path."
-        )
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(
-            f"Expected a COCO json. Received: {path}, which is no json ({error}). Was it copied to its end?"
-        ) from error
-    for name, fields in FIELDS.items():
-        entries = content.get(name) if isinstance(content, dict) else None
-        if not isinstance(entries, list):
-            raise ValueError(
-                "Expected a COCO instances json: an object with the lists "
-                f"`images`, `annotations` and `categories`. Received: {path} without a list `{name}`. "
-                "Results files and other formats must be converted first."
-            )
-        _check_fields(entries, name, fields, path)
-    if not content["images"] or not content["categories"]:
-        raise ValueError(
-            f"Expected at least one image and one category. Received: {path} with {len(content['images'])} "
-            f"images and {len(content['categories'])} categories. Is it the right file?"
-        )
-    return content
-
-
-def _check_fields(entries, name, fields, path):
-    ids = set()
-    for index, entry in enumerate(entries):
-        for field, kind in fields.items():
-            value = entry.get(field) if isinstance(entry, dict) else None
-            if not isinstance(value, kind):
-                raise ValueError(
-                    f"Each entry of `{name}` needs a field `{field}` of type {kind.__name__}. "
-                    f"Received: {path}, {name}[{index}] = {str(entry)[:200]}. Correct this entry."
-                )
-        if entry["id"] in ids:
-            raise ValueError(
-                f"The ids in `{name}` must be unique. Received: {path}, id={entry['id']} twice. "
-                "Number the entries anew."
-            )
-        ids.add(entry["id"])
-
-
-def _annotations_by_image(content, classes, path):
-    """Groups the annotations by image id; every id that they use must be declared."""
-    by_image = {image["id"]: [] for image in content["images"]}
-    for annotation in content["annotations"]:
-        for field, declared, where in (
-            ("image_id", by_image, "images"),
-            ("category_id", classes, "categories"),
-        ):
-            if annotation[field] not in declared:
-                raise ValueError(
-                    f"Every `{field}` must be declared in `{where}`. Received: {path}, annotation "
-                    f"{annotation['id']} with {field}={annotation[field]}. "
-                    f"Declare it, or remove the annotation."
-                )
-        by_image[annotation["image_id"]].append(annotation)
-    return by_image
-
-
-def _read_images(entries, by_image, images_dir, classes):
-    """Returns the `ImageRecord`s that can be used, and a sentence about each of the others."""
-    paths = [images_dir / entry["file_name"] for entry in entries]
-    records, bad = [], []
+    paths = find_image_files(entries.images.values(), images_dir, entries.findings)
+    entries.findings.check(EXPECTED, entries.name)
     with ThreadPoolExecutor(READERS) as pool:
-        headers = [pool.submit(_read_complete_header, path) for path in paths]
-        for entry, path, header in zip(entries, paths, headers, strict=True):
-            try:
-                records.append(_image_record(entry, path, header.result(), by_image[entry["id"]], classes))
-            except (ValueError, FileNotFoundError) as error:
-                bad.append(f"image {entry['id']} ({entry['file_name']}): {error}")
-    return records, bad
+        headers = {id: pool.submit(_read_complete_header, path) for id, path in paths.items()}
+        images, annotations, _, bad = usable_images(
+            entries, lambda image: _checked_size(image, headers[image["id"]].result(), entries.findings)
+        )
+    warnings = report(bad, entries, max_bad_images)
+    if warnings:
+        logging.warning("%s", "\n  ".join([f"{entries.name}:", *warnings]))
+    categories = tuple(sorted(entries.categories.values(), key=lambda category: category.id))
+    by_image = collections.defaultdict(list)
+    for annotation in annotations:
+        by_image[annotation["image_id"]].append(annotation)
+    class_ids = {category.id: class_id for class_id, category in enumerate(categories, start=1)}
+    records = [
+        ImageRecord(
+            id=image["id"],
+            path=paths[image["id"]],
+            height=image["height"],
+            width=image["width"],
+            annotations=tuple(_record(one, image, class_ids) for one in by_image[image["id"]]),
+            bits=headers[image["id"]].result().bits,
+        )
+        for image in images
+    ]
+    return Dataset(Path(annotations_path).stem, categories, tuple(records), warnings)
 
 
 def _read_complete_header(path):
@@ -146,103 +79,30 @@ def _read_complete_header(path):
     return header
 
 
-def _image_record(entry, path, header, annotations, classes):
-    if (header.height, header.width) != (entry["height"], entry["width"]):
+def _checked_size(image, header, findings):
+    """Returns the size of an image file, which must be the one that the json declares, if it does."""
+    size, declared = (header.height, header.width), (image["height"], image["width"])
+    if any(theirs not in (None, ours) for ours, theirs in zip(size, declared, strict=True)):
+        swapped = declared == size[::-1]
         raise ValueError(
             "The json must declare the size of the file. "
-            f"Received: height={entry['height']}, width={entry['width']} in the json, "
+            f"Received: height={image['height']}, width={image['width']} in the json, "
             f"{header} in the file (EXIF orientation applied). "
-            "Use the image that was annotated."
+            + ("Are height and width in the wrong order?" if swapped else "Use the image that was annotated.")
         )
-    return ImageRecord(
-        id=entry["id"],
-        path=path,
-        height=header.height,
-        width=header.width,
-        annotations=tuple(
-            _annotation(annotation, header.height, header.width, classes) for annotation in annotations
-        ),
-        bits=header.bits,
-    )
+    if None in declared:
+        findings.repair(NO_SIZE, f"image {shown(image['id'])}")
+    return size
 
 
-def _annotation(entry, height, width, classes):
-    class_id, category = classes[entry["category_id"]]
-    box = _yxyx_box(entry, height, width)
-    segmentation = entry.get("segmentation") or None
-    if isinstance(segmentation, list):
-        _check_polygons(entry["id"], segmentation)
-    elif isinstance(segmentation, dict):
-        _check_run_lengths(entry["id"], segmentation, height, width)
-    elif segmentation is not None:
-        raise ValueError(
-            "`segmentation` must be a list of polygons or a run-length object. "
-            f"Received: annotation {entry['id']} with segmentation={str(segmentation)[:100]}. "
-            "Convert the mask."
-        )
+def _record(annotation, image, class_ids):
+    flat = annotation["keypoints"]
     return Annotation(
-        id=entry["id"],
-        class_id=class_id,
-        box=box,
-        area=float(entry.get("area") or (box[2] - box[0]) * (box[3] - box[1])),
-        crowd=bool(entry.get("iscrowd", 0)),
-        segmentation=segmentation,
-        keypoints=read_keypoints(entry, category),
+        id=annotation["id"],
+        class_id=class_ids[annotation["category_id"]],
+        box=clipped(annotation["bbox"], (image["height"], image["width"])),
+        area=float(annotation["area"]),
+        crowd=bool(annotation["iscrowd"]),
+        segmentation=annotation["segmentation"],
+        keypoints=flat and tuple(zip(flat[::3], flat[1::3], flat[2::3], strict=True)),
     )
-
-
-def _yxyx_box(entry, height, width):
-    """Turns COCO's (x, y, width, height) to yxyx, clipped to the image."""
-    bbox = entry["bbox"]
-    if len(bbox) == 4 and all(isinstance(value, int | float) and math.isfinite(value) for value in bbox):
-        x, y, box_width, box_height = bbox
-        y1, x1 = max(float(y), 0.0), max(float(x), 0.0)
-        y2, x2 = min(float(y + box_height), float(height)), min(float(x + box_width), float(width))
-        if y2 > y1 and x2 > x1:
-            return y1, x1, y2, x2
-    raise ValueError(
-        "`bbox` must be [x, y, width, height] in pixels, not empty and not outside of the image. "
-        f"Received: annotation {entry['id']} with bbox={bbox} in an image of height={height}, width={width}. "
-        "Correct or remove the annotation."
-    )
-
-
-def _check_polygons(annotation_id, polygons):
-    for polygon in polygons:
-        is_flat = isinstance(polygon, list) and all(isinstance(value, int | float) for value in polygon)
-        if not is_flat or len(polygon) < 6 or len(polygon) % 2 or not np.isfinite(polygon).all():
-            raise ValueError(
-                "A polygon is a list [x, y, x, y, ...] of at least three points. "
-                f"Received: annotation {annotation_id} with polygon={str(polygon)[:100]}. "
-                "Correct or remove the annotation."
-            )
-
-
-def _check_run_lengths(annotation_id, rle, height, width):
-    size, counts = rle.get("size"), rle.get("counts")
-    if list(size or ()) != [height, width] or not isinstance(counts, str | list):
-        raise ValueError(
-            "A run-length mask needs `counts` and the `size` of its image. "
-            f"Received: annotation {annotation_id} with size={size} in an image of height={height}, "
-            f"width={width}. Make the mask anew."
-        )
-    runs = run_lengths(counts)
-    if runs.sum() != height * width or (runs < 0).any():
-        raise ValueError(
-            f"Run lengths must sum to the pixels of the image, {height * width}. "
-            f"Received: annotation {annotation_id} with a sum of {runs.sum()}. Make the mask anew."
-        )
-
-
-def _report(bad, num_images, max_bad_images, path):
-    """Raises if too many images are bad, else logs them in one message."""
-    lines = [*bad[:MAX_LISTED], *([f"... and {len(bad) - MAX_LISTED} more"] if len(bad) > MAX_LISTED else [])]
-    listing = "\n  ".join(lines)
-    if len(bad) == num_images or len(bad) > max_bad_images * num_images:
-        raise ValueError(
-            f"Expected at most {max_bad_images:.1%} of the images to be unusable. "
-            f"Received: {path} with {len(bad)} of {num_images}:\n  {listing}\n"
-            "Correct them, or allow more with `data.max_bad_images`."
-        )
-    if bad:
-        logging.warning("%s: %d of %d images are left out:\n  %s", path, len(bad), num_images, listing)

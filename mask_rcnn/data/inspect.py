@@ -5,6 +5,7 @@ import collections
 import numpy as np
 
 from mask_rcnn.data.bit_depth import check_bit_depth
+from mask_rcnn.data.instances import instance_limit_warning
 from mask_rcnn.data.keypoints import has_keypoints
 
 # Areas in pixels at which COCO's evaluation calls an object medium and large.
@@ -13,11 +14,12 @@ AREA_BOUNDS = {"small": 0, "medium": 32**2, "large": 96**2}
 BOX_TOLERANCE = 3.0  # pixels; polygons and boxes are often rounded apart
 
 
-def dataset_report(dataset):
+def dataset_report(dataset, max_instances=100):
     """Counts what a training run and its author should know of a data set.
 
     Args:
         dataset: a `Dataset`.
+        max_instances: `input.max_instances` of the config to train with. Defaults to 100.
 
     Returns:
         A dict that json can hold:
@@ -54,7 +56,7 @@ def dataset_report(dataset):
         },
         "objects_per_size": dict(zip(size_names, per_size.tolist(), strict=True)),
         "image_sizes": dict(image_sizes.most_common()),
-        "warnings": [*dataset.warnings, *_warnings(dataset, objects)],
+        "warnings": [*dataset.warnings, *_warnings(dataset, objects, max_instances)],
     }
 
 
@@ -73,7 +75,7 @@ def format_report(report, max_rows=20):
     ):
         lines += ["", f"  {title}", *_histogram(report[key], max_rows)]
     lines += ["", f"  {len(report['warnings'])} warnings"]
-    lines += [f"    {warning}" for warning in report["warnings"][:max_rows]]
+    lines += [f"    {warning}" for warning in report["warnings"]]
     return "\n".join(lines)
 
 
@@ -87,17 +89,21 @@ def _histogram(counts, max_rows):
     return lines + ([f"    ... and {len(rows) - max_rows} more"] if len(rows) > max_rows else [])
 
 
-def _warnings(dataset, objects):
+def _warnings(dataset, objects, max_instances):
     found = {annotation.class_id for annotation in objects}
     absent = [category.name for index, category in enumerate(dataset.categories, 1) if index not in found]
     without_mask = sum(annotation.segmentation is None for annotation in objects)
     tiny = sum(min(y2 - y1, x2 - x1) < 2 for y1, x1, y2, x2 in (annotation.box for annotation in objects))
     ill_fitting = sum(not _fits(annotation) for annotation in objects)
-    bit_depth_warning = check_bit_depth(dataset)
-    warnings = [bit_depth_warning] if bit_depth_warning else []
-    warnings += [
-        f"image {image_id}: {count} objects twice" for image_id, count in _duplicates(dataset).items()
-    ]
+    warnings = [check_bit_depth(dataset), instance_limit_warning(dataset, max_instances)]
+    warnings = [warning for warning in warnings if warning]
+    duplicates = _duplicates(dataset)
+    if duplicates:
+        images = ", ".join(map(str, list(duplicates)[:5]))
+        warnings.append(
+            f"{sum(duplicates.values())} objects have class and box of another one in their image "
+            f"({len(duplicates)} images: {images}{', ...' if len(duplicates) > 5 else ''})"
+        )
     if absent:
         warnings.append(f"{len(absent)} classes have no object: {', '.join(absent[:20])}")
     if without_mask:

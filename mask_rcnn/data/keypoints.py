@@ -4,69 +4,97 @@ COCO's coordinates are whole numbers, those of a pixel; the pixel (y, x) covers 
 (y + 1, x + 1), so its centre is half a pixel further.
 """
 
-import math
-
 import numpy as np
 
+from mask_rcnn.data.fields import UNCLEAR, are_numbers, number
+from mask_rcnn.data.findings import shown
 from mask_rcnn.structures import Category
 
 HALF_PIXEL = 0.5
 
 
 def read_category(entry):
-    """Returns the `Category` of an entry of `categories`, with its keypoints and skeleton if it has any."""
+    """Returns the `Category` of an entry of `categories`, with its keypoints and skeleton if it has any.
+
+    Args:
+        entry: `{"id": int, "name": str}`, with `keypoints` and `skeleton` or without.
+    """
     names, skeleton = entry.get("keypoints") or (), entry.get("skeleton") or ()
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise ValueError(
             "`keypoints` of a category must be a list of names. "
-            f"Received: category {entry['id']} with keypoints={str(names)[:100]}. Correct the category."
+            f"Received: category {entry['id']} with keypoints={shown(names)}. Correct the category."
         )
-    if not all(
-        isinstance(pair, list) and len(pair) == 2 and set(pair) <= _numbers(names) for pair in skeleton
-    ):
+    if not isinstance(skeleton, list | tuple) or not all(_is_bone(pair, len(names)) for pair in skeleton):
         raise ValueError(
             f"`skeleton` of a category must be pairs of keypoint numbers, 1 to {len(names)}. "
-            f"Received: category {entry['id']} with skeleton={str(skeleton)[:100]}. Correct the category."
+            f"Received: category {entry['id']} with skeleton={shown(skeleton)}. Correct the category."
         )
     return Category(entry["id"], entry["name"], names, skeleton)
 
 
-def _numbers(names):
-    return set(range(1, len(names) + 1))
+def _is_bone(pair, num_keypoints):
+    return (
+        isinstance(pair, list)
+        and len(pair) == 2
+        and all(isinstance(number, int) and 1 <= number <= num_keypoints for number in pair)
+    )
 
 
-def read_keypoints(entry, category):
-    """Returns the keypoints of an annotation as they are, `((x, y, visibility), ...)`, or None without any.
+def read_keypoints(value, category, where, findings):
+    """Returns the keypoints of an annotation, checked and repaired, or None without any.
 
     Args:
-        entry: an annotation of COCO.
+        value: `keypoints` of an annotation.
         category: its `Category`.
+        where: Name of the annotation.
+        findings: `Findings`; repairs are added.
+
+    Returns:
+        A flat list x, y, visibility; (0, 0, 0) for a keypoint that is null or missing at the end.
 
     Raises:
         ValueError: they are not three finite numbers for each keypoint of the category.
     """
-    flat, count = entry.get("keypoints"), len(category.keypoints)
-    if not flat:
+    if not value:
         return None
-    is_flat = isinstance(flat, list) and all(isinstance(value, int | float) for value in flat)
-    if (
-        not is_flat
-        or len(flat) % 3
-        or not all(map(math.isfinite, flat))
-        or (count and len(flat) != 3 * count)
-    ):
+    flat, count = value, len(category.keypoints)
+    if isinstance(flat, list) and all(isinstance(point, list) and len(point) == 3 for point in flat):
+        findings.repair("keypoints were written as lists of three: they were made flat", where)
+        flat = [number for point in flat for number in point]
+    if isinstance(flat, list) and len(flat) % 3 == 0 and not are_numbers(flat):
+        flat = _repaired(flat, where, findings)
+    too_long = count and isinstance(flat, list) and len(flat) > 3 * count
+    if not isinstance(flat, list) or len(flat) % 3 or not are_numbers(flat) or too_long:
         expected = f"the {count} keypoints of {category.name!r}" if count else "each keypoint"
+        length = f"{len(flat)} values, " if isinstance(flat, list) else ""
         raise ValueError(
             f"`keypoints` must be a flat list x, y, visibility of {expected}. "
-            f"Received: annotation {entry['id']} with {len(flat)} values, {str(flat)[:100]}. "
+            f"Received: {where} with {length}{shown(value)}. "
             "Those that are not visible have 0, 0, 0."
         )
     if not set(flat[2::3]) <= {0, 1, 2}:
         raise ValueError(
             "The visibility of a keypoint is 0 (unknown), 1 (hidden) or 2 (visible). "
-            f"Received: annotation {entry['id']} with visibilities {sorted(set(flat[2::3]))}. Correct them."
+            f"Received: {where} with visibilities {shown(sorted(set(flat[2::3])))}. Correct them."
         )
-    return tuple(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
+    if count and len(flat) < 3 * count:
+        findings.repair("`keypoints` was too short: the missing ones at its end are unknown", where)
+        flat = flat + [0] * (3 * count - len(flat))
+    return [int(x) if i % 3 == 2 else x for i, x in enumerate(flat)]
+
+
+def _repaired(flat, where, findings):
+    """Returns keypoints with text as numbers, and (0, 0, 0) for those with a null; else as they are."""
+    values = list(map(number, flat))
+    if any(value is UNCLEAR for value in values):
+        return flat
+    points = [values[i : i + 3] for i in range(0, len(values), 3)]
+    if None in values:
+        findings.repair("a keypoint had a null: it is unknown, 0, 0, 0", where)
+    if any(isinstance(value, str) for value in flat):
+        findings.repair("keypoints were text: they were read as numbers", where)
+    return [value for point in points for value in ((0, 0, 0) if None in point else point)]
 
 
 def has_keypoints(annotation):

@@ -4,8 +4,14 @@ The pixel (y, x) covers the square from (y, x) to (y + 1, x + 1). Run lengths go
 first the number of zeros (COCO's order).
 """
 
+import re
+
 import numpy as np
 from pycocotools import mask as coco_mask
+
+RUN_CHARACTERS = bytes(range(48, 48 + 64))  # of the compressed form
+# From P on, more characters of the same number follow. Eight hold 40 bits, more than any image needs.
+ENDLESS_RUN = re.compile(rb"[P-o]{8}|[P-o]$")
 
 
 def run_lengths(counts):
@@ -13,12 +19,18 @@ def run_lengths(counts):
 
     The compressed form writes 5 bits a character, lowest first, the sixth bit says that more
     follow; from the fourth number on it holds the difference to the number two before.
+
+    Raises:
+        ValueError: The characters are not those of the compressed form.
     """
     if not isinstance(counts, str | bytes):
         return np.asarray(counts, "int64")
+    counts = counts.encode("utf-8", "replace") if isinstance(counts, str) else counts
+    if counts.translate(None, RUN_CHARACTERS) or ENDLESS_RUN.search(counts):
+        raise ValueError("characters that run lengths do not have, or a run that does not end")
     numbers = []
     value = shift = 0
-    for character in counts.encode() if isinstance(counts, str) else counts:
+    for character in counts:
         code = character - 48
         value |= (code & 31) << shift
         shift += 5

@@ -1,0 +1,181 @@
+"""The arithmetic of COCO's average precision, by pycocotools or hotcoco.
+
+pycocotools is the reference; hotcoco does the same arithmetic to the bit, faster. Both give arrays of
+precision and recall, and each number that COCO reports is the mean over a part of one.
+
+Letters: T IoU thresholds, R recall points, K classes, S size ranges, M limits of detections per image.
+"""
+
+import contextlib
+import io
+
+import numpy as np
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+BACKENDS = ("pycocotools", "hotcoco")
+
+# The numbers that COCO reports: name, array, IoU threshold (None: mean over all), size range, which limit.
+OBJECT_NUMBERS = (
+    ("AP", "precision", None, "all", -1),
+    ("AP50", "precision", 0.5, "all", -1),
+    ("AP75", "precision", 0.75, "all", -1),
+    ("AP_small", "precision", None, "small", -1),
+    ("AP_medium", "precision", None, "medium", -1),
+    ("AP_large", "precision", None, "large", -1),
+    ("AR_1", "recall", None, "all", 0),
+    ("AR_10", "recall", None, "all", 1),
+    ("AR", "recall", None, "all", -1),
+    ("AR_small", "recall", None, "small", -1),
+    ("AR_medium", "recall", None, "medium", -1),
+    ("AR_large", "recall", None, "large", -1),
+)
+KEYPOINT_NUMBERS = (
+    *(row for row in OBJECT_NUMBERS[:6] if row[3] != "small"),
+    ("AR", "recall", None, "all", -1),
+    ("AR50", "recall", 0.5, "all", -1),
+    ("AR75", "recall", 0.75, "all", -1),
+    ("AR_medium", "recall", None, "medium", -1),
+    ("AR_large", "recall", None, "large", -1),
+)
+NUMBERS = {"bbox": OBJECT_NUMBERS, "segm": OBJECT_NUMBERS, "keypoints": KEYPOINT_NUMBERS}
+MAX_KEYPOINT_DETECTIONS = 20  # COCO's
+NUM_COCO_KEYPOINTS = 17  # of a person; for these COCO has measured how exactly people place them
+OTHER_KEYPOINT_SIGMA = 0.07  # the mean of COCO's, for keypoints of which that is unknown
+
+
+def average_precision(content, entries, image_ids, iou_type, backend, max_detections):
+    """Scores detections by one IoU type.
+
+    Args:
+        content: `CocoContent` of the annotations.
+        entries: Checked entries of a results file.
+        image_ids: Ids of the images that count.
+        iou_type: One of `NUMBERS`.
+        backend: One of `BACKENDS`.
+        max_detections: How many detections of a class count in an image, the best first.
+
+    Returns:
+        The numbers of COCO by name, and the AP of each category in the order of its id; None if there is
+        nothing to measure.
+    """
+    evaluator = _evaluator(content, entries, iou_type, backend)
+    limits = [1, min(10, max_detections), max_detections]
+    evaluator.params.maxDets = [max_detections] if iou_type == "keypoints" else limits
+    numbers = _numbering(content)
+    evaluator.params.imgIds = sorted(numbers[id] for id in image_ids)
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        evaluator.evaluate()
+        evaluator.accumulate()
+    arrays = {name: np.asarray(evaluator.eval[name]) for name in ("precision", "recall")}
+    summary = {name: _mean(arrays, iou_type, *part) for name, *part in NUMBERS[iou_type]}
+    return summary, [_mean_of_measured(k) for k in np.moveaxis(arrays["precision"][..., 0, -1], 2, 0)]
+
+
+def _mean(arrays, iou_type, name, threshold, size, limit):
+    """Returns one of COCO's numbers; the arguments after `iou_type` are those of a row of `NUMBERS`."""
+    sizes = ("all", "medium", "large") if iou_type == "keypoints" else ("all", "small", "medium", "large")
+    part = arrays[name][..., sizes.index(size), limit]
+    if threshold is not None:
+        part = part[round((threshold - 0.5) / 0.05)]  # thresholds are 0.50, 0.55, .. 0.95
+    return _mean_of_measured(part)
+
+
+def _mean_of_measured(values):
+    """Returns the mean of what could be measured, or None; pycocotools marks what could not be with -1."""
+    measured = values[values > -1]
+    return float(np.mean(measured)) if measured.size else None
+
+
+def _numbering(content):
+    """Returns {image id: 1..N} in the order of the ids, by which COCO breaks ties of equal scores."""
+    ids = sorted((image["id"] for image in content.images), key=lambda id: (isinstance(id, str), id))
+    return {id: number for number, id in enumerate(ids, start=1)}
+
+
+def _evaluator(content, entries, iou_type, backend):
+    """Returns the COCOeval of a backend. It gets copies, for pycocotools writes into its input."""
+    numbers, num_keypoints = _numbering(content), _num_keypoints(content)
+    truth = {
+        "images": [
+            {"id": numbers[image["id"]], "height": image["height"], "width": image["width"]}
+            for image in content.images
+        ],
+        "categories": [{"id": category.id, "name": category.name} for category in content.categories],
+    }
+    objects = [_with_geometry(one, iou_type, num_keypoints) for one in content.annotations]
+    detections = [_as_annotation(entry, iou_type) for entry in entries]
+    contents = [
+        {
+            **truth,
+            "annotations": [_numbered(one, number, numbers) for number, one in enumerate(part, start=1)],
+        }
+        for part in (objects, detections)
+    ]
+    if backend == "pycocotools":
+        return _with_sigmas(COCOeval(*map(_index, contents), iou_type), num_keypoints)
+    try:
+        import hotcoco
+    except ImportError as error:
+        raise ValueError(
+            "The backend hotcoco must be installed. Received: backend='hotcoco', which cannot be imported. "
+            "Run `pip install mask-rcnn[fast-eval]`, or use backend='pycocotools'."
+        ) from error
+    return _with_sigmas(hotcoco.COCOeval(*map(hotcoco.COCO, contents), iou_type), num_keypoints)
+
+
+def _numbered(annotation, number, image_numbers):
+    """Returns a copy without nulls and with ids from 1: pycocotools takes a match with the id 0 for none."""
+    known = {name: value for name, value in annotation.items() if value is not None}
+    return {**known, "id": number, "image_id": image_numbers[annotation["image_id"]]}
+
+
+def _num_keypoints(content):
+    return max((len(one["keypoints"] or ()) for one in content.annotations), default=0) // 3
+
+
+def _with_geometry(annotation, iou_type, num_keypoints):
+    """Returns an annotation with what `iou_type` compares.
+
+    An object without a mask is for masks what a crowd region is: neither missed nor wrong if it is found.
+    COCO ignores objects without keypoints by itself.
+    """
+    if iou_type == "segm" and annotation["segmentation"] is None:
+        x, y, width, height = annotation["bbox"]
+        corners = [x, y, x + width, y, x + width, y + height, x, y + height]
+        return {**annotation, "segmentation": [corners], "iscrowd": 1}
+    if iou_type == "keypoints":
+        points = annotation["keypoints"] or []
+        return {**annotation, "keypoints": points + [0] * (3 * num_keypoints - len(points))}
+    return annotation
+
+
+def _as_annotation(entry, iou_type):
+    """Returns an entry of a results file in the form of an annotation, with the area that COCO compares."""
+    if iou_type == "segm":  # The size of an object is that of its mask, not of its box.
+        area = float(coco_mask.area(entry["segmentation"]))
+    elif "bbox" in entry:
+        area = entry["bbox"][2] * entry["bbox"][3]
+    elif iou_type == "bbox":
+        entry = {**entry, "bbox": coco_mask.toBbox(entry["segmentation"]).tolist()}
+        area = entry["bbox"][2] * entry["bbox"][3]
+    else:
+        area = float(np.prod(np.ptp(np.reshape(entry["keypoints"], (-1, 3))[:, :2], axis=0)))
+    return {**entry, "iscrowd": 0, "area": area}
+
+
+def _with_sigmas(evaluator, num_keypoints):
+    """Returns the evaluator with a sigma for each keypoint, where they are not those of COCO's persons."""
+    if evaluator.params.iouType == "keypoints" and num_keypoints != NUM_COCO_KEYPOINTS:
+        evaluator.params.kpt_oks_sigmas = np.full(num_keypoints, OTHER_KEYPOINT_SIGMA)
+    return evaluator
+
+
+def _index(content):
+    """Returns pycocotools' index of annotations that are in memory."""
+    coco = COCO()
+    coco.dataset = content
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco

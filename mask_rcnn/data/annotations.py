@@ -1,0 +1,125 @@
+"""One annotation of a COCO json, checked and repaired; see `coco.py`."""
+
+from mask_rcnn.data.fields import UNCLEAR, are_numbers, flag, number, numbers
+from mask_rcnn.data.findings import shown
+from mask_rcnn.data.keypoints import read_keypoints
+from mask_rcnn.data.segmentations import extent, pixel_area, read_segmentation
+
+TOLERANCE = 3.0  # pixels; polygons and boxes are often rounded apart
+
+
+def read_annotation(entry, size, category, findings):
+    """Returns an annotation with every field that training and evaluation need.
+
+    Args:
+        entry: An entry of `annotations`, whose ids are checked.
+        size: (height, width) of its image.
+        category: Its `Category`.
+        findings: `Findings`; repairs and refusals are added.
+
+    Returns:
+        A new dict: `id`, `image_id`, `category_id`; `bbox`, [x, y, width, height], not clipped;
+        `area`, `iscrowd` (0 or 1), `segmentation` (polygons, run lengths or None);
+        `keypoints` (flat or None), `num_keypoints`.
+
+    Raises:
+        ValueError: Box, mask or keypoints make no sense.
+    """
+    where = f"annotation {shown(entry['id'])}"
+    segmentation = read_segmentation(entry.get("segmentation"), size, where, findings)
+    bounds = extent(segmentation) if isinstance(segmentation, list) else None
+    box = _box(entry.get("bbox"), segmentation, size, where, findings)
+    if bounds and not _agree(box, bounds) and _agree(box, (bounds[1], bounds[0], bounds[3], bounds[2])):
+        raise ValueError(
+            "A polygon is a list [x, y, x, y, ...]. "
+            f"Received: {where}, whose `bbox` fits only with y first. Swap x and y of the polygons."
+        )
+    keypoints = read_keypoints(entry.get("keypoints"), category, where, findings)
+    return {
+        "id": entry["id"],
+        "image_id": entry["image_id"],
+        "category_id": entry["category_id"],
+        "bbox": box,
+        "area": _area(entry.get("area"), segmentation, box, size, where, findings),
+        "iscrowd": _crowd(entry.get("iscrowd"), where, findings),
+        "segmentation": segmentation,
+        "keypoints": keypoints,
+        "num_keypoints": sum(visibility > 0 for visibility in keypoints[2::3]) if keypoints else 0,
+    }
+
+
+def _box(value, segmentation, size, where, findings):
+    """Returns [x, y, width, height] of an object, from its mask if `bbox` is missing or empty."""
+    box = read_box(value, where, findings) if value else None
+    if segmentation and (box is None or min(box[2:]) == 0):
+        findings.repair("`bbox` was missing or empty: it was computed from the mask", where)
+        x1, y1, x2, y2 = extent(segmentation)
+        box = [x1, y1, x2 - x1, y2 - y1]
+    y1, x1, y2, x2 = clipped(box or (0, 0, 0, 0), size)
+    if y2 <= y1 or x2 <= x1:
+        raise ValueError(
+            "`bbox` must be [x, y, width, height] in pixels, not empty and not outside of the image. "
+            f"Received: {where} with bbox={shown(value)} in an image of height={size[0]}, width={size[1]}. "
+            "Correct or remove the annotation."
+        )
+    x, y, width, height = box
+    if max(-x, -y, x + width - size[1], y + height - size[0]) > 1:
+        findings.repair("`bbox` reached out of the image: it is clipped for training", where)
+    return box
+
+
+def read_box(value, where, findings):
+    """Returns `bbox` as four finite numbers [x, y, width, height], none negative in size."""
+    box = value
+    if isinstance(box, list) and len(box) == 4 and not are_numbers(box):
+        box = numbers(box)
+        if isinstance(box, list):
+            findings.repair("`bbox` had numbers as text: they were read as numbers", where)
+    if not isinstance(box, list) or len(box) != 4 or not are_numbers(box) or min(box[2:]) < 0:
+        raise ValueError(
+            "`bbox` must be [x, y, width, height], finite numbers and none negative in size. "
+            f"Received: {where} with bbox={shown(value)}. Correct or remove it."
+        )
+    return box
+
+
+def clipped(box, size):
+    """Returns COCO's (x, y, width, height) as (y1, x1, y2, x2), clipped to the image of `size`."""
+    (x, y, width, height), (image_height, image_width) = box, size
+    return (
+        max(float(y), 0.0),
+        max(float(x), 0.0),
+        min(float(y + height), float(image_height)),
+        min(float(x + width), float(image_width)),
+    )
+
+
+def _agree(box, bounds):
+    """Tells whether a box is that of (x1, y1, x2, y2), to `TOLERANCE`."""
+    x, y, width, height = box
+    corners = (x, y, x + width, y + height)
+    return all(abs(ours - theirs) <= TOLERANCE for ours, theirs in zip(corners, bounds, strict=True))
+
+
+def _area(value, segmentation, box, size, where, findings):
+    known = number(value)
+    if known is UNCLEAR:
+        findings.refuse("`area` must be a finite number", f"{where} with area={shown(value)}")
+    elif known is not None and known > 0:
+        if isinstance(value, str):
+            findings.repair("`area` was text: it was read as a number", where)
+        return known
+    else:
+        findings.repair("`area` was missing or not positive: it was computed from the mask or the box", where)
+    return (segmentation and pixel_area(segmentation, size)) or box[2] * box[3]
+
+
+def _crowd(value, where, findings):
+    known = flag(value)
+    if known is UNCLEAR:
+        findings.refuse("`iscrowd` must be 0 or 1", f"{where} with iscrowd={shown(value)}")
+    elif known is None:
+        findings.repair("`iscrowd` was missing: the annotation is an object", where)
+    elif isinstance(value, str):
+        findings.repair("`iscrowd` was text: it was read as a number", where)
+    return known if known in (0, 1) else 0

@@ -1,0 +1,218 @@
+"""The lists of a COCO json: which entries there are, and how they refer to one another."""
+
+import collections
+import os
+
+from mask_rcnn.data.fields import UNCLEAR, identity, whole_number
+from mask_rcnn.data.findings import shown
+from mask_rcnn.data.json_file import read_json
+from mask_rcnn.data.keypoints import read_category
+
+MAX_PIXELS = 2**32 - 1  # of an image; COCO's run lengths are numbers of 32 bits
+
+
+def load(source, expected):
+    """Returns the content of a json file, its name, and notes about its encoding.
+
+    Args:
+        source: Path of the json, or its content.
+        expected: What the file should be, for error messages.
+    """
+    if isinstance(source, str | os.PathLike):
+        content, notes = read_json(source, expected)
+        return content, str(source), notes
+    return source, "the given content", []
+
+
+def check_lists(content, name):
+    """Checks that a content has the lists of a COCO instances json."""
+    if isinstance(content, list):
+        raise ValueError(
+            "Expected a COCO instances json: an object with the lists `images`, `annotations` and "
+            f"`categories`. Received: {name}, a list of {len(content)}, as a results file has it. "
+            "Give the file with the ground truth, not one with results."
+        )
+    for field in ("images", "annotations", "categories"):
+        if not isinstance(content, dict) or not isinstance(content.get(field), list):
+            raise ValueError(
+                "Expected a COCO instances json: an object with the lists "
+                f"`images`, `annotations` and `categories`. Received: {name} without a list `{field}`, "
+                f"{shown(content)}. Other formats must be converted first."
+            )
+    if not content["images"] or not content["categories"]:
+        raise ValueError(
+            f"Expected at least one image and one category. Received: {name} with {len(content['images'])} "
+            f"images and {len(content['categories'])} categories. Is it the right file?"
+        )
+
+
+def read_images(entries, findings):
+    """Returns {id: entry} of the images; `height` and `width` are int, or None if they are missing."""
+    images = {}
+    for index, entry in enumerate(entries):
+        where = f"images[{index}]"
+        if not isinstance(entry, dict):
+            findings.refuse("each entry of `images` must be an object", f"{where}, {shown(entry)}")
+            continue
+        image = {
+            "id": identity(entry.get("id")),
+            "file_name": entry.get("file_name"),
+            "height": _side(entry, "height", where, findings),
+            "width": _side(entry, "width", where, findings),
+        }
+        if image["id"] is None or image["id"] is UNCLEAR:
+            findings.refuse(
+                "`id` of an image must be a whole number or text", f"{where} with id={shown(entry.get('id'))}"
+            )
+        elif image["id"] not in images:
+            images[image["id"]] = image
+        elif images[image["id"]] == image:
+            findings.repair("an image was listed twice: it counts once", f"image {shown(image['id'])}")
+        else:
+            findings.refuse(
+                "`id` of an image must be unique", f"{where} with id={shown(image['id'])}, which another has"
+            )
+    for image in images.values():
+        if (image["height"] or 0) * (image["width"] or 0) > MAX_PIXELS:
+            findings.refuse(f"an image must have at most {MAX_PIXELS} pixels", f"image {shown(image['id'])}")
+    return images
+
+
+def _side(entry, field, where, findings):
+    side = whole_number(entry.get(field))
+    if side is UNCLEAR or (side is not None and side < 0):
+        received = f"{where} with {field}={shown(entry.get(field))}"
+        findings.refuse(f"`{field}` of an image must be a whole number of pixels", received)
+        return None
+    if isinstance(entry.get(field), str | float) and side:
+        findings.repair(f"`{field}` was text or a float: it was read as a whole number", where)
+    return side or None
+
+
+def read_categories(entries, annotations, findings):
+    """Returns {id: `Category`} in the order of the file; of two with the same name, the one that is used.
+
+    Args:
+        entries: The list `categories`.
+        annotations: The annotations of `read_references`.
+        findings: `Findings`; repairs and refusals are added.
+    """
+    categories = {}
+    for index, entry in enumerate(entries):
+        category = _category(entry, f"categories[{index}]", findings)
+        if category and category.id in categories:
+            if categories[category.id] == category:
+                findings.repair("a category was listed twice: it counts once", f"id {category.id}")
+            else:
+                findings.refuse("`id` of a category must be unique", f"{shown(category.name)}, {category.id}")
+        elif category:
+            categories[category.id] = category
+    used = {annotation["category_id"] for annotation in annotations}
+    return _with_unique_names(categories, used, findings)
+
+
+def _category(entry, where, findings):
+    id, name = (entry.get("id"), entry.get("name")) if isinstance(entry, dict) else (None, None)
+    id = whole_number(id)
+    name = str(name) if isinstance(name, int) and not isinstance(name, bool) else name
+    if id is None or id is UNCLEAR or not isinstance(name, str) or not _is_text(name):
+        findings.refuse(
+            "a category needs an `id`, a whole number, and a `name`, text", f"{where}, {_fields(entry)}"
+        )
+        return None
+    try:
+        return read_category({**entry, "id": id, "name": name})
+    except ValueError as error:
+        findings.refuse(str(error), where)
+
+
+def _fields(entry):
+    fields = ("id", "name") if isinstance(entry, dict) else ()
+    return ", ".join(f"{field}={shown(entry.get(field))}" for field in fields) or shown(entry)
+
+
+def _is_text(name):
+    """Tells whether a name is not empty and can be written; half a surrogate pair cannot."""
+    return bool(name.strip()) and not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def _with_unique_names(categories, used, findings):
+    by_name = collections.defaultdict(list)
+    for category in categories.values():
+        by_name[category.name].append(category.id)
+    dropped = set()
+    for name, ids in by_name.items():
+        kept = [id for id in ids if id in used] or ids[:1]
+        if len(kept) > 1:
+            findings.refuse(
+                "`name` of a category must be unique", f"{shown(name)} of ids {', '.join(map(str, kept))}"
+            )
+        elif len(ids) > 1:
+            dropped |= set(ids) - set(kept)
+            which = f"{shown(name)} of id {', '.join(str(id) for id in ids if id not in kept)}"
+            findings.repair(
+                "a category without objects had the name of another: it was left out",
+                f"{which}; id {kept[0]} stays",
+            )
+    return {id: category for id, category in categories.items() if id not in dropped}
+
+
+def read_references(entries, images, category_ids, findings):
+    """Returns the annotations of images that are declared, with checked ids.
+
+    Args:
+        entries: The list `annotations`.
+        images: {id: entry}.
+        category_ids: The ids that are declared.
+        findings: `Findings`; repairs and refusals are added.
+    """
+    annotations = []
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            findings.refuse(
+                "each entry of `annotations` must be an object", f"annotations[{index}], {shown(entry)}"
+            )
+            continue
+        image_id, category_id = identity(entry.get("image_id")), whole_number(entry.get("category_id"))
+        id = identity(entry.get("id"))
+        where = f"annotation {shown(entry.get('id'))}" if "id" in entry else f"annotations[{index}]"
+        if image_id is None or image_id is UNCLEAR:
+            findings.refuse(
+                "`image_id` must be the id of an image", f"{where} with {shown(entry.get('image_id'))}"
+            )
+        elif image_id not in images:
+            findings.repair(
+                "annotations of images that the file does not declare were left out",
+                f"{where} of image {shown(image_id)}",
+            )
+        elif category_id not in category_ids:
+            findings.refuse(
+                "`category_id` must be declared in `categories`",
+                f"{where} with category_id={shown(entry.get('category_id'))}",
+            )
+        else:
+            annotations.append({**entry, "id": id, "image_id": image_id, "category_id": category_id})
+    return _with_unique_ids(annotations, findings)
+
+
+def _with_unique_ids(annotations, findings):
+    """Numbers the annotations from 1 if an id is missing, repeated or no whole number."""
+    counts = collections.Counter(annotation["id"] for annotation in annotations)
+    unclear = [id for id in counts if not isinstance(id, int)]
+    repeated = [id for id, count in counts.items() if count > 1 and isinstance(id, int)]
+    if not unclear and not repeated:
+        if 0 in counts:
+            findings.repair(
+                "ids of annotations start at 0: our scores are right, but pycocotools takes 0 for no object",
+                "id 0",
+            )
+        return annotations
+    for id in unclear:
+        findings.repair("an annotation had no whole number as `id`: all were numbered from 1", _id(id))
+    for id in repeated:
+        findings.repair("an annotation had the `id` of another: all were numbered from 1", f"id {id}")
+    return [{**annotation, "id": number} for number, annotation in enumerate(annotations, start=1)]
+
+
+def _id(id):
+    return "id missing" if id is None else "an unclear id" if id is UNCLEAR else f"id {shown(id)}"

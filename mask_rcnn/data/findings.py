@@ -1,0 +1,67 @@
+"""What a reader repaired or cannot accept: one line for each kind, with a count and examples."""
+
+MAX_EXAMPLES = 5  # of each kind in a line
+
+
+class Findings:
+    """Collects what is found in a file, so that everything is named at once.
+
+    Attributes:
+        repairs: {kind: [count, first examples]}; a kind is a sentence that says what was done.
+        refusals: The same of what cannot be accepted; a kind says what was expected.
+    """
+
+    def __init__(self):
+        self.repairs, self.refusals = {}, {}
+
+    def repair(self, kind, where):
+        """Notes something that was changed, guessed or left out, and where, such as "annotation 7"."""
+        _add(self.repairs, kind, where)
+
+    def refuse(self, kind, where):
+        """Notes something whose meaning is unclear; `check` raises it."""
+        _add(self.refusals, kind, where)
+
+    def lines(self):
+        """Returns a line for each kind of repair."""
+        return list(map(_line, self.repairs.items()))
+
+    def check(self, expected, source):
+        """Raises a ValueError that names everything that was refused.
+
+        Args:
+            expected: What the file should be, such as "a COCO json".
+            source: Name of the file.
+        """
+        if self.refusals:
+            listing = "\n  ".join(map(_line, self.refusals.items()))
+            raise ValueError(
+                f"Expected {expected} whose meaning is clear. Received: {source}, in which\n  {listing}\n"
+                "Correct or remove these entries."
+            )
+
+
+def shown(value):
+    """Returns a value of a file as short printable text; nested values are described, not written out."""
+    if isinstance(value, str | bool | float | type(None)):
+        return ascii(value[:60] if isinstance(value, str) else value)
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**30 else "an integer of more than 30 digits"
+    if isinstance(value, dict):
+        return f"an object with {', '.join(ascii(str(key)[:20]) for key in list(value)[:8]) or 'no keys'}"
+    if not isinstance(value, list) or any(isinstance(each, list | dict) for each in value[:6]):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"[{', '.join(map(shown, value[:6]))}{', ...' if len(value) > 6 else ''}]"
+
+
+def _add(kinds, kind, where):
+    entry = kinds.setdefault(kind, [0, []])
+    entry[0] += 1
+    if len(entry[1]) < MAX_EXAMPLES:
+        entry[1].append(where)
+
+
+def _line(item):
+    kind, (count, examples) = item
+    more = ", ..." if count > len(examples) else ""
+    return f"{kind} ({count}: {', '.join(map(str, examples))}{more})"

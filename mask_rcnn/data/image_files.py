@@ -1,0 +1,104 @@
+"""Finds the image files that a json names, also if their names were written on another system."""
+
+import unicodedata
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from mask_rcnn.data.findings import shown
+
+
+def find_image_files(images, folder, findings):
+    """Returns {image id: path}; a file that is not found has the path that the json says.
+
+    A name that is no file of the folder is tried with the separators of other systems, with URL escapes
+    replaced, without leading folders, and in other upper and lower case.
+
+    Args:
+        images: Dicts with `id` and `file_name`.
+        folder: Path of the folder of the images.
+        findings: `Findings`; repairs and refusals are added.
+    """
+    paths, index = {}, None
+    for image in images:
+        name = image["file_name"]
+        if not isinstance(name, str) or not name.strip() or "\0" in name:
+            where = f"image {shown(image['id'])} with file_name={shown(name)}"
+            findings.refuse("`file_name` of an image must be text", where)
+            continue
+        paths[image["id"]] = folder / name
+        if Path(name).is_absolute() or not _is_file(folder / name):
+            index = _index(folder) if index is None else index
+            found = _look_up(name, index)
+            if len(found) == 1:
+                paths[image["id"]] = found[0]
+                findings.repair(
+                    "the image file was found under another name than `file_name`",
+                    f"{shown(name)} as {shown(str(found[0]))}",
+                )
+            elif found:
+                findings.refuse(
+                    "`file_name` must name one file", f"{shown(name)}, which {len(found)} files could be"
+                )
+            elif Path(name).is_absolute():
+                findings.repair("`file_name` is a path outside of the folder of the images", shown(name))
+    _check_shared(paths, findings)
+    return paths
+
+
+def name_parts(name):
+    """Returns the folders and the name of a path of any system, in one spelling, as a tuple.
+
+    >>> name_parts("C:\\\\Data\\\\My%20Photos\\\\A.JPG")
+    ('data', 'my photos', 'a.jpg')
+    """
+    text = unicodedata.normalize("NFC", unquote(name.replace("\\", "/"))).casefold()
+    parts = [part for part in PurePosixPath(text).parts if part not in ("/", "//", "..", ".")]
+    return tuple(parts[1:] if parts and parts[0].endswith(":") else parts)
+
+
+def _is_file(path):
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a loop of links
+        return False
+
+
+def _index(folder):
+    """Returns {last part of the name: [(all parts, path)]} of the files of a folder."""
+    index = {}
+    for path in folder.rglob("*"):
+        parts = name_parts(path.relative_to(folder).as_posix())
+        if parts and _is_file(path):
+            index.setdefault(parts[-1], []).append((parts, path))
+    return index
+
+
+def _look_up(name, index):
+    """Returns the files of the index that end as the name does, those with most common parts."""
+    parts = name_parts(name)
+    files = index.get(parts[-1], []) if parts else []
+    # The folder is either a part of the name, or above it.
+    files = [file for file in files if common_suffix(parts, file[0]) == min(len(parts), len(file[0]))]
+    longest = max((len(file[0]) for file in files if len(file[0]) <= len(parts)), default=None)
+    return [path for theirs, path in files if longest is None or len(theirs) == longest]
+
+
+def common_suffix(parts, others):
+    """Returns how many parts two paths have in common at their end."""
+    count = 0
+    for ours, theirs in zip(reversed(parts), reversed(others), strict=False):
+        if ours != theirs:
+            break
+        count += 1
+    return count
+
+
+def _check_shared(paths, findings):
+    """Reports images that share a file."""
+    owners = {}
+    for id, path in paths.items():
+        owners.setdefault(path, []).append(id)
+    for path, ids in owners.items():
+        if len(ids) > 1:
+            where = f"{shown(path.name)} of images {', '.join(map(shown, ids[:3]))}"
+            findings.repair("several images have the same file: each counts", where)

@@ -1,0 +1,78 @@
+"""Reads a json file, and says in one line why it cannot be read."""
+
+import json
+from pathlib import Path
+
+
+def read_json(path, expected):
+    """Reads a json file in UTF-8, UTF-16 or UTF-32; other bytes are read as Latin-1, with a note.
+
+    Args:
+        path: Path of the file.
+        expected: What the file should be, such as "a COCO json", for the error messages.
+
+    Returns:
+        The content, and a list of notes, a sentence each, about what was guessed.
+
+    Raises:
+        OSError: There is no such file, or it cannot be opened.
+        ValueError: It is no json, it is nested too deeply, or an object repeats a key with another value.
+    """
+    text, notes = _decode(_read_bytes(path, expected), path, expected)
+    repeated = {}  # a dict keeps the order
+    try:
+        content = json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, repeated))
+    except RecursionError as error:
+        raise _unreadable(path, expected, "which is nested too deeply", "Flatten it.") from error
+    except ValueError as error:
+        at_end = getattr(error, "pos", -1) >= len(text.rstrip()) - 1
+        advice = "The file ends too early: copy it again." if at_end else "Correct or convert the file."
+        raise _unreadable(path, expected, f"which is no json ({error})", advice) from error
+    if repeated:
+        keys = ", ".join(ascii(key[:40]) for key in list(repeated)[:5])
+        reason = f"in which an object has the same key twice with different values: {keys}"
+        raise _unreadable(path, expected, reason, "Remove one of each.")
+    return content, notes
+
+
+def _read_bytes(path, expected):
+    path = Path(path)
+    if not path.is_file():
+        kind = "which is a folder" if path.is_dir() else "which is no file"
+        kind = kind if path.exists() else "which does not exist"
+        error = IsADirectoryError if path.is_dir() else FileNotFoundError
+        raise error(f"Expected {expected}. Received: {str(path)!r}, {kind}. Check the path.")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        reason = f"which cannot be read ({error.strerror})"
+        raise OSError(
+            f"Expected {expected}. Received: {str(path)!r}, {reason}. Check its permissions."
+        ) from error
+    if not data.strip(b"\0 \t\r\n"):
+        raise _unreadable(path, expected, "which is empty", "Copy or write the file again.")
+    return data
+
+
+def _decode(data, path, expected):
+    try:
+        return data.decode(json.detect_encoding(data)), []
+    except UnicodeDecodeError as error:
+        if b"\0" in data:  # no text has it, so this is another kind of file or a damaged one
+            reason = f"which is no text ({error.reason} at byte {error.start})"
+            raise _unreadable(path, expected, reason, "Copy the file again.") from error
+        note = (
+            f"{path} is not in UTF-8 (byte {error.start}): it is read as Latin-1; look at names with accents"
+        )
+        return data.decode("latin-1"), [note]
+
+
+def _object(pairs, repeated):
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        repeated |= {key: None for key, value in pairs if content[key] != value}
+    return content
+
+
+def _unreadable(path, expected, reason, advice):
+    return ValueError(f"Expected {expected}. Received: {str(path)!r}, {reason}. {advice}")

@@ -1,0 +1,208 @@
+"""Reads a COCO results file, and finds the image of the annotations that each entry belongs to."""
+
+from dataclasses import dataclass
+
+from mask_rcnn.data.annotations import read_box
+from mask_rcnn.data.coco_entries import load
+from mask_rcnn.data.fields import UNCLEAR, are_numbers, identity, number, numbers, whole_number
+from mask_rcnn.data.findings import Findings, shown
+from mask_rcnn.data.image_files import common_suffix, name_parts
+from mask_rcnn.data.segmentations import compressed, read_run_lengths
+
+EXPECTED = "a COCO results file"
+
+
+@dataclass(frozen=True)
+class Results:
+    """The entries of a results file, checked and repaired.
+
+    Args:
+        entries: Dicts with `image_id` and `category_id` of the annotations, `score`, and what there is of
+            `bbox`, `segmentation` (compressed run lengths) and `keypoints`.
+        warnings: What was left out or repaired, a line for each kind.
+    """
+
+    entries: tuple[dict, ...]
+    warnings: tuple[str, ...]
+
+
+def load_results(source):
+    """Returns the list of a results file, its name, and notes about its encoding.
+
+    Args:
+        source: Path of the json, or its content, a list.
+    """
+    entries, name, notes = load(source, EXPECTED)
+    if not isinstance(entries, list):
+        raise ValueError(
+            "A COCO results file holds a list with one entry for each object. "
+            f"Received: {name} with {shown(entries)}. "
+            "Give the file with results, not one with the ground truth."
+        )
+    return entries, name, notes
+
+
+def mask_sizes(entries):
+    """Returns {image id: (height, width)} as run-length masks have it, if the ids are those of images."""
+    sizes = {}
+    for entry in entries:
+        by_id = isinstance(entry, dict) and "file_name" not in entry
+        mask = entry.get("segmentation") if by_id else None
+        size = mask.get("size") if isinstance(mask, dict) else None
+        if isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size):
+            sizes.setdefault(identity(entry.get("image_id")), tuple(size))
+    return sizes
+
+
+def read_results(entries, content, shared_classes=False, name="the given content"):
+    """Checks and repairs the entries of a results file.
+
+    An entry with a `file_name`, as `mask-rcnn detect --json` writes it, belongs to the image of that name,
+    whatever its `image_id`, for the numbers of `detect` are those of its own list of files.
+
+    Args:
+        entries: The list of `load_results`; it is not changed.
+        content: The `CocoContent` of the annotations.
+        shared_classes: Leave out entries of categories that the annotations do not have, with a report.
+            By default they are an error.
+        name: Name of the file, for error messages.
+
+    Returns:
+        `Results`.
+    """
+    findings = Findings()
+    image_ids = _image_ids(entries, content, findings)
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content.images}
+    left_out = {image["id"] for image in content.left_out}
+    categories = {category.id for category in content.categories}
+    found = []
+    for index, (entry, image_id) in enumerate(zip(entries, image_ids, strict=True)):
+        if image_id is None:
+            continue
+        category_id = whole_number(entry.get("category_id"))
+        where = f"entry {index}"
+        if category_id not in categories and not shared_classes:
+            kind = f"`category_id` must be in the annotations, whose ids are {shown(sorted(categories))}"
+            findings.refuse(kind, f"{where} with category_id={shown(entry.get('category_id'))}")
+        elif category_id not in categories:
+            findings.repair(
+                "entries of categories that the annotations do not have were left out",
+                f"category_id={shown(entry.get('category_id'))}",
+            )
+        elif image_id in left_out:
+            findings.repair("entries of images that cannot be used were left out", where)
+        else:
+            found.append(_entry(entry, image_id, category_id, sizes[image_id], where, findings))
+    findings.check(EXPECTED, name)
+    return Results(tuple(found), tuple(findings.lines()))
+
+
+def _image_ids(entries, content, findings):
+    """Returns the image id of each entry; None for those that are left out or refused."""
+    images = [*content.images, *content.left_out]
+    named = [isinstance(entry, dict) and isinstance(entry.get("file_name"), str) for entry in entries]
+    if all(named) and named and any(isinstance(image["file_name"], str) for image in images):
+        return _ids_by_name([entry["file_name"] for entry in entries], images, findings)
+    known, ids = {image["id"] for image in images}, []
+    for index, entry in enumerate(entries):
+        where = f"entry {index}"
+        id = identity(entry.get("image_id")) if isinstance(entry, dict) else None
+        if not isinstance(entry, dict):
+            findings.refuse("each entry must be an object", f"{where}, {shown(entry)}")
+        elif id is UNCLEAR or id not in known:
+            findings.refuse(
+                "`image_id` must be in the annotations; use the file of the images that were detected in",
+                f"{where} with image_id={shown(entry.get('image_id'))}",
+            )
+        ids.append(id if id is not UNCLEAR and id in known else None)
+    return ids
+
+
+def _ids_by_name(names, images, findings):
+    """Returns the id of the image that each file name belongs to, or None."""
+    by_last = {}
+    for image in images:
+        if isinstance(image["file_name"], str) and name_parts(image["file_name"]):
+            parts = name_parts(image["file_name"])
+            by_last.setdefault(parts[-1], []).append((parts, image["id"]))
+    ids = {name: _matching_images(name, by_last) for name in dict.fromkeys(names)}
+    for name, found in ids.items():
+        if len(found) > 1:
+            findings.refuse(
+                "`file_name` must belong to one image of the annotations",
+                f"{shown(name)}, which could be image {', '.join(map(shown, found))}",
+            )
+        elif not found:
+            findings.repair(
+                "files that the annotations do not have were left out with what was detected in them",
+                shown(name),
+            )
+    matched = {}
+    for name, found in ids.items():
+        if len(found) == 1:
+            matched.setdefault(found[0], []).append(name)
+    for id, files in matched.items():
+        if len(files) > 1:
+            findings.refuse(
+                "an image of the annotations must be one file",
+                f"image {shown(id)}, which could be {', '.join(map(shown, files[:3]))}",
+            )
+    if not matched:
+        expected = ", ".join(shown(image["file_name"]) for image in images[:3])
+        findings.refuse(f"`file_name` must be one of the annotations, such as {expected}", shown(names[0]))
+    return [ids[name][0] if len(ids[name]) == 1 else None for name in names]
+
+
+def _matching_images(name, by_last):
+    """Returns the ids of the images with the longest name of which one is the end of the other."""
+    parts = name_parts(name)
+    candidates = by_last.get(parts[-1], []) if parts else []
+    common = [(common_suffix(parts, theirs), theirs, id) for theirs, id in candidates]
+    whole = [(count, id) for count, theirs, id in common if count == min(len(parts), len(theirs))]
+    longest = max((count for count, _ in whole), default=0)
+    return [id for count, id in whole if count == longest]
+
+
+def _entry(entry, image_id, category_id, size, where, findings):
+    """Returns a checked entry; what is wrong with it is refused."""
+    checked = {"image_id": image_id, "category_id": category_id, "score": number(entry.get("score"))}
+    if checked["score"] is None or checked["score"] is UNCLEAR:
+        findings.refuse("`score` must be a finite number", f"{where} with score={shown(entry.get('score'))}")
+    elif isinstance(entry["score"], str):
+        findings.repair("`score` was text: it was read as a number", where)
+    try:
+        checked |= _geometry(entry, size, where, findings)
+    except ValueError as error:
+        findings.refuse(str(error), where)
+        return checked
+    if len(checked) == 3:
+        findings.refuse("an entry needs a `bbox`, a `segmentation` or `keypoints`", where)
+    return checked
+
+
+def _geometry(entry, size, where, findings):
+    """Returns what an entry has of `bbox`, `segmentation` and `keypoints`."""
+    box, mask, points = (entry.get(name) for name in ("bbox", "segmentation", "keypoints"))
+    found = {}
+    if box is not None:
+        found["bbox"] = read_box(box, where, findings)
+    if mask is not None:
+        if not isinstance(mask, dict):
+            raise ValueError(
+                "`segmentation` must be a run-length object of the whole image. "
+                f"Received: {where} with segmentation={shown(mask)}. Encode the mask."
+            )
+        found["segmentation"] = compressed(read_run_lengths(mask, size, where, findings)[0])
+    if points is not None:
+        found["keypoints"] = _points(points, where)
+    return found
+
+
+def _points(value, where):
+    values = numbers(value) if isinstance(value, list) and not are_numbers(value) else value
+    if not isinstance(values, list) or not values or len(values) % 3 or not are_numbers(values):
+        raise ValueError(
+            "`keypoints` must be a flat list x, y, score. "
+            f"Received: {where} with keypoints={shown(value)}. Flatten it."
+        )
+    return values

@@ -1,0 +1,182 @@
+"""Segmentations of a COCO json, checked and repaired before pycocotools sees them.
+
+pycocotools trusts its input: it reads [x, y, x, y] as a box, takes memory by the extent of a polygon, and
+writes run lengths that are too long over the end of its memory.
+"""
+
+import math
+from operator import mul
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from mask_rcnn.data.fields import UNCLEAR, are_numbers, numbers, whole_number
+from mask_rcnn.data.findings import shown
+from mask_rcnn.data.masks import run_lengths
+
+MAX_OUTLINE = 4_000_000  # pixels of a polygon's outline; pycocotools takes about 100 bytes for each
+
+
+def read_segmentation(value, size, where, findings):
+    """Returns a segmentation as pycocotools wants it.
+
+    Args:
+        value: `segmentation` of an annotation.
+        size: (height, width) of the image.
+        where: Name of the annotation.
+        findings: `Findings`; repairs are added.
+
+    Returns:
+        Polygons `[[x, y, x, y, ...], ...]`, `{"size", "counts"}`, or None if there is no mask.
+
+    Raises:
+        ValueError: The segmentation makes no sense.
+    """
+    if isinstance(value, list) and value:
+        return _polygons(value, size, where, findings)
+    if isinstance(value, dict) and value:
+        mask, area = read_run_lengths(value, size, where, findings)
+        if not area:
+            findings.repair("a run-length mask has no pixel: the object has a box but no mask", where)
+        return mask if area else None
+    if value is None or (isinstance(value, list | dict | str) and not value):
+        return None
+    raise ValueError(
+        "`segmentation` must be a list of polygons or a run-length object. "
+        f"Received: {where} with segmentation={shown(value)}. Convert the mask."
+    )
+
+
+def extent(segmentation):
+    """Returns (x1, y1, x2, y2) of a segmentation that was read; all 0 if no pixel is set."""
+    if isinstance(segmentation, dict):
+        x, y, width, height = coco_mask.toBbox(compressed(segmentation)).tolist()
+        return x, y, x + width, y + height
+    bounds = [(min(p[::2]), min(p[1::2]), max(p[::2]), max(p[1::2])) for p in segmentation]
+    x1, y1, x2, y2 = zip(*bounds, strict=True)
+    return min(x1), min(y1), max(x2), max(y2)
+
+
+def pixel_area(segmentation, size):
+    """Returns how many pixels a segmentation that was read covers."""
+    if isinstance(segmentation, list):
+        return int(coco_mask.area(coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))))
+    return int(run_lengths(segmentation["counts"])[1::2].sum())
+
+
+def compressed(mask):
+    """Returns a run-length mask in the compressed form, the only one that most of pycocotools takes."""
+    if isinstance(mask["counts"], str):
+        return mask
+    return {**mask, "counts": coco_mask.frPyObjects(mask, *mask["size"])["counts"].decode("ascii")}
+
+
+def _polygons(value, size, where, findings):
+    if not isinstance(value[0], list):
+        findings.repair("`segmentation` was one polygon without the outer list: the list was added", where)
+        value = [value]
+    elif len(value) > 2 and all(isinstance(p, list) and len(p) == 2 for p in value):
+        findings.repair("a polygon was written as pairs [x, y]: it was made flat", where)
+        value = [[x for pair in value for x in pair]]
+    polygons = [_polygon(polygon, where, findings) for polygon in value]
+    kept = [polygon for polygon in polygons if _covers_area(polygon)]
+    if len(kept) < len(polygons):
+        findings.repair("polygons of less than three points or without area were left out", where)
+    for polygon in kept:
+        _check_outline(polygon, size, where)
+    if not kept:
+        findings.repair("no polygon with an area is left: the object has a box but no mask", where)
+    return kept or None
+
+
+def _polygon(value, where, findings):
+    """Returns a polygon as a flat list of numbers."""
+    if isinstance(value, list) and value and all(isinstance(p, list) and len(p) == 2 for p in value):
+        findings.repair("a polygon was written as pairs [x, y]: it was made flat", where)
+        value = [x for pair in value for x in pair]
+    if isinstance(value, list) and not are_numbers(value):
+        known = numbers(value)
+        if isinstance(known, list):
+            findings.repair("coordinates of a polygon were text: they were read as numbers", where)
+            value = known
+    if not isinstance(value, list) or not are_numbers(value) or len(value) % 2:
+        raise ValueError(
+            "A polygon is a list [x, y, x, y, ...] of at least three points, finite numbers. "
+            f"Received: {where} with polygon={shown(value)}. Correct or remove the annotation."
+        )
+    return value
+
+
+def _covers_area(polygon):
+    """Tells whether a polygon has three points that are not on one line."""
+    if len(polygon) < 6:
+        return False
+    x, y = polygon[::2], polygon[1::2]
+    doubled = sum(map(mul, x, y[1:] + y[:1])) - sum(map(mul, x[1:] + x[:1], y))
+    if abs(doubled) > 1e-3:
+        return True
+    points = np.reshape(polygon, (-1, 2)) - polygon[:2]  # a figure of eight has no net area either
+    farthest = points[np.argmax(np.abs(points).sum(axis=1))]
+    return bool(np.abs(points @ (farthest[1], -farthest[0])).max() > 1e-6)
+
+
+def _check_outline(polygon, size, where):
+    """Checks that a polygon lies near its image, for pycocotools takes memory by its outline."""
+    (height, width), x, y = size, polygon[::2], polygon[1::2]
+    if min(x) < -width or min(y) < -height or max(x) > 2 * width or max(y) > 2 * height:
+        raise ValueError(
+            "A polygon must lie in its image. "
+            f"Received: {where} with x from {min(x):g} to {max(x):g} and y from {min(y):g} to {max(y):g} "
+            f"in an image of height={height}, width={width}. Are these pixels of this image?"
+        )
+    longest = len(x) * max(max(x) - min(x), max(y) - min(y))
+    if longest > MAX_OUTLINE and np.abs(np.diff(np.reshape(polygon, (-1, 2)), axis=0)).sum() > MAX_OUTLINE:
+        raise ValueError(
+            f"The outline of a polygon must have at most {MAX_OUTLINE} pixels. "
+            f"Received: {where} with {len(x)} points and a longer outline. Simplify the polygon."
+        )
+
+
+def read_run_lengths(value, size, where, findings):
+    """Returns a checked run-length mask, `{"size": [H, W], "counts": str or list of int}`, and its pixels.
+
+    Args:
+        value, size, where, findings: As in `read_segmentation`.
+    """
+    counts, declared = value.get("counts"), value.get("size")
+    declared = list(map(whole_number, declared)) if isinstance(declared, list) else declared
+    _check_size(declared, counts, size, where)
+    if isinstance(counts, list):
+        whole = list(map(whole_number, counts))
+        if any(run is None or run is UNCLEAR for run in whole):
+            raise _bad_counts(size, where, "with counts that are not whole numbers")
+        if whole != counts or not set(map(type, counts)) <= {int}:
+            findings.repair("run lengths were text or floats: they were read as whole numbers", where)
+        counts = whole
+    try:
+        runs = run_lengths(counts)
+    except ValueError as error:
+        raise _bad_counts(size, where, f"with counts that are damaged ({error})") from error
+    if (runs < 0).any() or (runs > math.prod(size)).any() or runs.sum() != math.prod(size):
+        negative = ", some of them negative" if (runs < 0).any() else ""
+        raise _bad_counts(size, where, f"with a sum of {sum(runs.tolist())}{negative}")
+    return {"size": list(size), "counts": counts}, int(runs[1::2].sum())
+
+
+def _check_size(declared, counts, size, where):
+    if declared == list(size) and isinstance(counts, str | list):
+        return
+    swapped = declared == list(size)[::-1]
+    advice = "This is (width, height); COCO has (height, width)." if swapped else "Make the mask again."
+    raise ValueError(
+        "A run-length mask needs `counts` and the `size` [height, width] of its image. "
+        f"Received: {where} with size={shown(declared)}, counts={shown(counts)} in an image of "
+        f"height={size[0]}, width={size[1]}. {advice}"
+    )
+
+
+def _bad_counts(size, where, received):
+    return ValueError(
+        f"Run lengths must be whole numbers and sum to the pixels of the image, {math.prod(size)}. "
+        f"Received: {where} {received}. Make the mask again."
+    )
