@@ -6,17 +6,9 @@ import pytest
 from mask_rcnn.config import Config, InputConfig, TrainConfig
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.instances import count_ignored_objects, instance_limit_warning
-from mask_rcnn.data.pipeline import (
-    images_of_step,
-    padded_sizes,
-    shape_groups,
-    training_dataset,
-    training_order,
-)
+from mask_rcnn.data.pipeline import images_of_step, training_dataset
 from mask_rcnn.data.records import Annotation
 from mask_rcnn.data.shapes import write_shapes
-
-LANDSCAPE, PORTRAIT = (30, 40), (40, 30)
 
 
 def small_config(steps=6, **input_fields):
@@ -37,52 +29,6 @@ def batches(dataset, config, first_step=0):
         {name: value.numpy() for name, value in batch.items()}
         for batch in training_dataset(dataset, config, first_step)
     ]
-
-
-def test_groups_are_landscape_and_portrait_of_three_shapes():
-    sizes = np.array([(30, 30), (30, 40), (40, 30), (30, 60), (32, 30)])
-    np.testing.assert_array_equal(shape_groups(sizes), [0, 2, 3, 4, 1])
-
-
-def test_every_image_comes_once_an_epoch():
-    order = training_order(np.array([LANDSCAPE] * 6), 2, 6, seed=0)
-    assert order.shape == (6, 2)
-    for epoch in (order[:3], order[3:]):
-        assert sorted(epoch.ravel()) == list(range(6))
-    assert (order[:3] != order[3:]).any()
-
-
-def test_a_batch_never_mixes_landscape_and_portrait():
-    sizes = np.array([LANDSCAPE, PORTRAIT, LANDSCAPE, PORTRAIT, PORTRAIT])
-    is_portrait = (sizes[:, 0] > sizes[:, 1])[training_order(sizes, 2, 50, seed=0)]
-    assert (is_portrait[:, 0] == is_portrait[:, 1]).all()
-
-
-def test_images_that_fill_no_batch_wait_and_are_not_lost():
-    sizes = np.array([LANDSCAPE] * 3 + [PORTRAIT])
-    counts = np.bincount(training_order(sizes, 2, 100, seed=0).ravel())
-    np.testing.assert_allclose(counts, 50, atol=2)
-
-
-def test_a_batch_may_be_larger_than_the_data_set():
-    np.testing.assert_array_equal(training_order(np.array([LANDSCAPE]), 4, 2, seed=0), np.zeros((2, 4)))
-
-
-def test_a_longer_run_starts_like_the_shorter_one_and_another_seed_does_not():
-    sizes = np.array([LANDSCAPE, PORTRAIT] * 10)
-    order = training_order(sizes, 4, 20, seed=1)
-    np.testing.assert_array_equal(training_order(sizes, 4, 7, seed=1), order[:7])
-    assert (training_order(sizes, 4, 20, seed=2) != order).any()
-
-
-def test_padded_sizes_hold_every_image_at_every_scale():
-    config = InputConfig(short_side=800, train_short_sides=(640, 800), long_side=1333)
-    sizes = np.array([(480, 640), (427, 640), (640, 480), (300, 900)])
-    assert padded_sizes(sizes, config) == {
-        2: (800, 1216),  # 427 x 640 becomes 800 x 1199
-        3: (1088, 800),  # 1067 x 800
-        4: (448, 1344),  # 444 x 1333: the long side decides
-    }
 
 
 def test_a_batch_has_the_promised_arrays(shapes):

@@ -15,6 +15,7 @@ import pytest
 from training_run import TINY
 from training_toy import make_batches, make_trainer, run_toy
 
+from mask_rcnn.config import DataConfig
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.shapes import write_shapes
@@ -25,7 +26,7 @@ from mask_rcnn.training.evaluations import Validation
 from mask_rcnn.training.loop import restore_or_initialize
 from mask_rcnn.training.prepare import check_disk_space, check_objects
 from mask_rcnn.training.sources import check_paths, read_training_data, with_class_count
-from mask_rcnn.training.train import check, evaluate_final_weights
+from mask_rcnn.training.train import check, evaluate_final_weights, train
 
 
 def run_script(name, *arguments):
@@ -299,3 +300,32 @@ def test_a_final_evaluation_that_fails_says_where_the_weights_are(tmp_path):
     validation = Validation(evaluate, "AP", lambda: None)
     with pytest.raises(PartialFailure, match=r"final\.weights\.h5, but they cannot be evaluated.*KeyError"):
         evaluate_final_weights(None, validation, tmp_path, 10)
+
+
+def config_with_a_damaged_image(folder, max_bad_images):
+    """A run of four steps on shapes of which one passes the check of its header and cannot be decoded."""
+    annotations, images = write_shapes(folder, 8, (64, 64), seed=0)
+    path = images / "000002.png"
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + b"\0" * 50 + content[middle + 50 :])
+    data = DataConfig(
+        train_annotations=str(annotations), train_images=str(images), max_bad_images=max_bad_images
+    )
+    recipe = dataclasses.replace(TINY.train, steps=4, milestones=(3,), warmup_steps=1)
+    return dataclasses.replace(TINY, data=data, train=recipe), path
+
+
+def test_a_run_survives_an_image_that_cannot_be_decoded(tmp_path, caplog):
+    config, path = config_with_a_damaged_image(tmp_path / "data", max_bad_images=0.2)
+    with caplog.at_level("WARNING"):
+        train(config, tmp_path / "run")
+    assert (tmp_path / "run" / "final.weights.h5").exists()
+    assert [str(path) in message for message in caplog.messages if "replaced" in message] == [True]
+
+
+@pytest.mark.slow
+def test_a_run_with_too_many_damaged_images_ends_with_one_error_that_names_them(tmp_path):
+    config, path = config_with_a_damaged_image(tmp_path / "data", max_bad_images=0.1)
+    with pytest.raises(ValueError, match=f"1 of 8, found in training:\n  .*{path}"):
+        train(config, tmp_path / "run")

@@ -4,15 +4,13 @@ Everything random is a function of (seed, step, position in the batch), so that 
 batches that the interrupted one would have had.
 """
 
-import functools
-import os
-
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from mask_rcnn.data.bad_images import BadImages
+from mask_rcnn.data.batching import batch_plan
 from mask_rcnn.data.bit_depth import check_bit_depth
-from mask_rcnn.data.images import read_image
 from mask_rcnn.data.instances import instance_limit_warning, num_regions, select_instances
 from mask_rcnn.data.keypoints import check_keypoints, flip_keypoints, keypoint_array, mirrored_order
 from mask_rcnn.data.masks import mask_in_box
@@ -21,99 +19,29 @@ from mask_rcnn.data.transforms import (
     flip_boxes,
     input_size,
     pad_image,
-    padded_size,
     padding_origin,
     resize_image,
 )
-
-# Long side / short side at which another group of batches begins: between square and 4:3, and beyond 3:2.
-ASPECT_BOUNDS = (1.2, 1.55)
 
 IGNORED = -1  # class id of a region that is neither a positive nor a negative
 PREFETCHED_BATCHES = 2  # one in use, one ready; a batch of 16 at 800 x 1344 is 200 MB
 
 
-def shape_groups(sizes):
-    """Number of the group of each image: batches hold images of one group, so they need little padding.
+def training_dataset(dataset, config, first_step=0, bad_images=None):
+    """Returns the batches for training, from step `first_step` to the last of the schedule.
 
-    Args:
-        sizes: `[N, 2]`, (height, width) of each image.
-
-    Returns:
-        `[N]` int64: even for landscape, odd for portrait; 0 and 1 are nearly square.
-    """
-    height, width = np.moveaxis(np.asarray(sizes), -1, 0)
-    aspect = np.maximum(height, width) / np.minimum(height, width)
-    return 2 * np.digitize(aspect, ASPECT_BOUNDS) + (height > width)
-
-
-def training_order(sizes, batch_size, steps, seed):
-    """The complete order of a run: which image is where in which batch.
-
-    Every epoch is a permutation, and every batch is of one of the `shape_groups`. Images that fill no
-    batch wait for the next epoch; none is lost.
-
-    Args:
-        sizes: `[N, 2]`, (height, width) of each image.
-        batch_size: images a batch.
-        steps: batches in all.
-        seed: of the permutations.
-
-    Returns:
-        `[steps, batch_size]` int64, indices of images.
-    """
-    groups = shape_groups(sizes)
-    waiting = {group: np.empty(0, "int64") for group in np.unique(groups)}
-    batches = [np.empty((0, batch_size), "int64")]
-    num_batches = epoch = 0
-    while num_batches < steps:
-        random = np.random.default_rng([seed, epoch])
-        shuffled = random.permutation(len(sizes))
-        full = []
-        for group, queue in waiting.items():
-            queue = np.concatenate([queue, shuffled[groups[shuffled] == group]])
-            end = len(queue) // batch_size * batch_size
-            full.append(queue[:end].reshape(-1, batch_size))
-            waiting[group] = queue[end:]
-        batches.append(random.permutation(np.concatenate(full)))
-        num_batches += len(batches[-1])
-        epoch += 1
-    return np.concatenate(batches)[:steps]
-
-
-def padded_sizes(sizes, config):
-    """The few shapes that batches have.
-
-    Args:
-        sizes: `[N, 2]`, (height, width) of each image of the data set.
-        config: an `InputConfig`.
-
-    Returns:
-        {group: (height, width)}: what holds every image of the group at every training scale.
-    """
-    shapes = np.unique(sizes, axis=0)
-    largest = {}
-    for group, (height, width) in zip(shape_groups(shapes).tolist(), shapes.tolist(), strict=True):
-        for short_side in config.train_short_sides:
-            size = input_size((height, width), short_side, config)
-            largest[group] = np.maximum(largest.get(group, 0), size)
-    return {
-        group: padded_size(size, config.pad_multiple, config.padded_size) for group, size in largest.items()
-    }
-
-
-def training_dataset(dataset, config, first_step=0):
-    """Batches for training, from step `first_step` to the last of the schedule.
+    An image that cannot be read is replaced by another one, see `BadImages` and `BatchPlan.candidates`.
 
     Args:
         dataset: a `Dataset`.
         config: a `Config`; batch size, steps and seed are those of `config.train`.
-        first_step: steps that a resumed run has behind it.
+        first_step: steps that a resumed run has finished. Defaults to 0.
+        bad_images: the `BadImages` of the run. Defaults to new ones.
 
     Returns:
         A `tf.data.Dataset` of dicts with B = `train.batch_size`, G = `input.max_instances`,
-        T = `num_regions`, M = `input.mask_crop_size` and one (H, W) for each group of shapes:
-        images: `[B, H, W, 3]` float32, RGB, 0..255, zeros around the image (`input.centered`) or behind it.
+        T = `num_regions`, M = `input.mask_crop_size` and few different (H, W):
+        images: `[B, H, W, 3]` float32, RGB, 0..255, zeros around the image (`input.centered`) or after it.
         image_sizes: `[B, 2]` float32, (height, width) before padding.
         gt_boxes: `[B, T, 4]` float32, yxyx, pixels of the padded image.
         gt_class_ids: `[B, T]` int32; at most G objects, then ignored regions (-1), then padding (0).
@@ -129,15 +57,20 @@ def training_dataset(dataset, config, first_step=0):
     ):
         if warning:
             logging.warning("%s: %s", dataset.name, warning)
-    train = config.train
-    order = training_order(dataset.sizes, train.batch_size, train.scaled_steps, train.seed)
-    padded = padded_sizes(dataset.sizes, config.input)
-    padded_of_image = [padded[group] for group in shape_groups(dataset.sizes)]
+    bad_images = bad_images or BadImages(dataset, config)
+    plan = batch_plan(dataset, config)
     signature = _signature(config, num_regions(dataset, config.input.max_instances))
-    example = functools.partial(_example, dataset, config, signature, order.ravel(), padded_of_image)
 
-    def read(path):
-        return read_image(os.fsdecode(path), config.input.bit_depth)
+    def example(position):
+        step, place = divmod(int(position), config.train.batch_size)
+        index, image = bad_images.first_readable(plan.candidates(step, place))
+        seed = [config.train.seed, int(position)]
+        values = {
+            **_geometry(dataset.images[index], config, plan.size(step), np.random.default_rng(seed)),
+            "image": image,
+            "seeds": seed,
+        }
+        return [_padded(values[name], spec) for name, spec in signature.items()]
 
     def load(position):
         values = tf.numpy_function(example, [position], [spec.dtype for spec in signature.values()])
@@ -145,30 +78,39 @@ def training_dataset(dataset, config, first_step=0):
             name: tf.ensure_shape(value, spec.shape)
             for (name, spec), value in zip(signature.items(), values, strict=True)
         }
-        image = tf.numpy_function(read, [values.pop("path")], tf.uint8)
-        image = tf.ensure_shape(image, [None, None, 3])
-        image = tf.cond(values.pop("flipped"), lambda: tf.reverse(image, [1]), lambda: image)
+        image, flipped = values.pop("image"), values.pop("flipped")
+        image = tf.cond(flipped, lambda: tf.reverse(image, [1]), lambda: image)
         image = resize_image(image, tf.cast(values["image_sizes"], "int32"), config.input.resize)
         images = pad_image(image, values.pop("padded_size"), values.pop("origin"))
         return {"images": images, **values}
 
-    positions = tf.data.Dataset.range(first_step * train.batch_size, order.size)
+    positions = tf.data.Dataset.range(first_step * config.train.batch_size, plan.order.size)
     examples = positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return examples.batch(train.batch_size, drop_remainder=True).prefetch(PREFETCHED_BATCHES)
+    return examples.batch(config.train.batch_size, drop_remainder=True).prefetch(PREFETCHED_BATCHES)
 
 
-def images_of_step(dataset, config, step):
-    """The records that the batch of a step is made of, in order: for a message about that batch."""
-    train = config.train
-    order = training_order(dataset.sizes, train.batch_size, step + 1, train.seed)
-    return [dataset.images[index] for index in order[step]]
+def images_of_step(dataset, config, step, bad_images=None):
+    """Returns the records that the batch of a step is made of, in order: for a message about that batch.
+
+    Args:
+        dataset: a `Dataset`.
+        config: a `Config`.
+        step: number of the step, from 0.
+        bad_images: the `BadImages` of the run, whose images were replaced. Defaults to none.
+    """
+    plan = batch_plan(dataset, config, step + 1)
+    bad = bad_images.reasons if bad_images else ()
+    return [
+        next(dataset.images[index] for index in plan.candidates(step, place) if index not in bad)
+        for place in range(config.train.batch_size)
+    ]
 
 
 def _signature(config, num_regions):
-    """What `_example` returns, by name; `[B, ...]` of a batch without the B."""
+    """Returns the values of one example as they leave Python, `{name: tf.TensorSpec}`."""
     instances, side = config.input.max_instances, config.input.mask_crop_size
     signature = {
-        "path": tf.TensorSpec((), "string"),
+        "image": tf.TensorSpec((None, None, 3), "uint8"),
         "flipped": tf.TensorSpec((), "bool"),
         "padded_size": tf.TensorSpec((2,), "int32"),
         "origin": tf.TensorSpec((2,), "int32"),
@@ -184,48 +126,46 @@ def _signature(config, num_regions):
     return signature
 
 
-def _example(dataset, config, signature, order, padded_of_image, position):
-    """Everything of one training example but its pixels; the values of `_signature`."""
-    index = order[position]
-    record = dataset.images[index]
+def _padded(value, spec):
+    """Returns a value as an array of the dtype and, with zeros after it, the shape of a `TensorSpec`."""
+    value = np.asarray(value, spec.dtype.as_numpy_dtype)
+    if value.shape and spec.shape[0] is not None:
+        value = np.pad(value, [(0, spec.shape[0] - len(value)), *[(0, 0)] * (value.ndim - 1)])
+    return value
+
+
+def _geometry(record, config, padded_size, random):
+    """Returns all of one training example but its pixels: a dict with names of `_signature`, not padded."""
     original = (record.height, record.width)
-    random = np.random.default_rng([config.train.seed, position])
     short_side = random.choice(config.input.train_short_sides)
     flipped = random.random() < config.input.horizontal_flip
     size = input_size(original, short_side, config.input)
-    resize = Resize(original, size, padding_origin(size, padded_of_image[index], config.input.centered))
+    resize = Resize(original, size, padding_origin(size, padded_size, config.input.centered))
 
     objects, ignored = select_instances(record.annotations, config.input.max_instances)
     boxes = np.array([annotation.box for annotation in objects + ignored], "float32").reshape(-1, 4)
-    class_ids = np.array([annotation.class_id for annotation in objects] + [IGNORED] * len(ignored), "int32")
-    boxes = resize.apply_boxes(flip_boxes(boxes, record.width) if flipped else boxes)
-    filling = signature["gt_boxes"].shape[0] - len(boxes)
-    values = [
-        np.array(os.fsencode(record.path)),
-        np.bool_(flipped),
-        np.array(padded_of_image[index], "int32"),
-        np.array(resize.origin, "int32"),
-        np.array(resize.resized, "float32"),
-        np.pad(boxes, ((0, filling), (0, 0))),
-        np.pad(class_ids, (0, filling)),
-        np.array([config.train.seed, position], "int32"),
-    ]
+    values = {
+        "flipped": flipped,
+        "padded_size": padded_size,
+        "origin": resize.origin,
+        "image_sizes": resize.resized,
+        "gt_boxes": resize.apply_boxes(flip_boxes(boxes, record.width) if flipped else boxes),
+        "gt_class_ids": [annotation.class_id for annotation in objects] + [IGNORED] * len(ignored),
+    }
     if config.mask_head is not None:
-        values.append(_masks(objects, config.input, flipped))
+        values["gt_masks"] = _masks(objects, config.input.mask_crop_size, flipped)
     if config.keypoint_head is not None:
         keypoints = _keypoints(objects, config.keypoint_head, record.width if flipped else None)
-        keypoints = resize.apply_keypoints(keypoints)
-        values.append(np.pad(keypoints, ((0, config.input.max_instances - len(objects)), (0, 0), (0, 0))))
+        values["gt_keypoints"] = resize.apply_keypoints(keypoints)
     return values
 
 
-def _masks(objects, config, flipped):
-    """`[G, M, M]` uint8, the masks of the objects in their boxes; ignored regions need none."""
-    side = config.mask_crop_size
-    masks = np.zeros((config.max_instances, side, side), "uint8")
-    for mask, annotation in zip(masks, objects, strict=False):
+def _masks(objects, side, flipped):
+    """Returns the masks of objects in their boxes, `[N, M, M]` bool."""
+    masks = np.zeros((len(objects), side, side), bool)
+    for mask, annotation in zip(masks, objects, strict=True):
         mask[:] = mask_in_box(annotation.segmentation, annotation.box, side)
-    return masks[:, :, ::-1].copy() if flipped else masks
+    return masks[:, :, ::-1] if flipped else masks
 
 
 def _keypoints(objects, config, mirror_width):

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from mask_rcnn.coco_results import write_json
+from mask_rcnn.data.bad_images import BadImages
 from mask_rcnn.data.pipeline import images_of_step, training_dataset
 from mask_rcnn.errors import PartialFailure, short_message
 from mask_rcnn.terminal import say
@@ -53,15 +54,18 @@ def train(config, run_dir, resume=False):
         validation = run.validator and Validation(
             run.validator.evaluate, run.validator.best_by, lambda: save(run_dir / "best.weights.h5")
         )
-        run_steps(
-            run.trainer,
-            make_batches=lambda first_step: training_dataset(dataset, config, first_step),
-            recipe=config.train,
-            run_dir=run_dir,
-            state=state,
-            validation=validation,
-            images_of=lambda step: [str(image.path) for image in images_of_step(dataset, config, step - 1)],
-        )
+        with BadImages(dataset, config) as bad_images:
+            run_steps(
+                run.trainer,
+                make_batches=lambda first_step: training_dataset(dataset, config, first_step, bad_images),
+                recipe=config.train,
+                run_dir=run_dir,
+                state=state,
+                validation=validation,
+                images_of=lambda step: [
+                    str(image.path) for image in images_of_step(dataset, config, step - 1, bad_images)
+                ],
+            )
         save(run_dir / "final.weights.h5")
         plot_losses(run_dir / LOG, run_dir / "loss.png")
         return validation and evaluate_final_weights(run.validator, validation, run_dir, state["step"])
@@ -79,7 +83,8 @@ def check(config, run_dir, resume=False):
         run = prepare(config, Path(data_folder))
         restore_or_initialize(run.trainer, run_dir, run_id_of(run_dir), lambda: initialize(run))
         check_before_first_step(run, run_dir)
-        next(iter(training_dataset(run.train_set, run.config)))
+        with BadImages(run.train_set, run.config) as bad_images:
+            next(iter(training_dataset(run.train_set, run.config, bad_images=bad_images)))
     say("All checks passed.")
 
 

@@ -1,0 +1,94 @@
+"""Images that turn out to be unusable during training: a few are replaced, too many end the run."""
+
+import threading
+
+from absl import logging
+
+from mask_rcnn.data.images import read_image
+
+MAX_LISTED = 20  # images in the error
+
+
+class BadImages:
+    """Reads the images of a run; counts and reports those that cannot be read.
+
+    A file can pass the check of its header and fail to decode, or disappear during the run.
+
+    As a context manager around the training loop, it replaces the error of the TensorFlow op that read the
+    last image by `error`, which lists all of them.
+
+    Args:
+        dataset: a `Dataset`.
+        config: a `Config`; at most the fraction `data.max_bad_images` of the images may be bad.
+
+    Attributes:
+        reasons: {index of the image: why it cannot be used}.
+        error: ValueError about too many bad images, or None.
+    """
+
+    def __init__(self, dataset, config):
+        self.dataset = dataset
+        self.max_bad_images = config.data.max_bad_images
+        self.bit_depth = config.input.bit_depth
+        self.reasons = {}
+        self.error = None
+        self._lock = threading.Lock()
+
+    def first_readable(self, indices):
+        """Reads the first image that is not bad.
+
+        Args:
+            indices: iterable of indices of images, in the order in which they are tried.
+
+        Returns:
+            Its index, and its pixels `[H, W, 3]` uint8.
+
+        Raises:
+            ValueError: too many images are bad.
+        """
+        for index in indices:
+            if index in self.reasons:
+                continue
+            try:
+                return index, self._read(self.dataset.images[index])
+            except (ValueError, OSError) as error:
+                self._add(index, str(error))
+        raise self._too_many()
+
+    def _read(self, record):
+        image = read_image(record.path, self.bit_depth)
+        if image.shape[:2] != (record.height, record.width):
+            raise ValueError(
+                "An image must not change during training. "
+                f"Received: path={str(record.path)!r}, {image.shape[0]} x {image.shape[1]} pixels instead of "
+                f"{record.height} x {record.width}. Train on a copy of the data."
+            )
+        return image
+
+    def _add(self, index, reason):
+        with self._lock:
+            if index in self.reasons:
+                return
+            self.reasons[index] = reason
+        logging.warning("%s: an image is replaced by another one. %s", self.dataset.name, reason)
+        if len(self.reasons) > self.max_bad_images * len(self.dataset):
+            raise self._too_many()
+
+    def _too_many(self):
+        """Returns the error that lists the images, and keeps it as `error`."""
+        reasons = [reason for _, reason in sorted(self.reasons.items())]
+        more = [f"... and {len(reasons) - MAX_LISTED} more"] if len(reasons) > MAX_LISTED else []
+        listing = "\n  ".join([*reasons[:MAX_LISTED], *more])
+        self.error = ValueError(
+            f"Expected at most {self.max_bad_images:.1%} of the images to be unusable. "
+            f"Received: {self.dataset.name} with {len(reasons)} of {len(self.dataset)}, found in training:\n"
+            f"  {listing}\nCorrect them, or allow more with `data.max_bad_images`."
+        )
+        return self.error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if self.error is not None and isinstance(error, Exception):
+            raise self.error from error

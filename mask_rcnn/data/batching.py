@@ -1,0 +1,164 @@
+"""Which image is where in which batch of a run, and the shape of each batch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mask_rcnn.data.transforms import input_size, padded_size
+
+# Width / height at which the next group of images begins: 3:2, between 4:3 and square, square, and so on.
+ASPECT_BOUNDS = (1 / 1.55, 1 / 1.2, 1.0, 1.2, 1.55)
+REPLACEMENTS = 1  # separates the random numbers of replacements from those of the examples
+LANDSCAPE = 3  # first group of images that are not higher than wide
+
+
+def shape_groups(sizes):
+    """Returns the group of each image: images of a group need little padding in one batch.
+
+    Args:
+        sizes: `[N, 2]`, (height, width) of each image.
+
+    Returns:
+        `[N]` int64, 0 to 5, from tall to wide.
+    """
+    height, width = np.moveaxis(np.asarray(sizes), -1, 0)
+    return np.digitize(width / height, ASPECT_BOUNDS)
+
+
+def join_rare_groups(groups, batch_size):
+    """Joins each group of fewer images than a batch with a neighbor.
+
+    Tall images are joined with tall ones and wide with wide ones if there are any, else with the smaller of
+    both neighbors.
+
+    Args:
+        groups: `[N]` int, of `shape_groups`.
+        batch_size: images in a batch.
+
+    Returns:
+        `[N]` int, the groups that batches are made of. Each has at least `batch_size` images, unless the
+        data set has fewer: then it is one group.
+    """
+    joined = groups.copy()
+    while True:
+        numbers, counts = np.unique(joined, return_counts=True)
+        rare = counts.argmin()
+        if len(numbers) == 1 or counts[rare] >= batch_size:
+            return joined
+        is_wide = numbers >= LANDSCAPE
+        neighbors = [index for index in (rare - 1, rare + 1) if 0 <= index < len(numbers)]
+        nearest = min(neighbors, key=lambda index: (is_wide[index] != is_wide[rare], counts[index]))
+        joined[joined == numbers[rare]] = numbers[nearest]
+
+
+def training_order(sizes, batch_size, steps, seed):
+    """Returns the complete order of a run: which image is where in which batch.
+
+    In each epoch, every image is queued once, in random order. A batch takes images of one group of
+    `join_rare_groups`. Images that do not fill a batch come first in the next epoch. No batch has an image
+    twice, unless the data set is smaller than a batch.
+
+    Args:
+        sizes: `[N, 2]`, (height, width) of each image.
+        batch_size: images in a batch.
+        steps: number of batches.
+        seed: seed of the permutations.
+
+    Returns:
+        `[steps, batch_size]` int64, indices of images.
+    """
+    groups = shape_groups(sizes)
+    frequency = np.bincount(groups)[groups]  # of the group of each image
+    joined = join_rare_groups(groups, batch_size)
+    waiting = {group: np.empty(0, "int64") for group in np.unique(joined)}
+    batches, num_batches, epoch = [], 0, 0
+    while num_batches < steps:
+        random = np.random.default_rng([seed, epoch])
+        shuffled = random.permutation(len(sizes))
+        # Images of a rare shape stay together: only a few batches have the padding that they need.
+        shuffled = shuffled[np.argsort(frequency[shuffled], kind="stable")]
+        full = []
+        for group, left in waiting.items():
+            queue = _append(left, shuffled[joined[shuffled] == group], batch_size)
+            end = len(queue) // batch_size * batch_size
+            full.append(queue[:end].reshape(-1, batch_size))
+            waiting[group] = queue[end:]
+        batches.append(random.permutation(np.concatenate(full)))
+        num_batches += len(batches[-1])
+        epoch += 1
+    return np.concatenate(batches)[:steps]
+
+
+def _append(left, epoch, batch_size):
+    """Appends an epoch to what is left of the last one, so that the first batch has no image twice."""
+    others = epoch[~np.isin(epoch, left)]
+    first = others[: (batch_size - len(left)) % batch_size]
+    return np.concatenate([left, first, epoch[~np.isin(epoch, first)]])
+
+
+def padded_sizes(sizes, config):
+    """Returns the few shapes that batches of images of one group have.
+
+    Args:
+        sizes: `[N, 2]`, (height, width) of each image of the data set.
+        config: an `InputConfig`.
+
+    Returns:
+        `[N, 2]` int64, (height, width) for each image, equal for all images of a group: what holds every
+        image of the group at every training scale.
+    """
+    shapes = np.unique(sizes, axis=0)
+    largest = np.zeros((len(ASPECT_BOUNDS) + 1, 2), "int64")
+    for group, size in zip(shape_groups(shapes), shapes.tolist(), strict=True):
+        for short_side in config.train_short_sides:
+            largest[group] = np.maximum(largest[group], input_size(size, short_side, config))
+    padded = [padded_size(size, config.pad_multiple, config.padded_size) for size in largest]
+    return np.array(padded)[shape_groups(sizes)]
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """The batches of a run: a function of the data set, the config and nothing else.
+
+    Args:
+        order: `[steps, B]` int64, the image at each place of each batch.
+        padded: `[N, 2]` int64, (height, width) that each image needs.
+        seed: seed of the run.
+    """
+
+    order: np.ndarray
+    padded: np.ndarray
+    seed: int
+
+    def size(self, step):
+        """Returns the (height, width) of all images of a batch."""
+        return self.padded[self.order[step]].max(axis=0)
+
+    def candidates(self, step, place):
+        """Yields the image at a place of a batch, and then those that may replace it, one after the other.
+
+        The replacements are images that fit into the batch, those that are in it already last. Each place
+        begins with others, so that two places rarely get the same replacement.
+        """
+        batch = self.order[step]
+        yield batch[place]
+        fitting = np.flatnonzero((self.padded <= self.size(step)).all(axis=1))
+        shuffled = np.random.default_rng([self.seed, step, REPLACEMENTS]).permutation(fitting)
+        others = shuffled[~np.isin(shuffled, batch)]
+        own = others[place :: len(batch)]
+        yield from own
+        yield from others[~np.isin(others, own)]
+        yield from shuffled[np.isin(shuffled, batch)]
+
+
+def batch_plan(dataset, config, steps=None):
+    """Returns the `BatchPlan` of a run.
+
+    Args:
+        dataset: a `Dataset`.
+        config: a `Config`.
+        steps: number of batches. Defaults to those of the schedule.
+    """
+    train, sizes = config.train, dataset.sizes
+    order = training_order(sizes, train.batch_size, steps or train.scaled_steps, train.seed)
+    return BatchPlan(order, padded_sizes(sizes, config.input), train.seed)

@@ -1,0 +1,120 @@
+"""Which image is where in which batch, and how large the batches are."""
+
+import numpy as np
+import pytest
+
+from mask_rcnn.config import InputConfig
+from mask_rcnn.data.batching import BatchPlan, join_rare_groups, padded_sizes, shape_groups, training_order
+
+LANDSCAPE, PORTRAIT, PANORAMA, TOWER = (30, 40), (40, 30), (30, 90), (90, 30)
+
+
+def copies(order):
+    """The largest number of places of one image in each batch."""
+    return np.array([np.bincount(batch).max() for batch in order])
+
+
+def test_groups_are_six_shapes_from_tall_to_wide():
+    sizes = np.array([(60, 30), (40, 30), (32, 30), (30, 30), (30, 40), (30, 60)])
+    np.testing.assert_array_equal(shape_groups(sizes), range(6))
+
+
+def test_every_image_comes_once_an_epoch():
+    order = training_order(np.array([LANDSCAPE] * 6), 2, 6, seed=0)
+    assert order.shape == (6, 2)
+    for epoch in (order[:3], order[3:]):
+        assert sorted(epoch.ravel()) == list(range(6))
+    assert (order[:3] != order[3:]).any()
+
+
+def test_a_batch_never_mixes_landscape_and_portrait_if_there_are_enough_of_both():
+    sizes = np.array([LANDSCAPE, PORTRAIT, LANDSCAPE, PORTRAIT, PORTRAIT])
+    is_portrait = (sizes[:, 0] > sizes[:, 1])[training_order(sizes, 2, 50, seed=0)]
+    assert (is_portrait[:, 0] == is_portrait[:, 1]).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 8, 16])
+@pytest.mark.parametrize("num_rare", [1, 3, 17])
+def test_no_batch_has_an_image_twice_and_all_images_are_equally_frequent(num_rare, batch_size, seed):
+    sizes = np.array([LANDSCAPE] * 20 + [PANORAMA] * num_rare + [TOWER] * 2 + [(31, 30)])
+    steps = 30 * len(sizes) // batch_size
+    order = training_order(sizes, batch_size, steps, seed)
+    assert copies(order).max() == 1
+    counts = np.bincount(order.ravel(), minlength=len(sizes))
+    assert counts.min() >= 28 and counts.max() <= 31
+
+
+def test_a_rare_shape_waits_for_the_next_epoch_at_most():
+    sizes = np.array([LANDSCAPE] * 100 + [PANORAMA])
+    places = np.flatnonzero(training_order(sizes, 8, 500, seed=0).ravel() == 100)
+    assert np.diff(places).max() < 3 * len(sizes)
+
+
+def test_rare_shapes_are_in_as_few_batches_as_possible():
+    sizes = np.array([LANDSCAPE] * 60 + [PANORAMA] * 4)
+    order = training_order(sizes, 8, 80, seed=0)  # ten epochs of eight full batches
+    assert np.count_nonzero((order >= 60).any(axis=1)) == 10
+
+
+def test_a_rare_shape_joins_its_own_kind_first():
+    groups = np.repeat([0, 1, 2, 3, 4, 5], [2, 20, 3, 2, 30, 20])
+    np.testing.assert_array_equal(
+        join_rare_groups(groups, 8), np.repeat([1, 1, 1, 4, 4, 5], [2, 20, 3, 2, 30, 20])
+    )
+    np.testing.assert_array_equal(join_rare_groups(np.array([0, 5, 5, 5]), 2), [5, 5, 5, 5])
+    assert len(set(join_rare_groups(np.array([0, 3, 5]), 8))) == 1
+
+
+def test_a_data_set_smaller_than_a_batch_is_repeated_evenly():
+    np.testing.assert_array_equal(training_order(np.array([LANDSCAPE]), 4, 2, seed=0), np.zeros((2, 4)))
+    order = training_order(np.array([LANDSCAPE, PORTRAIT, TOWER]), 8, 30, seed=0)
+    counts = np.array([np.bincount(batch, minlength=3) for batch in order])
+    assert counts.min() >= 2 and counts.max() <= 4
+    np.testing.assert_array_equal(counts.sum(axis=0), [80, 80, 80])
+
+
+def test_a_longer_run_starts_like_the_shorter_one_and_another_seed_does_not():
+    sizes = np.array([LANDSCAPE, PORTRAIT] * 10)
+    order = training_order(sizes, 4, 20, seed=1)
+    np.testing.assert_array_equal(training_order(sizes, 4, 7, seed=1), order[:7])
+    assert (training_order(sizes, 4, 20, seed=2) != order).any()
+
+
+def test_padded_sizes_hold_every_image_of_a_group_at_every_scale():
+    config = InputConfig(short_side=800, train_short_sides=(640, 800), long_side=1333)
+    sizes = np.array([(480, 640), (427, 640), (640, 480), (300, 900)])
+    landscape = (800, 1216)  # 427 x 640 becomes 800 x 1199
+    portrait = (1088, 800)  # 1067 x 800
+    panorama = (448, 1344)  # 444 x 1333: the long side decides
+    np.testing.assert_array_equal(padded_sizes(sizes, config), [landscape, landscape, portrait, panorama])
+
+
+def make_plan(order, padded=(64, 64)):
+    order = np.array(order)
+    return BatchPlan(order, np.tile(padded, (order.max() + 1, 1)), seed=3)
+
+
+def test_a_batch_is_as_large_as_its_images_need():
+    plan = BatchPlan(np.array([[0, 1], [1, 1]]), np.array([(64, 96), (128, 32)]), seed=0)
+    np.testing.assert_array_equal(plan.size(0), (128, 96))
+    np.testing.assert_array_equal(plan.size(1), (128, 32))
+
+
+def test_candidates_are_the_planned_image_and_then_all_others_those_of_the_batch_last():
+    plan = make_plan([[4, 0], [1, 3], [2, 5]])
+    for step in range(3):
+        for place in range(2):
+            candidates = list(plan.candidates(step, place))
+            assert candidates[0] == plan.order[step, place]
+            assert sorted(candidates[1:]) == list(range(6))
+            assert set(candidates[-2:]) == set(plan.order[step])
+            assert candidates == list(plan.candidates(step, place))
+        first, second = (list(plan.candidates(step, place))[1] for place in range(2))
+        assert first != second
+
+
+def test_replacements_fit_into_the_batch():
+    padded = np.array([(64, 64), (64, 96), (64, 64), (32, 32)])
+    plan = BatchPlan(np.array([[0, 2]]), padded, seed=0)
+    assert set(plan.candidates(0, 0)) == {0, 2, 3}
