@@ -1,9 +1,12 @@
 """Text from files reaches a terminal as text, never as a command to it."""
 
+import ast
 import io
+from pathlib import Path
 
 import pytest
 
+import mask_rcnn
 from mask_rcnn.terminal import printable, say
 
 
@@ -40,3 +43,26 @@ def test_say_works_in_every_encoding(encoding):
     say("猫 \x1b[2J", file=stream)
     shown = stream.buffer.getvalue().decode(encoding)
     assert shown == ("猫 \\x1b[2J\n" if encoding == "utf-8" else "\\u732b \\x1b[2J\n")
+
+
+def test_commands_and_training_print_through_say():
+    package = Path(mask_rcnn.__file__).parent
+    calls = [
+        f"{path.name}:{node.lineno}"
+        for folder in ("cli", "training")
+        for path in (package / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Name) and node.id == "print"
+    ]
+    assert not calls
+
+
+def test_markup_in_a_path_is_no_markup(monkeypatch, capsys):
+    from mask_rcnn.cli.model_tables import print_entry, print_list
+    from mask_rcnn.model_zoo.registry import ENTRIES
+
+    monkeypatch.setenv("MASK_RCNN_HOME", "/tmp/a[/red]b\x1b[2J")
+    print_list(ENTRIES.values())
+    print_entry(next(iter(ENTRIES.values())))
+    shown = "".join(capsys.readouterr().out.split())
+    assert shown.count(r"a[/red]b\x1b[2J") == 2 and "\x1b" not in shown

@@ -100,10 +100,13 @@ def test_the_same_seed_is_the_same_run(run, tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("step", [3, 7])
-def test_a_run_killed_at_any_step_and_resumed_ends_like_the_uninterrupted_one(run, tmp_path, step):
+@pytest.mark.parametrize(
+    "step, words",
+    [pytest.param(3, [], id="3"), pytest.param(8, ["in_checkpoint"], id="8 in its checkpoint")],
+)
+def test_a_run_killed_at_any_step_and_resumed_ends_like_the_uninterrupted_one(run, tmp_path, step, words):
     killed = subprocess.run(
-        [sys.executable, Path(__file__).with_name("training_killed.py"), tmp_path, str(step)],
+        [sys.executable, Path(__file__).with_name("training_killed.py"), tmp_path, str(step), *words],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
@@ -112,7 +115,7 @@ def test_a_run_killed_at_any_step_and_resumed_ends_like_the_uninterrupted_one(ru
     assert len(read_log(tmp_path)) == step
 
     trainer = make_trainer(seed=5)  # of which nothing may stay
-    scores = iter([0.1, 0.4, 0.3][step // 4 :])
+    scores = iter([0.1, 0.4, 0.3][(step - 1) // 4 :])
     validation = Validation(lambda: {"segm/AP": next(scores)}, "segm/AP", lambda: None)
     if step < 4:
         trainer = make_trainer()  # killed before its first checkpoint: from the start
@@ -146,6 +149,14 @@ def test_a_loss_that_is_nan_stops_the_run_and_names_step_losses_and_images(tmp_p
     # With the image repaired, the run goes on from step 4.
     assert run_toy(make_trainer(), make_batches, tmp_path)["step"] == 10
     assert [int(row["step"]) for row in read_log(tmp_path)] == list(range(1, 11))
+
+
+def test_a_run_stopped_by_nan_is_resumed_with_another_learning_rate(tmp_path):
+    with pytest.raises(ValueError, match=r"`--resume --set train\.learning_rate=\.\.\.`"):
+        run_toy(make_trainer(), functools.partial(make_batches, spoil=6), tmp_path)
+    run_toy(make_trainer(learning_rate=0.001), make_batches, tmp_path)
+    rates = [float(row["learning_rate"]) for row in read_log(tmp_path)]
+    np.testing.assert_allclose(rates[3:], [0.005, *[0.001] * 4, 0.0001, 0.0001], rtol=1e-5)
 
 
 def test_batches_that_end_early_are_an_error(tmp_path):

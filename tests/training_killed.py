@@ -1,15 +1,18 @@
-"""`training_killed.py FOLDER STEP`: a run of the toy that is killed after a step, as by a power cut."""
+"""`training_killed.py FOLDER STEP [in_checkpoint]`: a run of the toy that is killed, as by a power cut.
+
+It is killed after the step, or inside the write of its checkpoint.
+"""
 
 import sys
 from pathlib import Path
 
-from training_toy import kill_after, make_batches, make_trainer, run_toy
+from training_toy import kill_after, kill_in_checkpoint, make_batches, make_trainer, run_toy
 
 from mask_rcnn.training.evaluations import Validation
 
 if __name__ == "__main__":
     folder, step = Path(sys.argv[1]), int(sys.argv[2])
-    kill_after(step)
+    (kill_in_checkpoint if "in_checkpoint" in sys.argv else kill_after)(step)
     scores = iter([0.1, 0.4, 0.3])
     validation = Validation(lambda: {"segm/AP": next(scores)}, "segm/AP", lambda: None)
     run_toy(make_trainer(), make_batches, folder, validation)

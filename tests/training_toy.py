@@ -1,5 +1,6 @@
 """A model of two layers with the batches and the losses of the real one, for tests of training alone."""
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -10,6 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from mask_rcnn.config import TrainConfig
+from mask_rcnn.training import checkpoint
 from mask_rcnn.training.callbacks import NanGuard
 from mask_rcnn.training.evaluations import evaluate_step
 from mask_rcnn.training.loop import restore_or_initialize, run_steps
@@ -119,3 +121,17 @@ def kill_after(step):
             os.kill(os.getpid(), signal.SIGKILL)
 
     NanGuard.on_step = on_step
+
+
+def kill_in_checkpoint(step):
+    """Makes this process end inside the write of the checkpoint of a step: complete, but not yet in place."""
+    atomic_write = checkpoint.atomic_write
+
+    @contextlib.contextmanager
+    def write(path):
+        with atomic_write(path) as new:
+            yield new
+            if path.name == f"step_{step:08d}.h5":
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    checkpoint.atomic_write = write

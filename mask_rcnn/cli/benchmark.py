@@ -13,6 +13,7 @@ from mask_rcnn.cli.options import (
 )
 from mask_rcnn.cli.predictor import MODEL_HELP
 from mask_rcnn.cli.quiet import import_tensorflow
+from mask_rcnn.terminal import say
 
 DEFAULT_CONFIG = "mask_rcnn_resnet50_fpn"
 MAX_IMAGES = 4  # of --images that are timed
@@ -109,12 +110,12 @@ def run(args):
         report = _measure_models(args, settings)
     else:
         report = _measure(args, settings)
-        print(format_report(report))
+        say(format_report(report))
     if args.json:
         from mask_rcnn.coco_results import write_json
 
         write_json(args.json, report)
-        print(f"\nAll numbers: {args.json}")
+        say(f"\nAll numbers: {args.json}")
 
 
 def check_options(args):
@@ -159,11 +160,11 @@ def _measure_models(args, settings):
     else:
         images = {"synthetic": make_work(settings, num_classes=1).images[0]}
     report = side_by_side(paths, images, settings)
-    print(format_side_by_side(report))
+    say(format_side_by_side(report))
     if args.annotations:
         for path in paths:
             report["models"][str(path)]["AP"] = average_precision(path, dataset, args.annotations)
-        print(f"\n{format_side_by_side(report)}")
+        say(f"\n{format_side_by_side(report)}")
     return report
 
 

@@ -4,6 +4,7 @@ import textwrap
 
 from mask_rcnn import config_io, model_zoo
 from mask_rcnn.cli.options import add_command, add_set, load_config
+from mask_rcnn.terminal import say
 
 
 def add_parser(commands):
@@ -21,15 +22,15 @@ def add_parser(commands):
 
 def run_list(args):
     for name in model_zoo.names():
-        print(name)
-        print(textwrap.indent(model_zoo.describe(name), "    "), end="\n\n")
+        say(name)
+        say(textwrap.indent(model_zoo.describe(name), "    ") + "\n")
 
 
 def run_conventions(args):
     from mask_rcnn.model_zoo.conventions import table
 
-    print(table())
+    say(table())
 
 
 def run_show(args):
-    print(config_io.to_yaml(load_config(args.config, args.set)), end="")
+    say(config_io.to_yaml(load_config(args.config, args.set)).removesuffix("\n"))

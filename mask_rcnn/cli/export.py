@@ -76,8 +76,8 @@ def run(args):
     )
     with only_warnings():
         report = export_model(args.weights, args.out, args.format, images, options)
-    print(format_verification(report))
-    print(f"Model: {args.out}\nReport: {args.out}.report.json")
+    say(format_verification(report))
+    say(f"Model: {args.out}\nReport: {args.out}.report.json")
 
 
 def _read_images(files):

@@ -4,9 +4,11 @@ import dataclasses
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mask_rcnn.model_zoo import cache
+from mask_rcnn.terminal import printable
 
 SCORES = ("box_ap", "mask_ap", "keypoint_ap", "top1")
 
@@ -28,9 +30,10 @@ def print_list(entries):
         "AP on COCO and top-1 on ImageNet are percent, as published; we have not measured them.\n"
         "hash: what the source publishes; md5:6 is the first six digits of an MD5, none is nothing at all.\n"
         "?: something could not be confirmed, see `mask-rcnn models show NAME`.\n"
-        f"Cache: {cache.home()}",
+        f"Cache: {printable(cache.home())}",
         style="dim",
         soft_wrap=True,
+        markup=False,
     )
 
 
@@ -57,7 +60,7 @@ def print_entry(entry):
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, text in rows.items():
-        table.add_row(name, text)
+        table.add_row(name, escape(printable(text)))
     Console().print(table)
 
 

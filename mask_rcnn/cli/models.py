@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mask_rcnn.cli.options import add_command
 from mask_rcnn.cli.quiet import import_tensorflow
+from mask_rcnn.terminal import say
 
 
 def add_parser(commands):
@@ -39,7 +40,7 @@ def run_list(args):
     from mask_rcnn.model_zoo.registry import ENTRIES
 
     if args.json:
-        print(json.dumps([entry_facts(entry) for entry in ENTRIES.values()], indent=2))
+        say(json.dumps([entry_facts(entry) for entry in ENTRIES.values()], indent=2))
     else:
         print_list(ENTRIES.values())
 
@@ -57,7 +58,7 @@ def run_fetch(args):
 
     entry = find(args.name)
     path = cache.fetch(entry)
-    print(f"{entry.name}: {path} ({_verdict(entry, cache.verify(entry, path))})")
+    say(f"{entry.name}: {path} ({_verdict(entry, cache.verify(entry, path))})")
 
 
 def run_verify(args):
@@ -71,7 +72,7 @@ def run_verify(args):
             f"There is nothing to verify: {path} is not there. "
             f"Fetch it: `mask-rcnn models fetch {entry.name}`."
         )
-    print(f"{entry.name}: {path} ({_verdict(entry, cache.verify(entry, path))})")
+    say(f"{entry.name}: {path} ({_verdict(entry, cache.verify(entry, path))})")
 
 
 def run_convert(args):
@@ -80,7 +81,7 @@ def run_convert(args):
     entry = detector(args.name)
     import_tensorflow()
     convert_file(args.file, entry, args.out)
-    print(f"{args.file} as {entry.name}: {args.out}")
+    say(f"{args.file} as {entry.name}: {args.out}")
 
 
 def _verdict(entry, digest):

@@ -3,6 +3,8 @@
 import sys
 import time
 
+from mask_rcnn.terminal import say
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -25,5 +27,5 @@ def track(items, total, description):
     for done, item in enumerate(items, start=1):
         yield item
         if time.monotonic() >= next_line:
-            print(f"{description}: {done}/{total}", file=sys.stderr, flush=True)
+            say(f"{description}: {done}/{total}", file=sys.stderr)
             next_line = time.monotonic() + SECONDS_BETWEEN_LINES

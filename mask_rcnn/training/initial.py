@@ -8,6 +8,7 @@ from absl import logging
 from mask_rcnn.model_zoo.backbones import IMAGENET, load_backbone
 from mask_rcnn.model_zoo.pretrained import weights_file
 from mask_rcnn.model_zoo.registry import ENTRIES, find
+from mask_rcnn.terminal import say
 from mask_rcnn.weights import assign_variables, read_arrays, read_header, variables
 
 # Conventions that weights were trained with: where they differ the result is worse, without an error.
@@ -67,7 +68,7 @@ def load_detector(parts, config, categories, weights):
     unused = new | (_parts_of(arrays) - _parts_of(wanted))
     assign_variables(_without(wanted, new), _without(arrays, unused), source=path)
     kept = "all weights" if not new else f"all weights but those of {', '.join(sorted(new))}"
-    print(
+    say(
         f"Begun with {weights}, {len(their_categories)} classes: {kept}."
         + (f" These are new, for {len(categories)} classes." if new else "")
     )
