@@ -10,9 +10,10 @@ from PIL import Image
 from mask_rcnn.config import Config, DataConfig, InputConfig, KeypointHeadConfig, TrainConfig
 from mask_rcnn.config.network import COCO_FLIP_PAIRS, COCO_KEYPOINTS
 from mask_rcnn.data.coco import read_coco
-from mask_rcnn.data.keypoints import check_keypoints, flip_keypoints, keypoint_array, mirrored_order
+from mask_rcnn.data.keypoints import flip_keypoints, keypoint_array, mirrored_order
 from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.data.records import Annotation
+from mask_rcnn.data.trainable import keypoint_problems
 from mask_rcnn.structures import Category
 from mask_rcnn.training.sources import read_training_data, with_keypoints_only
 
@@ -186,17 +187,20 @@ def test_images_without_known_keypoints_are_not_trained_on(read):
 
 
 def test_data_without_keypoints_cannot_train_a_keypoint_head(read):
-    with pytest.raises(ValueError, match="its 3 keypoints: nose, left_eye.*no object with keypoints.*: null"):
+    with pytest.raises(
+        ValueError, match="no object with keypoints, where 3 are expected .nose, left_eye.*: null"
+    ):
         training_dataset(read(PERSON), config())
 
 
 def test_keypoints_of_another_kind_are_named(read):
-    with pytest.raises(
-        ValueError, match="Received: persons, category 'person' with nose, left_eye, right_eye"
-    ):
-        check_keypoints(read(person()), ("head", "tail", "paw"))
-    with pytest.raises(ValueError, match="annotation 1 with 3 keypoints"):
-        check_keypoints(read(person(), category={"id": 1, "name": "person"}), ("head", "tail"))
+    (problem,) = keypoint_problems(read(person()), ("head", "tail", "paw"))
+    assert "category 'person' with other keypoints (nose, left_eye, right_eye)" in problem
+    unnamed = read(person(), person(id=2), category={"id": 1, "name": "person"})
+    (problem,) = keypoint_problems(unnamed, ("head", "tail"))
+    assert (
+        "2 objects with other than 2 keypoints (annotation 1 of image 7, annotation 2 of image 7)" in problem
+    )
 
 
 def test_a_validation_set_without_keypoints_is_refused_before_the_run(read, tmp_path):
@@ -209,7 +213,7 @@ def test_a_validation_set_without_keypoints_is_refused_before_the_run(read, tmp_
         val_annotations=str(tmp_path / "persons.json"),
         val_images=str(tmp_path),
     )
-    with pytest.raises(ValueError, match="Received: persons, no object with keypoints"):
+    with pytest.raises(ValueError, match="Received: persons, with\n  no object with keypoints"):
         read_training_data(dataclasses.replace(config(), data=data), tmp_path)
 
 
@@ -219,4 +223,4 @@ def test_cocos_own_json_is_read(shared_data):
     assert dataset.categories[0].keypoints == COCO_KEYPOINTS
     assert len(dataset.categories[0].skeleton) == 19
     assert len(with_keypoints_only(dataset)) == 13
-    check_keypoints(dataset, COCO_KEYPOINTS)
+    assert keypoint_problems(dataset, COCO_KEYPOINTS) == []

@@ -1,21 +1,23 @@
 """Which annotations of an image are trained on, and which are ignored."""
 
 
-def select_instances(annotations, max_instances):
+def select_instances(annotations, max_instances, needs_mask=False):
     """Splits the annotations of an image into objects and ignored regions.
 
     Args:
         annotations: `Annotation`s of one image.
         max_instances: largest number of objects.
+        needs_mask: whether an object without a mask is ignored. Defaults to False.
 
     Returns:
         Two lists, largest area first: the `max_instances` largest objects; and all regions that are neither
-        positives nor negatives, which are the other objects and the crowd regions.
+        positives nor negatives: the other objects and the crowd regions.
     """
-    largest_first = sorted(annotations, key=lambda annotation: -annotation.area)
-    objects = [annotation for annotation in largest_first if not annotation.crowd]
-    crowds = [annotation for annotation in largest_first if annotation.crowd]
-    return objects[:max_instances], [*objects[max_instances:], *crowds]
+    objects, others = [], []
+    for annotation in sorted(annotations, key=lambda annotation: -annotation.area):
+        is_object = not annotation.crowd and (annotation.segmentation or not needs_mask)
+        (objects if is_object else others).append(annotation)
+    return objects[:max_instances], [*objects[max_instances:], *others]
 
 
 def num_regions(dataset, max_instances):

@@ -102,35 +102,6 @@ def has_keypoints(annotation):
     return not annotation.crowd and any(visibility for *_, visibility in annotation.keypoints or ())
 
 
-def check_keypoints(dataset, names):
-    """Checks that a data set has the keypoints that a model is to learn.
-
-    Args:
-        dataset: a `Dataset`.
-        names: of the model's keypoints, J.
-
-    Raises:
-        ValueError: none is annotated, or they are others.
-    """
-    objects = [one for image in dataset.images for one in image.annotations if has_keypoints(one)]
-    others = [each for each in dataset.categories if each.keypoints and each.keypoints != tuple(names)]
-    misshaped = [one for one in objects if len(one.keypoints) != len(names)]
-    if objects and not others and not misshaped:
-        return
-    received = (
-        f"category {others[0].name!r} with {', '.join(others[0].keypoints)}"
-        if others
-        else f"annotation {misshaped[0].id} with {len(misshaped[0].keypoints)} keypoints"
-        if misshaped
-        else "no object with keypoints"
-    )
-    raise ValueError(
-        f"The keypoint head needs objects with its {len(names)} keypoints: {', '.join(names)}. "
-        f"Received: {dataset.name}, {received}. "
-        "Set `keypoint_head.names` and `flip_pairs` to those of the data, or `keypoint_head: null`."
-    )
-
-
 def mirrored_order(names, flip_pairs):
     """Returns which keypoint stands in the place of each in a mirror, `[J]` int.
 

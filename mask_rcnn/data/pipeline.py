@@ -10,10 +10,10 @@ from absl import logging
 
 from mask_rcnn.data.bad_images import BadImages
 from mask_rcnn.data.batching import batch_plan
-from mask_rcnn.data.bit_depth import check_bit_depth
-from mask_rcnn.data.instances import instance_limit_warning, num_regions, select_instances
-from mask_rcnn.data.keypoints import check_keypoints, flip_keypoints, keypoint_array, mirrored_order
+from mask_rcnn.data.instances import num_regions, select_instances
+from mask_rcnn.data.keypoints import flip_keypoints, keypoint_array, mirrored_order
 from mask_rcnn.data.masks import mask_in_box
+from mask_rcnn.data.trainable import check_trainable, training_warnings
 from mask_rcnn.data.transforms import (
     Resize,
     flip_boxes,
@@ -51,12 +51,8 @@ def training_dataset(dataset, config, first_step=0, bad_images=None):
         seeds: `[B, 2]` int32, of what the model draws; another one for each image of each step.
     """
     check_trainable(dataset, config)
-    for warning in (
-        instance_limit_warning(dataset, config.input.max_instances),
-        check_bit_depth(dataset, config.input.bit_depth),
-    ):
-        if warning:
-            logging.warning("%s: %s", dataset.name, warning)
+    for warning in training_warnings(dataset, config):
+        logging.warning("%s: %s", dataset.name, warning)
     bad_images = bad_images or BadImages(dataset, config)
     plan = batch_plan(dataset, config)
     signature = _signature(config, num_regions(dataset, config.input.max_instances))
@@ -142,7 +138,9 @@ def _geometry(record, config, padded_size, random):
     size = input_size(original, short_side, config.input)
     resize = Resize(original, size, padding_origin(size, padded_size, config.input.centered))
 
-    objects, ignored = select_instances(record.annotations, config.input.max_instances)
+    objects, ignored = select_instances(
+        record.annotations, config.input.max_instances, needs_mask=config.mask_head is not None
+    )
     boxes = np.array([annotation.box for annotation in objects + ignored], "float32").reshape(-1, 4)
     values = {
         "flipped": flipped,
@@ -174,28 +172,3 @@ def _keypoints(objects, config, mirror_width):
     if mirror_width is None:
         return keypoints
     return flip_keypoints(keypoints, mirror_width, mirrored_order(config.names, config.flip_pairs))
-
-
-def check_trainable(dataset, config):
-    """Raises a ValueError unless all objects have what the heads of a model are trained and evaluated on.
-
-    Args:
-        dataset: a `Dataset`.
-        config: a `Config`.
-    """
-    if config.keypoint_head is not None:
-        check_keypoints(dataset, config.keypoint_head.names)
-    if config.mask_head is None:
-        return
-    without = [
-        f"annotation {annotation.id} of image {image.id}"
-        for image in dataset.images
-        for annotation in image.annotations
-        if annotation.segmentation is None and not annotation.crowd
-    ]
-    if without:
-        raise ValueError(
-            "The mask head needs a segmentation for every object. "
-            f"Received: {dataset.name} with {len(without)} objects without one, as {', '.join(without[:5])}. "
-            "Annotate them, or train boxes only with `mask_head: null`."
-        )

@@ -7,8 +7,8 @@ from absl import logging
 
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.keypoints import has_keypoints
-from mask_rcnn.data.pipeline import check_trainable
 from mask_rcnn.data.shapes import write_shapes
+from mask_rcnn.data.trainable import check_trainable
 
 
 def read_training_data(config, folder):
