@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import subprocess
 import sys
 
@@ -93,6 +94,35 @@ def test_an_interrupt_exits_with_130(monkeypatch, capsys):
     monkeypatch.setattr(config, "run_list", interrupt)
     assert run("config", "list") == 130
     assert capsys.readouterr().err == "mask-rcnn: interrupted\n"
+
+
+@pytest.mark.parametrize("name, code", [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_lets_a_command_clean_up_and_exits_with_its_code(name, code, monkeypatch):
+    cleaned = []
+
+    def wait(args):
+        try:
+            signal.raise_signal(getattr(signal, name))
+        finally:
+            cleaned.append(True)
+
+    monkeypatch.setattr(config, "run_list", wait)
+    assert run("config", "list") == code and cleaned
+    assert signal.getsignal(getattr(signal, name)) == signal.SIG_DFL
+
+
+def test_a_signal_that_is_ignored_stays_ignored(monkeypatch):
+    monkeypatch.setattr(config, "run_list", lambda args: signal.raise_signal(signal.SIGHUP))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run("config", "list") == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_escape_sequences_of_the_command_line_are_not_printed(capsys):
+    assert run("config", "list", "--\x1b[2J") == 2
+    assert r"--\x1b[2J" in capsys.readouterr().err
 
 
 def test_a_reader_that_has_gone_is_no_traceback():

@@ -11,6 +11,7 @@ from absl.flags import argparse_flags
 from mask_rcnn import __version__
 from mask_rcnn.cli import benchmark, config, data, detect, evaluate, export, models, train
 from mask_rcnn.cli.errors import BROKEN_PIPE, EXIT_CODES, INTERRUPTED, describe_error
+from mask_rcnn.cli.signals import exits_on_signals
 from mask_rcnn.terminal import printable, say
 
 COMMANDS = (train, evaluate, detect, export, models, data, config, benchmark)
@@ -39,8 +40,15 @@ def main(argv=None):
     app.run(_run, argv=argv, flags_parser=_parse)
 
 
+class _Parser(argparse_flags.ArgumentParser):
+    """Escapes control characters in its messages: a word of the command line may be the name of any file."""
+
+    def _print_message(self, message, file=None):
+        super()._print_message(printable(message), file)
+
+
 def _parse(argv):
-    parser = argparse_flags.ArgumentParser(
+    parser = _Parser(
         prog="mask-rcnn",
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -57,7 +65,8 @@ def _parse(argv):
 def _run(args):
     logging.get_absl_handler().addFilter(_make_record_printable)
     try:
-        args.run(args)
+        with exits_on_signals():
+            args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:  # `mask-rcnn config list | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,6 +1,7 @@
 """The steps of a run, from the last checkpoint to the end."""
 
 import tensorflow as tf
+from absl import logging
 
 from mask_rcnn.errors import is_out_of_memory, short_message
 from mask_rcnn.terminal import say
@@ -28,6 +29,8 @@ def restore_or_initialize(trainer, run_dir, run_id, initialize=lambda: None):
         trainer.optimizer.build(trainer.trainable_variables)
         state = restore_latest(run_dir / CHECKPOINTS, trainer)
     if state is None:
+        if (run_dir / LOG).exists():
+            logging.warning("%s has no checkpoint: the run starts again from its first step.", run_dir)
         initialize()
         return {"step": 0, "run": run_id}
     check_checkpoint(run_dir, run_id, state)

@@ -99,14 +99,14 @@ def evaluate_final_weights(validator, validation, run_dir, step):
     """Evaluates the final weights, writes what they detect, shows the table and returns its `Metrics`."""
     try:
         evaluate_step(run_dir / METRICS, step, step, validation)
+        write_json(run_dir / "detections.json", validator.found)
+        write_json(run_dir / "results.json", validator.metrics.to_json())
+        validator.draw(run_dir / "pictures")
     except Exception as error:
         raise PartialFailure(
             f"The trained weights are saved as {run_dir / 'final.weights.h5'}, but they cannot be evaluated. "
             f"Received: {type(error).__name__}: {short_message(error)}. "
             "Correct this, then repeat the evaluation: `mask-rcnn train --resume`, or `mask-rcnn evaluate`."
         ) from error
-    write_json(run_dir / "detections.json", validator.found)
-    write_json(run_dir / "results.json", validator.metrics.to_json())
-    validator.draw(run_dir / "pictures")
     say(f"{validator.metrics.table()}\n\nWeights, scores and pictures: {run_dir}")
     return validator.metrics

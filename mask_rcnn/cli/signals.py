@@ -1,0 +1,29 @@
+"""SIGTERM and SIGHUP end a command as an exception does, so that it can write what it has and clean up."""
+
+import contextlib
+import signal
+import threading
+
+SIGNALS = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+
+
+@contextlib.contextmanager
+def exits_on_signals():
+    """A context in which SIGTERM and SIGHUP raise `SystemExit`, with code 128 + signal as shells have it.
+
+    A signal that is ignored (`nohup`) or handled already stays so.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = [getattr(signal, name) for name in SIGNALS if is_main and hasattr(signal, name)]
+    numbers = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, _exit)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _exit(number, frame):
+    raise SystemExit(128 + number)
