@@ -14,6 +14,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from mask_rcnn.data.annotations import clipped
+
 BACKENDS = ("pycocotools", "hotcoco")
 
 # The numbers that COCO reports: name, array, IoU threshold (None: mean over all), size range, which limit.
@@ -104,7 +106,10 @@ def _evaluator(content, entries, iou_type, backend):
         ],
         "categories": [{"id": category.id, "name": category.name} for category in content.categories],
     }
-    objects = [_with_geometry(one, iou_type, num_keypoints) for one in content.annotations]
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content.images}
+    objects = [
+        _with_geometry(one, iou_type, num_keypoints, sizes[one["image_id"]]) for one in content.annotations
+    ]
     detections = [_as_annotation(entry, iou_type) for entry in entries]
     contents = [
         {
@@ -135,16 +140,15 @@ def _num_keypoints(content):
     return max((len(one["keypoints"] or ()) for one in content.annotations), default=0) // 3
 
 
-def _with_geometry(annotation, iou_type, num_keypoints):
+def _with_geometry(annotation, iou_type, num_keypoints, size):
     """Returns an annotation with what `iou_type` compares.
 
     An object without a mask is for masks what a crowd region is: neither missed nor wrong if it is found.
     COCO ignores objects without keypoints by itself.
     """
     if iou_type == "segm" and annotation["segmentation"] is None:
-        x, y, width, height = annotation["bbox"]
-        corners = [x, y, x + width, y, x + width, y + height, x, y + height]
-        return {**annotation, "segmentation": [corners], "iscrowd": 1}
+        y1, x1, y2, x2 = clipped(annotation["bbox"], size)
+        return {**annotation, "segmentation": [[x1, y1, x2, y1, x2, y2, x1, y2]], "iscrowd": 1}
     if iou_type == "keypoints":
         points = annotation["keypoints"] or []
         return {**annotation, "keypoints": points + [0] * (3 * num_keypoints - len(points))}

@@ -88,7 +88,7 @@ def test_all_bad_entries_are_named_at_once():
 @pytest.mark.parametrize(
     ("changes", "warning"),
     [
-        ({"image_id": "7", "category_id": 90.0}, None),
+        ({"image_id": "7", "category_id": 90.0}, "ids were text or floats"),
         ({"score": "0.5"}, "`score` was text"),
         ({"bbox": ["4", "1", "3", "2"]}, "`bbox` had numbers as text"),
         ({"segmentation": {"size": ["8", "10"], "counts": list(map(float, RUNS))}}, "run lengths were text"),

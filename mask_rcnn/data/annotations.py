@@ -120,6 +120,6 @@ def _crowd(value, where, findings):
         findings.refuse("`iscrowd` must be 0 or 1", f"{where} with iscrowd={shown(value)}")
     elif known is None:
         findings.repair("`iscrowd` was missing: the annotation is an object", where)
-    elif isinstance(value, str):
-        findings.repair("`iscrowd` was text: it was read as a number", where)
+    elif type(value) is not int:
+        findings.repair("`iscrowd` was no whole number: it was read as 0 or 1", where)
     return known if known in (0, 1) else 0

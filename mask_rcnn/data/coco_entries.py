@@ -66,6 +66,7 @@ def read_images(entries, findings):
             )
         elif image["id"] not in images:
             images[image["id"]] = image
+            note_id(entry["id"], image["id"], where, findings)
         elif images[image["id"]] == image:
             findings.repair("an image was listed twice: it counts once", f"image {shown(image['id'])}")
         else:
@@ -87,6 +88,12 @@ def _side(entry, field, where, findings):
     if isinstance(entry.get(field), str | float) and side:
         findings.repair(f"`{field}` was text or a float: it was read as a whole number", where)
     return side or None
+
+
+def note_id(raw, known, where, findings):
+    """Reports an id that was read as a whole number but is written as text or as a float."""
+    if type(raw) is not int and type(known) is int:
+        findings.repair("ids were text or floats: they were read as whole numbers", where)
 
 
 def read_categories(entries, annotations, findings):
@@ -120,6 +127,9 @@ def _category(entry, where, findings):
             "a category needs an `id`, a whole number, and a `name`, text", f"{where}, {_fields(entry)}"
         )
         return None
+    note_id(entry["id"], id, where, findings)
+    if name != entry["name"]:
+        findings.repair("`name` of a category was a number: it was read as text", where)
     try:
         return read_category({**entry, "id": id, "name": name})
     except ValueError as error:
@@ -191,6 +201,12 @@ def read_references(entries, images, category_ids, findings):
                 f"{where} with category_id={shown(entry.get('category_id'))}",
             )
         else:
+            for raw, known in (
+                (entry.get("id"), id),
+                (entry["image_id"], image_id),
+                (entry["category_id"], category_id),
+            ):
+                note_id(raw, known, where, findings)
             annotations.append({**entry, "id": id, "image_id": image_id, "category_id": category_id})
     return _with_unique_ids(annotations, findings)
 

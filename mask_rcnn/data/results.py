@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mask_rcnn.data.annotations import read_box
-from mask_rcnn.data.coco_entries import load
+from mask_rcnn.data.coco_entries import load, note_id
 from mask_rcnn.data.fields import UNCLEAR, are_numbers, identity, number, numbers, whole_number
 from mask_rcnn.data.findings import Findings, shown
 from mask_rcnn.data.image_files import common_suffix, name_parts
@@ -92,6 +92,7 @@ def read_results(entries, content, shared_classes=False, name="the given content
         elif image_id in left_out:
             findings.repair("entries of images that cannot be used were left out", where)
         else:
+            note_id(entry["category_id"], category_id, where, findings)
             found.append(_entry(entry, image_id, category_id, sizes[image_id], where, findings))
     findings.check(EXPECTED, name)
     return Results(tuple(found), tuple(findings.lines()))
@@ -114,6 +115,8 @@ def _image_ids(entries, content, findings):
                 "`image_id` must be in the annotations; use the file of the images that were detected in",
                 f"{where} with image_id={shown(entry.get('image_id'))}",
             )
+        else:
+            note_id(entry["image_id"], id, where, findings)
         ids.append(id if id is not UNCLEAR and id in known else None)
     return ids
 
