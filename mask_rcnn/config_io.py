@@ -31,13 +31,13 @@ def from_yaml(source):
     """
     is_path = isinstance(source, Path) or (source.endswith((".yaml", ".yml")) and "\n" not in source)
     if not is_path:
-        return _from_text(source)
+        return from_text(source)
     if not Path(source).is_file():
         raise FileNotFoundError(
             f"There is no config file {str(source)!r}. Write one: `mask-rcnn config show`."
         )
     try:
-        return _from_text(Path(source).read_text(encoding="utf-8"))
+        return from_text(Path(source).read_text(encoding="utf-8"))
     except ValueError as error:  # UnicodeDecodeError is one
         raise ValueError(f"{source}: {error}") from error
 
@@ -74,7 +74,8 @@ _Dumper.add_representer(
 )
 
 
-def _from_text(text):
+def from_text(text):
+    """Returns the `Config` of a YAML text, which is never taken for the path of a file."""
     return _build(Config, _load_yaml(text) or {})
 
 

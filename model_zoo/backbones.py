@@ -5,7 +5,7 @@ from mask_rcnn.model_zoo import detectron2
 from mask_rcnn.model_zoo.convert import BATCH_NORM, translate
 from mask_rcnn.model_zoo.preset import Preset
 from mask_rcnn.model_zoo.pretrained import checkpoint_file
-from mask_rcnn.model_zoo.readers import read_state_dict
+from mask_rcnn.model_zoo.readers import bytes_for, read_state_dict
 from mask_rcnn.model_zoo.torchvision import resnet_table
 from mask_rcnn.weights import assign_variables
 
@@ -113,8 +113,9 @@ def load_backbone(backbone, name, weights, roi_stage=None):
         ValueError: names or shapes do not fit.
     """
     path = checkpoint_file(IMAGENET[name] if weights == "imagenet" else weights)
-    arrays = translate(read_state_dict(path), TABLES[name], IGNORED)
     wanted = {f"backbone/{v.path}": v for v in backbone.weights}
     if roi_stage:
         wanted |= {f"backbone/{v.path}": v for v in roi_stage.weights}
+    state_dict = read_state_dict(path, bytes_for(v.shape for v in wanted.values()))
+    arrays = translate(state_dict, TABLES[name], IGNORED)
     assign_variables(wanted, arrays, source=path)

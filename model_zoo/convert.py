@@ -79,6 +79,11 @@ def translate(state_dict, table, ignored=()):
     for name, array in state_dict.items():
         if not any(re.fullmatch(pattern, name) for pattern in ignored):
             target, transpose = _look_up(name, table)
+            if target in arrays:
+                raise ValueError(
+                    f"Every variable needs one array. Received: {target} twice, the second as {name!r}. "
+                    "Delete one of the two from the checkpoint."
+                )
             arrays[target] = _transposed(np.asarray(array), transpose)
     fold_biases(arrays)
     return arrays
@@ -90,18 +95,18 @@ def fold_biases(arrays):
     Ours have no such bias, for it has no effect of its own; matterport's and keras.applications' do.
 
     Args:
-        arrays: `{"part/layer/variable": array}`; a bias without such a normalisation stays.
+        arrays: `{"part/layer/variable": array}`; a bias without such a normalization of its shape stays.
     """
     for name in [name for name in arrays if name.endswith("/bias")]:
         mean = f"{name.removesuffix('/bias')}/norm/moving_mean"
-        if mean in arrays:
+        if mean in arrays and arrays[mean].shape == arrays[name].shape:
             arrays[mean] = arrays[mean] - arrays.pop(name)
 
 
 def _transposed(array, transpose):
     try:
         return transpose(array)
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, TypeError):
         return array  # of a rank or size that does not go with its name: `assign` lists it as misshaped
 
 

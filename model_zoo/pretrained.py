@@ -1,9 +1,12 @@
 """Published weights made ours: converted once, and from then on a weights file like any other."""
 
-import gc
 from pathlib import Path
 
+import numpy as np
+from absl import logging
+
 from mask_rcnn import __version__
+from mask_rcnn.files import remove_leftovers
 from mask_rcnn.model_zoo import cache
 from mask_rcnn.model_zoo.registry import ENTRIES, did_you_mean, find
 
@@ -68,33 +71,34 @@ def convert_file(path, entry, out):
         ValueError: it is no checkpoint, or names or shapes do not fit; both sides are listed.
     """
     from mask_rcnn.model_zoo.convert import translate
-    from mask_rcnn.model_zoo.readers import read_state_dict
-    from mask_rcnn.weights import check_fit, write_arrays
+    from mask_rcnn.model_zoo.readers import bytes_for, read_state_dict
+    from mask_rcnn.weights import check_fit, check_values, model_shapes, write_arrays
 
     preset = entry.preset
     config = preset.config()
-    shapes = _shapes(config)
-    arrays = translate(preset.prepare(read_state_dict(path)), preset.table, preset.ignored)
-    check_fit(shapes, arrays, source=f"{path}, taken as {entry.name},")
+    shapes = model_shapes(config)
+    state_dict = read_state_dict(path, bytes_for(shapes.values()))
+    source = f"{path}, taken as {entry.name},"
+    with np.errstate(all="ignore"):  # of numbers that `check_values` refuses
+        arrays = translate(preset.prepare(state_dict), preset.table, preset.ignored)
+    check_fit(shapes, {name: array.shape for name, array in arrays.items()}, source)
+    check_values(arrays, source)
     weights = {name: arrays[name].astype("float32", copy=False) for name in shapes}
     write_arrays(out, weights, config, preset.categories)
 
 
-def _shapes(config):
-    """Returns `{"part/variable path": shape}`; the model itself is gone again, before a file is read."""
-    from mask_rcnn.model import build_parts
-    from mask_rcnn.weights import variables
-
-    shapes = {name: tuple(variable.shape) for name, variable in variables(build_parts(config)).items()}
-    gc.collect()  # a model refers to itself, and is as large as the file that is read next
-    return shapes
-
-
 def _converted(entry):
-    from mask_rcnn.weights import read_header
+    from mask_rcnn.weights import FORMAT, read_header
 
     detector(entry.name)
-    out = cache.home() / "converted" / __version__ / f"{entry.name}.weights.h5"
-    if not out.is_file() or read_header(out)[0] != entry.config:
+    folder = cache.home() / "converted" / f"{__version__}-{FORMAT.rpartition(' ')[2]}"
+    out = folder / f"{entry.name}.weights.h5"
+    remove_leftovers(out.parent)
+    try:
+        is_current = out.is_file() and read_header(out)[0] == entry.config
+    except ValueError as error:
+        logging.warning("The weights are converted again. %s", error)
+        is_current = False
+    if not is_current:
         convert_file(cache.fetch(entry), entry, out)
     return out

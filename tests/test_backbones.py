@@ -224,6 +224,7 @@ def test_published_weights_by_name_come_from_the_cache(small_resnet, monkeypatch
 
 def test_a_fifth_stage_in_the_heads_gets_its_weights_too(small_resnet, monkeypatch, tmp_path):
     config = Config(
+        num_classes=1,
         backbone=BackboneConfig(last_stage=4),
         fpn=None,
         anchors=AnchorConfig(strides=(16,)),

@@ -118,7 +118,7 @@ def test_a_missing_file_is_named(tmp_path, other_parts):
 def test_a_file_that_is_no_hdf5_is_refused(tmp_path):
     path = tmp_path / "a.weights.h5"
     path.write_bytes(b"<html>404</html>")
-    with pytest.raises(ValueError, match="Expected an HDF5 file of weights. Received: .*a.weights.h5"):
+    with pytest.raises(ValueError, match="Expected a weights file of format .*a.weights.h5, 16 bytes"):
         read_header(path)
 
 
@@ -126,12 +126,12 @@ def test_weights_of_another_program_are_refused_with_advice(tmp_path):
     path = tmp_path / "a.weights.h5"
     with h5py.File(path, "w") as file:
         file["layers/conv"] = np.zeros(3)
-    with pytest.raises(ValueError, match="format=None.*mask-rcnn models convert"):
+    with pytest.raises(ValueError, match="of another program.*mask-rcnn models convert"):
         read_header(path)
 
 
 def test_a_truncated_file_is_refused(saved, tmp_path):
     path = tmp_path / "half.weights.h5"
     path.write_bytes(saved.read_bytes()[: saved.stat().st_size // 2])
-    with pytest.raises(ValueError, match="Expected an HDF5 file of weights"):
+    with pytest.raises(ValueError, match="with another checksum: the file is damaged"):
         read_header(path)

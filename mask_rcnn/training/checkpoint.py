@@ -1,46 +1,58 @@
-"""Checkpoints: all that a run needs to go on, in one HDF5 file that is whole or not there.
+"""Checkpoints: everything that a run needs to continue, in one HDF5 file with a checksum.
 
-Should a disk lose the end of a file all the same, `restore_latest` says so and takes the one before.
+A damaged checkpoint is never loaded: `restore_latest` reports it and takes the one before it.
 """
 
 import json
+import re
 from pathlib import Path
 
-import h5py
 import numpy as np
 from absl import logging
 
-from mask_rcnn.files import atomic_write
+from mask_rcnn.files import remove_leftovers
+from mask_rcnn.hdf5 import read_hdf5, read_texts
+from mask_rcnn.verified_hdf5 import verify, write_verified
+
+FORMAT = "mask_rcnn checkpoint 2"
+NAME = re.compile(r"step_(\d{8,})\.h5")
 
 
-def _groups(model):
-    return {"model": model.variables, "optimizer": model.optimizer.variables}
+def _variables(model):
+    """Returns `{"group/number": variable}`. Their own names differ from one process to the next."""
+    groups = {"model": model.variables, "optimizer": model.optimizer.variables}
+    return {
+        f"{group}/{index:05d}": variable
+        for group, variables in groups.items()
+        for index, variable in enumerate(variables)
+    }
 
 
 def checkpoints(folder):
     """Returns the paths of the checkpoints in `folder`, the oldest first."""
-    return sorted(Path(folder).glob("step_*.h5"))
+    return sorted((path for path in Path(folder).glob("step_*.h5") if NAME.fullmatch(path.name)), key=_step)
+
+
+def _step(path):
+    return int(NAME.fullmatch(path.name)[1])
 
 
 def save_checkpoint(folder, model, state, keep):
     """Writes the checkpoint of `state["step"]` and deletes all but the newest `keep`.
 
     Args:
-        folder: made if it is not there.
-        model: compiled, its optimizer built.
-        state: dict for JSON with the number of finished steps, `step`.
-        keep: how many files stay, at least 1.
+        folder: Made if it does not exist.
+        model: Compiled model, its optimizer built.
+        state: Dict for JSON with the number of finished steps, `step`.
+        keep: Number of files that stay, at least 1.
 
     Returns:
         The path of the file.
     """
     folder = Path(folder)
     path = folder / f"step_{state['step']:08d}.h5"
-    with atomic_write(path) as partial, h5py.File(partial, "w") as store:
-        store.attrs["state"] = json.dumps(state)
-        for name, variables in _groups(model).items():
-            for index, variable in enumerate(variables):
-                store[f"{name}/{index:05d}"] = _finite(variable, state["step"])
+    arrays = ((name, _finite(variable, state["step"])) for name, variable in _variables(model).items())
+    write_verified(path, FORMAT, {"state": json.dumps(state)}, arrays)
     for old in checkpoints(folder)[: -max(keep, 1)]:
         old.unlink()
     return path
@@ -58,46 +70,67 @@ def _finite(variable, step):
 
 
 def restore_latest(folder, model):
-    """Loads the newest checkpoint that can be read into `model` and its optimizer.
+    """Loads the newest undamaged checkpoint into `model` and its optimizer.
+
+    Args:
+        folder: Folder of the checkpoints.
+        model: Compiled model, its optimizer built.
 
     Returns:
-        The `state` it was saved with, or None where there is no checkpoint.
+        The `state` it was saved with, or None if the folder has no checkpoint.
+
+    Raises:
+        ValueError: Every checkpoint is damaged, or the newest undamaged one is of another model.
+            Nothing was changed.
     """
-    for path in reversed(checkpoints(folder)):
+    remove_leftovers(folder)
+    paths = checkpoints(folder)
+    for path in reversed(paths):
         try:
-            state, values = _read(path)
-        except (OSError, KeyError, ValueError) as error:
-            logging.warning("%s cannot be read (%s): taking the checkpoint before it.", path, error)
+            state = _read_state(path)
+        except (OSError, ValueError) as error:
+            logging.warning("%s cannot be read; the checkpoint before it is tried. %s", path, error)
             continue
-        _assign(model, values, path)
+        _restore(path, model)
         return state
+    if paths:
+        raise ValueError(
+            f"Expected at least one undamaged checkpoint. Received: {', '.join(map(str, paths))}. The log "
+            "says what is wrong with each. Restore one from a backup, or start a run in another folder."
+        )
     return None
 
 
-def _read(path):
-    with h5py.File(path, "r") as store:
-        state = json.loads(store.attrs["state"])
-        values = {name: [group[key][()] for key in sorted(group)] for name, group in store.items()}
-    return state, values
+def _read_state(path):
+    """Returns the state of a checkpoint whose checksum is right."""
+    verify(path, FORMAT, "checkpoint")
+    (text,) = read_texts(path, ["state"])
+    state = json.loads(text)
+    if not isinstance(state, dict) or state.get("step") != _step(path):
+        raise ValueError(f"Expected the state of step {_step(path)}. Received: {path} with another one.")
+    return state
 
 
-def _assign(model, values, path):
-    for name, variables in _groups(model).items():
-        expected = [tuple(variable.shape) for variable in variables]
-        received = [value.shape for value in values[name]]
-        if expected != received:
-            raise ValueError(
-                f"A checkpoint must be of the same {name}: {len(expected)} variables of certain shapes. "
-                f"Received: {path} with {len(received)}; {_difference(expected, received)}. "
-                "Resume with the config of the run, or start another run folder."
-            )
-    for name, variables in _groups(model).items():
-        for variable, value in zip(variables, values[name], strict=True):
-            variable.assign(value)
+def _restore(path, model):
+    variables = _variables(model)
+    values = read_hdf5(path, lambda found: _check_fit(variables, found, path))
+    for name, variable in variables.items():
+        variable.assign(values[name])
 
 
-def _difference(expected, received):
-    for index, (ours, theirs) in enumerate(zip(expected, received, strict=False)):
-        if ours != theirs:
-            return f"the shape of number {index} is {theirs} instead of {ours}"
-    return "the shapes of the first ones agree"
+def _check_fit(variables, found, path):
+    expected = {name: _layout(tuple(v.shape), v.dtype) for name, v in variables.items()}
+    received = {name: _layout(shape, dtype.name) for name, (shape, dtype) in found.items()}
+    if expected != received:
+        names = sorted(expected.keys() | received.keys())
+        name = next(name for name in names if expected.get(name) != received.get(name))
+        raise ValueError(
+            f"A checkpoint must be of the same {name.partition('/')[0]}: {len(expected)} variables of "
+            f"certain shapes and types. Received: {path} with {len(received)}; {name} is "
+            f"{received.get(name, 'missing')} instead of {expected.get(name, 'missing')}. "
+            "Resume with the config of the run, or start another run folder."
+        )
+
+
+def _layout(shape, dtype):
+    return f"{dtype}{list(shape)}"

@@ -1,17 +1,26 @@
 """Checkpoints of other systems as `{name: array}`, without PyTorch and without running what is in them."""
 
-import zipfile
+import math
 from pathlib import Path
 
-import h5py
 import numpy as np
 import safetensors
 
-from mask_rcnn.model_zoo.readers import torch_files, unpickle
+from mask_rcnn import weights
+from mask_rcnn.hdf5 import check_regular_file, read_hdf5
+from mask_rcnn.model_zoo.readers import torch_files, unpickle, zip_files
 from mask_rcnn.model_zoo.readers.bfloat16 import BFLOAT16, widen
 from mask_rcnn.model_zoo.readers.unpickle import NESTS, NoArraysError, UnsafePickleError
 
 FORMATS = "PyTorch .pth or .pt, detectron2 .pkl, .npz, .safetensors or Keras .h5"
+
+# Bytes. Without a model to compare with, a checkpoint may have a billion weights.
+MAX_BYTES = 4 << 30
+# A checkpoint of a known model may be in float64, and have a few more layers.
+SLACK_FACTOR, SLACK_BYTES = 2, 256 << 20
+FILE_FACTOR = 2  # a file with the state of its optimizer is larger than its arrays
+MAX_ARRAYS = 20_000
+MAX_NAME = 1000  # characters
 
 SAFETENSORS_DTYPES = {
     "F64": "<f8",
@@ -27,30 +36,41 @@ SAFETENSORS_DTYPES = {
 }
 
 
-def read_state_dict(path):
+def bytes_for(shapes):
+    """Returns the most bytes that the arrays of a checkpoint of a known model may take together.
+
+    Args:
+        shapes: Iterable of the shapes of the model's variables.
+    """
+    return SLACK_FACTOR * sum(4 * math.prod(shape) for shape in shapes) + SLACK_BYTES
+
+
+def read_state_dict(path, max_bytes=MAX_BYTES):
     """Reads the arrays of a checkpoint, in the names and layout of the system that wrote it.
 
     The format is told from the contents, not from the name of the file. A pickle may only ask for arrays:
-    one that asks for anything else is refused before any of it is run.
+    one that asks for anything else is refused before any of it is run. No array is read before the sizes of
+    all of them are known.
 
     Args:
         path: PyTorch .pth or .pt (zip archive, or the older format; the state dict may be under "model" or
             "state_dict"), detectron2 .pkl, .npz, .safetensors, or .h5, whose arrays are named by their path.
+        max_bytes: Limit for all arrays together, `bytes_for` a known model. Defaults to 4 GiB.
 
     Returns:
-        `{name: np.ndarray}`; bfloat16 becomes float32. The arrays may be read-only.
+        `{name: np.ndarray}`, real numbers; bfloat16 becomes float32. The arrays may be read-only.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is of no known format, truncated, holds no arrays, or (UnsafePickleError) asks for
-            something that is no array.
+        ValueError: it is of no known format, damaged, too large, holds no arrays of numbers, or
+            (UnsafePickleError) asks for something that is no array.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint {path}.")
+    check_regular_file(path, "checkpoint")
     reader = _reader(path)
     try:
-        arrays = reader(path)
+        arrays = reader(path, max_bytes)
+        _check_names(arrays)
     except UnsafePickleError as error:
         raise UnsafePickleError(
             f"Expected a checkpoint of arrays only. Received: {path}, which asks for {error}. "
@@ -62,67 +82,68 @@ def read_state_dict(path):
             f"Expected a dict of arrays, at the top or under one of {', '.join(NESTS)}. "
             f"Received: {path}, which holds {error}. Save the state dict itself."
         ) from None
-    except Exception as error:  # a damaged pickle can raise nearly anything
+    except Exception as error:  # a damaged file can raise nearly anything
         raise ValueError(
             f"Expected a whole checkpoint. Received: {path}, {path.stat().st_size} bytes, "
-            f"which is truncated or damaged ({type(error).__name__}: {error}). Fetch it again."
+            f"which is truncated or damaged ({type(error).__name__}: {str(error)[:300]}). Fetch it again."
         ) from error
     if not arrays:
         raise ValueError(f"Expected a checkpoint with arrays. Received: {path}, which holds none.")
     return arrays
 
 
+def _check_names(arrays):
+    if len(arrays) > MAX_ARRAYS or any(len(name) > MAX_NAME for name in arrays):
+        raise ValueError(f"more than {MAX_ARRAYS} arrays, or a name of more than {MAX_NAME} characters")
+
+
 def _reader(path):
     with open(path, "rb") as file:
-        start = file.read(9)
+        start = file.read(len(weights.FORMAT))
+    if start == weights.FORMAT.encode("ascii"):
+        return lambda path, max_bytes: weights.read_arrays(path)
     if start.startswith(b"PK\x03\x04"):
         return _read_zip
     if start.startswith(b"\x89HDF\r\n\x1a\n"):
-        return _read_hdf5
+        return lambda path, max_bytes: read_hdf5(path, max_bytes=max_bytes)
     if start.startswith(b"\x80"):
         return _read_pickle
-    if start[8:] == b"{":  # behind the length of the header
+    if start[8:9] == b"{":  # after the length of the header
         return _read_safetensors
     raise ValueError(
         f"Expected a checkpoint: {FORMATS}. "
-        f"Received: {path}, {path.stat().st_size} bytes that begin with {start!r}. "
+        f"Received: {path}, {path.stat().st_size} bytes that begin with {start[:9]!r}. "
         "A web page or a Git LFS pointer saved under that name looks like this: fetch the file itself."
     )
 
 
-def _read_zip(path):
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    if torch_files.pickle_name(names):
-        return torch_files.read_zip(path)
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+def _read_zip(path, max_bytes):
+    with zip_files.open_zip(path) as archive:
+        if torch_files.pickle_name(archive.namelist()):
+            return torch_files.read_zip(archive, max_bytes)
+        return zip_files.read_npz(archive, max_bytes)
 
 
-def _read_pickle(path):
-    with open(path, "rb") as file:
-        first = unpickle.unpickle(file)
-        if first == torch_files.LEGACY_MAGIC:
-            return torch_files.read_legacy(file)
-        return unpickle.state_dict_of(first)
+def _read_pickle(path, max_bytes):
+    buffer = memoryview(_read_bytes(path, max_bytes))
+    first = unpickle.unpickler(buffer).load()
+    if type(first) is int and first == torch_files.LEGACY_MAGIC:
+        return torch_files.read_legacy(buffer, max_bytes)
+    return unpickle.state_dict_of(first, max_bytes)
 
 
-def _read_hdf5(path):
-    arrays = {}
-
-    def visit(name, item):
-        if isinstance(item, h5py.Dataset) and item.dtype.kind in "biuf":
-            arrays[name] = np.asarray(item)
-
-    with h5py.File(path, "r") as file:
-        file.visititems(visit)
-    return arrays
-
-
-def _read_safetensors(path):
+def _read_safetensors(path, max_bytes):
     return {
         name: widen(
             np.frombuffer(tensor["data"], SAFETENSORS_DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
         )
-        for name, tensor in safetensors.deserialize(path.read_bytes())
+        for name, tensor in safetensors.deserialize(_read_bytes(path, max_bytes))
     }
+
+
+def _read_bytes(path, max_bytes):
+    """Returns the contents of a file, which may have an optimizer's state beside its arrays."""
+    size = path.stat().st_size
+    if size > FILE_FACTOR * max_bytes:
+        raise ValueError(f"it has {size} bytes, at most {FILE_FACTOR * max_bytes} are expected")
+    return path.read_bytes()

@@ -1,12 +1,12 @@
 """Files of `torch.save`, read without PyTorch: the zip archive (since 1.6) and the older chain of pickles."""
 
-import os
 import struct
-import zipfile
 
-from mask_rcnn.model_zoo.readers.unpickle import Storage, state_dict_of, unpickle
+from mask_rcnn.model_zoo.readers.unpickle import Storage, state_dict_of, unpickler
+from mask_rcnn.model_zoo.readers.zip_files import read_member
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the older format
+MAX_PICKLE = 64 << 20  # bytes of a pickle without its storages; a large model's has 200 kB
 
 
 def pickle_name(names):
@@ -14,50 +14,75 @@ def pickle_name(names):
     return next((name for name in names if name.endswith("/data.pkl")), None)
 
 
-def read_zip(path):
-    """Returns the state dict of an archive: `NAME/data.pkl`, and each storage as `NAME/data/KEY`."""
-    with zipfile.ZipFile(path) as archive:
-        prefix = pickle_name(archive.namelist()).removesuffix("data.pkl")
-        if f"{prefix}byteorder" in archive.namelist() and archive.read(f"{prefix}byteorder") != b"little":
-            raise ValueError("it was written on a big-endian machine")
-        storages = {}
+def read_zip(archive, max_bytes):
+    """Returns the state dict of an archive: `NAME/data.pkl`, and each storage as `NAME/data/KEY`.
 
-        def storage(kind, key, location, numel):
-            return storages.setdefault(key, Storage(kind, numel, lambda: archive.read(f"{prefix}data/{key}")))
+    Args:
+        archive: Open `zipfile.ZipFile`, checked by `open_zip`.
+        max_bytes: Limit for all arrays together.
+    """
+    prefix = pickle_name(archive.namelist()).removesuffix("data.pkl")
+    if f"{prefix}byteorder" in archive.namelist():
+        _check_little_endian(read_member(archive, f"{prefix}byteorder", 16) == b"little")
+    storages = _Storages(lambda key: lambda size: read_member(archive, f"{prefix}data/{key}", size, size))
+    buffer = memoryview(read_member(archive, f"{prefix}data.pkl", MAX_PICKLE))
+    return state_dict_of(unpickler(buffer, storages).load(), max_bytes)
 
-        with archive.open(f"{prefix}data.pkl") as file:
-            tree = unpickle(file, storage)
-        return state_dict_of(tree)
 
-
-def read_legacy(file):
+def read_legacy(buffer, max_bytes):
     """Returns the state dict of the older format.
 
     After the magic number come four pickles: the version, facts about the machine, the object and the keys
     of its storages; then for each key the number of values, int64, and the values.
 
     Args:
-        file: open binary file that stands behind the magic number.
+        buffer: memoryview of the file.
+        max_bytes: Limit for all arrays together.
     """
-    unpickle(file)
-    if not unpickle(file)["little_endian"]:
-        raise ValueError("it was written on a big-endian machine")
-    storages, places = {}, {}
+    places = {}
+    storages = _Storages(lambda key: lambda size: _slice(buffer, places[key], size))
+    pickles = unpickler(buffer, storages)
+    _, _, machine, tree, keys = (pickles.load() for _ in range(5))
+    _check_little_endian(isinstance(machine, dict) and machine.get("little_endian") is True)
+    if not isinstance(keys, list) or not all(type(key) is str and key in storages.found for key in keys):
+        raise ValueError("its list of storages is wrong")
+    position = pickles.position
+    for key in keys:
+        (numel,) = struct.unpack("<q", _slice(buffer, position, 8))
+        if numel != storages.found[key].numel:
+            raise ValueError(f"a storage has {numel} numbers instead of {storages.found[key].numel}")
+        places[key] = position + 8
+        position += 8 + storages.found[key].nbytes
+    return state_dict_of(tree, max_bytes)
 
-    def storage(kind, key, location, numel, view):
+
+class _Storages:
+    """Makes each storage once, however many tensors share it.
+
+    Args:
+        reader_of: Function of the key of a storage that returns its `read_bytes`.
+    """
+
+    def __init__(self, reader_of):
+        self.reader_of = reader_of
+        self.found = {}
+
+    def __call__(self, kind, key, location, numel, view=None):
         if view is not None:
             raise ValueError("its storages are views of each other, as PyTorch wrote them before 0.4")
-        return storages.setdefault(key, Storage(kind, numel, lambda: _read(file, *places[key])))
-
-    tree = unpickle(file, storage)
-    for key in unpickle(file):
-        (numel,) = struct.unpack("<q", file.read(8))
-        length = numel * storages[key].dtype.itemsize
-        places[key] = (file.tell(), length)
-        file.seek(length, os.SEEK_CUR)
-    return state_dict_of(tree)
+        storage = Storage(kind, numel, self.reader_of(key))
+        known = self.found.setdefault(key, storage)
+        if (known.kind, known.numel) != (kind, numel):
+            raise ValueError("a storage has two types or sizes")
+        return known
 
 
-def _read(file, offset, length):
-    file.seek(offset)
-    return file.read(length)
+def _check_little_endian(is_little):
+    if not is_little:
+        raise ValueError("it was written on a big-endian machine")
+
+
+def _slice(buffer, start, size):
+    if start + size > len(buffer):
+        raise EOFError(f"{size} bytes are declared, {max(0, len(buffer) - start)} are left")
+    return buffer[start : start + size]

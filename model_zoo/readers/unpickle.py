@@ -1,17 +1,16 @@
-"""Pickles read without running them.
+"""Checkpoints in pickles, read without running them.
 
 A pickle may call whatever it can name. Here it can name only what is on ALLOWED, and each entry there is an
-inert stand-in of ours.
+inert stand-in of ours. A stand-in checks what it is given and allocates nothing; arrays are made by `read`.
 """
 
-import functools
 import math
-import pickle
 import re
 
 import numpy as np
 
 from mask_rcnn.model_zoo.readers.bfloat16 import BFLOAT16, widen
+from mask_rcnn.model_zoo.readers.opcodes import KEYS, Interpreter, RefusedPickleError
 
 # Where a checkpoint keeps its state dict: torchvision and detectron2; Lightning and timm; PyTorch's own
 # tutorial; Caffe2.
@@ -29,6 +28,11 @@ STORAGES = {
     "torch.ByteStorage": "<u1",
     "torch.BoolStorage": "?",
 }
+
+
+MAX_AXES = 8
+MAX_SIDE = 1 << 40
+DTYPE = re.compile(r"[biuf]\d{1,2}")
 
 
 class UnsafePickleError(ValueError):
@@ -52,9 +56,6 @@ class Call(StandIn):
     def __init__(self, function):
         self.function = function
 
-    def __call__(self, *args):
-        return self.function(*args)
-
 
 class Ignored(StandIn):
     """Stands for what training scripts keep beside the weights: arguments, schedules, devices."""
@@ -69,35 +70,66 @@ class Ignored(StandIn):
 class StateDict(dict, StandIn):
     """Stands for `OrderedDict`, without the versions of modules that torch attaches to it."""
 
+    def __init__(self, pairs=()):
+        # Python 2 gives the pairs as lists.
+        _expect(isinstance(pairs, list | tuple), "an OrderedDict of pairs", pairs)
+        for pair in pairs:
+            _expect(isinstance(pair, list | tuple) and len(pair) == 2, "an OrderedDict of pairs", pair)
+            _expect(type(pair[0]) in KEYS, "a scalar as key", pair[0])
+            self[pair[0]] = pair[1]
+
     def __setstate__(self, state):
         pass
 
 
 class Dtype(StandIn):
-    """Stands for `numpy.dtype`: numbers and strings, no Python objects."""
+    """Stands for `numpy.dtype`: real numbers only."""
 
     def __init__(self, code, *flags):
-        if not re.fullmatch(r"[biufcSU]\d+", code):
-            raise UnsafePickleError(f"arrays of dtype {code!r}")
+        if not (isinstance(code, str) and DTYPE.fullmatch(code)):
+            raise UnsafePickleError(
+                f"arrays of dtype {code[:20]!r}" if isinstance(code, str) else "a strange dtype"
+            )
         self.numpy = np.dtype(code)
 
     def __setstate__(self, state):
+        _expect(
+            isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "=", "|"), "a dtype", state
+        )
         self.numpy = self.numpy.newbyteorder(state[1])
+
+
+class Latin1(StandIn):
+    """Stands for `_codecs.encode`, by which pickles of protocol 2 hold bytes."""
+
+    def __init__(self, text, encoding="latin1"):
+        _expect(isinstance(text, str) and encoding == "latin1", "latin1 text", text)
+        self.text = text
 
 
 class Array(StandIn):
     """Stands for `numpy.ndarray`, which a pickle makes empty and then fills."""
 
     def __init__(self, *empty):
-        self.value = None
+        self.shape, self.nbytes = None, 0
 
     def __setstate__(self, state):
-        _, shape, dtype, is_fortran, data = state
-        data = _encode(data) if isinstance(data, str) else data
-        self.value = np.frombuffer(data, dtype.numpy).reshape(shape, order="F" if is_fortran else "C")
+        _expect(isinstance(state, tuple) and len(state) == 5, "the state of an array", state)
+        _, self.shape, dtype, self.is_fortran, self.data = state
+        _check_sizes(self.shape)
+        _expect(isinstance(dtype, Dtype), "the dtype of an array", dtype)
+        _expect(isinstance(self.data, memoryview | str | Latin1), "the bytes of an array", self.data)
+        self.dtype = dtype.numpy
+        self.nbytes = math.prod(self.shape) * self.dtype.itemsize
 
     def read(self):
-        return self.value
+        """Returns the array; it may be read-only."""
+        _expect(self.shape is not None, "an array with contents", self)
+        text = self.data.text if isinstance(self.data, Latin1) else self.data
+        if len(text) != self.nbytes:
+            raise ValueError(f"an array of {self.nbytes} bytes has {len(text)}")
+        data = text.encode("latin1") if isinstance(text, str) else text
+        return np.frombuffer(data, self.dtype).reshape(self.shape, order="F" if self.is_fortran else "C")
 
 
 class Storage(StandIn):
@@ -106,35 +138,58 @@ class Storage(StandIn):
     Args:
         kind: a key of STORAGES.
         numel: how many numbers there are.
-        read_bytes: function without arguments that gives them.
+        read_bytes: function of the number of bytes that gives so many.
     """
 
     def __init__(self, kind, numel, read_bytes):
-        self.dtype = np.dtype(STORAGES[kind])
-        self.numel = numel
+        _expect(isinstance(kind, str) and kind in STORAGES, "a known storage", kind)
+        _check_sizes((numel,))
+        self.kind, self.dtype, self.numel = kind, np.dtype(STORAGES[kind]), numel
+        self.nbytes = numel * self.dtype.itemsize
         self.read_bytes = read_bytes
+        self._values = None
 
-    @functools.cached_property
+    @property
     def values(self):
-        return np.frombuffer(self.read_bytes(), self.dtype, self.numel)  # an error if there are fewer
+        if self._values is None:
+            self._values = np.frombuffer(self.read_bytes(self.nbytes), self.dtype, self.numel)
+        return self._values
 
 
 class Tensor(StandIn):
     """Stands for `torch.Tensor`: a strided view of a storage."""
 
     def __init__(self, storage, offset, size, stride, *gradient_and_hooks):
-        self.storage, self.offset, self.size, self.stride = storage, offset, tuple(size), tuple(stride)
+        _expect(isinstance(storage, Storage), "a tensor with a storage", storage)
+        for numbers in ((offset,), size, stride):
+            _check_sizes(numbers)
+        _expect(len(size) == len(stride), "a stride for each axis", stride)
+        self.storage, self.offset, self.size, self.stride = storage, offset, size, stride
+        # bfloat16 becomes float32
+        self.nbytes = math.prod(size) * max(storage.dtype.itemsize, 4 if storage.dtype == BFLOAT16 else 1)
 
     def read(self):
         """Returns the array, in C order; it may share the memory of others and is read-only then."""
         if math.prod(self.size) == 0:
             return widen(np.zeros(self.size, self.storage.dtype))
         last = self.offset + sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True))
-        if min(self.offset, *self.size, *self.stride, 0) < 0 or last >= self.storage.numel:
+        if last >= self.storage.numel:
             raise ValueError(f"a tensor reaches to number {last} of a storage of {self.storage.numel}")
         steps = [step * self.storage.dtype.itemsize for step in self.stride]
         view = np.lib.stride_tricks.as_strided(self.storage.values[self.offset :], self.size, steps)
         return widen(np.asarray(view, order="C"))
+
+
+def _expect(condition, what, received):
+    if not condition:
+        raise RefusedPickleError(f"a {type(received).__name__} in place of {what}")
+
+
+def _check_sizes(numbers):
+    is_list = isinstance(numbers, tuple) and len(numbers) <= MAX_AXES
+    _expect(is_list and all(type(each) is int for each in numbers), f"at most {MAX_AXES} sizes", numbers)
+    if not all(0 <= each <= MAX_SIDE for each in numbers):
+        raise ValueError("a size is negative or too large")
 
 
 def _array_of_buffer(data, dtype, shape, order):
@@ -145,13 +200,6 @@ def _array_of_buffer(data, dtype, shape, order):
 
 def _scalar(dtype, data):
     return _array_of_buffer(data, dtype, (), "C")
-
-
-def _encode(text, encoding="latin1"):
-    # How a pickle of Python 2, or of protocol 2, holds bytes.
-    if encoding != "latin1":
-        raise UnsafePickleError(f"the encoding {encoding!r}")
-    return text.encode("latin1")
 
 
 def _parameter(data, *gradient_and_hooks):
@@ -166,7 +214,7 @@ ALLOWED = {
     "torch._utils._rebuild_parameter": Call(_parameter),
     "numpy.ndarray": Array,
     "numpy.dtype": Dtype,
-    "_codecs.encode": Call(_encode),
+    "_codecs.encode": Latin1,
     "collections.Counter": Ignored,
     "argparse.Namespace": Ignored,
     "pathlib.PosixPath": Ignored,
@@ -179,49 +227,68 @@ for _core in ("numpy.core", "numpy._core"):  # NumPy 1 and 2
     ALLOWED[f"{_core}.numeric._frombuffer"] = Call(_array_of_buffer)
 
 
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file, storage):
-        super().__init__(file, encoding="latin1")
-        self._storage = storage
+def unpickler(buffer, storage=None):
+    """Returns an interpreter whose `load()` reads one pickle after another from a buffer.
 
-    def find_class(self, module, name):
-        wanted = f"{module}.{name}"
-        if wanted not in ALLOWED:
-            raise UnsafePickleError(f"`{wanted}`")
-        return ALLOWED[wanted]
-
-    def persistent_load(self, pid):
-        kind, *rest = pid
-        if kind != "storage":
-            raise UnsafePickleError(f"an object of kind {kind!r}")
-        return self._storage(*rest)
-
-
-def unpickle(file, storage=None):
-    """Reads one pickle from an open file.
+    Its objects are dicts, lists, strings, numbers and, for arrays, objects whose `read()` gives one.
 
     Args:
-        file: binary file; it stands behind the pickle afterwards.
-        storage: makes a `Storage` of torch's (kind, key, location, number of values, view).
-
-    Returns:
-        Dicts, lists, strings, numbers and, for arrays, objects whose `read()` gives one.
-
-    Raises:
-        UnsafePickleError: it asks for something that is not on ALLOWED.
-        Exception: a damaged pickle can raise nearly anything.
+        buffer: memoryview of the bytes.
+        storage: Makes a `Storage` of torch's (kind, key, location, number of values, view).
     """
-    return _Unpickler(file, storage).load()
+    return Interpreter(buffer, _find, lambda pid: _load_storage(pid, storage), _call, _set_state)
 
 
-def state_dict_of(tree):
-    """Returns the arrays `{name: array}` of what `unpickle` gave, found under one of NESTS or at the top."""
+def _find(name):
+    if name not in ALLOWED:
+        raise UnsafePickleError(f"`{name[:100]}`")
+    return ALLOWED[name]
+
+
+def _load_storage(pid, storage):
+    if not (storage and isinstance(pid, tuple) and len(pid) > 4 and pid[0] == "storage"):
+        raise UnsafePickleError("an object that is stored elsewhere")
+    _expect(isinstance(pid[2], str), "the key of a storage", pid[2])
+    return storage(*pid[1:])
+
+
+def _call(function, arguments):
+    if isinstance(function, Call):
+        return function.function(*arguments)
+    if isinstance(function, type) and issubclass(function, StandIn):
+        return function(*arguments)
+    raise UnsafePickleError(f"a call of a {type(function).__name__}")
+
+
+def _set_state(target, state):
+    if not isinstance(target, StandIn):
+        raise UnsafePickleError(f"a change of a {type(target).__name__}")
+    target.__setstate__(state)
+
+
+def state_dict_of(tree, max_bytes):
+    """Returns the arrays `{name: array}` of a pickle, found under one of NESTS or at the top.
+
+    Args:
+        tree: What `unpickler(...).load()` gave.
+        max_bytes: Limit for all arrays together, checked before the first is read.
+    """
     found = tree
     for _ in NESTS:  # no deeper: a pickle can contain itself
         found = next((found[key] for key in NESTS if isinstance(found, dict) and key in found), found)
     leaves = found.items() if isinstance(found, dict) else ()
-    arrays = {str(name): leaf.read() for name, leaf in leaves if isinstance(leaf, (Array, Tensor))}
-    if not arrays:
-        held = ", ".join(map(str, list(tree)[:12])) if isinstance(tree, dict) else type(tree).__name__
-        raise NoArraysError(held or "nothing")
-    return arrays
+    leaves = {name: leaf for name, leaf in leaves if isinstance(leaf, Array | Tensor) and type(name) is str}
+    if not leaves:
+        raise NoArraysError(_contents(tree))
+    storages = {id(leaf.storage): leaf.storage.nbytes for leaf in leaves.values() if isinstance(leaf, Tensor)}
+    total = max(sum(leaf.nbytes for leaf in leaves.values()), sum(storages.values()))
+    if total > max_bytes:
+        raise ValueError(f"its arrays take {total} bytes, at most {max_bytes} are expected")
+    return {name: leaf.read() for name, leaf in leaves.items()}
+
+
+def _contents(tree):
+    """Returns in a few words what a pickle holds instead of a state dict."""
+    if not isinstance(tree, dict) or not tree:
+        return "nothing" if not tree else f"a {type(tree).__name__}"
+    return ", ".join(key[:40] if type(key) is str else type(key).__name__ for key in list(tree)[:12])

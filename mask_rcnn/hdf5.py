@@ -1,0 +1,193 @@
+"""HDF5 files of anybody, read safely: nothing outside of the file, and no more than it stores.
+
+HDF5 can refer to other files (external storage, external links, virtual data sets), declare arrays that it
+does not store, and load filters as plugins. All of this is refused before any array is read.
+"""
+
+import contextlib
+import math
+import stat
+import zlib
+from pathlib import Path
+
+import h5py
+import numpy as np
+from h5py import h5d, h5o, h5t, h5z
+
+MAX_ITEMS = 100_000  # groups and arrays in a file; a detector has about 500
+MAX_DEPTH = 32  # groups inside each other
+MAX_CHUNKS = 1_000_000  # in an array
+MIN_CHUNK_LIMIT = 1 << 20  # bytes; a chunk may be larger than the array, but not much
+FILTERS = (h5z.FILTER_SHUFFLE, h5z.FILTER_DEFLATE, h5z.FILTER_FLETCHER32)  # in the order of h5py
+FLETCHER32_BYTES = 4
+NUMBERS = (h5t.INTEGER, h5t.FLOAT, h5t.ENUM)  # a bool is an enum
+
+
+def check_regular_file(path, what):
+    """Raises a FileNotFoundError if nothing is at `path`, a ValueError if it is no regular file.
+
+    A pipe or a device would block the process, or never end.
+
+    Args:
+        path: `Path`.
+        what: What is expected there, such as "weights file".
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no {what} {path}.") from None
+    except ValueError as error:  # a null character
+        raise ValueError(f"Expected the path of a {what}. Received: {str(path)!r} ({error}).") from None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
+        raise ValueError(f"Expected a {what}. Received: {path}, which is {kind}. Give the path of a file.")
+
+
+def read_hdf5(path, check=None, max_bytes=None):
+    """Returns all arrays of numbers in an HDF5 file.
+
+    Args:
+        path: The file.
+        check: Function that gets `{name: (shape, dtype)}` before any array is read, and raises an exception
+            if they are not as expected. Defaults to none.
+        max_bytes: Limit for all arrays together. Defaults to the size of the file, which is enough for arrays
+            without compression.
+
+    Returns:
+        `{"group/name": array}`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no HDF5 file, is damaged, refers to other files, or holds more than `max_bytes` or
+            something else than numbers. The message names the file.
+    """
+    path = Path(path)
+    check_regular_file(path, "HDF5 file")
+    with contextlib.ExitStack() as stack:
+        with _named_errors(path):
+            file = stack.enter_context(h5py.File(path, "r"))
+            datasets = _list_datasets(file)
+            size = path.stat().st_size
+            for name, dataset in datasets.items():
+                _check_storage(name, dataset, size)
+            _check_total(datasets, size if max_bytes is None else max_bytes)
+        if check is not None:
+            check({name: (dataset.shape, dataset.dtype) for name, dataset in datasets.items()})
+        with _named_errors(path):
+            return {name: np.asarray(dataset[()]) for name, dataset in datasets.items()}
+
+
+def read_texts(path, names):
+    """Returns the attributes of the file `path` that have the `names`; each must be one text.
+
+    Raises:
+        ValueError: One is missing or is no text. The message names the file.
+    """
+    with _named_errors(path), h5py.File(path, "r") as file:
+        return tuple(_read_text(file, name) for name in names)
+
+
+@contextlib.contextmanager
+def _named_errors(path):
+    """Turns whatever the HDF5 library raises about a damaged file into one error that names the file."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"Expected a complete HDF5 file of arrays of numbers. Received: {path} "
+            f"({' '.join(str(error).split())[:200]}). Write or fetch it again."
+        ) from error
+
+
+def _read_text(file, name):
+    if name not in file.attrs:
+        raise ValueError(f"it has no attribute {name!r}")
+    attribute = file.attrs.get_id(name)
+    if attribute.shape != () or attribute.get_type().get_class() != h5t.STRING:
+        raise ValueError(f"its attribute {name!r} is no text")
+    value = file.attrs[name]
+    return value if isinstance(value, str) else value.decode("utf-8")
+
+
+def _list_datasets(file):
+    """Returns `{"group/name": h5py.Dataset}`, without a single link to another place."""
+    found, seen = {}, {h5o.get_info(file.id).addr}
+    groups = [("", file, 1)]
+    while groups:
+        prefix, group, depth = groups.pop()
+        for name in group:
+            item = _open_item(group, name, f"{prefix}{name}", seen)
+            if len(seen) > MAX_ITEMS or depth > MAX_DEPTH:
+                raise ValueError(f"more than {MAX_ITEMS} items, or groups deeper than {MAX_DEPTH}")
+            if isinstance(item, h5py.Group):
+                groups.append((f"{prefix}{name}/", item, depth + 1))
+            else:
+                found[f"{prefix}{name}"] = item
+    return found
+
+
+def _open_item(group, name, full_name, seen):
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"{full_name[:80]!r} is a link to another place")
+    item = group[name]
+    if not isinstance(item, h5py.Group | h5py.Dataset):
+        raise ValueError(f"{full_name[:80]!r} is neither a group nor an array")
+    address = h5o.get_info(item.id).addr
+    if address in seen:
+        raise ValueError(f"{full_name[:80]!r} is a second name of something else in the file")
+    seen.add(address)
+    return item
+
+
+def _check_storage(name, dataset, file_size):
+    """Raises a ValueError unless the file itself stores all numbers of an array."""
+    properties = dataset.id.get_create_plist()
+    if properties.get_external_count() or properties.get_layout() == h5d.VIRTUAL:
+        raise ValueError(f"the numbers of {name[:80]!r} are in another file")
+    if dataset.id.get_type().get_class() not in NUMBERS or dataset.dtype.kind not in "biuf":
+        raise ValueError(f"{name[:80]!r} holds something else than real numbers")
+    if dataset.shape is None:
+        raise ValueError(f"{name[:80]!r} has no shape")
+    stored = dataset.id.get_storage_size()
+    if stored > file_size:
+        raise ValueError(f"{name[:80]!r} takes {stored} bytes of {file_size}")
+    if properties.get_layout() == h5d.CHUNKED:
+        _check_chunks(name, dataset, properties)
+    elif stored != _bytes_of(dataset):
+        raise ValueError(f"{name[:80]!r} has {stored} bytes instead of {_bytes_of(dataset)}")
+
+
+def _check_chunks(name, dataset, properties):
+    """Raises a ValueError unless every chunk is stored and has the size that it declares.
+
+    HDF5 itself decompresses whatever a chunk contains, 1000 times its size, and fills missing chunks.
+    """
+    filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
+    if filters != [each for each in FILTERS if each in filters]:
+        raise ValueError(f"{name[:80]!r} is compressed by something else than gzip (`h5repack -f GZIP=1`)")
+    chunk_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
+    if chunk_bytes > max(2 * _bytes_of(dataset), MIN_CHUNK_LIMIT):
+        raise ValueError(f"{name[:80]!r} has chunks of {chunk_bytes} bytes, more than all of it")
+    count = math.prod(-(-side // chunk) for side, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+    if count > MAX_CHUNKS or dataset.id.get_num_chunks() != count:
+        raise ValueError(f"{name[:80]!r} has not all of its {count} chunks, or too many")
+    chunks = []
+    dataset.id.chunk_iter(chunks.append)
+    for chunk in chunks:
+        _, stored = dataset.id.read_direct_chunk(chunk.chunk_offset)
+        if h5z.FILTER_FLETCHER32 in filters:
+            stored = stored[:-FLETCHER32_BYTES]
+        if h5z.FILTER_DEFLATE in filters:
+            stored = zlib.decompressobj().decompress(stored, chunk_bytes + 1)
+        if chunk.filter_mask or len(stored) != chunk_bytes:
+            raise ValueError(f"a chunk of {name[:80]!r} is not {chunk_bytes} bytes long")
+
+
+def _check_total(datasets, max_bytes):
+    total = sum(map(_bytes_of, datasets.values()))
+    if total > max_bytes:
+        raise ValueError(f"its arrays take {total} bytes, at most {max_bytes} are expected")
+
+
+def _bytes_of(dataset):
+    return math.prod(dataset.shape) * dataset.dtype.itemsize

@@ -1,0 +1,73 @@
+"""HDF5 files with a checksum: whatever damage a file takes, it is refused before it is parsed.
+
+HDF5 skips a user block at the start of a file. Here it holds the name of the format and the SHA-256 of all
+that follows. Any HDF5 program reads such a file.
+"""
+
+import hashlib
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from mask_rcnn.files import atomic_write
+from mask_rcnn.hdf5 import check_regular_file
+
+USER_BLOCK = 512  # bytes, the smallest that HDF5 allows
+
+
+def write_verified(path, file_format, texts, arrays):
+    """Writes an HDF5 file with its checksum, as an atomic write.
+
+    Args:
+        path: The file.
+        file_format: Name and version of the format, ASCII.
+        texts: `{name: str}`, stored as attributes.
+        arrays: Iterable of ("group/name", array or variable).
+    """
+    with atomic_write(path) as partial:
+        with h5py.File(partial, "w", userblock_size=USER_BLOCK) as file:
+            for name, text in texts.items():
+                file.attrs[name] = text
+            for name, array in arrays:
+                file[name] = np.asarray(array)
+        with open(partial, "r+b") as file:
+            label = _label(file_format, file)
+            file.seek(0)
+            file.write(label)
+
+
+def verify(path, file_format, what):
+    """Raises an error unless `path` is a file of `write_verified`, bit for bit.
+
+    Args:
+        path: The file.
+        file_format: The format that is expected.
+        what: What a file of this format is called in messages, such as "weights file".
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is another file, or damaged.
+    """
+    path = Path(path)
+    check_regular_file(path, what)
+    with open(path, "rb") as file:
+        found = file.read(USER_BLOCK)
+        if not found.startswith(file_format.encode("ascii") + b"\n"):
+            raise ValueError(
+                f"Expected a {what} of format {file_format!r}. Received: {path}, {path.stat().st_size} bytes "
+                f"that begin with {found[: len(file_format)]!r}. It is damaged, of another version or of "
+                "another program. Weights of other systems are converted by `mask-rcnn models convert`."
+            )
+        if found != _label(file_format, file):
+            raise ValueError(
+                f"Expected a {what} as it was written. Received: {path}, {path.stat().st_size} bytes with "
+                "another checksum: the file is damaged. Copy or write it again."
+            )
+
+
+def _label(file_format, file):
+    """Returns the user block of an open file: the format, and the checksum of what follows."""
+    file.seek(USER_BLOCK)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return f"{file_format}\nsha256 {digest}\n".encode("ascii").ljust(USER_BLOCK, b"\0")

@@ -1,0 +1,220 @@
+"""An interpreter of pickles for files that nobody vouches for.
+
+Python's own trusts the sizes and numbers in a file: 13 bytes can make it allocate 4 GB. This one knows the
+opcodes that checkpoints consist of, allocates nothing that the file does not contain, and hashes only
+scalars.
+"""
+
+import struct
+
+MAX_OPCODES = 2_000_000  # the largest training checkpoints have about 100,000; a million takes 1 s
+MAX_LINE = 1000  # bytes of a line, which holds a number or a dotted name
+MAX_INT = 64  # bytes
+KEYS = (str, int, float, bool, bytes, type(None))  # hashing nested tuples can take for ever
+
+CONSTANTS = {b"N": None, b"\x88": True, b"\x89": False}
+EMPTY = {b"]": list, b"}": dict, b"\x8f": set, b")": tuple}
+# Opcodes with an argument of fixed size, and its format in `struct`.
+NUMBERS = {b"J": "<i", b"K": "<B", b"M": "<H", b"G": ">d"}
+MEMO = {b"q": "<B", b"r": "<I", b"h": "<B", b"j": "<I"}
+# Opcodes with a length before their argument: format of the length, and encoding of the text, None for bytes.
+SIZED = {
+    b"T": ("<i", "latin1"),
+    b"U": ("<B", "latin1"),
+    b"X": ("<I", "utf-8"),
+    b"\x8c": ("<B", "utf-8"),
+    b"\x8d": ("<Q", "utf-8"),
+    b"B": ("<I", None),
+    b"C": ("<B", None),
+    b"\x8e": ("<Q", None),
+    b"\x96": ("<Q", None),
+    b"\x8a": ("<B", "int"),
+    b"\x8b": ("<i", "int"),
+}
+TUPLES = {b"\x85": 1, b"\x86": 2, b"\x87": 3}
+
+
+class RefusedPickleError(ValueError):
+    """A pickle has a form that no checkpoint has; the text says which."""
+
+
+class Interpreter:
+    """Interprets one pickle after another in a buffer.
+
+    Args:
+        buffer: memoryview of the bytes.
+        find: Function from a dotted name to the object that stands for it.
+        load_storage: Function from the id of a persistent object to the object.
+        call: Function of an object and a tuple of arguments, for what a pickle calls.
+        set_state: Function of an object and the state that a pickle gives it.
+    """
+
+    def __init__(self, buffer, find, load_storage, call, set_state):
+        self.buffer, self.position = buffer, 0
+        self.find, self.load_storage, self.call, self.set_state = find, load_storage, call, set_state
+        self.budget = MAX_OPCODES
+
+    def load(self):
+        """Returns the object of the next pickle."""
+        self.stack, self.marks, self.memo = [], [], {}
+        while True:
+            self.budget -= 1
+            if self.budget < 0:
+                raise RefusedPickleError(f"more than {MAX_OPCODES} opcodes")
+            code = bytes(self._read(1))
+            if code == b".":
+                return self.stack.pop()
+            if not (self._push_value(code) or self._change(code) or self._build(code)):
+                raise RefusedPickleError(f"the opcode {code!r}")
+
+    def _read(self, size):
+        if not 0 <= size <= len(self.buffer) - self.position:
+            raise EOFError(f"{size} bytes are declared, {len(self.buffer) - self.position} are left")
+        self.position += size
+        return self.buffer[self.position - size : self.position]
+
+    def _number(self, form):
+        return struct.unpack(form, self._read(struct.calcsize(form)))[0]
+
+    def _line(self):
+        start = bytes(self.buffer[self.position : self.position + MAX_LINE])
+        if b"\n" not in start:
+            raise RefusedPickleError(f"a line of more than {MAX_LINE} bytes")
+        line = start[: start.index(b"\n")]
+        self.position += len(line) + 1
+        return line.decode("utf-8")
+
+    def _push_value(self, code):
+        """Pushes a scalar or an empty container, if that is what the opcode `code` does."""
+        if code in CONSTANTS:
+            self.stack.append(CONSTANTS[code])
+        elif code in EMPTY:
+            self.stack.append(EMPTY[code]())
+        elif code in NUMBERS:
+            self.stack.append(self._number(NUMBERS[code]))
+        elif code in SIZED:
+            self.stack.append(self._sized(*SIZED[code]))
+        elif code in (b"I", b"L"):
+            line = self._line().removesuffix("L")
+            self.stack.append(line == "01" if code == b"I" and line in ("00", "01") else int(line))
+        elif code == b"F":
+            self.stack.append(float(self._line()))
+        elif code == b"V":
+            self.stack.append(self._line().encode("latin1").decode("raw_unicode_escape"))
+        else:
+            return False
+        return True
+
+    def _sized(self, length_form, encoding):
+        size = self._number(length_form)
+        if encoding == "int" and size > MAX_INT:
+            raise RefusedPickleError(f"an int of {size} bytes")
+        content = self._read(size)
+        if encoding is None:
+            return content  # no copy: it may be an array
+        if encoding == "int":
+            return int.from_bytes(content, "little", signed=True)
+        return str(content, encoding, "strict" if encoding == "latin1" else "surrogatepass")
+
+    def _change(self, code):
+        """Changes the stack, the memo or a container, if that is what the opcode `code` does."""
+        if code == b"\x80":
+            self._read(1)  # the protocol; the opcodes say the same
+        elif code == b"\x95":
+            self._read(8)  # the size of a frame
+        elif code == b"(":
+            self.marks.append(len(self.stack))
+        elif code == b"0":
+            self.stack.pop()
+        elif code == b"1":
+            self._pop_mark()
+        elif code in (b"q", b"r"):
+            self.memo[self._number(MEMO[code])] = self.stack[-1]
+        elif code == b"p":
+            self.memo[int(self._line())] = self.stack[-1]
+        elif code == b"\x94":
+            self.memo[len(self.memo)] = self.stack[-1]
+        elif code in (b"h", b"j"):
+            self.stack.append(self.memo[self._number(MEMO[code])])
+        elif code == b"g":
+            self.stack.append(self.memo[int(self._line())])
+        elif code in (b"a", b"e"):
+            items = self._pop_mark() if code == b"e" else [self.stack.pop()]
+            self._target(list).extend(items)
+        elif code in (b"s", b"u"):
+            items = self._pop_mark() if code == b"u" else [self.stack.pop(), self.stack.pop()][::-1]
+            self._target(dict).update(_pairs(items))
+        elif code == b"\x90":
+            items = self._pop_mark()
+            self._target(set).update(map(_hashable, items))
+        else:
+            return False
+        return True
+
+    def _build(self, code):
+        """Makes an object from others, if that is what the opcode `code` does."""
+        if code in TUPLES:
+            self.stack[-TUPLES[code] :] = [tuple(self.stack[-TUPLES[code] :])]
+        elif code == b"t":
+            self.stack.append(tuple(self._pop_mark()))
+        elif code == b"l":
+            self.stack.append(self._pop_mark())
+        elif code == b"d":
+            self.stack.append(dict(_pairs(self._pop_mark())))
+        elif code == b"\x91":
+            self.stack.append(frozenset(map(_hashable, self._pop_mark())))
+        elif code == b"c":
+            self.stack.append(self.find(f"{self._line()}.{self._line()}"))
+        elif code == b"\x93":
+            name, module = self.stack.pop(), self.stack.pop()
+            self.stack.append(self.find(f"{_text(module)}.{_text(name)}"))
+        elif code in (b"R", b"\x81"):
+            arguments, function = self.stack.pop(), self.stack.pop()
+            self.stack.append(self.call(function, _tuple(arguments)))
+        elif code == b"b":
+            state = self.stack.pop()
+            self.set_state(self.stack[-1], state)
+        elif code == b"Q":
+            self.stack.append(self.load_storage(self.stack.pop()))
+        else:
+            return False
+        return True
+
+    def _pop_mark(self):
+        mark = self.marks.pop()
+        items = self.stack[mark:]
+        del self.stack[mark:]
+        return items
+
+    def _target(self, kind):
+        if not isinstance(self.stack[-1], kind):
+            raise RefusedPickleError(
+                f"items for a {type(self.stack[-1]).__name__}, which is no {kind.__name__}"
+            )
+        return self.stack[-1]
+
+
+def _pairs(items):
+    if len(items) % 2:
+        raise RefusedPickleError("a key without a value")
+    return [(_hashable(key), value) for key, value in zip(items[::2], items[1::2], strict=True)]
+
+
+def _hashable(value):
+    if type(value) is memoryview:
+        return bytes(value)
+    if type(value) not in KEYS:
+        raise RefusedPickleError(f"a key of type {type(value).__name__}")
+    return value
+
+
+def _text(value):
+    if type(value) is not str or len(value) > MAX_LINE:
+        raise RefusedPickleError("a name that is no text")
+    return value
+
+
+def _tuple(value):
+    if type(value) is not tuple:
+        raise RefusedPickleError("a call without arguments")
+    return value
