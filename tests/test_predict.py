@@ -89,18 +89,32 @@ def test_where_nothing_is_found_there_are_no_detections(tiny_config):
     assert detections.boxes.shape == (0, 4)
 
 
+ENORMOUS = np.broadcast_to(np.uint8(0), (1 << 20, 1 << 20, 3))
+
+
 @pytest.mark.parametrize(
-    ("image", "received"),
+    ("image", "received", "advice"),
     [
-        (np.zeros([4, 4], "uint8"), r"shape=\(4, 4\)"),
-        (np.zeros([4, 4, 4], "uint8"), r"shape=\(4, 4, 4\)"),
-        (np.zeros([4, 4, 3], "float32"), "dtype=float32"),
-        (np.zeros([0, 4, 3], "uint8"), r"shape=\(0, 4, 3\)"),
-        (np.zeros([1, 4, 4, 3], "uint8"), r"shape=\(1, 4, 4, 3\)"),
+        (np.zeros([4, 4], "uint8"), r"shape=\(4, 4\)", "np.stack"),
+        (np.zeros([4, 4, 1], "uint8"), r"shape=\(4, 4, 1\)", "np.stack"),
+        (np.zeros([4, 4, 4], "uint8"), r"shape=\(4, 4, 4\)", r"image\[..., :3\]"),
+        (np.zeros([3, 8, 9], "uint8"), r"shape=\(3, 8, 9\)", "transpose"),
+        (np.full([4, 4, 3], 0.5, "float32"), "dtype=float32", r"image \* 255"),
+        (np.full([4, 4, 3], 200, "float64"), "dtype=float64", "0..255: image.round"),
+        (np.full([4, 4, 3], np.nan, "float32"), "dtype=float32", "NaN"),
+        (np.zeros([4, 4, 3], "uint16"), "dtype=uint16", "upper 8 bits"),
+        (np.zeros([4, 4, 3], "int64"), "dtype=int64", "astype"),
+        (np.zeros([4, 4, 3], bool), "dtype=bool", "astype"),
+        (np.zeros([0, 4, 3], "uint8"), r"shape=\(0, 4, 3\)", "no pixels"),
+        (np.zeros([1, 4, 4, 3], "uint8"), r"shape=\(1, 4, 4, 3\)", "not a batch"),
+        (["a.jpg", "b.jpg"], r"shape=\(2,\)", "a list of them"),
+        (None, r"shape=\(\)", "Give one image"),
+        (ENORMOUS, r"shape=\(1048576, 1048576, 3\)", "tiles"),
     ],
 )
-def test_what_is_no_rgb_image_is_refused(predictor, image, received):
-    with pytest.raises(ValueError, match=f"must be an RGB array.*Received: .*{received}.*read_image"):
+def test_what_is_no_rgb_image_is_refused_with_what_to_do(predictor, image, received, advice):
+    message = f"must be an RGB array.*Received: .*{received}.*{advice}.*read_image"
+    with pytest.raises(ValueError, match=message):
         predictor.predict(image)
 
 
