@@ -60,7 +60,7 @@ def add_parser(commands):
         metavar="PIXELS",
         type=int,
         default=MAX_PIXELS,
-        help="refuse images of more pixels; each takes 7 bytes of memory",
+        help="refuse images of more pixels; each takes 3 to 7 bytes of memory",
     )
     parser.add_argument(
         "--font",

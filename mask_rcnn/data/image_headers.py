@@ -14,9 +14,10 @@ from mask_rcnn.data.exif import UPRIGHT, exif_orientation, xmp_orientation
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 
-# Pixels of the largest image that is decoded. It takes 1.4 GB then: 4 bytes a pixel for Pillow, 3 for us. The
-# largest scans in use, of A0 paper at 300 dots per inch, have 140 million.
+# Pixels of the largest image that is decoded; it takes 0.6 GB. Large scans, of A0 paper at 300 dots per inch,
+# have 140 million.
 MAX_PIXELS = 200_000_000
+
 MAX_PARTS = 1_000_000  # segments or chunks of a file; walking through them takes about 3 s
 MAX_METADATA = 1 << 20  # bytes of EXIF, XMP or a comment that are looked at; larger ones are ignored
 

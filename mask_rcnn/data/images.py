@@ -4,35 +4,22 @@ Whatever is wrong with a file becomes one error that names it.
 """
 
 import contextlib
-import io
 import os
+import re
 import stat
 import struct
-import zlib
 
 import numpy as np
 import tensorflow as tf
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
-from mask_rcnn.data.image_headers import FORMATS, MAX_PIXELS, SOS, jpeg_segments, parse_header, png_chunks
-
-# Bytes of a file that are read: more than its pixels can fill belong to something else, as the video that
-# phones append to a photograph.
-MAX_BYTES_PER_PIXEL = 8
-MAX_OTHER_BYTES = 1 << 26
-
-DEFLATE_RATIO = 1032  # zlib makes no more bytes of one; RFC 1951 codes 258 bytes with 2 bits
-PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by color type
+from mask_rcnn.data.decoding import decode_8_bits, decode_16_bits, decode_in_graph
+from mask_rcnn.data.image_headers import FORMATS, MAX_PIXELS, parse_header
 
 # The last bytes of a file that was written to its end. Padding may follow them, hence the tail.
 END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 TAIL_BYTES = 64
 
-STRIP_PIXELS = 1 << 24  # converted to RGB at a time, so that a large image is not copied as a whole
+TENSORFLOW_NODES = re.compile(r"\{\{.*?\}\} | \[Op:.*")  # in its messages
 
 
 def read_header(path, max_pixels=MAX_PIXELS):
@@ -87,9 +74,9 @@ def read_image(path, bit_depth=None, max_pixels=MAX_PIXELS):
     with _opened(path) as file:
         header = _checked_header(file, max_pixels)
         if header.bits == 16:
-            pixels = _to_8_bits(_decode_16_bits(file), bit_depth or 16)
+            pixels = _to_8_bits(decode_16_bits(file), bit_depth or 16)
         else:
-            pixels = _decode(file, header)
+            pixels = decode_8_bits(file, header)
         return _upright(pixels, header.orientation)
 
 
@@ -98,7 +85,7 @@ def used_bits(path):
     with _opened(path) as file:
         if _checked_header(file, MAX_PIXELS).bits != 16:
             return None
-        return int(_decode_16_bits(file).max()).bit_length()
+        return int(decode_16_bits(file).max()).bit_length()
 
 
 def check_regular_file(path):
@@ -128,7 +115,8 @@ def _opened(path):
         with open(path, "rb") as file:
             yield file
     except Exception as error:  # decoders raise anything, down to IndexError and MemoryError
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        message = TENSORFLOW_NODES.sub("", str(error)) or type(error).__name__
+        reason = getattr(error, "strerror", None) or message
         raise ValueError(
             f"Expected a complete image file, one of {', '.join(FORMATS)}. "
             f"Received: path={_shown(path)} ({' '.join(reason.split())}). "
@@ -170,72 +158,6 @@ def _checked_header(file, max_pixels):
     return header
 
 
-def _decode(file, header):
-    """Decodes a file of 8 bits to `[H, W, 3]` uint8, before its orientation is undone."""
-    if header.format == "JPEG":
-        opened = JpegImageFile(_jpeg_without_metadata(file, header))
-    elif header.format == "PNG":
-        opened = PngImageFile(io.BytesIO(_png_without_metadata(file)))
-    else:
-        plugin = {"GIF": GifImageFile, "BMP": BmpImageFile, "WEBP": WebPImageFile}[header.format]
-        file.seek(0)
-        opened = plugin(file)
-    with opened as image:
-        size = (header.width, header.height) if header.orientation < 5 else (header.height, header.width)
-        if image.size != size:
-            raise ValueError(f"its header says {size} pixels, its content {image.size}")
-        image.load()
-        image.info.pop("transparency", None)  # alpha is dropped
-        return _to_rgb(image)
-
-
-def _to_rgb(image):
-    """Converts a Pillow image to `[H, W, 3]` uint8, strip by strip."""
-    width, height = image.size
-    pixels = np.empty((height, width, 3), "uint8")
-    rows = max(STRIP_PIXELS // width, 1)
-    for top in range(0, height, rows):
-        strip = image.crop((0, top, width, min(top + rows, height)))
-        pixels[top : top + rows] = np.asarray(strip.convert("RGB"))
-    return pixels
-
-
-def _jpeg_without_metadata(file, header):
-    """Returns a file with the segments that pixels are made of: all but APPn, where JFIF and Adobe stay."""
-    parts = [b"\xff\xd8"]
-    for marker, offset, length in jpeg_segments(file):
-        if marker in (0xE0, 0xEE) or not 0xE0 <= marker <= 0xEF:
-            file.seek(offset)
-            parts.append(struct.pack(">BBH", 0xFF, marker, length + 2) + file.read(length))
-        if marker == SOS:
-            file.seek(offset + length)
-    parts.append(file.read(MAX_BYTES_PER_PIXEL * header.height * header.width + MAX_OTHER_BYTES))
-    return io.BytesIO(b"".join(parts))
-
-
-def _png_without_metadata(file):
-    """Returns the chunks that pixels are made of, after checking their checksums."""
-    parts, pixel_bytes = [b"\x89PNG\r\n\x1a\n"], 0
-    for kind, offset, length in png_chunks(file):
-        if kind not in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
-            continue
-        file.seek(offset - 8)
-        chunk = file.read(length + 12)
-        if chunk[-4:] != struct.pack(">I", zlib.crc32(chunk[4:-4])) or len(chunk) < length + 12:
-            raise ValueError(f"the checksum of a chunk {kind.decode()} is wrong, or it is cut off")
-        parts.append(chunk)
-        pixel_bytes += length if kind == b"IDAT" else 0
-    width, height, bits, color_type = struct.unpack(">IIBB", parts[1][8:18])
-    if height * (width * bits * PNG_CHANNELS[color_type] // 8 + 1) > DEFLATE_RATIO * (pixel_bytes + 1):
-        raise ValueError(f"{pixel_bytes} bytes cannot hold {width} x {height} pixels")
-    return b"".join(parts)
-
-
-def _decode_16_bits(file):
-    """Decodes a 16-bit PNG file to `[H, W, 3]` uint16; Pillow would keep 8 bits of RGB."""
-    return tf.io.decode_png(_png_without_metadata(file), channels=3, dtype=tf.uint16).numpy()
-
-
 def _to_8_bits(samples, bit_depth):
     """Keeps the upper 8 of `bit_depth` bits: `[...]` uint16 to uint8."""
     if int(samples.max()) >> bit_depth:
@@ -257,7 +179,7 @@ def _upright(pixels, orientation):
 def decode_image(contents, orientation=1):
     """Decodes a JPEG, PNG, GIF, BMP or WebP file in a graph that has no Python, as that of a SavedModel.
 
-    Differs from `read_image`: CMYK by up to 2, and a BMP file with a palette gives the numbers of its colors.
+    Differs from `read_image` as `decode_in_graph` says.
 
     Args:
         contents: `[]` string, the bytes of the file.
@@ -266,12 +188,7 @@ def decode_image(contents, orientation=1):
     Returns:
         `[H, W, 3]` uint8, RGB.
     """
-    image = tf.cond(
-        tf.io.is_jpeg(contents),
-        # The accurate transform gives the pixels of Pillow and torchvision; the default is off by up to 3.
-        lambda: tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"),
-        lambda: tf.io.decode_image(contents, channels=3, expand_animations=False),
-    )
+    image = decode_in_graph(contents)
     return _upright_in_graph(tf.ensure_shape(image, [None, None, 3]), orientation)
 
 
