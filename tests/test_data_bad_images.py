@@ -108,6 +108,14 @@ def test_a_data_set_of_bad_images_only_ends_the_run(shapes):
         batches(shapes, config, bad_images=bad_images)
 
 
+def test_images_that_the_reader_left_out_count_too(shapes):
+    damage(shapes.images[2].path)
+    dataset = dataclasses.replace(shapes, num_left_out=2)
+    config = dataclasses.replace(CONFIG, data=DataConfig(max_bad_images=0.25))
+    with pytest.raises(ValueError, match="3 of 10; 1 found"), BadImages(dataset, config) as bad_images:
+        batches(dataset, config, bad_images=bad_images)
+
+
 def test_other_errors_pass_through(shapes):
     with pytest.raises(RuntimeError, match="other"), BadImages(shapes, CONFIG):
         raise RuntimeError("other")

@@ -327,5 +327,5 @@ def test_a_run_survives_an_image_that_cannot_be_decoded(tmp_path, caplog):
 @pytest.mark.slow
 def test_a_run_with_too_many_damaged_images_ends_with_one_error_that_names_them(tmp_path):
     config, path = config_with_a_damaged_image(tmp_path / "data", max_bad_images=0.1)
-    with pytest.raises(ValueError, match=f"1 of 8, found in training:\n  .*{path}"):
+    with pytest.raises(ValueError, match=f"1 of 8; 1 found in training:\n  .*{path}"):
         train(config, tmp_path / "run")

@@ -19,7 +19,8 @@ class BadImages:
 
     Args:
         dataset: a `Dataset`.
-        config: a `Config`; at most the fraction `data.max_bad_images` of the images may be bad.
+        config: a `Config`; at most the fraction `data.max_bad_images` of the images may be bad, together with
+            those that the reader left out.
 
     Attributes:
         reasons: {index of the image: why it cannot be used}.
@@ -71,17 +72,25 @@ class BadImages:
                 return
             self.reasons[index] = reason
         logging.warning("%s: an image is replaced by another one. %s", self.dataset.name, reason)
-        if len(self.reasons) > self.max_bad_images * len(self.dataset):
+        num_bad, num_images = self._counts()
+        if num_bad > self.max_bad_images * num_images:
             raise self._too_many()
+
+    def _counts(self):
+        """Returns how many images are bad, and of how many, both with those that the reader left out."""
+        left_out = self.dataset.num_left_out
+        return len(self.reasons) + left_out, len(self.dataset) + left_out
 
     def _too_many(self):
         """Returns the error that lists the images, and keeps it as `error`."""
-        reasons = [reason for _, reason in sorted(self.reasons.items())]
+        with self._lock:
+            reasons = [reason for _, reason in sorted(self.reasons.items())]
         more = [f"... and {len(reasons) - MAX_LISTED} more"] if len(reasons) > MAX_LISTED else []
         listing = "\n  ".join([*reasons[:MAX_LISTED], *more])
+        num_bad, num_images = self._counts()
         self.error = ValueError(
             f"Expected at most {self.max_bad_images:.1%} of the images to be unusable. "
-            f"Received: {self.dataset.name} with {len(reasons)} of {len(self.dataset)}, found in training:\n"
+            f"Received: {self.dataset.name}, {num_bad} of {num_images}; {len(reasons)} found in training:\n"
             f"  {listing}\nCorrect them, or allow more with `data.max_bad_images`."
         )
         return self.error

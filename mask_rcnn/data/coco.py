@@ -70,7 +70,7 @@ def read_coco(annotations_path, images_dir, max_bad_images=0.01):
         )
         for image in images
     ]
-    return Dataset(Path(annotations_path).stem, categories, tuple(records), warnings)
+    return Dataset(Path(annotations_path).stem, categories, tuple(records), warnings, num_left_out=len(bad))
 
 
 def _read_complete_header(path):

@@ -61,12 +61,14 @@ class Dataset:
         categories: the K classes.
         images: the records that can be used.
         warnings: what the reader left out or changed, a sentence each.
+        num_left_out: images that the reader left out because they cannot be used.
     """
 
     name: str
     categories: tuple[Category, ...]
     images: tuple[ImageRecord, ...]
     warnings: tuple[str, ...] = ()
+    num_left_out: int = 0
 
     def __len__(self):
         return len(self.images)
