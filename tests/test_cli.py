@@ -216,6 +216,20 @@ def test_evaluate_scores_a_results_file(truth, tmp_path):
     assert summary["bbox"]["AP"] == pytest.approx(0.5)  # the apple is found, the pear is not
 
 
+def test_what_detect_writes_scores_as_the_model_does_whatever_the_numbers(predictor, truth, tmp_path):
+    content = json.loads(truth.read_text())
+    content["images"].insert(0, {"id": 1, "file_name": "other.png", "height": 32, "width": 48})
+    for category, annotation in zip(content["categories"], content["annotations"], strict=True):
+        category["id"] = annotation["category_id"] = 16 - category["id"]  # 7 and 9 change places
+    truth.write_text(json.dumps(content))
+    found = ["--no-pictures", "--json", tmp_path / "found.json", "--score-threshold", "0.05"]
+    assert run("detect", tmp_path / "photos", "--weights", "w.h5", *found) == 0
+    words = ["--annotations", truth, "--json", tmp_path / "score.json"]
+    assert run("evaluate", "--detections", tmp_path / "found.json", *words) == 0
+    summary = json.loads((tmp_path / "score.json").read_text())["summary"]
+    assert summary["bbox"]["AP"] == summary["segm"]["AP"] == pytest.approx(1)
+
+
 def test_evaluate_finds_classes_by_name(predictor, truth, tmp_path, capsys):
     content = json.loads(truth.read_text())
     content["categories"][0]["name"] = "plum"

@@ -51,6 +51,7 @@ def test_a_folder_is_drawn_and_written_as_coco_results(predictor, tmp_path, caps
         "bbox": [0.0, 0.0, 20.0, 10.0],
         "score": pytest.approx(0.9),
         "segmentation": {"size": [32, 48], "counts": first["segmentation"]["counts"]},
+        "category_name": "apple",
         "file_name": "b.png",
     }
     assert (second["image_id"], second["file_name"]) == (2, "deep/a.jpg")

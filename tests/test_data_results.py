@@ -50,7 +50,7 @@ def entry(**changes):
     [
         ({"image_id": 6}, "`image_id` must be in the annotations; .*entry 1 with image_id=6"),
         ({"image_id": None}, "`image_id` .* image_id=None"),
-        ({"category_id": 1}, r"`category_id` must .* ids are \[3, 90\] \(1: entry 1 with category_id=1"),
+        ({"category_id": 1}, r"`category_id` must .* have \[3, 90\] .*\(1: entry 1 with category_id=1"),
         ({"category_id": [1]}, r"`category_id` .*category_id=\[1\]"),
         ({"score": None}, "`score` .* score=None"),
         ({"score": float("nan")}, "`score` .* score=nan"),
@@ -89,6 +89,7 @@ def test_all_bad_entries_are_named_at_once():
     ("changes", "warning"),
     [
         ({"image_id": "7", "category_id": 90.0}, "ids were text or floats"),
+        ({"category_id": 1, "category_name": "toothbrush"}, None),
         ({"score": "0.5"}, "`score` was text"),
         ({"bbox": ["4", "1", "3", "2"]}, "`bbox` had numbers as text"),
         ({"segmentation": {"size": ["8", "10"], "counts": list(map(float, RUNS))}}, "run lengths were text"),
@@ -130,8 +131,20 @@ def test_an_entry_with_a_file_name_belongs_to_the_image_of_that_name(name, image
 def test_a_file_name_that_could_be_several_images_is_refused():
     with pytest.raises(ValueError, match=r"'a.png', which could be image 7, 8"):
         read(entry(file_name="a.png"))
-    with pytest.raises(ValueError, match=r"image 9, which could be 'x/b.png', 'y/b.png'"):
+    two_files = r"image 9, which could be 'x/b.png' \(image_id=7\), 'y/b.png' \(image_id=7\)"
+    with pytest.raises(ValueError, match=two_files):
         read(entry(file_name="x/b.png"), entry(file_name="y/b.png"))
+    # `detect x y` gives both of them the name that they have in their folder.
+    with pytest.raises(ValueError, match=r"'b.png' \(image_id=1\), 'b.png' \(image_id=2\)"):
+        read(entry(file_name="b.png", image_id=1), entry(file_name="b.png", image_id=2))
+
+
+def test_the_same_name_goes_before_one_that_ends_in_the_same_way():
+    images = [
+        {**TRUTH["images"][0], "file_name": name, "id": id} for id, name in ((7, "x/b.png"), (9, "b.png"))
+    ]
+    content = read_annotations({**TRUTH, "images": images})
+    assert read_results([entry(file_name="b.png")], content).entries[0]["image_id"] == 9
 
 
 def test_files_without_annotations_are_left_out_with_a_count():
@@ -146,6 +159,25 @@ def test_the_numbers_of_detect_do_not_matter():
     # `detect` numbers its files from 1; image 9 is its first.
     found = [entry(image_id=1, file_name="photos/b.png")]
     assert evaluate_results(found, TRUTH)["segm"]["AP"] == pytest.approx(1)
+
+
+def test_an_entry_with_a_category_name_belongs_to_the_category_of_that_name():
+    assert read(entry(category_id=3, category_name="toothbrush")).entries[0]["category_id"] == 90
+    with pytest.raises(ValueError, match=r"`category_name` must .*'toothbrush'.* category_name='bus'"):
+        read(entry(category_id=3, category_name="bus"))
+
+
+def test_file_names_in_a_part_of_the_entries_are_refused():
+    with pytest.raises(ValueError, match="entry 1 with one, entry 0 without"):
+        read(ENTRY, entry(file_name="b.png"))
+
+
+def test_annotations_without_file_names_are_matched_by_their_ids():
+    nameless = [{**image, "file_name": None} for image in TRUTH["images"]]
+    content = read_annotations({**TRUTH, "images": nameless})
+    results = read_results([entry(image_id=9, file_name="b.png")], content)
+    assert results.entries[0]["image_id"] == 9
+    assert "matched by `image_id`" in results.warnings[0]
 
 
 def test_entries_of_an_image_that_cannot_be_used_are_left_out():

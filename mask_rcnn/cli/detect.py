@@ -181,7 +181,11 @@ def _detect_file(predictor, file, name, picture, args, outcome):
             counts.update(predictor.categories[class_id - 1].name for class_id in detections.class_ids)
             if args.json:
                 entries = to_coco(detections, outcome.num_frames, predictor.categories)
-                outcome.results += [{**entry, "file_name": name, **source} for entry in entries]
+                class_names = [predictor.categories[class_id - 1].name for class_id in detections.class_ids]
+                outcome.results += [
+                    {**entry, "category_name": class_name, "file_name": name, **source}
+                    for entry, class_name in zip(entries, class_names, strict=True)
+                ]
             yield
     found = ", ".join(f"{count} {class_name}" for class_name, count in counts.most_common()) or "nothing"
     say(f"{file}: {found}" + (f" -> {picture}" if picture else ""))

@@ -26,6 +26,8 @@ def number(value):
 
 def whole_number(value):
     """Returns `number(value)` as an int, `UNCLEAR` if it has a fraction."""
+    if type(value) is int and abs(value) < MAX_EXACT:  # as nearly all are: fast
+        return value
     if isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d{1,18}\s*", value, re.ASCII):
         return int(value)
     value = number(value)

@@ -57,8 +57,8 @@ def mask_sizes(entries):
 def read_results(entries, content, shared_classes=False, name="the given content"):
     """Checks and repairs the entries of a results file.
 
-    An entry with a `file_name`, as `mask-rcnn detect --json` writes it, belongs to the image of that name,
-    whatever its `image_id`, for the numbers of `detect` are those of its own list of files.
+    `mask-rcnn detect --json` writes `file_name` and `category_name`: such an entry belongs to the image and
+    the category of these names, whatever its ids, for the annotations may number them differently.
 
     Args:
         entries: The list of `load_results`; it is not changed.
@@ -72,27 +72,23 @@ def read_results(entries, content, shared_classes=False, name="the given content
     """
     findings = Findings()
     image_ids = _image_ids(entries, content, findings)
+    category_ids = _category_ids(entries, content)
     sizes = {image["id"]: (image["height"], image["width"]) for image in content.images}
     left_out = {image["id"] for image in content.left_out}
-    categories = {category.id for category in content.categories}
     found = []
-    for index, (entry, image_id) in enumerate(zip(entries, image_ids, strict=True)):
+    for index, (entry, image_id, category_id) in enumerate(
+        zip(entries, image_ids, category_ids, strict=True)
+    ):
         if image_id is None:
             continue
-        category_id = whole_number(entry.get("category_id"))
         where = f"entry {index}"
-        if category_id not in categories and not shared_classes:
-            kind = f"`category_id` must be in the annotations, whose ids are {shown(sorted(categories))}"
-            findings.refuse(kind, f"{where} with category_id={shown(entry.get('category_id'))}")
-        elif category_id not in categories:
-            findings.repair(
-                "entries of categories that the annotations do not have were left out",
-                f"category_id={shown(entry.get('category_id'))}",
-            )
+        if category_id is None:
+            _note_category(entry, content, shared_classes, where, findings)
         elif image_id in left_out:
             findings.repair("entries of images that cannot be used were left out", where)
         else:
-            note_id(entry["category_id"], category_id, where, findings)
+            if "category_name" not in entry:
+                note_id(entry["category_id"], category_id, where, findings)
             found.append(_entry(entry, image_id, category_id, sizes[image_id], where, findings))
     findings.check(EXPECTED, name)
     return Results(tuple(found), tuple(findings.lines()))
@@ -102,8 +98,15 @@ def _image_ids(entries, content, findings):
     """Returns the image id of each entry; None for those that are left out or refused."""
     images = [*content.images, *content.left_out]
     named = [isinstance(entry, dict) and isinstance(entry.get("file_name"), str) for entry in entries]
-    if all(named) and named and any(isinstance(image["file_name"], str) for image in images):
-        return _ids_by_name([entry["file_name"] for entry in entries], images, findings)
+    if all(named) and named:
+        if any(isinstance(image["file_name"], str) for image in images):
+            return _ids_by_name(entries, images, findings)
+        findings.repair("the annotations have no `file_name`: entries were matched by `image_id`", "all")
+    elif any(named):
+        findings.refuse(
+            "either every entry or none must have a `file_name`",
+            f"entry {named.index(True)} with one, entry {named.index(False)} without",
+        )
     known, ids = {image["id"] for image in images}, []
     for index, entry in enumerate(entries):
         where = f"entry {index}"
@@ -121,14 +124,37 @@ def _image_ids(entries, content, findings):
     return ids
 
 
-def _ids_by_name(names, images, findings):
-    """Returns the id of the image that each file name belongs to, or None."""
-    by_last = {}
-    for image in images:
-        if isinstance(image["file_name"], str) and name_parts(image["file_name"]):
-            parts = name_parts(image["file_name"])
-            by_last.setdefault(parts[-1], []).append((parts, image["id"]))
-    ids = {name: _matching_images(name, by_last) for name in dict.fromkeys(names)}
+def _category_ids(entries, content):
+    """Returns the category id of each entry, by its `category_name` if it has one; None without a match."""
+    ids = {category.id for category in content.categories}
+    by_name = {category.name: category.id for category in content.categories}
+    found = []
+    for entry in entries:
+        name, id = (
+            (entry.get("category_name"), entry.get("category_id")) if isinstance(entry, dict) else (0, 0)
+        )
+        id = by_name.get(name) if isinstance(name, str) else whole_number(id)
+        found.append(id if id in ids else None)
+    return found
+
+
+def _note_category(entry, content, shared_classes, where, findings):
+    """Refuses an entry of a category that the annotations do not have, or reports that it is left out."""
+    field = "category_name" if isinstance(entry.get("category_name"), str) else "category_id"
+    received = f"{field}={shown(entry.get(field))}"
+    if shared_classes:
+        findings.repair("entries of categories that the annotations do not have were left out", received)
+        return
+    expected = sorted(getattr(category, field[len("category_") :]) for category in content.categories)
+    findings.refuse(
+        f"`{field}` must be in the annotations, which have {shown(expected)} (or use --shared-classes)",
+        f"{where} with {received}",
+    )
+
+
+def _ids_by_name(entries, images, findings):
+    """Returns the id of the image that the file name of each entry belongs to, or None."""
+    ids = _images_of_names(dict.fromkeys(entry["file_name"] for entry in entries), images)
     for name, found in ids.items():
         if len(found) > 1:
             findings.refuse(
@@ -140,20 +166,45 @@ def _ids_by_name(names, images, findings):
                 "files that the annotations do not have were left out with what was detected in them",
                 shown(name),
             )
-    matched = {}
-    for name, found in ids.items():
-        if len(found) == 1:
-            matched.setdefault(found[0], []).append(name)
+    _check_one_file(entries, ids, findings)
+    if not any(ids.values()):
+        expected = ", ".join(shown(image["file_name"]) for image in images[:3])
+        received = shown(entries[0]["file_name"])
+        findings.refuse(f"`file_name` must be one of the annotations, such as {expected}", received)
+    found = (ids[entry["file_name"]] for entry in entries)
+    return [images[0] if len(images) == 1 else None for images in found]
+
+
+def _check_one_file(entries, ids, findings):
+    """Refuses an image of the annotations that several files could be.
+
+    Args:
+        entries: Entries with `file_name`.
+        ids: {file name: ids of the images that it could be}.
+        findings: `Findings`.
+    """
+    matched = {}  # `detect` gives files of the same name in several folders different ids
+    for entry in entries:
+        if len(ids[entry["file_name"]]) == 1:
+            file = shown(entry["file_name"]), shown(entry.get("image_id"))
+            matched.setdefault(ids[entry["file_name"]][0], {})[file] = None
     for id, files in matched.items():
         if len(files) > 1:
+            listed = ", ".join(f"{name} (image_id={number})" for name, number in list(files)[:3])
             findings.refuse(
-                "an image of the annotations must be one file",
-                f"image {shown(id)}, which could be {', '.join(map(shown, files[:3]))}",
+                "an image of the annotations must be one file", f"image {shown(id)}, which could be {listed}"
             )
-    if not matched:
-        expected = ", ".join(shown(image["file_name"]) for image in images[:3])
-        findings.refuse(f"`file_name` must be one of the annotations, such as {expected}", shown(names[0]))
-    return [ids[name][0] if len(ids[name]) == 1 else None for name in names]
+
+
+def _images_of_names(names, images):
+    """Returns {file name: ids of the images of that name, else of those whose names end in the same way}."""
+    by_name, by_last = {}, {}
+    for image in images:
+        if isinstance(image["file_name"], str) and name_parts(image["file_name"]):
+            parts = name_parts(image["file_name"])
+            by_name.setdefault(image["file_name"], []).append(image["id"])
+            by_last.setdefault(parts[-1], []).append((parts, image["id"]))
+    return {name: by_name.get(name) or _matching_images(name, by_last) for name in names}
 
 
 def _matching_images(name, by_last):
