@@ -15,6 +15,7 @@ from test_training_train import read_weights
 from mask_rcnn.training.run_folder import LOG
 
 STEPS = 10
+ENDS = 3  # times that a run is ended
 
 
 def start(folder):
@@ -27,10 +28,12 @@ def start(folder):
     )
 
 
-def wait_for_step(process, folder, step):
-    """Waits until the log has a row for `step`, or the process has ended."""
+def wait_for_step(process, folder, step, since):
+    """Waits until the process has written a row for `step` into the log, or has ended."""
+    log = folder / LOG
     while process.poll() is None:
-        if (folder / LOG).exists() and len((folder / LOG).read_text().splitlines()) > step:
+        is_new = log.exists() and log.stat().st_mtime > since  # a resumed run rewrites it first
+        if is_new and len(log.read_text().splitlines()) > step:
             return
         time.sleep(0.001)
 
@@ -50,18 +53,16 @@ def test_a_run_that_is_ended_again_and_again_has_the_weights_of_an_uninterrupted
     tmp_path, expected, number, seed
 ):
     random_moment = random.Random(seed)
-    finished = 0
-    while True:
+    for _ in range(ENDS):
+        since = time.time()
         process = start(tmp_path)
-        wait_for_step(process, tmp_path, random_moment.randint(finished, STEPS))
+        wait_for_step(process, tmp_path, random_moment.randint(0, STEPS), since)
         time.sleep(random_moment.uniform(0, 0.3))
         process.send_signal(number)
         code = process.wait()
-        if code == 0:
-            break
-        assert code in (-number, 128 + number), process.stderr.read()
-        log = tmp_path / LOG
-        finished = min(len(log.read_text().splitlines()), STEPS) if log.exists() else 0
+        assert code in (0, -number, 128 + number), process.stderr.read()
+    process = start(tmp_path)
+    assert process.wait() == 0, process.stderr.read()
     final = read_weights(tmp_path / "final.weights.h5")
     assert max(np.abs(final[name] - expected[name]).max() for name in expected) < 1e-5
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
