@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from mask_rcnn import verified_hdf5
 from mask_rcnn.config import TrainConfig
-from mask_rcnn.training import checkpoint
 from mask_rcnn.training.callbacks import NanGuard
 from mask_rcnn.training.evaluations import evaluate_step
 from mask_rcnn.training.loop import restore_or_initialize, run_steps
@@ -125,7 +125,7 @@ def kill_after(step):
 
 def kill_in_checkpoint(step):
     """Makes this process end inside the write of the checkpoint of a step: complete, but not yet in place."""
-    atomic_write = checkpoint.atomic_write
+    atomic_write = verified_hdf5.atomic_write
 
     @contextlib.contextmanager
     def write(path):
@@ -134,4 +134,4 @@ def kill_in_checkpoint(step):
             if path.name == f"step_{step:08d}.h5":
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    checkpoint.atomic_write = write
+    verified_hdf5.atomic_write = write
