@@ -73,7 +73,7 @@ def draw(image, detections, categories, colour_by="class", boxes=True, labels=Tr
             _draw_keypoints(canvas, detections.keypoints[i], skeleton, colours[i])
     if labels:
         texts = _texts(detections, categories, scores, font)
-        return _draw_labels(canvas, detections.boxes, order, texts, colours)
+        _draw_labels(canvas, detections.boxes, order, texts, colours)
     return canvas
 
 
@@ -209,10 +209,8 @@ def _draw_keypoints(canvas, keypoints, skeleton, colour):
 
 
 def _draw_labels(canvas, boxes, order, texts, colours):
-    """Returns the canvas with each label at the best free place near its box."""
+    """Draws each label at the best free place near its box, in place."""
     letter_size = max(round(LETTER_SIZE * _side(canvas)), MIN_LETTER_SIZE)
-    picture = Image.fromarray(canvas)
-    pen = ImageDraw.Draw(picture)
     taken = np.zeros((0, 4))
     for i in (i for i in order if any(texts[i][:2])):
         name, percent, path = texts[i]
@@ -220,15 +218,15 @@ def _draw_labels(canvas, boxes, order, texts, colours):
         ascent, descent = font.getmetrics()
         margin = max(round(0.25 * ascent), 2)
         text = _fitting(name, percent, font, canvas.shape[1] - 2 * margin)
-        size = ascent + descent, math.ceil(pen.textlength(text, font)) + 2 * margin
+        size = ascent + descent, math.ceil(font.getlength(text)) + 2 * margin
         place = _free_place(boxes[i], size, canvas.shape[:2], boxes, taken)
         if place is None:
             continue
         y1, x1, y2, x2 = place.tolist()
         taken = np.concatenate([taken, [place]])
-        pen.rectangle((x1, y1, x2 - 1, y2 - 1), fill=colours[i])
-        pen.text((x1 + margin, y1), text, fill=_ink(colours[i]), font=font)
-    return np.array(picture)
+        label = Image.new("RGB", (x2 - x1, y2 - y1), colours[i])
+        ImageDraw.Draw(label).text((margin, 0), text, fill=_ink(colours[i]), font=font)
+        canvas[y1:y2, x1:x2] = np.asarray(label)
 
 
 def _fitting(name, percent, font, max_width):

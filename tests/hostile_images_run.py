@@ -4,6 +4,8 @@ Run as a process of its own: `python hostile_images_run.py FOLDER`, so that its 
 """
 
 import contextlib
+import ctypes
+import gc
 import json
 import pathlib
 import sys
@@ -52,6 +54,8 @@ def memory(field):
 
 def reset_peak():
     """Begins to measure the peak of memory anew; returns the memory in use."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what earlier files have left would hide growth
     pathlib.Path("/proc/self/clear_refs").write_text("5")
     return memory("VmRSS")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import types
 
@@ -103,12 +104,15 @@ def test_missing_files_and_empty_folders_are_errors(predictor, tmp_path, capsys)
     assert "has none. Skipped 1 files .txt" in capsys.readouterr().err
 
 
-def test_what_was_found_is_written_when_the_command_is_interrupted(predictor, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("signal_name", "exit_code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_what_was_found_is_written_when_the_command_is_stopped(
+    predictor, tmp_path, monkeypatch, signal_name, exit_code
+):
     predict = FakePredictor.predict
 
     def interrupted(self, image):
         if image[0, 0, 0]:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), getattr(signal, signal_name))
         return predict(self, image)
 
     monkeypatch.setattr(FakePredictor, "predict", interrupted)
@@ -116,7 +120,7 @@ def test_what_was_found_is_written_when_the_command_is_interrupted(predictor, tm
     write_image(tmp_path / "photos" / "b.png", 200)
     json_file = tmp_path / "found.json"
     words = [*WEIGHTS, "--out", tmp_path / "out", "--json", json_file]
-    assert run("detect", tmp_path / "photos", *words) == 130
+    assert run("detect", tmp_path / "photos", *words) == exit_code
     assert [entry["file_name"] for entry in json.loads(json_file.read_text())] == ["a.png"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
 

@@ -3,6 +3,8 @@
 import collections
 import contextlib
 import os
+import signal
+import threading
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +103,7 @@ def run(args):
     if not args.no_pictures:
         _prepare_pictures(args, predictor)
     try:
-        with contextlib.closing(_detect_files(predictor, files, args, outcome)) as frames:
+        with _ordered_end(), contextlib.closing(_detect_files(predictor, files, args, outcome)) as frames:
             for _ in track(frames, _count(files), "Detecting"):
                 pass
     finally:
@@ -111,6 +113,25 @@ def run(args):
         raise PartialFailure(
             f"{len(outcome.failures)} of {len(files)} files failed, the others are done:\n  {listed}"
         )
+
+
+@contextlib.contextmanager
+def _ordered_end():
+    """Makes SIGTERM and SIGHUP end the program as Ctrl-C does: what was found is written."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)):
+            if signal.getsignal(number) == signal.SIG_DFL:  # `nohup` has it ignored
+                before[number] = signal.signal(number, _end_program)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_program(number, frame):
+    raise SystemExit(128 + number)
 
 
 def _check_outputs(args, files):
@@ -200,7 +221,8 @@ def _detect_image(predictor, file, picture, args, outcome):
     image = read_image(file, predictor.config.input.bit_depth, args.max_pixels)
     detections = _detect(predictor, image, args)
     if picture:
-        save_picture(picture, _draw(image, detections, predictor, args))
+        image = _draw(image, detections, predictor, args)  # a large one is not kept beside its picture
+        save_picture(picture, image)
     yield detections, {}
 
 
