@@ -7,14 +7,17 @@ that no field has is answered with the nearest one that exists.
 import dataclasses
 import difflib
 import re
-import types
 import typing
 from pathlib import Path
 
 import yaml
 
 from mask_rcnn.config import Config
+from mask_rcnn.config.other_names import fields_of
+from mask_rcnn.config.ranges import short, unwrap
+from mask_rcnn.config.yaml_text import MAX_CHARACTERS, load_yaml
 
+MAX_INT = 2**53  # beyond it a float is another number
 NULLS = ("null", "None", "~")  # how YAML and Python write it
 
 
@@ -37,7 +40,8 @@ def from_yaml(source):
             f"There is no config file {str(source)!r}. Write one: `mask-rcnn config show`."
         )
     try:
-        return from_text(Path(source).read_text(encoding="utf-8"))
+        with open(source, encoding="utf-8") as file:
+            return from_text(file.read(MAX_CHARACTERS + 1))
     except ValueError as error:  # UnicodeDecodeError is one
         raise ValueError(f"{source}: {error}") from error
 
@@ -76,14 +80,8 @@ _Dumper.add_representer(
 
 def from_text(text):
     """Returns the `Config` of a YAML text, which is never taken for the path of a file."""
-    return _build(Config, _load_yaml(text) or {})
-
-
-def _load_yaml(text):
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"This is no YAML. Received: {' '.join(str(error).split())}.") from error
+    values = load_yaml(text)
+    return _build(Config, {} if values is None else values)
 
 
 def _assign(values, path, value):
@@ -91,14 +89,14 @@ def _assign(values, path, value):
     *sections, name = path.split(".")
     kind = Config
     for depth, section in enumerate(sections, start=1):
-        kind, _ = _unwrap(_field_type(kind, section, path))
+        kind, _ = unwrap(_field_type(kind, section, path))
         if not dataclasses.is_dataclass(kind):
             raise ValueError(_unknown(path))
         if values[section] is None:
             parent = ".".join(sections[:depth])
             raise ValueError(
                 f"`{path}` is a field of `{parent}`, which is null. "
-                f"Received: {path}={value!r}. Give it its defaults first: `{parent}={{}}`."
+                f"Received: {path}={short(value)}. Give it its defaults first: `{parent}={{}}`."
             )
         values = values[section]
     field_type = _field_type(kind, name, path)
@@ -107,21 +105,21 @@ def _assign(values, path, value):
 
 def _parse(field_type, text):
     """Reads `text` as the command line gives it: strings need no quotes, tuples no brackets."""
-    kind, optional = _unwrap(field_type)
+    kind, optional = unwrap(field_type)
     if optional and text in NULLS:
         return None
     if kind is str:
         return text
     if typing.get_origin(kind) is tuple:
         text = f"[{text.strip('()[] ')}]"
-    return _load_yaml(text)
+    return load_yaml(text)
 
 
 def _build(kind, values, path=""):
     """Returns the dataclass `kind` from a dict as YAML gives it, its types checked."""
     if not isinstance(values, dict):
         name = f"`{path}`" if path else "A config"
-        raise ValueError(f"{name} must be a mapping from fields to values. Received: {values!r}.")
+        raise ValueError(f"{name} must be a mapping from fields to values. Received: {short(values)}.")
     fields = {}
     for name, value in values.items():
         full_name = f"{path}.{name}" if path else str(name)
@@ -130,7 +128,7 @@ def _build(kind, values, path=""):
 
 
 def _convert(field_type, value, path):
-    kind, optional = _unwrap(field_type)
+    kind, optional = unwrap(field_type)
     if value is None and optional:
         return None
     if dataclasses.is_dataclass(kind):
@@ -140,24 +138,18 @@ def _convert(field_type, value, path):
         items = [items[0]] * len(value) if items[-1] is ... else items
         if len(items) == len(value):
             return tuple(_convert(item, each, path) for item, each in zip(items, value, strict=True))
-    if kind is float and (type(value) is int or _is_number_text(value)):
+    if kind is float and _is_number_text(value):
+        return float(value)
+    if kind is float and type(value) is int and abs(value) < MAX_INT:
         return float(value)
     if type(value) is kind:
         return value
-    raise ValueError(f"`{path}` must be {_describe(field_type)}. Received: {path}={value!r}.")
+    raise ValueError(f"`{path}` must be {_describe(field_type)}. Received: {path}={short(value)}.")
 
 
 def _is_number_text(value):
     """Whether it is like 1e-4, which YAML 1.1 reads as text: it wants 1.0e-4."""
     return isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value) is not None
-
-
-def _unwrap(field_type):
-    """Returns the type without None, and whether None was in it."""
-    if not isinstance(field_type, types.UnionType):
-        return field_type, False
-    (kind,) = (each for each in typing.get_args(field_type) if each is not types.NoneType)
-    return kind, True
 
 
 def _field_type(kind, name, path):
@@ -168,9 +160,10 @@ def _field_type(kind, name, path):
 
 
 def _unknown(path):
+    path = str(path)[:200]
     known = list(_paths(Config))
     same_name = [each for each in known if each.rpartition(".")[2] == path.rpartition(".")[2]]
-    close = same_name or difflib.get_close_matches(path, known, n=3)
+    close = same_name or fields_of(path) or difflib.get_close_matches(path, known, n=3)
     hint = f"Did you mean {' or '.join(close)}?" if close else "`mask-rcnn config show` prints all of them."
     return f"A config has no field of this name. Received: {path!r}. {hint}"
 
@@ -179,14 +172,14 @@ def _paths(kind, prefix=""):
     """Yields the dotted name of each section and field."""
     for name, field_type in typing.get_type_hints(kind).items():
         yield prefix + name
-        section, _ = _unwrap(field_type)
+        section, _ = unwrap(field_type)
         if dataclasses.is_dataclass(section):
             yield from _paths(section, f"{prefix}{name}.")
 
 
 def _describe(field_type):
     """A type in words: `tuple[int, ...] | None` is "a list of int, or null"."""
-    kind, optional = _unwrap(field_type)
+    kind, optional = unwrap(field_type)
     items = typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         words = "a mapping"

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 
 from mask_rcnn.config.checks import check
 from mask_rcnn.config.network import (
-    BACKBONES,
-    NORMS,
     AnchorConfig,
     BackboneConfig,
     BoxHeadConfig,
@@ -22,7 +20,14 @@ from mask_rcnn.config.network import (
     RoiAlignConfig,
     RpnConfig,
 )
-from mask_rcnn.config.training import LOSS_NORMALIZATIONS, PRECISIONS, DataConfig, TrainConfig
+from mask_rcnn.config.ranges import (
+    BACKBONES,
+    LOSS_NORMALIZATIONS,
+    NORMS,
+    PRECISIONS,
+    check_ranges,
+)
+from mask_rcnn.config.training import DataConfig, TrainConfig
 
 __all__ = [
     "BACKBONES",
@@ -65,7 +70,7 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self):
-        check(self.num_classes >= 0, "`num_classes` counts the real classes.", num_classes=self.num_classes)
+        check_ranges(self)
         check(
             self.fpn is not None or len(self.anchors.strides) == 1,
             "Without an FPN the anchors have a single stride.",

@@ -2,19 +2,9 @@
 
 from dataclasses import dataclass
 
-from mask_rcnn.config.checks import check, check_choice
+from mask_rcnn.config.checks import check
+from mask_rcnn.config.ranges import check_ranges
 
-NORMS = ("frozen_batch_norm", "batch_norm", "sync_batch_norm", "group_norm", "none")
-BACKBONES = (
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "resnext50_32x4d",
-    "resnext101_32x8d",
-    "resnext101_64x4d",
-    "efficientnet_lite0",
-)
-BOX_LOSSES = ("smooth_l1", "giou")
 _SIDED = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 COCO_KEYPOINTS = ("nose", *(f"{side}_{part}" for part in _SIDED for side in ("left", "right")))
 COCO_FLIP_PAIRS = tuple(f"left_{part}:right_{part}" for part in _SIDED)
@@ -42,14 +32,7 @@ class InputConfig:
     bit_depth: int | None = None  # bits that the samples of 16-bit files use, such as 12; None: all 16
 
     def __post_init__(self):
-        check_choice("input.size_rounding", self.size_rounding, ("round", "floor", "half_even"))
-        check_choice("input.resize", self.resize, ("bilinear", "antialiased_uint8", "uint8"))
-        check_choice("input.padding", self.padding, ("mean", "black"))
-        check(
-            self.bit_depth is None or 8 <= self.bit_depth <= 16,
-            "`input.bit_depth` must be 8 to 16 bits, or null.",
-            bit_depth=self.bit_depth,
-        )
+        check_ranges(self, "input.")
         check(
             self.padded_size is None or min(self.padded_size) >= self.long_side,
             "Every image must fit into `padded_size`: make `long_side` smaller.",
@@ -58,16 +41,11 @@ class InputConfig:
         )
         sides = (self.short_side, *self.train_short_sides)
         check(
-            self.train_short_sides and min(sides) > 0 and max(sides) <= self.long_side,
-            "Every short side must be positive and at most `long_side`.",
+            max(sides) <= self.long_side,
+            "Every short side must be at most `long_side`.",
             short_side=self.short_side,
             train_short_sides=self.train_short_sides,
             long_side=self.long_side,
-        )
-        check(
-            0 <= self.horizontal_flip <= 1,
-            "A probability is in [0, 1].",
-            horizontal_flip=self.horizontal_flip,
         )
 
 
@@ -86,10 +64,7 @@ class BackboneConfig:
     weights: str | None = None  # "imagenet", a file, or a name of `models list`; None is random
 
     def __post_init__(self):
-        check_choice("backbone.name", self.name, BACKBONES)
-        check_choice("backbone.norm", self.norm, NORMS)
-        check_choice("backbone.stem_pool_padding", self.stem_pool_padding, ("symmetric", "same"))
-        check_choice("backbone.last_stage", self.last_stage, (4, 5))
+        check_ranges(self, "backbone.")
         check(
             self.name != "efficientnet_lite0" or (self.last_stage == 5 and not self.dilated_c5),
             "Only a ResNet has a fifth stage for RoIs or a dilated one.",
@@ -103,7 +78,6 @@ class BackboneConfig:
             last_stage=self.last_stage,
             dilated_c5=self.dilated_c5,
         )
-        check(0 <= self.frozen_stages <= 5, "`frozen_stages` is 0 to 5.", frozen_stages=self.frozen_stages)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +89,7 @@ class FpnConfig:
     norm_epsilon: float = 1e-5
 
     def __post_init__(self):
-        check_choice("fpn.norm", self.norm, NORMS)
+        check_ranges(self, "fpn.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +103,7 @@ class AnchorConfig:
     stride_from_padded_size: bool = False  # torchvision: padded side // map side (P6: often 61, not 64)
 
     def __post_init__(self):
+        check_ranges(self, "anchors.")
         check(
             len(self.strides) in (1, len(self.sizes)),
             "AnchorConfig needs one size for each stride, or a single stride.",
@@ -159,7 +134,13 @@ class RpnConfig:
     box_loss_beta: float = 0.0  # smooth-L1 becomes L1 at 0; Faster R-CNN and torchvision: 1/9
 
     def __post_init__(self):
-        check_choice("rpn.box_loss", self.box_loss, BOX_LOSSES)
+        check_ranges(self, "rpn.")
+        check(
+            self.negative_iou <= self.positive_iou,
+            "`rpn.negative_iou` must be at most `rpn.positive_iou`.",
+            negative_iou=self.negative_iou,
+            positive_iou=self.positive_iou,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,8 +155,7 @@ class RoiAlignConfig:
     level_rounding: str = "floor"  # "nearest" is matterport's, half to even
 
     def __post_init__(self):
-        check_choice("roi_align.method", self.method, ("roi_align", "crop_and_resize"))
-        check_choice("roi_align.level_rounding", self.level_rounding, ("floor", "nearest"))
+        check_ranges(self, "roi_align.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,8 +184,7 @@ class BoxHeadConfig:
     min_size: float = 0.0  # shorter detections are dropped; torchvision: 1e-2; matterport: -1
 
     def __post_init__(self):
-        check_choice("box_head.norm", self.norm, NORMS)
-        check_choice("box_head.box_loss", self.box_loss, BOX_LOSSES)
+        check_ranges(self, "box_head.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +198,7 @@ class CascadeConfig:
     delta_scales: tuple[float, ...] = (1.0, 2.0, 3.0)  # times `box_head.delta_weights`
 
     def __post_init__(self):
+        check_ranges(self, "cascade.")
         check(
             len(self.positive_ious) == len(self.delta_scales) >= 2,
             "CascadeConfig needs an IoU and a scale for each of two or more heads.",
@@ -240,8 +220,7 @@ class MaskHeadConfig:
     paste: str = "pixel_centres"  # detectron2's; "padded_resize" torchvision's, "rounded_box" matterport's
 
     def __post_init__(self):
-        check_choice("mask_head.norm", self.norm, NORMS)
-        check_choice("mask_head.paste", self.paste, ("pixel_centres", "padded_resize", "rounded_box"))
+        check_ranges(self, "mask_head.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +239,7 @@ class KeypointHeadConfig:
     loss_weight: float = 1.0
 
     def __post_init__(self):
+        check_ranges(self, "keypoint_head.")
         named = [name for pair in self.flip_pairs for name in pair.split(":")]
         check(
             set(named) <= set(self.names) and len(named) == 2 * len(self.flip_pairs),

@@ -1,11 +1,10 @@
 """What a model is trained on, and how."""
 
+import itertools
 from dataclasses import dataclass
 
-from mask_rcnn.config.checks import check, check_choice
-
-LOSS_NORMALIZATIONS = ("batch", "image")
-PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
+from mask_rcnn.config.checks import check
+from mask_rcnn.config.ranges import check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +19,9 @@ class DataConfig:
     shapes_val: int = 40
     shapes_size: tuple[int, int] = (128, 128)
     max_bad_images: float = 0.01  # fraction of unreadable images that is skipped with a report
+
+    def __post_init__(self):
+        check_ranges(self, "data.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +49,11 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
-        check_choice("train.precision", self.precision, PRECISIONS)
-        check_choice("train.loss_normalization", self.loss_normalization, LOSS_NORMALIZATIONS)
-        check_choice("train.strategy", self.strategy, ("none", "mirrored"))
+        check_ranges(self, "train.")
         check(
-            self.batch_size > 0 and self.steps > 0,
-            "Must be positive.",
-            batch_size=self.batch_size,
-            steps=self.steps,
+            all(before < after for before, after in itertools.pairwise(self.milestones)),
+            "`train.milestones` must increase.",
+            milestones=self.milestones,
         )
         check(
             self.evaluate_every % self.checkpoint_every == 0,

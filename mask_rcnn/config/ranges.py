@@ -1,0 +1,302 @@
+"""The values that each field of a config may have: one table, read by `check_ranges`.
+
+A limit is where a value stops being meaningful, or would exhaust any machine.
+"""
+
+import functools
+import types
+import typing
+from dataclasses import dataclass
+
+NORMS = ("frozen_batch_norm", "batch_norm", "sync_batch_norm", "group_norm", "none")
+BACKBONES = (
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "efficientnet_lite0",
+)
+BOX_LOSSES = ("smooth_l1", "giou")
+LOSS_NORMALIZATIONS = ("batch", "image")
+PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`. Both are included, unless `is_open`: then `low` is not."""
+
+    low: float
+    high: float
+    is_open: bool = False
+
+    def __contains__(self, value):
+        above = value > self.low if self.is_open else value >= self.low
+        return above and value <= self.high  # NaN is neither
+
+    def __str__(self):
+        return (
+            f"{'above' if self.is_open else 'from'} {self.low} {'up ' if self.is_open else ''}to {self.high}"
+        )
+
+
+@dataclass(frozen=True)
+class Items:
+    """Lists of `least` to `most` items, each of them in `each`."""
+
+    each: object
+    least: int = 0
+    most: int = 64
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some texts."""
+
+    texts: tuple[str, ...]
+
+    def __contains__(self, value):
+        return value in self.texts
+
+    def __str__(self):
+        return f"one of {', '.join(map(repr, self.texts))}"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A name or a path."""
+
+    longest: int = 4096
+
+    def __contains__(self, value):
+        return 0 < len(value) <= self.longest and value.isprintable()
+
+    def __str__(self):
+        return f"1 to {self.longest} printable characters"
+
+
+SIDE = Range(1, 32_768)  # pixels of an image
+LONG_SIDES = Range(16, 32_768)
+CELLS = Range(1, 256)  # side of a pooled RoI
+CHANNELS = Range(1, 16_384)
+CONVS = Range(0, 64)
+COUNT = Range(1, 1_000_000)  # boxes of an image
+STEPS = Range(1, 10**9)
+FRACTION = Range(0, 1)
+POSITIVE = Range(0, 10**6, is_open=True)
+NOT_NEGATIVE = Range(0, 10**6)
+MIN_SIZE = Range(-1, 32_768)  # pixels; -1 keeps every box
+COLOR = Range(-1000, 1000)
+FLAG = Choice((True, False))
+NORM = {"norm": Choice(NORMS), "norm_epsilon": FRACTION}
+TEXT = Text()
+
+RANGES = {
+    "Config": {"num_classes": Range(0, 100_000), "inclusive_boxes": FLAG},
+    "InputConfig": {
+        "short_side": SIDE,
+        "train_short_sides": Items(SIDE, least=1),
+        "long_side": SIDE,
+        "upscale_only": FLAG,
+        "size_rounding": Choice(("round", "floor", "half_even")),
+        "resize": Choice(("bilinear", "antialiased_uint8", "uint8")),
+        "pad_multiple": Range(1, 1024),
+        "padded_size": Items(SIDE, least=2, most=2),
+        "centered": FLAG,
+        "padding": Choice(("mean", "black")),
+        "mean": Items(COLOR, least=3, most=3),
+        "std": Items(Range(0, 10**6, is_open=True), least=3, most=3),
+        "horizontal_flip": FRACTION,
+        "max_instances": Range(1, 10_000),
+        "mask_crop_size": Range(1, 1024),
+        "bit_depth": Range(8, 16),
+    },
+    "BackboneConfig": {
+        "name": Choice(BACKBONES),
+        **NORM,
+        "stride_in_1x1": FLAG,
+        "stem_pool_padding": Choice(("symmetric", "same")),
+        "last_stage": Range(4, 5),
+        "dilated_c5": FLAG,
+        "frozen_stages": Range(0, 5),
+        "weights": TEXT,
+    },
+    "FpnConfig": {"channels": CHANNELS, **NORM},
+    "AnchorConfig": {
+        "sizes": Items(SIDE, least=1),
+        "strides": Items(Range(1, 1024), least=1),
+        "ratios": Items(Range(0, 1000, is_open=True), least=1),
+        "rounded": FLAG,
+        "stride_from_padded_size": FLAG,
+    },
+    "RpnConfig": {
+        "channels": CHANNELS,
+        "convs": CONVS,
+        "train_pre_nms": COUNT,
+        "train_post_nms": COUNT,
+        "pre_nms": COUNT,
+        "post_nms": COUNT,
+        "nms_iou": FRACTION,
+        "joint_levels": FLAG,
+        "min_size": MIN_SIZE,
+        "clamp_deltas": FLAG,
+        "positive_iou": FRACTION,
+        "negative_iou": FRACTION,
+        "samples": COUNT,
+        "positive_fraction": FRACTION,
+        "box_loss": Choice(BOX_LOSSES),
+        "box_loss_beta": NOT_NEGATIVE,
+    },
+    "RoiAlignConfig": {
+        "method": Choice(("roi_align", "crop_and_resize")),
+        "aligned": FLAG,
+        "sampling_ratio": Range(0, 64),
+        "level_epsilon": FRACTION,
+        "level_offset": Range(-10, 10),
+        "level_rounding": Choice(("floor", "nearest")),
+    },
+    "BoxHeadConfig": {
+        "pool_size": CELLS,
+        "convs": CONVS,
+        "conv_channels": CHANNELS,
+        **NORM,
+        "dense_units": Items(Range(1, 65_536)),
+        "average_pool": FLAG,
+        "class_agnostic": FLAG,
+        "delta_weights": Items(POSITIVE, least=4, most=4),
+        "samples": COUNT,
+        "positive_fraction": FRACTION,
+        "positive_iou": FRACTION,
+        "box_loss": Choice(BOX_LOSSES),
+        "box_loss_beta": NOT_NEGATIVE,
+        "clamp_deltas": FLAG,
+        "best_class_only": FLAG,
+        "score_threshold": FRACTION,
+        "nms_iou": FRACTION,
+        "max_detections": COUNT,
+        "min_size": MIN_SIZE,
+    },
+    "CascadeConfig": {
+        "positive_ious": Items(FRACTION, least=2, most=16),
+        "delta_scales": Items(POSITIVE, least=2, most=16),
+    },
+    "MaskHeadConfig": {
+        "pool_size": CELLS,
+        "convs": CONVS,
+        "channels": CHANNELS,
+        **NORM,
+        "class_agnostic": FLAG,
+        "paste": Choice(("pixel_centres", "padded_resize", "rounded_box")),
+    },
+    "KeypointHeadConfig": {
+        "names": Items(TEXT, least=1, most=1000),
+        "flip_pairs": Items(TEXT, most=1000),
+        "pool_size": CELLS,
+        "convs": CONVS,
+        "channels": CHANNELS,
+        "half_pixel": FLAG,
+        "loss_weight": NOT_NEGATIVE,
+    },
+    "DataConfig": {
+        "train_annotations": TEXT,
+        "train_images": TEXT,
+        "val_annotations": TEXT,
+        "val_images": TEXT,
+        "shapes_train": COUNT,
+        "shapes_val": COUNT,
+        "shapes_size": Items(LONG_SIDES, least=2, most=2),
+        "max_bad_images": FRACTION,
+    },
+    "TrainConfig": {
+        "batch_size": Range(1, 65_536),
+        "reference_batch_size": Range(1, 65_536),
+        "steps": STEPS,
+        "learning_rate": Range(0, 1000),
+        "milestones": Items(STEPS),
+        "warmup_steps": Range(0, 10**9),
+        "warmup_factor": FRACTION,
+        "momentum": FRACTION,
+        "weight_decay": FRACTION,
+        "norm_weight_decay": FRACTION,
+        "clip_norm": POSITIVE,
+        "loss_normalization": Choice(LOSS_NORMALIZATIONS),
+        "checkpoint_every": STEPS,
+        "evaluate_every": Range(0, 10**9),
+        "keep_checkpoints": Range(1, 10**6),
+        "init_weights": TEXT,
+        "precision": Choice(PRECISIONS),
+        "strategy": Choice(("none", "mirrored")),
+        "seed": Range(0, 2**31 - 1),
+    },
+}
+
+
+def check_ranges(section, prefix=""):
+    """Raises a ValueError for the first field that has another type than its annotation or is out of range.
+
+    Args:
+        section: A dataclass of a config.
+        prefix: Its name and a dot, such as "train."; empty for the config itself.
+    """
+    ranges = RANGES[type(section).__name__]
+    for name, (kind, is_optional) in field_types(type(section)).items():
+        value = getattr(section, name)
+        if value is None and is_optional:
+            continue
+        if name in ranges:
+            _check(f"{prefix}{name}", value, kind, ranges[name])
+        elif not isinstance(value, kind):
+            raise ValueError(f"`{prefix}{name}` must be a {kind.__name__}. Received: {short(value)}.")
+
+
+@functools.cache
+def field_types(section_type):
+    """Returns `{field: (type without None, whether None is allowed)}` of a dataclass."""
+    return {name: unwrap(hint) for name, hint in typing.get_type_hints(section_type).items()}
+
+
+def unwrap(hint):
+    """Returns a type without None, and whether None was in it."""
+    if not isinstance(hint, types.UnionType):
+        return hint, False
+    (kind,) = (each for each in typing.get_args(hint) if each is not types.NoneType)
+    return kind, True
+
+
+def short(value):
+    """Returns how an error shows a value: at most 100 characters."""
+    text = (
+        repr(value) if isinstance(value, str | int | float | bool | type(None)) else _short_collection(value)
+    )
+    return text if len(text) <= 100 else f"{text[:100]}..."
+
+
+def _short_collection(value):
+    if isinstance(value, list | tuple) and len(value) <= 16:
+        return f"[{', '.join(map(short, value))}]" if _is_flat(value) else "a list of lists"
+    return f"a {type(value).__name__}"
+
+
+def _is_flat(value):
+    return not any(isinstance(each, list | tuple | dict) for each in value)
+
+
+def _check(path, value, kind, allowed):
+    if isinstance(allowed, Items):
+        _check_items(path, value, typing.get_args(kind)[0], allowed)
+    elif not _is_of_type(value, kind) or value not in allowed:
+        what = {int: "an int ", float: "a number "}.get(kind, "")
+        raise ValueError(f"`{path}` must be {what}{allowed}. Received: {path}={short(value)}.")
+
+
+def _check_items(path, value, kind, allowed):
+    if not isinstance(value, tuple) or not allowed.least <= len(value) <= allowed.most:
+        count = allowed.least if allowed.least == allowed.most else f"{allowed.least} to {allowed.most}"
+        raise ValueError(f"`{path}` must be a tuple of {count} items. Received: {path}={short(value)}.")
+    for item in value:
+        _check(path, item, kind, allowed.each)
+
+
+def _is_of_type(value, kind):
+    return type(value) is kind or (kind is float and type(value) is int)

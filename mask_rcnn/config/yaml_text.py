@@ -1,0 +1,54 @@
+"""YAML for configs: plain mappings, lists and scalars, of bounded size and depth."""
+
+import collections
+
+import yaml
+
+MAX_CHARACTERS = 200_000  # a complete config has 3000
+MAX_DEPTH = 16
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses duplicate keys, which YAML forbids and PyYAML accepts."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if not all(isinstance(key, str | int | float | bool | None) for key in keys):
+            raise yaml.YAMLError("a key must be the name of a field")
+        for key, count in collections.Counter(keys).items():
+            if count > 1:
+                raise yaml.YAMLError(f"the key {str(key)[:80]!r} occurs {count} times")
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(text):
+    """Returns what a YAML text holds.
+
+    Raises:
+        ValueError: It is no YAML, is too long or too deep, has an alias or a tag, or a key occurs twice.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(
+            f"A config has at most {MAX_CHARACTERS} characters. Received: {len(text)}. Give another file."
+        )
+    try:
+        _check_events(text)
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        words = " ".join(str(error).split())
+        raise ValueError(
+            f"This is no YAML of a config. Received: {words[:300]}. Correct the text."
+        ) from error
+
+
+def _check_events(text):
+    """Raises an error for what could make a short text a huge object."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise yaml.YAMLError("aliases (&name, *name) are not supported, write the values out")
+        if getattr(event, "tag", None):
+            raise yaml.YAMLError(f"tags ({event.tag[:80]}) are not supported")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise yaml.YAMLError(f"more than {MAX_DEPTH} levels")
