@@ -74,6 +74,24 @@ def remove_leftovers(folder):
 
 
 @contextlib.contextmanager
+def locked(folder):
+    """Holds an exclusive lock of a folder, and waits for it as long as another thread or process has it.
+
+    The system releases it when the process ends. On a file system without locks nothing is locked.
+
+    Args:
+        folder: Made if it does not exist.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    descriptor = _open_folder(folder)
+    try:
+        _lock(descriptor)
+        yield
+    finally:
+        _close(descriptor)
+
+
+@contextlib.contextmanager
 def _work_folder(parent):
     """Makes a locked folder in `parent`, and deletes it at the end."""
     folder, descriptor = _new_locked_folder(parent)

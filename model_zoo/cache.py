@@ -4,21 +4,17 @@ Nothing that lies in the cache is ever deleted or written over: a file with the 
 names it, for it may be one that the user put there.
 """
 
-import contextlib
 import hashlib
 import importlib.util
 import os
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from absl import logging
 
-from mask_rcnn.files import atomic_write
+from mask_rcnn.files import atomic_write, locked, remove_leftovers
+from mask_rcnn.model_zoo.download import download
 
-CHUNK = 1 << 20  # bytes
-TIMEOUT = 30  # seconds without an answer
 NO = ("", "0", "no", "false", "off")
 
 
@@ -59,9 +55,11 @@ def fetch(entry):
     if not path.is_file():
         if is_offline():
             raise OSError(f"$MASK_RCNN_OFFLINE forbids to fetch {entry.name}.{_by_hand(entry, path)}")
-        _download(entry, path)
-    else:
-        verify(entry, path)
+        with locked(path.parent):
+            if not path.is_file():  # another process may have fetched it meanwhile
+                _download(entry, path)
+                return path
+    verify(entry, path)
     return path
 
 
@@ -87,61 +85,17 @@ def _check_hash(entry, digest, path, advice):
 
 def _download(entry, path):
     logging.info("Fetching %s from %s", entry.name, entry.url)
+    remove_leftovers(path.parent)
     with atomic_write(path) as partial:
         try:
-            digest = _receive(entry, partial)
-        except OSError as error:  # urllib's own errors are OSErrors
+            digest = download(entry.url, partial, entry.algorithm or "sha256", entry.name)
+        except OSError as error:
             raise OSError(f"{entry.name} could not be fetched ({error}).{_by_hand(entry, path)}") from error
         _check_hash(entry, digest, entry.url, "Try again later; nothing was kept.")
     if not entry.algorithm:
         logging.warning(
             "%s publishes no hash, so nothing says that %s is what it should be.", entry.name, path
         )
-
-
-def _receive(entry, partial):
-    """Writes what the URL gives into the file `partial` and returns its hash."""
-    hasher = hashlib.new(entry.algorithm or "sha256")
-    with _open(entry.url) as response, open(partial, "wb") as file:
-        total = int(response.headers.get("Content-Length") or 0)
-        with _progress(entry.name, total) as advance:
-            while chunk := response.read(CHUNK):
-                hasher.update(chunk)
-                file.write(chunk)
-                advance(len(chunk))
-        if total and file.tell() != total:
-            raise OSError(f"the connection ended after {file.tell()} of {total} bytes")
-    return hasher.hexdigest()
-
-
-def _open(url):
-    request = urllib.request.Request(url, headers={"User-Agent": "mask-rcnn"})
-    try:
-        return urllib.request.urlopen(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        error.close()  # it is a response too
-        raise
-
-
-@contextlib.contextmanager
-def _progress(description, total):
-    """Gives a function of the bytes that came; on a terminal it moves a bar."""
-    if not sys.stderr.isatty():
-        yield lambda size: None
-        return
-    from rich import progress
-    from rich.console import Console
-
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(description, total=total or None)
-        yield lambda size: bar.advance(task, size)
 
 
 def _by_hand(entry, path):

@@ -1,0 +1,128 @@
+"""Downloads that end: of a limited size, at a minimum rate, never from https to http."""
+
+import contextlib
+import hashlib
+import http.client
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+from mask_rcnn.terminal import printable
+
+CHUNK = 1 << 20  # bytes
+TIMEOUT = 30  # seconds without a byte
+ANSWER_SECONDS = 120  # until the headers are complete, redirects included
+MAX_BYTES = 4 << 30  # the largest published model has 0.8 GB
+MIN_RATE = 10_000  # bytes per second, on average
+GRACE_SECONDS = 30  # before the rate counts
+
+
+def download(url, path, algorithm, description):
+    """Writes what a URL gives into a file and returns its hash.
+
+    Args:
+        url: http or https.
+        path: The file, for instance that of `atomic_write`.
+        algorithm: Name of the hash, as `hashlib.new` takes it.
+        description: What the progress bar shows.
+
+    Raises:
+        OSError: Whatever goes wrong with the connection, the server or the disk. Its text can be printed.
+    """
+    hasher = hashlib.new(algorithm)
+    try:
+        with _open(url) as response, open(path, "wb") as file:
+            if response.status != http.client.OK:
+                raise OSError(f"the server answered with status {response.status}")
+            total = _declared_size(response)
+            with _progress(description, total) as advance:
+                for chunk in _chunks(response):
+                    hasher.update(chunk)
+                    file.write(chunk)
+                    advance(len(chunk))
+            if not file.tell() or (total and file.tell() != total):
+                raise OSError(f"the connection ended after {file.tell()} of {total or 'unknown'} bytes")
+    except (OSError, http.client.HTTPException, ValueError) as error:  # urllib's own errors are OSErrors
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise OSError(printable(text, allowed="")[:300]) from error
+    return hasher.hexdigest()
+
+
+def _chunks(response):
+    """Yields the body as it comes; ends with an error if it is too large or too slow."""
+    start, received = time.monotonic(), 0
+    while chunk := response.read1(CHUNK):
+        received += len(chunk)
+        if received > MAX_BYTES:
+            raise OSError(f"the server sent more than {MAX_BYTES} bytes")
+        seconds = time.monotonic() - start
+        if seconds > GRACE_SECONDS and received < MIN_RATE * seconds:
+            raise OSError(f"the server sent only {received} bytes in {seconds:.0f} seconds")
+        yield chunk
+
+
+def _declared_size(response):
+    """Returns the Content-Length, or 0 if there is none."""
+    text = response.headers.get("Content-Length", "0").strip()
+    if not (text.isascii() and text.isdigit()) or len(text) > 20:
+        raise OSError(f"the server sent Content-Length {text[:40]!r}")
+    if int(text) > MAX_BYTES:
+        raise OSError(f"the server declares {text} bytes, at most {MAX_BYTES} are expected")
+    return int(text)
+
+
+class _NoDowngrade(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but not from https to a protocol without encryption."""
+
+    def redirect_request(self, request, response, code, message, headers, new_url):
+        old, new = request.full_url.partition(":")[0].lower(), new_url.partition(":")[0].lower()
+        if new != "https" and (old == "https" or new != "http"):
+            response.close()
+            raise OSError(f"the server redirects from {old} to {new}, which is refused")
+        return super().redirect_request(request, response, code, message, headers, new_url)
+
+
+def _open(url):
+    """Returns the response of a URL, whose headers may take ANSWER_SECONDS in all."""
+    result = []
+    thread = threading.Thread(target=_request, args=(url, result), daemon=True)
+    thread.start()
+    thread.join(ANSWER_SECONDS)
+    if not result:
+        raise OSError(f"the server did not answer within {ANSWER_SECONDS} seconds")
+    if isinstance(result[0], Exception):
+        raise result[0]
+    return result[0]
+
+
+def _request(url, result):
+    request = urllib.request.Request(url, headers={"User-Agent": "mask-rcnn"})
+    try:
+        result.append(urllib.request.build_opener(_NoDowngrade).open(request, timeout=TIMEOUT))
+    except Exception as error:  # for the thread that waits
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is a response too
+        result.append(error)
+
+
+@contextlib.contextmanager
+def _progress(description, total):
+    """Gives a function of the bytes that came; on a terminal it moves a bar."""
+    if not sys.stderr.isatty():
+        yield lambda size: None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=total or None)
+        yield lambda size: bar.advance(task, size)
