@@ -1,10 +1,12 @@
 """A checkpoint is whole or not there, and brings everything back."""
 
+import h5py
 import numpy as np
 import pytest
 from training_toy import make_batches, make_trainer
 
-from mask_rcnn.training.checkpoint import checkpoints, restore_latest, save_checkpoint
+from mask_rcnn import verified_hdf5
+from mask_rcnn.training.checkpoint import FORMAT, checkpoints, restore_latest, save_checkpoint
 
 
 def built(**changes):
@@ -76,3 +78,60 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     with pytest.raises(ValueError, match=r"gamma holds NaN or infinity after step=7"):
         save_checkpoint(tmp_path, trainer, {"step": 7}, keep=1)
     assert not checkpoints(tmp_path)
+
+
+def reseal(path, change):
+    """Changes a checkpoint, and gives it the right checksum again."""
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with open(path, "r+b") as file:
+        label = verified_hdf5._label(FORMAT, file)
+        file.seek(0)
+        file.write(label)
+
+
+def set_state(text):
+    return lambda file: file.attrs.__setitem__("state", text)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_state("{"),
+        set_state("[]"),
+        set_state('{"step": "2"}'),
+        set_state('{"best": 0.5}'),
+        set_state("[" * 100_000),
+        lambda file: file.attrs.__delitem__("state"),
+        lambda file: file["model/00000"].__setitem__(..., np.nan),
+        lambda file: file.__setitem__("loop", h5py.SoftLink("/model")),
+    ],
+)
+def test_an_implausible_checkpoint_is_passed_over_and_changes_nothing(tmp_path, caplog, change):
+    trainer = built()
+    for step in (1, 2):
+        newest = save_checkpoint(tmp_path, trainer, {"step": step}, keep=2)
+    reseal(newest, change)
+    assert restore_latest(tmp_path, trainer) == {"step": 1}
+    assert "step_00000002.h5 cannot be read" in caplog.text
+
+
+def test_a_flipped_bit_is_found_wherever_it_is(tmp_path):
+    trainer = built()
+    for step in (1, 2):
+        newest = save_checkpoint(tmp_path, trainer, {"step": step}, keep=2)
+    content = newest.read_bytes()
+    for place in np.random.default_rng(0).integers(len(content), size=20):
+        newest.write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+        assert restore_latest(tmp_path, trainer) == {"step": 1}
+
+
+def test_damage_to_all_checkpoints_is_an_error_that_names_them(tmp_path):
+    trainer = built()
+    before = values(trainer)
+    for step in (1, 2):
+        save_checkpoint(tmp_path, trainer, {"step": step}, keep=2).write_bytes(b"gone")
+    with pytest.raises(ValueError, match=r"step_00000001\.h5, .*step_00000002\.h5"):
+        restore_latest(tmp_path, trainer)
+    for now, then in zip(values(trainer), before, strict=True):
+        np.testing.assert_array_equal(now, then)

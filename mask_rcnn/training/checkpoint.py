@@ -18,6 +18,10 @@ FORMAT = "mask_rcnn checkpoint 2"
 NAME = re.compile(r"step_(\d{8,})\.h5")
 
 
+class OtherModelError(ValueError):
+    """An undamaged checkpoint does not fit the model."""
+
+
 def _variables(model):
     """Returns `{"group/number": variable}`. Their own names differ from one process to the next."""
     groups = {"model": model.variables, "optimizer": model.optimizer.variables}
@@ -85,13 +89,19 @@ def restore_latest(folder, model):
     """
     remove_leftovers(folder)
     paths = checkpoints(folder)
+    variables = _variables(model)
     for path in reversed(paths):
         try:
             state = _read_state(path)
+            values = read_hdf5(path, lambda found, path=path: _check_fit(variables, found, path))
+            _check_finite(values, path)
+        except OtherModelError:
+            raise
         except (OSError, ValueError) as error:
             logging.warning("%s cannot be read; the checkpoint before it is tried. %s", path, error)
             continue
-        _restore(path, model)
+        for name, variable in variables.items():
+            variable.assign(values[name])
         return state
     if paths:
         raise ValueError(
@@ -105,17 +115,19 @@ def _read_state(path):
     """Returns the state of a checkpoint whose checksum is right."""
     verify(path, FORMAT, "checkpoint")
     (text,) = read_texts(path, ["state"])
-    state = json.loads(text)
+    try:
+        state = json.loads(text)
+    except RecursionError:
+        state = None
     if not isinstance(state, dict) or state.get("step") != _step(path):
         raise ValueError(f"Expected the state of step {_step(path)}. Received: {path} with another one.")
     return state
 
 
-def _restore(path, model):
-    variables = _variables(model)
-    values = read_hdf5(path, lambda found: _check_fit(variables, found, path))
-    for name, variable in variables.items():
-        variable.assign(values[name])
+def _check_finite(values, path):
+    for name, value in values.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise ValueError(f"Expected finite values. Received: {path}, NaN or infinity in {name}.")
 
 
 def _check_fit(variables, found, path):
@@ -124,7 +136,7 @@ def _check_fit(variables, found, path):
     if expected != received:
         names = sorted(expected.keys() | received.keys())
         name = next(name for name in names if expected.get(name) != received.get(name))
-        raise ValueError(
+        raise OtherModelError(
             f"A checkpoint must be of the same {name.partition('/')[0]}: {len(expected)} variables of "
             f"certain shapes and types. Received: {path} with {len(received)}; {name} is "
             f"{received.get(name, 'missing')} instead of {expected.get(name, 'missing')}. "
