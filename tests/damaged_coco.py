@@ -349,6 +349,27 @@ KINDS = {
 }
 
 
+def damaged_results(seed):
+    """Returns the entries of a damaged results file for `valid_content`; the same seed gives the same."""
+    draw = random.Random(f"results {seed}")
+    found = {"image_id": 1, "category_id": 1, "bbox": [4, 3, 10, 9], "score": 0.9}
+    found |= {"segmentation": RUNS, "keypoints": POINTS}
+    if draw.random() < 0.4:
+        found |= {"file_name": "a.png", "category_name": "cup"}
+    entries = [copy.deepcopy(found) for _ in range(3)]
+    for _ in range(draw.choice((1, 1, 2))):
+        index, field = draw.randrange(3), draw.choice((*found, "file_name", "counts", "size", "entry"))
+        value = copy.deepcopy(draw.choice(VALUES))
+        if field == "entry":
+            entries[index] = value
+        elif isinstance(entries[index], dict) and field in ("counts", "size"):
+            runs = draw.choice((value, [-5, 773], "0", "o" * 9, "P", [768], [1e300], [10**9] * 3, [32, 24]))
+            entries[index]["segmentation"] = {**RUNS, field: runs}
+        elif isinstance(entries[index], dict):
+            entries[index][field] = value
+    return entries
+
+
 def damaged_coco(kind, seed):
     """Returns the bytes of a damaged json; the same kind and seed give the same bytes."""
     return KINDS[kind](random.Random(f"{kind} {seed}"))

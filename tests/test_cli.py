@@ -245,6 +245,17 @@ def test_evaluate_finds_classes_by_name(predictor, truth, tmp_path, capsys):
     assert "classes that only the annotations have are left out: 'plum'" in report
 
 
+def test_evaluate_refuses_annotations_without_objects_before_it_detects(
+    predictor, truth, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(FakePredictor, "predict", None)  # cannot be called
+    content = {**json.loads(truth.read_text()), "annotations": []}
+    truth.write_text(json.dumps(content))
+    words = ["--annotations", truth, "--images", tmp_path / "photos"]
+    assert run("evaluate", "--weights", "w.h5", *words) == 2
+    assert "none of the 1 images has an object" in capsys.readouterr().err
+
+
 def test_evaluate_of_a_model_needs_images(predictor, truth, capsys):
     assert run("evaluate", "--weights", "w.h5", "--annotations", truth) == 2
     assert "Add --images DIR" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from absl import logging
-from damaged_coco import KINDS, POINTS, RUNS, damaged_coco, valid_content, write_images
+from damaged_coco import KINDS, POINTS, RUNS, damaged_coco, damaged_results, valid_content, write_images
 
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.inspect import dataset_report, format_report
@@ -102,6 +102,15 @@ def test_a_damaged_json_is_read_or_refused_in_one_message(kind, folder):
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_damaged_jsons_are_read_or_refused_in_one_message(kind, folder):
     check_kind(kind, range(6, 60), folder)
+
+
+def test_damaged_results_are_scored_or_refused_in_one_message():
+    for seed in range(200):
+        entries = damaged_results(seed)
+        for kinds in (None, ("bbox", "segm", "keypoints")):
+            outcome(
+                lambda kinds=kinds, entries=entries: evaluate_results(entries, valid_content(), kinds), ""
+            )
 
 
 def test_the_generator_makes_at_least_300_different_files():

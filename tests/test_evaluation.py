@@ -9,7 +9,8 @@ from pycocotools.cocoeval import COCOeval
 
 from mask_rcnn.coco_results import from_coco, to_coco, write_json
 from mask_rcnn.config import Config, KeypointHeadConfig
-from mask_rcnn.evaluation import evaluate_results, iou_types_of
+from mask_rcnn.data.coco_content import read_annotations
+from mask_rcnn.evaluation import check_measurable, evaluate_results, iou_types_of, not_measurable
 from mask_rcnn.structures import Category
 
 
@@ -105,6 +106,59 @@ def test_max_detections_cuts_off_the_worst():
     truth = truth_of([(0, 0, 10, 10)])
     assert evaluate_results(results, truth, max_detections=1)["bbox"]["AP"] == 0
     assert evaluate_results(results, truth, max_detections=2)["bbox"]["AP"] == pytest.approx(0.5)
+
+
+def test_images_in_which_the_limit_binds_are_reported():
+    results = [detected([i, i, 10, 10], image_id=image_id) for image_id, i in ((1, 0), (1, 40), (2, 0))]
+    truth = truth_of([(0, 0, 10, 10), (40, 40, 10, 10)])
+    metrics = evaluate_results(results, truth, max_detections=1)
+    limited = "1 images have more than 1 detections of a class: for boxes and masks the best 1 count"
+    assert metrics.warnings == (limited,)
+    assert "at most 1 detections per class" in metrics.table()
+    assert evaluate_results(results, truth).warnings == ()
+
+
+def test_more_than_cocos_hundred_detections_can_count():
+    boxes = [(x, y, 8, 8) for x in range(0, 100, 9) for y in range(0, 100, 9)]  # 144
+    results = [detected(list(box)) for box in boxes]
+    truth = truth_of(boxes)
+    assert evaluate_results(results, truth)["bbox"]["AR"] == pytest.approx(100 / 144)
+    assert evaluate_results(results, truth, max_detections=144)["bbox"]["AR"] == pytest.approx(1)
+
+
+def test_what_cannot_be_measured_is_known_before_a_model_runs():
+    truth = truth_of([(0, 0, 10, 10)])
+    assert not_measurable(read_annotations(truth), ("bbox", "segm")) == {}
+    assert not_measurable(read_annotations(truth), ("bbox",), image_ids=[2]) == {
+        "bbox": "none of the 1 images has an object"
+    }
+    del truth["annotations"][0]["segmentation"]
+    content = read_annotations(truth)
+    assert not_measurable(content, ("bbox", "segm", "keypoints")) == {
+        "segm": "none of the 1 objects has a mask",
+        "keypoints": "none of the 1 objects has keypoints",
+    }
+    check_measurable(content, ("bbox", "segm"))
+    with pytest.raises(ValueError, match="with objects to measure by. Received: .* has a mask"):
+        check_measurable(content, ("segm",))
+    metrics = evaluate_results([detected([0, 0, 10, 10])], truth)
+    assert metrics["bbox"]["AP"] == pytest.approx(1) and metrics["segm"]["AP"] is None
+    assert "segm is not measurable: none of the 1 objects has a mask" in metrics.warnings
+
+
+def test_an_object_without_a_mask_is_neither_missed_nor_wrong_for_masks():
+    truth = truth_of([(0, 0, 10, 10), (40, 40, 20, 20)])
+    truth["annotations"][1]["segmentation"] = None
+    for found in ([(0, 0, 10, 10)], [(0, 0, 10, 10), (40, 40, 20, 20)]):
+        metrics = evaluate_results([detected(list(box)) for box in found], truth)
+        assert metrics["segm"]["AP"] == pytest.approx(1)
+
+
+def test_other_keypoints_than_those_of_the_annotations_are_an_error():
+    truth, result = keypoint_case(3, 0)
+    result["keypoints"] = result["keypoints"][:6]
+    with pytest.raises(ValueError, match="the 3 keypoints of the annotations. Received: 1 of 1"):
+        evaluate_results([result], truth, ("keypoints",))
 
 
 def test_a_mask_is_as_large_as_its_pixels_not_as_its_box():

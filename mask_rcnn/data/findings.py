@@ -49,8 +49,10 @@ def shown(value):
         return str(value) if abs(value) < 10**30 else "an integer of more than 30 digits"
     if isinstance(value, dict):
         return f"an object with {', '.join(ascii(str(key)[:20]) for key in list(value)[:8]) or 'no keys'}"
-    if not isinstance(value, list) or any(isinstance(each, list | dict) for each in value[:6]):
-        return f"a {type(value).__name__} of {len(value)}"
+    if not isinstance(value, list):
+        return f"a {type(value).__name__}"
+    if any(isinstance(each, list | dict) for each in value[:6]):
+        return f"a list of {len(value)}"
     return f"[{', '.join(map(shown, value[:6]))}{', ...' if len(value) > 6 else ''}]"
 
 

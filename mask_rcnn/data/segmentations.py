@@ -144,7 +144,6 @@ def read_run_lengths(value, size, where, findings):
         value, size, where, findings: As in `read_segmentation`.
     """
     counts, declared = value.get("counts"), value.get("size")
-    declared = list(map(whole_number, declared)) if isinstance(declared, list) else declared
     _check_size(declared, counts, size, where)
     if isinstance(counts, list):
         whole = list(map(whole_number, counts))
@@ -164,9 +163,10 @@ def read_run_lengths(value, size, where, findings):
 
 
 def _check_size(declared, counts, size, where):
-    if declared == list(size) and isinstance(counts, str | list):
+    sides = list(map(whole_number, declared)) if isinstance(declared, list) else declared
+    if sides == list(size) and isinstance(counts, str | list):
         return
-    swapped = declared == list(size)[::-1]
+    swapped = sides == list(size)[::-1]
     advice = "This is (width, height); COCO has (height, width)." if swapped else "Make the mask again."
     raise ValueError(
         "A run-length mask needs `counts` and the `size` [height, width] of its image. "
