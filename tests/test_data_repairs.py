@@ -287,8 +287,21 @@ def test_what_has_no_clear_meaning_is_refused_and_all_entries_are_named(read, co
 
 def test_polygons_with_y_first_are_recognized(read):
     content = two("annotations", bbox=[12, 2, 6, 3], segmentation=[[2, 12, 5, 12, 5, 18, 2, 18]])
-    with pytest.raises(ValueError, match="(?s)2 of 2:.*fits only with y first. Swap x and y"):
+    with pytest.raises(ValueError, match="(?s)2 of 2:.*fits only with y first. Convert the masks"):
         read(content)
+
+
+def test_run_lengths_along_the_rows_are_recognized():
+    mask = np.zeros((100, 200), bool)
+    mask[10:40, 20:60] = True
+    edges = np.flatnonzero(np.diff(mask.ravel().astype(int))) + 1
+    counts = np.diff([0, *edges, mask.size]).tolist()
+    masked = {"bbox": [20, 10, 40, 30], "segmentation": {"size": [100, 200], "counts": counts}}
+    content = two("annotations", **masked)
+    for image in content["images"]:
+        image |= {"height": 100, "width": 200}
+    with pytest.raises(ValueError, match="(?s)2 of 2:.*fits only with run lengths along the rows"):
+        read_annotations(content)
 
 
 def test_a_size_in_the_wrong_order_is_recognized(read):

@@ -3,7 +3,7 @@
 from mask_rcnn.data.fields import UNCLEAR, are_numbers, flag, number, numbers
 from mask_rcnn.data.findings import shown
 from mask_rcnn.data.keypoints import read_keypoints
-from mask_rcnn.data.segmentations import extent, pixel_area, read_segmentation
+from mask_rcnn.data.segmentations import extent, pixel_area, read_segmentation, swapped_extent
 
 TOLERANCE = 3.0  # pixels; polygons and boxes are often rounded apart
 
@@ -27,13 +27,9 @@ def read_annotation(entry, size, category, findings):
     """
     where = f"annotation {shown(entry['id'])}"
     segmentation = read_segmentation(entry.get("segmentation"), size, where, findings)
-    bounds = extent(segmentation) if isinstance(segmentation, list) else None
     box = _box(entry.get("bbox"), segmentation, size, where, findings)
-    if bounds and not _agree(box, bounds) and _agree(box, (bounds[1], bounds[0], bounds[3], bounds[2])):
-        raise ValueError(
-            "A polygon is a list [x, y, x, y, ...]. "
-            f"Received: {where}, whose `bbox` fits only with y first. Swap x and y of the polygons."
-        )
+    if segmentation and not _agree(box, extent(segmentation)):
+        _check_order(segmentation, box, where)
     keypoints = read_keypoints(entry.get("keypoints"), category, where, findings)
     return {
         "id": entry["id"],
@@ -92,6 +88,18 @@ def clipped(box, size):
         min(float(y + height), float(image_height)),
         min(float(x + width), float(image_width)),
     )
+
+
+def _check_order(segmentation, box, where):
+    """Raises a ValueError if a mask fits its box only with x and y in the other order."""
+    bounds = swapped_extent(segmentation)
+    if bounds and _agree(box, bounds):
+        is_polygon = isinstance(segmentation, list)
+        raise ValueError(
+            f"A polygon is [x, y, x, y, ...], and run lengths go down the columns. Received: {where}, whose "
+            f"`bbox` fits only {'with y first' if is_polygon else 'with run lengths along the rows'}. "
+            "Convert the masks."
+        )
 
 
 def _agree(box, bounds):

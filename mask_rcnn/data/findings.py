@@ -1,6 +1,6 @@
 """What a reader repaired or cannot accept: one line for each kind, with a count and examples."""
 
-MAX_EXAMPLES = 5  # of each kind in a line
+MAX_EXAMPLES = 10  # of each kind in a line
 
 
 class Findings:

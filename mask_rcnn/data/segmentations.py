@@ -14,6 +14,7 @@ from mask_rcnn.data.fields import UNCLEAR, are_numbers, numbers, whole_number
 from mask_rcnn.data.findings import shown
 from mask_rcnn.data.masks import run_lengths
 
+MAX_DECODED = 100_000_000  # pixels of a mask that is decoded, a byte each
 MAX_OUTLINE = 4_000_000  # pixels of a polygon's outline; pycocotools takes about 100 bytes for each
 
 
@@ -55,6 +56,20 @@ def extent(segmentation):
     bounds = [(min(p[::2]), min(p[1::2]), max(p[::2]), max(p[1::2])) for p in segmentation]
     x1, y1, x2, y2 = zip(*bounds, strict=True)
     return min(x1), min(y1), max(x2), max(y2)
+
+
+def swapped_extent(segmentation):
+    """Returns the `extent` if polygons have y first, or run lengths go along the rows; None if unknown."""
+    if isinstance(segmentation, list):
+        x1, y1, x2, y2 = extent(segmentation)
+        return y1, x1, y2, x2
+    height, width = segmentation["size"]
+    if height * width > MAX_DECODED:
+        return None
+    runs = run_lengths(segmentation["counts"])
+    mask = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
 
 
 def pixel_area(segmentation, size):
