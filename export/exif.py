@@ -1,84 +1,87 @@
 """Which way up a photograph is, from the bytes of its file, in a graph: a SavedModel has no Pillow.
 
-JPEG keeps EXIF in a segment APP1, PNG in a chunk eXIf; in both it is a TIFF header with one directory of
-entries of 12 bytes. Sources: EXIF 2.32, sections 4.5 and 4.6; PNG, third edition, 11.3.4.5.
+JPEG keeps EXIF in a segment APP1, PNG in a chunk eXIf, WebP in a chunk EXIF. In all of them it is a TIFF
+header with one directory of entries of 12 bytes. Sources: EXIF 2.32, sections 4.5 and 4.6; PNG, third
+edition, 11.3.4.5; WebP, RFC 9649, section 2.7.1.5.
 """
 
 import tensorflow as tf
 
 from mask_rcnn.export.attempt import attempt
+from mask_rcnn.export.file_bytes import number, read_bytes, read_number, walk
+from mask_rcnn.export.webp import FIRST_CHUNK, after_chunk
 
 ORIENTATION = 0x0112  # tag, EXIF 2.32, table 4
 UPRIGHT = 1
 
-JPEG_START, PNG_START = 2, 8  # where the first segment or chunk is
-MAX_PARTS = 1000  # in front of it: a file of nothing but empty ones should not take minutes
+JPEG_START, PNG_START = 2, 8  # index of the first segment or chunk
+MAX_ENTRIES = 1000  # of the directory that are looked at; cameras write fewer than 100
 JPEG_EXIF, JPEG_SCAN = 0xE1, 0xDA  # markers APP1, SOS
 
 
-def orientation(contents):
-    """Returns the EXIF orientation of a file, 1..8; 1 where it has none, or none that can be read.
+def orientation(contents, format):
+    """Returns the EXIF orientation of a file, 1..8; 1 if it has none, or none that can be read.
 
     Args:
-        contents: `[]` string, the bytes of a JPEG or PNG file; those of other files are upright.
+        contents: `[]` string, the bytes of the file.
+        format: `[]` string, one of "JPEG", "PNG", "WEBP"; files of other formats are upright.
 
     Returns:
         `[]` int32.
     """
-    found = attempt(_read, contents, UPRIGHT)  # reading behind the end fails
+    format = tf.convert_to_tensor(format)
+    finders = {"JPEG": _find_in_jpeg, "PNG": _find_in_png, "WEBP": _find_in_webp}
+
+    def read(contents):
+        cases = [(format == name, lambda find=find: find(contents)) for name, find in finders.items()]
+        return _read_tiff(contents, tf.case(cases, default=lambda: tf.size(contents) - 2))
+
+    found = attempt(read, contents, UPRIGHT)  # reading after the end fails
     return tf.where((found >= 1) & (found <= 8), found, UPRIGHT)
 
 
-def _read(contents):
-    data = tf.cast(tf.io.decode_raw(contents, tf.uint8), tf.int32)
-    at = tf.cond(tf.io.is_jpeg(contents), lambda: _find_in_jpeg(data), lambda: _find_in_png(data))
-    return _read_tiff(data[at:])
-
-
-def _find_in_jpeg(data):
-    """Returns where the TIFF header of the APP1 segment begins."""
+def _find_in_jpeg(contents):
+    """Returns the index of the TIFF header in the APP1 segment."""
     exif = tf.constant([*b"Exif\0\0"])
 
     def is_other(at):
-        is_exif = (data[at + 1] == JPEG_EXIF) & tf.reduce_all(data[at + 4 : at + 10] == exif)
-        is_scan = data[at + 1] == JPEG_SCAN  # pixels; no EXIF comes behind
-        tf.debugging.assert_equal(is_scan, False)
-        return ~is_exif
+        marker = read_bytes(contents, at, 2)[1]
+        tf.debugging.assert_none_equal(marker, JPEG_SCAN)  # pixels; no EXIF comes after them
+        # Only a segment APP1 must be long enough to hold the word.
+        return tf.cond(
+            marker == JPEG_EXIF, lambda: tf.reduce_any(read_bytes(contents, at + 4, 6) != exif), lambda: True
+        )
 
-    return _walk(is_other, lambda at: at + 2 + _number(data, at + 2, 2, True), JPEG_START) + 10
+    return walk(is_other, lambda at: at + 2 + read_number(contents, at + 2, 2, True), JPEG_START) + 10
 
 
-def _find_in_png(data):
-    """Returns where the data of the chunk eXIf begin."""
-    exif, pixels = tf.constant([*b"eXIf"]), tf.constant([*b"IDAT"])
+def _find_in_png(contents):
+    """Returns the index of the data of the chunk eXIf."""
 
     def is_other(at):
-        name = data[at + 4 : at + 8]
-        tf.debugging.assert_equal(tf.reduce_all(name == pixels), False)
-        return ~tf.reduce_all(name == exif)
+        name = tf.strings.substr(contents, at + 4, 4)
+        tf.debugging.assert_none_equal(name, b"IDAT")
+        return name != b"eXIf"
 
-    return _walk(is_other, lambda at: at + 12 + _number(data, at, 4, True), PNG_START) + 8
-
-
-def _walk(is_other, after, start):
-    """Returns the first place from `start` on that `is_other` denies."""
-    return tf.while_loop(is_other, lambda at: [after(at)], [start], maximum_iterations=MAX_PARTS)[0]
+    return walk(is_other, lambda at: at + 12 + read_number(contents, at, 4, True), PNG_START) + 8
 
 
-def _read_tiff(data):
-    """Returns the orientation in the directory of a TIFF header, bytes `[N]` int32."""
-    big = data[0] == ord("M")  # Motorola's order of bytes, otherwise Intel's
-    directory = _number(data, 4, 4, big)
-    entries = directory + 2 + 12 * tf.range(_number(data, directory, 2, big))  # [N]
-    tags = tf.map_fn(lambda at: _number(data, at, 2, big), entries)
-    found = tf.boolean_mask(entries, tags == ORIENTATION)
-    return _number(data, found[0] + 8, 2, big)
+def _find_in_webp(contents):
+    """Returns the index of the data of the chunk EXIF, after the letters that some writers repeat there."""
+
+    def is_other(at):
+        read_bytes(contents, at, 8)  # fails at the end
+        return tf.strings.substr(contents, at, 4) != b"EXIF"
+
+    at = walk(is_other, lambda at: after_chunk(contents, at), FIRST_CHUNK) + 8
+    return tf.where(tf.strings.substr(contents, at, 6) == b"Exif\0\0", at + 6, at)
 
 
-def _number(data, at, size, big):
-    """Returns the whole number of `size` bytes at a place; `big` says that its highest byte comes first."""
-    digits = data[at : at + size]
-    digits = tf.where(big, digits, digits[::-1])
-    number = tf.reduce_sum(digits * tf.constant([256**power for power in reversed(range(size))]))
-    tf.debugging.assert_non_negative(number)  # 2 GB or more: a file that would lead us back
-    return number
+def _read_tiff(contents, at):
+    """Returns the orientation in the directory of the TIFF header at index `at`."""
+    big = read_bytes(contents, at, 1)[0] == ord("M")  # Motorola's order of bytes, otherwise Intel's
+    directory = at + read_number(contents, at + 4, 4, big)
+    count = tf.minimum(read_number(contents, directory, 2, big), MAX_ENTRIES)
+    entries = tf.reshape(read_bytes(contents, directory + 2, 12 * count), [-1, 12])
+    found = tf.boolean_mask(entries, number(entries[:, :2], big) == ORIENTATION)
+    return number(found[0, 8:10], big)

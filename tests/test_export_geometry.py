@@ -11,6 +11,7 @@ from PIL import Image
 from mask_rcnn.config import InputConfig
 from mask_rcnn.data.transforms import Resize, input_size
 from mask_rcnn.export import exif, geometry, keypoints, pillow_resize
+from mask_rcnn.export.image_files import file_format
 from mask_rcnn.keypoint_decode import decode_keypoints
 
 SETTINGS = InputConfig(short_side=80, train_short_sides=(80,), long_side=133)
@@ -107,10 +108,10 @@ def encoded(orientation, format, **options):
     return file.getvalue()
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_read_from_jpeg_and_png(format, orientation):
-    assert exif.orientation(encoded(orientation, format)).numpy() == orientation
+def test_orientation_is_read_from_jpeg_png_and_webp(format, orientation):
+    assert exif.orientation(encoded(orientation, format), format).numpy() == orientation
 
 
 def test_orientation_is_read_in_either_order_of_bytes():
@@ -121,7 +122,7 @@ def test_orientation_is_read_in_either_order_of_bytes():
     for tiff in (little, big):
         file = io.BytesIO()
         Image.new("RGB", (2, 4)).save(file, "JPEG", exif=b"Exif\0\0" + tiff)
-        assert exif.orientation(file.getvalue()).numpy() == 6
+        assert exif.orientation(file.getvalue(), "JPEG").numpy() == 6
 
 
 @pytest.mark.parametrize(
@@ -142,4 +143,4 @@ def test_orientation_is_read_in_either_order_of_bytes():
     ],
 )
 def test_what_has_no_orientation_is_upright(contents):
-    assert exif.orientation(contents).numpy() == 1
+    assert exif.orientation(contents, file_format(contents)).numpy() == 1

@@ -10,9 +10,8 @@ import stat
 import struct
 
 import numpy as np
-import tensorflow as tf
 
-from mask_rcnn.data.decoding import decode_8_bits, decode_16_bits, decode_in_graph
+from mask_rcnn.data.decoding import decode_8_bits, decode_16_bits
 from mask_rcnn.data.image_headers import FORMATS, MAX_PIXELS, parse_header
 
 # The last bytes of a file that was written to its end. Padding may follow them, hence the tail.
@@ -174,29 +173,3 @@ def _upright(pixels, orientation):
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
-
-
-def decode_image(contents, orientation=1):
-    """Decodes a JPEG, PNG, GIF, BMP or WebP file in a graph that has no Python, as that of a SavedModel.
-
-    Differs from `read_image` as `decode_in_graph` says.
-
-    Args:
-        contents: `[]` string, the bytes of the file.
-        orientation: `[]` int, EXIF orientation as `read_header` gives it.
-
-    Returns:
-        `[H, W, 3]` uint8, RGB.
-    """
-    image = decode_in_graph(contents)
-    return _upright_in_graph(tf.ensure_shape(image, [None, None, 3]), orientation)
-
-
-def _upright_in_graph(image, orientation):
-    """As `_upright`, with TensorFlow ops."""
-    orientation = tf.convert_to_tensor(orientation)
-    image = tf.cond(orientation >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
-    mirrored = tf.reduce_any(orientation == (2, 3, 6, 7))
-    image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
-    upside_down = tf.reduce_any(orientation == (3, 4, 7, 8))
-    return tf.cond(upside_down, lambda: tf.reverse(image, [0]), lambda: image)
