@@ -41,4 +41,10 @@ def read_assets(assets, source):
         )
     entries = sorted(json.loads(assets[CATEGORIES]), key=lambda entry: entry["class"])
     categories = [{name: value for name, value in entry.items() if name != "class"} for entry in entries]
-    return config_io.from_yaml(assets[CONFIG]), tuple(Category(**entry) for entry in categories)
+    config = config_io.from_yaml(assets[CONFIG])
+    if [entry["class"] for entry in entries] != list(range(1, config.num_classes + 1)):
+        raise ValueError(
+            f"{CATEGORIES} must have an entry for each class from 1 to {config.num_classes}. "
+            f"Received: {source}, with {len(entries)} entries. Export the weights again."
+        )
+    return config, tuple(Category(**entry) for entry in categories)

@@ -1,5 +1,6 @@
 """An exported model in the place of a `Predictor`."""
 
+import contextlib
 import importlib.util
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from mask_rcnn.export.assets import read_assets
 from mask_rcnn.export.formats import format_of
 from mask_rcnn.export.outputs import to_detections
 from mask_rcnn.predict import checked_image
+
+MAX_REASON = 200  # characters of a runtime's error
 
 
 class ExportedPredictor:
@@ -23,18 +26,39 @@ class ExportedPredictor:
     """
 
     def __init__(self, path, threads=None):
-        self.runner = load_runner(format_of(path).runner_file)(str(path), threads)
-        self.config, self.categories = read_assets(self.runner.assets, path)
+        self._path = path
+        runner = load_runner(format_of(path).runner_file)
+        with _one_error(path):
+            self.runner = runner(str(path), threads)
+            self.config, self.categories = read_assets(self.runner.assets, path)
 
     def predict(self, image):
         """Finds the objects in one image, as `Predictor.predict` does."""
         bit_depth = self.config.input.bit_depth
         image = read_image(image, bit_depth) if isinstance(image, (str, Path)) else checked_image(image)
         mask_head = self.config.mask_head
-        return to_detections(self.runner(image), image.shape[:2], mask_head and mask_head.paste)
+        with _one_error(self._path):
+            return to_detections(self.runner(image), image.shape[:2], mask_head and mask_head.paste)
 
 
 load = ExportedPredictor
+
+
+@contextlib.contextmanager
+def _one_error(path):
+    """Turns whatever a runtime raises into one ValueError that names the model."""
+    try:
+        yield
+    except ImportError:
+        raise
+    except Exception as error:
+        if str(path) in str(error):  # it says what was expected, and of which model
+            raise
+        reason = " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
+        raise ValueError(
+            f"Expected a complete model of `mask-rcnn export`. Received: {str(path)!r} ({reason}). "
+            "Copy it again, or export the weights again."
+        ) from error
 
 
 def load_runner(file):

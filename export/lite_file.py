@@ -5,6 +5,7 @@ interpreter never reads.
 """
 
 import collections
+import hashlib
 import io
 import json
 import zipfile
@@ -63,8 +64,11 @@ def pack(content, assets, metadata):
     Args:
         content: bytes of the flatbuffer.
         assets: `{name: text}` of `assets.write_assets`.
-        metadata: dict for METADATA: what a runner needs to know.
+        metadata: dict for METADATA: what a runner needs to know. The size and the checksum of the flatbuffer
+            are added: interpreters do not notice all damage.
     """
+    checksum = {"model_bytes": len(content), "model_sha256": hashlib.sha256(content).hexdigest()}
+    metadata = {**metadata, **checksum}
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in (assets | metadata_file(metadata)).items():

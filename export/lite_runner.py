@@ -15,6 +15,7 @@ Letters: H W the picture, h w the frame that the model sees, M side of a mask, S
 """
 
 import argparse
+import hashlib
 import importlib.metadata
 import json
 import zipfile
@@ -26,6 +27,13 @@ HALF_PIXEL = 0.5  # from the number of a pixel to its centre
 FAR_EDGE = (0, 0, 1, 1)  # from the last pixel of a box to where it ends
 CUBIC = -0.75  # slope of cubic interpolation at distance 1, OpenCV's
 OVERLAY = 0.5  # opacity of a mask in a picture
+
+ASSETS = ("labels.txt", "metadata.json")  # that a runner reads
+MAX_ASSET = 1 << 24  # bytes of one
+TFLITE_IDENTIFIER = b"TFL3"  # bytes 4 to 8 of a TFLite file
+# The last 76 bytes of an ONNX file: an entry of the metadata with the SHA-256 of all before it.
+ONNX_CHECKSUM = b"\x72\x4a\x0a\x06sha256\x12\x40"
+ONNX_CHECKSUM_BYTES = 76
 
 
 class Runner:
@@ -55,7 +63,7 @@ class Runner:
     def __init__(self, path, threads=None):
         load = load_onnx if str(path).endswith(".onnx") else load_tflite
         self._run, self.assets, package = load(path, threads)
-        self.metadata = json.loads(self.assets["metadata.json"])
+        self.metadata = read_metadata(self.assets, path)
         self.labels = tuple(self.assets["labels.txt"].splitlines())
         self.versions = {package: importlib.metadata.version(package)}
 
@@ -80,6 +88,7 @@ class Runner:
 def load_tflite(path, threads):
     """Returns the function of the inputs to the outputs, both by name; the texts; the runtime's package."""
     assets = read_associated_files(path)
+    check_flatbuffer(path, read_metadata(assets, path))
     interpreter, package = import_interpreter()
     model = interpreter(model_path=str(path), num_threads=threads)
     signature = model.get_signature_runner()
@@ -97,8 +106,9 @@ def load_onnx(path, threads):
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    options.log_severity_level = 3  # errors; the converter's attributes of older versions are fine
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = 3  # errors
+    content = read_onnx(path)
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
 
     def run(inputs):
@@ -130,12 +140,63 @@ def read_associated_files(path):
     """Returns the texts in the zip at the end of a file, `{name: text}`."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return {name: archive.read(name).decode("utf-8") for name in archive.namelist()}
-    except zipfile.BadZipFile as error:
-        raise ValueError(
-            "A model of `mask-rcnn export` carries its labels and metadata. "
-            f"Received: {str(path)!r}, with nothing behind the model. Export it again."
-        ) from error
+            members = archive.infolist()
+            if sum(member.file_size for member in members) > MAX_ASSET:
+                raise damaged(path, "its associated files are too large")
+            return {member.filename: archive.read(member).decode("utf-8") for member in members}
+    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError, RuntimeError, EOFError) as error:
+        raise damaged(path, f"its associated files cannot be read: {error}") from error
+
+
+def read_metadata(assets, path):
+    """Returns the dict of `metadata.json`, with all that a runner needs to know."""
+    missing = [name for name in ASSETS if name not in assets]
+    if missing:
+        raise damaged(path, f"without {', '.join(missing)}")
+    try:
+        metadata = json.loads(assets["metadata.json"])
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise damaged(path, f"metadata.json is not JSON: {error}") from error
+    size = metadata.get("size") if isinstance(metadata, dict) else None
+    if not (
+        isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
+    ):
+        raise damaged(path, "metadata.json has no `size` of two sides")
+    names = ("resize", "size_rounding", "centered", "inclusive_boxes", "half_pixel")
+    if missing := [name for name in names if name not in metadata]:
+        raise damaged(path, f"metadata.json has no {', '.join(missing)}")
+    return metadata
+
+
+def check_flatbuffer(path, metadata):
+    """Raises a ValueError if a TFLite file is damaged: interpreters do not notice all damage."""
+    size = metadata.get("model_bytes")  # files of older versions have none, and no checksum
+    with open(path, "rb") as file:
+        content = file.read(size if type(size) is int and size >= 0 else -1)
+    if content[4:8] != TFLITE_IDENTIFIER:
+        raise damaged(path, "it does not begin as a TFLite file")
+    if size is not None and hashlib.sha256(content).hexdigest() != metadata.get("model_sha256"):
+        raise damaged(path, "its checksum is wrong")
+
+
+def read_onnx(path):
+    """Returns the bytes of an ONNX file, after a look at its checksum; files of older versions have none."""
+    with open(path, "rb") as file:
+        content = file.read()
+    body, last = content[:-ONNX_CHECKSUM_BYTES], content[-ONNX_CHECKSUM_BYTES:]
+    if last.startswith(ONNX_CHECKSUM):
+        digest = last[len(ONNX_CHECKSUM) :].decode("ascii", "replace")
+        if hashlib.sha256(body).hexdigest() != digest:
+            raise damaged(path, "its checksum is wrong")
+    return content
+
+
+def damaged(path, reason):
+    """Returns the error for a file that is not a whole model."""
+    return ValueError(
+        f"Expected a complete model of `mask-rcnn export`. Received: {str(path)!r} ({reason}). "
+        "Copy the file again, or export the weights again."
+    )
 
 
 def letterbox(image, metadata):

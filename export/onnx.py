@@ -6,41 +6,33 @@ RoIs of a level (`DynamicPartition`). `builtin_ops`, made for TFLite, has neithe
 
 import contextlib
 import functools
+import hashlib
 import logging
 from pathlib import Path
 
 from mask_rcnn.export.assets import write_assets
 from mask_rcnn.export.keras_runner import Runner
-from mask_rcnn.export.lite import FLOAT32, framed_predictor, kernel_size
+from mask_rcnn.export.lite import FLOAT32, framed_predictor, kernel_size, own_scale
 from mask_rcnn.export.lite_file import metadata_file
 from mask_rcnn.export.lite_graph import LiteGraph
 from mask_rcnn.export.plan import Plan
 
 OPSET = 18
+DEPRECATED_RESIZE = b"tf_half_pixel_for_nn"
 
 
 def plan(weights, options):
     """Returns the `Plan` of an ONNX file; see `plan.py`."""
-    options.check_only("onnx", "size", "proposals", "detections")
-    converter = import_converter()
+    import tf2onnx
+
     predictor = framed_predictor(weights, options)
     return Plan(
-        write=functools.partial(write, predictor=predictor, converter=converter),
+        write=functools.partial(write, predictor=predictor, converter=tf2onnx),
         reference=Runner(predictor),
         tolerance=FLOAT32,
         least_bytes=4 * kernel_size(predictor),
+        own_scale=own_scale(weights, predictor),
     )
-
-
-def import_converter():
-    try:
-        import tf2onnx
-    except ImportError as error:
-        raise ImportError(
-            "ONNX files are written by tf2onnx. Received: it cannot be imported. "
-            "Run `pip install mask-rcnn[export]`."
-        ) from error
-    return tf2onnx
 
 
 def write(path, predictor, converter):
@@ -56,10 +48,42 @@ def write(path, predictor, converter):
         model, _ = converter.convert.from_function(
             graph.function, graph.function.input_signature, opset=OPSET
         )
+    replace_deprecated_resize(model.graph)
     assets = write_assets(predictor.config, predictor.categories)
     for name, text in (assets | metadata_file(predictor.metadata)).items():
         model.metadata_props.add(key=name, value=text)
-    Path(path).write_bytes(model.SerializeToString())
+    Path(path).write_bytes(with_checksum(model))
+
+
+def with_checksum(model):
+    """Returns the bytes of an `onnx.ModelProto` with the SHA-256 of all before it as their last entry.
+
+    Protocol buffers may be concatenated: the entry is one more of the metadata.
+    """
+    content = model.SerializeToString()
+    last = type(model)()
+    last.metadata_props.add(key="sha256", value=hashlib.sha256(content).hexdigest())
+    return content + last.SerializeToString()
+
+
+def replace_deprecated_resize(graph):
+    """Replaces the coordinate mode `tf_half_pixel_for_nn`, deprecated since opset 13, in-place.
+
+    tf2onnx writes it for nearest neighbor upsampling (FPN). It reads pixel floor((i + 0.5) / scale).
+    `half_pixel` subtracts 0.5 from the position, and `round_prefer_ceil` is floor(position + 0.5): the same
+    pixel for every scale.
+
+    Args:
+        graph: `onnx.GraphProto`; graphs inside its nodes (branches, loops) are searched too.
+    """
+    for node in graph.node:
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        if node.op_type == "Resize" and attributes["coordinate_transformation_mode"].s == DEPRECATED_RESIZE:
+            attributes["coordinate_transformation_mode"].s = b"half_pixel"
+            attributes["nearest_mode"].s = b"round_prefer_ceil"
+        for attribute in attributes.values():
+            for inner in (attribute.g, *attribute.graphs):
+                replace_deprecated_resize(inner)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,10 @@
 
 Classes are floats as there, and the label map's ids there are the numbers of the lines here: the ids of the
 data set, which may have gaps or begin at 0, are in categories.json. A batch adds an axis in front.
+
+D is the number of rows. In a TFLite or ONNX file it is fixed, the most detections that come out. In a
+SavedModel it is the largest `num_detections` of the batch, 0 if nothing is found: a JSON reply has no rows
+that are padding for every image of the batch.
 """
 
 import numpy as np

@@ -1,8 +1,12 @@
 """Runs a SavedModel of `mask-rcnn export` with TensorFlow alone: nothing of mask_rcnn is imported."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import tensorflow as tf
+
+CHECKSUMS = "assets.extra/sha256.json"  # in the folder: `{path of a file: SHA-256}`
 
 
 def set_threads(threads):
@@ -42,7 +46,8 @@ class Runner:
 
     def __init__(self, path, threads=None):
         set_threads(threads)
-        self._model = tf.saved_model.load(path)  # the signatures live as long as it does
+        check_files(path)
+        self._model = tf.saved_model.load(str(path))  # the signatures live as long as it does
         self._detect = self._model.signatures["serving_default"]
         self.assets = {file.name: file.read_text("utf-8") for file in Path(path, "assets").iterdir()}
         self.versions = {"tensorflow": tf.__version__}
@@ -50,3 +55,43 @@ class Runner:
     def __call__(self, image):
         outputs = self._detect(input_tensor=tf.constant(image[None]))
         return {name: output[0].numpy() for name, output in outputs.items()}
+
+
+def checksums(folder):
+    """Returns `{path: SHA-256}` of the files of a SavedModel, those of `assets.extra` left out."""
+    files = sorted(file for file in Path(folder).rglob("*") if file.is_file())
+    names = {file: file.relative_to(folder).as_posix() for file in files}
+    return {
+        name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file, name in names.items()
+        if not name.startswith("assets.extra/")
+    }
+
+
+def check_files(folder):
+    """Raises a ValueError if files of a SavedModel are damaged or missing.
+
+    Folders of older versions have no checksums: they must have assets.
+    """
+    file = Path(folder, CHECKSUMS)
+    if not file.is_file():
+        if not Path(folder, "assets").is_dir():
+            raise damaged(folder, "without assets")
+        return
+    try:
+        expected = dict(json.loads(file.read_text("utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise damaged(folder, f"{CHECKSUMS} cannot be read: {error}") from error
+    found = checksums(folder)
+    if missing := sorted(set(expected) - set(found)):
+        raise damaged(folder, f"without {', '.join(missing)}")
+    if wrong := [name for name in expected if found[name] != expected[name]]:
+        raise damaged(folder, f"the checksum is wrong: {', '.join(wrong)}")
+
+
+def damaged(path, reason):
+    """Returns the error for a folder that is not a whole model."""
+    return ValueError(
+        f"Expected a complete model of `mask-rcnn export`. Received: {str(path)!r} ({reason}). "
+        "Copy the folder again, or export the weights again."
+    )

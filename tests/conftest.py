@@ -90,3 +90,32 @@ def resnet50_parts():
     from mask_rcnn.model_zoo.torchvision import maskrcnn_resnet50_fpn
 
     return build_parts(maskrcnn_resnet50_fpn())
+
+
+@pytest.fixture(scope="session")
+def tiny_categories():
+    from mask_rcnn.structures import Category
+
+    return (Category(1, "cat"), Category(2, "dog"), Category(5, "cow"))
+
+
+@pytest.fixture(scope="session")
+def tiny_tflite(tiny_parts, tiny_config, tiny_categories, tmp_path_factory):
+    """The path of the tiny model as a TFLite file with a frame of 64 x 96 pixels. Not to be changed."""
+    from mask_rcnn.export import lite
+
+    metadata = lite.describe(tiny_config, (64, 96))
+    path = tmp_path_factory.mktemp("tflite") / "model.tflite"
+    lite.write_file(path, lite.FramedPredictor(tiny_parts, tiny_config, tiny_categories, metadata))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_saved_model(tiny_parts, tiny_config, tiny_categories, tmp_path_factory):
+    """The path of the tiny model as a SavedModel. Not to be changed."""
+    from mask_rcnn.export import saved_model
+    from mask_rcnn.predict import Predictor
+
+    path = tmp_path_factory.mktemp("export") / "saved_model"
+    saved_model.write(path, Predictor(tiny_parts, tiny_config, tiny_categories))
+    return path

@@ -81,5 +81,5 @@ def test_boxes_that_name_their_last_pixel():
 def test_a_file_without_associated_files_is_an_error(tmp_path):
     path = tmp_path / "model.tflite"
     path.write_bytes(b"TFL3")
-    with pytest.raises(ValueError, match="carries its labels"):
+    with pytest.raises(ValueError, match="its associated files cannot be read: File is not a zip file"):
         lite_runner.Runner(path)
