@@ -21,7 +21,8 @@ class Tolerance:
         masks: of a probability.
         outlines: 1 - IoU of the masks on their grid.
         keypoints: pixels of the image.
-        strays: part of the detections that may differ by more, or be on one side only.
+        strays: share of the detections that may differ by more, or be on one side only, in images like those
+            that are compared; see `agreement.share_of`. 0.0 allows none.
         least_score: of the detections whose numbers are compared.
     """
 

@@ -1,6 +1,7 @@
-"""Which formats there are, and how a file tells its own."""
+"""The formats of exported models: their options, their packages, and how to tell them apart."""
 
-from dataclasses import dataclass
+import importlib.util
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -14,12 +15,16 @@ class Format:
         writer: module of this package that writes it.
         runner: module of this package that runs it. It must run without mask_rcnn, as a copy on another
             machine would: it imports NumPy, its runtime, and nothing of ours.
+        options: names of the fields of `plan.Options` that it has. Defaults to none.
+        packages: `{module: name for pip}` that writing and running it needs. Defaults to none.
     """
 
     name: str
     suffix: str
     writer: str
     runner: str
+    options: tuple = ()
+    packages: dict = field(default_factory=dict)
 
     @property
     def runner_file(self):
@@ -27,14 +32,38 @@ class Format:
         return Path(__file__).parent / f"{self.runner}.py"
 
 
+FRAME_OPTIONS = ("size", "proposals", "detections")
 FORMATS = {
     format.name: format
     for format in (
-        Format(name="saved_model", suffix="", writer="saved_model", runner="saved_model_runner"),
-        Format(name="tflite", suffix=".tflite", writer="lite", runner="lite_runner"),
-        Format(name="onnx", suffix=".onnx", writer="onnx", runner="lite_runner"),
+        Format(
+            name="saved_model",
+            suffix="",
+            writer="saved_model",
+            runner="saved_model_runner",
+            options=("precision", "max_pixels"),
+        ),
+        Format(
+            name="tflite",
+            suffix=".tflite",
+            writer="lite",
+            runner="lite_runner",
+            options=(*FRAME_OPTIONS, "quantize", "calibration"),
+            packages={"ai_edge_litert": "ai-edge-litert"},
+        ),
+        Format(
+            name="onnx",
+            suffix=".onnx",
+            writer="onnx",
+            runner="lite_runner",
+            options=FRAME_OPTIONS,
+            packages={"tf2onnx": "tf2onnx", "onnx": "onnx", "onnxruntime": "onnxruntime"},
+        ),
     )
 }
+QUANTIZER = {"ai_edge_quantizer": "ai-edge-quantizer"}  # of "dynamic" and "int8"
+METHODS = ("none", "float16", "dynamic", "int8")  # of `quantize`
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 # The model itself, to be compared with: its runner needs mask_rcnn.
 KERAS = Format(name="keras", suffix=".h5", writer="", runner="keras_runner")
@@ -59,3 +88,75 @@ def format_of(path):
         "An exported model is a SavedModel folder, a .tflite or an .onnx file. "
         f"Received: {str(path)!r}. Weights become one by `mask-rcnn export`."
     )
+
+
+def check_options(format, path, options):
+    """Raises an error if an export cannot be what is asked for; nothing is imported or read to find out.
+
+    Args:
+        format: name of one of FORMATS.
+        path: file or folder to write.
+        options: `{name: value}` of the fields of `plan.Options`; None is the choice of the format.
+    """
+    chosen = {name: value for name, value in options.items() if value is not None}
+    _check_path(path, FORMATS[format])
+    for name, value in chosen.items():
+        if name not in FORMATS[format].options:
+            known = " and ".join(f"--{each}".replace("_", "-") for each in FORMATS[format].options)
+            raise ValueError(
+                f"The format {format} takes {known}. Received: --{name.replace('_', '-')} {value}. "
+                "Leave it out, or choose another format."
+            )
+    for name in ("proposals", "detections", "max_pixels"):
+        if chosen.get(name, 1) < 1:
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(
+                f"{option} must be 1 or more. Received: {chosen[name]}. Leave it out, or raise it."
+            )
+    _check_choice("quantize", chosen.get("quantize", "none"), METHODS)
+    _check_choice("precision", chosen.get("precision", "float32"), PRECISIONS)
+    if chosen.get("quantize") == "int8" and not chosen.get("calibration"):
+        raise ValueError(
+            "int8 quantization needs calibration images. Received: no --images. "
+            "Give about 50 typical images with --images."
+        )
+    _check_packages(format, chosen.get("quantize"))
+
+
+def _check_path(path, format):
+    if not str(path).endswith(format.suffix) or not Path(path).name:
+        raise ValueError(
+            f"A file of the format {format.name} ends in {format.suffix!r}. Received: {str(path)!r}. "
+            "Add the suffix."
+        )
+    check_replaceable(Path(path))
+
+
+def check_replaceable(path):
+    """Raises a ValueError if there is something at `path` that is not an earlier export."""
+    if not path.exists():
+        return
+    try:
+        format_of(path)
+    except ValueError as error:
+        raise ValueError(
+            f"--out must not exist or must be an earlier export. Received: {path}, which is neither. "
+            "Choose another path."
+        ) from error
+
+
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {', '.join(choices)}. Received: {value!r}. Correct its name."
+        )
+
+
+def _check_packages(format, method):
+    packages = FORMATS[format].packages | (QUANTIZER if method in ("dynamic", "int8") else {})
+    missing = [name for module, name in packages.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise ImportError(
+            f"The format {format} needs {', '.join(packages.values())}. Received: an environment without "
+            f"{', '.join(missing)}. Run `pip install {' '.join(missing)}`."
+        )

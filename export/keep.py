@@ -1,20 +1,18 @@
-"""A file is written aside, checked, and takes the place of the old one only when it is good."""
+"""An exported model is written, checked, and replaces the older one only when it is good."""
 
-import contextlib
 import json
-import os
-import shutil
 from pathlib import Path
 
-from mask_rcnn.export.formats import format_of
+from mask_rcnn.export.formats import check_replaceable
 from mask_rcnn.export.verify import format_verification
+from mask_rcnn.files import atomic_write, remove_leftovers
 
 
 def export_checked(path, write, check):
     """Writes a model, checks it, and puts it in its place.
 
-    The report is kept beside it, `NAME.report.json`; of a model that fails, as `NAME.failed.json`, and what
-    was there before stays.
+    The report is kept beside it, `NAME.report.json`. If the model fails, nothing is written but its report,
+    `NAME.failed.json`, and an older export stays. What a killed export left in the folder is removed first.
 
     Args:
         path: file or folder that it becomes.
@@ -28,55 +26,18 @@ def export_checked(path, write, check):
         ValueError: the check found problems, or `path` is something else than an exported model.
     """
     path = Path(path)
-    _check_replaceable(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{os.getpid()}.{path.name}")  # with its suffix, which tells the format
-    try:
-        write(aside)
-        report = check(aside)
-        kept = path.with_name(f"{path.name}.{'report' if report['passed'] else 'failed'}.json")
-        kept.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        if not report["passed"]:
+    remove_leftovers(path.parent)
+    check_replaceable(path)
+    with atomic_write(path) as new:
+        write(new)
+        report = check(new)
+        failed = report["outcome"] == "failed"
+        kept = path.with_name(f"{path.name}.{'failed' if failed else 'report'}.json")
+        with atomic_write(kept) as file:
+            file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        if failed:
             raise ValueError(
                 "An exported model must say what the Keras model says. Received:\n"
                 f"{format_verification(report)}\n{path} was not written; all numbers: {kept}"
             )
-        _replace(aside, path)
-    finally:
-        _remove(aside)
     return report
-
-
-def _check_replaceable(path):
-    if not path.exists():
-        return
-    try:
-        format_of(path)
-    except ValueError as error:
-        raise ValueError(
-            "An export replaces an older one, and nothing else. "
-            f"Received: --out {path}, which is there and is none. Give another name."
-        ) from error
-
-
-def _replace(new, old):
-    """Puts `new` where `old` is. A folder with files cannot be renamed over: it is moved away first."""
-    if not old.is_dir():
-        os.replace(new, old)
-        return
-    away = old.with_name(f".{os.getpid()}.old.{old.name}")
-    os.replace(old, away)
-    try:
-        os.replace(new, old)
-    except OSError:
-        os.replace(away, old)
-        raise
-    _remove(away)
-
-
-def _remove(path):
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()

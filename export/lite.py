@@ -14,16 +14,15 @@ from mask_rcnn.export.assets import write_assets
 from mask_rcnn.export.compare import EXACT, HALF
 from mask_rcnn.export.keras_runner import Runner
 from mask_rcnn.export.lite_file import check_operators, pack
-from mask_rcnn.export.lite_graph import LiteGraph
-from mask_rcnn.export.lite_quantize import METHODS, quantize
+from mask_rcnn.export.lite_graph import LiteGraph, check_size
+from mask_rcnn.export.lite_quantize import quantize
 from mask_rcnn.export.lite_runner import letterbox
+from mask_rcnn.export.own_scale import OwnScale
 from mask_rcnn.export.plan import Plan
 from mask_rcnn.model import build_parts
 from mask_rcnn.model_zoo.pretrained import weights_file
 from mask_rcnn.predict import Predictor
 from mask_rcnn.weights import load_weights, read_header
-
-CALIBRATION_IMAGES = 100  # more change no range by much
 
 # The same operations, of other kernels: sums in another order.
 FLOAT32 = replace(EXACT, boxes=5e-3, scores=1e-4, masks=1e-3)
@@ -56,24 +55,17 @@ class FramedPredictor(Predictor):
 
 def plan(weights, options):
     """Returns the `Plan` of a TFLite file; see `plan.py`."""
-    options.check_only("tflite", "size", "quantize", "proposals", "detections", "calibration")
     method = options.quantize or "none"
-    if method not in METHODS:
-        raise ValueError(f"`quantize` must be one of {METHODS}. Received: {method!r}. Correct its name.")
-    if method == "int8" and not options.calibration:
-        raise ValueError(
-            "The ranges of int8 are seen on pictures like those that the model is for. "
-            "Received: no --images. Give some dozens."
-        )
     predictor = framed_predictor(weights, options)
-    sources = (options.calibration or ())[:CALIBRATION_IMAGES]
-    write = functools.partial(write_file, predictor=predictor, method=method, pictures=sources)
+    pictures = options.calibration or ()
+    write = functools.partial(write_file, predictor=predictor, method=method, pictures=pictures)
     bytes_each = {"none": 4, "float16": 2, "dynamic": 1, "int8": 1}[method]
     return Plan(
         write=write,
         reference=Runner(predictor),
         tolerance=TOLERANCE[method],
         least_bytes=bytes_each * kernel_size(predictor),
+        own_scale=own_scale(weights, predictor),
     )
 
 
@@ -86,6 +78,8 @@ def framed_predictor(weights, options):
     """Returns the `FramedPredictor` of a weights file, for the `size`, ... of `Options`."""
     weights = weights_file(weights)
     config, categories = read_header(weights)
+    size = options.size or default_size(config.input)
+    check_size(size, config.input.pad_multiple)
     parts = build_parts(config, kernels="portable")
     load_weights(weights, parts)
     rpn, head = config.rpn, config.box_head
@@ -95,8 +89,19 @@ def framed_predictor(weights, options):
         rpn=replace(rpn, post_nms=options.proposals or rpn.post_nms),
         box_head=replace(head, max_detections=options.detections or head.max_detections),
     )
-    size = options.size or default_size(config.input)
     return FramedPredictor(parts, config, categories, describe(config, size))
+
+
+def own_scale(weights, predictor):
+    """Returns the `OwnScale` of a weights file: its model with its own sizes and limits.
+
+    Args:
+        weights: the weights file.
+        predictor: its `FramedPredictor`, whose networks are used.
+    """
+    config, categories = read_header(weights_file(weights))
+    runner = Runner(Predictor(predictor.parts, config, categories))
+    return OwnScale(runner=runner, settings=config.input, frame=tuple(predictor.metadata["size"]))
 
 
 def default_size(settings):
@@ -127,7 +132,7 @@ def write_file(path, predictor, method="none", pictures=()):
     Args:
         path: of the file.
         predictor: `FramedPredictor`, its parts built with `kernels="portable"`.
-        method: one of `lite_quantize.METHODS`.
+        method: one of `formats.METHODS`.
         pictures: paths of images, for "int8".
     """
     graph = LiteGraph(predictor.parts, predictor.config, predictor.metadata["size"])

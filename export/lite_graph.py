@@ -25,12 +25,7 @@ class LiteGraph:
     """
 
     def __init__(self, parts, config, size):
-        multiple = config.input.pad_multiple
-        if len(size) != 2 or any(side <= 0 or side % multiple for side in size):
-            raise ValueError(
-                f"`size` must be the (height, width) of the frame, multiples of {multiple}. "
-                f"Received: size={tuple(size)}. Round up: the rest of the frame is padding."
-            )
+        check_size(size, config.input.pad_multiple)
         self.model = inference_model(parts, config)
         self._anchors, self._centered = self.model.get_layer("anchors"), config.input.centered
         for layer in self.model.layers:
@@ -77,3 +72,13 @@ class LiteGraph:
         if "keypoint_heatmaps" in found:
             outputs["detection_keypoint_heatmaps"] = found["keypoint_heatmaps"]
         return outputs
+
+
+def check_size(size, multiple):
+    """Raises a ValueError if the sides of a frame, (height, width), are not multiples of a number."""
+    if len(size) != 2 or any(side <= 0 or side % multiple for side in size):
+        rounded = " ".join(str(max(-(-side // multiple), 1) * multiple) for side in size)
+        raise ValueError(
+            f"`size` must be the (height, width) of the frame, multiples of {multiple}. "
+            f"Received: size={tuple(size)}. Round up, --size {rounded}: the rest of the frame is padding."
+        )

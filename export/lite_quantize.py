@@ -9,8 +9,6 @@ import warnings
 
 import numpy as np
 
-METHODS = ("none", "float16", "dynamic", "int8")
-
 # The networks, by the names that Keras gives their operations; what they hand on to a branch below is float.
 NETWORKS = "backbone|fpn|rpn_head|roi_stage|box_head|mask_head|keypoint_head"
 # The last layers of the heads: their outputs are what is ranked, decoded and thresholded. Only their weights
@@ -32,10 +30,12 @@ def quantize(content, method, inputs=()):
     Returns:
         bytes of the quantized file.
     """
-    module = import_quantizer()
-    every = module.qtyping.TFLOperationName.ALL_SUPPORTED
+    from ai_edge_quantizer import qtyping
+    from ai_edge_quantizer.quantizer import Quantizer
+
+    every = qtyping.TFLOperationName.ALL_SUPPORTED
     with quiet():
-        quantizer = module.quantizer.Quantizer(content)
+        quantizer = Quantizer(content)
         if method == "dynamic":
             quantizer.add_dynamic_config(".*", every, num_bits=8)
             return bytes(quantizer.quantize().quantized_model)
@@ -43,17 +43,6 @@ def quantize(content, method, inputs=()):
         quantizer.add_dynamic_config(LAST_SCOPE, every, num_bits=8)
         ranges = quantizer.calibrate({"serving_default": list(inputs)}, num_threads=2)
         return bytes(quantizer.quantize(ranges).quantized_model)
-
-
-def import_quantizer():
-    try:
-        import ai_edge_quantizer.quantizer
-    except ImportError as error:
-        raise ImportError(
-            "Quantizing needs ai-edge-quantizer. Received: it cannot be imported. "
-            "Run `pip install mask-rcnn[export]`."
-        ) from error
-    return ai_edge_quantizer
 
 
 @contextlib.contextmanager

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mask_rcnn.export.compare import Tolerance
-from mask_rcnn.export.formats import FORMATS
+from mask_rcnn.export.formats import FORMATS, check_options
 from mask_rcnn.export.keep import export_checked
+from mask_rcnn.export.own_scale import OwnScale
 from mask_rcnn.export.verify import verify
-
-PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,29 +18,22 @@ class Options:
     """What can be chosen of an export; None is the format's own choice.
 
     Args:
-        precision: of the convolutions and dense layers, one of PRECISIONS (SavedModel).
+        precision: of the convolutions and dense layers, one of `formats.PRECISIONS` (SavedModel).
+        max_pixels: largest height times width of an image file that is decoded (SavedModel).
         size: (height, width) of the model's input (TFLite, ONNX).
-        quantize: which numbers become smaller, one of `lite_quantize.METHODS` (TFLite).
+        quantize: which numbers become smaller, one of `formats.METHODS` (TFLite).
         calibration: paths of pictures like those that the model is for ("int8" of TFLite).
         proposals, detections: boxes that the second stage looks at and that come out, instead of the
             config's: fewer are faster (TFLite, ONNX).
     """
 
     precision: str | None = None
+    max_pixels: int | None = None
     size: tuple[int, int] | None = None
     quantize: str | None = None
     calibration: tuple[Path, ...] | None = None
     proposals: int | None = None
     detections: int | None = None
-
-    def check_only(self, format, *names):
-        """Raises a ValueError where something is chosen that `format` has not: it knows `names`."""
-        for name, value in vars(self).items():
-            if value is not None and name not in names:
-                raise ValueError(
-                    f"The format {format} takes {' and '.join(f'--{each}' for each in names)}. "
-                    f"Received: --{name} {value}. Leave it out, or choose another format."
-                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +45,14 @@ class Plan:
         reference: `keras_runner.Runner` of the Keras model.
         tolerance: how far the result may be from it.
         least_bytes: that the weights need in the file.
+        own_scale: `OwnScale` of a format with a fixed frame. Defaults to None.
     """
 
     write: Callable
     reference: Callable
     tolerance: Tolerance
     least_bytes: int
+    own_scale: OwnScale | None = None
 
 
 def export_model(weights, path, format, images, options=None):
@@ -78,18 +72,17 @@ def export_model(weights, path, format, images, options=None):
         ValueError: the options do not fit the format, or the export says something else; then nothing is
             written, and an older export stays.
     """
-    suffix = FORMATS[format].suffix
-    if not str(path).endswith(suffix):
-        raise ValueError(
-            f"A file of the format {format} ends in {suffix!r}. Received: {str(path)!r}. Add the suffix."
-        )
+    options = options or Options()
+    check_options(format, path, vars(options))
     writer = importlib.import_module(f"mask_rcnn.export.{FORMATS[format].writer}")
-    plan = writer.plan(weights, options or Options())
+    plan = writer.plan(weights, options)
     check = functools.partial(
         verify,
         reference=plan.reference,
         images=images,
         tolerance=plan.tolerance,
         least_bytes=plan.least_bytes,
+        own_scale=plan.own_scale,
+        calibration=[str(path) for path in options.calibration or ()],
     )
     return export_checked(path, plan.write, check)

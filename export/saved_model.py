@@ -1,62 +1,73 @@
 """A SavedModel that a server takes as it is: bytes or pixels in, detections in the user's own image out."""
 
 import functools
+import json
 import tempfile
 from pathlib import Path
 
 import tensorflow as tf
 
-from mask_rcnn.data.images import decode_image
-from mask_rcnn.export import exif
 from mask_rcnn.export.assets import write_assets
-from mask_rcnn.export.attempt import attempt
 from mask_rcnn.export.compare import EXACT, HALF
 from mask_rcnn.export.geometry import image_info, invert_boxes, invert_keypoints, make_frame, preprocess
+from mask_rcnn.export.image_files import MAX_PIXELS, decode_file
 from mask_rcnn.export.keras_runner import Runner
 from mask_rcnn.export.keypoints import decode_keypoints
+from mask_rcnn.export.outputs import ROWS
 from mask_rcnn.export.plan import Plan
+from mask_rcnn.export.saved_model_runner import CHECKSUMS, checksums
 from mask_rcnn.predict import Predictor
+
+PIXELS = ("input_tensor", [None, None, None, 3], tf.uint8)  # name, shape and dtype of `serving_default`
 
 
 class ServedModel(tf.Module):
-    """A detector with its weights, its assets and three ways in, each a batch.
+    """A detector with its weights, its assets and three signatures, each of which takes a batch.
 
-    All give what `outputs.py` lists with the batch in front, and `image_info` `[B, 4, 2]`: (height, width) of
-    the image and of the resized image, the scale of both axes, and where the image begins in the padded one.
+    All return what `outputs.py` lists, with the batch as first axis, and `image_info` `[B, 4, 2]`: (height,
+    width) of the image and of the resized image, the scale of both axes, and where the image begins in the
+    padded one. D is the largest `num_detections` of the batch, 0 if nothing is found in any image.
 
     - `serving_default`: `input_tensor` uint8 `[B, H, W, 3]`, RGB, of one size.
-    - `image_bytes`: string `[B]`, files in JPEG or PNG (GIF, BMP and WebP work too), each of its own size;
-      JPEG and PNG are turned upright as their EXIF says.
+    - `image_bytes`: string `[B]`, files in JPEG, PNG, GIF, BMP or WebP, each of its own size, decoded as
+      `read_image` does: upright as EXIF says, colors of a palette as RGB, the first frame of an animation.
     - `tf_example`: string `[B]`, serialized `tf.train.Example`s with such a file as `image/encoded`.
 
     Each file is resized and padded for itself and goes through the model alone: what is found in it does not
     depend on what else is in the batch. One that cannot be decoded fails the whole call, with an
     InvalidArgument error that names its index, so that no answer is silently wrong; a server that puts the
     requests of several clients in one batch gains nothing here and should not. Pixels of another dtype or
-    rank do not match the signature, which TensorFlow says; an image without pixels is an error too. Where
-    nothing is found `num_detections` is 0 and the rest zeros.
+    rank do not match the signature, which TensorFlow says; an image without pixels is an error too. An image
+    with fewer detections than another of its batch has zeros in the rows after its last one.
 
     Args:
         predictor: `Predictor`, in the precision that it computes in.
         assets: paths of the files that travel with it.
+        max_pixels: Largest height times width of an image file; the header tells it before anything is
+            decoded. Defaults to `MAX_PIXELS`.
     """
 
-    def __init__(self, predictor, assets):
+    def __init__(self, predictor, assets, max_pixels=MAX_PIXELS):
         super().__init__(name="mask_rcnn")
+        self._max_pixels = max_pixels
         self._config = predictor.config
         self._model = tf.function(predictor.model, autograph=False, reduce_retracing=True)
         self._dtype = predictor.model.input["images"].dtype
         self.weights = [variable.value for variable in predictor.model.variables]
         self.assets = [tf.saved_model.Asset(str(path)) for path in assets]
         self.endpoints = {
-            "serving_default": _endpoint(self._detect, "input_tensor", [None, None, None, 3], tf.uint8),
+            "serving_default": _endpoint(self._detect, *PIXELS),
             "image_bytes": _endpoint(self._detect_files, "image_bytes", [None], tf.string),
             "tf_example": _endpoint(self._detect_examples, "tf_example", [None], tf.string),
         }
         self.__call__ = self.endpoints["serving_default"]
 
     def _detect(self, images):
-        """`[B, H, W, 3]` uint8 to `{name: tensor}`."""
+        """`[B, H, W, 3]` uint8 to `{name: tensor}` without padding rows."""
+        return _cut_padding(self._detect_padded(images))
+
+    def _detect_padded(self, images):
+        """`[B, H, W, 3]` uint8 to `{name: tensor}` with as many rows as the model has."""
         original = tf.shape(images)[1:3]
         expected = "Expected images with pixels. Received images of (height, width):"
         check = tf.debugging.Assert(tf.reduce_min(original) > 0, [expected, original])
@@ -74,11 +85,11 @@ class ServedModel(tf.Module):
         return {**self._in_words(found, frame), "image_info": info}
 
     def _detect_files(self, contents):
-        """`[B]` string to `{name: tensor}`."""
-        detect = self.endpoints["serving_default"].get_concrete_function()
+        """`[B]` string to `{name: tensor}` without padding rows."""
+        detect = _endpoint(self._detect_padded, *PIXELS).get_concrete_function()
 
         def detect_file(numbered):
-            image = _decode(*numbered)
+            image = decode_file(*numbered, self._max_pixels, self._config.input.bit_depth)
             return {name: output[0] for name, output in detect(image[None]).items()}
 
         row = {
@@ -87,7 +98,7 @@ class ServedModel(tf.Module):
         }
         numbered = (tf.range(tf.size(contents)), contents)
         # One at a time: each uses all cores, and the maps of one image are hundreds of megabytes.
-        return tf.map_fn(detect_file, numbered, parallel_iterations=1, fn_output_signature=row)
+        return _cut_padding(tf.map_fn(detect_file, numbered, parallel_iterations=1, fn_output_signature=row))
 
     def _detect_examples(self, examples):
         """`[B]` string, serialized `tf.train.Example`s, to `{name: tensor}`."""
@@ -121,7 +132,6 @@ class ServedModel(tf.Module):
 
 def plan(weights, options):
     """Returns the `Plan` of a SavedModel; see `plan.py`."""
-    options.check_only("saved_model", "precision")
     predictor = Predictor.load(weights, kernels="portable")
     least_bytes = sum(variable.value.numpy().nbytes for variable in predictor.model.variables)
     reference, tolerance = Runner(predictor), EXACT
@@ -129,40 +139,40 @@ def plan(weights, options):
         predictor = Predictor.load(weights, f"mixed_{options.precision}", kernels="portable")
         tolerance = HALF
     return Plan(
-        write=functools.partial(write, predictor=predictor),
+        write=functools.partial(write, predictor=predictor, max_pixels=options.max_pixels or MAX_PIXELS),
         reference=reference,
         tolerance=tolerance,
         least_bytes=least_bytes,
     )
 
 
-def write(path, predictor):
+def write(path, predictor, max_pixels=MAX_PIXELS):
     """Writes a `Predictor` as a SavedModel; see `ServedModel`.
 
     Args:
         path: folder to write.
         predictor: `Predictor`; its parts should be built with `kernels="portable"`, for any machine.
+        max_pixels: As in `ServedModel`.
     """
     with tempfile.TemporaryDirectory(prefix="mask_rcnn_assets_") as folder:
         assets = []
         for name, text in write_assets(predictor.config, predictor.categories).items():
             assets.append(Path(folder, name))
             assets[-1].write_text(text, encoding="utf-8")
-        model = ServedModel(predictor, assets)
+        model = ServedModel(predictor, assets, max_pixels)
         tf.saved_model.save(model, str(path), model.endpoints)
+    file = Path(path, CHECKSUMS)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(checksums(path), indent=1) + "\n", encoding="utf-8")
+
+
+def _cut_padding(outputs):
+    """Cuts the rows after the last detection of the batch off: 100 of them are most of a JSON reply."""
+    count = tf.cast(tf.reduce_max(outputs["num_detections"], axis=0), tf.int32)
+    count = tf.maximum(count, 0)  # an empty batch has the lowest number as its maximum
+    return {name: output[:, :count] if name in ROWS else output for name, output in outputs.items()}
 
 
 def _endpoint(function, name, shape, dtype):
     spec = tf.TensorSpec(shape, dtype, name)
     return tf.function(function, input_signature=[spec], autograph=False)
-
-
-def _decode(index, contents):
-    """`[]` int32 and `[]` string to `[H, W, 3]` uint8; an error that names the index."""
-    orientation = exif.orientation(contents)
-    nothing = tf.zeros([0, 0, 3], tf.uint8)
-    # The decoder's own error would not say in which file.
-    image = attempt(lambda contents: decode_image(contents, orientation), contents, nothing)
-    expected = "Expected whole JPEG or PNG files. This one of the batch is none, counted from 0:"
-    with tf.control_dependencies([tf.debugging.Assert(tf.size(image) > 0, [expected, index])]):
-        return tf.identity(image)

@@ -11,9 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from mask_rcnn.export import alone
+from mask_rcnn.export.agreement import images_needed, share_of
 from mask_rcnn.export.compare import DIFFERENCES, compare
 from mask_rcnn.export.formats import KERAS, format_of
+from mask_rcnn.export.own_scale import CONFIDENT, compare_with_own_scale, own_scale_warnings
 from mask_rcnn.program import Program
+
+OUTCOMES = {
+    "passed": "passed",
+    "warned": "PASSED WITH WARNINGS: it says what the Keras model says in the same frame; see above",
+    "undecided": "UNDECIDED: too few detections to tell; measure its AP with `mask-rcnn evaluate --model`",
+    "failed": "FAILED",
+}
 
 
 class Alone:
@@ -38,7 +47,9 @@ class Alone:
         with contextlib.ExitStack() as stack:
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mask_rcnn_alone_")))
             images = self._folder / "images.npz"
-            np.savez(images, **self._images)
+            # Numbers for names: a name may hold line breaks and slashes.
+            self._numbers = {name: str(number) for number, name in enumerate(self._images)}
+            np.savez(images, **{self._numbers[name]: image for name, image in self._images.items()})
             # Isolated (-I), the interpreter sees what is installed and not what lies around.
             words = [sys.executable, "-I", alone.__file__]
             expected = f"{str(self._path)!r} must run in an interpreter of its own."
@@ -63,34 +74,44 @@ class Alone:
 
     def run(self, name):
         """Runs image `name`; returns a dict of `wall` and `cpu`, seconds."""
-        return self._program.ask(f"run {name}")
+        return self._program.ask(f"run {self._numbers[name]}")
 
     def found(self):
         """Returns the outputs for each image that was run, `{image: {name: array}}`."""
         file = self._folder / "found.npz"
         self._program.ask(f"save {file}")
-        outputs = {name: {} for name in self._images}
+        outputs = {number: {} for number in self._numbers.values()}
         with np.load(file) as arrays:
             for key in arrays:
-                name, _, output = key.rpartition("/")
-                outputs[name][output] = arrays[key]
-        return outputs
+                number, _, output = key.rpartition("/")
+                outputs[number][output] = arrays[key]
+        return {name: outputs[number] for name, number in self._numbers.items()}
 
 
-def verify(path, reference, images, tolerance, least_bytes=0):
+def verify(path, reference, images, tolerance, *, least_bytes=0, own_scale=None, calibration=()):
     """Compares an exported model with the Keras model.
 
     Args:
         path: the exported model.
         reference: function of an image to the outputs of a runner: a `keras_runner.Runner`.
-        images: `{name: [H, W, 3] uint8}`, on which the model finds something.
+        images: `{name: [H, W, 3] uint8}`, on which the model finds something. The more there are, the smaller
+            a difference is seen.
         tolerance: `Tolerance`.
-        least_bytes: that its weights need: a converter that loses them says nothing.
+        least_bytes: Number of bytes that the weights need, which a converter may lose. Defaults to 0.
+        own_scale: `OwnScale` of a format with a fixed frame. Defaults to None.
+        calibration: names of the images from which the ranges of int8 were taken. Defaults to none.
 
     Returns:
-        The report, a dict that JSON can hold: `passed`; `problems`, a list of sentences; `format`, `bytes`,
-        `versions`, `load` (seconds); `images`, `{name: what compare returns}`; `worst`, the sums and maxima
-        of these; `tolerance`.
+        The report, a dict that JSON can hold:
+
+        - `outcome`: a key of OUTCOMES; only "failed" means that it must not be used.
+        - `problems`, `doubts`, `warnings`: lists of sentences; the first that is not empty is the outcome.
+        - `format`, `bytes`, `versions`, `load` (seconds).
+        - `images`: `{name: result of compare}`; `worst`: the sums and maxima of these; `tolerance`.
+        - `strays`: result of `share_of`: the detections that differ by more than the tolerance, or that one
+          side only has.
+        - `own_scale`: result of `compare_with_own_scale`, or None.
+        - `calibration`: dict of `images`, a number, and `compared`, how many of them are compared on too.
     """
     with Alone(path, images) as exported:
         for name in images:
@@ -100,18 +121,28 @@ def verify(path, reference, images, tolerance, least_bytes=0):
         name: compare(reference(image), found[name], image.shape[:2], tolerance)
         for name, image in images.items()
     }
-    worst = _worst(compared.values())
-    report = {
+    worst, strays = _worst(compared.values()), _strays(compared.values())
+    own = compare_with_own_scale(own_scale, images, found) if own_scale else None
+    size = size_on_disk(path)
+    problems = [*_size_problems(size, least_bytes), *_problems(worst, strays, tolerance)]
+    doubts = list(_doubts(strays, tolerance, len(images)))
+    warnings = list(own_scale_warnings(own)) if own else []
+    return {
+        "outcome": "failed" if problems else "undecided" if doubts else "warned" if warnings else "passed",
+        "problems": problems,
+        "doubts": doubts,
+        "warnings": warnings,
         "format": format_of(path).name,
-        "bytes": size_on_disk(path),
+        "bytes": size,
         "versions": exported.versions,
         "load": exported.load,
         "images": compared,
         "worst": worst,
+        "strays": strays,
+        "own_scale": own,
         "tolerance": asdict(tolerance),
+        "calibration": {"images": len(calibration), "compared": len(set(calibration) & set(images))},
     }
-    problems = [*_size_problems(report["bytes"], least_bytes), *_problems(worst, tolerance)]
-    return {"passed": not problems, "problems": problems, **report}
 
 
 def size_on_disk(path):
@@ -123,21 +154,53 @@ def size_on_disk(path):
 
 def format_verification(report):
     """Returns a report of `verify` as text."""
-    worst, tolerance = report["worst"], report["tolerance"]
+    worst, tolerance, strays = report["worst"], report["tolerance"], report["strays"]
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     lines = [
         f"{report['format']}, {report['bytes'] / 1e6:.1f} MB, loaded in {report['load']:.1f} s; {versions}",
         f"{len(report['images'])} images, detections: {worst['expected']} of Keras, {worst['found']} of the "
         f"export; {worst['matched']} compared, {worst['moved']} of them too far apart; {worst['missing']} "
         f"missing, {worst['added']} added",
+        f"  not the same: {_percentages(strays)} (tolerance {tolerance['strays']:.0%})",
         *(
             f"  {name:<10} differ by at most {worst[name]:<9.3g} (tolerance {tolerance[name]:g})"
             for name in DIFFERENCES
         ),
+        *_format_own_scale(report["own_scale"]),
+        *_format_calibration(report["calibration"]),
         *report["problems"],
-        "passed" if report["passed"] else "FAILED",
+        *report["doubts"],
+        *(f"warning: {warning}" for warning in report["warnings"]),
+        OUTCOMES[report["outcome"]],
     ]
     return "\n".join(lines)
+
+
+def _percentages(share):
+    """Such as "2 of 40, 5.0% (1.6% to 14.5% in images like these)"."""
+    return (
+        f"{share['count']} of {share['total']}, {share['share']:.1%} "
+        f"({share['lower']:.1%} to {share['upper']:.1%} in images like these)"
+    )
+
+
+def _format_own_scale(own_scale):
+    if own_scale:
+        scale = own_scale["scale"]
+        yield (
+            f"beside the Keras model at its own size, detections from score {CONFIDENT}: objects are "
+            f"{scale['given'][1]:.2f} times as large"
+        )
+        yield f"  lost:  {_percentages(own_scale['lost'])}"
+        yield f"  added: {_percentages(own_scale['added'])}"
+
+
+def _format_calibration(calibration):
+    if calibration["images"]:
+        yield (
+            f"{calibration['images']} calibration images; {calibration['compared']} of them are among the "
+            "images that were compared"
+        )
 
 
 def _worst(compared):
@@ -148,7 +211,15 @@ def _worst(compared):
     return sums | {name: float(np.max([each[name] for each in compared])) for name in DIFFERENCES}
 
 
-def _problems(worst, tolerance):
+def _strays(compared):
+    """Returns the share of the detections that are not the same: moved, missing or added."""
+    compared = list(compared)
+    counts = [each["moved"] + each["missing"] + each["added"] for each in compared]
+    totals = [each["matched"] + each["missing"] + each["added"] for each in compared]
+    return share_of(counts, totals)
+
+
+def _problems(worst, strays, tolerance):
     if not worst["matched"]:
         yield (
             f"Nothing was compared: Keras found {worst['expected']} objects, the export {worst['found']}, "
@@ -157,13 +228,23 @@ def _problems(worst, tolerance):
         return
     for name in DIFFERENCES:
         if not np.isfinite(worst[name]):
-            yield f"The {name} differ by {worst[name]}, which no part of the detections may."
-    strays = worst["moved"] + worst["missing"] + worst["added"]
-    if strays > tolerance.strays * (worst["matched"] + worst["missing"]):
-        yield f"{strays} detections are not the same, more than {tolerance.strays:.0%}."
+            yield f"The {name} differ by {worst[name]}, which no share of the detections may."
+    if strays["lower"] > tolerance.strays or (strays["count"] and not tolerance.strays):
+        yield f"{strays['count']} detections are not the same, more than {tolerance.strays:.0%}."
         for name in DIFFERENCES:
             if worst[name] > getattr(tolerance, name):
                 yield f"The {name} differ by {worst[name]:.3g}, more than {getattr(tolerance, name):g}."
+
+
+def _doubts(strays, tolerance, num_images):
+    """Yields a sentence if the share of strays may be on either side of the tolerance."""
+    if strays["lower"] <= tolerance.strays < strays["upper"] and tolerance.strays:
+        needed = images_needed(strays, tolerance.strays, num_images)
+        advice = f"about {needed} images" if needed else "many more images"
+        yield (
+            f"{strays['total']} detections in {num_images} images do not tell whether at most "
+            f"{tolerance.strays:.0%} of all are not the same. Give {advice}: --images, --check-images."
+        )
 
 
 def _size_problems(size, least):

@@ -1,5 +1,6 @@
 """The commands take exported models in the place of weights."""
 
+import argparse
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from mask_rcnn.benchmark.side_by_side import format_side_by_side, side_by_side
 from mask_rcnn.benchmark.work import Settings
+from mask_rcnn.cli import export
 from mask_rcnn.cli.main import main
 from mask_rcnn.config import Config
 from mask_rcnn.export import formats
@@ -126,6 +128,70 @@ def test_options_that_do_not_go_together_are_said(words, message, capsys, tmp_pa
     (tmp_path / "x.png").touch()
     assert run(*words) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def no_tensorflow(monkeypatch):
+    def fail():
+        raise AssertionError("TensorFlow is imported before the options are checked")
+
+    monkeypatch.setattr(export, "import_tensorflow", fail)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--format", "tflite", "--out", "a.onnx"), "ends in '.tflite'"),
+        (("--format", "tflite", "--out", "a.tflite", "--precision", "float16"), "takes --size and"),
+        (("--format", "saved_model", "--out", "a", "--size", "64", "64"), "Received: --size"),
+        (("--format", "onnx", "--out", "a.onnx", "--max-pixels", "9"), "Received: --max-pixels 9"),
+        (("--format", "tflite", "--out", "a.tflite", "--quantize", "int8"), "needs calibration images"),
+        (("--format", "tflite", "--out", "a.tflite", "--proposals", "0"), "--proposals must be 1 or more"),
+        (("--format", "saved_model", "--out", "a", "--max-pixels", "-1"), "--max-pixels must be 1 or more"),
+        (
+            ("--format", "saved_model", "--out", "a", "--check-images", "0"),
+            "--check-images must be 1 or more",
+        ),
+        (("--format", "saved_model", "--out", "images"), "must not exist or must be an earlier export"),
+        (("--format", "saved_model", "--out", "a", "--images", "videos"), "--images must hold images"),
+        (("--format", "saved_model", "--out", "a", "--images", "absent"), "absent"),
+    ],
+)
+def test_options_of_an_export_are_checked_first(
+    words, message, image, capsys, tmp_path, monkeypatch, no_tensorflow
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").touch()
+    assert run("export", "absent.weights.h5", *words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_missing_package_is_named_as_pip_names_it(capsys, monkeypatch, no_tensorflow):
+    monkeypatch.setattr(formats.importlib.util, "find_spec", lambda name: None)
+    assert run("export", "absent.weights.h5", "--format", "onnx", "--out", "a.onnx") == 2
+    assert "Run `pip install tf2onnx onnx onnxruntime`" in capsys.readouterr().err
+    words = ("--format", "tflite", "--out", "a.tflite", "--quantize", "dynamic")
+    assert run("export", "absent.weights.h5", *words) == 2
+    assert "Run `pip install ai-edge-litert ai-edge-quantizer`" in capsys.readouterr().err
+
+
+def test_images_are_spread_over_all_and_not_used_twice_if_there_are_enough():
+    files = [f"{number:03d}.png" for number in range(500)]
+    compared, calibration = export.split_images(files, 50)
+    assert compared == files[::10]
+    assert len(calibration) == 100 and not set(calibration) & set(compared)
+    assert export.split_images(files[:60], 50)[1] == tuple(files[:60])
+    assert export.split_images([], 50) == ([], ())
+
+
+def test_the_order_of_the_words_does_not_change_the_images(tmp_path):
+    for name in ("b.png", "a.png", "c.txt"):
+        Image.fromarray(np.zeros([4, 6, 3], "uint8")).save(tmp_path / name, "PNG")
+    paths = [tmp_path / "b.png", tmp_path / "a.png"]
+    for images in (paths, paths[::-1], [tmp_path]):
+        args = argparse.Namespace(images=images, out=tmp_path / "out", check_images=4)
+        assert export._find_images(args) == sorted(paths)
 
 
 def test_weights_and_model_exclude_each_other(capsys):

@@ -1,6 +1,7 @@
 """A TFLite file says what the Keras model says, with built-in operations only."""
 
 import dataclasses
+import re
 import shutil
 import subprocess
 import sys
@@ -37,8 +38,9 @@ def predictor(tiny_parts, tiny_config):
 
 
 @pytest.fixture(scope="module")
-def content(predictor):
-    return lite.convert(LiteGraph(predictor.parts, predictor.config, (64, 96)))
+def content(tiny_tflite):
+    """The bytes of the model without its associated files."""
+    return tiny_tflite.read_bytes()[: lite_runner.Runner(tiny_tflite).metadata["model_bytes"]]
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +56,14 @@ def pack(predictor, tmp_path_factory):
     return write
 
 
-@pytest.fixture(scope="module")
-def file(content, pack):
-    return pack(content)
+@pytest.fixture
+def file(tiny_tflite):
+    return tiny_tflite
 
 
 def test_it_says_what_keras_says_alone(file, predictor):
     report = verify(file, Runner(predictor), PICTURES, lite.FLOAT32)
-    assert report["passed"], report["problems"]
+    assert report["outcome"] == "passed", report["problems"]
     assert report["worst"]["matched"] == report["worst"]["expected"] > 3
 
 
@@ -129,9 +131,12 @@ def test_the_frame_of_the_config_holds_its_landscape_pictures(tiny_config):
     assert lite.default_size(tiny_config.input) == (64, 96)
 
 
-def test_int8_needs_pictures(weights):
-    with pytest.raises(ValueError, match="Received: no --images"):
-        lite.plan(weights, Options(quantize="int8"))
+def test_a_frame_that_does_not_fit_is_refused_before_the_weights_are_read(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(lite, "read_header", lambda path: (tiny_config, CATEGORIES))
+    path = tmp_path / "empty.weights.h5"
+    path.touch()
+    with pytest.raises(ValueError, match=r"Round up, --size 64 96"):
+        lite.framed_predictor(path, Options(size=(40, 70)))
 
 
 def test_int8_weights(content, predictor, pack):
@@ -171,12 +176,68 @@ def test_command_line_int8(weights, tmp_path):
     assert plan.least_bytes < (tmp_path / "model.tflite").stat().st_size < 4 * plan.least_bytes
 
 
+@pytest.fixture(scope="module")
+def onnx_file(predictor, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    onnx.write(path, predictor, pytest.importorskip("tf2onnx"))
+    return path
+
+
+def all_nodes(graph):
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from all_nodes(inner)
+
+
 @pytest.mark.slow
-def test_onnx_says_what_keras_says_alone(predictor, tmp_path):
-    path = tmp_path / "model.onnx"
-    onnx.write(path, predictor, onnx.import_converter())
+def test_no_onnx_node_is_deprecated(onnx_file):
+    library = pytest.importorskip("onnx")
+    model = library.load(onnx_file)
+    library.checker.check_model(model, full_check=True)
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    modes = 0
+    for node in all_nodes(model.graph):
+        schema = library.defs.get_schema(node.op_type, versions[node.domain], node.domain)
+        assert not schema.deprecated, node.op_type
+        for attribute in node.attribute:
+            assert attribute.name in schema.attributes, (node.op_type, attribute.name)
+            if attribute.name in ("mode", "coordinate_transformation_mode", "nearest_mode"):
+                modes += 1
+                described = schema.attributes[attribute.name].description
+                assert attribute.s.decode() in re.findall(r"\w+", described), (node.op_type, attribute.s)
+    assert modes > 3
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 6), (4, 7), (5, 3), (7, 10)])
+def test_the_resize_mode_that_replaces_a_deprecated_one_reads_the_same_pixels(inputs, outputs):
+    library = pytest.importorskip("onnx")
+    from onnxruntime import InferenceSession
+
+    def resized(replace):
+        modes = {"coordinate_transformation_mode": "tf_half_pixel_for_nn", "nearest_mode": "floor"}
+        names = ["x", "", "", "sizes"]
+        node = library.helper.make_node("Resize", names, ["y"], mode="nearest", **modes)
+        value, types = library.helper.make_tensor_value_info, library.TensorProto
+        rows = [value("x", types.FLOAT, [1, 1, 1, inputs]), value("sizes", types.INT64, [4])]
+        graph = library.helper.make_graph([node], "g", rows, [value("y", types.FLOAT, None)])
+        if replace:
+            onnx.replace_deprecated_resize(graph)
+        opset = [library.helper.make_opsetid("", onnx.OPSET)]
+        model = library.helper.make_model(graph, opset_imports=opset, ir_version=10)
+        session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        pixels = np.arange(inputs, dtype="float32").reshape(1, 1, 1, -1)
+        return session.run(None, {"x": pixels, "sizes": np.array([1, 1, 1, outputs])})[0]
+
+    np.testing.assert_array_equal(resized(True), resized(False))
+
+
+@pytest.mark.slow
+def test_onnx_says_what_keras_says_alone(onnx_file, predictor):
+    path = onnx_file
     report = verify(path, Runner(predictor), PICTURES, lite.FLOAT32)
-    assert report["passed"], report["problems"]
+    assert report["outcome"] == "passed", report["problems"]
     assert lite_runner.Runner(path).labels == ("cat", "dog", "cow")
 
 

@@ -24,14 +24,20 @@ from mask_rcnn.structures import Category
 
 CATEGORIES = (Category(1, "cat"), Category(2, "dog"), Category(5, "cow"))
 SIZES = ((64, 96), (120, 90), (33, 150))
-SHAPES = {
-    "detection_boxes": (8, 4),
-    "detection_scores": (8,),
-    "detection_classes": (8,),
-    "detection_masks": (8, 28, 28),
-    "num_detections": (),
-    "image_info": (4, 2),
-}
+
+
+def shapes(count):
+    """The shapes of all outputs for an image, with so many rows of detections."""
+    return {
+        "detection_boxes": (count, 4),
+        "detection_scores": (count,),
+        "detection_classes": (count,),
+        "detection_masks": (count, 28, 28),
+        "num_detections": (),
+        "image_info": (4, 2),
+    }
+
+
 TOLERANCES = {"detection_scores": 1e-5, "detection_masks": 1e-4}
 
 
@@ -57,16 +63,14 @@ def predictor(tiny_parts, tiny_config):
     return Predictor(tiny_parts, tiny_config, CATEGORIES)
 
 
-@pytest.fixture(scope="module")
-def folder(predictor, tmp_path_factory):
-    path = tmp_path_factory.mktemp("export") / "saved_model"
-    saved_model.write(path, predictor)
-    return path
+@pytest.fixture
+def folder(tiny_saved_model):
+    return tiny_saved_model
 
 
 @pytest.fixture(scope="module")
-def model(folder):
-    return tf.saved_model.load(str(folder))
+def model(tiny_saved_model):
+    return tf.saved_model.load(str(tiny_saved_model))
 
 
 def call(model, signature, value):
@@ -99,14 +103,17 @@ def test_files_of_different_sizes_are_detected_as_keras_does(model, predictor, s
     for index, image in enumerate(images):
         assert_says(outputs, index, Runner(predictor)(image), image.shape[:2])
         alone = call(model, signature, files[index : index + 1])
-        for name in outputs:
-            np.testing.assert_array_equal(outputs[name][index], alone[name][0], err_msg=name)
+        assert len(alone["detection_scores"][0]) == alone["num_detections"][0]
+        row = {name: outputs[name][index] for name in outputs}
+        for name, value in without_padding({name: alone[name][0] for name in alone}).items():
+            np.testing.assert_array_equal(without_padding(row)[name], value, err_msg=name)
 
 
 def test_outputs_have_the_names_and_shapes_of_the_object_detection_api(model):
     outputs = call(model, "image_bytes", [encode(picture(*size)) for size in SIZES])
+    count = int(outputs["num_detections"].max())
     assert {name: value.shape for name, value in outputs.items()} == {
-        name: (3, *shape) for name, shape in SHAPES.items()
+        name: (3, *shape) for name, shape in shapes(count).items()
     }
     assert {value.dtype for value in outputs.values()} == {np.dtype("float32")}
     assert outputs["detection_boxes"].min() >= 0 and outputs["detection_boxes"].max() <= 1
@@ -170,8 +177,23 @@ def test_images_without_pixels_are_refused(model):
 def test_an_empty_batch_has_empty_outputs(model):
     outputs = call(model, "image_bytes", np.zeros([0], "S1"))
     assert {name: value.shape for name, value in outputs.items()} == {
-        name: (0, *shape) for name, shape in SHAPES.items()
+        name: (0, *shape) for name, shape in shapes(0).items()
     }
+
+
+def test_the_limit_of_pixels_is_chosen_at_export(predictor):
+    detect = saved_model.ServedModel(predictor, [], max_pixels=63 * 96).endpoints["image_bytes"]
+    files = [encode(picture(63, 96)), encode(picture(64, 96))]
+    assert detect(tf.constant(files[:1]))["num_detections"].shape == (1,)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"at most 6048 pixels.*\[1\] \[64 96\]"):
+        detect(tf.constant(files))
+
+
+def test_a_palette_is_read_as_colors(model, predictor):
+    file = io.BytesIO()
+    Image.fromarray(picture(64, 96)).quantize(100).save(file, "BMP")
+    expected = np.asarray(Image.open(file).convert("RGB"))
+    assert_says(call(model, "image_bytes", [file.getvalue()]), 0, Runner(predictor)(expected), (64, 96))
 
 
 def test_an_image_of_8000_pixels_is_made_small(model, predictor):
@@ -207,7 +229,9 @@ print(json.dumps({name: output.shape.as_list() for name, output in found.items()
 """
     words = [sys.executable, "-I", "-c", program, str(folder)]
     answer = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert json.loads(answer.stdout) == {name: [1, *shape] for name, shape in SHAPES.items()}
+    found = json.loads(answer.stdout)
+    count = found["detection_scores"][1]
+    assert found == {name: [1, *shape] for name, shape in shapes(count).items()}
 
 
 def test_labels_and_config_travel_along(folder, tiny_config):
@@ -230,13 +254,21 @@ def test_it_stands_in_the_place_of_a_predictor(folder, predictor, tmp_path):
         assert np.mean(one != other) < 0.01
 
 
-def test_where_nothing_is_found_all_is_zero(folder):
+def test_rows_after_the_last_detection_of_the_batch_are_cut_off():
+    scores = tf.constant([[0.9, 0.8, 0.0, 0.0], [0.7, 0.0, 0.0, 0.0]])
+    outputs = {"detection_scores": scores, "num_detections": tf.constant([2.0, 1.0])}
+    outputs = saved_model._cut_padding({**outputs, "image_info": tf.zeros([2, 4, 2])})
+    np.testing.assert_array_equal(outputs["detection_scores"], scores[:, :2])
+    assert outputs["image_info"].shape == (2, 4, 2) and outputs["num_detections"].shape == (2,)
+
+
+def test_where_nothing_is_found_there_are_no_rows(folder):
     model = tf.saved_model.load(str(folder))
     (bias,) = (weight for weight in model.weights if weight.name.startswith("class_logits/bias"))
     bias.assign([100.0, 0, 0, 0])  # sure of the background
     outputs = call(model, "serving_default", picture(64, 96)[None])
-    for name, value in outputs.items():
-        assert name == "image_info" or not value.any(), name  # NaN would be true
+    assert {name: value.shape[1:] for name, value in outputs.items()} == shapes(0)
+    assert outputs["num_detections"] == 0
     assert (
         len(to_detections({name: value[0] for name, value in outputs.items()}, (64, 96), "pixel_centres"))
         == 0
@@ -251,6 +283,7 @@ def test_keypoints_are_parts_of_the_image(tiny_parts, tiny_config):
     predictor, image = Predictor(parts, config, CATEGORIES), picture(50, 70)
     detect = saved_model.ServedModel(predictor, []).endpoints["serving_default"]
     outputs = {name: output.numpy() for name, output in detect(image[None]).items()}
-    assert outputs["detection_keypoints"].shape == (1, 8, 3, 2)
-    assert outputs["detection_keypoint_scores"].shape == (1, 8, 3)
+    count = int(outputs["num_detections"][0])
+    assert outputs["detection_keypoints"].shape == (1, count, 3, 2)
+    assert outputs["detection_keypoint_scores"].shape == (1, count, 3)
     assert_says(outputs, 0, Runner(predictor)(image), (50, 70))

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import math
+import subprocess
+import sys
 import textwrap
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 
 from mask_rcnn.config import Config
 from mask_rcnn.export import formats, verify
+from mask_rcnn.export.agreement import Z, images_needed, share_of
 from mask_rcnn.export.assets import read_assets, write_assets
 from mask_rcnn.export.compare import DIFFERENCES, EXACT, HALF, compare, match
 from mask_rcnn.export.keep import export_checked
@@ -78,19 +82,87 @@ def test_what_differs_by_more_than_the_tolerance_has_moved():
     assert compare(OUTPUTS, changed(detection_scores=[np.nan, 0]), (100, 200), HALF)["moved"] == 1
 
 
+WORST = {
+    "expected": 20,
+    "matched": 20,
+    "moved": 1,
+    "missing": 0,
+    "added": 0,
+    **dict.fromkeys(DIFFERENCES, 0.0),
+}
+
+
+def judged(counts, tolerance, each=5):
+    """Returns the problems and doubts about so many strays in images of `each` detections."""
+    strays = share_of(counts, [each] * len(counts))
+    worst = {**WORST, **dict.fromkeys(DIFFERENCES, 1e3)}
+    doubts = list(verify._doubts(strays, tolerance, len(counts)))
+    return list(verify._problems(worst, strays, tolerance)), doubts
+
+
 def test_a_tenth_of_the_detections_may_stray_if_the_tolerance_says_so():
-    worst = {"expected": 20, "matched": 20, "missing": 0, "added": 0, **dict.fromkeys(DIFFERENCES, 1e3)}
-    assert not list(verify._problems({**worst, "moved": 2}, HALF))
-    problems = list(verify._problems({**worst, "moved": 3}, HALF))
-    assert problems[0] == "3 detections are not the same, more than 10%."
-    assert list(verify._problems({**worst, "moved": 1}, EXACT))
+    assert judged([1, 0, 0, 0, 0] * 20, HALF) == ([], [])  # 4 %
+    problems, doubts = judged([1] * 50, HALF)  # 20 %
+    assert problems[0] == "50 detections are not the same, more than 10%." and not doubts
+    assert judged([1, 0, 0, 0, 0] * 20, EXACT)[0]
+    assert judged([0], EXACT) == ([], [])
+
+
+def test_few_detections_are_neither_passed_nor_failed():
+    problems, (doubt,) = judged([1, 0, 0, 0], HALF)  # 1 of 20
+    assert not problems
+    assert doubt.startswith("20 detections in 4 images do not tell whether at most 10%")
+    assert "Give about 21 images: --images, --check-images." in doubt
+    assert "many more images" in judged([1, 1, 0, 0], HALF)[1][0]  # 10 %: at the tolerance
+
+
+def test_the_images_that_are_asked_for_are_enough():
+    few, tolerance = share_of([1, 0, 0, 0], [5] * 4), 0.1
+    number = images_needed(few, tolerance, 4)
+    many = share_of([1, 0, 0, 0] * (number // 4 + 1), [5] * (4 * (number // 4 + 1)))
+    assert few["upper"] > tolerance > many["upper"]
+
+
+def test_a_share_has_the_bounds_of_wilson():
+    share = share_of([1] * 3 + [0] * 47, [1] * 50)
+    assert share["effective"] == pytest.approx(49)  # independent: the variance of a sample, n / (n - 1)
+    for bound in (share["lower"], share["upper"]):
+        # Wilson's bounds: the shares from which the found one is Z standard deviations away.
+        assert abs(bound - 0.06) == pytest.approx(Z * math.sqrt(bound * (1 - bound) / 49))
+    assert share["lower"] < 0.06 < share["upper"]
+    assert share_of([0, 0], [0, 0])["upper"] == 1
+
+
+def test_strays_of_the_same_image_count_as_fewer():
+    spread, together = share_of([1] * 10 + [0] * 10, [10] * 20), share_of([10] + [0] * 19, [10] * 20)
+    assert spread["share"] == together["share"] == 0.05
+    assert spread["upper"] < together["upper"]
+    assert together["effective"] < spread["effective"] == 200
+
+
+@pytest.mark.parametrize("rate", [0.03, 0.06, 0.2])
+def test_the_outcome_is_that_of_the_model_not_of_the_images_that_come_first(rate):
+    random = np.random.default_rng(0)
+    totals = random.integers(1, 9, 400)
+    # Some images are harder than others.
+    counts = random.binomial(totals, random.beta(4 * rate, 4 * (1 - rate), 400))
+    outcomes = []
+    for _ in range(300):
+        chosen = random.permutation(400)[:50]
+        share = share_of(counts[chosen].tolist(), totals[chosen].tolist())
+        shuffled = share_of(counts[chosen[::-1]].tolist(), totals[chosen[::-1]].tolist())
+        assert share == pytest.approx(shuffled)
+        outcomes.append(
+            "failed" if share["lower"] > 0.1 else "passed" if share["upper"] <= 0.1 else "undecided"
+        )
+    wrong = "passed" if rate > 0.1 else "failed"
+    assert outcomes.count(wrong) == 0
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_no_detection_may_have_a_number_that_is_none(value):
-    worst = {"expected": 20, "matched": 20, "missing": 0, "added": 0, **dict.fromkeys(DIFFERENCES, 0.0)}
-    problems = list(verify._problems({**worst, "moved": 1, "scores": value}, HALF))
-    assert problems == [f"The scores differ by {value}, which no part of the detections may."]
+    problems = list(verify._problems({**WORST, "scores": value}, share_of([1], [20]), HALF))
+    assert problems == [f"The scores differ by {value}, which no share of the detections may."]
 
 
 def test_each_detection_is_matched_once_with_the_closest():
@@ -162,17 +234,18 @@ def toy(tmp_path, monkeypatch):
 
 
 def check(path, least_bytes=0, tolerance=EXACT):
-    return verify.verify(path, lambda image: OUTPUTS, {"a picture": IMAGE}, tolerance, least_bytes)
+    images = {"a/picture\n1": IMAGE}
+    return verify.verify(path, lambda image: OUTPUTS, images, tolerance, least_bytes=least_bytes)
 
 
 def test_an_equal_model_passes(toy):
     path = toy()
     path.write_text("0.9")
     report = check(path)
-    assert report["passed"] and report["problems"] == []
+    assert report["outcome"] == "passed" and report["problems"] == []
     assert report["bytes"] == 3
     assert report["versions"] == {"toy": "1.0"}
-    assert report["images"]["a picture"]["matched"] == 1
+    assert report["images"]["a/picture\n1"]["matched"] == 1
     assert verify.format_verification(report).endswith("passed")
 
 
@@ -188,7 +261,7 @@ def test_a_model_that_says_something_else_fails(toy, content, least_bytes, probl
     path = toy()
     path.write_text(content)
     report = check(path, least_bytes)
-    assert not report["passed"]
+    assert report["outcome"] == "failed"
     assert problem in " ".join(report["problems"])
     assert problem in verify.format_verification(report)
 
@@ -232,7 +305,7 @@ def test_a_bad_export_leaves_the_old_one(toy):
     with pytest.raises(ValueError, match="(?s)The scores differ by 0.8.*was not written"):
         export_checked(path, lambda aside: aside.write_text("0.1 new"), check)
     assert path.read_text() == "0.9 old"
-    assert not json.loads(path.with_name("model.toy.failed.json").read_text())["passed"]
+    assert json.loads(path.with_name("model.toy.failed.json").read_text())["outcome"] == "failed"
     assert not [file for file in path.parent.iterdir() if file.name.startswith(".")]
 
 
@@ -248,9 +321,33 @@ def test_a_writer_that_fails_leaves_nothing(toy):
     assert not path.exists() and not [file for file in path.parent.iterdir() if file.name.startswith(".")]
 
 
+KILLED = """
+import os, pathlib, signal, sys
+from mask_rcnn.export.keep import export_checked
+write = lambda path: (path.mkdir(), (path / "saved_model.pb").write_text("new"))
+export_checked(pathlib.Path(sys.argv[1]), write, lambda path: os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_export_leaves_the_old_one_and_nothing_after_the_next_start(tmp_path):
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "saved_model.pb").write_text("old")
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], capture_output=True)
+    assert (path / "saved_model.pb").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2  # the leftover of the killed one
+    with pytest.raises(FileNotFoundError):
+        export_checked(path, lambda new: (new / "absent").read_text(), None)
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
+    assert (path / "saved_model.pb").read_text() == "old"
+
+
 def test_a_folder_that_is_no_export_is_not_replaced(tmp_path):
     (tmp_path / "photos").mkdir()
-    with pytest.raises(ValueError, match="photos, which is there and is none. Give another name"):
+    with pytest.raises(
+        ValueError, match="must not exist or must be an earlier export. Received: .*photos, which is neither"
+    ):
         export_checked(tmp_path / "photos", None, None)
 
 
@@ -260,7 +357,7 @@ def test_a_folder_replaces_a_folder(tmp_path):
         (folder / "saved_model.pb").write_text(content)
 
     write(tmp_path / "model", "old")
-    export_checked(tmp_path / "model", lambda aside: write(aside, "new"), lambda aside: {"passed": True})
+    export_checked(tmp_path / "model", lambda aside: write(aside, "new"), lambda aside: {"outcome": "passed"})
     assert (tmp_path / "model/saved_model.pb").read_text() == "new"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["model", "model.report.json"]
 
@@ -284,7 +381,7 @@ def test_formats_are_told_by_what_is_there(tmp_path):
 def test_options_of_another_format_are_refused(tmp_path, tiny_parts, tiny_config):
     path = tmp_path / "a.weights.h5"
     save_weights(path, tiny_parts, tiny_config, tuple(Category(i, str(i)) for i in (1, 2, 3)))
-    with pytest.raises(ValueError, match="saved_model takes --precision. Received: --size"):
+    with pytest.raises(ValueError, match="saved_model takes --precision and --max-pixels. Received: --size"):
         export_model(path, tmp_path / "out", "saved_model", {}, Options(size=(64, 96)))
     with pytest.raises(ValueError, match="ends in '.tflite'. Received: .*out'"):
         export_model(path, tmp_path / "out", "tflite", {})
@@ -296,7 +393,7 @@ def test_weights_become_a_checked_saved_model(tmp_path, tiny_parts, tiny_config)
     save_weights(path, tiny_parts, tiny_config, tuple(Category(i, str(i)) for i in (1, 2, 3)))
     image = np.random.default_rng(0).integers(0, 256, [50, 70, 3]).astype("uint8")
     report = export_model(path, tmp_path / "model", "saved_model", {"noise": image})
-    assert report["passed"] and report["worst"]["matched"] > 0
+    assert report["outcome"] == "passed" and report["worst"]["matched"] > 0
     assert report["bytes"] > sum(weight.value.numpy().nbytes for weight in tiny_parts.box_head.weights)
     assert dataclasses.asdict(EXACT) == report["tolerance"]
     assert "tensorflow" in report["versions"]

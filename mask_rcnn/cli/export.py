@@ -5,12 +5,11 @@ from pathlib import Path
 from mask_rcnn.cli.inputs import Skipped, find_files, is_image
 from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_command
 from mask_rcnn.cli.quiet import import_tensorflow, only_warnings
+from mask_rcnn.export.formats import FORMATS, METHODS, PRECISIONS, check_options
 from mask_rcnn.terminal import say
 
-FORMATS = ("saved_model", "tflite", "onnx")
-QUANTIZE = ("none", "float16", "dynamic", "int8")
-PRECISIONS = ("float32", "bfloat16", "float16")
-MAX_IMAGES = 4  # of --images; two models look at each
+CHECK_IMAGES = 50  # two or three models look at each
+CALIBRATION_IMAGES = 100  # more hardly change a range
 SHAPES = ((240, 320), (320, 240), (300, 300))  # sizes of the synthetic images without --images
 
 
@@ -30,8 +29,15 @@ def add_parser(commands):
         metavar="PATH",
         nargs="+",
         type=Path,
-        help=f"images or folders with objects that the model knows; it is compared with the Keras model on "
-        f"the first {MAX_IMAGES} (default: synthetic shapes)",
+        help="images or folders with objects that the model knows; the export and the Keras model are "
+        "compared there (default: synthetic shapes)",
+    )
+    parser.add_argument(
+        "--check-images",
+        metavar="N",
+        type=int,
+        default=CHECK_IMAGES,
+        help="compare on at most so many images, evenly spread over --images",
     )
     parser.add_argument(
         "--size",
@@ -42,9 +48,9 @@ def add_parser(commands):
     )
     parser.add_argument(
         "--quantize",
-        choices=QUANTIZE,
-        help="tflite: float16 weights; int8 weights (dynamic); int8 convolutions, whose ranges are seen on "
-        "--images (default: none)",
+        choices=METHODS,
+        help=f"tflite: float16 weights; int8 weights (dynamic); int8 weights and activations, calibrated "
+        f"on up to {CALIBRATION_IMAGES} of --images, about 50 typical ones (default: none)",
     )
     parser.add_argument("--proposals", type=int, help="tflite, onnx: RoIs that the second stage looks at")
     parser.add_argument(
@@ -53,47 +59,91 @@ def add_parser(commands):
     parser.add_argument(
         "--precision", choices=PRECISIONS, help="saved_model: what it computes in (default: float32)"
     )
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        help="saved_model: refuse image files of more pixels (default: 50 million)",
+    )
 
 
 def run(args):
-    skipped = Skipped()
-    files = find_files(args.images, args.out, skipped) if args.images else {}
-    for line in skipped.lines():
-        say(line)
+    files = _find_images(args)
+    compared, calibration = split_images(files, args.check_images)
+    options = {
+        "precision": args.precision,
+        "max_pixels": args.max_pixels,
+        "size": args.size and tuple(args.size),
+        "quantize": args.quantize,
+        "calibration": calibration if args.quantize == "int8" else None,
+        "proposals": args.proposals,
+        "detections": args.detections,
+    }
+    check_options(args.format, args.out, options)
     import_tensorflow()
 
     from mask_rcnn.export.plan import Options, export_model
     from mask_rcnn.export.verify import format_verification
 
-    images = _read_images(files) if files else _draw_shapes()
-    options = Options(
-        precision=args.precision,
-        size=args.size and tuple(args.size),
-        quantize=args.quantize,
-        calibration=_image_files(files) if args.quantize == "int8" else None,
-        proposals=args.proposals,
-        detections=args.detections,
-    )
+    images = _read_images(args.weights, compared) if files else _draw_shapes(args.check_images)
     with only_warnings():
-        report = export_model(args.weights, args.out, args.format, images, options)
+        report = export_model(args.weights, args.out, args.format, images, Options(**options))
     say(format_verification(report))
     say(f"Model: {args.out}\nReport: {args.out}.report.json")
 
 
-def _read_images(files):
+def _find_images(args):
+    """Returns the images of --images, sorted by path; says what else is there."""
+    if args.check_images < 1:
+        raise ValueError(f"--check-images must be 1 or more. Received: {args.check_images}. Leave it out.")
+    if not args.images:
+        return []
+    skipped = Skipped()
+    files = find_files(args.images, args.out, skipped)
+    images = sorted(file for file in files if is_image(file))
+    for file in set(files) - set(images):
+        skipped.add("files that are no images", file)
+    for line in skipped.lines():
+        say(line)
+    if not images:
+        shown = ", ".join(str(path) for path in args.images)
+        raise ValueError(f"--images must hold images. Received: {shown}, without any. Check the paths.")
+    return images
+
+
+def split_images(files, count):
+    """Returns the images to compare on and those to calibrate with, both spread evenly over all.
+
+    They are different images where enough are left to calibrate with; otherwise all may calibrate.
+
+    Args:
+        files: sorted paths.
+        count: Number of images to compare on, at most.
+    """
+    compared = _spread(files, count)
+    others = [file for file in files if file not in set(compared)]
+    return compared, tuple(_spread(others if len(others) >= CHECK_IMAGES else files, CALIBRATION_IMAGES))
+
+
+def _spread(files, count):
+    """Returns at most `count` files at equal distances."""
+    count = min(count, len(files))
+    return [files[index * len(files) // count] for index in range(count)]
+
+
+def _read_images(weights, files):
     from mask_rcnn.data.images import read_image
+    from mask_rcnn.model_zoo.pretrained import weights_file
+    from mask_rcnn.weights import read_header
 
-    return {file.name: read_image(file) for file in _image_files(files)[:MAX_IMAGES]}
+    config, _ = read_header(weights_file(weights))
+    return {str(file): read_image(file, config.input.bit_depth) for file in files}
 
 
-def _image_files(files):
-    return tuple(file for file in files if is_image(file))
-
-
-def _draw_shapes():
+def _draw_shapes(count):
     import numpy as np
 
     from mask_rcnn.data.shapes import draw_scene
 
-    scenes = [draw_scene(np.random.default_rng(seed), size)[0] for seed, size in enumerate(SHAPES)]
+    sizes = [SHAPES[seed % len(SHAPES)] for seed in range(count)]
+    scenes = [draw_scene(np.random.default_rng(seed), size)[0] for seed, size in enumerate(sizes)]
     return {f"shapes {number}": scene for number, scene in enumerate(scenes, start=1)}
