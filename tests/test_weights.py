@@ -135,3 +135,65 @@ def test_a_truncated_file_is_refused(saved, tmp_path):
     path.write_bytes(saved.read_bytes()[: saved.stat().st_size // 2])
     with pytest.raises(ValueError, match="with another checksum: the file is damaged"):
         read_header(path)
+
+
+def test_parts_of_another_config_are_not_saved(tmp_path, tiny_parts, tiny_config):
+    config = dataclasses.replace(tiny_config, fpn=dataclasses.replace(tiny_config.fpn, channels=8))
+    with pytest.raises(ValueError, match=r"do not fit the model(.|\n)*fpn/lateral2/kernel: .*24, 16.*24, 8"):
+        save_weights(tmp_path / "a.weights.h5", tiny_parts, config, CATEGORIES)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "categories, message",
+    [
+        (CATEGORIES[:2], "2 categories, num_classes=3"),
+        ((*CATEGORIES[:2], Category(1, "cow")), "another id"),
+        ((*CATEGORIES[:2], Category(2, "cat")), "another name"),
+        ((*CATEGORIES[:2], Category(True, "cow")), "an int"),
+        ((*CATEGORIES[:2], Category(2, "")), "1 to 1000 characters"),
+        ((*CATEGORIES[:2], Category(2, 7)), "1 to 1000 characters"),
+        ((*CATEGORIES[:2], Category(2, "cow", ("nose",), ((1, 2),))), "keypoint numbers, 1 to 1"),
+    ],
+)
+def test_categories_that_do_not_fit_are_not_saved(tmp_path, tiny_parts, tiny_config, categories, message):
+    with pytest.raises(ValueError, match=message):
+        save_weights(tmp_path / "a.weights.h5", tiny_parts, tiny_config, categories)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_weights_that_are_not_finite_are_not_saved(tmp_path, tiny_config, other_parts, value):
+    other_parts.fpn.weights[0].assign(np.full(other_parts.fpn.weights[0].shape, value))
+    with pytest.raises(ValueError, match="1 wrong:\n    fpn/.*: NaN, infinite"):
+        save_weights(tmp_path / "a.weights.h5", other_parts, tiny_config, CATEGORIES)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "int32", "S4", "bool"])
+def test_only_floating_point_numbers_are_weights(other_parts, dtype):
+    arrays = arrays_of(other_parts)
+    name = next(iter(arrays))
+    before = arrays_of(other_parts)
+    arrays[name] = np.zeros(arrays[name].shape, dtype)
+    with pytest.raises(ValueError, match=f"{name}: of dtype"):
+        assign(other_parts, arrays, "somewhere")
+    assert_same(arrays_of(other_parts), before)
+
+
+def test_a_flipped_bit_is_found_wherever_it_is(saved, tmp_path):
+    content, path = saved.read_bytes(), tmp_path / "a.weights.h5"
+    for place in np.random.default_rng(0).integers(len(content), size=10):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        with pytest.raises(ValueError, match=r"a\.weights\.h5.*(checksum|another version)"):
+            read_header(path)
+
+
+def test_the_error_for_a_damaged_file_leaves_no_file_open(tmp_path):
+    path = tmp_path / "a.weights.h5"
+    with h5py.File(path, "w") as file:
+        file["a"] = np.zeros(3)
+    with pytest.raises(ValueError):
+        read_header(path)
+    with h5py.File(path, "r+") as file:  # would fail if it was still open
+        file["b"] = np.zeros(3)
