@@ -91,8 +91,10 @@ def training_order(sizes, batch_size, steps, seed):
 
 def _append(left, epoch, batch_size):
     """Appends an epoch to what is left of the last one, so that the first batch has no image twice."""
+    if not len(left) or len(epoch) < batch_size:
+        return np.concatenate([left, epoch])
     others = epoch[~np.isin(epoch, left)]
-    first = others[: (batch_size - len(left)) % batch_size]
+    first = others[: batch_size - len(left)]
     return np.concatenate([left, first, epoch[~np.isin(epoch, first)]])
 
 
