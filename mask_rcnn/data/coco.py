@@ -55,22 +55,15 @@ def read_coco(annotations_path, images_dir, max_bad_images=0.01):
     if warnings:
         logging.warning("%s", "\n  ".join([f"{entries.name}:", *warnings]))
     categories = tuple(sorted(entries.categories.values(), key=lambda category: category.id))
+    class_ids = {category.id: class_id for class_id, category in enumerate(categories, start=1)}
     by_image = collections.defaultdict(list)
     for annotation in annotations:
         by_image[annotation["image_id"]].append(annotation)
-    class_ids = {category.id: class_id for class_id, category in enumerate(categories, start=1)}
-    records = [
-        ImageRecord(
-            id=image["id"],
-            path=paths[image["id"]],
-            height=image["height"],
-            width=image["width"],
-            annotations=tuple(_record(one, image, class_ids) for one in by_image[image["id"]]),
-            bits=headers[image["id"]].result().bits,
-        )
-        for image in images
-    ]
-    return Dataset(Path(annotations_path).stem, categories, tuple(records), warnings, num_left_out=len(bad))
+    records = tuple(
+        _image_record(image, by_image[id], class_ids, paths[id], headers[id].result())
+        for id, image in ((image["id"], image) for image in images)
+    )
+    return Dataset(Path(annotations_path).stem, categories, records, warnings, num_left_out=len(bad))
 
 
 def _read_complete_header(path):
@@ -93,6 +86,17 @@ def _checked_size(image, header, findings):
     if None in declared:
         findings.repair(NO_SIZE, f"image {shown(image['id'])}")
     return size
+
+
+def _image_record(image, annotations, class_ids, path, header):
+    return ImageRecord(
+        id=image["id"],
+        path=path,
+        height=image["height"],
+        width=image["width"],
+        annotations=tuple(_record(one, image, class_ids) for one in annotations),
+        bits=header.bits,
+    )
 
 
 def _record(annotation, image, class_ids):

@@ -36,7 +36,7 @@ class ImageRecord:
     """One image file and what is in it.
 
     Args:
-        id: number of the image in its file.
+        id: Id of the image in its file, a number or text.
         path: the image file.
         height: pixels, after the EXIF orientation is applied.
         width: pixels, after the EXIF orientation is applied.
@@ -44,7 +44,7 @@ class ImageRecord:
         bits: of each sample in the file, 8 or 16.
     """
 
-    id: int
+    id: int | str
     path: Path
     height: int
     width: int
