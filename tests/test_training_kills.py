@@ -28,6 +28,12 @@ def start(folder):
     )
 
 
+def finish(process, codes):
+    """Waits for the end of a process, whose exit code must be one of `codes`."""
+    _, error = process.communicate()
+    assert process.returncode in codes, error
+
+
 def wait_for_step(process, folder, step, since):
     """Waits until the process has written a row for `step` into the log, or has ended."""
     log = folder / LOG
@@ -41,8 +47,7 @@ def wait_for_step(process, folder, step, since):
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted")
-    process = start(folder)
-    assert process.wait() == 0, process.stderr.read()
+    finish(start(folder), codes=[0])
     return read_weights(folder / "final.weights.h5")
 
 
@@ -59,10 +64,8 @@ def test_a_run_that_is_ended_again_and_again_has_the_weights_of_an_uninterrupted
         wait_for_step(process, tmp_path, random_moment.randint(0, STEPS), since)
         time.sleep(random_moment.uniform(0, 0.3))
         process.send_signal(number)
-        code = process.wait()
-        assert code in (0, -number, 128 + number), process.stderr.read()
-    process = start(tmp_path)
-    assert process.wait() == 0, process.stderr.read()
+        finish(process, codes=[0, -number, 128 + number])
+    finish(start(tmp_path), codes=[0])
     final = read_weights(tmp_path / "final.weights.h5")
     assert max(np.abs(final[name] - expected[name]).max() for name in expected) < 1e-5
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]

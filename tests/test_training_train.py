@@ -15,6 +15,7 @@ import pytest
 from training_run import TINY
 from training_toy import make_batches, make_trainer, run_toy
 
+from mask_rcnn.coco_results import from_record
 from mask_rcnn.config import DataConfig
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.records import Dataset
@@ -27,6 +28,7 @@ from mask_rcnn.training.loop import restore_or_initialize
 from mask_rcnn.training.prepare import check_disk_space, check_objects
 from mask_rcnn.training.sources import check_paths, read_training_data, with_class_count
 from mask_rcnn.training.train import check, evaluate_final_weights, train
+from mask_rcnn.training.validation import Validator
 
 
 def run_script(name, *arguments):
@@ -329,3 +331,25 @@ def test_a_run_with_too_many_damaged_images_ends_with_one_error_that_names_them(
     config, path = config_with_a_damaged_image(tmp_path / "data", max_bad_images=0.1)
     with pytest.raises(ValueError, match=f"1 of 8; 1 found in training:\n  .*{path}"):
         train(config, tmp_path / "run")
+
+
+class GroundTruthPredictor:
+    """Detects the annotated objects."""
+
+    def __init__(self, dataset):
+        self.records = {image.path: image for image in dataset.images}
+        self.categories, self.config = dataset.categories, TINY
+
+    def predict(self, path):
+        return from_record(self.records[path])
+
+
+def test_a_validation_json_that_disappears_during_the_run_changes_nothing(tmp_path):
+    annotations, images = write_shapes(tmp_path, 4, (64, 64), 3)
+    dataset = read_coco(annotations, images)
+    validator = Validator(GroundTruthPredictor(dataset), dataset, annotations)
+    annotations.unlink()
+    validator.rehearse()
+    assert validator.metrics is None
+    assert validator.evaluate()["segm/AP"] == pytest.approx(1.0)
+    assert validator.metrics.num_images == 4

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from mask_rcnn.data.images import read_image
-from mask_rcnn.evaluation import evaluate_model, iou_types_of
+from mask_rcnn.evaluation import content_of, evaluate_model, iou_types_of
 from mask_rcnn.visualize import draw
 
 # Pictures show what is more likely there than not.
@@ -28,7 +28,7 @@ class Validator:
     def __init__(self, predictor, dataset, annotations_path):
         self.predictor = predictor
         self.dataset = dataset
-        self.annotations_path = annotations_path
+        self.content = content_of(dataset, annotations_path)  # read once: the file may change during the run
         self.best_by = f"{iou_types_of(predictor.config)[-1]}/AP"
         self.found, self.metrics = None, None
 
@@ -38,14 +38,14 @@ class Validator:
         Returns:
             The numbers of `metrics` as a flat dict: `"segm/AP50": 0.5`.
         """
-        self.metrics, self.found = evaluate_model(self.predictor, self.dataset, self.annotations_path)
+        self.metrics, self.found = evaluate_model(self.predictor, self.dataset, self.content)
         summary = self.metrics.summary
         return {f"{kind}/{name}": value for kind, values in summary.items() for name, value in values.items()}
 
     def rehearse(self):
         """Evaluates the first images, so that an evaluation that cannot work fails before the first step."""
         few = dataclasses.replace(self.dataset, images=self.dataset.images[:NUM_REHEARSED])
-        evaluate_model(self.predictor, few, self.annotations_path)
+        evaluate_model(self.predictor, few, self.content)
 
     def draw(self, folder):
         """Writes pictures of detections in a few images, spread over the set.
