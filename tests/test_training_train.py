@@ -3,32 +3,19 @@
 import dataclasses
 import json
 import os
-import shutil
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from training_run import TINY
-from training_toy import make_batches, make_trainer, run_toy
 
-from mask_rcnn.coco_results import from_record
 from mask_rcnn.config import DataConfig
-from mask_rcnn.data.coco import read_coco
-from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.shapes import write_shapes
-from mask_rcnn.errors import PartialFailure
 from mask_rcnn.predict import Predictor
-from mask_rcnn.structures import Category
-from mask_rcnn.training.evaluations import Validation
-from mask_rcnn.training.loop import restore_or_initialize
-from mask_rcnn.training.prepare import check_disk_space, check_objects
-from mask_rcnn.training.sources import check_paths, read_training_data, with_class_count
-from mask_rcnn.training.train import check, evaluate_final_weights, train
-from mask_rcnn.training.validation import Validator
+from mask_rcnn.training.train import train
 
 
 def run_script(name, *arguments):
@@ -121,189 +108,6 @@ def test_two_replicas_train_the_real_model_to_the_weights_of_one(tmp_path):
     assert results["difference"] < 1e-5
 
 
-CATS = Dataset("cats", (Category(7, "cat"), Category(9, "lynx")), ())
-
-
-def test_a_wrong_number_of_classes_is_an_error_that_names_the_right_one():
-    with pytest.raises(ValueError, match=r"num_classes=3, cats has 2 \(cat, lynx.*Set `num_classes` to 2"):
-        with_class_count(TINY, CATS)
-
-
-def test_no_number_of_classes_is_that_of_the_data():
-    assert with_class_count(dataclasses.replace(TINY, num_classes=0), CATS).num_classes == 2
-
-
-@pytest.mark.parametrize(
-    "given, message",
-    [
-        ("train_annotations", r"Add `data.train_images` \(`--train-images`\)"),
-        ("train_images", r"Add `data.train_annotations` \(`--train-annotations`\)"),
-        ("val_annotations", "Add `data.val_images`"),
-        ("val_images", "Add `data.val_annotations`"),
-        ("train_annotations train_images val_annotations", "Add `data.val_images`"),
-        ("train_annotations train_images val_images", "Add `data.val_annotations`"),
-        ("val_annotations val_images", "A validation set goes with a training set"),
-        ("train_annotations val_annotations val_images", "Add `data.train_images`"),
-        ("train_images val_annotations val_images", "Add `data.train_annotations`"),
-        ("train_annotations train_images=file", "`data.train_images`.*must be a folder.*is a file"),
-        (
-            "train_annotations=folder train_images",
-            "`data.train_annotations`.*must be a COCO json.*is a folder",
-        ),
-        ("train_annotations=absent train_images", "must be a COCO json.*does not exist"),
-        (
-            "train_annotations train_images val_annotations val_images=absent",
-            "`data.val_images`.*does not exist",
-        ),
-    ],
-)
-def test_half_of_the_data_options_is_an_error_that_says_what_is_missing(tmp_path, given, message):
-    paths = {"file": tmp_path / "file.json", "folder": tmp_path, "absent": tmp_path / "absent"}
-    paths["file"].write_text("{}")
-    fields = {}
-    for word in given.split():
-        field, _, kind = word.partition("=")
-        fields[field] = str(paths[kind or ("folder" if field.endswith("images") else "file")])
-    with pytest.raises(ValueError, match=message):
-        check_paths(dataclasses.replace(TINY.data, **fields))
-
-
-def test_no_data_and_whole_data_are_accepted(tmp_path):
-    check_paths(TINY.data)
-    annotations, images = map(str, write_shapes(tmp_path, 1, (32, 32), 0))
-    data = dataclasses.replace(TINY.data, train_annotations=annotations, train_images=images)
-    check_paths(data)
-    check_paths(dataclasses.replace(data, val_annotations=annotations, val_images=images))
-
-
-def test_a_validation_set_of_other_classes_is_an_error(tmp_path):
-    read_training_data(TINY, tmp_path)
-    content = json.loads((tmp_path / "val" / "instances.json").read_text())
-    content["categories"][0]["name"] = "box"
-    (tmp_path / "val" / "other.json").write_text(json.dumps(content))
-    data = dataclasses.replace(
-        TINY.data,
-        train_annotations=str(tmp_path / "train" / "instances.json"),
-        train_images=str(tmp_path / "train" / "images"),
-        val_annotations=str(tmp_path / "val" / "other.json"),
-        val_images=str(tmp_path / "val" / "images"),
-    )
-    with pytest.raises(ValueError, match="must have the same classes"):
-        read_training_data(dataclasses.replace(TINY, data=data), tmp_path)
-
-
-def changed_json(path, name, change):
-    """Writes a copy of a COCO json with a change as `name` beside it; returns its path."""
-    content = json.loads(path.read_text())
-    change(content)
-    (path.parent / name).write_text(json.dumps(content))
-    return str(path.parent / name)
-
-
-@pytest.fixture(scope="module")
-def shapes(tmp_path_factory):
-    """The paths of a json and of its images."""
-    return write_shapes(tmp_path_factory.mktemp("shapes"), 4, (64, 64), 3)
-
-
-def config_for(shapes, val_annotations):
-    data = dataclasses.replace(
-        TINY.data,
-        train_annotations=str(shapes[0]),
-        train_images=str(shapes[1]),
-        val_annotations=val_annotations,
-        val_images=str(shapes[1]),
-    )
-    return dataclasses.replace(TINY, data=data)
-
-
-def test_validation_objects_without_a_mask_are_an_error_before_the_model_is_built(shapes, tmp_path):
-    path = changed_json(
-        shapes[0], "no_mask.json", lambda content: content["annotations"][0].pop("segmentation")
-    )
-    with pytest.raises(ValueError, match=r"no_mask, with\n  1 objects without a mask"):
-        read_training_data(config_for(shapes, path), tmp_path)
-
-
-def test_categories_may_be_listed_in_another_order(shapes, tmp_path):
-    path = changed_json(shapes[0], "other_ids.json", reverse_category_ids)
-    train_set, val_set, _ = read_training_data(config_for(shapes, path), tmp_path)
-    names = [[category.name for category in each.categories] for each in (train_set, val_set)]
-    assert names[0] == names[1][::-1]
-
-
-def reverse_category_ids(content):
-    for entry, field in [
-        *((category, "id") for category in content["categories"]),
-        *((annotation, "category_id") for annotation in content["annotations"]),
-    ]:
-        entry[field] = 4 - entry[field]
-
-
-def test_nothing_to_measure_is_said_before_the_first_step(shapes, tmp_path, caplog):
-    train_set = read_coco(*shapes)
-    check_objects(train_set, train_set, "segm")
-    assert not caplog.text
-    without = dataclasses.replace(
-        train_set, images=tuple(dataclasses.replace(image, annotations=()) for image in train_set.images)
-    )
-    check_objects(train_set, without, "segm")
-    assert "has no object to find, so segm/AP cannot be measured" in caplog.text
-    with pytest.raises(ValueError, match="4 images and no object"):
-        check_objects(without, None, "segm")
-
-
-def test_a_check_reads_everything_and_leaves_nothing(tmp_path, capsys):
-    check(TINY, tmp_path / "run")
-    assert "All checks passed" in capsys.readouterr().out
-    assert not list(tmp_path.iterdir())
-
-
-def test_too_little_disk_space_is_an_error_before_the_first_step(tmp_path, monkeypatch):
-    trainer = make_trainer()
-    trainer.optimizer.build(trainer.trainable_variables)
-    check_disk_space(trainer, TINY.train, tmp_path / "new" / "run")
-    weights = sum(np.asarray(variable).nbytes for variable in trainer.variables)
-    optimizer = sum(np.asarray(variable).nbytes for variable in trainer.optimizer.variables)
-    needed = 3 * (weights + optimizer) + 3 * weights
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=needed))
-    check_disk_space(trainer, TINY.train, tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=needed - 1))
-    with pytest.raises(ValueError, match="lower `train.keep_checkpoints`"):
-        check_disk_space(trainer, TINY.train, tmp_path)
-    (tmp_path / "step_1.h5").write_bytes(b"1")  # of the run that is resumed
-    check_disk_space(trainer, TINY.train, tmp_path)
-
-
-def test_resuming_does_not_need_the_initial_weights(tmp_path):
-    trainer = make_trainer()
-    run_toy(trainer, make_batches, tmp_path)
-
-    def initialize():
-        raise FileNotFoundError("the weights that the run began with")
-
-    other = make_trainer(seed=1)
-    assert restore_or_initialize(other, tmp_path, "toy", initialize) == {"step": 10, "run": "toy"}
-    np.testing.assert_array_equal(other.variables[0], trainer.variables[0])
-    with pytest.raises(FileNotFoundError):
-        restore_or_initialize(other, tmp_path / "new", "toy", initialize)
-
-
-def test_a_run_does_not_take_the_checkpoints_of_another_one(tmp_path):
-    run_toy(make_trainer(), make_batches, tmp_path)
-    with pytest.raises(ValueError, match="step 10 of another run"):
-        restore_or_initialize(make_trainer(), tmp_path, "another")
-
-
-def test_a_final_evaluation_that_fails_says_where_the_weights_are(tmp_path):
-    def evaluate():
-        raise KeyError("area")
-
-    validation = Validation(evaluate, "AP", lambda: None)
-    with pytest.raises(PartialFailure, match=r"final\.weights\.h5, but they cannot be evaluated.*KeyError"):
-        evaluate_final_weights(None, validation, tmp_path, 10)
-
-
 def config_with_a_damaged_image(folder, max_bad_images):
     """A run of four steps on shapes of which one passes the check of its header and cannot be decoded."""
     annotations, images = write_shapes(folder, 8, (64, 64), seed=0)
@@ -331,25 +135,3 @@ def test_a_run_with_too_many_damaged_images_ends_with_one_error_that_names_them(
     config, path = config_with_a_damaged_image(tmp_path / "data", max_bad_images=0.1)
     with pytest.raises(ValueError, match=f"1 of 8; 1 found in training:\n  .*{path}"):
         train(config, tmp_path / "run")
-
-
-class GroundTruthPredictor:
-    """Detects the annotated objects."""
-
-    def __init__(self, dataset):
-        self.records = {image.path: image for image in dataset.images}
-        self.categories, self.config = dataset.categories, TINY
-
-    def predict(self, path):
-        return from_record(self.records[path])
-
-
-def test_a_validation_json_that_disappears_during_the_run_changes_nothing(tmp_path):
-    annotations, images = write_shapes(tmp_path, 4, (64, 64), 3)
-    dataset = read_coco(annotations, images)
-    validator = Validator(GroundTruthPredictor(dataset), dataset, annotations)
-    annotations.unlink()
-    validator.rehearse()
-    assert validator.metrics is None
-    assert validator.evaluate()["segm/AP"] == pytest.approx(1.0)
-    assert validator.metrics.num_images == 4
