@@ -9,8 +9,9 @@ import pytest
 
 from mask_rcnn import config_io
 from mask_rcnn.config import CascadeConfig, Config, KeypointHeadConfig, TrainConfig
+from mask_rcnn.config.checks import Items
 from mask_rcnn.config.other_names import OTHER_NAMES
-from mask_rcnn.config.ranges import RANGES, Items, field_types
+from mask_rcnn.config.ranges import RANGES, field_types
 
 FULL = dataclasses.replace(
     Config(),

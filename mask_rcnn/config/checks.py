@@ -1,4 +1,6 @@
-"""Checks of fields, with errors that show what was received."""
+"""Checks of fields, with errors that show what was received, and the kinds of ranges."""
+
+from dataclasses import dataclass
 
 
 def check(condition, message, **received):
@@ -9,3 +11,56 @@ def check(condition, message, **received):
 
 def check_choice(name, value, choices):
     check(value in choices, f"`{name}` must be one of {', '.join(map(repr, choices))}.", **{name: value})
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`. Both are included, unless `is_open`: then `low` is not."""
+
+    low: float
+    high: float
+    is_open: bool = False
+
+    def __contains__(self, value):
+        above = value > self.low if self.is_open else value >= self.low
+        return above and value <= self.high  # NaN is neither
+
+    def __str__(self):
+        return (
+            f"{'above' if self.is_open else 'from'} {self.low} {'up ' if self.is_open else ''}to {self.high}"
+        )
+
+
+@dataclass(frozen=True)
+class Items:
+    """Lists of `least` to `most` items, each of them in `each`."""
+
+    each: object
+    least: int = 0
+    most: int = 64
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some texts."""
+
+    texts: tuple[str, ...]
+
+    def __contains__(self, value):
+        return value in self.texts
+
+    def __str__(self):
+        return f"one of {', '.join(map(repr, self.texts))}"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A name or a path."""
+
+    longest: int = 4096
+
+    def __contains__(self, value):
+        return 0 < len(value) <= self.longest and value.isprintable()
+
+    def __str__(self):
+        return f"1 to {self.longest} printable characters"

@@ -6,7 +6,8 @@ A limit is where a value stops being meaningful, or would exhaust any machine.
 import functools
 import types
 import typing
-from dataclasses import dataclass
+
+from mask_rcnn.config.checks import Choice, Items, Range, Text
 
 NORMS = ("frozen_batch_norm", "batch_norm", "sync_batch_norm", "group_norm", "none")
 BACKBONES = (
@@ -21,60 +22,6 @@ BACKBONES = (
 BOX_LOSSES = ("smooth_l1", "giou")
 LOSS_NORMALIZATIONS = ("batch", "image")
 PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
-
-
-@dataclass(frozen=True)
-class Range:
-    """Numbers from `low` to `high`. Both are included, unless `is_open`: then `low` is not."""
-
-    low: float
-    high: float
-    is_open: bool = False
-
-    def __contains__(self, value):
-        above = value > self.low if self.is_open else value >= self.low
-        return above and value <= self.high  # NaN is neither
-
-    def __str__(self):
-        return (
-            f"{'above' if self.is_open else 'from'} {self.low} {'up ' if self.is_open else ''}to {self.high}"
-        )
-
-
-@dataclass(frozen=True)
-class Items:
-    """Lists of `least` to `most` items, each of them in `each`."""
-
-    each: object
-    least: int = 0
-    most: int = 64
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of some texts."""
-
-    texts: tuple[str, ...]
-
-    def __contains__(self, value):
-        return value in self.texts
-
-    def __str__(self):
-        return f"one of {', '.join(map(repr, self.texts))}"
-
-
-@dataclass(frozen=True)
-class Text:
-    """A name or a path."""
-
-    longest: int = 4096
-
-    def __contains__(self, value):
-        return 0 < len(value) <= self.longest and value.isprintable()
-
-    def __str__(self):
-        return f"1 to {self.longest} printable characters"
-
 
 SIDE = Range(1, 32_768)  # pixels of an image
 LONG_SIDES = Range(16, 32_768)
