@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from mask_rcnn.layers.batch_norm import CountedRois
 from mask_rcnn.layers.conv import ConvNorm
 from mask_rcnn.layers.inclusive import MoveFarEdges
 from mask_rcnn.layers.keypoints import KeypointHeatmaps, KeypointLoss
@@ -135,13 +136,13 @@ def training_model(parts, config):
     num_positives = int(config.box_head.samples * config.box_head.positive_fraction)
     positives = FirstRois(num_positives, name="positives")(sampled)
     if parts.mask_head:
-        _, features = pool(parts, config, maps, positives["rois"], "mask")
+        _, features = pool(parts, config, maps, positives["rois"], "mask", counted=positives["positive"])
         class_ids = MergeRois(name="mask_class_ids")(positives["class_ids"])
-        mask_logits = parts.mask_head([features, class_ids])
+        mask_logits = CountedRois(parts.mask_head)([features, class_ids], positives["positive"])
         outputs["mask_loss"] = MaskLoss(name="mask_loss")(mask_logits, positives, batch)
     if parts.keypoint_head:
-        _, features = pool(parts, config, maps, positives["rois"], "keypoint")
-        heatmaps = parts.keypoint_head(features)
+        _, features = pool(parts, config, maps, positives["rois"], "keypoint", counted=positives["positive"])
+        heatmaps = CountedRois(parts.keypoint_head)(features, positives["positive"])
         loss = KeypointLoss(config.keypoint_head.loss_weight, name="keypoint_loss")
         outputs["keypoint_loss"] = loss(heatmaps, positives, batch)
     return keras.Model(inputs, outputs, name="mask_rcnn_training")

@@ -1,5 +1,6 @@
 """The steps that training and detection share, each joined from parts and layers as the config says."""
 
+from mask_rcnn.layers.batch_norm import CountedRois
 from mask_rcnn.layers.cascade import MeanScores, RefineBoxes, RefinedTargets, ScaleGradient
 from mask_rcnn.layers.images import ImageWindows, NormalizeImages
 from mask_rcnn.layers.inclusive import MoveFarEdges
@@ -69,7 +70,7 @@ def propose(config, rpn, pre_nms, post_nms):
     return layer(rpn["logits"], rpn["deltas"], rpn["anchors"], rpn["windows"]["proposals"])
 
 
-def pool(parts, config, maps, boxes, branch, suffix=""):
+def pool(parts, config, maps, boxes, branch, suffix="", counted=None):
     """Cuts RoIs out of the maps for one of the heads.
 
     Args:
@@ -79,6 +80,8 @@ def pool(parts, config, maps, boxes, branch, suffix=""):
         boxes: `[B, N, 4]`, yxyx.
         branch: "box", "mask" or "keypoint".
         suffix: of the name of the layer.
+        counted: `[B, N]` bool, the RoIs whose statistics a batch normalization takes in training; None in
+            inference.
 
     Returns:
         What RoIAlign gives, `[B * N, P, P, C]`, and what the head gets: the same or, in a ResNet-C4, what the
@@ -94,7 +97,11 @@ def pool(parts, config, maps, boxes, branch, suffix=""):
         align.method == "crop_and_resize",
         name=f"{branch}_pool{suffix}",
     )(maps, boxes)
-    return pooled, parts.roi_stage(pooled) if parts.roi_stage else pooled
+    if parts.roi_stage is None:
+        return pooled, pooled
+    return pooled, parts.roi_stage(pooled) if counted is None else CountedRois(parts.roi_stage)(
+        pooled, counted
+    )
 
 
 def compare_boxes(parts, config, maps, rpn, proposals, batch):
@@ -120,10 +127,10 @@ def compare_boxes(parts, config, maps, rpn, proposals, batch):
             first = sampled = RoiTargets(*shares, positive_iou, weights, name="roi_targets")(rois, batch)
         else:
             sampled = RefinedTargets(positive_iou, weights, name=f"roi_targets{suffix}")(rois, batch)
-        _, features = pool(parts, config, maps, sampled["rois"], "box", suffix)
+        _, features = pool(parts, config, maps, sampled["rois"], "box", suffix, sampled["valid"])
         if len(heads) > 1:
             features = ScaleGradient(1 / len(heads), name=f"share{suffix}")(features)
-        class_logits, deltas = network(features)
+        class_logits, deltas = CountedRois(network)(features, sampled["valid"])
         compare = BoxHeadLosses(head.box_loss_beta, head.box_loss, weights, name=f"box_head_losses{suffix}")
         losses = compare(class_logits, deltas, sampled)
         outputs |= {f"class{suffix}_loss": losses["class_loss"], f"box{suffix}_loss": losses["box_loss"]}

@@ -144,6 +144,21 @@ def test_an_architecture_is_trained_saved_loaded_and_run(fields, make_config, ba
         np.testing.assert_allclose(value, expected[name], atol=1e-3, err_msg=name)
 
 
+@pytest.mark.parametrize("fields", ARCHITECTURES.values(), ids=ARCHITECTURES.keys())
+def test_no_two_kernels_start_from_the_same_random_numbers(fields, make_config):
+    parts = build_parts(make_config(**fields)).named()
+    starts = {}  # the first numbers, whatever the standard deviation and the shape
+    for name, part in parts.items():
+        for variable in part.weights:
+            first = np.ravel(variable)[:4].astype("float64")
+            if np.ptp(first) > 0:  # no bias, no gamma
+                starts.setdefault(tuple(np.round(first[1:] / first[0], 4)), []).append(
+                    f"{name}/{variable.path}"
+                )
+    assert len(starts) > 10
+    assert not [names for names in starts.values() if len(names) > 1]
+
+
 def described(parts, config, batch):
     outputs = inference_model(parts, config, intermediates=True)(images_of(batch))
     return {name: tuple(x.shape) for name, x in outputs.items() if not isinstance(x, list)}, outputs

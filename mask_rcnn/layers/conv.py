@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from mask_rcnn.layers.batch_norm import BatchNorm
 from mask_rcnn.ops import decomposed, winograd
 
 # Fewer channels gain less than the transforms cost.
@@ -60,7 +61,7 @@ def norm_layer(norm, epsilon, dtype):
             return keras.layers.GroupNormalization(32, epsilon=epsilon, name="norm", dtype=dtype)
         case "batch_norm" | "sync_batch_norm":
             synchronized = norm == "sync_batch_norm"
-            return keras.layers.BatchNormalization(
+            return BatchNorm(
                 momentum=0.9, epsilon=epsilon, synchronized=synchronized, name="norm", dtype=dtype
             )
     raise ValueError(

@@ -24,11 +24,16 @@ def rpn_head(in_channels, channels=256, num_anchors=3, convs=1):
         (dy, dx, dh, dw) of each anchor.
     """
     features = x = feature_input((None, None, in_channels), "features")
-    normal = keras.initializers.RandomNormal(stddev=STD_DEFAULT)
+
+    def conv(filters, side, layer_name, activation=None):
+        # One initializer for each layer: each object draws the same numbers again.
+        normal = keras.initializers.RandomNormal(stddev=STD_DEFAULT)
+        return ConvNorm(filters, side, activation=activation, kernel_initializer=normal, name=layer_name)
+
     for index in range(convs):
-        x = ConvNorm(channels, 3, activation="relu", kernel_initializer=normal, name=f"conv{index}")(x)
-    logits = ConvNorm(num_anchors, 1, kernel_initializer=normal, name="objectness")(x)
-    deltas = ConvNorm(num_anchors * 4, 1, kernel_initializer=normal, name="deltas")(x)
+        x = conv(channels, 3, f"conv{index}", "relu")(x)
+    logits = conv(num_anchors, 1, "objectness")(x)
+    deltas = conv(num_anchors * 4, 1, "deltas")(x)
     return keras.Model(features, [logits, deltas], name="rpn_head")
 
 

@@ -1,0 +1,97 @@
+"""Batch normalization of RoIs: padding and negatives are in the batch, but not in its statistics."""
+
+import contextlib
+import contextvars
+
+import keras
+import tensorflow as tf
+
+# `[R]` bool while `CountedRois` calls a network, else None: Keras passes a layer's own arguments only. Each
+# replica has a thread, and so a value, of its own.
+_COUNTED = contextvars.ContextVar("counted", default=None)
+
+
+@contextlib.contextmanager
+def _statistics_of(counted):
+    token = _COUNTED.set(counted)
+    try:
+        yield
+    finally:
+        _COUNTED.reset(token)
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class CountedRois(keras.layers.Layer):
+    """Calls a network whose batch normalizations take their statistics from some of the RoIs only.
+
+    Args:
+        network: `keras.Model` whose inputs begin with the axis of the RoIs, R.
+
+    Call arguments:
+        inputs: What `network` takes.
+        counted: `[B, N]` bool, the RoIs that count, with B * N = R.
+
+    Returns:
+        What `network` returns.
+    """
+
+    def __init__(self, network, **kwargs):
+        super().__init__(**kwargs)
+        self.network = network
+
+    def call(self, inputs, counted, training=None):
+        with _statistics_of(tf.reshape(counted, [-1])):
+            return self.network(inputs, training=training)
+
+    def compute_output_spec(self, inputs, counted, training=None):
+        return self.network.compute_output_spec(inputs, training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "network": keras.saving.serialize_keras_object(self.network)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config.pop("network")), **config)
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class BatchNorm(keras.layers.BatchNormalization):
+    """Batch normalization that knows `CountedRois`.
+
+    Without any RoI that counts, the moving statistics stay as they are and normalize the batch. Outside
+    `CountedRois` and in inference it is Keras's own.
+    """
+
+    def call(self, x, training=None):
+        counted = _COUNTED.get()
+        if counted is None or not training or not self.trainable:
+            return super().call(x, training=training)
+        values = tf.cast(x, tf.as_dtype(self.variable_dtype))
+        mean, variance, is_known = self._statistics(values, counted)
+        keep = tf.where(is_known, tf.cast(self.momentum, mean.dtype), 1.0)
+        for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * keep + new * (1.0 - keep))
+        y = tf.nn.batch_normalization(values, mean, variance, self.beta, self.gamma, self.epsilon)
+        return tf.cast(y, self.compute_dtype)
+
+    def _statistics(self, values, counted):
+        """Returns the mean `[C]`, the variance `[C]`, and whether any RoI counts, of `values` `[R, H, W, C]`."""
+        is_counted = counted[:, None, None, None]
+        num_pixels = tf.cast(tf.shape(values)[1] * tf.shape(values)[2], values.dtype)
+        count = self._total(tf.reduce_sum(tf.cast(counted, values.dtype)) * num_pixels)
+
+        def mean_of(x):
+            total = self._total(tf.reduce_sum(tf.where(is_counted, x, 0.0), axis=(0, 1, 2)))
+            return total / tf.maximum(count, 1.0)
+
+        mean = mean_of(values)
+        variance = mean_of(tf.square(values - mean))
+        is_known = count > 0
+        mean = tf.where(is_known, mean, tf.convert_to_tensor(self.moving_mean))
+        variance = tf.where(is_known, variance, tf.convert_to_tensor(self.moving_variance))
+        return mean, variance, is_known
+
+    def _total(self, x):
+        if not self.synchronized:
+            return x
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, x)
