@@ -13,7 +13,7 @@ MODELS = (
     "detectron2/mask_rcnn_R_50_C4_3x",
     "matterport/mask_rcnn_coco",
 )
-LEFT_OUT = ("train", "data")  # nothing that the weights depend on
+LEFT_OUT = ("train", "data", "backbone.weights")  # what trained weights do not depend on
 
 
 def table(models=MODELS):
@@ -40,8 +40,10 @@ def _fields(config, prefix=""):
     flat = {}
     for field in dataclasses.fields(config):
         value, name = getattr(config, field.name), f"{prefix}{field.name}"
+        if name in LEFT_OUT:
+            continue
         if dataclasses.is_dataclass(value):
-            flat |= {} if name in LEFT_OUT else _fields(value, f"{name}.")
+            flat |= _fields(value, f"{name}.")
         else:
             flat[name] = value
     return flat

@@ -28,8 +28,8 @@ STD = tuple(np.float32([58.395, 57.12, 57.375]).tolist())
 TRAIN_SIDES = (640, 672, 704, 736, 768, 800)
 MSRA = {"stride_in_1x1": True}  # whose ResNets carry the deviation of the pixels in their first kernel
 BACKBONES = {
-    "R_50": BackboneConfig(name="resnet50", **MSRA),
-    "R_101": BackboneConfig(name="resnet101", **MSRA),
+    "R_50": BackboneConfig(name="resnet50", weights="detectron2/MSRA/R-50", **MSRA),
+    "R_101": BackboneConfig(name="resnet101", weights="detectron2/MSRA/R-101", **MSRA),
     "X_101_32x8d": BackboneConfig(name="resnext101_32x8d"),
 }
 SCHEDULES = {
@@ -119,7 +119,7 @@ def mask_rcnn_normalized(norm, **backbone):
     config = mask_rcnn_fpn("R_50", "3x")
     return replace(
         config,
-        backbone=BackboneConfig(norm=norm, **backbone),
+        backbone=BackboneConfig(norm=norm, weights=None, **backbone),
         fpn=FpnConfig(norm=norm),
         box_head=BoxHeadConfig(convs=4, norm=norm, dense_units=(1024,)),
         mask_head=MaskHeadConfig(norm=norm),

@@ -48,7 +48,11 @@ def mask_rcnn_coco(backbone="resnet101"):
             mask_crop_size=56,
         ),
         backbone=BackboneConfig(
-            name=backbone, norm_epsilon=NORM_EPSILON, stride_in_1x1=True, stem_pool_padding="same"
+            name=backbone,
+            norm_epsilon=NORM_EPSILON,
+            stride_in_1x1=True,
+            stem_pool_padding="same",
+            weights=None,  # its ImageNet weights are not among ours
         ),
         anchors=AnchorConfig(ratios=(2.0, 1.0, 0.5)),
         rpn=RpnConfig(

@@ -108,7 +108,7 @@ def head_configs(tiny_config, monkeypatch):
 
 
 def statistics_after_a_step(config, *batches):
-    """Returns for each batch the moving statistics of the trainable parts after a step from the same start."""
+    """Returns the moving statistics of the parts that train: at the start, after a step with each batch."""
     keras.utils.set_random_seed(0)
     parts = build_parts(config)
     variables = {

@@ -27,7 +27,6 @@ from mask_rcnn.training.optimizer import build_optimizer  # noqa: E402
 from mask_rcnn.training.sources import read_training_data  # noqa: E402
 from mask_rcnn.training.trainer import Trainer  # noqa: E402
 
-
 # The heads normalize over the RoIs of both replicas.
 NORM = {"convs": 1, "norm": "sync_batch_norm"}
 CONFIG = dataclasses.replace(

@@ -61,7 +61,7 @@ class BackboneConfig:
     last_stage: int = 5  # 4: the fifth stage is applied to each RoI instead, in front of the heads
     dilated_c5: bool = False  # C5 keeps the stride of C4 and dilates its 3x3 convolutions (DC5)
     frozen_stages: int = 2  # the stem is stage 1, C2 ends stage 2
-    weights: str | None = None  # "imagenet", a file, or a name of `models list`; None is random
+    weights: str | None = "imagenet"  # or a file, or a name of `models list`; None is random
 
     def __post_init__(self):
         check_ranges(self, "backbone.")

@@ -75,7 +75,7 @@ class BatchNorm(keras.layers.BatchNormalization):
         return tf.cast(y, self.compute_dtype)
 
     def _statistics(self, values, counted):
-        """Returns the mean `[C]`, the variance `[C]`, and whether any RoI counts, of `values` `[R, H, W, C]`."""
+        """Returns mean `[C]` and variance `[C]` of `values` `[R, H, W, C]`, and whether any RoI counts."""
         is_counted = counted[:, None, None, None]
         num_pixels = tf.cast(tf.shape(values)[1] * tf.shape(values)[2], values.dtype)
         count = self._total(tf.reduce_sum(tf.cast(counted, values.dtype)) * num_pixels)

@@ -3,10 +3,11 @@
 import functools
 import re
 
+import numpy as np
 from absl import logging
 
 from mask_rcnn.model_zoo.backbones import IMAGENET, load_backbone
-from mask_rcnn.model_zoo.pretrained import weights_file
+from mask_rcnn.model_zoo.pretrained import checkpoint_file, weights_file
 from mask_rcnn.model_zoo.registry import ENTRIES, find
 from mask_rcnn.terminal import say
 from mask_rcnn.weights import assign_variables, read_arrays, read_header, variables
@@ -31,17 +32,81 @@ CONVENTIONS = (
 )
 
 
+def check_initial_weights(config):
+    """Checks, before any data is read, that a new run can begin with the weights that its config names.
+
+    Args:
+        config: A `Config`.
+
+    Raises:
+        FileNotFoundError: A file of weights does not exist.
+        OSError: Published weights cannot be fetched; the message says what to put where by hand.
+        ValueError: Something is frozen that would be random, or the weights cannot fit.
+    """
+    backbone = config.backbone
+    if config.train.init_weights:
+        weights_file(config.train.init_weights)
+        return
+    frozen = _frozen_fields(config)
+    if frozen:
+        raise ValueError(
+            "What is frozen keeps the weights that a run begins with, so these must not be random. "
+            f"Received: {', '.join(frozen)}, backbone.weights={backbone.weights!r}, train.init_weights=None. "
+            "Set `backbone.weights=imagenet` for a frozen backbone, or `train.init_weights` to a whole "
+            "detector (a file, or a name of `mask-rcnn models list`). To begin with random weights, set "
+            "`backbone.frozen_stages=0` and every `norm` to group_norm."
+        )
+    if backbone.weights is None:
+        return
+    if backbone.norm in ("group_norm", "none"):
+        raise ValueError(
+            "Published weights of a backbone have batch normalizations. "
+            f"Received: backbone.norm={backbone.norm!r}, backbone.weights={backbone.weights!r}. "
+            "Set `backbone.weights=null` and `backbone.frozen_stages=0` to begin with random weights, or "
+            "`backbone.norm=frozen_batch_norm`."
+        )
+    path = checkpoint_file(_backbone_weights(backbone))
+    if not path.is_file():
+        raise FileNotFoundError(
+            "`backbone.weights` must be imagenet, a file, or a name of `mask-rcnn models list`. "
+            f"Received: {backbone.weights!r}, which is none of them. Check the path."
+        )
+
+
+def _frozen_fields(config):
+    """Returns "field=value" of all that is frozen and that `backbone.weights` gives no weights."""
+    normalized = {"fpn": config.fpn, "box_head": config.box_head, "mask_head": config.mask_head}
+    if config.backbone.weights is None:
+        normalized = {"backbone": config.backbone, **normalized}
+    fields = [
+        f"{name}.norm={part.norm!r}"
+        for name, part in normalized.items()
+        if part and part.norm == "frozen_batch_norm"
+    ]
+    if config.backbone.weights is None and config.backbone.frozen_stages:
+        fields.insert(0, f"backbone.frozen_stages={config.backbone.frozen_stages}")
+    return fields
+
+
+def _backbone_weights(backbone):
+    return IMAGENET[backbone.name] if backbone.weights == "imagenet" else backbone.weights
+
+
 def initialise(parts, config, categories):
     """Gives the networks of a new run the weights that its config begins with."""
     if config.train.init_weights:
         load_detector(parts, config, categories, config.train.init_weights)
     elif config.backbone.weights:
-        weights = IMAGENET[config.backbone.name]
-        if config.backbone.weights != "imagenet":
-            weights = config.backbone.weights
-        if weights in ENTRIES:
-            _warn_of_conventions(config, find(weights).config, weights, BACKBONE_CONVENTIONS)
+        weights = warn_of_backbone(config)
         load_backbone(parts.backbone, config.backbone.name, weights, parts.roi_stage)
+
+
+def warn_of_backbone(config):
+    """Logs which conventions of the weights of the backbone differ from the config's; returns their name."""
+    weights = _backbone_weights(config.backbone)
+    if weights in ENTRIES:
+        _warn_of_conventions(config, find(weights).config, weights, BACKBONE_CONVENTIONS)
+    return weights
 
 
 def load_detector(parts, config, categories, weights):
@@ -106,10 +171,19 @@ def _warn_of_conventions(config, their_config, weights, fields=CONVENTIONS):
     """Says which of `fields` differ between a config and that of the weights it begins with."""
     pairs = {name: (_field(config, name), _field(their_config, name)) for name in fields}
     changed = [
-        f"{name}={ours!r}, theirs {theirs!r}" for name, (ours, theirs) in pairs.items() if ours != theirs
+        f"{name}={ours!r}, theirs {theirs!r}"
+        for name, (ours, theirs) in pairs.items()
+        if not _are_equal(ours, theirs)
     ]
     if changed:
         logging.warning("%s was trained with other conventions: %s.", weights, "; ".join(changed))
+
+
+def _are_equal(ours, theirs):
+    """Whether two values of a field are equal; detectron2's constants are rounded to float32."""
+    if isinstance(ours, tuple) and isinstance(theirs, tuple) and len(ours) == len(theirs):
+        return bool(np.allclose(ours, theirs, rtol=1e-6))
+    return ours == theirs
 
 
 def _field(config, path):

@@ -9,11 +9,21 @@ from mask_rcnn.data.bad_images import BadImages
 from mask_rcnn.data.pipeline import images_of_step, training_dataset
 from mask_rcnn.errors import PartialFailure, short_message
 from mask_rcnn.terminal import say
+from mask_rcnn.training.checkpoint import checkpoints
 from mask_rcnn.training.evaluations import Validation, evaluate_step
+from mask_rcnn.training.initial import check_initial_weights
 from mask_rcnn.training.loop import restore_or_initialize, run_steps
 from mask_rcnn.training.plot import plot_losses
 from mask_rcnn.training.prepare import check_disk_space, initialize, prepare
-from mask_rcnn.training.run_folder import LOG, METRICS, check_run_folder, run_folder, run_id_of, write_config
+from mask_rcnn.training.run_folder import (
+    CHECKPOINTS,
+    LOG,
+    METRICS,
+    check_run_folder,
+    run_folder,
+    run_id_of,
+    write_config,
+)
 from mask_rcnn.weights import save_weights
 
 
@@ -44,6 +54,8 @@ def train(config, run_dir, resume=False):
     """
     run_dir = Path(run_dir)
     with run_folder(run_dir, resume) as run_id:
+        if not checkpoints(run_dir / CHECKPOINTS):
+            check_initial_weights(config)
         run = prepare(config, run_dir / "data")
         state = restore_or_initialize(run.trainer, run_dir, run_id, lambda: initialize(run))
         check_before_first_step(run, run_dir)
@@ -79,6 +91,8 @@ def check(config, run_dir, resume=False):
     """
     run_dir = Path(run_dir)
     check_run_folder(run_dir, resume)
+    if not checkpoints(run_dir / CHECKPOINTS):
+        check_initial_weights(config)
     with tempfile.TemporaryDirectory() as data_folder:
         run = prepare(config, Path(data_folder))
         restore_or_initialize(run.trainer, run_dir, run_id_of(run_dir), lambda: initialize(run))
