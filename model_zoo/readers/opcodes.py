@@ -7,7 +7,7 @@ scalars.
 
 import struct
 
-MAX_OPCODES = 1_000_000  # the largest training checkpoints have about 100,000; a million takes 1 s
+MAX_OPCODES = 400_000  # the largest training checkpoints have about 100,000
 MAX_LINE = 1000  # bytes of a line, which holds a number or a dotted name
 MAX_INT = 64  # bytes
 KEYS = (str, int, float, bool, bytes, type(None))  # hashing nested tuples can take for ever
