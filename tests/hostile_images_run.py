@@ -54,8 +54,6 @@ def memory(field):
 
 def reset_peak():
     """Begins to measure the peak of memory anew; returns the memory in use."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what earlier files have left would hide growth
     pathlib.Path("/proc/self/clear_refs").write_text("5")
     return memory("VmRSS")
 
@@ -90,4 +88,6 @@ if __name__ == "__main__":
     read_image(pathlib.Path(sys.argv[1]) / ".first.png")  # loads libraries, which are no growth
     for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
         if not path.name.startswith("."):
+            gc.collect()
+            ctypes.CDLL(None).malloc_trim(0)  # what earlier files have left would hide growth
             print(json.dumps({"name": path.name, **examine(path)}), flush=True)
