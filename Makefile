@@ -9,11 +9,12 @@ SUPPORTED := import sys; raise SystemExit(not (3, 11) <= sys.version_info[:2] <=
 PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11 python,\
 	$(shell $(python) -c '$(SUPPORTED)' 2>/dev/null && echo $(python))))
 
-.PHONY: demo test slow samples lint format clean help
+.PHONY: demo test kernels slow samples lint format clean help
 
 help:
 	@echo 'make demo    train on synthetic shapes, evaluate, draw detections (minutes on two cores)'
 	@echo 'make test    the tests, without the slow ones; `make slow` runs those'
+	@echo 'make kernels the tests whose numbers depend on the kernels of TensorFlow (TF_ENABLE_ONEDNN_OPTS=0 or 1)'
 	@echo 'make samples run the notebooks of samples/ anew and keep what they show'
 	@echo 'make lint    ruff and the import contracts; `make format` rewrites'
 	@echo 'make clean   remove .venv, demo/ and caches'
@@ -33,6 +34,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+kernels: $(INSTALLED)
+	$(BIN)/python -m pytest -m 'kernels and not slow'
 
 slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow

@@ -7,21 +7,18 @@ import contextlib
 from dataclasses import dataclass
 
 import keras
-import tensorflow as tf
 
 from mask_rcnn.layers.batch_norm import CountedRois
-from mask_rcnn.layers.conv import ConvNorm
 from mask_rcnn.layers.inclusive import MoveFarEdges
 from mask_rcnn.layers.keypoints import KeypointHeatmaps, KeypointLoss
 from mask_rcnn.layers.masks import FirstRois, MaskLoss, MaskProbabilities, MergeRois
 from mask_rcnn.layers.rpn import RpnLosses
-from mask_rcnn.layers.stem_pool import StemPool
-from mask_rcnn.memory import keep_freed_memory
 from mask_rcnn.networks.efficientnet_lite import efficientnet_lite0
 from mask_rcnn.networks.fpn import fpn
 from mask_rcnn.networks.heads import box_head, hidden_convs, mask_head, rpn_head
 from mask_rcnn.networks.keypoints import keypoint_head
 from mask_rcnn.networks.resnet import resnet, roi_stage
+from mask_rcnn.ops.kernels import using_kernels
 from mask_rcnn.stages import compare_boxes, detect, first_stage, pool, propose
 
 
@@ -63,26 +60,23 @@ def build_parts(config, kernels=None):
     Returns:
         `Parts`.
     """
-    kernels = kernels or ("gpu" if tf.config.list_physical_devices("GPU") else "cpu")
-    if kernels == "cpu":
-        keep_freed_memory()
+    with using_kernels(kernels):
+        return _build_parts(config)
+
+
+def _build_parts(config):
     backbone, stage = _build_backbone(config.backbone)
     channels = [x.shape[-1] for x in backbone.outputs]
     pyramid = config.fpn and fpn(channels, config.fpn.channels, config.fpn.norm, config.fpn.norm_epsilon)
     in_channels = config.fpn.channels if config.fpn else channels[-1]
     num_anchors = len(config.anchors.ratios) * len(config.anchors.sizes) // len(config.anchors.strides)
-    parts = Parts(
+    return Parts(
         backbone=backbone,
         fpn=pyramid,
         rpn_head=rpn_head(in_channels, config.rpn.channels, num_anchors, config.rpn.convs),
         roi_stage=stage,
         **_build_heads(config, in_channels, stage),
     )
-    for part in parts.named().values():
-        for layer in part.layers:
-            if isinstance(layer, (ConvNorm, StemPool)):
-                layer.kernels = kernels
-    return parts
 
 
 @contextlib.contextmanager

@@ -250,7 +250,7 @@ def test_what_a_cascade_shares_moves_by_the_mean_of_its_heads(make_config, batch
     for mine, expected in zip(three, alone, strict=True):
         largest = np.abs(expected).max()
         assert largest > 0
-        np.testing.assert_allclose(mine, expected, atol=0.2 * largest)  # `exact_gradients` says why not less
+        np.testing.assert_allclose(mine, expected, atol=1e-4 * largest)
 
 
 def test_a_cascade_needs_boxes_for_all_classes():

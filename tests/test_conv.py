@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mask_rcnn.layers.conv import ConvNorm
+from mask_rcnn.ops.kernels import using_kernels
+
+pytestmark = pytest.mark.kernels
 
 
 def test_group_norm_by_hand():
@@ -19,6 +23,16 @@ def test_group_norm_by_hand():
     expected = ((groups - mean) / np.sqrt(variance + 0.5)).reshape(x.shape)
     expected = expected * layer.norm.gamma.numpy() + layer.norm.beta.numpy()
     np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+
+
+def test_a_loaded_layer_uses_the_kernels_of_the_machine_that_loads_it(monkeypatch):
+    saved = ConvNorm(4, 3, kernels="portable").get_config()
+    assert "kernels" not in saved
+    for gpus, expected in (([], "cpu"), (["a GPU"], "gpu")):
+        monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind, gpus=gpus: gpus)
+        assert ConvNorm.from_config(saved).kernels == expected
+        with using_kernels("portable"):
+            assert ConvNorm.from_config(saved).kernels == "portable"
 
 
 @pytest.mark.parametrize("kernels", ["cpu", "gpu", "portable"])

@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from mask_rcnn.ops import decomposed
 
+pytestmark = pytest.mark.kernels
+
 
 def random_tensor(*shape, dtype="float64", seed=0):
     return tf.constant(np.random.default_rng(seed).normal(size=shape), dtype)

@@ -25,6 +25,8 @@ from mask_rcnn.layers.rpn import Anchors, ProposalLayer, RpnLosses
 from mask_rcnn.layers.stem_pool import StemPool
 from mask_rcnn.networks.fpn import UpsampleAdd
 
+pytestmark = pytest.mark.kernels
+
 RNG = np.random.default_rng(0)
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 

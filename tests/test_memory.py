@@ -3,6 +3,9 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
+
+from mask_rcnn.model import build_parts, training_model
 
 FAULTS = """
 import resource
@@ -26,3 +29,11 @@ def test_a_freed_tensor_leaves_its_memory_to_the_next():
     before, after = map(int, run.stdout.split())
     assert before > 1000  # pages of 4 KB in 40 MB: 10240
     assert after < 10
+
+
+def test_building_a_model_leaves_the_process_as_it_is(tiny_config, monkeypatch):
+    calls = []
+    monkeypatch.setattr("ctypes.CDLL", lambda name: calls.append(name))
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: calls.append("determinism"))
+    training_model(build_parts(tiny_config), tiny_config)
+    assert not calls

@@ -3,14 +3,19 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mask_rcnn.layers.conv import ConvNorm
+from mask_rcnn.layers.keypoints import KeypointDeconv
+from mask_rcnn.layers.masks import MaskDeconv
 from mask_rcnn.model import build_parts
 from mask_rcnn.model_zoo import torchvision
 from mask_rcnn.networks.efficientnet_lite import efficientnet_lite0
 from mask_rcnn.networks.fpn import fpn
 from mask_rcnn.networks.heads import box_head, hidden_convs, mask_head, rpn_head
 from mask_rcnn.networks.resnet import BLOCKS, resnet, roi_stage
+
+pytestmark = pytest.mark.kernels
 
 # Weights of torchvision's maskrcnn_resnet50_fpn, 91 outputs, by part.
 RESNET50_CONVS = 23_454_912
@@ -222,6 +227,44 @@ def test_the_heads_take_any_number_of_rois(num_rois):
     assert deltas.shape == (num_rois, 16)
     pooled, class_ids = np.ones([num_rois, 6, 6, 8], "float32"), np.ones(num_rois, "int32")
     assert mask_head((6, 6, 8), hidden_convs(1, 8), 8, 4)([pooled, class_ids]).shape == (num_rois, 12, 12)
+
+
+EMPTY_BATCH_LAYERS = {
+    "plain": lambda: ConvNorm(4, 3, activation="relu"),
+    "strided, frozen": lambda: ConvNorm(4, 3, 2, norm="frozen_batch_norm", activation="relu"),
+    "batch norm": lambda: ConvNorm(4, 3, 2, norm="batch_norm", activation="relu"),
+    "groups": lambda: ConvNorm(4, 3, groups=2, activation="relu"),
+    "dilated": lambda: ConvNorm(4, 3, dilation=2, activation="relu"),
+    "depthwise": lambda: ConvNorm(None, 3, 2, activation="relu"),
+    "mask deconvolution": lambda: MaskDeconv(4),
+    "keypoint deconvolution": lambda: KeypointDeconv(4, 4, 2, padding="same", activation="relu"),
+}
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("make_layer", EMPTY_BATCH_LAYERS.values(), ids=EMPTY_BATCH_LAYERS.keys())
+def test_an_empty_batch_has_the_channels_of_the_output_and_no_gradient(make_layer, compiled):
+    layer, channels = make_layer(), 8
+
+    def values_and_gradients(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+            total = tf.reduce_sum(y)
+        return y, tape.gradient(total, [x, *layer.trainable_variables])
+
+    run = values_and_gradients
+    if compiled:
+        run = tf.function(run, input_signature=[tf.TensorSpec([None, 6, 6, channels])])
+    layer.build((None, 6, 6, channels))
+    full, _ = run(tf.ones([2, 6, 6, channels]))
+    y, gradients = run(tf.zeros([0, 6, 6, channels]))
+    assert y.shape == (0, *full.shape[1:])
+    assert [gradient.shape for gradient in gradients] == [
+        (0, 6, 6, channels),
+        *(variable.shape for variable in layer.trainable_variables),
+    ]
+    assert all(not np.any(gradient) for gradient in gradients)
 
 
 def test_a_head_may_begin_with_normalised_convolutions():

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from mask_rcnn.ops.roi_align import corner_grid_boxes, pyramid_levels, pyramid_roi_align, roi_align
 
+pytestmark = pytest.mark.kernels
+
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=[2, 9, 11, 3]).astype("float32")
 # Whole image 36 x 44 at stride 4: inside, over all borders, tiny, a point, outside, a whole-pixel one.
@@ -154,6 +156,40 @@ def test_maps_of_half_precision_are_pooled_in_float32(sampling_ratio):
 
 def square(side):
     return [0.0, 0.0, side, side]
+
+
+def test_many_rois_over_the_same_pixels_have_the_same_gradient_every_time():
+    """The threads of TensorFlow's own gradient lose sums here; the reference adds them in float64."""
+    random = np.random.default_rng(1)
+    boxes = np.sort(random.uniform(0, 40, [256, 2, 2]), axis=1).reshape(-1, 4).astype("float32")
+    upstream = random.normal(size=[256, 7, 7, 32]).astype("float32")
+    features = tf.zeros([1, 40, 40, 32])
+
+    @tf.function
+    def gradient():
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            pooled = roi_align(features, boxes, tf.zeros(256, tf.int32), 1.0, 7)
+        return tape.gradient(pooled, features, upstream)
+
+    first = gradient().numpy()
+    for _ in range(5):
+        np.testing.assert_array_equal(gradient(), first)
+    expected = np.zeros([40, 40, 32])
+    for box, grads in zip(boxes - 0.5, upstream.astype("float64"), strict=True):
+        rows, columns = (axis_matrix(box[axis], box[axis + 2] - box[axis]) for axis in (0, 1))
+        expected += np.einsum("py,qx,pqc->yxc", rows, columns, grads)
+    np.testing.assert_allclose(first[0], expected, atol=1e-3)
+
+
+def axis_matrix(start, size, bins=7, length=40):
+    """Returns `[bins, length]`: what each pixel adds to each bin of two samples along one axis."""
+    matrix = np.zeros([bins, length])
+    for index in range(bins):
+        for position in bin_samples(start, size, index, bins, 2):
+            for pixel, _, share in corner_weights(position, 0, length, 1):
+                matrix[index, pixel] += share / 2
+    return matrix
 
 
 def test_a_roi_of_224_pixels_is_pooled_from_p4():

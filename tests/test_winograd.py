@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from mask_rcnn.ops import winograd
 
+pytestmark = pytest.mark.kernels
+
 # The transforms multiply by up to 5 * 5 and add 36 terms: float32 keeps about 1e-5 of the largest value.
 FLOAT32_TOLERANCE = 3e-5
 
@@ -57,6 +59,7 @@ def test_sizes_may_be_known_only_at_run_time():
         winograd.conv2d, input_signature=[tf.TensorSpec([None, None, None, 2]), tf.TensorSpec([3, 3, 2, 4])]
     )
     kernel = random_tensor((3, 3, 2, 4), "float32")
-    for shape in [(1, 5, 6, 2), (3, 9, 4, 2), (0, 5, 6, 2)]:
+    for shape in [(1, 5, 6, 2), (3, 9, 4, 2)]:
         x = random_tensor(shape, "float32", seed=1)
         np.testing.assert_allclose(convolve(x, kernel), direct(x, kernel), atol=1e-4)
+    assert convolve(random_tensor((0, 5, 6, 2), "float32"), kernel).shape == (0, 5, 6, 4)

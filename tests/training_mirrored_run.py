@@ -22,7 +22,7 @@ from training_run import TINY  # noqa: E402
 from mask_rcnn.data.pipeline import training_dataset  # noqa: E402
 from mask_rcnn.model import build_parts, training_model  # noqa: E402
 from mask_rcnn.model_zoo.backbones import load_backbone  # noqa: E402
-from mask_rcnn.training.distribution import exact_gradients, make_strategy  # noqa: E402
+from mask_rcnn.training.distribution import make_strategy  # noqa: E402
 from mask_rcnn.training.optimizer import build_optimizer  # noqa: E402
 from mask_rcnn.training.sources import read_training_data  # noqa: E402
 from mask_rcnn.training.trainer import Trainer  # noqa: E402
@@ -56,7 +56,6 @@ def distance(one, other):
 
 
 if __name__ == "__main__":
-    exact_gradients()
     with tempfile.TemporaryDirectory() as folder:
         dataset, *_ = read_training_data(CONFIG, Path(folder))
         batches = training_dataset(dataset, CONFIG)

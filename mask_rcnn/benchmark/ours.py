@@ -12,7 +12,6 @@ from mask_rcnn.benchmark.work import ellipse
 from mask_rcnn.model import inference_model, training_model
 from mask_rcnn.predict import Predictor
 from mask_rcnn.structures import Category
-from mask_rcnn.training.distribution import exact_gradients
 from mask_rcnn.training.optimizer import build_optimizer
 from mask_rcnn.training.trainer import Trainer
 
@@ -56,14 +55,16 @@ def benchmark_config(config, settings):
 def busy_threshold(parts, config, images):
     """Returns the score that BUSY boxes of all classes exceed in each image, on average.
 
-    Random weights have no scores that a fixed threshold goes with: all boxes or none would pass it.
+    Random weights have no scores that a fixed threshold goes with: all boxes or none would pass it. The
+    threshold is halfway to the next lower score, so that rounding does not decide which boxes pass.
     """
     predictor = make_predictor(parts, config)
     model = inference_model(parts, config, intermediates=True)
     batch, _ = _preprocess(predictor, images)
     scores = tf.nn.softmax(tf.cast(tf.function(model)(batch)["class_logits"], tf.float32))[:, 1:]
-    count = min(BUSY * len(images), tf.size(scores))
-    return float(tf.math.top_k(tf.reshape(scores, [-1]), count)[0][-1])
+    count = min(BUSY * len(images) + 1, tf.size(scores))
+    best = tf.math.top_k(tf.reshape(scores, [-1]), count)[0]
+    return float(tf.reduce_mean(best[-2:]))
 
 
 def make_predictor(parts, config):
@@ -101,7 +102,6 @@ def inference_stages(predictor, parts, images):
 
 def training_step(parts, config, work):
     """Returns a run: forward, backward and update with the batch of `work`, to the losses by name."""
-    exact_gradients()  # as `train` has them
     model = training_model(parts, config)
     trainer = Trainer(model.input, model.output, config.train.loss_normalization)
     trainer.compile(optimizer=build_optimizer(config.train), jit_compile=False)

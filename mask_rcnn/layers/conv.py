@@ -5,6 +5,8 @@ import tensorflow as tf
 
 from mask_rcnn.layers.batch_norm import BatchNorm
 from mask_rcnn.ops import decomposed, winograd
+from mask_rcnn.ops.empty_batch import never_empty
+from mask_rcnn.ops.kernels import current_kernels
 
 # Fewer channels gain less than the transforms cost.
 WINOGRAD_CHANNELS = 128
@@ -88,9 +90,10 @@ class ConvNorm(keras.layers.Layer):
         kernel_initializer: He's by default, which keeps the variance through ReLUs.
         groups: how many times a filter's channels fit into the input's (ResNeXt: Xie et al. 2017, figure 3c).
         dilation: pixels from tap to tap of the kernel; above 1 only with stride 1.
-        kernels: what computes it, see `build_parts`, which sets it: the same weights and, up to rounding,
-            values. "cpu" has `ops.winograd` for wide 3x3 convolutions of stride 1 in float32, in half the
-            time; "cpu" and "portable" have `ops.decomposed` for groups and dilation.
+        kernels: what computes it, see `build_parts`. Defaults to `ops.kernels.current_kernels`. It belongs to
+            a machine, so the saved config has none. The weights and, up to rounding, the values are the same:
+            "cpu" has `ops.winograd` for wide 3x3 convolutions of stride 1 in float32, in half the time; "cpu"
+            and "portable" have `ops.decomposed` for groups and dilation.
 
     Output shape:
         `[B, H', W', filters]`.
@@ -108,7 +111,7 @@ class ConvNorm(keras.layers.Layer):
         kernel_initializer="he_normal",
         groups=1,
         dilation=1,
-        kernels="portable",
+        kernels=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -122,7 +125,7 @@ class ConvNorm(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.groups = groups
         self.dilation = dilation
-        self.kernels = kernels
+        self.kernels = kernels or current_kernels()
         self.norm = norm_layer(norm, norm_epsilon, self.dtype_policy)
         if self.norm is not None and not self.trainable:
             self.norm.trainable = False  # otherwise gamma and beta train, and the statistics move
@@ -150,15 +153,17 @@ class ConvNorm(keras.layers.Layer):
         return tf.reshape(kernel, shape)
 
     def call(self, x, training=None):
-        if isinstance(self.norm, FrozenBatchNorm):
+        if self.norm is None or isinstance(self.norm, FrozenBatchNorm):
+            return never_empty(self._convolve_and_activate, x)
+        y = never_empty(lambda x: self._convolve(x, self.kernel), x)  # no zeros in the statistics
+        return self.activation(self.norm(y, training=training))
+
+    def _convolve_and_activate(self, x):
+        kernel, bias = self.kernel, self.bias
+        if self.norm is not None:
             scale, shift = self.norm.scale_and_shift()
-            y = self._convolve(x, self.kernel * self._as_kernel(scale))
-            y = tf.nn.bias_add(y, tf.cast(shift, self.compute_dtype))
-        elif self.norm is None:
-            y = tf.nn.bias_add(self._convolve(x, self.kernel), self.bias)
-        else:
-            y = self.norm(self._convolve(x, self.kernel), training=training)
-        return self.activation(y)
+            kernel, bias = kernel * self._as_kernel(scale), tf.cast(shift, self.compute_dtype)
+        return self.activation(tf.nn.bias_add(self._convolve(x, kernel), bias))
 
     def _as_kernel(self, scale):
         return scale[:, None] if self.filters is None else scale
@@ -173,6 +178,8 @@ class ConvNorm(keras.layers.Layer):
             padding = [[0, 0], [pad, pad], [pad, pad], [0, 0]] if pad else "VALID"
         if self.filters is None:
             strides = [1, self.strides, self.strides, 1]
+            if isinstance(padding, list):  # with a bias and a ReLU, oneDNN's op ends the process on a list
+                x, padding = tf.pad(x, padding), "VALID"
             return tf.nn.depthwise_conv2d(x, kernel, strides=strides, padding=padding)
         conv2d = tf.nn.conv2d if self.kernels == "gpu" else decomposed.conv2d
         return conv2d(x, kernel, self.strides, padding, dilations=self.dilation)
@@ -201,5 +208,4 @@ class ConvNorm(keras.layers.Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "groups": self.groups,
             "dilation": self.dilation,
-            "kernels": self.kernels,
         }

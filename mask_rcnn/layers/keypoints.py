@@ -5,6 +5,15 @@ import tensorflow as tf
 
 from mask_rcnn import losses, targets
 from mask_rcnn.layers.float32 import Float32Layer
+from mask_rcnn.ops.empty_batch import never_empty
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class KeypointDeconv(keras.layers.Conv2DTranspose):
+    """`keras.layers.Conv2DTranspose`, with the right gradient for an empty batch too."""
+
+    def call(self, inputs):
+        return never_empty(super().call, inputs)
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from mask_rcnn import losses, targets
 from mask_rcnn.layers.float32 import Float32Layer
+from mask_rcnn.ops.empty_batch import never_empty
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -33,6 +34,9 @@ class MaskDeconv(keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
     def call(self, x):
+        return never_empty(self._deconvolve, x)
+
+    def _deconvolve(self, x):
         channels = x.shape[-1]
         kernel = tf.transpose(tf.reshape(self.kernel, [1, 4 * self.filters, channels, 1]), [0, 3, 2, 1])
         y = tf.nn.conv2d(x, kernel, 1, "VALID")  # [R, P, P, 4 C]

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from mask_rcnn.ops.kernels import current_kernels
+
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class StemPool(keras.layers.Layer):
@@ -11,17 +13,17 @@ class StemPool(keras.layers.Layer):
     Args:
         padding: "symmetric" pads one pixel on each side, as PyTorch models do; "same" is TensorFlow's, which
             pads at the bottom and right only.
-        kernels: what computes it, see `build_parts`, which sets it. "cpu" pads inside the pooling, which
+        kernels: what computes it, as in `ConvNorm`. "cpu" pads inside the pooling, which
             saves a copy of the largest map; other runtimes cannot.
 
     Output shape:
         `[B, ceil(H / 2), ceil(W / 2), C]`.
     """
 
-    def __init__(self, padding="symmetric", kernels="portable", **kwargs):
+    def __init__(self, padding="symmetric", kernels=None, **kwargs):
         super().__init__(**kwargs)
         self.padding = padding
-        self.kernels = kernels
+        self.kernels = kernels or current_kernels()
 
     def call(self, x):
         if self.padding == "same":
@@ -36,4 +38,4 @@ class StemPool(keras.layers.Layer):
         return (input_shape[0], *sides, input_shape[-1])
 
     def get_config(self):
-        return {**super().get_config(), "padding": self.padding, "kernels": self.kernels}
+        return {**super().get_config(), "padding": self.padding}

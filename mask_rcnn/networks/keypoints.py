@@ -3,6 +3,7 @@
 import keras
 
 from mask_rcnn.layers.conv import ConvNorm
+from mask_rcnn.layers.keypoints import KeypointDeconv
 from mask_rcnn.networks.inputs import feature_input
 
 
@@ -26,8 +27,8 @@ def keypoint_head(in_channels, pool_size=14, convs=8, channels=512, num_keypoint
         x = ConvNorm(channels, 3, activation="relu", name=f"conv{index}")(x)
     # Almost the same everywhere at first: cells that begin unlike would have to be unlearnt.
     initializer = keras.initializers.RandomNormal(stddev=0.001)
-    x = keras.layers.Conv2DTranspose(
-        num_keypoints, 4, 2, padding="same", kernel_initializer=initializer, name="deconv"
-    )(x)  # [R, 2P, 2P, J]
+    x = KeypointDeconv(num_keypoints, 4, 2, padding="same", kernel_initializer=initializer, name="deconv")(
+        x
+    )  # [R, 2P, 2P, J]
     heatmaps = keras.layers.UpSampling2D(2, interpolation="bilinear", name="upsample")(x)
     return keras.Model(pooled, heatmaps, name="keypoint_head")

@@ -5,6 +5,8 @@ Letters: R RoIs, P bins a side, S samples a bin and axis, H W the map, C channel
 
 import tensorflow as tf
 
+from mask_rcnn.ops.kernels import has_gpu
+
 
 def roi_align(features, boxes, image_indices, scale, pool_size, sampling_ratio=2, aligned=True):
     """Pools a grid of bilinear samples from one feature map for each RoI.
@@ -31,9 +33,13 @@ def roi_align(features, boxes, image_indices, scale, pool_size, sampling_ratio=2
     start, size = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]  # [R, 2] each
     if not aligned:
         size = tf.maximum(size, 1.0)
-    if sampling_ratio > 0:
+    features = tf.cast(features, tf.float32)  # crop_and_resize takes no bfloat16
+    if sampling_ratio == 0:
+        samples = tf.cast(tf.math.ceil(size / pool_size), tf.int64)
+        return _adaptive(features, start, size, image_indices, pool_size, samples)
+    if has_gpu():  # its gradient of crop_and_resize adds atomically
         return _fixed(features, start, size, image_indices, pool_size, sampling_ratio)
-    return _adaptive(features, start, size, image_indices, pool_size)
+    return _fixed_with_gradient(features, start, size, image_indices, pool_size, sampling_ratio)
 
 
 def _fixed(features, start, size, image_indices, pool_size, samples):
@@ -42,7 +48,6 @@ def _fixed(features, start, size, image_indices, pool_size, samples):
     crop_and_resize places its first and last sample on the edges of the box it gets, and treats what lies
     outside the map as 0: so the box is drawn through the outer samples, and the map gets a border of one.
     """
-    features = tf.cast(features, tf.float32)  # crop_and_resize takes no bfloat16
     features = tf.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
     step = size / (pool_size * samples)  # [R, 2]
     first, last = start + 0.5 * step, start + size - 0.5 * step
@@ -53,16 +58,84 @@ def _fixed(features, start, size, image_indices, pool_size, samples):
     return sampled if samples == 1 else tf.nn.avg_pool2d(sampled, samples, samples, "VALID")
 
 
-def _adaptive(features, start, size, image_indices, pool_size):
-    """Multiplies the map by a sparse matrix: one row a bin, the bilinear weights of all its samples."""
-    shape = tf.shape(features, tf.int64)
-    height, width, channels = shape[1], shape[2], features.shape[-1]
-    y_roi, y_bin, y_pixel, y_weight = _axis_weights(start[:, 0], size[:, 0], pool_size, height)
-    x_roi, x_bin, x_pixel, x_weight = _axis_weights(start[:, 1], size[:, 1], pool_size, width)
+def _fixed_with_gradient(features, start, size, image_indices, pool_size, samples):
+    """`_fixed` with a gradient that is exact and the same in every run, for CPUs.
+
+    The threads of TensorFlow's CropAndResizeGradImage add to the same pixels without a lock and lose sums,
+    unless all ops of the process are made deterministic
+    (https://github.com/tensorflow/tensorflow/issues/42033). Boxes get no gradient.
+    """
+
+    @tf.custom_gradient
+    def align(features):
+        def gradient(upstream):
+            rois = (start, size, image_indices)
+            return _gradient_by_image(upstream, tf.shape(features), rois, pool_size, samples)
+
+        return _fixed(features, start, size, image_indices, pool_size, samples), gradient
+
+    return align(features)
+
+
+def _gradient_by_image(upstream, shape, rois, pool_size, samples):
+    """Returns the gradient of the map, image by image, which bounds the memory.
+
+    Args:
+        upstream: `[R, P, P, C]`.
+        shape: `[4]` int32, of the map.
+        rois: start `[R, 2]`, size `[R, 2]` and image `[R]` of each RoI, map pixels.
+        pool_size: bins a side, P.
+        samples: of each bin along each axis, S.
+
+    Returns:
+        `[B, H, W, C]`.
+    """
+    start, size, image_indices = rois
+    channels = upstream.shape[-1]
+
+    def of_image(index):
+        mine = tf.where(image_indices == index)[:, 0]
+        flat = tf.reshape(tf.gather(upstream, mine), [-1, channels])  # [R P P, C]
+        boxes, counts = tf.gather(tf.stack([start, size]), mine, axis=1), tf.fill([tf.size(mine), 2], samples)
+        matrix = _sampling_matrix(
+            shape[1:3], 1, *tf.unstack(boxes), tf.zeros_like(mine), pool_size, tf.cast(counts, tf.int64)
+        )
+        return tf.sparse.sparse_dense_matmul(matrix, flat, adjoint_a=True)  # [H W, C]
+
+    flat = tf.map_fn(of_image, tf.range(shape[0]), fn_output_signature=tf.float32, parallel_iterations=2)
+    return tf.reshape(flat, shape)
+
+
+def _adaptive(features, start, size, image_indices, pool_size, samples):
+    """Multiplies the map by the sparse matrix of all samples."""
+    shape, channels = tf.shape(features), features.shape[-1]
+    matrix = _sampling_matrix(shape[1:3], shape[0], start, size, image_indices, pool_size, samples)
+    flat = tf.reshape(features, [-1, channels])  # [B H W, C]
+    pooled = tf.sparse.sparse_dense_matmul(matrix, flat)  # [R P P, C]
+    return tf.reshape(pooled, [-1, pool_size, pool_size, channels])
+
+
+def _sampling_matrix(map_size, num_images, start, size, image_indices, pool_size, samples):
+    """Returns a sparse matrix with a row for each bin: the bilinear weights of all its samples.
+
+    Args:
+        map_size: `[2]` int32, height and width of the map.
+        num_images: int, or int32 scalar.
+        start, size: `[R, 2]`, of the RoIs, map pixels.
+        image_indices: `[R]`, the image of each RoI.
+        pool_size: bins a side, P.
+        samples: `[R, 2]` int64, of each bin along each axis.
+
+    Returns:
+        `tf.SparseTensor` `[R P P, B H W]` float32. An entry may occur more than once.
+    """
+    height, width = tf.unstack(tf.cast(map_size, tf.int64))
+    y_roi, y_bin, y_pixel, y_weight = _axis_weights(start[:, 0], size[:, 0], pool_size, height, samples[:, 0])
+    x_roi, x_bin, x_pixel, x_weight = _axis_weights(start[:, 1], size[:, 1], pool_size, width, samples[:, 1])
 
     # Each vertical weight meets every horizontal weight of its RoI: one matrix entry for each pair.
     num_rois = tf.shape(start, tf.int64)[0]
-    x_count = tf.math.unsorted_segment_sum(tf.ones_like(x_roi), x_roi, num_rois)  # [R]
+    x_count = 2 * pool_size * samples[:, 1]  # [R]
     x_first = tf.cumsum(x_count, exclusive=True)  # [R]
     partners = tf.gather(x_count, y_roi)
     y_index = tf.repeat(tf.range(tf.size(y_roi)), partners)  # [entries]
@@ -73,27 +146,23 @@ def _adaptive(features, start, size, image_indices, pool_size):
     image_row = tf.gather(tf.cast(image_indices, tf.int64), roi) * height + tf.gather(y_pixel, y_index)
     column = image_row * width + tf.gather(x_pixel, x_index)
     weight = tf.gather(y_weight, y_index) * tf.gather(x_weight, x_index)
-
-    flat = tf.reshape(tf.cast(features, tf.float32), [-1, channels])  # [B H W, C]
-    matrix_shape = [num_rois * pool_size**2, shape[0] * height * width]
-    matrix = tf.SparseTensor(tf.stack([row, column], axis=-1), weight, matrix_shape)
-    pooled = tf.sparse.sparse_dense_matmul(matrix, flat)  # [R P P, C]
-    return tf.reshape(pooled, [-1, pool_size, pool_size, channels])
+    matrix_shape = [num_rois * pool_size**2, tf.cast(num_images, tf.int64) * height * width]
+    return tf.SparseTensor(tf.stack([row, column], axis=-1), weight, matrix_shape)
 
 
-def _axis_weights(start, size, pool_size, length):
+def _axis_weights(start, size, pool_size, length, samples):
     """Returns what each map row (or column) adds to each bin of each RoI.
 
     Args:
         start, size: `[R]`, of the RoIs along this axis, in map pixels.
         pool_size: bins, P.
         length: int64 scalar, the side of the map.
+        samples: `[R]` int64, in each bin.
 
     Returns:
         Four vectors with two entries for each sample, in the order of the RoIs: the RoI, its bin, the map
         pixel (all int64) and the weight.
     """
-    samples = tf.cast(tf.math.ceil(size / pool_size), tf.int64)  # [R], in each bin
     per_roi = samples * pool_size
     roi = tf.repeat(tf.range(tf.size(per_roi, tf.int64)), per_roi)  # [T]
     index = tf.ragged.range(per_roi).flat_values  # [T], of the sample in its RoI

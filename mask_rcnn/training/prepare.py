@@ -12,7 +12,7 @@ from mask_rcnn.data.records import Dataset
 from mask_rcnn.evaluation import iou_types_of
 from mask_rcnn.model import Parts, build_parts, dtype_policy, training_model
 from mask_rcnn.predict import Predictor
-from mask_rcnn.training.distribution import exact_gradients, make_strategy
+from mask_rcnn.training.distribution import make_strategy
 from mask_rcnn.training.initial import initialise
 from mask_rcnn.training.optimizer import build_optimizer
 from mask_rcnn.training.sources import read_training_data, with_class_count
@@ -52,7 +52,6 @@ def prepare(config, data_folder):
     config = with_class_count(config, train_set)
     check_objects(train_set, val_set, iou_types_of(config)[-1])
 
-    exact_gradients()
     strategy = make_strategy(config.train.strategy, config.train.batch_size)
     keras.utils.set_random_seed(config.train.seed)
     with dtype_policy(config.train.precision), strategy.scope():

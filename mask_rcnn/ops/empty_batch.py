@@ -1,0 +1,32 @@
+"""Convolutions that also work on an empty batch.
+
+TensorFlow's oneDNN convolutions (2.21, float32 and bfloat16 on CPUs) give an empty result the shape of their
+input: `[0, H, W, C]` instead of `[0, H', W', K]`, which the next bias or gradient then refuses. Pull request
+https://github.com/tensorflow/tensorflow/pull/112639 describes the early return that does so. It was not
+merged.
+"""
+
+import tensorflow as tf
+
+
+def never_empty(convolve, x):
+    """Returns `convolve(x)`. An empty batch is convolved as one image of zeros, which is then removed.
+
+    A batch that is not empty is not copied: TensorFlow passes it through a padding of zero images and through
+    a slice of all images.
+
+    Args:
+        convolve: Function from `[B, H, W, C]` to a tensor `[B, ...]` of static rank, for B of at least 1.
+        x: `[B, H, W, C]`. B may be 0.
+
+    Returns:
+        `[B, ...]`.
+    """
+    if x.shape[0]:  # known when the graph is built, as in exports to TFLite and ONNX
+        return convolve(x)
+    count = tf.shape(x)[0]
+    padded = tf.pad(x, [[0, tf.cast(count == 0, tf.int32)], [0, 0], [0, 0], [0, 0]])
+    y = convolve(tf.ensure_shape(padded, [None, *x.shape[1:]]))
+    sides = y.shape[1:]
+    y = tf.slice(y, [0] * y.shape.rank, [count] + [-1] * sides.rank)
+    return tf.ensure_shape(y, [x.shape[0], *sides])
