@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import tensorflow as tf
 from mask_rcnn import model_zoo
 from mask_rcnn.benchmark import ours, run, torchvision_peer
 from mask_rcnn.benchmark.peer import TorchvisionPeer
+from mask_rcnn.benchmark.processor import describe_processor
 from mask_rcnn.benchmark.table import format_report
 from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory, timed
 from mask_rcnn.benchmark.work import NUM_OBJECTS, Settings, ellipse, make_work
@@ -21,6 +23,8 @@ from mask_rcnn.structures import Detections
 
 SETTINGS = Settings(size=(64, 96), repeats=2, warmup=1)
 LOSSES = {"rpn_objectness_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss"}
+
+PROCESSOR = {"cpu": "Fast 9000", "instruction_sets": "AVX2", "onednn": "off", "kernels": "cpu"}
 
 # Speaks as torchvision_peer does, without torch: one detection, losses of 1 to 5, half a second a run.
 FAKE_PEER = """
@@ -291,7 +295,12 @@ def test_command_prints_the_table_and_writes_the_numbers(monkeypatch, tmp_path, 
         seconds = {"wall": 0.25, "cpu": 0.5, "runs": [], "peak_memory": 3_000_000_000}
         stages = {"backbone": {"wall": 0.125, "cpu": 0.25}, "FPN": {"wall": 0.0625, "cpu": 0.125}}
         inference = {"ours": seconds, "stages": stages, "detections": [100], "score_threshold": 0.0}
-        return {"settings": dataclasses.asdict(settings), "versions": {}, "inference": inference}
+        return {
+            "settings": dataclasses.asdict(settings),
+            "versions": {},
+            "processor": PROCESSOR,
+            "inference": inference,
+        }
 
     monkeypatch.setattr(run, "benchmark", fake)
     monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", lambda threads: None)
@@ -303,8 +312,20 @@ def test_command_prints_the_table_and_writes_the_numbers(monkeypatch, tmp_path, 
     assert (settings.size, settings.modes) == ((64, 96), ("inference",))
     printed = capsys.readouterr().out
     assert "  sum of the stages                    0.188       0.375" in printed
+    assert "CPU Fast 9000 (AVX2), oneDNN off, kernels cpu" in printed
     assert "3 threads" in printed and "ours 3.00 GB" in printed
     assert json.loads((tmp_path / "report.json").read_text())["inference"]["detections"] == [100]
+
+
+def test_the_processor_is_described_where_linux_tells_and_unknown_elsewhere(tmp_path):
+    path = tmp_path / "cpuinfo"
+    path.write_text("model name\t: Fast 9000\nflags\t\t: fpu avx2 avx512f avx512_vnni avx_vnni amx_tile\n")
+    told = describe_processor(path)
+    assert (told["cpu"], told["instruction_sets"]) == ("Fast 9000", "AVX2 AVX512 VNNI AMX")
+    assert describe_processor(tmp_path / "absent")["instruction_sets"] == "unknown"
+    assert told["kernels"] in ("cpu", "gpu")
+    setting = os.environ.get("TF_ENABLE_ONEDNN_OPTS")
+    assert told["onednn"] == {"0": "off", "1": "on", None: told["onednn"]}[setting]
 
 
 def test_random_networks_stay_moderate(tiny_config):

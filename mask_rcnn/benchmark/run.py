@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from mask_rcnn.benchmark import ours, torchvision_peer
 from mask_rcnn.benchmark.peer import TorchvisionPeer
+from mask_rcnn.benchmark.processor import describe_processor
 from mask_rcnn.benchmark.timing import interleaved, median, peak_memory
 from mask_rcnn.benchmark.work import make_work
 from mask_rcnn.model import build_parts, dtype_policy
@@ -31,7 +32,8 @@ def benchmark(config, settings, weights=None):
         weights: its weights file; None is random weights.
 
     Returns:
-        The report, plain dicts that JSON can hold: `settings`; `versions`; for each of the settings' modes,
+        The report, plain dicts that JSON can hold: `settings`; `processor`, of
+        `describe_processor`; `versions`; for each of the settings' modes,
         `inference` or `training`, a dict with `ours`: `wall` and `cpu`, median seconds per image; `runs`, all
         of them; `peak_memory`, bytes. `inference` also has `stages`, `{name: {"wall", "cpu"}}`,
         `score_threshold` and `detections`, how many each image has; `training` has `losses`,
@@ -79,6 +81,7 @@ def _random_parts(config, seed):
 def _measure(parts, config, settings, work, peer=None):
     report = {
         "settings": dataclasses.asdict(settings),
+        "processor": describe_processor(),
         "versions": {
             "python": platform.python_version(),
             "tensorflow": tf.__version__,

@@ -5,6 +5,8 @@ import dataclasses
 import functools
 from pathlib import Path
 
+from mask_rcnn.benchmark.processor import describe_processor
+from mask_rcnn.benchmark.table import processor_line
 from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory
 from mask_rcnn.evaluation import evaluate_model
 from mask_rcnn.export.exported import ExportedPredictor
@@ -41,7 +43,12 @@ def side_by_side(paths, images, settings):
             }
             for path, model in models.items()
         }
-    return {"settings": dataclasses.asdict(settings), "images": len(images), "models": rows}
+    return {
+        "settings": dataclasses.asdict(settings),
+        "processor": describe_processor(),
+        "images": len(images),
+        "models": rows,
+    }
 
 
 def average_precision(path, dataset, annotations):
@@ -65,6 +72,7 @@ def format_side_by_side(report):
     lines = [
         f"{report['images']} images one by one, {settings['threads']} threads; median of "
         f"{settings['repeats']} runs after {settings['warmup']}, in turns, each model in its own process",
+        processor_line(report["processor"]),
         "",
         _row("", ["disk MB", "load s", "wall s", "CPU s", "peak MB", *(f"{kind} AP" for kind in kinds)]),
     ]

@@ -12,12 +12,21 @@ def format_report(report):
         f"Mask R-CNN, {height} x {width}, batch {settings['batch_size']}, {settings['precision']}, "
         f"{settings['threads']} threads; median of {settings['repeats']} runs after {settings['warmup']}",
         ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
+        processor_line(report["processor"]),
     ]
     if "inference" in report:
         lines += ["", *_inference_lines(report["inference"])]
     if "training" in report:
         lines += ["", *_training_lines(report["training"])]
     return "\n".join(lines)
+
+
+def processor_line(processor):
+    """Returns the dict of `describe_processor` as a line."""
+    return (
+        f"CPU {processor['cpu']} ({processor['instruction_sets']}), oneDNN {processor['onednn']}, "
+        f"kernels {processor['kernels']}"
+    )
 
 
 def _inference_lines(inference):
