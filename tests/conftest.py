@@ -1,6 +1,7 @@
 """What several test files need."""
 
 import pathlib
+import signal
 
 import numpy as np
 import pytest
@@ -19,6 +20,18 @@ from mask_rcnn.config import (
 pytest.register_assert_rewrite("parity_harness")
 
 SHARED_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def default_signals():
+    """Handles signals as in a terminal; `nohup` and background jobs start with some ignored."""
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        handlers[signal.SIGHUP] = signal.SIG_DFL
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
