@@ -1,11 +1,13 @@
 """The entry point: finds the command, runs it, and turns the user's errors into one clean message."""
 
 import argparse
+import logging
 import os
 import sys
 import traceback
 
-from absl import app, flags, logging
+import absl.logging
+from absl import app, flags
 from absl.flags import argparse_flags
 
 from mask_rcnn import __version__
@@ -62,8 +64,15 @@ def _parse(argv):
     return parser.parse_args(argv[1:])
 
 
+class _LogFormatter(logging.Formatter):
+    """Formats a record of the log as a message of the command, whose text may come from files."""
+
+    def format(self, record):
+        return printable(f"mask-rcnn: {record.levelname.lower()}: {record.getMessage()}")
+
+
 def _run(args):
-    logging.get_absl_handler().addFilter(_make_record_printable)
+    absl.logging.get_absl_handler().setFormatter(_LogFormatter())
     try:
         with exits_on_signals():
             args.run(args)
@@ -81,9 +90,3 @@ def _run(args):
         say(f"mask-rcnn: error: {message}", file=sys.stderr)
         return exit_code
     return 0
-
-
-def _make_record_printable(record):
-    """A filter of the log: the text of a record may come from files."""
-    record.msg, record.args = printable(record.getMessage()), None
-    return True
