@@ -155,19 +155,30 @@ class KeypointTests:
         theirs = peer["keypoints"][..., :2] + (0.0 if peer.background_last else 0.5)
         distance = np.stack([np.abs(found[j] - theirs[i]).max(-1) for i, j in matches.items()])  # [M, J]
         boxes, heatmaps = run.outputs["boxes"][0], run.outputs["keypoint_heatmaps"][0]
-        clear = np.stack([has_one_peak(heatmaps[j], boxes[j]) for j in matches.values()])
-        assert clear.mean() >= 0.5
+        # Two peaks may each be off by what rounding does to the heatmaps, which depends on the kernels.
+        margin = 2 * max(
+            heatmap_error(heatmaps[matches[i]], expected)
+            for i, expected in enumerate(channels_last(peer["keypoint_logits"]))
+            if i in matches
+        )
+        clear = np.stack([has_one_peak(heatmaps[j], boxes[j], margin) for j in matches.values()])
+        assert clear.mean() >= 1 / 3  # in float64 nearly all are clear
         assert distance[clear].max() <= 2
 
 
-def has_one_peak(heatmaps, box, radius=3, margin=0.01):
+def heatmap_error(heatmaps, expected):
+    """Returns by how much 99 % of the points of heatmaps `[S, S, J]` differ, as a share of each range."""
+    return np.quantile(np.abs(heatmaps - expected) / np.ptp(expected, axis=(0, 1)), 0.99)
+
+
+def has_one_peak(heatmaps, box, margin, radius=3):
     """Tells of which keypoints the place is certain.
 
     Args:
         heatmaps: `[S, S, J]`.
         box: `[4]`, yxyx, over which they are stretched.
-        radius: pixels around the highest that belong to its peak.
-        margin: by which it is higher than all others, a share of the map's range.
+        margin: by which the highest point exceeds all other peaks, a share of the map's range.
+        radius: pixels around the highest point that belong to its peak.
 
     Returns:
         `[J]` bool.
