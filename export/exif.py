@@ -7,15 +7,12 @@ edition, 11.3.4.5; WebP, RFC 9649, section 2.7.1.5.
 
 import tensorflow as tf
 
+from mask_rcnn.data.exif import EXIF_ORIENTATION, MAX_ENTRIES, UPRIGHT
 from mask_rcnn.export.attempt import attempt
 from mask_rcnn.export.file_bytes import number, read_bytes, read_number, walk
 from mask_rcnn.export.webp import FIRST_CHUNK, after_chunk
 
-ORIENTATION = 0x0112  # tag, EXIF 2.32, table 4
-UPRIGHT = 1
-
 JPEG_START, PNG_START = 2, 8  # index of the first segment or chunk
-MAX_ENTRIES = 1000  # of the directory that are looked at; cameras write fewer than 100
 JPEG_EXIF, JPEG_SCAN = 0xE1, 0xDA  # markers APP1, SOS
 
 
@@ -83,5 +80,5 @@ def _read_tiff(contents, at):
     directory = at + read_number(contents, at + 4, 4, big)
     count = tf.minimum(read_number(contents, directory, 2, big), MAX_ENTRIES)
     entries = tf.reshape(read_bytes(contents, directory + 2, 12 * count), [-1, 12])
-    found = tf.boolean_mask(entries, number(entries[:, :2], big) == ORIENTATION)
+    found = tf.boolean_mask(entries, number(entries[:, :2], big) == EXIF_ORIENTATION)
     return number(found[0, 8:10], big)

@@ -1,6 +1,6 @@
 """ImageNet weights for a backbone on its own, to train a detector from."""
 
-from mask_rcnn.config import BackboneConfig, Config, InputConfig
+from mask_rcnn.config import BACKBONES, BackboneConfig, Config, InputConfig
 from mask_rcnn.model_zoo import detectron2
 from mask_rcnn.model_zoo.convert import BATCH_NORM, translate
 from mask_rcnn.model_zoo.preset import Preset
@@ -10,19 +10,8 @@ from mask_rcnn.model_zoo.torchvision import resnet_table
 from mask_rcnn.weights import assign_variables
 
 # What "imagenet" stands for.
-IMAGENET = {
-    "efficientnet_lite0": "efficientnet_lite0/imagenet",
-    **{
-        name: f"torchvision/{name}"
-        for name in (
-            "resnet50",
-            "resnet101",
-            "resnet152",
-            "resnext50_32x4d",
-            "resnext101_32x8d",
-            "resnext101_64x4d",
-        )
-    },
+IMAGENET = {name: f"torchvision/{name}" for name in BACKBONES} | {
+    "efficientnet_lite0": "efficientnet_lite0/imagenet"
 }
 KERAS_BLOCKS = 6  # of the longest stage of a ResNet-50
 
