@@ -4,9 +4,8 @@ import threading
 
 from absl import logging
 
+from mask_rcnn.data.findings import listed
 from mask_rcnn.data.images import read_image
-
-MAX_LISTED = 20  # images in the error
 
 
 class BadImages:
@@ -85,8 +84,7 @@ class BadImages:
         """Returns the error that lists the images, and keeps it as `error`."""
         with self._lock:
             reasons = [reason for _, reason in sorted(self.reasons.items())]
-        more = [f"... and {len(reasons) - MAX_LISTED} more"] if len(reasons) > MAX_LISTED else []
-        listing = "\n  ".join([*reasons[:MAX_LISTED], *more])
+        listing = "\n  ".join(listed(reasons))
         num_bad, num_images = self._counts()
         self.error = ValueError(
             f"Expected at most {self.max_bad_images:.1%} of the images to be unusable. "

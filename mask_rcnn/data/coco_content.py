@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from mask_rcnn.data.annotations import read_annotation
 from mask_rcnn.data.coco_entries import check_lists, load, read_categories, read_images, read_references
 from mask_rcnn.data.fields import whole_number
-from mask_rcnn.data.findings import Findings, shown
+from mask_rcnn.data.findings import Findings, listed, shown
 from mask_rcnn.structures import Category
 
-MAX_LISTED = 20  # lines of an error or a report
 EXPECTED = "a COCO json"
 NO_SIZE = "`height` or `width` was missing: the size of the file or of a mask was taken"
 
@@ -184,11 +183,3 @@ def report(bad, entries, max_bad_images):
         )
     count = [f"{len(bad)} of {num_images} images are left out:"] if bad else []
     return (*entries.notes, *count, *listed(bad), *entries.findings.lines())
-
-
-def listed(lines):
-    """Returns the first lines of a long list, and how many more there are."""
-    return [
-        *lines[:MAX_LISTED],
-        *([f"... and {len(lines) - MAX_LISTED} more"] if len(lines) > MAX_LISTED else []),
-    ]

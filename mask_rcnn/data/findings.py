@@ -1,6 +1,7 @@
 """What a reader repaired or cannot accept: one line for each kind, with a count and examples."""
 
 MAX_EXAMPLES = 10  # of each kind in a line
+MAX_LISTED = 20  # lines of an error or a report
 
 
 class Findings:
@@ -54,6 +55,14 @@ def shown(value):
     if any(isinstance(each, list | dict) for each in value[:6]):
         return f"a list of {len(value)}"
     return f"[{', '.join(map(shown, value[:6]))}{', ...' if len(value) > 6 else ''}]"
+
+
+def listed(lines):
+    """Returns the first lines of a long list, and how many more there are."""
+    return [
+        *lines[:MAX_LISTED],
+        *([f"... and {len(lines) - MAX_LISTED} more"] if len(lines) > MAX_LISTED else []),
+    ]
 
 
 def _add(kinds, kind, where):
