@@ -48,13 +48,6 @@ def test_a_report_warns_of_what_looks_wrong():
     ]
 
 
-def test_a_report_warns_of_boxes_that_are_not_those_of_their_polygons():
-    corners_for_size = Annotation(1, 1, (5.0, 5.0, 20.0, 20.0), 225.0, segmentation=[[5, 5, 15, 5, 15, 15]])
-    image = ImageRecord(1, Path("a.png"), 100, 200, (corners_for_size,))
-    warnings = dataset_report(Dataset("toys", DATASET.categories[:1], (image,)))["warnings"]
-    assert warnings == ["1 boxes are not those of their polygons: is `bbox` [x, y, width, height]?"]
-
-
 def test_a_report_warns_of_objects_beyond_the_limit():
     warnings = dataset_report(DATASET, max_instances=2)["warnings"]
     assert any("1 objects of 1 images are ignored in training" in warning for warning in warnings)

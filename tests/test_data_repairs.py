@@ -304,6 +304,30 @@ def test_run_lengths_along_the_rows_are_recognized():
         read_annotations(content)
 
 
+def test_boxes_with_two_corners_are_recognized(read):
+    square = [12, 2, 18, 2, 18, 8, 12, 8]
+    content = two("annotations", bbox=[12, 2, 18, 8], segmentation=[square])
+    with pytest.raises(ValueError, match=r"(?s)2 of 2:.*fits the mask only as \[x1, y1, x2, y2\]"):
+        read(content)
+
+
+@pytest.mark.parametrize("segmentation", [[[0.1, 0.1, 0.3, 0.1, 0.3, 0.4, 0.1, 0.4]], None])
+def test_fractions_of_the_image_size_are_recognized(read, segmentation):
+    content = two("annotations", bbox=[0.1, 0.1, 0.2, 0.3], segmentation=segmentation)
+    with pytest.raises(ValueError, match="(?s)2 of 2:.*within the first pixel.*multiply boxes and polygons"):
+        read(content)
+
+
+def test_an_object_of_one_pixel_in_the_corner_is_an_object(read):
+    dataset = read(changed("annotations", bbox=[0, 0, 1, 1], segmentation=None))
+    assert dataset.images[0].annotations[0].box == (0, 0, 1, 1)
+
+
+def test_a_box_that_is_not_that_of_the_mask_is_reported(read):
+    dataset = read(changed("annotations", bbox=[2, 1, 12, 3]))
+    assert "`bbox` is not the box of the mask" in dataset.warnings[0]
+
+
 def test_a_size_in_the_wrong_order_is_recognized(read):
     with pytest.raises(ValueError, match="(?s)2 of 2:.*Are height and width in the wrong order"):
         read(two("images", height=20, width=10))

@@ -29,7 +29,9 @@ def read_annotation(entry, size, category, findings):
     segmentation = read_segmentation(entry.get("segmentation"), size, where, findings)
     box = _box(entry.get("bbox"), segmentation, size, where, findings)
     if segmentation and not _agree(box, extent(segmentation)):
+        _check_box_format(segmentation, box, where)
         _check_order(segmentation, box, where)
+        findings.repair("`bbox` is not the box of the mask: both are used as they are", where)
     keypoints = read_keypoints(entry.get("keypoints"), category, where, findings)
     return {
         "id": entry["id"],
@@ -58,6 +60,7 @@ def _box(value, segmentation, size, where, findings):
             f"Received: {where} with bbox={shown(value)} in an image of height={size[0]}, width={size[1]}. "
             "Correct or remove the annotation."
         )
+    _check_pixels(box, where)
     x, y, width, height = box
     if max(-x, -y, x + width - size[1], y + height - size[0]) > 1:
         findings.repair("`bbox` reached out of the image: it is clipped for training", where)
@@ -88,6 +91,28 @@ def clipped(box, size):
         min(float(y + height), float(image_height)),
         min(float(x + width), float(image_width)),
     )
+
+
+def _check_pixels(box, where):
+    """Raises a ValueError if a box lies within the first pixel of its image, as fractions of the size do."""
+    x, y, width, height = box
+    if max(x + width, y + height) <= 1 and min(width, height) < 1:
+        raise ValueError(
+            "`bbox` must be [x, y, width, height] in pixels. "
+            f"Received: {where} with bbox={shown(box)}, within the first pixel of the image. "
+            "If these are fractions of the size of the image, multiply boxes and polygons by it."
+        )
+
+
+def _check_box_format(segmentation, box, where):
+    """Raises a ValueError if a box fits its mask only as (x1, y1, x2, y2)."""
+    x1, y1, x2, y2 = box
+    if _agree((x1, y1, x2 - x1, y2 - y1), extent(segmentation)):
+        raise ValueError(
+            "`bbox` must be [x, y, width, height]. "
+            f"Received: {where} with bbox={shown(box)}, which fits the mask only as [x1, y1, x2, y2]. "
+            "Subtract x1 and y1 from x2 and y2."
+        )
 
 
 def _check_order(segmentation, box, where):

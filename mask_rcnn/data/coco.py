@@ -80,7 +80,7 @@ def _checked_size(image, header, findings):
         raise ValueError(
             "The json must declare the size of the file. "
             f"Received: height={image['height']}, width={image['width']} in the json, "
-            f"{header} in the file (EXIF orientation applied). "
+            f"height={header.height}, width={header.width} in the file (EXIF orientation applied). "
             + ("Are height and width in the wrong order?" if swapped else "Use the image that was annotated.")
         )
     if None in declared:

@@ -11,8 +11,6 @@ from mask_rcnn.data.keypoints import has_keypoints
 # Areas in pixels at which COCO's evaluation calls an object medium and large.
 AREA_BOUNDS = {"small": 0, "medium": 32**2, "large": 96**2}
 
-BOX_TOLERANCE = 3.0  # pixels; polygons and boxes are often rounded apart
-
 
 def dataset_report(dataset, max_instances=100):
     """Counts what a training run and its author should know of a data set.
@@ -94,7 +92,6 @@ def _warnings(dataset, objects, max_instances):
     absent = [category.name for index, category in enumerate(dataset.categories, 1) if index not in found]
     without_mask = sum(annotation.segmentation is None for annotation in objects)
     tiny = sum(min(y2 - y1, x2 - x1) < 2 for y1, x1, y2, x2 in (annotation.box for annotation in objects))
-    ill_fitting = sum(not _fits(annotation) for annotation in objects)
     warnings = [check_bit_depth(dataset), instance_limit_warning(dataset, max_instances)]
     warnings = [warning for warning in warnings if warning]
     duplicates = _duplicates(dataset)
@@ -108,22 +105,9 @@ def _warnings(dataset, objects, max_instances):
         warnings.append(f"{len(absent)} classes have no object: {', '.join(absent[:20])}")
     if without_mask:
         warnings.append(f"{without_mask} objects have no segmentation: only boxes can be trained")
-    if ill_fitting:
-        warnings.append(
-            f"{ill_fitting} boxes are not those of their polygons: is `bbox` [x, y, width, height]?"
-        )
     if tiny:
         warnings.append(f"{tiny} objects are less than 2 pixels high or wide")
     return warnings
-
-
-def _fits(annotation):
-    """Whether a box is that of its polygons, to `BOX_TOLERANCE`; run lengths are taken as they are."""
-    if not isinstance(annotation.segmentation, list):
-        return True
-    y1, x1, y2, x2 = annotation.box
-    x, y = np.reshape(np.concatenate(annotation.segmentation), (-1, 2)).T
-    return np.abs([y.min() - y1, x.min() - x1, y.max() - y2, x.max() - x2]).max() <= BOX_TOLERANCE
 
 
 def _duplicates(dataset):
