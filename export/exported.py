@@ -4,17 +4,20 @@ import contextlib
 import importlib.util
 from pathlib import Path
 
-from mask_rcnn.data.images import read_image
+import numpy as np
+
 from mask_rcnn.export.assets import read_assets
 from mask_rcnn.export.formats import format_of
 from mask_rcnn.export.outputs import to_detections
-from mask_rcnn.predict import checked_image
+from mask_rcnn.image_predictor import ImagePredictor
 
 MAX_REASON = 200  # characters of a runtime's error
 
 
-class ExportedPredictor:
+class ExportedPredictor(ImagePredictor):
     """Finds the objects in images of any size with an exported model, whatever its format.
+
+    A SavedModel takes batches of images of one size. The other formats take one image at a time.
 
     Args:
         path: SavedModel folder, .tflite or .onnx file of `mask-rcnn export`.
@@ -22,7 +25,8 @@ class ExportedPredictor:
 
     Attributes:
         config, categories: of the model, from its assets.
-        runner: function of an image `[H, W, 3]` uint8 to `{name: array}`; see `outputs.py`.
+        runner: function of an image `[H, W, 3]` uint8 to `{name: array}`; see `outputs.py`. If it takes
+            batches, its method `detect_batch` takes `[B, H, W, 3]` and returns a list of them.
     """
 
     def __init__(self, path, threads=None):
@@ -32,13 +36,23 @@ class ExportedPredictor:
             self.runner = runner(str(path), threads)
             self.config, self.categories = read_assets(self.runner.assets, path)
 
-    def predict(self, image):
-        """Finds the objects in one image, as `Predictor.predict` does."""
-        bit_depth = self.config.input.bit_depth
-        image = read_image(image, bit_depth) if isinstance(image, (str, Path)) else checked_image(image)
+    def preprocess(self, image):
+        """Returns the image, which the exported model resizes itself, and its size."""
+        return image, image.shape[:2]
+
+    def batch_key(self, inputs):
+        return inputs.shape if hasattr(self.runner, "detect_batch") else None
+
+    def detect_batch(self, inputs):
+        with _one_error(self._path):
+            if len(inputs) > 1:
+                return self.runner.detect_batch(np.stack(inputs))
+            return [self.runner(inputs[0])]
+
+    def postprocess(self, outputs, resize, score_threshold=0.0):
         mask_head = self.config.mask_head
         with _one_error(self._path):
-            return to_detections(self.runner(image), image.shape[:2], mask_head and mask_head.paste)
+            return to_detections(outputs, resize, mask_head and mask_head.paste, score_threshold)
 
 
 load = ExportedPredictor

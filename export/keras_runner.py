@@ -24,9 +24,9 @@ class Runner:
         self.versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
 
     def __call__(self, image):
-        batch, resize = self.predictor.preprocess(image)
-        outputs = self.predictor.detect(batch)
-        arrays = {name: outputs[name][0].numpy() for name in outputs if name != "keypoint_heatmaps"}
+        inputs, resize = self.predictor.preprocess(image)
+        outputs = self.predictor.detect_batch([inputs])[0]
+        arrays = {name: outputs[name] for name in outputs if name != "keypoint_heatmaps"}
         count = np.count_nonzero(arrays["class_ids"])
         size = np.array(image.shape[:2], "float32")
         boxes = resize.invert_boxes(arrays["boxes"], self.predictor.config.inclusive_boxes)
@@ -39,7 +39,8 @@ class Runner:
         if "masks" in arrays:
             found["detection_masks"] = arrays["masks"]
         if "keypoint_heatmaps" in outputs:
-            keypoints = self.predictor.keypoints(outputs, count, resize)  # [N, J, 3] x, y, score
+            found_rows = {name: output[:count] for name, output in outputs.items()}
+            keypoints = self.predictor.keypoints(found_rows, resize)  # [N, J, 3] x, y, score
             found["detection_keypoints"] = keypoints[..., 1::-1] / size
             found["detection_keypoint_scores"] = keypoints[..., 2]
         return found

@@ -40,15 +40,18 @@ def without_padding(outputs):
     return {name: np.asarray(outputs[name])[:count] for name in ROWS if name in outputs}
 
 
-def to_detections(outputs, image_size, paste):
+def to_detections(outputs, image_size, paste, score_threshold=0.0):
     """Returns the `Detections` that the outputs of a runner for one image say.
 
     Args:
         outputs: `{name: array}`; see the head of this file.
         image_size: (height, width) of the image.
         paste: method of `paste_masks`, the one of the model's config.
+        score_threshold: detections with lower scores are left out.
     """
     rows = without_padding(outputs)
+    sure = ~(rows["detection_scores"] < score_threshold)  # NaN stays visible
+    rows = {name: values[sure] for name, values in rows.items()}
     boxes = rows["detection_boxes"] * np.tile(np.array(image_size, "float32"), 2)
     masks, origins, keypoints = None, None, None
     if "detection_masks" in rows:

@@ -27,7 +27,7 @@ def set_threads(threads):
 
 
 class Runner:
-    """A SavedModel, fed with one image at a time.
+    """A SavedModel, fed with one image, or with a batch of one size.
 
     Args:
         path: its folder.
@@ -53,8 +53,13 @@ class Runner:
         self.versions = {"tensorflow": tf.__version__}
 
     def __call__(self, image):
-        outputs = self._detect(input_tensor=tf.constant(image[None]))
-        return {name: output[0].numpy() for name, output in outputs.items()}
+        return self.detect_batch(image[None])[0]
+
+    def detect_batch(self, images):
+        """Returns a list with the outputs for each image of a batch `[B, H, W, 3]` uint8."""
+        outputs = self._detect(input_tensor=tf.constant(images))
+        arrays = {name: output.numpy() for name, output in outputs.items()}
+        return [{name: array[index] for name, array in arrays.items()} for index in range(len(images))]
 
 
 def checksums(folder):

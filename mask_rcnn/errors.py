@@ -14,6 +14,10 @@ class PartialFailure(Exception):
     """Part of a command failed and all else is done. The message lists what failed."""
 
 
+class UnreadableImage(ValueError):
+    """One image of many cannot be read or used. The message says why."""
+
+
 def short_message(error):
     """Returns the first line of a library's message that says what is wrong, without graph nodes.
 

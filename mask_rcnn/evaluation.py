@@ -1,7 +1,9 @@
 """How good detections are: COCO's average precision, for boxes, masks and keypoints."""
 
 import collections
+import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 
 from absl import logging
@@ -10,6 +12,8 @@ from mask_rcnn.average_precision import BACKENDS, MAX_KEYPOINT_DETECTIONS, NUMBE
 from mask_rcnn.coco_results import to_coco
 from mask_rcnn.data.coco_content import CocoContent, read_annotations
 from mask_rcnn.data.results import load_results, mask_sizes, read_results
+from mask_rcnn.data.unreadable import UnreadableImages
+from mask_rcnn.errors import UnreadableImage
 from mask_rcnn.metrics import ClassScore, Metrics
 
 FIELDS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}  # what an IoU type compares
@@ -203,22 +207,31 @@ def evaluate_model(
     predictor,
     dataset,
     annotations,
+    *,
     backend="pycocotools",
     track=iter,
     max_detections=None,
     shared_classes=False,
+    unreadable=None,
+    **batching,
 ):
     """Detects the objects in all images of a data set, and scores them.
 
+    An image that cannot be read is not scored: neither its objects nor its detections count. More of them
+    than `data.max_bad_images` of the model's config allows are an error.
+
     Args:
-        predictor: a `Predictor`.
-        dataset: a `Dataset`; its classes are the model's, by name.
+        predictor: An `ImagePredictor`.
+        dataset: A `Dataset`; its classes are the model's, by name.
         annotations: Path of the COCO json that it was read from, its content, or its `CocoContent`.
-        backend: as in `evaluate_results`.
-        track: what the images are iterated through, to show progress.
+        backend: As in `evaluate_results`.
+        track: What the results are iterated through, to show progress.
         max_detections: As in `evaluate_results`. Defaults to as many as the model may give.
         shared_classes: Score only the classes that model and annotations share. By default they must be
             the same.
+        unreadable: `UnreadableImages` of earlier evaluations of the same data set: an image that it has is
+            not reported again. Defaults to a new one.
+        batching: `batch_size` and `threads` of `predict_many`.
 
     Returns:
         `Metrics`, and the entries of a COCO results file.
@@ -230,16 +243,49 @@ def evaluate_model(
     categories, notes = match_categories(predictor.categories, dataset.categories, shared_classes)
     content = content_of(dataset, annotations)
     content = _only(content, {category.name for category in categories if category})
-    image_ids = [image.id for image in dataset.images]
-    results, full = [], 0
-    for image in track(dataset.images):
-        detections = predictor.predict(image.path)
-        full += len(detections) >= model_limit
-        shared = [categories[class_id - 1] is not None for class_id in detections.class_ids]
-        results += to_coco(detections.keep(shared), image.id, categories)
+    if unreadable is None:
+        unreadable = UnreadableImages(dataset, predictor.config.data.max_bad_images)
+    detected = predictor.predict_many(
+        dataset.images,
+        image_of=lambda record: record.path,
+        finish=functools.partial(_coco_entries, categories=categories),
+        **batching,
+    )
+    results, image_ids, full = [], [], 0
+    with contextlib.closing(detected):
+        for record, result in track(detected):
+            if isinstance(result, UnreadableImage):
+                unreadable.add(record, result)
+            elif isinstance(result, Exception):
+                raise result
+            else:
+                entries, count = result
+                results += entries
+                image_ids.append(record.id)
+                full += count >= model_limit
     if full:
         notes.append(f"{full} images have {model_limit} detections, as many as the model may give")
+    notes += unreadable.warnings()
     return _score(results, content, image_ids, iou_types, backend, max_detections, notes), results
+
+
+def _coco_entries(record, detections, pixels, categories):
+    """Returns the detections of an image as entries of a results file, and how many the model gave.
+
+    Args:
+        record: `ImageRecord`.
+        detections: `Detections`.
+        pixels: Not used; see `predict_many`.
+        categories: Of `match_categories`; detections of a class without one are left out.
+    """
+    if detections.image_size != (record.height, record.width):
+        raise UnreadableImage(
+            "An image must not change after the data set is read. "
+            f"Received: path={str(record.path)!r}, (height, width)={detections.image_size} instead of "
+            f"{(record.height, record.width)}. Evaluate on a copy of the data."
+        )
+    shared = [categories[class_id - 1] is not None for class_id in detections.class_ids]
+    return to_coco(detections.keep(shared), record.id, categories), len(detections)
 
 
 def content_of(dataset, annotations):

@@ -1,25 +1,24 @@
 """An image in, its objects out: the model with everything around it."""
 
-from pathlib import Path
-
-import numpy as np
 import tensorflow as tf
 
-from mask_rcnn.data.images import read_image
 from mask_rcnn.data.keypoints import HALF_PIXEL
 from mask_rcnn.data.transforms import Resize, input_size, pad_image, padded_size, padding_origin
+from mask_rcnn.image_predictor import ImagePredictor
 from mask_rcnn.keypoint_decode import decode_keypoints
 from mask_rcnn.model import build_parts, dtype_policy, inference_model
 from mask_rcnn.model_zoo.pretrained import weights_file
+from mask_rcnn.ops.kernels import has_gpu
 from mask_rcnn.paste import paste_masks
 from mask_rcnn.structures import Detections
 from mask_rcnn.weights import load_weights, read_header
 
-MAX_ARRAY_PIXELS = 1 << 30  # 3 GB, which TensorFlow copies
+# Images of a batch on each replica. A CPU computes a batch no faster than its images one by one.
+CPU_BATCH_SIZE, GPU_BATCH_SIZE = 1, 4
 
 
-class Predictor:
-    """Finds the objects in images of any size.
+class Predictor(ImagePredictor):
+    """Finds the objects in images of any size, on all replicas of the strategy that it is made under.
 
     Args:
         parts: `Parts` with their weights.
@@ -48,6 +47,10 @@ class Predictor:
         self.model = inference_model(parts, config)
         # Nothing in it is Python that AutoGraph would have to rewrite.
         self.detect = tf.function(self.model, autograph=False, reduce_retracing=True)
+        self.strategy = tf.distribute.get_strategy()
+        self._detect_on_replicas = tf.function(
+            lambda batch: self.strategy.run(self.model, [batch]), autograph=False, reduce_retracing=True
+        )
 
     @classmethod
     def load(cls, path, precision="float32", kernels=None):
@@ -64,20 +67,6 @@ class Predictor:
             parts = build_parts(config, kernels)
             load_weights(path, parts)
             return cls(parts, config, categories)
-
-    def predict(self, image):
-        """Finds the objects in one image.
-
-        Args:
-            image: `[H, W, 3]` uint8 RGB array, or the path of an image file.
-
-        Returns:
-            `Detections` in the pixels of the image, best first.
-        """
-        bit_depth = self.config.input.bit_depth
-        image = read_image(image, bit_depth) if isinstance(image, (str, Path)) else checked_image(image)
-        batch, resize = self.preprocess(image)
-        return self.postprocess(self.detect(batch), resize)
 
     def preprocess(self, image):
         """Resizes and pads an image for the model.
@@ -96,83 +85,86 @@ class Predictor:
         pixels = pad_image(resize.apply(image, settings.resize, dtype), padded, resize.origin)
         return {"images": pixels[None], "image_sizes": tf.constant([size], tf.float32)}, resize
 
-    def postprocess(self, outputs, resize):
+    def batch_key(self, inputs):
+        """Returns the padded shape: padding an image more would change what the model computes."""
+        return tuple(inputs["images"].shape)
+
+    def default_batch_size(self):
+        return self.strategy.num_replicas_in_sync * (GPU_BATCH_SIZE if has_gpu() else CPU_BATCH_SIZE)
+
+    def detect_batch(self, inputs):
+        """Runs the model on images of equal padded shapes, divided among the replicas.
+
+        Args:
+            inputs: list of input dicts, batches of one.
+
+        Returns:
+            A list with the output dict of each image, arrays without the batch axis.
+        """
+        num_replicas = self.strategy.num_replicas_in_sync
+        if num_replicas == 1:
+            return _unbatched([self.detect(_batched(inputs))])
+        share = -(-len(inputs) // num_replicas)
+        filled = inputs + inputs[-1:] * (share * num_replicas - len(inputs))
+        values = self.strategy.experimental_distribute_values_from_function(
+            lambda context: _batched(filled[context.replica_id_in_sync_group * share :][:share])
+        )
+        outputs = self._detect_on_replicas(values)
+        results = {name: self.strategy.experimental_local_results(output) for name, output in outputs.items()}
+        replicas = [dict(zip(results, each, strict=True)) for each in zip(*results.values(), strict=True)]
+        return _unbatched(replicas)[: len(inputs)]
+
+    def postprocess(self, outputs, resize, score_threshold=0.0):
         """Takes the model's output for one image back to the pixels of that image.
 
         Args:
-            outputs: output dict of the model, a batch of one.
+            outputs: dict of `detect_batch` for the image.
             resize: the `Resize` of `preprocess`.
+            score_threshold: detections with lower scores are left out.
 
         Returns:
             `Detections`.
         """
-        class_ids = outputs["class_ids"][0].numpy()
-        count = np.count_nonzero(class_ids)
-        boxes = resize.invert_boxes(outputs["boxes"][0, :count].numpy(), self.config.inclusive_boxes)
+        found = (outputs["class_ids"] > 0) & ~(outputs["scores"] < score_threshold)  # NaN stays visible
+        outputs = {name: output[found] for name, output in outputs.items()}
+        boxes = resize.invert_boxes(outputs["boxes"], self.config.inclusive_boxes)
         masks, origins = None, None
         if "masks" in outputs:
-            probabilities = outputs["masks"][0, :count].numpy()
-            masks, origins = paste_masks(probabilities, boxes, resize.original, self.config.mask_head.paste)
+            masks, origins = paste_masks(
+                outputs["masks"], boxes, resize.original, self.config.mask_head.paste
+            )
         return Detections(
             boxes=boxes,
-            scores=outputs["scores"][0, :count].numpy(),
-            class_ids=class_ids[:count],
+            scores=outputs["scores"],
+            class_ids=outputs["class_ids"],
             image_size=resize.original,
             masks=masks,
             mask_origins=origins,
-            keypoints=self.keypoints(outputs, count, resize) if "keypoint_heatmaps" in outputs else None,
+            keypoints=self.keypoints(outputs, resize) if "keypoint_heatmaps" in outputs else None,
         )
 
-    def keypoints(self, outputs, count, resize):
-        """Returns the keypoints of the first `count` detections, `[count, J, 3]`, (x, y, score)."""
-        boxes = outputs["boxes"][0, :count].numpy()
-        keypoints = decode_keypoints(outputs["keypoint_heatmaps"][0, :count].numpy(), boxes)
+    def keypoints(self, outputs, resize):
+        """Returns the keypoints of the N detections of one image, `[N, J, 3]`, (x, y, score)."""
+        keypoints = decode_keypoints(outputs["keypoint_heatmaps"], outputs["boxes"])
         keypoints = resize.invert_keypoints(keypoints)[..., [1, 0, 2]]
         if not self.config.keypoint_head.half_pixel:  # the numbers of pixels, not yet their centres
             keypoints[..., :2] += HALF_PIXEL
         return keypoints
 
 
+def _batched(inputs):
+    """Joins input dicts, batches of one, to one batch."""
+    return {name: tf.concat([one[name] for one in inputs], axis=0) for name in inputs[0]}
+
+
+def _unbatched(outputs):
+    """Returns the output dict of each image, NumPy arrays, from the output dicts of several batches."""
+    arrays = [{name: output.numpy() for name, output in batch.items()} for batch in outputs]
+    return [
+        {name: output[index] for name, output in batch.items()}
+        for batch in arrays
+        for index in range(len(batch["class_ids"]))
+    ]
+
+
 load = Predictor.load
-
-
-def checked_image(image):
-    """Returns an image that the user gave as uint8 array `[H, W, 3]`; a clear error if it is not one."""
-    image = np.asarray(image)
-    shape_fits = image.ndim == 3 and image.shape[-1] == 3 and image.size
-    if image.dtype != np.uint8 or not shape_fits or image.size > 3 * MAX_ARRAY_PIXELS:
-        raise ValueError(
-            "An image must be an RGB array [H, W, 3] of uint8. "
-            f"Received: shape={image.shape}, dtype={image.dtype}. {_conversion(image)} "
-            "`mask_rcnn.data.images.read_image` reads files; OpenCV's images are BGR: use image[..., ::-1]."
-        )
-    return image
-
-
-def _conversion(image):
-    """Returns what turns an array into an image: the first step, if it takes several."""
-    if image.ndim not in (2, 3):
-        return "Give one image, not a batch, a path or a list of them."
-    if not image.size:
-        return "It has no pixels."
-    if image.size > 3 * MAX_ARRAY_PIXELS:
-        return f"It has more than {MAX_ARRAY_PIXELS} pixels: cut it into tiles."
-    if image.ndim == 2 or image.shape[-1] == 1:
-        return "Repeat a gray image: np.stack([image] * 3, axis=-1) of [H, W]."
-    if image.shape[-1] == 4:
-        return "Drop the alpha channel: image[..., :3]."
-    if image.shape[-1] != 3:
-        return "Put the channels last: image.transpose(1, 2, 0) of [3, H, W]."
-    if image.dtype.kind == "f":
-        return _float_conversion(image)
-    if image.dtype == np.uint16:
-        return "Keep the upper 8 bits that are used: (image >> 4).astype('uint8') of 12 bits."
-    return "If the values are 0..255: image.astype('uint8')."
-
-
-def _float_conversion(image):
-    if not np.isfinite(image).all():
-        return "Replace the values that are NaN or infinite."
-    if image.max() <= 1:
-        return "If the values are 0..1: (image * 255).round().astype('uint8')."
-    return "If the values are 0..255: image.round().astype('uint8')."

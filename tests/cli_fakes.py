@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mask_rcnn.cli.main import main
+from mask_rcnn.image_predictor import ImagePredictor
 from mask_rcnn.model_zoo import config
 from mask_rcnn.structures import Category, Detections
 
@@ -18,26 +19,41 @@ def run(*words):
     return stop.value.code
 
 
-class FakePredictor:
+class FakePredictor(ImagePredictor):
     """Finds an apple with score 0.9 and a pear with score 0.2 in the upper left of every image."""
 
     categories = CATEGORIES
-    config = config("mask_rcnn_lite0_fpn")
+
+    def __init__(self):
+        self.config = config("mask_rcnn_lite0_fpn")
 
     @classmethod
     def load(cls, path, precision):
         return cls()
 
-    def predict(self, image):
-        image = cv2.imread(str(image)) if not isinstance(image, np.ndarray) else image
-        return Detections(
+    def preprocess(self, image):
+        return image, image.shape[:2]
+
+    def batch_key(self, inputs):
+        return inputs.shape
+
+    def detect_batch(self, inputs):
+        return [self.detect(image) for image in inputs]
+
+    def detect(self, image):
+        """The model: outputs for one image. Tests replace it."""
+        return {"scores": np.array([0.9, 0.2], "float32")}
+
+    def postprocess(self, outputs, resize, score_threshold=0.0):
+        found = Detections(
             boxes=[[0, 0, 10, 20], [10, 0, 20, 20]],
-            scores=[0.9, 0.2],
+            scores=outputs["scores"],
             class_ids=[1, 2],
-            image_size=image.shape[:2],
+            image_size=resize,
             masks=[np.ones((10, 20), bool)] * 2,
             mask_origins=[[0, 0], [10, 0]],
         )
+        return found.keep(found.scores >= score_threshold)
 
 
 def write_image(path, value=0):

@@ -89,7 +89,7 @@ class Run:
             image = 255 * (image.astype("float32") / np.float32(255)).astype("float64")  # its first step
         self.batch, resize = predictor.preprocess(image)
         self.outputs = tf.nest.map_structure(lambda x: x.numpy(), self._run(self.batch))
-        final = {name: tf.constant(self.outputs[name]) for name in predictor.model.output}
+        final = {name: self.outputs[name][0] for name in predictor.model.output}
         self.detections = predictor.postprocess(final, resize)
         self.pyramid = [self.outputs[name] for name in peer.levels() if name != "P6"]
 

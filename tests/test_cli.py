@@ -248,7 +248,7 @@ def test_evaluate_finds_classes_by_name(predictor, truth, tmp_path, capsys):
 def test_evaluate_refuses_annotations_without_objects_before_it_detects(
     predictor, truth, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(FakePredictor, "predict", None)  # cannot be called
+    monkeypatch.setattr(FakePredictor, "detect", None)  # cannot be called
     content = {**json.loads(truth.read_text()), "annotations": []}
     truth.write_text(json.dumps(content))
     words = ["--annotations", truth, "--images", tmp_path / "photos"]

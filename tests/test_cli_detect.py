@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import time
 import types
 
 import cv2
@@ -85,10 +86,10 @@ def test_bad_files_are_listed_at_the_end_and_the_others_are_done(predictor, tmp_
 
 
 def test_an_error_of_the_model_is_that_of_one_file(predictor, tmp_path, capsys, monkeypatch):
-    def predict(self, image):
+    def detect(self, image):
         raise MemoryError if image[0, 0, 0] else RuntimeError("two\nlines")
 
-    monkeypatch.setattr(FakePredictor, "predict", predict)
+    monkeypatch.setattr(FakePredictor, "detect", detect)
     write_image(tmp_path / "dark.png")
     write_image(tmp_path / "light.png", 200)
     assert run("detect", tmp_path, *WEIGHTS, "--no-pictures") == 3
@@ -108,38 +109,45 @@ def test_missing_files_and_empty_folders_are_errors(predictor, tmp_path, capsys)
 def test_what_was_found_is_written_when_the_command_is_stopped(
     predictor, tmp_path, monkeypatch, signal_name, exit_code
 ):
-    predict = FakePredictor.predict
+    names = [f"{number:02}.png" for number in range(30)]
+    seen, detect = [], FakePredictor.detect
 
     def interrupted(self, image):
-        if image[0, 0, 0]:
+        seen.append(image)
+        if len(seen) == 20:
             os.kill(os.getpid(), getattr(signal, signal_name))
-        return predict(self, image)
+            time.sleep(0.1)
+        return detect(self, image)
 
-    monkeypatch.setattr(FakePredictor, "predict", interrupted)
-    write_image(tmp_path / "photos" / "a.png")
-    write_image(tmp_path / "photos" / "b.png", 200)
+    monkeypatch.setattr(FakePredictor, "detect", interrupted)
+    for name in names:
+        write_image(tmp_path / "photos" / name)
     json_file = tmp_path / "found.json"
     words = [*WEIGHTS, "--out", tmp_path / "out", "--json", json_file]
     assert run("detect", tmp_path / "photos", *words) == exit_code
-    assert [entry["file_name"] for entry in json.loads(json_file.read_text())] == ["a.png"]
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+    written = [entry["file_name"] for entry in json.loads(json_file.read_text())]
+    assert 5 < len(written) < 30 and written == names[: len(written)]
+    drawn = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert drawn[: len(written)] == written
+    assert len(seen) <= 21  # the model ends with the image that it is at
 
 
 def test_the_results_of_an_interrupted_video_are_kept(predictor, tmp_path, monkeypatch):
-    frames, predict = [], FakePredictor.predict
+    frames, detect = [], FakePredictor.detect
 
     def interrupted(self, image):
         frames.append(image)
-        if len(frames) == 3:
+        if len(frames) == 20:
             raise KeyboardInterrupt
-        return predict(self, image)
+        return detect(self, image)
 
-    monkeypatch.setattr(FakePredictor, "predict", interrupted)
-    clip = unmarked(write_video(tmp_path / "clip.mp4", 5))
+    monkeypatch.setattr(FakePredictor, "detect", interrupted)
+    clip = unmarked(write_video(tmp_path / "clip.mp4", 30))
     out, json_file = tmp_path / "out", tmp_path / "found.json"
     assert run("detect", clip, *WEIGHTS, "--out", out, "--json", json_file) == 130
-    assert [entry["frame"] for entry in json.loads(json_file.read_text())] == [0, 1]
-    assert len(list(video.read_frames(out / "clip.mp4"))) == 2
+    numbers = [entry["frame"] for entry in json.loads(json_file.read_text())]
+    assert numbers == list(range(19))
+    assert len(list(video.read_frames(out / "clip.mp4"))) == 19
 
 
 def test_skipped_files_are_counted_by_kind(predictor, tmp_path, capsys):
@@ -248,13 +256,13 @@ def test_names_with_escape_sequences_are_printed_escaped(predictor, tmp_path, ca
 
 
 def test_a_bit_depth_and_a_pixel_limit_can_be_given(predictor, tmp_path, capsys, monkeypatch):
-    brightest, predict = [], FakePredictor.predict
+    brightest, detect = [], FakePredictor.detect
 
     def recorded(self, image):
         brightest.append(int(image.max()))
-        return predict(self, image)
+        return detect(self, image)
 
-    monkeypatch.setattr(FakePredictor, "predict", recorded)
+    monkeypatch.setattr(FakePredictor, "detect", recorded)
     image = tmp_path / "camera.png"
     Image.fromarray(np.full((32, 48), 4095, "uint16")).save(image)
     words = ["detect", image, *WEIGHTS, "--no-pictures"]

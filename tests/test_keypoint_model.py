@@ -120,7 +120,7 @@ def test_keypoints_lie_in_their_boxes_in_the_pixels_of_the_image(predictor):
 
 def test_where_keypoints_are_numbers_of_pixels_their_centres_are_half_a_pixel_further(predictor, config):
     batch, resize = predictor.preprocess(picture())
-    outputs = predictor.detect(batch)
+    (outputs,) = predictor.detect_batch([batch])
     head = dataclasses.replace(HEAD, half_pixel=False)
     other = copy.copy(predictor)
     other.config = dataclasses.replace(config, keypoint_head=head)

@@ -10,7 +10,6 @@ import pytest
 from training_run import TINY
 from training_toy import make_batches, make_trainer, run_toy
 
-from mask_rcnn.coco_results import from_record
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.shapes import write_shapes
@@ -21,7 +20,6 @@ from mask_rcnn.training.loop import restore_or_initialize
 from mask_rcnn.training.prepare import check_disk_space, check_objects
 from mask_rcnn.training.sources import check_paths, read_training_data, with_class_count
 from mask_rcnn.training.train import check, evaluate_final_weights
-from mask_rcnn.training.validation import Validator
 
 CATS = Dataset("cats", (Category(7, "cat"), Category(9, "lynx")), ())
 
@@ -204,25 +202,3 @@ def test_a_final_evaluation_that_fails_says_where_the_weights_are(tmp_path):
     validation = Validation(evaluate, "AP", lambda: None)
     with pytest.raises(PartialFailure, match=r"final\.weights\.h5, but they cannot be evaluated.*KeyError"):
         evaluate_final_weights(None, validation, tmp_path, 10)
-
-
-class GroundTruthPredictor:
-    """Detects the annotated objects."""
-
-    def __init__(self, dataset):
-        self.records = {image.path: image for image in dataset.images}
-        self.categories, self.config = dataset.categories, TINY
-
-    def predict(self, path):
-        return from_record(self.records[path])
-
-
-def test_a_validation_json_that_disappears_during_the_run_changes_nothing(tmp_path):
-    annotations, images = write_shapes(tmp_path, 4, (64, 64), 3)
-    dataset = read_coco(annotations, images)
-    validator = Validator(GroundTruthPredictor(dataset), dataset, annotations)
-    annotations.unlink()
-    validator.rehearse()
-    assert validator.metrics is None
-    assert validator.evaluate()["segm/AP"] == pytest.approx(1.0)
-    assert validator.metrics.num_images == 4

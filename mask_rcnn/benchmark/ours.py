@@ -131,8 +131,9 @@ def _preprocess(predictor, images):
 
 def _postprocess(predictor, outputs, resizes):
     names = [name for name in ("boxes", "scores", "class_ids", "masks") if name in outputs]
+    arrays = {name: outputs[name].numpy() for name in names}
     return [
-        predictor.postprocess({name: outputs[name][index : index + 1] for name in names}, resize)
+        predictor.postprocess({name: array[index] for name, array in arrays.items()}, resize)
         for index, resize in enumerate(resizes)
     ]
 

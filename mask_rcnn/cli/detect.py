@@ -2,6 +2,8 @@
 
 import collections
 import contextlib
+import functools
+import itertools
 import os
 import signal
 import threading
@@ -12,6 +14,7 @@ from pathlib import Path
 from absl import flags
 
 from mask_rcnn.cli.errors import describe_error
+from mask_rcnn.cli.frames import image_of_frame, list_frames
 from mask_rcnn.cli.inputs import Skipped, find_files, is_video
 from mask_rcnn.cli.options import add_command
 from mask_rcnn.cli.predictor import add_predictor, load_predictor
@@ -79,33 +82,37 @@ class Outcome:
     Args:
         results: entries of a COCO results file; none without `--json`.
         failures: a line for each file that failed.
+        failed: these files; no more frames of them are read.
         skipped: files that were left out.
         renamed: pictures whose name was taken, as "INPUT -> PICTURE".
         used_bits: dict from the path of each 16-bit image to its `used_bits`.
         num_frames: images and frames of videos that are done.
+        max_pixels: largest image file that is read, height times width.
     """
 
     results: list = field(default_factory=list)
     failures: list = field(default_factory=list)
+    failed: set = field(default_factory=set)
     skipped: Skipped = field(default_factory=Skipped)
     renamed: list = field(default_factory=list)
     used_bits: dict = field(default_factory=dict)
     num_frames: int = 0
+    max_pixels: int = MAX_PIXELS
 
 
 def run(args):
-    outcome = Outcome()
+    outcome = Outcome(max_pixels=args.max_pixels)
     files = find_files(args.inputs, args.out, outcome.skipped)
     _check_outputs(args, files)
     import_tensorflow()
 
     predictor = load_predictor(args)
+    predictor.max_pixels = args.max_pixels
     if not args.no_pictures:
         _prepare_pictures(args, predictor)
     try:
-        with _ordered_end(), contextlib.closing(_detect_files(predictor, files, args, outcome)) as frames:
-            for _ in track(frames, _count(files), "Detecting"):
-                pass
+        with _ordered_end():
+            _detect_files(predictor, files, args, outcome)
     finally:
         _finish(args, predictor, outcome)
     if outcome.failures:
@@ -165,23 +172,80 @@ def _count(files):
 
 
 def _detect_files(predictor, files, args, outcome):
-    """Yields after each frame of all files; a file that fails becomes a line of `outcome.failures`."""
-    from mask_rcnn.cli.pictures import is_drawn, picture_path
+    """Detects in all files; a file that fails becomes a line of `outcome.failures`."""
+    results = predictor.predict_many(
+        list_frames(files, args, outcome),
+        batch_size=args.batch_size,
+        threads=args.threads,
+        image_of=functools.partial(image_of_frame, outcome=outcome),
+        finish=functools.partial(_finish_frame, predictor=predictor, args=args),
+        keep_images=not args.no_pictures,
+        score_threshold=args.score_threshold,
+    )
+    with contextlib.closing(results):
+        tracked = track(results, _count(files), "Detecting")
+        for _, frames in itertools.groupby(tracked, lambda pair: pair[0].file):
+            _take_file(frames, args, outcome)
 
-    taken = {os.path.realpath(file) for file in files}
-    for file, name in files.items():
-        if is_drawn(file):
-            outcome.skipped.add("pictures that `detect` drew", file)
-            continue
-        try:
-            picture = None if args.no_pictures else picture_path(file, args.out, taken)
-            if picture and picture.stem != file.stem:
-                outcome.renamed.append(f"{file} -> {picture}")
-            yield from _detect_file(predictor, file, name, picture, args, outcome)
-        except Exception as error:  # one bad file must not stop the others
-            outcome.failures.append(f"{file}: {_failure(error)}")
-            if flags.FLAGS.verbosity > 0:
-                say(traceback.format_exc())
+
+def _finish_frame(frame, detections, pixels, predictor, args):
+    """Draws a frame, and writes the picture unless it belongs to a video; runs beside the model.
+
+    Returns:
+        The names of the classes that were found, entries of a COCO results file (none without `--json`), and
+        the drawn frame of a video, or None.
+    """
+    from mask_rcnn.cli.pictures import save_picture
+    from mask_rcnn.coco_results import to_coco
+    from mask_rcnn.visualize import draw
+
+    names = [predictor.categories[class_id - 1].name for class_id in detections.class_ids]
+    entries = to_coco(detections, None, predictor.categories) if args.json else []
+    drawn = None
+    if frame.picture:
+        drawn = draw(pixels(), detections, predictor.categories, font=args.font)
+        if frame.number is None:
+            save_picture(frame.picture, drawn)
+            drawn = None
+    return names, entries, drawn
+
+
+def _take_file(frames, args, outcome):
+    """Collects the results of one file.
+
+    Args:
+        frames: Iterator of `(Frame, result)`; the result is that of `_finish_frame` or an exception.
+        args: Of the command.
+        outcome: `Outcome` to add to.
+    """
+    from mask_rcnn.cli.video import writer_of
+
+    pair = next(frames)
+    first, _ = pair
+    counts = collections.Counter()
+    try:
+        with writer_of(first) as write:
+            for frame, result in itertools.chain([pair], frames):
+                if isinstance(result, Exception):
+                    raise result
+                names, entries, drawn = result
+                if drawn is not None:
+                    write(drawn)
+                outcome.num_frames += 1
+                counts.update(names)
+                source = {"file_name": frame.name} | ({} if frame.number is None else {"frame": frame.number})
+                outcome.results += [
+                    {**entry, "image_id": outcome.num_frames, "category_name": name, **source}
+                    for entry, name in zip(entries, names, strict=bool(args.json))
+                ]
+    except Exception as error:  # one bad file must not stop the others
+        outcome.failed.add(first.file)
+        outcome.failures.append(f"{first.file}: {_failure(error)}")
+        if flags.FLAGS.verbosity > 0:
+            say("".join(traceback.format_exception(error)))
+        return
+    found = ", ".join(f"{count} {class_name}" for class_name, count in counts.most_common()) or "nothing"
+    say(f"{first.file}: {found}" + (f" -> {first.picture}" if first.picture else ""))
 
 
 def _failure(error):
@@ -189,64 +253,6 @@ def _failure(error):
     if is_out_of_memory(error):
         return "There is not enough memory for it. Scale it down, or cut it into tiles."
     return " ".join(describe_error(error)[0].split())
-
-
-def _detect_file(predictor, file, name, picture, args, outcome):
-    from mask_rcnn.coco_results import to_coco
-
-    counts = collections.Counter()
-    detect = _detect_video if is_video(file) else _detect_image
-    with contextlib.closing(detect(predictor, file, picture, args, outcome)) as frames:
-        for detections, source in frames:
-            outcome.num_frames += 1
-            counts.update(predictor.categories[class_id - 1].name for class_id in detections.class_ids)
-            if args.json:
-                entries = to_coco(detections, outcome.num_frames, predictor.categories)
-                class_names = [predictor.categories[class_id - 1].name for class_id in detections.class_ids]
-                outcome.results += [
-                    {**entry, "category_name": class_name, "file_name": name, **source}
-                    for entry, class_name in zip(entries, class_names, strict=True)
-                ]
-            yield
-    found = ", ".join(f"{count} {class_name}" for class_name, count in counts.most_common()) or "nothing"
-    say(f"{file}: {found}" + (f" -> {picture}" if picture else ""))
-
-
-def _detect_image(predictor, file, picture, args, outcome):
-    from mask_rcnn.cli.pictures import save_picture
-    from mask_rcnn.data.images import read_header, read_image, used_bits
-
-    if read_header(file, args.max_pixels).bits == 16:
-        outcome.used_bits[file] = used_bits(file)
-    image = read_image(file, predictor.config.input.bit_depth, args.max_pixels)
-    detections = _detect(predictor, image, args)
-    if picture:
-        image = _draw(image, detections, predictor, args)  # a large one is not kept beside its picture
-        save_picture(picture, image)
-    yield detections, {}
-
-
-def _detect_video(predictor, file, picture, args, outcome):
-    from mask_rcnn.cli.video import frame_rate, open_writer, read_frames
-
-    nothing = contextlib.nullcontext()
-    with open_writer(picture, frame_rate(file)) if picture else nothing as write:
-        for number, image in enumerate(read_frames(file)):
-            detections = _detect(predictor, image, args)
-            if write:
-                write(_draw(image, detections, predictor, args))
-            yield detections, {"frame": number}
-
-
-def _detect(predictor, image, args):
-    detections = predictor.predict(image)
-    return detections.keep(detections.scores >= args.score_threshold)
-
-
-def _draw(image, detections, predictor, args):
-    from mask_rcnn.visualize import draw
-
-    return draw(image, detections, predictor.categories, font=args.font)
 
 
 def _finish(args, predictor, outcome):

@@ -94,9 +94,11 @@ def _evaluate_model(args):
         predictor,
         dataset,
         content,
-        args.backend,
-        functools.partial(track, total=len(dataset), description="Detecting"),
-        args.max_detections,
-        args.shared_classes,
+        backend=args.backend,
+        track=functools.partial(track, total=len(dataset), description="Detecting"),
+        max_detections=args.max_detections,
+        shared_classes=args.shared_classes,
+        batch_size=args.batch_size,
+        threads=args.threads,
     )
     return metrics

@@ -27,6 +27,20 @@ def add_predictor(parser, *others):
         type=int,
         help="bits that the samples of 16-bit images use, 8 to 16 (default: as the model was trained)",
     )
+    parser.add_argument(
+        "--batch-size",
+        metavar="N",
+        type=int,
+        help="images that the model sees at once, if their padded sizes are equal (default: 1 on a CPU, 4 on "
+        "each GPU)",
+    )
+    parser.add_argument(
+        "--threads",
+        metavar="N",
+        type=int,
+        help="threads that read images and finish detections beside the model (default: one for each core, "
+        "at most 8)",
+    )
 
 
 def load_predictor(args):

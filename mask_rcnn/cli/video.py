@@ -101,6 +101,13 @@ def open_writer(path, rate):
         raise failure
 
 
+def writer_of(frame):
+    """Returns the context of `open_writer` for the drawn video of a `Frame`, or one that gives None."""
+    if frame.number is None or frame.picture is None:
+        return contextlib.nullcontext()
+    return open_writer(frame.picture, frame_rate(frame.file))
+
+
 def _write_error(path):
     return OSError(
         f"Expected to write a video. Received: {str(path)!r}, which cannot be written. "

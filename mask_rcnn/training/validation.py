@@ -1,12 +1,15 @@
 """The validation set: what a model in training finds in it, what that is worth, and how it looks."""
 
+import contextlib
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from mask_rcnn.data.images import read_image
+from mask_rcnn.data.unreadable import UnreadableImages
+from mask_rcnn.errors import UnreadableImage
 from mask_rcnn.evaluation import content_of, evaluate_model, iou_types_of
 from mask_rcnn.visualize import draw
 
@@ -30,6 +33,7 @@ class Validator:
         self.dataset = dataset
         self.content = content_of(dataset, annotations_path)  # read once: the file may change during the run
         self.best_by = f"{iou_types_of(predictor.config)[-1]}/AP"
+        self.unreadable = UnreadableImages(dataset, predictor.config.data.max_bad_images)
         self.found, self.metrics = None, None
 
     def evaluate(self):
@@ -38,14 +42,16 @@ class Validator:
         Returns:
             The numbers of `metrics` as a flat dict: `"segm/AP50": 0.5`.
         """
-        self.metrics, self.found = evaluate_model(self.predictor, self.dataset, self.content)
+        self.metrics, self.found = evaluate_model(
+            self.predictor, self.dataset, self.content, unreadable=self.unreadable
+        )
         summary = self.metrics.summary
         return {f"{kind}/{name}": value for kind, values in summary.items() for name, value in values.items()}
 
     def rehearse(self):
         """Evaluates the first images, so that an evaluation that cannot work fails before the first step."""
         few = dataclasses.replace(self.dataset, images=self.dataset.images[:NUM_REHEARSED])
-        evaluate_model(self.predictor, few, self.content)
+        evaluate_model(self.predictor, few, self.content, unreadable=self.unreadable)
 
     def draw(self, folder):
         """Writes pictures of detections in a few images, spread over the set.
@@ -56,10 +62,23 @@ class Validator:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         count = min(NUM_PICTURES, len(self.dataset))
-        for index in np.linspace(0, len(self.dataset) - 1, count).astype(int):
-            path = self.dataset.images[index].path
-            image = read_image(path, self.predictor.config.input.bit_depth)
-            detections = self.predictor.predict(image)
-            detections = detections.keep(detections.scores >= PICTURE_SCORE)
-            picture = draw(image, detections, self.predictor.categories)
-            Image.fromarray(picture).save(folder / f"{path.stem}.png")
+        records = [self.dataset.images[i] for i in np.linspace(0, len(self.dataset) - 1, count).astype(int)]
+        drawn = self.predictor.predict_many(
+            [record for record in records if record.id not in self.unreadable.reasons],
+            image_of=lambda record: record.path,
+            finish=functools.partial(_draw, folder=folder, categories=self.predictor.categories),
+            keep_images=True,
+            score_threshold=PICTURE_SCORE,
+        )
+        with contextlib.closing(drawn):
+            for record, result in drawn:
+                if isinstance(result, UnreadableImage):
+                    self.unreadable.add(record, result)
+                elif isinstance(result, Exception):
+                    raise result
+
+
+def _draw(record, detections, pixels, folder, categories):
+    """Writes the picture of one image; see `predict_many`."""
+    picture = draw(pixels(), detections, categories)
+    Image.fromarray(picture).save(folder / f"{record.path.stem}.png")

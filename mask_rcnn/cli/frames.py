@@ -1,0 +1,86 @@
+"""The images of files, and the frames of videos, one after another."""
+
+import contextlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mask_rcnn.cli.inputs import is_video
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """An image to detect in.
+
+    Args:
+        file: Path of the image or video.
+        name: Of the file, as results name it.
+        picture: Path of the drawn picture or video, or None.
+        number: Of the frame in its video, from 0; None for an image file.
+        pixels: `[H, W, 3]` uint8 of a video's frame; None for an image file.
+        error: Why there is no image, or None.
+    """
+
+    file: Path
+    name: str
+    picture: Path | None = None
+    number: int | None = None
+    pixels: np.ndarray | None = None
+    error: Exception | None = None
+
+
+def list_frames(files, args, outcome):
+    """Yields a `Frame` for each image and each frame of a video; an error becomes a frame that holds it.
+
+    Args:
+        files: Dict from the path of each file to its name.
+        args: Of `detect`.
+        outcome: `Outcome`; what is left out or renamed is added. The rest of a video in `outcome.failed` is
+            not read.
+    """
+    from mask_rcnn.cli.pictures import is_drawn, picture_path
+
+    taken = {os.path.realpath(file) for file in files}
+    for file, name in files.items():
+        if is_drawn(file):
+            outcome.skipped.add("pictures that `detect` drew", file)
+            continue
+        frame = Frame(file, name)
+        try:
+            if not args.no_pictures:
+                frame = replace(frame, picture=picture_path(file, args.out, taken))
+                if frame.picture.stem != file.stem:
+                    outcome.renamed.append(f"{file} -> {frame.picture}")
+            yield from _video_frames(frame, outcome) if is_video(file) else [frame]
+        except Exception as error:  # one bad file must not stop the others
+            yield replace(frame, error=error)
+
+
+def _video_frames(frame, outcome):
+    from mask_rcnn.cli.video import read_frames
+
+    with contextlib.closing(read_frames(frame.file)) as images:
+        for number, pixels in enumerate(images):
+            if frame.file in outcome.failed:
+                return
+            yield replace(frame, number=number, pixels=pixels)
+
+
+def image_of_frame(frame, outcome):
+    """Returns the image of a frame as `predict_many` takes it, an array or a path, or raises its error.
+
+    Args:
+        frame: `Frame`.
+        outcome: `Outcome`; the bits that a 16-bit file uses are added.
+    """
+    if frame.error is not None:
+        raise frame.error
+    if frame.pixels is not None:
+        return frame.pixels
+    from mask_rcnn.data.images import read_header, used_bits
+
+    if frame.file not in outcome.used_bits and read_header(frame.file, outcome.max_pixels).bits == 16:
+        outcome.used_bits[frame.file] = used_bits(frame.file)
+    return frame.file
