@@ -1,8 +1,9 @@
-"""Atomic writes of files and folders, and removal of what killed processes left behind."""
+"""Atomic writes of files and folders, removal of what killed processes left behind, and the cache folder."""
 
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +17,19 @@ except ImportError:  # Windows
 PREFIX = ".mask_rcnn_partial_"
 # Seconds. Where a file system has no locks, only a work folder of this age counts as abandoned.
 ABANDONED_AGE = 24 * 3600
+
+
+def cache_home():
+    """Returns the cache folder: $MASK_RCNN_HOME, or `mask_rcnn` in the cache folder of the platform."""
+    if os.environ.get("MASK_RCNN_HOME"):
+        return Path(os.environ["MASK_RCNN_HOME"]).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "mask_rcnn"
 
 
 @contextlib.contextmanager

@@ -7,28 +7,14 @@ names it, for it may be one that the user put there.
 import hashlib
 import importlib.util
 import os
-import sys
 from pathlib import Path
 
 from absl import logging
 
-from mask_rcnn.files import atomic_write, locked, remove_leftovers
+from mask_rcnn.files import atomic_write, cache_home, locked, remove_leftovers
 from mask_rcnn.model_zoo.download import download
 
 NO = ("", "0", "no", "false", "off")
-
-
-def home():
-    """Returns the folder of all that is fetched: $MASK_RCNN_HOME, or `mask_rcnn` in the platform's cache."""
-    if os.environ.get("MASK_RCNN_HOME"):
-        return Path(os.environ["MASK_RCNN_HOME"]).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "mask_rcnn"
 
 
 def is_offline():
@@ -41,7 +27,7 @@ def path_of(entry):
     if entry.packaged:
         package, _, file = entry.packaged.partition("/")
         return Path(importlib.util.find_spec(package).origin).parent / file
-    return home() / "files" / entry.name / entry.file_name
+    return cache_home() / "files" / entry.name / entry.file_name
 
 
 def fetch(entry):

@@ -6,7 +6,7 @@ import numpy as np
 from absl import logging
 
 from mask_rcnn import __version__
-from mask_rcnn.files import remove_leftovers
+from mask_rcnn.files import cache_home, remove_leftovers
 from mask_rcnn.model_zoo import cache
 from mask_rcnn.model_zoo.registry import ENTRIES, did_you_mean, find
 
@@ -91,7 +91,7 @@ def _converted(entry):
     from mask_rcnn.weights import FORMAT, read_header
 
     detector(entry.name)
-    folder = cache.home() / "converted" / f"{__version__}-{FORMAT.rpartition(' ')[2]}"
+    folder = cache_home() / "converted" / f"{__version__}-{FORMAT.rpartition(' ')[2]}"
     out = folder / f"{entry.name}.weights.h5"
     remove_leftovers(out.parent)
     try:

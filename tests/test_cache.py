@@ -7,6 +7,8 @@ import threading
 
 import pytest
 
+from mask_rcnn import files
+from mask_rcnn.files import cache_home
 from mask_rcnn.model_zoo import cache
 from mask_rcnn.model_zoo.entries.entry import Entry
 
@@ -138,12 +140,12 @@ def test_offline_is_what_the_variable_says(monkeypatch, value, offline):
 
 def test_the_cache_is_where_the_platform_has_its_caches(monkeypatch, tmp_path):
     monkeypatch.delenv("MASK_RCNN_HOME", raising=False)
-    monkeypatch.setattr(cache.sys, "platform", "linux")
+    monkeypatch.setattr(files.sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache.home() == tmp_path / "mask_rcnn"
-    monkeypatch.setattr(cache.sys, "platform", "win32")
+    assert cache_home() == tmp_path / "mask_rcnn"
+    monkeypatch.setattr(files.sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    assert cache.home() == tmp_path / "local" / "mask_rcnn"
-    monkeypatch.setattr(cache.sys, "platform", "darwin")
+    assert cache_home() == tmp_path / "local" / "mask_rcnn"
+    monkeypatch.setattr(files.sys, "platform", "darwin")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache.home() == tmp_path / "Library" / "Caches" / "mask_rcnn"
+    assert cache_home() == tmp_path / "Library" / "Caches" / "mask_rcnn"

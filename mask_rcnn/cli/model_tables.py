@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mask_rcnn.files import cache_home
 from mask_rcnn.model_zoo import cache
 from mask_rcnn.terminal import printable
 
@@ -30,7 +31,7 @@ def print_list(entries):
         "AP on COCO and top-1 on ImageNet are percent, as published; we have not measured them.\n"
         "hash: what the source publishes; md5:6 is the first six digits of an MD5, none is nothing at all.\n"
         "?: something could not be confirmed, see `mask-rcnn models show NAME`.\n"
-        f"Cache: {printable(cache.home())}",
+        f"Cache: {printable(cache_home())}",
         style="dim",
         soft_wrap=True,
         markup=False,

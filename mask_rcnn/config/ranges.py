@@ -154,6 +154,7 @@ RANGES = {
         "shapes_val": COUNT,
         "shapes_size": Items(LONG_SIDES, least=2, most=2),
         "max_bad_images": FRACTION,
+        "max_pixels": Range(1, 2**32 - 1),
     },
     "TrainConfig": {
         "batch_size": Range(1, 65_536),

@@ -19,6 +19,7 @@ class DataConfig:
     shapes_val: int = 40
     shapes_size: tuple[int, int] = (128, 128)
     max_bad_images: float = 0.01  # fraction of unreadable images that is skipped with a report
+    max_pixels: int = 200_000_000  # height times width of the largest image that is decoded, 0.6 GB
 
     def __post_init__(self):
         check_ranges(self, "data.")

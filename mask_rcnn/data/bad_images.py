@@ -29,6 +29,7 @@ class BadImages:
     def __init__(self, dataset, config):
         self.dataset = dataset
         self.max_bad_images = config.data.max_bad_images
+        self.max_pixels = config.data.max_pixels
         self.bit_depth = config.input.bit_depth
         self.reasons = {}
         self.error = None
@@ -56,7 +57,7 @@ class BadImages:
         raise self._too_many()
 
     def _read(self, record):
-        image = read_image(record.path, self.bit_depth)
+        image = read_image(record.path, self.bit_depth, self.max_pixels)
         if image.shape[:2] != (record.height, record.width):
             raise ValueError(
                 "An image must not change during training. "

@@ -1,27 +1,14 @@
 """The lists of a COCO json: which entries there are, and how they refer to one another."""
 
 import collections
-import os
 
 from mask_rcnn.data.fields import UNCLEAR, identity, whole_number
 from mask_rcnn.data.findings import shown
-from mask_rcnn.data.json_file import read_json
 from mask_rcnn.data.keypoints import read_category
 
+EXPECTED = "a COCO json"
+GIVEN = "the given content"  # name of a json that was parsed before
 MAX_PIXELS = 2**32 - 1  # of an image; COCO's run lengths are numbers of 32 bits
-
-
-def load(source, expected):
-    """Returns the content of a json file, its name, and notes about its encoding.
-
-    Args:
-        source: Path of the json, or its content.
-        expected: What the file should be, for error messages.
-    """
-    if isinstance(source, str | os.PathLike):
-        content, notes = read_json(source, expected)
-        return content, str(source), notes
-    return source, "the given content", []
 
 
 def check_lists(content, name):
@@ -96,12 +83,12 @@ def note_id(raw, known, where, findings):
         findings.repair("ids were text or floats: they were read as whole numbers", where)
 
 
-def read_categories(entries, annotations, findings):
+def read_categories(entries, used, findings):
     """Returns {id: `Category`} in the order of the file; of two with the same name, the one that is used.
 
     Args:
         entries: The list `categories`.
-        annotations: The annotations of `read_references`.
+        used: Set of the category ids that annotations have.
         findings: `Findings`; repairs and refusals are added.
     """
     categories = {}
@@ -114,7 +101,6 @@ def read_categories(entries, annotations, findings):
                 findings.refuse("`id` of a category must be unique", f"{shown(category.name)}, {category.id}")
         elif category:
             categories[category.id] = category
-    used = {annotation["category_id"] for annotation in annotations}
     return _with_unique_names(categories, used, findings)
 
 
@@ -168,16 +154,16 @@ def _with_unique_names(categories, used, findings):
 
 
 def read_references(entries, images, category_ids, findings):
-    """Returns the annotations of images that are declared, with checked ids.
+    """Returns (position, annotation) of the annotations of images that are declared, with whole ids.
 
     Args:
-        entries: The list `annotations`.
+        entries: (position in the list `annotations`, entry) of each annotation.
         images: {id: entry}.
         category_ids: The ids that are declared.
         findings: `Findings`; repairs and refusals are added.
     """
     annotations = []
-    for index, entry in enumerate(entries):
+    for index, entry in entries:
         if not isinstance(entry, dict):
             findings.refuse(
                 "each entry of `annotations` must be an object", f"annotations[{index}], {shown(entry)}"
@@ -207,13 +193,19 @@ def read_references(entries, images, category_ids, findings):
                 (entry["category_id"], category_id),
             ):
                 note_id(raw, known, where, findings)
-            annotations.append({**entry, "id": id, "image_id": image_id, "category_id": category_id})
-    return _with_unique_ids(annotations, findings)
+            known = {"id": id, "image_id": image_id, "category_id": category_id}
+            annotations.append((index, {**entry, **known}))
+    return annotations
 
 
-def _with_unique_ids(annotations, findings):
-    """Numbers the annotations from 1 if an id is missing, repeated or no whole number."""
-    counts = collections.Counter(annotation["id"] for annotation in annotations)
+def are_ids_unique(ids, findings):
+    """Tells whether the ids of annotations are unique whole numbers, and reports what is wrong with them.
+
+    Args:
+        ids: The id of each annotation in the order of the file.
+        findings: `Findings`; repairs are added.
+    """
+    counts = collections.Counter(ids)
     unclear = [id for id in counts if not isinstance(id, int)]
     repeated = [id for id, count in counts.items() if count > 1 and isinstance(id, int)]
     if not unclear and not repeated:
@@ -222,12 +214,12 @@ def _with_unique_ids(annotations, findings):
                 "ids of annotations start at 0: our scores are right, but pycocotools takes 0 for no object",
                 "id 0",
             )
-        return annotations
+        return True
     for id in unclear:
         findings.repair("an annotation had no whole number as `id`: all were numbered from 1", _id(id))
     for id in repeated:
         findings.repair("an annotation had the `id` of another: all were numbered from 1", f"id {id}")
-    return [{**annotation, "id": number} for number, annotation in enumerate(annotations, start=1)]
+    return False
 
 
 def _id(id):

@@ -8,7 +8,6 @@ import struct
 import zlib
 
 import numpy as np
-import tensorflow as tf
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -68,6 +67,8 @@ def decode_8_bits(file, header):
 
 def decode_16_bits(file):
     """Decodes a 16-bit PNG file to `[H, W, 3]` uint16; Pillow would keep 8 bits of RGB."""
+    import tensorflow as tf
+
     return tf.io.decode_png(_png_without_metadata(file), channels=3, dtype=tf.uint16).numpy()
 
 
@@ -76,6 +77,8 @@ def decode_in_graph(contents):
 
     Differs from Pillow: CMYK by up to 2, and a BMP file with a palette gives the numbers of its colors.
     """
+    import tensorflow as tf
+
     return tf.cond(
         tf.io.is_jpeg(contents),
         # The accurate transform gives the pixels of Pillow and torchvision; the default is off by up to 3.

@@ -36,22 +36,23 @@ def read_header(path, max_pixels=MAX_PIXELS):
         return _checked_header(file, max_pixels)
 
 
-def check_complete(path, header):
-    """Raises ValueError if an image file was cut off.
+def read_complete_header(path, max_pixels=MAX_PIXELS):
+    """Returns the `ImageHeader` of an image file that was not cut off.
 
     The end marker tells it without decoding; a file without one is decoded to be sure.
 
     Args:
-        path: of the file.
-        header: its `ImageHeader`.
+        path, max_pixels: As in `read_header`, which says what is raised.
     """
     with _opened(path) as file:
-        file.seek(0, os.SEEK_END)
-        file.seek(-min(file.tell(), TAIL_BYTES), os.SEEK_END)
-        tail = file.read()
-    marker = END_MARKERS.get(header.format)
-    if marker is None or marker not in tail:
-        read_image(path, max_pixels=header.height * header.width)
+        header = _checked_header(file, max_pixels)
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(end - TAIL_BYTES, 0))
+        marker = END_MARKERS.get(header.format)
+        is_complete = marker is not None and marker in file.read()
+    if not is_complete:
+        read_image(path, max_pixels=max_pixels)
+    return header
 
 
 def read_image(path, bit_depth=None, max_pixels=MAX_PIXELS):
@@ -134,7 +135,7 @@ class _TooDeep(ValueError):
 _ADVICE = {
     PermissionError: "Change the permissions of the file.",
     MemoryError: "Scale the image down, or cut it into tiles.",
-    _TooLarge: "Scale the image down, cut it into tiles, or raise `max_pixels` (`detect --max-pixels`).",
+    _TooLarge: "Scale the image down, cut it into tiles, or raise `data.max_pixels` (`detect --max-pixels`).",
     _TooDeep: "Declare the number of bits that your images use in `input.bit_depth`, or none.",
 }
 

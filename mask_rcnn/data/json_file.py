@@ -18,7 +18,18 @@ def read_json(path, expected):
         OSError: There is no such file, or it cannot be opened.
         ValueError: It is no json, it is nested too deeply, or an object repeats a key with another value.
     """
-    text, notes = _decode(_read_bytes(path, expected), path, expected)
+    return parse_json(read_bytes(path, expected), path, expected)
+
+
+def parse_json(data, path, expected):
+    """Parses the bytes of a json file; see `read_json`.
+
+    Args:
+        data: Content of the file.
+        path: Path of the file, for the error messages.
+        expected: What the file should be, for the error messages.
+    """
+    text, notes = _decode(data, path, expected)
     repeated = {}  # a dict keeps the order
     try:
         content = json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, repeated))
@@ -35,7 +46,8 @@ def read_json(path, expected):
     return content, notes
 
 
-def _read_bytes(path, expected):
+def read_bytes(path, expected):
+    """Returns the bytes of a file that is not empty; raises as `read_json`."""
     path = Path(path)
     if not path.is_file():
         kind = "which is a folder" if path.is_dir() else "which is no file"

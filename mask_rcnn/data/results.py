@@ -1,12 +1,14 @@
 """Reads a COCO results file, and finds the image of the annotations that each entry belongs to."""
 
+import os
 from dataclasses import dataclass
 
 from mask_rcnn.data.annotations import read_box
-from mask_rcnn.data.coco_entries import load, note_id
+from mask_rcnn.data.coco_entries import GIVEN, note_id
 from mask_rcnn.data.fields import UNCLEAR, are_numbers, identity, number, numbers, whole_number
 from mask_rcnn.data.findings import Findings, shown
 from mask_rcnn.data.image_files import common_suffix, name_parts
+from mask_rcnn.data.json_file import read_json
 from mask_rcnn.data.segmentations import compressed, read_run_lengths
 
 EXPECTED = "a COCO results file"
@@ -32,7 +34,9 @@ def load_results(source):
     Args:
         source: Path of the json, or its content, a list.
     """
-    entries, name, notes = load(source, EXPECTED)
+    entries, name, notes = source, GIVEN, []
+    if isinstance(source, str | os.PathLike):
+        name, (entries, notes) = str(source), read_json(source, EXPECTED)
     if not isinstance(entries, list):
         raise ValueError(
             "A COCO results file holds a list with one entry for each object. "
@@ -54,7 +58,7 @@ def mask_sizes(entries):
     return sizes
 
 
-def read_results(entries, content, shared_classes=False, name="the given content"):
+def read_results(entries, content, shared_classes=False, name=GIVEN):
     """Checks and repairs the entries of a results file.
 
     `mask-rcnn detect --json` writes `file_name` and `category_name`: such an entry belongs to the image and

@@ -30,13 +30,13 @@ def read_training_data(config, folder):
     else:
         train = _paths(data, "train")
         val = _paths(data, "val") if data.val_annotations else None
-    train_set = read_coco(*train, data.max_bad_images)
+    train_set = read_coco(*train, data.max_bad_images, data.max_pixels)
     if config.keypoint_head:
         train_set = with_keypoints_only(train_set)
     check_trainable(train_set, config)
     if val is None:
         return train_set, None, None
-    val_set = read_coco(*val, data.max_bad_images)
+    val_set = read_coco(*val, data.max_bad_images, data.max_pixels)
     _check_same_classes(train_set, val_set, val[0])
     check_trainable(val_set, config)
     return train_set, val_set, val[0]

@@ -1,0 +1,251 @@
+"""Annotations of a whole data set as NumPy arrays: 300 bytes for an object with a polygon of 30 points."""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from mask_rcnn.data.records import Annotation
+
+FIXED_POINT = 100  # COCO writes two decimals: an int32 in hundredths holds such a coordinate exactly
+
+PER_ROW = (
+    "ids",
+    "images",
+    "class_ids",
+    "boxes",
+    "areas",
+    "crowd",
+    "polygon_starts",
+    "num_polygons",
+    "mask_starts",
+    "mask_lengths",
+    "keypoint_starts",
+    "num_keypoints",
+)
+STARTS = {"polygon_starts": "polygon_lengths", "mask_starts": "masks", "keypoint_starts": "keypoints"}
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotationTable:
+    """N annotations of I images as arrays. A row refers to its polygons by their position in shared arrays.
+
+    Args:
+        ids: `[N]` int64, number of the annotation in its file.
+        images: `[N]` int32, index of the image.
+        class_ids: `[N]` int64: ids of the file's categories, or class ids 1..K.
+        boxes: `[N, 4]` float64, COCO's (x, y, width, height), not clipped to the image.
+        areas: `[N]` float64, pixels.
+        crowd: `[N]` bool.
+        polygon_starts, num_polygons: `[N]` int64, which of the P polygons belong to a row.
+        mask_starts, mask_lengths: `[N]` int64, which of the M bytes belong to a row.
+        keypoint_starts, num_keypoints: `[N]` int64, which of the K keypoints belong to a row.
+        polygon_lengths: `[P]` int64, numbers of a polygon, twice its points.
+        numbers: Flat coordinates (x, y) of all polygons; float64, or int32 in hundredths of a pixel.
+        masks: `[M]` uint8, run lengths of masks, the json text of COCO's `counts`.
+        keypoints: `[K, 3]` float64 (x, y, visibility).
+    """
+
+    ids: np.ndarray
+    images: np.ndarray
+    class_ids: np.ndarray
+    boxes: np.ndarray
+    areas: np.ndarray
+    crowd: np.ndarray
+    polygon_starts: np.ndarray
+    num_polygons: np.ndarray
+    mask_starts: np.ndarray
+    mask_lengths: np.ndarray
+    keypoint_starts: np.ndarray
+    num_keypoints: np.ndarray
+    polygon_lengths: np.ndarray
+    numbers: np.ndarray
+    masks: np.ndarray
+    keypoints: np.ndarray
+
+    def __len__(self):
+        return len(self.ids)
+
+    @functools.cached_property
+    def number_starts(self):
+        """`[P + 1]` int64, where the numbers of each polygon start."""
+        return starts_of(self.polygon_lengths, with_end=True)
+
+    @functools.cached_property
+    def has_mask(self):
+        """`[N]` bool, whether an annotation has a segmentation."""
+        return (self.num_polygons > 0) | (self.mask_lengths > 0)
+
+    def take(self, rows):
+        """Returns a table of some rows in another order; it shares polygons, masks and keypoints."""
+        return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in PER_ROW})
+
+    def segmentation(self, row, size):
+        """Returns the segmentation of a row in COCO's form, or None; `size` is that of its image."""
+        first, count = int(self.polygon_starts[row]), int(self.num_polygons[row])
+        if count:
+            ends = self.number_starts[first : first + count + 1]
+            flat = as_floats(self.numbers[ends[0] : ends[-1]]).tolist()
+            ends = (ends - ends[0]).tolist()
+            return [flat[start:end] for start, end in itertools.pairwise(ends)]
+        start, length = int(self.mask_starts[row]), int(self.mask_lengths[row])
+        if length:
+            counts = msgspec.json.decode(self.masks[start : start + length].tobytes())
+            return {"size": list(size), "counts": counts}
+        return None
+
+    def points(self, row):
+        """Returns the keypoints of a row as tuples (x, y, visibility), or None if it has none."""
+        start, count = int(self.keypoint_starts[row]), int(self.num_keypoints[row])
+        points = self.keypoints[start : start + count].tolist()
+        return tuple((x, y, int(visibility)) for x, y, visibility in points) or None
+
+
+class ImageAnnotations(Sequence):
+    """The annotations of one image: rows of a table, made into `Annotation`s on demand.
+
+    Args:
+        table: `AnnotationTable` with class ids 1..K.
+        start, stop: Rows of the image.
+        size: (height, width) of the image; boxes are clipped to it.
+    """
+
+    __slots__ = ("size", "start", "stop", "table")
+
+    def __init__(self, table, start, stop, size):
+        self.table, self.start, self.stop, self.size = table, start, stop, size
+
+    def __len__(self):
+        return self.stop - self.start
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"Expected an index below {len(self)}. Received: {index}.")
+        return self._annotation(self.start + index % len(self))
+
+    def __eq__(self, other):
+        return tuple(self) == (tuple(other) if isinstance(other, ImageAnnotations) else other)
+
+    def __hash__(self):
+        return hash((id(self.table), self.start, self.stop))
+
+    def __repr__(self):
+        return repr(tuple(self))
+
+    def _annotation(self, row):
+        table = self.table
+        x, y, width, height = table.boxes[row].tolist()
+        return Annotation(
+            id=int(table.ids[row]),
+            class_id=int(table.class_ids[row]),
+            box=(max(y, 0.0), max(x, 0.0), min(y + height, self.size[0]), min(x + width, self.size[1])),
+            area=float(table.areas[row]),
+            crowd=bool(table.crowd[row]),
+            segmentation=table.segmentation(row, self.size),
+            keypoints=table.points(row),
+        )
+
+
+def table_of(annotations, images):
+    """Returns the `AnnotationTable` of annotations that were read one by one.
+
+    Args:
+        annotations: Dicts of `read_annotation`.
+        images: Index of the image of each annotation.
+    """
+    masks = [one["segmentation"] for one in annotations]
+    polygons = [mask if isinstance(mask, list) else [] for mask in masks]
+    runs = [msgspec.json.encode(mask["counts"]) if isinstance(mask, dict) else b"" for mask in masks]
+    points = [one["keypoints"] or [] for one in annotations]
+    return make_table(
+        ids=[one["id"] for one in annotations],
+        images=images,
+        class_ids=[one["category_id"] for one in annotations],
+        boxes=[one["bbox"] for one in annotations],
+        areas=[one["area"] for one in annotations],
+        crowd=[one["iscrowd"] for one in annotations],
+        polygons=polygons,
+        runs=runs,
+        keypoints=points,
+    )
+
+
+def make_table(*, ids, images, class_ids, boxes, areas, crowd, polygons, runs, keypoints):
+    """Returns an `AnnotationTable` of Python values.
+
+    Args:
+        ids, images, class_ids, boxes, areas, crowd: A value for each annotation, as in `AnnotationTable`.
+        polygons: A list of polygons for each annotation.
+        runs: Json text of the run lengths of each annotation, or b"".
+        keypoints: A flat list of x, y, visibility for each annotation.
+    """
+    flat = list(itertools.chain.from_iterable(polygons))
+    lengths = np.fromiter(map(len, flat), "int64", len(flat))
+    numbers = np.fromiter(itertools.chain.from_iterable(flat), "float64", int(lengths.sum()))
+    num_polygons, mask_lengths = _lengths(polygons), _lengths(runs)
+    num_keypoints = _lengths(keypoints) // 3
+    return AnnotationTable(
+        ids=np.array(ids, "int64"),
+        images=np.array(images, "int32"),
+        class_ids=np.array(class_ids, "int64"),
+        boxes=np.array(boxes, "float64").reshape(-1, 4),
+        areas=np.array(areas, "float64"),
+        crowd=np.array(crowd, bool),
+        polygon_starts=starts_of(num_polygons),
+        num_polygons=num_polygons,
+        mask_starts=starts_of(mask_lengths),
+        mask_lengths=mask_lengths,
+        keypoint_starts=starts_of(num_keypoints),
+        num_keypoints=num_keypoints,
+        polygon_lengths=lengths,
+        numbers=_compact(numbers),
+        masks=np.frombuffer(b"".join(runs), "uint8"),
+        keypoints=np.array(list(itertools.chain.from_iterable(keypoints)), "float64").reshape(-1, 3),
+    )
+
+
+def concatenate(tables):
+    """Returns one table with the rows of several, in their order; at least one."""
+    parts = {field.name: [] for field in dataclasses.fields(AnnotationTable)}
+    offsets = dict.fromkeys(STARTS, 0)
+    fixed = all(table.numbers.dtype == np.int32 for table in tables)
+    for table in tables:
+        for name, arrays in parts.items():
+            array = getattr(table, name)
+            if name in STARTS:
+                array = array + offsets[name]
+                offsets[name] += len(getattr(table, STARTS[name]))
+            elif name == "numbers" and not fixed:
+                array = as_floats(array)
+            arrays.append(array)
+    return AnnotationTable(**{name: np.concatenate(arrays) for name, arrays in parts.items()})
+
+
+def starts_of(lengths, with_end=False):
+    """Returns where each of consecutive parts starts, `[N]` int64; `[N + 1]` with the end of the last."""
+    ends = np.concatenate([[0], np.cumsum(lengths, dtype="int64")])
+    return ends if with_end else ends[:-1]
+
+
+def as_floats(numbers):
+    """Returns coordinates of a table in pixels, float64, equal to those of the file."""
+    return numbers / FIXED_POINT if numbers.dtype == np.int32 else numbers
+
+
+def _compact(numbers):
+    """Returns float64 coordinates in hundredths, int32, if these are equal to them; else as they are."""
+    if not len(numbers) or np.abs(numbers).max() * FIXED_POINT < 2**31 - 1:
+        hundredths = np.rint(numbers * FIXED_POINT).astype("int32")
+        if (hundredths / FIXED_POINT == numbers).all():
+            return hundredths
+    return numbers
+
+
+def _lengths(lists):
+    return np.fromiter(map(len, lists), "int64", len(lists))

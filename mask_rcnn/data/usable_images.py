@@ -1,0 +1,178 @@
+"""Which images of a COCO json can be used, and one table of all their annotations."""
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mask_rcnn.data.annotation_table import concatenate, table_of
+from mask_rcnn.data.annotations import read_annotation
+from mask_rcnn.data.coco_entries import EXPECTED
+from mask_rcnn.data.findings import listed, shown
+
+
+class CocoAnnotations(Sequence):
+    """Annotations of a COCO json as dicts of `read_annotation`, made on demand from a table.
+
+    Args:
+        table: `AnnotationTable` whose class ids are category ids.
+        images: Dicts with `id`, `height` and `width`; `table.images` counts them.
+    """
+
+    def __init__(self, table, images):
+        self.table, self.images = table, images
+
+    def __len__(self):
+        return len(self.table)
+
+    def __getitem__(self, row):
+        table, image = self.table, self.images[self.table.images[row]]
+        points = table.points(row)
+        flat = [number for point in points for number in point] if points else None
+        return {
+            "id": int(table.ids[row]),
+            "image_id": image["id"],
+            "category_id": int(table.class_ids[row]),
+            "bbox": table.boxes[row].tolist(),
+            "area": float(table.areas[row]),
+            "iscrowd": int(table.crowd[row]),
+            "segmentation": table.segmentation(row, (image["height"], image["width"])),
+            "keypoints": flat,
+            "num_keypoints": sum(visibility > 0 for *_, visibility in points or ()),
+        }
+
+
+def usable_images(entries, size_of):
+    """Returns images, their annotations, the images that cannot be used, and a sentence for each of those.
+
+    Args:
+        entries: `Entries`.
+        size_of: Function from an image to (height, width), or a ValueError or OSError.
+
+    Returns:
+        images: A list of dicts, with `height` and `width`.
+        table: `AnnotationTable` of their annotations, those of an image together; `images` counts `images`.
+        left_out: A list of dicts.
+        bad: A sentence about each image of `left_out`.
+    """
+    images, left_out, bad, read = [], [], [], []
+    new_index = np.full(len(entries.images), -1, "int32")
+    rows = _RowsOfImages(entries.regular, len(entries.images))
+    for index, image in enumerate(entries.images.values()):
+        others = entries.others.get(image["id"], ())
+        try:
+            size = size_of(image)
+            found = _read_all([entry for _, entry in others], size, entries)
+        except (ValueError, OSError) as error:
+            left_out.append(image)
+            bad.append(f"image {shown(image['id'])} ({shown(image['file_name'])}): {error}")
+            continue
+        new_index[index] = len(images)
+        images.append({**image, "height": size[0], "width": size[1]})
+        read += [(len(images) - 1, where, one) for (where, _), one in zip(others, found, strict=True)]
+        if found or rows.may_repeat[index]:
+            _note_repeated(_in_order(entries, rows.of(index), others, found, images[-1]), entries.findings)
+    entries.findings.check(EXPECTED, entries.name)
+    return images, _joined(entries, new_index, read), left_out, bad
+
+
+def _joined(entries, new_index, read):
+    """Returns one table of the regular annotations and of those that were read one by one.
+
+    Args:
+        entries: `Entries`.
+        new_index: `[I]` index of each image among the usable ones, -1 if it is left out.
+        read: (image index, position, annotation) of those that were read one by one.
+    """
+    regular = dataclasses.replace(entries.regular, images=new_index[entries.regular.images])
+    table, positions = regular, entries.positions
+    if read:
+        others = table_of([one for *_, one in read], [index for index, *_ in read])
+        table = concatenate([regular, others])
+        positions = np.concatenate([positions, [position for _, position, _ in read]])
+    order = np.lexsort((positions, table.images))
+    return table.take(order[np.searchsorted(table.images[order], 0) :])
+
+
+class _RowsOfImages:
+    """Which rows of a table belong to each of `num_images` images, and which images may repeat an object."""
+
+    def __init__(self, table, num_images):
+        self.order = np.argsort(table.images, kind="stable")
+        self.bounds = np.searchsorted(table.images[self.order], np.arange(num_images + 1))
+        places = np.column_stack([table.images, table.class_ids, table.crowd, table.boxes]) + 0.0  # no -0.0
+        hashes = np.zeros(len(table), "uint64")
+        for column in np.ascontiguousarray(places.T).view("uint64"):
+            hashes = (hashes ^ column) * np.uint64(0x9E3779B97F4A7C15)
+            hashes ^= hashes >> np.uint64(29)
+        _, which, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+        self.may_repeat = np.zeros(num_images, bool)
+        self.may_repeat[table.images[counts[which] > 1]] = True
+
+    def of(self, index):
+        return self.order[self.bounds[index] : self.bounds[index + 1]]
+
+
+def _in_order(entries, rows, others, found, image):
+    """Returns all annotations of an image as dicts, in the order of the file."""
+    regular = CocoAnnotations(entries.regular, {entries.regular.images[row]: image for row in rows[:1]})
+    pairs = [(entries.positions[row], regular[row]) for row in rows]
+    pairs += [(position, one) for (position, _), one in zip(others, found, strict=True)]
+    return [one for _, one in sorted(pairs, key=lambda pair: pair[0])]
+
+
+def _read_all(annotations, size, entries):
+    found, problems = [], []
+    for entry in annotations:
+        try:
+            found.append(
+                read_annotation(entry, size, entries.categories[entry["category_id"]], entries.findings)
+            )
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        more = f" (and {len(problems) - 1} more of its annotations)" if len(problems) > 1 else ""
+        raise ValueError(problems[0] + more)
+    return found
+
+
+def _note_repeated(annotations, findings):
+    """Reports objects that equal another one of their image; they stay, as in every COCO evaluation."""
+    boxes = collections.Counter(map(_place, annotations))
+    known = set()
+    for one in annotations:
+        if boxes[_place(one)] == 1:
+            continue
+        content = (*_place(one), _hashable(one["segmentation"]))
+        if content in known:
+            findings.repair(
+                "an object repeats another one of its image: it stays, and at most one of them can be found",
+                f"annotation {one['id']}",
+            )
+        known.add(content)
+
+
+def _place(annotation):
+    return annotation["category_id"], annotation["iscrowd"], *annotation["bbox"]
+
+
+def _hashable(segmentation):
+    if isinstance(segmentation, dict):
+        counts = segmentation["counts"]
+        return counts if isinstance(counts, str) else tuple(counts)
+    return segmentation and tuple(map(tuple, segmentation))
+
+
+def report(bad, entries, max_bad_images):
+    """Returns what was left out and repaired, a line each; raises if too many images are bad."""
+    num_images = len(entries.images)
+    if len(bad) == num_images or len(bad) > max_bad_images * num_images:
+        listing = "\n  ".join(listed(bad))
+        raise ValueError(
+            f"Expected at most {max_bad_images:.1%} of the images to be unusable. "
+            f"Received: {entries.name} with {len(bad)} of {num_images}:\n  {listing}\n"
+            "Correct them; training allows more with `data.max_bad_images`."
+        )
+    count = [f"{len(bad)} of {num_images} images are left out:"] if bad else []
+    return (*entries.notes, *count, *listed(bad), *entries.findings.lines())

@@ -1,0 +1,280 @@
+"""The compact reader: equal to the careful one on any file, and a cache that is never trusted blindly."""
+
+import json
+import logging
+import os
+import random
+
+import numpy as np
+import pytest
+from damaged_coco import KINDS, damaged_coco, valid_content, write_images
+
+from mask_rcnn.data import checked_files, coco_content, coco_scan, reader_cache
+from mask_rcnn.data.annotation_table import ImageAnnotations, as_floats
+from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.coco_content import read_annotations
+
+CATEGORIES = [
+    {"id": 3, "name": "person", "keypoints": ["head", "foot"], "skeleton": [[1, 2]]},
+    {"id": 9, "name": "cup"},
+]
+
+
+def generated_content(seed, num_annotations=60):
+    """A json of ordinary annotations in any order, with one irregular annotation in six."""
+    draw = random.Random(seed)
+    images = [{"id": id, "file_name": f"{id}.png", "height": 60, "width": 80} for id in range(1, 7)]
+    annotations = [_annotation(draw, id) for id in range(1, num_annotations + 1)]
+    draw.shuffle(annotations)
+    if draw.random() < 0.2:
+        annotations[0]["id"] = annotations[1]["id"]
+    if draw.random() < 0.2:
+        del images[0]["height"]
+    return {"images": images, "annotations": annotations, "categories": CATEGORIES}
+
+
+def _annotation(draw, id):
+    x, y, width, height = (round(draw.uniform(1, limit), 2) for limit in (40, 30, 35, 25))
+    corners = draw.choice([4, 5, 12])
+    angles = np.arange(corners) * 2 * np.pi / corners
+    points = np.stack([x + width * (1 + np.cos(angles)) / 2, y + height * (1 + np.sin(angles)) / 2], axis=1)
+    one = {
+        "id": id,
+        "image_id": draw.randint(1, 6),
+        "category_id": draw.choice([3, 9]),
+        "bbox": [x, y, width, height],
+        "area": round(width * height, 2),
+        "iscrowd": 0,
+        "segmentation": [np.round(points, draw.choice([0, 2, 9])).ravel().tolist()] * draw.choice([1, 2]),
+    }
+    if one["category_id"] == 3:
+        one |= {"keypoints": [x, y, 2, 0, 0, 0], "num_keypoints": 1}
+    for field, value in draw.choice(CHANGES) if draw.random() < 1 / 6 else ():
+        one[field] = value
+        if value is ...:
+            del one[field]
+    return one
+
+
+CHANGES = (
+    (("area", ...),),
+    (("area", "12"),),
+    (("area", 0),),
+    (("iscrowd", None),),
+    (("iscrowd", True),),
+    (("iscrowd", 1), ("segmentation", {"size": [60, 80], "counts": [100, 50, 4650]})),
+    (("segmentation", {"size": [60, 80], "counts": [4800]}),),
+    (("segmentation", None),),
+    (("segmentation", [[1, 1, 2, 2]]),),
+    (("segmentation", [[1, 1, 2, 2, 3, 3]]),),
+    (("segmentation", [[1.0, 1.0, 500.0, 2.0, 3.0, 3.0]]),),
+    (("bbox", ...),),
+    (("bbox", [0, 0, 80, 60]),),
+    (("bbox", ["1", 2, 3, 4]),),
+    (("bbox", [500, 500, 3, 4]),),
+    (("bbox", [-3, -3, 50, 50]),),
+    (("image_id", 77),),
+    (("image_id", "2"),),
+    (("image_id", 2.0),),
+    (("category_id", 77),),
+    (("id", ...),),
+    (("id", 0),),
+    (("keypoints", [5, 5, 2]),),
+    (("keypoints", [5, 5, 3, 5, 5, 1]),),
+    (("keypoints", [None] * 6),),
+    (("attributes", {"occluded": False}),),
+    (("image_id", 1), ("bbox", [1, 1, 10, 10]), ("segmentation", None), ("category_id", 9)),
+)
+
+
+def outcome(read):
+    """Returns everything that a reader gives, or the text of its error."""
+    try:
+        content = read()
+    except (ValueError, OSError) as error:
+        return str(error)
+    return content.categories, content.images, list(content.annotations), content.left_out, content.warnings
+
+
+def both_outcomes(path, monkeypatch):
+    """Returns what the fast path gives, and what checking each annotation one by one gives."""
+    fast = outcome(lambda: read_annotations(path, max_bad_images=0.9))
+    with monkeypatch.context() as patch:
+        patch.setattr(coco_scan, "_split_and_read", lambda *values: None)
+        careful = outcome(lambda: read_annotations(path, max_bad_images=0.9))
+    return fast, careful
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_arrays_and_single_annotations_give_the_same_result(tmp_path, monkeypatch, seed):
+    monkeypatch.setattr(coco_scan, "BLOCK", 16)
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(generated_content(seed)))
+    fast, careful = both_outcomes(path, monkeypatch)
+    assert fast == careful
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_files_give_the_same_result_or_the_same_error(tmp_path, monkeypatch, kind):
+    path = tmp_path / "damaged.json"
+    for seed in range(12):
+        path.write_bytes(damaged_coco(kind, seed))
+        fast, careful = both_outcomes(path, monkeypatch)
+        assert fast == careful, seed
+
+
+def test_regular_annotations_are_not_read_one_by_one(tmp_path):
+    content = generated_content(0)
+    content["annotations"] = [_annotation(random.Random(1000 + id), id) for id in range(1, 200)]
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(content))
+    scan = coco_scan.scan_file(path, "a COCO json")
+    assert len(scan.table) > 100 and len(scan.table) + len(scan.others) == 199
+    assert (np.sort([*scan.positions, *(position for position, _ in scan.others)]) == np.arange(199)).all()
+
+
+@pytest.mark.parametrize(
+    ("coordinate", "dtype"), [(4.25, "int32"), (4.0, "int32"), (4.123456789, "float64"), (1 / 3, "float64")]
+)
+def test_coordinates_are_those_of_the_file(tmp_path, coordinate, dtype):
+    polygon = [coordinate, 3.0, 14.0, 3.0, 14.0, 12.0, 4.0, 12.0]
+    content = valid_content()
+    content["annotations"][0]["segmentation"] = [polygon]
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(content))
+    scan = coco_scan.scan_file(path, "a COCO json")
+    assert scan.table.numbers.dtype == dtype
+    assert as_floats(scan.table.numbers)[:8].tolist() == polygon
+
+
+def test_annotations_of_an_image_behave_as_a_tuple(tmp_path):
+    write_images(tmp_path)
+    (tmp_path / "instances.json").write_text(json.dumps(valid_content()))
+    annotations = read_coco(tmp_path / "instances.json", tmp_path).images[1].annotations
+    assert isinstance(annotations, ImageAnnotations)
+    assert [one.id for one in annotations] == [3, 4] and annotations[-1] == annotations[1]
+    assert annotations[:1] == (annotations[0],) and annotations == tuple(annotations)
+    with pytest.raises(IndexError):
+        annotations[2]
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """A json that is cached, its path, and the cached file."""
+    monkeypatch.setenv("MASK_RCNN_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(reader_cache, "MIN_BYTES", 0)
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(generated_content(3)))
+    expected = outcome(lambda: read_annotations(path, max_bad_images=0.9))
+    (file,) = (tmp_path / "home" / "datasets").glob("annotations-*.npz")
+    return path, file, expected
+
+
+def count_reads(monkeypatch):
+    """Returns a list that grows each time the annotations of a json are parsed."""
+    reads, original = [], coco_scan._split_and_read
+    monkeypatch.setattr(coco_scan, "_split_and_read", lambda *values: reads.append(1) or original(*values))
+    return reads
+
+
+def test_the_second_read_comes_from_the_cache_and_is_equal(cached, monkeypatch):
+    path, _, expected = cached
+    reads = count_reads(monkeypatch)
+    assert outcome(lambda: read_annotations(path, max_bad_images=0.9)) == expected
+    assert not reads
+
+
+def test_a_changed_file_of_equal_size_and_time_is_read_again(cached, monkeypatch):
+    path, _, expected = cached
+    stat, text = path.stat(), path.read_text()
+    path.write_text(text.replace('"cup"', '"cap"'))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    reads = count_reads(monkeypatch)
+    found = outcome(lambda: read_annotations(path, max_bad_images=0.9))
+    assert reads and [category.name for category in found[0]] == ["person", "cap"]
+    assert found[1:] == expected[1:]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "other"])
+def test_a_damaged_cache_is_reported_and_replaced(cached, monkeypatch, caplog, damage):
+    path, file, expected = cached
+    data = bytearray(file.read_bytes())
+    if damage == "flip":
+        data[data.index(b"[[") if b"[[" in data else len(data) // 2] ^= 1
+    file.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "other": b"x" * 500}.get(damage, data))
+    reads = count_reads(monkeypatch)
+    with caplog.at_level(logging.WARNING):
+        assert outcome(lambda: read_annotations(path, max_bad_images=0.9)) == expected
+    assert reads and "cannot be used" in caplog.text and str(file) in caplog.text
+    assert outcome(lambda: read_annotations(path, max_bad_images=0.9)) == expected
+    assert len(reads) == 1  # it was written again
+
+
+def test_the_cache_of_another_reader_is_not_used(cached, monkeypatch):
+    path, _, expected = cached
+    monkeypatch.setattr(reader_cache, "READER_VERSION", reader_cache.READER_VERSION + 1)
+    reads = count_reads(monkeypatch)
+    assert outcome(lambda: read_annotations(path, max_bad_images=0.9)) == expected
+    assert reads
+
+
+def test_a_cache_under_the_name_of_another_content_is_not_used(cached, monkeypatch):
+    path, file, _ = cached
+    path.write_text(json.dumps(generated_content(4)))
+    expected = outcome(lambda: coco_content.read_annotations(path, max_bad_images=0.9))
+    (other,) = set(file.parent.glob("annotations-*.npz")) - {file}
+    other.write_bytes(file.read_bytes())
+    assert outcome(lambda: read_annotations(path, max_bad_images=0.9)) == expected
+
+
+@pytest.mark.parametrize("obstacle", ["file", "off"])
+def test_without_a_cache_folder_the_result_is_the_same(cached, monkeypatch, tmp_path, caplog, obstacle):
+    path, _, expected = cached
+    (tmp_path / "no_folder").write_text("a file")  # a folder cannot be made; root may write in any other
+    monkeypatch.setenv("MASK_RCNN_HOME", str(tmp_path / "no_folder"))
+    if obstacle == "off":
+        monkeypatch.setenv("MASK_RCNN_DATA_CACHE", "off")
+    with caplog.at_level(logging.WARNING):
+        assert outcome(lambda: read_annotations(path, max_bad_images=0.9)) == expected
+    assert ("cannot be written" in caplog.text) == (obstacle == "file")
+
+
+def test_the_cache_is_bounded_and_the_oldest_goes_first(cached, monkeypatch):
+    path, file, _ = cached
+    os.utime(file, (1, 1))
+    monkeypatch.setattr(reader_cache, "MAX_BYTES", file.stat().st_size * 3 // 2)
+    path.write_text(json.dumps(generated_content(4)))
+    outcome(lambda: read_annotations(path, max_bad_images=0.9))
+    (left,) = file.parent.glob("annotations-*.npz")
+    assert left != file
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("MASK_RCNN_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(checked_files, "MIN_REMEMBERED", 0)
+    write_images(tmp_path)
+    return tmp_path
+
+
+def test_headers_are_remembered_until_a_file_changes(folder, monkeypatch):
+    paths = [folder / "a.png", folder / "b.png"]
+    reads, original = [], checked_files.read_complete_header
+    monkeypatch.setattr(
+        checked_files, "read_complete_header", lambda name, limit: reads.append(name) or original(name, limit)
+    )
+    expected = [(24, 32, 8), (24, 32, 8)]
+    assert checked_files.check_files(paths, folder) == expected and len(reads) == 2
+    assert checked_files.check_files(paths, folder) == expected and len(reads) == 2
+    stat = paths[0].stat()
+    os.utime(paths[0], ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    assert checked_files.check_files(paths, folder) == expected and reads[2:] == [str(paths[0])]
+
+
+def test_a_remembered_image_that_is_too_large_or_gone_is_an_error(folder):
+    paths = [folder / "a.png", folder / "b.png"]
+    checked_files.check_files(paths, folder)
+    paths[1].unlink()
+    too_large, missing = checked_files.check_files(paths, folder, max_pixels=100)
+    assert "data.max_pixels" in str(too_large) and isinstance(missing, FileNotFoundError)
