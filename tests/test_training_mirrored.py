@@ -32,11 +32,15 @@ def test_two_replicas_end_with_the_weights_of_one(results, case, tolerance):
     assert results[case]["difference"] < tolerance
 
 
+def test_two_replicas_of_two_micro_batches_end_with_the_weights_of_one_batch(results):
+    assert results["accumulated"]["difference"] < 1e-6
+
+
 def test_clipping_changed_the_run(results):
     assert results["clipped"]["moved"] < 0.9 * results["plain"]["moved"]
 
 
-@pytest.mark.parametrize("case", ["plain", "each image"])
+@pytest.mark.parametrize("case", ["plain", "each image", "accumulated"])
 def test_the_logs_of_two_replicas_are_those_of_one_in_uneven_batches_too(results, case):
     (one, one_evaluation), (two, two_evaluation) = results[case]["logs"]
     assert one == pytest.approx(two, rel=1e-5)

@@ -18,7 +18,7 @@ def images(rows=slice(None), batch_size=2):
     return tf.data.Dataset.from_tensor_slices({"mask": MASK[rows], "class": CLASS[rows]}).batch(batch_size)
 
 
-def make_trainer(*rule, learning_rate=0.0):
+def make_trainer(*rule, learning_rate=0.0, accumulate=1):
     """Returns a trainer whose losses are those of `images` times its only weight, which is 1."""
     inputs = {name: keras.Input([2], name=name) for name in ("mask", "class")}
     scale = keras.layers.EinsumDense("bi,i->bi", 2, kernel_initializer="ones", name="scale")
@@ -26,7 +26,11 @@ def make_trainer(*rule, learning_rate=0.0):
     for name, pairs in inputs.items():
         scaled = scale(pairs)
         outputs[f"{name}_loss"] = keras.ops.concatenate([scaled[:, :1], pairs[:, 1:]], axis=-1)
-    trainer = Trainer(inputs, outputs, *rule)
+    trainer = Trainer(
+        keras.Model(inputs, outputs),
+        accumulate=accumulate,
+        **({"loss_normalization": rule[0]} if rule else {}),
+    )
     trainer.compile(optimizer=keras.optimizers.SGD(learning_rate), jit_compile=False)
     return trainer
 
@@ -64,13 +68,14 @@ def test_history_and_validation_are_over_the_whole_epoch(rule, expected):
         assert {name[4:]: value for name, value in found.items() if name[:4] == "val_"} == total(validation)
 
 
+@pytest.mark.parametrize("accumulate", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize(("rule", "expected"), [("batch", BY_BATCH), ("image", BY_IMAGE)])
-def test_the_gradient_is_that_of_the_loss_in_the_logs(rule, expected):
-    trainer = make_trainer(rule, learning_rate=0.01)
+def test_the_gradient_is_that_of_the_loss_in_the_logs(rule, expected, accumulate):
+    trainer = make_trainer(rule, learning_rate=0.01, accumulate=accumulate)
     logs = trainer.train_on_batch(next(iter(images(batch_size=5))), return_dict=True)
     assert logs["loss"] == pytest.approx(sum(expected.values()), rel=1e-6)
     # The loss is proportional to the weight, which was 1.
-    weight = np.asarray(trainer.get_layer("scale").kernel)[0]
+    weight = np.asarray(trainer.network.get_layer("scale").kernel)[0]
     assert weight == pytest.approx(1 - 0.01 * logs["loss"], rel=1e-6)
 
 
@@ -78,7 +83,13 @@ def test_a_batch_in_which_nothing_counts_has_a_loss_of_zero_and_moves_nothing():
     trainer = make_trainer(learning_rate=1.0)
     batch = {name: np.zeros([2, 2], "float32") for name in ("mask", "class")}
     assert trainer.train_on_batch(batch, return_dict=True)["loss"] == 0
-    np.testing.assert_array_equal(trainer.get_layer("scale").kernel, [1, 1])
+    np.testing.assert_array_equal(trainer.network.get_layer("scale").kernel, [1, 1])
+
+
+def test_the_steps_of_an_optimizer_are_updates():
+    trainer = make_trainer(accumulate=5)
+    trainer.fit(images(batch_size=5).repeat(), steps_per_epoch=3, shuffle=False, verbose=0)
+    assert trainer.optimizer.iterations == 3
 
 
 def test_a_rule_that_there_is_not_is_an_error():

@@ -79,6 +79,13 @@ def overflow_in_the_second_replica():
     return float(np.asarray(weight)[0]), float(np.asarray(optimizer.dynamic_scale))
 
 
+def accumulated():
+    """Returns how far two replicas of two micro batches each end from one replica of one batch."""
+    _, one, one_logs = train("none", {})
+    _, two, two_logs = train("mirrored", {"accumulate": 2})
+    return {"difference": distance(one, two), "logs": [one_logs, two_logs]}
+
+
 def roi_gradients():
     """Returns how far the gradients of eight equal calls, many boxes over the same pixels, are apart."""
     random = np.random.default_rng(0)
@@ -98,6 +105,7 @@ def roi_gradients():
 
 if __name__ == "__main__":
     results = {name: compare(changes) for name, changes in CASES.items()}
+    results["accumulated"] = accumulated()
     results["roi_gradients"] = roi_gradients()
     results["overflow"] = overflow_in_the_second_replica()
     try:

@@ -96,8 +96,9 @@ def make_trainer(seed=0, **changes):
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(recipe.precision)
     try:
-        model = make_toy()
-        trainer = Trainer(model.input, model.output, recipe.loss_normalization)
+        trainer = Trainer(
+            make_toy(), loss_normalization=recipe.loss_normalization, accumulate=recipe.accumulate
+        )
     finally:
         keras.config.set_dtype_policy("float32")
     trainer.compile(optimizer=build_optimizer(recipe), jit_compile=False)

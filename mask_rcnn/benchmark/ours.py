@@ -103,7 +103,7 @@ def inference_stages(predictor, parts, images):
 def training_step(parts, config, work):
     """Returns a run: forward, backward and update with the batch of `work`, to the losses by name."""
     model = training_model(parts, config)
-    trainer = Trainer(model.input, model.output, config.train.loss_normalization)
+    trainer = Trainer(model, loss_normalization=config.train.loss_normalization)
     trainer.compile(optimizer=build_optimizer(config.train), jit_compile=False)
     batch = _training_batch(config, work)
 

@@ -10,6 +10,7 @@ OTHER_NAMES = {
     "train.norm_weight_decay": "weight_decay_norm norm_decay",
     "train.clip_norm": "grad_clip gradient_clip clip_gradients gradient_clip_norm gradient_clip_val",
     "train.batch_size": "batch bs ims_per_batch images_per_gpu samples_per_gpu train_batch_size batchsize",
+    "train.accumulate": "accumulate_grad_batches gradient_accumulation_steps accum_iter accumulation_steps",
     "train.checkpoint_every": "checkpoint_period save_every save_interval save_steps",
     "train.evaluate_every": "eval_period eval_every eval_interval val_interval validation_steps",
     "train.keep_checkpoints": "max_keep max_to_keep save_total_limit",

@@ -158,6 +158,7 @@ RANGES = {
     },
     "TrainConfig": {
         "batch_size": Range(1, 65_536),
+        "accumulate": Range(1, 65_536),
         "reference_batch_size": Range(1, 65_536),
         "steps": STEPS,
         "learning_rate": Range(0, 1000),

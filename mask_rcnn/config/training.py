@@ -29,7 +29,8 @@ class DataConfig:
 class TrainConfig:
     """The recipe of the paper (section 3.1): SGD, warm-up, steps; scaled linearly with the batch."""
 
-    batch_size: int = 16  # images a step, over all replicas
+    batch_size: int = 16  # images of a step (one update), over all replicas
+    accumulate: int = 1  # micro batches that a batch is split into to save memory; the update is the same
     reference_batch_size: int = 16  # what the learning rate and the steps below are for
     steps: int = 160_000
     learning_rate: float = 0.02
@@ -55,6 +56,12 @@ class TrainConfig:
             all(before < after for before, after in itertools.pairwise(self.milestones)),
             "`train.milestones` must increase.",
             milestones=self.milestones,
+        )
+        check(
+            self.batch_size % self.accumulate == 0,
+            "`train.batch_size` must be a multiple of `train.accumulate`.",
+            batch_size=self.batch_size,
+            accumulate=self.accumulate,
         )
         check(
             self.evaluate_every % self.checkpoint_every == 0,

@@ -56,8 +56,12 @@ def prepare(config, data_folder):
     keras.utils.set_random_seed(config.train.seed)
     with dtype_policy(config.train.precision), strategy.scope():
         parts = build_parts(config)
-        model = training_model(parts, config)
-        trainer = Trainer(model.input, model.output, config.train.loss_normalization)
+        trainer = Trainer(
+            training_model(parts, config),
+            networks=parts.named(),
+            loss_normalization=config.train.loss_normalization,
+            accumulate=config.train.accumulate,
+        )
         trainer.compile(optimizer=build_optimizer(config.train), jit_compile=False)
         validator = val_set and Validator(Predictor(parts, config, train_set.categories), val_set, val_path)
     return Run(config, train_set, parts, trainer, validator)

@@ -1,5 +1,7 @@
 """The model that `fit` trains: it divides the losses of all images by their counts."""
 
+from dataclasses import dataclass
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -9,10 +11,10 @@ from mask_rcnn.config.checks import check_choice
 
 
 class Trainer(keras.Model):
-    """A functional model from a training batch to its losses; their total is minimized.
+    """Minimizes the sum of the losses of a functional model from a training batch to its losses.
 
-    `Trainer(model.input, model.output)` shares the weights of `model`. The logs that callbacks, `history` and
-    `evaluate` get are over all images since the start of the epoch or since `reset_metrics`:
+    The logs that callbacks, `history` and `evaluate` get are over all images since the start of the epoch or
+    since `reset_metrics`:
 
     - `loss`: the sum of the losses below.
     - each output by its name: the sum of its sums divided by the sum of its counts.
@@ -21,32 +23,94 @@ class Trainer(keras.Model):
     Sums and counts are over all replicas, so nothing depends on how many there are.
 
     Args:
-        inputs: dict of `keras.Input`, the names are those of a batch.
-        outputs: dict of tensors `[B, 2]`: the sum of each image, and the count to divide it by.
+        training_model: Functional `keras.Model`. Its input is a dict, a batch. Its output is a dict of
+            tensors `[B, 2]`: the sum of each image, and the count to divide it by.
+        networks: `{name: keras.Model}`, what `training_model` is made of and what is saved. Each becomes an
+            attribute. Defaults to `training_model` as `network`.
         loss_normalization: "batch" divides the sum over all images by the count over all images, so that each
             RoI counts the same (as detectron2 and torchvision). "image" divides the sum of each image by its
             own count and takes the mean over the images. Defaults to "batch".
+        accumulate: Number of micro batches, one after the other, into which each replica splits its images to
+            save memory. The update is that of the whole batch, but for batch normalization, whose statistics
+            are those of a micro batch. Defaults to 1.
     """
 
-    def __init__(self, inputs, outputs, loss_normalization="batch"):
+    def __init__(self, training_model, *, networks=None, loss_normalization="batch", accumulate=1, **kwargs):
         check_choice("loss_normalization", loss_normalization, LOSS_NORMALIZATIONS)
-        super().__init__(inputs, outputs)
+        super().__init__(**kwargs)
+        for name, network in (networks or {"network": training_model}).items():
+            setattr(self, name, network)
+        self._graphs = _Graphs(training_model)
         self.loss_normalization = loss_normalization
-        self.loss_means = LossMeans(list(outputs))
+        self.accumulate = accumulate
+        self.loss_means = LossMeans(list(training_model.output))
+        self.built = True
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        totals = self._totals(y_pred)
-        counts = _over_replicas(totals)[:, 1]
-        # Keras sums the gradients of the replicas.
-        return tf.reduce_sum(tf.math.divide_no_nan(totals[:, 0], counts))
+    @property
+    def training_model(self):
+        """The functional model from a batch to its losses."""
+        return self._graphs.training_model
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        self.loss_means.update_state(self._totals(y_pred))
-        return self.get_metrics_result()
+    def build(self, input_shape=None):
+        """Does nothing: the networks are built when they are made."""
+
+    def call(self, batch, training=False):
+        return self.training_model(batch, training=training)
 
     def train_step(self, data):
+        """Makes one update from a batch; returns the logs."""
+        batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         learning_rate = ops.convert_to_tensor(self.optimizer.learning_rate)  # before the update moves it
-        return {**super().train_step(data), "learning_rate": learning_rate}
+        if self.accumulate == 1:
+            gradients, totals = self._gradients(batch)
+        else:
+            gradients, totals = self._accumulated_gradients(batch)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        self.loss_means.update_state(totals)
+        return {**self.get_metrics_result(), "learning_rate": learning_rate}
+
+    def _gradients(self, batch, counts=None):
+        """Returns the gradients of the images of this replica, and their `_totals`.
+
+        Args:
+            batch: Dict of tensors `[B, ...]`.
+            counts: `[L]`, what the sums of the losses are divided by. Defaults to the counts of the batch
+                over all replicas.
+        """
+        with tf.GradientTape() as tape:
+            totals = self._totals(self.training_model(batch, training=True))
+            if counts is None:
+                counts = _over_replicas(totals)[:, 1]
+            # Keras sums the gradients of the replicas.
+            loss = tf.reduce_sum(tf.math.divide_no_nan(totals[:, 0], counts))
+            loss = self.optimizer.scale_loss(loss)
+        return tape.gradient(loss, self.trainable_variables, unconnected_gradients="zero"), totals
+
+    def _accumulated_gradients(self, batch):
+        """Returns what `_gradients` returns, with the memory of a micro batch.
+
+        The gradients of several losses are added up, so that each loss must be divided before. Its count over
+        all micro batches takes a forward pass of its own, up to the sampled RoIs.
+        """
+
+        def forward(micro_batch):
+            # False: batch normalizations, if they train, update their statistics in the second pass only.
+            return self._totals(self.training_model(micro_batch, training=False))
+
+        totals = tf.zeros([len(self.loss_means.names), 2])
+        num_images = _num_images(batch)
+        size = -(-num_images // self.accumulate)
+        counts = _over_replicas(_sum_over_micro_batches(forward, batch, size, totals))[:, 1]
+        zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self.trainable_variables]
+        return _sum_over_micro_batches(
+            lambda micro_batch: self._gradients(micro_batch, counts), batch, size, (zeros, totals)
+        )
+
+    def test_step(self, data):
+        """Adds the losses of a batch to the means; returns the logs."""
+        batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        self.loss_means.update_state(self._totals(self.training_model(batch, training=False)))
+        return self.get_metrics_result()
 
     def _totals(self, outputs):
         """Returns `[L, 2]`: the sums and the counts of the L losses over the images of this replica."""
@@ -57,10 +121,17 @@ class Trainer(keras.Model):
         return tf.reduce_sum(pairs, axis=0)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # A functional model is built already. To learn its shapes, Keras 3.15 would draw a batch here and
+        # The networks are built already. To learn their shapes, Keras 3.15 would draw a batch here and
         # average it over the replicas, which fails for whatever cannot be averaged.
         with self.distribute_strategy.scope():
             self.optimizer.build(self.trainable_variables)
+
+
+@dataclass(frozen=True)
+class _Graphs:
+    """Holds a functional model that is no layer of its owner: Keras would list its networks twice."""
+
+    training_model: keras.Model
 
 
 class LossMeans(keras.metrics.Metric):
@@ -91,3 +162,26 @@ def _over_replicas(values):
     """Returns the sum of a tensor over all replicas, without a gradient."""
     context = tf.distribute.get_replica_context()
     return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.stop_gradient(values))
+
+
+def _sum_over_micro_batches(function, batch, size, zeros):
+    """Returns the sum of `function(micro batch)` over the micro batches, one after the other.
+
+    Args:
+        function: Function from a dict of tensors `[size, ...]` to a structure of tensors.
+        batch: Dict of tensors `[B, ...]`; the last micro batch may be smaller.
+        size: Number of images in a micro batch, int32 tensor.
+        zeros: What to begin with, of the structure that `function` returns.
+    """
+    num_images = _num_images(batch)
+
+    def body(start, sums):
+        values = function({name: value[start : start + size] for name, value in batch.items()})
+        return start + size, tf.nest.map_structure(tf.add, sums, values)
+
+    # A loop of TensorFlow runs ten iterations at once, unless it is told not to.
+    return tf.while_loop(lambda start, _: start < num_images, body, (0, zeros), parallel_iterations=1)[1]
+
+
+def _num_images(batch):
+    return tf.shape(next(iter(batch.values())))[0]
