@@ -9,12 +9,13 @@ import importlib.metadata
 from absl import logging
 
 from mask_rcnn.average_precision import BACKENDS, MAX_KEYPOINT_DETECTIONS, NUMBERS, average_precision
+from mask_rcnn.class_matching import match_categories
 from mask_rcnn.coco_results import to_coco
 from mask_rcnn.data.coco_content import CocoContent, read_annotations
 from mask_rcnn.data.results import load_results, mask_sizes, read_results
 from mask_rcnn.data.unreadable import UnreadableImages
 from mask_rcnn.errors import UnreadableImage
-from mask_rcnn.metrics import ClassScore, Metrics
+from mask_rcnn.metrics import Metrics, class_scores
 
 FIELDS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}  # what an IoU type compares
 MAX_DETECTIONS = 100  # COCO's, of a class in an image
@@ -100,7 +101,7 @@ def _score(entries, content, image_ids, iou_types, backend, max_detections, warn
         )
     return Metrics(
         summary,
-        _class_scores(content, chosen, class_ap),
+        class_scores(content, chosen, class_ap),
         len(image_ids),
         max_detections,
         backend,
@@ -182,25 +183,6 @@ def _check_geometry(entries, content, iou_type):
                 f"{len(other[0]['keypoints']) // 3}. "
                 "Use the annotations that the model was trained with."
             )
-
-
-def _class_scores(content, image_ids, class_ap):
-    """Returns a `ClassScore` for each category; `class_ap` lists them in the order of their ids."""
-    order = sorted(category.id for category in content.categories)
-    counts = collections.Counter(
-        one["category_id"]
-        for one in content.annotations
-        if one["image_id"] in image_ids and not one["iscrowd"]
-    )
-    return tuple(
-        ClassScore(
-            category.id,
-            category.name,
-            counts[category.id],
-            {iou_type: values[order.index(category.id)] for iou_type, values in class_ap.items()},
-        )
-        for category in content.categories
-    )
 
 
 def evaluate_model(
@@ -313,43 +295,3 @@ def iou_types_of(config):
     """Returns what the detections of a model can be scored by: its boxes, and what its heads add."""
     heads = {"segm": config.mask_head, "keypoints": config.keypoint_head}
     return ("bbox", *(iou_type for iou_type, head in heads.items() if head))
-
-
-def match_categories(model, dataset, shared_classes=False):
-    """Finds the data set's category for each class of a model, by its name; ids may differ.
-
-    Args:
-        model: `Category` records of the model.
-        dataset: `Category` records of the data set.
-        shared_classes: Accept classes that only one of them has.
-
-    Returns:
-        A list with a `Category` of the data set for each class of the model, None if there is none;
-        and a list of sentences about the classes that are left out.
-
-    Raises:
-        ValueError: The classes differ, or none is shared.
-    """
-    by_name = {category.name: category for category in dataset}
-    names = [category.name for category in model]
-    only_model = [name for name in names if name not in by_name]
-    only_dataset = [name for name in by_name if name not in names]
-    if (only_model or only_dataset) and (not shared_classes or len(only_model) == len(names)):
-        advice = (
-            "No class is shared."
-            if len(only_model) == len(names)
-            else "Score the others with --shared-classes."
-        )
-        raise ValueError(
-            f"The annotations must have the classes that the model was trained on: {_names(names)}. "
-            f"Received: {_names(only_model)} only in the model, {_names(only_dataset)} only in the "
-            f"annotations. {advice}"
-        )
-    sides = (("the model has", only_model), ("the annotations have", only_dataset))
-    notes = [f"classes that only {side} are left out: {_names(left)}" for side, left in sides if left]
-    return [by_name.get(name) for name in names], notes
-
-
-def _names(names):
-    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return ", ".join(map(repr, names[:20])) + more if names else "none"

@@ -1,5 +1,6 @@
 """The numbers an evaluation gives, as a record, as json and as a table for people."""
 
+import collections
 from dataclasses import asdict, dataclass
 
 MAX_WIDTH = 80  # columns of the narrowest terminal in use
@@ -122,3 +123,28 @@ def _number(value):
 
 def _plural(number, one, many=None):
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def class_scores(content, image_ids, class_ap):
+    """Returns a `ClassScore` for each category.
+
+    Args:
+        content: `CocoContent`.
+        image_ids: Set of the ids of the images that count.
+        class_ap: `{IoU type: list of AP}`, in the order of the ids of the categories.
+    """
+    order = sorted(category.id for category in content.categories)
+    counts = collections.Counter(
+        one["category_id"]
+        for one in content.annotations
+        if one["image_id"] in image_ids and not one["iscrowd"]
+    )
+    return tuple(
+        ClassScore(
+            category.id,
+            category.name,
+            counts[category.id],
+            {iou_type: values[order.index(category.id)] for iou_type, values in class_ap.items()},
+        )
+        for category in content.categories
+    )

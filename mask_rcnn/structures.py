@@ -167,10 +167,16 @@ def encode_crop(crop, origin, image_size):
         `{"size": [H, W], "counts": str}`, equal to what pycocotools makes of the whole mask.
     """
     (height, width), (y, x) = image_size, origin
-    rows = np.pad(crop, ((1, 1), (0, 0)))  # [h + 2, w]
-    row, column = np.divmod(np.flatnonzero(rows[1:] != rows[:-1]), max(crop.shape[1], 1))
-    flips, times = np.unique((column + x) * height + row + y, return_counts=True)  # starts and ends of runs
-    flips = flips[times == 1]  # where one run ends and the next begins, nothing changes
+    columns = np.zeros(
+        (crop.shape[1], crop.shape[0] + 2), bool
+    )  # [w, h + 2], each ends and begins with zeros
+    columns[:, 1:-1] = crop.T
+    flat = columns.reshape(-1)
+    changes = np.flatnonzero(flat[1:] != flat[:-1])  # starts and ends of runs
+    column, row = np.divmod(changes, crop.shape[0] + 2)
+    flips = (column + x) * height + row + y
+    ends_where_the_next_begins = np.flatnonzero(flips[1:] == flips[:-1])
+    flips = np.delete(flips, [*ends_where_the_next_begins, *(ends_where_the_next_begins + 1)])
     counts = np.diff(flips, prepend=0, append=height * width)
     if len(counts) > 1 and counts[-1] == 0:
         counts = counts[:-1]

@@ -28,6 +28,7 @@ MIN_KEYPOINT_SCORE = 0.05
 MAX_LIMB_SHARE = 0.02  # width of a limb, of what the keypoints of an object span
 WHITE = (255, 255, 255)
 
+STRIP_PIXELS = 1 << 22  # of a region that are tinted at a time
 SUBPIXEL_BITS = 4  # OpenCV draws at 1/16 of a pixel
 CHROMA = 0.17  # as vivid as most hues can be on a screen
 SHADES = (0.74, 0.64, 0.84)  # lightness
@@ -145,7 +146,10 @@ def _draw_mask(canvas, crop, origin, colour):
     inside = np.zeros(crop.shape, "uint8")
     cv2.fillPoly(inside, outlines, 255, cv2.LINE_8, SUBPIXEL_BITS)
     tint = _blend(np.arange(256)[:, None], colour, FILL_OPACITY)  # [256, 3]: what each brightness becomes
-    cv2.copyTo(cv2.LUT(region, tint[None]), inside, region)
+    rows = max(STRIP_PIXELS // crop.shape[1], 1)
+    for top in range(0, crop.shape[0], rows):  # so that no large region is copied as a whole
+        strip = region[top : top + rows]
+        cv2.copyTo(cv2.LUT(strip, tint[None]), inside[top : top + rows], strip)
     offset = np.array([x, y]) << SUBPIXEL_BITS
     shifted = [outline + offset for outline in outlines]
     cv2.polylines(canvas, shifted, True, colour, width, cv2.LINE_AA, SUBPIXEL_BITS)

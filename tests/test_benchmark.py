@@ -11,13 +11,15 @@ import pytest
 import tensorflow as tf
 
 from mask_rcnn import model_zoo
-from mask_rcnn.benchmark import ours, run, torchvision_peer
+from mask_rcnn.benchmark import ours, prediction, run, torchvision_peer
 from mask_rcnn.benchmark.peer import TorchvisionPeer
 from mask_rcnn.benchmark.processor import describe_processor
 from mask_rcnn.benchmark.table import format_report
 from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory, timed
 from mask_rcnn.benchmark.work import NUM_OBJECTS, Settings, ellipse, make_work
 from mask_rcnn.cli.main import main
+from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.model import build_parts
 from mask_rcnn.structures import Detections
 
@@ -281,6 +283,8 @@ def run_command(*words):
         (["--weights", "a.h5", "--config", "shapes"], "Leave them out"),
         (["--size", "0", "96"], "must be at least 1"),
         (["--against", "torchvision", "--against-python", "p", "--set", "a.b=1"], "Leave them out"),
+        (["--mode", "predict"], "needs --annotations and --images"),
+        (["--mode", "predict", "--annotations", "a", "--images", "b", "--model", "c"], "alone"),
     ],
 )
 def test_options_that_do_not_fit_are_an_error(words, message, capsys):
@@ -335,3 +339,16 @@ def test_random_networks_stay_moderate(tiny_config):
     np.testing.assert_allclose(gamma, torchvision_peer.RESIDUAL_SCALE)
     other = build_parts(tiny_config).backbone.weights[1]
     np.testing.assert_allclose(other, 1.0)
+
+
+def test_an_evaluation_is_measured_beside_the_bare_model(tiny_config, tmp_path):
+    annotations, images = write_shapes(tmp_path, 5, (64, 96), seed=0)
+    dataset = read_coco(annotations, images)
+    config = dataclasses.replace(tiny_config, num_classes=0)
+    predictor = prediction.predictor_of_random_weights(config, dataset)
+    report = prediction.prediction_speed(predictor, dataset, annotations, batch_size=2, repeats=2)
+    assert (report["images"], report["batch_size"]) == (5, 2)
+    assert report["evaluate"]["cpu"] > report["scoring"]["cpu"] > 0 and report["model"]["cpu"] > 0
+    assert report["ratio"] > 0
+    table = prediction.format_prediction_speed({**report, "processor": PROCESSOR})
+    assert "Evaluation of 5 images, batch 2" in table and "files to scores" in table

@@ -281,6 +281,21 @@ def test_it_stands_in_the_place_of_a_predictor(folder, predictor, tmp_path):
         assert np.mean(one != other) < 0.01
 
 
+def test_images_of_one_size_are_detected_as_a_batch(folder, monkeypatch):
+    exported, batches = ExportedPredictor(folder), []
+    detect_batch = exported.runner.detect_batch
+    monkeypatch.setattr(
+        exported.runner, "detect_batch", lambda images: batches.append(len(images)) or detect_batch(images)
+    )
+    images = [picture(*size) for size in ((64, 96), (120, 90), (64, 96), (33, 150), (120, 90))]
+    found = [detections for _, detections in exported.predict_many(images, batch_size=2)]
+    assert sorted(batches) == [1, 2, 2]
+    for image, one in zip(images, found, strict=True):
+        other = exported.predict(image)
+        np.testing.assert_array_equal(one.class_ids, other.class_ids)
+        np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-3)  # sums of a batch in another order
+
+
 def test_rows_after_the_last_detection_of_the_batch_are_cut_off():
     scores = tf.constant([[0.9, 0.8, 0.0, 0.0], [0.7, 0.0, 0.0, 0.0]])
     outputs = {"detection_scores": scores, "num_detections": tf.constant([2.0, 1.0])}

@@ -16,6 +16,9 @@ class Seconds:
     wall: float
     cpu: float
 
+    def __add__(self, other):
+        return Seconds(self.wall + other.wall, self.cpu + other.cpu)
+
     def __truediv__(self, count):
         return Seconds(self.wall / count, self.cpu / count)
 

@@ -17,7 +17,12 @@ from mask_rcnn.terminal import say
 
 DEFAULT_CONFIG = "mask_rcnn_resnet50_fpn"
 MAX_IMAGES = 4  # of --images that are timed
-MODES = {"inference": ("inference",), "training": ("training",), "both": ("inference", "training")}
+MODES = {
+    "inference": ("inference",),
+    "training": ("training",),
+    "both": ("inference", "training"),
+    "predict": (),
+}
 
 
 def add_parser(commands):
@@ -41,7 +46,12 @@ def add_parser(commands):
     )
     parser.add_argument("--batch", metavar="N", type=int, default=1, help="images at once")
     add_precision(parser)
-    parser.add_argument("--mode", choices=tuple(MODES), default="both", help="what to measure")
+    parser.add_argument(
+        "--mode",
+        choices=tuple(MODES),
+        default="both",
+        help="what to measure; predict is an evaluation of --images beside the bare model",
+    )
     parser.add_argument(
         "--repeats", metavar="N", type=int, default=5, help="runs, of which the median counts"
     )
@@ -79,7 +89,8 @@ def _add_side_by_side(parser):
         "--annotations",
         metavar="JSON",
         type=Path,
-        help="with --model: COCO instances, for the AP of each (default: no AP)",
+        help="with --model: COCO instances, for the AP of each (default: no AP). With --mode predict: what "
+        "is evaluated",
     )
     parser.add_argument(
         "--images",
@@ -106,7 +117,9 @@ def run(args):
         seed=args.seed,
     )
     import_tensorflow()
-    if args.model:
+    if args.mode == "predict":
+        report = _measure_prediction(args, settings)
+    elif args.model:
         report = _measure_models(args, settings)
     else:
         report = _measure(args, settings)
@@ -125,10 +138,16 @@ def check_options(args):
             "--against and --against-python go together. "
             f"Received: --against {args.against}, --against-python {args.against_python}. Give both or none."
         )
-    if bool(args.annotations) != bool(args.images) or (args.annotations and not args.model):
+    predict = args.mode == "predict"
+    if bool(args.annotations) != bool(args.images) or bool(args.annotations) > bool(args.model or predict):
         raise ValueError(
-            "--annotations and --images go together, and with --model. Received: "
+            "--annotations and --images go together, and with --model or --mode predict. Received: "
             f"--annotations {args.annotations}, --images {args.images}, --model {args.model}. Add the others."
+        )
+    if predict and (not args.annotations or args.model or args.against):
+        raise ValueError(
+            "--mode predict needs --annotations and --images, and measures --weights or --config alone. "
+            f"Received: --annotations {args.annotations}, --model {args.model}, --against {args.against}."
         )
     others = {"--against": args.against, "--config": args.config, "--set": args.set}
     if args.model and (any(others.values()) or args.batch != 1 or args.precision != "float32"):
@@ -142,6 +161,31 @@ def check_options(args):
             "With --weights the config is the file's, and with --against that of torchvision's model. "
             f"Received: --config {args.config}, --set {args.set}. Leave them out."
         )
+
+
+def _measure_prediction(args, settings):
+    """Measures an evaluation, and prints the table."""
+    from mask_rcnn.benchmark.prediction import (
+        format_prediction_speed,
+        prediction_speed,
+        predictor_of_random_weights,
+    )
+    from mask_rcnn.data.coco import read_coco
+    from mask_rcnn.evaluation import content_of
+    from mask_rcnn.predict import Predictor
+
+    dataset = read_coco(args.annotations, args.images)
+    if args.weights:
+        predictor = Predictor.load(args.weights, args.precision)
+    else:
+        config = load_config(args.config or DEFAULT_CONFIG, args.set)
+        predictor = predictor_of_random_weights(config, dataset, args.precision)
+    content = content_of(dataset, args.annotations)
+    report = prediction_speed(
+        predictor, dataset, content, batch_size=settings.batch_size, repeats=settings.repeats
+    )
+    say(format_prediction_speed(report))
+    return report
 
 
 def _measure_models(args, settings):

@@ -1,0 +1,107 @@
+"""Images per second of detection in files and of an evaluation, beside those of the bare model."""
+
+import dataclasses
+import functools
+import statistics
+
+from mask_rcnn.benchmark import ours
+from mask_rcnn.benchmark.processor import describe_processor
+from mask_rcnn.benchmark.table import processor_line
+from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory, timed
+from mask_rcnn.data.images import read_image
+from mask_rcnn.evaluation import evaluate_model, evaluate_results
+from mask_rcnn.model import build_parts, dtype_policy
+from mask_rcnn.parallel import equal_batches
+from mask_rcnn.predict import Predictor
+
+CHUNK_IMAGES = 32  # whose batches are ready at a time
+WARMUP_IMAGES = 8
+
+
+def predictor_of_random_weights(config, dataset, precision="float32"):
+    """Returns a `Predictor` for a data set whose random weights give as many detections as trained ones may.
+
+    Args:
+        config: `Config`; the number of classes is that of the data set.
+        dataset: `Dataset`; the score threshold fits its first image.
+        precision: Keras dtype policy. Defaults to "float32".
+    """
+    config = dataclasses.replace(config, num_classes=len(dataset.categories))
+    with dtype_policy(precision):
+        parts = build_parts(config)
+        threshold = ours.busy_threshold(parts, config, [read_image(dataset.images[0].path)])
+        box_head = dataclasses.replace(config.box_head, score_threshold=threshold)
+        return Predictor(parts, dataclasses.replace(config, box_head=box_head), dataset.categories)
+
+
+def prediction_speed(predictor, dataset, annotations, *, batch_size=1, repeats=3):
+    """Measures an evaluation, from the image files to the scores, in turns with the bare model.
+
+    Args:
+        predictor: `Predictor`.
+        dataset: `Dataset` of real images.
+        annotations: As in `evaluate_model`.
+        batch_size: Images of a batch. Defaults to 1.
+        repeats: Runs, of which the median counts. Defaults to 3.
+
+    Returns:
+        The report, plain dicts that JSON can hold:
+        `images`: number of images.
+        `batch_size`: as given.
+        `processor`: dict of `describe_processor`.
+        `model`: `wall` and `cpu`, seconds per image of the model alone; its batches are ready.
+        `evaluate`: The same of `evaluate_model`.
+        `scoring`: The same of its last part, COCO's AP.
+        `ratio`: images per second of `evaluate` over those of `model`, median of the runs.
+        `peak_memory`: bytes.
+    """
+    options = {"batch_size": batch_size}
+    few = dataclasses.replace(dataset, images=dataset.images[:WARMUP_IMAGES])
+    evaluate_model(predictor, few, annotations, **options)  # traces the model
+    evaluate = functools.partial(evaluate_model, predictor, dataset, annotations, **options)
+    runs = {
+        "model": functools.partial(_run_model, predictor, dataset, batch_size),
+        "evaluate": lambda: timed(evaluate),
+    }
+    seconds, first = interleaved(runs, warmup=0, repeats=repeats)
+    _, entries = first["evaluate"]
+    seconds["scoring"] = [timed(lambda: evaluate_results(entries, annotations))[0]]
+    pairs = zip(seconds["model"], seconds["evaluate"], strict=True)
+    return {
+        "images": len(dataset),
+        "batch_size": batch_size,
+        "processor": describe_processor(),
+        **{name: dataclasses.asdict(median(taken) / len(dataset)) for name, taken in seconds.items()},
+        "ratio": statistics.median(model.wall / whole.wall for model, whole in pairs),
+        "peak_memory": peak_memory(),
+    }
+
+
+def _run_model(predictor, dataset, batch_size):
+    """Returns the `Seconds` of the model alone on all images of a data set, and nothing else."""
+    total = Seconds(0.0, 0.0)
+    for first in range(0, len(dataset), CHUNK_IMAGES):
+        records = dataset.images[first : first + CHUNK_IMAGES]
+        inputs = [predictor.preprocess(read_image(record.path))[0] for record in records]
+        batches = list(equal_batches(inputs, predictor.batch_key, batch_size, len(inputs)))
+        seconds, _ = timed(lambda batches=batches: [predictor.detect_batch(batch) for batch in batches])
+        total += seconds
+    return total, None
+
+
+def format_prediction_speed(report):
+    """Returns a report of `prediction_speed` as a table."""
+    lines = [
+        f"Evaluation of {report['images']} images, batch {report['batch_size']}",
+        processor_line(report["processor"]),
+        "",
+        f"{'':<24}{'images/s':>12}{'wall s':>12}{'CPU s':>12}",
+    ]
+    labels = {"model": "model, batches ready", "evaluate": "files to scores", "scoring": "  of it: scores"}
+    for name, label in labels.items():
+        wall, cpu = report[name]["wall"], report[name]["cpu"]
+        lines.append(f"{label:<24}{1 / wall:>12.2f}{wall:>12.4f}{cpu:>12.4f}")
+    lines.append(f"ratio of images per second {report['ratio']:.3f}")
+    if report["peak_memory"]:
+        lines.append(f"peak memory {report['peak_memory'] / 1e6:.0f} MB")
+    return "\n".join(lines)

@@ -1,0 +1,41 @@
+"""Which class of a data set is which class of a model."""
+
+
+def match_categories(model, dataset, shared_classes=False):
+    """Finds the data set's category for each class of a model, by its name; ids may differ.
+
+    Args:
+        model: `Category` records of the model.
+        dataset: `Category` records of the data set.
+        shared_classes: Accept classes that only one of them has.
+
+    Returns:
+        A list with a `Category` of the data set for each class of the model, None if there is none;
+        and a list of sentences about the classes that are left out.
+
+    Raises:
+        ValueError: The classes differ, or none is shared.
+    """
+    by_name = {category.name: category for category in dataset}
+    names = [category.name for category in model]
+    only_model = [name for name in names if name not in by_name]
+    only_dataset = [name for name in by_name if name not in names]
+    if (only_model or only_dataset) and (not shared_classes or len(only_model) == len(names)):
+        advice = (
+            "No class is shared."
+            if len(only_model) == len(names)
+            else "Score the others with --shared-classes."
+        )
+        raise ValueError(
+            f"The annotations must have the classes that the model was trained on: {_names(names)}. "
+            f"Received: {_names(only_model)} only in the model, {_names(only_dataset)} only in the "
+            f"annotations. {advice}"
+        )
+    sides = (("the model has", only_model), ("the annotations have", only_dataset))
+    notes = [f"classes that only {side} are left out: {_names(left)}" for side, left in sides if left]
+    return [by_name.get(name) for name in names], notes
+
+
+def _names(names):
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return ", ".join(map(repr, names[:20])) + more if names else "none"
