@@ -22,3 +22,12 @@ def keep_freed_memory():
         library.mallopt(ARENA_MAX, 1)
         library.mallopt(MMAP_MAX, 0)
         library.mallopt(TRIM_THRESHOLD, -1)  # never
+
+
+def release_freed_memory():
+    """Gives memory that was freed back to the system now, for instance after a large file was parsed.
+
+    glibc otherwise keeps what lies below memory that is still in use. Other C libraries are left as they are.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

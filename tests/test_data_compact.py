@@ -1,18 +1,23 @@
 """The compact reader: equal to the careful one on any file, and a cache that is never trusted blindly."""
 
+import dataclasses
 import json
 import logging
 import os
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from damaged_coco import KINDS, damaged_coco, valid_content, write_images
+from PIL import Image
 
 from mask_rcnn.data import checked_files, coco_content, coco_scan, reader_cache
 from mask_rcnn.data.annotation_table import ImageAnnotations, as_floats
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.coco_content import read_annotations
+from mask_rcnn.data.dataset_arrays import arrays_of
 
 CATEGORIES = [
     {"id": 3, "name": "person", "keypoints": ["head", "foot"], "skeleton": [[1, 2]]},
@@ -278,3 +283,82 @@ def test_a_remembered_image_that_is_too_large_or_gone_is_an_error(folder):
     paths[1].unlink()
     too_large, missing = checked_files.check_files(paths, folder, max_pixels=100)
     assert "data.max_pixels" in str(too_large) and isinstance(missing, FileNotFoundError)
+
+
+def test_the_report_of_a_file_is_logged_once_in_a_run(folder, caplog):
+    content = valid_content()
+    del content["annotations"][0]["area"]
+    path = folder / "instances.json"
+    path.write_text(json.dumps(content))
+    with caplog.at_level(logging.WARNING):
+        warnings = [read_coco(path, folder).warnings for _ in range(3)]
+        assert caplog.text.count("`area` was missing") == 1
+        del content["annotations"][1]["area"]
+        path.write_text(json.dumps(content))
+        read_coco(path, folder)
+    assert len(set(warnings)) == 1 and warnings[0]
+    assert caplog.text.count("`area` was missing") == 2
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_arrays_of_a_data_set_are_those_of_its_records(folder, seed):
+    content = generated_content(seed, num_annotations=40)
+    for image in content["images"]:
+        Image.new("RGB", (80, 60)).save(folder / image["file_name"])
+    path = folder / "instances.json"
+    path.write_text(json.dumps(content))
+    try:
+        dataset = read_coco(path, folder, max_bad_images=0.9)
+    except ValueError:
+        pytest.skip("a generated file that no reader accepts")
+    some = dataclasses.replace(dataset, images=dataset.images[1::2][::-1])
+    for each in (dataset, some):
+        images = [dataclasses.replace(image, annotations=tuple(image.annotations)) for image in each.images]
+        by_records = arrays_of(dataclasses.replace(each, images=tuple(images)))
+        for name, values in vars(arrays_of(each)).items():
+            np.testing.assert_array_equal(values, getattr(by_records, name), name)
+
+
+# What the reader adds to the memory of a process that reads a json of 12,000 images and 87,833 polygons.
+READ = """
+import json, resource, sys
+from mask_rcnn.data.coco_content import read_annotations
+before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+content = read_annotations(sys.argv[1])
+after = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps([len(content.annotations), after - before, peak - before]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_reader_needs_less_memory_than_the_file_has_bytes(tmp_path):
+    draw = random.Random(0)
+    images = [{"id": id, "file_name": f"{id}.jpg", "height": 480, "width": 640} for id in range(1, 12_001)]
+    annotations = []
+    for id in range(1, 90_001):
+        x, y = round(draw.uniform(50, 550), 2), round(draw.uniform(50, 400), 2)
+        angles = np.arange(36) * 2 * np.pi / 36
+        points = np.stack([x + 30 * np.cos(angles), y + 30 * np.sin(angles)], axis=1).round(2)
+        low, high = points.min(axis=0), points.max(axis=0)
+        annotations.append(
+            {
+                "id": id,
+                "image_id": draw.randint(1, 12_000),
+                "category_id": 9,
+                "bbox": [*low.tolist(), *(high - low).round(2).tolist()],
+                "area": 2700.0,
+                "iscrowd": 0,
+                "segmentation": [points.ravel().tolist()],
+            }
+        )
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": CATEGORIES}))
+    environment = {**os.environ, "MASK_RCNN_DATA_CACHE": "off"}
+    words = [sys.executable, "-c", READ, str(path)]
+    output = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
+    count, after, peak = json.loads(output)
+    size = path.stat().st_size
+    assert count == 90_000
+    assert after < size and peak < 2.5 * size  # as Python objects: 7 times the size

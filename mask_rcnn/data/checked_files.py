@@ -47,28 +47,41 @@ def check_files(paths, folder, max_pixels=MAX_PIXELS):
     key = f"{hashlib.sha256(os.path.abspath(folder).encode('utf-8', 'replace')).hexdigest()}-"
     key += str(reader_cache.READER_VERSION)
     known = _load(key) if is_remembered else {}
+    states = list(map(_state, names))
+    checked = {
+        name: known[name]
+        for name, state in zip(names, states, strict=True)
+        if name in known and known[name][0] == state and _num_pixels(known[name][1]) <= max_pixels
+    }
+    new = [(name, state) for name, state in zip(names, states, strict=True) if name not in checked]
     with ThreadPoolExecutor(THREADS) as pool:
-        parts = [names[start : start + PER_TASK] for start in range(0, len(names), PER_TASK)]
-        tasks = pool.map(lambda part: [_check(name, known, max_pixels) for name in part], parts)
+        parts = [new[start : start + PER_TASK] for start in range(0, len(new), PER_TASK)]
+        tasks = pool.map(lambda part: [_check(name, max_pixels) for name, _ in part], parts)
         found = [result for part in tasks for result in part]
-    current = {name: result for name, result in zip(names, found, strict=True) if len(result) == 2}
-    if is_remembered and current != known:
-        _save(key, current)
-    return [result[-1] for result in found]
+    errors = {name: result for (name, _), result in zip(new, found, strict=True) if is_error(result)}
+    read = {name: (state, result) for (name, state), result in zip(new, found, strict=True)}
+    checked |= {name: pair for name, pair in read.items() if name not in errors}
+    if is_remembered and new and checked != known:
+        _save(key, checked)
+    return [errors[name] if name in errors else checked[name][1] for name in names]
 
 
-def _check(name, known, max_pixels):
-    """Returns ((size, time), `CheckedFile`) of a file, or (error,)."""
-    state = _state(name)
-    if name in known and known[name][0] == state:
-        header = known[name][1]
-        if header.height * header.width <= max_pixels:
-            return state, header
+def is_error(result):
+    """Tells whether a file of `check_files` cannot be used."""
+    return isinstance(result, Exception)
+
+
+def _num_pixels(file):
+    return file.height * file.width
+
+
+def _check(name, max_pixels):
+    """Returns the `CheckedFile` of a file, or the error that says why it cannot be used."""
     try:
         header = read_complete_header(name, max_pixels)
     except (ValueError, OSError) as error:
-        return (error,)
-    return state, CheckedFile(header.height, header.width, header.bits)
+        return error
+    return CheckedFile(header.height, header.width, header.bits)
 
 
 def _state(name):

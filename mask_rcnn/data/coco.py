@@ -10,6 +10,7 @@ Every command reads a json with these functions, so the same file gets the same 
 """
 
 import dataclasses
+import functools
 import itertools
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 from absl import logging
 
 from mask_rcnn.data.annotation_table import ImageAnnotations
-from mask_rcnn.data.checked_files import check_files
+from mask_rcnn.data.checked_files import check_files, is_error
 from mask_rcnn.data.coco_content import NO_SIZE, read_entries
 from mask_rcnn.data.coco_entries import EXPECTED
 from mask_rcnn.data.findings import shown
@@ -25,6 +26,7 @@ from mask_rcnn.data.image_files import find_image_files
 from mask_rcnn.data.image_headers import MAX_PIXELS
 from mask_rcnn.data.records import Dataset, ImageRecord
 from mask_rcnn.data.usable_images import report, usable_images
+from mask_rcnn.memory import release_freed_memory
 
 
 def read_coco(annotations_path, images_dir, max_bad_images=0.01, max_pixels=MAX_PIXELS):
@@ -54,9 +56,10 @@ def read_coco(annotations_path, images_dir, max_bad_images=0.01, max_pixels=MAX_
     images, table, _, bad = usable_images(
         entries, lambda image: _checked_size(image, files[image["id"]], entries.findings)
     )
+    release_freed_memory()
     warnings = report(bad, entries, max_bad_images)
     if warnings:
-        logging.warning("%s", "\n  ".join([f"{entries.name}:", *warnings]))
+        _log_once("\n  ".join([f"{entries.name}:", *warnings]))
     categories = tuple(sorted(entries.categories.values(), key=lambda category: category.id))
     class_ids = np.searchsorted([category.id for category in categories], table.class_ids) + 1
     table = dataclasses.replace(table, class_ids=class_ids)
@@ -75,9 +78,15 @@ def read_coco(annotations_path, images_dir, max_bad_images=0.01, max_pixels=MAX_
     return Dataset(Path(annotations_path).stem, categories, records, warnings, num_left_out=len(bad))
 
 
+@functools.lru_cache(maxsize=256)
+def _log_once(report):
+    """Logs the report of a file, once in a process: a run reads the same file several times."""
+    logging.warning("%s", report)
+
+
 def _checked_size(image, file, findings):
     """Returns the size of an image file, which must be the one that the json declares, if it does."""
-    if isinstance(file, Exception):
+    if is_error(file):
         raise file
     size, declared = (file.height, file.width), (image["height"], image["width"])
     if any(theirs not in (None, ours) for ours, theirs in zip(size, declared, strict=True)):

@@ -21,6 +21,7 @@ from mask_rcnn.data.coco_scan import scan_file, scan_of
 from mask_rcnn.data.fields import whole_number
 from mask_rcnn.data.findings import Findings, shown
 from mask_rcnn.data.usable_images import CocoAnnotations, report, usable_images
+from mask_rcnn.memory import release_freed_memory
 from mask_rcnn.structures import Category
 
 NO_SIZE = "`height` or `width` was missing: the size of the file or of a mask was taken"
@@ -74,6 +75,7 @@ def read_annotations(source, sizes=None, max_bad_images=0.01):
         return size
 
     images, table, left_out, bad = usable_images(entries, size_of)
+    release_freed_memory()
     warnings = report(bad, entries, max_bad_images)
     categories = tuple(entries.categories.values())
     annotations = CocoAnnotations(table, images)
@@ -115,7 +117,7 @@ def read_entries(source):
     declared = {whole_number(entry.get("id")) for entry in content["categories"] if isinstance(entry, dict)}
     others = read_references(scan.others, images, declared, findings)
     regular, others = _numbered(scan, others, findings)
-    used = {*np.unique(regular.class_ids).tolist(), *(entry["category_id"] for _, entry in others)}
+    used = {*regular.class_ids.tolist(), *(entry["category_id"] for _, entry in others)}
     categories = read_categories(content["categories"], used, findings)
     findings.check(EXPECTED, name)
     by_image = collections.defaultdict(list)
@@ -131,7 +133,8 @@ def _numbered(scan, others, findings):
         The table of regular annotations, and (position, entry) of the others.
     """
     regular = scan.table
-    if not others and len(np.unique(regular.ids)) == len(regular) and 0 not in regular.ids:
+    ids = np.sort(regular.ids)
+    if not others and (ids[1:] > ids[:-1]).all() and 0 not in ids:
         return regular, others
     ids = dict(zip(scan.positions.tolist(), regular.ids.tolist(), strict=True))
     ids |= {position: entry["id"] for position, entry in others}

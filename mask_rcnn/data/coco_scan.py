@@ -19,7 +19,7 @@ from mask_rcnn.data.findings import Findings
 from mask_rcnn.data.json_file import parse_json, read_bytes
 from mask_rcnn.data.regular import KnownImages, are_regular, is_well_formed
 
-BLOCK = 8192  # annotations that are decoded and checked at a time; about 10 MB
+BLOCK = 1024  # annotations that are decoded and checked at a time; with more, garbage collection is slow
 EMPTY = {name: [] for name in ("ids", "images", "class_ids", "boxes", "areas", "crowd")}
 EMPTY |= {name: [] for name in ("polygons", "runs", "keypoints")}
 

@@ -1,7 +1,8 @@
 """Finds the image files that a json names, also if their names were written on another system."""
 
+import os
 import unicodedata
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 from mask_rcnn.data.findings import shown
@@ -25,8 +26,8 @@ def find_image_files(images, folder, findings):
             where = f"image {shown(image['id'])} with file_name={shown(name)}"
             findings.refuse("`file_name` of an image must be text", where)
             continue
-        paths[image["id"]] = folder / name
-        if Path(name).is_absolute() or not _is_file(folder / name):
+        paths[image["id"]] = path = folder / name
+        if os.path.isabs(name) or not os.path.isfile(path):
             index = _index(folder) if index is None else index
             found = _look_up(name, index)
             if len(found) == 1:
@@ -39,7 +40,7 @@ def find_image_files(images, folder, findings):
                 findings.refuse(
                     "`file_name` must name one file", f"{shown(name)}, which {len(found)} files could be"
                 )
-            elif Path(name).is_absolute():
+            elif os.path.isabs(name):
                 findings.repair("`file_name` is a path outside of the folder of the images", shown(name))
     _check_shared(paths, findings)
     return paths
@@ -56,19 +57,12 @@ def name_parts(name):
     return tuple(parts[1:] if parts and parts[0].endswith(":") else parts)
 
 
-def _is_file(path):
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long, a loop of links
-        return False
-
-
 def _index(folder):
     """Returns {last part of the name: [(all parts, path)]} of the files of a folder."""
     index = {}
     for path in folder.rglob("*"):
         parts = name_parts(path.relative_to(folder).as_posix())
-        if parts and _is_file(path):
+        if parts and os.path.isfile(path):
             index.setdefault(parts[-1], []).append((parts, path))
     return index
 
@@ -97,8 +91,8 @@ def _check_shared(paths, findings):
     """Reports images that share a file."""
     owners = {}
     for id, path in paths.items():
-        owners.setdefault(path, []).append(id)
-    for path, ids in owners.items():
+        owners.setdefault(str(path), []).append(id)
+    for ids in owners.values():
         if len(ids) > 1:
-            where = f"{shown(path.name)} of images {', '.join(map(shown, ids[:3]))}"
+            where = f"{shown(paths[ids[0]].name)} of images {', '.join(map(shown, ids[:3]))}"
             findings.repair("several images have the same file: each counts", where)

@@ -5,8 +5,8 @@ import collections
 import numpy as np
 
 from mask_rcnn.data.bit_depth import check_bit_depth
+from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.instances import instance_limit_warning
-from mask_rcnn.data.keypoints import has_keypoints
 
 # Areas in pixels at which COCO's evaluation calls an object medium and large.
 AREA_BOUNDS = {"small": 0, "medium": 32**2, "large": 96**2}
@@ -30,31 +30,29 @@ def dataset_report(dataset, max_instances=100):
         image_sizes: {"HxW": images}, most frequent first.
         warnings: sentences.
     """
-    annotations = [annotation for image in dataset.images for annotation in image.annotations]
-    objects = [annotation for annotation in annotations if not annotation.crowd]
-    per_image = [sum(not annotation.crowd for annotation in image.annotations) for image in dataset.images]
-    per_class = np.bincount(
-        [annotation.class_id for annotation in objects], minlength=dataset.num_classes + 1
-    )
+    arrays = arrays_of(dataset)
+    is_object = ~arrays.crowd
+    per_image = np.bincount(arrays.images[is_object], minlength=len(dataset))
+    per_class = np.bincount(arrays.class_ids[is_object], minlength=dataset.num_classes + 1)
     size_names = list(AREA_BOUNDS)
-    size_index = np.digitize([annotation.area for annotation in objects], list(AREA_BOUNDS.values())) - 1
+    size_index = np.digitize(arrays.areas[is_object], list(AREA_BOUNDS.values())) - 1
     per_size = np.bincount(size_index, minlength=len(size_names))
     image_sizes = collections.Counter(f"{image.height}x{image.width}" for image in dataset.images)
     return {
         "name": dataset.name,
         "images": len(dataset),
-        "objects": len(objects),
-        "crowds": len(annotations) - len(objects),
-        "images_without_objects": per_image.count(0),
-        "objects_with_keypoints": sum(map(has_keypoints, objects)),
-        "objects_per_image": {"median": float(np.median(per_image)), "max": max(per_image)},
+        "objects": int(is_object.sum()),
+        "crowds": int(arrays.crowd.sum()),
+        "images_without_objects": int(np.count_nonzero(per_image == 0)),
+        "objects_with_keypoints": int(arrays.has_keypoints.sum()),
+        "objects_per_image": {"median": float(np.median(per_image)), "max": int(per_image.max())},
         "objects_per_class": {
             category.name: int(count)
             for category, count in zip(dataset.categories, per_class[1:], strict=True)
         },
         "objects_per_size": dict(zip(size_names, per_size.tolist(), strict=True)),
         "image_sizes": dict(image_sizes.most_common()),
-        "warnings": [*dataset.warnings, *_warnings(dataset, objects, max_instances)],
+        "warnings": [*dataset.warnings, *_warnings(dataset, arrays, max_instances)],
     }
 
 
@@ -87,14 +85,15 @@ def _histogram(counts, max_rows):
     return lines + ([f"    ... and {len(rows) - max_rows} more"] if len(rows) > max_rows else [])
 
 
-def _warnings(dataset, objects, max_instances):
-    found = {annotation.class_id for annotation in objects}
+def _warnings(dataset, arrays, max_instances):
+    is_object, sides = ~arrays.crowd, arrays.boxes[:, 2:] - arrays.boxes[:, :2]
+    found = set(arrays.class_ids[is_object].tolist())
     absent = [category.name for index, category in enumerate(dataset.categories, 1) if index not in found]
-    without_mask = sum(annotation.segmentation is None for annotation in objects)
-    tiny = sum(min(y2 - y1, x2 - x1) < 2 for y1, x1, y2, x2 in (annotation.box for annotation in objects))
+    without_mask = np.count_nonzero(is_object & ~arrays.has_mask)
+    tiny = np.count_nonzero(is_object & (sides < 2).any(axis=1))
     warnings = [check_bit_depth(dataset), instance_limit_warning(dataset, max_instances)]
     warnings = [warning for warning in warnings if warning]
-    duplicates = _duplicates(dataset)
+    duplicates = _duplicates(dataset, arrays)
     if duplicates:
         images = ", ".join(map(str, list(duplicates)[:5]))
         warnings.append(
@@ -110,14 +109,10 @@ def _warnings(dataset, objects, max_instances):
     return warnings
 
 
-def _duplicates(dataset):
-    """{image id: objects that another one of the same class and box repeats}."""
-    duplicates = {}
-    for image in dataset.images:
-        places = collections.Counter(
-            (annotation.class_id, annotation.box) for annotation in image.annotations
-        )
-        repeated = sum(count - 1 for count in places.values())
-        if repeated:
-            duplicates[image.id] = repeated
-    return duplicates
+def _duplicates(dataset, arrays):
+    """{image id: annotations that repeat another one of the same class and box}."""
+    places = np.column_stack([arrays.images, arrays.class_ids, arrays.boxes])
+    places = places[np.lexsort(places.T[::-1])]
+    repeated = places[1:][(places[1:] == places[:-1]).all(axis=1), 0].astype(int)
+    images, counts = np.unique(repeated, return_counts=True)
+    return {dataset.images[image].id: count for image, count in zip(images, counts.tolist(), strict=True)}

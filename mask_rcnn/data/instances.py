@@ -1,5 +1,9 @@
 """Which annotations of an image are trained on, and which are ignored."""
 
+import numpy as np
+
+from mask_rcnn.data.dataset_arrays import arrays_of
+
 
 def select_instances(annotations, max_instances, needs_mask=False):
     """Splits the annotations of an image into objects and ignored regions.
@@ -38,9 +42,14 @@ def count_ignored_objects(dataset, max_instances):
         images: images that have ignored objects;
         most_objects: largest number of objects in an image.
     """
-    counts = [sum(not each.crowd for each in image.annotations) for image in dataset.images]
-    ignored = [count - max_instances for count in counts if count > max_instances]
-    return {"objects": sum(ignored), "images": len(ignored), "most_objects": max(counts, default=0)}
+    arrays = arrays_of(dataset)
+    counts = np.bincount(arrays.images[~arrays.crowd], minlength=len(dataset))
+    ignored = np.maximum(counts - max_instances, 0)
+    return {
+        "objects": int(ignored.sum()),
+        "images": int(np.count_nonzero(ignored)),
+        "most_objects": int(counts.max(initial=0)),
+    }
 
 
 def instance_limit_warning(dataset, max_instances):

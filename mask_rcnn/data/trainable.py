@@ -3,8 +3,8 @@
 import numpy as np
 
 from mask_rcnn.data.bit_depth import check_bit_depth
+from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.instances import instance_limit_warning
-from mask_rcnn.data.keypoints import has_keypoints
 from mask_rcnn.data.transforms import input_size
 
 MAX_EXAMPLES = 5  # of each kind in a message
@@ -43,14 +43,17 @@ def training_warnings(dataset, config):
         instance_limit_warning(dataset, config.input.max_instances),
         check_bit_depth(dataset, config.input.bit_depth),
     ]
-    without_mask = _without_mask(dataset) if config.mask_head is not None else []
-    if without_mask:
-        warnings.append(f"{_counted(without_mask, 'objects without a mask')} are ignored in training.")
-    tiny = _tiny_objects(dataset, config.input)
-    if tiny:
+    arrays = arrays_of(dataset)
+    without_mask = ~arrays.crowd & ~arrays.has_mask
+    if config.mask_head is not None and without_mask.any():
+        counted = _counted(dataset, arrays, without_mask, "objects without a mask")
+        warnings.append(f"{counted} are ignored in training.")
+    tiny = _are_tiny(dataset, arrays, config.input)
+    if tiny.any():
         warnings.append(
-            f"{_counted(tiny, 'objects')} are less than 1 pixel high or wide after resizing, too small to be "
-            "learned. Raise `input.train_short_sides` and `input.long_side`, or cut the images into tiles."
+            f"{_counted(dataset, arrays, tiny, 'objects')} are less than 1 pixel high or wide after "
+            "resizing, too small to be learned. Raise `input.train_short_sides` and `input.long_side`, or "
+            "cut the images into tiles."
         )
     return [warning for warning in warnings if warning]
 
@@ -63,71 +66,72 @@ def keypoint_problems(dataset, names):
         names: names of the model's keypoints, J.
     """
     advice = "set `keypoint_head.names` and `flip_pairs` to those of the data, or `keypoint_head: null`"
-    found = [pair for pair in _objects(dataset) if has_keypoints(pair[1])]
-    if not found:
+    arrays = arrays_of(dataset)
+    if not arrays.has_keypoints.any():
         return [f"no object with keypoints, where {len(names)} are expected ({', '.join(names)}): {advice}"]
     problems = [
         f"category {category.name!r} with other keypoints ({', '.join(category.keypoints)}): {advice}"
         for category in dataset.categories
         if category.keypoints and category.keypoints != tuple(names)
     ]
-    other = [pair for pair in found if len(pair[1].keypoints) != len(names)]
-    if other:
-        problems.append(f"{_counted(other, f'objects with other than {len(names)} keypoints')}: {advice}")
+    other = arrays.has_keypoints & (arrays.num_keypoints != len(names))
+    if other.any():
+        kind = f"objects with other than {len(names)} keypoints"
+        problems.append(f"{_counted(dataset, arrays, other, kind)}: {advice}")
     return problems
 
 
 def _annotation_problems(dataset):
     """Problems that only data sets have that no reader has checked."""
-    annotations = [(image, each) for image in dataset.images for each in image.annotations]
-    boxes = np.array([each.box for _, each in annotations], float).reshape(-1, 4)
-    usable = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    empty = [pair for pair, is_usable in zip(annotations, usable, strict=True) if not is_usable]
-    unknown = [pair for pair in annotations if not 1 <= pair[1].class_id <= dataset.num_classes]
+    arrays = arrays_of(dataset)
+    boxes, class_ids = arrays.boxes, arrays.class_ids
+    empty = ~(np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1))
+    unknown = (class_ids < 1) | (class_ids > dataset.num_classes)
     problems = []
-    if empty:
-        problems.append(f"{_counted(empty, 'boxes without an area')}: correct or remove them")
-    if unknown:
-        kind = f"class ids outside of 1 to {dataset.num_classes}"
-        problems.append(f"{_counted(unknown, kind)}: correct them, or add categories")
+    if empty.any():
+        counted = _counted(dataset, arrays, empty, "boxes without an area")
+        problems.append(f"{counted}: correct or remove them")
+    if unknown.any():
+        counted = _counted(dataset, arrays, unknown, f"class ids outside of 1 to {dataset.num_classes}")
+        problems.append(f"{counted}: correct them, or add categories")
     return problems
 
 
 def _mask_problems(dataset, max_bad_images):
-    without = _without_mask(dataset)
-    num_images = len({image.id for image, _ in without})
+    arrays = arrays_of(dataset)
+    without = ~arrays.crowd & ~arrays.has_mask
+    num_images = len(np.unique(arrays.images[without]))
     if num_images <= max_bad_images * len(dataset):
         return []
     return [
-        f"{_counted(without, 'objects without a mask')} in {num_images} of {len(dataset)} images: annotate "
-        "them, train boxes only with `mask_head: null`, or ignore more of them with `data.max_bad_images`"
+        f"{_counted(dataset, arrays, without, 'objects without a mask')} in {num_images} of {len(dataset)} "
+        "images: annotate them, train boxes only with `mask_head: null`, or ignore more of them with "
+        "`data.max_bad_images`"
     ]
 
 
-def _objects(dataset):
-    return [(image, each) for image in dataset.images for each in image.annotations if not each.crowd]
-
-
-def _without_mask(dataset):
-    return [pair for pair in _objects(dataset) if not pair[1].segmentation]
-
-
-def _tiny_objects(dataset, config):
-    """Returns the objects that are less than a pixel high or wide at the smallest training scale."""
-    objects = _objects(dataset)
-    boxes = np.array([each.box for _, each in objects], float).reshape(-1, 4)
-    originals = np.array([(image.height, image.width) for image, _ in objects], float).reshape(-1, 2)
-    shapes, which = np.unique(originals, axis=0, return_inverse=True)
+def _are_tiny(dataset, arrays, config):
+    """Tells which objects are less than a pixel high or wide at the smallest training scale."""
+    shapes, which = np.unique(dataset.sizes, axis=0, return_inverse=True)
     short_side = min(config.train_short_sides)
     scales = [np.divide(input_size(size, short_side, config), size) for size in shapes.tolist()]
-    sides = (boxes[:, 2:] - boxes[:, :2]) * np.reshape(scales, (-1, 2))[which]
-    return [pair for pair, is_tiny in zip(objects, (sides < 1).any(axis=1), strict=True) if is_tiny]
+    sides = arrays.boxes[:, 2:] - arrays.boxes[:, :2]
+    return ~arrays.crowd & (sides * np.reshape(scales, (-1, 2))[which][arrays.images] < 1).any(axis=1)
 
 
-def _counted(pairs, kind):
-    """Returns such as "2 objects (annotation 3 of image 1, annotation 7 of image 2)"."""
+def _counted(dataset, arrays, chosen, kind):
+    """Returns such as "2 objects (annotation 3 of image 1, annotation 7 of image 2)".
+
+    Args:
+        dataset: `Dataset`.
+        arrays: Its `DatasetArrays`.
+        chosen: `[N]` bool, which annotations.
+        kind: What they are.
+    """
+    rows = np.flatnonzero(chosen)
     examples = [
-        f"annotation {annotation.id} of image {image.id}" for image, annotation in pairs[:MAX_EXAMPLES]
+        f"annotation {arrays.ids[row]} of image {dataset.images[arrays.images[row]].id}"
+        for row in rows[:MAX_EXAMPLES]
     ]
-    more = ", ..." if len(pairs) > MAX_EXAMPLES else ""
-    return f"{len(pairs)} {kind} ({', '.join(examples)}{more})"
+    more = ", ..." if len(rows) > MAX_EXAMPLES else ""
+    return f"{len(rows)} {kind} ({', '.join(examples)}{more})"

@@ -8,6 +8,7 @@ import tensorflow as tf
 from absl import logging
 
 from mask_rcnn.config import Config
+from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.evaluation import iou_types_of
 from mask_rcnn.model import Parts, build_parts, dtype_policy, training_model
@@ -96,7 +97,7 @@ def check_objects(train_set, val_set, iou_type):
 
 
 def _has_objects(dataset):
-    return any(not annotation.crowd for image in dataset.images for annotation in image.annotations)
+    return not arrays_of(dataset).crowd.all()
 
 
 def check_disk_space(trainer, recipe, run_dir):

@@ -3,10 +3,11 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 from absl import logging
 
 from mask_rcnn.data.coco import read_coco
-from mask_rcnn.data.keypoints import has_keypoints
+from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.data.trainable import check_trainable
 
@@ -44,7 +45,8 @@ def read_training_data(config, folder):
 
 def with_keypoints_only(dataset):
     """Leaves out images without an annotated keypoint: section 5 and detectron2 train without them."""
-    images = tuple(image for image in dataset.images if any(map(has_keypoints, image.annotations)))
+    arrays = arrays_of(dataset)
+    images = tuple(dataset.images[index] for index in np.unique(arrays.images[arrays.has_keypoints]))
     logging.info("%s: %d of %d images have keypoints.", dataset.name, len(images), len(dataset))
     return dataclasses.replace(dataset, images=images)
 
