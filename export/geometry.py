@@ -5,8 +5,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from mask_rcnn.data.keypoints import HALF_PIXEL
-from mask_rcnn.data.transforms import FAR_EDGE, pad_image, resize_image
 from mask_rcnn.export.pillow_resize import resize_as_pillow
+from mask_rcnn.export.resize import pad_image, resize_image
+from mask_rcnn.structures import FAR_EDGE
 
 
 class Frame(NamedTuple):

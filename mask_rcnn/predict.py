@@ -83,7 +83,7 @@ class Predictor(ImagePredictor):
         resize = Resize(image.shape[:2], size, padding_origin(size, padded, settings.centered))
         dtype = self.model.input["images"].dtype
         pixels = pad_image(resize.apply(image, settings.resize, dtype), padded, resize.origin)
-        return {"images": pixels[None], "image_sizes": tf.constant([size], tf.float32)}, resize
+        return {"images": tf.constant(pixels[None]), "image_sizes": tf.constant([size], tf.float32)}, resize
 
     def batch_key(self, inputs):
         """Returns the padded shape: padding an image more would change what the model computes."""

@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pycocotools import mask as coco_mask
 
+# From the last pixel of a box to its far edge, yxyx.
+FAR_EDGE = (0.0, 0.0, 1.0, 1.0)
+
 
 @dataclass(frozen=True)
 class Category:

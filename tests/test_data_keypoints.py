@@ -10,7 +10,7 @@ from PIL import Image
 from mask_rcnn.config import Config, DataConfig, InputConfig, KeypointHeadConfig, TrainConfig
 from mask_rcnn.config.network import COCO_FLIP_PAIRS, COCO_KEYPOINTS
 from mask_rcnn.data.coco import read_coco
-from mask_rcnn.data.keypoints import flip_keypoints, keypoint_array, mirrored_order
+from mask_rcnn.data.keypoints import keypoint_array, mirrored_order
 from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.data.records import Annotation
 from mask_rcnn.data.trainable import keypoint_problems
@@ -135,15 +135,6 @@ def test_categories_that_make_no_sense_are_named(read, fields, message):
 def test_a_mirror_swaps_the_pairs_of_coco():
     order = mirrored_order(COCO_KEYPOINTS, COCO_FLIP_PAIRS)
     assert order.tolist() == [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
-
-
-def test_a_mirror_image_of_the_mirror_image_is_the_original():
-    keypoints = np.random.default_rng(0).uniform(0, 10, [2, 3, 3])
-    order = mirrored_order(NAMES, HEAD.flip_pairs)
-    once = flip_keypoints(keypoints, 20, order)
-    np.testing.assert_allclose(once[:, 0], keypoints[:, 0] * (1, -1, 1) + (0, 20, 0))
-    np.testing.assert_allclose(once[:, 1], keypoints[:, 2] * (1, -1, 1) + (0, 20, 0))
-    np.testing.assert_allclose(flip_keypoints(once, 20, order), keypoints)
 
 
 @pytest.mark.parametrize(("half_pixel", "shift"), [(True, 0.5), (False, 0.0)])

@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from mask_rcnn.config import Config, DataConfig, InputConfig, KeypointHeadConfig
-from mask_rcnn.data.instances import select_instances
+from mask_rcnn.data.finish import finish
 from mask_rcnn.data.records import Annotation, Dataset, ImageRecord
+from mask_rcnn.data.sample import OBJECT, make_sample
 from mask_rcnn.data.trainable import check_trainable, training_warnings
 from mask_rcnn.structures import Category
 
@@ -73,12 +75,16 @@ def test_an_object_without_a_mask_is_an_ignored_region_only_for_a_mask_head():
         annotation(3, area=7.0),
     ]
 
-    def ids(*arguments):
-        return [[each.id for each in part] for part in select_instances(annotations, *arguments)]
+    def areas(max_instances, needs_mask):
+        """Areas of the objects to learn, and of the ignored regions."""
+        (record,) = dataset(annotations).images
+        sample = finish(make_sample(record, np.zeros((100, 200, 3), "uint8")), max_instances, needs_mask)
+        is_object = sample.kinds == OBJECT
+        return [sample.areas[each].tolist() for each in (is_object, ~is_object)]
 
-    assert ids(9) == [[2, 3, 1], []]
-    assert ids(9, True) == [[3, 1], [2]]
-    assert ids(1, True) == [[3], [1, 2]]
+    assert areas(9, False) == [[9, 7, 5], []]
+    assert areas(9, True) == [[7, 5], [9]]
+    assert areas(1, True) == [[7], [5, 9]]
 
 
 def test_objects_that_become_smaller_than_a_pixel_are_reported():

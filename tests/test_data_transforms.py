@@ -5,7 +5,6 @@ import tensorflow as tf
 from mask_rcnn.config import InputConfig
 from mask_rcnn.data.transforms import (
     Resize,
-    flip_boxes,
     pad_image,
     padded_size,
     padding_origin,
@@ -72,7 +71,7 @@ def test_boxes_and_keypoints_move_with_the_image_into_the_middle():
     np.testing.assert_array_equal(resize.apply_keypoints(keypoints), [[8, 8, 2]])
     np.testing.assert_array_equal(resize.invert_keypoints([[8, 8, 2]]), keypoints)
     np.testing.assert_array_equal(
-        pad_image(np.ones((1, 2, 1)), (4, 4), (2, 1))[..., 0].numpy().nonzero(), [[2, 2], [1, 2]]
+        pad_image(np.ones((1, 2, 1)), (4, 4), (2, 1))[..., 0].nonzero(), [[2, 2], [1, 2]]
     )
 
 
@@ -89,36 +88,20 @@ def test_no_boxes_stay_no_boxes():
     resize = Resize((10, 20), (20, 60))
     none = np.zeros((0, 4), "float32")
     assert resize.apply_boxes(none).shape == resize.invert_boxes(none).shape == (0, 4)
-    assert flip_boxes(none, 20).shape == (0, 4)
 
 
 def test_a_resize_samples_at_pixel_centres():
-    image = np.array([[[0], [100]]], "uint8")  # 1 x 2; centres of the result at 0.25, 0.75, 1.25, 1.75
+    image = np.array(
+        [[[0] * 3, [100] * 3]], "uint8"
+    )  # 1 x 2; centres of the result at 0.25, 0.75, 1.25, 1.75
     np.testing.assert_allclose(Resize((1, 2), (1, 4)).apply(image)[0, :, 0], [0, 25, 75, 100])
-
-
-def test_resize_and_padding_are_the_same_in_tf_data():
-    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), "uint8")
-
-    def transform(image):
-        return pad_image(resize_image(image, (10, 14)), (16, 16))
-
-    in_graph = next(iter(tf.data.Dataset.from_tensors(image).map(transform)))
-    np.testing.assert_array_equal(in_graph, transform(image))
-    assert not in_graph[10:].numpy().any()
-    assert not in_graph[:, 14:].numpy().any()
-
-
-def test_a_flipped_box_keeps_its_distance_to_the_other_side():
-    np.testing.assert_array_equal(flip_boxes([[1, 2, 3, 5]], 20), [[1, 15, 3, 18]])
-    np.testing.assert_array_equal(flip_boxes(flip_boxes([[1, 2, 3, 5]], 20), 20), [[1, 2, 3, 5]])
 
 
 def test_pillows_filter_widens_where_the_image_shrinks():
     image = np.array([[0, 0, 100, 100]], "uint8")[..., None].repeat(3, axis=2)
     # Half the size: a triangle over four pixels, 3/7, 3/7 and 1/7 at the border; 100 / 7 = 14.3.
     resized = resize_image(image, (1, 2), "antialiased_uint8")
-    assert resized.dtype == tf.float32
+    assert resized.dtype == np.float32
     np.testing.assert_array_equal(resized[0, :, 0], [14, 86])
 
 
@@ -134,26 +117,24 @@ def test_the_uint8_kind_has_the_numbers_of_scikit_image():
     np.testing.assert_array_equal(resize_image(image, (3, 5), "uint8")[..., 2], peer)
 
 
-@pytest.mark.parametrize("method", ["bilinear", "antialiased_uint8", "uint8"])
-def test_every_kind_is_the_same_in_tf_data_and_leaves_equal_sizes_alone(method):
+@pytest.mark.parametrize("size", [(50, 70), (33, 41), (95, 71), (1, 1), (300, 211)])
+def test_bilinear_has_the_numbers_of_tensorflow(size):
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), "uint8")
+    expected = tf.image.resize(image, size, method="bilinear", antialias=False)
+    # Processors with fused multiply-add may round the last bit otherwise.
+    np.testing.assert_allclose(resize_image(image, size), expected, rtol=2e-7, atol=3e-5)
 
-    def resize(image, size):
-        return resize_image(image, size, method)
 
-    sizes = np.array([[50, 70], [33, 41], [95, 71]], "int32")
-    for size, resized in zip(
-        sizes, tf.data.Dataset.from_tensor_slices(sizes).map(lambda s: resize(image, s)), strict=True
-    ):
-        assert resized.shape == (*size, 3)
-        np.testing.assert_array_equal(resized, resize(image, size))
-    np.testing.assert_array_equal(resize(image, (50, 70)), image)
+@pytest.mark.parametrize("method", ["bilinear", "antialiased_uint8", "uint8"])
+def test_every_kind_leaves_equal_sizes_alone(method):
+    image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), "uint8")
+    np.testing.assert_array_equal(resize_image(image, (50, 70), method), image)
 
 
 def test_bilinear_in_float64_has_the_numbers_of_float32_with_less_noise():
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), "uint8")
     exact = resize_image(image, (95, 41), dtype="float64")
-    assert exact.dtype == tf.float64
+    assert exact.dtype == np.float64
     np.testing.assert_allclose(resize_image(image, (95, 41)), exact, atol=5e-3)
     flat = resize_image(np.full((3, 4, 3), 77, "uint8"), (7, 5), dtype="float64")
     np.testing.assert_allclose(flat, 77, rtol=1e-14)

@@ -27,6 +27,7 @@ class InputConfig:
     mean: tuple[float, ...] = (123.675, 116.28, 103.53)  # of ImageNet, RGB, 0..255
     std: tuple[float, ...] = (58.395, 57.12, 57.375)
     horizontal_flip: float = 0.5  # probability in training
+    transforms: tuple[str, ...] = ()  # of training images, such as "scale_jitter low=0.5 high=2.0"
     max_instances: int = 100  # objects of a training image that are learned: the largest; others are ignored
     mask_crop_size: int = 112  # ground-truth masks travel as crops of this side
     bit_depth: int | None = None  # bits that the samples of 16-bit files use, such as 12; None: all 16

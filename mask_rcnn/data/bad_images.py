@@ -1,20 +1,17 @@
 """Images that turn out to be unusable during training: a few are replaced, too many end the run."""
 
-import threading
-
 from absl import logging
 
 from mask_rcnn.data.findings import listed
-from mask_rcnn.data.images import read_image
 
 
 class BadImages:
-    """Reads the images of a run; counts and reports those that cannot be read.
+    """Counts and reports the images of a run that cannot be read.
 
     A file can pass the check of its header and fail to decode, or disappear during the run.
 
-    As a context manager around the training loop, it replaces the error of the TensorFlow op that read the
-    last image by `error`, which lists all of them.
+    As a context manager around the training loop, it replaces the error of the TensorFlow op that asked for
+    the last image by `error`, which lists all of them.
 
     Args:
         dataset: a `Dataset`.
@@ -29,48 +26,36 @@ class BadImages:
     def __init__(self, dataset, config):
         self.dataset = dataset
         self.max_bad_images = config.data.max_bad_images
-        self.max_pixels = config.data.max_pixels
-        self.bit_depth = config.input.bit_depth
         self.reasons = {}
         self.error = None
-        self._lock = threading.Lock()
 
-    def first_readable(self, indices):
-        """Reads the first image that is not bad.
+    def first_good(self, indices):
+        """Returns the first image that is not known to be bad.
 
         Args:
-            indices: iterable of indices of images, in the order in which they are tried.
+            indices: iterator of indices of images, in the order in which they are tried.
 
-        Returns:
-            Its index, and its pixels `[H, W, 3]` uint8.
+        Raises:
+            ValueError: all of them are bad.
+        """
+        for index in indices:
+            if index not in self.reasons:
+                return index
+        raise self._too_many()
+
+    def add(self, index, reason):
+        """Adds an image that cannot be used; a known one changes nothing.
+
+        Args:
+            index: of the image.
+            reason: text that names its file.
 
         Raises:
             ValueError: too many images are bad.
         """
-        for index in indices:
-            if index in self.reasons:
-                continue
-            try:
-                return index, self._read(self.dataset.images[index])
-            except (ValueError, OSError) as error:
-                self._add(index, str(error))
-        raise self._too_many()
-
-    def _read(self, record):
-        image = read_image(record.path, self.bit_depth, self.max_pixels)
-        if image.shape[:2] != (record.height, record.width):
-            raise ValueError(
-                "An image must not change during training. "
-                f"Received: path={str(record.path)!r}, {image.shape[0]} x {image.shape[1]} pixels instead of "
-                f"{record.height} x {record.width}. Train on a copy of the data."
-            )
-        return image
-
-    def _add(self, index, reason):
-        with self._lock:
-            if index in self.reasons:
-                return
-            self.reasons[index] = reason
+        if index in self.reasons:
+            return
+        self.reasons[index] = reason
         logging.warning("%s: an image is replaced by another one. %s", self.dataset.name, reason)
         num_bad, num_images = self._counts()
         if num_bad > self.max_bad_images * num_images:
@@ -83,8 +68,7 @@ class BadImages:
 
     def _too_many(self):
         """Returns the error that lists the images, and keeps it as `error`."""
-        with self._lock:
-            reasons = [reason for _, reason in sorted(self.reasons.items())]
+        reasons = [reason for _, reason in sorted(self.reasons.items())]
         listing = "\n  ".join(listed(reasons))
         num_bad, num_images = self._counts()
         self.error = ValueError(

@@ -1,10 +1,8 @@
-"""Which image is where in which batch of a run, and the shape of each batch."""
+"""Which image is where in which batch of a run."""
 
 from dataclasses import dataclass
 
 import numpy as np
-
-from mask_rcnn.data.transforms import input_size, padded_size
 
 # Width / height at which the next group of images begins: 3:2, between 4:3 and square, square, and so on.
 ASPECT_BOUNDS = (1 / 1.55, 1 / 1.2, 1.0, 1.2, 1.55)
@@ -98,53 +96,29 @@ def _append(left, epoch, batch_size):
     return np.concatenate([left, first, epoch[~np.isin(epoch, first)]])
 
 
-def padded_sizes(sizes, config):
-    """Returns the few shapes that batches of images of one group have.
-
-    Args:
-        sizes: `[N, 2]`, (height, width) of each image of the data set.
-        config: an `InputConfig`.
-
-    Returns:
-        `[N, 2]` int64, (height, width) for each image, equal for all images of a group: what holds every
-        image of the group at every training scale.
-    """
-    shapes = np.unique(sizes, axis=0)
-    largest = np.zeros((len(ASPECT_BOUNDS) + 1, 2), "int64")
-    for group, size in zip(shape_groups(shapes), shapes.tolist(), strict=True):
-        for short_side in config.train_short_sides:
-            largest[group] = np.maximum(largest[group], input_size(size, short_side, config))
-    padded = [padded_size(size, config.pad_multiple, config.padded_size) for size in largest]
-    return np.array(padded)[shape_groups(sizes)]
-
-
 @dataclass(frozen=True)
 class BatchPlan:
     """The batches of a run: a function of the data set, the config and nothing else.
 
     Args:
         order: `[steps, B]` int64, the image at each place of each batch.
-        padded: `[N, 2]` int64, (height, width) that each image needs.
+        groups: `[N]` int64, the shape of each image, of `shape_groups`.
         seed: seed of the run.
     """
 
     order: np.ndarray
-    padded: np.ndarray
+    groups: np.ndarray
     seed: int
-
-    def size(self, step):
-        """Returns the (height, width) of all images of a batch."""
-        return self.padded[self.order[step]].max(axis=0)
 
     def candidates(self, step, place):
         """Yields the image at a place of a batch, and then those that may replace it, one after the other.
 
-        The replacements are images that fit into the batch, those that are in it already last. Each place
+        The replacements are images of the shapes of the batch, those that are in it already last. Each place
         begins with others, so that two places rarely get the same replacement.
         """
         batch = self.order[step]
         yield batch[place]
-        fitting = np.flatnonzero((self.padded <= self.size(step)).all(axis=1))
+        fitting = np.flatnonzero(np.isin(self.groups, self.groups[batch]))
         shuffled = np.random.default_rng([self.seed, step, REPLACEMENTS]).permutation(fitting)
         others = shuffled[~np.isin(shuffled, batch)]
         own = others[place :: len(batch)]
@@ -163,4 +137,4 @@ def batch_plan(dataset, config, steps=None):
     """
     train, sizes = config.train, dataset.sizes
     order = training_order(sizes, train.batch_size, steps or train.scaled_steps, train.seed)
-    return BatchPlan(order, padded_sizes(sizes, config.input), train.seed)
+    return BatchPlan(order, shape_groups(sizes), train.seed)

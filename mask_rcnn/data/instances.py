@@ -1,27 +1,8 @@
-"""Which annotations of an image are trained on, and which are ignored."""
+"""How many annotations of an image are trained on, and how many are ignored."""
 
 import numpy as np
 
 from mask_rcnn.data.dataset_arrays import arrays_of
-
-
-def select_instances(annotations, max_instances, needs_mask=False):
-    """Splits the annotations of an image into objects and ignored regions.
-
-    Args:
-        annotations: `Annotation`s of one image.
-        max_instances: largest number of objects.
-        needs_mask: whether an object without a mask is ignored. Defaults to False.
-
-    Returns:
-        Two lists, largest area first: the `max_instances` largest objects; and all regions that are neither
-        positives nor negatives: the other objects and the crowd regions.
-    """
-    objects, others = [], []
-    for annotation in sorted(annotations, key=lambda annotation: -annotation.area):
-        is_object = not annotation.crowd and (annotation.segmentation or not needs_mask)
-        (objects if is_object else others).append(annotation)
-    return objects[:max_instances], [*objects[max_instances:], *others]
 
 
 def num_regions(dataset, max_instances):

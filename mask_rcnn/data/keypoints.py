@@ -113,17 +113,6 @@ def mirrored_order(names, flip_pairs):
     return np.array([names.index(partner.get(name, name)) for name in names], int)
 
 
-def flip_keypoints(keypoints, width, order):
-    """Mirrors `[..., J, 3]` (y, x, visibility) left to right in an image of that width.
-
-    Args:
-        keypoints: `[..., J, 3]`; coordinates are continuous, so that x becomes width - x.
-        width: pixels.
-        order: of `mirrored_order`: a left eye is the right one in a mirror.
-    """
-    return (keypoints * (1, -1, 1) + (0, width, 0))[..., order, :]
-
-
 def keypoint_array(annotations, num_keypoints, half_pixel):
     """Returns the keypoints of objects, `[N, J, 3]` float32 (y, x, visibility); zeros where there are none.
 

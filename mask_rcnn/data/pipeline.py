@@ -1,33 +1,32 @@
-"""From records to training batches: dense, numeric, of few shapes, and the same in every run.
+"""From records to training batches: dense, numeric, and the same in every run.
 
 Everything random is a function of (seed, step, position in the batch), so that a resumed run gets the very
 batches that the interrupted one would have had.
 """
 
+import collections
+from dataclasses import replace
+
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from mask_rcnn.config.checks import check
+from mask_rcnn.data.augment import make_transforms
 from mask_rcnn.data.bad_images import BadImages
 from mask_rcnn.data.batching import batch_plan
-from mask_rcnn.data.instances import num_regions, select_instances
-from mask_rcnn.data.keypoints import flip_keypoints, keypoint_array, mirrored_order
-from mask_rcnn.data.masks import mask_in_box
+from mask_rcnn.data.ground_truth import ground_truths
+from mask_rcnn.data.instances import num_regions
+from mask_rcnn.data.loading import ExampleLoader
 from mask_rcnn.data.trainable import check_trainable, training_warnings
-from mask_rcnn.data.transforms import (
-    Resize,
-    flip_boxes,
-    input_size,
-    pad_image,
-    padding_origin,
-    resize_image,
-)
+from mask_rcnn.data.transforms import padded_size
+from mask_rcnn.data.workers import worker_pool
+from mask_rcnn.parallel import default_threads
 
-IGNORED = -1  # class id of a region that is neither a positive nor a negative
 PREFETCHED_BATCHES = 2  # one in use, one ready; a batch of 16 at 800 x 1344 is 200 MB
 
 
-def training_dataset(dataset, config, first_step=0, bad_images=None):
+def training_dataset(dataset, config, first_step=0, bad_images=None, heads=None, transforms=()):
     """Returns the batches for training, from step `first_step` to the last of the schedule.
 
     An image that cannot be read is replaced by another one, see `BadImages` and `BatchPlan.candidates`.
@@ -37,52 +36,44 @@ def training_dataset(dataset, config, first_step=0, bad_images=None):
         config: a `Config`; batch size, steps and seed are those of `config.train`.
         first_step: steps that a resumed run has finished. Defaults to 0.
         bad_images: the `BadImages` of the run. Defaults to new ones.
+        heads: objects with `ground_truth_spec` and `ground_truth`. Defaults to those of the config, see
+            `data.ground_truth`.
+        transforms: functions `(sample, rng) -> sample` that are applied after those of `input.transforms`.
 
     Returns:
         A `tf.data.Dataset` of dicts with B = `train.batch_size`, G = `input.max_instances`,
-        T = `num_regions`, M = `input.mask_crop_size` and few different (H, W):
+        T = `num_regions` (more if transforms add objects), M = `input.mask_crop_size`, and the smallest
+        (H, W) that holds the images of the batch:
         images: `[B, H, W, 3]` float32, RGB, 0..255, zeros around the image (`input.centered`) or after it.
         image_sizes: `[B, 2]` float32, (height, width) before padding.
         gt_boxes: `[B, T, 4]` float32, yxyx, pixels of the padded image.
         gt_class_ids: `[B, T]` int32; at most G objects, then ignored regions (-1), then padding (0).
         gt_masks: `[B, G, M, M]` uint8, 0 or 1, the mask in its box; only if there is a mask head.
-        gt_keypoints: `[B, G, J, 3]` float32, (y, x, visibility), pixels of the resized image; only if there
+        gt_keypoints: `[B, G, J, 3]` float32, (y, x, visibility), pixels of the padded image; only if there
         is a keypoint head.
         seeds: `[B, 2]` int32, of what the model draws; another one for each image of each step.
     """
+    check(
+        config.input.padded_size is not None or not config.input.centered,
+        "Training on images in the middle of their padding needs one `input.padded_size`.",
+        centered=config.input.centered,
+        padded_size=config.input.padded_size,
+    )
     check_trainable(dataset, config)
     for warning in training_warnings(dataset, config):
         logging.warning("%s: %s", dataset.name, warning)
+    heads = ground_truths(config) if heads is None else tuple(heads)
+    loader = ExampleLoader(config, (*make_transforms(config.input), *transforms), heads)
     bad_images = bad_images or BadImages(dataset, config)
     plan = batch_plan(dataset, config)
-    signature = _signature(config, num_regions(dataset, config.input.max_instances))
 
-    def example(position):
-        step, place = divmod(int(position), config.train.batch_size)
-        index, image = bad_images.first_readable(plan.candidates(step, place))
-        seed = [config.train.seed, int(position)]
-        values = {
-            **_geometry(dataset.images[index], config, plan.size(step), np.random.default_rng(seed)),
-            "image": image,
-            "seeds": seed,
-        }
-        return [_padded(values[name], spec) for name, spec in signature.items()]
+    def batches():
+        return _batches(dataset, loader, plan, range(first_step, len(plan.order)), bad_images)
 
-    def load(position):
-        values = tf.numpy_function(example, [position], [spec.dtype for spec in signature.values()])
-        values = {
-            name: tf.ensure_shape(value, spec.shape)
-            for (name, spec), value in zip(signature.items(), values, strict=True)
-        }
-        image, flipped = values.pop("image"), values.pop("flipped")
-        image = tf.cond(flipped, lambda: tf.reverse(image, [1]), lambda: image)
-        image = resize_image(image, tf.cast(values["image_sizes"], "int32"), config.input.resize)
-        images = pad_image(image, values.pop("padded_size"), values.pop("origin"))
-        return {"images": images, **values}
-
-    positions = tf.data.Dataset.range(first_step * config.train.batch_size, plan.order.size)
-    examples = positions.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return examples.batch(config.train.batch_size, drop_remainder=True).prefetch(PREFETCHED_BATCHES)
+    made = tf.data.Dataset.from_generator(batches, output_signature=_signature(config, heads))
+    made = made.apply(tf.data.experimental.assert_cardinality(len(plan.order) - first_step))
+    made = made.map(lambda batch: {**batch, "images": tf.cast(batch["images"], "float32")})
+    return made.prefetch(PREFETCHED_BATCHES)
 
 
 def images_of_step(dataset, config, step, bad_images=None):
@@ -102,73 +93,80 @@ def images_of_step(dataset, config, step, bad_images=None):
     ]
 
 
-def _signature(config, num_regions):
-    """Returns the values of one example as they leave Python, `{name: tf.TensorSpec}`."""
-    instances, side = config.input.max_instances, config.input.mask_crop_size
+def _signature(config, heads):
+    """Returns the arrays of one batch as they leave Python, `{name: tf.TensorSpec}`."""
+    size = config.train.batch_size
     signature = {
-        "image": tf.TensorSpec((None, None, 3), "uint8"),
-        "flipped": tf.TensorSpec((), "bool"),
-        "padded_size": tf.TensorSpec((2,), "int32"),
-        "origin": tf.TensorSpec((2,), "int32"),
-        "image_sizes": tf.TensorSpec((2,), "float32"),
-        "gt_boxes": tf.TensorSpec((num_regions, 4), "float32"),
-        "gt_class_ids": tf.TensorSpec((num_regions,), "int32"),
-        "seeds": tf.TensorSpec((2,), "int32"),
+        "images": tf.TensorSpec((size, None, None, 3), _image_dtype(config)),
+        "image_sizes": tf.TensorSpec((size, 2), "float32"),
+        "gt_boxes": tf.TensorSpec((size, None, 4), "float32"),
+        "gt_class_ids": tf.TensorSpec((size, None), "int32"),
+        "seeds": tf.TensorSpec((size, 2), "int32"),
     }
-    if config.mask_head is not None:
-        signature["gt_masks"] = tf.TensorSpec((instances, side, side), "uint8")
-    if config.keypoint_head is not None:
-        signature["gt_keypoints"] = tf.TensorSpec((instances, len(config.keypoint_head.names), 3), "float32")
+    for head in heads:
+        for name, (shape, dtype) in head.ground_truth_spec().items():
+            signature[name] = tf.TensorSpec((size, *shape), dtype)
     return signature
 
 
-def _padded(value, spec):
-    """Returns a value as an array of the dtype and, with zeros after it, the shape of a `TensorSpec`."""
-    value = np.asarray(value, spec.dtype.as_numpy_dtype)
-    if value.shape and spec.shape[0] is not None:
-        value = np.pad(value, [(0, spec.shape[0] - len(value)), *[(0, 0)] * (value.ndim - 1)])
-    return value
+def _image_dtype(config):
+    """Only "bilinear" has fractions of gray levels."""
+    return "float32" if config.input.resize == "bilinear" else "uint8"
 
 
-def _geometry(record, config, padded_size, random):
-    """Returns all of one training example but its pixels: a dict with names of `_signature`, not padded."""
-    original = (record.height, record.width)
-    short_side = random.choice(config.input.train_short_sides)
-    flipped = random.random() < config.input.horizontal_flip
-    size = input_size(original, short_side, config.input)
-    resize = Resize(original, size, padding_origin(size, padded_size, config.input.centered))
+def _batches(dataset, loader, plan, steps, bad_images):
+    """Yields the batches of `steps`, dicts of NumPy arrays."""
+    config, size = loader.config, loader.config.train.batch_size
+    rows = num_regions(dataset, config.input.max_instances)
+    ahead = 2 * (config.data.workers or default_threads())
+    num_slots = size + ahead + 1  # those of a batch, those ahead, and the one that is being replaced
+    slot_bytes = 3 * np.dtype(_image_dtype(config)).itemsize * config.input.long_side**2
+    with worker_pool(loader, config.data.workers, num_slots, slot_bytes) as submit:
 
-    objects, ignored = select_instances(
-        record.annotations, config.input.max_instances, needs_mask=config.mask_head is not None
-    )
-    boxes = np.array([annotation.box for annotation in objects + ignored], "float32").reshape(-1, 4)
-    values = {
-        "flipped": flipped,
-        "padded_size": padded_size,
-        "origin": resize.origin,
-        "image_sizes": resize.resized,
-        "gt_boxes": resize.apply_boxes(flip_boxes(boxes, record.width) if flipped else boxes),
-        "gt_class_ids": [annotation.class_id for annotation in objects] + [IGNORED] * len(ignored),
+        def start(position, candidates):
+            index = bad_images.first_good(candidates)
+            record = dataset.images[index]
+            record = replace(record, annotations=tuple(record.annotations))  # not the arrays of the data set
+            return index, submit(record, (config.train.seed, position), position % num_slots)
+
+        def example(position, candidates, index, future):
+            found = future.result()
+            while isinstance(found, str):
+                bad_images.add(index, found)
+                index, future = start(position, candidates)
+                found = future.result()
+            return {**found, "seeds": (config.train.seed, position)}
+
+        pending, batch = collections.deque(), []
+        for position in range(steps.start * size, steps.stop * size + ahead):
+            if position < steps.stop * size:
+                candidates = plan.candidates(*divmod(position, size))
+                pending.append((position, candidates, *start(position, candidates)))
+            if position >= steps.start * size + ahead:
+                batch.append(example(*pending.popleft()))
+            if len(batch) == size:
+                yield _batch(batch, config, rows)
+                batch = []
+
+
+def _batch(examples, config, rows):
+    """Joins examples of `ExampleLoader` to a batch, as small as its images allow."""
+    settings = config.input
+    sizes = np.array([example["image"].shape[:2] for example in examples])
+    padded = padded_size(sizes.max(axis=0), settings.pad_multiple, settings.padded_size)
+    images = np.zeros((len(examples), *padded, 3), _image_dtype(config))
+    for image, example in zip(images, examples, strict=True):
+        (y, x), (height, width) = example["origin"], example["image"].shape[:2]
+        image[y : y + height, x : x + width] = example["image"]
+    rows = max([rows, *(len(example["gt_class_ids"]) for example in examples)])
+    boxes = np.zeros((len(examples), rows, 4), "float32")
+    class_ids = np.zeros((len(examples), rows), "int32")
+    for index, example in enumerate(examples):
+        boxes[index, : len(example["gt_boxes"])] = example["gt_boxes"]
+        class_ids[index, : len(example["gt_class_ids"])] = example["gt_class_ids"]
+    batch = {
+        name: np.stack([example[name] for example in examples])
+        for name in examples[0].keys() - {"image", "origin", "gt_boxes", "gt_class_ids"}
     }
-    if config.mask_head is not None:
-        values["gt_masks"] = _masks(objects, config.input.mask_crop_size, flipped)
-    if config.keypoint_head is not None:
-        keypoints = _keypoints(objects, config.keypoint_head, record.width if flipped else None)
-        values["gt_keypoints"] = resize.apply_keypoints(keypoints)
-    return values
-
-
-def _masks(objects, side, flipped):
-    """Returns the masks of objects in their boxes, `[N, M, M]` bool."""
-    masks = np.zeros((len(objects), side, side), bool)
-    for mask, annotation in zip(masks, objects, strict=True):
-        mask[:] = mask_in_box(annotation.segmentation, annotation.box, side)
-    return masks[:, :, ::-1] if flipped else masks
-
-
-def _keypoints(objects, config, mirror_width):
-    """`[N, J, 3]` of the objects, mirrored in an image of `mirror_width` pixels unless that is None."""
-    keypoints = keypoint_array(objects, len(config.names), config.half_pixel)
-    if mirror_width is None:
-        return keypoints
-    return flip_keypoints(keypoints, mirror_width, mirrored_order(config.names, config.flip_pairs))
+    batch |= {"images": images, "image_sizes": sizes.astype("float32")}
+    return batch | {"gt_boxes": boxes, "gt_class_ids": class_ids, "seeds": batch["seeds"].astype("int32")}

@@ -1,13 +1,14 @@
-"""Geometry of an image on its way into the network, and back."""
+"""Geometry of an image on its way into the network, and back, without TensorFlow."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
-from mask_rcnn.ops.boxes import FAR_EDGE
+from mask_rcnn.structures import FAR_EDGE
+
+CACHED_ROWS = 64  # of the output that are interpolated at a time, so that they stay in the processor's cache
 
 
 def resized_size(height, width, short_side, long_side, rounding, upscale_only=False):
@@ -105,66 +106,91 @@ class Resize:
 
 
 def resize_image(image, size, method="bilinear", dtype="float32"):
-    """Brings an image to another size, sampled at pixel centres; for use in a graph or eagerly.
+    """Resizes an image, sampled at pixel centers.
 
     Args:
-        image: `[H, W, 3]` uint8; "bilinear" takes float32 too.
-        size: (height, width), numbers or an int32 tensor.
-        method: as in `InputConfig.resize`. "bilinear" interpolates the nearest pixels, without antialias,
-            and repeats the border. "antialiased_uint8" is Pillow's bilinear filter, in whole numbers.
-            "uint8" is what scikit-image and a cast make of the nearest pixels (matterport): it blends
-            the border with black, becomes no darker than the image, and drops fractions.
-        dtype: float32 or float64.
+        image: `[H, W, 3]` uint8.
+        size: (height, width).
+        method: As in `InputConfig.resize`. "bilinear" interpolates the nearest pixels, without antialiasing,
+            and repeats the border, with the numbers of `tf.image.resize`. "antialiased_uint8" is Pillow's
+            bilinear filter, in whole numbers. "uint8" is what scikit-image and a cast make of the nearest
+            pixels (matterport): it blends the border with black, becomes no darker than the image, and drops
+            fractions. Defaults to "bilinear".
+        dtype: "float32" or "float64"; all but "bilinear" also "uint8". Defaults to "float32".
 
     Returns:
         `[*size, 3]` of `dtype`, same range.
     """
-    if method == "antialiased_uint8":
-        resized = tf.numpy_function(_resize_with_pillow, [image, size], tf.uint8)
-        return tf.cast(tf.ensure_shape(resized, [None, None, 3]), dtype)
-    if method == "uint8":
-        resized = _interpolate(image, size, "CONSTANT")
-        return tf.cast(tf.floor(tf.maximum(resized, tf.cast(tf.reduce_min(image), tf.float64))), dtype)
-    if dtype == "float64":
-        return _interpolate(image, size, "SYMMETRIC")
-    return tf.image.resize(image, size, method="bilinear", antialias=False)
-
-
-def _resize_with_pillow(image, size):
     height, width = map(int, size)
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    if method == "antialiased_uint8":
+        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(resized).astype(dtype)
+    if method == "uint8":
+        resized = _interpolate(image, (height, width), "constant")
+        return np.floor(np.maximum(resized, float(image.min()))).astype(dtype)
+    if dtype == "float64":
+        return _interpolate(image, (height, width), "symmetric")
+    return _interpolate_float32(image, (height, width))
+
+
+def _interpolate_float32(image, size):
+    """Returns what `tf.image.resize` returns: the same operations in the same order, along x and then y."""
+    height, width = image.shape[:2]
+    left, right, share = _nearest_float32(width, size[1])
+    left, right = (np.ravel(each[:, None] * 3 + np.arange(3)) for each in (left, right))  # with the channels
+    rows = image.reshape(height, width * 3).astype("float32")
+    rows = _blend(rows.take(left, axis=1), rows.take(right, axis=1), np.repeat(share, 3))  # [H, W' * 3]
+    top, bottom, share = _nearest_float32(height, size[0])
+    resized = np.empty((size[0], size[1] * 3), "float32")
+    for start in range(0, size[0], CACHED_ROWS):
+        part = slice(start, start + CACHED_ROWS)
+        resized[part] = _blend(
+            rows.take(top[part], axis=0), rows.take(bottom[part], axis=0), share[part, None]
+        )
+    return resized.reshape(*size, 3)
+
+
+def _blend(first, second, share):
+    """Returns `first + (second - first) * share`, in the memory of both arguments."""
+    second -= first
+    second *= share
+    first += second
+    return first
+
+
+def _nearest_float32(inputs, outputs):
+    """Returns the two pixels around each sample of an axis, int, and the share of the second, float32."""
+    half = np.float32(0.5)
+    scale = np.float32(inputs) / np.float32(outputs)
+    position = (np.arange(outputs, dtype="float32") + half) * scale - half
+    low = np.floor(position)
+    upper = np.minimum(np.ceil(position), inputs - 1)
+    return np.maximum(low, 0).astype("int64"), upper.astype("int64"), position - low
 
 
 def _interpolate(image, size, border):
-    """Bilinear in float64, which `tf.image.resize` has not; `border` is a mode of `tf.pad`."""
-    image = tf.pad(tf.cast(image, tf.float64), [[1, 1], [1, 1], [0, 0]], border)
-    y, upper_y = _nearest_pixels(tf.shape(image)[0] - 2, size[0])  # [H'] each
-    x, upper_x = _nearest_pixels(tf.shape(image)[1] - 2, size[1])
+    """Bilinear in float64; `border` is a mode of `np.pad`."""
+    image = np.pad(image, [(1, 1), (1, 1), (0, 0)], border).astype("float64")
+    y, upper_y = _nearest_pixels(image.shape[0] - 2, size[0])  # [H'] each
+    x, upper_x = _nearest_pixels(image.shape[1] - 2, size[1])
     resized = 0.0
     # The sum in this order, and no other, has the rounding errors of scikit-image before they are cut off.
     for below, y_share in ((0, 1 - upper_y), (1, upper_y)):
-        rows = tf.gather(image, y + below) * y_share[:, None, None]  # [H', W + 2, 3]
+        rows = image[y + below] * y_share[:, None, None]  # [H', W + 2, 3]
         for right, x_share in ((0, 1 - upper_x), (1, upper_x)):
-            resized += tf.gather(rows, x + right, axis=1) * x_share[:, None]  # [H', W', 3]
+            resized = resized + rows[:, x + right] * x_share[:, None]  # [H', W', 3]
     return resized
 
 
 def _nearest_pixels(inputs, outputs):
     """Returns the first of the two pixels around each sample, of an axis with a border of one pixel before
-    it, and the share of the second: int32 and float64 `[outputs]`."""
-    scale = tf.cast(inputs, tf.float64) / tf.cast(outputs, tf.float64)
-    position = (tf.cast(tf.range(outputs), tf.float64) + 0.5) * scale - 0.5
-    low = tf.floor(position)
-    return tf.cast(low, tf.int32) + 1, position - low
+    it, and the share of the second: int64 and float64 `[outputs]`."""
+    position = (np.arange(outputs) + 0.5) * (inputs / outputs) - 0.5
+    low = np.floor(position)
+    return low.astype("int64") + 1, position - low
 
 
 def pad_image(image, size, origin=(0, 0)):
     """Puts `[H, W, C]` into zeros of `size`, (height, width), its first pixel at `origin`, (y, x)."""
-    after = [size[axis] - origin[axis] - tf.shape(image)[axis] for axis in (0, 1)]
-    return tf.pad(image, [[origin[0], after[0]], [origin[1], after[1]], [0, 0]])
-
-
-def flip_boxes(boxes, width):
-    """Mirrors `[..., 4]` boxes left to right in an image of that width."""
-    y1, x1, y2, x2 = np.moveaxis(np.asarray(boxes), -1, 0)
-    return np.stack([y1, width - x2, y2, width - x1], axis=-1)
+    after = [int(size[axis]) - origin[axis] - image.shape[axis] for axis in (0, 1)]
+    return np.pad(image, [(origin[0], after[0]), (origin[1], after[1]), (0, 0)])

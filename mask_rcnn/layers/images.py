@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from mask_rcnn.layers.float32 import Float32Layer
 from mask_rcnn.ops import boxes as box_ops
+from mask_rcnn.structures import FAR_EDGE
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -80,7 +81,7 @@ class ImageWindows(Float32Layer):
         self.inclusive = inclusive
 
     def call(self, image_sizes, images=None):
-        last = tf.constant(box_ops.FAR_EDGE if self.inclusive else (0.0, 0.0, 0.0, 0.0))
+        last = tf.constant(FAR_EDGE if self.inclusive else (0.0, 0.0, 0.0, 0.0))
         if not self.centered:
             windows = box_ops.windows(image_sizes, None, centered=False) - last
             return {"proposals": windows, "detections": windows}

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from mask_rcnn.layers.float32 import Float32Layer
-from mask_rcnn.ops.boxes import FAR_EDGE
+from mask_rcnn.structures import FAR_EDGE
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")

@@ -4,9 +4,6 @@ import math
 
 import tensorflow as tf
 
-# From the last pixel of a box to its far edge, yxyx.
-FAR_EDGE = (0.0, 0.0, 1.0, 1.0)
-
 # A 16 px box may grow to 1000 px and no more: exp() of a wild delta overflows.
 MAX_LOG_SCALE = math.log(1000 / 16)
 

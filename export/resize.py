@@ -1,0 +1,49 @@
+"""The resizes of `data.transforms` that have no antialiasing, as TensorFlow ops for a SavedModel."""
+
+import tensorflow as tf
+
+
+def resize_image(image, size, method):
+    """Returns what `data.transforms.resize_image` returns for "bilinear" and "uint8".
+
+    Args:
+        image: `[H, W, 3]` uint8.
+        size: `[2]` int32, (height, width).
+        method: "bilinear" or "uint8".
+
+    Returns:
+        `[*size, 3]` float32.
+    """
+    if method == "bilinear":
+        return tf.image.resize(image, size, method="bilinear", antialias=False)
+    resized = tf.maximum(_interpolate(image, size), tf.cast(tf.reduce_min(image), tf.float64))
+    return tf.cast(tf.floor(resized), tf.float32)
+
+
+def pad_image(image, size, origin):
+    """Puts `[H, W, C]` into zeros of `size`, (height, width), its first pixel at `origin`, (y, x)."""
+    after = [size[axis] - origin[axis] - tf.shape(image)[axis] for axis in (0, 1)]
+    return tf.pad(image, [[origin[0], after[0]], [origin[1], after[1]], [0, 0]])
+
+
+def _interpolate(image, size):
+    """Bilinear in float64, which `tf.image.resize` has not; the border is black."""
+    image = tf.pad(tf.cast(image, tf.float64), [[1, 1], [1, 1], [0, 0]])
+    y, upper_y = _nearest_pixels(tf.shape(image)[0] - 2, size[0])  # [H'] each
+    x, upper_x = _nearest_pixels(tf.shape(image)[1] - 2, size[1])
+    resized = 0.0
+    # The sum in this order, and no other, has the rounding errors of scikit-image before they are cut off.
+    for below, y_share in ((0, 1 - upper_y), (1, upper_y)):
+        rows = tf.gather(image, y + below) * y_share[:, None, None]  # [H', W + 2, 3]
+        for right, x_share in ((0, 1 - upper_x), (1, upper_x)):
+            resized += tf.gather(rows, x + right, axis=1) * x_share[:, None]  # [H', W', 3]
+    return resized
+
+
+def _nearest_pixels(inputs, outputs):
+    """Returns the first of the two pixels around each sample, of an axis with a border of one pixel before
+    it, and the share of the second: int32 and float64 `[outputs]`."""
+    scale = tf.cast(inputs, tf.float64) / tf.cast(outputs, tf.float64)
+    position = (tf.cast(tf.range(outputs), tf.float64) + 0.5) * scale - 0.5
+    low = tf.floor(position)
+    return tf.cast(low, tf.int32) + 1, position - low

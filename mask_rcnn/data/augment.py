@@ -1,0 +1,153 @@
+"""Transforms of training samples, by name: what `input.transforms` lists and users add.
+
+A transform is any function `(sample, rng, **parameters) -> sample`. It draws from `rng`, a NumPy generator
+that depends on the seed of the run and the place of the image in it, and on nothing else.
+"""
+
+import ast
+import functools
+import inspect
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from mask_rcnn.data import affine
+from mask_rcnn.data.transforms import input_size
+
+TRANSFORMS = {}  # name -> function
+LUMA = (0.299, 0.587, 0.114)  # of RGB, ITU-R BT.601
+
+
+def register_transform(name):
+    """Decorator: makes a transform known to `input.transforms` by a name.
+
+    Args:
+        name: letters, digits and underscores. A name that is taken is an error.
+    """
+
+    def register(function):
+        if TRANSFORMS.setdefault(name, function) is not function:
+            raise ValueError(
+                "A transform needs a name of its own. "
+                f"Received: {name!r}, which is {TRANSFORMS[name].__qualname__}. Choose another name."
+            )
+        return function
+
+    return register
+
+
+def make_transforms(config):
+    """Returns the transforms of an `InputConfig`: resize, horizontal flip, and those of `transforms`.
+
+    Args:
+        config: an `InputConfig`.
+
+    Returns:
+        A tuple of functions `(sample, rng) -> sample`.
+    """
+    return (
+        functools.partial(resize_to_input, config=config),
+        functools.partial(horizontal_flip, probability=config.horizontal_flip),
+        *map(parse_transform, config.transforms),
+    )
+
+
+def parse_transform(text):
+    """Returns the transform that a text names, with its parameters.
+
+    Args:
+        text: name and parameters, such as "scale_jitter low=0.5 high=2.0". Values are Python literals.
+    """
+    name, *parameters = text.split()
+    if name not in TRANSFORMS:
+        raise ValueError(
+            f"`input.transforms` must name registered transforms: {', '.join(sorted(TRANSFORMS))}. "
+            f"Received: {text!r}. Add your own with `register_transform` before the config is used."
+        )
+    try:
+        pairs = [parameter.split("=") for parameter in parameters]
+        arguments = {key: ast.literal_eval(value) for key, value in pairs}
+        inspect.signature(TRANSFORMS[name]).bind("sample", "rng", **arguments)
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise ValueError(
+            'The parameters of a transform are `name=value`, as in "scale_jitter low=0.5 high=2.0". '
+            f"Received: {text!r} ({error}). Correct `input.transforms`."
+        ) from error
+    return functools.partial(TRANSFORMS[name], **arguments)
+
+
+def resize_to_input(sample, rng, config):
+    """Resizes to a short side that is drawn from `train_short_sides`.
+
+    Args:
+        sample: a `Sample`.
+        rng: NumPy generator.
+        config: an `InputConfig`.
+    """
+    size = input_size(sample.size, rng.choice(config.train_short_sides), config)
+    return sample.moved(affine.scaling(*np.divide(size, sample.size)), size)
+
+
+@register_transform("horizontal_flip")
+def horizontal_flip(sample, rng, probability=0.5):
+    """Mirrors left to right with a probability; left and right keypoints change places."""
+    if rng.random() < probability:
+        return sample.moved(affine.mirror(sample.size[1]), sample.size)
+    return sample
+
+
+@register_transform("scale_jitter")
+def scale_jitter(sample, rng, low=0.1, high=2.0):
+    """Large-scale jitter: scales by a random factor; larger images are cropped, smaller ones are padded.
+
+    Reference: Ghiasi et al. 2021, Simple Copy-Paste, section 3.
+
+    Args:
+        sample: a `Sample`.
+        rng: NumPy generator.
+        low: Smallest factor of the sides. Defaults to 0.1.
+        high: Largest factor of the sides. Defaults to 2.0.
+    """
+    content = np.maximum(1, np.round(np.multiply(sample.size, rng.uniform(low, high)))).astype(int)
+    scaled = sample.moved(affine.scaling(*np.divide(content, sample.size)), content)
+    return _random_window(scaled, rng, np.minimum(content, sample.size))
+
+
+@register_transform("crop")
+def crop(sample, rng, height=0.8, width=0.8):
+    """Cuts out a window of a fixed part of the image, at a random place.
+
+    Args:
+        sample: a `Sample`.
+        rng: NumPy generator.
+        height: Height of the window as part of the image's, above 0 to 1. Defaults to 0.8.
+        width: Width of the window as part of the image's, above 0 to 1. Defaults to 0.8.
+    """
+    window = np.ceil(np.multiply(sample.size, (height, width))).astype(int)
+    return _random_window(sample, rng, np.clip(window, 1, sample.size))
+
+
+@register_transform("color_jitter")
+def color_jitter(sample, rng, brightness=0.2, contrast=0.2, saturation=0.2):
+    """Changes brightness, contrast and saturation by random factors from 1 - x to 1 + x.
+
+    Args:
+        sample: a `Sample`.
+        rng: NumPy generator.
+        brightness: x of the brightness. Defaults to 0.2.
+        contrast: x of the distance to the mean gray level. Defaults to 0.2.
+        saturation: x of the distance of each pixel to its gray level. Defaults to 0.2.
+    """
+    bright, contrasted, saturated = 1 + rng.uniform(-1, 1, 3) * (brightness, contrast, saturation)
+    mean = np.dot(cv2.mean(sample.image)[:3], LUMA) * bright
+    levels = (np.arange(256) * bright - mean) * contrasted + mean
+    image = cv2.LUT(sample.image, np.clip(np.round(levels), 0, 255).astype("uint8"))
+    gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return replace(sample, image=cv2.addWeighted(image, saturated, gray, 1 - saturated, 0))
+
+
+def _random_window(sample, rng, size):
+    """Cuts a window of `size` out of the output, at a random whole pixel."""
+    y, x = rng.integers(0, np.subtract(sample.size, size) + 1)
+    return sample.moved(affine.translation(-y, -x), size)

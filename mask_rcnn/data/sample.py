@@ -1,0 +1,132 @@
+"""A training image with its objects, on its way through the transforms."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mask_rcnn.data import affine
+from mask_rcnn.data.keypoints import keypoint_array, mirrored_order
+from mask_rcnn.data.masks import mask_in_box
+
+OBJECT, CROWD, IGNORE = range(
+    3
+)  # kinds of objects; crowds and ignored ones are neither learned nor negatives
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image and its N objects, with a geometric change that is still to be made.
+
+    Image, boxes, masks and keypoints are in the pixels of `image`. Geometric transforms only change `matrix`
+    and `size`: the pixels are resampled once, after the last transform.
+
+    Args:
+        image: `[H, W, 3]` uint8, RGB.
+        boxes: `[N, 4]` float64, yxyx.
+        class_ids: `[N]` int32, 1..K.
+        kinds: `[N]` int8, `OBJECT`, `CROWD` or `IGNORE`.
+        areas: `[N]` float64, pixels; the largest objects are kept where there are too many.
+        segmentations: N masks as in COCO: polygons `[[x, y, x, y, ...], ...]`, a run-length dict, or None.
+        keypoints: `[N, J, 3]` float64, (y, x, visibility); J is 0 without a keypoint head.
+        mirrored_keypoints: `[J]` int, the keypoint that takes the place of each in a mirror.
+        matrix: `[3, 3]` float64, from pixels of `image` to pixels of the output; see `data.affine`.
+        size: (height, width) of the output.
+    """
+
+    image: np.ndarray
+    boxes: np.ndarray
+    class_ids: np.ndarray
+    kinds: np.ndarray
+    areas: np.ndarray
+    segmentations: tuple
+    keypoints: np.ndarray
+    mirrored_keypoints: np.ndarray
+    matrix: np.ndarray
+    size: tuple[int, int]
+
+    def moved(self, matrix, size):
+        """Returns the sample with one more geometric change.
+
+        Args:
+            matrix: `[3, 3]`, from pixels of the output so far to pixels of the new output.
+            size: (height, width) of the new output.
+        """
+        return replace(self, matrix=matrix @ self.matrix, size=tuple(map(int, size)))
+
+    def select(self, indices):
+        """Returns the sample with only these objects, in this order."""
+        indices = np.asarray(indices, int)
+        return replace(
+            self,
+            boxes=self.boxes[indices],
+            class_ids=self.class_ids[indices],
+            kinds=self.kinds[indices],
+            areas=self.areas[indices],
+            segmentations=tuple(self.segmentations[index] for index in indices),
+            keypoints=self.keypoints[indices],
+        )
+
+    @property
+    def num_objects(self):
+        """Number of objects to learn; after `finish` they come before all others."""
+        return int(np.count_nonzero(self.kinds == OBJECT))
+
+    def output_boxes(self):
+        """Returns the boxes of all objects in the output, `[N, 4]` float64, yxyx."""
+        return affine.move_boxes(self.boxes, self.matrix)
+
+    def output_keypoints(self):
+        """Returns the keypoints of all objects in the output, `[N, J, 3]` float64, (y, x, visibility)."""
+        points = affine.move_points(self.keypoints[..., :2], self.matrix)
+        keypoints = np.concatenate([points, self.keypoints[..., 2:]], axis=-1)
+        is_mirrored = np.linalg.det(self.matrix) < 0
+        return keypoints[:, self.mirrored_keypoints] if is_mirrored else keypoints
+
+    def output_masks(self, side):
+        """Returns the masks of the objects to learn in their output boxes, `[num_objects, side, side]` bool.
+
+        Only after `finish`. The masks are drawn from the boxes of the image, for the matrix keeps boxes.
+        """
+        masks = np.zeros((self.num_objects, side, side), bool)
+        for mask, box, segmentation in zip(masks, self.boxes, self.segmentations, strict=False):
+            mask[:] = mask_in_box(segmentation, box, side)
+        return masks[:, :: _sign(self.matrix[0, 0]), :: _sign(self.matrix[1, 1])]
+
+
+def _sign(number):
+    return -1 if number < 0 else 1
+
+
+def make_sample(record, image, keypoint_head=None):
+    """Returns the `Sample` of an `ImageRecord` and its pixels, before all transforms.
+
+    Args:
+        record: an `ImageRecord`.
+        image: `[H, W, 3]` uint8.
+        keypoint_head: `KeypointHeadConfig`, or None.
+    """
+    annotations = record.annotations
+    keypoints, order = np.zeros((len(annotations), 0, 3)), np.zeros(0, int)
+    if keypoint_head is not None:
+        order = mirrored_order(keypoint_head.names, keypoint_head.flip_pairs)
+        keypoints = _keypoints(annotations, len(order), keypoint_head.half_pixel)
+    return Sample(
+        image=image,
+        boxes=np.array([each.box for each in annotations], "float64").reshape(-1, 4),
+        class_ids=np.array([each.class_id for each in annotations], "int32"),
+        kinds=np.array([CROWD if each.crowd else OBJECT for each in annotations], "int8"),
+        areas=np.array([each.area for each in annotations], "float64"),
+        segmentations=tuple(each.segmentation for each in annotations),
+        keypoints=keypoints,
+        mirrored_keypoints=order,
+        matrix=np.eye(3),
+        size=image.shape[:2],
+    )
+
+
+def _keypoints(annotations, num_keypoints, half_pixel):
+    """Returns `keypoint_array`; crowds, whose keypoints nothing learns, have none."""
+    keypoints = np.zeros((len(annotations), num_keypoints, 3))
+    objects = [index for index, each in enumerate(annotations) if not each.crowd]
+    keypoints[objects] = keypoint_array([annotations[i] for i in objects], num_keypoints, half_pixel)
+    return keypoints

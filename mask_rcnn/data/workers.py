@@ -1,0 +1,130 @@
+"""Examples made ahead of training, in order: in threads, or in processes that share memory with this one."""
+
+import contextlib
+import math
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection, shared_memory
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mask_rcnn.parallel import default_threads
+
+SHARED_MEMORY = Path("/dev/shm")  # of Linux, which may be small in a container
+_WORKER = {}  # what a worker process keeps between its calls: `load` and `memory`
+
+
+@contextlib.contextmanager
+def worker_pool(load, workers, slots, slot_bytes):
+    """Yields a function that submits a call of `load` and returns its future.
+
+    Args:
+        load: function of a record and a seed that returns a dict with `image`, or a text. Picklable if there
+            are worker processes.
+        workers: number of processes; 0 uses threads of this process.
+        slots: number of images that are held at the same time.
+        slot_bytes: size of the largest image. A larger one is copied through a pipe.
+
+    Yields:
+        `submit(record, seed, slot)`. The image of a future is valid until its slot is used again.
+    """
+    if not workers:
+        with ThreadPoolExecutor(default_threads(), "training_data") as pool, _cancelled(pool):
+            yield lambda record, seed, slot: pool.submit(load, record, seed)
+        return
+    _check_picklable(load)
+    with _shared(slots * slot_bytes) as memory:
+        context = multiprocessing.get_context("spawn")  # a fork would copy TensorFlow's locks
+        arguments = (load, memory and memory.name, slot_bytes)
+        with ProcessPoolExecutor(workers, context, _start_worker, arguments) as pool, _cancelled(pool):
+            yield lambda record, seed, slot: _Shared(pool.submit(_work, record, seed, slot), memory)
+
+
+class _Shared:
+    """A future whose image lies in shared memory."""
+
+    def __init__(self, future, memory):
+        self.future, self.memory = future, memory
+
+    def result(self):
+        try:
+            found = self.future.result()
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                "The worker processes of the training data must stay alive. Received: one was ended, by a "
+                "signal or for lack of memory. Lower `data.workers` or `train.batch_size`, then continue "
+                "with `--resume`. A script that trains with workers needs `if __name__ == '__main__':`."
+            ) from error
+        if isinstance(found, dict) and isinstance(found["image"], tuple):
+            shape, dtype, offset = found["image"]
+            found["image"] = np.ndarray(shape, dtype, self.memory.buf, offset)
+        return found
+
+
+def _start_worker(load, memory_name, slot_bytes):
+    """Prepares a worker process."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the GPUs belong to the training process
+    cv2.setNumThreads(1)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the training process decides when to end
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    memory = memory_name and shared_memory.SharedMemory(memory_name)
+    _WORKER.update(load=load, memory=memory, slot_bytes=slot_bytes)
+
+
+def _end_with_parent():
+    connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(0)
+
+
+def _work(record, seed, slot):
+    """Calls `load` in a worker process; puts the image into its slot if it fits."""
+    found = _WORKER["load"](record, seed)
+    memory, slot_bytes = _WORKER["memory"], _WORKER["slot_bytes"]
+    if isinstance(found, dict) and memory and found["image"].nbytes <= slot_bytes:
+        image, offset = found["image"], slot * slot_bytes
+        np.ndarray(image.shape, image.dtype, memory.buf, offset)[:] = image
+        found["image"] = image.shape, image.dtype.str, offset
+    return found
+
+
+@contextlib.contextmanager
+def _shared(num_bytes):
+    """Yields shared memory, which takes space when written to; None if the system has too little."""
+    if SHARED_MEMORY.exists() and shutil.disk_usage(SHARED_MEMORY).free < num_bytes:
+        yield None
+        return
+    memory = shared_memory.SharedMemory(create=True, size=math.ceil(num_bytes))
+    try:
+        yield memory
+    finally:
+        memory.unlink()
+        with contextlib.suppress(BufferError):  # an image of an interrupted batch still refers to it
+            memory.close()
+
+
+@contextlib.contextmanager
+def _cancelled(pool):
+    """Cancels the calls that have not begun when the block ends."""
+    try:
+        yield
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _check_picklable(load):
+    try:
+        pickle.dumps(load)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            "Worker processes need transforms that can be pickled: functions of a module. "
+            f"Received: {error}. Define them at the top level of a file, or set `data.workers` to 0."
+        ) from error
