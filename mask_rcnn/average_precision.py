@@ -137,7 +137,7 @@ def _numbered(annotation, number, image_numbers):
 
 
 def _num_keypoints(content):
-    return max((len(one["keypoints"] or ()) for one in content.annotations), default=0) // 3
+    return int(content.annotations.table.num_keypoints.max(initial=0))
 
 
 def _with_geometry(annotation, iou_type, num_keypoints, size):

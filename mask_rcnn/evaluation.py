@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import importlib.metadata
 
+import numpy as np
 from absl import logging
 
 from mask_rcnn.average_precision import BACKENDS, MAX_KEYPOINT_DETECTIONS, NUMBERS, average_precision
@@ -122,13 +123,15 @@ def not_measurable(content, iou_types, image_ids=None):
         {IoU type: reason}; empty if everything can be measured.
     """
     ids = {image["id"] for image in content.images} if image_ids is None else set(image_ids)
-    objects = [one for one in content.annotations if one["image_id"] in ids and not one["iscrowd"]]
-    if not objects:
+    table = content.annotations.table
+    is_chosen = np.array([image["id"] in ids for image in content.images], bool)
+    objects = table.take(is_chosen[table.images] & ~table.crowd)
+    if not len(objects):
         return dict.fromkeys(iou_types, f"none of the {len(ids)} images has an object")
     reasons = {}
-    if "segm" in iou_types and not any(one["segmentation"] for one in objects):
+    if "segm" in iou_types and not objects.has_mask.any():
         reasons["segm"] = f"none of the {len(objects)} objects has a mask"
-    if "keypoints" in iou_types and not any(one["num_keypoints"] for one in objects):
+    if "keypoints" in iou_types and not objects.has_keypoints.any():
         reasons["keypoints"] = f"none of the {len(objects)} objects has keypoints"
     return reasons
 
@@ -174,7 +177,7 @@ def _check_geometry(entries, content, iou_type):
             f"Leave {iou_type!r} out of `iou_types`, or add what is missing."
         )
     if iou_type == "keypoints":
-        expected = max(len(one["keypoints"] or ()) for one in content.annotations)
+        expected = 3 * content.annotations.table.num_keypoints.max()
         other = [entry for entry in entries if len(entry["keypoints"]) != expected]
         if other:
             raise ValueError(
@@ -287,8 +290,8 @@ def _only(content, names):
     """Returns a `CocoContent` with the categories of these names and their annotations."""
     kept = tuple(category for category in content.categories if category.name in names)
     ids = {category.id for category in kept}
-    objects = tuple(one for one in content.annotations if one["category_id"] in ids)
-    return dataclasses.replace(content, categories=kept, annotations=objects)
+    rows = np.isin(content.annotations.table.class_ids, list(ids))
+    return dataclasses.replace(content, categories=kept, annotations=content.annotations.take(rows))
 
 
 def iou_types_of(config):

@@ -80,6 +80,12 @@ class AnnotationTable:
         """`[N]` bool, whether an annotation has a segmentation."""
         return (self.num_polygons > 0) | (self.mask_lengths > 0)
 
+    @functools.cached_property
+    def has_keypoints(self):
+        """`[N]` bool, whether any keypoint of an annotation is known."""
+        num_known = starts_of(self.keypoints[:, 2] > 0, with_end=True)
+        return num_known[self.keypoint_starts + self.num_keypoints] > num_known[self.keypoint_starts]
+
     def take(self, rows):
         """Returns a table of some rows in another order; it shares polygons, masks and keypoints."""
         return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in PER_ROW})

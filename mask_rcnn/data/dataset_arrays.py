@@ -55,8 +55,6 @@ def _from_table(dataset):
     table, sizes = table.take(rows), dataset.sizes[images]
     x, y, width, height = table.boxes.T
     right, bottom = np.minimum(x + width, sizes[:, 1]), np.minimum(y + height, sizes[:, 0])
-    num_known = starts_of(table.keypoints[:, 2] > 0, with_end=True)
-    ends = table.keypoint_starts + table.num_keypoints
     return DatasetArrays(
         images=images,
         ids=table.ids,
@@ -66,7 +64,7 @@ def _from_table(dataset):
         crowd=table.crowd,
         has_mask=table.has_mask,
         num_keypoints=table.num_keypoints,
-        has_keypoints=(num_known[ends] > num_known[table.keypoint_starts]) & ~table.crowd,
+        has_keypoints=table.has_keypoints & ~table.crowd,
     )
 
 

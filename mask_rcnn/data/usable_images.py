@@ -26,6 +26,10 @@ class CocoAnnotations(Sequence):
     def __len__(self):
         return len(self.table)
 
+    def take(self, rows):
+        """Returns the annotations of some rows, chosen by index or by `[N]` bool."""
+        return CocoAnnotations(self.table.take(rows), self.images)
+
     def __getitem__(self, row):
         table, image = self.table, self.images[self.table.images[row]]
         points = table.points(row)
