@@ -19,7 +19,7 @@ def find_image_files(images, folder, findings):
         folder: Path of the folder of the images.
         findings: `Findings`; repairs and refusals are added.
     """
-    paths, index = {}, None
+    paths, index, names = {}, None, _names_of_files(folder)
     for image in images:
         name = image["file_name"]
         if not isinstance(name, str) or not name.strip() or "\0" in name:
@@ -27,7 +27,7 @@ def find_image_files(images, folder, findings):
             findings.refuse("`file_name` of an image must be text", where)
             continue
         paths[image["id"]] = path = folder / name
-        if os.path.isabs(name) or not os.path.isfile(path):
+        if name not in names and (os.path.isabs(name) or not os.path.isfile(path)):
             index = _index(folder) if index is None else index
             found = _look_up(name, index)
             if len(found) == 1:
@@ -55,6 +55,15 @@ def name_parts(name):
     text = unicodedata.normalize("NFC", unquote(name.replace("\\", "/"))).casefold()
     parts = [part for part in PurePosixPath(text).parts if part not in ("/", "//", "..", ".")]
     return tuple(parts[1:] if parts and parts[0].endswith(":") else parts)
+
+
+def _names_of_files(folder):
+    """Returns the set of the names of the files in a folder, without those of its folders."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except OSError:  # it cannot be listed; each file is looked for by its name
+        return set()
 
 
 def _index(folder):
