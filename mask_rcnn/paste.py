@@ -118,8 +118,8 @@ def _resize_weights(start, end, limit, side):
 
 
 def _clip(start, end, limit):
-    first = int(np.clip(start, 0, limit))
-    return first, max(int(np.clip(end, 0, limit)), first)
+    first = int(min(max(start, 0), limit))
+    return first, max(int(min(max(end, 0), limit)), first)
 
 
 def _hat(positions, side):

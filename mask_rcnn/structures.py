@@ -178,8 +178,9 @@ def encode_crop(crop, origin, image_size):
     changes = np.flatnonzero(flat[1:] != flat[:-1])  # starts and ends of runs
     column, row = np.divmod(changes, crop.shape[0] + 2)
     flips = (column + x) * height + row + y
-    ends_where_the_next_begins = np.flatnonzero(flips[1:] == flips[:-1])
-    flips = np.delete(flips, [*ends_where_the_next_begins, *(ends_where_the_next_begins + 1)])
+    if crop.shape[0] == height:  # a run may end at the bottom where the next begins at the top: one run
+        joints = np.flatnonzero(flips[1:] == flips[:-1])
+        flips = np.delete(flips, [joints, joints + 1])
     counts = np.diff(flips, prepend=0, append=height * width)
     if len(counts) > 1 and counts[-1] == 0:
         counts = counts[:-1]
