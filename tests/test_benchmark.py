@@ -284,6 +284,7 @@ def run_command(*words):
         (["--size", "0", "96"], "must be at least 1"),
         (["--against", "torchvision", "--against-python", "p", "--set", "a.b=1"], "Leave them out"),
         (["--mode", "predict"], "needs --annotations and --images"),
+        (["--mode", "data"], "needs --annotations and --images"),
         (["--mode", "predict", "--annotations", "a", "--images", "b", "--model", "c"], "alone"),
     ],
 )

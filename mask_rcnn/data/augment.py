@@ -23,15 +23,18 @@ def register_transform(name):
     """Decorator: makes a transform known to `input.transforms` by a name.
 
     Args:
-        name: letters, digits and underscores. A name that is taken is an error.
+        name: letters, digits and underscores. The same function may be registered again, as a notebook
+            does when a cell runs twice. Another one of the same name is an error.
     """
 
     def register(function):
-        if TRANSFORMS.setdefault(name, function) is not function:
+        known = TRANSFORMS.get(name, function)
+        if (known.__module__, known.__qualname__) != (function.__module__, function.__qualname__):
             raise ValueError(
                 "A transform needs a name of its own. "
-                f"Received: {name!r}, which is {TRANSFORMS[name].__qualname__}. Choose another name."
+                f"Received: {name!r}, which is {known.__module__}.{known.__qualname__}. Choose another name."
             )
+        TRANSFORMS[name] = function
         return function
 
     return register

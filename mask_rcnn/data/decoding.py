@@ -100,8 +100,10 @@ def _decode_by_pillow(file, plugin, size):
 def _to_rgb(image):
     """Converts a Pillow image to `[H, W, 3]` uint8, strip by strip."""
     width, height = image.size
-    pixels = np.empty((height, width, 3), "uint8")
     rows = max(STRIP_PIXELS // width, 1)
+    if image.mode == "RGB" and height <= rows:
+        return np.array(image)
+    pixels = np.empty((height, width, 3), "uint8")
     for top in range(0, height, rows):
         strip = image.crop((0, top, width, min(top + rows, height)))
         pixels[top : top + rows] = np.asarray(strip.convert("RGB"))

@@ -45,17 +45,17 @@ def render(sample, method):
             resampled with antialiasing, to whole numbers.
 
     Returns:
-        `[*sample.size, 3]`, float32 for "bilinear", otherwise uint8.
+        `[*sample.size, 3]`, uint8, or float32 where "bilinear" leaves fractions of gray levels.
     """
     height, width = sample.image.shape[:2]
-    y_scale, x_scale = np.abs(np.diag(sample.matrix)[:2])
     whole = affine.move_boxes([0, 0, height, width], sample.matrix)[0]
-    dtype = "float32" if method == "bilinear" else "uint8"
     if np.allclose(whole, (0, 0, *sample.size), atol=1e-6):
-        step = [-1 if sample.matrix[axis, axis] < 0 else 1 for axis in (0, 1)]
-        image = np.ascontiguousarray(sample.image[:: step[0], :: step[1]])
+        image = sample.image
+        for axis in (0, 1):
+            image = cv2.flip(image, axis) if sample.matrix[axis, axis] < 0 else image
+        dtype = "float32" if method == "bilinear" else "uint8"
         return Resize((height, width), sample.size).apply(image, method, dtype)
-    return warp(sample.image, sample.matrix, sample.size).astype(dtype, copy=False)
+    return warp(sample.image, sample.matrix, sample.size)
 
 
 def warp(image, matrix, size):

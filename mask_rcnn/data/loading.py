@@ -37,11 +37,11 @@ class ExampleLoader:
 
         Returns:
             Dict with R objects and ignored regions:
-            image: `[H, W, 3]`, float32 if `input.resize` is "bilinear", otherwise uint8.
+            image: `[H, W, 3]`, uint8 or float32, see `data.finish.render`.
             origin: (y, x) of its first pixel in the padded image.
             gt_boxes: `[R, 4]` float32, yxyx, pixels of the padded image.
             gt_class_ids: `[R]` int32; -1 for ignored regions.
-            and the ground truth of the heads, padded to their shapes.
+            and the ground truth of the heads, of at most the rows of their shapes.
         """
         settings = self.config.input
         try:
@@ -67,8 +67,7 @@ class ExampleLoader:
             "gt_class_ids": np.where(is_object, sample.class_ids, IGNORED).astype("int32"),
         }
         for head in self.heads:
-            spec = head.ground_truth_spec()
-            values |= {name: _padded(value, *spec[name]) for name, value in head.ground_truth(sample).items()}
+            values |= head.ground_truth(sample)
         return values
 
 
@@ -101,10 +100,3 @@ def checked(sample, transform):
             f"Received: image of {sample.image.dtype}, {lengths} from {transform}. Change them together."
         )
     return sample
-
-
-def _padded(value, shape, dtype):
-    """Returns a value as an array of a dtype and, with zeros after it, a shape."""
-    padded = np.zeros(shape, dtype)
-    padded[: len(value)] = value
-    return padded

@@ -28,18 +28,18 @@ def run_lengths(counts):
     counts = counts.encode("utf-8", "replace") if isinstance(counts, str) else counts
     if counts.translate(None, RUN_CHARACTERS) or ENDLESS_RUN.search(counts):
         raise ValueError("characters that run lengths do not have, or a run that does not end")
-    numbers = []
-    value = shift = 0
-    for character in counts:
-        code = character - 48
-        value |= (code & 31) << shift
-        shift += 5
-        if not code & 32:
-            if code & 16:  # negative, in two's complement
-                value -= 1 << shift
-            numbers.append(value + numbers[-2] if len(numbers) > 2 else value)
-            value = shift = 0
-    return np.array(numbers, "int64")
+    codes = np.frombuffer(counts, "uint8").astype("int64") - 48
+    ends = np.flatnonzero(codes & 32 == 0)
+    if not ends.size:
+        return np.zeros(0, "int64")
+    lengths = np.diff(ends, prepend=-1)  # characters of each number
+    starts = ends - lengths + 1
+    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, lengths))
+    numbers = np.add.reduceat((codes & 31) << shifts, starts)
+    numbers -= (codes[ends] & 16 != 0) * (1 << 5 * lengths)  # negative, in two's complement
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    return numbers
 
 
 def full_mask(segmentation, height, width):

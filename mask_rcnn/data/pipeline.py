@@ -135,7 +135,7 @@ def _batches(dataset, loader, plan, steps, bad_images):
                 bad_images.add(index, found)
                 index, future = start(position, candidates)
                 found = future.result()
-            return {**found, "seeds": (config.train.seed, position)}
+            return {**found, "seed": (config.train.seed, position)}
 
         pending, batch = collections.deque(), []
         for position in range(steps.start * size, steps.stop * size + ahead):
@@ -145,11 +145,11 @@ def _batches(dataset, loader, plan, steps, bad_images):
             if position >= steps.start * size + ahead:
                 batch.append(example(*pending.popleft()))
             if len(batch) == size:
-                yield _batch(batch, config, rows)
+                yield _batch(batch, config, loader.heads, rows)
                 batch = []
 
 
-def _batch(examples, config, rows):
+def _batch(examples, config, heads, rows):
     """Joins examples of `ExampleLoader` to a batch, as small as its images allow."""
     settings = config.input
     sizes = np.array([example["image"].shape[:2] for example in examples])
@@ -159,14 +159,20 @@ def _batch(examples, config, rows):
         (y, x), (height, width) = example["origin"], example["image"].shape[:2]
         image[y : y + height, x : x + width] = example["image"]
     rows = max([rows, *(len(example["gt_class_ids"]) for example in examples)])
-    boxes = np.zeros((len(examples), rows, 4), "float32")
-    class_ids = np.zeros((len(examples), rows), "int32")
-    for index, example in enumerate(examples):
-        boxes[index, : len(example["gt_boxes"])] = example["gt_boxes"]
-        class_ids[index, : len(example["gt_class_ids"])] = example["gt_class_ids"]
-    batch = {
-        name: np.stack([example[name] for example in examples])
-        for name in examples[0].keys() - {"image", "origin", "gt_boxes", "gt_class_ids"}
+    specs = {"gt_boxes": ((rows, 4), "float32"), "gt_class_ids": ((rows,), "int32")}
+    for head in heads:
+        specs |= head.ground_truth_spec()
+    return {
+        "images": images,
+        "image_sizes": sizes.astype("float32"),
+        "seeds": np.array([example["seed"] for example in examples], "int32"),
+        **{name: _stacked([each[name] for each in examples], *spec) for name, spec in specs.items()},
     }
-    batch |= {"images": images, "image_sizes": sizes.astype("float32")}
-    return batch | {"gt_boxes": boxes, "gt_class_ids": class_ids, "seeds": batch["seeds"].astype("int32")}
+
+
+def _stacked(values, shape, dtype):
+    """Stacks arrays to `[B, *shape]`, with zeros after the rows of each."""
+    stacked = np.zeros((len(values), *shape), dtype)
+    for rows, value in zip(stacked, values, strict=True):
+        rows[: len(value)] = value
+    return stacked
