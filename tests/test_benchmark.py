@@ -353,3 +353,19 @@ def test_an_evaluation_is_measured_beside_the_bare_model(tiny_config, tmp_path):
     assert report["ratio"] > 0
     table = prediction.format_prediction_speed({**report, "processor": PROCESSOR})
     assert "Evaluation of 5 images, batch 2" in table and "files to scores" in table
+
+
+def test_the_training_data_is_measured_beside_decode_and_resize(tmp_path, monkeypatch):
+    from mask_rcnn.benchmark import data
+    from mask_rcnn.config import Config, InputConfig
+    from mask_rcnn.data.coco import read_coco
+    from mask_rcnn.data.shapes import write_shapes
+
+    monkeypatch.setattr(data, "NUM_IMAGES", 4)
+    dataset = read_coco(*write_shapes(tmp_path, 4, (48, 64), seed=1))
+    config = Config(input=InputConfig(short_side=64, train_short_sides=(64,), long_side=96))
+    report = data.benchmark_data(dataset, config, batch_size=2, repeats=1)
+    assert report["ratio"] == pytest.approx(report["workers"][1] / report["bare"])
+    assert report["speedup"] == pytest.approx(report["workers"][2] / report["workers"][1])
+    text = data.format_data_report(report)
+    assert f"Complete batches, data.workers=2: {report['workers'][2]:.1f} images/s" in text

@@ -5,6 +5,7 @@ batches that the interrupted one would have had.
 """
 
 import collections
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from mask_rcnn.data.transforms import padded_size
 from mask_rcnn.data.workers import worker_pool
 from mask_rcnn.parallel import default_threads
 
+TENSOR_ALIGNMENT = 64  # bytes, of Eigen
 PREFETCHED_BATCHES = 2  # one in use, one ready; a batch of 16 at 800 x 1344 is 200 MB
 
 
@@ -154,10 +156,12 @@ def _batch(examples, config, heads, rows):
     settings = config.input
     sizes = np.array([example["image"].shape[:2] for example in examples])
     padded = padded_size(sizes.max(axis=0), settings.pad_multiple, settings.padded_size)
-    images = np.zeros((len(examples), *padded, 3), _image_dtype(config))
+    images = _aligned_empty((len(examples), *padded, 3), _image_dtype(config))
     for image, example in zip(images, examples, strict=True):
-        (y, x), (height, width) = example["origin"], example["image"].shape[:2]
-        image[y : y + height, x : x + width] = example["image"]
+        (top, left), (height, width) = example["origin"], example["image"].shape[:2]
+        bottom, right = top + height, left + width
+        image[:top] = image[bottom:] = image[top:bottom, :left] = image[top:bottom, right:] = 0
+        image[top:bottom, left:right] = example["image"]
     rows = max([rows, *(len(example["gt_class_ids"]) for example in examples)])
     specs = {"gt_boxes": ((rows, 4), "float32"), "gt_class_ids": ((rows,), "int32")}
     for head in heads:
@@ -168,6 +172,14 @@ def _batch(examples, config, heads, rows):
         "seeds": np.array([example["seed"] for example in examples], "int32"),
         **{name: _stacked([each[name] for each in examples], *spec) for name, spec in specs.items()},
     }
+
+
+def _aligned_empty(shape, dtype):
+    """Returns an array whose memory TensorFlow takes over as a tensor; it copies others."""
+    num_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(num_bytes + TENSOR_ALIGNMENT, "uint8")
+    start = -memory.ctypes.data % TENSOR_ALIGNMENT
+    return memory[start : start + num_bytes].view(dtype).reshape(shape)
 
 
 def _stacked(values, shape, dtype):
