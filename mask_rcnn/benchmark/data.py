@@ -76,7 +76,7 @@ def format_data_report(report):
 
 
 def _bare(dataset, config, num_images):
-    """Returns the `Seconds` of the least that any training has to do with the files."""
+    """Returns a function that measures the `Seconds` of the least that training has to do with the files."""
     records = list(itertools.islice(itertools.cycle(dataset.images), num_images))
     short_side = max(config.input.train_short_sides)
 
@@ -87,7 +87,7 @@ def _bare(dataset, config, num_images):
             size = input_size(pixels.shape[:2], short_side, config.input)
             Resize(pixels.shape[:2], size).apply(pixels, config.input.resize)
 
-    return timed(run)[0]
+    return lambda: timed(run)[0]
 
 
 def _batches(dataset, config, workers, steps):
