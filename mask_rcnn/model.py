@@ -4,20 +4,20 @@
 """
 
 import contextlib
+import dataclasses
 from dataclasses import dataclass
 
 import keras
 
+from mask_rcnn.backbones import Backbone, build_backbone, pyramid_strides
 from mask_rcnn.layers.batch_norm import CountedRois
 from mask_rcnn.layers.inclusive import MoveFarEdges
 from mask_rcnn.layers.keypoints import KeypointHeatmaps, KeypointLoss
 from mask_rcnn.layers.masks import FirstRois, MaskLoss, MaskProbabilities, MergeRois
 from mask_rcnn.layers.rpn import RpnLosses
-from mask_rcnn.networks.efficientnet_lite import efficientnet_lite0
 from mask_rcnn.networks.fpn import fpn
 from mask_rcnn.networks.heads import box_head, hidden_convs, mask_head, rpn_head
 from mask_rcnn.networks.keypoints import keypoint_head
-from mask_rcnn.networks.resnet import resnet, roi_stage
 from mask_rcnn.ops.kernels import using_kernels
 from mask_rcnn.stages import compare_boxes, detect, first_stage, pool, propose
 
@@ -26,12 +26,14 @@ from mask_rcnn.stages import compare_boxes, detect, first_stage, pool, propose
 class Parts:
     """The networks of a model. Their weights are all there is to save.
 
-    `backbone`: `[B, H, W, 3]` normalised to C2..C5 (C2..C4 where `roi_stage` is). `fpn`: C2..C5 to P2..P6.
+    `source`: what is known of the backbone, and the strides of the maps taken from it. `backbone`:
+    `[B, H, W, 3]` normalized to maps such as C2..C5 (C2..C4 where `roi_stage` is). `fpn`: these to P2..P6.
     `rpn_head`: a map to logits and deltas. `roi_stage`: pooled RoIs to what the heads get. `box_head`: RoIs
     to class logits and deltas. `cascade`: the box heads behind it. `mask_head`: RoIs and class ids to mask
     logits. `keypoint_head`: RoIs to heatmaps. None is a part that the model does without.
     """
 
+    source: Backbone
     backbone: keras.Model
     fpn: keras.Model | None
     rpn_head: keras.Model
@@ -43,7 +45,7 @@ class Parts:
 
     def named(self):
         """Returns the parts that are there, `{name: keras.Model}`; a cascade's are `box_head2`, ..."""
-        parts = {name: part for name, part in vars(self).items() if part is not None and name != "cascade"}
+        parts = {name: part for name, part in vars(self).items() if isinstance(part, keras.Model)}
         return parts | {part.name: part for part in self.cascade}
 
 
@@ -65,12 +67,21 @@ def build_parts(config, kernels=None):
 
 
 def _build_parts(config):
-    backbone, stage = _build_backbone(config.backbone)
+    source = _build_backbone(config)
+    backbone, stage = source.model, source.roi_stage
     channels = [x.shape[-1] for x in backbone.outputs]
-    pyramid = config.fpn and fpn(channels, config.fpn.channels, config.fpn.norm, config.fpn.norm_epsilon)
+    pyramid = config.fpn and fpn(
+        channels,
+        config.fpn.channels,
+        config.fpn.norm,
+        config.fpn.norm_epsilon,
+        first_level=source.first_level,
+        subsampled=len(config.anchors.strides) - len(channels),
+    )
     in_channels = config.fpn.channels if config.fpn else channels[-1]
     num_anchors = len(config.anchors.ratios) * len(config.anchors.sizes) // len(config.anchors.strides)
     return Parts(
+        source=source,
         backbone=backbone,
         fpn=pyramid,
         rpn_head=rpn_head(in_channels, config.rpn.channels, num_anchors, config.rpn.convs),
@@ -191,18 +202,15 @@ def inference_model(parts, config, intermediates=False):
 
 
 def _build_backbone(config):
-    """Returns the backbone, and the `roi_stage` or None."""
-    if config.name == "efficientnet_lite0":
-        return efficientnet_lite0(config.norm, config.frozen_stages), None
-    conventions = {
-        "norm": config.norm,
-        "norm_epsilon": config.norm_epsilon,
-        "stride_in_1x1": config.stride_in_1x1,
-        "frozen_stages": config.frozen_stages,
-    }
-    padding = config.stem_pool_padding
-    backbone = resnet(config.name, config.last_stage, config.dilated_c5, padding, **conventions)
-    return backbone, roi_stage(config.name, **conventions) if config.last_stage == 4 else None
+    """Returns the `Backbone` with the maps that the detector takes, those of `anchors.strides`."""
+    source = build_backbone(config)
+    strides = pyramid_strides(source.strides, config.anchors.strides, config.fpn is not None)
+    if not config.fpn or strides == source.strides:
+        return source
+    start = source.strides.index(strides[0])
+    outputs = source.model.outputs[start : start + len(strides)]
+    model = keras.Model(source.model.inputs, outputs, name="backbone")
+    return dataclasses.replace(source, model=model, strides=strides)
 
 
 def _build_heads(config, in_channels, stage):

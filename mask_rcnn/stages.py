@@ -4,8 +4,9 @@ from mask_rcnn.layers.batch_norm import CountedRois
 from mask_rcnn.layers.cascade import MeanScores, RefineBoxes, RefinedTargets, ScaleGradient
 from mask_rcnn.layers.images import ImageWindows, NormalizeImages
 from mask_rcnn.layers.inclusive import MoveFarEdges
-from mask_rcnn.layers.roi import BoxHeadLosses, DetectionLayer, RoiPool, RoiTargets
+from mask_rcnn.layers.roi import BoxHeadLosses, DetectionLayer, RoiTargets
 from mask_rcnn.layers.rpn import Anchors, ProposalLayer
+from mask_rcnn.poolers import POOLERS
 
 
 def first_stage(parts, config, batch):
@@ -22,8 +23,9 @@ def first_stage(parts, config, batch):
         of `ImageWindows`, and of all `between`, `{name: tensor}` in the names of `inference_model`.
     """
     settings = config.input
+    source = parts.source
     normalize = NormalizeImages(
-        settings.mean, settings.std, settings.padding, settings.centered, name="normalize"
+        source.mean, source.std, settings.padding, settings.centered, name="normalize"
     )
     normalized = normalize(batch["images"], batch["image_sizes"])
     stages = parts.backbone(normalized)
@@ -45,14 +47,14 @@ def first_stage(parts, config, batch):
     rpn = {"logits": list(logits), "deltas": list(deltas), "anchors": anchors, "windows": windows}
     rpn["between"] = {
         "normalized": normalized,
-        **{f"C{level}": features for level, features in enumerate(stages, start=2)},
+        **{f"C{level}": features for level, features in enumerate(stages, source.first_level)},
         "rpn_logits": rpn["logits"],
         "rpn_deltas": rpn["deltas"],
         "anchors": anchors,
     }
     if parts.fpn:
-        rpn["between"] |= {f"P{level}": features for level, features in enumerate(pyramid, start=2)}
-        return pyramid[:-1], rpn  # P6 is for the RPN only
+        rpn["between"] |= {f"P{level}": x for level, x in enumerate(pyramid, source.first_level)}
+        return pyramid[: len(stages)], rpn  # subsampled levels, such as P6, are for the RPN only
     return pyramid, rpn
 
 
@@ -87,16 +89,13 @@ def pool(parts, config, maps, boxes, branch, suffix="", counted=None):
         What RoIAlign gives, `[B * N, P, P, C]`, and what the head gets: the same or, in a ResNet-C4, what the
         fifth stage makes of it.
     """
-    align = config.roi_align
-    pooled = RoiPool(
-        config.anchors.strides[: len(maps)],
-        getattr(config, f"{branch}_head").pool_size,
-        align.sampling_ratio,
-        align.aligned,
-        {"epsilon": align.level_epsilon, "offset": align.level_offset, "rounding": align.level_rounding},
-        align.method == "crop_and_resize",
+    pooler = POOLERS.find(config.roi_align.method)(
+        config.roi_align,
+        strides=config.anchors.strides[: len(maps)],
+        pool_size=getattr(config, f"{branch}_head").pool_size,
         name=f"{branch}_pool{suffix}",
-    )(maps, boxes)
+    )
+    pooled = pooler(maps, boxes)
     if parts.roi_stage is None:
         return pooled, pooled
     return pooled, parts.roi_stage(pooled) if counted is None else CountedRois(parts.roi_stage)(

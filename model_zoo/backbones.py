@@ -1,16 +1,17 @@
 """ImageNet weights for a backbone on its own, to train a detector from."""
 
-from mask_rcnn.config import BACKBONES, BackboneConfig, Config, InputConfig
+from mask_rcnn.config import BackboneConfig, Config, InputConfig
 from mask_rcnn.model_zoo import detectron2
 from mask_rcnn.model_zoo.convert import BATCH_NORM, translate
 from mask_rcnn.model_zoo.preset import Preset
 from mask_rcnn.model_zoo.pretrained import checkpoint_file
 from mask_rcnn.model_zoo.readers import bytes_for, read_state_dict
 from mask_rcnn.model_zoo.torchvision import resnet_table
+from mask_rcnn.networks.resnet import BLOCKS
 from mask_rcnn.weights import assign_variables
 
 # What "imagenet" stands for.
-IMAGENET = {name: f"torchvision/{name}" for name in BACKBONES} | {
+IMAGENET = {name: f"torchvision/{name}" for name in BLOCKS} | {
     "efficientnet_lite0": "efficientnet_lite0/imagenet"
 }
 KERAS_BLOCKS = 6  # of the longest stage of a ResNet-50
@@ -89,7 +90,7 @@ def load_backbone(backbone, name, weights, roi_stage=None):
 
     Args:
         backbone: `keras.Model` with batch normalisations, frozen or not, as `build_parts` makes it.
-        name: one of `config.BACKBONES`.
+        name: a key of IMAGENET.
         weights: a name of `mask-rcnn models list`, fetched if need be; "imagenet", the one of IMAGENET; or a
             file: a state dict in the names of torchvision, detectron2 or keras.applications (of the pip
             package for EfficientNet-Lite0), in any format of `read_state_dict`, or a weights file of

@@ -73,10 +73,13 @@ def test_verbose_adds_the_traceback(capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_config_list_names_every_recipe(capsys):
+def test_config_list_names_every_recipe_and_every_registered_part(capsys):
     assert run("config", "list") == 0
-    printed = capsys.readouterr().out.splitlines()
-    assert [line for line in printed if line and not line.startswith(" ")] == list(names())
+    printed = capsys.readouterr().out
+    titles = [line for line in printed.splitlines() if line and not line.startswith(" ")]
+    assert titles == [*names(), "backbone.name:", "roi_align.method:"]
+    for part in ("resnet50:", "keras.applications/NAME:", "keras_hub/NAME:", "crop_and_resize:"):
+        assert f"\n    {part} " in printed
 
 
 def test_config_show_prints_yaml_that_can_be_read_back(capsys):

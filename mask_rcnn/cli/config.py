@@ -21,9 +21,17 @@ def add_parser(commands):
 
 
 def run_list(args):
+    from mask_rcnn.backbones import BACKBONES
+    from mask_rcnn.poolers import POOLERS
+
     for name in model_zoo.names():
         say(name)
         say(textwrap.indent(model_zoo.describe(name), "    ") + "\n")
+    for registry in (BACKBONES, POOLERS):
+        say(f"{registry.field}:")
+        for name, summary in registry.summaries().items():
+            say(f"    {name}: {summary}")
+        say("")
 
 
 def run_conventions(args):

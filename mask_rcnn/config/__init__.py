@@ -21,7 +21,6 @@ from mask_rcnn.config.network import (
     RpnConfig,
 )
 from mask_rcnn.config.ranges import (
-    BACKBONES,
     LOSS_NORMALIZATIONS,
     NORMS,
     PRECISIONS,
@@ -30,7 +29,6 @@ from mask_rcnn.config.ranges import (
 from mask_rcnn.config.training import DataConfig, TrainConfig
 
 __all__ = [
-    "BACKBONES",
     "LOSS_NORMALIZATIONS",
     "NORMS",
     "PRECISIONS",

@@ -24,8 +24,8 @@ class InputConfig:
     padded_size: tuple[int, int] | None = None  # one fixed size for all images; None fits each batch
     centered: bool = False  # matterport puts the image in the middle of the padding, others top left
     padding: str = "mean"  # colour: "mean" is 0 after normalising, "black" 0 before
-    mean: tuple[float, ...] = (123.675, 116.28, 103.53)  # of ImageNet, RGB, 0..255
-    std: tuple[float, ...] = (58.395, 57.12, 57.375)
+    mean: tuple[float, ...] | None = (123.675, 116.28, 103.53)  # ImageNet, RGB 0..255; None: backbone's own
+    std: tuple[float, ...] | None = (58.395, 57.12, 57.375)
     horizontal_flip: float = 0.5  # probability in training
     transforms: tuple[str, ...] = ()  # of training images, such as "scale_jitter low=0.5 high=2.0"
     max_instances: int = 100  # objects of a training image that are learned: the largest; others are ignored
@@ -52,9 +52,12 @@ class InputConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
-    """The network that turns an image into C2..C5, or up to C4 where C5 is the head's (ResNet-C4)."""
+    """The network that turns an image into maps such as C2..C5.
 
-    name: str = "resnet50"
+    Only our own networks read `norm_epsilon` and the fields from `stride_in_1x1` to `dilated_c5`.
+    """
+
+    name: str = "resnet50"  # of `mask-rcnn config list`, such as keras.applications/MobileNetV3Small
     norm: str = "frozen_batch_norm"
     norm_epsilon: float = 1e-5  # 0 for torchvision's COCO_V1 weights
     stride_in_1x1: bool = False  # MSRA's ResNets stride in the 1x1, torchvision's in the 3x3
@@ -67,7 +70,7 @@ class BackboneConfig:
     def __post_init__(self):
         check_ranges(self, "backbone.")
         check(
-            self.name != "efficientnet_lite0" or (self.last_stage == 5 and not self.dilated_c5),
+            "resne" in self.name or (self.last_stage == 5 and not self.dilated_c5),
             "Only a ResNet has a fifth stage for RoIs or a dilated one.",
             name=self.name,
             last_stage=self.last_stage,
@@ -83,7 +86,7 @@ class BackboneConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FpnConfig:
-    """Feature pyramid P2..P6 (FPN, section 3); P6 is every second pixel of P5."""
+    """Feature pyramid, one level for each of `anchors.strides` (FPN, section 3)."""
 
     channels: int = 256
     norm: str = "none"
@@ -148,7 +151,7 @@ class RpnConfig:
 class RoiAlignConfig:
     """RoIAlign (section 3) and the level of each RoI (FPN, equation 1)."""
 
-    method: str = "roi_align"  # "crop_and_resize": one sample a bin, from corner to corner (matterport)
+    method: str = "roi_align"  # a RoI pooler of `mask-rcnn config list`
     aligned: bool = True  # half-pixel shift: detectron2 yes, torchvision no
     sampling_ratio: int = 2  # samples a bin and axis; 0 is adaptive: ceil(size / bins)
     level_epsilon: float = 1e-8  # inside the logarithm of the level (detectron2)

@@ -10,15 +10,6 @@ import typing
 from mask_rcnn.config.checks import Choice, Items, Range, Text
 
 NORMS = ("frozen_batch_norm", "batch_norm", "sync_batch_norm", "group_norm", "none")
-BACKBONES = (
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "resnext50_32x4d",
-    "resnext101_32x8d",
-    "resnext101_64x4d",
-    "efficientnet_lite0",
-)
 BOX_LOSSES = ("smooth_l1", "giou")
 LOSS_NORMALIZATIONS = ("batch", "image")
 PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
@@ -61,7 +52,7 @@ RANGES = {
         "bit_depth": Range(8, 16),
     },
     "BackboneConfig": {
-        "name": Choice(BACKBONES),
+        "name": TEXT,
         **NORM,
         "stride_in_1x1": FLAG,
         "stem_pool_padding": Choice(("symmetric", "same")),
@@ -97,7 +88,7 @@ RANGES = {
         "box_loss_beta": NOT_NEGATIVE,
     },
     "RoiAlignConfig": {
-        "method": Choice(("roi_align", "crop_and_resize")),
+        "method": TEXT,
         "aligned": FLAG,
         "sampling_ratio": Range(0, 64),
         "level_epsilon": FRACTION,

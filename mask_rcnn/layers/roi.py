@@ -19,7 +19,7 @@ class RoiPool(Float32Layer):
         pool_size: bins a side, P.
         sampling_ratio: samples a bin and axis; 0 is adaptive.
         aligned: half-pixel shift, see `ops.roi_align.roi_align`.
-        levels: dict of the `epsilon`, `offset` and `rounding` of `ops.roi_align.pyramid_levels`.
+        levels: dict of further arguments of `ops.roi_align.pyramid_levels`.
         corner_grid: one sample a bin, from corner to corner, see `ops.roi_align.corner_grid_boxes`; the two
             arguments before it do not count then.
 

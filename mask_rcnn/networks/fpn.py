@@ -26,17 +26,19 @@ class UpsampleAdd(keras.layers.Layer):
         return fine_shape
 
 
-def fpn(in_channels, channels=256, norm="none", norm_epsilon=1e-5):
+def fpn(in_channels, channels=256, norm="none", norm_epsilon=1e-5, *, first_level=2, subsampled=1):
     """Builds the pyramid over a backbone.
 
     Args:
-        in_channels: channels of C2..C5.
+        in_channels: channels of the maps of the backbone, such as C2..C5.
         channels: of every level.
         norm, norm_epsilon: of its convolutions, see `ConvNorm`.
+        first_level: level of the first map. Defaults to 2.
+        subsampled: number of further levels. Defaults to 1, which is P6.
 
     Returns:
         A `keras.Model`: the list C2..C5 to the list P2..P6; P6 is every second pixel of P5 (FPN, section
-        4.1, footnote).
+        4.1, footnote), and so on for further levels.
     """
 
     def conv(size, name):
@@ -49,12 +51,13 @@ def fpn(in_channels, channels=256, norm="none", norm_epsilon=1e-5):
             name=name,
         )
 
-    levels = range(2, 2 + len(in_channels))
+    levels = range(first_level, first_level + len(in_channels))
     inputs = [feature_input((None, None, c), f"c{i}") for i, c in zip(levels, in_channels, strict=True)]
     laterals = [conv(1, f"lateral{i}")(x) for i, x in zip(levels, inputs, strict=True)]
     merged = laterals[-1:]
     for level, lateral in reversed(list(zip(levels, laterals, strict=True))[:-1]):
         merged.insert(0, UpsampleAdd(name=f"merge{level}")(merged[0], lateral))
     outputs = [conv(3, f"output{i}")(x) for i, x in zip(levels, merged, strict=True)]
-    outputs.append(keras.layers.MaxPooling2D(1, 2, name=f"p{levels[-1] + 1}")(outputs[-1]))
+    for level in range(levels[-1] + 1, levels[-1] + 1 + subsampled):
+        outputs.append(keras.layers.MaxPooling2D(1, 2, name=f"p{level}")(outputs[-1]))
     return keras.Model(inputs, outputs, name="fpn")

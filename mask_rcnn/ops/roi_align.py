@@ -183,24 +183,25 @@ def _axis_weights(start, size, pool_size, length, samples):
     return tf.repeat(roi, 2), tf.repeat(roi_bin, 2), tf.cast(flat[0], tf.int64), flat[1]
 
 
-def pyramid_levels(boxes, num_levels, epsilon=1e-8, offset=0.0, rounding="floor"):
+def pyramid_levels(boxes, num_levels, epsilon=1e-8, offset=0.0, rounding="floor", first_level=2):
     """Returns the pyramid level that each RoI is pooled from (FPN, equation 1).
 
     Args:
         boxes: `[..., 4]`, yxyx, pixels of the image.
-        num_levels: how many levels there are, from P2 on.
+        num_levels: how many levels there are, from `first_level` on.
         epsilon: added to size / 224 inside the logarithm (detectron2).
         offset: added to the level before it is rounded (torchvision: 1e-6).
         rounding: "floor", or "nearest", half to even (matterport).
+        first_level: level of the finest map. Defaults to 2, which is P2.
 
     Returns:
-        `[...]` int32; 0 is P2.
+        `[...]` int32; 0 is the first level.
     """
     size = boxes[..., 2:] - boxes[..., :2]
     root = tf.sqrt(tf.maximum(size[..., 0] * size[..., 1], 0.0))
     level = 4.0 + tf.math.log(root / 224.0 + epsilon) / tf.math.log(2.0) + offset
     level = {"floor": tf.floor, "nearest": tf.round}[rounding](level)
-    return tf.cast(tf.clip_by_value(level - 2.0, 0.0, num_levels - 1.0), tf.int32)
+    return tf.cast(tf.clip_by_value(level - first_level, 0.0, num_levels - 1.0), tf.int32)
 
 
 def corner_grid_boxes(boxes, levels, map_sizes, strides, pool_size):

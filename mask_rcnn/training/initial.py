@@ -6,9 +6,11 @@ import re
 import numpy as np
 from absl import logging
 
+from mask_rcnn.backbones import BACKBONES
 from mask_rcnn.model_zoo.backbones import IMAGENET, load_backbone
 from mask_rcnn.model_zoo.pretrained import checkpoint_file, weights_file
 from mask_rcnn.model_zoo.registry import ENTRIES, find
+from mask_rcnn.poolers import POOLERS
 from mask_rcnn.terminal import say
 from mask_rcnn.weights import assign_variables, read_arrays, read_header, variables
 
@@ -41,9 +43,12 @@ def check_initial_weights(config):
     Raises:
         FileNotFoundError: A file of weights does not exist.
         OSError: Published weights cannot be fetched; the message says what to put where by hand.
-        ValueError: Something is frozen that would be random, or the weights cannot fit.
+        ValueError: Something is frozen that would be random, the weights cannot fit, or the backbone or the
+            RoI pooler is not registered.
     """
     backbone = config.backbone
+    BACKBONES.find(backbone.name)
+    POOLERS.find(config.roi_align.method)
     if config.train.init_weights:
         weights_file(config.train.init_weights)
         return
@@ -65,6 +70,8 @@ def check_initial_weights(config):
             "Set `backbone.weights=null` and `backbone.frozen_stages=0` to begin with random weights, or "
             "`backbone.norm=frozen_batch_norm`."
         )
+    if backbone.name not in IMAGENET:
+        return  # the library that the backbone is from loads its weights
     path = checkpoint_file(_backbone_weights(backbone))
     if not path.is_file():
         raise FileNotFoundError(
@@ -96,9 +103,22 @@ def initialise(parts, config, categories):
     """Gives the networks of a new run the weights that its config begins with."""
     if config.train.init_weights:
         load_detector(parts, config, categories, config.train.init_weights)
+    elif config.backbone.weights and config.backbone.name not in IMAGENET:
+        _load_from_library(parts.source, config.backbone)
     elif config.backbone.weights:
         weights = warn_of_backbone(config)
         load_backbone(parts.backbone, config.backbone.name, weights, parts.roi_stage)
+
+
+def _load_from_library(source, backbone):
+    if source.load is None:
+        raise ValueError(
+            f"The backbone {backbone.name!r} has no published weights to load. "
+            f"Received: backbone.weights={backbone.weights!r}. Set `backbone.weights=null`, or "
+            "`train.init_weights` to a whole detector."
+        )
+    source.load(backbone.weights)
+    say(f"Begun with the weights {backbone.weights} of {backbone.name}.")
 
 
 def warn_of_backbone(config):

@@ -1,0 +1,33 @@
+"""Backbones by name: ours, those of keras.applications and KerasHub, and a user's own `keras.Model`."""
+
+from mask_rcnn.backbones import hub, keras_applications, own  # registers them
+from mask_rcnn.backbones.backbone import BACKBONES, Backbone
+from mask_rcnn.backbones.graph import from_keras_model
+from mask_rcnn.backbones.levels import pyramid_strides
+
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "build_backbone",
+    "from_keras_model",
+    "hub",
+    "keras_applications",
+    "own",
+    "pyramid_strides",
+]
+
+
+def build_backbone(config):
+    """Builds the backbone that a config names, with random weights.
+
+    Args:
+        config: A `Config`.
+
+    Returns:
+        A `Backbone`. Its `mean` and `std` are those of `config.input`, or its own where these are None.
+
+    Raises:
+        ValueError: No backbone has this name, or it needs another normalization of its input.
+    """
+    backbone = BACKBONES.find(config.backbone.name)(config.backbone)
+    return backbone.normalized_as(config.input.mean, config.input.std)

@@ -1,0 +1,61 @@
+"""The networks of keras.applications, by name, such as `keras.applications/MobileNetV3Small`."""
+
+import inspect
+import sys
+import warnings
+
+import keras
+
+from mask_rcnn.backbones.backbone import BACKBONES, IMAGENET_MEAN, IMAGENET_STD
+from mask_rcnn.backbones.graph import from_keras_model, normalization_of
+
+PREFIX = "keras.applications/"
+
+
+@BACKBONES.register(PREFIX)
+def keras_application(config):
+    """Any network of keras.applications, such as keras.applications/MobileNetV3Small."""
+    function = _function(config.name)
+
+    def make(weights):
+        return function(weights=weights, include_top=False, input_shape=(None, None, 3))
+
+    def load(weights):
+        try:
+            with warnings.catch_warnings():
+                # MobileNets warn that weights for 224 pixels are loaded; those for all sizes are equal.
+                warnings.filterwarnings("ignore", message="`input_shape` is undefined")
+                return make(weights)
+        except Exception as error:  # of `keras.utils.get_file`, which raises nothing more exact
+            if "URL fetch failure" not in str(error):
+                raise
+            raise OSError(
+                f"The weights {weights!r} of {config.name} cannot be downloaded ({error}). "
+                "Connect to the internet once, or set `backbone.weights` to a .weights.h5 file of them."
+            ) from error
+
+    mean, std, bgr = _normalization(function)
+    return from_keras_model(make(None), config, mean=mean, std=std, bgr=bgr, load=load)
+
+
+def _function(name):
+    function = getattr(keras.applications, name.removeprefix(PREFIX), None)
+    if not inspect.isfunction(function):
+        known = [each for each, value in vars(keras.applications).items() if inspect.isfunction(value)]
+        raise ValueError(
+            f"keras.applications has no such network. Received: backbone.name={name!r}. "
+            f"Choose one of {', '.join(sorted(known))}."
+        )
+    return function
+
+
+def _normalization(function):
+    """Returns the `mean`, `std` and `bgr` of the library's `preprocess_input`.
+
+    `(None, None, False)` where it changes no pixel: the network begins with layers that do.
+    """
+    module = sys.modules[function.__module__]
+    if module.__name__.endswith(".efficientnet"):  # its layer has these numbers with ImageNet weights only
+        return IMAGENET_MEAN, IMAGENET_STD, False
+    mean, std, bgr = normalization_of(module.preprocess_input)
+    return (None, None, False) if (mean, std) == ((0.0,) * 3, (1.0,) * 3) else (mean, std, bgr)
