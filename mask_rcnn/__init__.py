@@ -11,8 +11,10 @@ __version__ = "0.1.0"
 
 # Imported when first used: TensorFlow takes seconds, and the command line's --help does not need it.
 _PUBLIC = {
+    "CocoAP": ("training.coco_ap", "CocoAP"),
     "Config": ("config", "Config"),
     "Detections": ("structures", "Detections"),
+    "MaskRCNN": ("training.mask_rcnn", "MaskRCNN"),
     "Predictor": ("predict", "Predictor"),
     "draw": ("visualize", "draw"),
     "load": ("predict", "load"),

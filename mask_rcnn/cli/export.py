@@ -10,7 +10,6 @@ from mask_rcnn.terminal import say
 
 CHECK_IMAGES = 50  # two or three models look at each
 CALIBRATION_IMAGES = 100  # more hardly change a range
-SHAPES = ((240, 320), (320, 240), (300, 300))  # sizes of the synthetic images without --images
 
 
 def add_parser(commands):
@@ -84,7 +83,7 @@ def run(args):
     from mask_rcnn.export.plan import Options, export_model
     from mask_rcnn.export.verify import format_verification
 
-    images = _read_images(args.weights, compared) if files else _draw_shapes(args.check_images)
+    images = _read_images(args.weights, compared, args.check_images)
     with only_warnings():
         report = export_model(args.weights, args.out, args.format, images, Options(**options))
     say(format_verification(report))
@@ -130,20 +129,10 @@ def _spread(files, count):
     return [files[index * len(files) // count] for index in range(count)]
 
 
-def _read_images(weights, files):
-    from mask_rcnn.data.images import read_image
+def _read_images(weights, files, count):
+    from mask_rcnn.export.samples import comparison_images
     from mask_rcnn.model_zoo.pretrained import weights_file
     from mask_rcnn.weights import read_header
 
     config, _ = read_header(weights_file(weights))
-    return {str(file): read_image(file, config.input.bit_depth) for file in files}
-
-
-def _draw_shapes(count):
-    import numpy as np
-
-    from mask_rcnn.data.shapes import draw_scene
-
-    sizes = [SHAPES[seed % len(SHAPES)] for seed in range(count)]
-    scenes = [draw_scene(np.random.default_rng(seed), size)[0] for seed, size in enumerate(sizes)]
-    return {f"shapes {number}": scene for number, scene in enumerate(scenes, start=1)}
+    return comparison_images(files, config.input.bit_depth, count)

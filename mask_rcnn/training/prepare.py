@@ -11,13 +11,11 @@ from mask_rcnn.config import Config
 from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.evaluation import iou_types_of
-from mask_rcnn.model import Parts, build_parts, dtype_policy, training_model
-from mask_rcnn.predict import Predictor
+from mask_rcnn.model import dtype_policy
 from mask_rcnn.training.distribution import make_strategy
 from mask_rcnn.training.initial import initialise
-from mask_rcnn.training.optimizer import build_optimizer
+from mask_rcnn.training.mask_rcnn import MaskRCNN
 from mask_rcnn.training.sources import read_training_data, with_class_count
-from mask_rcnn.training.trainer import Trainer
 from mask_rcnn.training.validation import Validator
 
 GIGABYTE = 1e9
@@ -30,15 +28,13 @@ class Run:
     Attributes:
         config: `Config` with the number of classes of the data.
         train_set: `Dataset` to train on.
-        parts: `Parts` with random weights.
-        trainer: Compiled `Trainer`.
+        model: Compiled `MaskRCNN` with random weights.
         validator: `Validator`, or None without a validation set.
     """
 
     config: Config
     train_set: Dataset
-    parts: Parts
-    trainer: Trainer
+    model: MaskRCNN
     validator: Validator | None
 
 
@@ -56,22 +52,16 @@ def prepare(config, data_folder):
     strategy = make_strategy(config.train.strategy, config.train.batch_size)
     keras.utils.set_random_seed(config.train.seed)
     with dtype_policy(config.train.precision), strategy.scope():
-        parts = build_parts(config)
-        trainer = Trainer(
-            training_model(parts, config),
-            networks=parts.named(),
-            loss_normalization=config.train.loss_normalization,
-            accumulate=config.train.accumulate,
-        )
-        trainer.compile(optimizer=build_optimizer(config.train), jit_compile=False)
-        validator = val_set and Validator(Predictor(parts, config, train_set.categories), val_set, val_path)
-    return Run(config, train_set, parts, trainer, validator)
+        model = MaskRCNN(config, train_set.categories)
+        model.compile()
+        validator = val_set and Validator(model.predictor, val_set, val_path)
+    return Run(config, train_set, model, validator)
 
 
 def initialize(run):
     """Gives the networks of a new run the weights that its config begins with."""
-    with dtype_policy(run.config.train.precision), run.trainer.distribute_strategy.scope():
-        initialise(run.parts, run.config, run.train_set.categories)
+    with dtype_policy(run.config.train.precision), run.model.distribute_strategy.scope():
+        initialise(run.model.parts, run.config, run.train_set.categories)
 
 
 def check_objects(train_set, val_set, iou_type):

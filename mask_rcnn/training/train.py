@@ -1,6 +1,5 @@
 """A whole run: data and a config go in, trained weights with their score and their pictures come out."""
 
-import functools
 import tempfile
 from pathlib import Path
 
@@ -24,7 +23,6 @@ from mask_rcnn.training.run_folder import (
     run_id_of,
     write_config,
 )
-from mask_rcnn.weights import save_weights
 
 
 def train(config, run_dir, resume=False):
@@ -57,18 +55,19 @@ def train(config, run_dir, resume=False):
         if not checkpoints(run_dir / CHECKPOINTS):
             check_initial_weights(config)
         run = prepare(config, run_dir / "data")
-        state = restore_or_initialize(run.trainer, run_dir, run_id, lambda: initialize(run))
+        state = restore_or_initialize(run.model, run_dir, run_id, lambda: initialize(run))
         check_before_first_step(run, run_dir)
         write_config(run_dir, run.config)
 
         config, dataset = run.config, run.train_set
-        save = functools.partial(save_weights, parts=run.parts, config=config, categories=dataset.categories)
         validation = run.validator and Validation(
-            run.validator.evaluate, run.validator.best_by, lambda: save(run_dir / "best.weights.h5")
+            run.validator.evaluate,
+            run.validator.best_by,
+            lambda: run.model.save_weights(run_dir / "best.weights.h5"),
         )
         with BadImages(dataset, config) as bad_images:
             run_steps(
-                run.trainer,
+                run.model,
                 make_batches=lambda first_step: training_dataset(dataset, config, first_step, bad_images),
                 recipe=config.train,
                 run_dir=run_dir,
@@ -78,7 +77,7 @@ def train(config, run_dir, resume=False):
                     str(image.path) for image in images_of_step(dataset, config, step - 1, bad_images)
                 ],
             )
-        save(run_dir / "final.weights.h5")
+        run.model.save_weights(run_dir / "final.weights.h5")
         plot_losses(run_dir / LOG, run_dir / "loss.png")
         return validation and evaluate_final_weights(run.validator, validation, run_dir, state["step"])
 
@@ -95,7 +94,7 @@ def check(config, run_dir, resume=False):
         check_initial_weights(config)
     with tempfile.TemporaryDirectory() as data_folder:
         run = prepare(config, Path(data_folder))
-        restore_or_initialize(run.trainer, run_dir, run_id_of(run_dir), lambda: initialize(run))
+        restore_or_initialize(run.model, run_dir, run_id_of(run_dir), lambda: initialize(run))
         check_before_first_step(run, run_dir)
         with BadImages(run.train_set, run.config) as bad_images:
             next(iter(training_dataset(run.train_set, run.config, bad_images=bad_images)))
@@ -104,7 +103,7 @@ def check(config, run_dir, resume=False):
 
 def check_before_first_step(run, run_dir):
     """Raises a ValueError where the disk is too small or the evaluation of two images fails."""
-    check_disk_space(run.trainer, run.config.train, run_dir)
+    check_disk_space(run.model, run.config.train, run_dir)
     if run.validator:
         run.validator.rehearse()
 

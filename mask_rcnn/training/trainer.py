@@ -70,7 +70,7 @@ class Trainer(keras.Model):
         return {**self.get_metrics_result(), "learning_rate": learning_rate}
 
     def _gradients(self, batch, counts=None):
-        """Returns the gradients of the images of this replica, and their `_totals`.
+        """Returns the gradients of the images of this replica, and their `_loss_totals`.
 
         Args:
             batch: Dict of tensors `[B, ...]`.
@@ -78,7 +78,7 @@ class Trainer(keras.Model):
                 over all replicas.
         """
         with tf.GradientTape() as tape:
-            totals = self._totals(self.training_model(batch, training=True))
+            totals = self._loss_totals(batch, training=True)
             if counts is None:
                 counts = _over_replicas(totals)[:, 1]
             # Keras sums the gradients of the replicas.
@@ -95,7 +95,7 @@ class Trainer(keras.Model):
 
         def forward(micro_batch):
             # False: batch normalizations, if they train, update their statistics in the second pass only.
-            return self._totals(self.training_model(micro_batch, training=False))
+            return self._loss_totals(micro_batch, training=False)
 
         totals = tf.zeros([len(self.loss_means.names), 2])
         num_images = _num_images(batch)
@@ -109,12 +109,18 @@ class Trainer(keras.Model):
     def test_step(self, data):
         """Adds the losses of a batch to the means; returns the logs."""
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        self.loss_means.update_state(self._totals(self.training_model(batch, training=False)))
+        self.loss_means.update_state(self._loss_totals(batch, training=False))
         return self.get_metrics_result()
 
-    def _totals(self, outputs):
-        """Returns `[L, 2]`: the sums and the counts of the L losses over the images of this replica."""
-        pairs = tf.stack(list(outputs.values()), axis=1)  # [B, L, 2]
+    def _loss_totals(self, batch, training):
+        """Returns `[L, 2]`: the sums and the counts of the L losses over the images of this replica.
+
+        The last batch of a data set may leave a replica without an image. It computes an image of zeros then,
+        which counts for nothing.
+        """
+        num_images = _num_images(batch)
+        outputs = self.training_model(_never_empty(batch, num_images), training=training)
+        pairs = tf.stack(list(outputs.values()), axis=1)[:num_images]  # [B, L, 2]
         if self.loss_normalization == "image":
             means = tf.math.divide_no_nan(pairs[..., 0], pairs[..., 1])
             pairs = tf.stack([means, tf.ones_like(means)], axis=-1)
@@ -185,3 +191,14 @@ def _sum_over_micro_batches(function, batch, size, zeros):
 
 def _num_images(batch):
     return tf.shape(next(iter(batch.values())))[0]
+
+
+def _never_empty(batch, num_images):
+    """Returns a batch with one image of zeros if it has no image."""
+    missing = tf.cast(num_images == 0, tf.int32)
+    return {
+        name: tf.ensure_shape(
+            tf.pad(value, [[0, missing]] + [[0, 0]] * (value.shape.rank - 1)), [None, *value.shape[1:]]
+        )
+        for name, value in batch.items()
+    }

@@ -1,0 +1,172 @@
+"""What a user gives to `fit` and `evaluate` as batches for the model, checked before the first step."""
+
+import collections.abc
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from mask_rcnn.data.pipeline import training_dataset
+from mask_rcnn.data.records import Dataset
+from mask_rcnn.ops.matching import IGNORED
+
+BATCH_SIZE = 1  # of validation: an image is not padded to the size of another one
+SEEDS = "seeds"
+
+
+def as_batches(x, model, batch_size=None, epochs=None):
+    """Returns the arguments of `keras.Model.fit` or `evaluate` for what the user gave.
+
+    Args:
+        x: `Dataset`, or anything that Keras takes, with batches that are dicts.
+        model: `MaskRCNN`.
+        batch_size: Images in a batch of a `Dataset` or of arrays. Defaults to that of the config for a
+            `Dataset`, and to 1 for arrays.
+        epochs: Passes through a `Dataset` in training. Defaults to None: one pass, without random changes.
+
+    Returns:
+        Dict with
+        x: the batches;
+        steps_per_epoch: steps of a pass, only for the training on a `Dataset`;
+        batch_size: images in a batch, only for arrays.
+
+    Raises:
+        ValueError: The batches cannot be those of the model.
+    """
+    if isinstance(x, Dataset):
+        return _from_records(x, model, batch_size, epochs)
+    _check(_first_batch(x), model)
+    return {"x": x, "batch_size": batch_size or BATCH_SIZE} if isinstance(x, dict) else {"x": x}
+
+
+def _from_records(dataset, model, batch_size, epochs):
+    config = model.config
+    ours, theirs = ([each.name for each in classes] for classes in (model.categories, dataset.categories))
+    if ours != theirs:
+        raise ValueError(
+            "A data set must have the classes of the model, in its order. "
+            f"Received: {', '.join(theirs)} in {dataset.name}; the model has {', '.join(ours)}. "
+            f"Make the model with `num_classes={len(theirs)}` or with the categories of the data set."
+        )
+    if epochs is None:
+        short_sides = (config.input.short_side,)
+        plain = dataclasses.replace(
+            config.input, horizontal_flip=0.0, transforms=(), train_short_sides=short_sides
+        )
+        config = dataclasses.replace(config, input=plain)
+        return {"x": training_dataset(dataset, _with_steps(config, batch_size or BATCH_SIZE, len(dataset)))}
+    batch_size = batch_size or config.train.batch_size
+    steps = max(len(dataset) // batch_size, 1)
+    return {
+        "x": training_dataset(dataset, _with_steps(config, batch_size, steps * epochs)),
+        "steps_per_epoch": steps,
+    }
+
+
+def _with_steps(config, batch_size, steps):
+    train = dataclasses.replace(
+        config.train,
+        batch_size=batch_size,
+        reference_batch_size=batch_size,
+        accumulate=1,
+        steps=steps,
+    )
+    return dataclasses.replace(config, train=train)
+
+
+def add_seeds(batch, step):
+    """Returns a batch with `seeds` `[B, 2]` int32, which it may lack: another one for each image and step.
+
+    Args:
+        batch: Dict of tensors.
+        step: Number of the step.
+    """
+    if SEEDS in batch:
+        return batch
+    num_images = tf.shape(batch["images"])[0]
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    numbers = tf.cast(replica, "int32") * num_images + tf.range(num_images)
+    steps = tf.fill([num_images], tf.cast(tf.convert_to_tensor(step), "int32"))
+    return {**batch, SEEDS: tf.stack([steps, numbers], axis=1)}
+
+
+def _first_batch(x):
+    """Returns the first batch, or its `tf.TypeSpec`s where it cannot be looked at without taking it."""
+    if isinstance(x, dict):
+        return x
+    if isinstance(x, tf.data.Dataset):
+        return next(iter(x.take(1)), None)
+    if isinstance(x, collections.abc.Sequence) or hasattr(x, "__getitem__"):  # a PyDataset
+        return x[0]
+    return getattr(x, "element_spec", {})
+
+
+def _check(batch, model):
+    """Raises a ValueError unless a batch has the names, shapes and values that the model needs."""
+    if batch is None:
+        raise ValueError("Expected at least one batch. Received: data without any. Check its source.")
+    batch = batch[0] if isinstance(batch, tuple | list) else batch
+    expected = {name: each for name, each in model.training_model.input.items() if name != SEEDS}
+    if not isinstance(batch, dict):
+        raise ValueError(
+            f"A batch must be a dict with {', '.join(expected)}. Received: {type(batch).__name__}. "
+            "Map your data to such dicts, or give a `Dataset` of `mask_rcnn.read_coco`."
+        )
+    missing = [name for name in expected if name not in batch]
+    if missing and batch:
+        raise ValueError(
+            f"A batch must have {', '.join(expected)}. Received: {', '.join(batch)}. "
+            f"Add {', '.join(missing)}" + _advice(missing) + "."
+        )
+    for name in expected.keys() & batch.keys():
+        _check_shape(name, batch[name], expected[name])
+    if batch and not isinstance(batch["gt_boxes"], tf.TypeSpec):
+        _check_values(batch, model.config.num_classes)
+
+
+def _advice(missing):
+    heads = {"gt_masks": "mask_head", "gt_keypoints": "keypoint_head"}
+    without = [heads[name] for name in missing if name in heads]
+    return f", or build the model without it: `{without[0]}: null`" if without else ""
+
+
+def _check_shape(name, value, expected):
+    shape = tf.TensorShape(value.shape)
+    if not shape.is_compatible_with(expected.shape):
+        raise ValueError(
+            f"`{name}` of a batch must have the shape {_shown(expected.shape)}. "
+            f"Received: {_shown(shape)}. Pad or resize it; `input.max_instances` and `input.mask_crop_size` "
+            "of the config are the number of objects and the side of their masks."
+        )
+
+
+def _shown(shape):
+    return f"[{', '.join('?' if side is None else str(side) for side in tuple(shape))}]"
+
+
+def _check_values(batch, num_classes):
+    boxes, class_ids = np.asarray(batch["gt_boxes"]), np.asarray(batch["gt_class_ids"])
+    sizes = np.asarray(batch["image_sizes"])
+    if class_ids.min(initial=0) < IGNORED or class_ids.max(initial=0) > num_classes:
+        raise ValueError(
+            f"`gt_class_ids` must be 1 to {num_classes}, 0 for padding or -1 for ignored regions. "
+            f"Received: {class_ids.min()} to {class_ids.max()} in the first batch. "
+            "Count classes from 1, or make the model with more classes."
+        )
+    objects = boxes[class_ids != 0]
+    empty = int((objects[:, 2:] <= objects[:, :2]).any(axis=1).sum())
+    if empty or not np.isfinite(objects).all():
+        raise ValueError(
+            "`gt_boxes` must be (y1, x1, y2, x2) in pixels, with y1 < y2 and x1 < x2. "
+            f"Received: {empty} of {len(objects)} boxes in the first batch that are not, such as "
+            f"{objects[(objects[:, 2:] <= objects[:, :2]).any(axis=1)][:1].tolist()}. "
+            "Give padding the class id 0."
+        )
+    limits = np.repeat(sizes[:, None], boxes.shape[1], axis=1)[class_ids != 0]
+    outside = int((objects[:, 2:] > limits + 1).any(axis=1).sum())
+    if outside or (len(objects) and objects.max() <= 1):
+        raise ValueError(
+            "`gt_boxes` must be (y1, x1, y2, x2) in pixels of the resized image. "
+            f"Received: {outside} of {len(objects)} boxes in the first batch beyond their image, with values "
+            f"up to {objects.max():g}. Is x first, or are these fractions of the size?"
+        )

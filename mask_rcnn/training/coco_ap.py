@@ -1,0 +1,43 @@
+"""COCO's average precision after each epoch of `fit`, as a Keras callback."""
+
+import keras
+
+from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.records import Dataset
+from mask_rcnn.data.unreadable import UnreadableImages
+from mask_rcnn.evaluation import content_of, evaluate_model
+
+
+class CocoAP(keras.callbacks.Callback):
+    """Adds COCO's numbers to the logs of an epoch: `val_bbox/AP`, `val_segm/AP50`, ...
+
+    Put it before the callbacks that look at these numbers, and give them the direction:
+    `callbacks=[CocoAP(...), EarlyStopping(monitor="val_segm/AP", mode="max")]`. A number that cannot be
+    measured is left out of the logs.
+
+    Args:
+        images: Folder of the images, or the `Dataset` that `read_coco` returned for the annotations.
+        annotations: Path of the COCO json.
+        every: Epochs from evaluation to evaluation; the last epoch is evaluated, too. Defaults to 1.
+
+    Attributes:
+        metrics: `Metrics` of the last evaluation, with a table by class; None before.
+    """
+
+    def __init__(self, images, annotations, every=1):
+        super().__init__()
+        self.dataset = images if isinstance(images, Dataset) else read_coco(annotations, images)
+        self.content = content_of(self.dataset, annotations)
+        self.every = every
+        self.metrics, self._unreadable = None, None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.every and epoch + 1 != self.params["epochs"]:
+            return
+        predictor = self.model.predictor
+        if self._unreadable is None:
+            self._unreadable = UnreadableImages(self.dataset, predictor.config.data.max_bad_images)
+        self.metrics, _ = evaluate_model(predictor, self.dataset, self.content, unreadable=self._unreadable)
+        for kind, values in self.metrics.summary.items():
+            found = {name: value for name, value in values.items() if value is not None}
+            logs |= {f"val_{kind}/{name}": value for name, value in found.items()}

@@ -1,0 +1,293 @@
+"""`MaskRCNN`: a detector with its config and classes, as a `keras.Model`."""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import keras
+
+from mask_rcnn import config_io, model_zoo
+from mask_rcnn.config import Config
+from mask_rcnn.data.records import Dataset
+from mask_rcnn.model import build_parts, dtype_policy, training_model
+from mask_rcnn.model_zoo.pretrained import weights_file
+from mask_rcnn.predict import Predictor
+from mask_rcnn.structures import Category
+from mask_rcnn.training.batches import BATCH_SIZE, add_seeds, as_batches
+from mask_rcnn.training.initial import check_initial_weights, initialise
+from mask_rcnn.training.optimizer import build_optimizer
+from mask_rcnn.training.trainer import Trainer
+from mask_rcnn.weights import load_weights, read_header, save_weights
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class MaskRCNN(Trainer):
+    """Mask R-CNN (He et al., 2017) and its relatives: trains with `fit`, detects with `predict_images`.
+
+    >>> model = mask_rcnn.MaskRCNN.from_preset("runs/mine/best.weights.h5")  # doctest: +SKIP
+    >>> detections = model.predict_images(["photo.jpg"])  # doctest: +SKIP
+
+    `keras.models.load_model` knows the class once it is imported: `from mask_rcnn import MaskRCNN`.
+
+    Called with a batch, the model returns detections, the dict of `model.inference_model`. With
+    `training=True` it returns losses, the dict of `model.training_model`. `fit` and `evaluate` need batches
+    with ground truth, see `data.pipeline.training_dataset`; `seeds` may be missing.
+
+    Args:
+        config: `Config`. Its `num_classes` must not be 0.
+        categories: Tuple of `Category` or of names; class id i is `categories[i - 1]`. Defaults to "class 1",
+            "class 2", and so on.
+        precision: Keras dtype policy to compute in. Defaults to the global one.
+        parts: `Parts` built from `config`. Defaults to new ones with random weights.
+
+    Attributes:
+        parts: The `Parts`. Each network is an attribute, too: `model.backbone`, `model.box_head`.
+        predictor: The `Predictor` that detects.
+        training_model: The functional model from a batch to its losses.
+        inference_model: The functional model from images to detections.
+    """
+
+    def __init__(self, config, categories=None, *, precision=None, parts=None, **kwargs):
+        precision = precision or keras.config.dtype_policy().name
+        categories = _as_categories(categories, config.num_classes)
+        with dtype_policy(precision):
+            parts = parts or build_parts(config)
+            super().__init__(
+                training_model(parts, config),
+                networks=parts.named(),
+                loss_normalization=config.train.loss_normalization,
+                accumulate=config.train.accumulate,
+                **kwargs,
+            )
+            self.predictor = Predictor(parts, config, categories)
+        self.parts, self.config, self.precision = parts, config, precision
+
+    @classmethod
+    def from_preset(cls, name, *, num_classes=None, categories=None, **kwargs):
+        """Returns a model with the architecture and the initial weights of a preset.
+
+        Args:
+            name: One of
+                a name of `mask-rcnn models list`, such as "torchvision/maskrcnn_resnet50_fpn";
+                the path of a weights file;
+                a name of `mask-rcnn config list`, such as "fine_tune": a backbone with ImageNet weights.
+            num_classes: Number of classes without the background. If it or `categories` is given and the
+                classes are others than the preset's, the layers with an output for each class are new.
+                Defaults to the preset's.
+            categories: Tuple of `Category` or of names. Defaults to the preset's, or to numbered names if
+                `num_classes` is given.
+            kwargs: Other arguments of `MaskRCNN`.
+
+        Raises:
+            ValueError: There is no such preset, or a recipe without `num_classes` and `categories`.
+        """
+        num_classes = len(categories) if num_classes is None and categories is not None else num_classes
+        if name in model_zoo.names():
+            return cls._from_recipe(name, num_classes, categories, **kwargs)
+        path = weights_file(name)
+        config, their_categories = read_header(path)
+        if categories is None and num_classes in (None, config.num_classes):
+            model = cls(config, their_categories, **kwargs)
+            model.load_weights(path)
+            return model
+        train = dataclasses.replace(model_zoo.config("fine_tune").train, init_weights=str(path))
+        config = dataclasses.replace(config, num_classes=num_classes, train=train)
+        return cls(config, categories, **kwargs)._initialized()
+
+    @classmethod
+    def _from_recipe(cls, name, num_classes, categories, **kwargs):
+        config = model_zoo.config(name)
+        if num_classes is None and not config.num_classes:
+            raise ValueError(
+                "A recipe without a number of classes needs `num_classes` or `categories`. "
+                f'Received: from_preset({name!r}). Add, for example, `categories=("cat", "dog")`.'
+            )
+        config = dataclasses.replace(config, num_classes=num_classes or config.num_classes)
+        return cls(config, categories, **kwargs)._initialized()
+
+    def _initialized(self):
+        check_initial_weights(self.config)
+        initialise(self.parts, self.config, self.categories)
+        return self
+
+    @classmethod
+    def from_config(cls, config):
+        """Returns a model with random weights.
+
+        Args:
+            config: `Config`, or the dict of `get_config`.
+        """
+        if isinstance(config, Config):
+            return cls(config)
+        config = dict(config)
+        categories = tuple(Category(**category) for category in config.pop("categories"))
+        return cls(config_io.from_text(config.pop("config")), categories, **config)
+
+    def get_config(self):
+        """Returns a dict for JSON: the config as YAML, the categories, and the precision."""
+        return {
+            "config": config_io.to_yaml(self.config),
+            "categories": [vars(category) for category in self.categories],
+            "precision": self.precision,
+            "name": self.name,
+        }
+
+    @property
+    def categories(self):
+        """Tuple of `Category`; class id i is `categories[i - 1]`."""
+        return self.predictor.categories
+
+    @property
+    def inference_model(self):
+        """The functional model from images to detections."""
+        return self.predictor.model
+
+    def compile(self, optimizer=None, jit_compile=False, **kwargs):
+        """Chooses the optimizer.
+
+        Args:
+            optimizer: As in `keras.Model.compile`. Defaults to the optimizer and the schedule of
+                `config.train`, whose milestones are for `config.train.steps` steps.
+            jit_compile: Must be False: RoIAlign has operations that XLA does not know. Defaults to False.
+            kwargs: Other arguments of `keras.Model.compile`. The model brings its losses.
+        """
+        if kwargs.get("loss") is not None or kwargs.get("metrics"):
+            raise ValueError(
+                "The model brings its own losses. Received: `loss` or `metrics` in compile(). Leave them out."
+            )
+        with self.distribute_strategy.scope():
+            optimizer = build_optimizer(self.config.train) if optimizer is None else optimizer
+            super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+
+    def compile_from_config(self, config):
+        """Compiles a loaded model as it was saved: Keras asks for this where `compile` is overridden."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        with self.distribute_strategy.scope():
+            self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, validation_data=None, **kwargs):
+        """Trains as `keras.Model.fit` does.
+
+        Args:
+            x: A `Dataset` of `read_coco`, whose class names a model with numbered classes takes over; or
+                batches: a `tf.data.Dataset`, a dict of arrays, or anything else
+                that `fit` takes, of dicts with ground truth.
+            y: Must be None: the ground truth is in the batches.
+            batch_size: Images of a step, if `x` is a `Dataset` or arrays. Defaults to
+                `config.train.batch_size` for a `Dataset`, and to 1 for arrays.
+            epochs: Passes through the data. Defaults to 1.
+            validation_data: As `x`. A `Dataset` is used without random changes, one image at a time.
+            kwargs: Other arguments of `keras.Model.fit`.
+
+        Returns:
+            Keras's `History`: `loss`, each loss by its name, and `learning_rate`; with `val_` those of
+            `validation_data`.
+        """
+        if y is not None:
+            raise ValueError(
+                "The ground truth is in the batches. Received: y. Give batches as one dict: "
+                "`images`, `image_sizes`, `gt_boxes`, `gt_class_ids`, `gt_masks`."
+            )
+        if not self.compiled:
+            self.compile()
+        if isinstance(x, Dataset):
+            self._take_class_names(x)
+        arguments = as_batches(x, self, batch_size, epochs)
+        kwargs.setdefault("shuffle", isinstance(x, dict))  # Keras can shuffle arrays only
+        if validation_data is not None:
+            kwargs["validation_data"] = as_batches(validation_data, self, BATCH_SIZE)["x"]
+        return super().fit(epochs=epochs, **{**arguments, **kwargs})
+
+    def _take_class_names(self, dataset):
+        """Gives classes that have only numbers the names of a data set with as many classes."""
+        if self.categories == _as_categories(None, dataset.num_classes):
+            self.predictor.categories = dataset.categories
+
+    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
+        """Returns the mean losses of data with ground truth, see `fit`; `CocoAP` measures the precision."""
+        if not self.compiled:
+            self.compile()
+        return super().evaluate(**{**as_batches(x, self, batch_size or BATCH_SIZE), **kwargs})
+
+    def call(self, batch, training=False):
+        if training:
+            return self.training_model(batch, training=True)
+        return self.inference_model({name: batch[name] for name in ("images", "image_sizes")}, training=False)
+
+    def train_step(self, data):
+        batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return super().train_step(add_seeds(batch, self.optimizer.iterations))
+
+    def test_step(self, data):
+        batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return super().test_step(add_seeds(batch, 0))
+
+    def predict_images(self, images, batch_size=None):
+        """Finds the objects in images of any sizes.
+
+        Args:
+            images: Iterable of `[H, W, 3]` uint8 RGB arrays and paths of image files.
+            batch_size: Images that the model sees at once. Defaults to what is fast on this machine.
+
+        Returns:
+            List of `Detections`, in the pixels of each image.
+
+        Raises:
+            UnreadableImage: An image cannot be read. `predictor.predict_many` goes on with the others.
+        """
+        found = []
+        for _, result in self.predictor.predict_many(images, batch_size=batch_size):
+            if isinstance(result, Exception):
+                raise result
+            found.append(result)
+        return found
+
+    def save_weights(self, filepath, overwrite=True, **kwargs):
+        """Writes a weights file of `mask-rcnn`: config, categories and weights, without the optimizer.
+
+        Args:
+            filepath: Path, by convention `*.weights.h5`.
+            overwrite: False makes an existing file an error. Defaults to True.
+        """
+        if not overwrite and Path(filepath).exists():
+            raise FileExistsError(
+                f"Expected a path without a file. Received: {str(filepath)!r}. Choose another name."
+            )
+        save_weights(filepath, self.parts, self.config, self.categories)
+
+    def load_weights(self, filepath, **kwargs):
+        """Reads a weights file of the same architecture, or published weights by their name."""
+        load_weights(weights_file(filepath), self.parts)
+
+    def export(self, filepath, format=None, images=None, **options):
+        """Writes the model for another runtime, runs it there, and keeps it if it says the same.
+
+        Args:
+            filepath: Folder of a SavedModel, or a file that ends in .tflite or .onnx.
+            format: "saved_model", "tflite" or "onnx". Defaults to what the suffix says.
+            images: List of paths of typical images to compare on. Defaults to drawn shapes.
+            options: Fields of `mask_rcnn.export.plan.Options`, such as `size=(512, 704)` of a TFLite file.
+
+        Returns:
+            Dict, the report of the comparison.
+        """
+        from mask_rcnn.export.plan import Options, export_model
+        from mask_rcnn.export.samples import comparison_images
+
+        suffixes = {".tflite": "tflite", ".onnx": "onnx"}
+        format = format or suffixes.get(Path(filepath).suffix, "saved_model")
+        with tempfile.TemporaryDirectory() as folder:
+            weights = Path(folder) / "model.weights.h5"
+            self.save_weights(weights)
+            samples = comparison_images(images, self.config.input.bit_depth)
+            return export_model(weights, filepath, format, samples, Options(**options))
+
+
+def _as_categories(categories, num_classes):
+    """Returns a tuple of `Category` for `num_classes` classes."""
+    if categories is None:
+        categories = [f"class {number}" for number in range(1, num_classes + 1)]
+    return tuple(
+        Category(number, each) if isinstance(each, str) else each
+        for number, each in enumerate(categories, start=1)
+    )
