@@ -204,7 +204,7 @@ def test_a_data_set_of_other_classes_is_an_error(tiny_config, shapes):
 @pytest.mark.parametrize(("name", "options"), [("1", {}), ("model.tflite", {"size": (64, 96)})])
 def test_an_export_is_run_and_kept(model, tmp_path, name, options):
     report = model.export(tmp_path / name, **options)
-    assert report["outcome"].startswith("passed")
+    assert report["outcome"] in ("passed", "warned")
     assert mask_rcnn.export.exported.load(tmp_path / name).categories == model.categories
 
 
