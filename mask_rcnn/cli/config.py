@@ -4,6 +4,7 @@ import textwrap
 
 from mask_rcnn import config_io, model_zoo
 from mask_rcnn.cli.options import add_command, add_set, load_config
+from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.terminal import say
 
 
@@ -21,12 +22,14 @@ def add_parser(commands):
 
 
 def run_list(args):
-    from mask_rcnn.backbones import BACKBONES
-    from mask_rcnn.poolers import POOLERS
-
     for name in model_zoo.names():
         say(name)
         say(textwrap.indent(model_zoo.describe(name), "    ") + "\n")
+    import_tensorflow()
+
+    from mask_rcnn.backbones import BACKBONES
+    from mask_rcnn.poolers import POOLERS
+
     for registry in (BACKBONES, POOLERS):
         say(f"{registry.field}:")
         for name, summary in registry.summaries().items():
