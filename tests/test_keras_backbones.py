@@ -13,7 +13,7 @@ from mask_rcnn.export import exported, lite, saved_model
 from mask_rcnn.layers.images import NormalizeImages
 from mask_rcnn.model import build_parts, inference_model, training_model
 from mask_rcnn.predict import Predictor
-from mask_rcnn.training.initial import initialise
+from mask_rcnn.training.initial import initialize
 from mask_rcnn.weights import load_weights, save_weights
 
 SMALL = "keras.applications/MobileNetV3Small"
@@ -231,7 +231,7 @@ def test_frozen_batch_normalizations_run_in_inference_mode(make_config):
 def test_published_weights_come_from_the_loader(make_config):
     config = three_levels(make_config("test_three_maps", weights="imagenet"))
     parts = build_parts(config)
-    initialise(parts, config, ())
+    initialize(parts, config, ())
     assert all(np.all(v.numpy() == 0.25) for v in parts.backbone.weights)
 
 
@@ -242,7 +242,7 @@ def test_no_connection_is_one_clear_error(make_config, monkeypatch):
     monkeypatch.setattr("keras.src.applications.mobilenet_v3.file_utils.get_file", get_file)
     config = make_config(SMALL, weights="imagenet")
     with pytest.raises(OSError, match=r"cannot be downloaded.*Connect to the internet once"):
-        initialise(build_parts(config), config, ())
+        initialize(build_parts(config), config, ())
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_a_backbone_of_keras_hub(make_config, tiny_batch, tiny_categories, tmp_p
     config = replace(config, input=tiny_batch_input(config))
     assert build_backbone(config).strides == (4, 8, 16, 32)
     parts = assert_trains_and_loads(config, tiny_batch, tiny_categories, tmp_path)
-    initialise(parts, replace(config, backbone=replace(config.backbone, weights="preset")), ())
+    initialize(parts, replace(config, backbone=replace(config.backbone, weights="preset")), ())
     pixels = pixels_of((64, 96))
     for ours, level in zip(parts.backbone(pixels), ("P2", "P3", "P4", "P5"), strict=True):
         theirs = keras.Model(source.inputs[0], source.pyramid_outputs[level])(pixels)

@@ -10,7 +10,7 @@ from absl import logging
 from mask_rcnn.config import MaskHeadConfig
 from mask_rcnn.model import build_parts
 from mask_rcnn.structures import Category
-from mask_rcnn.training.initial import initialise, load_detector
+from mask_rcnn.training.initial import initialize, load_detector
 from mask_rcnn.weights import save_weights, variables
 
 FRUITS = (Category(7, "apple"), Category(9, "pear"), Category(80, "fig"))
@@ -126,16 +126,16 @@ def test_a_config_may_name_a_detector_a_backbone_or_nothing(file, tiny_config, t
         train=dataclasses.replace(tiny_config.train, init_weights=str(file)),
         backbone=dataclasses.replace(tiny_config.backbone, weights="imagenet"),
     )
-    initialise(parts, config, FRUITS)
+    initialize(parts, config, FRUITS)
     assert not differing(parts, tiny_parts)
 
     parts, config = built(
         tiny_config, backbone=dataclasses.replace(tiny_config.backbone, weights="efficientnet_lite0/imagenet")
     )
-    initialise(parts, config, FRUITS)
+    initialize(parts, config, FRUITS)
     assert not any(name.startswith("backbone/") for name in differing(parts, tiny_parts))
 
     parts, config = built(tiny_config, backbone=dataclasses.replace(tiny_config.backbone, weights=None))
     before = arrays_of(parts)
-    initialise(parts, config, FRUITS)
+    initialize(parts, config, FRUITS)
     assert all((array == before[name]).all() for name, array in arrays_of(parts).items())

@@ -99,7 +99,7 @@ def _backbone_weights(backbone):
     return IMAGENET[backbone.name] if backbone.weights == "imagenet" else backbone.weights
 
 
-def initialise(parts, config, categories):
+def initialize(parts, config, categories):
     """Gives the networks of a new run the weights that its config begins with."""
     if config.train.init_weights:
         load_detector(parts, config, categories, config.train.init_weights)

@@ -14,7 +14,7 @@ from mask_rcnn.model_zoo.pretrained import weights_file
 from mask_rcnn.predict import Predictor
 from mask_rcnn.structures import Category
 from mask_rcnn.training.batches import BATCH_SIZE, add_seeds, as_batches
-from mask_rcnn.training.initial import check_initial_weights, initialise
+from mask_rcnn.training.initial import check_initial_weights, initialize
 from mask_rcnn.training.optimizer import build_optimizer
 from mask_rcnn.training.trainer import Trainer
 from mask_rcnn.weights import load_weights, read_header, save_weights
@@ -107,8 +107,13 @@ class MaskRCNN(Trainer):
 
     def _initialized(self):
         check_initial_weights(self.config)
-        initialise(self.parts, self.config, self.categories)
+        self.load_initial_weights()
         return self
+
+    def load_initial_weights(self):
+        """Gives the networks the weights that `config` begins with."""
+        with dtype_policy(self.precision), self.distribute_strategy.scope():
+            initialize(self.parts, self.config, self.categories)
 
     @classmethod
     def from_config(cls, config):

@@ -13,7 +13,6 @@ from mask_rcnn.data.records import Dataset
 from mask_rcnn.evaluation import iou_types_of
 from mask_rcnn.model import dtype_policy
 from mask_rcnn.training.distribution import make_strategy
-from mask_rcnn.training.initial import initialise
 from mask_rcnn.training.mask_rcnn import MaskRCNN
 from mask_rcnn.training.sources import read_training_data, with_class_count
 from mask_rcnn.training.validation import Validator
@@ -56,12 +55,6 @@ def prepare(config, data_folder):
         model.compile()
         validator = val_set and Validator(model.predictor, val_set, val_path)
     return Run(config, train_set, model, validator)
-
-
-def initialize(run):
-    """Gives the networks of a new run the weights that its config begins with."""
-    with dtype_policy(run.config.train.precision), run.model.distribute_strategy.scope():
-        initialise(run.model.parts, run.config, run.train_set.categories)
 
 
 def check_objects(train_set, val_set, iou_type):

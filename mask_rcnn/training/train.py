@@ -13,7 +13,7 @@ from mask_rcnn.training.evaluations import Validation, evaluate_step
 from mask_rcnn.training.initial import check_initial_weights
 from mask_rcnn.training.loop import restore_or_initialize, run_steps
 from mask_rcnn.training.plot import plot_losses
-from mask_rcnn.training.prepare import check_disk_space, initialize, prepare
+from mask_rcnn.training.prepare import check_disk_space, prepare
 from mask_rcnn.training.run_folder import (
     CHECKPOINTS,
     LOG,
@@ -55,7 +55,7 @@ def train(config, run_dir, resume=False):
         if not checkpoints(run_dir / CHECKPOINTS):
             check_initial_weights(config)
         run = prepare(config, run_dir / "data")
-        state = restore_or_initialize(run.model, run_dir, run_id, lambda: initialize(run))
+        state = restore_or_initialize(run.model, run_dir, run_id, run.model.load_initial_weights)
         check_before_first_step(run, run_dir)
         write_config(run_dir, run.config)
 
@@ -94,7 +94,7 @@ def check(config, run_dir, resume=False):
         check_initial_weights(config)
     with tempfile.TemporaryDirectory() as data_folder:
         run = prepare(config, Path(data_folder))
-        restore_or_initialize(run.model, run_dir, run_id_of(run_dir), lambda: initialize(run))
+        restore_or_initialize(run.model, run_dir, run_id_of(run_dir), run.model.load_initial_weights)
         check_before_first_step(run, run_dir)
         with BadImages(run.train_set, run.config) as bad_images:
             next(iter(training_dataset(run.train_set, run.config, bad_images=bad_images)))
