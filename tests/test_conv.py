@@ -51,3 +51,35 @@ def test_a_dilated_kernel_skips_pixels(kernels):
     assert output.shape == image.shape
     np.testing.assert_array_equal(output[0, 2, 2], [0 + 2 + 4 + 10 + 12 + 14 + 20 + 22 + 24])
     np.testing.assert_array_equal(output[0, 0, 0], [0 + 2 + 10 + 12])
+
+
+@pytest.mark.parametrize("filters", [8, None])
+@pytest.mark.parametrize(("kernel_size", "strides"), [(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)])
+def test_no_convolution_gets_a_list_of_paddings(filters, kernel_size, strides):
+    layer = ConvNorm(filters, kernel_size, strides, dtype="mixed_bfloat16")
+    layer.build((None, 16, 24, 4))
+
+    @tf.function
+    def gradients(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+        return tape.gradient(y, [x, *layer.trainable_variables])
+
+    nodes = gradients.get_concrete_function(tf.TensorSpec([2, 16, 24, 4], "bfloat16")).graph.get_operations()
+    paddings = {
+        node.get_attr("padding") for node in nodes if "Conv2" in node.type or "Depthwise" in node.type
+    }
+    assert paddings
+    assert paddings <= {b"SAME", b"VALID"}
+
+
+@pytest.mark.parametrize("size", [(16, 24), (15, 23)])
+@pytest.mark.parametrize(("kernel_size", "strides"), [(1, 2), (3, 1), (3, 2), (7, 2)])
+def test_symmetric_padding_is_that_of_a_list(kernel_size, strides, size):
+    layer = ConvNorm(8, kernel_size, strides)
+    x = np.random.default_rng(0).normal(size=[2, *size, 4]).astype("float32")
+    pad = kernel_size // 2
+    found = layer(x)
+    expected = tf.nn.conv2d(x, layer.kernel, strides, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
