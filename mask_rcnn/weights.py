@@ -8,6 +8,7 @@ import collections
 import functools
 import gc
 import json
+import re
 
 import numpy as np
 
@@ -18,13 +19,24 @@ from mask_rcnn.verified_hdf5 import verify, write_verified
 
 FORMAT = "mask_rcnn weights 2"
 CATEGORY_FIELDS = {"id", "name", "keypoints", "skeleton"}
+AUTOMATIC_NAME = re.compile(r"/variable_\d+$")
 MAX_NAME = 1000  # characters
 MAX_ID = 2**53  # the largest integer that every JSON reader keeps
 
 
 def variables(parts):
-    """Returns `{"part/variable path": keras.Variable}` of all weights, in a fixed order."""
-    return {f"{name}/{v.path}": v for name, part in parts.named().items() for v in part.weights}
+    """Returns `{"part/variable path": keras.Variable}` of all weights, in a fixed order.
+
+    Keras numbers variables without a name through the whole process (ConvNeXt's layer scales); such a number
+    is left out. Variables of equal paths are numbered in their order: "path", "path#2".
+    """
+    named, counts = {}, collections.Counter()
+    for name, part in parts.named().items():
+        for variable in part.weights:
+            path = f"{name}/{AUTOMATIC_NAME.sub('/variable', variable.path)}"
+            counts[path] += 1
+            named[path if counts[path] == 1 else f"{path}#{counts[path]}"] = variable
+    return named
 
 
 @functools.lru_cache(maxsize=8)

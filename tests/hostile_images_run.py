@@ -14,6 +14,7 @@ import warnings
 from unittest import mock
 
 import numpy as np
+import tensorflow as tf  # noqa: F401, large files are decoded by it; its libraries are no growth
 from PIL import Image, ImageOps, PngImagePlugin
 
 from mask_rcnn.data.images import read_header, read_image

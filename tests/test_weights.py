@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import types
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
@@ -197,3 +199,20 @@ def test_the_error_for_a_damaged_file_leaves_no_file_open(tmp_path):
         read_header(path)
     with h5py.File(path, "r+") as file:  # would fail if it was still open
         file["b"] = np.zeros(3)
+
+
+class Unnamed(keras.layers.Layer):
+    def build(self, input_shape):
+        self.first, self.second = self.add_weight(shape=(1,)), self.add_weight(shape=(1,))
+
+    def call(self, x):
+        return x * self.first + self.second
+
+
+def test_numbers_that_keras_gives_variables_without_a_name_are_left_out():
+    def names():
+        inputs = keras.Input((1,))
+        model = keras.Model(inputs, Unnamed(name="scale")(inputs))
+        return list(variables(types.SimpleNamespace(named=lambda: {"backbone": model})))
+
+    assert names() == names() == ["backbone/scale/variable", "backbone/scale/variable#2"]
