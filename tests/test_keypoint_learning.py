@@ -48,4 +48,4 @@ def test_the_keypoint_branch_overfits_ten_images(shared_data, tmp_path):
     )
     metrics = train(config, tmp_path / "run")
     # Measured: 0.856 with these settings, 0.881 in 1,200 steps, 0.978 with loss_normalization="image".
-    assert metrics["keypoints"]["AP"] >= 0.8
+    assert metrics["keypoints"]["AP"] >= 0.9
