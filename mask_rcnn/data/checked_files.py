@@ -12,7 +12,7 @@ from mask_rcnn.data import reader_cache
 from mask_rcnn.data.image_headers import MAX_PIXELS
 from mask_rcnn.data.images import read_complete_header
 
-THREADS = 16  # they mostly wait for the disk
+THREADS = 4  # they wait for the disk; many more would mostly wait for the lock of the interpreter
 PER_TASK = 64  # files
 MIN_REMEMBERED = 1000  # files of a folder; fewer are read faster than the cache
 NOT_A_FILE = (-1, -1)  # size and time of what cannot be found

@@ -130,8 +130,7 @@ def _read_blocks(annotations, images, path, expected):
     tables, positions, others = [make_table(**EMPTY)], [np.zeros(0, "int64")], []
     for start in range(0, len(annotations), BLOCK):
         entries, where = [], []
-        for position, raw in enumerate(annotations[start : start + BLOCK], start):
-            entry = _decoded(bytes(raw), path, expected)
+        for position, entry in enumerate(_decoded(annotations[start : start + BLOCK], path, expected), start):
             is_usable = entry is not None and is_well_formed(entry, images)
             (where if is_usable else others).append(position)
             if is_usable:
@@ -144,11 +143,23 @@ def _read_blocks(annotations, images, path, expected):
     return concatenate(tables), np.concatenate(positions), sorted(others)
 
 
+_decode_block = msgspec.json.Decoder(list[Entry]).decode
 _decode = msgspec.json.Decoder(Entry).decode
 
 
-def _decoded(text, path, expected):
-    """Returns the `Entry` of the json text of an annotation, or None if a value has another type."""
+def _decoded(block, path, expected):
+    """Returns, of the json text of each annotation, its `Entry`, or None if a value has another type."""
+    text = b"[" + b",".join(block) + b"]"
+    try:
+        entries = _decode_block(text)
+    except msgspec.ValidationError:
+        entries = []
+    if len(entries) == len(block) and text.count(b'"') == 2 * sum(map(_num_fields, entries)):
+        return entries
+    return [_decoded_alone(bytes(raw), path, expected) for raw in block]
+
+
+def _decoded_alone(text, path, expected):
     try:
         entry = _decode(text)
     except msgspec.ValidationError:
