@@ -123,7 +123,8 @@ def mask_targets(rois, matched, batch, size):
     Returns:
         `[B, S, M, M]` float32 of 0 and 1.
     """
-    masks = tf.gather(batch["gt_masks"], matched, batch_dims=1)  # [B, S, C, C]
+    masks = tf.cast(batch["gt_masks"], tf.float32)  # GPUs gather no uint8
+    masks = tf.gather(masks, matched, batch_dims=1)  # [B, S, C, C]
     boxes = tf.gather(batch["gt_boxes"], matched, batch_dims=1)  # [B, S, 4]
     side, num_rois = masks.shape[-1], rois.shape[1]
     crops = mask_ops.crop_masks(

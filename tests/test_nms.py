@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mask_rcnn.ops import nms
 from mask_rcnn.ops.nms import DROPPED, nms_per_class, nms_per_group
 
 HALF = 0.5
+
+
+@pytest.fixture(params=[False, True], ids=["cpu", "gpu"], autouse=True)
+def visible_gpu(request, monkeypatch):
+    """Runs each test with TensorFlow's kernel, and with the operations that GPUs have."""
+    monkeypatch.setattr(nms, "has_gpu", lambda: request.param)
 
 
 def strip(width):

@@ -2,6 +2,9 @@
 
 import tensorflow as tf
 
+from mask_rcnn.ops import batched_nms
+from mask_rcnn.ops.kernels import has_gpu
+
 # Candidates with this score are never chosen: it marks padding and what a threshold dropped.
 DROPPED = -1e9
 
@@ -28,15 +31,7 @@ def nms_per_group(boxes, scores, groups, num_groups, iou_threshold, max_output):
     mine = groups[:, None] == tf.range(num_groups)  # [N, groups]
     shifted = tf.where(scores > DROPPED, tf.maximum(scores + LOGIT_SHIFT, 1.0), 0.0)
     by_group = tf.where(mine, shifted[:, :, None], 0.0)  # [B, N, groups]
-    boxes, shifted, _, count = tf.image.combined_non_max_suppression(
-        boxes[:, :, None, :],
-        by_group,
-        max_output_size_per_class=max_output,
-        max_total_size=max_output,
-        iou_threshold=iou_threshold,
-        score_threshold=0.0,
-        clip_boxes=False,
-    )
+    boxes, shifted, _, count = _combined_nms(boxes[:, :, None, :], by_group, iou_threshold, 0.0, max_output)
     valid = tf.range(max_output) < count[:, None]
     return boxes, tf.where(valid, shifted - LOGIT_SHIFT, 0.0), valid
 
@@ -55,6 +50,14 @@ def nms_per_class(boxes, scores, iou_threshold, score_threshold, max_output):
         boxes `[B, M, 4]`, scores `[B, M]` in falling order, classes `[B, M]` int32 in 0..K-1, and
         valid `[B, M]` bool; zeros where not valid.
     """
+    boxes, scores, classes, count = _combined_nms(boxes, scores, iou_threshold, score_threshold, max_output)
+    return boxes, scores, classes, tf.range(max_output) < count[:, None]
+
+
+def _combined_nms(boxes, scores, iou_threshold, score_threshold, max_output):
+    """Returns boxes, scores, classes and counts; see `batched_nms.combined_nms`."""
+    if has_gpu():
+        return batched_nms.combined_nms(boxes, scores, iou_threshold, score_threshold, max_output)
     boxes, scores, classes, count = tf.image.combined_non_max_suppression(
         boxes,
         scores,
@@ -64,4 +67,4 @@ def nms_per_class(boxes, scores, iou_threshold, score_threshold, max_output):
         score_threshold=score_threshold,
         clip_boxes=False,
     )
-    return boxes, scores, tf.cast(classes, tf.int32), tf.range(max_output) < count[:, None]
+    return boxes, scores, tf.cast(classes, tf.int32), count
