@@ -1,9 +1,14 @@
 """Matching: which anchor or RoI stands for which object."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from mask_rcnn.ops import matching
 from mask_rcnn.ops.matching import IGNORED, NEGATIVE, POSITIVE, match
 
 # IoU with the object [0, 0, 10, 10]: width of the box over 10.
@@ -168,3 +173,56 @@ def test_any_number_of_regions_is_matched_as_if_all_at_once(rule, num_objects, n
     expected_indices, expected_labels = expected_match(boxes, regions, class_ids, **rule)
     np.testing.assert_array_equal(indices, expected_indices)
     np.testing.assert_array_equal(labels, expected_labels)
+
+
+@pytest.mark.parametrize("regions_at_once", [1, 7, 64, 1000])
+def test_the_memory_budget_changes_nothing(regions_at_once, monkeypatch):
+    monkeypatch.setattr(matching, "MAX_BYTES", regions_at_once * 4 * 2 * 150)
+    rng = np.random.default_rng(3)
+    boxes, regions = random_boxes(rng, 1, 150), random_boxes(rng, 2, 90)
+    class_ids = rng.choice([-1, 1, 2], [2, 90])
+    class_ids[:, 80:] = 0
+    arguments = (boxes[0], *(tf.constant(x) for x in (regions, class_ids.astype("int32"))))
+    indices, labels = match(arguments[0][None], *arguments[1:], **ANCHOR_RULE)
+    for image in range(2):
+        used = class_ids[image] != 0
+        places = np.flatnonzero(used)
+        expected, expected_labels = expected_match(
+            boxes[0], regions[image][used], class_ids[image][used], **ANCHOR_RULE
+        )
+        has_object = expected_labels == POSITIVE
+        np.testing.assert_array_equal(labels[image], expected_labels)
+        np.testing.assert_array_equal(indices[image][has_object], places[expected][has_object])
+
+
+PEAK_OF_MATCHING = """
+import re
+import numpy as np
+import tensorflow as tf
+from mask_rcnn.ops.matching import match
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024
+
+def random_boxes(*shape):
+    corners = rng.uniform(0, 800, (*shape, 2)).astype("f")
+    return np.concatenate([corners, corners + rng.uniform(8, 200, (*shape, 2)).astype("f")], axis=-1)
+
+rng = np.random.default_rng(0)
+run = tf.function(lambda *inputs: match(*inputs, (0.3, 0.7), keep_best=True))
+run(random_boxes(1, 100), random_boxes(16, 100), np.ones([16, 100], "int32"))
+inputs = random_boxes(1, 268_000), random_boxes(16, 100), np.ones([16, 100], "int32")
+before = peak()
+run(*inputs)
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the peak memory is read from Linux")
+def test_matching_a_large_batch_takes_little_memory():
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK_OF_MATCHING], capture_output=True, text=True, timeout=170, check=True
+    )
+    megabytes = int(done.stdout.split()[-1])
+    assert megabytes < 600  # one array of all pairs has 1636 MB

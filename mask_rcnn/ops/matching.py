@@ -9,8 +9,9 @@ POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
 # COCO's evaluation forgives a detection of which this much lies in a crowd region; so does training.
 COVERAGE = 0.5
 
-# Regions that all boxes are compared with at a time: the largest array is [B, N, 64], however large T is.
-CHUNK = 64
+# Bytes of the largest array: as many regions are compared with all boxes at a time as fit into it, float32
+# `[B, C, N]`. Up to seven such arrays are alive at once.
+MAX_BYTES = 64 * 2**20
 
 
 def match(boxes, gt_boxes, gt_class_ids, thresholds, keep_best=False):
@@ -38,27 +39,29 @@ def match(boxes, gt_boxes, gt_class_ids, thresholds, keep_best=False):
     used = tf.reduce_max(tf.math.count_nonzero(gt_class_ids, axis=1, dtype=tf.int32))
     gt_boxes, gt_class_ids = gt_boxes[:, :used], gt_class_ids[:, :used]
 
+    shape = [tf.shape(gt_boxes)[0], tf.shape(boxes)[1]]
+    chunk = _regions_at_once(shape)
+
     def compare(start, best, indices, kept, ignored):
-        some_boxes, class_ids = gt_boxes[:, start : start + CHUNK], gt_class_ids[:, start : start + CHUNK]
-        shared = box_ops.intersection(boxes, some_boxes)  # [B, N, C]
-        overlaps = box_ops.iou(boxes, some_boxes, shared)
+        some_boxes, class_ids = gt_boxes[:, start : start + chunk], gt_class_ids[:, start : start + chunk]
+        shared = box_ops.intersection(some_boxes, boxes)  # [B, C, N]: boxes last, which are the most
+        overlaps = box_ops.iou(some_boxes, boxes, shared)
         is_best = _is_best(overlaps) if keep_best else False
-        is_object, is_ignored = (class_ids > 0)[:, None, :], (class_ids < 0)[:, None, :]
+        is_object, is_ignored = (class_ids > 0)[..., None], (class_ids < 0)[..., None]  # [B, C, 1]
         ignored |= tf.cond(
             tf.reduce_any(is_ignored),
             lambda: tf.reduce_any(
-                is_ignored & ((overlaps >= low) | is_best | _mostly_inside(boxes, shared)), axis=-1
+                is_ignored & ((overlaps >= low) | is_best | _mostly_inside(boxes, shared)), axis=1
             ),
             lambda: tf.zeros_like(ignored),
         )
-        kept |= tf.reduce_any(is_object & is_best, axis=-1)
+        kept |= tf.reduce_any(is_object & is_best, axis=1)
         overlaps = tf.where(is_object, overlaps, -1.0)
-        found = tf.reduce_max(overlaps, axis=-1)  # [B, N]
-        position = start + tf.argmax(overlaps, axis=-1, output_type=tf.int32)
+        found = tf.reduce_max(overlaps, axis=1)  # [B, N]
+        position = start + tf.argmax(overlaps, axis=1, output_type=tf.int32)
         indices = tf.where(found > best, position, indices)
-        return start + CHUNK, tf.maximum(best, found), indices, kept, ignored
+        return start + chunk, tf.maximum(best, found), indices, kept, ignored
 
-    shape = [tf.shape(gt_boxes)[0], tf.shape(boxes)[1]]
     none = tf.zeros(shape, bool)
     start = (0, tf.fill(shape, -1.0), tf.zeros(shape, tf.int32), none, none)
     _, best, indices, kept, ignored = tf.while_loop(
@@ -69,12 +72,18 @@ def match(boxes, gt_boxes, gt_class_ids, thresholds, keep_best=False):
     return indices, tf.where(kept, POSITIVE, labels)
 
 
+def _regions_at_once(shape):
+    """Returns how many regions are compared with all boxes `[B, N]` at a time, C, at least 1."""
+    row_bytes = 4 * tf.reduce_prod(tf.cast(shape, tf.int64))
+    return tf.cast(tf.maximum(MAX_BYTES // tf.maximum(row_bytes, 1), 1), tf.int32)
+
+
 def _is_best(overlaps):
-    """Returns `[B, N, C]` bool: whether no other box overlaps a region more."""
-    best_of_region = tf.reduce_max(overlaps, axis=1, keepdims=True)  # [B, 1, C]
+    """Returns `[B, C, N]` bool: whether no other box overlaps a region more."""
+    best_of_region = tf.reduce_max(overlaps, axis=-1, keepdims=True)  # [B, C, 1]
     return (overlaps == best_of_region) & (best_of_region > 0)
 
 
 def _mostly_inside(boxes, shared):
-    """Returns `[B, N, C]` bool: whether more than `COVERAGE` of a box lies in a region."""
-    return shared > COVERAGE * box_ops.area(boxes)[..., None]
+    """Returns `[B, C, N]` bool: whether more than `COVERAGE` of a box lies in a region."""
+    return shared > COVERAGE * box_ops.area(boxes)[..., None, :]
