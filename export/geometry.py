@@ -105,3 +105,8 @@ def image_info(frame):
     """Returns `[4, 2]` float32: the sizes before and after the resize, its scale, and the origin."""
     original, resized, origin = (tf.cast(part, tf.float32) for part in (frame.original, *frame[1::2]))
     return tf.stack([original, resized, resized / original, origin])
+
+
+def keep_rows(values, present):
+    """Returns `values` `[B, D, ...]` as float32, with zeros where `present` `[B, D]` is 0, else 1."""
+    return tf.cast(values, tf.float32) * present[(..., *(tf.newaxis,) * (values.shape.rank - 2))]

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from mask_rcnn.export.assets import write_assets
 from mask_rcnn.export.saved_model_runner import set_threads
+from mask_rcnn.heads import heads_of
 from mask_rcnn.predict import Predictor
 
 
@@ -26,21 +27,21 @@ class Runner:
     def __call__(self, image):
         inputs, resize = self.predictor.preprocess(image)
         outputs = self.predictor.detect_batch([inputs])[0]
-        arrays = {name: outputs[name] for name in outputs if name != "keypoint_heatmaps"}
-        count = np.count_nonzero(arrays["class_ids"])
+        count = np.count_nonzero(outputs["class_ids"])
         size = np.array(image.shape[:2], "float32")
-        boxes = resize.invert_boxes(arrays["boxes"], self.predictor.config.inclusive_boxes)
+        boxes = resize.invert_boxes(outputs["boxes"], self.predictor.config.inclusive_boxes)
         found = {
             "detection_boxes": boxes / np.tile(size, 2),
-            "detection_scores": arrays["scores"],
-            "detection_classes": arrays["class_ids"].astype("float32"),
+            "detection_scores": outputs["scores"],
+            "detection_classes": outputs["class_ids"].astype("float32"),
             "num_detections": np.float32(count),
         }
-        if "masks" in arrays:
-            found["detection_masks"] = arrays["masks"]
-        if "keypoint_heatmaps" in outputs:
-            found_rows = {name: output[:count] for name, output in outputs.items()}
-            keypoints = self.predictor.keypoints(found_rows, resize)  # [N, J, 3] x, y, score
-            found["detection_keypoints"] = keypoints[..., 1::-1] / size
-            found["detection_keypoint_scores"] = keypoints[..., 2]
+        for head in heads_of(self.predictor.config):
+            if "keypoint_heatmaps" in head.outputs:
+                rows = {name: output[:count] for name, output in outputs.items()}
+                keypoints = head.decode(rows, boxes[:count], resize)["keypoints"]  # [N, J, 3] x, y, score
+                found["detection_keypoints"] = keypoints[..., 1::-1] / size
+                found["detection_keypoint_scores"] = keypoints[..., 2]
+            else:
+                found |= {f"detection_{name}": outputs[name] for name in head.outputs}
         return found

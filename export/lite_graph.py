@@ -5,6 +5,8 @@ import functools
 import tensorflow as tf
 
 from mask_rcnn.export import builtin_ops
+from mask_rcnn.export.geometry import keep_rows
+from mask_rcnn.heads import heads_of
 from mask_rcnn.layers.roi import DetectionLayer, RoiPool
 from mask_rcnn.layers.rpn import ProposalLayer
 from mask_rcnn.model import inference_model
@@ -27,6 +29,7 @@ class LiteGraph:
     def __init__(self, parts, config, size):
         check_size(size, config.input.pad_multiple)
         self.model = inference_model(parts, config)
+        self._heads = heads_of(config)
         self._anchors, self._centered = self.model.get_layer("anchors"), config.input.centered
         for layer in self.model.layers:
             if isinstance(layer, RoiPool):
@@ -67,10 +70,8 @@ class LiteGraph:
             "detection_classes": tf.cast(found["class_ids"], tf.float32),
             "num_detections": tf.reduce_sum(present, axis=1),
         }
-        if "masks" in found:
-            outputs["detection_masks"] = found["masks"] * present[..., None, None]
-        if "keypoint_heatmaps" in found:
-            outputs["detection_keypoint_heatmaps"] = found["keypoint_heatmaps"]
+        for head in self._heads:
+            outputs |= {f"detection_{name}": keep_rows(found[name], present) for name in head.outputs}
         return outputs
 
 

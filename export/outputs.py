@@ -8,6 +8,7 @@
 | `detection_masks` | `[D, M, M]` | float32 | probabilities on a grid inside the box; with a mask head |
 | `detection_keypoints` | `[D, J, 2]` | float32 | y, x as parts of the original image; with a keypoint head |
 | `detection_keypoint_scores` | `[D, J]` | float32 | 0..1, the heatmap's softmax there |
+| `detection_NAME` | `[D, ...]` | float32 | output NAME of a registered head |
 | `num_detections` | `[]` | float32 | rows that are detections; those behind are zeros |
 
 Classes are floats as there, and the label map's ids there are the numbers of the lines here: the ids of the
@@ -23,21 +24,26 @@ import numpy as np
 from mask_rcnn.paste import paste_masks
 from mask_rcnn.structures import Detections
 
-# Those with a row for each detection.
-ROWS = (
+# The outputs that are fields of `Detections`; others are its `attributes`.
+WORDS = {
     "detection_boxes",
     "detection_scores",
     "detection_classes",
     "detection_masks",
     "detection_keypoints",
     "detection_keypoint_scores",
-)
+}
+
+
+def has_rows(name):
+    """Whether an output has a row for each detection."""
+    return name.startswith("detection_")
 
 
 def without_padding(outputs):
     """Returns the outputs for one image cut behind the last detection, `{name: array}`."""
     count = int(outputs["num_detections"])
-    return {name: np.asarray(outputs[name])[:count] for name in ROWS if name in outputs}
+    return {name: np.asarray(output)[:count] for name, output in outputs.items() if has_rows(name)}
 
 
 def to_detections(outputs, image_size, paste, score_threshold=0.0):
@@ -68,4 +74,5 @@ def to_detections(outputs, image_size, paste, score_threshold=0.0):
         masks=masks,
         mask_origins=origins,
         keypoints=keypoints,
+        attributes={name.removeprefix("detection_"): rows[name] for name in rows.keys() - WORDS},
     )

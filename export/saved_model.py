@@ -9,13 +9,21 @@ import tensorflow as tf
 
 from mask_rcnn.export.assets import write_assets
 from mask_rcnn.export.compare import EXACT, HALF
-from mask_rcnn.export.geometry import image_info, invert_boxes, invert_keypoints, make_frame, preprocess
+from mask_rcnn.export.geometry import (
+    image_info,
+    invert_boxes,
+    invert_keypoints,
+    keep_rows,
+    make_frame,
+    preprocess,
+)
 from mask_rcnn.export.image_files import MAX_PIXELS, decode_file
 from mask_rcnn.export.keras_runner import Runner
 from mask_rcnn.export.keypoints import decode_keypoints
-from mask_rcnn.export.outputs import ROWS
+from mask_rcnn.export.outputs import has_rows
 from mask_rcnn.export.plan import Plan
 from mask_rcnn.export.saved_model_runner import CHECKSUMS, checksums
+from mask_rcnn.heads import heads_of
 from mask_rcnn.predict import Predictor
 
 PIXELS = ("input_tensor", [None, None, None, 3], tf.uint8)  # name, shape and dtype of `serving_default`
@@ -115,19 +123,23 @@ class ServedModel(tf.Module):
             "detection_classes": tf.cast(found["class_ids"], tf.float32),
             "num_detections": tf.reduce_sum(present, axis=1),
         }
-        if "masks" in found:
-            outputs["detection_masks"] = tf.cast(found["masks"], tf.float32) * present[..., None, None]
-        if "keypoint_heatmaps" in found:
-            heatmaps_and_boxes = (found["keypoint_heatmaps"], found["boxes"])
-            row = tf.TensorSpec([*found["keypoint_heatmaps"].shape[1::3], 3], tf.float32)
-            keypoints = tf.map_fn(
-                lambda pair: decode_keypoints(*pair), heatmaps_and_boxes, fn_output_signature=row
-            )  # [B, D, J, 3]
-            half_pixel = self._config.keypoint_head.half_pixel
-            keypoints = invert_keypoints(keypoints, frame, half_pixel) * present[..., None, None]
-            outputs["detection_keypoints"] = keypoints[..., :2]
-            outputs["detection_keypoint_scores"] = keypoints[..., 2]
+        for head in heads_of(self._config):
+            if "keypoint_heatmaps" in head.outputs:
+                outputs |= _keypoints_in_words(found, frame, present, head.settings.half_pixel)
+            else:
+                outputs |= {f"detection_{name}": keep_rows(found[name], present) for name in head.outputs}
         return outputs
+
+
+def _keypoints_in_words(found, frame, present, half_pixel):
+    """Decodes the heatmaps of the model to `detection_keypoints` and `detection_keypoint_scores`."""
+    heatmaps_and_boxes = (found["keypoint_heatmaps"], found["boxes"])
+    row = tf.TensorSpec([*found["keypoint_heatmaps"].shape[1::3], 3], tf.float32)
+    keypoints = tf.map_fn(
+        lambda pair: decode_keypoints(*pair), heatmaps_and_boxes, fn_output_signature=row
+    )  # [B, D, J, 3]
+    keypoints = keep_rows(invert_keypoints(keypoints, frame, half_pixel), present)
+    return {"detection_keypoints": keypoints[..., :2], "detection_keypoint_scores": keypoints[..., 2]}
 
 
 def plan(weights, options):
@@ -170,7 +182,7 @@ def _cut_padding(outputs):
     """Cuts the rows after the last detection of the batch off: 100 of them are most of a JSON reply."""
     count = tf.cast(tf.reduce_max(outputs["num_detections"], axis=0), tf.int32)
     count = tf.maximum(count, 0)  # an empty batch has the lowest number as its maximum
-    return {name: output[:, :count] if name in ROWS else output for name, output in outputs.items()}
+    return {name: output[:, :count] if has_rows(name) else output for name, output in outputs.items()}
 
 
 def _endpoint(function, name, shape, dtype):

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from mask_rcnn.config import Config
+from mask_rcnn.config.heads import SECTIONS, HeadSections, head_config
 from mask_rcnn.config.other_names import fields_of
 from mask_rcnn.config.ranges import short, unwrap
 from mask_rcnn.config.yaml_text import MAX_CHARACTERS, load_yaml
@@ -64,6 +65,7 @@ def override_all(config, changes):
             value itself. A whole section takes a mapping, and `null` where it may be absent (`mask_head`).
     """
     values = dataclasses.asdict(config)
+    values["heads"] = dict(values["heads"])
     for path, value in changes.items():
         _assign(values, path, value)
     return _build(Config, values)
@@ -73,6 +75,7 @@ class _Dumper(yaml.SafeDumper):
     """Writes tuples as [1, 2, 3], on one line."""
 
 
+_Dumper.add_representer(HeadSections, yaml.SafeDumper.represent_dict)
 _Dumper.add_representer(
     tuple, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
 )
@@ -90,9 +93,9 @@ def _assign(values, path, value):
     kind = Config
     for depth, section in enumerate(sections, start=1):
         kind, _ = unwrap(_field_type(kind, section, path))
-        if not dataclasses.is_dataclass(kind):
+        if not _is_section(kind):
             raise ValueError(_unknown(path))
-        if values[section] is None:
+        if values.get(section) is None:
             parent = ".".join(sections[:depth])
             raise ValueError(
                 f"`{path}` is a field of `{parent}`, which is null. "
@@ -116,7 +119,7 @@ def _parse(field_type, text):
 
 
 def _build(kind, values, path=""):
-    """Returns the dataclass `kind` from a dict as YAML gives it, its types checked."""
+    """Returns the section `kind` from a dict as YAML gives it, its types checked."""
     if not isinstance(values, dict):
         name = f"`{path}`" if path else "A config"
         raise ValueError(f"{name} must be a mapping from fields to values. Received: {short(values)}.")
@@ -131,7 +134,7 @@ def _convert(field_type, value, path):
     kind, optional = unwrap(field_type)
     if value is None and optional:
         return None
-    if dataclasses.is_dataclass(kind):
+    if _is_section(kind):
         return _build(kind, value, path)
     if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
         items = typing.get_args(kind)
@@ -152,8 +155,19 @@ def _is_number_text(value):
     return isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value) is not None
 
 
+def _is_section(kind):
+    return dataclasses.is_dataclass(kind) or kind is HeadSections
+
+
+def _field_types(kind):
+    """Returns `{name: type}` of what a section may hold."""
+    return SECTIONS if kind is HeadSections else typing.get_type_hints(kind)
+
+
 def _field_type(kind, name, path):
-    hints = typing.get_type_hints(kind)
+    if kind is HeadSections:
+        return head_config(name)
+    hints = _field_types(kind)
     if name not in hints:
         raise ValueError(_unknown(path))
     return hints[name]
@@ -170,10 +184,10 @@ def _unknown(path):
 
 def _paths(kind, prefix=""):
     """Yields the dotted name of each section and field."""
-    for name, field_type in typing.get_type_hints(kind).items():
+    for name, field_type in _field_types(kind).items():
         yield prefix + name
         section, _ = unwrap(field_type)
-        if dataclasses.is_dataclass(section):
+        if _is_section(section):
             yield from _paths(section, f"{prefix}{name}.")
 
 
@@ -181,7 +195,7 @@ def _describe(field_type):
     """A type in words: `tuple[int, ...] | None` is "a list of int, or null"."""
     kind, optional = unwrap(field_type)
     items = typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
+    if _is_section(kind):
         words = "a mapping"
     elif not items:
         words = {int: "an int", float: "a number", bool: "true or false", str: "text"}[kind]

@@ -16,6 +16,7 @@ from mask_rcnn.data.coco_content import CocoContent, read_annotations
 from mask_rcnn.data.results import load_results, mask_sizes, read_results
 from mask_rcnn.data.unreadable import UnreadableImages
 from mask_rcnn.errors import UnreadableImage
+from mask_rcnn.heads import heads_of
 from mask_rcnn.metrics import Metrics, class_scores
 
 FIELDS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}  # what an IoU type compares
@@ -296,5 +297,4 @@ def _only(content, names):
 
 def iou_types_of(config):
     """Returns what the detections of a model can be scored by: its boxes, and what its heads add."""
-    heads = {"segm": config.mask_head, "keypoints": config.keypoint_head}
-    return ("bbox", *(iou_type for iou_type, head in heads.items() if head))
+    return ("bbox", *(head.iou_type for head in heads_of(config) if head.iou_type))

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 import keras
 
 from mask_rcnn.backbones import Backbone, build_backbone, pyramid_strides
+from mask_rcnn.heads import heads_of
 from mask_rcnn.layers.batch_norm import CountedRois
 from mask_rcnn.layers.inclusive import MoveFarEdges
-from mask_rcnn.layers.keypoints import KeypointHeatmaps, KeypointLoss
-from mask_rcnn.layers.masks import FirstRois, MaskLoss, MaskProbabilities, MergeRois
+from mask_rcnn.layers.masks import FirstRois
 from mask_rcnn.layers.rpn import RpnLosses
 from mask_rcnn.networks.fpn import fpn
-from mask_rcnn.networks.heads import box_head, hidden_convs, mask_head, rpn_head
-from mask_rcnn.networks.keypoints import keypoint_head
+from mask_rcnn.networks.heads import box_head, hidden_convs, rpn_head
 from mask_rcnn.ops.kernels import using_kernels
 from mask_rcnn.stages import compare_boxes, detect, first_stage, pool, propose
 
@@ -29,8 +28,8 @@ class Parts:
     `source`: what is known of the backbone, and the strides of the maps taken from it. `backbone`:
     `[B, H, W, 3]` normalized to maps such as C2..C5 (C2..C4 where `roi_stage` is). `fpn`: these to P2..P6.
     `rpn_head`: a map to logits and deltas. `roi_stage`: pooled RoIs to what the heads get. `box_head`: RoIs
-    to class logits and deltas. `cascade`: the box heads behind it. `mask_head`: RoIs and class ids to mask
-    logits. `keypoint_head`: RoIs to heatmaps. None is a part that the model does without.
+    to class logits and deltas. `cascade`: the box heads behind it. `heads`: networks of `heads_of(config)` by
+    their names, such as `mask_head`. None is a part that the model does without.
     """
 
     source: Backbone
@@ -40,13 +39,12 @@ class Parts:
     roi_stage: keras.Model | None
     box_head: keras.Model
     cascade: tuple[keras.Model, ...]
-    mask_head: keras.Model | None
-    keypoint_head: keras.Model | None
+    heads: dict[str, keras.Model]
 
     def named(self):
         """Returns the parts that are there, `{name: keras.Model}`; a cascade's are `box_head2`, ..."""
         parts = {name: part for name, part in vars(self).items() if isinstance(part, keras.Model)}
-        return parts | {part.name: part for part in self.cascade}
+        return parts | self.heads | {part.name: part for part in self.cascade}
 
 
 def build_parts(config, kernels=None):
@@ -112,13 +110,13 @@ def training_model(parts, config):
         A functional `keras.Model`. Its input is a dict, a batch of `data.pipeline`:
         `images` `[B, H, W, 3]` RGB 0..255, zero-padded; `image_sizes` `[B, 2]`; `gt_boxes` `[B, T, 4]`;
         `gt_class_ids` `[B, T]` int32, at most G objects, then ignored regions (-1), then padding (0);
-        `gt_masks` `[B, G, C, C]` uint8, cropped to their boxes (only with a mask head);
-        `gt_keypoints` `[B, G, J, 3]`, (y, x, visibility) (only with a keypoint head);
+        the `ground_truth_spec` of each head, such as `gt_masks` `[B, G, C, C]` uint8, cropped to their boxes,
+        and `gt_keypoints` `[B, G, J, 3]`, (y, x, visibility);
         `seeds` `[B, 2]` int32.
         Its output is a dict of losses, float32 `[B, 2]` each: the sum of each image and the count to divide
         it by (see `losses`; `Trainer` divides). The names are `rpn_objectness_loss`, `rpn_box_loss`,
-        `class_loss` and `box_loss`; of further heads of a cascade `class2_loss`, `box2_loss`, ...; with these
-        heads `mask_loss` and `keypoint_loss`.
+        `class_loss` and `box_loss`; of further heads of a cascade `class2_loss`, `box2_loss`, ...; and what
+        the `loss` of each head returns, such as `mask_loss` and `keypoint_loss`.
     """
     inputs = batch = _training_inputs(config)
     if config.inclusive_boxes:
@@ -140,16 +138,13 @@ def training_model(parts, config):
     outputs |= losses
     num_positives = int(config.box_head.samples * config.box_head.positive_fraction)
     positives = FirstRois(num_positives, name="positives")(sampled)
-    if parts.mask_head:
-        _, features = pool(parts, config, maps, positives["rois"], "mask", counted=positives["positive"])
-        class_ids = MergeRois(name="mask_class_ids")(positives["class_ids"])
-        mask_logits = CountedRois(parts.mask_head)([features, class_ids], positives["positive"])
-        outputs["mask_loss"] = MaskLoss(name="mask_loss")(mask_logits, positives, batch)
-    if parts.keypoint_head:
-        _, features = pool(parts, config, maps, positives["rois"], "keypoint", counted=positives["positive"])
-        heatmaps = CountedRois(parts.keypoint_head)(features, positives["positive"])
-        loss = KeypointLoss(config.keypoint_head.loss_weight, name="keypoint_loss")
-        outputs["keypoint_loss"] = loss(heatmaps, positives, batch)
+    for head in heads_of(config):
+        _, features = pool(
+            parts, config, maps, positives["rois"], **head.pooling, counted=positives["positive"]
+        )
+        arguments = head.network_inputs(features, positives["class_ids"])
+        found = CountedRois(parts.heads[head.part])(arguments, positives["positive"])
+        outputs |= head.loss(found, positives, batch)
     return keras.Model(inputs, outputs, name="mask_rcnn_training")
 
 
@@ -172,8 +167,8 @@ def inference_model(parts, config, intermediates=False):
         `[B, h, w, A * 4]` and `[h * w * A, 4]`; `proposals` `[B, N, 4]`, `proposal_scores` `[B, N]` (logits)
         and `proposals_valid` `[B, N]`; `box_pooled` `[B * N, P, P, C]`, `class_logits` `[B * N, K + 1]`,
         `box_deltas` `[B * N, (K + 1) * 4]` (class-agnostic: `[B * N, 4]`); of further heads of a cascade
-        `proposals2`, `box_pooled2`, `class_logits2`, `box_deltas2`, ... and `mean_logits`; `mask_pooled`,
-        `mask_logits` and `keypoint_pooled` `[B * D, ...]`.
+        `proposals2`, `box_pooled2`, `class_logits2`, `box_deltas2`, ... and `mean_logits`; of each
+        head, such as the mask head, `mask_pooled` and `mask_logits` `[B * D, ...]`.
     """
     batch = _image_inputs()
     maps, rpn = first_stage(parts, config, batch)
@@ -185,17 +180,12 @@ def inference_model(parts, config, intermediates=False):
         "proposal_scores": proposals["scores"],
         "proposals_valid": proposals["valid"],
     }
-    if parts.mask_head:
-        pooled, features = pool(parts, config, maps, outputs["boxes"], "mask")
-        class_ids = MergeRois(name="mask_class_ids")(outputs["class_ids"])
-        mask_logits = parts.mask_head([features, class_ids])
-        outputs["masks"] = MaskProbabilities(name="masks")(mask_logits, outputs["boxes"])
-        between |= {"mask_pooled": pooled, "mask_logits": mask_logits}
-    if parts.keypoint_head:
-        pooled, features = pool(parts, config, maps, outputs["boxes"], "keypoint")
-        heatmaps = parts.keypoint_head(features)
-        outputs["keypoint_heatmaps"] = KeypointHeatmaps(name="keypoint_heatmaps")(heatmaps, outputs["boxes"])
-        between |= {"keypoint_pooled": pooled}
+    boxes, class_ids = outputs["boxes"], outputs["class_ids"]
+    for head in heads_of(config):
+        pooled, features = pool(parts, config, maps, boxes, **head.pooling)
+        found = parts.heads[head.part](head.network_inputs(features, class_ids))
+        outputs |= head.predict(found, boxes)
+        between |= {f"{head.name}_pooled": pooled, f"{head.name}_logits": found}
     if config.inclusive_boxes:
         outputs["boxes"] = MoveFarEdges(1, name="boxes")(outputs["boxes"], outputs["class_ids"])
     return keras.Model(batch, outputs | between if intermediates else outputs, name="mask_rcnn")
@@ -214,8 +204,8 @@ def _build_backbone(config):
 
 
 def _build_heads(config, in_channels, stage):
-    """Returns the heads, `{name: keras.Model}`; RoIs of `in_channels` go through `stage`, if any, to them."""
-    box, mask, points = config.box_head, config.mask_head, config.keypoint_head
+    """Returns the last fields of `Parts`, a dict; RoIs of `in_channels` go through `stage`, if any."""
+    box = config.box_head
     num_outputs = config.num_classes + 1
 
     def pooled_shape(side):
@@ -230,17 +220,11 @@ def _build_heads(config, in_channels, stage):
         )
 
     further = range(2, 1 + len(config.cascade.positive_ious)) if config.cascade else ()
-    heads = {"box_head": make_box_head("box_head"), "mask_head": None, "keypoint_head": None}
-    heads["cascade"] = tuple(make_box_head(f"box_head{number}") for number in further)
-    if mask:
-        convs = hidden_convs(mask.convs, mask.channels, mask.norm, mask.norm_epsilon)
-        num_masks = 1 if mask.class_agnostic else num_outputs
-        heads["mask_head"] = mask_head(pooled_shape(mask.pool_size), convs, mask.channels, num_masks)
-    if points:
-        side, _, channels = pooled_shape(points.pool_size)
-        num_keypoints = len(points.names)
-        heads["keypoint_head"] = keypoint_head(channels, side, points.convs, points.channels, num_keypoints)
-    return heads
+    return {
+        "box_head": make_box_head("box_head"),
+        "cascade": tuple(make_box_head(f"box_head{number}") for number in further),
+        "heads": {head.part: head.build(pooled_shape(head.settings.pool_size)) for head in heads_of(config)},
+    }
 
 
 def _image_inputs():
@@ -253,16 +237,13 @@ def _image_inputs():
 
 
 def _training_inputs(config):
-    num_objects, side = config.input.max_instances, config.input.mask_crop_size
     batch = {
         **_image_inputs(),
         "gt_boxes": keras.Input((None, 4), name="gt_boxes"),
         "gt_class_ids": keras.Input((None,), dtype="int32", name="gt_class_ids"),
         "seeds": keras.Input((2,), dtype="int32", name="seeds"),
     }
-    if config.mask_head:
-        batch["gt_masks"] = keras.Input((num_objects, side, side), dtype="uint8", name="gt_masks")
-    if config.keypoint_head:
-        num_keypoints = len(config.keypoint_head.names)
-        batch["gt_keypoints"] = keras.Input((num_objects, num_keypoints, 3), name="gt_keypoints")
+    for head in heads_of(config):
+        for name, (shape, dtype) in head.ground_truth_spec().items():
+            batch[name] = keras.Input(shape, dtype=dtype, name=name)
     return batch

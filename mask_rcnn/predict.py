@@ -2,14 +2,12 @@
 
 import tensorflow as tf
 
-from mask_rcnn.data.keypoints import HALF_PIXEL
 from mask_rcnn.data.transforms import Resize, input_size, pad_image, padded_size, padding_origin
+from mask_rcnn.heads import decode, heads_of
 from mask_rcnn.image_predictor import ImagePredictor
-from mask_rcnn.keypoint_decode import decode_keypoints
 from mask_rcnn.model import build_parts, dtype_policy, inference_model
 from mask_rcnn.model_zoo.pretrained import weights_file
 from mask_rcnn.ops.kernels import has_gpu
-from mask_rcnn.paste import paste_masks
 from mask_rcnn.structures import Detections
 from mask_rcnn.weights import load_weights, read_header
 
@@ -128,28 +126,14 @@ class Predictor(ImagePredictor):
         found = (outputs["class_ids"] > 0) & ~(outputs["scores"] < score_threshold)  # NaN stays visible
         outputs = {name: output[found] for name, output in outputs.items()}
         boxes = resize.invert_boxes(outputs["boxes"], self.config.inclusive_boxes)
-        masks, origins = None, None
-        if "masks" in outputs:
-            masks, origins = paste_masks(
-                outputs["masks"], boxes, resize.original, self.config.mask_head.paste
-            )
+        fields = decode(heads_of(self.config), outputs, boxes, resize)
         return Detections(
             boxes=boxes,
             scores=outputs["scores"],
             class_ids=outputs["class_ids"],
             image_size=resize.original,
-            masks=masks,
-            mask_origins=origins,
-            keypoints=self.keypoints(outputs, resize) if "keypoint_heatmaps" in outputs else None,
+            **fields,
         )
-
-    def keypoints(self, outputs, resize):
-        """Returns the keypoints of the N detections of one image, `[N, J, 3]`, (x, y, score)."""
-        keypoints = decode_keypoints(outputs["keypoint_heatmaps"], outputs["boxes"])
-        keypoints = resize.invert_keypoints(keypoints)[..., [1, 0, 2]]
-        if not self.config.keypoint_head.half_pixel:  # the numbers of pixels, not yet their centres
-            keypoints[..., :2] += HALF_PIXEL
-        return keypoints
 
 
 def _batched(inputs):

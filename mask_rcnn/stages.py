@@ -72,7 +72,7 @@ def propose(config, rpn, pre_nms, post_nms):
     return layer(rpn["logits"], rpn["deltas"], rpn["anchors"], rpn["windows"]["proposals"])
 
 
-def pool(parts, config, maps, boxes, branch, suffix="", counted=None):
+def pool(parts, config, maps, boxes, *, name, pool_size, counted=None):
     """Cuts RoIs out of the maps for one of the heads.
 
     Args:
@@ -80,8 +80,8 @@ def pool(parts, config, maps, boxes, branch, suffix="", counted=None):
         config: the same `Config`.
         maps: of `first_stage`.
         boxes: `[B, N, 4]`, yxyx.
-        branch: "box", "mask" or "keypoint".
-        suffix: of the name of the layer.
+        name: of the layer, such as "mask_pool".
+        pool_size: side of the pooled features, P.
         counted: `[B, N]` bool, the RoIs whose statistics a batch normalization takes in training; None in
             inference.
 
@@ -92,8 +92,8 @@ def pool(parts, config, maps, boxes, branch, suffix="", counted=None):
     pooler = POOLERS.find(config.roi_align.method)(
         config.roi_align,
         strides=config.anchors.strides[: len(maps)],
-        pool_size=getattr(config, f"{branch}_head").pool_size,
-        name=f"{branch}_pool{suffix}",
+        pool_size=pool_size,
+        name=name,
     )
     pooled = pooler(maps, boxes)
     if parts.roi_stage is None:
@@ -126,7 +126,8 @@ def compare_boxes(parts, config, maps, rpn, proposals, batch):
             first = sampled = RoiTargets(*shares, positive_iou, weights, name="roi_targets")(rois, batch)
         else:
             sampled = RefinedTargets(positive_iou, weights, name=f"roi_targets{suffix}")(rois, batch)
-        _, features = pool(parts, config, maps, sampled["rois"], "box", suffix, sampled["valid"])
+        pooling = {"name": f"box_pool{suffix}", "pool_size": head.pool_size, "counted": sampled["valid"]}
+        _, features = pool(parts, config, maps, sampled["rois"], **pooling)
         if len(heads) > 1:
             features = ScaleGradient(1 / len(heads), name=f"share{suffix}")(features)
         class_logits, deltas = CountedRois(network)(features, sampled["valid"])
@@ -155,10 +156,15 @@ def detect(parts, config, maps, rpn, proposals):
     rois, every, between = proposals, [], {}
     for number, (network, _, weights) in enumerate(heads, start=1):
         suffix = str(number) if number > 1 else ""
-        between[f"box_pooled{suffix}"], features = pool(parts, config, maps, rois["boxes"], "box", suffix)
+        pooling = {"name": f"box_pool{suffix}", "pool_size": head.pool_size}
+        pooled, features = pool(parts, config, maps, rois["boxes"], **pooling)
         class_logits, deltas = network(features)
         every.append(class_logits)
-        between |= {f"class_logits{suffix}": class_logits, f"box_deltas{suffix}": deltas}
+        between |= {
+            f"box_pooled{suffix}": pooled,
+            f"class_logits{suffix}": class_logits,
+            f"box_deltas{suffix}": deltas,
+        }
         if number < len(heads):
             rois = _refine(config, weights, suffix)(deltas, rois, rpn["windows"]["proposals"])
             between[f"proposals{number + 1}"] = rois["boxes"]

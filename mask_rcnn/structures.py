@@ -1,6 +1,6 @@
 """What the library hands to its users: NumPy arrays with names and stated shapes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -46,6 +46,7 @@ class Detections:
         mask_origins: `[N, 2]` int32, (y, x) of the first pixel of each crop in the image.
         keypoints: `[N, J, 3]` float32, (x, y, score), or None; coordinates as those of the boxes, so that
             pixel 7 reaches from 7 to 8. COCO's files have its number, half a pixel less than its centre.
+        attributes: `{name: [N, ...]}`, what further heads predict of each object; none by default.
     """
 
     boxes: np.ndarray
@@ -55,6 +56,7 @@ class Detections:
     masks: tuple[np.ndarray, ...] | None = None
     mask_origins: np.ndarray | None = None
     keypoints: np.ndarray | None = None
+    attributes: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
         height, width = self.image_size
@@ -72,6 +74,12 @@ class Detections:
         if self.keypoints is not None:
             num_keypoints = np.shape(self.keypoints)[1] if np.ndim(self.keypoints) == 3 else "J"
             self._set_array("keypoints", "float32", (num_objects, num_keypoints, 3))
+        for name, values in self.attributes.items():
+            if len(values) != num_objects:
+                raise ValueError(
+                    f"`attributes[{name!r}]` must have one row for each of the {num_objects} boxes. "
+                    f"Received: {len(values)} rows. Select all fields with the same index."
+                )
         if (self.masks is None) != (self.mask_origins is None):
             raise ValueError(
                 "`masks` and `mask_origins` belong together. "
@@ -132,6 +140,7 @@ class Detections:
             masks=tuple(self.masks[i] for i in rows) if has_masks else None,
             mask_origins=self.mask_origins[rows] if has_masks else None,
             keypoints=None if self.keypoints is None else self.keypoints[rows],
+            attributes={name: values[rows] for name, values in self.attributes.items()},
         )
 
     def full_mask(self, i):

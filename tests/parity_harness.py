@@ -124,7 +124,7 @@ class MaskTests:
         pooled = run.roi_stage(run.pool(peer.boxes("boxes_resized"), "mask_pool"))
         expected = channels_last(peer["mask_pooled"])  # the first two, and of many channels the first 256
         assert relative_error(pooled[:2, ..., : expected.shape[-1]].numpy(), expected) <= roi_tolerance
-        logits = run.parts.mask_head([pooled, tf.constant(peer.class_ids(), "int32")]).numpy()
+        logits = run.parts.heads["mask_head"]([pooled, tf.constant(peer.class_ids(), "int32")]).numpy()
         assert relative_error(logits, peer["mask_logits"]) <= roi_tolerance
 
     def test_pasted_masks_agree(self, run, peer):
@@ -147,7 +147,7 @@ class KeypointTests:
     def test_the_keypoint_head_agrees_on_rois_of_the_peer(self, run, peer, roi_tolerance):
         expected = channels_last(peer["keypoint_logits"])
         pooled = run.pool(peer.boxes("boxes_resized")[: len(expected)], "keypoint_pool")
-        assert relative_error(run.parts.keypoint_head(pooled).numpy(), expected) <= roi_tolerance
+        assert relative_error(run.parts.heads["keypoint_head"](pooled).numpy(), expected) <= roi_tolerance
 
     def test_keypoints_agree(self, run, peer):
         found, matches = run.detections.keypoints[..., :2], match_detections(run.detections, peer)

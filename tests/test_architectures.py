@@ -269,7 +269,7 @@ def test_statistics_of_heads_follow_the_batches_that_train_and_no_others(make_co
     config = make_config(**ARCHITECTURES["torchvision v2"])
     parts = build_parts(config)
     layers = [parts.fpn.get_layer("output2")]
-    layers += [head.get_layer("conv1") for head in (parts.box_head, parts.mask_head)]
+    layers += [head.get_layer("conv1") for head in (parts.box_head, parts.heads["mask_head"])]
     means = [layer.norm.moving_mean for layer in layers]
     model = training_model(parts, config)
     model(inputs_of(model, batch))

@@ -321,7 +321,9 @@ def test_keypoints_are_parts_of_the_image(tiny_parts, tiny_config):
     names = ("nose", "left_paw", "right_paw")
     head = KeypointHeadConfig(names=names, flip_pairs=("left_paw:right_paw",), convs=1, channels=16)
     config = dataclasses.replace(tiny_config, keypoint_head=head)
-    parts = dataclasses.replace(tiny_parts, keypoint_head=build_parts(config).keypoint_head)
+    parts = dataclasses.replace(
+        tiny_parts, heads=tiny_parts.heads | {"keypoint_head": build_parts(config).heads["keypoint_head"]}
+    )
     predictor, image = Predictor(parts, config, CATEGORIES), picture(50, 70)
     detect = saved_model.ServedModel(predictor, []).endpoints["serving_default"]
     outputs = {name: output.numpy() for name, output in detect(image[None]).items()}

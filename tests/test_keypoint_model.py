@@ -31,9 +31,9 @@ def config(tiny_config):
 @pytest.fixture(scope="module")
 def parts(tiny_parts, config):
     keras.utils.set_random_seed(3)
-    head = build_parts(config).keypoint_head
+    head = build_parts(config).heads["keypoint_head"]
     head.get_layer("deconv").kernel.assign(head.get_layer("deconv").kernel * 1000)  # peaks to be found
-    return dataclasses.replace(tiny_parts, keypoint_head=head)
+    return dataclasses.replace(tiny_parts, heads=tiny_parts.heads | {"keypoint_head": head})
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_images_without_known_keypoints_have_no_keypoint_loss(parts, config, bat
 
 def test_every_weight_of_the_branch_learns(parts, config, batch):
     model = training_model(parts, config)
-    variables = parts.keypoint_head.trainable_variables
+    variables = parts.heads["keypoint_head"].trainable_variables
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(model(batch, training=True)["keypoint_loss"][:, 0])
     gradients = tape.gradient(loss, [variable.value for variable in variables])
@@ -89,7 +89,7 @@ def test_each_detection_has_its_heatmaps(parts, config, batch):
     outputs = inference_model(parts, config, intermediates=True)(images_of(batch))
     assert outputs["keypoint_heatmaps"].shape == (2, 8, 56, 56, 3)
     assert outputs["keypoint_pooled"].shape == (16, 14, 14, 16)
-    again = parts.keypoint_head(outputs["keypoint_pooled"])
+    again = parts.heads["keypoint_head"](outputs["keypoint_pooled"])
     np.testing.assert_allclose(outputs["keypoint_heatmaps"][1, 2], again[8 + 2], atol=1e-4)
 
 
@@ -103,7 +103,7 @@ def test_the_other_outputs_do_not_depend_on_the_branch(parts, config, tiny_parts
 
 def test_keypoints_need_no_masks(parts, config, batch):
     config = dataclasses.replace(config, mask_head=None)
-    parts = dataclasses.replace(parts, mask_head=None)
+    parts = dataclasses.replace(parts, heads={"keypoint_head": parts.heads["keypoint_head"]})
     losses = training_model(parts, config)({name: batch[name] for name in batch if name != "gt_masks"})
     assert "keypoint_loss" in losses and "mask_loss" not in losses
     detections = Predictor(parts, config, CATEGORIES).predict(picture())

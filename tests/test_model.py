@@ -218,7 +218,7 @@ def test_intermediates_are_named(tiny_parts, tiny_config, tiny_batch, detections
 def test_without_a_mask_head_it_is_a_faster_rcnn(tiny_config, tiny_batch):
     config = dataclasses.replace(tiny_config, mask_head=None)
     parts = build_parts(config)
-    assert parts.mask_head is None
+    assert not parts.heads
     assert "mask_head" not in parts.named()
     batch = {name: value for name, value in tiny_batch.items() if name != "gt_masks"}
     assert set(training_model(parts, config)(batch)) == LOSSES - {"mask_loss"}

@@ -28,9 +28,10 @@ def run_list(args):
     import_tensorflow()
 
     from mask_rcnn.backbones import BACKBONES
+    from mask_rcnn.heads import HEADS
     from mask_rcnn.poolers import POOLERS
 
-    for registry in (BACKBONES, POOLERS):
+    for registry in (BACKBONES, POOLERS, HEADS):
         say(f"{registry.field}:")
         for name, summary in registry.summaries().items():
             say(f"    {name}: {summary}")

@@ -8,6 +8,7 @@ system's name. Sizes are pixels of the resized image, (height, width).
 from dataclasses import dataclass, field
 
 from mask_rcnn.config.checks import check
+from mask_rcnn.config.heads import HeadSections, head_sections
 from mask_rcnn.config.network import (
     AnchorConfig,
     BackboneConfig,
@@ -64,10 +65,12 @@ class Config:
     cascade: CascadeConfig | None = None
     mask_head: MaskHeadConfig | None = field(default_factory=MaskHeadConfig)  # None is Faster R-CNN
     keypoint_head: KeypointHeadConfig | None = None
+    heads: HeadSections = field(default_factory=HeadSections)  # further ones, see `register_head`
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self):
+        object.__setattr__(self, "heads", head_sections(self.heads))
         check_ranges(self)
         check(
             self.fpn is not None or len(self.anchors.strides) == 1,

@@ -227,7 +227,7 @@ def _is_flat(value):
 def _check(path, value, kind, allowed):
     if isinstance(allowed, Items):
         _check_items(path, value, typing.get_args(kind)[0], allowed)
-    elif not _is_of_type(value, kind) or value not in allowed:
+    elif not has_type(value, kind) or value not in allowed:
         what = {int: "an int ", float: "a number "}.get(kind, "")
         raise ValueError(f"`{path}` must be {what}{allowed}. Received: {path}={short(value)}.")
 
@@ -240,5 +240,9 @@ def _check_items(path, value, kind, allowed):
         _check(path, item, kind, allowed.each)
 
 
-def _is_of_type(value, kind):
+def has_type(value, kind):
+    """Whether a value has the type of a field: a plain type, or a tuple such as `tuple[int, ...]`."""
+    if typing.get_origin(kind) is tuple:
+        each = typing.get_args(kind)[0]
+        return isinstance(value, tuple) and all(has_type(item, each) for item in value)
     return type(value) is kind or (kind is float and type(value) is int)

@@ -7,6 +7,7 @@ import numpy as np
 from absl import logging
 
 from mask_rcnn.backbones import BACKBONES
+from mask_rcnn.heads import heads_of
 from mask_rcnn.model_zoo.backbones import IMAGENET, load_backbone
 from mask_rcnn.model_zoo.pretrained import checkpoint_file, weights_file
 from mask_rcnn.model_zoo.registry import ENTRIES, find
@@ -82,13 +83,14 @@ def check_initial_weights(config):
 
 def _frozen_fields(config):
     """Returns "field=value" of all that is frozen and that `backbone.weights` gives no weights."""
-    normalized = {"fpn": config.fpn, "box_head": config.box_head, "mask_head": config.mask_head}
+    normalized = {"fpn": config.fpn, "box_head": config.box_head}
+    normalized |= {head.part: head.settings for head in heads_of(config)}
     if config.backbone.weights is None:
         normalized = {"backbone": config.backbone, **normalized}
     fields = [
         f"{name}.norm={part.norm!r}"
         for name, part in normalized.items()
-        if part and part.norm == "frozen_batch_norm"
+        if getattr(part, "norm", None) == "frozen_batch_norm"
     ]
     if config.backbone.weights is None and config.backbone.frozen_stages:
         fields.insert(0, f"backbone.frozen_stages={config.backbone.frozen_stages}")
@@ -162,15 +164,13 @@ def load_detector(parts, config, categories, weights):
 def _layers_of_classes(config, categories, their_config, their_categories):
     """Returns the names of the layers whose outputs stand for other classes or keypoints in the two."""
     layers = set()
-    if [category.name for category in categories] != [category.name for category in their_categories]:
+    same_classes = [each.name for each in categories] == [each.name for each in their_categories]
+    if not same_classes:
         layers |= {"box_head/class_logits"}
         layers |= set() if config.box_head.class_agnostic else {"box_head/deltas"}
-        layers |= (
-            {"mask_head/predictor"} if config.mask_head and not config.mask_head.class_agnostic else set()
-        )
-    heads = config.keypoint_head, their_config.keypoint_head
-    if all(heads) and heads[0].names != heads[1].names:
-        layers |= {"keypoint_head/deconv"}
+    others = {head.name: head for head in heads_of(their_config)}
+    for head in heads_of(config):
+        layers |= head.class_layers(others.get(head.name), same_classes)
     stages = len(config.cascade.positive_ious) if config.cascade else 1
     for layer in [layer for layer in layers if layer.startswith("box_head/")]:
         layers |= {layer.replace("box_head", f"box_head{stage}") for stage in range(2, stages + 1)}

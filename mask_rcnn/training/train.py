@@ -7,6 +7,7 @@ from mask_rcnn.coco_results import write_json
 from mask_rcnn.data.bad_images import BadImages
 from mask_rcnn.data.pipeline import images_of_step, training_dataset
 from mask_rcnn.errors import PartialFailure, short_message
+from mask_rcnn.heads import heads_of
 from mask_rcnn.terminal import say
 from mask_rcnn.training.checkpoint import checkpoints
 from mask_rcnn.training.evaluations import Validation, evaluate_step
@@ -68,7 +69,9 @@ def train(config, run_dir, resume=False):
         with BadImages(dataset, config) as bad_images:
             run_steps(
                 run.model,
-                make_batches=lambda first_step: training_dataset(dataset, config, first_step, bad_images),
+                make_batches=lambda first_step: training_dataset(
+                    dataset, config, first_step, bad_images, heads_of(config)
+                ),
                 recipe=config.train,
                 run_dir=run_dir,
                 state=state,
@@ -97,7 +100,7 @@ def check(config, run_dir, resume=False):
         restore_or_initialize(run.model, run_dir, run_id_of(run_dir), run.model.load_initial_weights)
         check_before_first_step(run, run_dir)
         with BadImages(run.train_set, run.config) as bad_images:
-            next(iter(training_dataset(run.train_set, run.config, bad_images=bad_images)))
+            next(iter(training_dataset(run.train_set, run.config, 0, bad_images, heads_of(run.config))))
     say("All checks passed.")
 
 

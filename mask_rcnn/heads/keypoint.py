@@ -1,0 +1,49 @@
+"""The keypoint head (Mask R-CNN, section 5)."""
+
+from mask_rcnn.data.ground_truth import KeypointGroundTruth
+from mask_rcnn.data.keypoints import HALF_PIXEL
+from mask_rcnn.heads.head import Head, register_builtin
+from mask_rcnn.keypoint_decode import decode_keypoints
+from mask_rcnn.layers.keypoints import KeypointHeatmaps, KeypointLoss
+from mask_rcnn.networks.keypoints import keypoint_head
+
+
+@register_builtin("keypoint")
+class KeypointHead(Head):
+    """Predicts a heatmap for each keypoint of each box; field `keypoint_head`."""
+
+    iou_type = "keypoints"
+    outputs = ("keypoint_heatmaps",)
+
+    def build(self, feature_shape):
+        points = self.settings
+        side, _, channels = feature_shape
+        return keypoint_head(channels, side, points.convs, points.channels, len(points.names))
+
+    def ground_truth_spec(self):
+        return self._ground_truth.ground_truth_spec()
+
+    def ground_truth(self, sample):
+        return self._ground_truth.ground_truth(sample)
+
+    @property
+    def _ground_truth(self):
+        return KeypointGroundTruth(self.config.input.max_instances, len(self.settings.names))
+
+    def loss(self, outputs, positives, batch):
+        loss = KeypointLoss(self.settings.loss_weight, name="keypoint_loss")
+        return {"keypoint_loss": loss(outputs, positives, batch)}
+
+    def predict(self, outputs, boxes):
+        return {"keypoint_heatmaps": KeypointHeatmaps(name="keypoint_heatmaps")(outputs, boxes)}
+
+    def decode(self, outputs, boxes, resize):
+        keypoints = decode_keypoints(outputs["keypoint_heatmaps"], outputs["boxes"])
+        keypoints = resize.invert_keypoints(keypoints)[..., [1, 0, 2]]  # x, y, score
+        if not self.settings.half_pixel:  # the numbers of pixels, not yet their centers
+            keypoints[..., :2] += HALF_PIXEL
+        return {"keypoints": keypoints}
+
+    def class_layers(self, other, same_classes):
+        differs = other is not None and other.settings.names != self.settings.names
+        return {"keypoint_head/deconv"} if differs else set()
