@@ -13,7 +13,7 @@ from mask_rcnn.files import PREFIX
 from mask_rcnn.training import run_folder as module
 from mask_rcnn.training.run_folder import (
     NAMES,
-    check_checkpoint,
+    check_has_run,
     check_run_folder,
     config_changes,
     run_folder,
@@ -89,7 +89,7 @@ def test_other_files_of_the_user_may_be_in_the_folder(tmp_path):
 def test_resuming_without_a_run_is_an_error(tmp_path, exists):
     folder = tmp_path if exists else tmp_path / "absent"
     with pytest.raises(ValueError, match="holds no run. Check the path"):
-        check_run_folder(folder, resume=True)
+        check_has_run(folder)
     assert not (tmp_path / "absent").exists()
 
 
@@ -103,13 +103,6 @@ def test_a_damaged_marker_is_an_error(tmp_path):
     (tmp_path / "run.json").write_text("[]")
     with pytest.raises(ValueError, match=r"run\.json must hold"), run_folder(tmp_path, resume=True):
         pass
-
-
-def test_checkpoints_of_another_run_are_an_error(tmp_path):
-    check_checkpoint(tmp_path, "a", {"run": "a", "step": 3})
-    for state in ({"run": "b", "step": 3}, {"step": 3}):
-        with pytest.raises(ValueError, match="step 3 of another run"):
-            check_checkpoint(tmp_path, "a", state)
 
 
 def test_a_second_run_in_the_same_folder_is_an_error_that_names_the_first(tmp_path):

@@ -67,7 +67,7 @@ def test_a_checkpoint_of_another_model_is_an_error(tmp_path):
     other.layers[-1].trainable = False
     other.optimizer = type(other.optimizer)(momentum=0.0)
     other.optimizer.build(other.trainable_variables)
-    with pytest.raises(ValueError, match="must be of the same optimizer"):
+    with pytest.raises(ValueError, match=r"unknown to the model: optimizer/conv_kernel_momentum, "):
         restore_latest(tmp_path, other)
 
 
@@ -103,7 +103,7 @@ def set_state(text):
         set_state('{"best": 0.5}'),
         set_state("[" * 100_000),
         lambda file: file.attrs.__delitem__("state"),
-        lambda file: file["model/00000"].__setitem__(..., np.nan),
+        lambda file: file["model/conv/kernel"].__setitem__(..., np.nan),
         lambda file: file.__setitem__("loop", h5py.SoftLink("/model")),
     ],
 )

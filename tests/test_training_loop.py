@@ -10,10 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import rich.console
-from training_toy import LOSSES, make_batches, make_trainer, run_toy
+from training_toy import LOSSES, RECIPE, make_batches, make_trainer, run_toy
 
 from mask_rcnn.training.checkpoint import checkpoints
 from mask_rcnn.training.evaluations import Validation
@@ -91,6 +92,18 @@ def test_a_finished_run_is_not_trained_again(run):
     assert run_toy(other, None, folder) == state
     for ours, theirs in zip(weights(other), weights(trainer), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_callbacks_of_the_user_see_every_step_after_its_checkpoint(tmp_path):
+    seen = []
+    count = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: seen.append("begin"),
+        on_train_batch_end=lambda batch, logs: seen.append(len(list(tmp_path.glob("checkpoints/*.h5")))),
+        on_train_end=lambda logs: seen.append("end"),
+    )
+    run_toy(make_trainer(), make_batches, tmp_path, callbacks=[count])
+    assert (seen[0], seen[-1], len(seen)) == ("begin", "end", 12)
+    assert seen[RECIPE.checkpoint_every] == 1 and seen[RECIPE.checkpoint_every - 1] == 0
 
 
 def test_the_same_seed_is_the_same_run(run, tmp_path):

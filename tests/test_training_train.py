@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from training_run import TINY
 
+from mask_rcnn import config_io
 from mask_rcnn.config import DataConfig
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.predict import Predictor
@@ -95,6 +97,19 @@ def test_a_killed_and_resumed_run_has_the_same_weights(run, tmp_path, step):
     expected = read_weights(run[0] / "final.weights.h5")
     resumed = read_weights(tmp_path / "final.weights.h5")
     assert max(np.abs(resumed[name] - expected[name]).max() for name in expected) < 1e-5
+
+
+def test_a_run_is_not_resumed_with_another_config_and_nothing_of_it_changes(run, tmp_path):
+    folder = shutil.copytree(run[0], tmp_path / "run")
+    before = {
+        path: path.read_bytes() for path in folder.rglob("*") if path.suffix in (".h5", ".csv", ".yaml")
+    }
+    changed = config_io.override_all(TINY, {"input.horizontal_flip": 0.0, "train.steps": 20})
+    with pytest.raises(ValueError, match="with the data and the config that it began with") as error:
+        train(changed, folder)
+    assert "input.horizontal_flip: 0.5 -> 0.0\n" in str(error.value) and "train.steps" not in str(error.value)
+    kept = {path: path.read_bytes() for path in before}
+    assert kept == before
 
 
 @pytest.mark.slow

@@ -17,7 +17,6 @@ from mask_rcnn.config import (
     RpnConfig,
     TrainConfig,
 )
-from mask_rcnn.training.run_folder import MARKER
 from mask_rcnn.training.train import train
 
 TINY = Config(
@@ -49,5 +48,4 @@ TINY = Config(
 if __name__ == "__main__":
     if len(sys.argv) > 2:
         kill_after(int(sys.argv[2]))
-    folder = Path(sys.argv[1])
-    train(TINY, folder, resume=(folder / MARKER).exists())
+    train(TINY, Path(sys.argv[1]))

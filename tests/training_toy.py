@@ -73,10 +73,12 @@ def make_toy():
         "gt_masks": keras.Input([5, 8, 8], name="gt_masks", dtype="uint8"),
         "seeds": keras.Input([2], name="seeds", dtype="int32"),
     }
-    features = keras.layers.Conv2D(8, 3, activation="relu", use_bias=False)(inputs["images"] / 255.0)
-    features = keras.layers.GroupNormalization(2)(features)
+    features = keras.layers.Conv2D(8, 3, activation="relu", use_bias=False, name="conv")(
+        inputs["images"] / 255.0
+    )
+    features = keras.layers.GroupNormalization(2, name="norm")(features)
     features = keras.layers.GlobalAveragePooling2D()(features)
-    outputs = keras.layers.Dense(len(LOSSES))(features)  # [B, 5]
+    outputs = keras.layers.Dense(len(LOSSES), name="dense")(features)  # [B, 5]
     valid = ops.cast(inputs["gt_class_ids"] > 0, "float32")  # [B, 5]
     objects = ops.sum(valid, axis=-1)
     noise = ops.cast(inputs["seeds"][:, 1], "float32") / 10.0
@@ -108,7 +110,7 @@ def make_trainer(seed=0, **changes):
 def run_toy(trainer, batches, folder, validation=None, **options):
     """Trains the toy by `RECIPE` from its last checkpoint and evaluates it; returns the state of the run."""
     state = restore_or_initialize(trainer, folder, "toy")
-    run_steps(trainer, batches, RECIPE, folder, state, validation, **options)
+    run_steps(trainer, batches, RECIPE, folder, state, validation=validation, **options)
     if validation:
         evaluate_step(folder / METRICS, RECIPE.steps, RECIPE.steps, validation)
     return state

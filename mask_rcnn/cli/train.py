@@ -69,9 +69,11 @@ def add_parser(commands):
 
 
 def run(args):
-    from mask_rcnn.training.run_folder import check_run_folder
+    from mask_rcnn.training.run_folder import check_has_run, check_run_folder
 
     check_run_folder(args.run_dir, args.resume)
+    if args.resume:
+        check_has_run(args.run_dir)
     config = _config(args)
     import_tensorflow()
 

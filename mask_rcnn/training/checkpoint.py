@@ -3,6 +3,7 @@
 A damaged checkpoint is never loaded: `restore_latest` reports it and takes the one before it.
 """
 
+import collections
 import json
 import re
 from pathlib import Path
@@ -14,22 +15,28 @@ from mask_rcnn.files import remove_leftovers
 from mask_rcnn.hdf5 import read_hdf5, read_texts
 from mask_rcnn.verified_hdf5 import verify, write_verified
 
-FORMAT = "mask_rcnn checkpoint 2"
+FORMAT = "mask_rcnn checkpoint 3"
+MAX_EXAMPLES = 5  # of each kind in a message
 NAME = re.compile(r"step_(\d{8,})\.h5")
 
 
-class OtherModelError(ValueError):
-    """An undamaged checkpoint does not fit the model."""
+class OtherRunError(ValueError):
+    """An undamaged checkpoint is of another run or another model."""
 
 
-def _variables(model):
-    """Returns `{"group/number": variable}`. Their own names differ from one process to the next."""
-    groups = {"model": model.variables, "optimizer": model.optimizer.variables}
-    return {
-        f"{group}/{index:05d}": variable
-        for group, variables in groups.items()
-        for index, variable in enumerate(variables)
-    }
+def named_variables(model):
+    """Returns `{"model/path" or "optimizer/path": variable}` of a compiled model with a built optimizer.
+
+    The path of an optimizer is left out of the paths of its variables: Keras numbers it. Variables of the
+    same path, such as those of the heads of a cascade, are told apart by a number: "path#2".
+    """
+    pairs = [(f"model/{variable.path}", variable) for variable in model.variables]
+    pairs += [(f"optimizer/{v.path.partition('/')[2] or v.path}", v) for v in model.optimizer.variables]
+    named, counts = {}, collections.Counter()
+    for name, variable in pairs:
+        counts[name] += 1
+        named[f"{name}#{counts[name]}" if counts[name] > 1 else name] = variable
+    return named
 
 
 def checkpoints(folder):
@@ -55,7 +62,7 @@ def save_checkpoint(folder, model, state, keep):
     """
     folder = Path(folder)
     path = folder / f"step_{state['step']:08d}.h5"
-    arrays = ((name, _finite(variable, state["step"])) for name, variable in _variables(model).items())
+    arrays = ((name, _finite(variable, state["step"])) for name, variable in named_variables(model).items())
     write_verified(path, FORMAT, {"state": json.dumps(state)}, arrays)
     for old in checkpoints(folder)[: -max(keep, 1)]:
         old.unlink()
@@ -73,12 +80,14 @@ def _finite(variable, step):
     return value
 
 
-def restore_latest(folder, model):
+def restore_latest(folder, model, check=lambda state: None):
     """Loads the newest undamaged checkpoint into `model` and its optimizer.
 
     Args:
         folder: Folder of the checkpoints.
         model: Compiled model, its optimizer built.
+        check: Function that gets the state before anything is changed, and raises an `OtherRunError` if the
+            checkpoint is of another run. Defaults to none.
 
     Returns:
         The `state` it was saved with, or None if the folder has no checkpoint.
@@ -89,13 +98,14 @@ def restore_latest(folder, model):
     """
     remove_leftovers(folder)
     paths = checkpoints(folder)
-    variables = _variables(model)
+    variables = named_variables(model)
     for path in reversed(paths):
         try:
             state = _read_state(path)
+            check(state)
             values = read_hdf5(path, lambda found, path=path: _check_fit(variables, found, path))
             _check_finite(values, path)
-        except OtherModelError:
+        except OtherRunError:
             raise
         except (OSError, ValueError) as error:
             logging.warning("%s cannot be read; the checkpoint before it is tried. %s", path, error)
@@ -133,15 +143,32 @@ def _check_finite(values, path):
 def _check_fit(variables, found, path):
     expected = {name: _layout(tuple(v.shape), v.dtype) for name, v in variables.items()}
     received = {name: _layout(shape, dtype.name) for name, (shape, dtype) in found.items()}
-    if expected != received:
-        names = sorted(expected.keys() | received.keys())
-        name = next(name for name in names if expected.get(name) != received.get(name))
-        raise OtherModelError(
-            f"A checkpoint must be of the same {name.partition('/')[0]}: {len(expected)} variables of "
-            f"certain shapes and types. Received: {path} with {len(received)}; {name} is "
-            f"{received.get(name, 'missing')} instead of {expected.get(name, 'missing')}. "
-            "Resume with the config of the run, or start another run folder."
-        )
+    if expected == received:
+        return
+    missing = [name for name in expected if name not in received]
+    unexpected = [name for name in received if name not in expected]
+    others = [
+        f"{name} ({received[name]} in the checkpoint, {layout} in the model)"
+        for name, layout in expected.items()
+        if received.get(name, layout) != layout
+    ]
+    kinds = {
+        "missing in the checkpoint": missing,
+        "unknown to the model": unexpected,
+        "of another shape": others,
+    }
+    listing = "; ".join(
+        f"{len(names)} {kind}: {', '.join(names[:MAX_EXAMPLES])}"
+        + (", ..." if len(names) > MAX_EXAMPLES else "")
+        for kind, names in kinds.items()
+        if names
+    )
+    raise OtherRunError(
+        "A checkpoint must have the variables of the model and of its optimizer. "
+        f"Received: {path}, {listing}. "
+        "Resume with the model and the config of the run, or start another run folder. Layers that are your "
+        "own need a `name`: Keras numbers the others anew in each process."
+    )
 
 
 def _layout(shape, dtype):

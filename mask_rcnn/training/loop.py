@@ -6,14 +6,14 @@ from absl import logging
 from mask_rcnn.errors import is_out_of_memory, short_message
 from mask_rcnn.terminal import say
 from mask_rcnn.training.callbacks import Checkpointing, CsvLog, NanGuard, StepLogs, TensorBoardLog
-from mask_rcnn.training.checkpoint import restore_latest
+from mask_rcnn.training.checkpoint import OtherRunError, restore_latest
 from mask_rcnn.training.evaluations import Evaluation
 from mask_rcnn.training.progress import Progress
-from mask_rcnn.training.run_folder import CHECKPOINTS, LOG, METRICS, check_checkpoint
+from mask_rcnn.training.run_folder import CHECKPOINTS, LOG, METRICS
 from mask_rcnn.training.signals import StopSignals
 
 
-def restore_or_initialize(trainer, run_dir, run_id, initialize=lambda: None):
+def restore_or_initialize(trainer, run_dir, run_id, initialize=lambda: None, check=lambda state: None):
     """Loads the newest checkpoint; where there is none, gives the model the weights of a new run.
 
     Args:
@@ -21,25 +21,46 @@ def restore_or_initialize(trainer, run_dir, run_id, initialize=lambda: None):
         run_dir: `Path` of the run.
         run_id: Its id.
         initialize: Function without arguments that loads the initial weights.
+        check: Function that gets the state of the checkpoint, and raises a ValueError if the run must not
+            continue from it. Defaults to none.
 
     Returns:
         Dict of the run: `step`, the number of finished steps, and `run`, its id.
     """
+
+    def check_state(state):
+        if state.get("run") != run_id:
+            raise OtherRunError(
+                f"The checkpoints of a run must be its own. Received: {run_dir / CHECKPOINTS} with "
+                f"step {state['step']} of another run. Move the files of the other run away."
+            )
+        try:
+            check(state)
+        except ValueError as error:
+            raise OtherRunError(str(error)) from error
+
     with trainer.distribute_strategy.scope():
         trainer.optimizer.build(trainer.trainable_variables)
-        state = restore_latest(run_dir / CHECKPOINTS, trainer)
+        state = restore_latest(run_dir / CHECKPOINTS, trainer, check_state)
     if state is None:
         if (run_dir / LOG).exists():
             logging.warning("%s has no checkpoint: the run starts again from its first step.", run_dir)
         initialize()
         return {"step": 0, "run": run_id}
-    check_checkpoint(run_dir, run_id, state)
     say(f"Resumed after step {state['step']}.")
     return state
 
 
 def run_steps(
-    trainer, make_batches, recipe, run_dir, state, validation=None, images_of=lambda step: "unknown"
+    trainer,
+    make_batches,
+    recipe,
+    run_dir,
+    state,
+    *,
+    validation=None,
+    callbacks=(),
+    images_of=lambda step: "unknown",
 ):
     """Trains up to the last step of the recipe.
 
@@ -51,6 +72,7 @@ def run_steps(
         run_dir: `Path` for `checkpoints/`, `log.csv`, `metrics.jsonl` and `tensorboard/`.
         state: Dict of `restore_or_initialize`; its `step` is kept up to date.
         validation: `Validation`; None does not evaluate. The last step is left to the caller.
+        callbacks: Further Keras callbacks.
         images_of: Function from a step, counted from 1, to the names of its images, for errors.
     """
     first, last = state["step"], recipe.scaled_steps
@@ -58,7 +80,7 @@ def run_steps(
         return
     guard = NanGuard(first, last, images_of)
     with StopSignals() as stop, Progress(first, last, recipe.batch_size) as progress:
-        callbacks = [
+        own_callbacks = [
             StepLogs(),
             CsvLog(run_dir / LOG, first, last, recipe.batch_size),
             TensorBoardLog(run_dir / "tensorboard", first, last),
@@ -68,14 +90,14 @@ def run_steps(
         ]
         if validation:
             path = run_dir / METRICS
-            callbacks += [Evaluation(path, first, last, recipe.evaluate_every, validation, stop)]
+            own_callbacks += [Evaluation(path, first, last, recipe.evaluate_every, validation, stop)]
         try:
             trainer.fit(
                 make_batches(first),
                 steps_per_epoch=last - first,
                 shuffle=False,
                 verbose=0,
-                callbacks=callbacks,
+                callbacks=[*own_callbacks, *callbacks],
             )
         except (tf.errors.OpError, MemoryError) as error:
             raise ValueError(_describe_failure(error, guard.step + 1, images_of)) from error

@@ -36,11 +36,10 @@ def check_run_folder(folder, resume):
 
     - A new run needs a folder without any of `NAMES`. One that a run has left before its first step counts
       as new: nothing is lost.
-    - A resumed run needs the folder of a run.
 
     Args:
         folder: `Path`; need not exist.
-        resume: Whether the run in the folder is to be continued.
+        resume: Whether a run in the folder is to be continued.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"A run needs a folder. Received: {str(folder)!r}, a file. Choose another path.")
@@ -52,15 +51,19 @@ def check_run_folder(folder, resume):
             f"Received: {str(folder)!r}, which has none and holds {', '.join(others)}. "
             "Nothing was changed. Choose another folder, or move these files."
         )
-    if resume and not is_run:
-        raise ValueError(
-            f"Only a run that was started can be resumed. Received: {str(folder)!r}, which holds no run. "
-            "Check the path, or start a run without `--resume`."
-        )
     if is_run and not resume and _has_steps(folder):
         raise ValueError(
             f"A new run needs a folder of its own. Received: {str(folder)!r}, which holds a run. "
             "Resume it (`resume=True`, `--resume`), or name another folder."
+        )
+
+
+def check_has_run(folder):
+    """Raises a ValueError unless `folder` holds a run that can be resumed."""
+    if not (folder / MARKER).is_file():
+        raise ValueError(
+            f"Only a run that was started can be resumed. Received: {str(folder)!r}, which holds no run. "
+            "Check the path, or start a run without `--resume`."
         )
 
 
@@ -97,21 +100,6 @@ def run_id_of(folder):
             f'{MARKER} must hold {{"run": "the id of the run"}}. Received: {marker} ({error}). '
             "Restore the file, or start a run in another folder."
         ) from error
-
-
-def check_checkpoint(folder, run_id, state):
-    """Raises a ValueError unless a checkpoint was saved by the run in `folder`.
-
-    Args:
-        folder: `Path` of the run.
-        run_id: Its id.
-        state: Dict of the checkpoint, with `run` and `step`.
-    """
-    if state.get("run") != run_id:
-        raise ValueError(
-            f"The checkpoints of a run must be its own. Received: {folder / CHECKPOINTS} with "
-            f"step {state['step']} of another run. Move the files of the other run away."
-        )
 
 
 def write_config(folder, config):

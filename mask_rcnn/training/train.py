@@ -11,6 +11,7 @@ from mask_rcnn.heads import heads_of
 from mask_rcnn.terminal import say
 from mask_rcnn.training.checkpoint import checkpoints
 from mask_rcnn.training.evaluations import Validation, evaluate_step
+from mask_rcnn.training.fingerprint import check_fingerprint, fingerprint
 from mask_rcnn.training.initial import check_initial_weights
 from mask_rcnn.training.loop import restore_or_initialize, run_steps
 from mask_rcnn.training.plot import plot_losses
@@ -26,7 +27,7 @@ from mask_rcnn.training.run_folder import (
 )
 
 
-def train(config, run_dir, resume=False):
+def train(config, run_dir, *, callbacks=(), resume=True):
     """Trains a model and writes all that comes of it into a folder.
 
     Everything that can be known before is checked before the first step: data, config, weights, disk space,
@@ -42,8 +43,13 @@ def train(config, run_dir, resume=False):
     Args:
         config: A `Config`.
         run_dir: The folder; made if it does not exist.
-        resume: Whether to continue the run in the folder from its last checkpoint. The same config ends with
-            the same weights as a run that was never interrupted.
+        callbacks: Keras callbacks, which count all steps as one epoch. They come after those of the run, so
+            that the checkpoint of a step is saved before them. Their own state is not saved. Defaults to
+            none.
+        resume: Whether to continue a run in the folder from its last checkpoint. It must have the same
+            training data, order and config (see `fingerprint.MAY_CHANGE` for the fields that may differ), and
+            ends with the same weights as a run that was never interrupted. False allows only a new run.
+            Defaults to True.
 
     Returns:
         `Metrics` of the final weights; None without a validation set.
@@ -56,7 +62,7 @@ def train(config, run_dir, resume=False):
         if not checkpoints(run_dir / CHECKPOINTS):
             check_initial_weights(config)
         run = prepare(config, run_dir / "data")
-        state = restore_or_initialize(run.model, run_dir, run_id, run.model.load_initial_weights)
+        state = restore_run(run, run_dir, run_id)
         check_before_first_step(run, run_dir)
         write_config(run_dir, run.config)
 
@@ -76,6 +82,7 @@ def train(config, run_dir, resume=False):
                 run_dir=run_dir,
                 state=state,
                 validation=validation,
+                callbacks=callbacks,
                 images_of=lambda step: [
                     str(image.path) for image in images_of_step(dataset, config, step - 1, bad_images)
                 ],
@@ -85,7 +92,29 @@ def train(config, run_dir, resume=False):
         return validation and evaluate_final_weights(run.validator, validation, run_dir, state["step"])
 
 
-def check(config, run_dir, resume=False):
+def restore_run(run, run_dir, run_id):
+    """Loads the last checkpoint of a run, which must be of the same data and config, or its initial weights.
+
+    Args:
+        run: `Run`.
+        run_dir: `Path` of the run.
+        run_id: Its id.
+
+    Returns:
+        Dict of the run: `step`, `run` and `fingerprint`.
+    """
+    mark = fingerprint(run.config, run.train_set)
+    state = restore_or_initialize(
+        run.model,
+        run_dir,
+        run_id,
+        run.model.load_initial_weights,
+        lambda state: check_fingerprint(state.get("fingerprint"), mark),
+    )
+    return {**state, "fingerprint": mark}
+
+
+def check(config, run_dir, *, resume=True):
     """Runs all checks that `train` makes before its first step, and changes nothing.
 
     Args:
@@ -97,7 +126,7 @@ def check(config, run_dir, resume=False):
         check_initial_weights(config)
     with tempfile.TemporaryDirectory() as data_folder:
         run = prepare(config, Path(data_folder))
-        restore_or_initialize(run.model, run_dir, run_id_of(run_dir), run.model.load_initial_weights)
+        restore_run(run, run_dir, run_id_of(run_dir))
         check_before_first_step(run, run_dir)
         with BadImages(run.train_set, run.config) as bad_images:
             next(iter(training_dataset(run.train_set, run.config, 0, bad_images, heads_of(run.config))))

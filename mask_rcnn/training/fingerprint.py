@@ -1,0 +1,116 @@
+"""What a checkpoint belongs to: the config, the training data and their order.
+
+A run is only continued with the same ones. Otherwise it would be another run, without an error.
+"""
+
+import hashlib
+import json
+
+import numpy as np
+
+from mask_rcnn import config_io
+from mask_rcnn.data.dataset_arrays import arrays_of
+from mask_rcnn.data.pipeline import images_of_step
+from mask_rcnn.training.run_folder import config_changes
+
+# Fields, or sections that end in a dot, that may change when a run is resumed. They say where things are,
+# when something is saved or evaluated, how detections are chosen, and how the optimizer goes on.
+MAY_CHANGE = (
+    "data.",
+    "backbone.weights",
+    "train.init_weights",
+    "train.steps",
+    "train.reference_batch_size",
+    "train.learning_rate",
+    "train.milestones",
+    "train.warmup_steps",
+    "train.warmup_factor",
+    "train.momentum",
+    "train.weight_decay",
+    "train.norm_weight_decay",
+    "train.clip_norm",
+    "train.accumulate",
+    "train.strategy",
+    "train.checkpoint_every",
+    "train.evaluate_every",
+    "train.keep_checkpoints",
+    "input.short_side",
+    "rpn.pre_nms",
+    "rpn.post_nms",
+    "box_head.score_threshold",
+    "box_head.nms_iou",
+    "box_head.max_detections",
+    "box_head.min_size",
+    "box_head.best_class_only",
+    "mask_head.paste",
+)
+# Fields of the synthetic shapes, which are drawn anew for another number or size: not only where data is.
+SHAPES = ("data.shapes_train", "data.shapes_size")
+ORDER_STEP = 2  # the step, from 0, whose images stand for the order of all steps
+
+
+def fingerprint(config, dataset):
+    """Returns what a run must have in common with the checkpoint that it is resumed from.
+
+    Args:
+        config: The `Config` of the run.
+        dataset: Its training `Dataset`.
+
+    Returns:
+        Dict for JSON:
+        config: The config as YAML.
+        images: Number of the training images.
+        objects: Number of their annotations.
+        digest: Hash of their names, sizes and annotations, in their order.
+        order: Ids of the images of one step.
+    """
+    arrays = arrays_of(dataset)
+    names = [(image.id, image.path.name, image.height, image.width) for image in dataset.images]
+    digest = hashlib.sha256(json.dumps(names).encode())
+    for values in (arrays.images, arrays.class_ids, arrays.boxes, arrays.areas, arrays.crowd):
+        digest.update(np.ascontiguousarray(values))
+    return {
+        "config": config_io.to_yaml(config),
+        "images": len(names),
+        "objects": len(arrays.images),
+        "digest": digest.hexdigest(),
+        "order": [image.id for image in images_of_step(dataset, config, ORDER_STEP)],
+    }
+
+
+def check_fingerprint(saved, current):
+    """Raises a ValueError that says what changed, unless a run may continue from a checkpoint.
+
+    Args:
+        saved: `fingerprint` of the checkpoint.
+        current: `fingerprint` of the run.
+    """
+    if not isinstance(saved, dict) or saved.keys() != current.keys():
+        raise ValueError(
+            "A checkpoint must say which config and data it belongs to. Received: one without them. "
+            "Start a run in another folder."
+        )
+    configs = (config_io.from_text(each["config"]) for each in (saved, current))
+    changes = [text for text in config_changes(*configs) if not may_change(text.partition(":")[0])]
+    if saved["digest"] != current["digest"]:
+        before, now = (f"{each['images']} images, {each['objects']} objects" for each in (saved, current))
+        is_same = before == now
+        changes.append(
+            f"training data: {before} -> {now}" + (" with other names or annotations" if is_same else "")
+        )
+    elif saved["order"] != current["order"] and not changes:
+        changes.append(f"images of step {ORDER_STEP + 1}: {saved['order']} -> {current['order']}")
+    if changes:
+        listing = "\n  ".join(changes)
+        raise ValueError(
+            "A run can only be resumed with the data and the config that it began with. "
+            f"Received, as before -> now:\n  {listing}\n"
+            "Undo these changes, or start a run in another folder: `train.init_weights` can begin it with "
+            "the weights of this one."
+        )
+
+
+def may_change(field):
+    """Returns whether a run may be resumed with another value of a field, such as "train.steps"."""
+    is_free = any(field.startswith(name) if name.endswith(".") else field == name for name in MAY_CHANGE)
+    return is_free and field not in SHAPES
