@@ -13,10 +13,11 @@ from mask_rcnn.average_precision import BACKENDS, MAX_KEYPOINT_DETECTIONS, NUMBE
 from mask_rcnn.class_matching import match_categories
 from mask_rcnn.coco_results import to_coco
 from mask_rcnn.data.coco_content import CocoContent, read_annotations
+from mask_rcnn.data.records import as_json
 from mask_rcnn.data.results import load_results, mask_sizes, read_results
 from mask_rcnn.data.unreadable import UnreadableImages
 from mask_rcnn.errors import UnreadableImage
-from mask_rcnn.heads import heads_of
+from mask_rcnn.heads import iou_types_of
 from mask_rcnn.metrics import Metrics, class_scores
 
 FIELDS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}  # what an IoU type compares
@@ -274,17 +275,18 @@ def _coco_entries(record, detections, pixels, categories):
     return to_coco(detections.keep(shared), record.id, categories), len(detections)
 
 
-def content_of(dataset, annotations):
-    """Returns the `CocoContent` that a data set was read from.
+def content_of(dataset, annotations=None):
+    """Returns the `CocoContent` of a `Dataset`.
 
     Args:
         dataset: A `Dataset`.
-        annotations: Path of the COCO json, its content, or its `CocoContent`.
+        annotations: Path or content of its json, or its `CocoContent`. Defaults to its records.
     """
     if isinstance(annotations, CocoContent):
         return annotations
     sizes = {image.id: (image.height, image.width) for image in dataset.images}
-    return read_annotations(annotations, sizes, max_bad_images=1.0)  # the data set has been accepted
+    source = as_json(dataset) if annotations is None else annotations
+    return read_annotations(source, sizes, max_bad_images=1.0)  # the data set has been accepted
 
 
 def _only(content, names):
@@ -293,8 +295,3 @@ def _only(content, names):
     ids = {category.id for category in kept}
     rows = np.isin(content.annotations.table.class_ids, list(ids))
     return dataclasses.replace(content, categories=kept, annotations=content.annotations.take(rows))
-
-
-def iou_types_of(config):
-    """Returns what the detections of a model can be scored by: its boxes, and what its heads add."""
-    return ("bbox", *(head.iou_type for head in heads_of(config) if head.iou_type))

@@ -81,3 +81,44 @@ class Dataset:
     def sizes(self):
         """`[N, 2]` int64: (height, width) of each image."""
         return np.array([(image.height, image.width) for image in self.images], "int64").reshape(-1, 2)
+
+
+def as_json(dataset):
+    """Returns the content of a COCO json with the images, categories and annotations of a `Dataset`."""
+    categories = [
+        {
+            "id": each.id,
+            "name": each.name,
+            "keypoints": list(each.keypoints),
+            "skeleton": [list(pair) for pair in each.skeleton],
+        }
+        for each in dataset.categories
+    ]
+    images = [
+        {"id": image.id, "file_name": image.path.name, "height": image.height, "width": image.width}
+        for image in dataset.images
+    ]
+    annotations = [
+        _annotation_json(one, image.id, dataset.categories)
+        for image in dataset.images
+        for one in image.annotations
+    ]
+    return {"images": images, "categories": categories, "annotations": annotations}
+
+
+def _annotation_json(annotation, image_id, categories):
+    top, left, bottom, right = annotation.box
+    entry = {
+        "id": annotation.id,
+        "image_id": image_id,
+        "category_id": categories[annotation.class_id - 1].id,
+        "bbox": [left, top, right - left, bottom - top],
+        "area": annotation.area,
+        "iscrowd": int(annotation.crowd),
+    }
+    if annotation.segmentation:
+        entry["segmentation"] = annotation.segmentation
+    if annotation.keypoints:
+        entry["keypoints"] = [number for point in annotation.keypoints for number in point]
+        entry["num_keypoints"] = sum(visibility > 0 for *_, visibility in annotation.keypoints)
+    return entry

@@ -138,6 +138,11 @@ def heads_of(config):
     )
 
 
+def iou_types_of(config):
+    """Returns what the detections of a model can be scored by: its boxes, and what its heads add."""
+    return ("bbox", *(head.iou_type for head in heads_of(config) if head.iou_type))
+
+
 def decode(heads, outputs, boxes, resize):
     """Returns the fields of `Detections` that the heads fill, for the N detections of one image.
 

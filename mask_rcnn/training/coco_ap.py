@@ -17,14 +17,14 @@ class CocoAP(keras.callbacks.Callback):
 
     Args:
         images: Folder of the images, or the `Dataset` that `read_coco` returned for the annotations.
-        annotations: Path of the COCO json.
+        annotations: Path of the COCO json. Defaults to None, for the annotations of a `Dataset`.
         every: Epochs from evaluation to evaluation; the last epoch is evaluated, too. Defaults to 1.
 
     Attributes:
         metrics: `Metrics` of the last evaluation, with a table by class; None before.
     """
 
-    def __init__(self, images, annotations, every=1):
+    def __init__(self, images, annotations=None, every=1):
         super().__init__()
         self.dataset = images if isinstance(images, Dataset) else read_coco(annotations, images)
         self.content = content_of(self.dataset, annotations)

@@ -11,6 +11,7 @@ import numpy as np
 from mask_rcnn import config_io
 from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.pipeline import images_of_step
+from mask_rcnn.data.records import Dataset
 from mask_rcnn.training.run_folder import config_changes
 
 # Fields, or sections that end in a dot, that may change when a run is resumed. They say where things are,
@@ -54,7 +55,7 @@ def fingerprint(config, dataset):
 
     Args:
         config: The `Config` of the run.
-        dataset: Its training `Dataset`.
+        dataset: Its training `Dataset`; or batches, of whose data nothing is known.
 
     Returns:
         Dict for JSON:
@@ -64,13 +65,16 @@ def fingerprint(config, dataset):
         digest: Hash of their names, sizes and annotations, in their order.
         order: Ids of the images of one step.
     """
+    text = config_io.to_yaml(config)
+    if not isinstance(dataset, Dataset):
+        return {"config": text, "images": 0, "objects": 0, "digest": "batches", "order": []}
     arrays = arrays_of(dataset)
     names = [(image.id, image.path.name, image.height, image.width) for image in dataset.images]
     digest = hashlib.sha256(json.dumps(names).encode())
     for values in (arrays.images, arrays.class_ids, arrays.boxes, arrays.areas, arrays.crowd):
         digest.update(np.ascontiguousarray(values))
     return {
-        "config": config_io.to_yaml(config),
+        "config": text,
         "images": len(names),
         "objects": len(arrays.images),
         "digest": digest.hexdigest(),

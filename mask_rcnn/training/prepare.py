@@ -1,6 +1,7 @@
 """What a run needs before its first step, checked: data, config, model, initial weights, disk space."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -10,10 +11,12 @@ from absl import logging
 from mask_rcnn.config import Config
 from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.records import Dataset
-from mask_rcnn.evaluation import iou_types_of
+from mask_rcnn.heads import iou_types_of
 from mask_rcnn.model import dtype_policy
+from mask_rcnn.training.batches import as_batches
 from mask_rcnn.training.distribution import make_strategy
 from mask_rcnn.training.mask_rcnn import MaskRCNN
+from mask_rcnn.training.run_folder import config_changes
 from mask_rcnn.training.sources import read_training_data, with_class_count
 from mask_rcnn.training.validation import Validator
 
@@ -26,46 +29,92 @@ class Run:
 
     Attributes:
         config: `Config` with the number of classes of the data.
-        train_set: `Dataset` to train on.
-        model: Compiled `MaskRCNN` with random weights.
+        train_set: `Dataset` to train on, or a `tf.data.Dataset` of batches.
+        model: Compiled `MaskRCNN`.
+        initialize: Function without arguments that gives the model the weights of a new run.
         validator: `Validator`, or None without a validation set.
     """
 
     config: Config
-    train_set: Dataset
+    train_set: Dataset | tf.data.Dataset
     model: MaskRCNN
+    initialize: Callable
     validator: Validator | None
 
 
-def prepare(config, data_folder):
+def prepare(config, data_folder, model=None, train_data=None, val_data=None):
     """Reads and checks the data, and builds the model; returns a `Run`.
 
     Args:
         config: A `Config`.
-        data_folder: `Path` for synthetic shapes, if the config names no annotations.
+        data_folder: `Path` for synthetic shapes, if there are no other data.
+        model, train_data, val_data: As in `train`.
     """
-    train_set, val_set, val_path = read_training_data(config, data_folder)
-    config = with_class_count(config, train_set)
+    train_set, val_set, val_path = read_training_data(config, data_folder, train_data, val_data)
+    named = next((each for each in (train_set, val_set) if isinstance(each, Dataset)), None)
+    config = with_class_count(config, named)
     check_objects(train_set, val_set, iou_types_of(config)[-1])
+    trained = _model(config, model, named and named.categories)
+    if not isinstance(train_set, Dataset):
+        as_batches(train_set, trained)
+    with dtype_policy(trained.precision), trained.distribute_strategy.scope():
+        validator = val_set and Validator(trained.predictor, val_set, val_path)
+    initialize = trained.load_initial_weights if model is None else lambda: None
+    return Run(config, train_set, trained, initialize, validator)
 
-    strategy = make_strategy(config.train.strategy, config.train.batch_size)
-    keras.utils.set_random_seed(config.train.seed)
-    with dtype_policy(config.train.precision), strategy.scope():
-        model = MaskRCNN(config, train_set.categories)
+
+def _model(config, given, categories):
+    """Returns a compiled `MaskRCNN` for a run: a new one, or one that shares the networks of a given one."""
+    if given is None:
+        keras.utils.set_random_seed(config.train.seed)
+        strategy, precision, parts = (
+            make_strategy(config.train.strategy, config.train.batch_size),
+            config.train.precision,
+            None,
+        )
+    else:
+        _check_model(given, config, categories)
+        strategy, precision, parts = given.distribute_strategy, given.precision, given.parts
+        categories = given.categories
+    with strategy.scope():
+        model = MaskRCNN(config, categories, precision=precision, parts=parts)
         model.compile()
-        validator = val_set and Validator(model.predictor, val_set, val_path)
-    return Run(config, train_set, model, validator)
+    return model
+
+
+def _check_model(model, config, categories):
+    """Raises a ValueError unless a model of the user's has the config and the classes of the run."""
+    changes = config_changes(model.config, config)
+    changes = [change for change in changes if not change.startswith(("train.", "data."))]
+    ours, theirs = ([each.name for each in classes or ()] for classes in (model.categories, categories))
+    if theirs and ours != theirs:
+        changes.append(f"classes: {', '.join(ours)} -> {', '.join(theirs)}")
+    if changes:
+        listing = "\n  ".join(changes)
+        raise ValueError(
+            "A model must have the config and the classes of the run; `train` and `data` may differ. "
+            f"Received, model -> run:\n  {listing}\n"
+            "Take the config from the model: `dataclasses.replace(model.config, train=...)`."
+        )
+    mirrored = isinstance(model.distribute_strategy, tf.distribute.MirroredStrategy)
+    if mirrored != (config.train.strategy == "mirrored"):
+        raise ValueError(
+            "A model must be made under the strategy of the run. "
+            f"Received: train.strategy={config.train.strategy!r}, a model made under "
+            f"{type(model.distribute_strategy).__name__}. Make it inside `with strategy.scope():`, or change "
+            "`train.strategy`."
+        )
 
 
 def check_objects(train_set, val_set, iou_type):
     """Raises a ValueError without an object to train on; logs a warning without an object to validate on.
 
     Args:
-        train_set: `Dataset`.
+        train_set: `Dataset`, or batches, which are not looked at.
         val_set: `Dataset` or None.
         iou_type: Of the score that picks the best weights.
     """
-    if not _has_objects(train_set):
+    if isinstance(train_set, Dataset) and not _has_objects(train_set):
         raise ValueError(
             "A training set must have objects that are no crowd regions. "
             f"Received: {train_set.name} with {len(train_set)} images and no object. "

@@ -4,25 +4,68 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from absl import logging
 
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.dataset_arrays import arrays_of
+from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.data.trainable import check_trainable
 
 
-def read_training_data(config, folder):
+def read_training_data(config, folder, train_data=None, val_data=None):
     """Reads the images to learn from and those to validate on.
 
     Args:
         config: a `Config`.
-        folder: where the shapes are drawn, if the config names no annotations.
+        folder: where the shapes are drawn, if there are no other data.
+        train_data: `Dataset`, or batches, which take the place of the files that the config names.
+        val_data: `Dataset` that takes the place of the files that the config names.
 
     Returns:
-        (training `Dataset`, validation `Dataset`, path of the validation json); the last two are None
-        where there is nothing to validate on.
+        (training `Dataset` or batches, validation `Dataset`, path of the validation json); the last is None
+        for `val_data`, and both where there is nothing to validate on.
     """
+    _check_given(config.data, train_data, val_data)
+    if train_data is None:
+        return _read_files(config, folder)
+    if config.keypoint_head and isinstance(train_data, Dataset):
+        train_data = with_keypoints_only(train_data)
+    for data in (train_data, val_data):
+        if isinstance(data, Dataset):
+            check_trainable(data, config)
+    if val_data is not None and isinstance(train_data, Dataset):
+        _check_same_classes(train_data, val_data, val_data.name)
+    return train_data, val_data, None
+
+
+def _check_given(data, train_data, val_data):
+    """Raises a ValueError unless data are given once: as objects, or in the config."""
+    if val_data is not None and not isinstance(val_data, Dataset):
+        raise ValueError(
+            "`val_data` must be a `Dataset` of `read_coco`: COCO's scores need the annotations. "
+            f"Received: {type(val_data).__name__}. For mean losses of batches use `MaskRCNN.evaluate`."
+        )
+    if train_data is None and val_data is not None:
+        raise ValueError(
+            "`val_data` goes with `train_data`. Received: `val_data` alone. "
+            "Read the training set with `read_coco`, too."
+        )
+    if train_data is not None and not isinstance(train_data, Dataset | tf.data.Dataset):
+        raise ValueError(
+            "`train_data` must be a `Dataset` of `read_coco` or a `tf.data.Dataset` of batches. "
+            f"Received: {type(train_data).__name__}. `MaskRCNN.fit` takes all that Keras takes."
+        )
+    named = [name for name in ("train_annotations", "val_annotations") if getattr(data, name) is not None]
+    if train_data is not None and named:
+        raise ValueError(
+            "Data are given either as `train_data` and `val_data`, or in the config. "
+            f"Received: both, with data.{named[0]}={getattr(data, named[0])!r}. Leave one of them out."
+        )
+
+
+def _read_files(config, folder):
     data, seed = config.data, config.train.seed
     check_paths(data)
     if data.train_annotations is None:
@@ -103,7 +146,19 @@ def _check_same_classes(train_set, val_set, val_path):
 
 
 def with_class_count(config, dataset):
-    """Returns the config for as many classes as the data set has; one that says another number is wrong."""
+    """Returns the config for as many classes as the data set has; one that says another number is wrong.
+
+    Args:
+        config: a `Config`.
+        dataset: a `Dataset`; None for batches, whose classes the config must count.
+    """
+    if dataset is None:
+        if not config.num_classes:
+            raise ValueError(
+                "Batches do not tell how many classes there are. Received: num_classes=0. "
+                "Set `num_classes` in the config."
+            )
+        return config
     if not config.num_classes:
         return dataclasses.replace(config, num_classes=dataset.num_classes)
     if config.num_classes != dataset.num_classes:

@@ -1,11 +1,13 @@
 """A whole run: data and a config go in, trained weights with their score and their pictures come out."""
 
+import contextlib
 import tempfile
 from pathlib import Path
 
 from mask_rcnn.coco_results import write_json
 from mask_rcnn.data.bad_images import BadImages
 from mask_rcnn.data.pipeline import images_of_step, training_dataset
+from mask_rcnn.data.records import Dataset
 from mask_rcnn.errors import PartialFailure, short_message
 from mask_rcnn.heads import heads_of
 from mask_rcnn.terminal import say
@@ -27,7 +29,7 @@ from mask_rcnn.training.run_folder import (
 )
 
 
-def train(config, run_dir, *, callbacks=(), resume=True):
+def train(config, run_dir, *, model=None, train_data=None, val_data=None, callbacks=(), resume=True):
     """Trains a model and writes all that comes of it into a folder.
 
     Everything that can be known before is checked before the first step: data, config, weights, disk space,
@@ -43,6 +45,14 @@ def train(config, run_dir, *, callbacks=(), resume=True):
     Args:
         config: A `Config`.
         run_dir: The folder; made if it does not exist.
+        model: A `MaskRCNN` to train from the weights that it has. Its config must be `config`, but for the
+            sections `train` and `data`. Defaults to a new model with the initial weights of `config`.
+        train_data: A `Dataset` of `read_coco`; or a `tf.data.Dataset` of batches, dicts as `training_model`
+            takes them, which is repeated. A resumed run passes over the batches of its earlier steps: it is
+            exact if the same batches come in each process. Defaults to `config.data.train_annotations`, and
+            without them to synthetic shapes.
+        val_data: A `Dataset` to evaluate. Defaults to `config.data.val_annotations`; with `train_data` to
+            none.
         callbacks: Keras callbacks, which count all steps as one epoch. They come after those of the run, so
             that the checkpoint of a step is saved before them. Their own state is not saved. Defaults to
             none.
@@ -56,40 +66,54 @@ def train(config, run_dir, *, callbacks=(), resume=True):
 
     Raises:
         PartialFailure: The weights are written, but their evaluation failed.
+        ValueError: Config, model, data or folder do not fit each other; said before the first step.
     """
     run_dir = Path(run_dir)
     with run_folder(run_dir, resume) as run_id:
-        if not checkpoints(run_dir / CHECKPOINTS):
+        if model is None and not checkpoints(run_dir / CHECKPOINTS):
             check_initial_weights(config)
-        run = prepare(config, run_dir / "data")
+        run = prepare(config, run_dir / "data", model, train_data, val_data)
         state = restore_run(run, run_dir, run_id)
         check_before_first_step(run, run_dir)
         write_config(run_dir, run.config)
 
-        config, dataset = run.config, run.train_set
         validation = run.validator and Validation(
             run.validator.evaluate,
             run.validator.best_by,
             lambda: run.model.save_weights(run_dir / "best.weights.h5"),
         )
-        with BadImages(dataset, config) as bad_images:
+        with batches_of(run) as (make_batches, images_of):
             run_steps(
                 run.model,
-                make_batches=lambda first_step: training_dataset(
-                    dataset, config, first_step, bad_images, heads_of(config)
-                ),
-                recipe=config.train,
+                make_batches=make_batches,
+                recipe=run.config.train,
                 run_dir=run_dir,
                 state=state,
                 validation=validation,
                 callbacks=callbacks,
-                images_of=lambda step: [
-                    str(image.path) for image in images_of_step(dataset, config, step - 1, bad_images)
-                ],
+                images_of=images_of,
             )
         run.model.save_weights(run_dir / "final.weights.h5")
         plot_losses(run_dir / LOG, run_dir / "loss.png")
         return validation and evaluate_final_weights(run.validator, validation, run_dir, state["step"])
+
+
+@contextlib.contextmanager
+def batches_of(run):
+    """Yields a function from a step, from 0, to the batches from there on, and one that names their images.
+
+    Args:
+        run: `Run`.
+    """
+    config, data = run.config, run.train_set
+    if not isinstance(data, Dataset):
+        yield lambda first_step: data.repeat().skip(first_step), lambda step: "unknown"
+        return
+    with BadImages(data, config) as bad_images:
+        yield (
+            lambda first_step: training_dataset(data, config, first_step, bad_images, heads_of(config)),
+            lambda step: [str(image.path) for image in images_of_step(data, config, step - 1, bad_images)],
+        )
 
 
 def restore_run(run, run_dir, run_id):
@@ -108,7 +132,7 @@ def restore_run(run, run_dir, run_id):
         run.model,
         run_dir,
         run_id,
-        run.model.load_initial_weights,
+        run.initialize,
         lambda state: check_fingerprint(state.get("fingerprint"), mark),
     )
     return {**state, "fingerprint": mark}
@@ -128,8 +152,8 @@ def check(config, run_dir, *, resume=True):
         run = prepare(config, Path(data_folder))
         restore_run(run, run_dir, run_id_of(run_dir))
         check_before_first_step(run, run_dir)
-        with BadImages(run.train_set, run.config) as bad_images:
-            next(iter(training_dataset(run.train_set, run.config, 0, bad_images, heads_of(run.config))))
+        with batches_of(run) as (make_batches, _):
+            next(iter(make_batches(0)))
     say("All checks passed.")
 
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from mask_rcnn.data.unreadable import UnreadableImages
 from mask_rcnn.errors import UnreadableImage
-from mask_rcnn.evaluation import content_of, evaluate_model, iou_types_of
+from mask_rcnn.evaluation import content_of, evaluate_model
+from mask_rcnn.heads import iou_types_of
 from mask_rcnn.visualize import draw
 
 # Pictures show what is more likely there than not.
@@ -25,7 +26,7 @@ class Validator:
     Args:
         predictor: a `Predictor`; it sees the weights as they are at each call.
         dataset: the `Dataset`.
-        annotations_path: the COCO json that it was read from.
+        annotations_path: the COCO json that it was read from; None takes the annotations of `dataset`.
     """
 
     def __init__(self, predictor, dataset, annotations_path):

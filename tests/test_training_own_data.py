@@ -1,0 +1,132 @@
+"""`train` with a model and data of the user's own."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_coco import read_small_coco
+from training_run import TINY
+
+from mask_rcnn import MaskRCNN, config_io
+from mask_rcnn.data.pipeline import training_dataset
+from mask_rcnn.evaluation import content_of
+from mask_rcnn.heads import heads_of
+from mask_rcnn.training.prepare import prepare
+from mask_rcnn.training.train import batches_of, train
+
+CONFIG = config_io.override_all(
+    TINY,
+    {
+        "num_classes": 1,
+        "backbone.weights": None,
+        "backbone.frozen_stages": 0,
+        "train.steps": 2,
+        "train.milestones": (),
+        "train.checkpoint_every": 1,
+        "train.evaluate_every": 0,
+        "train.batch_size": 2,
+        "train.reference_batch_size": 2,
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return read_small_coco(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return MaskRCNN(CONFIG, ["person"])
+
+
+def test_a_model_of_the_user_is_trained_from_its_weights_and_evaluated(dataset, model, tmp_path):
+    before = model.parts.box_head.get_weights()
+    seen = []
+    at_begin = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: seen.extend(model.parts.box_head.get_weights())
+    )
+    metrics = train(CONFIG, tmp_path, model=model, train_data=dataset, val_data=dataset, callbacks=[at_begin])
+    for ours, theirs in zip(before, seen, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert any((a != b).any() for a, b in zip(before, model.parts.box_head.get_weights(), strict=True))
+    assert metrics.summary["segm"]["AP"] is not None and metrics.num_images == len(dataset)
+    saved = MaskRCNN.from_preset(tmp_path / "final.weights.h5")
+    for ours, theirs in zip(saved.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_batches_of_the_user_are_resumed_behind_those_of_the_steps_that_are_done(dataset, model, tmp_path):
+    batches = training_dataset(dataset, CONFIG, heads=heads_of(CONFIG)).take(2)
+    numbers = []
+
+    def note(batch):
+        numbers.append(int(batch["image_sizes"][0, 0]) * 1000 + int(batch["image_sizes"][0, 1]))
+        return batch
+
+    run = prepare(CONFIG, tmp_path, model, batches)
+    with batches_of(run) as (make_batches, images_of):
+        all_of_them = [note(batch) for batch in make_batches(0).take(4)]
+        resumed = next(iter(make_batches(3)))
+    assert images_of(3) == "unknown" and numbers[:2] == numbers[2:]
+    np.testing.assert_array_equal(resumed["images"], all_of_them[1]["images"])
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"fpn.channels": 32}, "fpn.channels: 16 -> 32"),
+        ({"input.short_side": 48}, "input.short_side: 64 -> 48"),
+        ({"train.strategy": "mirrored"}, "under the strategy of the run"),
+    ],
+)
+def test_a_model_with_another_config_is_an_error_that_names_the_field(
+    dataset, model, tmp_path, changes, message
+):
+    with pytest.raises(ValueError, match=message):
+        prepare(config_io.override_all(CONFIG, changes), tmp_path, model, dataset)
+
+
+def test_a_model_with_other_classes_is_an_error(dataset, tmp_path, model):
+    other = dataclasses.replace(dataset, categories=(dataclasses.replace(dataset.categories[0], name="cat"),))
+    with pytest.raises(ValueError, match="classes: person -> cat"):
+        prepare(CONFIG, tmp_path, model, other)
+
+
+@pytest.mark.parametrize(
+    "data, changes, message",
+    [
+        ({"train_data": [1]}, {}, "Received: list"),
+        ({"val_data": "dataset"}, {}, "`val_data` alone"),
+        ({"train_data": "dataset", "val_data": [1]}, {}, "Received: list"),
+        ({"train_data": "dataset"}, {"data.train_annotations": "a.json"}, "Received: both"),
+        ({"train_data": "batches"}, {"num_classes": 0}, "Set `num_classes`"),
+        ({"train_data": "no batches"}, {}, "at least one batch"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_are_an_error(dataset, tmp_path, data, changes, message):
+    known = {
+        "dataset": dataset,
+        "batches": tf.data.Dataset.range(3),
+        "no batches": tf.data.Dataset.range(0),
+    }
+    data = {
+        name: known.get(value, value) if isinstance(value, str) else value for name, value in data.items()
+    }
+    with pytest.raises(ValueError, match=message):
+        prepare(config_io.override_all(CONFIG, changes), tmp_path, **data)
+
+
+def test_the_records_of_a_data_set_are_the_annotations_of_its_file(dataset):
+    ours = content_of(dataset)
+    theirs = content_of(dataset, dataset.images[0].path.parent / "instances.json")
+    assert ours.categories == theirs.categories
+    for name in ("ids", "images", "class_ids", "areas", "crowd", "num_keypoints"):
+        np.testing.assert_array_equal(
+            getattr(ours.annotations.table, name), getattr(theirs.annotations.table, name), err_msg=name
+        )
+    for mine, other in zip(ours.annotations, theirs.annotations, strict=True):
+        assert (mine["segmentation"], mine["keypoints"]) == (other["segmentation"], other["keypoints"])
+        np.testing.assert_allclose(mine["bbox"], other["bbox"], atol=1e-9)
