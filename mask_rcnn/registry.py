@@ -53,7 +53,7 @@ class Registry:
             f"`{self.field}` must be a registered name: {', '.join(self.names())}. "
             f"Received: {self.field}={name!r}. "
             + (f"Did you mean {close[0]!r}? " if close else "")
-            + "Register a part of your own before the model is built."
+            + "Import the file that registers a part of your own first (`--import FILE`)."
         )
 
     def names(self):

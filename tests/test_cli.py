@@ -77,8 +77,15 @@ def test_config_list_names_every_recipe_and_every_registered_part(capsys):
     assert run("config", "list") == 0
     printed = capsys.readouterr().out
     titles = [line for line in printed.splitlines() if line and not line.startswith(" ")]
-    assert titles == [*names(), "backbone.name:", "roi_align.method:"]
-    for part in ("resnet50:", "keras.applications/NAME:", "keras_hub/NAME:", "crop_and_resize:"):
+    assert titles == [*names(), "backbone.name:", "roi_align.method:", "heads:", "input.transforms:"]
+    for part in (
+        "resnet50:",
+        "keras.applications/NAME:",
+        "keras_hub/NAME:",
+        "crop_and_resize:",
+        "mask:",
+        "scale_jitter:",
+    ):
         assert f"\n    {part} " in printed
 
 

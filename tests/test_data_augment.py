@@ -173,7 +173,7 @@ def test_transforms_are_named_with_their_parameters():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sharpen", r"registered transforms: .*color_jitter, crop.*'sharpen'"),
+        ("sharpen", r"registered name: .*crop, color_jitter.*'sharpen'"),
         ("crop depth=1", r"name=value.*'crop depth=1'.*unexpected keyword argument 'depth'"),
         ("crop 0.5", r"name=value.*'crop 0.5'"),
         ("crop height=tall", r"name=value.*'crop height=tall'"),
@@ -188,4 +188,4 @@ def test_a_name_belongs_to_one_transform():
     with pytest.raises(
         ValueError, match=r"'crop', which is mask_rcnn.data.augment.crop\. Choose another name"
     ):
-        augment.register_transform("crop")(lambda sample, rng: sample)
+        augment.TRANSFORMS.register("crop")(lambda sample, rng: sample)

@@ -28,10 +28,11 @@ def run_list(args):
     import_tensorflow()
 
     from mask_rcnn.backbones import BACKBONES
+    from mask_rcnn.data.augment import TRANSFORMS
     from mask_rcnn.heads import HEADS
     from mask_rcnn.poolers import POOLERS
 
-    for registry in (BACKBONES, POOLERS, HEADS):
+    for registry in (BACKBONES, POOLERS, HEADS, TRANSFORMS):
         say(f"{registry.field}:")
         for name, summary in registry.summaries().items():
             say(f"    {name}: {summary}")

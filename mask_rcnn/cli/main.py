@@ -13,6 +13,7 @@ from absl.flags import argparse_flags
 from mask_rcnn import __version__
 from mask_rcnn.cli import benchmark, config, data, detect, evaluate, export, models, train
 from mask_rcnn.cli.errors import BROKEN_PIPE, EXIT_CODES, INTERRUPTED, describe_error
+from mask_rcnn.cli.options import import_user_code
 from mask_rcnn.cli.signals import exits_on_signals
 from mask_rcnn.terminal import printable, say
 
@@ -75,6 +76,7 @@ def _run(args):
     absl.logging.get_absl_handler().setFormatter(_LogFormatter())
     try:
         with exits_on_signals():
+            import_user_code(args.imports)
             args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:  # `mask-rcnn config list | head` has read enough

@@ -1,9 +1,12 @@
 """What the commands share: how an option looks, and how a config is found."""
 
 import argparse
+import importlib
+import sys
 from pathlib import Path
 
 from mask_rcnn import config_io, model_zoo
+from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.config import PRECISIONS
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
@@ -33,7 +36,42 @@ def add_command(commands, name, run, summary):
         name, help=summary, description=summary, formatter_class=HelpFormatter, allow_abbrev=False
     )
     parser.set_defaults(run=run)
+    parser.add_argument(
+        "--import",
+        action="append",
+        default=[],
+        dest="imports",
+        metavar="FILE_OR_MODULE",
+        help="Python code that registers backbones, heads, RoI poolers or transforms of your own; repeat for "
+        "more (default: none)",
+    )
     return parser
+
+
+def import_user_code(names):
+    """Imports the files and modules of `--import`, so that configs can name what they register.
+
+    Args:
+        names: List of paths of Python files, and of modules, which may lie in the working folder.
+    """
+    if names:
+        import_tensorflow()
+    for name in names:
+        is_file = name.endswith(".py")
+        folder, module = (Path(name).parent, Path(name).stem) if is_file else (Path(), name)
+        sys.path.insert(0, str(folder.absolute()))  # worker processes look there, too
+        try:
+            found = importlib.import_module(module)
+        except Exception as error:
+            raise ValueError(
+                "`--import` must name Python code that can be imported. "
+                f"Received: {name!r}, {type(error).__name__}: {error}. Correct the name or the code."
+            ) from error
+        if is_file and not Path(name).samefile(found.__file__ or ""):
+            raise ValueError(
+                "A file of `--import` needs a name that no other module has. "
+                f"Received: {name!r}; {module!r} is {found.__file__}. Rename the file."
+            )
 
 
 WEIGHTS_METAVAR = "FILE_OR_NAME"

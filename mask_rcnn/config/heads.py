@@ -60,7 +60,7 @@ def head_config(name):
             f"`heads` must hold registered heads: {', '.join(SECTIONS) or 'there are none'}. "
             f"Received: heads.{short(name)}. "
             + (f"Did you mean {close[0]!r}? " if close else "")
-            + "Import the module that registers the head before the config is read."
+            + "Import the file that registers a head of your own first (`--import FILE`)."
         )
     return SECTIONS[name]
 

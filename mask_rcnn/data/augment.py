@@ -14,30 +14,10 @@ import numpy as np
 
 from mask_rcnn.data import affine
 from mask_rcnn.data.transforms import input_size
+from mask_rcnn.registry import Registry
 
-TRANSFORMS = {}  # name -> function
+TRANSFORMS = Registry("input.transforms")
 LUMA = (0.299, 0.587, 0.114)  # of RGB, ITU-R BT.601
-
-
-def register_transform(name):
-    """Decorator: makes a transform known to `input.transforms` by a name.
-
-    Args:
-        name: letters, digits and underscores. The same function may be registered again, as a notebook
-            does when a cell runs twice. Another one of the same name is an error.
-    """
-
-    def register(function):
-        known = TRANSFORMS.get(name, function)
-        if (known.__module__, known.__qualname__) != (function.__module__, function.__qualname__):
-            raise ValueError(
-                "A transform needs a name of its own. "
-                f"Received: {name!r}, which is {known.__module__}.{known.__qualname__}. Choose another name."
-            )
-        TRANSFORMS[name] = function
-        return function
-
-    return register
 
 
 def make_transforms(config):
@@ -63,21 +43,17 @@ def parse_transform(text):
         text: name and parameters, such as "scale_jitter low=0.5 high=2.0". Values are Python literals.
     """
     name, *parameters = text.split()
-    if name not in TRANSFORMS:
-        raise ValueError(
-            f"`input.transforms` must name registered transforms: {', '.join(sorted(TRANSFORMS))}. "
-            f"Received: {text!r}. Add your own with `register_transform` before the config is used."
-        )
+    transform = TRANSFORMS.find(name)
     try:
         pairs = [parameter.split("=") for parameter in parameters]
         arguments = {key: ast.literal_eval(value) for key, value in pairs}
-        inspect.signature(TRANSFORMS[name]).bind("sample", "rng", **arguments)
+        inspect.signature(transform).bind("sample", "rng", **arguments)
     except (ValueError, SyntaxError, TypeError) as error:
         raise ValueError(
             'The parameters of a transform are `name=value`, as in "scale_jitter low=0.5 high=2.0". '
             f"Received: {text!r} ({error}). Correct `input.transforms`."
         ) from error
-    return functools.partial(TRANSFORMS[name], **arguments)
+    return functools.partial(transform, **arguments)
 
 
 def resize_to_input(sample, rng, config):
@@ -92,7 +68,7 @@ def resize_to_input(sample, rng, config):
     return sample.moved(affine.scaling(*np.divide(size, sample.size)), size)
 
 
-@register_transform("horizontal_flip")
+@TRANSFORMS.register("horizontal_flip")
 def horizontal_flip(sample, rng, probability=0.5):
     """Mirrors left to right with a probability; left and right keypoints change places."""
     if rng.random() < probability:
@@ -100,7 +76,7 @@ def horizontal_flip(sample, rng, probability=0.5):
     return sample
 
 
-@register_transform("scale_jitter")
+@TRANSFORMS.register("scale_jitter")
 def scale_jitter(sample, rng, low=0.1, high=2.0):
     """Large-scale jitter: scales by a random factor; larger images are cropped, smaller ones are padded.
 
@@ -117,7 +93,7 @@ def scale_jitter(sample, rng, low=0.1, high=2.0):
     return _random_window(scaled, rng, np.minimum(content, sample.size))
 
 
-@register_transform("crop")
+@TRANSFORMS.register("crop")
 def crop(sample, rng, height=0.8, width=0.8):
     """Cuts out a window of a fixed part of the image, at a random place.
 
@@ -131,7 +107,7 @@ def crop(sample, rng, height=0.8, width=0.8):
     return _random_window(sample, rng, np.clip(window, 1, sample.size))
 
 
-@register_transform("color_jitter")
+@TRANSFORMS.register("color_jitter")
 def color_jitter(sample, rng, brightness=0.2, contrast=0.2, saturation=0.2):
     """Changes brightness, contrast and saturation by random factors from 1 - x to 1 + x.
 
