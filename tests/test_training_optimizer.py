@@ -103,3 +103,19 @@ def test_float16_overflow_skips_the_step_and_halves_the_scale():
     optimizer.apply([tf.constant([np.inf])], [variable])
     assert float(variable[0]) == 1.0
     assert float(optimizer.dynamic_scale) == 4.0
+
+
+def test_nothing_is_computed_before_the_gradient_which_would_fill_the_memory():
+    optimizer = CoupledSGD(0.1, momentum=0.9, weight_decay=0.1)
+    variable = keras.Variable(np.ones([8], "float32"), name="kernel")
+    optimizer.build([variable])
+    apply = tf.function(lambda gradient: optimizer.apply([gradient], [variable]))
+    graph = apply.get_concrete_function(tf.TensorSpec([8])).graph
+    after = {graph.inputs[0].op.name}
+    large = []
+    for op in graph.get_operations():  # in an order in which inputs come first
+        if after & {each.name for each in [*(x.op for x in op.inputs), *op.control_inputs]}:
+            after.add(op.name)
+        large += [op.name for x in op.outputs if x.dtype == tf.float32 and x.shape == [8]]
+    assert len(large) > 4
+    assert set(large) <= after

@@ -63,3 +63,31 @@ def test_sizes_may_be_known_only_at_run_time():
         x = random_tensor(shape, "float32", seed=1)
         np.testing.assert_allclose(convolve(x, kernel), direct(x, kernel), atol=1e-4)
     assert convolve(random_tensor((0, 5, 6, 2), "float32"), kernel).shape == (0, 5, 6, 4)
+
+
+def ancestors(tensor):
+    """Returns the names of all operations that are computed before a tensor."""
+    found, new = set(), [tensor.op]
+    while new:
+        op = new.pop()
+        if op.name not in found:
+            found.add(op.name)
+            new += [each.op for each in op.inputs] + list(op.control_inputs)
+    return found
+
+
+def test_nothing_is_transformed_before_it_is_needed():
+    spec = tf.TensorSpec([1, 8, 8, 4])
+    function = tf.function(lambda *inputs: gradients(winograd.conv2d, *inputs))
+    graph = function.get_concrete_function(spec, tf.TensorSpec([3, 3, 4, 4]), spec).graph
+    x, kernel, upstream = (tensor.op.name for tensor in graph.inputs)
+    transforms = [op for op in graph.get_operations() if op.type == "MatMul"]
+    of_kernel = [ancestors(op.outputs[0]) for op in transforms if kernel in ancestors(op.outputs[0])]
+    assert len(of_kernel) == 2  # one for the map, one for its gradient
+    assert all({x, upstream} & found for found in of_kernel)
+    loops = [op for op in graph.get_operations() if op.type in ("While", "StatelessWhile")]
+    forward, *backward = sorted(loops, key=lambda op: upstream in ancestors(op.outputs[-1]))
+    assert upstream not in ancestors(forward.outputs[-1]) and len(backward) == 2
+    for loop in backward:
+        maps = [tensor for tensor in loop.inputs if tensor.shape.rank in (2, 4)]
+        assert all(upstream in ancestors(tensor) or not {x, kernel} & ancestors(tensor) for tensor in maps)

@@ -57,10 +57,21 @@ def conv2d(x, kernel):
 @tf.custom_gradient
 def _conv2d(x, kernel):
     def gradients(upstream):
-        turned = tf.transpose(kernel[::-1, ::-1], [0, 1, 3, 2])
-        return _convolve(upstream, turned), _kernel_gradient(x, upstream)
+        turned = tf.transpose(_after(upstream, kernel)[::-1, ::-1], [0, 1, 3, 2])
+        return _convolve(upstream, turned), _kernel_gradient(_after(upstream, x), upstream)
 
     return _convolve(x, kernel), gradients
+
+
+def _after(first, then):
+    """Returns `then`, which is not there before `first`.
+
+    TensorFlow computes each operation as soon as its inputs are there. The transforms of kernels would be
+    computed at the start of a step, and those of the maps for the backward pass in the forward pass, four and
+    two times as large as what they are made from. They would fill the memory until they are needed.
+    """
+    with tf.control_dependencies([first]):
+        return tf.identity(then)
 
 
 def _convolve(x, kernel):
@@ -68,7 +79,7 @@ def _convolve(x, kernel):
     outputs = kernel.shape[-1]
     rows, columns = _grid(height, width)
     num_chunks, chunk = _chunks(batch * rows, columns)
-    filters = _times(KERNEL, tf.reshape(kernel, [9, -1, outputs]))  # [36, C, K]
+    filters = _times(KERNEL, tf.reshape(_after(x, kernel), [9, -1, outputs]))  # [36, C, K]
 
     def convolve_chunk(first):
         tiles = _times(DATA, _tiles(x, tf.range(first, first + chunk), IN))  # [36, T, C]
@@ -77,7 +88,9 @@ def _convolve(x, kernel):
         return tf.transpose(y, [2, 0, 3, 1, 4])  # [chunk, 4, columns, 4, K]
 
     spec = tf.TensorSpec([None, OUT, None, OUT, outputs], x.dtype)
-    y = tf.map_fn(convolve_chunk, tf.range(num_chunks) * chunk, fn_output_signature=spec)
+    y = tf.map_fn(
+        convolve_chunk, tf.range(num_chunks) * chunk, fn_output_signature=spec, parallel_iterations=1
+    )
     y = tf.reshape(y, [-1, OUT, OUT * columns, outputs])[: batch * rows]
     y = tf.reshape(y, [batch, OUT * rows, OUT * columns, outputs])[:, :height, :width]
     return tf.ensure_shape(y, [*x.shape[:3], outputs])
@@ -96,7 +109,9 @@ def _kernel_gradient(x, upstream):
         return index + 1, total + tf.matmul(tiles, results, transpose_a=True)
 
     zeros = tf.zeros([IN * IN, x.shape[-1], upstream.shape[-1]], x.dtype)
-    _, filters = tf.while_loop(lambda index, _: index < num_chunks, add_chunk, (0, zeros))
+    _, filters = tf.while_loop(
+        lambda index, _: index < num_chunks, add_chunk, (0, zeros), parallel_iterations=1
+    )
     return tf.reshape(_times(KERNEL.T, filters), [3, 3, *filters.shape[1:]])
 
 

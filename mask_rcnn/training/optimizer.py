@@ -66,11 +66,13 @@ class CoupledSGD(keras.optimizers.SGD):
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
         learning_rate = tf.cast(learning_rate, variable.dtype)
-        update = tf.cast(gradient, variable.dtype) + self._decays[index] * variable
-        if self.momentum:
-            update += self.momentum * self.momentums[index]
-            self.assign(self.momentums[index], update)
-        self.assign_sub(variable, learning_rate * update)
+        # Nothing here is computed before the gradient: TensorFlow would hold the products for the whole step.
+        with tf.control_dependencies([gradient]):
+            update = tf.cast(gradient, variable.dtype) + self._decays[index] * variable
+            if self.momentum:
+                update += self.momentum * self.momentums[index]
+                self.assign(self.momentums[index], update)
+            self.assign_sub(variable, learning_rate * update)
 
     def get_config(self):
         config = super().get_config()
