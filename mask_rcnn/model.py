@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import keras
 
 from mask_rcnn.backbones import Backbone, build_backbone, pyramid_strides
+from mask_rcnn.data.ground_truth import ground_truths
 from mask_rcnn.heads import heads_of
 from mask_rcnn.layers.batch_norm import CountedRois
 from mask_rcnn.layers.inclusive import MoveFarEdges
@@ -110,7 +111,7 @@ def training_model(parts, config):
         A functional `keras.Model`. Its input is a dict, a batch of `data.pipeline`:
         `images` `[B, H, W, 3]` RGB 0..255, zero-padded; `image_sizes` `[B, 2]`; `gt_boxes` `[B, T, 4]`;
         `gt_class_ids` `[B, T]` int32, at most G objects, then ignored regions (-1), then padding (0);
-        the `ground_truth_spec` of each head, such as `gt_masks` `[B, G, C, C]` uint8, cropped to their boxes,
+        the `GroundTruth` of each head, such as `gt_masks` `[B, G, C, C]` uint8, cropped to their boxes,
         and `gt_keypoints` `[B, G, J, 3]`, (y, x, visibility);
         `seeds` `[B, 2]` int32.
         Its output is a dict of losses, float32 `[B, 2]` each: the sum of each image and the count to divide
@@ -243,7 +244,7 @@ def _training_inputs(config):
         "gt_class_ids": keras.Input((None,), dtype="int32", name="gt_class_ids"),
         "seeds": keras.Input((2,), dtype="int32", name="seeds"),
     }
-    for head in heads_of(config):
-        for name, (shape, dtype) in head.ground_truth_spec().items():
+    for truth in ground_truths(config):
+        for name, (shape, dtype) in truth.spec().items():
             batch[name] = keras.Input(shape, dtype=dtype, name=name)
     return batch

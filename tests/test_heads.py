@@ -10,6 +10,7 @@ import pytest
 from training_run import TINY
 
 from mask_rcnn import config_io
+from mask_rcnn.data.ground_truth import ground_truths
 from mask_rcnn.data.sample import OBJECT, Sample
 from mask_rcnn.export import lite, saved_model
 from mask_rcnn.export.lite_runner import Runner as LiteRunner
@@ -81,7 +82,7 @@ def test_ground_truth_comes_from_the_sample(config):
         matrix=np.eye(3),
         size=(40, 40),
     )
-    fill = heads_of(config)[1].ground_truth(triangle)["gt_fill"]
+    fill = ground_truths(config)[1](triangle)["gt_fill"]
     np.testing.assert_allclose(fill, [0.5], atol=0.03)
 
 

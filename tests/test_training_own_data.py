@@ -12,7 +12,6 @@ from training_run import TINY
 from mask_rcnn import MaskRCNN, config_io
 from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.evaluation import content_of
-from mask_rcnn.heads import heads_of
 from mask_rcnn.training.prepare import prepare
 from mask_rcnn.training.train import batches_of, train
 
@@ -59,7 +58,7 @@ def test_a_model_of_the_user_is_trained_from_its_weights_and_evaluated(dataset, 
 
 
 def test_batches_of_the_user_are_resumed_behind_those_of_the_steps_that_are_done(dataset, model, tmp_path):
-    batches = training_dataset(dataset, CONFIG, heads=heads_of(CONFIG)).take(2)
+    batches = training_dataset(dataset, CONFIG).take(2)
     numbers = []
 
     def note(batch):

@@ -69,6 +69,11 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
+    def head_settings(self):
+        """Returns `{name: section}` of the heads beside the box head, in their order."""
+        sections = {"mask": self.mask_head, "keypoint": self.keypoint_head, **self.heads}
+        return {name: section for name, section in sections.items() if section is not None}
+
     def __post_init__(self):
         object.__setattr__(self, "heads", head_sections(self.heads))
         check_ranges(self)

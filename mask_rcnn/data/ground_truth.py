@@ -1,55 +1,64 @@
-"""Ground truth of the mask and keypoint heads: arrays of a fixed shape from a finished `Sample`."""
+"""Ground truth of the heads: arrays of a fixed shape from a finished `Sample`.
+
+It is made in worker processes, which need no TensorFlow for it.
+"""
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class MaskGroundTruth:
-    """Masks of the objects in their boxes.
-
-    Args:
-        max_instances: rows, G.
-        side: cells along each side of a mask, M.
-    """
-
-    max_instances: int
-    side: int
-
-    def ground_truth_spec(self):
-        """Returns `{name: (shape without the batch, dtype)}`."""
-        return {"gt_masks": ((self.max_instances, self.side, self.side), "uint8")}
-
-    def ground_truth(self, sample):
-        """Returns `{name: array}`, with at most G rows."""
-        return {"gt_masks": sample.output_masks(self.side)}
+from mask_rcnn.config import Config
 
 
 @dataclass(frozen=True)
-class KeypointGroundTruth:
-    """Keypoints of the objects, (y, x, visibility).
+class GroundTruth:
+    """What the batches hold for a head. A subclass is given to `register_head`.
 
     Args:
-        max_instances: rows, G.
-        num_keypoints: keypoints of an object, J.
+        config: The `Config` of the model.
+        settings: The section of the head in it.
     """
 
-    max_instances: int
-    num_keypoints: int
+    config: Config
+    settings: object
 
-    def ground_truth_spec(self):
-        """Returns `{name: (shape without the batch, dtype)}`."""
-        return {"gt_keypoints": ((self.max_instances, self.num_keypoints, 3), "float32")}
+    def spec(self):
+        """Returns `{name: (shape without the batch, dtype)}`; the first axis has a row for each object, G."""
+        raise NotImplementedError
 
-    def ground_truth(self, sample):
-        """Returns `{name: array}`, with at most G rows."""
+    def __call__(self, sample):
+        """Returns `{name: array}`, with at most G rows, from a `Sample` after all transforms."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class MaskGroundTruth(GroundTruth):
+    """Masks of the objects in their boxes."""
+
+    def spec(self):
+        size = self.config.input
+        return {"gt_masks": ((size.max_instances, size.mask_crop_size, size.mask_crop_size), "uint8")}
+
+    def __call__(self, sample):
+        return {"gt_masks": sample.output_masks(self.config.input.mask_crop_size)}
+
+
+@dataclass(frozen=True)
+class KeypointGroundTruth(GroundTruth):
+    """Keypoints of the objects, (y, x, visibility)."""
+
+    def spec(self):
+        return {"gt_keypoints": ((self.config.input.max_instances, len(self.settings.names), 3), "float32")}
+
+    def __call__(self, sample):
         return {"gt_keypoints": sample.output_keypoints()[: sample.num_objects]}
 
 
+GROUND_TRUTHS = {"mask": MaskGroundTruth, "keypoint": KeypointGroundTruth}  # name of a head -> subclass
+
+
 def ground_truths(config):
-    """Returns the ground truth of each head of a `Config` that has one beside boxes and classes."""
-    instances, found = config.input.max_instances, []
-    if config.mask_head is not None:
-        found.append(MaskGroundTruth(instances, config.input.mask_crop_size))
-    if config.keypoint_head is not None:
-        found.append(KeypointGroundTruth(instances, len(config.keypoint_head.names)))
-    return tuple(found)
+    """Returns the `GroundTruth` of each head of a `Config` that needs more than boxes and classes."""
+    return tuple(
+        GROUND_TRUTHS[name](config, settings)
+        for name, settings in config.head_settings().items()
+        if name in GROUND_TRUTHS
+    )

@@ -21,12 +21,12 @@ class ExampleLoader:
     Args:
         config: a `Config`.
         transforms: functions `(sample, rng) -> sample`, in this order.
-        heads: objects with `ground_truth_spec` and `ground_truth`, see `data.ground_truth`.
+        truths: the `GroundTruth`s of the heads.
     """
 
     config: Config
     transforms: tuple
-    heads: tuple
+    truths: tuple
 
     def __call__(self, record, seed):
         """Returns an example, or a text that says why the image file cannot be used.
@@ -66,8 +66,8 @@ class ExampleLoader:
             "gt_boxes": sample.output_boxes().astype("float32"),
             "gt_class_ids": np.where(is_object, sample.class_ids, IGNORED).astype("int32"),
         }
-        for head in self.heads:
-            values |= head.ground_truth(sample)
+        for truth in self.truths:
+            values |= truth(sample)
         return values
 
 

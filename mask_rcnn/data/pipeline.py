@@ -28,7 +28,7 @@ TENSOR_ALIGNMENT = 64  # bytes, of Eigen
 PREFETCHED_BATCHES = 2  # one in use, one ready; a batch of 16 at 800 x 1344 is 200 MB
 
 
-def training_dataset(dataset, config, first_step=0, bad_images=None, heads=None, transforms=()):
+def training_dataset(dataset, config, first_step=0, bad_images=None, transforms=()):
     """Returns the batches for training, from step `first_step` to the last of the schedule.
 
     An image that cannot be read is replaced by another one, see `BadImages` and `BatchPlan.candidates`.
@@ -38,8 +38,6 @@ def training_dataset(dataset, config, first_step=0, bad_images=None, heads=None,
         config: a `Config`; batch size, steps and seed are those of `config.train`.
         first_step: steps that a resumed run has finished. Defaults to 0.
         bad_images: the `BadImages` of the run. Defaults to new ones.
-        heads: objects with `ground_truth_spec` and `ground_truth`. Defaults to those of the config, see
-            `data.ground_truth`.
         transforms: functions `(sample, rng) -> sample` that are applied after those of `input.transforms`.
 
     Returns:
@@ -64,15 +62,15 @@ def training_dataset(dataset, config, first_step=0, bad_images=None, heads=None,
     check_trainable(dataset, config)
     for warning in training_warnings(dataset, config):
         logging.warning("%s: %s", dataset.name, warning)
-    heads = ground_truths(config) if heads is None else tuple(heads)
-    loader = ExampleLoader(config, (*make_transforms(config.input), *transforms), heads)
+    truths = ground_truths(config)
+    loader = ExampleLoader(config, (*make_transforms(config.input), *transforms), truths)
     bad_images = bad_images or BadImages(dataset, config)
     plan = batch_plan(dataset, config)
 
     def batches():
         return _batches(dataset, loader, plan, range(first_step, len(plan.order)), bad_images)
 
-    made = tf.data.Dataset.from_generator(batches, output_signature=_signature(config, heads))
+    made = tf.data.Dataset.from_generator(batches, output_signature=_signature(config, truths))
     made = made.apply(tf.data.experimental.assert_cardinality(len(plan.order) - first_step))
     made = made.map(lambda batch: {**batch, "images": tf.cast(batch["images"], "float32")})
     return made.prefetch(PREFETCHED_BATCHES)
@@ -95,7 +93,7 @@ def images_of_step(dataset, config, step, bad_images=None):
     ]
 
 
-def _signature(config, heads):
+def _signature(config, truths):
     """Returns the arrays of one batch as they leave Python, `{name: tf.TensorSpec}`."""
     size = config.train.batch_size
     signature = {
@@ -105,8 +103,8 @@ def _signature(config, heads):
         "gt_class_ids": tf.TensorSpec((size, None), "int32"),
         "seeds": tf.TensorSpec((size, 2), "int32"),
     }
-    for head in heads:
-        for name, (shape, dtype) in head.ground_truth_spec().items():
+    for truth in truths:
+        for name, (shape, dtype) in truth.spec().items():
             signature[name] = tf.TensorSpec((size, *shape), dtype)
     return signature
 
@@ -147,11 +145,11 @@ def _batches(dataset, loader, plan, steps, bad_images):
             if position >= steps.start * size + ahead:
                 batch.append(example(*pending.popleft()))
             if len(batch) == size:
-                yield _batch(batch, config, loader.heads, rows)
+                yield _batch(batch, config, loader.truths, rows)
                 batch = []
 
 
-def _batch(examples, config, heads, rows):
+def _batch(examples, config, truths, rows):
     """Joins examples of `ExampleLoader` to a batch, as small as its images allow."""
     settings = config.input
     sizes = np.array([example["image"].shape[:2] for example in examples])
@@ -164,8 +162,8 @@ def _batch(examples, config, heads, rows):
         image[top:bottom, left:right] = example["image"]
     rows = max([rows, *(len(example["gt_class_ids"]) for example in examples)])
     specs = {"gt_boxes": ((rows, 4), "float32"), "gt_class_ids": ((rows,), "int32")}
-    for head in heads:
-        specs |= head.ground_truth_spec()
+    for truth in truths:
+        specs |= truth.spec()
     return {
         "images": images,
         "image_sizes": sizes.astype("float32"),

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from mask_rcnn.config import Config
 from mask_rcnn.config.heads import add_head_config
+from mask_rcnn.data.ground_truth import GROUND_TRUTHS
 from mask_rcnn.registry import Registry
 
 HEADS = Registry("heads")
@@ -49,14 +50,6 @@ class Head:
         """
         raise NotImplementedError
 
-    def ground_truth_spec(self):
-        """Returns `{name: (shape without the batch, dtype)}` of `ground_truth`, padded to G rows."""
-        return {}
-
-    def ground_truth(self, sample):
-        """Returns `{name: array}` with one row per object, from a `Sample` after all transforms."""
-        return {}
-
     def network_inputs(self, features, class_ids):
         """Returns what the network is called with.
 
@@ -73,7 +66,7 @@ class Head:
             outputs: Output of the network.
             positives: Dict of the positive RoIs, see `RoiTargets`: `rois` `[B, P, 4]`, `class_ids` `[B, P]`,
                 `matched` `[B, P]` (rows of the ground truth) and `positive` `[B, P]`.
-            batch: Input dict of `training_model`, with the arrays of `ground_truth`.
+            batch: Input dict of `training_model`, with the arrays of its `GroundTruth`.
         """
         raise NotImplementedError
 
@@ -106,7 +99,7 @@ class Head:
         return set()
 
 
-def register_head(name, config_class):
+def register_head(name, config_class, ground_truth=None):
     """Returns a decorator that registers a subclass of `Head`.
 
     A config selects it with `heads: {NAME: {...}}`, whose fields are those of `config_class`.
@@ -114,8 +107,12 @@ def register_head(name, config_class):
     Args:
         name: Name in the config, a Python identifier.
         config_class: Frozen dataclass with default values and a field `pool_size`.
+        ground_truth: Subclass of `data.ground_truth.GroundTruth`. Defaults to none, for a head that learns
+            from boxes and classes alone.
     """
     add_head_config(name, config_class)
+    if ground_truth is not None:
+        GROUND_TRUTHS[name] = ground_truth
     return register_builtin(name)
 
 
@@ -132,10 +129,7 @@ def register_builtin(name):
 
 def heads_of(config):
     """Returns the `Head`s of a `Config`, in the order in which they are built."""
-    sections = {"mask": config.mask_head, "keypoint": config.keypoint_head, **config.heads}
-    return tuple(
-        HEADS.find(name)(config, settings) for name, settings in sections.items() if settings is not None
-    )
+    return tuple(HEADS.find(name)(config, settings) for name, settings in config.head_settings().items())
 
 
 def iou_types_of(config):

@@ -1,6 +1,5 @@
 """The keypoint head (Mask R-CNN, section 5)."""
 
-from mask_rcnn.data.ground_truth import KeypointGroundTruth
 from mask_rcnn.data.keypoints import HALF_PIXEL
 from mask_rcnn.heads.head import Head, register_builtin
 from mask_rcnn.keypoint_decode import decode_keypoints
@@ -19,16 +18,6 @@ class KeypointHead(Head):
         points = self.settings
         side, _, channels = feature_shape
         return keypoint_head(channels, side, points.convs, points.channels, len(points.names))
-
-    def ground_truth_spec(self):
-        return self._ground_truth.ground_truth_spec()
-
-    def ground_truth(self, sample):
-        return self._ground_truth.ground_truth(sample)
-
-    @property
-    def _ground_truth(self):
-        return KeypointGroundTruth(self.config.input.max_instances, len(self.settings.names))
 
     def loss(self, outputs, positives, batch):
         loss = KeypointLoss(self.settings.loss_weight, name="keypoint_loss")

@@ -1,6 +1,5 @@
 """The mask head (Mask R-CNN, figure 4)."""
 
-from mask_rcnn.data.ground_truth import MaskGroundTruth
 from mask_rcnn.heads.head import Head, register_builtin
 from mask_rcnn.layers.masks import MaskLoss, MaskProbabilities, MergeRois
 from mask_rcnn.networks.heads import hidden_convs, mask_head
@@ -19,16 +18,6 @@ class MaskHead(Head):
         convs = hidden_convs(mask.convs, mask.channels, mask.norm, mask.norm_epsilon)
         num_masks = 1 if mask.class_agnostic else self.config.num_classes + 1
         return mask_head(feature_shape, convs, mask.channels, num_masks)
-
-    def ground_truth_spec(self):
-        return self._ground_truth.ground_truth_spec()
-
-    def ground_truth(self, sample):
-        return self._ground_truth.ground_truth(sample)
-
-    @property
-    def _ground_truth(self):
-        return MaskGroundTruth(self.config.input.max_instances, self.config.input.mask_crop_size)
 
     def network_inputs(self, features, class_ids):
         return [features, MergeRois(name="mask_class_ids")(class_ids)]

@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.data.records import Dataset
-from mask_rcnn.heads import heads_of
 from mask_rcnn.ops.matching import IGNORED
 
 BATCH_SIZE = 1  # of validation: an image is not padded to the size of another one
@@ -56,11 +55,11 @@ def _from_records(dataset, model, batch_size, epochs):
         )
         config = dataclasses.replace(config, input=plain)
         config = _with_steps(config, batch_size or BATCH_SIZE, len(dataset))
-        return {"x": training_dataset(dataset, config, heads=heads_of(config))}
+        return {"x": training_dataset(dataset, config)}
     batch_size = batch_size or config.train.batch_size
     steps = max(len(dataset) // batch_size, 1)
     config = _with_steps(config, batch_size, steps * epochs)
-    return {"x": training_dataset(dataset, config, heads=heads_of(config)), "steps_per_epoch": steps}
+    return {"x": training_dataset(dataset, config), "steps_per_epoch": steps}
 
 
 def _with_steps(config, batch_size, steps):

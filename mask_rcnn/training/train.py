@@ -9,7 +9,6 @@ from mask_rcnn.data.bad_images import BadImages
 from mask_rcnn.data.pipeline import images_of_step, training_dataset
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.errors import PartialFailure, short_message
-from mask_rcnn.heads import heads_of
 from mask_rcnn.terminal import say
 from mask_rcnn.training.checkpoint import checkpoints
 from mask_rcnn.training.evaluations import Validation, evaluate_step
@@ -111,7 +110,7 @@ def batches_of(run):
         return
     with BadImages(data, config) as bad_images:
         yield (
-            lambda first_step: training_dataset(data, config, first_step, bad_images, heads_of(config)),
+            lambda first_step: training_dataset(data, config, first_step, bad_images),
             lambda step: [str(image.path) for image in images_of_step(data, config, step - 1, bad_images)],
         )
 
