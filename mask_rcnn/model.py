@@ -18,7 +18,7 @@ from mask_rcnn.layers.masks import FirstRois
 from mask_rcnn.layers.rpn import RpnLosses
 from mask_rcnn.networks.fpn import fpn
 from mask_rcnn.networks.heads import box_head, hidden_convs, rpn_head
-from mask_rcnn.ops.kernels import using_kernels
+from mask_rcnn.ops.kernels import using_kernels, warn_of_slow_precision
 from mask_rcnn.stages import compare_boxes, detect, first_stage, pool, propose
 
 
@@ -91,7 +91,8 @@ def _build_parts(config):
 
 @contextlib.contextmanager
 def dtype_policy(name):
-    """Layers that are made inside compute as the dtype policy `name` says."""
+    """Layers that are made inside compute as the dtype policy `name` says; a slow one is said once."""
+    warn_of_slow_precision(name)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

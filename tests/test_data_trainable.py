@@ -5,14 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mask_rcnn.config import Config, DataConfig, InputConfig, KeypointHeadConfig
+from mask_rcnn.config import AnchorConfig, Config, DataConfig, InputConfig, KeypointHeadConfig
 from mask_rcnn.data.finish import finish
 from mask_rcnn.data.records import Annotation, Dataset, ImageRecord
 from mask_rcnn.data.sample import OBJECT, make_sample
 from mask_rcnn.data.trainable import check_trainable, training_warnings
 from mask_rcnn.structures import Category
 
-CONFIG = Config(input=InputConfig(short_side=50, train_short_sides=(50, 100), long_side=200))
+CONFIG = Config(
+    input=InputConfig(short_side=50, train_short_sides=(50, 100), long_side=200),
+    anchors=AnchorConfig(sizes=(4, 8, 16, 32, 64)),
+)
 TRIANGLE = [[0, 0, 0, 9, 9, 9]]
 
 
@@ -89,5 +92,19 @@ def test_an_object_without_a_mask_is_an_ignored_region_only_for_a_mask_head():
 
 def test_objects_that_become_smaller_than_a_pixel_are_reported():
     small = [annotation(1, box=(0.0, 0.0, 1.9, 50.0)), annotation(2, box=(0.0, 0.0, 50.0, 2.1))]
-    (warning,) = training_warnings(dataset(small, [annotation(3)]), CONFIG)  # 100 x 200 becomes 50 x 100
+    flat = dataclasses.replace(CONFIG, anchors=AnchorConfig(sizes=(4, 8, 16, 32, 64), ratios=(1.0, 25.0)))
+    (warning,) = training_warnings(dataset(small, [annotation(3)]), flat)  # 100 x 200 becomes 50 x 100
     assert warning.startswith("1 objects (annotation 1 of image 1) are less than 1 pixel high or wide")
+
+
+def test_objects_without_a_similar_anchor_are_counted():
+    # The images are halved: 40 x 40 becomes 20 x 20, which fits an anchor; 6 x 70 becomes 3 x 35.
+    fitting = [annotation(id, box=(0.0, 0.0, 40.0, 40.0)) for id in range(1, 4)]
+    flat = [annotation(id, box=(0.0, 0.0, 6.0, 70.0)) for id in range(4, 6)]
+    crowd = annotation(6, crowd=True, box=(0.0, 0.0, 1.0, 90.0))
+    (warning,) = training_warnings(dataset([*fitting, *flat, crowd]), CONFIG)
+    assert warning.startswith("2 of 5 objects have a size or shape that no anchor has (IoU below 0.3). ")
+    assert "Their median is 3 x 35 pixels" in warning and "`anchors.ratios`" in warning
+    wide = dataclasses.replace(CONFIG, anchors=AnchorConfig(sizes=(4, 8, 16, 32, 64), ratios=(0.125, 1.0)))
+    assert training_warnings(dataset([*fitting, *flat, crowd]), wide) == []
+    assert training_warnings(dataset([crowd]), CONFIG) == []

@@ -155,7 +155,20 @@ def test_nothing_to_measure_is_said_before_the_first_step(shapes, tmp_path, capl
 
 def test_a_check_reads_everything_and_leaves_nothing(tmp_path, capsys):
     check(TINY, tmp_path / "run")
-    assert "All checks passed" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "initial weights",
+        "training data",
+        "validation data",
+        "model",
+        "run folder",
+        "disk space",
+        "evaluation",
+        "next batch",
+        "All checks passed.",
+    ]
+    assert "8 images" in lines[1] and "3 classes (" in lines[1] and "2 images" in lines[2]
+    assert lines[7] == "next batch: (4, 64, 64, 3)"
     assert not list(tmp_path.iterdir())
 
 

@@ -4,19 +4,7 @@ import platform
 import re
 from pathlib import Path
 
-from tensorflow.python.util import _pywrap_util_port
-
-from mask_rcnn.ops.kernels import current_kernels
-
-# Names of Linux for the instruction sets that TensorFlow's kernels differ in.
-INSTRUCTION_SETS = {
-    "avx2": "AVX2",
-    "avx512f": "AVX512",
-    "avx_vnni": "VNNI",
-    "avx512_vnni": "VNNI",
-    "avx512_bf16": "BF16",
-    "amx_tile": "AMX",
-}
+from mask_rcnn.ops.kernels import current_kernels, instruction_sets, uses_onednn
 
 
 def describe_processor(cpuinfo=Path("/proc/cpuinfo")):
@@ -36,12 +24,10 @@ def describe_processor(cpuinfo=Path("/proc/cpuinfo")):
     """
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    found = re.search(r"^flags\s*:\s*(.+)$", text, re.MULTILINE)
-    has = set(found[1].split()) if found else set()
-    sets = dict.fromkeys(name for flag, name in INSTRUCTION_SETS.items() if flag in has)
+    sets = instruction_sets(cpuinfo)
     return {
         "cpu": model[1].strip() if model else platform.processor() or "unknown",
-        "instruction_sets": (" ".join(sets) or "none of these") if found else "unknown",
-        "onednn": "on" if _pywrap_util_port.IsMklEnabled() else "off",
+        "instruction_sets": "unknown" if sets is None else " ".join(sets) or "none of these",
+        "onednn": "on" if uses_onednn() else "off",
         "kernels": current_kernels(),
     }

@@ -6,8 +6,11 @@ from mask_rcnn.data.bit_depth import check_bit_depth
 from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.instances import instance_limit_warning
 from mask_rcnn.data.transforms import input_size
+from mask_rcnn.ops.anchors import base_anchors
 
 MAX_EXAMPLES = 5  # of each kind in a message
+MAX_OBJECTS = 100_000  # that are compared with the anchors, spread over the data set
+MAX_UNMATCHED = 0.01  # fraction of the objects that may have a shape without an anchor, without a warning
 
 
 def check_trainable(dataset, config):
@@ -42,6 +45,7 @@ def training_warnings(dataset, config):
     warnings = [
         instance_limit_warning(dataset, config.input.max_instances),
         check_bit_depth(dataset, config.input.bit_depth),
+        _anchor_warning(dataset, config),
     ]
     arrays = arrays_of(dataset)
     without_mask = ~arrays.crowd & ~arrays.has_mask
@@ -135,3 +139,33 @@ def _counted(dataset, arrays, chosen, kind):
     ]
     more = ", ..." if len(rows) > MAX_EXAMPLES else ""
     return f"{len(rows)} {kind} ({', '.join(examples)}{more})"
+
+
+def _anchor_warning(dataset, config):
+    """Returns a sentence about objects whose shape no anchor has, or None where they are few.
+
+    The RPN teaches each object its best anchor. A box far from it is learned badly (Faster R-CNN, section
+    3.1.2). The IoU of two boxes with the same center is the largest that any position of the anchor gives.
+    """
+    arrays, settings = arrays_of(dataset), config.input
+    rows = np.flatnonzero(~arrays.crowd)
+    rows = rows[:: -(-len(rows) // MAX_OBJECTS) or 1]
+    sizes = dataset.sizes
+    heights = np.array([input_size(size, settings.short_side, settings)[0] for size in sizes])
+    scales = (heights / sizes[:, 0])[arrays.images[rows]]
+    boxes = (arrays.boxes[rows, 2:] - arrays.boxes[rows, :2]) * scales[:, None]
+    boxes = boxes[(boxes >= 1).all(axis=1)]  # [N, 2]; smaller ones cannot be learned anyway
+    anchors = base_anchors(config.anchors.sizes, config.anchors.ratios)
+    anchors = anchors[:, 2:] - anchors[:, :2]  # [A, 2]
+    common = np.minimum(boxes[:, None], anchors).prod(axis=-1)
+    union = boxes.prod(axis=-1)[:, None] + anchors.prod(axis=-1) - common
+    is_unmatched = (common / union).max(axis=1, initial=0) < config.rpn.negative_iou
+    if is_unmatched.sum() <= MAX_UNMATCHED * len(boxes):
+        return None
+    height, width = np.median(boxes[is_unmatched], axis=0)
+    return (
+        f"{is_unmatched.sum()} of {len(boxes)} objects have a size or shape that no anchor has (IoU below "
+        f"{config.rpn.negative_iou}). Their median is {height:.0f} x {width:.0f} pixels (height x width) of "
+        f"the resized image. Change `anchors.sizes` {config.anchors.sizes}, `anchors.ratios` or "
+        "`input.short_side`."
+    )

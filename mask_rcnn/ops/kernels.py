@@ -2,8 +2,23 @@
 
 import contextlib
 import contextvars
+import functools
+import re
+from pathlib import Path
 
 import tensorflow as tf
+from absl import logging
+from tensorflow.python.util import _pywrap_util_port
+
+# Names of Linux for the instruction sets that TensorFlow's kernels differ in.
+INSTRUCTION_SETS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX512",
+    "avx_vnni": "VNNI",
+    "avx512_vnni": "VNNI",
+    "avx512_bf16": "BF16",
+    "amx_tile": "AMX",
+}
 
 _CHOSEN = contextvars.ContextVar("kernels", default=None)
 
@@ -26,3 +41,40 @@ def using_kernels(name):
         yield
     finally:
         _CHOSEN.reset(token)
+
+
+def uses_onednn():
+    """Returns whether TensorFlow uses oneDNN's kernels, as `TF_ENABLE_ONEDNN_OPTS` and the CPU decide."""
+    return _pywrap_util_port.IsMklEnabled()
+
+
+def instruction_sets(cpuinfo=Path("/proc/cpuinfo")):
+    """Returns those of `INSTRUCTION_SETS` that the CPU has, or None where that is unknown.
+
+    Args:
+        cpuinfo: File in the format of Linux. May be missing.
+    """
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    found = re.search(r"^flags\s*:\s*(.+)$", text, re.MULTILINE)
+    if not found:
+        return None
+    has = set(found[1].split())
+    return tuple(dict.fromkeys(name for flag, name in INSTRUCTION_SETS.items() if flag in has))
+
+
+@functools.cache
+def warn_of_slow_precision(precision):
+    """Logs a warning, once in a process, if this machine computes a dtype policy slower than float32."""
+    if precision not in ("mixed_bfloat16", "mixed_float16") or has_gpu():
+        return
+    known = instruction_sets()
+    is_fast = precision == "mixed_bfloat16" and uses_onednn() and {"BF16", "AMX"} & set(known or ("BF16",))
+    if not is_fast:
+        sets = "unknown instruction sets" if known is None else " ".join(known) or "none of these sets"
+        logging.warning(
+            "%s is slow on this machine: it needs a GPU%s. The CPU has %s, oneDNN is %s. Use float32 here.",
+            precision,
+            ", or oneDNN and a CPU with BF16 or AMX" if precision == "mixed_bfloat16" else "",
+            sets,
+            "on" if uses_onednn() else "off",
+        )

@@ -1,12 +1,14 @@
 """What a user gives to `fit` and `evaluate` as batches for the model, checked before the first step."""
 
 import collections.abc
+import contextlib
 import dataclasses
 
 import numpy as np
 import tensorflow as tf
 
-from mask_rcnn.data.pipeline import training_dataset
+from mask_rcnn.data.bad_images import BadImages
+from mask_rcnn.data.pipeline import images_of_step, training_dataset
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.ops.matching import IGNORED
 
@@ -37,6 +39,24 @@ def as_batches(x, model, batch_size=None, epochs=None):
         return _from_records(x, model, batch_size, epochs)
     _check(_first_batch(x), model)
     return {"x": x, "batch_size": batch_size or BATCH_SIZE} if isinstance(x, dict) else {"x": x}
+
+
+@contextlib.contextmanager
+def batches_of(data, config):
+    """Yields a function from a step, from 0, to the batches from there on, and one that names their images.
+
+    Args:
+        data: `Dataset`, or a `tf.data.Dataset` of batches.
+        config: `Config`.
+    """
+    if not isinstance(data, Dataset):
+        yield lambda first_step: data.repeat().skip(first_step), lambda step: "unknown"
+        return
+    with BadImages(data, config) as bad_images:
+        yield (
+            lambda first_step: training_dataset(data, config, first_step, bad_images),
+            lambda step: [str(image.path) for image in images_of_step(data, config, step - 1, bad_images)],
+        )
 
 
 def _from_records(dataset, model, batch_size, epochs):

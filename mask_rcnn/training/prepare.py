@@ -133,12 +133,15 @@ def _has_objects(dataset):
 
 
 def check_disk_space(trainer, recipe, run_dir):
-    """Raises a ValueError if the disk cannot hold the checkpoints and weights of the whole run.
+    """Returns a text of the space that the checkpoints and weights of the whole run need, and that there is.
 
     Args:
         trainer: Compiled `Trainer` with a built optimizer.
         recipe: `TrainConfig`.
         run_dir: `Path`; need not exist.
+
+    Raises:
+        ValueError: The disk is too small.
     """
     weights = _num_bytes(trainer.variables)
     checkpoint = weights + _num_bytes(trainer.optimizer.variables)
@@ -153,6 +156,7 @@ def check_disk_space(trainer, recipe, run_dir):
             f"Received: {str(run_dir)!r} on a disk with {free / GIGABYTE:.1f} GB free. "
             "Free some space, lower `train.keep_checkpoints`, or choose a folder on another disk."
         )
+    return f"{(needed - present) / GIGABYTE:.1f} GB needed, {free / GIGABYTE:.1f} GB free"
 
 
 def _num_bytes(variables):

@@ -1,24 +1,17 @@
 """A whole run: data and a config go in, trained weights with their score and their pictures come out."""
 
-import contextlib
 import tempfile
 from pathlib import Path
 
 from mask_rcnn.coco_results import write_json
-from mask_rcnn.data.bad_images import BadImages
-from mask_rcnn.data.pipeline import images_of_step, training_dataset
-from mask_rcnn.data.records import Dataset
 from mask_rcnn.errors import PartialFailure, short_message
 from mask_rcnn.terminal import say
-from mask_rcnn.training.checkpoint import checkpoints
+from mask_rcnn.training.batches import batches_of
 from mask_rcnn.training.evaluations import Validation, evaluate_step
-from mask_rcnn.training.fingerprint import check_fingerprint, fingerprint
-from mask_rcnn.training.initial import check_initial_weights
-from mask_rcnn.training.loop import restore_or_initialize, run_steps
+from mask_rcnn.training.loop import run_steps
 from mask_rcnn.training.plot import plot_losses
-from mask_rcnn.training.prepare import check_disk_space, prepare
+from mask_rcnn.training.preflight import preflight
 from mask_rcnn.training.run_folder import (
-    CHECKPOINTS,
     LOG,
     METRICS,
     check_run_folder,
@@ -31,8 +24,7 @@ from mask_rcnn.training.run_folder import (
 def train(config, run_dir, *, model=None, train_data=None, val_data=None, callbacks=(), resume=True):
     """Trains a model and writes all that comes of it into a folder.
 
-    Everything that can be known before is checked before the first step: data, config, weights, disk space,
-    and an evaluation of two images.
+    `preflight` checks everything that can be known before the first step.
 
     The folder holds `config.yaml`; `checkpoints/` to resume from; `log.csv`, a row for each step, and
     `loss.png`; `metrics.jsonl`, a line for each evaluation; `best.weights.h5` and `final.weights.h5`;
@@ -69,11 +61,8 @@ def train(config, run_dir, *, model=None, train_data=None, val_data=None, callba
     """
     run_dir = Path(run_dir)
     with run_folder(run_dir, resume) as run_id:
-        if model is None and not checkpoints(run_dir / CHECKPOINTS):
-            check_initial_weights(config)
-        run = prepare(config, run_dir / "data", model, train_data, val_data)
-        state = restore_run(run, run_dir, run_id)
-        check_before_first_step(run, run_dir)
+        given = {"model": model, "train_data": train_data, "val_data": val_data}
+        run, state = preflight(config, run_dir, run_id, run_dir / "data", given=given)
         write_config(run_dir, run.config)
 
         validation = run.validator and Validation(
@@ -81,7 +70,7 @@ def train(config, run_dir, *, model=None, train_data=None, val_data=None, callba
             run.validator.best_by,
             lambda: run.model.save_weights(run_dir / "best.weights.h5"),
         )
-        with batches_of(run) as (make_batches, images_of):
+        with batches_of(run.train_set, run.config) as (make_batches, images_of):
             run_steps(
                 run.model,
                 make_batches=make_batches,
@@ -97,70 +86,24 @@ def train(config, run_dir, *, model=None, train_data=None, val_data=None, callba
         return validation and evaluate_final_weights(run.validator, validation, run_dir, state["step"])
 
 
-@contextlib.contextmanager
-def batches_of(run):
-    """Yields a function from a step, from 0, to the batches from there on, and one that names their images.
-
-    Args:
-        run: `Run`.
-    """
-    config, data = run.config, run.train_set
-    if not isinstance(data, Dataset):
-        yield lambda first_step: data.repeat().skip(first_step), lambda step: "unknown"
-        return
-    with BadImages(data, config) as bad_images:
-        yield (
-            lambda first_step: training_dataset(data, config, first_step, bad_images),
-            lambda step: [str(image.path) for image in images_of_step(data, config, step - 1, bad_images)],
-        )
-
-
-def restore_run(run, run_dir, run_id):
-    """Loads the last checkpoint of a run, which must be of the same data and config, or its initial weights.
-
-    Args:
-        run: `Run`.
-        run_dir: `Path` of the run.
-        run_id: Its id.
-
-    Returns:
-        Dict of the run: `step`, `run` and `fingerprint`.
-    """
-    mark = fingerprint(run.config, run.train_set)
-    state = restore_or_initialize(
-        run.model,
-        run_dir,
-        run_id,
-        run.initialize,
-        lambda state: check_fingerprint(state.get("fingerprint"), mark),
-    )
-    return {**state, "fingerprint": mark}
-
-
 def check(config, run_dir, *, resume=True):
-    """Runs all checks that `train` makes before its first step, and changes nothing.
+    """Runs all checks that `train` makes before its first step, with a line for each, and changes nothing.
 
     Args:
         config, run_dir, resume: As in `train`.
     """
     run_dir = Path(run_dir)
     check_run_folder(run_dir, resume)
-    if not checkpoints(run_dir / CHECKPOINTS):
-        check_initial_weights(config)
+
+    def report(check, found):
+        say(f"{check}: {found}")
+
     with tempfile.TemporaryDirectory() as data_folder:
-        run = prepare(config, Path(data_folder))
-        restore_run(run, run_dir, run_id_of(run_dir))
-        check_before_first_step(run, run_dir)
-        with batches_of(run) as (make_batches, _):
-            next(iter(make_batches(0)))
+        run, state = preflight(config, run_dir, run_id_of(run_dir), Path(data_folder), report=report)
+        with batches_of(run.train_set, run.config) as (make_batches, _):
+            batch = next(iter(make_batches(state["step"])), None)
+        report("next batch", "none, all steps are done" if batch is None else str(batch["images"].shape))
     say("All checks passed.")
-
-
-def check_before_first_step(run, run_dir):
-    """Raises a ValueError where the disk is too small or the evaluation of two images fails."""
-    check_disk_space(run.model, run.config.train, run_dir)
-    if run.validator:
-        run.validator.rehearse()
 
 
 def evaluate_final_weights(validator, validation, run_dir, step):
