@@ -18,10 +18,13 @@ def images(rows=slice(None), batch_size=2):
     return tf.data.Dataset.from_tensor_slices({"mask": MASK[rows], "class": CLASS[rows]}).batch(batch_size)
 
 
-def make_trainer(*rule, learning_rate=0.0, accumulate=1):
+def make_trainer(*rule, learning_rate=0.0, accumulate=1, penalty=None):
     """Returns a trainer whose losses are those of `images` times its only weight, which is 1."""
     inputs = {name: keras.Input([2], name=name) for name in ("mask", "class")}
-    scale = keras.layers.EinsumDense("bi,i->bi", 2, kernel_initializer="ones", name="scale")
+    regularizer = penalty and keras.regularizers.L2(penalty)
+    scale = keras.layers.EinsumDense(
+        "bi,i->bi", 2, kernel_initializer="ones", kernel_regularizer=regularizer, name="scale"
+    )
     outputs = {}
     for name, pairs in inputs.items():
         scaled = scale(pairs)
@@ -95,3 +98,25 @@ def test_the_steps_of_an_optimizer_are_updates():
 def test_a_rule_that_there_is_not_is_an_error():
     with pytest.raises(ValueError, match="`loss_normalization` must be one of 'batch', 'image'. Received"):
         make_trainer("replica")
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 5])
+def test_the_regularizers_of_weights_are_a_loss(accumulate):
+    plain, regular = make_trainer(accumulate=accumulate), make_trainer(accumulate=accumulate, penalty=0.5)
+    batch = next(iter(images(batch_size=5)))
+    for trainer in (plain, regular):
+        trainer.optimizer.learning_rate = 0.01
+    logs = regular.train_on_batch(batch, return_dict=True)
+    without = plain.train_on_batch(batch, return_dict=True)
+    assert logs["regularization_loss"] == pytest.approx(1.0)  # 0.5 for each of two weights, which are 1
+    assert logs["loss"] == pytest.approx(without["loss"] + 1.0)
+    moved = [np.asarray(trainer.network.get_layer("scale").kernel) for trainer in (plain, regular)]
+    np.testing.assert_allclose(moved[0] - moved[1], 0.01 * 2 * 0.5, rtol=1e-4)
+    assert regular.evaluate(images(), verbose=0, return_dict=True)["regularization_loss"] > 0.9
+
+
+def test_a_regularizer_of_outputs_is_an_error_that_names_the_layer():
+    inputs = keras.Input([2])
+    layer = keras.layers.Dense(2, activity_regularizer="l2", name="odd")
+    with pytest.raises(ValueError, match="`activity_regularizer` of odd"):
+        Trainer(keras.Model(inputs, {"a_loss": layer(inputs)}))

@@ -18,6 +18,7 @@ class Trainer(keras.Model):
 
     - `loss`: the sum of the losses below.
     - each output by its name: the sum of its sums divided by the sum of its counts.
+    - `regularization_loss`: the sum of the weight regularizers, if a network has any.
     - `learning_rate`: the rate of the last step; only in training.
 
     Sums and counts are over all replicas, so nothing depends on how many there are.
@@ -43,7 +44,10 @@ class Trainer(keras.Model):
         self._graphs = _Graphs(training_model)
         self.loss_normalization = loss_normalization
         self.accumulate = accumulate
-        self.loss_means = LossMeans(list(training_model.output))
+        self._regularized = [v for v in training_model.trainable_variables if v.regularizer is not None]
+        names = ["regularization_loss"] if self._regularized else []
+        self.loss_means = LossMeans([*training_model.output, *names])
+        _refuse_activity_regularizers(training_model)
         self.built = True
 
     @property
@@ -124,13 +128,30 @@ class Trainer(keras.Model):
         if self.loss_normalization == "image":
             means = tf.math.divide_no_nan(pairs[..., 0], pairs[..., 1])
             pairs = tf.stack([means, tf.ones_like(means)], axis=-1)
-        return tf.reduce_sum(pairs, axis=0)
+        totals = tf.reduce_sum(pairs, axis=0)
+        if not self._regularized:
+            return totals
+        penalty = tf.add_n([tf.cast(v.regularizer(v), tf.float32) for v in self._regularized])
+        count = tf.cast(
+            num_images, tf.float32
+        )  # of a replica or micro batch: the shares add up to one penalty
+        return tf.concat([totals, [tf.stack([penalty * count, count])]], axis=0)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # The networks are built already. To learn their shapes, Keras 3.15 would draw a batch here and
         # average it over the replicas, which fails for whatever cannot be averaged.
         with self.distribute_strategy.scope():
             self.optimizer.build(self.trainable_variables)
+
+
+def _refuse_activity_regularizers(model):
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Layer)]
+    names = [layer.path for layer in layers if getattr(layer, "activity_regularizer", None) is not None]
+    if names:
+        raise ValueError(
+            "Training knows regularizers of weights, none of outputs. "
+            f"Received: `activity_regularizer` of {', '.join(names)}. Remove it from the layer."
+        )
 
 
 @dataclass(frozen=True)
