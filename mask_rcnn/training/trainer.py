@@ -132,9 +132,7 @@ class Trainer(keras.Model):
         if not self._regularized:
             return totals
         penalty = tf.add_n([tf.cast(v.regularizer(v), tf.float32) for v in self._regularized])
-        count = tf.cast(
-            num_images, tf.float32
-        )  # of a replica or micro batch: the shares add up to one penalty
+        count = tf.cast(num_images, tf.float32)  # the shares of replicas and micro batches add up to one
         return tf.concat([totals, [tf.stack([penalty * count, count])]], axis=0)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
@@ -145,13 +143,19 @@ class Trainer(keras.Model):
 
 
 def _refuse_activity_regularizers(model):
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Layer)]
-    names = [layer.path for layer in layers if getattr(layer, "activity_regularizer", None) is not None]
+    names = [layer.path for layer in _layers(model) if getattr(layer, "activity_regularizer", None)]
     if names:
         raise ValueError(
             "Training knows regularizers of weights, none of outputs. "
             f"Received: `activity_regularizer` of {', '.join(names)}. Remove it from the layer."
         )
+
+
+def _layers(model):
+    """Yields the layers of a model, and those of the models among them."""
+    for layer in getattr(model, "layers", ()):
+        yield layer
+        yield from _layers(layer)
 
 
 @dataclass(frozen=True)
