@@ -61,7 +61,8 @@ class ImagePredictor:
     `postprocess`.
 
     Attributes:
-        max_pixels: Largest height times width of an image file that is read.
+        max_pixels: Largest height times width of an image file that is read; of a `Predictor`, that of
+            `data.max_pixels`.
     """
 
     max_pixels = MAX_PIXELS

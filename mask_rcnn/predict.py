@@ -40,7 +40,7 @@ class Predictor(ImagePredictor):
                 "A model needs one category for each of its classes. "
                 f"Received: {len(categories)} categories, num_classes={config.num_classes}."
             )
-        self.parts, self.config = parts, config
+        self.parts, self.config, self.max_pixels = parts, config, config.data.max_pixels
         self.categories = tuple(categories)
         self.model = inference_model(parts, config)
         # Nothing in it is Python that AutoGraph would have to rewrite.

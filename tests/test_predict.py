@@ -3,7 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from mask_rcnn import config_io
 from mask_rcnn.model import build_parts
 from mask_rcnn.predict import Predictor
 from mask_rcnn.structures import Category, Detections
@@ -126,3 +128,10 @@ def test_a_missing_image_is_named(predictor, tmp_path):
 def test_each_class_needs_a_category(tiny_parts, tiny_config):
     with pytest.raises(ValueError, match="Received: 2 categories, num_classes=3"):
         Predictor(tiny_parts, tiny_config, CATEGORIES[:2])
+
+
+def test_image_files_are_limited_as_in_training(tiny_parts, tiny_config, tmp_path):
+    Image.fromarray(picture(30, 40)).save(tmp_path / "large.png")
+    limited = config_io.override_all(tiny_config, {"data.max_pixels": 1199})
+    with pytest.raises(ValueError, match="1199"):
+        Predictor(tiny_parts, limited, CATEGORIES).predict(tmp_path / "large.png")
