@@ -1,6 +1,7 @@
 """A checkpoint is whole or not there, and brings everything back."""
 
 import h5py
+import keras
 import numpy as np
 import pytest
 from training_toy import make_batches, make_trainer
@@ -135,3 +136,29 @@ def test_damage_to_all_checkpoints_is_an_error_that_names_them(tmp_path):
         restore_latest(tmp_path, trainer)
     for now, then in zip(values(trainer), before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+class UnnamedWeights(keras.layers.Layer):
+    """As the layer scales of ConvNeXt: Keras numbers such variables through the whole process."""
+
+    def build(self, input_shape):
+        self.scale, self.shift = self.add_weight(shape=(3,)), self.add_weight(shape=(3,))
+
+    def call(self, inputs):
+        return inputs * self.scale + self.shift
+
+
+def test_variables_without_a_name_come_back_in_a_process_that_counts_otherwise(tmp_path):
+    def with_unnamed_weights():
+        inputs = keras.Input([3])
+        model = keras.Model(inputs, UnnamedWeights(name="layer_scale")(inputs))
+        model.compile(optimizer=keras.optimizers.SGD(momentum=0.9))
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    saved, restored = with_unnamed_weights(), with_unnamed_weights()
+    assert saved.variables[0].path != restored.variables[0].path
+    save_checkpoint(tmp_path, saved, {"step": 1}, keep=1)
+    assert restore_latest(tmp_path, restored) == {"step": 1}
+    for ours, theirs in zip(values(restored), values(saved), strict=True):
+        np.testing.assert_array_equal(ours, theirs)

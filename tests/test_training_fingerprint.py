@@ -76,6 +76,19 @@ def move_a_box(content):
     content["annotations"][0]["bbox"][2] -= 1
 
 
+def move_a_point(content):
+    content["annotations"][0]["segmentation"][0][4] += 0.25  # box and area stay
+
+
+def lengthen_a_run(content):
+    counts = content["annotations"][1]["segmentation"]["counts"]
+    counts[1], counts[2] = counts[1] + 1, counts[2] - 1
+
+
+def move_a_keypoint(content):
+    content["annotations"][0]["keypoints"][0] += 1
+
+
 def rename(content):
     content["images"][0]["file_name"], content["images"][3]["file_name"] = "0.png", "3.png"
     content["images"][0]["id"] = 77
@@ -89,6 +102,9 @@ def rename(content):
     [
         (lambda content: content["annotations"].pop(), "6 images, 30 objects -> 6 images, 29 objects"),
         (move_a_box, "6 images, 30 objects -> 6 images, 30 objects with other names or annotations"),
+        (move_a_point, "with other names or annotations"),
+        (lengthen_a_run, "with other names or annotations"),
+        (move_a_keypoint, "with other names or annotations"),
         (rename, "with other names or annotations"),
         (lambda content: content["images"].reverse(), "with other names or annotations"),
     ],
@@ -120,3 +136,19 @@ def test_every_field_that_may_change_exists():
     }
     for field in MAY_CHANGE:
         assert any(name.startswith(field) if field.endswith(".") else name == field for name in names), field
+
+
+def test_equal_records_made_in_python_are_equal_data(folder):
+    dataset, other = (
+        dataclasses.replace(
+            each,
+            images=tuple(
+                dataclasses.replace(image, annotations=tuple(image.annotations)) for image in each.images
+            ),
+        )
+        for each in (read(folder), read(folder, move_a_point))
+    )
+    saved = through_json(fingerprint(CONFIG, dataset))
+    check_fingerprint(saved, fingerprint(CONFIG, dataset))
+    with pytest.raises(ValueError, match="with other names or annotations"):
+        check_fingerprint(saved, fingerprint(CONFIG, other))

@@ -47,7 +47,7 @@ def add_parser(commands):
         "--resume",
         action="store_true",
         help="continue the run in the run directory from its last checkpoint; SIGTERM, SIGHUP and Ctrl-C "
-        "save one after the running step, and Ctrl-C twice ends at once",
+        "save one after the running step and exit with code 143, 129 and 130; Ctrl-C twice ends at once",
     )
     parser.add_argument(
         "--check",

@@ -17,6 +17,7 @@ from mask_rcnn.verified_hdf5 import verify, write_verified
 
 FORMAT = "mask_rcnn checkpoint 3"
 MAX_EXAMPLES = 5  # of each kind in a message
+AUTOMATIC_NAME = re.compile(r"(?<=[/_])variable_\d+(?=_|$)")
 NAME = re.compile(r"step_(\d{8,})\.h5")
 
 
@@ -27,13 +28,15 @@ class OtherRunError(ValueError):
 def named_variables(model):
     """Returns `{"model/path" or "optimizer/path": variable}` of a compiled model with a built optimizer.
 
-    The path of an optimizer is left out of the paths of its variables: Keras numbers it. Variables of the
-    same path, such as those of the heads of a cascade, are told apart by a number: "path#2".
+    Numbers that Keras counts through the process are left out: those of optimizers, and of variables without
+    a name. Variables of the same path, such as those of the heads of a cascade, are numbered in their order:
+    "path", "path#2".
     """
     pairs = [(f"model/{variable.path}", variable) for variable in model.variables]
     pairs += [(f"optimizer/{v.path.partition('/')[2] or v.path}", v) for v in model.optimizer.variables]
     named, counts = {}, collections.Counter()
-    for name, variable in pairs:
+    for path, variable in pairs:
+        name = AUTOMATIC_NAME.sub("variable", path)
         counts[name] += 1
         named[f"{name}#{counts[name]}" if counts[name] > 1 else name] = variable
     return named

@@ -5,10 +5,12 @@ A run is only continued with the same ones. Otherwise it would be another run, w
 
 import hashlib
 import json
+import zlib
 
 import numpy as np
 
 from mask_rcnn import config_io
+from mask_rcnn.data.annotation_table import ImageAnnotations
 from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.pipeline import images_of_step
 from mask_rcnn.data.records import Dataset
@@ -71,6 +73,7 @@ def fingerprint(config, dataset):
     arrays = arrays_of(dataset)
     names = [(image.id, image.path.name, image.height, image.width) for image in dataset.images]
     digest = hashlib.sha256(json.dumps(names).encode())
+    digest.update(np.array([_outline_checksum(image.annotations) for image in dataset.images]))
     for values in (arrays.images, arrays.class_ids, arrays.boxes, arrays.areas, arrays.crowd):
         digest.update(np.ascontiguousarray(values))
     return {
@@ -112,6 +115,13 @@ def check_fingerprint(saved, current):
             "Undo these changes, or start a run in another folder: `train.init_weights` can begin it with "
             "the weights of this one."
         )
+
+
+def _outline_checksum(annotations):
+    """Returns a checksum of the masks and keypoints of an image: they can change without boxes and areas."""
+    if isinstance(annotations, ImageAnnotations):
+        return annotations.checksum()
+    return zlib.crc32(repr([(one.segmentation, one.keypoints) for one in annotations]).encode())
 
 
 def may_change(field):
