@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import itertools
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -144,17 +143,6 @@ class ImageAnnotations(Sequence):
 
     def __repr__(self):
         return repr(tuple(self))
-
-    def checksum(self):
-        """Returns the CRC-32 of the polygons, run lengths and keypoints of all annotations."""
-        table, value = self.table, 0
-        for row in range(self.start, self.stop):
-            first, point, mask = table.polygon_starts[row], table.keypoint_starts[row], table.mask_starts[row]
-            start, end = table.number_starts[first], table.number_starts[first + table.num_polygons[row]]
-            value = zlib.crc32(table.numbers[start:end], value)
-            value = zlib.crc32(table.keypoints[point : point + table.num_keypoints[row]], value)
-            value = zlib.crc32(table.masks[mask : mask + table.mask_lengths[row]], value)
-        return value
 
     def _annotation(self, row):
         table = self.table

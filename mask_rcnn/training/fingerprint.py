@@ -5,7 +5,6 @@ A run is only continued with the same ones. Otherwise it would be another run, w
 
 import hashlib
 import json
-import zlib
 
 import numpy as np
 
@@ -73,7 +72,8 @@ def fingerprint(config, dataset):
     arrays = arrays_of(dataset)
     names = [(image.id, image.path.name, image.height, image.width) for image in dataset.images]
     digest = hashlib.sha256(json.dumps(names).encode())
-    digest.update(np.array([_outline_checksum(image.annotations) for image in dataset.images]))
+    for values in _outlines(dataset):
+        digest.update(values)
     for values in (arrays.images, arrays.class_ids, arrays.boxes, arrays.areas, arrays.crowd):
         digest.update(np.ascontiguousarray(values))
     return {
@@ -117,11 +117,17 @@ def check_fingerprint(saved, current):
         )
 
 
-def _outline_checksum(annotations):
-    """Returns a checksum of the masks and keypoints of an image: they can change without boxes and areas."""
-    if isinstance(annotations, ImageAnnotations):
-        return annotations.checksum()
-    return zlib.crc32(repr([(one.segmentation, one.keypoints) for one in annotations]).encode())
+def _outlines(dataset):
+    """Yields the masks and keypoints of all annotations as buffers: their points can change without a box."""
+    tables = {}
+    for annotations in (image.annotations for image in dataset.images):
+        if isinstance(annotations, ImageAnnotations):
+            tables[id(annotations.table)] = annotations.table
+        else:
+            yield repr([(one.segmentation, one.keypoints) for one in annotations]).encode()
+    for table in tables.values():
+        for values in (table.polygon_lengths, table.numbers, table.masks, table.keypoints):
+            yield np.ascontiguousarray(values)
 
 
 def may_change(field):
