@@ -226,3 +226,27 @@ def test_without_matplotlib_one_line_says_so(run, tmp_path, monkeypatch, caplog)
     plot_losses(run[0] / "log.csv", tmp_path / "loss.png")
     assert "pip install matplotlib" in caplog.text
     assert not (tmp_path / "loss.png").exists()
+
+
+def test_callbacks_of_the_user_are_called_as_keras_calls_them_with_all_steps_as_one_epoch(tmp_path):
+    calls = []
+
+    class Recorder(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            calls.append("train begin")
+
+        def on_epoch_begin(self, epoch, logs=None):
+            calls.append(f"epoch begin {epoch}")
+
+        def on_train_batch_end(self, batch, logs=None):
+            assert {"loss", "learning_rate"} <= logs.keys()
+            calls.append(batch)
+
+        def on_epoch_end(self, epoch, logs=None):
+            calls.append(f"epoch end {epoch}")
+
+        def on_train_end(self, logs=None):
+            calls.append("train end")
+
+    run_toy(make_trainer(), make_batches, tmp_path, callbacks=[Recorder()])
+    assert calls == ["train begin", "epoch begin 0", *range(10), "epoch end 0", "train end"]
