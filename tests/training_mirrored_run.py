@@ -20,12 +20,9 @@ tf.config.set_logical_device_configuration(
 from training_run import TINY  # noqa: E402
 
 from mask_rcnn.data.pipeline import training_dataset  # noqa: E402
-from mask_rcnn.model import build_parts, training_model  # noqa: E402
-from mask_rcnn.model_zoo.backbones import load_backbone  # noqa: E402
 from mask_rcnn.training.distribution import make_strategy  # noqa: E402
-from mask_rcnn.training.optimizer import build_optimizer  # noqa: E402
+from mask_rcnn.training.mask_rcnn import MaskRCNN  # noqa: E402
 from mask_rcnn.training.sources import read_training_data  # noqa: E402
-from mask_rcnn.training.trainer import Trainer  # noqa: E402
 
 # The heads normalize over the RoIs of both replicas.
 NORM = {"convs": 1, "norm": "sync_batch_norm"}
@@ -39,14 +36,11 @@ CONFIG = dataclasses.replace(
 def train(strategy, batches):
     keras.utils.set_random_seed(0)
     with make_strategy(strategy, CONFIG.train.batch_size).scope():
-        parts = build_parts(CONFIG)
-        load_backbone(parts.backbone, CONFIG.backbone.name, CONFIG.backbone.weights)
-        model = training_model(parts, CONFIG)
-        trainer = Trainer(model.input, model.output, CONFIG.train.loss_normalization)
-        trainer.compile(optimizer=build_optimizer(CONFIG.train), jit_compile=False)
-    start = [np.asarray(variable) for variable in trainer.variables]
-    trainer.fit(batches, shuffle=False, verbose=0)
-    return start, [np.asarray(variable) for variable in trainer.variables]
+        model = MaskRCNN(CONFIG)
+    model.load_initial_weights()
+    start = [np.asarray(variable) for variable in model.variables]
+    model.fit(batches, shuffle=False, verbose=0)
+    return start, [np.asarray(variable) for variable in model.variables]
 
 
 def distance(one, other):
