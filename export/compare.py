@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mask_rcnn.export.outputs import without_padding
+from mask_rcnn.export.outputs import WORDS, without_padding
 from mask_rcnn.paste import THRESHOLD
 
 SAME_BOX = 0.5  # IoU from which two boxes of a class may be the same detection
@@ -21,6 +21,7 @@ class Tolerance:
         masks: of a probability.
         outlines: 1 - IoU of the masks on their grid.
         keypoints: pixels of the image.
+        attributes: of an output of a registered head, as a part of its number, or of 1 if that is less.
         strays: share of the detections that may differ by more, or be on one side only, in images like those
             that are compared; see `agreement.share_of`. 0.0 allows none.
         least_score: of the detections whose numbers are compared.
@@ -31,18 +32,35 @@ class Tolerance:
     masks: float
     outlines: float
     keypoints: float
+    attributes: float
     strays: float
     least_score: float
 
 
 # The same operations in the same precision.
 EXACT = Tolerance(
-    boxes=1e-3, scores=1e-5, masks=1e-4, outlines=0.02, keypoints=1e-3, strays=0.0, least_score=0.0
+    boxes=1e-3,
+    scores=1e-5,
+    masks=1e-4,
+    outlines=0.02,
+    keypoints=1e-3,
+    attributes=1e-4,
+    strays=0.0,
+    least_score=0.0,
 )
 # Convolutions of 8 (bfloat16) or 11 bits (float16): most sure detections stay where they are, more or less.
 # At a mask's edge a probability can become anything, but the edge moves little.
-HALF = Tolerance(boxes=6.0, scores=0.1, masks=1.0, outlines=0.2, keypoints=6.0, strays=0.1, least_score=SURE)
-DIFFERENCES = ("boxes", "scores", "masks", "outlines", "keypoints")
+HALF = Tolerance(
+    boxes=6.0,
+    scores=0.1,
+    masks=1.0,
+    outlines=0.2,
+    keypoints=6.0,
+    attributes=0.1,
+    strays=0.1,
+    least_score=SURE,
+)
+DIFFERENCES = ("boxes", "scores", "masks", "outlines", "keypoints", "attributes")
 
 
 def compare(expected, found, image_size, tolerance):
@@ -58,7 +76,7 @@ def compare(expected, found, image_size, tolerance):
         on that only one side has; `matched`: how many are on both sides and compared; `moved`: how many of
         these differ by more than the tolerance; and their largest differences, NaN where one is that, 0.0
         where there are none: `boxes` in pixels of the image, `scores`, `masks` (of a probability),
-        `outlines` (1 - IoU of the masks), `keypoints` in pixels.
+        `outlines` (1 - IoU of the masks), `keypoints` in pixels, `attributes` relative to their numbers.
     """
     expected, found = without_padding(expected), without_padding(found)
     ours, theirs = match(expected, found)
@@ -128,7 +146,21 @@ def _differences(expected, found, ours, theirs, image_size):
         "masks": largest("detection_masks"),
         "outlines": _outline_differences(expected, found, ours, theirs),
         "keypoints": largest("detection_keypoints", height_width[:2]),
+        "attributes": _attribute_differences(expected, found, ours, theirs),
     }
+
+
+def _attribute_differences(expected, found, ours, theirs):
+    """Largest relative difference of the outputs of registered heads; infinite for one that is missing."""
+    differences = np.zeros(len(ours))
+    for name in expected.keys() - WORDS:
+        if name not in found:
+            return np.full(len(ours), np.inf)
+        one = expected[name][ours].astype("float64").reshape(len(ours), -1)
+        other = found[name][theirs].astype("float64").reshape(len(ours), -1)
+        distance = np.abs(one - other) / np.maximum(np.abs(one), 1.0)
+        differences = np.maximum(differences, distance.max(axis=1, initial=0.0))
+    return differences
 
 
 def _outline_differences(expected, found, ours, theirs):

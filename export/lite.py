@@ -25,9 +25,9 @@ from mask_rcnn.predict import Predictor
 from mask_rcnn.weights import load_weights, read_header
 
 # The same operations, of other kernels: sums in another order.
-FLOAT32 = replace(EXACT, boxes=5e-3, scores=1e-4, masks=1e-3)
+FLOAT32 = replace(EXACT, boxes=5e-3, scores=1e-4, masks=1e-3, attributes=1e-3)
 # 256 steps: what is doubtful moves far, what is sure is still found. Spoiled ranges lose far more than that.
-INT8 = replace(HALF, boxes=16.0, scores=0.2, outlines=0.3, keypoints=16.0, strays=0.25)
+INT8 = replace(HALF, boxes=16.0, scores=0.2, outlines=0.3, keypoints=16.0, attributes=0.2, strays=0.25)
 TOLERANCE = {"none": FLOAT32, "float16": HALF, "dynamic": INT8, "int8": INT8}
 
 

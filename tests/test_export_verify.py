@@ -58,6 +58,18 @@ def test_masks_differ_by_their_largest_probability_and_their_outlines():
     assert compared["outlines"] == pytest.approx(14 / 784)
 
 
+def test_outputs_of_registered_heads_are_compared():
+    expected, shift = changed(detection_fill=[0.5, 0]), changed(detection_fill=[0.7, 0])
+    assert compare(expected, expected, (100, 200), EXACT)["attributes"] == 0
+    compared = compare(expected, shift, (100, 200), EXACT)
+    assert compared["attributes"] == pytest.approx(0.2) and compared["moved"] == 1
+    large = (changed(detection_fill=[[1, 1000], [0, 0]]), changed(detection_fill=[[1, 1100], [0, 0]]))
+    assert compare(*large, (100, 200), HALF)["attributes"] == pytest.approx(0.1)
+    assert compare(expected, OUTPUTS, (100, 200), EXACT)["attributes"] == np.inf
+    lost = changed(detection_fill=[np.nan, 0])
+    assert compare(expected, lost, (100, 200), EXACT)["moved"] == 1
+
+
 def test_what_only_one_side_has_is_counted_if_it_is_sure():
     nothing = {**OUTPUTS, "num_detections": np.float32(0)}
     assert compare(OUTPUTS, nothing, (100, 200), EXACT)["missing"] == 1
