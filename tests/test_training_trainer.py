@@ -120,3 +120,17 @@ def test_a_regularizer_of_outputs_is_an_error_that_names_the_layer():
     layer = keras.layers.Dense(2, activity_regularizer="l2", name="odd")
     with pytest.raises(ValueError, match="`activity_regularizer` of odd"):
         Trainer(keras.Model(inputs, {"a_loss": layer(inputs)}))
+
+
+def test_a_loss_that_a_layer_adds_is_an_error_before_the_first_step():
+    class Adding(keras.layers.Layer):
+        def call(self, inputs):
+            self.add_loss(keras.ops.mean(inputs))
+            return inputs
+
+    inputs = keras.Input([2], name="mask")
+    pairs = keras.layers.EinsumDense("bi,i->bi", 2, kernel_regularizer="l2")(inputs)
+    trainer = Trainer(keras.Model({"mask": inputs}, {"mask_loss": Adding()(pairs)}))
+    trainer.compile(optimizer=keras.optimizers.SGD(0.0), jit_compile=False)
+    with pytest.raises(ValueError, match="Received: 1 losses of `add_loss`"):
+        trainer.fit(images().map(lambda batch: {"mask": batch["mask"]}), shuffle=False, verbose=0)

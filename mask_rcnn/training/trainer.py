@@ -124,6 +124,7 @@ class Trainer(keras.Model):
         """
         num_images = _num_images(batch)
         outputs = self.training_model(_never_empty(batch, num_images), training=training)
+        _refuse_added_losses(self.training_model, len(self._regularized))
         pairs = tf.stack(list(outputs.values()), axis=1)[:num_images]  # [B, L, 2]
         if self.loss_normalization == "image":
             means = tf.math.divide_no_nan(pairs[..., 0], pairs[..., 1])
@@ -148,6 +149,15 @@ def _refuse_activity_regularizers(model):
         raise ValueError(
             "Training knows regularizers of weights, none of outputs. "
             f"Received: `activity_regularizer` of {', '.join(names)}. Remove it from the layer."
+        )
+
+
+def _refuse_added_losses(model, num_regularized):
+    if len(model.losses) > num_regularized:
+        raise ValueError(
+            "Training knows the losses of the heads and regularizers of weights. "
+            f"Received: {len(model.losses) - num_regularized} losses of `add_loss` in a layer. "
+            "Give a registered head this loss instead."
         )
 
 
