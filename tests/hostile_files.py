@@ -185,7 +185,7 @@ def seal(path, kind):
         from mask_rcnn import verified_hdf5
     except ImportError:
         return
-    text = {"weights": "mask_rcnn weights 2", "checkpoint": "mask_rcnn checkpoint 2"}[kind]
+    text = {"weights": "mask_rcnn weights 2", "checkpoint": "mask_rcnn checkpoint 3"}[kind]
     with open(path, "r+b") as file:
         label = verified_hdf5._label(text, file)
         file.seek(0)
@@ -287,11 +287,11 @@ def hdf5_attacks(secret):
 
 
 def name_in(file):
-    return NAME if NAME in file else "model/00001"
+    return NAME if NAME in file else f"model/{NAME}"
 
 
 def name_in_default(file):
-    return NAME if "box_head" in file else "model/00001"
+    return NAME if "box_head" in file else f"model/{NAME}"
 
 
 def header_attacks(kind):
