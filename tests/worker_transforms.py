@@ -1,5 +1,6 @@
 """Transforms for the tests of worker processes, in a file that imports no TensorFlow."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -9,7 +10,8 @@ import numpy as np
 
 def tell_process(sample, rng):
     """A transform that writes into the pixels what the tests want to know of its process."""
-    facts = ("tensorflow" in sys.modules, os.environ.get("CUDA_VISIBLE_DEVICES") == "-1", os.getpid() % 251)
+    is_worker = multiprocessing.parent_process() is not None
+    facts = ("tensorflow" in sys.modules, os.environ.get("CUDA_VISIBLE_DEVICES") == "-1", is_worker)
     sample.image[:] = np.array(facts, "uint8")
     return sample
 
