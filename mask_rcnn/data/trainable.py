@@ -116,11 +116,16 @@ def _mask_problems(dataset, max_bad_images):
 
 def _are_tiny(dataset, arrays, config):
     """Tells which objects are less than a pixel high or wide at the smallest training scale."""
+    sides = _resized_sides(dataset, arrays, config, min(config.train_short_sides))
+    return ~arrays.crowd & (sides < 1).any(axis=1)
+
+
+def _resized_sides(dataset, arrays, config, short_side):
+    """Returns the sides of all boxes after resizing to a short side, `[N, 2]` (height, width), pixels."""
     shapes, which = np.unique(dataset.sizes, axis=0, return_inverse=True)
-    short_side = min(config.train_short_sides)
     scales = [np.divide(input_size(size, short_side, config), size) for size in shapes.tolist()]
     sides = arrays.boxes[:, 2:] - arrays.boxes[:, :2]
-    return ~arrays.crowd & (sides * np.reshape(scales, (-1, 2))[which][arrays.images] < 1).any(axis=1)
+    return sides * np.reshape(scales, (-1, 2))[which][arrays.images]
 
 
 def _counted(dataset, arrays, chosen, kind):
@@ -147,13 +152,10 @@ def _anchor_warning(dataset, config):
     The RPN teaches each object its best anchor. A box far from it is learned badly (Faster R-CNN, section
     3.1.2). The IoU of two boxes with the same center is the largest that any position of the anchor gives.
     """
-    arrays, settings = arrays_of(dataset), config.input
+    arrays = arrays_of(dataset)
     rows = np.flatnonzero(~arrays.crowd)
     rows = rows[:: -(-len(rows) // MAX_OBJECTS) or 1]
-    sizes = dataset.sizes
-    heights = np.array([input_size(size, settings.short_side, settings)[0] for size in sizes])
-    scales = (heights / sizes[:, 0])[arrays.images[rows]]
-    boxes = (arrays.boxes[rows, 2:] - arrays.boxes[rows, :2]) * scales[:, None]
+    boxes = _resized_sides(dataset, arrays, config.input, config.input.short_side)[rows]
     boxes = boxes[(boxes >= 1).all(axis=1)]  # [N, 2]; smaller ones cannot be learned anyway
     anchors = base_anchors(config.anchors.sizes, config.anchors.ratios)
     anchors = anchors[:, 2:] - anchors[:, :2]  # [A, 2]
