@@ -167,8 +167,7 @@ def table_of(annotations, images):
     """
     masks = [one["segmentation"] for one in annotations]
     polygons = [mask if isinstance(mask, list) else [] for mask in masks]
-    runs = [msgspec.json.encode(mask["counts"]) if isinstance(mask, dict) else b"" for mask in masks]
-    points = [one["keypoints"] or [] for one in annotations]
+    flat = list(itertools.chain.from_iterable(polygons))
     return make_table(
         ids=[one["id"] for one in annotations],
         images=images,
@@ -176,26 +175,40 @@ def table_of(annotations, images):
         boxes=[one["bbox"] for one in annotations],
         areas=[one["area"] for one in annotations],
         crowd=[one["iscrowd"] for one in annotations],
-        polygons=polygons,
-        runs=runs,
-        keypoints=points,
+        num_polygons=[len(each) for each in polygons],
+        polygon_lengths=[len(each) for each in flat],
+        numbers=np.array(list(itertools.chain.from_iterable(flat)), "float64"),
+        runs=[msgspec.json.encode(mask["counts"]) if isinstance(mask, dict) else b"" for mask in masks],
+        keypoints=[one["keypoints"] or [] for one in annotations],
     )
 
 
-def make_table(*, ids, images, class_ids, boxes, areas, crowd, polygons, runs, keypoints):
+def make_table(
+    *,
+    ids,
+    images,
+    class_ids,
+    boxes,
+    areas,
+    crowd,
+    num_polygons,
+    polygon_lengths,
+    numbers,
+    runs,
+    keypoints,
+):
     """Returns an `AnnotationTable` of Python values.
 
     Args:
-        ids, images, class_ids, boxes, areas, crowd: A value for each annotation, as in `AnnotationTable`.
-        polygons: A list of polygons for each annotation.
+        ids, images, class_ids, boxes, areas, crowd, num_polygons: A value for each annotation, as in
+            `AnnotationTable`.
+        polygon_lengths: Numbers of each polygon.
+        numbers: Flat float64 coordinates of all polygons.
         runs: Json text of the run lengths of each annotation, or b"".
         keypoints: A flat list of x, y, visibility for each annotation.
     """
-    flat = list(itertools.chain.from_iterable(polygons))
-    lengths = np.fromiter(map(len, flat), "int64", len(flat))
-    numbers = np.fromiter(itertools.chain.from_iterable(flat), "float64", int(lengths.sum()))
-    num_polygons, mask_lengths = _lengths(polygons), _lengths(runs)
-    num_keypoints = _lengths(keypoints) // 3
+    num_polygons = np.array(num_polygons, "int64")
+    mask_lengths, num_keypoints = _lengths(runs), _lengths(keypoints) // 3
     return AnnotationTable(
         ids=np.array(ids, "int64"),
         images=np.array(images, "int32"),
@@ -209,7 +222,7 @@ def make_table(*, ids, images, class_ids, boxes, areas, crowd, polygons, runs, k
         mask_lengths=mask_lengths,
         keypoint_starts=starts_of(num_keypoints),
         num_keypoints=num_keypoints,
-        polygon_lengths=lengths,
+        polygon_lengths=np.array(polygon_lengths, "int64"),
         numbers=_compact(numbers),
         masks=np.frombuffer(b"".join(runs), "uint8"),
         keypoints=np.array(list(itertools.chain.from_iterable(keypoints)), "float64").reshape(-1, 3),

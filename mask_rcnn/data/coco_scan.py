@@ -6,38 +6,20 @@ functions that check them one by one. A file that this reader cannot split safel
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from mask_rcnn.data import reader_cache
-from mask_rcnn.data.annotation_table import AnnotationTable, concatenate, make_table
+from mask_rcnn.data.annotation_table import AnnotationTable, concatenate, table_of
+from mask_rcnn.data.coco_blocks import read_block
 from mask_rcnn.data.coco_entries import read_images
-from mask_rcnn.data.fields import MAX_EXACT
 from mask_rcnn.data.findings import Findings
 from mask_rcnn.data.json_file import parse_json, read_bytes
-from mask_rcnn.data.regular import KnownImages, are_regular, is_well_formed
+from mask_rcnn.data.regular import KnownImages
 
-BLOCK = 1024  # annotations that are decoded and checked at a time; with more, garbage collection is slow
-EMPTY = {name: [] for name in ("ids", "images", "class_ids", "boxes", "areas", "crowd")}
-EMPTY |= {name: [] for name in ("polygons", "runs", "keypoints")}
-
-WholeNumber = Annotated[int, msgspec.Meta(gt=-MAX_EXACT, lt=MAX_EXACT)]
-
-
-class Entry(msgspec.Struct, gc=False):
-    """An annotation as nearly all files have it; any other type of a value is an error of the decoder."""
-
-    id: WholeNumber
-    image_id: WholeNumber
-    category_id: WholeNumber
-    bbox: tuple[float, float, float, float]
-    area: float
-    iscrowd: Literal[0, 1]
-    segmentation: list[list[float]] | None | msgspec.UnsetType = msgspec.UNSET
-    keypoints: list[float] | None | msgspec.UnsetType = msgspec.UNSET
-    num_keypoints: Any = msgspec.UNSET
+BLOCK = 1024  # annotations that are decoded and checked at a time
 
 
 class _Split(msgspec.Struct):
@@ -88,7 +70,7 @@ def scan_of(content, notes=()):
     """Returns the `Scan` of a parsed json, in which no annotation is known to be regular."""
     annotations = content.get("annotations") if isinstance(content, dict) else None
     others = list(enumerate(annotations)) if isinstance(annotations, list) else []
-    return Scan(content, list(notes), make_table(**EMPTY), np.zeros(0, "int64"), others)
+    return Scan(content, list(notes), table_of([], []), np.zeros(0, "int64"), others)
 
 
 def _split_and_read(data, path, expected):
@@ -127,66 +109,14 @@ def _parse_strictly(data, path, expected):
 
 def _read_blocks(annotations, images, path, expected):
     """Returns the table and the positions of the regular annotations, and the positions of the others."""
-    tables, positions, others = [make_table(**EMPTY)], [np.zeros(0, "int64")], []
+    tables, regular = [table_of([], [])], [np.zeros(0, bool)]
     for start in range(0, len(annotations), BLOCK):
-        entries, where = [], []
-        for position, entry in enumerate(_decoded(annotations[start : start + BLOCK], path, expected), start):
-            is_usable = entry is not None and is_well_formed(entry, images)
-            (where if is_usable else others).append(position)
-            if is_usable:
-                entries.append(entry)
-        table, where = _table(entries, images), np.array(where, "int64")
-        regular = are_regular(table, images.sizes)
-        tables.append(table.take(regular))
-        positions.append(where[regular])
-        others += where[~regular].tolist()
-    return concatenate(tables), np.concatenate(positions), sorted(others)
-
-
-_decode_block = msgspec.json.Decoder(list[Entry]).decode
-_decode = msgspec.json.Decoder(Entry).decode
-
-
-def _decoded(block, path, expected):
-    """Returns, of the json text of each annotation, its `Entry`, or None if a value has another type."""
-    text = b"[" + b",".join(block) + b"]"
-    try:
-        entries = _decode_block(text)
-    except msgspec.ValidationError:
-        entries = []
-    if len(entries) == len(block) and text.count(b'"') == 2 * sum(map(_num_fields, entries)):
-        return entries
-    return [_decoded_alone(bytes(raw), path, expected) for raw in block]
-
-
-def _decoded_alone(text, path, expected):
-    try:
-        entry = _decode(text)
-    except msgspec.ValidationError:
-        entry = None
-    if entry is None or text.count(b'"') != 2 * _num_fields(entry):
-        _parse_strictly(text, path, expected)  # there are other fields: is a key repeated?
-    return entry
-
-
-def _num_fields(entry):
-    unset = msgspec.UNSET
-    masks, points, count = entry.segmentation, entry.keypoints, entry.num_keypoints
-    return 6 + (masks is not unset) + (points is not unset) + (count is not unset)
-
-
-def _table(entries, images):
-    return make_table(
-        ids=[one.id for one in entries],
-        images=[images.index[one.image_id] for one in entries],
-        class_ids=[one.category_id for one in entries],
-        boxes=[one.bbox for one in entries],
-        areas=[one.area for one in entries],
-        crowd=[one.iscrowd for one in entries],
-        polygons=[one.segmentation or () for one in entries],
-        runs=[b""] * len(entries),
-        keypoints=[one.keypoints or () for one in entries],
-    )
+        block = annotations[start : start + BLOCK]
+        table, which = read_block(block, images, lambda text: _parse_strictly(text, path, expected))
+        tables.append(table)
+        regular.append(which)
+    regular = np.concatenate(regular)
+    return concatenate(tables), np.flatnonzero(regular), np.flatnonzero(~regular).tolist()
 
 
 def _unpacked(arrays, path, expected):

@@ -87,21 +87,21 @@ def jpeg_segments(file):
     """
     at = 2
     for _ in range(MAX_PARTS):
-        code = _read(file, at, 2)
-        if len(code) < 2:
+        start = _read(file, at, 4)
+        if len(start) < 2:
             raise ValueError("it ends before its first scan")
-        if code[0] != 0xFF or code[1] in (0x00, 0xFF):
+        if start[0] != 0xFF or start[1] in (0x00, 0xFF):
             at += 1
             continue
-        marker = code[1]
-        at += 2
+        marker = start[1]
         if marker in MARKERS_WITHOUT_LENGTH:
+            at += 2
             continue
-        length = max(_unpack(file, at, ">H")[0] - 2, 0)
-        yield marker, at + 2, length
+        length = max(struct.unpack(">H", start[2:])[0] - 2, 0)
+        yield marker, at + 4, length
         if marker == SOS:
             return
-        at += 2 + length
+        at += 4 + length
     raise ValueError("it has too many segments")
 
 

@@ -40,17 +40,15 @@ class KnownImages:
 
 
 def is_well_formed(entry, images):
-    """Tells whether a decoded annotation belongs to a known image, and its lists have the usual lengths.
+    """Tells whether a decoded annotation belongs to a known image, and its keypoints are the usual ones.
 
     Args:
         entry: Has the fields of a COCO annotation, of the usual types.
         images: `KnownImages`.
     """
-    polygons = entry.segmentation or ()
     return (
         entry.image_id in images.index
         and entry.category_id in images.num_keypoints
-        and all([len(polygon) >= 6 and not len(polygon) % 2 for polygon in polygons])
         and (not entry.keypoints or _are_keypoints_regular(entry, images))
     )
 

@@ -1,0 +1,149 @@
+"""Decodes annotations of a COCO json in blocks, without a Python object for each coordinate."""
+
+import itertools
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+import simdjson
+
+from mask_rcnn.data.annotation_table import concatenate, make_table
+from mask_rcnn.data.fields import MAX_EXACT
+from mask_rcnn.data.regular import are_regular, is_well_formed
+
+MIN_NUMBERS = 6  # of a polygon
+
+WholeNumber = Annotated[int, msgspec.Meta(gt=-MAX_EXACT, lt=MAX_EXACT)]
+
+
+class Entry(msgspec.Struct, gc=False):
+    """An annotation as nearly all files have it; any other type of a value is an error of the decoder."""
+
+    id: WholeNumber
+    image_id: WholeNumber
+    category_id: WholeNumber
+    bbox: tuple[float, float, float, float]
+    area: float
+    iscrowd: Literal[0, 1]
+    segmentation: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    keypoints: list[float] | None | msgspec.UnsetType = msgspec.UNSET
+    num_keypoints: Any = msgspec.UNSET
+
+
+class _Polygons(NamedTuple):
+    """The polygons of N annotations.
+
+    Args:
+        counts: Number of polygons of each annotation, N numbers.
+        lengths: Numbers of each polygon.
+        numbers: Flat float64 coordinates of all polygons.
+    """
+
+    counts: list
+    lengths: list
+    numbers: np.ndarray
+
+
+def read_block(block, images, parse):
+    """Returns the table of the regular annotations of a block, and which ones they are.
+
+    Args:
+        block: The json text of N annotations, N > 0.
+        images: `KnownImages`.
+        parse: Function of a json text that raises a ValueError if an object in it repeats a key.
+
+    Returns:
+        `AnnotationTable`, and `[N]` bool.
+    """
+    entries = _decoded(block, parse)
+    outlines = [_outline(entry) if entry else b"" for entry in entries]
+    usable = np.array(
+        [
+            entry is not None and outline.startswith(b"[") and is_well_formed(entry, images)
+            for entry, outline in zip(entries, outlines, strict=True)
+        ]
+    )
+    polygons = _polygons(list(itertools.compress(outlines, usable)))
+    if polygons is None and len(block) > 1:  # find the unusual ones
+        half = len(block) // 2
+        parts = [read_block(part, images, parse) for part in (block[:half], block[half:])]
+        return concatenate([table for table, _ in parts]), np.concatenate([which for _, which in parts])
+    if polygons is None:
+        usable[:], polygons = False, _polygons([])
+    table = _table(list(itertools.compress(entries, usable)), polygons, images)
+    regular = are_regular(table, images.sizes)
+    usable[usable] = regular
+    return table.take(regular), usable
+
+
+_decode_block = msgspec.json.Decoder(list[Entry]).decode
+_decode = msgspec.json.Decoder(Entry).decode
+
+
+def _decoded(block, parse):
+    """Returns, of the json text of each annotation, its `Entry`, or None if a value has another type."""
+    text = b"[" + b",".join(block) + b"]"
+    try:
+        entries = _decode_block(text)
+    except msgspec.ValidationError:
+        entries = []
+    if len(entries) == len(block) and text.count(b'"') == sum(map(_num_quotes, entries)):
+        return entries
+    return [_decoded_alone(bytes(raw), parse) for raw in block]
+
+
+def _decoded_alone(text, parse):
+    try:
+        entry = _decode(text)
+    except msgspec.ValidationError:
+        entry = None
+    if entry is None or text.count(b'"') != _num_quotes(entry):
+        parse(text)  # there are other fields: is a key repeated?
+    return entry
+
+
+def _num_quotes(entry):
+    """Returns the number of quotes in the text of an annotation without other fields."""
+    unset, masks = msgspec.UNSET, entry.segmentation
+    num_fields = (
+        6 + (masks is not unset) + (entry.keypoints is not unset) + (entry.num_keypoints is not unset)
+    )
+    return 2 * num_fields + (0 if masks is unset else bytes(masks).count(b'"'))
+
+
+def _outline(entry):
+    """Returns the json text of a segmentation; of none, an empty list."""
+    text = b"null" if entry.segmentation is msgspec.UNSET else bytes(entry.segmentation)
+    return b"[]" if text == b"null" else text
+
+
+def _polygons(outlines):
+    """Returns `_Polygons`, or None unless each json text is a list of lists of at least three points."""
+    text = b"[" + b",".join(outlines) + b"]"
+    try:
+        decoded = simdjson.Parser().parse(text)
+        counts = [len(polygons) for polygons in decoded]
+        lengths = [len(polygon) for polygons in decoded for polygon in polygons]
+        numbers = np.frombuffer(decoded.as_buffer(of_type="d"))  # of all polygons, one after the other
+    except (ValueError, TypeError, RuntimeError):
+        return None
+    is_nested_deeper = text.count(b"[") != 1 + len(counts) + len(lengths)
+    if is_nested_deeper or any([length < MIN_NUMBERS or length % 2 for length in lengths]):
+        return None
+    return _Polygons(counts, lengths, numbers)
+
+
+def _table(entries, polygons, images):
+    return make_table(
+        ids=[one.id for one in entries],
+        images=[images.index[one.image_id] for one in entries],
+        class_ids=[one.category_id for one in entries],
+        boxes=[one.bbox for one in entries],
+        areas=[one.area for one in entries],
+        crowd=[one.iscrowd for one in entries],
+        num_polygons=polygons.counts,
+        polygon_lengths=polygons.lengths,
+        numbers=polygons.numbers,
+        runs=[b""] * len(entries),
+        keypoints=[one.keypoints or () for one in entries],
+    )
