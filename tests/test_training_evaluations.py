@@ -2,17 +2,18 @@
 
 import json
 import logging
+import types
 
 import pytest
 import tensorflow as tf
-from training_toy import make_batches, make_trainer, run_toy
+from training_toy import ToyValidator, make_batches, make_trainer, run_toy
 
 from mask_rcnn.training.checkpoint import checkpoints
-from mask_rcnn.training.evaluations import Validation, evaluate_step
+from mask_rcnn.training.validation import evaluate_step
 
 
 def failing_at(calls):
-    """Returns a `Validation` whose calls of these numbers, from 1, fail."""
+    """Returns a `ToyValidator` whose calls of these numbers, from 1, fail."""
     count = iter(range(1, 100))
 
     def evaluate():
@@ -21,7 +22,7 @@ def failing_at(calls):
             raise KeyError("area")
         return {"AP": number / 10}
 
-    return Validation(evaluate, "AP", lambda: None)
+    return ToyValidator(evaluate)
 
 
 def lines_of(folder):
@@ -35,7 +36,7 @@ def test_the_checkpoint_of_a_step_is_saved_before_its_evaluation(tmp_path):
         seen.append(checkpoints(tmp_path / "checkpoints")[-1].name)
         return {"AP": 0.5}
 
-    run_toy(make_trainer(), make_batches, tmp_path, Validation(evaluate, "AP", lambda: None))
+    run_toy(make_trainer(), make_batches, tmp_path, ToyValidator(evaluate))
     assert seen == ["step_00000004.h5", "step_00000008.h5", "step_00000010.h5"]
 
 
@@ -58,13 +59,15 @@ def test_resuming_does_not_fail_at_the_same_evaluation_again(tmp_path):
     assert lines_of(tmp_path)[-1] == {"step": 10, "AP": 0.1}
 
 
-def scores(path, values):
+def scores(folder, values):
     """Evaluates at steps 1, 2, ... with these scores; returns the steps whose weights were saved."""
     saved = []
     for step, value in enumerate(values, start=1):
-        validation = Validation(lambda value=value: {"AP": value}, "AP", lambda step=step: saved.append(step))
-        evaluate_step(path, step, len(values), validation)
-    return saved
+        model = types.SimpleNamespace(save_weights=lambda path, step=step: saved.append((step, path)))
+        validator = ToyValidator(lambda value=value: {"AP": value})
+        evaluate_step(model, validator, folder, step, len(values))
+    assert {path for _, path in saved} == {folder / "best.weights.h5"}
+    return [step for step, _ in saved]
 
 
 @pytest.mark.parametrize(
@@ -77,13 +80,12 @@ def scores(path, values):
     ],
 )
 def test_the_best_weights_are_those_of_the_best_score(tmp_path, values, saved):
-    assert scores(tmp_path / "metrics.jsonl", values) == saved
+    assert scores(tmp_path, values) == saved
 
 
 def test_a_failed_evaluation_is_not_the_best(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 0, "error": "KeyError"}\n')
-    assert scores(path, [0.1]) == [1]
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0, "error": "KeyError"}\n')
+    assert scores(tmp_path, [0.1]) == [1]
 
 
 def test_an_operation_that_fails_names_the_step_and_its_images_only(tmp_path):

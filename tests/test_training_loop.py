@@ -14,10 +14,9 @@ import keras
 import numpy as np
 import pytest
 import rich.console
-from training_toy import LOSSES, RECIPE, make_batches, make_trainer, run_toy
+from training_toy import LOSSES, RECIPE, ToyValidator, make_batches, make_trainer, run_toy
 
 from mask_rcnn.training.checkpoint import checkpoints
-from mask_rcnn.training.evaluations import Validation
 from mask_rcnn.training.plot import plot_losses
 from mask_rcnn.training.progress import Progress
 
@@ -37,10 +36,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     trainer = make_trainer()
     scores, saved = iter([0.1, 0.4, 0.3]), []
-    validation = Validation(
-        lambda: {"segm/AP": next(scores)}, "segm/AP", lambda: saved.append(weights(trainer))
-    )
-    state = run_toy(trainer, make_batches, folder, validation)
+    trainer.save_weights = lambda path: saved.append(weights(trainer))
+    state = run_toy(trainer, make_batches, folder, ToyValidator(lambda: {"AP": next(scores)}))
     return folder, trainer, state, saved
 
 
@@ -74,7 +71,7 @@ def test_history_has_the_losses_by_name(run):
 def test_evaluations_are_logged_and_the_best_weights_are_kept(run):
     folder, _, state, saved = run
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert lines == [{"step": 4, "segm/AP": 0.1}, {"step": 8, "segm/AP": 0.4}, {"step": 10, "segm/AP": 0.3}]
+    assert lines == [{"step": 4, "AP": 0.1}, {"step": 8, "AP": 0.4}, {"step": 10, "AP": 0.3}]
     assert state == {"step": 10, "run": "toy"}
     assert len(saved) == 2
 
@@ -129,10 +126,10 @@ def test_a_run_killed_at_any_step_and_resumed_ends_like_the_uninterrupted_one(ru
 
     trainer = make_trainer(seed=5)  # of which nothing may stay
     scores = iter([0.1, 0.4, 0.3][(step - 1) // 4 :])
-    validation = Validation(lambda: {"segm/AP": next(scores)}, "segm/AP", lambda: None)
+    validator = ToyValidator(lambda: {"AP": next(scores)})
     if step < 4:
         trainer = make_trainer()  # killed before its first checkpoint: from the start
-    state = run_toy(trainer, make_batches, tmp_path, validation)
+    state = run_toy(trainer, make_batches, tmp_path, validator)
 
     assert state == run[2]
     for ours, theirs in zip(weights(trainer), weights(run[1]), strict=True):
@@ -144,12 +141,12 @@ def test_a_run_killed_at_any_step_and_resumed_ends_like_the_uninterrupted_one(ru
 
 def test_the_latest_weights_are_the_best_if_nothing_can_be_measured(tmp_path, capsys):
     trainer, saved = make_trainer(), []
-    validation = Validation(lambda: {"segm/AP": None}, "segm/AP", lambda: saved.append(weights(trainer)))
-    run_toy(trainer, make_batches, tmp_path, validation)
+    trainer.save_weights = lambda path: saved.append(weights(trainer))
+    run_toy(trainer, make_batches, tmp_path, ToyValidator(lambda: {"AP": None}))
     assert len(saved) == 3
     for best, latest in zip(saved[-1], weights(trainer), strict=True):
         np.testing.assert_array_equal(best, latest)
-    assert "step 10/10  segm/AP is not measurable" in capsys.readouterr().out
+    assert "step 10/10  AP is not measurable" in capsys.readouterr().out
 
 
 def test_a_loss_that_is_nan_stops_the_run_and_names_step_losses_and_images(tmp_path):
@@ -175,7 +172,7 @@ def test_a_run_stopped_by_nan_is_resumed_with_another_learning_rate(tmp_path):
 def test_batches_that_end_early_are_an_error(tmp_path):
     with (
         pytest.warns(UserWarning, match="ran out of data"),
-        pytest.raises(ValueError, match="Received: 4 of 10 steps"),
+        pytest.raises(ValueError, match="Received: 5 of 10 steps"),
     ):
         run_toy(make_trainer(), functools.partial(make_batches, steps=5), tmp_path)
 

@@ -8,17 +8,18 @@ import types
 import numpy as np
 import pytest
 from training_run import TINY
-from training_toy import make_batches, make_trainer, run_toy
+from training_toy import ToyValidator, make_batches, make_trainer, run_toy
 
+from mask_rcnn import config_io
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.errors import PartialFailure
 from mask_rcnn.structures import Category
-from mask_rcnn.training.evaluations import Validation
+from mask_rcnn.training.checks import Checks
 from mask_rcnn.training.loop import restore_or_initialize
-from mask_rcnn.training.prepare import check_disk_space, check_objects
-from mask_rcnn.training.sources import check_paths, read_training_data, with_class_count
+from mask_rcnn.training.preflight import check_disk_space
+from mask_rcnn.training.sources import check_objects, check_paths, read_training_data, with_class_count
 from mask_rcnn.training.train import check, evaluate_final_weights
 
 CATS = Dataset("cats", (Category(7, "cat"), Category(9, "lynx")), ())
@@ -160,6 +161,7 @@ def test_a_check_reads_everything_and_leaves_nothing(tmp_path, capsys):
         "initial weights",
         "training data",
         "validation data",
+        "classes",
         "model",
         "run folder",
         "disk space",
@@ -168,8 +170,45 @@ def test_a_check_reads_everything_and_leaves_nothing(tmp_path, capsys):
         "All checks passed.",
     ]
     assert "8 images" in lines[1] and "3 classes (" in lines[1] and "2 images" in lines[2]
-    assert lines[7] == "next batch: (4, 64, 64, 3)"
+    assert lines[8] == "next batch: (4, 64, 64, 3)"
     assert not list(tmp_path.iterdir())
+
+
+def test_all_checks_that_fail_are_reported_at_once(shapes, tmp_path, capsys):
+    path = changed_json(shapes[0], "no_masks.json", remove_masks)
+    config = config_for(shapes, path)
+    config = config_io.override_all(
+        config, {"data.train_annotations": path, "train.init_weights": None, "backbone.weights": None}
+    )
+    config = config_io.override_all(config, {"backbone.frozen_stages": 2})
+    with pytest.raises(ValueError) as error:
+        check(config, tmp_path / "run")
+    first, *failed = str(error.value).splitlines()
+    assert first == "3 checks failed."
+    for name in ("initial weights: ", "training data: ", "validation data: "):
+        assert any(line.startswith(name) for line in failed)
+    assert capsys.readouterr().out.splitlines() == [
+        "initial weights: failed",
+        "training data: failed",
+        "validation data: failed",
+    ]
+
+
+def remove_masks(content):
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
+
+
+def test_one_check_that_fails_raises_its_own_error():
+    checks = Checks()
+    checks.run("first", lambda: "fine")
+    checks.run("second", missing_file)
+    with pytest.raises(FileNotFoundError, match="the file"):
+        checks.finish()
+
+
+def missing_file():
+    raise FileNotFoundError("the file")
 
 
 def test_too_little_disk_space_is_an_error_before_the_first_step(tmp_path, monkeypatch):
@@ -212,6 +251,5 @@ def test_a_final_evaluation_that_fails_says_where_the_weights_are(tmp_path):
     def evaluate():
         raise KeyError("area")
 
-    validation = Validation(evaluate, "AP", lambda: None)
     with pytest.raises(PartialFailure, match=r"final\.weights\.h5, but they cannot be evaluated.*KeyError"):
-        evaluate_final_weights(None, validation, tmp_path, 10)
+        evaluate_final_weights(None, ToyValidator(evaluate), tmp_path, 10)

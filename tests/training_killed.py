@@ -6,13 +6,11 @@ It is killed after the step, or inside the write of its checkpoint.
 import sys
 from pathlib import Path
 
-from training_toy import kill_after, kill_in_checkpoint, make_batches, make_trainer, run_toy
-
-from mask_rcnn.training.evaluations import Validation
+from training_toy import ToyValidator, kill_after, kill_in_checkpoint, make_batches, make_trainer, run_toy
 
 if __name__ == "__main__":
     folder, step = Path(sys.argv[1]), int(sys.argv[2])
     (kill_in_checkpoint if "in_checkpoint" in sys.argv else kill_after)(step)
     scores = iter([0.1, 0.4, 0.3])
-    validation = Validation(lambda: {"segm/AP": next(scores)}, "segm/AP", lambda: None)
-    run_toy(make_trainer(), make_batches, folder, validation)
+    validator = ToyValidator(lambda: {"AP": next(scores)})
+    run_toy(make_trainer(), make_batches, folder, validator)

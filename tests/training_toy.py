@@ -13,11 +13,10 @@ from keras import ops
 from mask_rcnn import verified_hdf5
 from mask_rcnn.config import TrainConfig
 from mask_rcnn.training.callbacks import NanGuard
-from mask_rcnn.training.evaluations import evaluate_step
 from mask_rcnn.training.loop import restore_or_initialize, run_steps
 from mask_rcnn.training.optimizer import build_optimizer
-from mask_rcnn.training.run_folder import METRICS
 from mask_rcnn.training.trainer import Trainer
+from mask_rcnn.training.validation import evaluate_step
 
 LOSSES = ("rpn_objectness_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")
 RECIPE = TrainConfig(
@@ -104,15 +103,28 @@ def make_trainer(seed=0, **changes):
     finally:
         keras.config.set_dtype_policy("float32")
     trainer.compile(optimizer=build_optimizer(recipe), jit_compile=False)
+    trainer.save_weights = lambda path: None  # how weights are written is tested with `MaskRCNN`
     return trainer
 
 
-def run_toy(trainer, batches, folder, validation=None, **options):
+class ToyValidator:
+    """Has what training needs of a `Validator`.
+
+    Args:
+        evaluate: Function without arguments that returns a dict of numbers.
+        best_by: Which of them is compared. Defaults to "AP".
+    """
+
+    def __init__(self, evaluate, best_by="AP"):
+        self.evaluate, self.best_by = evaluate, best_by
+
+
+def run_toy(trainer, batches, folder, validator=None, **options):
     """Trains the toy by `RECIPE` from its last checkpoint and evaluates it; returns the state of the run."""
     state = restore_or_initialize(trainer, folder, "toy")
-    run_steps(trainer, batches, RECIPE, folder, state, validation=validation, **options)
-    if validation:
-        evaluate_step(folder / METRICS, RECIPE.steps, RECIPE.steps, validation)
+    run_steps(trainer, batches, RECIPE, folder, state, validator=validator, **options)
+    if validator:
+        evaluate_step(trainer, validator, folder, RECIPE.steps, RECIPE.steps)
     return state
 
 

@@ -7,10 +7,11 @@ from mask_rcnn.errors import is_out_of_memory, short_message
 from mask_rcnn.terminal import say
 from mask_rcnn.training.callbacks import Checkpointing, CsvLog, NanGuard, StepLogs, TensorBoardLog
 from mask_rcnn.training.checkpoint import OtherRunError, restore_latest
-from mask_rcnn.training.evaluations import Evaluation
+from mask_rcnn.training.distribution import run_context
 from mask_rcnn.training.progress import Progress
-from mask_rcnn.training.run_folder import CHECKPOINTS, LOG, METRICS
+from mask_rcnn.training.run_folder import CHECKPOINTS, LOG
 from mask_rcnn.training.signals import StopSignals
+from mask_rcnn.training.validation import Evaluation
 
 
 def restore_or_initialize(trainer, run_dir, run_id, initialize=lambda: None, check=lambda state: None):
@@ -58,11 +59,11 @@ def run_steps(
     run_dir,
     state,
     *,
-    validation=None,
+    validator=None,
     callbacks=(),
     images_of=lambda step: "unknown",
 ):
-    """Trains up to the last step of the recipe.
+    """Trains up to the last step of the recipe. Only the chief process writes files.
 
     Args:
         trainer: Compiled `Trainer`.
@@ -71,7 +72,7 @@ def run_steps(
         recipe: `TrainConfig`.
         run_dir: `Path` for `checkpoints/`, `log.csv`, `metrics.jsonl` and `tensorboard/`.
         state: Dict of `restore_or_initialize`; its `step` is kept up to date.
-        validation: `Validation`; None does not evaluate. The last step is left to the caller.
+        validator: `Validator`; None does not evaluate. The last step is left to the caller.
         callbacks: Further Keras callbacks.
         images_of: Function from a step, counted from 1, to the names of its images, for errors.
     """
@@ -80,17 +81,21 @@ def run_steps(
         return
     guard = NanGuard(first, last, images_of)
     with StopSignals() as stop, Progress(first, last, recipe.batch_size) as progress:
-        own_callbacks = [
-            StepLogs(),
-            CsvLog(run_dir / LOG, first, last, recipe.batch_size),
-            TensorBoardLog(run_dir / "tensorboard", first, last),
-            guard,
-            Checkpointing(run_dir / CHECKPOINTS, first, last, recipe, state, stop),
-            progress,  # after the checkpoint: the terminal may be gone
-        ]
-        if validation:
-            path = run_dir / METRICS
-            own_callbacks += [Evaluation(path, first, last, recipe.evaluate_every, validation, stop)]
+        own_callbacks = [StepLogs(), guard]
+        if run_context(trainer.distribute_strategy).is_chief:
+            own_callbacks = [
+                StepLogs(),
+                CsvLog(run_dir / LOG, first, last, recipe.batch_size),
+                TensorBoardLog(run_dir / "tensorboard", first, last),
+                guard,
+                Checkpointing(run_dir / CHECKPOINTS, first, last, recipe, state, stop),
+                progress,  # after the checkpoint: the terminal may be gone
+                *(
+                    [Evaluation(run_dir, first, last, recipe.evaluate_every, validator, stop)]
+                    if validator
+                    else []
+                ),
+            ]
         try:
             trainer.fit(
                 make_batches(first),
@@ -101,9 +106,9 @@ def run_steps(
             )
         except (tf.errors.OpError, MemoryError) as error:
             raise ValueError(_describe_failure(error, guard.step + 1, images_of)) from error
-    if state["step"] != last:
+    if guard.step != last:
         raise ValueError(
-            f"`make_batches` must give the batches of all steps. Received: {state['step']} of {last} steps. "
+            f"`make_batches` must give the batches of all steps. Received: {guard.step} of {last} steps. "
             "Repeat the data set."
         )
 

@@ -1,15 +1,18 @@
 """Every check of a run before its first step."""
 
-from mask_rcnn.data.dataset_arrays import arrays_of
-from mask_rcnn.data.records import Dataset
+import shutil
+
+import tensorflow as tf
+
 from mask_rcnn.training.checkpoint import checkpoints
+from mask_rcnn.training.checks import Checks
 from mask_rcnn.training.fingerprint import check_fingerprint, fingerprint
 from mask_rcnn.training.initial import check_initial_weights
 from mask_rcnn.training.loop import restore_or_initialize
-from mask_rcnn.training.prepare import check_disk_space, prepare
+from mask_rcnn.training.prepare import prepare
 from mask_rcnn.training.run_folder import CHECKPOINTS
 
-MAX_NAMES = 5  # classes in a line
+GIGABYTE = 1e9
 
 
 def preflight(config, run_dir, run_id, data_folder, *, given=None, report=lambda check, found: None):
@@ -28,23 +31,22 @@ def preflight(config, run_dir, run_id, data_folder, *, given=None, report=lambda
         state: Dict for its checkpoints: `step`, `run` and `fingerprint`.
 
     Raises:
-        ValueError, OSError: A check fails; the message says what to do.
+        ValueError, OSError: Checks fail; the message says what to do about each.
     """
-    given = given or {}
+    given, checks = given or {}, Checks(report)
     is_new = not checkpoints(run_dir / CHECKPOINTS)
     if is_new and given.get("model") is None:
-        check_initial_weights(config)
-        report("initial weights", _initial_weights(config))
-    run = prepare(config, data_folder, **given)
-    report("training data", _describe(run.train_set))
-    report("validation data", _describe(run.validator.dataset) if run.validator else "none")
+        checks.run(
+            "initial weights", lambda: check_initial_weights(config), lambda _: _initial_weights(config)
+        )
+    run = prepare(config, data_folder, **given, checks=checks)
     report("model", f"{run.model.count_params():,} parameters, {run.model.precision}")
     state = _restore(run, run_dir, run_id)
     report("run folder", f"continues after step {state['step']}" if state["step"] else "new")
-    report("disk space", check_disk_space(run.model, run.config.train, run_dir))
+    checks.run("disk space", lambda: check_disk_space(run.model, run.config.train, run_dir))
     if run.validator:
-        run.validator.rehearse()
-        report("evaluation", "works")
+        checks.run("evaluation", run.validator.rehearse, lambda _: "works")
+    checks.finish()
     return run, state
 
 
@@ -71,11 +73,32 @@ def _initial_weights(config):
     return f"of the backbone: {config.backbone.weights}" if config.backbone.weights else "random"
 
 
-def _describe(data):
-    """Returns the numbers of images, objects and classes of a data set."""
-    if not isinstance(data, Dataset):
-        return "batches"
-    names = [category.name for category in data.categories]
-    shown = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
-    num_objects = len(arrays_of(data).images)
-    return f"{data.name}, {len(data)} images, {num_objects} objects, {len(names)} classes ({shown})"
+def check_disk_space(trainer, recipe, run_dir):
+    """Returns a text of the space that the checkpoints and weights of the whole run need, and that there is.
+
+    Args:
+        trainer: Compiled `Trainer` with a built optimizer.
+        recipe: `TrainConfig`.
+        run_dir: `Path`; need not exist.
+
+    Raises:
+        ValueError: The disk is too small.
+    """
+    weights = _num_bytes(trainer.variables)
+    checkpoint = weights + _num_bytes(trainer.optimizer.variables)
+    # One checkpoint is written before an old one is deleted; best and final weights, and one being written.
+    needed = (recipe.keep_checkpoints + 1) * checkpoint + 3 * weights
+    present = sum(path.stat().st_size for path in run_dir.rglob("*.h5"))
+    existing = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed - present:
+        raise ValueError(
+            f"The run needs {(needed - present) / GIGABYTE:.1f} GB for checkpoints and weights. "
+            f"Received: {str(run_dir)!r} on a disk with {free / GIGABYTE:.1f} GB free. "
+            "Free some space, lower `train.keep_checkpoints`, or choose a folder on another disk."
+        )
+    return f"{(needed - present) / GIGABYTE:.1f} GB needed, {free / GIGABYTE:.1f} GB free"
+
+
+def _num_bytes(variables):
+    return sum(variable.shape.num_elements() * tf.as_dtype(variable.dtype).size for variable in variables)

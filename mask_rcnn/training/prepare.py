@@ -1,15 +1,12 @@
-"""What a run needs before its first step, checked: data, config, model, initial weights, disk space."""
+"""Reads the data of a run and builds its model."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
-from absl import logging
 
 from mask_rcnn.config import Config
-from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.heads import iou_types_of
 from mask_rcnn.model import dtype_policy
@@ -17,10 +14,8 @@ from mask_rcnn.training.batches import as_batches
 from mask_rcnn.training.distribution import make_strategy
 from mask_rcnn.training.mask_rcnn import MaskRCNN
 from mask_rcnn.training.run_folder import config_changes
-from mask_rcnn.training.sources import read_training_data, with_class_count
+from mask_rcnn.training.sources import check_objects, read_training_data, with_class_count
 from mask_rcnn.training.validation import Validator
-
-GIGABYTE = 1e9
 
 
 @dataclass(frozen=True)
@@ -42,15 +37,16 @@ class Run:
     validator: Validator | None
 
 
-def prepare(config, data_folder, model=None, train_data=None, val_data=None):
+def prepare(config, data_folder, model=None, train_data=None, val_data=None, checks=None):
     """Reads and checks the data, and builds the model; returns a `Run`.
 
     Args:
         config: A `Config`.
         data_folder: `Path` for synthetic shapes, if there are no other data.
         model, train_data, val_data: As in `train`.
+        checks: `Checks`. Defaults to new ones.
     """
-    train_set, val_set, val_path = read_training_data(config, data_folder, train_data, val_data)
+    train_set, val_set, val_path = read_training_data(config, data_folder, train_data, val_data, checks)
     named = next((each for each in (train_set, val_set) if isinstance(each, Dataset)), None)
     config = with_class_count(config, named)
     check_objects(train_set, val_set, iou_types_of(config)[-1])
@@ -104,60 +100,3 @@ def _check_model(model, config, categories):
             f"{type(model.distribute_strategy).__name__}. Make it inside `with strategy.scope():`, or change "
             "`train.strategy`."
         )
-
-
-def check_objects(train_set, val_set, iou_type):
-    """Raises a ValueError without an object to train on; logs a warning without an object to validate on.
-
-    Args:
-        train_set: `Dataset`, or batches, which are not looked at.
-        val_set: `Dataset` or None.
-        iou_type: Of the score that picks the best weights.
-    """
-    if isinstance(train_set, Dataset) and not _has_objects(train_set):
-        raise ValueError(
-            "A training set must have objects that are no crowd regions. "
-            f"Received: {train_set.name} with {len(train_set)} images and no object. "
-            "Look at it with `mask-rcnn data inspect`."
-        )
-    if val_set and not _has_objects(val_set):
-        logging.warning(
-            "%s has no object to find, so %s/AP cannot be measured: the latest weights count as the best.",
-            val_set.name,
-            iou_type,
-        )
-
-
-def _has_objects(dataset):
-    return not arrays_of(dataset).crowd.all()
-
-
-def check_disk_space(trainer, recipe, run_dir):
-    """Returns a text of the space that the checkpoints and weights of the whole run need, and that there is.
-
-    Args:
-        trainer: Compiled `Trainer` with a built optimizer.
-        recipe: `TrainConfig`.
-        run_dir: `Path`; need not exist.
-
-    Raises:
-        ValueError: The disk is too small.
-    """
-    weights = _num_bytes(trainer.variables)
-    checkpoint = weights + _num_bytes(trainer.optimizer.variables)
-    # One checkpoint is written before an old one is deleted; best and final weights, and one being written.
-    needed = (recipe.keep_checkpoints + 1) * checkpoint + 3 * weights
-    present = sum(path.stat().st_size for path in run_dir.rglob("*.h5"))
-    existing = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    if free < needed - present:
-        raise ValueError(
-            f"The run needs {(needed - present) / GIGABYTE:.1f} GB for checkpoints and weights. "
-            f"Received: {str(run_dir)!r} on a disk with {free / GIGABYTE:.1f} GB free. "
-            "Free some space, lower `train.keep_checkpoints`, or choose a folder on another disk."
-        )
-    return f"{(needed - present) / GIGABYTE:.1f} GB needed, {free / GIGABYTE:.1f} GB free"
-
-
-def _num_bytes(variables):
-    return sum(variable.shape.num_elements() * tf.as_dtype(variable.dtype).size for variable in variables)

@@ -24,10 +24,12 @@ CONFIG = "config.yaml"
 LOG = "log.csv"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
+BEST_WEIGHTS = "best.weights.h5"
+FINAL_WEIGHTS = "final.weights.h5"
 # All that a run writes. A file of one of these names in a folder without a marker is the user's.
 NAMES = (
     *(MARKER, CONFIG, LOG, METRICS, CHECKPOINTS, "loss.png", "tensorboard", "data", "pictures"),
-    *("best.weights.h5", "final.weights.h5", "results.json", "detections.json"),
+    *(BEST_WEIGHTS, FINAL_WEIGHTS, "results.json", "detections.json"),
 )
 
 

@@ -12,32 +12,39 @@ from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.data.trainable import check_trainable
+from mask_rcnn.training.checks import Checks
+
+MAX_NAMES = 5  # classes in a line
 
 
-def read_training_data(config, folder, train_data=None, val_data=None):
-    """Reads the images to learn from and those to validate on.
+def read_training_data(config, folder, train_data=None, val_data=None, checks=None):
+    """Reads the images to train on and those to validate on.
 
     Args:
-        config: a `Config`.
-        folder: where the shapes are drawn, if there are no other data.
-        train_data: `Dataset`, or batches, which take the place of the files that the config names.
-        val_data: `Dataset` that takes the place of the files that the config names.
+        config: A `Config`.
+        folder: Where the shapes are drawn, if there are no other data.
+        train_data: `Dataset`, or batches, used instead of the files that the config names.
+        val_data: `Dataset` used instead of the files that the config names.
+        checks: `Checks`; what is wrong with both sets is raised at once. Defaults to new ones.
 
     Returns:
-        (training `Dataset` or batches, validation `Dataset`, path of the validation json); the last is None
-        for `val_data`, and both where there is nothing to validate on.
+        (training `Dataset` or batches, validation `Dataset`, path of the validation json). The last is None
+        for `val_data`, and both are None without a validation set.
     """
+    checks = checks or Checks()
     _check_given(config.data, train_data, val_data)
-    if train_data is None:
-        return _read_files(config, folder)
-    if config.keypoint_head and isinstance(train_data, Dataset):
-        train_data = with_keypoints_only(train_data)
-    for data in (train_data, val_data):
-        if isinstance(data, Dataset):
-            check_trainable(data, config)
-    if val_data is not None and isinstance(train_data, Dataset):
-        _check_same_classes(train_data, val_data, val_data.name)
-    return train_data, val_data, None
+    check_paths(config.data)
+    has_files = train_data is None
+    train_set = checks.run("training data", lambda: _training_set(config, folder, train_data), _described)
+    val_set, val_path = checks.run(
+        "validation data",
+        lambda: _validation_set(config, folder) if has_files else (_trainable(val_data, config), None),
+        lambda found: _described(found[0]),
+    ) or (None, None)
+    if isinstance(train_set, Dataset) and val_set is not None:
+        checks.run("classes", lambda: _check_same_classes(train_set, val_set, val_path or val_set.name))
+    checks.finish()
+    return train_set, val_set, val_path
 
 
 def _check_given(data, train_data, val_data):
@@ -65,25 +72,49 @@ def _check_given(data, train_data, val_data):
         )
 
 
-def _read_files(config, folder):
-    data, seed = config.data, config.train.seed
-    check_paths(data)
-    if data.train_annotations is None:
-        train = write_shapes(folder / "train", data.shapes_train, data.shapes_size, 2 * seed)
-        val = write_shapes(folder / "val", data.shapes_val, data.shapes_size, 2 * seed + 1)
-    else:
-        train = _paths(data, "train")
-        val = _paths(data, "val") if data.val_annotations else None
-    train_set = read_coco(*train, data.max_bad_images, data.max_pixels)
-    if config.keypoint_head:
-        train_set = with_keypoints_only(train_set)
-    check_trainable(train_set, config)
-    if val is None:
-        return train_set, None, None
-    val_set = read_coco(*val, data.max_bad_images, data.max_pixels)
-    _check_same_classes(train_set, val_set, val[0])
-    check_trainable(val_set, config)
-    return train_set, val_set, val[0]
+def _training_set(config, folder, given):
+    """Returns the `Dataset` to train on, which is trainable, or batches."""
+    data = config.data
+    if given is None:
+        drawn = data.train_annotations is None
+        paths = _draw_shapes(config, folder, "train") if drawn else _paths(data, "train")
+        given = read_coco(*paths, data.max_bad_images, data.max_pixels)
+    if config.keypoint_head and isinstance(given, Dataset):
+        given = with_keypoints_only(given)
+    return _trainable(given, config)
+
+
+def _validation_set(config, folder):
+    """Returns the `Dataset` to validate on and the path of its json; None for both without such files."""
+    data = config.data
+    if data.train_annotations is not None and data.val_annotations is None:
+        return None, None
+    drawn = data.train_annotations is None
+    paths = _draw_shapes(config, folder, "val") if drawn else _paths(data, "val")
+    return _trainable(read_coco(*paths, data.max_bad_images, data.max_pixels), config), paths[0]
+
+
+def _draw_shapes(config, folder, split):
+    """Returns the paths of the json and of the images."""
+    data, is_val = config.data, split == "val"
+    count = data.shapes_val if is_val else data.shapes_train
+    return write_shapes(folder / split, count, data.shapes_size, 2 * config.train.seed + is_val)
+
+
+def _trainable(data, config):
+    if isinstance(data, Dataset):
+        check_trainable(data, config)
+    return data
+
+
+def _described(data):
+    """Returns the numbers of images, objects and classes of a data set."""
+    if not isinstance(data, Dataset):
+        return "none" if data is None else "batches"
+    names = [category.name for category in data.categories]
+    shown = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
+    num_objects = len(arrays_of(data).images)
+    return f"{data.name}, {len(data)} images, {num_objects} objects, {len(names)} classes ({shown})"
 
 
 def with_keypoints_only(dataset):
@@ -143,6 +174,7 @@ def _check_same_classes(train_set, val_set, val_path):
             f"Training and validation set must have the same classes. Received: {train} to train on, "
             f"{val} in {val_path}. Give both files the same `categories`."
         )
+    return "the same in both sets"
 
 
 def with_class_count(config, dataset):
@@ -170,3 +202,29 @@ def with_class_count(config, dataset):
             f"Set `num_classes` to {dataset.num_classes}."
         )
     return config
+
+
+def check_objects(train_set, val_set, iou_type):
+    """Raises a ValueError without an object to train on; logs a warning without an object to validate on.
+
+    Args:
+        train_set: `Dataset`, or batches, which are not looked at.
+        val_set: `Dataset` or None.
+        iou_type: Of the score that picks the best weights.
+    """
+    if isinstance(train_set, Dataset) and not _has_objects(train_set):
+        raise ValueError(
+            "A training set must have objects that are no crowd regions. "
+            f"Received: {train_set.name} with {len(train_set)} images and no object. "
+            "Look at it with `mask-rcnn data inspect`."
+        )
+    if val_set and not _has_objects(val_set):
+        logging.warning(
+            "%s has no object to find, so %s/AP cannot be measured: the latest weights count as the best.",
+            val_set.name,
+            iou_type,
+        )
+
+
+def _has_objects(dataset):
+    return not arrays_of(dataset).crowd.all()

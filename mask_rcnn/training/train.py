@@ -7,18 +7,18 @@ from mask_rcnn.coco_results import write_json
 from mask_rcnn.errors import PartialFailure, short_message
 from mask_rcnn.terminal import say
 from mask_rcnn.training.batches import batches_of
-from mask_rcnn.training.evaluations import Validation, evaluate_step
 from mask_rcnn.training.loop import run_steps
 from mask_rcnn.training.plot import plot_losses
 from mask_rcnn.training.preflight import preflight
 from mask_rcnn.training.run_folder import (
+    FINAL_WEIGHTS,
     LOG,
-    METRICS,
     check_run_folder,
     run_folder,
     run_id_of,
     write_config,
 )
+from mask_rcnn.training.validation import evaluate_step
 
 
 def train(config, run_dir, *, model=None, train_data=None, val_data=None, callbacks=(), resume=True):
@@ -65,11 +65,6 @@ def train(config, run_dir, *, model=None, train_data=None, val_data=None, callba
         run, state = preflight(config, run_dir, run_id, run_dir / "data", given=given)
         write_config(run_dir, run.config)
 
-        validation = run.validator and Validation(
-            run.validator.evaluate,
-            run.validator.best_by,
-            lambda: run.model.save_weights(run_dir / "best.weights.h5"),
-        )
         with batches_of(run.train_set, run.config) as (make_batches, images_of):
             run_steps(
                 run.model,
@@ -77,13 +72,13 @@ def train(config, run_dir, *, model=None, train_data=None, val_data=None, callba
                 recipe=run.config.train,
                 run_dir=run_dir,
                 state=state,
-                validation=validation,
+                validator=run.validator,
                 callbacks=callbacks,
                 images_of=images_of,
             )
-        run.model.save_weights(run_dir / "final.weights.h5")
+        run.model.save_weights(run_dir / FINAL_WEIGHTS)
         plot_losses(run_dir / LOG, run_dir / "loss.png")
-        return validation and evaluate_final_weights(run.validator, validation, run_dir, state["step"])
+        return run.validator and evaluate_final_weights(run.model, run.validator, run_dir, state["step"])
 
 
 def check(config, run_dir, *, resume=True):
@@ -106,16 +101,16 @@ def check(config, run_dir, *, resume=True):
     say("All checks passed.")
 
 
-def evaluate_final_weights(validator, validation, run_dir, step):
+def evaluate_final_weights(model, validator, run_dir, step):
     """Evaluates the final weights, writes what they detect, shows the table and returns its `Metrics`."""
     try:
-        evaluate_step(run_dir / METRICS, step, step, validation)
+        evaluate_step(model, validator, run_dir, step, step)
         write_json(run_dir / "detections.json", validator.found)
         write_json(run_dir / "results.json", validator.metrics.to_json())
         validator.draw(run_dir / "pictures")
     except Exception as error:
         raise PartialFailure(
-            f"The trained weights are saved as {run_dir / 'final.weights.h5'}, but they cannot be evaluated. "
+            f"The trained weights are saved as {run_dir / FINAL_WEIGHTS}, but they cannot be evaluated. "
             f"Received: {type(error).__name__}: {short_message(error)}. "
             "Correct this, then repeat the evaluation: `mask-rcnn train --resume`, or `mask-rcnn evaluate`."
         ) from error

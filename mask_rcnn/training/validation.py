@@ -1,17 +1,22 @@
-"""The validation set: what a model in training finds in it, what that is worth, and how it looks."""
+"""Evaluation during a run: what the model detects in the validation set, its scores, and the best weights."""
 
 import contextlib
 import dataclasses
 import functools
+import json
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 from PIL import Image
 
 from mask_rcnn.data.unreadable import UnreadableImages
-from mask_rcnn.errors import UnreadableImage
+from mask_rcnn.errors import UnreadableImage, short_message
 from mask_rcnn.evaluation import content_of, evaluate_model
 from mask_rcnn.heads import iou_types_of
+from mask_rcnn.terminal import say
+from mask_rcnn.training.callbacks import StepCallback, keep_lines
+from mask_rcnn.training.run_folder import BEST_WEIGHTS, METRICS
 from mask_rcnn.visualize import draw
 
 # Pictures show what is more likely there than not.
@@ -24,9 +29,14 @@ class Validator:
     """Runs a model on a data set with known objects.
 
     Args:
-        predictor: a `Predictor`; it sees the weights as they are at each call.
-        dataset: the `Dataset`.
-        annotations_path: the COCO json that it was read from; None takes the annotations of `dataset`.
+        predictor: A `Predictor`; it uses the weights as they are at each call.
+        dataset: The `Dataset`.
+        annotations_path: The COCO json that it was read from; None takes the annotations of `dataset`.
+
+    Attributes:
+        best_by: The score that is compared to find the best weights; larger is better.
+        found: Entries of a COCO results file of the last evaluation; None before.
+        metrics: Their `Metrics`; None before.
     """
 
     def __init__(self, predictor, dataset, annotations_path):
@@ -58,7 +68,7 @@ class Validator:
         """Writes pictures of detections in a few images, spread over the set.
 
         Args:
-            folder: where the PNG files go; made if it is not there.
+            folder: Where the PNG files go; made if it does not exist.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,3 +93,80 @@ def _draw(record, detections, pixels, folder, categories):
     """Writes the picture of one image; see `predict_many`."""
     picture = draw(pixels(), detections, categories)
     Image.fromarray(picture).save(folder / f"{record.path.stem}.png")
+
+
+class Evaluation(StepCallback):
+    """Evaluates every `every` steps; after the last step the caller of `fit` does.
+
+    An evaluation that fails is logged, and training goes on: the checkpoint of its step is saved already,
+    and what failed once would fail again after each resume.
+
+    Args:
+        run_dir: `Path` of the run.
+        first_step, last_step: As in `StepCallback`.
+        every: Steps; 0 is only after the last step.
+        validator: The `Validator`.
+        stop: The `StopSignals` of the run.
+    """
+
+    def __init__(self, run_dir, first_step, last_step, every, validator, stop):
+        super().__init__(first_step, last_step)
+        self.run_dir, self.every, self.validator, self.stop = run_dir, every, validator, stop
+        keep_lines(run_dir / METRICS, lambda line: json.loads(line)["step"] <= first_step)
+
+    def on_train_begin(self, logs=None):
+        """Makes up for an evaluation that was due at the checkpoint which the run is resumed from."""
+        lines = _read_lines(self.run_dir / METRICS)
+        if self.first_step > 0 and all(line["step"] != self.first_step for line in lines):
+            self.on_step(self.first_step, None, None)
+
+    def on_step(self, step, logs, seconds):
+        if step == self.last_step or not self.is_due(step, self.every):
+            return
+        try:
+            with self.stop.nothing_to_save():
+                evaluate_step(self.model, self.validator, self.run_dir, step, self.last_step)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {short_message(error)}"
+            logging.error("The evaluation after step %d failed: %s. Training goes on.", step, reason)
+            _append(self.run_dir / METRICS, {"step": step, "error": reason})
+
+
+def evaluate_step(model, validator, run_dir, step, last_step):
+    """Evaluates the weights as they are after `step`, and saves them if they are the best so far.
+
+    It adds a line to `metrics.jsonl`: `{"step": ..., name: number, ...}`, or `{"step": ..., "error": text}`
+    for an evaluation that failed. A line of the same step is replaced.
+
+    Args:
+        model: The `MaskRCNN`.
+        validator: Its `Validator`.
+        run_dir: `Path` of the run.
+        step, last_step: Of the run.
+    """
+    path = run_dir / METRICS
+    keep_lines(path, lambda line: json.loads(line)["step"] < step)
+    metrics = validator.evaluate()
+    score = metrics[validator.best_by]
+    earlier = (line.get(validator.best_by) for line in _read_lines(path))
+    best = max((value for value in earlier if value is not None), default=None)
+    # Without a score nothing tells which weights are better: the latest are kept.
+    is_best = best is None or (score is not None and score > best)
+    if is_best:
+        model.save_weights(run_dir / BEST_WEIGHTS)
+    _append(path, {"step": step, **metrics})
+    if score is None:
+        result = f"{validator.best_by} is not measurable"
+    else:
+        note = "the best so far" if is_best else f"best {best:.4f}"
+        result = f"{validator.best_by} {score:.4f} ({note})"
+    say(f"step {step}/{last_step}  {result}")
+
+
+def _read_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _append(path, line):
+    with open(path, "a") as file:
+        file.write(json.dumps(line) + "\n")
