@@ -13,6 +13,7 @@ from mask_rcnn import MaskRCNN, config_io
 from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.evaluation import content_of
 from mask_rcnn.training.batches import batches_of
+from mask_rcnn.training.preflight import preflight
 from mask_rcnn.training.prepare import prepare
 from mask_rcnn.training.train import train
 
@@ -115,8 +116,9 @@ def test_data_that_cannot_be_trained_on_are_an_error(dataset, tmp_path, data, ch
     data = {
         name: known.get(value, value) if isinstance(value, str) else value for name, value in data.items()
     }
+    config = config_io.override_all(CONFIG, {"backbone.norm": "batch_norm", **changes})
     with pytest.raises(ValueError, match=message):
-        prepare(config_io.override_all(CONFIG, changes), tmp_path, **data)
+        preflight(config, tmp_path / "run", "id", tmp_path, given=data)
 
 
 def test_the_records_of_a_data_set_are_the_annotations_of_its_file(dataset):

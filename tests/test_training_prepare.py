@@ -16,10 +16,11 @@ from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.errors import PartialFailure
 from mask_rcnn.structures import Category
+from mask_rcnn.training import preflight as preflight_module
 from mask_rcnn.training.checks import Checks
 from mask_rcnn.training.loop import restore_or_initialize
 from mask_rcnn.training.preflight import check_disk_space
-from mask_rcnn.training.sources import check_objects, check_paths, read_training_data, with_class_count
+from mask_rcnn.training.sources import check_objects, check_sources, read_training_data, with_class_count
 from mask_rcnn.training.train import check, evaluate_final_weights
 
 CATS = Dataset("cats", (Category(7, "cat"), Category(9, "lynx")), ())
@@ -66,15 +67,15 @@ def test_half_of_the_data_options_is_an_error_that_says_what_is_missing(tmp_path
         field, _, kind = word.partition("=")
         fields[field] = str(paths[kind or ("folder" if field.endswith("images") else "file")])
     with pytest.raises(ValueError, match=message):
-        check_paths(dataclasses.replace(TINY.data, **fields))
+        check_sources(dataclasses.replace(TINY.data, **fields))
 
 
 def test_no_data_and_whole_data_are_accepted(tmp_path):
-    check_paths(TINY.data)
+    check_sources(TINY.data)
     annotations, images = map(str, write_shapes(tmp_path, 1, (32, 32), 0))
     data = dataclasses.replace(TINY.data, train_annotations=annotations, train_images=images)
-    check_paths(data)
-    check_paths(dataclasses.replace(data, val_annotations=annotations, val_images=images))
+    check_sources(data)
+    check_sources(dataclasses.replace(data, val_annotations=annotations, val_images=images))
 
 
 def test_a_validation_set_of_other_classes_is_an_error(tmp_path):
@@ -197,6 +198,13 @@ def test_all_checks_that_fail_are_reported_at_once(shapes, tmp_path, capsys):
 def remove_masks(content):
     for annotation in content["annotations"]:
         del annotation["segmentation"]
+
+
+def test_wrong_paths_are_reported_before_weights_are_fetched(tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight_module, "check_initial_weights", lambda config: pytest.fail("too early"))
+    data = dataclasses.replace(TINY.data, train_annotations=str(tmp_path / "absent.json"))
+    with pytest.raises(ValueError, match="go together"):
+        check(dataclasses.replace(TINY, data=data), tmp_path / "run")
 
 
 def test_one_check_that_fails_raises_its_own_error():

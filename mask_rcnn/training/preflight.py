@@ -11,6 +11,7 @@ from mask_rcnn.training.initial import check_initial_weights
 from mask_rcnn.training.loop import restore_or_initialize
 from mask_rcnn.training.prepare import prepare
 from mask_rcnn.training.run_folder import CHECKPOINTS
+from mask_rcnn.training.sources import check_sources
 
 GIGABYTE = 1e9
 
@@ -34,6 +35,7 @@ def preflight(config, run_dir, run_id, data_folder, *, given=None, report=lambda
         ValueError, OSError: Checks fail; the message says what to do about each.
     """
     given, checks = given or {}, Checks(report)
+    check_sources(config.data, given.get("train_data"), given.get("val_data"))
     is_new = not checkpoints(run_dir / CHECKPOINTS)
     if is_new and given.get("model") is None:
         checks.run(

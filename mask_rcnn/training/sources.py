@@ -18,7 +18,7 @@ MAX_NAMES = 5  # classes in a line
 
 
 def read_training_data(config, folder, train_data=None, val_data=None, checks=None):
-    """Reads the images to train on and those to validate on.
+    """Reads the images to train on and those to validate on, which `check_sources` accepts.
 
     Args:
         config: A `Config`.
@@ -32,8 +32,6 @@ def read_training_data(config, folder, train_data=None, val_data=None, checks=No
         for `val_data`, and both are None without a validation set.
     """
     checks = checks or Checks()
-    _check_given(config.data, train_data, val_data)
-    check_paths(config.data)
     has_files = train_data is None
     train_set = checks.run("training data", lambda: _training_set(config, folder, train_data), _described)
     val_set, val_path = checks.run(
@@ -47,8 +45,13 @@ def read_training_data(config, folder, train_data=None, val_data=None, checks=No
     return train_set, val_set, val_path
 
 
-def _check_given(data, train_data, val_data):
-    """Raises a ValueError unless data are given once: as objects, or in the config."""
+def check_sources(data, train_data=None, val_data=None):
+    """Raises a ValueError unless data are given once: as objects, or as files that exist in the config.
+
+    Args:
+        data: A `DataConfig`.
+        train_data, val_data: As in `read_training_data`.
+    """
     if val_data is not None and not isinstance(val_data, Dataset):
         raise ValueError(
             "`val_data` must be a `Dataset` of `read_coco`: COCO's scores need the annotations. "
@@ -70,6 +73,7 @@ def _check_given(data, train_data, val_data):
             "Data are given either as `train_data` and `val_data`, or in the config. "
             f"Received: both, with data.{named[0]}={getattr(data, named[0])!r}. Leave one of them out."
         )
+    _check_paths(data)
 
 
 def _training_set(config, folder, given):
@@ -125,12 +129,8 @@ def with_keypoints_only(dataset):
     return dataclasses.replace(dataset, images=images)
 
 
-def check_paths(data):
-    """Raises a ValueError unless annotations and images are given together, and are files and folders.
-
-    Args:
-        data: a `DataConfig`.
-    """
+def _check_paths(data):
+    """Raises a ValueError unless annotations and images are given together, and are files and folders."""
     for split in ("train", "val"):
         annotations, images = _paths(data, split)
         if (annotations is None) != (images is None):
