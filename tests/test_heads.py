@@ -10,6 +10,7 @@ import pytest
 from training_run import TINY
 
 from mask_rcnn import config_io
+from mask_rcnn.config.heads import SECTIONS, add_head_config
 from mask_rcnn.data.ground_truth import ground_truths
 from mask_rcnn.data.sample import OBJECT, Sample
 from mask_rcnn.export import lite, saved_model
@@ -62,6 +63,90 @@ def test_an_unknown_head_or_field_is_an_error_that_shows_it(config, text):
 def test_a_name_of_a_built_in_head_cannot_be_registered(fill_config_class):
     with pytest.raises(ValueError, match="Received: 'mask'"):
         register_head("mask", fill_config_class)
+
+
+@dataclasses.dataclass(frozen=True)
+class Usual:
+    pool_size: int = 7
+
+
+@dataclasses.dataclass
+class NotFrozen:
+    pool_size: int = 7
+
+
+@dataclasses.dataclass(frozen=True)
+class WithoutPoolSize:
+    units: int = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class WithoutDefault:
+    units: int
+    pool_size: int = 7
+
+
+@dataclasses.dataclass(frozen=True)
+class WithList:
+    pool_size: int = 7
+    sizes: list[int] = dataclasses.field(default_factory=list)
+
+
+@pytest.mark.parametrize(
+    "name, section_class, wrong",
+    [
+        ("two words", Usual, "the name or the dataclass"),
+        ("keypoint", Usual, "the name or the dataclass"),
+        ("new", NotFrozen, "the name or the dataclass"),
+        ("new", WithoutPoolSize, "the name or the dataclass"),
+        ("new", WithoutDefault, "units"),
+        ("new", WithList, "sizes"),
+        ("new", str, "the name or the dataclass"),
+    ],
+)
+def test_a_config_that_yaml_cannot_hold_is_refused(name, section_class, wrong):
+    with pytest.raises(ValueError, match=f"Received: '{name}'.*Change {wrong}"):
+        add_head_config(name, section_class)
+    assert name not in SECTIONS
+
+
+@pytest.mark.parametrize(
+    "values, received",
+    [
+        ({"units": "many"}, r"`heads.fill.units` must be of type int. Received: 'many'"),
+        ({"units": None}, "`heads.fill.units` must be of type int. Received: None"),
+        ({"loss_weight": True}, "`heads.fill.loss_weight` must be of type float. Received: True"),
+        ({"pool_size": -1}, "`heads.fill.pool_size` must be of type int .*Received: -1"),
+    ],
+)
+def test_a_field_of_another_type_is_an_error_that_names_it(config, fill_config_class, values, received):
+    with pytest.raises(ValueError, match=received):
+        dataclasses.replace(config, heads={"fill": fill_config_class(**values)})
+
+
+@pytest.mark.parametrize("heads", [[], {"fill": {"units": 8}}, {"fill": Usual()}])
+def test_sections_must_be_those_of_their_heads(config, heads):
+    with pytest.raises(ValueError, match="`heads.* must be a "):
+        dataclasses.replace(config, heads=heads)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda heads: heads.update(fill=None),
+        lambda heads: heads.pop("fill"),
+        lambda heads: heads.clear(),
+        lambda heads: heads.setdefault("other", None),
+        lambda heads: heads.__setitem__("fill", None),
+        lambda heads: heads.__delitem__("fill"),
+        lambda heads: heads.__ior__({"fill": None}),
+    ],
+)
+def test_the_heads_of_a_config_cannot_be_changed(config, change):
+    before = dict(config.heads)
+    with pytest.raises(TypeError, match="dataclasses.replace"):
+        change(config.heads)
+    assert config.heads == before
 
 
 def test_heads_are_built_in_the_order_of_the_config(config):
