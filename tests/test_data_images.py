@@ -261,6 +261,17 @@ def png_header(width, height):
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+def test_every_size_below_the_pixel_limit_is_decoded(tmp_path, file_format):
+    height, width = 12_207, 16_383  # 0.1 % below; the widest WebP file
+    assert 0.999 * MAX_PIXELS < height * width <= MAX_PIXELS
+    path = tmp_path / f"large.{file_format.lower()}"
+    Image.new("L", (width, height), 77).save(path, file_format)
+    image = read_image(path)
+    assert image.shape == (height, width, 3) and (image[::50] == 77).all()
+
+
 def test_a_size_that_the_data_cannot_fill_is_refused(tmp_path):
     path = tmp_path / "lie.png"
     path.write_bytes(png_header(10000, 10000))

@@ -31,6 +31,7 @@ MAX_OTHER_BYTES = 1 << 26
 # TensorFlow decodes larger images where it gives the same pixels: Pillow keeps 4 bytes per pixel beside our
 # 3, and 16 for WebP.
 MAX_PILLOW_PIXELS = 1 << 26
+MAX_TENSORFLOW_JPEG_BYTES = (1 << 29) - 1  # of its pixels; TensorFlow refuses more
 
 JPEG_PIXELS_PER_BYTE = 512  # a block of 8 x 8 pixels takes at least one bit with Huffman coding
 ARITHMETIC_MARKERS = range(0xC9, 0xD0)  # its blocks may take less
@@ -56,13 +57,19 @@ def decode_8_bits(file, header):
         file = io.BytesIO(_jpeg_without_metadata(file, header))
     elif header.format == "PNG":
         file = io.BytesIO(_png_without_metadata(file))
-    if header.height * header.width > MAX_PILLOW_PIXELS and header.format in ("JPEG", "PNG", "WEBP"):
+    if _takes_less_in_tensorflow(header):
         pixels = np.asarray(memoryview(decode_in_graph(file.read())))  # without a copy
     else:
         pixels = _decode_by_pillow(file, PLUGINS[header.format], size)
     if pixels.shape[:2] != size:
         raise ValueError(f"its header says {size} pixels, its content {pixels.shape[:2]}")
     return pixels
+
+
+def _takes_less_in_tensorflow(header):
+    num_pixels = header.height * header.width
+    is_refused = header.format == "JPEG" and 3 * num_pixels > MAX_TENSORFLOW_JPEG_BYTES
+    return num_pixels > MAX_PILLOW_PIXELS and header.format in ("JPEG", "PNG", "WEBP") and not is_refused
 
 
 def decode_16_bits(file):
