@@ -9,8 +9,8 @@ def fine_tune():
 
     What `mask-rcnn train --train-annotations ...` does unless told otherwise. 1,200 images are seen, two a
     step; for more than about a hundred photographs raise `train.steps` and `train.milestones`.
-    Measured on 14 photographs of dried fruit (three classes, four others to validate on): segm AP 0.817,
-    AP50 1.0, box AP 0.713, in 14 CPU-minutes.
+    Measured on 14 photographs of dried fruit (three classes, four others to validate on): segm AP 0.817
+    and 0.820, AP50 1.0, box AP 0.713 and 0.710 in two runs, of 14 CPU-minutes each.
     """
     return dataclasses.replace(
         mask_rcnn_lite0_fpn(),

@@ -8,7 +8,7 @@ def nuclei():
     """Many small objects: small anchors, up to 400 objects an image, 20 minutes on two cores.
 
     Made for the set `nuclei_dsb2018` (664 microscopy images, 28,986 nuclei); name its files with
-    --train-annotations and so on. Measured in two runs on the 100 images to validate on,
+    --train-annotations and so on. Measured in three runs on the 100 images to validate on,
     with up to 400 detections an image: segm AP 0.509 to 0.517, AP50 0.796 to 0.802, box AP 0.480 to 0.491,
     in 19 CPU-minutes each.
     """

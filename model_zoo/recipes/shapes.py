@@ -7,7 +7,8 @@ from mask_rcnn.model_zoo.recipes.mask_rcnn_lite0_fpn import mask_rcnn_lite0_fpn
 def shapes():
     """The demo: synthetic overlapping shapes of 128 x 128 pixels, minutes on two cores.
 
-    Needs no data: the images are made. Measured: segm AP 0.666 on 40 held-out images, in 5 CPU-minutes.
+    Needs no data: the images are made. Measured: segm AP 0.666 and 0.702 on 40 held-out images
+    in two runs, of 5 CPU-minutes each.
     """
     base = mask_rcnn_lite0_fpn()
     return dataclasses.replace(
