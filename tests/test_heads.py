@@ -11,13 +11,19 @@ from training_run import TINY
 
 from mask_rcnn import config_io
 from mask_rcnn.config.heads import SECTIONS, add_head_config
+from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.ground_truth import ground_truths
+from mask_rcnn.data.loading import IGNORED, ExampleLoader
+from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.sample import OBJECT, Sample
+from mask_rcnn.data.shapes import write_shapes
+from mask_rcnn.data.trainable import check_trainable
 from mask_rcnn.export import lite, saved_model
 from mask_rcnn.export.lite_runner import Runner as LiteRunner
 from mask_rcnn.heads import HEADS, heads_of, register_head
 from mask_rcnn.model import build_parts, inference_model, training_model
 from mask_rcnn.predict import Predictor
+from mask_rcnn.structures import Category
 from mask_rcnn.training.train import train
 from mask_rcnn.weights import read_header, save_weights
 
@@ -169,6 +175,20 @@ def test_ground_truth_comes_from_the_sample(config):
     )
     fill = ground_truths(config)[1](triangle)["gt_fill"]
     np.testing.assert_allclose(fill, [0.5], atol=0.03)
+
+
+def test_objects_without_a_mask_are_ignored_by_a_head_that_learns_from_masks(config, tmp_path):
+    config = dataclasses.replace(config, mask_head=None)
+    image = read_coco(*write_shapes(tmp_path, 1, (64, 64), 3)).images[0]
+    first, *others = image.annotations
+    image = dataclasses.replace(image, annotations=(dataclasses.replace(first, segmentation=None), *others))
+    example = ExampleLoader(config, (), ground_truths(config))(image, (0, 0))
+    assert example["gt_class_ids"].tolist().count(IGNORED) == 1
+    assert len(example["gt_fill"]) == len(others)
+    dataset = Dataset("shapes", (Category(1, "circle"),) * 3, (image,))
+    with pytest.raises(ValueError, match="1 objects without a mask"):
+        check_trainable(dataset, config)
+    check_trainable(dataset, dataclasses.replace(config, heads={}))
 
 
 def test_the_loss_is_the_squared_error_of_the_positive_rois(config, parts, tiny_batch):

@@ -15,10 +15,15 @@ class GroundTruth:
     Args:
         config: The `Config` of the model.
         settings: The section of the head in it.
+
+    Attributes:
+        needs_masks: Whether it is made of masks. Objects without one are ignored in training then. Defaults
+            to False.
     """
 
     config: Config
     settings: object
+    needs_masks = False
 
     def spec(self):
         """Returns `{name: (shape without the batch, dtype)}`; the first axis has a row for each object, G."""
@@ -32,6 +37,8 @@ class GroundTruth:
 @dataclass(frozen=True)
 class MaskGroundTruth(GroundTruth):
     """Masks of the objects in their boxes."""
+
+    needs_masks = True
 
     def spec(self):
         size = self.config.input
@@ -53,6 +60,11 @@ class KeypointGroundTruth(GroundTruth):
 
 
 GROUND_TRUTHS = {"mask": MaskGroundTruth, "keypoint": KeypointGroundTruth}  # name of a head -> subclass
+
+
+def needs_masks(config):
+    """Returns whether a head of a `Config` learns from masks."""
+    return any(truth.needs_masks for truth in ground_truths(config))
 
 
 def ground_truths(config):

@@ -52,7 +52,8 @@ class ExampleLoader:
         rng = np.random.default_rng(seed)
         for transform in self.transforms:
             sample = checked(transform(sample, rng), transform)
-        sample = finish(sample, settings.max_instances, self.config.mask_head is not None)
+        needs_masks = any(truth.needs_masks for truth in self.truths)
+        sample = finish(sample, settings.max_instances, needs_masks)
         image = render(sample, settings.resize)
         origin = (0, 0)
         if settings.padded_size:
