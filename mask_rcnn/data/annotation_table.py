@@ -166,8 +166,6 @@ def table_of(annotations, images):
         images: Index of the image of each annotation.
     """
     masks = [one["segmentation"] for one in annotations]
-    polygons = [mask if isinstance(mask, list) else [] for mask in masks]
-    flat = list(itertools.chain.from_iterable(polygons))
     return make_table(
         ids=[one["id"] for one in annotations],
         images=images,
@@ -175,15 +173,29 @@ def table_of(annotations, images):
         boxes=[one["bbox"] for one in annotations],
         areas=[one["area"] for one in annotations],
         crowd=[one["iscrowd"] for one in annotations],
-        num_polygons=[len(each) for each in polygons],
-        polygon_lengths=[len(each) for each in flat],
-        numbers=np.array(list(itertools.chain.from_iterable(flat)), "float64"),
+        polygons=[mask if isinstance(mask, list) else [] for mask in masks],
         runs=[msgspec.json.encode(mask["counts"]) if isinstance(mask, dict) else b"" for mask in masks],
         keypoints=[one["keypoints"] or [] for one in annotations],
     )
 
 
-def make_table(
+def make_table(*, polygons, **columns):
+    """Returns an `AnnotationTable` of Python values.
+
+    Args:
+        polygons: A list of polygons for each annotation, flat lists of x, y.
+        columns: The other arguments of `join_columns`.
+    """
+    flat = list(itertools.chain.from_iterable(polygons))
+    return join_columns(
+        num_polygons=_lengths(polygons),
+        polygon_lengths=_lengths(flat),
+        numbers=np.array(list(itertools.chain.from_iterable(flat)), "float64"),
+        **columns,
+    )
+
+
+def join_columns(
     *,
     ids,
     images,
@@ -197,7 +209,7 @@ def make_table(
     runs,
     keypoints,
 ):
-    """Returns an `AnnotationTable` of Python values.
+    """Returns an `AnnotationTable` of its columns.
 
     Args:
         ids, images, class_ids, boxes, areas, crowd, num_polygons: A value for each annotation, as in

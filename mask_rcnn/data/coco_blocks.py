@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import simdjson
 
-from mask_rcnn.data.annotation_table import concatenate, make_table
+from mask_rcnn.data.annotation_table import concatenate, join_columns
 from mask_rcnn.data.fields import MAX_EXACT
 from mask_rcnn.data.regular import are_regular, is_well_formed
 
@@ -34,14 +34,27 @@ class _Polygons(NamedTuple):
     """The polygons of N annotations.
 
     Args:
-        counts: Number of polygons of each annotation, N numbers.
-        lengths: Numbers of each polygon.
+        counts: `[N]` int64, polygons of each annotation.
+        lengths: `[P]` int64, numbers of each polygon.
         numbers: Flat float64 coordinates of all polygons.
     """
 
-    counts: list
-    lengths: list
+    counts: np.ndarray
+    lengths: np.ndarray
     numbers: np.ndarray
+
+    def are_usual(self):
+        """Tells which annotations have polygons of at least three points only, `[N]` bool."""
+        usual = np.ones(len(self.counts), bool)
+        wrong = (self.lengths < MIN_NUMBERS) | (self.lengths % 2 != 0)
+        usual[np.repeat(np.arange(len(usual)), self.counts)[wrong]] = False
+        return usual
+
+    def select(self, which):
+        """Returns the polygons of some annotations, chosen by `[N]` bool."""
+        kept = np.repeat(which, self.counts)
+        numbers = self.numbers[np.repeat(kept, self.lengths)]
+        return _Polygons(self.counts[which], self.lengths[kept], numbers)
 
 
 def read_block(block, images, parse):
@@ -64,13 +77,15 @@ def read_block(block, images, parse):
         ]
     )
     polygons = _polygons(list(itertools.compress(outlines, usable)))
-    if polygons is None and len(block) > 1:  # find the unusual ones
+    if polygons is None and len(block) > 1:  # find the one with something else than numbers
         half = len(block) // 2
         parts = [read_block(part, images, parse) for part in (block[:half], block[half:])]
         return concatenate([table for table, _ in parts]), np.concatenate([which for _, which in parts])
     if polygons is None:
         usable[:], polygons = False, _polygons([])
-    table = _table(list(itertools.compress(entries, usable)), polygons, images)
+    usual = polygons.are_usual()
+    usable[usable] = usual
+    table = _table(list(itertools.compress(entries, usable)), polygons.select(usual), images)
     regular = are_regular(table, images.sizes)
     usable[usable] = regular
     return table.take(regular), usable
@@ -118,7 +133,7 @@ def _outline(entry):
 
 
 def _polygons(outlines):
-    """Returns `_Polygons`, or None unless each json text is a list of lists of at least three points."""
+    """Returns `_Polygons`, or None unless each json text is a list of lists of numbers."""
     text = b"[" + b",".join(outlines) + b"]"
     try:
         decoded = simdjson.Parser().parse(text)
@@ -128,13 +143,11 @@ def _polygons(outlines):
     except (ValueError, TypeError, RuntimeError):
         return None
     is_nested_deeper = text.count(b"[") != 1 + len(counts) + len(lengths)
-    if is_nested_deeper or any([length < MIN_NUMBERS or length % 2 for length in lengths]):
-        return None
-    return _Polygons(counts, lengths, numbers)
+    return None if is_nested_deeper else _Polygons(np.array(counts, int), np.array(lengths, int), numbers)
 
 
 def _table(entries, polygons, images):
-    return make_table(
+    return join_columns(
         ids=[one.id for one in entries],
         images=[images.index[one.image_id] for one in entries],
         class_ids=[one.category_id for one in entries],
