@@ -7,6 +7,8 @@ import os
 import random
 import subprocess
 import sys
+import threading
+import types
 
 import numpy as np
 import pytest
@@ -376,3 +378,21 @@ def test_the_memory_of_the_reader_is_bounded_by_the_size_of_the_file(tmp_path):
     size = path.stat().st_size
     assert count == 90_000
     assert after < 1.2 * size and peak < 3.5 * size, (after, peak, size)  # Python objects: 7 times the size
+
+
+@pytest.mark.parametrize("cpu_share, is_threaded", [(0.2, True), (0.9, False)])
+def test_headers_are_read_in_threads_where_the_disk_is_slow(tmp_path, monkeypatch, cpu_share, is_threaded):
+    threads = set()
+
+    def check(name, max_pixels):
+        threads.add(threading.get_ident())
+        return checked_files.CheckedFile(len(name), 1, 8)
+
+    wall, cpu = iter([0.0, 1.0]), iter([0.0, cpu_share])
+    clocks = types.SimpleNamespace(perf_counter=lambda: next(wall), thread_time=lambda: next(cpu))
+    monkeypatch.setattr(checked_files, "time", clocks)
+    monkeypatch.setattr(checked_files, "_check", check)
+    monkeypatch.setattr(checked_files, "PER_TASK", 4)
+    names = ["x" * length for length in range(1, 41)]
+    assert [file.height for file in checked_files.check_files(names, tmp_path)] == list(range(1, 41))
+    assert (threads != {threading.get_ident()}) == is_threaded

@@ -1,7 +1,8 @@
-"""Checks many image files at once by threads, and remembers the headers until a file changes."""
+"""Checks many image files, in threads where the disk is slow, and remembers headers until a file changes."""
 
 import hashlib
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -12,7 +13,8 @@ from mask_rcnn.data import reader_cache
 from mask_rcnn.data.image_headers import MAX_PIXELS
 from mask_rcnn.data.images import read_complete_header
 
-THREADS = 4  # they wait for the disk; many more would mostly wait for the lock of the interpreter
+THREADS = 16  # for a disk that is waited for; on a fast one they would wait for the lock of the interpreter
+MIN_WAIT = 0.5  # of the time of the first files, for which threads pay
 PER_TASK = 64  # files
 MIN_REMEMBERED = 1000  # files of a folder; fewer are read faster than the cache
 NOT_A_FILE = (-1, -1)  # size and time of what cannot be found
@@ -54,16 +56,30 @@ def check_files(paths, folder, max_pixels=MAX_PIXELS):
         if name in known and known[name][0] == state and _num_pixels(known[name][1]) <= max_pixels
     }
     new = [(name, state) for name, state in zip(names, states, strict=True) if name not in checked]
-    with ThreadPoolExecutor(THREADS) as pool:
-        parts = [new[start : start + PER_TASK] for start in range(0, len(new), PER_TASK)]
-        tasks = pool.map(lambda part: [_check(name, max_pixels) for name, _ in part], parts)
-        found = [result for part in tasks for result in part]
+    found = _check_all([name for name, _ in new], max_pixels)
     errors = {name: result for (name, _), result in zip(new, found, strict=True) if is_error(result)}
     read = {name: (state, result) for (name, state), result in zip(new, found, strict=True)}
     checked |= {name: pair for name, pair in read.items() if name not in errors}
     if is_remembered and new and checked != known:
         _save(key, checked)
     return [errors[name] if name in errors else checked[name][1] for name in names]
+
+
+def _check_all(names, max_pixels):
+    """Returns `_check` of each file."""
+
+    def check(names):
+        return [_check(name, max_pixels) for name in names]
+
+    wall, cpu = time.perf_counter(), time.thread_time()
+    found = check(names[:PER_TASK])
+    wall, cpu = time.perf_counter() - wall, time.thread_time() - cpu
+    names = names[PER_TASK:]
+    if wall - cpu < MIN_WAIT * wall:
+        return found + check(names)
+    with ThreadPoolExecutor(THREADS) as pool:
+        parts = [names[start : start + PER_TASK] for start in range(0, len(names), PER_TASK)]
+        return found + [result for part in pool.map(check, parts) for result in part]
 
 
 def is_error(result):

@@ -102,7 +102,7 @@ def _decoded(block, parse):
         entries = _decode_block(text)
     except msgspec.ValidationError:
         entries = []
-    if len(entries) == len(block) and text.count(b'"') == sum(map(_num_quotes, entries)):
+    if len(entries) == len(block) and text.count(b'"') == _num_quotes(entries):
         return entries
     return [_decoded_alone(bytes(raw), parse) for raw in block]
 
@@ -112,18 +112,19 @@ def _decoded_alone(text, parse):
         entry = _decode(text)
     except msgspec.ValidationError:
         entry = None
-    if entry is None or text.count(b'"') != _num_quotes(entry):
+    if entry is None or text.count(b'"') != _num_quotes([entry]):
         parse(text)  # there are other fields: is a key repeated?
     return entry
 
 
-def _num_quotes(entry):
-    """Returns the number of quotes in the text of an annotation without other fields."""
-    unset, masks = msgspec.UNSET, entry.segmentation
-    num_fields = (
-        6 + (masks is not unset) + (entry.keypoints is not unset) + (entry.num_keypoints is not unset)
-    )
-    return 2 * num_fields + (0 if masks is unset else bytes(masks).count(b'"'))
+def _num_quotes(entries):
+    """Returns the number of quotes in the text of annotations without other fields."""
+    unset = msgspec.UNSET
+    masks = [one.segmentation for one in entries if one.segmentation is not unset]
+    num_fields = 6 * len(entries) + len(masks)
+    num_fields += sum([one.keypoints is not unset for one in entries])
+    num_fields += sum([one.num_keypoints is not unset for one in entries])
+    return 2 * num_fields + b"".join(masks).count(b'"')
 
 
 def _outline(entry):
