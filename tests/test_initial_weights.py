@@ -1,4 +1,4 @@
-"""What is checked of the initial weights before a run reads any data."""
+"""What is checked of the initial weights before a run builds its model."""
 
 import importlib
 import pkgutil
@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from mask_rcnn.config import BackboneConfig, Config, DataConfig, FpnConfig, TrainConfig
+from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.model_zoo import recipes
 from mask_rcnn.model_zoo.backbones import IMAGENET
 from mask_rcnn.model_zoo.registry import ENTRIES
-from mask_rcnn.training import initial
+from mask_rcnn.training import initial, prepare
 from mask_rcnn.training.initial import check_initial_weights
 from mask_rcnn.training.train import check, train
 
@@ -102,8 +103,11 @@ def test_batch_statistics_cannot_become_group_norms():
 
 
 @pytest.mark.parametrize("run", [train, check])
-def test_missing_weights_are_found_before_any_data_is_read(run, offline, tmp_path):
-    config = Config(data=DataConfig(train_annotations="none.json", train_images="none"))
+def test_missing_weights_are_found_before_the_model_is_built(run, offline, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "MaskRCNN", lambda *args, **kwargs: pytest.fail("too late"))
+    annotations, images = map(str, write_shapes(tmp_path / "data", 1, (64, 64), 0))
+    data = DataConfig(train_annotations=annotations, train_images=images)
+    config = Config(num_classes=3, data=data)
     with pytest.raises(OSError) as error:
         run(config, tmp_path / "run")
     entry = ENTRIES[IMAGENET["resnet50"]]
