@@ -62,9 +62,9 @@ class KeypointGroundTruth(GroundTruth):
 GROUND_TRUTHS = {"mask": MaskGroundTruth, "keypoint": KeypointGroundTruth}  # name of a head -> subclass
 
 
-def needs_masks(config):
-    """Returns whether a head of a `Config` learns from masks."""
-    return any(truth.needs_masks for truth in ground_truths(config))
+def needs_masks(truths):
+    """Returns whether any of these `GroundTruth`s is made of masks."""
+    return any(truth.needs_masks for truth in truths)
 
 
 def ground_truths(config):

@@ -7,6 +7,7 @@ import numpy as np
 from mask_rcnn.config import Config
 from mask_rcnn.data import affine
 from mask_rcnn.data.finish import finish, render
+from mask_rcnn.data.ground_truth import needs_masks
 from mask_rcnn.data.images import read_image
 from mask_rcnn.data.sample import OBJECT, Sample, make_sample
 from mask_rcnn.data.transforms import padded_size, padding_origin
@@ -52,8 +53,7 @@ class ExampleLoader:
         rng = np.random.default_rng(seed)
         for transform in self.transforms:
             sample = checked(transform(sample, rng), transform)
-        needs_masks = any(truth.needs_masks for truth in self.truths)
-        sample = finish(sample, settings.max_instances, needs_masks)
+        sample = finish(sample, settings.max_instances, needs_masks(self.truths))
         image = render(sample, settings.resize)
         origin = (0, 0)
         if settings.padded_size:

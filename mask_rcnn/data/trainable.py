@@ -4,7 +4,7 @@ import numpy as np
 
 from mask_rcnn.data.bit_depth import check_bit_depth
 from mask_rcnn.data.dataset_arrays import arrays_of
-from mask_rcnn.data.ground_truth import needs_masks
+from mask_rcnn.data.ground_truth import ground_truths, needs_masks
 from mask_rcnn.data.instances import instance_limit_warning
 from mask_rcnn.data.transforms import input_size
 from mask_rcnn.ops.anchors import base_anchors
@@ -24,7 +24,7 @@ def check_trainable(dataset, config):
         config: a `Config`. The fraction `data.max_bad_images` of the images may have objects without a mask.
     """
     problems = _annotation_problems(dataset)
-    if needs_masks(config):
+    if needs_masks(ground_truths(config)):
         problems += _mask_problems(dataset, config.data.max_bad_images)
     if config.keypoint_head is not None:
         problems += keypoint_problems(dataset, config.keypoint_head.names)
@@ -50,7 +50,7 @@ def training_warnings(dataset, config):
     ]
     arrays = arrays_of(dataset)
     without_mask = ~arrays.crowd & ~arrays.has_mask
-    if needs_masks(config) and without_mask.any():
+    if needs_masks(ground_truths(config)) and without_mask.any():
         counted = _counted(dataset, arrays, without_mask, "objects without a mask")
         warnings.append(f"{counted} are ignored in training.")
     tiny = _are_tiny(dataset, arrays, config.input)

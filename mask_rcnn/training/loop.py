@@ -90,12 +90,10 @@ def run_steps(
                 guard,
                 Checkpointing(run_dir / CHECKPOINTS, first, last, recipe, state, stop),
                 progress,  # after the checkpoint: the terminal may be gone
-                *(
-                    [Evaluation(run_dir, first, last, recipe.evaluate_every, validator, stop)]
-                    if validator
-                    else []
-                ),
             ]
+            if validator:
+                every = recipe.evaluate_every
+                own_callbacks.append(Evaluation(run_dir, first, last, every, validator, stop))
         try:
             trainer.fit(
                 make_batches(first),
