@@ -45,10 +45,8 @@ def check_files(paths, folder, max_pixels=MAX_PIXELS):
         max_pixels: Largest height times width of an image. Defaults to `MAX_PIXELS`.
     """
     names = [str(path) for path in paths]
-    is_remembered = len(names) >= MIN_REMEMBERED
-    key = f"{hashlib.sha256(os.path.abspath(folder).encode('utf-8', 'replace')).hexdigest()}-"
-    key += str(reader_cache.READER_VERSION)
-    known = _load(key) if is_remembered else {}
+    is_large = len(names) >= MIN_REMEMBERED
+    known = _load(_key(folder)) if is_large else {}
     states = list(map(_state, names))
     checked = {
         name: known[name]
@@ -60,9 +58,19 @@ def check_files(paths, folder, max_pixels=MAX_PIXELS):
     errors = {name: result for (name, _), result in zip(new, found, strict=True) if is_error(result)}
     read = {name: (state, result) for (name, state), result in zip(new, found, strict=True)}
     checked |= {name: pair for name, pair in read.items() if name not in errors}
-    if is_remembered and new and checked != known:
-        _save(key, checked)
+    if is_large and new and checked != known:
+        _save(_key(folder), checked)
     return [errors[name] if name in errors else checked[name][1] for name in names]
+
+
+def is_remembered(folder):
+    """Tells whether earlier checks of the files of a folder are remembered, or can never be."""
+    return not reader_cache.is_on() or reader_cache.is_saved("headers", _key(folder))
+
+
+def _key(folder):
+    digest = hashlib.sha256(os.path.abspath(folder).encode("utf-8", "replace")).hexdigest()
+    return f"{digest}-{reader_cache.READER_VERSION}"
 
 
 def _check_all(names, max_pixels):

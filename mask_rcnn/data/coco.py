@@ -18,6 +18,7 @@ import numpy as np
 from absl import logging
 
 from mask_rcnn.data.annotation_table import ImageAnnotations
+from mask_rcnn.data.checked_ahead import checking_ahead
 from mask_rcnn.data.checked_files import check_files, is_error
 from mask_rcnn.data.coco_content import NO_SIZE, read_entries
 from mask_rcnn.data.coco_entries import EXPECTED
@@ -45,7 +46,8 @@ def read_coco(annotations_path, images_dir, max_bad_images=0.01, max_pixels=MAX_
         A `Dataset`; its class ids 1..K are the category ids in ascending order.
     """
     images_dir = Path(images_dir)
-    entries = read_entries(annotations_path)
+    with checking_ahead(annotations_path, images_dir, max_pixels):
+        entries = read_entries(annotations_path)
     if not images_dir.is_dir():
         raise FileNotFoundError(
             f"Expected the folder of the images. Received: images_dir={str(images_dir)!r}. Check the path."

@@ -25,10 +25,15 @@ def content_key(data):
     return f"{hashlib.sha256(data).hexdigest()}-{READER_VERSION}"
 
 
+def is_saved(kind, key):
+    """Tells whether there is a file of this key."""
+    return _path(kind, key).is_file()
+
+
 def load(kind, key):
     """Returns the arrays that were saved, a dict, or None if there are none or they are damaged."""
     path = _path(kind, key)
-    if not _is_on() or not path.is_file():
+    if not is_on() or not path.is_file():
         return None
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -46,7 +51,7 @@ def load(kind, key):
 
 def save(kind, key, arrays):
     """Saves a dict of arrays; a folder that cannot be written is reported, and changes nothing else."""
-    if not _is_on():
+    if not is_on():
         return
     path = _path(kind, key)
     try:
@@ -64,7 +69,8 @@ def _path(kind, key):
     return cache_home() / "datasets" / f"{kind}-{key}.npz"
 
 
-def _is_on():
+def is_on():
+    """Tells whether anything is remembered."""
     return os.environ.get("MASK_RCNN_DATA_CACHE", "").lower() not in OFF
 
 
