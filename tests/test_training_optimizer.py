@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from mask_rcnn.config import TrainConfig
-from mask_rcnn.training.optimizer import CoupledSGD, LossScale, build_optimizer
-from mask_rcnn.training.schedule import WarmupSteps
+from mask_rcnn.training.optimizer import CoupledSGD, LossScale, averaged_weights, build_optimizer
+from mask_rcnn.training.schedule import WarmupCosine, WarmupSteps
 
 
 def steps(optimizer, gradients, start=1.0, name="kernel"):
@@ -66,13 +66,28 @@ def test_warm_up_is_linear_and_a_milestone_divides_by_ten():
     np.testing.assert_allclose(rates, [0.002, 0.011, 0.02, 0.02, 0.002, 0.002, 0.0002], rtol=1e-5)
 
 
+def test_cosine_goes_down_to_nothing_after_the_same_warm_up():
+    schedule = WarmupCosine(0.02, steps=100, warmup_steps=10, warmup_factor=0.1)
+    rates = [float(schedule(step)) for step in (0, 10, 50, 75, 100, 200)]
+    expected = [0.002, 0.02 * 0.975528, 0.01, 0.02 * 0.146447, 0.0, 0.0]
+    np.testing.assert_allclose(rates, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_a_recipe_chooses_the_cosine_over_its_scaled_steps():
+    recipe = TrainConfig(batch_size=2, steps=1000, schedule="cosine")
+    schedule = build_optimizer(recipe).get_config()["learning_rate"]
+    assert schedule["class_name"] == "WarmupCosine" and schedule["config"]["steps"] == 8000
+
+
 def test_no_warm_up_starts_with_the_whole_rate():
     assert float(WarmupSteps(0.02)(0)) == pytest.approx(0.02)
 
 
-def test_schedule_survives_its_config():
-    schedule = WarmupSteps(0.02, (3, 5), 2, 0.1)
-    restored = WarmupSteps.from_config(schedule.get_config())
+@pytest.mark.parametrize(
+    "schedule", [WarmupSteps(0.02, (3, 5), 2, 0.1), WarmupCosine(0.02, 6, 2, 0.1)], ids=["steps", "cosine"]
+)
+def test_schedule_survives_its_config(schedule):
+    restored = type(schedule).from_config(schedule.get_config())
     assert [float(restored(step)) for step in range(7)] == [float(schedule(step)) for step in range(7)]
 
 
@@ -119,3 +134,36 @@ def test_nothing_is_computed_before_the_gradient_which_would_fill_the_memory():
         large += [op.name for x in op.outputs if x.dtype == tf.float32 and x.shape == [8]]
     assert len(large) > 4
     assert set(large) <= after
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_the_moving_average_follows_its_rule_and_is_used_in_the_block_only(precision):
+    recipe = TrainConfig(
+        precision=precision, ema_decay=0.6, warmup_steps=0, milestones=(), weight_decay=0.0, learning_rate=0.1
+    )
+    model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1, use_bias=False)])
+    model.compile(optimizer=build_optimizer(recipe))
+    (variable,) = model.trainable_variables
+    average = None
+    for step in range(30):
+        gradient = model.optimizer.scale_loss(tf.constant([[0.5 - step % 3]]))
+        model.optimizer.apply([gradient], [variable])
+        kept = min(0.6, step / (step + 9))
+        average = (
+            np.asarray(variable) if average is None else kept * average + (1 - kept) * np.asarray(variable)
+        )
+    last = np.asarray(variable)
+    with pytest.raises(ZeroDivisionError), averaged_weights(model):
+        np.testing.assert_allclose(variable, average, rtol=1e-5)
+        assert np.abs(last - average).max() > 1e-3
+        raise ZeroDivisionError
+    np.testing.assert_array_equal(variable, last)
+
+
+def test_an_optimizer_without_averages_changes_nothing():
+    model = keras.Sequential([keras.Input([1]), keras.layers.Dense(1)])
+    model.compile(optimizer="sgd")
+    before = [np.asarray(variable) for variable in model.variables]
+    with averaged_weights(model):
+        for variable, value in zip(model.variables, before, strict=True):
+            np.testing.assert_array_equal(variable, value)

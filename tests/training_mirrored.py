@@ -24,6 +24,7 @@ CASES = {
     "plain": {},
     "each image": {"loss_normalization": "image"},
     "clipped": {"clip_norm": 0.5},
+    "averaged": {"ema_decay": 0.9, "schedule": "cosine"},
     "float16": {"precision": "mixed_float16", "clip_norm": 0.5},
     "bfloat16": {"precision": "mixed_bfloat16", "clip_norm": 0.5},
 }

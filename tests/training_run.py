@@ -39,6 +39,7 @@ TINY = Config(
         milestones=(8,),
         warmup_steps=2,
         clip_norm=5.0,
+        ema_decay=0.9,
         checkpoint_every=3,
         evaluate_every=6,
     ),

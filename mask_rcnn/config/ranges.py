@@ -12,6 +12,7 @@ from mask_rcnn.config.checks import Choice, Items, Range, Text
 NORMS = ("frozen_batch_norm", "batch_norm", "sync_batch_norm", "group_norm", "none")
 BOX_LOSSES = ("smooth_l1", "giou")
 LOSS_NORMALIZATIONS = ("batch", "image")
+SCHEDULES = ("steps", "cosine")
 PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 
 SIDE = Range(1, 32_768)  # pixels of an image
@@ -155,6 +156,7 @@ RANGES = {
         "reference_batch_size": Range(1, 65_536),
         "steps": STEPS,
         "learning_rate": Range(0, 1000),
+        "schedule": Choice(SCHEDULES),
         "milestones": Items(STEPS),
         "warmup_steps": Range(0, 10**9),
         "warmup_factor": FRACTION,
@@ -162,6 +164,7 @@ RANGES = {
         "weight_decay": FRACTION,
         "norm_weight_decay": FRACTION,
         "clip_norm": POSITIVE,
+        "ema_decay": Range(0, 0.999999),
         "loss_normalization": Choice(LOSS_NORMALIZATIONS),
         "checkpoint_every": STEPS,
         "evaluate_every": Range(0, 10**9),

@@ -35,13 +35,15 @@ class TrainConfig:
     reference_batch_size: int = 16  # what the learning rate and the steps below are for
     steps: int = 160_000
     learning_rate: float = 0.02
-    milestones: tuple[int, ...] = (120_000,)  # steps at which the learning rate is divided by ten
+    schedule: str = "steps"  # of the learning rate; "cosine": half a cosine from its maximum to 0, smoothly
+    milestones: tuple[int, ...] = (120_000,)  # of "steps": steps at which it is divided by ten
     warmup_steps: int = 500  # linear, not scaled (Goyal et al. 2017, section 2.2)
     warmup_factor: float = 0.001
     momentum: float = 0.9
     weight_decay: float = 1e-4  # coupled: added to the gradient
     norm_weight_decay: float = 0.0  # of gamma and beta, where they train
     clip_norm: float | None = None  # of the global gradient
+    ema_decay: float | None = None  # of the moving average of the weights that is evaluated and saved
     loss_normalization: str = "batch"  # each RoI counts the same; "image": each image does
     checkpoint_every: int = 500  # steps
     evaluate_every: int = 5000  # steps; a multiple of checkpoint_every; 0 is only at the end

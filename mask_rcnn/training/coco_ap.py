@@ -6,6 +6,7 @@ from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.unreadable import UnreadableImages
 from mask_rcnn.evaluation import content_of, evaluate_model
+from mask_rcnn.training.optimizer import averaged_weights
 
 
 class CocoAP(keras.callbacks.Callback):
@@ -13,7 +14,7 @@ class CocoAP(keras.callbacks.Callback):
 
     Put it before the callbacks that look at these numbers, and give them the direction:
     `callbacks=[CocoAP(...), EarlyStopping(monitor="val_segm/AP", mode="max")]`. A number that cannot be
-    measured is left out of the logs.
+    measured is left out of the logs. An optimizer with `use_ema` is measured with its averaged weights.
 
     Args:
         images: Folder of the images, or the `Dataset` that `read_coco` returned for the annotations.
@@ -37,7 +38,10 @@ class CocoAP(keras.callbacks.Callback):
         predictor = self.model.predictor
         if self._unreadable is None:
             self._unreadable = UnreadableImages(self.dataset, predictor.config.data.max_bad_images)
-        self.metrics, _ = evaluate_model(predictor, self.dataset, self.content, unreadable=self._unreadable)
+        with averaged_weights(self.model):
+            self.metrics, _ = evaluate_model(
+                predictor, self.dataset, self.content, unreadable=self._unreadable
+            )
         for kind, values in self.metrics.summary.items():
             found = {name: value for name, value in values.items() if value is not None}
             logs |= {f"val_{kind}/{name}": value for name, value in found.items()}

@@ -24,6 +24,7 @@ MAY_CHANGE = (
     "train.steps",
     "train.reference_batch_size",
     "train.learning_rate",
+    "train.schedule",
     "train.milestones",
     "train.warmup_steps",
     "train.warmup_factor",

@@ -5,12 +5,14 @@ replica before they are summed, and keeps the learning rate inside the momentum,
 milestone. Published schedules are for the rule of torch and Caffe2, which is this one.
 """
 
+import contextlib
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from mask_rcnn.training.schedule import WarmupSteps
+from mask_rcnn.training.schedule import WarmupCosine, WarmupSteps
 
 # What Keras calls the scale and the shift of every normalisation layer.
 NORM_VARIABLES = ("gamma", "beta")
@@ -27,6 +29,8 @@ class CoupledSGD(keras.optimizers.SGD):
         norm_weight_decay: of the gamma and beta of normalisation layers.
         clip_norm: largest norm of the whole gradient, summed over the replicas; None does not clip.
             The weight decay is added after it.
+        kwargs: other arguments of `keras.optimizers.SGD`. With `use_ema`, the average keeps the smaller of
+            `ema_momentum` and t / (9 + t) of itself in step t, from 0, so that it forgets the start of a run.
     """
 
     def __init__(
@@ -63,6 +67,9 @@ class CoupledSGD(keras.optimizers.SGD):
         clipped, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
         return list(zip(clipped, variables, strict=True))
 
+    def _update_model_variables_moving_average(self, trainable_variables):
+        """Does nothing: `update_step` moves the averages, without another sum over the replicas."""
+
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
         learning_rate = tf.cast(learning_rate, variable.dtype)
@@ -73,6 +80,11 @@ class CoupledSGD(keras.optimizers.SGD):
                 update += self.momentum * self.momentums[index]
                 self.assign(self.momentums[index], update)
             self.assign_sub(variable, learning_rate * update)
+            if self.use_ema:
+                average = self._model_variables_moving_average[index]
+                step = tf.cast(self.iterations, variable.dtype)
+                share = 1.0 - tf.minimum(tf.cast(self.ema_momentum, variable.dtype), step / (step + 9.0))
+                self.assign_add(average, share * (variable - average))
 
     def get_config(self):
         config = super().get_config()
@@ -109,10 +121,39 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
 
 def build_optimizer(recipe):
     """Returns the optimizer that a `TrainConfig` describes."""
-    schedule = WarmupSteps(
-        recipe.scaled_learning_rate, recipe.scaled_milestones, recipe.warmup_steps, recipe.warmup_factor
-    )
+    warm_up = {"warmup_steps": recipe.warmup_steps, "warmup_factor": recipe.warmup_factor}
+    if recipe.schedule == "cosine":
+        schedule = WarmupCosine(recipe.scaled_learning_rate, recipe.scaled_steps, **warm_up)
+    else:
+        schedule = WarmupSteps(recipe.scaled_learning_rate, recipe.scaled_milestones, **warm_up)
+    average = {} if recipe.ema_decay is None else {"use_ema": True, "ema_momentum": recipe.ema_decay}
     optimizer = CoupledSGD(
-        schedule, float(recipe.momentum), recipe.weight_decay, recipe.norm_weight_decay, recipe.clip_norm
+        schedule,
+        float(recipe.momentum),
+        recipe.weight_decay,
+        recipe.norm_weight_decay,
+        recipe.clip_norm,
+        **average,
     )
     return LossScale(optimizer) if recipe.precision == "mixed_float16" else optimizer
+
+
+@contextlib.contextmanager
+def averaged_weights(model):
+    """Gives a model, in the block, the moving averages of its weights, if its optimizer keeps any.
+
+    Args:
+        model: Compiled `keras.Model`.
+    """
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of `LossScale`
+    if not optimizer.use_ema:
+        yield
+        return
+    variables = model.trainable_variables
+    weights = [np.asarray(variable) for variable in variables]
+    optimizer.finalize_variable_values(variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, weights, strict=True):
+            variable.assign(value)

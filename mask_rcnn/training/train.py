@@ -76,6 +76,9 @@ def train(config, run_dir, *, model=None, train_data=None, val_data=None, callba
                 callbacks=callbacks,
                 images_of=images_of,
             )
+        run.model.optimizer.finalize_variable_values(
+            run.model.trainable_variables
+        )  # averages, if it keeps any
         run.model.save_weights(run_dir / FINAL_WEIGHTS)
         plot_losses(run_dir / LOG, run_dir / "loss.png")
         return run.validator and evaluate_final_weights(run.model, run.validator, run_dir, state["step"])

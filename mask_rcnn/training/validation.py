@@ -16,6 +16,7 @@ from mask_rcnn.evaluation import content_of, evaluate_model
 from mask_rcnn.heads import iou_types_of
 from mask_rcnn.terminal import say
 from mask_rcnn.training.callbacks import StepCallback, keep_lines
+from mask_rcnn.training.optimizer import averaged_weights
 from mask_rcnn.training.run_folder import BEST_WEIGHTS, METRICS
 from mask_rcnn.visualize import draw
 
@@ -124,7 +125,7 @@ class Evaluation(StepCallback):
         if step == self.last_step or not self.is_due(step, self.every):
             return
         try:
-            with self.stop.nothing_to_save():
+            with self.stop.nothing_to_save(), averaged_weights(self.model):
                 evaluate_step(self.model, self.validator, self.run_dir, step, self.last_step)
         except Exception as error:
             reason = f"{type(error).__name__}: {short_message(error)}"
