@@ -1,12 +1,15 @@
 """An evaluation never costs a checkpoint or the weights."""
 
+import dataclasses
 import json
 import logging
 import types
 
+import keras
+import numpy as np
 import pytest
 import tensorflow as tf
-from training_toy import ToyValidator, make_batches, make_trainer, run_toy
+from training_toy import RECIPE, ToyValidator, make_batches, make_trainer, run_toy
 
 from mask_rcnn.training.checkpoint import checkpoints
 from mask_rcnn.training.validation import evaluate_step
@@ -86,6 +89,68 @@ def test_the_best_weights_are_those_of_the_best_score(tmp_path, values, saved):
 def test_a_failed_evaluation_is_not_the_best(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 0, "error": "KeyError"}\n')
     assert scores(tmp_path, [0.1]) == [1]
+
+
+def patient_run(folder, scores, patience, steps=10):
+    """Runs the toy with an evaluation each two steps; returns the number of its last step."""
+    scores = iter(scores)
+    recipe = dataclasses.replace(
+        RECIPE, checkpoint_every=2, evaluate_every=2, patience=patience, steps=steps, milestones=()
+    )
+    validator = ToyValidator(lambda: {"AP": next(scores)})
+    return run_toy(make_trainer(), make_batches, folder, validator, recipe)["step"]
+
+
+@pytest.mark.parametrize(
+    "scores, patience, last_step",
+    [
+        ([0.3, 0.3, 0.2, 0.2], 2, 6),
+        ([0.1, 0.3, 0.2, 0.4, 0.5], 2, 10),
+        ([None, 0.3, 0.2, 0.2], 1, 6),
+        ([0.5, 0.4, 0.3, 0.2, 0.1], 0, 10),
+    ],
+)
+def test_a_run_ends_when_its_score_stays_the_same_for_too_long(tmp_path, scores, patience, last_step):
+    assert patient_run(tmp_path, scores, patience) == last_step
+    assert checkpoints(tmp_path / "checkpoints")[-1].name == f"step_{last_step:08d}.h5"
+    assert lines_of(tmp_path)[-1]["step"] == last_step
+
+
+def test_a_run_that_ended_early_stays_ended_unless_it_gets_more_patience(tmp_path):
+    assert patient_run(tmp_path, [0.3, 0.2, 0.1, 0.1], patience=2) == 6
+    assert patient_run(tmp_path, [0.1], patience=2) == 6
+    assert patient_run(tmp_path, [0.1, 0.1], patience=4) == 10
+
+
+def test_a_callback_of_the_user_ends_a_run_and_its_last_step_is_saved(tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 4
+
+    state = run_toy(make_trainer(), make_batches, tmp_path, callbacks=[Stop()])
+    assert state["step"] == 5
+    assert [path.name for path in checkpoints(tmp_path / "checkpoints")] == [
+        "step_00000004.h5",
+        "step_00000005.h5",
+    ]
+
+
+def test_tensorboard_has_the_scores_and_the_pictures(tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    record = types.SimpleNamespace(path=tmp_path / "cat.jpg")
+    validator = ToyValidator(lambda: {"segm/AP": 0.25, "segm/APs": None}, best_by="segm/AP")
+    validator.pictures = lambda: [(record, np.full([900, 30, 3], 7, "uint8"))]
+    model = types.SimpleNamespace(save_weights=lambda path: None)
+    evaluate_step(model, validator, tmp_path, 3, 3)
+    events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    assert set(tags["tensors"]) == {"segm/AP", "cat"}
+    (score,), (picture,) = events.Tensors("segm/AP"), events.Tensors("cat")
+    assert score.step == 3 and tf.make_ndarray(score.tensor_proto) == 0.25
+    width, height, encoded = tf.make_ndarray(picture.tensor_proto)
+    assert (int(width), int(height)) == (21, 640)
+    assert (tf.image.decode_png(encoded).numpy() == 7).all()
 
 
 def test_an_operation_that_fails_names_the_step_and_its_images_only(tmp_path):

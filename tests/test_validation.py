@@ -55,6 +55,14 @@ def validator_of(shapes, max_bad_images=0.2):
     return Validator(GroundTruthPredictor(dataset, max_bad_images), dataset, annotations)
 
 
+def test_the_best_metric_is_one_of_those_that_are_measured(shapes):
+    validator = validator_of(shapes)
+    validator.rehearse()
+    validator.best_by = "segm/APx"
+    with pytest.raises(ValueError, match=r"train.best_metric.*bbox/AP.*segm/AP50.*'segm/APx'"):
+        validator.rehearse()
+
+
 def damage(record):
     """Cuts an image file off after the data set was read."""
     content = record.path.read_bytes()

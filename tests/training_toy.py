@@ -118,13 +118,16 @@ class ToyValidator:
     def __init__(self, evaluate, best_by="AP"):
         self.evaluate, self.best_by = evaluate, best_by
 
+    def pictures(self):
+        return ()
 
-def run_toy(trainer, batches, folder, validator=None, **options):
-    """Trains the toy by `RECIPE` from its last checkpoint and evaluates it; returns the state of the run."""
+
+def run_toy(trainer, batches, folder, validator=None, recipe=RECIPE, **options):
+    """Trains the toy by `recipe` from its last checkpoint and evaluates it; returns the state of the run."""
     state = restore_or_initialize(trainer, folder, "toy")
-    run_steps(trainer, batches, RECIPE, folder, state, validator=validator, **options)
+    run_steps(trainer, batches, recipe, folder, state, validator=validator, **options)
     if validator:
-        evaluate_step(trainer, validator, folder, RECIPE.steps, RECIPE.steps)
+        evaluate_step(trainer, validator, folder, state["step"], recipe.steps)
     return state
 
 

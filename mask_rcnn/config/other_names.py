@@ -15,6 +15,8 @@ OTHER_NAMES = {
     "train.accumulate": "accumulate_grad_batches gradient_accumulation_steps accum_iter accumulation_steps",
     "train.checkpoint_every": "checkpoint_period save_every save_interval save_steps",
     "train.evaluate_every": "eval_period eval_every eval_interval val_interval validation_steps",
+    "train.best_metric": "monitor metric_for_best_model save_best checkpoint_metric",
+    "train.patience": "early_stopping early_stop early_stopping_patience stop_patience",
     "train.keep_checkpoints": "max_keep max_to_keep save_total_limit",
     "train.precision": "amp fp16 bf16 dtype mixed_precision half",
     "train.seed": "random_seed rng_seed",

@@ -168,6 +168,8 @@ RANGES = {
         "loss_normalization": Choice(LOSS_NORMALIZATIONS),
         "checkpoint_every": STEPS,
         "evaluate_every": Range(0, 10**9),
+        "best_metric": TEXT,
+        "patience": Range(0, 10**9),
         "keep_checkpoints": Range(1, 10**6),
         "init_weights": TEXT,
         "precision": Choice(PRECISIONS),

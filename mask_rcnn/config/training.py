@@ -47,6 +47,10 @@ class TrainConfig:
     loss_normalization: str = "batch"  # each RoI counts the same; "image": each image does
     checkpoint_every: int = 500  # steps
     evaluate_every: int = 5000  # steps; a multiple of checkpoint_every; 0 is only at the end
+    best_metric: str | None = (
+        None  # such as "bbox/AP50", of the best weights; None: AP of masks, else of boxes
+    )
+    patience: int = 0  # evaluations without a better score, after which the run ends; 0: it never does
     keep_checkpoints: int = 2
     init_weights: str | None = None  # of a whole detector to begin with: a file, or a name of `models list`
     precision: str = "float32"

@@ -106,17 +106,22 @@ class TensorBoardLog(StepCallback):
 
     def __init__(self, folder, first_step, last_step):
         super().__init__(first_step, last_step)
-        self.writer = None
-        if importlib.util.find_spec("tensorboard") is None:
+        self.writer = summary_writer(folder)
+        if self.writer is None:
             logging.warning("No TensorBoard logs: `pip install tensorboard` to have them.")
-        else:
-            self.writer = tf.summary.create_file_writer(str(folder))
 
     def on_step(self, step, logs, seconds):
         if self.writer and self.is_due(step, TENSORBOARD_EVERY):
             with self.writer.as_default(step=step):
                 for name, value in logs.items():
                     tf.summary.scalar(name, value)
+
+
+def summary_writer(folder):
+    """Returns a writer of TensorBoard's event files, or None where `tensorboard` is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return None
+    return tf.summary.create_file_writer(str(folder))
 
 
 class NanGuard(StepCallback):
@@ -164,7 +169,15 @@ class Checkpointing(StepCallback):
     def on_step(self, step, logs, seconds):
         received = self.stop.received
         if received or self.is_due(step, self.recipe.checkpoint_every):
-            self.state["step"] = step
-            save_checkpoint(self.folder, self.model, self.state, self.recipe.keep_checkpoints)
+            self._save(step)
         if received:
             self.stop.end_program(f"Saved after step {step} of {self.last_step}. Continue with `--resume`.")
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Saves the last step of a run that another callback ended early."""
+        if self.step > self.state["step"]:
+            self._save(self.step)
+
+    def _save(self, step):
+        self.state["step"] = step
+        save_checkpoint(self.folder, self.model, self.state, self.recipe.keep_checkpoints)

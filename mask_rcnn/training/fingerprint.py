@@ -36,6 +36,8 @@ MAY_CHANGE = (
     "train.strategy",
     "train.checkpoint_every",
     "train.evaluate_every",
+    "train.best_metric",
+    "train.patience",
     "train.keep_checkpoints",
     "input.short_side",
     "rpn.pre_nms",

@@ -9,9 +9,9 @@ from mask_rcnn.training.callbacks import Checkpointing, CsvLog, NanGuard, StepLo
 from mask_rcnn.training.checkpoint import OtherRunError, restore_latest
 from mask_rcnn.training.distribution import run_context
 from mask_rcnn.training.progress import Progress
-from mask_rcnn.training.run_folder import CHECKPOINTS, LOG
+from mask_rcnn.training.run_folder import CHECKPOINTS, LOG, TENSORBOARD
 from mask_rcnn.training.signals import StopSignals
-from mask_rcnn.training.validation import Evaluation
+from mask_rcnn.training.validation import Evaluation, is_out_of_patience
 
 
 def restore_or_initialize(trainer, run_dir, run_id, initialize=lambda: None, check=lambda state: None):
@@ -63,7 +63,9 @@ def run_steps(
     callbacks=(),
     images_of=lambda step: "unknown",
 ):
-    """Trains up to the last step of the recipe. Only the chief process writes files.
+    """Trains up to the last step of the recipe, or until a callback ends the run.
+
+    Only the chief process writes files.
 
     Args:
         trainer: Compiled `Trainer`.
@@ -77,7 +79,7 @@ def run_steps(
         images_of: Function from a step, counted from 1, to the names of its images, for errors.
     """
     first, last = state["step"], recipe.scaled_steps
-    if first >= last:
+    if first >= last or (validator and is_out_of_patience(run_dir, validator, recipe.patience)):
         return
     guard = NanGuard(first, last, images_of)
     with StopSignals() as stop, Progress(first, last, recipe.batch_size) as progress:
@@ -86,14 +88,13 @@ def run_steps(
             own_callbacks = [
                 StepLogs(),
                 CsvLog(run_dir / LOG, first, last, recipe.batch_size),
-                TensorBoardLog(run_dir / "tensorboard", first, last),
+                TensorBoardLog(run_dir / TENSORBOARD, first, last),
                 guard,
                 Checkpointing(run_dir / CHECKPOINTS, first, last, recipe, state, stop),
                 progress,  # after the checkpoint: the terminal may be gone
             ]
             if validator:
-                every = recipe.evaluate_every
-                own_callbacks.append(Evaluation(run_dir, first, last, every, validator, stop))
+                own_callbacks.append(Evaluation(run_dir, first, last, recipe, validator, stop))
         try:
             trainer.fit(
                 make_batches(first),
@@ -104,7 +105,7 @@ def run_steps(
             )
         except (tf.errors.OpError, MemoryError) as error:
             raise ValueError(_describe_failure(error, guard.step + 1, images_of)) from error
-    if guard.step != last:
+    if guard.step != last and not trainer.stop_training:
         raise ValueError(
             f"`make_batches` must give the batches of all steps. Received: {guard.step} of {last} steps. "
             "Repeat the data set."

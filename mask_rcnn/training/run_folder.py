@@ -24,11 +24,12 @@ CONFIG = "config.yaml"
 LOG = "log.csv"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
+TENSORBOARD = "tensorboard"
 BEST_WEIGHTS = "best.weights.h5"
 FINAL_WEIGHTS = "final.weights.h5"
 # All that a run writes. A file of one of these names in a folder without a marker is the user's.
 NAMES = (
-    *(MARKER, CONFIG, LOG, METRICS, CHECKPOINTS, "loss.png", "tensorboard", "data", "pictures"),
+    *(MARKER, CONFIG, LOG, METRICS, CHECKPOINTS, "loss.png", TENSORBOARD, "data", "pictures"),
     *(BEST_WEIGHTS, FINAL_WEIGHTS, "results.json", "detections.json"),
 )
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from absl import logging
 from PIL import Image
 
@@ -15,15 +16,16 @@ from mask_rcnn.errors import UnreadableImage, short_message
 from mask_rcnn.evaluation import content_of, evaluate_model
 from mask_rcnn.heads import iou_types_of
 from mask_rcnn.terminal import say
-from mask_rcnn.training.callbacks import StepCallback, keep_lines
+from mask_rcnn.training.callbacks import StepCallback, keep_lines, summary_writer
 from mask_rcnn.training.optimizer import averaged_weights
-from mask_rcnn.training.run_folder import BEST_WEIGHTS, METRICS
+from mask_rcnn.training.run_folder import BEST_WEIGHTS, METRICS, TENSORBOARD
 from mask_rcnn.visualize import draw
 
 # Pictures show what is more likely there than not.
 PICTURE_SCORE = 0.5
 NUM_PICTURES = 8
 NUM_REHEARSED = 2  # images
+LOGGED_SIDE = 640  # pixels of the longer side of a picture in TensorBoard's files
 
 
 class Validator:
@@ -35,7 +37,7 @@ class Validator:
         annotations_path: The COCO json that it was read from; None takes the annotations of `dataset`.
 
     Attributes:
-        best_by: The score that is compared to find the best weights; larger is better.
+        best_by: The score that is compared to find the best weights, `train.best_metric`; larger is better.
         found: Entries of a COCO results file of the last evaluation; None before.
         metrics: Their `Metrics`; None before.
     """
@@ -44,8 +46,9 @@ class Validator:
         self.predictor = predictor
         self.dataset = dataset
         self.content = content_of(dataset, annotations_path)  # read once: the file may change during the run
-        self.best_by = f"{iou_types_of(predictor.config)[-1]}/AP"
-        self.unreadable = UnreadableImages(dataset, predictor.config.data.max_bad_images)
+        config = predictor.config
+        self.best_by = config.train.best_metric or f"{iou_types_of(config)[-1]}/AP"
+        self.unreadable = UnreadableImages(dataset, config.data.max_bad_images)
         self.found, self.metrics = None, None
 
     def evaluate(self):
@@ -57,28 +60,26 @@ class Validator:
         self.metrics, self.found = evaluate_model(
             self.predictor, self.dataset, self.content, unreadable=self.unreadable
         )
-        summary = self.metrics.summary
-        return {f"{kind}/{name}": value for kind, values in summary.items() for name, value in values.items()}
+        return _flat(self.metrics)
 
     def rehearse(self):
         """Evaluates the first images, so that an evaluation that cannot work fails before the first step."""
         few = dataclasses.replace(self.dataset, images=self.dataset.images[:NUM_REHEARSED])
-        evaluate_model(self.predictor, few, self.content, unreadable=self.unreadable)
+        metrics, _ = evaluate_model(self.predictor, few, self.content, unreadable=self.unreadable)
+        if self.best_by not in _flat(metrics):
+            raise ValueError(
+                f"`train.best_metric` must be one of {', '.join(_flat(metrics))}. "
+                f"Received: {self.best_by!r}. Correct it, or leave it out."
+            )
 
-    def draw(self, folder):
-        """Writes pictures of detections in a few images, spread over the set.
-
-        Args:
-            folder: Where the PNG files go; made if it does not exist.
-        """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+    def pictures(self):
+        """Yields a few records of the set, each with a picture of its detections, `[H, W, 3]` uint8."""
         count = min(NUM_PICTURES, len(self.dataset))
         records = [self.dataset.images[i] for i in np.linspace(0, len(self.dataset) - 1, count).astype(int)]
         drawn = self.predictor.predict_many(
             [record for record in records if record.id not in self.unreadable.reasons],
             image_of=lambda record: record.path,
-            finish=functools.partial(_draw, folder=folder, categories=self.predictor.categories),
+            finish=functools.partial(_drawn, categories=self.predictor.categories),
             keep_images=True,
             score_threshold=PICTURE_SCORE,
         )
@@ -88,12 +89,26 @@ class Validator:
                     self.unreadable.add(record, result)
                 elif isinstance(result, Exception):
                     raise result
+                else:
+                    yield record, result
+
+    def draw(self, folder):
+        """Writes `pictures` as PNG files into a folder, which is made if it does not exist."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for record, picture in self.pictures():
+            Image.fromarray(picture).save(folder / f"{record.path.stem}.png")
 
 
-def _draw(record, detections, pixels, folder, categories):
-    """Writes the picture of one image; see `predict_many`."""
-    picture = draw(pixels(), detections, categories)
-    Image.fromarray(picture).save(folder / f"{record.path.stem}.png")
+def _flat(metrics):
+    """Returns the numbers of `Metrics` as a dict such as `{"segm/AP50": 0.5}`."""
+    summary = metrics.summary
+    return {f"{kind}/{name}": value for kind, values in summary.items() for name, value in values.items()}
+
+
+def _drawn(record, detections, pixels, categories):
+    """Returns the picture of one image; see `predict_many`."""
+    return draw(pixels(), detections, categories)
 
 
 class Evaluation(StepCallback):
@@ -105,14 +120,15 @@ class Evaluation(StepCallback):
     Args:
         run_dir: `Path` of the run.
         first_step, last_step: As in `StepCallback`.
-        every: Steps; 0 is only after the last step.
+        recipe: `TrainConfig` with `evaluate_every` and `patience`.
         validator: The `Validator`.
         stop: The `StopSignals` of the run.
     """
 
-    def __init__(self, run_dir, first_step, last_step, every, validator, stop):
+    def __init__(self, run_dir, first_step, last_step, recipe, validator, stop):
         super().__init__(first_step, last_step)
-        self.run_dir, self.every, self.validator, self.stop = run_dir, every, validator, stop
+        self.run_dir, self.validator, self.stop = run_dir, validator, stop
+        self.every, self.patience = recipe.evaluate_every, recipe.patience
         keep_lines(run_dir / METRICS, lambda line: json.loads(line)["step"] <= first_step)
 
     def on_train_begin(self, logs=None):
@@ -127,6 +143,8 @@ class Evaluation(StepCallback):
         try:
             with self.stop.nothing_to_save(), averaged_weights(self.model):
                 evaluate_step(self.model, self.validator, self.run_dir, step, self.last_step)
+                if is_out_of_patience(self.run_dir, self.validator, self.patience):
+                    self.model.stop_training = True
         except Exception as error:
             reason = f"{type(error).__name__}: {short_message(error)}"
             logging.error("The evaluation after step %d failed: %s. Training goes on.", step, reason)
@@ -156,12 +174,46 @@ def evaluate_step(model, validator, run_dir, step, last_step):
     if is_best:
         model.save_weights(run_dir / BEST_WEIGHTS)
     _append(path, {"step": step, **metrics})
+    _write_summary(run_dir / TENSORBOARD, step, metrics, validator)
     if score is None:
         result = f"{validator.best_by} is not measurable"
     else:
         note = "the best so far" if is_best else f"best {best:.4f}"
         result = f"{validator.best_by} {score:.4f} ({note})"
     say(f"step {step}/{last_step}  {result}")
+
+
+def is_out_of_patience(run_dir, validator, patience):
+    """Tells whether the last `patience` evaluations, more than 0, brought no better score than those before.
+
+    Args:
+        run_dir: `Path` of the run.
+        validator: `Validator`.
+        patience: As `train.patience`.
+    """
+    scores = [line.get(validator.best_by) for line in _read_lines(run_dir / METRICS)]
+    scores = [score for score in scores if score is not None]
+    if not patience or len(scores) <= patience or max(scores[-patience:]) > max(scores[:-patience]):
+        return False
+    say(f"The run ends: {validator.best_by} was not better in {patience} evaluations (`train.patience`).")
+    return True
+
+
+def _write_summary(folder, step, metrics, validator):
+    """Writes scores and pictures for TensorBoard, where it is installed."""
+    writer = summary_writer(folder)
+    if writer is None:
+        return
+    with writer.as_default(step=step):
+        for name, value in metrics.items():
+            if value is not None:
+                tf.summary.scalar(name, value)
+        for record, picture in validator.pictures():
+            side = max(picture.shape[:2])
+            size = np.maximum(np.multiply(picture.shape[:2], min(1, LOGGED_SIDE / side)).astype(int), 1)
+            small = Image.fromarray(picture).resize(size[::-1].tolist())
+            tf.summary.image(record.path.stem, np.asarray(small)[None])
+    writer.close()
 
 
 def _read_lines(path):
