@@ -20,6 +20,7 @@ from mask_rcnn.training import preflight as preflight_module
 from mask_rcnn.training.checks import Checks
 from mask_rcnn.training.loop import restore_or_initialize
 from mask_rcnn.training.preflight import check_disk_space
+from mask_rcnn.training.prepare import prepare
 from mask_rcnn.training.sources import check_objects, check_sources, read_training_data, with_class_count
 from mask_rcnn.training.train import check, evaluate_final_weights
 
@@ -132,6 +133,39 @@ def test_categories_may_be_listed_in_another_order(shapes, tmp_path):
     train_set, val_set, _ = read_training_data(config_for(shapes, path), tmp_path)
     names = [[category.name for category in each.categories] for each in (train_set, val_set)]
     assert names[0] == names[1][::-1]
+
+
+def test_overfitting_takes_a_few_images_with_objects_for_both_sets(shapes, tmp_path, caplog):
+    path = changed_json(shapes[0], "first_is_empty.json", empty_first_image)
+    config = config_io.override_all(
+        config_for(shapes, path), {"data.train_annotations": path, "data.overfit": 1}
+    )
+    train_set, val_set, val_path = read_training_data(config, tmp_path)
+    assert val_set is train_set and val_path is None
+    assert [image.id for image in train_set.images] == [2]
+    assert not caplog.text
+    config = config_io.override_all(config, {"data.overfit": 9})
+    assert len(read_training_data(config, tmp_path)[0]) == 2
+    assert "has 2 images with objects; all are taken" in caplog.text
+
+
+def empty_first_image(content):
+    first = content["images"][0]["id"]
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] != first]
+
+
+def test_overfitting_makes_no_random_changes_and_trains_on_its_images_alone(tmp_path):
+    config = config_io.override_all(TINY, {"data.overfit": 2, "input.transforms": ["color_jitter"]})
+    run = prepare(config, tmp_path)
+    assert run.config.input.horizontal_flip == 0 and run.config.input.transforms == ()
+    assert run.config.input.train_short_sides == (64,)
+    assert len(run.train_set) == len(run.validator.dataset) == 2
+
+
+def test_overfitting_needs_a_data_set():
+    config = dataclasses.replace(TINY.data, overfit=2)
+    with pytest.raises(ValueError, match=r"data.overfit=2 with batches"):
+        check_sources(config, make_batches())
 
 
 def reverse_category_ids(content):

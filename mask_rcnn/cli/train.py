@@ -17,6 +17,7 @@ FIELDS = {
     "train_images": "data.train_images",
     "val_annotations": "data.val_annotations",
     "val_images": "data.val_images",
+    "overfit": "data.overfit",
     "weights": "train.init_weights",
     "strategy": "train.strategy",
     "precision": "train.precision",
@@ -59,6 +60,12 @@ def add_parser(commands):
     parser.add_argument("--train-images", metavar="DIR", help=f"folder of their images {data}")
     parser.add_argument("--val-annotations", metavar="JSON", help=f"COCO instances to evaluate on {data}")
     parser.add_argument("--val-images", metavar="DIR", help=f"folder of their images {data}")
+    parser.add_argument(
+        "--overfit",
+        metavar="N",
+        help="train and validate on N training images, unchanged: a model that cannot learn these has wrong "
+        "data or settings (default: the config's data.overfit, 0 for all images)",
+    )
     parser.add_argument(
         "--strategy", metavar="none|mirrored", help="over the GPUs (default: the config's train.strategy)"
     )

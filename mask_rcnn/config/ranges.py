@@ -146,6 +146,7 @@ RANGES = {
         "shapes_train": COUNT,
         "shapes_val": COUNT,
         "shapes_size": Items(LONG_SIDES, least=2, most=2),
+        "overfit": Range(0, 10**9),
         "workers": Range(0, 256),
         "max_bad_images": FRACTION,
         "max_pixels": Range(1, 2**32 - 1),

@@ -69,17 +69,21 @@ def _from_records(dataset, model, batch_size, epochs):
             f"Make the model with `num_classes={len(theirs)}` or with the categories of the data set."
         )
     if epochs is None:
-        short_sides = (config.input.short_side,)
-        plain = dataclasses.replace(
-            config.input, horizontal_flip=0.0, transforms=(), train_short_sides=short_sides
-        )
-        config = dataclasses.replace(config, input=plain)
-        config = _with_steps(config, batch_size or BATCH_SIZE, len(dataset))
+        config = _with_steps(without_random_changes(config), batch_size or BATCH_SIZE, len(dataset))
         return {"x": training_dataset(dataset, config)}
     batch_size = batch_size or config.train.batch_size
     steps = max(len(dataset) // batch_size, 1)
     config = _with_steps(config, batch_size, steps * epochs)
     return {"x": training_dataset(dataset, config), "steps_per_epoch": steps}
+
+
+def without_random_changes(config):
+    """Returns a `Config` whose training images are resized as in an evaluation, and not changed further."""
+    short_sides = (config.input.short_side,)
+    plain = dataclasses.replace(
+        config.input, horizontal_flip=0.0, transforms=(), train_short_sides=short_sides
+    )
+    return dataclasses.replace(config, input=plain)
 
 
 def _with_steps(config, batch_size, steps):

@@ -10,7 +10,7 @@ from mask_rcnn.config import Config
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.heads import iou_types_of
 from mask_rcnn.model import dtype_policy
-from mask_rcnn.training.batches import as_batches
+from mask_rcnn.training.batches import as_batches, without_random_changes
 from mask_rcnn.training.distribution import make_strategy
 from mask_rcnn.training.mask_rcnn import MaskRCNN
 from mask_rcnn.training.run_folder import config_changes
@@ -49,6 +49,7 @@ def prepare(config, data_folder, model=None, train_data=None, val_data=None, che
     train_set, val_set, val_path = read_training_data(config, data_folder, train_data, val_data, checks)
     named = next((each for each in (train_set, val_set) if isinstance(each, Dataset)), None)
     config = with_class_count(config, named)
+    config = without_random_changes(config) if config.data.overfit else config
     check_objects(train_set, val_set, iou_types_of(config)[-1])
     trained = _model(config, model, named and named.categories)
     if not isinstance(train_set, Dataset):

@@ -29,14 +29,20 @@ def read_training_data(config, folder, train_data=None, val_data=None, checks=No
 
     Returns:
         (training `Dataset` or batches, validation `Dataset`, path of the validation json). The last is None
-        for `val_data`, and both are None without a validation set.
+        for `val_data`, and both are None without a validation set. With `data.overfit`, both sets are the
+        same few images.
     """
     checks = checks or Checks()
-    has_files = train_data is None
+
+    def others():
+        if train_data is None:
+            return _validation_set(config, folder)
+        return _trainable(val_data, config), None
+
     train_set = checks.run("training data", lambda: _training_set(config, folder, train_data), _described)
     val_set, val_path = checks.run(
         "validation data",
-        lambda: _validation_set(config, folder) if has_files else (_trainable(val_data, config), None),
+        lambda: (train_set, None) if config.data.overfit else others(),
         lambda found: _described(found[0]),
     ) or (None, None)
     if isinstance(train_set, Dataset) and val_set is not None:
@@ -67,6 +73,11 @@ def check_sources(data, train_data=None, val_data=None):
             "`train_data` must be a `Dataset` of `read_coco` or a `tf.data.Dataset` of batches. "
             f"Received: {type(train_data).__name__}. `MaskRCNN.fit` takes all that Keras takes."
         )
+    if data.overfit and isinstance(train_data, tf.data.Dataset):
+        raise ValueError(
+            "`data.overfit` chooses images of a `Dataset`. Received: "
+            f"data.overfit={data.overfit} with batches. Set it to 0, and repeat some of your batches."
+        )
     named = [name for name in ("train_annotations", "val_annotations") if getattr(data, name) is not None]
     if train_data is not None and named:
         raise ValueError(
@@ -85,6 +96,8 @@ def _training_set(config, folder, given):
         given = read_coco(*paths, data.max_bad_images, data.max_pixels)
     if config.keypoint_head and isinstance(given, Dataset):
         given = with_keypoints_only(given)
+    if data.overfit:
+        given = first_with_objects(given, data.overfit)
     return _trainable(given, config)
 
 
@@ -127,6 +140,15 @@ def with_keypoints_only(dataset):
     images = tuple(dataset.images[index] for index in np.unique(arrays.images[arrays.has_keypoints]))
     logging.info("%s: %d of %d images have keypoints.", dataset.name, len(images), len(dataset))
     return dataclasses.replace(dataset, images=images)
+
+
+def first_with_objects(dataset, count):
+    """Returns a `Dataset` of the first `count` images with objects that are no crowd regions, or of all."""
+    arrays = arrays_of(dataset)
+    indices = np.unique(arrays.images[~arrays.crowd])
+    if len(indices) < count:
+        logging.warning("%s has %d images with objects; all are taken.", dataset.name, len(indices))
+    return dataclasses.replace(dataset, images=tuple(dataset.images[index] for index in indices[:count]))
 
 
 def _check_paths(data):
