@@ -130,11 +130,12 @@ class NanGuard(StepCallback):
     Args:
         first_step, last_step: as in `StepCallback`.
         images_of: function from a step, counted from 1, to the names of its images.
+        bad_tensor_of: function from a step to a text that names its first tensor that is not finite.
     """
 
-    def __init__(self, first_step, last_step, images_of):
+    def __init__(self, first_step, last_step, images_of, bad_tensor_of):
         super().__init__(first_step, last_step)
-        self.images_of = images_of
+        self.images_of, self.bad_tensor_of = images_of, bad_tensor_of
 
     def on_step(self, step, logs, seconds):
         wrong = {name: value for name, value in logs.items() if not math.isfinite(value)}
@@ -142,11 +143,19 @@ class NanGuard(StepCallback):
             values = ", ".join(f"{name}={value}" for name, value in wrong.items())
             raise ValueError(
                 "Every loss of a training step must be finite. "
-                f"Received: step={step}, {values}, images={self.images_of(step)}. "
+                f"Received: step={step}, {values}, images={self.images_of(step)}{self._origin(step)}. "
                 "The last checkpoint was saved before this step. Look at the boxes of these images, or lower "
                 "the learning rate: `--resume --set train.learning_rate=...`; `train.warmup_steps` and "
                 "`train.clip_norm` help too."
             )
+
+    def _origin(self, step):
+        try:
+            found = self.bad_tensor_of(step)
+        except Exception as error:
+            logging.warning("Where the first value that is not finite comes from is unknown: %s", error)
+            found = ""
+        return f"; the first that is not finite is {found}" if found else ""
 
 
 class Checkpointing(StepCallback):

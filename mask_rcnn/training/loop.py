@@ -7,6 +7,7 @@ from mask_rcnn.errors import is_out_of_memory, short_message
 from mask_rcnn.terminal import say
 from mask_rcnn.training.callbacks import Checkpointing, CsvLog, NanGuard, StepLogs, TensorBoardLog
 from mask_rcnn.training.checkpoint import OtherRunError, restore_latest
+from mask_rcnn.training.diagnosis import first_bad_tensor
 from mask_rcnn.training.distribution import run_context
 from mask_rcnn.training.progress import Progress
 from mask_rcnn.training.run_folder import CHECKPOINTS, LOG, TENSORBOARD
@@ -81,7 +82,11 @@ def run_steps(
     first, last = state["step"], recipe.scaled_steps
     if first >= last or (validator and is_out_of_patience(run_dir, validator, recipe.patience)):
         return
-    guard = NanGuard(first, last, images_of)
+
+    def bad_tensor_of(step):
+        return first_bad_tensor(trainer, next(iter(make_batches(step - 1))))
+
+    guard = NanGuard(first, last, images_of, bad_tensor_of)
     with StopSignals() as stop, Progress(first, last, recipe.batch_size) as progress:
         own_callbacks = [StepLogs(), guard]
         if run_context(trainer.distribute_strategy).is_chief:

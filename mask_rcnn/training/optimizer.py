@@ -22,6 +22,8 @@ NORM_VARIABLES = ("gamma", "beta")
 class CoupledSGD(keras.optimizers.SGD):
     """`momentum = m * momentum + (gradient + decay * w)`, then `w = w - rate * momentum`.
 
+    A variable whose gradient holds NaN or infinity stays as it is in this step.
+
     Args:
         learning_rate: number or schedule.
         momentum: `m`, in [0, 1].
@@ -75,6 +77,8 @@ class CoupledSGD(keras.optimizers.SGD):
         learning_rate = tf.cast(learning_rate, variable.dtype)
         # Nothing here is computed before the gradient: TensorFlow would hold the products for the whole step.
         with tf.control_dependencies([gradient]):
+            is_finite = tf.reduce_all(tf.math.is_finite(gradient))
+            gradient, learning_rate = (tf.where(is_finite, each, 0.0) for each in (gradient, learning_rate))
             update = tf.cast(gradient, variable.dtype) + self._decays[index] * variable
             if self.momentum:
                 update += self.momentum * self.momentums[index]

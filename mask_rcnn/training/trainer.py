@@ -66,14 +66,14 @@ class Trainer(keras.Model):
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         learning_rate = ops.convert_to_tensor(self.optimizer.learning_rate)  # before the update moves it
         if self.accumulate == 1:
-            gradients, totals = self._gradients(batch)
+            gradients, totals = self.gradients(batch)
         else:
             gradients, totals = self._accumulated_gradients(batch)
         self.optimizer.apply(gradients, self.trainable_variables)
         self.loss_means.update_state(totals)
         return {**self.get_metrics_result(), "learning_rate": learning_rate}
 
-    def _gradients(self, batch, counts=None):
+    def gradients(self, batch, counts=None):
         """Returns the gradients of the images of this replica, and their `_loss_totals`.
 
         Args:
@@ -91,7 +91,7 @@ class Trainer(keras.Model):
         return tape.gradient(loss, self.trainable_variables, unconnected_gradients="zero"), totals
 
     def _accumulated_gradients(self, batch):
-        """Returns what `_gradients` returns, with the memory of a micro batch.
+        """Returns what `gradients` returns, with the memory of a micro batch.
 
         The gradients of several losses are added up, so that each loss must be divided before. Its count over
         all micro batches takes a forward pass of its own, up to the sampled RoIs.
@@ -107,7 +107,7 @@ class Trainer(keras.Model):
         counts = _over_replicas(_sum_over_micro_batches(forward, batch, size, totals))[:, 1]
         zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self.trainable_variables]
         return _sum_over_micro_batches(
-            lambda micro_batch: self._gradients(micro_batch, counts), batch, size, (zeros, totals)
+            lambda micro_batch: self.gradients(micro_batch, counts), batch, size, (zeros, totals)
         )
 
     def test_step(self, data):
