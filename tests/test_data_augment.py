@@ -8,7 +8,8 @@ import pytest
 
 from mask_rcnn.config import InputConfig
 from mask_rcnn.data import affine, augment
-from mask_rcnn.data.finish import finish, render
+from mask_rcnn.data.bake import render
+from mask_rcnn.data.finish import finish
 from mask_rcnn.data.masks import full_mask
 from mask_rcnn.data.sample import CROWD, IGNORE, OBJECT, Sample
 

@@ -1,7 +1,11 @@
-"""`mask-rcnn data inspect`: what is in a data set, and what is wrong with it, before a model sees it."""
+"""`mask-rcnn data inspect`: what is in a data set, and what is wrong with it, before a model sees it.
+
+`mask-rcnn data preview` is in `cli.preview`.
+"""
 
 from pathlib import Path
 
+from mask_rcnn.cli import preview
 from mask_rcnn.cli.options import add_command, load_config
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.terminal import say
@@ -28,6 +32,7 @@ def add_parser(commands):
         "--config", metavar="NAME_OR_YAML", help="take it from a recipe or config file (default: none)"
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the counts here too (default: none)")
+    preview.add_parser(actions)
 
 
 def run_inspect(args):

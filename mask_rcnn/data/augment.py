@@ -1,7 +1,8 @@
 """Transforms of training samples, by name: what `input.transforms` lists and users add.
 
 A transform is any function `(sample, rng, **parameters) -> sample`. It draws from `rng`, a NumPy generator
-that depends on the seed of the run and the place of the image in it, and on nothing else.
+that depends on the seed of the run and the place of the image in it, and on nothing else. One that needs
+other images too is marked with `data.others.takes_others`.
 """
 
 import ast
@@ -13,6 +14,11 @@ import cv2
 import numpy as np
 
 from mask_rcnn.data import affine
+from mask_rcnn.data.copy_paste import copy_paste
+from mask_rcnn.data.geometric import random_window, rotate, rotate_90, shear, vertical_flip
+from mask_rcnn.data.mosaic import mosaic
+from mask_rcnn.data.others import num_others
+from mask_rcnn.data.photometric import blur, grayscale, hue, jpeg, noise
 from mask_rcnn.data.transforms import input_size
 from mask_rcnn.registry import Registry
 
@@ -47,7 +53,8 @@ def parse_transform(text):
     try:
         pairs = [parameter.split("=") for parameter in parameters]
         arguments = {key: ast.literal_eval(value) for key, value in pairs}
-        inspect.signature(transform).bind("sample", "rng", **arguments)
+        samples = ("sample", "rng", "others") if num_others([transform]) else ("sample", "rng")
+        inspect.signature(transform).bind(*samples, **arguments)
     except (ValueError, SyntaxError, TypeError) as error:
         raise ValueError(
             'The parameters of a transform are `name=value`, as in "scale_jitter low=0.5 high=2.0". '
@@ -77,7 +84,7 @@ def horizontal_flip(sample, rng, probability=0.5):
 
 
 @TRANSFORMS.register("scale_jitter")
-def scale_jitter(sample, rng, low=0.1, high=2.0):
+def scale_jitter(sample, rng, low=0.1, high=2.0, side=None):
     """Large-scale jitter: scales by a random factor; larger images are cropped, smaller ones are padded.
 
     Reference: Ghiasi et al. 2021, Simple Copy-Paste, section 3.
@@ -87,10 +94,13 @@ def scale_jitter(sample, rng, low=0.1, high=2.0):
         rng: NumPy generator.
         low: Smallest factor of the sides. Defaults to 0.1.
         high: Largest factor of the sides. Defaults to 2.0.
+        side: Height and width of the result, pixels, as in the paper, which has 1024; the image is at its top
+            left, the rest is filled with ImageNet's mean color. Defaults to None: larger images are cropped
+            to the size they had before, smaller ones are left small, and the batch pads them.
     """
     content = np.maximum(1, np.round(np.multiply(sample.size, rng.uniform(low, high)))).astype(int)
     scaled = sample.moved(affine.scaling(*np.divide(content, sample.size)), content)
-    return _random_window(scaled, rng, np.minimum(content, sample.size))
+    return random_window(scaled, rng, (side, side) if side else np.minimum(content, sample.size))
 
 
 @TRANSFORMS.register("crop")
@@ -104,7 +114,7 @@ def crop(sample, rng, height=0.8, width=0.8):
         width: Width of the window as part of the image's, above 0 to 1. Defaults to 0.8.
     """
     window = np.ceil(np.multiply(sample.size, (height, width))).astype(int)
-    return _random_window(sample, rng, np.clip(window, 1, sample.size))
+    return random_window(sample, rng, np.clip(window, 1, sample.size))
 
 
 @TRANSFORMS.register("color_jitter")
@@ -126,7 +136,17 @@ def color_jitter(sample, rng, brightness=0.2, contrast=0.2, saturation=0.2):
     return replace(sample, image=cv2.addWeighted(image, saturated, gray, 1 - saturated, 0))
 
 
-def _random_window(sample, rng, size):
-    """Cuts a window of `size` out of the output, at a random whole pixel."""
-    y, x = rng.integers(0, np.subtract(sample.size, size) + 1)
-    return sample.moved(affine.translation(-y, -x), size)
+for _transform in (
+    vertical_flip,
+    rotate_90,
+    rotate,
+    shear,
+    blur,
+    noise,
+    jpeg,
+    hue,
+    grayscale,
+    copy_paste,
+    mosaic,
+):
+    TRANSFORMS.register(_transform.__name__)(_transform)

@@ -6,7 +6,7 @@ import numpy as np
 
 # Width / height at which the next group of images begins: 3:2, between 4:3 and square, square, and so on.
 ASPECT_BOUNDS = (1 / 1.55, 1 / 1.2, 1.0, 1.2, 1.55)
-REPLACEMENTS = 1  # separates the random numbers of replacements from those of the examples
+REPLACEMENTS, OTHERS = 1, 2  # separate these random numbers from those of the examples
 LANDSCAPE = 3  # first group of images that are not higher than wide
 
 
@@ -125,6 +125,18 @@ class BatchPlan:
         yield from own
         yield from others[~np.isin(others, own)]
         yield from shuffled[np.isin(shuffled, batch)]
+
+    def other_candidates(self, step, place, number):
+        """Yields, without end, random images of the data set: the first is what joins the image at a place.
+
+        Args:
+            step: number of the step.
+            place: in the batch.
+            number: of the other image, for transforms may need several.
+        """
+        random = np.random.default_rng([self.seed, step, OTHERS, place, number])
+        while True:
+            yield int(random.integers(len(self.groups)))
 
 
 def batch_plan(dataset, config, steps=None):

@@ -6,13 +6,28 @@ import numpy as np
 
 from mask_rcnn.config import Config
 from mask_rcnn.data import affine
-from mask_rcnn.data.finish import finish, render
+from mask_rcnn.data.bake import render
+from mask_rcnn.data.finish import finish
 from mask_rcnn.data.ground_truth import needs_masks
 from mask_rcnn.data.images import read_image
+from mask_rcnn.data.others import apply_transforms
 from mask_rcnn.data.sample import OBJECT, Sample, make_sample
 from mask_rcnn.data.transforms import padded_size, padding_origin
 
 IGNORED = -1  # class id of a region that is neither a positive nor a negative
+
+
+@dataclass(frozen=True)
+class UnusableImage:
+    """An image file that cannot be used.
+
+    Args:
+        place: number of its record among those that were asked for, 0 for the first.
+        reason: text that names the file.
+    """
+
+    place: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -21,7 +36,7 @@ class ExampleLoader:
 
     Args:
         config: a `Config`.
-        transforms: functions `(sample, rng) -> sample`, in this order.
+        transforms: functions `(sample, rng) -> sample`, or those of `takes_others`, in this order.
         truths: the `GroundTruth`s of the heads.
     """
 
@@ -29,30 +44,30 @@ class ExampleLoader:
     transforms: tuple
     truths: tuple
 
-    def __call__(self, record, seed):
-        """Returns an example, or a text that says why the image file cannot be used.
+    def __call__(self, record, seed, others=()):
+        """Returns an example, or the `UnusableImage` that was found.
 
         Args:
             record: an `ImageRecord`.
             seed: two integers, of everything that is drawn.
+            others: the `ImageRecord`s of `num_others(transforms)` more images. Defaults to none.
 
         Returns:
             Dict with R objects and ignored regions:
-            image: `[H, W, 3]`, uint8 or float32, see `data.finish.render`.
+            image: `[H, W, 3]`, uint8 or float32, see `data.bake.render`.
             origin: (y, x) of its first pixel in the padded image.
             gt_boxes: `[R, 4]` float32, yxyx, pixels of the padded image.
             gt_class_ids: `[R]` int32; -1 for ignored regions.
             and the ground truth of the heads, of at most the rows of their shapes.
         """
-        settings = self.config.input
-        try:
-            image = read_unchanged(record, settings.bit_depth, self.config.data.max_pixels)
-        except (ValueError, OSError) as error:
-            return str(error)
-        sample = make_sample(record, image, self.config.keypoint_head)
-        rng = np.random.default_rng(seed)
-        for transform in self.transforms:
-            sample = checked(transform(sample, rng), transform)
+        settings, samples = self.config.input, []
+        for place, each in enumerate((record, *others)):
+            try:
+                image = read_unchanged(each, settings.bit_depth, self.config.data.max_pixels)
+            except (ValueError, OSError) as error:
+                return UnusableImage(place, str(error))
+            samples.append(make_sample(each, image, self.config.keypoint_head))
+        sample = apply_transforms(self.transforms, samples, seed, checked)
         sample = finish(sample, settings.max_instances, needs_masks(self.truths))
         image = render(sample, settings.resize)
         origin = (0, 0)

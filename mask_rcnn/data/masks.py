@@ -9,6 +9,8 @@ import re
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mask_rcnn.structures import encode_crop
+
 RUN_CHARACTERS = bytes(range(48, 48 + 64))  # of the compressed form
 # From P on, more characters of the same number follow. Eight hold 40 bits, more than any image needs.
 ENDLESS_RUN = re.compile(rb"[P-o]{8}|[P-o]$")
@@ -48,6 +50,28 @@ def full_mask(segmentation, height, width):
         runs = run_lengths(segmentation["counts"])
         return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
     return _rasterise(segmentation, height, width)
+
+
+def encode_mask(mask, origin=(0, 0), size=None):
+    """Returns the run lengths of a mask.
+
+    Args:
+        mask: `[h, w]` bool.
+        origin: (y, x) of its first pixel in the image. Defaults to (0, 0).
+        size: (height, width) of the image. Defaults to that of the mask.
+
+    Returns:
+        `{"size": [H, W], "counts": str}`, as in COCO.
+    """
+    return encode_crop(mask, origin, size or mask.shape)
+
+
+def mask_extent(mask):
+    """Returns the yxyx box of the pixels of a `[H, W]` mask, `[4]` float64; zeros where it has none."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return np.zeros(4)
+    return np.array([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1], "float64")
 
 
 def mask_in_box(segmentation, box, size):

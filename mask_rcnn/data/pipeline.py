@@ -18,7 +18,8 @@ from mask_rcnn.data.bad_images import BadImages
 from mask_rcnn.data.batching import batch_plan
 from mask_rcnn.data.ground_truth import ground_truths
 from mask_rcnn.data.instances import num_regions
-from mask_rcnn.data.loading import ExampleLoader
+from mask_rcnn.data.loading import ExampleLoader, UnusableImage
+from mask_rcnn.data.others import num_others
 from mask_rcnn.data.trainable import check_trainable, training_warnings
 from mask_rcnn.data.transforms import padded_size
 from mask_rcnn.data.workers import worker_pool
@@ -38,12 +39,13 @@ def training_dataset(dataset, config, first_step=0, bad_images=None, transforms=
         config: a `Config`; batch size, steps and seed are those of `config.train`.
         first_step: steps that a resumed run has finished. Defaults to 0.
         bad_images: the `BadImages` of the run. Defaults to new ones.
-        transforms: functions `(sample, rng) -> sample` that are applied after those of `input.transforms`.
+        transforms: functions `(sample, rng) -> sample`, or those of `data.others.takes_others`, that are
+            applied after those of `input.transforms`.
 
     Returns:
         A `tf.data.Dataset` of dicts with B = `train.batch_size`, G = `input.max_instances`,
-        T = `num_regions` (more if transforms add objects), M = `input.mask_crop_size`, and the smallest
-        (H, W) that holds the images of the batch:
+        T = `num_regions` (more in a batch where transforms add objects), M = `input.mask_crop_size`, and
+        the smallest (H, W) that holds the images of the batch:
         images: `[B, H, W, 3]` float32, RGB, 0..255, zeros around the image (`input.centered`) or after it.
         image_sizes: `[B, 2]` float32, (height, width) before padding.
         gt_boxes: `[B, T, 4]` float32, yxyx, pixels of the padded image.
@@ -77,7 +79,9 @@ def training_dataset(dataset, config, first_step=0, bad_images=None, transforms=
 
 
 def images_of_step(dataset, config, step, bad_images=None):
-    """Returns the records that the batch of a step is made of, in order: for a message about that batch.
+    """Returns the records that the batch of a step is made of: for a message about that batch.
+
+    First those of the places of the batch, in order, then those that transforms of the config join with them.
 
     Args:
         dataset: a `Dataset`.
@@ -86,11 +90,19 @@ def images_of_step(dataset, config, step, bad_images=None):
         bad_images: the `BadImages` of the run, whose images were replaced. Defaults to none.
     """
     plan = batch_plan(dataset, config, step + 1)
+    count = num_others(make_transforms(config.input))
     bad = bad_images.reasons if bad_images else ()
+    places = [_candidates(plan, step, place, count) for place in range(config.train.batch_size)]
+    own, others = [each[0] for each in places], [other for each in places for other in each[1:]]
     return [
-        next(dataset.images[index] for index in plan.candidates(step, place) if index not in bad)
-        for place in range(config.train.batch_size)
+        next(dataset.images[index] for index in candidates if index not in bad) for candidates in own + others
     ]
+
+
+def _candidates(plan, step, place, num_others):
+    """Returns iterators of the candidates for a place of a batch, and for each image that joins it."""
+    others = (plan.other_candidates(step, place, number) for number in range(num_others))
+    return [plan.candidates(step, place), *others]
 
 
 def _signature(config, truths):
@@ -117,36 +129,40 @@ def _image_dtype(config):
 def _batches(dataset, loader, plan, steps, bad_images):
     """Yields the batches of `steps`, dicts of NumPy arrays."""
     config, size = loader.config, loader.config.train.batch_size
-    rows = num_regions(dataset, config.input.max_instances)
+    rows, count = num_regions(dataset, config.input.max_instances), num_others(loader.transforms)
     ahead = 2 * (config.data.workers or default_threads())
     num_slots = size + ahead + 1  # those of a batch, those ahead, and the one that is being replaced
     slot_bytes = 3 * np.dtype(_image_dtype(config)).itemsize * config.input.long_side**2
     with worker_pool(loader, config.data.workers, num_slots, slot_bytes) as submit:
 
-        def start(position, candidates):
-            index = bad_images.first_good(candidates)
-            record = dataset.images[index]
-            record = replace(record, annotations=tuple(record.annotations))  # not the arrays of the data set
-            return index, submit(record, (config.train.seed, position), position % num_slots)
+        def start(position, indices):
+            record, *others = (_detached(dataset.images[index]) for index in indices)
+            return submit(record, (config.train.seed, position), others, position % num_slots)
 
-        def example(position, candidates, index, future):
+        def example(position, candidates, indices, future):
             found = future.result()
-            while isinstance(found, str):
-                bad_images.add(index, found)
-                index, future = start(position, candidates)
-                found = future.result()
+            while isinstance(found, UnusableImage):
+                bad_images.add(indices[found.place], found.reason)
+                indices[found.place] = bad_images.first_good(candidates[found.place])
+                found = start(position, indices).result()
             return {**found, "seed": (config.train.seed, position)}
 
         pending, batch = collections.deque(), []
         for position in range(steps.start * size, steps.stop * size + ahead):
             if position < steps.stop * size:
-                candidates = plan.candidates(*divmod(position, size))
-                pending.append((position, candidates, *start(position, candidates)))
+                candidates = _candidates(plan, *divmod(position, size), count)
+                indices = [bad_images.first_good(each) for each in candidates]
+                pending.append((position, candidates, indices, start(position, indices)))
             if position >= steps.start * size + ahead:
                 batch.append(example(*pending.popleft()))
             if len(batch) == size:
                 yield _batch(batch, config, loader.truths, rows)
                 batch = []
+
+
+def _detached(record):
+    """Returns a record with annotations of its own instead of the arrays of the whole data set."""
+    return replace(record, annotations=tuple(record.annotations))
 
 
 def _batch(examples, config, truths, rows):

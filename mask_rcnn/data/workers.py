@@ -27,25 +27,29 @@ def worker_pool(load, workers, slots, slot_bytes):
     """Yields a function that submits a call of `load` and returns its future.
 
     Args:
-        load: function of a record and a seed that returns a dict with `image`, or a text. Picklable if there
-            are worker processes.
+        load: function of a record, a seed and other records that returns a dict with `image`, or something
+            else instead. Picklable if there are worker processes.
         workers: number of processes; 0 uses threads of this process.
         slots: number of images that are held at the same time.
         slot_bytes: size of the largest image. A larger one is copied through a pipe.
 
     Yields:
-        `submit(record, seed, slot)`. The image of a future is valid until its slot is used again.
+        `submit(record, seed, others, slot)`. The image of a future is valid until its slot is used again.
     """
     if not workers:
         with ThreadPoolExecutor(default_threads(), "training_data") as pool, _cancelled(pool):
-            yield lambda record, seed, slot: pool.submit(load, record, seed)
+            yield lambda record, seed, others, slot: pool.submit(load, record, seed, others)
         return
     _check_picklable(load)
     with _shared(slots * slot_bytes) as memory:
         context = multiprocessing.get_context("spawn")  # a fork would copy TensorFlow's locks
         arguments = (load, memory and memory.name, slot_bytes)
         with ProcessPoolExecutor(workers, context, _start_worker, arguments) as pool, _cancelled(pool):
-            yield lambda record, seed, slot: _Shared(pool.submit(_work, record, seed, slot), memory)
+
+            def submit(record, seed, others, slot):
+                return _Shared(pool.submit(_work, record, seed, others, slot), memory)
+
+            yield submit
 
 
 class _Shared:
@@ -85,9 +89,9 @@ def _end_with_parent():
     os._exit(0)
 
 
-def _work(record, seed, slot):
+def _work(record, seed, others, slot):
     """Calls `load` in a worker process; puts the image into its slot if it fits."""
-    found = _WORKER["load"](record, seed)
+    found = _WORKER["load"](record, seed, others)
     memory, slot_bytes = _WORKER["memory"], _WORKER["slot_bytes"]
     if isinstance(found, dict) and memory and found["image"].nbytes <= slot_bytes:
         image, offset = found["image"], slot * slot_bytes

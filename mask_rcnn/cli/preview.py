@@ -1,0 +1,170 @@
+"""`mask-rcnn data preview`: training samples after all transforms, drawn on one picture."""
+
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from mask_rcnn.cli.options import add_command, add_set, load_config
+from mask_rcnn.cli.quiet import import_tensorflow
+from mask_rcnn.cli.train import CONFIG_FOR_DATA
+from mask_rcnn.terminal import say
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+GAP = 4  # white pixels between the samples
+IGNORED = "ignored"  # label of regions that are neither learned nor negatives
+
+
+def add_parser(actions):
+    parser = add_command(
+        actions, "preview", run, "draw training samples after all transforms, with what is learned from them"
+    )
+    parser.add_argument(
+        "--annotations", metavar="JSON", type=Path, required=True, help="COCO instances to train on"
+    )
+    parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder of their images")
+    parser.add_argument(
+        "--config",
+        metavar="NAME_OR_YAML",
+        default=CONFIG_FOR_DATA,
+        help="a recipe of `mask-rcnn config list`, or a YAML file",
+    )
+    add_set(parser)
+    parser.add_argument(
+        "--count", metavar="N", type=int, default=12, help="samples, the first ones of the training"
+    )
+    parser.add_argument("--tile", metavar="PIXELS", type=int, default=480, help="longer side of each sample")
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, default=Path("preview.png"), help="picture to write, PNG or JPEG"
+    )
+
+
+def run(args):
+    _check(args)
+    config = load_config(args.config, args.set)
+    paths = {"train_annotations": str(args.annotations), "train_images": str(args.images)}
+    config = replace(config, data=replace(config.data, **paths, val_annotations=None, val_images=None))
+    import_tensorflow()
+
+    from mask_rcnn.cli.pictures import save_picture
+    from mask_rcnn.training.sources import read_training_data
+
+    dataset, *_ = read_training_data(config, folder=None)
+    samples = _samples(dataset, config, args.count)
+    tiles, names, num_objects, num_ignored = [], [], 0, 0
+    for sample, record in samples:
+        tile, objects, ignored = _drawn(sample, dataset.categories, config, args.tile)
+        tiles.append(tile)
+        names.append(record.path.name)
+        num_objects, num_ignored = num_objects + objects, num_ignored + ignored
+    columns = math.ceil(math.sqrt(len(tiles)))
+    save_picture(args.out, _sheet(tiles, columns))
+    for start in range(0, len(names), columns):
+        say(f"row {start // columns + 1}: {', '.join(names[start : start + columns])}")
+    say(f"{len(tiles)} samples, {num_objects} objects, {num_ignored} ignored regions: {args.out}")
+
+
+def _check(args):
+    from mask_rcnn.cli.pictures import is_drawn
+
+    for name, value in (("count", args.count), ("tile", args.tile)):
+        if value < 1:
+            raise ValueError(f"--{name} must be 1 or more. Received: --{name} {value}. Choose a larger one.")
+    if args.out.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"--out must be a file that ends in {', '.join(SUFFIXES)}. Received: --out {args.out}. Rename it."
+        )
+    if os.path.lexists(args.out) and not is_drawn(args.out):
+        raise ValueError(
+            "--out must not exist, or be a picture that mask-rcnn has drawn. "
+            f"Received: --out {args.out}, which is something else. Choose another name."
+        )
+
+
+def _samples(dataset, config, count):
+    """Yields the first samples of the training: the arrays of each, and the record of its image."""
+    from mask_rcnn.data.bad_images import BadImages
+    from mask_rcnn.data.pipeline import images_of_step, training_dataset
+
+    batch_size = config.train.batch_size
+    with BadImages(dataset, config) as bad_images:
+        batches = training_dataset(dataset, config, bad_images=bad_images)
+        for step, batch in enumerate(batches.take(math.ceil(count / batch_size))):
+            arrays = {name: value.numpy() for name, value in batch.items()}
+            records = images_of_step(dataset, config, step, bad_images)
+            for place in range(min(batch_size, count - step * batch_size)):
+                yield {name: value[place] for name, value in arrays.items()}, records[place]
+
+
+def _drawn(sample, categories, config, side):
+    """Returns a sample as a picture, the number of its objects and that of its ignored regions.
+
+    Args:
+        sample: dict of arrays of one image, as in a batch of `training_dataset`.
+        categories: the K `Category` records.
+        config: `Config`.
+        side: longer side of the picture, pixels.
+    """
+    import cv2
+    import numpy as np
+
+    from mask_rcnn.structures import Category
+    from mask_rcnn.visualize import draw
+
+    height, width = sample["image_sizes"].astype(int).tolist()
+    y, x = _origin((height, width), sample["images"].shape[:2], config.input.centered)
+    image = np.round(sample["images"][y : y + height, x : x + width]).astype("uint8")
+    size = tuple(max(1, round(each * side / max(height, width))) for each in (height, width))
+    interpolation = cv2.INTER_AREA if max(height, width) > side else cv2.INTER_LINEAR
+    image = cv2.resize(image, size[::-1], interpolation=interpolation)
+    scale = np.divide(size, (height, width))
+    detections = _detections(sample, (y, x), scale, size, len(categories) + 1)
+    num_ignored = int(np.count_nonzero(sample["gt_class_ids"] < 0))
+    picture = draw(image, detections, (*categories, Category(0, IGNORED)), scores=False)
+    return picture, len(detections) - num_ignored, num_ignored
+
+
+def _origin(size, padded, centered):
+    from mask_rcnn.data.transforms import padding_origin
+
+    return padding_origin(size, padded, centered)
+
+
+def _detections(sample, origin, scale, size, ignored_id):
+    """Returns the objects and ignored regions of a sample as `Detections` of an image of `size`."""
+    import numpy as np
+
+    from mask_rcnn.paste import paste_masks
+    from mask_rcnn.structures import Detections
+
+    class_ids = sample["gt_class_ids"]
+    is_used = class_ids != 0
+    boxes = ((sample["gt_boxes"] - np.tile(origin, 2)) * np.tile(scale, 2))[is_used]
+    class_ids = np.where(class_ids < 0, ignored_id, class_ids)[is_used]
+    num_objects, masks, origins, keypoints = int(np.count_nonzero(class_ids != ignored_id)), None, None, None
+    num_ignored = len(class_ids) - num_objects
+    if "gt_masks" in sample:
+        masks, origins = paste_masks(sample["gt_masks"][:num_objects], boxes[:num_objects], size)
+        masks += (np.zeros((0, 0), bool),) * num_ignored
+        origins = np.concatenate([origins, np.zeros((num_ignored, 2), "int32")])
+    if "gt_keypoints" in sample:
+        points, visibility = np.split(sample["gt_keypoints"][:num_objects], [2], axis=-1)
+        points = ((points - origin) * scale)[..., ::-1]
+        keypoints = np.concatenate([points, visibility > 0], axis=-1)
+        keypoints = np.pad(keypoints, [(0, num_ignored), (0, 0), (0, 0)])
+    scores = np.ones(len(class_ids))
+    return Detections(boxes, scores, class_ids, size, masks, origins, keypoints)
+
+
+def _sheet(tiles, columns):
+    """Returns the pictures in rows, `[H, W, 3]` uint8, on white."""
+    import numpy as np
+
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    cells = np.max([tile.shape[:2] for tile in tiles], axis=0) + GAP
+    sheet = np.full((*(cells * (len(rows), columns) + GAP), 3), 255, "uint8")
+    for row, line in enumerate(rows):
+        for column, tile in enumerate(line):
+            y, x = cells * (row, column) + GAP
+            sheet[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
+    return sheet

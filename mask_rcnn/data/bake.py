@@ -1,0 +1,148 @@
+"""Makes the geometric change of a sample: new pixels and moved objects."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from mask_rcnn.data import affine
+from mask_rcnn.data.masks import encode_mask, full_mask
+from mask_rcnn.data.segmentations import extent
+from mask_rcnn.data.transforms import Resize
+from mask_rcnn.data.visible import cut_to_window
+
+# Color of the pixels that no image covers: ImageNet's mean, which is 0 after normalizing, as the padding is.
+FILL = (124, 116, 104)
+MASK_VALUE = np.uint8(255)  # of a mask that is interpolated
+
+
+def bake(sample):
+    """Makes the geometric change of a sample now, for a transform that needs the pixels of the output.
+
+    Pixels are resampled with antialiasing, to whole numbers. Each further change resamples them again.
+
+    Args:
+        sample: a `Sample`.
+
+    Returns:
+        A `Sample` whose image is the output; only visible objects are left, see `cut_to_window`.
+    """
+    matrix, size = sample.matrix, sample.size
+    if (matrix == np.eye(3)).all() and size == sample.image.shape[:2]:
+        return sample
+    if affine.is_transposed(matrix):
+        return bake(transposed(sample))
+    frame = np.array([0, 0, *size], "float64")
+    segmentations = tuple(_moved_mask(each, matrix, size) for each in sample.segmentations)
+    boxes = affine.move_boxes(sample.boxes, matrix)
+    if not affine.is_axis_aligned(matrix):
+        _tighten(boxes, segmentations, frame)
+    moved = replace(
+        sample,
+        image=render(sample, "antialiased_uint8"),
+        boxes=boxes,
+        areas=sample.areas * affine.scale(matrix) ** 2,
+        segmentations=segmentations,
+        keypoints=sample.output_keypoints(),
+        matrix=np.eye(3),
+    )
+    return cut_to_window(moved, frame, sample, affine.scale(matrix))
+
+
+def transposed(sample):
+    """Returns the sample with y and x of the image exchanged, and the same output."""
+    segmentations = tuple(_transposed_mask(each) for each in sample.segmentations)
+    return replace(
+        sample,
+        image=np.ascontiguousarray(sample.image.swapaxes(0, 1)),
+        boxes=sample.boxes[:, [1, 0, 3, 2]],
+        segmentations=segmentations,
+        # To exchange y and x is to mirror, which the rest of the change undoes or does.
+        keypoints=sample.keypoints[:, sample.mirrored_keypoints][..., [1, 0, 2]],
+        matrix=sample.matrix @ affine.transpose(),
+    )
+
+
+def render(sample, method):
+    """Returns the pixels of the output.
+
+    Args:
+        sample: a `Sample`.
+        method: As in `InputConfig.resize`; for a whole image that is only resized and mirrored. Others are
+            resampled with antialiasing, to whole numbers.
+
+    Returns:
+        `[*sample.size, 3]`, uint8, or float32 where "bilinear" leaves fractions of gray levels.
+    """
+    height, width = sample.image.shape[:2]
+    whole = affine.move_boxes([0, 0, height, width], sample.matrix)[0]
+    is_whole = np.allclose(whole, (0, 0, *sample.size), atol=1e-6)
+    if is_whole and affine.is_axis_aligned(sample.matrix):
+        image = sample.image
+        for axis in (0, 1):
+            image = cv2.flip(image, axis) if sample.matrix[axis, axis] < 0 else image
+        dtype = "float32" if method == "bilinear" else "uint8"
+        return Resize((height, width), sample.size).apply(image, method, dtype)
+    return warp(sample.image, sample.matrix, sample.size, FILL)
+
+
+def warp(image, matrix, size, fill=0):
+    """Moves an image by any affine matrix.
+
+    Args:
+        image: `[H, W, 3]` or `[H, W]` uint8.
+        matrix: `[3, 3]`, from pixels of the image to pixels of the output.
+        size: (height, width) of the output.
+        fill: Value of pixels that nothing covers, for each channel. Defaults to 0.
+
+    Returns:
+        `[*size, 3]` or `[*size]` uint8.
+    """
+    height, width = image.shape[:2]
+    scale = affine.scale(matrix)
+    if scale < 1:  # reduced by the mean of the pixels first: interpolation alone would skip some
+        reduced = max(1, round(height * scale)), max(1, round(width * scale))
+        image = cv2.resize(image, reduced[::-1], interpolation=cv2.INTER_AREA)
+        matrix = matrix @ affine.scaling(height / reduced[0], width / reduced[1])
+    # OpenCV's (0, 0) is the center of the first pixel, and x comes first.
+    matrix = affine.translation(-0.5, -0.5) @ matrix @ affine.translation(0.5, 0.5)
+    matrix = matrix[np.ix_([1, 0, 2], [1, 0, 2])]
+    return cv2.warpAffine(
+        image, matrix[:2], tuple(map(int, size))[::-1], flags=cv2.INTER_LINEAR, borderValue=fill
+    )
+
+
+def _moved_mask(segmentation, matrix, size):
+    """Moves a mask; run lengths are cut to an output of `size`."""
+    if not segmentation:
+        return None
+    if not isinstance(segmentation, dict):
+        return [
+            affine.move_points(np.reshape(polygon, (-1, 2))[:, ::-1], matrix)[:, ::-1].ravel().tolist()
+            for polygon in segmentation
+        ]
+    x1, y1, x2, y2 = np.array(extent(segmentation), int)
+    y, x, bottom, right = affine.move_boxes([y1, x1, y2, x2], matrix)[0]
+    top_left = np.clip(np.floor([y, x]).astype(int) - 1, 0, size)
+    bottom_right = np.clip(np.ceil([bottom, right]).astype(int) + 1, top_left, size)
+    moved = np.zeros(bottom_right - top_left, bool)
+    if moved.size:
+        mask = full_mask(segmentation, *segmentation["size"])[y1:y2, x1:x2] * MASK_VALUE
+        local = affine.translation(*-top_left) @ matrix @ affine.translation(y1, x1)
+        moved = warp(mask, local, moved.shape) >= 128
+    return encode_mask(moved, top_left.tolist(), size)
+
+
+def _transposed_mask(segmentation):
+    if isinstance(segmentation, dict):
+        return encode_mask(full_mask(segmentation, *segmentation["size"]).T)
+    return segmentation and [np.reshape(each, (-1, 2))[:, ::-1].ravel().tolist() for each in segmentation]
+
+
+def _tighten(boxes, segmentations, frame):
+    """Sets the boxes of turned masks to those of their pixels, in place; run lengths must be in the frame."""
+    for index, segmentation in enumerate(segmentations):
+        inside = (boxes[index, :2] >= frame[:2]).all() and (boxes[index, 2:] <= frame[2:]).all()
+        if segmentation and (inside or not isinstance(segmentation, dict)):
+            x1, y1, x2, y2 = extent(segmentation)
+            boxes[index] = y1, x1, y2, x2

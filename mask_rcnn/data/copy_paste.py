@@ -1,0 +1,60 @@
+"""Copy-paste: objects of another image on top of this one (Ghiasi et al. 2021)."""
+
+import cv2
+import numpy as np
+
+from mask_rcnn.data import affine
+from mask_rcnn.data.bake import bake
+from mask_rcnn.data.masks import full_mask
+from mask_rcnn.data.others import join_objects, takes_others
+from mask_rcnn.data.sample import OBJECT
+from mask_rcnn.data.visible import cover
+
+
+@takes_others(1)
+def copy_paste(sample, rng, others, share=0.5, blend=0.0, probability=1.0):
+    """Pastes some objects of another image onto this one, in front of its objects.
+
+    The other image is moved by a random offset, so that as much as possible of it is in the frame. Objects
+    under what is pasted lose that part of their masks; `data.visible.cover` says what happens then.
+
+    Reference: Ghiasi et al. 2021, Simple Copy-Paste, section 3. There both images are jittered in scale
+    first: list `scale_jitter` before this transform.
+
+    Args:
+        sample: a `Sample`. Its geometric change is made, see `bake`.
+        rng: NumPy generator.
+        others: one `Sample` of another image.
+        share: Probability of each object with a mask to be pasted. Defaults to 0.5: every subset is equally
+            likely.
+        blend: Sigma of the Gaussian that softens the edges of pasted pixels, pixels. Defaults to 0, no
+            blending, which section 3 finds as good.
+        probability: Of a change. Defaults to 1.0.
+    """
+    if rng.random() >= probability:
+        return sample
+    sample, other = bake(sample), _in_frame(others[0], rng, sample.size)
+    has_mask = np.array([bool(each) for each in other.segmentations], bool)
+    is_pasted = (other.kinds == OBJECT) & has_mask & (rng.random(len(has_mask)) < share)
+    pasted = other.select(np.flatnonzero(is_pasted))
+    mask = np.zeros(sample.size, bool)
+    for segmentation in pasted.segmentations:
+        mask |= full_mask(segmentation, *sample.size)
+    if not mask.any():
+        return sample
+    return join_objects([cover(sample, mask), pasted], _composed(sample.image, other.image, mask, blend))
+
+
+def _in_frame(other, rng, size):
+    """Bakes a sample at a random place of a frame of `size`: all of it is inside, or it fills the frame."""
+    free = np.subtract(size, other.size)
+    y, x = rng.integers(np.minimum(free, 0), np.maximum(free, 0) + 1)
+    return bake(other.moved(affine.translation(y, x), size))
+
+
+def _composed(image, pasted, mask, blend):
+    """Returns `pasted` where the mask is, and else `image`, with soft edges if `blend` is above 0."""
+    if not blend:
+        return np.where(mask[..., None], pasted, image)
+    alpha = cv2.GaussianBlur(mask.astype("float32"), (0, 0), blend)[..., None]
+    return np.round(pasted * alpha + image * (1 - alpha)).astype("uint8")

@@ -1,0 +1,91 @@
+"""Transforms that change pixels and no geometry; see `data.augment` for `color_jitter`."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from mask_rcnn.data import affine
+from mask_rcnn.data.bake import bake
+
+
+def blur(sample, rng, low=0.1, high=2.0, probability=0.5):
+    """Blurs with a Gaussian of a random sigma.
+
+    Args:
+        sample: a `Sample`.
+        rng: NumPy generator.
+        low: Smallest sigma, pixels of the output, above 0. Defaults to 0.1, as in SimCLR (Chen et al. 2020).
+        high: Largest sigma, pixels of the output. Defaults to 2.0, as in SimCLR.
+        probability: Of a change. Defaults to 0.5, as in SimCLR.
+    """
+    if rng.random() >= probability:
+        return sample
+    sigma = rng.uniform(low, high) / affine.scale(sample.matrix)  # pixels of the image
+    return replace(sample, image=cv2.GaussianBlur(sample.image, (0, 0), sigma))
+
+
+def noise(sample, rng, high=10.0, probability=0.5):
+    """Adds Gaussian noise to each channel of each pixel of the output.
+
+    Args:
+        sample: a `Sample`. Its geometric change is made, see `bake`.
+        rng: NumPy generator.
+        high: Largest standard deviation, gray levels of 0..255; one is drawn from 0 to it. Defaults to 10,
+            half of the weakest noise of ImageNet-C (Hendrycks and Dietterich 2019).
+        probability: Of a change. Defaults to 0.5.
+    """
+    if rng.random() >= probability:
+        return sample
+    sample = bake(sample)
+    levels = sample.image + rng.uniform(0, high) * rng.standard_normal(sample.image.shape, "float32")
+    return replace(sample, image=np.clip(np.round(levels), 0, 255).astype("uint8"))
+
+
+def jpeg(sample, rng, low=30, high=95, probability=0.5):
+    """Compresses the output as JPEG, which leaves blocks and ringing at edges.
+
+    Args:
+        sample: a `Sample`. Its geometric change is made, see `bake`.
+        rng: NumPy generator.
+        low: Lowest quality, 1 to 100. Defaults to 30; the weakest compression of ImageNet-C is 25.
+        high: Highest quality, 1 to 100. Defaults to 95.
+        probability: Of a change. Defaults to 0.5.
+    """
+    if rng.random() >= probability:
+        return sample
+    sample = bake(sample)
+    quality = int(rng.integers(low, high + 1))
+    _, encoded = cv2.imencode(".jpg", sample.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]
+    return replace(sample, image=np.ascontiguousarray(image))
+
+
+def hue(sample, rng, degrees=18.0):
+    """Shifts the hue of all pixels by a random angle of the color circle.
+
+    Args:
+        sample: a `Sample`.
+        rng: NumPy generator.
+        degrees: Largest angle, in both directions. Defaults to 18, as in SSD (Liu et al. 2016, section 3.6).
+    """
+    shift = round(rng.uniform(-degrees, degrees) * 256 / 360)  # OpenCV's full circle has 256 steps
+    if not shift:
+        return sample
+    hsv = cv2.cvtColor(sample.image, cv2.COLOR_RGB2HSV_FULL)
+    hsv[..., 0] += np.uint8(shift % 256)
+    return replace(sample, image=cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL))
+
+
+def grayscale(sample, rng, probability=0.2):
+    """Removes all color.
+
+    Args:
+        sample: a `Sample`.
+        rng: NumPy generator.
+        probability: Of a change. Defaults to 0.2, as in SimCLR (Chen et al. 2020).
+    """
+    if rng.random() >= probability:
+        return sample
+    gray = cv2.cvtColor(sample.image, cv2.COLOR_RGB2GRAY)
+    return replace(sample, image=cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB))
