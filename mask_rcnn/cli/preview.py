@@ -161,10 +161,10 @@ def _sheet(tiles, columns):
     import numpy as np
 
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
-    cells = np.max([tile.shape[:2] for tile in tiles], axis=0) + GAP
-    sheet = np.full((*(cells * (len(rows), columns) + GAP), 3), 255, "uint8")
-    for row, line in enumerate(rows):
-        for column, tile in enumerate(line):
-            y, x = cells * (row, column) + GAP
+    heights = [max(tile.shape[0] for tile in row) + GAP for row in rows]
+    width = max(tile.shape[1] for tile in tiles) + GAP
+    sheet = np.full((sum(heights) + GAP, columns * width + GAP, 3), 255, "uint8")
+    for y, row in zip(np.cumsum([GAP, *heights]), rows, strict=False):
+        for x, tile in zip(range(GAP, sheet.shape[1], width), row, strict=False):
             sheet[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
     return sheet

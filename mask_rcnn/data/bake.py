@@ -35,8 +35,7 @@ def bake(sample):
     frame = np.array([0, 0, *size], "float64")
     segmentations = tuple(_moved_mask(each, matrix, size) for each in sample.segmentations)
     boxes = affine.move_boxes(sample.boxes, matrix)
-    if not affine.is_axis_aligned(matrix):
-        _tighten(boxes, segmentations, frame)
+    _fit(boxes, segmentations, frame, affine.is_axis_aligned(matrix))
     moved = replace(
         sample,
         image=render(sample, "antialiased_uint8"),
@@ -126,7 +125,7 @@ def _moved_mask(segmentation, matrix, size):
     top_left = np.clip(np.floor([y, x]).astype(int) - 1, 0, size)
     bottom_right = np.clip(np.ceil([bottom, right]).astype(int) + 1, top_left, size)
     moved = np.zeros(bottom_right - top_left, bool)
-    if moved.size:
+    if moved.size and x2 > x1:
         mask = full_mask(segmentation, *segmentation["size"])[y1:y2, x1:x2] * MASK_VALUE
         local = affine.translation(*-top_left) @ matrix @ affine.translation(y1, x1)
         moved = warp(mask, local, moved.shape) >= 128
@@ -139,10 +138,18 @@ def _transposed_mask(segmentation):
     return segmentation and [np.reshape(each, (-1, 2))[:, ::-1].ravel().tolist() for each in segmentation]
 
 
-def _tighten(boxes, segmentations, frame):
-    """Sets the boxes of turned masks to those of their pixels, in place; run lengths must be in the frame."""
+def _fit(boxes, segmentations, frame, is_axis_aligned):
+    """Fits boxes to their moved masks, in place.
+
+    Those of turned masks become tight. A mask that is too small to have a pixel leaves a box without area.
+    Run lengths that the frame may have cut keep their box, for it tells `cut_to_window` of the cut.
+    """
     for index, segmentation in enumerate(segmentations):
+        if not segmentation:
+            continue
+        x1, y1, x2, y2 = extent(segmentation)
+        has_runs = isinstance(segmentation, dict)
         inside = (boxes[index, :2] >= frame[:2]).all() and (boxes[index, 2:] <= frame[2:]).all()
-        if segmentation and (inside or not isinstance(segmentation, dict)):
-            x1, y1, x2, y2 = extent(segmentation)
+        is_turned = not is_axis_aligned and (inside or not has_runs)
+        if is_turned or (has_runs and x1 == x2):
             boxes[index] = y1, x1, y2, x2
