@@ -5,45 +5,13 @@ import functools
 
 import numpy as np
 import pytest
+from transform_samples import SQUARE, done, run_lengths, sample_of
 
 from mask_rcnn.config import InputConfig
-from mask_rcnn.data import affine, augment
-from mask_rcnn.data.bake import render
-from mask_rcnn.data.finish import finish
+from mask_rcnn.data import affine, augment, photometric
+from mask_rcnn.data.bake import FILL, render
 from mask_rcnn.data.masks import full_mask
-from mask_rcnn.data.sample import CROWD, IGNORE, OBJECT, Sample
-
-SQUARE = [[10, 20, 30, 20, 30, 40, 10, 40]]  # x 10 to 30, y 20 to 40
-
-
-def sample_of(segmentations=(SQUARE,), boxes=((20, 10, 40, 30),), size=(60, 80), keypoints=None):
-    """The objects are white on black, so that pixels tell where they are."""
-    mask = np.any([full_mask(each, *size) for each in segmentations], axis=0)
-    number = len(boxes)
-    return Sample(
-        image=np.repeat(mask[..., None], 3, axis=2).astype("uint8") * 255,
-        boxes=np.array(boxes, float),
-        class_ids=np.arange(1, number + 1, dtype="int32"),
-        kinds=np.full(number, OBJECT, "int8"),
-        areas=np.arange(number, 0, -1.0),
-        segmentations=tuple(segmentations),
-        keypoints=np.zeros((number, 0, 3)) if keypoints is None else np.array(keypoints, float),
-        mirrored_keypoints=np.zeros(0, int) if keypoints is None else np.array([0, 2, 1]),
-        matrix=np.eye(3),
-        size=size,
-    )
-
-
-def run_lengths(mask):
-    flat = np.concatenate([[0], mask.T.ravel(), [2]])
-    return {
-        "size": list(mask.shape),
-        "counts": np.diff(np.concatenate([[0], np.flatnonzero(np.diff(flat))])).tolist(),
-    }
-
-
-def done(sample, max_instances=9):
-    return finish(sample, max_instances, needs_mask=True)
+from mask_rcnn.data.sample import CROWD, IGNORE, OBJECT
 
 
 def test_changes_compose_and_invert():
@@ -141,6 +109,51 @@ def test_scale_jitter_keeps_the_size_of_large_images_and_leaves_small_ones_small
     np.testing.assert_allclose(small.matrix, np.diag((0.5, 0.5, 1)))
 
 
+@pytest.mark.parametrize("factor", [0.5, 1.5])
+def test_scale_jitter_of_a_fixed_side_pads_and_crops_to_it(factor):
+    rng = np.random.default_rng(0)
+    sample = augment.scale_jitter(sample_of(size=(60, 80)), rng, low=factor, high=factor, side=80)
+    assert sample.size == (80, 80)
+    image = render(done(sample), "bilinear")
+    content = int(60 * factor), int(80 * factor)
+    assert (image[content[0] + 1 :] == FILL).all() and (image[:, content[1] + 1 :] == FILL).all()
+    assert not (image[: content[0] - 1, : content[1] - 1] == FILL).all(axis=-1).any()
+
+
+def test_hue_turns_the_color_circle_and_grayscale_removes_it():
+    red = dataclasses.replace(sample_of(), image=np.full((60, 80, 3), (255, 0, 0), "uint8"))
+    third = photometric.hue(red, _Ones(), degrees=120.0)
+    np.testing.assert_allclose(third.image[0, 0], (0, 255, 0), atol=6)  # steps of 1.4 degrees
+    gray = photometric.grayscale(red, np.random.default_rng(0), probability=1.0)
+    assert (gray.image == round(0.299 * 255)).all()
+
+
+def test_blur_is_as_wide_in_the_output_for_every_size_of_the_image():
+    line = np.zeros((80, 80, 3), "uint8")
+    line[:, 40:] = 255
+    wide = dataclasses.replace(sample_of(size=(80, 80)), image=line)
+    double = dataclasses.replace(wide, image=line.repeat(2, axis=0).repeat(2, axis=1))
+    double = double.moved(affine.scaling(0.5, 0.5), (80, 80))
+    first, second = (
+        render(photometric.blur(each, np.random.default_rng(0), low=2.0, high=2.0, probability=1.0), "uint8")
+        for each in (wide, double)
+    )
+    assert np.count_nonzero((first[40] > 10) & (first[40] < 245)) >= 3 * 5
+    np.testing.assert_allclose(first[40].astype(int), second[40].astype(int), atol=6)
+
+
+def test_noise_and_jpeg_change_the_pixels_of_the_output():
+    gray = dataclasses.replace(sample_of(), image=np.full((60, 80, 3), 100, "uint8"))
+    gray = gray.moved(affine.scaling(2, 2), (120, 160))
+    noisy = photometric.noise(gray, np.random.default_rng(0), high=20.0, probability=1.0)
+    assert noisy.image.shape == (120, 160, 3)
+    sigma = np.random.default_rng(0).uniform(0, 20, 2)[1]  # drawn after the probability
+    assert noisy.image.std() == pytest.approx(sigma, rel=0.05)
+    assert noisy.image.mean() == pytest.approx(100, abs=0.5)
+    blocks = photometric.jpeg(noisy, np.random.default_rng(0), low=5, high=5, probability=1.0)
+    assert 2 < np.abs(blocks.image.astype(int) - noisy.image).mean() < 40
+
+
 def test_color_jitter_changes_the_image_and_nothing_else():
     sample = sample_of()
     gray = dataclasses.replace(sample, image=np.full((60, 80, 3), 100, "uint8"))
@@ -161,8 +174,8 @@ class _Ones:
     def __init__(self, value=1.0):
         self.value = value
 
-    def uniform(self, low, high, size):
-        return np.full(size, self.value)
+    def uniform(self, low, high, size=None):
+        return np.full(size, self.value) if size else high
 
 
 def test_transforms_are_named_with_their_parameters():

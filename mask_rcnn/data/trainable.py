@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from mask_rcnn.data.augment import make_transforms
 from mask_rcnn.data.bit_depth import check_bit_depth
 from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.ground_truth import ground_truths, needs_masks
-from mask_rcnn.data.instances import instance_limit_warning
+from mask_rcnn.data.instances import instance_limit_warning, joined_limit_warning
+from mask_rcnn.data.others import num_others
 from mask_rcnn.data.transforms import input_size
 from mask_rcnn.ops.anchors import base_anchors
 
@@ -45,6 +47,9 @@ def training_warnings(dataset, config):
     """
     warnings = [
         instance_limit_warning(dataset, config.input.max_instances),
+        joined_limit_warning(
+            dataset, config.input.max_instances, 1 + num_others(make_transforms(config.input))
+        ),
         check_bit_depth(dataset, config.input.bit_depth),
         _anchor_warning(dataset, config),
     ]
