@@ -70,7 +70,7 @@ def _check(args):
     for name, value in (("count", args.count), ("tile", args.tile)):
         if value < 1:
             raise ValueError(f"--{name} must be 1 or more. Received: --{name} {value}. Choose a larger one.")
-    if args.out.suffix.lower() not in SUFFIXES:
+    if args.out.suffix not in SUFFIXES:
         raise ValueError(
             f"--out must be a file that ends in {', '.join(SUFFIXES)}. Received: --out {args.out}. Rename it."
         )

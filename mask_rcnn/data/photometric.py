@@ -67,7 +67,7 @@ def hue(sample, rng, degrees=18.0):
     Args:
         sample: a `Sample`.
         rng: NumPy generator.
-        degrees: Largest angle, in both directions. Defaults to 18, as in SSD (Liu et al. 2016, section 3.6).
+        degrees: Largest angle, in both directions. Defaults to 18, as in torchvision's training of SSD.
     """
     shift = round(rng.uniform(-degrees, degrees) * 256 / 360)  # OpenCV's full circle has 256 steps
     if not shift:

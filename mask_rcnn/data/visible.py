@@ -9,8 +9,8 @@ from mask_rcnn.data.sample import IGNORE, OBJECT
 from mask_rcnn.data.segmentations import pixel_area
 
 # An object of which a smaller share is visible is an ignored region: neither learned nor a negative, as
-# benchmarks of pedestrians treat strongly occluded ones (Dollar et al. 2012, Pedestrian Detection, section
-# 2.2). The share is small, so that only those are ignored that could not be told from background.
+# benchmarks of pedestrians treat strongly occluded ones (Dollar et al. 2012, Pedestrian Detection). The share
+# is our choice: so small that only objects are ignored that can hardly be told from background.
 MIN_VISIBLE = 0.1
 TOLERANCE = 1e-6  # pixels; rounding errors of matrices cut nothing
 
