@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from mask_rcnn.data import affine
-from mask_rcnn.data.masks import encode_mask, full_mask
-from mask_rcnn.data.segmentations import extent
+from mask_rcnn.data.masks import encode_mask, full_mask, mask_in_window
+from mask_rcnn.data.segmentations import extent, mask_window
 from mask_rcnn.data.transforms import Resize
 from mask_rcnn.data.visible import cut_to_window
 
@@ -120,15 +120,15 @@ def _moved_mask(segmentation, matrix, size):
             affine.move_points(np.reshape(polygon, (-1, 2))[:, ::-1], matrix)[:, ::-1].ravel().tolist()
             for polygon in segmentation
         ]
-    x1, y1, x2, y2 = np.array(extent(segmentation), int)
-    y, x, bottom, right = affine.move_boxes([y1, x1, y2, x2], matrix)[0]
+    window = mask_window(segmentation, segmentation["size"])
+    y, x, bottom, right = affine.move_boxes(window, matrix)[0]
     top_left = np.clip(np.floor([y, x]).astype(int) - 1, 0, size)
     bottom_right = np.clip(np.ceil([bottom, right]).astype(int) + 1, top_left, size)
     moved = np.zeros(bottom_right - top_left, bool)
-    if moved.size and x2 > x1:
-        mask = full_mask(segmentation, *segmentation["size"])[y1:y2, x1:x2] * MASK_VALUE
-        local = affine.translation(*-top_left) @ matrix @ affine.translation(y1, x1)
-        moved = warp(mask, local, moved.shape) >= 128
+    mask = mask_in_window(segmentation, window)
+    if moved.size and mask.size:
+        local = affine.translation(*-top_left) @ matrix @ affine.translation(*window[:2])
+        moved = warp(mask * MASK_VALUE, local, moved.shape) >= 128
     return encode_mask(moved, top_left.tolist(), size)
 
 

@@ -5,9 +5,10 @@ import numpy as np
 
 from mask_rcnn.data import affine
 from mask_rcnn.data.bake import bake
-from mask_rcnn.data.masks import full_mask
+from mask_rcnn.data.masks import mask_in_window
 from mask_rcnn.data.others import join_objects, takes_others
 from mask_rcnn.data.sample import OBJECT
+from mask_rcnn.data.segmentations import mask_window
 from mask_rcnn.data.visible import cover
 
 
@@ -39,7 +40,8 @@ def copy_paste(sample, rng, others, share=0.5, blend=0.0, probability=1.0):
     pasted = other.select(np.flatnonzero(is_pasted))
     mask = np.zeros(sample.size, bool)
     for segmentation in pasted.segmentations:
-        mask |= full_mask(segmentation, *sample.size)
+        y1, x1, y2, x2 = window = mask_window(segmentation, sample.size)
+        mask[y1:y2, x1:x2] |= mask_in_window(segmentation, window)
     if not mask.any():
         return sample
     return join_objects([cover(sample, mask), pasted], _composed(sample.image, other.image, mask, blend))
@@ -55,6 +57,6 @@ def _in_frame(other, rng, size):
 def _composed(image, pasted, mask, blend):
     """Returns `pasted` where the mask is, and else `image`, with soft edges if `blend` is above 0."""
     if not blend:
-        return np.where(mask[..., None], pasted, image)
+        return cv2.copyTo(pasted, mask.astype("uint8"), image.copy())
     alpha = cv2.GaussianBlur(mask.astype("float32"), (0, 0), blend)[..., None]
     return np.round(pasted * alpha + image * (1 - alpha)).astype("uint8")

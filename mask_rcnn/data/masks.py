@@ -52,6 +52,20 @@ def full_mask(segmentation, height, width):
     return _rasterise(segmentation, height, width)
 
 
+def mask_in_window(segmentation, window):
+    """Returns the pixels of a mask in a window of its image, `[y2 - y1, x2 - x1]` bool.
+
+    Args:
+        segmentation: polygons or run lengths, as in COCO.
+        window: (y1, x1, y2, x2), whole pixels inside of the image.
+    """
+    y1, x1, y2, x2 = map(int, window)
+    if isinstance(segmentation, dict):
+        return _columns(segmentation, x1, x2)[y1:y2]
+    polygons = [(np.reshape(polygon, (-1, 2)) - (x1, y1)).ravel().tolist() for polygon in segmentation]
+    return _rasterise(polygons, y2 - y1, x2 - x1)
+
+
 def encode_mask(mask, origin=(0, 0), size=None):
     """Returns the run lengths of a mask.
 

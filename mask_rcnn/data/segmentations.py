@@ -58,6 +58,13 @@ def extent(segmentation):
     return min(x1), min(y1), max(x2), max(y2)
 
 
+def mask_window(segmentation, size):
+    """Returns the window (y1, x1, y2, x2) of whole pixels that holds a mask in an image of `size`, int."""
+    x1, y1, x2, y2 = extent(segmentation)
+    top_left = np.clip(np.floor([y1, x1]), 0, size)
+    return np.concatenate([top_left, np.clip(np.ceil([y2, x2]), top_left, size)]).astype(int)
+
+
 def swapped_extent(segmentation):
     """Returns the `extent` if polygons have y first, or run lengths go along the rows; None if unknown."""
     if isinstance(segmentation, list):

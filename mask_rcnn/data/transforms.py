@@ -122,6 +122,8 @@ def resize_image(image, size, method="bilinear", dtype="float32"):
         `[*size, 3]` of `dtype`, same range.
     """
     height, width = map(int, size)
+    if image.shape[:2] == (height, width):  # every method leaves the pixels as they are then
+        return image.astype(dtype)
     if method == "antialiased_uint8":
         resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
         return np.asarray(resized).astype(dtype)

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from mask_rcnn.data.masks import encode_mask, full_mask, mask_extent
+from mask_rcnn.data.masks import encode_mask, mask_extent, mask_in_window
 from mask_rcnn.data.sample import IGNORE, OBJECT
-from mask_rcnn.data.segmentations import pixel_area
+from mask_rcnn.data.segmentations import mask_window, pixel_area
 
 # An object of which a smaller share is visible is an ignored region: neither learned nor a negative, as
 # benchmarks of pedestrians treat strongly occluded ones (Dollar et al. 2012, Pedestrian Detection). The share
@@ -67,16 +67,20 @@ def cover(sample, mask):
     size = sample.image.shape[:2]
     boxes, kinds, areas = sample.boxes.copy(), sample.kinds.copy(), sample.areas.copy()
     segmentations, shares = list(sample.segmentations), np.ones(len(boxes))
-    for index, (box, segmentation) in enumerate(zip(boxes, segmentations, strict=True)):
-        whole = full_mask(segmentation, *size) if segmentation else _box_mask(box, size)
-        if not (whole & mask).any():
+    for index, segmentation in enumerate(segmentations):
+        window = mask_window(segmentation, size) if segmentation else _pixels_of(boxes[index])
+        covered = mask[window[0] : window[2], window[1] : window[3]]
+        whole = mask_in_window(segmentation, window) if segmentation else np.ones(covered.shape, bool)
+        visible = whole & ~covered
+        num_pixels, num_visible = np.count_nonzero(whole), np.count_nonzero(visible)
+        if num_pixels == num_visible:
             continue
-        visible = whole & ~mask
-        shares[index] = np.count_nonzero(visible) / np.count_nonzero(whole)
+        shares[index] = num_visible / num_pixels
         kinds[index] = kind_of_visible(kinds[index], shares[index])
         areas[index] *= shares[index]
-        if segmentation and visible.any():
-            segmentations[index], boxes[index] = encode_mask(visible), mask_extent(visible)
+        if segmentation and num_visible:
+            segmentations[index] = encode_mask(visible, window[:2].tolist(), size)
+            boxes[index] = mask_extent(visible) + np.tile(window[:2], 2)
     rows, columns = np.moveaxis(sample.keypoints[..., :2].astype(int), -1, 0)
     is_inside = (rows >= 0) & (columns >= 0) & (rows < size[0]) & (columns < size[1])
     is_covered = is_inside & mask[rows * is_inside, columns * is_inside]
@@ -98,17 +102,12 @@ def _visible_box(segmentation, box):
 
     Where there is none, the box has no area.
     """
-    y, x = np.floor(box[:2]).astype(int)
-    height, width = np.ceil(box[2:]).astype(int) - (y, x)
-    if isinstance(segmentation, dict):
-        mask = full_mask(segmentation, *segmentation["size"])[y : y + height, x : x + width]
-    else:
-        polygons = [(np.reshape(polygon, (-1, 2)) - (x, y)).ravel().tolist() for polygon in segmentation]
-        mask = full_mask(polygons, height, width)
+    window = _pixels_of(box)
+    mask = mask_in_window(segmentation, window)
     tight = mask_extent(mask)
     if not tight.any():
         return tight, 0
-    tight = tight + (y, x, y, x)
+    tight += np.tile(window[:2], 2)
     clipped = np.concatenate([np.maximum(tight[:2], box[:2]), np.minimum(tight[2:], box[2:])])
     return clipped, np.count_nonzero(mask)
 
@@ -121,10 +120,6 @@ def _area(box):
     return np.prod(box[2:] - box[:2])
 
 
-def _box_mask(box, size):
-    """Returns the pixels that a box touches, `[*size]` bool."""
-    y1, x1 = np.floor(box[:2]).astype(int)
-    y2, x2 = np.ceil(box[2:]).astype(int)
-    mask = np.zeros(size, bool)
-    mask[y1:y2, x1:x2] = True
-    return mask
+def _pixels_of(box):
+    """Returns the window of whole pixels that a box touches, `[4]` int."""
+    return np.concatenate([np.floor(box[:2]), np.ceil(box[2:])]).astype(int)
