@@ -120,11 +120,16 @@ def _crops(segmentations, image_size):
     """Returns the masks and their origins as `Detections` keeps them, or None twice if there are none."""
     if not any(segmentations):
         return None, None
-    return zip(*[_crop(segmentation, image_size) for segmentation in segmentations], strict=True)
+    return zip(*[mask_crop(segmentation, image_size) for segmentation in segmentations], strict=True)
 
 
-def _crop(segmentation, image_size):
-    """Returns the smallest crop that holds the mask of a segmentation, and its (y, x)."""
+def mask_crop(segmentation, image_size):
+    """Returns the smallest crop `[h, w]` bool that holds the mask of a segmentation, and its (y, x).
+
+    Args:
+        segmentation: Polygons or run lengths as in COCO; None is an empty mask.
+        image_size: (height, width) of the image.
+    """
     mask = full_mask(segmentation, *image_size) if segmentation else np.zeros(image_size, bool)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):

@@ -1,18 +1,15 @@
-"""`mask-rcnn data inspect`: what is in a data set, and what is wrong with it, before a model sees it.
-
-`mask-rcnn data preview` is in `cli.preview`.
-"""
+"""`mask-rcnn data`: looks at a data set before a model sees it, draws samples, and converts annotations."""
 
 from pathlib import Path
 
-from mask_rcnn.cli import preview
+from mask_rcnn.cli import convert, preview
 from mask_rcnn.cli.options import add_command, load_config
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.terminal import say
 
 
 def add_parser(commands):
-    summary = "look at a data set before training"
+    summary = "look at a data set before training, or convert it"
     group = commands.add_parser("data", help=summary, description=summary, allow_abbrev=False)
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
     parser = add_command(
@@ -33,6 +30,7 @@ def add_parser(commands):
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the counts here too (default: none)")
     preview.add_parser(actions)
+    convert.add_parser(actions)
 
 
 def run_inspect(args):

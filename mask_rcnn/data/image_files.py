@@ -28,8 +28,8 @@ def find_image_files(images, folder, findings):
             continue
         paths[image["id"]] = path = folder / name
         if name not in names and (os.path.isabs(name) or not os.path.isfile(path)):
-            index = _index(folder) if index is None else index
-            found = _look_up(name, index)
+            index = index_files(folder) if index is None else index
+            found = find_by_name(name, index)
             if len(found) == 1:
                 paths[image["id"]] = found[0]
                 findings.repair(
@@ -66,7 +66,7 @@ def _names_of_files(folder):
         return set()
 
 
-def _index(folder):
+def index_files(folder):
     """Returns {last part of the name: [(all parts, path)]} of the files of a folder."""
     index = {}
     for path in folder.rglob("*"):
@@ -76,8 +76,8 @@ def _index(folder):
     return index
 
 
-def _look_up(name, index):
-    """Returns the files of the index that end as the name does, those with most common parts."""
+def find_by_name(name, index):
+    """Returns the paths in `index_files` that end as the name does, those with most common parts."""
     parts = name_parts(name)
     files = index.get(parts[-1], []) if parts else []
     # The folder is either a part of the name, or above it.

@@ -1,0 +1,134 @@
+"""`mask-rcnn data convert`: annotation formats of other tools to COCO instances, and back."""
+
+import sys
+from pathlib import Path
+
+from mask_rcnn.cli.options import add_command
+from mask_rcnn.cli.progress import track
+from mask_rcnn.terminal import say
+
+DESCRIPTION = "convert annotations of other tools to COCO instances, and back"
+
+
+def add_parser(actions):
+    parser = add_command(actions, "convert", run_convert, DESCRIPTION)
+    parser.add_argument("input", metavar="INPUT", type=Path, help="file or folder of annotations")
+    parser.add_argument("out", metavar="OUT", type=Path, help="json file of COCO, or folder; must not exist")
+    parser.add_argument(
+        "--from",
+        dest="source_format",
+        metavar="FORMAT",
+        help="cityscapes, coco, cvat, label_studio, labelme, lvis, masks, via, voc, yolo (default: detected)",
+    )
+    parser.add_argument(
+        "--to",
+        dest="target_format",
+        metavar="FORMAT",
+        default="coco",
+        help="coco, labelme, masks, voc or yolo",
+    )
+    parser.add_argument(
+        "--images", metavar="DIR", type=Path, help="folder of the images (default: the folder of INPUT)"
+    )
+    parser.add_argument(
+        "--subset", metavar="NAME", help="read this part, as in --subset train (default: all)"
+    )
+    parser.add_argument(
+        "--boxes-as-masks",
+        action="store_true",
+        help="make masks of rectangles (default: boxes without a mask)",
+    )
+    parser.add_argument(
+        "--class-attribute",
+        metavar="NAME",
+        help="attribute of VIA that holds the class (default: the only one)",
+    )
+    parser.add_argument(
+        "--skip-errors",
+        action="store_true",
+        help="leave out images that cannot be read (default: an error that names them)",
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="A,B",
+        type=_names,
+        default=(),
+        help="keep these classes, in this order (default: all)",
+    )
+    parser.add_argument(
+        "--merge",
+        metavar="NEW=A,B",
+        action="append",
+        default=[],
+        help="give classes one name, before --classes; repeat for more (default: none)",
+    )
+    parser.add_argument(
+        "--split",
+        metavar="FRACTION",
+        type=float,
+        help="divide the images into train and val, as in --split 0.8 (default: one part)",
+    )
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of --split")
+
+
+def _names(text):
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def run_convert(args):
+    from mask_rcnn.data.findings import Findings
+    from mask_rcnn.formats.conversion import Selection, output_paths, read, write
+    from mask_rcnn.formats.detection import detect_format
+    from mask_rcnn.formats.registry import WRITERS
+
+    selection = Selection(
+        classes=args.classes, merges=_merges(args.merge), train_fraction=args.split, seed=args.seed
+    )
+    WRITERS.find(args.target_format)
+    output_paths(args.target_format, args.out, args.split is not None)
+    source_format = args.source_format
+    if source_format is None:
+        source_format = detect_format(args.input)
+        say(f"{args.input} is read as {source_format}")
+    findings, notes = Findings(), []
+    content = read(
+        source_format,
+        args.input,
+        args.images,
+        findings=findings,
+        notes=notes,
+        subset=args.subset,
+        boxes_as_masks=args.boxes_as_masks,
+        class_attribute=args.class_attribute,
+        skip_errors=args.skip_errors,
+        track=track,
+    )
+    images_dir = args.images or (args.input if args.input.is_dir() else args.input.parent)
+    parts, paths = write(args.target_format, content, images_dir, args.out, selection, findings, track)
+    for line in [*notes, *findings.lines()]:
+        say(f"note: {line}", file=sys.stderr)
+    for part, each in parts.items():
+        say(_summary(part, each))
+    say(f"written: {', '.join(map(str, paths))}; file names are relative to {images_dir}")
+
+
+def _merges(words):
+    merges = {}
+    for word in words:
+        new, equals, old = word.partition("=")
+        if not (new.strip() and equals and _names(old)):
+            raise ValueError(
+                f"`--merge` needs NEW=A,B, as in vehicle=car,truck. Received: {word!r}. Correct it."
+            )
+        merges.setdefault(new.strip(), []).extend(_names(old))
+    return merges
+
+
+def _summary(part, content):
+    crowds = sum(each["iscrowd"] for each in content["annotations"])
+    objects = len(content["annotations"]) - crowds
+    counts = (
+        f"{len(content['images'])} images, {objects} objects, {crowds} crowd regions, "
+        f"{len(content['categories'])} classes"
+    )
+    return f"{part}: {counts}" if part else counts

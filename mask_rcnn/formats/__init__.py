@@ -1,0 +1,17 @@
+"""Annotation formats of other tools, to COCO instances and back; see docs/extending/format.md.
+
+One module for each format. Importing this package registers all of them.
+"""
+
+from mask_rcnn.formats import (  # noqa: F401
+    cityscapes,
+    coco,
+    cvat,
+    label_studio,
+    labelme,
+    mask_pngs,
+    via,
+    voc,
+    voc_writer,
+    yolo,
+)

@@ -1,0 +1,105 @@
+"""Cityscapes: polygons or instance ids of each image, in folders of cities.
+
+Facts of the format (https://github.com/mcordts/cityscapesScripts):
+
+- `gtFine/PART/CITY/NAME_gtFine_polygons.json` has `imgHeight`, `imgWidth` and `objects`, a list of `label`
+  and `polygon`, [[x, y], ...] in numbers of pixels, with border pixels. Later polygons cover earlier ones.
+- `NAME_gtFine_instanceIds.png` has 1000 * class + number in an object, and the class alone in other pixels.
+- A label that ends with "group" is a region of many objects that cannot be told apart: a crowd.
+- The image is `leftImg8bit/PART/CITY/NAME_leftImg8bit.png`.
+"""
+
+import functools
+import re
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from mask_rcnn.data.json_file import read_json
+from mask_rcnn.formats import values
+from mask_rcnn.formats.collect import collect
+from mask_rcnn.formats.id_maps import instances, read_ids
+from mask_rcnn.formats.registry import READERS, FoundImage, FoundObject
+from mask_rcnn.structures import encode_crop
+
+# Ids of the classes that have instances; the benchmark does not count caravans and trailers.
+CLASSES = {
+    "person": 24,
+    "rider": 25,
+    "car": 26,
+    "truck": 27,
+    "bus": 28,
+    "caravan": 29,
+    "trailer": 30,
+    "train": 31,
+    "motorcycle": 32,
+    "bicycle": 33,
+}
+NAMES = {id: name for name, id in CLASSES.items()}
+NUMBERS = 1000  # instance ids of a class
+NOT_DRAWN = ("license plate",)  # part of the vehicle that it belongs to
+SUFFIXES = ("polygons.json", "instanceIds.png")
+FILE_NAME = re.compile(r"(.+)_gt(Fine|Coarse)_(polygons\.json|instanceIds\.png)")
+MAX_COORDINATE = 2**15
+
+
+@READERS.register("cityscapes")
+def read_cityscapes(source):
+    """Reads Cityscapes: polygons.json files, or instanceIds.png files where there are none."""
+    folder = source.path / source.subset if source.subset else source.path
+    found = {suffix: sorted(folder.rglob(f"*_gt*_{suffix}")) for suffix in SUFFIXES}
+    paths = found["polygons.json"] or found["instanceIds.png"]
+    paths = [path for path in paths if FILE_NAME.fullmatch(path.name)]
+    if any(path.is_dir() for path in paths) or not paths:
+        raise ValueError(
+            f"Expected files *_gtFine_polygons.json or *_gtFine_instanceIds.png in {folder}. Received: none. "
+            "Give the folder gtFine, and `--subset train` or `val` for a part of it."
+        )
+    return collect(source, paths, functools.partial(_read_image, source), list(CLASSES))
+
+
+def _read_image(source, path):
+    name = FILE_NAME.fullmatch(path.name)[1]
+    try:
+        image_path = source.images.find(f"{name}_leftImg8bit.png", str(path))
+    except ValueError:  # the images of some mirrors are JPEG files
+        image_path = source.images.find_stem(f"{name}_leftImg8bit", str(path))
+    if path.suffix == ".json":
+        ids, size = _draw(path, image_path, source)
+    else:
+        size = source.images.size(image_path)
+        ids = read_ids(path, size, image_path)
+    objects = []
+    for id, (crop, origin) in instances(ids).items():
+        label, crowd = (id // NUMBERS, False) if id >= NUMBERS else (id, True)
+        if label in NAMES:
+            objects.append(FoundObject(NAMES[label], encode_crop(crop, origin, size), None, crowd))
+    return FoundImage(image_path, size, objects)
+
+
+def _draw(path, image_path, source):
+    """Returns the instance ids of a polygons.json, `[H, W]`, and their size."""
+    content, _ = read_json(path, "a polygons.json of Cityscapes")
+    entries = values.value_of(content, "objects", list, str(path))
+    declared = [values.whole_number_of(content, f"img{side}", str(path)) for side in ("Height", "Width")]
+    size = source.images.checked_size(image_path, declared, str(path))
+    picture = Image.new("I", size[::-1])
+    pen = ImageDraw.Draw(picture)
+    numbers = dict.fromkeys(CLASSES, 0)
+    for number, entry in enumerate(entries):
+        where = f"objects[{number}] of {path}"
+        label = values.class_name(values.checked(entry, dict, where).get("label"), where)
+        if values.is_set(entry.get("deleted")) or label in NOT_DRAWN:
+            continue
+        points = values.polygon(entry.get("polygon"), where)
+        if np.abs(points).max() > MAX_COORDINATE:
+            raise ValueError(
+                f"Expected coordinates near the image in {where}. Received: {np.abs(points).max():g}."
+            )
+        group = label.removesuffix("group")
+        id = CLASSES.get(label) or CLASSES.get(group, 0)
+        if label in numbers:
+            id = id * NUMBERS + numbers[label]
+            numbers[label] += 1
+        pen.polygon([tuple(point) for point in points.tolist()], fill=id)
+    return np.asarray(picture, "int64"), size

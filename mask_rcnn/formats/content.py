@@ -1,0 +1,45 @@
+"""The content of a COCO json as the writers need it."""
+
+import shutil
+from pathlib import PurePosixPath
+
+
+def by_image(content):
+    """Returns a list of (image, list of its annotations) in the order of the images."""
+    annotations = {image["id"]: [] for image in content["images"]}
+    for annotation in content["annotations"]:
+        annotations[annotation["image_id"]].append(annotation)
+    return [(image, annotations[image["id"]]) for image in content["images"]]
+
+
+def relative_name(file_name, part="", suffix=None):
+    """Returns a path inside of a folder for the file of an image.
+
+    Leading separators, drives and ".." are dropped, so that no name of a json leads out of the folder.
+
+    Args:
+        file_name: `file_name` of the image.
+        part: Subfolder, or "".
+        suffix: Replaces the suffix of the name, such as ".txt". None keeps it.
+    """
+    parts = PurePosixPath(file_name.replace("\\", "/")).parts
+    path = PurePosixPath(part, *[each for each in parts if each not in ("/", "//", "..") and ":" not in each])
+    return path if suffix is None else path.with_suffix(suffix)
+
+
+def copy_image(target, image, path):
+    """Copies the file of an image to `path`, relative to the folder that a `Target` writes."""
+    found = target.images.find(image["file_name"], "the annotations")
+    (target.path / path).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(found, target.path / path)
+
+
+def write_text(path, text):
+    """Writes a text file in UTF-8, and makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def names_of(content):
+    """Returns {category id: name}."""
+    return {category["id"]: category["name"] for category in content["categories"]}

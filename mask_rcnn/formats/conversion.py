@@ -1,0 +1,112 @@
+"""Converts a data set: reads it, selects classes, splits it, and writes it."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from mask_rcnn.data.findings import Findings
+from mask_rcnn.files import atomic_write
+from mask_rcnn.formats.image_folder import ImageFolder
+from mask_rcnn.formats.registry import READERS, WRITERS, Source, Target, silent
+from mask_rcnn.formats.selection import PARTS, keep_classes, merge_classes, split
+
+COCO = "coco"
+TRAIN_FRACTIONS = (0.0, 1.0)  # both excluded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What of a data set is written.
+
+    Args:
+        classes: Names of the classes that are kept, after merging. Empty keeps all.
+        merges: {new name: [old names]}.
+        train_fraction: Fraction of the images in the part "train" of a split. None does not split.
+        seed: Of the split.
+    """
+
+    classes: tuple = ()
+    merges: dict = dataclasses.field(default_factory=dict)
+    train_fraction: float | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        low, high = TRAIN_FRACTIONS
+        if self.train_fraction is not None and not low < self.train_fraction < high:
+            raise ValueError(
+                "`--split` is the fraction of the images to train on, between 0 and 1, such as 0.8. "
+                f"Received: {self.train_fraction}. Correct it."
+            )
+
+
+def read(name, path, images_dir=None, **options):
+    """Returns the annotations of a data set as the content of a COCO json, checked.
+
+    Args:
+        name: Name of the format.
+        path: File or folder of the annotations.
+        images_dir: Folder that `file_name`s are relative to. Defaults to the folder of `path`.
+        options: Further fields of `Source`.
+
+    Raises:
+        OSError, ValueError: A file is missing or is not as the format says. The message names it.
+    """
+    path = Path(path)
+    reader = READERS.find(name)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"Expected annotations. Received: {str(path)!r}, which does not exist. Check the path."
+        )
+    folder = images_dir or (path if path.is_dir() else path.parent)
+    return reader(Source(path=path, images=ImageFolder(folder), **options))
+
+
+def write(name, content, images_dir, out, selection=None, findings=None, track=silent):
+    """Writes a data set in a format.
+
+    Args:
+        name: Name of the format.
+        content: Content of a COCO json.
+        images_dir: Folder that its `file_name`s are relative to.
+        out: Path to write, a json file for "coco" and a folder for the others. A split of "coco" writes
+            `STEM_train.json` and `STEM_val.json`.
+        selection: `Selection`. Defaults to everything.
+        findings: `Findings`; what is left out is added.
+        track: As in `Source`.
+
+    Returns:
+        {part: content} as it was written, and the list of the paths.
+
+    Raises:
+        ValueError: `out` exists, or the format cannot hold the data set.
+    """
+    selection, findings, out = selection or Selection(), findings or Findings(), Path(out)
+    content = merge_classes(content, selection.merges, findings)
+    content = keep_classes(content, selection.classes, findings)
+    is_split = selection.train_fraction is not None
+    parts = split(content, selection.train_fraction, selection.seed) if is_split else {"": content}
+    writer, paths = WRITERS.find(name), output_paths(name, out, is_split)
+    common = {"images": ImageFolder(images_dir), "findings": findings, "track": track}
+    if name == COCO:
+        for (part, each), path in zip(parts.items(), paths, strict=True):
+            writer(Target(parts={part: each}, path=path, final_path=path, **common))
+    else:
+        with atomic_write(out) as folder:
+            folder.mkdir()
+            writer(Target(parts=parts, path=folder, final_path=out, **common))
+    return parts, paths
+
+
+def output_paths(name, out, is_split):
+    """Returns the list of the paths that `write` makes, a file for each part of "coco", else one folder.
+
+    Raises:
+        ValueError: One of them exists.
+    """
+    paths = [out.with_stem(f"{out.stem}_{part}") for part in PARTS] if name == COCO and is_split else [out]
+    for path in paths:
+        if path.exists():
+            raise ValueError(
+                f"The output must not exist. Received: {str(path)!r}, which does. Choose another path."
+            )
+    return paths

@@ -1,0 +1,115 @@
+"""CVAT for images 1.1: one XML file with the shapes of all images.
+
+Facts of the format (https://docs.cvat.ai/docs/other/xml_format):
+
+- `<image name width height>` has `<polygon points="x,y;x,y">`, `<box xtl ytl xbr ybr>`,
+  `<ellipse cx cy rx ry>` and `<mask rle left top width height>`, each with `label`. Coordinates are
+  pixels of the upright image.
+- `rotation` of a box or an ellipse is in degrees, clockwise, about its center.
+- Run lengths of a mask go along the rows of its box, first the number of zeros.
+- Shapes of the same label and `group_id`, other than 0, are parts of one object.
+- `outside="1"` says that the shape is not in the image. `occluded` shapes are objects.
+- CVAT's own COCO import keeps crowds as the attribute `is_crowd`.
+"""
+
+import functools
+
+import numpy as np
+
+from mask_rcnn.data.fields import numbers, whole_number
+from mask_rcnn.data.findings import shown
+from mask_rcnn.formats import shapes, values
+from mask_rcnn.formats.collect import collect
+from mask_rcnn.formats.registry import READERS, FoundImage
+from mask_rcnn.formats.xml_file import read_xml
+from mask_rcnn.structures import encode_crop
+
+EXPECTED = "a file of CVAT for images 1.1"
+SHAPES = ("polygon", "mask", "ellipse", "box")
+
+
+@READERS.register("cvat")
+def read_cvat(source):
+    """Reads the XML file of CVAT for images 1.1."""
+    path = source.path / "annotations.xml" if source.path.is_dir() else source.path
+    root = read_xml(path, EXPECTED, "annotations")
+    if root.find("track") is not None:
+        raise ValueError(
+            f"Expected {EXPECTED}. Received: {path} with tracks, as CVAT for video has them. "
+            "Export the task as `CVAT for images 1.1`."
+        )
+    labels = [label for label in root.iterfind("./meta//label") if label.find("parent") is None]
+    names = [values.class_name(label.findtext("name"), f"a <label> of {path}") for label in labels]
+    read = functools.partial(_read_image, source, path, names)
+    return collect(source, root.findall("image"), read, list(dict.fromkeys(names)) or None)
+
+
+def _read_image(source, path, names, element):
+    name = element.get("name")
+    where = f"image {shown(name)} of {path}"
+    image_path = source.images.find(name, str(path))
+    declared = [values.whole_number_of(element.attrib, side, where, None) for side in ("height", "width")]
+    size = source.images.checked_size(image_path, declared, where)
+    groups = {}
+    for number, shape in enumerate(element, start=1):
+        at = f"<{shape.tag[:20]}> {number} of {where}"
+        if shape.tag not in SHAPES:
+            source.findings.repair("shapes other than polygon, mask, ellipse and box were left out", at)
+        elif values.is_set(shape.get("outside")):
+            source.findings.repair("shapes with outside=1 were left out", at)
+        else:
+            label = values.class_name(shape.get("label"), at)
+            if names and label not in names:
+                raise ValueError(
+                    f"Expected a label of {path}. Received: {shown(label)} in {at}. Add it to <meta>."
+                )
+            group = values.whole_number_of(shape.attrib, "group_id", at, 0)
+            key = (label, None, group) if group else (label, number, None)
+            groups.setdefault(key, []).append((shape, at))
+    objects = [_object(key[0], group, size, source) for key, group in groups.items()]
+    return FoundImage(image_path, size, objects)
+
+
+def _object(label, group, size, source):
+    masks, boxes = [], []
+    for shape, where in group:
+        number = functools.partial(values.number_of, shape.attrib, where=where)
+        rotation = number("rotation", default=0.0)
+        if shape.tag == "polygon":
+            pairs = [pair.split(",") for pair in shape.get("points", "").split(";")]
+            masks.append(values.polygon(pairs, where))
+        elif shape.tag == "mask":
+            masks.append(_mask(shape, size, where))
+        elif shape.tag == "ellipse":
+            masks.append(shapes.ellipse(*map(number, ("cx", "cy", "rx", "ry")), rotation))
+        else:
+            x1, y1, x2, y2 = map(number, ("xtl", "ytl", "xbr", "ybr"))
+            boxes.append(shapes.rectangle(x1, y1, x2 - x1, y2 - y1, rotation))
+    crowd = any(_is_crowd(shape) for shape, _ in group)
+    return shapes.object_of(label, masks, boxes, size, source, group[0][1], crowd)
+
+
+def _is_crowd(shape):
+    return any(
+        each.get("name") == "is_crowd" and values.is_set(each.text) for each in shape.iterfind("attribute")
+    )
+
+
+def _mask(shape, size, where):
+    fields = [values.whole_number_of(shape.attrib, key, where) for key in ("left", "top", "width", "height")]
+    left, top, width, height = fields
+    if min(fields) < 0 or left + width > size[1] or top + height > size[0]:
+        raise ValueError(
+            f"Expected a mask inside of the image of height={size[0]}, width={size[1]}. "
+            f"Received: {where} with left, top, width, height = {shown(fields)}. Correct the file."
+        )
+    runs = numbers(shape.get("rle", "").split(","))
+    runs = [whole_number(run) for run in runs] if isinstance(runs, list) else runs
+    is_whole = isinstance(runs, list) and all(isinstance(run, int) and run >= 0 for run in runs)
+    if not is_whole or sum(runs) != width * height:
+        raise ValueError(
+            f"Expected `rle` of whole numbers that sum to width * height = {width * height}. "
+            f"Received: {where} with {shown(shape.get('rle'))}. Export the file again."
+        )
+    crop = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
+    return encode_crop(crop, (top, left), size)

@@ -1,0 +1,82 @@
+"""Which format a file or folder of annotations is in, by what only that format has."""
+
+import itertools
+
+from mask_rcnn.data.json_file import read_json
+from mask_rcnn.formats.cityscapes import FILE_NAME
+from mask_rcnn.formats.registry import READERS
+
+MAX_FILES = 10_000  # of a folder that are looked at
+
+
+def detect_format(path):
+    """Returns the name of the format of a file or folder.
+
+    Args:
+        path: Path of the annotations.
+
+    Raises:
+        FileNotFoundError: There is no such file or folder.
+        ValueError: No format or several could be meant.
+    """
+    if not path.exists():
+        raise FileNotFoundError(
+            f"Expected a file or folder of annotations. Received: {str(path)!r}. Check the path."
+        )
+    found = _of_folder(path) if path.is_dir() else _of_file(path)
+    if len(found) != 1:
+        seen = f"which could be {' or '.join(found)}" if found else "whose format is not known"
+        raise ValueError(
+            f"Expected annotations whose format is clear. Received: {str(path)!r}, {seen}. "
+            f"Name the format with `--from`: {', '.join(READERS.names())}."
+        )
+    return found[0]
+
+
+def _of_folder(folder):
+    found = []
+    if (folder / "data.yaml").is_file():
+        found.append("yolo")
+    if (folder / "Annotations").is_dir() and any((folder / "Annotations").glob("*.xml")):
+        found.append("voc")
+    if (folder / "annotations.xml").is_file():
+        found.append("cvat")
+    files = list(itertools.islice(folder.rglob("*"), MAX_FILES))
+    if any(FILE_NAME.fullmatch(path.name) for path in files):
+        found.append("cityscapes")
+    elif not found:
+        jsons = [path for path in files if path.suffix == ".json"]
+        found += [name for name in _of_file(jsons[0]) if name == "labelme"] if jsons else []
+        if not jsons and {path.suffix for path in files if path.is_file()} == {".png"}:
+            found.append("masks")
+    return found
+
+
+def _of_file(path):
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return ["yolo"]
+    if path.suffix.lower() == ".xml":
+        return ["cvat"]
+    if path.suffix.lower() != ".json":
+        return []
+    content, _ = read_json(path, "a json of annotations")
+    return _of_json(content)
+
+
+def _of_json(content):
+    if isinstance(content, list):
+        return ["label_studio"] if content and isinstance(content[0], dict) and "data" in content[0] else []
+    if not isinstance(content, dict):
+        return []
+    if "shapes" in content and "imagePath" in content:
+        return ["labelme"]
+    if "_via_img_metadata" in content or any(
+        isinstance(v, dict) and "regions" in v for v in content.values()
+    ):
+        return ["via"]
+    if "images" in content and "annotations" in content:
+        images = content["images"]
+        first = images[0] if isinstance(images, list) and images else None
+        is_lvis = isinstance(first, dict) and "not_exhaustive_category_ids" in first
+        return ["lvis" if is_lvis else "coco"]
+    return []

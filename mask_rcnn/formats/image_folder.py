@@ -1,0 +1,114 @@
+"""Finds the image files that annotations name, and their sizes."""
+
+import functools
+import os
+from pathlib import Path
+
+from mask_rcnn.data.findings import shown
+from mask_rcnn.data.image_files import find_by_name, index_files
+from mask_rcnn.data.images import read_header
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
+
+
+class ImageFolder:
+    """The folder that image files are looked up in; subfolders are searched.
+
+    Args:
+        folder: Path of the folder.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise FileNotFoundError(
+                f"Expected the folder of the images. Received: {str(folder)!r}. Check the path (`--images`)."
+            )
+
+    def find(self, name, where, beside=None):
+        """Returns the path of an image file.
+
+        A name that is no file of the folder is looked up without its leading folders and in other upper and
+        lower case.
+
+        Args:
+            name: Name that the annotations have.
+            where: File that has the name, for the message.
+            beside: Path of the file that the name is relative to, if not to the folder.
+
+        Raises:
+            ValueError: There is no such file, or there are several.
+        """
+        if not isinstance(name, str) or not name.strip() or "\0" in name:
+            raise ValueError(
+                f"Expected the name of an image. Received: {shown(name)} in {where}. Correct it."
+            )
+        for base in [beside.parent, self.folder] if beside else [self.folder]:
+            exact = Path(os.path.normpath(base / name.replace("\\", "/")))
+            if self._holds(exact) and exact.is_file():
+                return exact
+        base_name = name.replace("\\", "/").rpartition("/")[2]
+        found = find_by_name(name, self._index) or find_by_name(base_name, self._index)
+        return self._only(found, shown(name), where)
+
+    def find_stem(self, stem, where, excluded=()):
+        """Returns the path of the image file whose name without suffix is `stem`.
+
+        Args:
+            stem: Name without suffix, with or without folders.
+            where: File that belongs to the image, for the message.
+            excluded: Paths of files that are not images.
+        """
+        found = []
+        for suffix in SUFFIXES:
+            paths = find_by_name(f"{stem}{suffix}", self._index)
+            found += [path for path in paths if path not in excluded]
+        return self._only(found, f"{shown(stem)} with an image suffix", where)
+
+    def name_of(self, path):
+        """Returns the `file_name` of an image file, relative to the folder."""
+        return Path(os.path.relpath(path, self.folder)).as_posix()
+
+    def size(self, path):
+        """Returns (height, width) of an image file, upright."""
+        header = read_header(path)
+        return header.height, header.width
+
+    def checked_size(self, path, declared, where):
+        """Returns the size of an image file, which must be the size that the annotations declare.
+
+        Args:
+            path: Path of the file.
+            declared: (height, width); None stands for a side that is not declared.
+            where: File that declares it, for the message.
+
+        Raises:
+            ValueError: The sizes differ.
+        """
+        size = self.size(path)
+        if any(theirs not in (None, ours) for ours, theirs in zip(size, declared, strict=True)):
+            raise ValueError(
+                "The annotations must have the size of the image (EXIF orientation applied). "
+                f"Received: height={shown(declared[0])}, width={shown(declared[1])} in {where}, "
+                f"height={size[0]}, width={size[1]} in {path}. Use the image that was annotated."
+            )
+        return size
+
+    @functools.cached_property
+    def _index(self):
+        return index_files(self.folder)
+
+    def _holds(self, path):
+        return not os.path.relpath(path, self.folder).startswith("..")
+
+    def _only(self, found, name, where):
+        if len(found) == 1:
+            return found[0]
+        count = "which is not there" if not found else f"which {len(found)} files could be"
+        raise ValueError(
+            f"Expected the image of {where} in {self.folder}. Received: {name}, {count}. "
+            "Give the folder of the images with `--images`."
+        )

@@ -1,0 +1,146 @@
+"""Label Studio: the json export, a list of tasks.
+
+Facts of the format (https://labelstud.io/guide/export):
+
+- A task has its image in `data` and a list of `annotations`, one of each annotator, with a list `result`.
+- Coordinates of a `value` are percent of `original_width` and `original_height`, those of the upright image.
+- `rotation` is in degrees, clockwise: of a rectangle about its upper left corner, of an ellipse about its
+  center.
+- The class is in the list named as the type, such as `polygonlabels`. With the tag `Labels`, the shape and
+  its `labels` are two results of the same `id`.
+- Names of uploaded files begin with eight hexadecimal digits and a dash; local files are named after `?d=`.
+"""
+
+import functools
+import re
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+import numpy as np
+
+from mask_rcnn.data.findings import shown
+from mask_rcnn.data.json_file import read_json
+from mask_rcnn.formats import shapes, values
+from mask_rcnn.formats.brush_rle import decode_brush
+from mask_rcnn.formats.collect import collect
+from mask_rcnn.formats.registry import READERS, FoundImage
+from mask_rcnn.structures import encode_crop
+
+EXPECTED = "a json export of Label Studio"
+UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")  # before the name of an uploaded file
+SHAPES = ("polygon", "brush", "rectangle", "ellipse")
+
+
+@READERS.register("label_studio")
+def read_label_studio(source):
+    """Reads the json export of Label Studio: polygons, brush masks, rectangles and ellipses."""
+    content, _ = read_json(source.path, EXPECTED)
+    tasks = values.checked(content, list, str(source.path))
+    numbered = list(enumerate(tasks))
+    return collect(source, numbered, functools.partial(_read_task, source))
+
+
+def _read_task(source, numbered):
+    number, task = numbered
+    where = f"[{number}] of {source.path}"
+    data = values.value_of(task, "data", dict, where)
+    results = _results(values.value_of(task, "annotations", list, where), where, source)
+    path = _image_path(data, where, source)
+    labels = {}
+    for result in results:
+        value = values.value_of(values.checked(result, dict, where), "value", dict, where, {})
+        if isinstance(result.get("id"), str) and "labels" in value:
+            labels[result["id"]] = value["labels"]
+    size = source.images.size(path)
+    objects = [
+        _object(result, labels, path, size, source, f"result[{index}] of {where}")
+        for index, result in enumerate(results)
+    ]
+    return FoundImage(path, size, [each for each in objects if each])
+
+
+def _results(annotations, where, source):
+    """Returns the results of the first annotation that counts."""
+    usable = [
+        each
+        for each in annotations
+        if not values.is_set(values.checked(each, dict, where).get("was_cancelled"))
+    ]
+    if not usable:
+        source.findings.repair("tasks without a finished annotation have no objects", where)
+        return []
+    if len(usable) > 1:
+        source.findings.repair("tasks with several annotations: the first one was taken", where)
+    return values.value_of(usable[0], "result", list, where)
+
+
+def _image_path(data, where, source):
+    urls = [each for each in data.values() if isinstance(each, str)]
+    url = data.get("image") if isinstance(data.get("image"), str) else next(iter(urls), None)
+    if not url:
+        raise ValueError(f"Expected `image` in `data` of {where}. Received: {shown(data)}. Correct the file.")
+    name = unquote(url.rpartition("?d=")[2].partition("?")[0])
+    path = PurePosixPath(name)
+    try:
+        return source.images.find(name, where)
+    except ValueError:
+        if not UPLOADED.match(path.name):
+            raise
+    return source.images.find(str(path.with_name(UPLOADED.sub("", path.name, count=1))), where)
+
+
+def _object(result, labels, path, size, source, where):
+    kind = values.value_of(result, "type", str, where).removesuffix("labels")
+    if kind not in SHAPES:
+        if kind:  # `labels` alone names the class of another result
+            source.findings.repair(
+                "results other than polygon, brush, rectangle and ellipse were left out", where
+            )
+        return None
+    sides = [values.whole_number_of(result, f"original_{side}", where, None) for side in ("height", "width")]
+    source.images.checked_size(path, sides, where)
+    if values.number_of(result, "image_rotation", where, 0):
+        raise ValueError(
+            f"Expected annotations of the upright image. Received: {where} with image_rotation="
+            f"{shown(result['image_rotation'])}. Rotate the image file and annotate it again."
+        )
+    value = values.value_of(result, "value", dict, where)
+    names = value.get(f"{kind}labels") or (
+        labels.get(id) if isinstance(id := result.get("id"), str) else None
+    )
+    if not isinstance(names, list) or not names:
+        raise ValueError(f"Expected a label of {where}. Received: {shown(names)}. Add one in Label Studio.")
+    if len(names) > 1:
+        source.findings.repair("objects with several labels: the first one was taken", where)
+    masks, boxes = _parts(kind, value, size, where)
+    return shapes.object_of(values.class_name(names[0], where), masks, boxes, size, source, where)
+
+
+def _parts(kind, value, size, where):
+    """Returns the masks and boxes of a result, one of them."""
+    scale = np.array(size[::-1]) / 100  # pixels of a percent, (x, y)
+    number = functools.partial(values.number_of, value, where=where)
+    if kind == "polygon":
+        return [values.polygon(value.get("points"), where) * scale], []
+    if kind == "brush":
+        return [_brush(value, size, where)], []
+    center = np.array([number("x"), number("y")]) * scale
+    rotation = number("rotation", default=0.0)
+    if kind == "ellipse":
+        radii = np.array([number("radiusX"), number("radiusY")]) * scale
+        return [shapes.ellipse(*center, *radii, rotation)], []
+    sides = np.array([number("width"), number("height")]) * scale
+    return [], [shapes.rectangle(*center, *sides, rotation, pivot=center)]
+
+
+def _brush(value, size, where):
+    data = values.value_of(value, "rle", list, where)
+    try:
+        if not all(type(each) is int and 0 <= each < 256 for each in data):
+            raise ValueError("numbers that are no bytes, 0 to 255")
+        mask = decode_brush(np.array(data, "uint8"), size)
+    except ValueError as error:
+        raise ValueError(
+            f"Expected `rle` of Label Studio's brush in {where}. Received: {error}. Export the file again."
+        ) from error
+    return encode_crop(mask, (0, 0), size)

@@ -1,0 +1,160 @@
+"""labelme: a json file for each image, beside the images or in a folder of their own.
+
+Facts of the format (labelme 5, https://github.com/wkentaro/labelme):
+
+- `imagePath` is relative to the json; `imageHeight` and `imageWidth` are those of the upright image.
+- A shape has `label`, `points` in pixels, `shape_type` and `group_id`. Shapes of the same label and group are
+  parts of one object. There are no holes in polygons.
+- A `mask` shape has the corners of a box, far pixel included, and its pixels as a PNG file in base64.
+- There is no crowd. This package writes, and reads, the shape flag `iscrowd`.
+"""
+
+import base64
+import binascii
+import functools
+import io
+import json
+import math
+import os
+
+from mask_rcnn.coco_results import mask_crop
+from mask_rcnn.data.json_file import read_json
+from mask_rcnn.formats import shapes, values
+from mask_rcnn.formats.collect import collect
+from mask_rcnn.formats.content import by_image, names_of, relative_name, write_text
+from mask_rcnn.formats.id_maps import decode_ids, write_png
+from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage
+from mask_rcnn.structures import encode_crop
+
+VERSION = "5.5.0"  # of the format that is written
+
+
+@READERS.register("labelme")
+def read_labelme(source):
+    """Reads labelme's json files, one for each image."""
+    paths = sorted(source.path.rglob("*.json")) if source.path.is_dir() else [source.path]
+    return collect(source, paths, functools.partial(_read_image, source))
+
+
+def _read_image(source, path):
+    content, _ = read_json(path, "a labelme file")
+    entries = values.value_of(content, "shapes", list, str(path))
+    name = values.value_of(content, "imagePath", str, str(path))
+    image_path = source.images.find(name, str(path), beside=path)
+    declared = [
+        values.whole_number_of(content, f"image{side}", str(path), None) for side in ("Height", "Width")
+    ]
+    size = source.images.checked_size(image_path, declared, str(path))
+    groups = {}
+    for number, entry in enumerate(entries):
+        where = f"shapes[{number}] of {path}"
+        label = values.class_name(values.checked(entry, dict, where).get("label"), where)
+        group = values.whole_number_of(entry, "group_id", where, None)
+        key = (label, number, None) if group is None else (label, None, group)
+        groups.setdefault(key, []).append((entry, where))
+    objects = [_object(key[0], group, size, source) for key, group in groups.items()]
+    return FoundImage(image_path, size, [each for each in objects if each])
+
+
+def _object(label, group, size, source):
+    masks, boxes, crowd = [], [], False
+    for entry, where in group:
+        kind = entry.get("shape_type") or "polygon"
+        flags = values.value_of(entry, "flags", dict, where, {})
+        crowd = crowd or values.is_set(flags.get("iscrowd"))
+        if kind == "polygon":
+            masks.append(values.polygon(entry.get("points"), where))
+        elif kind == "mask":
+            masks.append(_mask(entry, size, where))
+        elif kind == "circle":
+            (x, y), (edge_x, edge_y) = _two_points(entry, where)
+            radius = math.hypot(edge_x - x, edge_y - y)
+            masks.append(shapes.ellipse(x, y, radius, radius))
+        elif kind == "rectangle":
+            (x1, y1), (x2, y2) = _two_points(entry, where)
+            boxes.append(shapes.rectangle(min(x1, x2), min(y1, y2), abs(x2 - x1), abs(y2 - y1)))
+        else:
+            source.findings.repair(
+                "shapes other than polygon, mask, circle and rectangle were left out", where
+            )
+    return shapes.object_of(label, masks, boxes, size, source, where, crowd) if masks or boxes else None
+
+
+def _two_points(entry, where):
+    points = values.points(entry.get("points"), where)
+    if len(points) != 2:
+        raise ValueError(
+            f"Expected two points in {where}, a {entry['shape_type']}. Received: {len(points)}. Correct them."
+        )
+    return points.tolist()
+
+
+def _mask(entry, size, where):
+    (x1, y1), (x2, y2) = ([int(each) for each in pair] for pair in _two_points(entry, where))
+    if not (0 <= x1 <= x2 < size[1] and 0 <= y1 <= y2 < size[0]):
+        raise ValueError(
+            f"Expected the box of a mask inside of the image of height={size[0]}, width={size[1]}. "
+            f"Received: {where} from ({x1}, {y1}) to ({x2}, {y2}). Correct the file."
+        )
+    try:
+        data = base64.b64decode(values.value_of(entry, "mask", str, where), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(
+            f"Expected base64 in `mask` of {where}. Received: {error}. Correct the file."
+        ) from error
+    pixels = decode_ids(data, (y2 - y1 + 1, x2 - x1 + 1), f"`mask` of {where}", "its box")
+    return encode_crop(pixels > 0, (y1, x1), size)
+
+
+@WRITERS.register("labelme")
+def write_labelme(target):
+    """Writes a labelme json for each image."""
+    for part, content in target.parts.items():
+        names = names_of(content)
+        images = by_image(content)
+        for image, annotations in target.track(images, len(images), f"writing {part}".strip()):
+            path = relative_name(image["file_name"], part, ".json")
+            location = (target.final_path / path).parent
+            entry = {
+                "version": VERSION,
+                "flags": {},
+                "shapes": [
+                    shape
+                    for group, annotation in enumerate(annotations, start=1)
+                    for shape in _shapes(annotation, names[annotation["category_id"]], group, image)
+                ],
+                "imagePath": _relative_path(
+                    target.images.find(image["file_name"], "the annotations"), location
+                ),
+                "imageData": None,
+                "imageHeight": image["height"],
+                "imageWidth": image["width"],
+            }
+            write_text(target.path / path, json.dumps(entry, indent=2))
+
+
+def _relative_path(path, folder):
+    return os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/")
+
+
+def _shapes(annotation, label, group, image):
+    """Yields the shapes of an annotation: polygons of one group, a mask, or a rectangle."""
+    segmentation = annotation.get("segmentation")
+    common = {"label": label, "group_id": None, "description": "", "flags": {}, "mask": None}
+    if annotation["iscrowd"]:
+        common["flags"] = {"iscrowd": True}
+    if isinstance(segmentation, list):
+        common["group_id"] = group if len(segmentation) > 1 else None
+        for polygon in segmentation:
+            points = [list(pair) for pair in zip(polygon[::2], polygon[1::2], strict=True)]
+            yield {**common, "points": points, "shape_type": "polygon"}
+    elif segmentation:
+        crop, (y, x) = mask_crop(segmentation, (image["height"], image["width"]))
+        file = io.BytesIO()
+        write_png(file, crop.astype("uint8"))
+        corners = [[int(x), int(y)], [int(x) + crop.shape[1] - 1, int(y) + crop.shape[0] - 1]]
+        mask = base64.b64encode(file.getvalue()).decode("ascii")
+        yield {**common, "points": corners, "shape_type": "mask", "mask": mask}
+    else:
+        x, y, width, height = annotation["bbox"]
+        yield {**common, "points": [[x, y], [x + width, y + height]], "shape_type": "rectangle"}

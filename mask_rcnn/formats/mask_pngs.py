@@ -1,0 +1,106 @@
+"""Folders of mask PNGs: a map of instance ids for each image, or a file for each object.
+
+Two layouts are read:
+
+- `NAME.png`, in which each value but 0 is an object of the image NAME.
+- `NAME/*.png` or `NAME/masks/*.png`, in which each file is the mask of an object: all pixels that are not 0.
+
+A file of the second layout may be called `NUMBER_CLASS.png` or `NUMBER_CLASS.crowd.png`, as written here.
+Other objects have the class "object"; `--merge` gives it another name.
+"""
+
+import functools
+import re
+from urllib.parse import quote, unquote
+
+import numpy as np
+
+from mask_rcnn.coco_results import mask_crop
+from mask_rcnn.formats.collect import collect
+from mask_rcnn.formats.content import by_image, names_of, relative_name
+from mask_rcnn.formats.id_maps import instances, read_ids, write_png
+from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage, FoundObject
+from mask_rcnn.structures import encode_crop
+
+NO_CLASS = "object"
+NO_CLASS_FOUND = f"file names without a class: objects are of the class {NO_CLASS!r}"
+NUMBER_AND_CLASS = re.compile(r"\d+_(?P<name>.+?)(?P<crowd>\.crowd)?\.png")
+
+
+@READERS.register("masks")
+def read_masks(source):
+    """Reads folders of mask PNGs: a map of ids for each image, or a file for each object."""
+    if not source.path.is_dir():
+        raise NotADirectoryError(
+            f"Expected a folder of mask PNGs. Received: {str(source.path)!r}. Check the path."
+        )
+    folders = [path for path in sorted(source.path.rglob("*")) if path.is_dir()]
+    if not folders:
+        return collect(source, sorted(source.path.glob("*.png")), functools.partial(_read_map, source))
+    inner = [folder for folder in folders if folder.name == "masks"]
+    # An image without objects has an empty folder.
+    leaves = [each for each in folders if not any(path.is_dir() for path in each.iterdir())]
+    return collect(source, inner or leaves, functools.partial(_read_folder, source))
+
+
+def _read_map(source, path):
+    image_path = source.images.find_stem(path.stem, str(path), excluded=[path])
+    size = source.images.size(image_path)
+    source.findings.repair(NO_CLASS_FOUND, path.name)
+    found = instances(read_ids(path, size, image_path))
+    return FoundImage(image_path, size, [_object(NO_CLASS, *mask, size) for mask in found.values()])
+
+
+def _read_folder(source, folder):
+    paths = sorted(folder.glob("*.png"))
+    folder = folder.parent if folder.name == "masks" else folder
+    name = folder.relative_to(source.path).as_posix()
+    image_path = source.images.find_stem(name, str(folder), excluded=paths)
+    size = source.images.size(image_path)
+    objects = []
+    for path in paths:
+        words = NUMBER_AND_CLASS.fullmatch(path.name)
+        if words is None:
+            source.findings.repair(NO_CLASS_FOUND, path.name)
+        masks = instances(read_ids(path, size, image_path) != 0)
+        if not masks:
+            source.findings.repair("mask files without a pixel were left out", path.name)
+        name, crowd = (unquote(words["name"]), bool(words["crowd"])) if words else (NO_CLASS, False)
+        objects += [_object(name, *mask, size, crowd) for mask in masks.values()]
+    return FoundImage(image_path, size, objects)
+
+
+def _object(name, crop, origin, size, crowd=False):
+    return FoundObject(name, encode_crop(crop, origin, size), None, crowd)
+
+
+@WRITERS.register("masks")
+def write_masks(target):
+    """Writes a folder for each image and in it a PNG for each object, 255 inside of the object."""
+    for part, content in target.parts.items():
+        names, images = names_of(content), by_image(content)
+        for image, annotations in target.track(images, len(images), f"writing {part}".strip()):
+            folder = target.path / relative_name(image["file_name"], part, "")
+            if folder.exists():
+                raise ValueError(
+                    "Mask folders need images whose names differ without their suffix. "
+                    f"Received: {image['file_name']!r}, whose folder another image has. Rename the image."
+                )
+            folder.mkdir(parents=True)
+            for number, annotation in enumerate(annotations, start=1):
+                if not annotation.get("segmentation"):
+                    target.findings.repair(
+                        "objects without a mask were left out", f"annotation {annotation['id']}"
+                    )
+                    continue
+                name = quote(names[annotation["category_id"]], safe=" ").replace(".", "%2E")
+                crowd = ".crowd" if annotation["iscrowd"] else ""
+                _write(folder / f"{number:04d}_{name}{crowd}.png", annotation["segmentation"], image)
+
+
+def _write(path, segmentation, image):
+    size = (image["height"], image["width"])
+    crop, (y, x) = mask_crop(segmentation, size)
+    mask = np.zeros(size, "uint8")
+    mask[y : y + crop.shape[0], x : x + crop.shape[1]][crop] = 255
+    write_png(path, mask)

@@ -1,0 +1,116 @@
+"""Which classes and images of a data set are written: filters, merges and splits."""
+
+import random
+
+from mask_rcnn.data.findings import shown
+from mask_rcnn.formats.content import names_of
+
+PARTS = ("train", "val")  # of a split
+
+
+def merge_classes(content, merges, findings):
+    """Gives classes a common name.
+
+    Args:
+        content: Content of a COCO json.
+        merges: {new name: [old names]}.
+        findings: `Findings`; what is lost is added.
+
+    Returns:
+        A new content. The new class has the id of the first old one, or of a class that has its name already.
+
+    Raises:
+        ValueError: There is no such class, or a class is merged twice.
+    """
+    if not merges:
+        return content
+    _check_known([name for names in merges.values() for name in names], content, "--merge")
+    new_names = {}
+    for new, names in merges.items():
+        for name in names:
+            if new_names.setdefault(name, new) != new:
+                raise ValueError(
+                    f"A class can be merged once. Received: `--merge` with {name!r} twice. Remove one."
+                )
+    ids, categories = {}, {}
+    for category in content["categories"]:
+        name = new_names.get(category["name"], category["name"])
+        first = categories.setdefault(name, {**category, "name": name})
+        ids[category["id"]] = first["id"]
+        if category is not first and category.get("keypoints", []) != first.get("keypoints", []):
+            findings.repair("keypoints were left out, for the merged classes have different ones", name)
+            first.pop("keypoints", None), first.pop("skeleton", None)
+    annotations = [{**each, "category_id": ids[each["category_id"]]} for each in content["annotations"]]
+    with_keypoints = {category["id"] for category in categories.values() if category.get("keypoints")}
+    for each in annotations:
+        if each["category_id"] not in with_keypoints:
+            each.pop("keypoints", None), each.pop("num_keypoints", None)
+    return {**content, "categories": list(categories.values()), "annotations": annotations}
+
+
+def keep_classes(content, names, findings):
+    """Returns a content with the given classes only, in the given order; images without objects stay.
+
+    Args:
+        content: Content of a COCO json.
+        names: Names of the classes. Empty keeps all.
+        findings: `Findings`; the objects that are left out are counted.
+    """
+    if not names:
+        return content
+    _check_known(names, content, "--classes")
+    by_name = {category["name"]: category for category in content["categories"]}
+    categories = [by_name[name] for name in dict.fromkeys(names)]
+    ids, all_names, annotations = {category["id"] for category in categories}, names_of(content), []
+    for each in content["annotations"]:
+        if each["category_id"] in ids:
+            annotations.append(each)
+        else:
+            findings.repair(
+                "objects of other classes than `--classes` were left out", all_names[each["category_id"]]
+            )
+    return {**content, "categories": categories, "annotations": annotations}
+
+
+def _check_known(names, content, option):
+    known = names_of(content).values()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(
+            f"`{option}` takes names of classes: {', '.join(list(known)[:50])}. "
+            f"Received: {', '.join(map(shown, unknown))}. Correct the names."
+        )
+
+
+def split(content, fraction, seed):
+    """Divides the images at random into "train" and "val".
+
+    Images of the same file are in the same part. The same content and seed give the same parts.
+
+    Args:
+        content: Content of a COCO json.
+        fraction: Of the files in "train", between 0 and 1. Each part has one file or more.
+        seed: Of the random numbers, an int.
+
+    Returns:
+        {"train": content, "val": content}.
+
+    Raises:
+        ValueError: There are fewer than two files.
+    """
+    files = sorted({image["file_name"] for image in content["images"]})
+    if len(files) < 2:
+        raise ValueError(f"`--split` needs at least two images. Received: {len(files)}. Leave it out.")
+    random.Random(seed).shuffle(files)
+    count = min(max(round(fraction * len(files)), 1), len(files) - 1)
+    return {
+        part: _part(content, set(each))
+        for part, each in zip(PARTS, (files[:count], files[count:]), strict=True)
+    }
+
+
+def _part(content, files):
+    images = [image for image in content["images"] if image["file_name"] in files]
+    ids = {image["id"] for image in images}
+    annotations = [each for each in content["annotations"] if each["image_id"] in ids]
+    return {**content, "images": images, "annotations": annotations}

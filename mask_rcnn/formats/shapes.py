@@ -1,0 +1,93 @@
+"""Shapes that annotation tools draw, as COCO's polygons and run lengths.
+
+Coordinates are (x, y) in pixels. The pixel (y, x) covers the square from (x, y) to (x + 1, y + 1).
+"""
+
+import math
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from mask_rcnn.data.segmentations import read_run_lengths, read_segmentation
+from mask_rcnn.formats.registry import FoundObject
+
+MAX_SAGITTA = 0.05  # pixels between an arc and the side of the polygon that stands for it
+MAX_CORNERS = 720
+
+
+def rectangle(x, y, width, height, degrees=0.0, pivot=None):
+    """Returns the corners of a rectangle, `[4, 2]`.
+
+    Args:
+        x, y, width, height: Upper left corner and size before the rotation.
+        degrees: Rotation, clockwise in the image. Defaults to 0.
+        pivot: (x, y) of the center of the rotation. Defaults to the center of the rectangle.
+    """
+    corners = np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)], "float64")
+    return _rotated(corners, degrees, corners.mean(axis=0) if pivot is None else pivot)
+
+
+def ellipse(x, y, radius_x, radius_y, degrees=0.0):
+    """Returns a polygon of an ellipse, `[N, 2]`.
+
+    Args:
+        x, y: Center.
+        radius_x, radius_y: Radii before the rotation.
+        degrees: Rotation, clockwise in the image. Defaults to 0.
+    """
+    radius = max(radius_x, radius_y, 1.0)
+    corners = math.ceil(math.pi / math.acos(1 - min(MAX_SAGITTA / radius, 1.0)))
+    angles = np.linspace(0, 2 * math.pi, min(max(corners, 16), MAX_CORNERS), endpoint=False)
+    points = np.stack([x + radius_x * np.cos(angles), y + radius_y * np.sin(angles)], axis=1)
+    return _rotated(points, degrees, (x, y))
+
+
+def _rotated(points, degrees, pivot):
+    if not degrees:
+        return points
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return (points - pivot) @ np.array([(cosine, sine), (-sine, cosine)]) + pivot
+
+
+def object_of(class_name, masks, boxes, size, source, where, crowd=False):
+    """Returns a `FoundObject` of the parts that a tool has for one object.
+
+    Args:
+        class_name: Name of the class.
+        masks: Parts with an outline: `[N, 2]` points, or run lengths `{"size", "counts"}` of the image.
+        boxes: Rectangles, `[4, 2]` corners each. They count as masks beside other masks, and if
+            `source.boxes_as_masks` says so.
+        size: (height, width) of the image.
+        source: `Source`.
+        where: Name of the object, for messages.
+        crowd: Whether it is a region of many objects.
+    """
+    if boxes and not masks and not source.boxes_as_masks:
+        corners = np.concatenate(boxes)
+        source.findings.repair(
+            "rectangles have become boxes without a mask (`--boxes-as-masks` makes them masks)", where
+        )
+        return FoundObject(class_name, None, (*corners.min(axis=0), *corners.max(axis=0)), crowd)
+    parts = [*masks, *boxes]
+    if any(isinstance(part, dict) for part in parts):
+        return FoundObject(class_name, _union(parts, size, where, source.findings), None, crowd)
+    return FoundObject(class_name, [np.ravel(part).tolist() for part in parts], None, crowd)
+
+
+def _union(parts, size, where, findings):
+    """Returns the run lengths of the union of polygons and run lengths."""
+    masks = []
+    for part in parts:
+        if isinstance(part, dict):
+            masks.append(read_run_lengths(part, size, where, findings)[0])
+        else:
+            polygons = read_segmentation([np.ravel(part).tolist()], size, where, findings)
+            masks += coco_mask.frPyObjects(polygons or [], *size) if polygons else []
+    if len(masks) == 1:
+        return masks[0]
+    merged = coco_mask.merge([_compressed(mask) for mask in masks])
+    return {"size": list(size), "counts": merged["counts"].decode("ascii")}
+
+
+def _compressed(mask):
+    return mask if isinstance(mask["counts"], str | bytes) else coco_mask.frPyObjects(mask, *mask["size"])

@@ -1,0 +1,96 @@
+"""Values of annotation files: each has the type that the format says, or one error names file and key."""
+
+import numpy as np
+
+from mask_rcnn.data.fields import UNCLEAR, flag, number, numbers, whole_number
+from mask_rcnn.data.findings import shown
+
+REQUIRED = object()
+TYPE_NAMES = {dict: "an object", list: "a list", str: "text"}
+
+
+def value_of(entry, key, kind, where, default=REQUIRED):
+    """Returns `entry[key]`, which must be of the type `kind`.
+
+    Args:
+        entry: Object of a json file.
+        key: Its key.
+        kind: `dict`, `list` or `str`.
+        where: File and object, for the message.
+        default: Returned if the key is missing or null. Without it, that is an error.
+    """
+    value = checked(entry, dict, where).get(key)
+    if value is None and default is not REQUIRED:
+        return default
+    if not isinstance(value, kind):
+        raise _wrong(f"`{key}` of {where} to be {TYPE_NAMES[kind]}", value if key in entry else "no such key")
+    return value
+
+
+def checked(value, kind, where):
+    """Returns a value that must be of the type `kind`: `dict`, `list` or `str`."""
+    if not isinstance(value, kind):
+        raise _wrong(f"{where} to be {TYPE_NAMES[kind]}", value)
+    return value
+
+
+def class_name(value, where):
+    """Returns the name of a class: text that is not empty, without spaces around it."""
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise _wrong(f"the class of {where} to be text", value)
+    return value.strip()
+
+
+def number_of(entry, key, where, default=REQUIRED):
+    """Returns `entry[key]`, which must be a finite number, also as text; see `value_of`."""
+    return _number(entry, key, number, "a finite number", where, default)
+
+
+def whole_number_of(entry, key, where, default=REQUIRED):
+    """Returns `entry[key]`, which must be a whole number, also as text; see `value_of`."""
+    return _number(entry, key, whole_number, "a whole number", where, default)
+
+
+def _number(entry, key, read, kind, where, default):
+    value = entry.get(key)
+    found = read(value)
+    if found is None and default is not REQUIRED:
+        return default
+    if found is None or found is UNCLEAR:
+        raise _wrong(f"`{key}` of {where} to be {kind}", value if key in entry else "no such key")
+    return found
+
+
+def is_set(value):
+    """Tells whether a flag is 1, true, or text that says so."""
+    return flag(value) == 1
+
+
+def polygon(value, where):
+    """Returns the points of a polygon, `[N, 2]` float64, N at least 3.
+
+    Args:
+        value: List of pairs [x, y].
+        where: File and object, for the message.
+
+    Raises:
+        ValueError: These are fewer points, or no pairs of finite numbers.
+    """
+    found = points(value, where)
+    if len(found) < 3:
+        raise _wrong(f"a polygon of at least three points in {where}", value)
+    return found
+
+
+def points(value, where):
+    """Returns points, `[N, 2]` float64, from a list of pairs [x, y] of finite numbers."""
+    is_list = isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in value)
+    flat = numbers([each for pair in value for each in pair]) if is_list else None
+    if not isinstance(flat, list):
+        raise _wrong(f"points [x, y] of finite numbers in {where}", value)
+    return np.reshape(np.array(flat, "float64"), (-1, 2))
+
+
+def _wrong(expected, value):
+    received = value if value == "no such key" else shown(value)
+    return ValueError(f"Expected {expected}. Received: {received}. Correct the file.")

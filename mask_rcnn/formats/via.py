@@ -1,0 +1,121 @@
+"""VIA, the VGG Image Annotator 2: a project file or a json export of all images.
+
+Facts of the format (https://www.robots.ox.ac.uk/~vgg/software/via):
+
+- A project has the images in `_via_img_metadata`; an export is that object alone. Keys are of no meaning.
+- An image has `filename`, `size` (bytes of the file) and `regions`, a list, or an object in VIA 1.
+- A region has `shape_attributes`: `name` (polygon, rect, circle, ellipse, polyline, point) and pixels.
+- `region_attributes` are those that the user defines: text, or {name: true} for check boxes.
+- `theta` of an ellipse is its rotation in radians, clockwise in the image.
+"""
+
+import collections
+import functools
+import math
+
+from mask_rcnn.data.findings import shown
+from mask_rcnn.data.json_file import read_json
+from mask_rcnn.formats import shapes, values
+from mask_rcnn.formats.collect import collect
+from mask_rcnn.formats.registry import READERS, FoundImage
+
+EXPECTED = "a VIA project or json export"
+# Names of the attribute that holds the class, if `--class-attribute` does not tell it and there are several.
+USUAL_ATTRIBUTES = ("class", "label", "category", "name", "type", "object")
+NO_CLASS = "object"  # class of regions in a file without attributes
+
+
+@READERS.register("via")
+def read_via(source):
+    """Reads a project or json export of the VGG Image Annotator (VIA) 2."""
+    content, _ = read_json(source.path, EXPECTED)
+    images = values.checked(content, dict, str(source.path))
+    if "_via_img_metadata" in images:
+        images = values.value_of(images, "_via_img_metadata", dict, str(source.path))
+    attribute = source.class_attribute or _class_attribute(images.values(), source)
+    return collect(source, list(images.values()), functools.partial(_read_image, source, attribute))
+
+
+def _class_attribute(images, source):
+    """Returns the name of the attribute that holds the class, or None if no region has attributes."""
+    counts = collections.Counter()
+    for image in images:
+        regions = image.get("regions") if isinstance(image, dict) else None
+        for region in _listed(regions):
+            attributes = region.get("region_attributes") if isinstance(region, dict) else None
+            counts.update(list(attributes) if isinstance(attributes, dict) else ())
+    usual = [name for name in counts if name.strip().lower() in USUAL_ATTRIBUTES]
+    candidates = list(counts) if len(counts) == 1 else usual
+    if len(candidates) == 1:
+        source.findings.repair("the attribute of the regions that holds the class was guessed", candidates[0])
+        return candidates[0]
+    if counts:
+        raise ValueError(
+            f"Expected one attribute that holds the class. Received: {source.path} with the attributes "
+            f"{', '.join(map(shown, list(counts)[:10]))}. Name it with `--class-attribute`."
+        )
+    source.findings.repair(f"no region has a class: all are of the class {NO_CLASS!r}", source.path.name)
+    return None
+
+
+def _listed(regions):
+    """Returns the regions of an image; VIA 1 has an object of them."""
+    found = list(regions.values()) if isinstance(regions, dict) else regions
+    return found if isinstance(found, list) else []
+
+
+def _read_image(source, attribute, image):
+    values.checked(image, dict, f"an image of {source.path}")
+    name = values.value_of(image, "filename", str, f"an image of {source.path}")
+    where = f"image {shown(name)} of {source.path}"
+    path = source.images.find(name, where)
+    size = source.images.size(path)
+    if not isinstance(image.get("regions"), dict):  # VIA 1 has an object of them
+        values.value_of(image, "regions", list, where)
+    objects = []
+    for number, region in enumerate(_listed(image["regions"])):
+        at = f"regions[{number}] of {where}"
+        masks, boxes = _parts(values.value_of(region, "shape_attributes", dict, at), at)
+        if masks or boxes:
+            label = _class_name(values.value_of(region, "region_attributes", dict, at, {}), attribute, at)
+            objects.append(shapes.object_of(label, masks, boxes, size, source, at))
+        else:
+            source.findings.repair("shapes other than polygon, circle, ellipse and rect were left out", at)
+    return FoundImage(path, size, objects)
+
+
+def _parts(shape, where):
+    """Returns the masks and boxes of a shape, one of them or none."""
+    kind = values.value_of(shape, "name", str, where)
+    number = functools.partial(values.number_of, shape, where=where)
+    if kind == "polygon":
+        axes = [values.value_of(shape, f"all_points_{axis}", list, where) for axis in "xy"]
+        if len(axes[0]) != len(axes[1]):
+            raise ValueError(
+                f"Expected as many numbers in `all_points_x` as in `all_points_y` of {where}. "
+                f"Received: {len(axes[0])} and {len(axes[1])}. Correct the file."
+            )
+        return [values.polygon([list(pair) for pair in zip(*axes, strict=True)], where)], []
+    if kind == "circle":
+        return [shapes.ellipse(number("cx"), number("cy"), number("r"), number("r"))], []
+    if kind == "ellipse":
+        degrees = math.degrees(number("theta", default=0.0))
+        return [shapes.ellipse(*map(number, ("cx", "cy", "rx", "ry")), degrees)], []
+    if kind == "rect":
+        return [], [shapes.rectangle(*map(number, ("x", "y", "width", "height")))]
+    return [], []
+
+
+def _class_name(attributes, attribute, where):
+    if attribute is None:
+        return NO_CLASS
+    value = attributes.get(attribute)
+    if isinstance(value, dict):  # check boxes
+        checked = [name for name, is_checked in value.items() if is_checked]
+        value = checked[0] if len(checked) == 1 else value
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(
+            f"Expected a class in the attribute {attribute!r} of {where}. Received: {shown(value)}. "
+            "Correct it in VIA, or name another attribute with `--class-attribute`."
+        )
+    return values.class_name(value, where)

@@ -1,0 +1,151 @@
+"""Pascal VOC: an XML file of boxes for each image, and PNG files of object numbers.
+
+Facts of the format (http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/):
+
+- `Annotations/NAME.xml` has the objects with class and box. Pixels count from 1; `xmax` and `ymax` are in
+  the box.
+- `SegmentationObject/NAME.png` has a palette. Pixel i belongs to object i of the XML, 0 is background, 255 is
+  void: borders and objects that are not labeled.
+- `SegmentationClass/NAME.png` has the numbers of classes.
+- `ImageSets/Segmentation/PART.txt` lists the names of a part.
+- The evaluation ignores objects that are `difficult`, as COCO's ignores crowds: each is read as the other.
+"""
+
+import functools
+
+import numpy as np
+
+from mask_rcnn.data.findings import shown
+from mask_rcnn.data.json_file import read_bytes
+from mask_rcnn.formats import values
+from mask_rcnn.formats.collect import collect
+from mask_rcnn.formats.id_maps import VOID, instances, read_ids
+from mask_rcnn.formats.registry import READERS, FoundImage, FoundObject
+from mask_rcnn.formats.xml_file import read_xml
+from mask_rcnn.structures import encode_crop
+
+# Of the box of a mask with the box of its object: fraction of the former by number, IoU without.
+MIN_OVERLAP = 0.5
+
+
+@READERS.register("voc")
+def read_voc(source):
+    """Reads Pascal VOC: Annotations/*.xml with the masks of SegmentationObject/*.png."""
+    masks = {path.stem: path for path in sorted(source.path.glob("SegmentationObject/*.png"))}
+    boxes = {path.stem: path for path in sorted(source.path.glob("Annotations/*.xml"))}
+    names = _names(source) if source.subset else list(masks or boxes)
+    if not names:
+        raise ValueError(
+            f"Expected the folders Annotations and SegmentationObject in {source.path}. Received: no files. "
+            "Give the folder that has both, such as VOCdevkit/VOC2012."
+        )
+    for name in sorted(boxes.keys() - set(names)) if not source.subset else ():
+        source.findings.repair("images without a file in SegmentationObject were left out", name)
+    read = functools.partial(_read_image, source, boxes, masks)
+    return collect(source, names, read)
+
+
+def _names(source):
+    path = source.path / "ImageSets" / "Segmentation" / f"{source.subset}.txt"
+    text = read_bytes(path, "a list of image names").decode("utf-8", "replace")
+    return [line.split()[0] for line in text.splitlines() if line.strip()]
+
+
+def _read_image(source, boxes, masks, name):
+    if name not in boxes:
+        raise ValueError(f"Expected Annotations/{name}.xml in {source.path}. Received: no such file. Add it.")
+    path = boxes[name]
+    root = read_xml(path, "a Pascal VOC file", "annotation")
+    file_name = root.findtext("filename") or f"{name}.jpg"
+    image_path = source.images.find(file_name, str(path), beside=source.path / "JPEGImages" / name)
+    declared = [_whole_number(root.find("size"), side, path) for side in ("height", "width")]
+    size = source.images.checked_size(image_path, declared, str(path))
+    entries = [
+        _entry(each, f"object {number} of {path}") for number, each in enumerate(root.iterfind("object"), 1)
+    ]
+    found = instances(_ids(masks.get(name), size, path, source))
+    segmentations = _matched(found, entries, size, masks.get(name), source)
+    objects = [
+        FoundObject(label, segmentations.get(number), box, crowd)
+        for number, (label, box, crowd) in enumerate(entries, start=1)
+    ]
+    for number, (label, _, crowd) in enumerate(entries, start=1):
+        if crowd:
+            source.findings.repair(
+                "difficult objects have become crowds: scores ignore both", f"{label} of {name}"
+            )
+        if masks and number not in segmentations:
+            source.findings.repair(
+                "objects of the XML without pixels have a box but no mask", f"{label} of {name}"
+            )
+    return FoundImage(image_path, size, objects)
+
+
+def _whole_number(element, tag, path):
+    if element is None:
+        raise ValueError(f"Expected <size> in {path}. Received: none. Correct the file.")
+    return values.whole_number_of({tag: element.findtext(tag)}, tag, f"<size> of {path}")
+
+
+def _entry(element, where):
+    """Returns (class, (x1, y1, x2, y2), whether it is difficult) of an object."""
+    box = element.find("bndbox")
+    if box is None:
+        raise ValueError(f"Expected <bndbox> in {where}. Received: none. Correct the file.")
+    fields = {tag: box.findtext(tag) for tag in ("xmin", "ymin", "xmax", "ymax")}
+    x1, y1, x2, y2 = (values.number_of(fields, tag, where) for tag in fields)
+    name = values.class_name(element.findtext("name"), where)
+    return name, (x1 - 1, y1 - 1, x2, y2), values.is_set(element.findtext("difficult"))
+
+
+def _ids(path, size, xml_path, source):
+    if path is None:
+        return np.zeros(size, "int64")
+    ids = read_ids(path, size, xml_path)
+    if (ids == VOID).any():
+        source.findings.repair("void pixels (255) belong to no object", path.name)
+        ids[ids == VOID] = 0
+    return ids
+
+
+def _matched(found, entries, size, path, source):
+    """Returns {number of the object in the XML, from 1: run lengths}.
+
+    The number of a pixel is that of its object. Some tools number them otherwise, so that the boxes decide.
+    """
+    matched = {}
+    for id, (crop, (y, x)) in found.items():
+        box = (x, y, x + crop.shape[1], y + crop.shape[0])
+        number = id
+        if id > len(entries) or _common(box, entries[id - 1][1]) < MIN_OVERLAP * crop.size:
+            number = _best_match(box, entries, path)
+            source.findings.repair(
+                "masks belong to objects by their boxes, not by number", f"{id} of {path.name}"
+            )
+        if number in matched:
+            raise ValueError(
+                f"Expected one mask for each object. Received: {path} with two for object {number}."
+            )
+        matched[number] = encode_crop(crop, (y, x), size)
+    return matched
+
+
+def _best_match(box, entries, path):
+    overlaps = []
+    for _, other, _ in entries:
+        areas = [(each[2] - each[0]) * (each[3] - each[1]) for each in (box, other)]
+        common = _common(box, other)
+        overlaps.append(common / max(sum(areas) - common, 1e-9))
+    if max(overlaps, default=0.0) < MIN_OVERLAP:
+        raise ValueError(
+            f"Expected an object in the XML with the box of each mask. Received: {path} with a mask in "
+            f"{shown(list(map(int, box)))}, x1, y1, x2, y2. Correct the files."
+        )
+    return int(np.argmax(overlaps)) + 1
+
+
+def _common(box, other):
+    """Returns the area that two boxes have in common."""
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
+    return max(width, 0) * max(height, 0)

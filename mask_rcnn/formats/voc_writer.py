@@ -1,0 +1,108 @@
+"""Writes Pascal VOC; `voc.py` says how the format is."""
+
+import collections
+import math
+import xml.etree.ElementTree as ElementTree
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from mask_rcnn.coco_results import mask_crop
+from mask_rcnn.formats.content import by_image, copy_image, names_of, relative_name, write_text
+from mask_rcnn.formats.id_maps import VOID, write_png
+from mask_rcnn.formats.registry import WRITERS
+
+MAX_OBJECTS = VOID - 1  # of an image
+
+
+@WRITERS.register("voc")
+def write_voc(target):
+    """Writes a folder of Pascal VOC with copies of the images."""
+    stems = collections.Counter()
+    for part, content in target.parts.items():
+        names, images = names_of(content), by_image(content)
+        for image, annotations in target.track(images, len(images), f"writing {part}".strip()):
+            stem = relative_name(image["file_name"]).stem
+            stems[stem] += 1
+            _check(image, annotations, stems[stem])
+            _write_image(target, image, annotations, names, stem)
+        listed = "".join(f"{relative_name(image['file_name']).stem}\n" for image, _ in images)
+        write_text(target.path / "ImageSets" / "Segmentation" / f"{part or 'trainval'}.txt", listed)
+    # As labelme's export has it: line i is class i of SegmentationClass.
+    write_text(
+        target.path / "class_names.txt", "".join(f"{name}\n" for name in ("_background_", *names.values()))
+    )
+
+
+def _check(image, annotations, count):
+    if count > 1:
+        raise ValueError(
+            "Pascal VOC needs images whose names differ without folder and suffix. "
+            f"Received: {image['file_name']!r}, whose name another image has. Rename the image."
+        )
+    if len(annotations) > MAX_OBJECTS:
+        raise ValueError(
+            f"Pascal VOC has at most {MAX_OBJECTS} objects in an image, for its masks have one byte. "
+            f"Received: {image['file_name']!r} with {len(annotations)}. Choose another format."
+        )
+
+
+def _write_image(target, image, annotations, names, stem):
+    size = (image["height"], image["width"])
+    objects, classes = np.zeros(size, "uint8"), np.zeros(size, "uint8")
+    numbers = {id: number for number, id in enumerate(names, start=1)}
+    covered = 0
+    for number, annotation in enumerate(annotations, start=1):
+        crop, (y, x) = mask_crop(annotation.get("segmentation"), size)
+        box = np.s_[y : y + crop.shape[0], x : x + crop.shape[1]]
+        covered += np.count_nonzero(objects[box][crop])
+        objects[box][crop] = number
+        classes[box][crop] = min(numbers[annotation["category_id"]], VOID - 1)
+    if covered:
+        target.findings.repair(
+            "objects overlap: a pixel belongs to the last of them in Pascal VOC",
+            f"{covered} pixels of {stem}",
+        )
+    for folder, pixels in (("SegmentationObject", objects), ("SegmentationClass", classes)):
+        (target.path / folder).mkdir(exist_ok=True)
+        write_png(target.path / folder / f"{stem}.png", pixels, _palette())
+    file_name = relative_name(image["file_name"]).name
+    copy_image(target, image, PurePosixPath("JPEGImages", file_name))
+    write_text(target.path / "Annotations" / f"{stem}.xml", _xml(file_name, image, annotations, names))
+
+
+def _xml(file_name, image, annotations, names):
+    root = ElementTree.Element("annotation")
+    _add(root, folder="JPEGImages", filename=file_name)
+    _add(ElementTree.SubElement(root, "size"), width=image["width"], height=image["height"], depth=3)
+    _add(root, segmented=int(any(annotation.get("segmentation") for annotation in annotations)))
+    for annotation in annotations:
+        element = ElementTree.SubElement(root, "object")
+        name = names[annotation["category_id"]]
+        _add(element, name=name, pose="Unspecified", truncated=0, difficult=annotation["iscrowd"])
+        x, y, width, height = annotation["bbox"]
+        # Pixels count from 1, and the last one is in the box.
+        corners = {
+            "xmin": math.floor(x + 1e-6) + 1,
+            "ymin": math.floor(y + 1e-6) + 1,
+            "xmax": math.ceil(x + width - 1e-6),
+            "ymax": math.ceil(y + height - 1e-6),
+        }
+        _add(ElementTree.SubElement(element, "bndbox"), **corners)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _add(element, **fields):
+    for tag, value in fields.items():
+        ElementTree.SubElement(element, tag).text = str(value)
+
+
+def _palette():
+    """Returns VOC's colors, `[256, 3]` uint8: bits 3 i to 3 i + 2 of a number are bit 7 - i of R, G and B."""
+    numbers = np.arange(256)
+    colors = np.zeros((256, 3), "uint8")
+    for bit in range(8):
+        for channel in range(3):
+            colors[:, channel] |= ((numbers >> (3 * bit + channel) & 1) << (7 - bit)).astype("uint8")
+    return colors

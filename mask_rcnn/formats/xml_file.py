@@ -1,0 +1,61 @@
+"""Reads XML files of annotation tools, without document types and entities."""
+
+import xml.etree.ElementTree as ElementTree
+
+from mask_rcnn.data.json_file import read_bytes
+
+MAX_DEPTH = 64  # of elements; CVAT's files have 6 levels
+
+
+class _DocumentTypeError(Exception):
+    pass
+
+
+class _PlainTreeBuilder(ElementTree.TreeBuilder):
+    """Refuses document types, for only they declare entities, and elements that are nested too deeply."""
+
+    depth = 0
+
+    def doctype(self, name, public_id, system_id):
+        raise _DocumentTypeError(f"a document type, <!DOCTYPE {name[:40]} ...>")
+
+    def start(self, tag, attributes):
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise _DocumentTypeError(f"more than {MAX_DEPTH} levels of elements")
+        return super().start(tag, attributes)
+
+    def end(self, tag):
+        self.depth -= 1
+        return super().end(tag)
+
+
+def read_xml(path, expected, root):
+    """Returns the root element of an XML file.
+
+    Args:
+        path: Path of the file.
+        expected: What the file should be, such as "a CVAT file", for the messages.
+        root: Name that the root element must have.
+
+    Raises:
+        OSError: There is no such file, or it cannot be opened.
+        ValueError: It is no XML, it has a document type, or another root.
+    """
+    parser = ElementTree.XMLParser(target=_PlainTreeBuilder())
+    try:
+        parser.feed(read_bytes(path, expected))
+        element = parser.close()
+    except ElementTree.ParseError as error:
+        raise _unreadable(path, expected, f"which is no complete XML ({error})") from error
+    except (LookupError, ValueError) as error:  # an encoding that Python does not have
+        raise _unreadable(path, expected, f"which cannot be decoded ({error})") from error
+    except _DocumentTypeError as error:
+        raise _unreadable(path, expected, f"which has {error}") from error
+    if element.tag != root:
+        raise _unreadable(path, expected, f"whose root element is <{element.tag[:40]}>, not <{root}>")
+    return element
+
+
+def _unreadable(path, expected, reason):
+    return ValueError(f"Expected {expected}. Received: {str(path)!r}, {reason}. Correct or export it again.")

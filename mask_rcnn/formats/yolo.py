@@ -1,0 +1,204 @@
+"""YOLO segmentation: `data.yaml`, folders of images, and a text file of polygons for each image.
+
+Facts of the format (https://docs.ultralytics.com/datasets/segment/):
+
+- `data.yaml` has the folders, or lists of image files, of `train`, `val` and `test`, relative to `path`, and
+  `names`, a list or a mapping from class numbers.
+- The labels of `images/a.jpg` are in `labels/a.txt`: the last folder `images` of the path is replaced. An
+  image without a label file has no objects.
+- A line is a class number, counted from 0, and a polygon in fractions of width and height. A line of five
+  numbers is a box: center, width and height.
+- A line is a whole object. Parts and holes are connected by lines without area.
+"""
+
+import functools
+import os
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import yaml
+
+from mask_rcnn.coco_results import mask_crop
+from mask_rcnn.data.fields import numbers, whole_number
+from mask_rcnn.data.findings import shown
+from mask_rcnn.data.json_file import read_bytes
+from mask_rcnn.formats import shapes, values
+from mask_rcnn.formats.collect import collect
+from mask_rcnn.formats.content import by_image, copy_image, relative_name, write_text
+from mask_rcnn.formats.image_folder import SUFFIXES
+from mask_rcnn.formats.outlines import join, outlines
+from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage
+
+PARTS = ("train", "val", "test")
+MAX_YAML = 1_000_000  # characters; a data.yaml of 1000 classes has 20,000
+OUTSIDE = 0.01  # fraction of the image size by which labels of other tools reach out of the image
+
+
+@READERS.register("yolo")
+def read_yolo(source):
+    """Reads YOLO segmentation files, `data.yaml` and a text file for each image."""
+    path = source.path / "data.yaml" if source.path.is_dir() else source.path
+    content = _read_yaml(path)
+    names = _class_names(content.get("names"), path)
+    root = path.parent / values.value_of(content, "path", str, str(path), "")
+    root = root if root.is_dir() else path.parent
+    parts = [source.subset] if source.subset else [part for part in PARTS if content.get(part)]
+    images = {}
+    for part in parts:
+        for entry in _entries(content, part, path):
+            images |= dict.fromkeys(_image_files(root, path.parent, entry, path))
+    return collect(source, list(images), functools.partial(_read_image, source, names), names)
+
+
+def _read_yaml(path):
+    text = read_bytes(path, "the data.yaml of a YOLO data set").decode("utf-8", "replace")
+    try:
+        content = yaml.safe_load(text[: MAX_YAML + 1])
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"Expected YAML. Received: {path} ({reason}). Correct the file.") from error
+    if not isinstance(content, dict) or len(text) > MAX_YAML:
+        raise ValueError(
+            f"Expected a YAML file with `train`, `val` and `names`. Received: {path} without. Correct it."
+        )
+    return content
+
+
+def _class_names(value, path):
+    """Returns the names of classes 0, 1, ... of `names`, a list or a mapping."""
+    if isinstance(value, dict):
+        keys = [whole_number(key) for key in value]
+        value = [dict(zip(keys, value.values(), strict=True)).get(number) for number in range(len(keys))]
+    if not isinstance(value, list) or not value:
+        raise ValueError(
+            f"Expected `names` in {path}, a list or a mapping from 0 on. Received: {shown(value)}. Add it."
+        )
+    value = [str(name) if isinstance(name, int | float) else name for name in value]
+    names = [values.class_name(name, f"names[{number}] of {path}") for number, name in enumerate(value)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Expected `names` of {path} to be unique. Received: {shown(names)}. Correct them.")
+    return names
+
+
+def _entries(content, part, path):
+    entries = content.get(part)
+    entries = entries if isinstance(entries, list) else [entries]
+    if not all(isinstance(entry, str) and entry and "\0" not in entry for entry in entries):
+        raise ValueError(
+            f"Expected `{part}` of {path} to be a folder or a list of them. Received: {shown(entries[0])}. "
+            "Correct the file or `--subset`."
+        )
+    return entries
+
+
+def _image_files(root, beside, entry, path):
+    """Returns the image files of a folder, or of a text file that lists them."""
+    # Roboflow's exports have "../train/images" where the folder is beside data.yaml.
+    candidates = (root / entry, beside / entry, beside / entry.removeprefix("../"))
+    found = next((each for each in candidates if each.exists()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f"Expected the images of {path}. Received: {entry!r}, which is not in {root}. Correct `path`."
+        )
+    if found.is_file():
+        lines = read_bytes(found, "a list of image files").decode("utf-8", "replace").split("\n")
+        return [found.parent / line.strip() for line in lines if line.strip()]
+    return [each for each in sorted(found.rglob("*")) if each.suffix.lower() in SUFFIXES]
+
+
+def _read_image(source, names, path):
+    size = source.images.size(path)
+    labels = _label_path(path)
+    if not labels.is_file():
+        source.findings.repair("images without a label file have no objects", path.name)
+        return FoundImage(path, size, [])
+    lines = labels.read_bytes().decode("utf-8", "replace").splitlines()
+    objects = [
+        _object(line.split(), names, size, source, f"line {number} of {labels}")
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+    return FoundImage(path, size, objects)
+
+
+def _label_path(path):
+    before, found, after = path.as_posix().rpartition("/images/")
+    return Path(f"{before}/labels/{after}" if found else path).with_suffix(".txt")
+
+
+def _object(words, names, size, source, where):
+    number, coordinates = whole_number(words[0]), numbers(words[1:])
+    if not isinstance(number, int) or not 0 <= number < len(names):
+        raise ValueError(
+            f"Expected a class number from 0 to {len(names) - 1} in {where}. Received: {shown(words[0])}. "
+            "Correct the line, or `names` of data.yaml."
+        )
+    if not isinstance(coordinates, list) or len(coordinates) % 2 or len(coordinates) < 4:
+        raise ValueError(
+            "Expected a class number and a box of four numbers, or a polygon of at least three points. "
+            f"Received: {where} with {len(words)} words, {shown(words)}. Correct the line."
+        )
+    points = np.reshape(coordinates, (-1, 2))
+    if len(points) == 2:
+        center, sides = points * size[::-1]
+        boxes = [shapes.rectangle(*(center - sides / 2), *sides)]
+        return shapes.object_of(names[number], [], boxes, size, source, where)
+    if len(points) < 3 or points.min() < -OUTSIDE or points.max() > 1 + OUTSIDE:
+        raise ValueError(
+            "Expected a polygon of at least three points in fractions of the image size, 0 to 1. "
+            f"Received: {where} with numbers from {points.min():g} to {points.max():g}. Divide by the size."
+        )
+    return shapes.object_of(names[number], [points * size[::-1]], [], size, source, where)
+
+
+@WRITERS.register("yolo")
+def write_yolo(target):
+    """Writes data.yaml, a copy of each image, and a text file for each image."""
+    names = [category["name"] for category in next(iter(target.parts.values()))["categories"]]
+    parts = {part or "train": content for part, content in target.parts.items()}
+    for part, content in parts.items():
+        numbers_of = {category["id"]: number for number, category in enumerate(content["categories"])}
+        labels, images = set(), by_image(content)
+        for image, annotations in target.track(images, len(images), f"writing {part}"):
+            name = relative_name(image["file_name"])
+            label = PurePosixPath("labels", part, name).with_suffix(".txt")
+            if label in labels:
+                raise ValueError(
+                    "YOLO needs names that differ without their suffix. "
+                    f"Received: {image['file_name']!r}, whose label file another image has. Rename the image."
+                )
+            labels.add(label)
+            lines = [_line(each, numbers_of, image, target.findings) for each in annotations]
+            write_text(target.path / label, "".join(lines))
+            copy_image(target, image, PurePosixPath("images", part, name))
+    folders = {part: f"images/{part}" for part in parts}
+    if "val" not in folders:
+        folders["val"] = folders["train"]
+        target.findings.repair("YOLO needs a part `val`: data.yaml names the images of `train`", "val")
+    description = {**folders, "nc": len(names), "names": dict(enumerate(names))}
+    write_text(target.path / "data.yaml", yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
+
+
+def _line(annotation, numbers_of, image, findings):
+    """Returns the line of an annotation, or "" if the format has none for it."""
+    segmentation, where = annotation.get("segmentation"), f"annotation {annotation['id']}"
+    if annotation["iscrowd"] or not segmentation:
+        kind = "crowd regions" if annotation["iscrowd"] else "objects without a mask"
+        findings.repair(f"YOLO segmentation has no {kind}: they were left out", where)
+        return ""
+    size = (image["height"], image["width"])
+    polygon = _polygon(segmentation, size)
+    fractions = np.clip(polygon / size[::-1], 0, 1).ravel()
+    return (
+        " ".join([str(numbers_of[annotation["category_id"]]), *(f"{each:.7g}" for each in fractions)])
+        + os.linesep
+    )
+
+
+def _polygon(segmentation, size):
+    """Returns one polygon `[N, 2]` of a segmentation."""
+    if isinstance(segmentation, list) and len(segmentation) == 1:
+        return np.reshape(segmentation[0], (-1, 2))
+    # Parts may overlap, so that only their pixels tell what one polygon must cover.
+    crop, (y, x) = mask_crop(segmentation, size)
+    return join([ring for ring, _ in outlines(crop)]) + (x, y)
