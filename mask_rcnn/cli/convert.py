@@ -53,7 +53,7 @@ def add_parser(actions):
         metavar="A,B",
         type=_names,
         default=(),
-        help="keep these classes, in this order (default: all)",
+        help="keep these classes only (default: all)",
     )
     parser.add_argument(
         "--merge",
@@ -77,7 +77,7 @@ def _names(text):
 
 def run_convert(args):
     from mask_rcnn.data.findings import Findings
-    from mask_rcnn.formats.conversion import Selection, output_paths, read, write
+    from mask_rcnn.formats.conversion import COCO, Selection, output_paths, read, write
     from mask_rcnn.formats.detection import detect_format
     from mask_rcnn.formats.registry import WRITERS
 
@@ -109,7 +109,8 @@ def run_convert(args):
         say(f"note: {line}", file=sys.stderr)
     for part, each in parts.items():
         say(_summary(part, each))
-    say(f"written: {', '.join(map(str, paths))}; file names are relative to {images_dir}")
+    relative = f"; `file_name`s are relative to {images_dir}" if args.target_format == COCO else ""
+    say(f"written: {', '.join(map(str, paths))}{relative}")
 
 
 def _merges(words):

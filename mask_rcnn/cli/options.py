@@ -42,8 +42,8 @@ def add_command(commands, name, run, summary):
         default=[],
         dest="imports",
         metavar="FILE_OR_MODULE",
-        help="Python code that registers backbones, heads, RoI poolers or transforms of your own; repeat for "
-        "more (default: none)",
+        help="Python code that registers backbones, heads, RoI poolers, transforms or formats; "
+        "repeat for more (default: none)",
     )
     return parser
 

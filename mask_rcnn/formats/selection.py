@@ -49,7 +49,7 @@ def merge_classes(content, merges, findings):
 
 
 def keep_classes(content, names, findings):
-    """Returns a content with the given classes only, in the given order; images without objects stay.
+    """Returns a content with the given classes only; images without objects stay.
 
     Args:
         content: Content of a COCO json.
@@ -59,8 +59,7 @@ def keep_classes(content, names, findings):
     if not names:
         return content
     _check_known(names, content, "--classes")
-    by_name = {category["name"]: category for category in content["categories"]}
-    categories = [by_name[name] for name in dict.fromkeys(names)]
+    categories = [category for category in content["categories"] if category["name"] in names]
     ids, all_names, annotations = {category["id"] for category in categories}, names_of(content), []
     for each in content["annotations"]:
         if each["category_id"] in ids:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mask_rcnn.data.fields import UNCLEAR, flag, number, numbers, whole_number
+from mask_rcnn.data.fields import UNCLEAR, are_numbers, flag, number, numbers, whole_number
 from mask_rcnn.data.findings import shown
 
 REQUIRED = object()
@@ -85,7 +85,9 @@ def polygon(value, where):
 def points(value, where):
     """Returns points, `[N, 2]` float64, from a list of pairs [x, y] of finite numbers."""
     is_list = isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in value)
-    flat = numbers([each for pair in value for each in pair]) if is_list else None
+    flat = [each for pair in value for each in pair] if is_list else None
+    if is_list and not are_numbers(flat):  # text, or no numbers
+        flat = numbers(flat)
     if not isinstance(flat, list):
         raise _wrong(f"points [x, y] of finite numbers in {where}", value)
     return np.reshape(np.array(flat, "float64"), (-1, 2))

@@ -31,6 +31,7 @@ from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage
 
 PARTS = ("train", "val", "test")
 MAX_YAML = 1_000_000  # characters; a data.yaml of 1000 classes has 20,000
+DECIMALS = 4  # of pixels; 0.1 written as a fraction of the image size is 0.1 again
 OUTSIDE = 0.01  # fraction of the image size by which labels of other tools reach out of the image
 
 
@@ -139,8 +140,9 @@ def _object(words, names, size, source, where):
             f"Received: {where} with {len(words)} words, {shown(words)}. Correct the line."
         )
     points = np.reshape(coordinates, (-1, 2))
+    pixels = np.round(points * size[::-1], DECIMALS)
     if len(points) == 2:
-        center, sides = points * size[::-1]
+        center, sides = pixels
         boxes = [shapes.rectangle(*(center - sides / 2), *sides)]
         return shapes.object_of(names[number], [], boxes, size, source, where)
     if len(points) < 3 or points.min() < -OUTSIDE or points.max() > 1 + OUTSIDE:
@@ -148,7 +150,7 @@ def _object(words, names, size, source, where):
             "Expected a polygon of at least three points in fractions of the image size, 0 to 1. "
             f"Received: {where} with numbers from {points.min():g} to {points.max():g}. Divide by the size."
         )
-    return shapes.object_of(names[number], [points * size[::-1]], [], size, source, where)
+    return shapes.object_of(names[number], [pixels], [], size, source, where)
 
 
 @WRITERS.register("yolo")
@@ -190,7 +192,7 @@ def _line(annotation, numbers_of, image, findings):
     polygon = _polygon(segmentation, size)
     fractions = np.clip(polygon / size[::-1], 0, 1).ravel()
     return (
-        " ".join([str(numbers_of[annotation["category_id"]]), *(f"{each:.7g}" for each in fractions)])
+        " ".join([str(numbers_of[annotation["category_id"]]), *(f"{each:.10g}" for each in fractions)])
         + os.linesep
     )
 
