@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 from mask_rcnn.data.json_file import read_json
 from mask_rcnn.formats import values
 from mask_rcnn.formats.collect import collect
+from mask_rcnn.formats.content import find_files
 from mask_rcnn.formats.id_maps import instances, read_ids
 from mask_rcnn.formats.registry import READERS, FoundImage, FoundObject
 from mask_rcnn.structures import encode_crop
@@ -38,7 +39,6 @@ CLASSES = {
 NAMES = {id: name for name, id in CLASSES.items()}
 NUMBERS = 1000  # instance ids of a class
 NOT_DRAWN = ("license plate",)  # part of the vehicle that it belongs to
-SUFFIXES = ("polygons.json", "instanceIds.png")
 FILE_NAME = re.compile(r"(.+)_gt(Fine|Coarse)_(polygons\.json|instanceIds\.png)")
 MAX_COORDINATE = 2**15
 
@@ -47,10 +47,9 @@ MAX_COORDINATE = 2**15
 def read_cityscapes(source):
     """Reads Cityscapes: polygons.json files, or instanceIds.png files where there are none."""
     folder = source.path / source.subset if source.subset else source.path
-    found = {suffix: sorted(folder.rglob(f"*_gt*_{suffix}")) for suffix in SUFFIXES}
-    paths = found["polygons.json"] or found["instanceIds.png"]
-    paths = [path for path in paths if FILE_NAME.fullmatch(path.name)]
-    if any(path.is_dir() for path in paths) or not paths:
+    polygons, ids = (find_files(folder, f"*_gt*_{suffix}") for suffix in ("polygons.json", "instanceIds.png"))
+    paths = [path for path in polygons or ids if FILE_NAME.fullmatch(path.name)]
+    if not paths:
         raise ValueError(
             f"Expected files *_gtFine_polygons.json or *_gtFine_instanceIds.png in {folder}. Received: none. "
             "Give the folder gtFine, and `--subset train` or `val` for a part of it."
@@ -101,5 +100,9 @@ def _draw(path, image_path, source):
         if label in numbers:
             id = id * NUMBERS + numbers[label]
             numbers[label] += 1
+            if numbers[label] > NUMBERS:
+                raise ValueError(
+                    f"Expected at most {NUMBERS} objects {label!r} in {path}. Received: more. Correct it."
+                )
         pen.polygon([tuple(point) for point in points.tolist()], fill=id)
     return np.asarray(picture, "int64"), size

@@ -8,7 +8,6 @@ Facts of LVIS (https://www.lvisdataset.org/dataset):
 """
 
 from mask_rcnn.coco_results import write_json
-from mask_rcnn.data.coco_content import read_annotations
 from mask_rcnn.data.coco_entries import check_lists
 from mask_rcnn.data.json_file import read_json
 from mask_rcnn.formats.registry import READERS, WRITERS
@@ -21,7 +20,7 @@ NOT_EXHAUSTIVE = (
 @READERS.register("coco")
 def read_coco_instances(source):
     """Reads COCO instances; keypoints and ids are kept."""
-    return _content(source, source.path)
+    return source.path
 
 
 @READERS.register("lvis")
@@ -38,10 +37,7 @@ def read_lvis(source):
             if image.get("not_exhaustive_category_ids"):
                 source.findings.repair(NOT_EXHAUSTIVE, f"image {image.get('id')}")
         images.append(image)
-    try:
-        return _content(source, {**content, "images": images})
-    except ValueError as error:
-        raise ValueError(f"{source.path}: {error}") from error
+    return {**content, "images": images}
 
 
 @WRITERS.register("coco")
@@ -49,30 +45,3 @@ def write_coco(target):
     """Writes COCO instances, a json file."""
     (content,) = target.parts.values()
     write_json(target.path, content)
-
-
-def _content(source, json):
-    """Returns the checked content of a json, a path or its content."""
-    found = read_annotations(json, max_bad_images=1.0 if source.skip_errors else 0.0)
-    source.notes.extend(found.warnings)
-    return {
-        "images": [dict(image) for image in found.images],
-        "categories": [_category(category) for category in found.categories],
-        "annotations": [_annotation(annotation) for annotation in found.annotations],
-    }
-
-
-def _category(category):
-    entry = {"id": category.id, "name": category.name}
-    if category.keypoints:
-        entry |= {
-            "keypoints": list(category.keypoints),
-            "skeleton": [list(pair) for pair in category.skeleton],
-        }
-    return entry
-
-
-def _annotation(annotation):
-    """Returns an annotation without the fields that it does not have."""
-    optional = {"segmentation", "keypoints"} | (set() if annotation["keypoints"] else {"num_keypoints"})
-    return {key: value for key, value in annotation.items() if key not in optional or value}

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from mask_rcnn.data.coco_content import read_annotations
 from mask_rcnn.data.findings import listed, shown
 from mask_rcnn.data.segmentations import extent, pixel_area, read_segmentation
 
@@ -39,12 +38,7 @@ def collect(source, items, read, class_names=None):
             f"Expected at least one image and one class. Received: {source.path} with {len(images)} images "
             f"and {len(names)} classes. Is it the right file or folder?"
         )
-    content = _content(source, images, names)
-    try:
-        source.notes.extend(read_annotations(content, max_bad_images=0.0).warnings)
-    except ValueError as error:
-        raise ValueError(f"{source.path}: {error}") from error
-    return content
+    return _content(source, images, names)
 
 
 def _check_problems(problems, total, source):

@@ -27,6 +27,18 @@ def relative_name(file_name, part="", suffix=None):
     return path if suffix is None else path.with_suffix(suffix)
 
 
+def find_files(folder, pattern):
+    """Returns the sorted files of a folder and its subfolders that match a pattern, without hidden ones.
+
+    Args:
+        folder: Path of the folder.
+        pattern: As in `Path.rglob`.
+    """
+    return [
+        path for path in sorted(folder.rglob(pattern)) if path.is_file() and not path.name.startswith(".")
+    ]
+
+
 def copy_image(target, image, path):
     """Copies the file of an image to `path`, relative to the folder that a `Target` writes."""
     found = target.images.find(image["file_name"], "the annotations")

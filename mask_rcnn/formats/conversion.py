@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from mask_rcnn.data.coco_content import read_annotations
 from mask_rcnn.data.findings import Findings
 from mask_rcnn.files import atomic_write
 from mask_rcnn.formats.image_folder import ImageFolder
@@ -58,7 +59,44 @@ def read(name, path, images_dir=None, **options):
             f"Expected annotations. Received: {str(path)!r}, which does not exist. Check the path."
         )
     folder = images_dir or (path if path.is_dir() else path.parent)
-    return reader(Source(path=path, images=ImageFolder(folder), **options))
+    source = Source(path=path, images=ImageFolder(folder), **options)
+    return _checked(reader(source), source)
+
+
+def _checked(found, source):
+    """Returns the content of a COCO json as the reader of COCO jsons understands it.
+
+    Args:
+        found: Path of a COCO json, or its content.
+        source: `Source`; its notes are added to.
+    """
+    try:
+        checked = read_annotations(found, max_bad_images=1.0 if source.skip_errors else 0.0)
+    except ValueError as error:
+        message = str(error)
+        raise ValueError(message if str(source.path) in message else f"{source.path}: {message}") from error
+    source.notes.extend(checked.warnings)
+    return {
+        "images": [dict(image) for image in checked.images],
+        "categories": [_category(category) for category in checked.categories],
+        "annotations": [_annotation(annotation) for annotation in checked.annotations],
+    }
+
+
+def _category(category):
+    entry = {"id": category.id, "name": category.name}
+    if category.keypoints:
+        entry |= {
+            "keypoints": list(category.keypoints),
+            "skeleton": [list(pair) for pair in category.skeleton],
+        }
+    return entry
+
+
+def _annotation(annotation):
+    """Returns an annotation without the fields that it does not have."""
+    optional = {"segmentation", "keypoints"} | (set() if annotation["keypoints"] else {"num_keypoints"})
+    return {key: value for key, value in annotation.items() if key not in optional or value}
 
 
 def write(name, content, images_dir, out, selection=None, findings=None, track=silent):

@@ -22,7 +22,7 @@ class ImageFolder:
     """
 
     def __init__(self, folder):
-        self.folder = Path(folder)
+        self.folder, self._sizes = Path(folder), {}
         if not self.folder.is_dir():
             raise FileNotFoundError(
                 f"Expected the folder of the images. Received: {str(folder)!r}. Check the path (`--images`)."
@@ -74,8 +74,10 @@ class ImageFolder:
 
     def size(self, path):
         """Returns (height, width) of an image file, upright."""
-        header = read_header(path)
-        return header.height, header.width
+        if path not in self._sizes:
+            header = read_header(path)
+            self._sizes[path] = (header.height, header.width)
+        return self._sizes[path]
 
     def checked_size(self, path, declared, where):
         """Returns the size of an image file, which must be the size that the annotations declare.

@@ -6,6 +6,7 @@ Facts of the format (labelme 5, https://github.com/wkentaro/labelme):
 - A shape has `label`, `points` in pixels, `shape_type` and `group_id`. Shapes of the same label and group are
   parts of one object. There are no holes in polygons.
 - A `mask` shape has the corners of a box, far pixel included, and its pixels as a PNG file in base64.
+- A rectangle has two opposite corners; X-AnyLabeling, a fork, writes all four.
 - There is no crowd. This package writes, and reads, the shape flag `iscrowd`.
 """
 
@@ -21,18 +22,20 @@ from mask_rcnn.coco_results import mask_crop
 from mask_rcnn.data.json_file import read_json
 from mask_rcnn.formats import shapes, values
 from mask_rcnn.formats.collect import collect
-from mask_rcnn.formats.content import by_image, names_of, relative_name, write_text
+from mask_rcnn.formats.content import by_image, find_files, names_of, relative_name, write_text
 from mask_rcnn.formats.id_maps import decode_ids, write_png
 from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage
 from mask_rcnn.structures import encode_crop
 
 VERSION = "5.5.0"  # of the format that is written
+# The last two have four points and are turned: of newer versions, and of the fork X-AnyLabeling.
+BOXES = ("rectangle", "oriented_rectangle", "rotation")
 
 
 @READERS.register("labelme")
 def read_labelme(source):
     """Reads labelme's json files, one for each image."""
-    paths = sorted(source.path.rglob("*.json")) if source.path.is_dir() else [source.path]
+    paths = find_files(source.path, "*.json") if source.path.is_dir() else [source.path]
     return collect(source, paths, functools.partial(_read_image, source))
 
 
@@ -70,14 +73,22 @@ def _object(label, group, size, source):
             (x, y), (edge_x, edge_y) = _two_points(entry, where)
             radius = math.hypot(edge_x - x, edge_y - y)
             masks.append(shapes.ellipse(x, y, radius, radius))
-        elif kind == "rectangle":
-            (x1, y1), (x2, y2) = _two_points(entry, where)
-            boxes.append(shapes.rectangle(min(x1, x2), min(y1, y2), abs(x2 - x1), abs(y2 - y1)))
+        elif kind in BOXES:
+            boxes.append(_corners(entry, where))
         else:
             source.findings.repair(
                 "shapes other than polygon, mask, circle and rectangle were left out", where
             )
     return shapes.object_of(label, masks, boxes, size, source, where, crowd) if masks or boxes else None
+
+
+def _corners(entry, where):
+    """Returns the corners of a rectangle, which has two opposite points or all four."""
+    points = values.points(entry.get("points"), where)
+    if len(points) == 4:
+        return points
+    (x1, y1), (x2, y2) = _two_points(entry, where)
+    return shapes.rectangle(min(x1, x2), min(y1, y2), abs(x2 - x1), abs(y2 - y1))
 
 
 def _two_points(entry, where):

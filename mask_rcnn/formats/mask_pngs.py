@@ -17,7 +17,7 @@ import numpy as np
 
 from mask_rcnn.coco_results import mask_crop
 from mask_rcnn.formats.collect import collect
-from mask_rcnn.formats.content import by_image, names_of, relative_name
+from mask_rcnn.formats.content import by_image, find_files, names_of, relative_name
 from mask_rcnn.formats.id_maps import instances, read_ids, write_png
 from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage, FoundObject
 from mask_rcnn.structures import encode_crop
@@ -36,7 +36,7 @@ def read_masks(source):
         )
     folders = [path for path in sorted(source.path.rglob("*")) if path.is_dir()]
     if not folders:
-        return collect(source, sorted(source.path.glob("*.png")), functools.partial(_read_map, source))
+        return collect(source, find_files(source.path, "*.png"), functools.partial(_read_map, source))
     inner = [folder for folder in folders if folder.name == "masks"]
     # An image without objects has an empty folder.
     leaves = [each for each in folders if not any(path.is_dir() for path in each.iterdir())]
@@ -52,7 +52,7 @@ def _read_map(source, path):
 
 
 def _read_folder(source, folder):
-    paths = sorted(folder.glob("*.png"))
+    paths = find_files(folder, "*.png")
     folder = folder.parent if folder.name == "masks" else folder
     name = folder.relative_to(source.path).as_posix()
     image_path = source.images.find_stem(name, str(folder), excluded=paths)

@@ -1,6 +1,7 @@
 """The registries of annotation formats, and what a reader is given and returns.
 
-A reader is a function from a `Source` to the content of a COCO json; `collect` makes it from `FoundImage`s.
+A reader is a function from a `Source` to the content of a COCO json, or to the path of one. `collect` makes
+the content from `FoundImage`s.
 A writer is a function of a `Target`.
 """
 

@@ -36,7 +36,7 @@ def ellipse(x, y, radius_x, radius_y, degrees=0.0):
         degrees: Rotation, clockwise in the image. Defaults to 0.
     """
     radius = max(radius_x, radius_y, 1.0)
-    corners = math.ceil(math.pi / math.acos(1 - min(MAX_SAGITTA / radius, 1.0)))
+    corners = 4 * math.ceil(math.pi / math.acos(1 - MAX_SAGITTA / radius) / 4)  # four of them at the extremes
     angles = np.linspace(0, 2 * math.pi, min(max(corners, 16), MAX_CORNERS), endpoint=False)
     points = np.stack([x + radius_x * np.cos(angles), y + radius_y * np.sin(angles)], axis=1)
     return _rotated(points, degrees, (x, y))

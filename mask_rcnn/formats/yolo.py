@@ -24,7 +24,7 @@ from mask_rcnn.data.findings import shown
 from mask_rcnn.data.json_file import read_bytes
 from mask_rcnn.formats import shapes, values
 from mask_rcnn.formats.collect import collect
-from mask_rcnn.formats.content import by_image, copy_image, relative_name, write_text
+from mask_rcnn.formats.content import by_image, copy_image, find_files, relative_name, write_text
 from mask_rcnn.formats.image_folder import SUFFIXES
 from mask_rcnn.formats.outlines import join, outlines
 from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage
@@ -104,7 +104,7 @@ def _image_files(root, beside, entry, path):
     if found.is_file():
         lines = read_bytes(found, "a list of image files").decode("utf-8", "replace").split("\n")
         return [found.parent / line.strip() for line in lines if line.strip()]
-    return [each for each in sorted(found.rglob("*")) if each.suffix.lower() in SUFFIXES]
+    return [each for each in find_files(found, "*") if each.suffix.lower() in SUFFIXES]
 
 
 def _read_image(source, names, path):
