@@ -30,6 +30,11 @@ def add_parser(actions):
     parser.add_argument(
         "--images", metavar="DIR", type=Path, help="folder of the images (default: the folder of INPUT)"
     )
+    _add_reading(parser)
+    _add_selection(parser)
+
+
+def _add_reading(parser):
     parser.add_argument(
         "--subset", metavar="NAME", help="read this part, as in --subset train (default: all)"
     )
@@ -48,6 +53,9 @@ def add_parser(actions):
         action="store_true",
         help="leave out images that cannot be read (default: an error that names them)",
     )
+
+
+def _add_selection(parser):
     parser.add_argument(
         "--classes",
         metavar="A,B",

@@ -50,9 +50,13 @@ def _check_problems(problems, total, source):
         source: `Source`.
     """
     if problems and not source.skip_errors:
-        more = f"\n  {len(problems)} of {total} images cannot be read:\n  " if len(problems) > 1 else ""
-        advice = "`--skip-errors` leaves these images out."
-        raise ValueError(f"{source.path}: {more}" + "\n  ".join(listed(problems)) + f"\n{advice}")
+        head = (
+            f"{source.path}: {len(problems)} of {total} images cannot be read:\n  "
+            if len(problems) > 1
+            else ""
+        )
+        advice = "`--skip-errors` leaves such images out."
+        raise ValueError(head + "\n  ".join(listed(problems)) + f"\n{advice}")
     for problem in problems:
         source.findings.repair("images that cannot be read were left out", problem)
 
