@@ -98,8 +98,8 @@ def test_a_split_of_folders_has_both_parts(tmp_path):
             out = tmp_path / f"{name}_{part}.json"
             assert run("data", "convert", tmp_path / name, out, "--subset", part) == 0
             assert len(content_of(out)[0]["images"]) == count
-    assert len(list((tmp_path / "labelme" / "train").iterdir())) == 2
-    assert len(list((tmp_path / "masks" / "val").iterdir())) == 1
+    assert len(list((tmp_path / "labelme" / "train").glob("*.json"))) == 2
+    assert [path.is_dir() for path in (tmp_path / "masks" / "val").iterdir()].count(True) == 1
 
 
 def test_a_reader_of_an_imported_file(tmp_path, capsys):

@@ -96,12 +96,14 @@ def test_a_rectangle_is_a_box_without_a_mask_and_is_reported(sample, tmp_path):
 def test_what_is_written_is_read_back(target, tmp_path):
     source = samples.write_coco(tmp_path / "source")
     content = read("coco", source)
+    content["categories"].append({"id": 90, "name": "cow"})  # without objects
     out = tmp_path / ("out.json" if target == "coco" else "out")
     findings = Findings()
     write(target, content, tmp_path / "source", out, findings=findings)
     again = read(target, out, out if target in ("voc", "yolo") else tmp_path / "source")
     assert_same(again, WITHOUT_CROWD if target == "yolo" else samples.ALL)
     assert len(again["images"]) == 3
+    assert [category["name"] for category in again["categories"]] == ["cat", "dog", "bus", "cow"]
     lost = {"yolo": "YOLO segmentation has no crowd regions"}
     assert [lost[target] in line for line in findings.lines()[:1]] == ([True] if target in lost else [])
 

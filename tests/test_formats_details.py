@@ -284,7 +284,7 @@ def test_pascal_voc_says_which_pixels_an_overlap_costs(tmp_path):
     findings = Findings()
     write("voc", content, tmp_path, tmp_path / "voc", findings=findings)
     assert findings.lines() == [
-        "objects overlap: a pixel belongs to the last of them in Pascal VOC (1: 350 pixels of a)"
+        "objects overlap: a pixel belongs to the smallest of them in Pascal VOC (1: 350 pixels of a)"
     ]
 
 

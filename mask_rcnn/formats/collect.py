@@ -6,15 +6,15 @@ from mask_rcnn.data.findings import listed, shown
 from mask_rcnn.data.segmentations import extent, pixel_area, read_segmentation
 
 
-def collect(source, items, read, class_names=None):
+def collect(source, items, read, class_names=()):
     """Reads the images of a data set one by one.
 
     Args:
         source: `Source`.
         items: List of what `read` takes, such as the paths of files.
         read: Function from an item to a `FoundImage`; it raises a ValueError or OSError that names the file.
-        class_names: Names of the classes in the order of their ids. None takes the names of the objects in
-            alphabetical order.
+        class_names: Names of the classes in the order of their ids. Names that only objects have follow in
+            alphabetical order. Defaults to none.
 
     Returns:
         The content of a COCO json, a dict.
@@ -32,7 +32,8 @@ def collect(source, items, read, class_names=None):
         else:
             images.append((found, annotations))
     _check_problems(problems, len(items), source)
-    names = class_names or sorted({name for _, annotations in images for name, _ in annotations})
+    found = {name for _, annotations in images for name, _ in annotations}
+    names = [*class_names, *sorted(found - set(class_names))]
     if not images or not names:
         raise ValueError(
             f"Expected at least one image and one class. Received: {source.path} with {len(images)} images "

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import PurePosixPath
 
+CLASS_NAMES = "class_names.txt"
+
 
 def by_image(content):
     """Returns a list of (image, list of its annotations) in the order of the images."""
@@ -50,6 +52,25 @@ def write_text(path, text):
     """Writes a text file in UTF-8, and makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+def write_class_names(folder, content):
+    """Writes the names of all classes, so that those without objects are known when the folder is read again.
+
+    The file is the one that labelme's exports have: a line for the background, and a line for each class.
+    """
+    names = names_of(content).values()
+    write_text(folder / CLASS_NAMES, "".join(f"{name}\n" for name in ("_background_", *names)))
+
+
+def read_class_names(folder):
+    """Returns the names of a file of `write_class_names`, or of labelme's `labels.txt`; empty without one.
+
+    Names that begin with "_", such as "_background_" and "__ignore__", are no classes.
+    """
+    path = next((folder / name for name in (CLASS_NAMES, "labels.txt") if (folder / name).is_file()), None)
+    lines = path.read_bytes().decode("utf-8", "replace").splitlines() if path else ()
+    return list(dict.fromkeys(line.strip() for line in lines if line.strip() and not line.startswith("_")))
 
 
 def names_of(content):

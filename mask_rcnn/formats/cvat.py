@@ -41,7 +41,7 @@ def read_cvat(source):
     labels = [label for label in root.iterfind("./meta//label") if label.find("parent") is None]
     names = [values.class_name(label.findtext("name"), f"a <label> of {path}") for label in labels]
     read = functools.partial(_read_image, source, path, names)
-    return collect(source, root.findall("image"), read, list(dict.fromkeys(names)) or None)
+    return collect(source, root.findall("image"), read, list(dict.fromkeys(names)))
 
 
 def _read_image(source, path, names, element):

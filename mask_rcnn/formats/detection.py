@@ -4,6 +4,7 @@ import itertools
 
 from mask_rcnn.data.json_file import read_json
 from mask_rcnn.formats.cityscapes import FILE_NAME
+from mask_rcnn.formats.content import CLASS_NAMES
 from mask_rcnn.formats.registry import READERS
 
 MAX_FILES = 10_000  # of a folder that are looked at
@@ -47,9 +48,13 @@ def _of_folder(folder):
     elif not found:
         jsons = [path for path in files if path.suffix == ".json"]
         found += [name for name in _of_file(jsons[0]) if name == "labelme"] if jsons else []
-        if not jsons and {path.suffix for path in files if path.is_file()} == {".png"}:
+        if not jsons and _suffixes(files) == {".png"}:
             found.append("masks")
     return found
+
+
+def _suffixes(files):
+    return {path.suffix for path in files if path.is_file() and path.name != CLASS_NAMES}
 
 
 def _of_file(path):

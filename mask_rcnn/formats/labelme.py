@@ -22,7 +22,15 @@ from mask_rcnn.coco_results import mask_crop
 from mask_rcnn.data.json_file import read_json
 from mask_rcnn.formats import shapes, values
 from mask_rcnn.formats.collect import collect
-from mask_rcnn.formats.content import by_image, find_files, names_of, relative_name, write_text
+from mask_rcnn.formats.content import (
+    by_image,
+    find_files,
+    names_of,
+    read_class_names,
+    relative_name,
+    write_class_names,
+    write_text,
+)
 from mask_rcnn.formats.id_maps import decode_ids, write_png
 from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage
 from mask_rcnn.structures import encode_crop
@@ -36,7 +44,8 @@ BOXES = ("rectangle", "oriented_rectangle", "rotation")
 def read_labelme(source):
     """Reads labelme's json files, one for each image."""
     paths = find_files(source.path, "*.json") if source.path.is_dir() else [source.path]
-    return collect(source, paths, functools.partial(_read_image, source))
+    names = read_class_names(source.path) if source.path.is_dir() else ()
+    return collect(source, paths, functools.partial(_read_image, source), names)
 
 
 def _read_image(source, path):
@@ -142,6 +151,7 @@ def write_labelme(target):
                 "imageWidth": image["width"],
             }
             write_text(target.path / path, json.dumps(entry, indent=2))
+        write_class_names(target.path / part, content)
 
 
 def _relative_path(path, folder):

@@ -17,7 +17,14 @@ import numpy as np
 
 from mask_rcnn.coco_results import mask_crop
 from mask_rcnn.formats.collect import collect
-from mask_rcnn.formats.content import by_image, find_files, names_of, relative_name
+from mask_rcnn.formats.content import (
+    by_image,
+    find_files,
+    names_of,
+    read_class_names,
+    relative_name,
+    write_class_names,
+)
 from mask_rcnn.formats.id_maps import instances, read_ids, write_png
 from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage, FoundObject
 from mask_rcnn.structures import encode_crop
@@ -40,7 +47,8 @@ def read_masks(source):
     inner = [folder for folder in folders if folder.name == "masks"]
     # An image without objects has an empty folder.
     leaves = [each for each in folders if not any(path.is_dir() for path in each.iterdir())]
-    return collect(source, inner or leaves, functools.partial(_read_folder, source))
+    names = read_class_names(source.path)
+    return collect(source, inner or leaves, functools.partial(_read_folder, source), names)
 
 
 def _read_map(source, path):
@@ -96,6 +104,7 @@ def write_masks(target):
                 name = quote(names[annotation["category_id"]], safe=" ").replace(".", "%2E")
                 crowd = ".crowd" if annotation["iscrowd"] else ""
                 _write(folder / f"{number:04d}_{name}{crowd}.png", annotation["segmentation"], image)
+        write_class_names(target.path / part, content)
 
 
 def _write(path, segmentation, image):

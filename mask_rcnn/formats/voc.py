@@ -19,6 +19,7 @@ from mask_rcnn.data.findings import shown
 from mask_rcnn.data.json_file import read_bytes
 from mask_rcnn.formats import values
 from mask_rcnn.formats.collect import collect
+from mask_rcnn.formats.content import read_class_names
 from mask_rcnn.formats.id_maps import VOID, instances, read_ids
 from mask_rcnn.formats.registry import READERS, FoundImage, FoundObject
 from mask_rcnn.formats.xml_file import read_xml
@@ -42,7 +43,7 @@ def read_voc(source):
     for name in sorted(boxes.keys() - set(names)) if not source.subset else ():
         source.findings.repair("images without a file in SegmentationObject were left out", name)
     read = functools.partial(_read_image, source, boxes, masks)
-    return collect(source, names, read)
+    return collect(source, names, read, read_class_names(source.path))
 
 
 def _names(source):

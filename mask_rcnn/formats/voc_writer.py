@@ -8,7 +8,14 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from mask_rcnn.coco_results import mask_crop
-from mask_rcnn.formats.content import by_image, copy_image, names_of, relative_name, write_text
+from mask_rcnn.formats.content import (
+    by_image,
+    copy_image,
+    names_of,
+    relative_name,
+    write_class_names,
+    write_text,
+)
 from mask_rcnn.formats.id_maps import VOID, write_png
 from mask_rcnn.formats.registry import WRITERS
 
@@ -28,10 +35,7 @@ def write_voc(target):
             _write_image(target, image, annotations, names, stem)
         listed = "".join(f"{relative_name(image['file_name']).stem}\n" for image, _ in images)
         write_text(target.path / "ImageSets" / "Segmentation" / f"{part or 'trainval'}.txt", listed)
-    # As labelme's export has it: line i is class i of SegmentationClass.
-    write_text(
-        target.path / "class_names.txt", "".join(f"{name}\n" for name in ("_background_", *names.values()))
-    )
+    write_class_names(target.path, content)  # line i, from 0, is class i of SegmentationClass
 
 
 def _check(image, annotations, count):
@@ -52,7 +56,8 @@ def _write_image(target, image, annotations, names, stem):
     objects, classes = np.zeros(size, "uint8"), np.zeros(size, "uint8")
     numbers = {id: number for number, id in enumerate(names, start=1)}
     covered = 0
-    for number, annotation in enumerate(annotations, start=1):
+    # Large objects first: small ones that lie in front of them keep their pixels.
+    for number, annotation in sorted(enumerate(annotations, start=1), key=_drawing_order):
         crop, (y, x) = mask_crop(annotation.get("segmentation"), size)
         box = np.s_[y : y + crop.shape[0], x : x + crop.shape[1]]
         covered += np.count_nonzero(objects[box][crop])
@@ -60,7 +65,7 @@ def _write_image(target, image, annotations, names, stem):
         classes[box][crop] = min(numbers[annotation["category_id"]], VOID - 1)
     if covered:
         target.findings.repair(
-            "objects overlap: a pixel belongs to the last of them in Pascal VOC",
+            "objects overlap: a pixel belongs to the smallest of them in Pascal VOC",
             f"{covered} pixels of {stem}",
         )
     for folder, pixels in (("SegmentationObject", objects), ("SegmentationClass", classes)):
@@ -69,6 +74,11 @@ def _write_image(target, image, annotations, names, stem):
     file_name = relative_name(image["file_name"]).name
     copy_image(target, image, PurePosixPath("JPEGImages", file_name))
     write_text(target.path / "Annotations" / f"{stem}.xml", _xml(file_name, image, annotations, names))
+
+
+def _drawing_order(numbered):
+    number, annotation = numbered
+    return -annotation["iscrowd"], -annotation["area"], number
 
 
 def _xml(file_name, image, annotations, names):
