@@ -61,7 +61,7 @@ def test_a_split_writes_two_files_without_a_common_image(tmp_path):
     ("words", "message"),
     [
         (["--from", "labelm"], "`--from` must be a registered name.*Did you mean 'labelme'"),
-        (["--to", "cvat"], "`--to` must be a registered name: coco, labelme, masks, voc.*yolo"),
+        (["--to", "via"], "`--to` must be a registered name: coco, cvat, labelme, masks, voc.*yolo"),
         (["--classes", "cow"], "`--classes` takes names of classes: cat, dog, bus. Received: 'cow'"),
         (["--merge", "pet"], "`--merge` needs NEW=A,B, as in vehicle=car,truck. Received: 'pet'"),
         (["--merge", "pet=cow"], "`--merge` takes names of classes"),
@@ -90,7 +90,7 @@ def test_nothing_that_exists_is_overwritten(tmp_path, capsys):
 
 def test_a_split_of_folders_has_both_parts(tmp_path):
     path = samples.write_coco(tmp_path)
-    for name in ("yolo", "voc", "labelme", "masks"):
+    for name in ("yolo", "voc", "labelme", "masks", "cvat"):
         words = ["--to", name, tmp_path / name, "--split", "0.7", "--seed", "1"]
         assert run("data", "convert", path, *words) == 0
     for name in ("yolo", "voc"):
@@ -99,6 +99,7 @@ def test_a_split_of_folders_has_both_parts(tmp_path):
             assert run("data", "convert", tmp_path / name, out, "--subset", part) == 0
             assert len(content_of(out)[0]["images"]) == count
     assert len(list((tmp_path / "labelme" / "train").glob("*.json"))) == 2
+    assert (tmp_path / "cvat" / "train" / "annotations.xml").is_file()
     assert [path.is_dir() for path in (tmp_path / "masks" / "val").iterdir()].count(True) == 1
 
 

@@ -92,7 +92,7 @@ def test_a_rectangle_is_a_box_without_a_mask_and_is_reported(sample, tmp_path):
     assert any("rectangles have become boxes without a mask" in line for line in findings.lines())
 
 
-@pytest.mark.parametrize("target", ["coco", "labelme", "yolo", "voc", "masks"])
+@pytest.mark.parametrize("target", ["coco", "labelme", "yolo", "voc", "masks", "cvat"])
 def test_what_is_written_is_read_back(target, tmp_path):
     source = samples.write_coco(tmp_path / "source")
     content = read("coco", source)

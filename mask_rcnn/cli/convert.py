@@ -25,7 +25,7 @@ def add_parser(actions):
         dest="target_format",
         metavar="FORMAT",
         default="coco",
-        help="coco, labelme, masks, voc or yolo",
+        help="coco, cvat, labelme, masks, voc or yolo",
     )
     parser.add_argument(
         "--images", metavar="DIR", type=Path, help="folder of the images (default: the folder of INPUT)"

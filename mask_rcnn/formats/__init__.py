@@ -7,6 +7,7 @@ from mask_rcnn.formats import (  # noqa: F401
     cityscapes,
     coco,
     cvat,
+    cvat_writer,
     label_studio,
     labelme,
     mask_pngs,
