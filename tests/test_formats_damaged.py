@@ -298,3 +298,17 @@ def test_all_bad_files_are_named_at_once_or_left_out(tmp_path):
         read_sample("labelme", path, tmp_path)
     assert "a.json" in str(raised.value) and "c.json" in str(raised.value)
     assert len(read_sample("labelme", path, tmp_path, skip_errors=True)["images"]) == 1
+
+
+def test_text_that_is_not_in_utf_8_is_refused_and_such_a_json_is_noted(tmp_path):
+    for name in ("yolo", "via"):
+        (tmp_path / name).mkdir()
+    path = write_sample("yolo", tmp_path / "yolo")
+    path.write_bytes(path.read_bytes().replace(b"bus", b"b\xfcs"))
+    with pytest.raises(ValueError, match="data.yaml, which is not in UTF-8"):
+        read_sample("yolo", path, tmp_path / "yolo")
+    path, notes = write_sample("via", tmp_path / "via"), []
+    path.write_bytes(path.read_bytes().replace(b"bus", b"b\xfcs"))
+    content = read_sample("via", path, tmp_path / "via", notes=notes)
+    assert {category["name"] for category in content["categories"]} == {"büs", "cat", "dog"}
+    assert any("it is read as Latin-1" in note for note in notes)

@@ -25,6 +25,7 @@ a first run, with nothing to prepare:
   mask-rcnn train --config shapes --run runs/shapes
 
 your own data:
+  mask-rcnn data convert labelme_folder instances.json
   mask-rcnn data inspect --annotations instances.json --images photos
   mask-rcnn train --train-annotations instances.json --train-images photos --run runs/mine
   mask-rcnn detect more_photos --weights runs/mine/final.weights.h5

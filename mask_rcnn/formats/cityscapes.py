@@ -15,7 +15,6 @@ import re
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mask_rcnn.data.json_file import read_json
 from mask_rcnn.formats import values
 from mask_rcnn.formats.collect import collect
 from mask_rcnn.formats.content import find_files
@@ -78,7 +77,7 @@ def _read_image(source, path):
 
 def _draw(path, image_path, source):
     """Returns the instance ids of a polygons.json, `[H, W]`, and their size."""
-    content, _ = read_json(path, "a polygons.json of Cityscapes")
+    content = source.read_json(path, "a polygons.json of Cityscapes")
     entries = values.value_of(content, "objects", list, str(path))
     declared = [values.whole_number_of(content, f"img{side}", str(path)) for side in ("Height", "Width")]
     size = source.images.checked_size(image_path, declared, str(path))

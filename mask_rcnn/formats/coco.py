@@ -9,7 +9,6 @@ Facts of LVIS (https://www.lvisdataset.org/dataset):
 
 from mask_rcnn.coco_results import write_json
 from mask_rcnn.data.coco_entries import check_lists
-from mask_rcnn.data.json_file import read_json
 from mask_rcnn.formats.registry import READERS, WRITERS
 
 NOT_EXHAUSTIVE = (
@@ -26,7 +25,7 @@ def read_coco_instances(source):
 @READERS.register("lvis")
 def read_lvis(source):
     """Reads LVIS; its files are found by `coco_url`."""
-    content, _ = read_json(source.path, "an LVIS json")
+    content = source.read_json(source.path, "an LVIS json")
     check_lists(content, str(source.path))
     images = []
     for image in content["images"]:

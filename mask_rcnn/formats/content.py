@@ -3,6 +3,8 @@
 import shutil
 from pathlib import PurePosixPath
 
+from mask_rcnn.data.json_file import read_bytes
+
 CLASS_NAMES = "class_names.txt"
 
 
@@ -54,6 +56,24 @@ def write_text(path, text):
     path.write_text(text, encoding="utf-8")
 
 
+def read_text(path, expected):
+    """Returns the text of a file in UTF-8, with or without a byte order mark.
+
+    Args:
+        path: Path of the file.
+        expected: What the file should be, for the messages.
+
+    Raises:
+        OSError: There is no such file.
+        ValueError: It is empty, or is not in UTF-8.
+    """
+    try:
+        return read_bytes(path, expected).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        reason = f"which is not in UTF-8 (byte {error.start})"
+        raise ValueError(f"Expected {expected}. Received: {path}, {reason}. Save it in UTF-8.") from error
+
+
 def write_class_names(folder, content):
     """Writes the names of all classes, so that those without objects are known when the folder is read again.
 
@@ -69,7 +89,7 @@ def read_class_names(folder):
     Names that begin with "_", such as "_background_" and "__ignore__", are no classes.
     """
     path = next((folder / name for name in (CLASS_NAMES, "labels.txt") if (folder / name).is_file()), None)
-    lines = path.read_bytes().decode("utf-8", "replace").splitlines() if path else ()
+    lines = read_text(path, "a list of class names").splitlines() if path else ()
     return list(dict.fromkeys(line.strip() for line in lines if line.strip() and not line.startswith("_")))
 
 

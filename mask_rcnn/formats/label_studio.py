@@ -19,7 +19,6 @@ from urllib.parse import unquote
 import numpy as np
 
 from mask_rcnn.data.findings import shown
-from mask_rcnn.data.json_file import read_json
 from mask_rcnn.formats import shapes, values
 from mask_rcnn.formats.brush_rle import decode_brush
 from mask_rcnn.formats.collect import collect
@@ -34,7 +33,7 @@ SHAPES = ("polygon", "brush", "rectangle", "ellipse")
 @READERS.register("label_studio")
 def read_label_studio(source):
     """Reads the json export of Label Studio: polygons, brush masks, rectangles and ellipses."""
-    content, _ = read_json(source.path, EXPECTED)
+    content = source.read_json(source.path, EXPECTED)
     tasks = values.checked(content, list, str(source.path))
     numbered = list(enumerate(tasks))
     return collect(source, numbered, functools.partial(_read_task, source))

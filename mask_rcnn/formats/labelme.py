@@ -19,7 +19,6 @@ import math
 import os
 
 from mask_rcnn.coco_results import mask_crop
-from mask_rcnn.data.json_file import read_json
 from mask_rcnn.formats import shapes, values
 from mask_rcnn.formats.collect import collect
 from mask_rcnn.formats.content import (
@@ -49,7 +48,7 @@ def read_labelme(source):
 
 
 def _read_image(source, path):
-    content, _ = read_json(path, "a labelme file")
+    content = source.read_json(path, "a labelme file")
     entries = values.value_of(content, "shapes", list, str(path))
     name = values.value_of(content, "imagePath", str, str(path))
     image_path = source.images.find(name, str(path), beside=path)

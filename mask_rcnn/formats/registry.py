@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mask_rcnn.data.findings import Findings
+from mask_rcnn.data.json_file import read_json
 from mask_rcnn.formats.image_folder import ImageFolder
 from mask_rcnn.registry import Registry
 
@@ -47,6 +48,17 @@ class Source:
     class_attribute: str | None = None
     skip_errors: bool = False
     track: Callable = silent
+
+    def read_json(self, path, expected):
+        """Returns the content of a json file; what is guessed of its encoding is noted.
+
+        Args:
+            path: Path of the file.
+            expected: What the file should be, such as "a labelme file", for the messages.
+        """
+        content, notes = read_json(path, expected)
+        self.notes.extend(notes)
+        return content
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,12 +39,14 @@ def merge_classes(content, merges, findings):
         ids[category["id"]] = first["id"]
         if category is not first and category.get("keypoints", []) != first.get("keypoints", []):
             findings.repair("keypoints were left out, for the merged classes have different ones", name)
-            first.pop("keypoints", None), first.pop("skeleton", None)
+            for key in ("keypoints", "skeleton"):
+                first.pop(key, None)
     annotations = [{**each, "category_id": ids[each["category_id"]]} for each in content["annotations"]]
     with_keypoints = {category["id"] for category in categories.values() if category.get("keypoints")}
     for each in annotations:
         if each["category_id"] not in with_keypoints:
-            each.pop("keypoints", None), each.pop("num_keypoints", None)
+            for key in ("keypoints", "num_keypoints"):
+                each.pop(key, None)
     return {**content, "categories": list(categories.values()), "annotations": annotations}
 
 

@@ -14,7 +14,6 @@ import functools
 import math
 
 from mask_rcnn.data.findings import shown
-from mask_rcnn.data.json_file import read_json
 from mask_rcnn.formats import shapes, values
 from mask_rcnn.formats.collect import collect
 from mask_rcnn.formats.registry import READERS, FoundImage
@@ -28,7 +27,7 @@ NO_CLASS = "object"  # class of regions in a file without attributes
 @READERS.register("via")
 def read_via(source):
     """Reads a project or json export of the VGG Image Annotator (VIA) 2."""
-    content, _ = read_json(source.path, EXPECTED)
+    content = source.read_json(source.path, EXPECTED)
     images = values.checked(content, dict, str(source.path))
     if "_via_img_metadata" in images:
         images = values.value_of(images, "_via_img_metadata", dict, str(source.path))

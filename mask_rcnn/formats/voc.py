@@ -7,7 +7,7 @@ Facts of the format (http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/):
 - `SegmentationObject/NAME.png` has a palette. Pixel i belongs to object i of the XML, 0 is background, 255 is
   void: borders and objects that are not labeled.
 - `SegmentationClass/NAME.png` has the numbers of classes.
-- `ImageSets/Segmentation/PART.txt` lists the names of a part.
+- `ImageSets/Segmentation/PART.txt`, or `Main/PART.txt` for boxes, lists the names of a part.
 - The evaluation ignores objects that are `difficult`, as COCO's ignores crowds: each is read as the other.
 """
 
@@ -16,10 +16,9 @@ import functools
 import numpy as np
 
 from mask_rcnn.data.findings import shown
-from mask_rcnn.data.json_file import read_bytes
 from mask_rcnn.formats import values
 from mask_rcnn.formats.collect import collect
-from mask_rcnn.formats.content import read_class_names
+from mask_rcnn.formats.content import read_class_names, read_text
 from mask_rcnn.formats.id_maps import VOID, instances, read_ids
 from mask_rcnn.formats.registry import READERS, FoundImage, FoundObject
 from mask_rcnn.formats.xml_file import read_xml
@@ -47,8 +46,11 @@ def read_voc(source):
 
 
 def _names(source):
-    path = source.path / "ImageSets" / "Segmentation" / f"{source.subset}.txt"
-    text = read_bytes(path, "a list of image names").decode("utf-8", "replace")
+    paths = [
+        source.path / "ImageSets" / folder / f"{source.subset}.txt" for folder in ("Segmentation", "Main")
+    ]
+    path = next((path for path in paths if path.is_file()), paths[0])
+    text = read_text(path, "a list of image names")
     return [line.split()[0] for line in text.splitlines() if line.strip()]
 
 

@@ -12,7 +12,6 @@ Facts of the format (https://docs.ultralytics.com/datasets/segment/):
 """
 
 import functools
-import os
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -21,10 +20,9 @@ import yaml
 from mask_rcnn.coco_results import mask_crop
 from mask_rcnn.data.fields import numbers, whole_number
 from mask_rcnn.data.findings import shown
-from mask_rcnn.data.json_file import read_bytes
 from mask_rcnn.formats import shapes, values
 from mask_rcnn.formats.collect import collect
-from mask_rcnn.formats.content import by_image, copy_image, find_files, relative_name, write_text
+from mask_rcnn.formats.content import by_image, copy_image, find_files, read_text, relative_name, write_text
 from mask_rcnn.formats.image_folder import SUFFIXES
 from mask_rcnn.formats.outlines import join, outlines
 from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage
@@ -52,7 +50,7 @@ def read_yolo(source):
 
 
 def _read_yaml(path):
-    text = read_bytes(path, "the data.yaml of a YOLO data set").decode("utf-8", "replace")
+    text = read_text(path, "the data.yaml of a YOLO data set")
     try:
         content = yaml.safe_load(text[: MAX_YAML + 1])
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -102,7 +100,7 @@ def _image_files(root, beside, entry, path):
             f"Expected the images of {path}. Received: {entry!r}, which is not in {root}. Correct `path`."
         )
     if found.is_file():
-        lines = read_bytes(found, "a list of image files").decode("utf-8", "replace").split("\n")
+        lines = read_text(found, "a list of image files").split("\n")
         return [found.parent / line.strip() for line in lines if line.strip()]
     return [each for each in find_files(found, "*") if each.suffix.lower() in SUFFIXES]
 
@@ -113,7 +111,7 @@ def _read_image(source, names, path):
     if not labels.is_file():
         source.findings.repair("images without a label file have no objects", path.name)
         return FoundImage(path, size, [])
-    lines = labels.read_bytes().decode("utf-8", "replace").splitlines()
+    lines = labels.read_bytes().decode("utf-8-sig", "replace").splitlines()
     objects = [
         _object(line.split(), names, size, source, f"line {number} of {labels}")
         for number, line in enumerate(lines, start=1)
@@ -192,8 +190,7 @@ def _line(annotation, numbers_of, image, findings):
     polygon = _polygon(segmentation, size)
     fractions = np.clip(polygon / size[::-1], 0, 1).ravel()
     return (
-        " ".join([str(numbers_of[annotation["category_id"]]), *(f"{each:.10g}" for each in fractions)])
-        + os.linesep
+        " ".join([str(numbers_of[annotation["category_id"]]), *(f"{each:.10g}" for each in fractions)]) + "\n"
     )
 
 
