@@ -33,6 +33,22 @@ def test_outlines_are_exact_apart_and_as_one_polygon(seed):
     np.testing.assert_array_equal(parts, mask)
 
 
+def test_long_outlines_are_joined_without_comparing_all_points(monkeypatch):
+    monkeypatch.setattr("mask_rcnn.formats.outlines.MAX_PAIRS", 100)
+    mask = np.random.default_rng(0).random((20, 30)) < 0.5
+    joined = join([ring for ring, _ in outlines(mask)])
+    np.testing.assert_array_equal(full_mask([joined.ravel().tolist()], 20, 30), mask)
+
+
+def test_parts_without_a_pixel_stay_a_polygon_of_yolo(tmp_path):
+    content = read("coco", samples.write_coco(tmp_path))
+    slivers = [[10, 10.1, 40, 10.2, 40, 10.3], [10, 20.1, 40, 20.2, 50, 20.3, 40, 20.4]]
+    content["annotations"] = [{**content["annotations"][1], "segmentation": slivers}]
+    write("yolo", content, tmp_path, tmp_path / "yolo")
+    words = (tmp_path / "yolo" / "labels" / "train" / "a.txt").read_text().split()
+    assert words[0] == "1" and len(words) == 9
+
+
 def test_an_outline_has_corners_only_and_tells_holes():
     mask = np.ones((5, 6), bool)
     mask[2, 2:4] = False
@@ -126,6 +142,27 @@ def test_a_rectangle_of_labelme_may_have_four_corners(kind, tmp_path):
     (path / "b.json").write_text(json.dumps(content))
     (one,) = (each for each in read("labelme", path, tmp_path)["annotations"] if each["image_id"] == 2)
     assert one["bbox"] == [10, 10, 20, 20] and "segmentation" not in one
+
+
+@pytest.mark.parametrize(
+    ("corners", "box"), [([[5, 35], [35, 57]], [5, 35, 30, 22]), ([[-6, 50], [23, 71]], [0, 50, 24, 10])]
+)
+def test_a_mask_of_labelme_may_lack_the_far_pixel_in_its_box_or_reach_out_of_the_image(
+    corners, box, tmp_path
+):
+    path = samples.write_labelme(tmp_path)
+    content = json.loads((path / "a.json").read_text())
+    content["shapes"] = [{**content["shapes"][2], "points": corners}]
+    (path / "a.json").write_text(json.dumps(content))
+    assert read("labelme", path, tmp_path)["annotations"][0]["bbox"] == box
+
+
+def test_label_studio_finds_an_image_by_the_name_of_its_upload(tmp_path):
+    path = samples.write_label_studio(tmp_path)
+    tasks = json.loads(path.read_text())
+    tasks[0] |= {"file_upload": "1f0e5a77-a.png", "data": {"photo": "/image2"}}
+    path.write_text(json.dumps(tasks))
+    assert read("label_studio", path)["images"][0]["file_name"] == "a.png"
 
 
 def test_an_object_outside_of_the_image_is_left_out(tmp_path):
@@ -288,7 +325,7 @@ def test_pascal_voc_says_which_pixels_an_overlap_costs(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("target", ["voc", "yolo", "masks"])
+@pytest.mark.parametrize("target", ["voc", "yolo", "masks", "labelme"])
 def test_images_of_one_name_are_refused_where_the_format_has_no_place_for_both(target, tmp_path):
     content = read("coco", samples.write_coco(tmp_path))
     content["images"][1]["file_name"] = "a.jpg"

@@ -19,7 +19,7 @@ def read_ids(path, size, where):
     return decode_ids(read_bytes(path, "a PNG file"), size, str(path), where)
 
 
-def decode_ids(data, size, name, where):
+def decode_ids(data, size, name, where, tolerance=0):
     """Returns the pixels of a PNG file, `[H, W]` int64: gray values, or indices of the palette.
 
     Args:
@@ -27,6 +27,7 @@ def decode_ids(data, size, name, where):
         size: (height, width) that it must have.
         name: Name of the file, for the message.
         where: What it is the mask of, for the message.
+        tolerance: Pixels that height and width may differ. Defaults to 0.
 
     Raises:
         ValueError: It is no complete PNG, has several channels, or another size.
@@ -35,7 +36,8 @@ def decode_ids(data, size, name, where):
         header = parse_header(io.BytesIO(data))
     except (ValueError, struct.error) as error:
         raise _damaged(name, error) from error
-    if (header.format, header.height, header.width) != ("PNG", *size):
+    difference = max(abs(header.height - size[0]), abs(header.width - size[1]))
+    if header.format != "PNG" or difference > tolerance:
         raise ValueError(
             f"Expected a PNG file of height={size[0]}, width={size[1]}, the size of {where}. "
             f"Received: {name}, {header.format} of height={header.height}, width={header.width}. "

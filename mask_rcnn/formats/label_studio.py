@@ -11,9 +11,9 @@ Facts of the format (https://labelstud.io/guide/export):
 - Names of uploaded files begin with eight hexadecimal digits and a dash; local files are named after `?d=`.
 """
 
+import contextlib
 import functools
 import re
-from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 import numpy as np
@@ -42,9 +42,8 @@ def read_label_studio(source):
 def _read_task(source, numbered):
     number, task = numbered
     where = f"[{number}] of {source.path}"
-    data = values.value_of(task, "data", dict, where)
     results = _results(values.value_of(task, "annotations", list, where), where, source)
-    path = _image_path(data, where, source)
+    path = _image_path(task, where, source)
     labels = {}
     for result in results:
         value = values.value_of(values.checked(result, dict, where), "value", dict, where, {})
@@ -73,19 +72,21 @@ def _results(annotations, where, source):
     return values.value_of(usable[0], "result", list, where)
 
 
-def _image_path(data, where, source):
-    urls = [each for each in data.values() if isinstance(each, str)]
-    url = data.get("image") if isinstance(data.get("image"), str) else next(iter(urls), None)
-    if not url:
+def _image_path(task, where, source):
+    """Returns the path of the image of a task: of `image`, of another text in `data`, or of the upload."""
+    data = values.value_of(task, "data", dict, where)
+    urls = [data.get("image"), *data.values(), task.get("file_upload")]
+    names = [
+        unquote(url.rpartition("?d=")[2].partition("?")[0]) for url in urls if isinstance(url, str) and url
+    ]
+    if not names:
         raise ValueError(f"Expected `image` in `data` of {where}. Received: {shown(data)}. Correct the file.")
-    name = unquote(url.rpartition("?d=")[2].partition("?")[0])
-    path = PurePosixPath(name)
-    try:
-        return source.images.find(name, where)
-    except ValueError:
-        if not UPLOADED.match(path.name):
-            raise
-    return source.images.find(str(path.with_name(UPLOADED.sub("", path.name, count=1))), where)
+    # An uploaded file has eight digits before its name.
+    names += [name.rpartition("/")[2][9:] for name in names if UPLOADED.match(name.rpartition("/")[2])]
+    for name in names:
+        with contextlib.suppress(ValueError):
+            return source.images.find(name, where)
+    return source.images.find(names[0], where)  # raises the error of the first name
 
 
 def _object(result, labels, path, size, source, where):

@@ -109,20 +109,18 @@ def _two_points(entry, where):
 
 
 def _mask(entry, size, where):
-    (x1, y1), (x2, y2) = ([int(each) for each in pair] for pair in _two_points(entry, where))
-    if not (0 <= x1 <= x2 < size[1] and 0 <= y1 <= y2 < size[0]):
-        raise ValueError(
-            f"Expected the box of a mask inside of the image of height={size[0]}, width={size[1]}. "
-            f"Received: {where} from ({x1}, {y1}) to ({x2}, {y2}). Correct the file."
-        )
+    """Returns the run lengths of a mask shape. The pixels count, the box tells where the first one is."""
+    (x1, y1), (x2, y2) = ([math.floor(each) for each in pair] for pair in _two_points(entry, where))
     try:
         data = base64.b64decode(values.value_of(entry, "mask", str, where), validate=True)
     except (binascii.Error, ValueError) as error:
         raise ValueError(
             f"Expected base64 in `mask` of {where}. Received: {error}. Correct the file."
         ) from error
-    pixels = decode_ids(data, (y2 - y1 + 1, x2 - x1 + 1), f"`mask` of {where}", "its box")
-    return encode_crop(pixels > 0, (y1, x1), size)
+    # Other tools write boxes without the far pixel.
+    pixels = decode_ids(data, (y2 - y1 + 1, x2 - x1 + 1), f"`mask` of {where}", "its box", tolerance=1)
+    inside = pixels[max(-y1, 0) : max(size[0] - y1, 0), max(-x1, 0) : max(size[1] - x1, 0)] > 0
+    return encode_crop(inside, (max(y1, 0), max(x1, 0)), size)
 
 
 @WRITERS.register("labelme")
@@ -133,6 +131,11 @@ def write_labelme(target):
         images = by_image(content)
         for image, annotations in target.track(images, len(images), f"writing {part}".strip()):
             path = relative_name(image["file_name"], part, ".json")
+            if (target.path / path).exists():
+                raise ValueError(
+                    "labelme needs images whose names differ without their suffix. "
+                    f"Received: {image['file_name']!r}, whose json another image has. Rename the image."
+                )
             location = (target.final_path / path).parent
             entry = {
                 "version": VERSION,

@@ -6,6 +6,8 @@ Drawn again by pycocotools, both give exactly the pixels that they were made of.
 import cv2
 import numpy as np
 
+MAX_PAIRS = 1_000_000  # of points whose distances are compared at once, 40 MB
+
 
 def outlines(mask):
     """Returns the outlines of a mask and of its holes, a list of `[N, 2]` (x, y) and whether each is a hole.
@@ -40,7 +42,9 @@ def join(rings):
     """
     joined, *rest = sorted(rings, key=len, reverse=True)
     for ring in rest:
-        distances = ((joined[:, None] - ring[None]) ** 2).sum(axis=-1)
+        # Of long outlines, one point is connected where it is nearest: all pairs would take too much memory.
+        ends = ring if len(joined) * len(ring) <= MAX_PAIRS else ring[:1]
+        distances = ((joined[:, None] - ends[None]) ** 2).sum(axis=-1)
         at, first = np.unravel_index(distances.argmin(), distances.shape)
         turned = np.roll(ring, -first, axis=0)
         joined = np.concatenate([joined[: at + 1], turned, turned[:1], joined[at:]])

@@ -200,4 +200,6 @@ def _polygon(segmentation, size):
         return np.reshape(segmentation[0], (-1, 2))
     # Parts may overlap, so that only their pixels tell what one polygon must cover.
     crop, (y, x) = mask_crop(segmentation, size)
+    if not crop.size:  # parts so thin that they cover the center of no pixel
+        return np.reshape(max(segmentation, key=len), (-1, 2))
     return join([ring for ring, _ in outlines(crop)]) + (x, y)
