@@ -12,6 +12,7 @@ Every command reads a json with these functions, so the same file gets the same 
 import dataclasses
 import functools
 import itertools
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from absl import logging
 from mask_rcnn.data.annotation_table import ImageAnnotations
 from mask_rcnn.data.checked_ahead import checking_ahead
 from mask_rcnn.data.checked_files import check_files, is_error
-from mask_rcnn.data.coco_content import NO_SIZE, read_entries
+from mask_rcnn.data.coco_content import NO_SIZE, Entries, read_entries
 from mask_rcnn.data.coco_entries import EXPECTED
 from mask_rcnn.data.findings import shown
 from mask_rcnn.data.image_files import find_image_files
@@ -45,6 +46,35 @@ def read_coco(annotations_path, images_dir, max_bad_images=0.01, max_pixels=MAX_
     Returns:
         A `Dataset`; its class ids 1..K are the category ids in ascending order.
     """
+    reading = read_with_reasons(annotations_path, images_dir, max_pixels)
+    warnings = report(reading.left_out, reading.reasons, reading.entries, max_bad_images)
+    if warnings:
+        _log_once("\n  ".join([f"{reading.entries.name}:", *warnings]))
+    return dataclasses.replace(reading.dataset, warnings=warnings)
+
+
+@dataclass(frozen=True)
+class CocoReading:
+    """What a COCO json and its image files hold, whether or not a training may use them.
+
+    Args:
+        dataset: `Dataset` of the usable images, without warnings.
+        entries: `Entries` of the json, with the `Findings` of the reader.
+        left_out: Dicts of the images that cannot be used, with `id` and `file_name`.
+        reasons: The message of the error of each image of `left_out`.
+    """
+
+    dataset: Dataset
+    entries: Entries
+    left_out: list
+    reasons: list
+
+
+def read_with_reasons(annotations_path, images_dir, max_pixels=MAX_PIXELS):
+    """Returns the `CocoReading` of a json and its images; arguments and errors as in `read_coco`.
+
+    Any number of images may be left out.
+    """
     images_dir = Path(images_dir)
     with checking_ahead(annotations_path, images_dir, max_pixels):
         entries = read_entries(annotations_path)
@@ -55,18 +85,21 @@ def read_coco(annotations_path, images_dir, max_bad_images=0.01, max_pixels=MAX_
     paths = find_image_files(entries.images.values(), images_dir, entries.findings)
     entries.findings.check(EXPECTED, entries.name)
     files = dict(zip(paths, check_files(paths.values(), images_dir, max_pixels), strict=True))
-    images, table, _, bad = usable_images(
+    images, table, left_out, reasons = usable_images(
         entries, lambda image: _checked_size(image, files[image["id"]], entries.findings)
     )
     release_freed_memory()
-    warnings = report(bad, entries, max_bad_images)
-    if warnings:
-        _log_once("\n  ".join([f"{entries.name}:", *warnings]))
     categories = tuple(sorted(entries.categories.values(), key=lambda category: category.id))
     class_ids = np.searchsorted([category.id for category in categories], table.class_ids) + 1
-    table = dataclasses.replace(table, class_ids=class_ids)
+    records = _records(images, dataclasses.replace(table, class_ids=class_ids), paths, files)
+    dataset = Dataset(Path(annotations_path).stem, categories, records, num_left_out=len(left_out))
+    return CocoReading(dataset, entries, left_out, reasons)
+
+
+def _records(images, table, paths, files):
+    """Returns the `ImageRecord`s of images, whose annotations lie together in a table."""
     bounds = np.searchsorted(table.images, np.arange(len(images) + 1)).tolist()
-    records = tuple(
+    return tuple(
         ImageRecord(
             id=image["id"],
             path=paths[image["id"]],
@@ -77,7 +110,6 @@ def read_coco(annotations_path, images_dir, max_bad_images=0.01, max_pixels=MAX_
         )
         for image, (start, stop) in zip(images, itertools.pairwise(bounds), strict=True)
     )
-    return Dataset(Path(annotations_path).stem, categories, records, warnings, num_left_out=len(bad))
 
 
 @functools.lru_cache(maxsize=256)

@@ -74,9 +74,9 @@ def read_annotations(source, sizes=None, max_bad_images=0.01):
         entries.findings.repair(NO_SIZE, f"image {shown(image['id'])}")
         return size
 
-    images, table, left_out, bad = usable_images(entries, size_of)
+    images, table, left_out, reasons = usable_images(entries, size_of)
     release_freed_memory()
-    warnings = report(bad, entries, max_bad_images)
+    warnings = report(left_out, reasons, entries, max_bad_images)
     categories = tuple(entries.categories.values())
     annotations = CocoAnnotations(table, images)
     return CocoContent(entries.name, categories, tuple(images), annotations, tuple(left_out), warnings)

@@ -1,10 +1,10 @@
 """All annotations of a data set as arrays, for what looks at the whole set: checks, counts, reports."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mask_rcnn.data.annotation_table import ImageAnnotations, starts_of
+from mask_rcnn.data.annotation_table import ImageAnnotations, starts_of, table_of
 from mask_rcnn.data.keypoints import has_keypoints
 
 
@@ -37,26 +37,56 @@ class DatasetArrays:
 
 def arrays_of(dataset):
     """Returns the `DatasetArrays` of a `Dataset`; fast if one reader made all of its records."""
-    tables = {
-        id(image.annotations.table) if isinstance(image.annotations, ImageAnnotations) else None
-        for image in dataset.images
-    }
-    if len(tables) == 1 and None not in tables:
-        return _from_table(dataset)
-    return _from_records(dataset)
+    return _from_table(dataset) if _has_one_table(dataset) else _from_records(dataset)
 
 
-def _from_table(dataset):
+def table_of_dataset(dataset):
+    """Returns the annotations of a `Dataset` as an `AnnotationTable` in the order of its images.
+
+    `images` counts the images of the data set. Boxes are (x, y, width, height), those of a COCO json as the
+    file has them, not clipped to their images.
+    """
+    if not _has_one_table(dataset):
+        pairs = [(index, one) for index, image in enumerate(dataset.images) for one in image.annotations]
+        return table_of([_as_dict(one) for _, one in pairs], [index for index, _ in pairs])
     table = dataset.images[0].annotations.table
     first = np.array([image.annotations.start for image in dataset.images], "int64")
     counts = np.array([len(image.annotations) for image in dataset.images], "int64")
     images = np.repeat(np.arange(len(counts)), counts)
     rows = np.arange(len(images)) + (first - starts_of(counts))[images]
-    table, sizes = table.take(rows), dataset.sizes[images]
+    return replace(table.take(rows), images=images)
+
+
+def _has_one_table(dataset):
+    tables = {
+        id(image.annotations.table) if isinstance(image.annotations, ImageAnnotations) else None
+        for image in dataset.images
+    }
+    return len(tables) == 1 and None not in tables
+
+
+def _as_dict(annotation):
+    """Returns an `Annotation` as `read_annotation` returns it."""
+    top, left, bottom, right = annotation.box
+    points = annotation.keypoints
+    return {
+        "id": annotation.id,
+        "category_id": annotation.class_id,
+        "bbox": [left, top, right - left, bottom - top],
+        "area": annotation.area,
+        "iscrowd": int(annotation.crowd),
+        "segmentation": annotation.segmentation or None,
+        "keypoints": [number for point in points for number in point] if points else None,
+    }
+
+
+def _from_table(dataset):
+    table = table_of_dataset(dataset)
+    sizes = dataset.sizes[table.images]
     x, y, width, height = table.boxes.T
     right, bottom = np.minimum(x + width, sizes[:, 1]), np.minimum(y + height, sizes[:, 0])
     return DatasetArrays(
-        images=images,
+        images=table.images,
         ids=table.ids,
         class_ids=table.class_ids,
         boxes=np.stack([np.maximum(y, 0), np.maximum(x, 0), bottom, right], axis=1),

@@ -4,6 +4,18 @@ MAX_EXAMPLES = 10  # of each kind in a line
 MAX_LISTED = 20  # lines of an error or a report
 
 
+class RefusedContent(ValueError):
+    """An error about entries of a file whose meaning is unclear.
+
+    Attributes:
+        refusals: `{kind: [count, first examples]}`, as in `Findings`.
+    """
+
+    def __init__(self, message, refusals):
+        super().__init__(message)
+        self.refusals = refusals
+
+
 class Findings:
     """Collects what is found in a file, so that everything is named at once.
 
@@ -28,7 +40,7 @@ class Findings:
         return list(map(_line, self.repairs.items()))
 
     def check(self, expected, source):
-        """Raises a ValueError that names everything that was refused.
+        """Raises a `RefusedContent`, a ValueError, that names everything that was refused.
 
         Args:
             expected: What the file should be, such as "a COCO json".
@@ -36,9 +48,10 @@ class Findings:
         """
         if self.refusals:
             listing = "\n  ".join(map(_line, self.refusals.items()))
-            raise ValueError(
+            raise RefusedContent(
                 f"Expected {expected} whose meaning is clear. Received: {source}, in which\n  {listing}\n"
-                "Correct or remove these entries."
+                "Correct or remove these entries.",
+                self.refusals,
             )
 
 

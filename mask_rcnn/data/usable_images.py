@@ -48,7 +48,7 @@ class CocoAnnotations(Sequence):
 
 
 def usable_images(entries, size_of):
-    """Returns images, their annotations, the images that cannot be used, and a sentence for each of those.
+    """Returns images, their annotations, the images that cannot be used, and why.
 
     Args:
         entries: `Entries`.
@@ -58,9 +58,9 @@ def usable_images(entries, size_of):
         images: A list of dicts, with `height` and `width`.
         table: `AnnotationTable` of their annotations, those of an image together; `images` counts `images`.
         left_out: A list of dicts.
-        bad: A sentence about each image of `left_out`.
+        reasons: The message of the error of each image of `left_out`.
     """
-    images, left_out, bad, read = [], [], [], []
+    images, left_out, reasons, read = [], [], [], []
     new_index = np.full(len(entries.images), -1, "int32")
     rows = _RowsOfImages(entries.regular, len(entries.images))
     for index, image in enumerate(entries.images.values()):
@@ -70,7 +70,7 @@ def usable_images(entries, size_of):
             found = _read_all([entry for _, entry in others], size, entries)
         except (ValueError, OSError) as error:
             left_out.append(image)
-            bad.append(f"image {shown(image['id'])} ({shown(image['file_name'])}): {error}")
+            reasons.append(str(error))
             continue
         new_index[index] = len(images)
         images.append({**image, "height": size[0], "width": size[1]})
@@ -78,7 +78,7 @@ def usable_images(entries, size_of):
         if found or rows.may_repeat[index]:
             _note_repeated(_in_order(entries, rows.of(index), others, found, images[-1]), entries.findings)
     entries.findings.check(EXPECTED, entries.name)
-    return images, _joined(entries, new_index, read), left_out, bad
+    return images, _joined(entries, new_index, read), left_out, reasons
 
 
 def _joined(entries, new_index, read):
@@ -168,9 +168,13 @@ def _hashable(segmentation):
     return segmentation and tuple(map(tuple, segmentation))
 
 
-def report(bad, entries, max_bad_images):
+def report(left_out, reasons, entries, max_bad_images):
     """Returns what was left out and repaired, a line each; raises if too many images are bad."""
     num_images = len(entries.images)
+    bad = [
+        f"image {shown(image['id'])} ({shown(image['file_name'])}): {reason}"
+        for image, reason in zip(left_out, reasons, strict=True)
+    ]
     if len(bad) == num_images or len(bad) > max_bad_images * num_images:
         listing = "\n  ".join(listed(bad))
         raise ValueError(
