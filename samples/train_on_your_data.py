@@ -30,9 +30,10 @@ from matplotlib.patches import Rectangle
 import mask_rcnn
 from mask_rcnn import config_io, model_zoo
 from mask_rcnn.coco_results import from_record
-from mask_rcnn.data.inspect import dataset_report, format_report
 from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.data.shapes import write_shapes
+from mask_rcnn.data_check.check import check_dataset
+from mask_rcnn.data_check.text import format_report
 
 # %config InlineBackend.figure_formats = ["jpeg"]
 plt.rcParams.update({"figure.dpi": 80, "figure.constrained_layout.use": True, "axes.titlesize": 10})
@@ -66,13 +67,13 @@ recipe, steps, side = "shapes", 240, 128
 # %% [markdown]
 # ### What is in it
 #
-# Reading it finds what is wrong with it: files that are missing or cut off, sizes that differ, boxes outside
-# of their image. The report counts. (`mask-rcnn data inspect --annotations FILE --images FOLDER` prints the
-# same.)
+# The check counts, and finds what is wrong: damaged files, boxes and masks that do not fit, objects and
+# images that are there twice, objects without an anchor. (`mask-rcnn data check --annotations FILE --images
+# FOLDER` prints the same; `--html FILE` writes a page with pictures.)
 
 # %%
 train_set, val_set = mask_rcnn.read_coco(train_json, train_images), mask_rcnn.read_coco(val_json, val_images)
-print(format_report(dataset_report(train_set)))
+print(format_report(check_dataset(train_set, model_zoo.config(recipe), recipe)))
 
 # %% [markdown]
 # ### How it looks

@@ -1,5 +1,6 @@
 import argparse
 import json
+import re
 import subprocess
 import sys
 import types
@@ -271,9 +272,9 @@ def test_evaluate_of_a_model_needs_images(predictor, truth, capsys):
     assert "Add --images DIR" in capsys.readouterr().err
 
 
-def test_data_inspect_counts_the_classes(truth, tmp_path, capsys):
+def test_data_check_counts_the_classes(truth, tmp_path, capsys):
     words = ["--annotations", truth, "--images", tmp_path / "photos", "--json", tmp_path / "report.json"]
-    assert run("data", "inspect", *words) == 0
-    assert "1 images, 2 objects" in capsys.readouterr().out
+    assert run("data", "check", *words) == 0
+    assert re.search(r"images +1\n(.*\n){2} +objects +2\n", capsys.readouterr().out)
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["objects_per_class"] == {"apple": 1, "pear": 1}
+    assert report["sets"]["train"]["objects_per_class"] == {"apple": 1, "pear": 1}

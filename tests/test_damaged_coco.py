@@ -8,8 +8,10 @@ import pytest
 from absl import logging
 from damaged_coco import KINDS, POINTS, RUNS, damaged_coco, damaged_results, valid_content, write_images
 
+from mask_rcnn.config import Config
 from mask_rcnn.data.coco import read_coco
-from mask_rcnn.data.inspect import dataset_report, format_report
+from mask_rcnn.data_check.check import check_dataset
+from mask_rcnn.data_check.text import format_report
 from mask_rcnn.evaluation import evaluate_results
 from mask_rcnn.terminal import printable
 
@@ -68,7 +70,7 @@ def check(data, folder):
     path.write_bytes(data)
     dataset = outcome(lambda: read_coco(path, folder, max_bad_images=1.0), "damaged.json")
     if dataset is not None:
-        assert printable(format_report(dataset_report(dataset)))
+        assert printable(format_report(check_dataset(dataset, Config(), decode=False)))
         if not dataset.warnings:
             check_unchanged(dataset, json.loads(data))
     kinds = ("bbox", "segm", "keypoints")

@@ -9,9 +9,9 @@ from PIL import Image
 
 from mask_rcnn.config import Config, InputConfig
 from mask_rcnn.data.bit_depth import bit_depth_warning, check_bit_depth
-from mask_rcnn.data.inspect import dataset_report
 from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.data.records import Annotation, Dataset, ImageRecord
+from mask_rcnn.data_check.check import check_dataset
 from mask_rcnn.structures import Category
 
 
@@ -29,9 +29,11 @@ def camera(tmp_path):
     return Dataset("camera", (Category(1, "cell"),), tuple(records))
 
 
-def test_inspect_reports_images_that_use_few_of_their_bits(camera):
-    warnings = dataset_report(camera)["warnings"]
-    assert re.match(r"2 of 3 images with 16 bits per sample use at most 12 .*0\.png.*=12", warnings[0])
+def test_a_check_reports_images_that_use_few_of_their_bits(camera):
+    findings = check_dataset(camera, Config()).findings
+    (found,) = [each for each in findings if each.kind == "unused_bits"]
+    sentence = r"2 of 3 images with 16 bits per sample use at most 12 .*0\.png.*=12"
+    assert re.match(sentence, found.examples[0].text)
 
 
 def test_the_whole_range_is_no_reason_for_a_warning(camera):

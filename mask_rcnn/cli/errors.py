@@ -15,7 +15,7 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE
 EXIT_CODES = """\
 exit codes:
   0    success
-  1    a bug in mask-rcnn
+  1    a bug in mask-rcnn; of `data check`: the data has errors
   2    wrong options, config, data or files; not enough memory or disk space
   3    part of the work failed, all else is done
   129, 130, 143

@@ -26,7 +26,7 @@ a first run, with nothing to prepare:
 
 your own data:
   mask-rcnn data convert labelme_folder instances.json
-  mask-rcnn data inspect --annotations instances.json --images photos
+  mask-rcnn data check --annotations instances.json --images photos
   mask-rcnn train --train-annotations instances.json --train-images photos --run runs/mine
   mask-rcnn detect more_photos --weights runs/mine/final.weights.h5
 
@@ -78,7 +78,7 @@ def _run(args):
     try:
         with exits_on_signals():
             import_user_code(args.imports)
-            args.run(args)
+            status = args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:  # `mask-rcnn config list | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -92,4 +92,4 @@ def _run(args):
         message, exit_code = describe_error(error)
         say(f"mask-rcnn: error: {message}", file=sys.stderr)
         return exit_code
-    return 0
+    return status or 0

@@ -7,6 +7,10 @@ from mask_rcnn.data.segmentations import extent, pixel_area, read_segmentation, 
 
 TOLERANCE = 3.0  # pixels; polygons and boxes are often rounded apart
 
+# Kinds of repairs.
+NOT_THE_BOX_OF_THE_MASK = "`bbox` is not the box of the mask: both are used as they are"
+OUT_OF_IMAGE = "`bbox` reached out of the image: it is clipped for training"
+
 
 def read_annotation(entry, size, category, findings):
     """Returns an annotation with every field that training and evaluation need.
@@ -31,7 +35,7 @@ def read_annotation(entry, size, category, findings):
     if segmentation and not _agree(box, extent(segmentation)):
         _check_box_format(segmentation, box, where)
         _check_order(segmentation, box, where)
-        findings.repair("`bbox` is not the box of the mask: both are used as they are", where)
+        findings.repair(NOT_THE_BOX_OF_THE_MASK, where)
     keypoints = read_keypoints(entry.get("keypoints"), category, where, findings)
     return {
         "id": entry["id"],
@@ -63,7 +67,7 @@ def _box(value, segmentation, size, where, findings):
     _check_pixels(box, where)
     x, y, width, height = box
     if max(-x, -y, x + width - size[1], y + height - size[0]) > 1:
-        findings.repair("`bbox` reached out of the image: it is clipped for training", where)
+        findings.repair(OUT_OF_IMAGE, where)
     return box
 
 

@@ -9,6 +9,7 @@ from mask_rcnn.data.keypoints import read_category
 EXPECTED = "a COCO json"
 GIVEN = "the given content"  # name of a json that was parsed before
 MAX_PIXELS = 2**32 - 1  # of an image; COCO's run lengths are numbers of 32 bits
+UNDECLARED_IMAGES = "annotations of images that the file does not declare were left out"  # kind of repair
 
 
 def check_lists(content, name):
@@ -196,7 +197,7 @@ def read_references(entries, images, category_ids, findings):
             )
         elif image_id not in images:
             findings.repair(
-                "annotations of images that the file does not declare were left out",
+                UNDECLARED_IMAGES,
                 f"{where} of image {shown(image_id)}",
             )
         elif category_id not in category_ids:

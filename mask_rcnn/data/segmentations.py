@@ -17,6 +17,10 @@ from mask_rcnn.data.masks import run_lengths
 MAX_DECODED = 100_000_000  # pixels of a mask that is decoded, a byte each
 MAX_OUTLINE = 4_000_000  # pixels of a polygon's outline; pycocotools takes about 100 bytes for each
 
+# Kinds of repairs that leave an object without a mask.
+NO_PIXEL = "a run-length mask has no pixel: the object has a box but no mask"
+NO_POLYGON = "no polygon with an area is left: the object has a box but no mask"
+
 
 def read_segmentation(value, size, where, findings):
     """Returns a segmentation as pycocotools wants it.
@@ -38,7 +42,7 @@ def read_segmentation(value, size, where, findings):
     if isinstance(value, dict) and value:
         mask, area = read_run_lengths(value, size, where, findings)
         if not area:
-            findings.repair("a run-length mask has no pixel: the object has a box but no mask", where)
+            findings.repair(NO_PIXEL, where)
         return mask if area else None
     if value is None or (isinstance(value, list | dict | str) and not value):
         return None
@@ -107,7 +111,7 @@ def _polygons(value, size, where, findings):
     for polygon in kept:
         _check_outline(polygon, size, where)
     if not kept:
-        findings.repair("no polygon with an area is left: the object has a box but no mask", where)
+        findings.repair(NO_POLYGON, where)
     return kept or None
 
 

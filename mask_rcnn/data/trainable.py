@@ -58,7 +58,7 @@ def training_warnings(dataset, config):
     if needs_masks(ground_truths(config)) and without_mask.any():
         counted = _counted(dataset, arrays, without_mask, "objects without a mask")
         warnings.append(f"{counted} are ignored in training.")
-    tiny = _are_tiny(dataset, arrays, config.input)
+    tiny = are_tiny(dataset, arrays, config.input)
     if tiny.any():
         warnings.append(
             f"{_counted(dataset, arrays, tiny, 'objects')} are less than 1 pixel high or wide after "
@@ -120,18 +120,30 @@ def _mask_problems(dataset, max_bad_images):
     ]
 
 
-def _are_tiny(dataset, arrays, config):
+def are_tiny(dataset, arrays, config):
     """Tells which objects are less than a pixel high or wide at the smallest training scale."""
     sides = _resized_sides(dataset, arrays, config, min(config.train_short_sides))
     return ~arrays.crowd & (sides < 1).any(axis=1)
 
 
-def _resized_sides(dataset, arrays, config, short_side):
-    """Returns the sides of all boxes after resizing to a short side, `[N, 2]` (height, width), pixels."""
+def resized_boxes(dataset, arrays, config, short_side):
+    """Returns all boxes after resizing to a short side, `[N, 4]` float64 (y1, x1, y2, x2), pixels.
+
+    Args:
+        dataset: `Dataset`.
+        arrays: Its `DatasetArrays`.
+        config: `InputConfig`.
+        short_side: Pixels.
+    """
     shapes, which = np.unique(dataset.sizes, axis=0, return_inverse=True)
     scales = [np.divide(input_size(size, short_side, config), size) for size in shapes.tolist()]
-    sides = arrays.boxes[:, 2:] - arrays.boxes[:, :2]
-    return sides * np.reshape(scales, (-1, 2))[which][arrays.images]
+    return arrays.boxes * np.tile(np.reshape(scales, (-1, 2)), 2)[which.reshape(-1)][arrays.images]
+
+
+def _resized_sides(dataset, arrays, config, short_side):
+    """Returns the sides of all boxes after resizing to a short side, `[N, 2]` (height, width), pixels."""
+    boxes = resized_boxes(dataset, arrays, config, short_side)
+    return boxes[:, 2:] - boxes[:, :2]
 
 
 def _counted(dataset, arrays, chosen, kind):

@@ -11,6 +11,9 @@ from mask_rcnn.data.annotations import read_annotation
 from mask_rcnn.data.coco_entries import EXPECTED
 from mask_rcnn.data.findings import listed, shown
 
+# Kind of repair.
+REPEATED_OBJECT = "an object repeats another one of its image: it stays, and at most one of them can be found"
+
 
 class CocoAnnotations(Sequence):
     """Annotations of a COCO json as dicts of `read_annotation`, made on demand from a table.
@@ -151,7 +154,7 @@ def _note_repeated(annotations, findings):
         content = (*_place(one), _hashable(one["segmentation"]))
         if content in known:
             findings.repair(
-                "an object repeats another one of its image: it stays, and at most one of them can be found",
+                REPEATED_OBJECT,
                 f"annotation {one['id']}",
             )
         known.add(content)

@@ -238,7 +238,7 @@ def check_objects(train_set, val_set, iou_type):
         raise ValueError(
             "A training set must have objects that are no crowd regions. "
             f"Received: {train_set.name} with {len(train_set)} images and no object. "
-            "Look at it with `mask-rcnn data inspect`."
+            "Look at it with `mask-rcnn data check`."
         )
     if val_set and not _has_objects(val_set):
         logging.warning(

@@ -1,0 +1,109 @@
+"""`mask-rcnn data check`: what is in a data set, what is wrong with it, and what to do."""
+
+from pathlib import Path
+
+from mask_rcnn.cli.options import add_command, add_set, load_config
+from mask_rcnn.cli.progress import track
+from mask_rcnn.cli.quiet import import_tensorflow
+from mask_rcnn.cli.train import CONFIG_FOR_DATA
+from mask_rcnn.files import atomic_write
+from mask_rcnn.terminal import say
+
+ERRORS_FOUND = 1
+EXIT_STATUS = """\
+exit status: 0 without errors, 1 if errors were found (training would stop), 2 for wrong options or missing
+files. Warnings and notes do not change it.
+"""
+
+
+def add_parser(actions):
+    parser = add_command(
+        actions, "check", run, "find what is wrong with a data set, how it hurts training, and what to do"
+    )
+    parser.epilog = EXIT_STATUS
+    parser.add_argument("--annotations", metavar="JSON", type=Path, required=True, help="COCO instances")
+    parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder of their images")
+    parser.add_argument(
+        "--val-annotations",
+        metavar="JSON",
+        type=Path,
+        help="COCO instances to validate on: finds images and classes that the splits share or do not share "
+        "(default: none)",
+    )
+    parser.add_argument(
+        "--val-images", metavar="DIR", type=Path, help="folder of their images (default: none)"
+    )
+    parser.add_argument(
+        "--config",
+        metavar="NAME_OR_YAML",
+        default=CONFIG_FOR_DATA,
+        help="the recipe or config file to train with: its image sizes, anchors, heads and limits",
+    )
+    add_set(parser)
+    parser.add_argument(
+        "--no-decode",
+        action="store_true",
+        help="read only the headers of the image files; faster, but finds less (default: decode all)",
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the report here too (default: none)")
+    parser.add_argument(
+        "--html", metavar="FILE", type=Path, help="write a page with pictures of examples (default: none)"
+    )
+    parser.add_argument(
+        "--fix",
+        metavar="JSON",
+        type=Path,
+        help="write a repaired copy of --annotations; the original stays as it is (default: none)",
+    )
+
+
+def run(args):
+    sources = _sources(args)
+    config = load_config(args.config, args.set)
+    import_tensorflow()
+
+    from mask_rcnn.coco_results import write_json
+    from mask_rcnn.data_check.check import check_coco
+    from mask_rcnn.data_check.page import write_page
+    from mask_rcnn.data_check.text import format_report
+
+    report, sets = check_coco(sources, config, args.config, decode=not args.no_decode, track=track)
+    say(format_report(report))
+    if args.json:
+        write_json(args.json, report.as_dict())
+    if args.html:
+        with atomic_write(args.html) as partial:
+            write_page(partial, report, sets, config, track)
+    if args.fix:
+        _fix(args, sets)
+    return ERRORS_FOUND if report.count("error") else 0
+
+
+def _sources(args):
+    """Returns the jsons and folders to check, by the name of their split."""
+    if bool(args.val_annotations) != bool(args.val_images):
+        raise ValueError(
+            "`--val-annotations` and `--val-images` belong together. Received: "
+            f"--val-annotations {args.val_annotations}, --val-images {args.val_images}. Give both or neither."
+        )
+    originals = [path for path in (args.annotations, args.val_annotations) if path]
+    for option, path in (("--fix", args.fix), ("--json", args.json), ("--html", args.html)):
+        if path and path.resolve() in [original.resolve() for original in originals]:
+            raise ValueError(
+                f"`{option}` must be another file than the annotations, which are never changed. "
+                f"Received: {option} {path}. Choose another path."
+            )
+    sources = {"train": (args.annotations, args.images)}
+    return sources | ({"val": (args.val_annotations, args.val_images)} if args.val_annotations else {})
+
+
+def _fix(args, sets):
+    from mask_rcnn.data_check.repair import repair_coco
+
+    if "train" not in sets:
+        say(f"\n{args.fix} was not written: the file has no clear meaning. Correct the errors above first.")
+        return
+    changes = repair_coco(args.annotations, args.images, args.fix, sets["train"])
+    say(f"\n{args.fix} was written. {'Changes:' if changes else 'Nothing had to be changed.'}")
+    for change in changes:
+        say(f"  {change}")

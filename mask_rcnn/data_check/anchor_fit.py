@@ -1,0 +1,100 @@
+"""Anchor sizes and ratios that fit the boxes of a data set: Lloyd's algorithm with the distance 1 - IoU.
+
+As in YOLO9000 (Redmon and Farhadi, 2017, section 2), with two differences. The anchors of a pyramid are all
+combinations of some sizes and some ratios. And a box is compared with the anchors where the grid of a level
+puts them, for a small anchor on a coarse grid misses most objects.
+"""
+
+import numpy as np
+
+from mask_rcnn.ops.anchors import base_anchors
+
+GOOD_IOU = 0.5  # with the best anchor; below it, the box regression begins far from the object
+MAX_BOXES = 5_000  # that are fitted to, spread over the data set
+ITERATIONS = 20
+FACTORS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 1.5)  # of the sizes of the config: where the search starts
+
+
+def strides_of(anchors):
+    """Returns the stride of each size of an `AnchorConfig`, pixels."""
+    return anchors.strides if len(anchors.strides) > 1 else anchors.strides * len(anchors.sizes)
+
+
+def anchor_ious(boxes, sizes, ratios, strides):
+    """Returns the IoU of boxes with the anchors at the cell that is nearest to their center.
+
+    Args:
+        boxes: `[N, 4]` (y1, x1, y2, x2), pixels of the resized image.
+        sizes: L sizes of anchors, one for each pyramid level.
+        ratios: R ratios, height / width.
+        strides: L distances between cells; cell (0, 0) is at pixel 0.
+
+    Returns:
+        `[N, L, R]` float64.
+    """
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=-1)[:, None]
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    levels = []
+    for size, stride in zip(sizes, strides, strict=True):
+        base = base_anchors(size, ratios)  # [R, 4]
+        cells = np.round(centers / stride) * stride
+        placed = base + np.tile(cells, 2)[:, None]  # [N, R, 4]
+        top_left = np.maximum(boxes[:, None, :2], placed[..., :2])
+        common = np.maximum(np.minimum(boxes[:, None, 2:], placed[..., 2:]) - top_left, 0).prod(axis=-1)
+        union = areas + (base[:, 2:] - base[:, :2]).prod(axis=-1) - common
+        levels.append(common / union)
+    return np.stack(levels, axis=1)
+
+
+def fit_anchors(boxes, anchors):
+    """Returns sizes and ratios, as many as a config has, that are near to boxes.
+
+    Of all iterations, the one with the largest sum of mean IoU and share of `GOOD_IOU` or more counts.
+
+    Args:
+        boxes: `[N, 4]` (y1, x1, y2, x2), N > 0, pixels of the resized image.
+        anchors: `AnchorConfig`.
+
+    Returns:
+        Sizes, a tuple of int, ascending and different; ratios, a tuple of float, ascending and different.
+    """
+    boxes = boxes[:: -(-len(boxes) // MAX_BOXES)]
+    strides = strides_of(anchors)
+    starts = [(np.multiply(anchors.sizes, factor), np.array(anchors.ratios)) for factor in FACTORS]
+    fits = [_lloyd(boxes, *start, strides) for start in starts]
+    _, sizes, ratios = max(fits, key=lambda fit: fit[0])
+    return _distinct(sizes, 0), _distinct(ratios, 2)
+
+
+def _lloyd(boxes, sizes, ratios, strides):
+    """Returns the score, the sizes and the ratios of the best iteration."""
+    heights, widths = (boxes[:, 2:] - boxes[:, :2]).T
+    best = (0.0, sizes, ratios)
+    for _ in range(ITERATIONS):
+        ious = anchor_ious(boxes, sizes, ratios, strides).reshape(len(boxes), -1)  # [N, L * R]
+        nearest, largest = ious.argmax(axis=1), ious.max(axis=1)
+        score = float(largest.mean() + (largest >= GOOD_IOU).mean())
+        if score > best[0]:
+            best = (score, sizes, ratios)
+        sizes = _medians(np.sqrt(heights * widths), nearest // len(ratios), sizes)
+        ratios = _medians(heights / widths, nearest % len(ratios), ratios)
+    return best
+
+
+def _medians(values, groups, old):
+    """Returns the median of each group of values, or the old value of an empty group."""
+    return np.array(
+        [np.median(values[groups == k]) if (groups == k).any() else old[k] for k in range(len(old))]
+    )
+
+
+def _distinct(values, decimals):
+    """Returns ascending values that differ after rounding; equal ones are moved up by the last digit."""
+    step = 10.0**-decimals
+    result = []
+    for value in np.sort(values):
+        value = max(round(float(value), decimals), step)
+        if result and value <= result[-1]:
+            value = round(result[-1] + step, decimals)
+        result.append(int(value) if decimals == 0 else value)
+    return tuple(result)

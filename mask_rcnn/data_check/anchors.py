@@ -1,0 +1,156 @@
+"""How well the anchors of a config fit the objects of a data set, and which would fit better."""
+
+import numpy as np
+
+from mask_rcnn.data.trainable import resized_boxes
+from mask_rcnn.data_check.anchor_fit import GOOD_IOU, anchor_ious, fit_anchors, strides_of
+from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
+
+MAX_OBJECTS = 100_000  # that are compared with the anchors, spread over the data set
+MAX_POOR = 0.01  # share of the objects without a good anchor, without a finding
+CLEARLY_FEWER = 0.75  # part of the objects without a good anchor that a suggestion may leave
+SIZE_BOUNDS = (0, 8, 16, 32, 64, 128, 256, 512, np.inf)  # pixels, square root of the area
+RATIO_BOUNDS = (0, 0.25, 0.5, 1, 2, 4, np.inf)  # height / width
+
+
+def anchor_coverage(dataset, arrays, config):
+    """Compares the objects of a data set with the anchors at the grid of each pyramid level.
+
+    Objects are resized to the middle one of `input.train_short_sides`. Each is compared with the anchors at
+    the cell nearest to its center. Random transforms are not applied.
+
+    Args:
+        dataset: a `Dataset`.
+        arrays: Its `DatasetArrays`.
+        config: `Config`.
+
+    Returns:
+        None without objects, or a dict that json can hold:
+        objects: objects that were compared.
+        short_side: pixels.
+        mean_iou: of the best anchors.
+        poor: share of the objects whose best IoU is below 0.5.
+        unmatched: share of the objects whose best IoU is below `rpn.positive_iou`.
+        levels: dicts of `size`, `stride`, `matched` (share of the objects with `rpn.positive_iou` or more)
+            and `best` (share of the objects whose best anchor is of this level).
+        poor_shapes: dicts of `size`, `ratio` (texts) and `objects`, most objects first.
+        suggestion: None, or a dict of `sizes`, `ratios`, `mean_iou`, `poor` and `set`, the options.
+    """
+    boxes = _training_boxes(dataset, arrays, config)
+    if not len(boxes):
+        return None
+    anchors, positive = config.anchors, config.rpn.positive_iou
+    ious = _level_ious(boxes, anchors.sizes, anchors.ratios, anchors)  # [N, L]
+    best = ious.max(axis=1)
+    levels = np.bincount(ious.argmax(axis=1), minlength=len(anchors.sizes)) / len(boxes)
+    return {
+        "objects": len(boxes),
+        "short_side": _short_side(config),
+        "mean_iou": round(float(best.mean()), 4),
+        "poor": round(float((best < GOOD_IOU).mean()), 4),
+        "unmatched": round(float((best < positive).mean()), 4),
+        "positive_iou": positive,
+        "levels": [
+            {
+                "size": size,
+                "stride": stride,
+                "matched": round(float((ious[:, level] >= positive).mean()), 4),
+                "best": round(float(levels[level]), 4),
+            }
+            for level, (size, stride) in enumerate(zip(anchors.sizes, strides_of(anchors), strict=True))
+        ],
+        "poor_shapes": _poor_shapes(boxes[best < GOOD_IOU]),
+        "suggestion": _suggestion(boxes, anchors, best) if (best < GOOD_IOU).mean() > MAX_POOR else None,
+    }
+
+
+def anchor_findings(coverage):
+    """Returns the finding about objects without a good anchor, in a list.
+
+    Args:
+        coverage: Result of `anchor_coverage`.
+    """
+    if coverage is None or coverage["poor"] <= MAX_POOR:
+        return []
+    suggestion = coverage["suggestion"]
+    examples = tuple(
+        Example(
+            text=f"objects: {shape['objects']}, size after resizing: {shape['size']} px, "
+            f"height / width: {shape['ratio']}"
+        )
+        for shape in coverage["poor_shapes"][:MAX_EXAMPLES]
+    )
+    advice = (
+        f"Better anchors: `{suggestion['set']}` (mean IoU {suggestion['mean_iou']:.2f} instead of "
+        f"{coverage['mean_iou']:.2f}, {suggestion['poor']:.1%} instead of {coverage['poor']:.1%} below "
+        f"{GOOD_IOU}). With weights of a whole detector, the RPN has to adapt to them."
+        if suggestion
+        else "Other anchors of this number would not be clearly better. Larger images "
+        "(`input.train_short_sides`) help objects that are too small."
+    )
+    return [
+        Finding(
+            kind="anchors",
+            severity="warning",
+            title=f"Objects have no anchor of IoU {GOOD_IOU} or more, {coverage['poor']:.1%} of all",
+            count=round(coverage["poor"] * coverage["objects"]),
+            advice=advice,
+            examples=examples,
+        )
+    ]
+
+
+def _short_side(config):
+    sides = sorted(config.input.train_short_sides)
+    return sides[len(sides) // 2]
+
+
+def _training_boxes(dataset, arrays, config):
+    """Returns the boxes of objects of 1 pixel or more in the resized image, `[N, 4]` (y1, x1, y2, x2)."""
+    rows = np.flatnonzero(~arrays.crowd)
+    rows = rows[:: -(-len(rows) // MAX_OBJECTS) or 1]
+    boxes = resized_boxes(dataset, arrays, config.input, _short_side(config))[rows]
+    return boxes[(boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)]
+
+
+def _level_ious(boxes, sizes, ratios, anchors):
+    """Returns the best IoU of each box with the anchors of each level, `[N, L]`."""
+    return anchor_ious(boxes, sizes, ratios, strides_of(anchors)).max(axis=-1)
+
+
+def _poor_shapes(boxes):
+    """Counts boxes by size and ratio; returns the most frequent kinds first."""
+    heights, widths = (boxes[:, 2:] - boxes[:, :2]).T
+    sizes = np.digitize(np.sqrt(heights * widths), SIZE_BOUNDS) - 1
+    ratios = np.digitize(heights / widths, RATIO_BOUNDS) - 1
+    kinds, counts = np.unique(np.stack([sizes, ratios], axis=1), axis=0, return_counts=True)
+    return [
+        {
+            "size": _range(SIZE_BOUNDS, kinds[kind][0]),
+            "ratio": _range(RATIO_BOUNDS, kinds[kind][1]),
+            "objects": int(counts[kind]),
+        }
+        for kind in np.argsort(-counts, kind="stable")
+    ]
+
+
+def _range(bounds, index):
+    low, high = bounds[index], bounds[index + 1]
+    return f"below {high:g}" if low == 0 else f"above {low:g}" if np.isinf(high) else f"{low:g} to {high:g}"
+
+
+def _suggestion(boxes, anchors, best):
+    """Returns sizes and ratios that fit the boxes clearly better, with what they reach, or None."""
+    sizes, ratios = fit_anchors(boxes, anchors)
+    better = _level_ious(boxes, sizes, ratios, anchors).max(axis=1)
+    poor, new_poor = (best < GOOD_IOU).mean(), (better < GOOD_IOU).mean()
+    if new_poor > CLEARLY_FEWER * poor or better.mean() < best.mean():
+        return None
+    texts = [",".join(f"{value:g}" for value in values) for values in (sizes, ratios)]
+    return {
+        "sizes": list(sizes),
+        "ratios": list(ratios),
+        "mean_iou": round(float(better.mean()), 4),
+        "poor": round(float(new_poor), 4),
+        "set": f"--set anchors.sizes=[{texts[0]}] --set anchors.ratios=[{texts[1]}]",
+    }

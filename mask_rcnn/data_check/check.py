@@ -1,0 +1,178 @@
+"""Runs all checks of one data set or of a training and a validation set."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from mask_rcnn.data.coco import CocoReading, read_with_reasons
+from mask_rcnn.data.dataset_arrays import arrays_of, table_of_dataset
+from mask_rcnn.data.records import Dataset
+from mask_rcnn.data.trainable import check_trainable
+from mask_rcnn.data_check.anchors import anchor_coverage, anchor_findings
+from mask_rcnn.data_check.counts import count_dataset, count_findings, split_findings
+from mask_rcnn.data_check.geometry import Annotations, geometry_findings
+from mask_rcnn.data_check.image_kinds import bit_findings, pixel_findings
+from mask_rcnn.data_check.image_pass import DecodedImages, decode_images, joined
+from mask_rcnn.data_check.reading import (
+    encoding_findings,
+    is_about_annotation,
+    left_out_findings,
+    refusal_findings,
+    repair_findings,
+    warning_findings,
+)
+from mask_rcnn.data_check.report import Example, Finding, Report, in_order
+from mask_rcnn.data_check.same_images import same_image_findings
+
+TRAIN, VAL = "train", "val"
+NOT_DECODED = (
+    "image files were not decoded. Damage inside of a file, images that are the same, gray and rotated "
+    "images were not looked for."
+)
+
+
+@dataclass(frozen=True)
+class CheckedSet:
+    """A data set and what was found while it was read.
+
+    Args:
+        dataset: `Dataset` of the images that can be used, as far as their headers tell.
+        decoded: `DecodedImages` of them, or None.
+        reading: `CocoReading` if it was read from a COCO json, or None.
+    """
+
+    dataset: Dataset
+    decoded: DecodedImages | None = None
+    reading: CocoReading | None = None
+
+    def bad_files(self):
+        """Returns the ids of the images whose file cannot be used, a set."""
+        left_out = zip(self.reading.left_out, self.reading.reasons, strict=True) if self.reading else ()
+        bad = {image["id"] for image, reason in left_out if not is_about_annotation(reason)}
+        errors = self.decoded.errors if self.decoded else ()
+        return bad | {self.dataset.images[index].id for index in errors}
+
+
+def check_coco(sources, config, config_name, *, decode=True, track=None):
+    """Checks COCO jsons and their images.
+
+    Args:
+        sources: `{"train": (path of the json, folder of the images)}`, and perhaps "val".
+        config: `Config` to train with.
+        config_name: What the report calls it.
+        decode: Whether to decode all images. Defaults to True.
+        track: Function of an iterable, its length and a description that shows progress and yields the
+            items. Defaults to None.
+
+    Returns:
+        `Report`, and `{name: CheckedSet}` of the jsons that can be read.
+
+    Raises:
+        OSError: A json or a folder does not exist or cannot be opened.
+    """
+    sets, findings = {}, []
+    for name, (annotations, images) in sources.items():
+        try:
+            reading = read_with_reasons(annotations, images, config.data.max_pixels)
+        except ValueError as error:
+            findings += [dataclasses.replace(each, where=name) for each in refusal_findings(error)]
+            continue
+        decoded = _decoded(reading.dataset, config, track) if decode else None
+        sets[name] = CheckedSet(reading.dataset, decoded, reading)
+    return _report(sets, findings, config, config_name, decode), sets
+
+
+def check_dataset(dataset, config, config_name="the given config", *, decode=True):
+    """Checks a `Dataset` of any reader; see `check_coco`.
+
+    Returns:
+        `Report`.
+    """
+    decoded = _decoded(dataset, config, None) if decode else None
+    return _report({TRAIN: CheckedSet(dataset, decoded)}, [], config, config_name, decode)
+
+
+def _decoded(dataset, config, track):
+    paths = [image.path for image in dataset.images]
+    shown = track and (lambda items: track(items, len(paths), "decoding images"))
+    return decode_images(paths, config.data.max_pixels, config.input.bit_depth, shown)
+
+
+def _report(sets, findings, config, config_name, decode):
+    counts, anchors = {}, None
+    for name, checked in sets.items():
+        arrays = arrays_of(checked.dataset)
+        counts[name] = count_dataset(checked.dataset, arrays)
+        found = _findings(checked, arrays, counts[name], config, name)
+        if name == TRAIN and len(checked.dataset):
+            anchors = anchor_coverage(checked.dataset, arrays, config)
+            found += anchor_findings(anchors)
+        findings += [dataclasses.replace(each, where=name) for each in found]
+    if len(sets) == 2:
+        findings += split_findings(counts)
+    if decode and sets:
+        records = [image for checked in sets.values() for image in checked.dataset.images]
+        splits = [name for name, checked in sets.items() for _ in checked.dataset.images]
+        decoded = joined([checked.decoded for checked in sets.values()])
+        findings += same_image_findings(records, decoded, splits)
+    return Report(
+        config=config_name,
+        sets=counts,
+        findings=in_order(findings),
+        anchors=anchors,
+        not_checked=() if decode else (NOT_DECODED,),
+    )
+
+
+def _findings(checked, arrays, counts, config, name):
+    """Returns the findings of one set."""
+    dataset, reading, decoded = checked.dataset, checked.reading, checked.decoded
+    names = [str(image["file_name"]) for image in reading.left_out] if reading else []
+    reasons = list(reading.reasons) if reading else []
+    for index, error in sorted(decoded.errors.items()) if decoded else ():
+        names.append(dataset.images[index].path.name)
+        reasons.append(error)
+    total = len(dataset) + dataset.num_left_out
+    findings = left_out_findings(names, reasons, config.data.max_bad_images, total)
+    if not len(dataset):
+        return findings
+    annotations = Annotations(dataset, table_of_dataset(dataset))
+    findings += warning_findings(dataset.warnings)
+    if reading:
+        findings += encoding_findings(reading.entries.notes)
+        findings += repair_findings(reading.entries.findings, annotations)
+    findings += _trainable_findings(dataset, counts, config, name)
+    findings += geometry_findings(annotations)
+    findings += count_findings(dataset, arrays, counts, config, name == TRAIN)
+    findings += bit_findings(dataset, config)
+    return findings + (pixel_findings(dataset, decoded) if decoded else [])
+
+
+def _trainable_findings(dataset, counts, config, name):
+    """Returns findings about what no head can learn from."""
+    if not counts["objects"]:
+        severity = "error" if name == TRAIN else "warning"
+        title = "There is no object" if name == TRAIN else "There is no object: AP cannot be measured"
+        return [
+            Finding(
+                kind="no_objects",
+                severity=severity,
+                title=title,
+                count=1,
+                advice="Is it the right file? Crowd regions are no objects.",
+            )
+        ]
+    try:
+        check_trainable(dataset, config)
+    except ValueError as error:
+        problems = [line.strip() for line in str(error).splitlines()[1:]]
+        return [
+            Finding(
+                kind="untrainable",
+                severity="error",
+                title="The heads of the config cannot learn from these objects",
+                count=len(problems),
+                advice="Change the data or the config as each line says.",
+                examples=tuple(Example(text=problem) for problem in problems),
+            )
+        ]
+    return []

@@ -1,0 +1,222 @@
+"""What a data set holds: classes, sizes, objects per image; and what is out of balance."""
+
+import collections
+
+import numpy as np
+
+from mask_rcnn.data.instances import count_ignored_objects
+from mask_rcnn.data.trainable import are_tiny
+from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
+
+# Areas in pixels at which COCO's evaluation calls an object medium and large.
+AREA_BOUNDS = {"small": 0, "medium": 32**2, "large": 96**2}
+MIN_OBJECTS = 20  # of a class; fewer are hardly learned, and their AP says little
+
+
+def count_dataset(dataset, arrays):
+    """Counts what a training run and its author should know of a data set.
+
+    Args:
+        dataset: a `Dataset`.
+        arrays: Its `DatasetArrays`.
+
+    Returns:
+        A dict that json can hold:
+        name, images, objects, crowds: of the whole set.
+        images_left_out: images that cannot be used.
+        images_without_objects: how many.
+        objects_with_keypoints: how many have any that is known.
+        objects_per_image: {"median", "max"}.
+        objects_per_class: {name of the category: objects}, every category.
+        images_per_class: {name of the category: images that have any}, every category.
+        objects_per_size: {"small", "medium", "large"} by COCO's areas.
+        image_sizes: {"HxW": images}, most frequent first.
+        image_bits: {"8", "16": images}.
+    """
+    is_object = ~arrays.crowd
+    names = [category.name for category in dataset.categories]
+    per_image = np.bincount(arrays.images[is_object], minlength=len(dataset))
+    per_class = np.bincount(arrays.class_ids[is_object], minlength=dataset.num_classes + 1)
+    pairs = np.unique(np.stack([arrays.class_ids[is_object], arrays.images[is_object]]), axis=1)
+    images_per_class = np.bincount(pairs[0], minlength=dataset.num_classes + 1)
+    size_index = np.digitize(arrays.areas[is_object], list(AREA_BOUNDS.values())) - 1
+    per_size = np.bincount(size_index, minlength=len(AREA_BOUNDS))
+    image_sizes = collections.Counter(f"{image.height}x{image.width}" for image in dataset.images)
+    bits = collections.Counter(str(image.bits) for image in dataset.images)
+    median = float(np.median(per_image)) if len(dataset) else 0.0
+    return {
+        "name": dataset.name,
+        "images": len(dataset),
+        "images_left_out": dataset.num_left_out,
+        "objects": int(is_object.sum()),
+        "crowds": int(arrays.crowd.sum()),
+        "images_without_objects": int(np.count_nonzero(per_image == 0)),
+        "objects_with_keypoints": int(arrays.has_keypoints.sum()),
+        "objects_per_image": {"median": median, "max": int(per_image.max(initial=0))},
+        "objects_per_class": dict(zip(names, per_class[1:].tolist(), strict=True)),
+        "images_per_class": dict(zip(names, images_per_class[1:].tolist(), strict=True)),
+        "objects_per_size": dict(zip(AREA_BOUNDS, per_size.tolist(), strict=True)),
+        "image_sizes": dict(image_sizes.most_common()),
+        "image_bits": dict(bits),
+    }
+
+
+def count_findings(dataset, arrays, counts, config, is_training_set=True):
+    """Returns the findings about numbers of objects.
+
+    Args:
+        dataset: a `Dataset`.
+        arrays: Its `DatasetArrays`.
+        counts: Its `count_dataset`.
+        config: `Config` to train with.
+        is_training_set: Whether a model learns from it. Defaults to True.
+    """
+    found = (
+        _images_without_objects(dataset, arrays),
+        *_rare_classes(counts, is_training_set),
+        _too_many_objects(dataset, arrays, config.input.max_instances) if is_training_set else None,
+        _objects(
+            dataset,
+            arrays,
+            ~arrays.crowd & ~arrays.has_mask,
+            "segmentation",
+            kind="without_mask",
+            title="Objects have no mask",
+            advice="Training of masks ignores them. Annotate them, or train boxes only (`mask_head: null`).",
+        ),
+        _objects(
+            dataset,
+            arrays,
+            are_tiny(dataset, arrays, config.input) & is_training_set,
+            "bbox",
+            kind="tiny_objects",
+            title="Objects are less than 1 pixel high or wide after resizing",
+            advice="They are too small to be learned. Raise `input.train_short_sides` and `input.long_side`, "
+            "cut the images into tiles, or remove these objects.",
+        ),
+    )
+    return [finding for finding in found if finding]
+
+
+def split_findings(counts):
+    """Returns the finding about classes that have objects in only one of two sets, in a list.
+
+    Args:
+        counts: `{name of the set: count_dataset}` of two sets.
+    """
+    present = {
+        name: {each for each, count in one["objects_per_class"].items() if count}
+        for name, one in counts.items()
+    }
+    (first, in_first), (second, in_second) = present.items()
+    examples = [Example(text=f"{each}: only in {first}") for each in sorted(in_first - in_second)]
+    examples += [Example(text=f"{each}: only in {second}") for each in sorted(in_second - in_first)]
+    if not examples:
+        return []
+    return [
+        Finding(
+            kind="one_split_classes",
+            severity="warning",
+            title="Classes have objects in only one split",
+            count=len(examples),
+            advice="Such a class is not learned, or its AP cannot be measured. Divide the images anew, so "
+            "that each class is in both splits.",
+            examples=tuple(examples[:MAX_EXAMPLES]),
+            where=f"{first} and {second}",
+        )
+    ]
+
+
+def _images_without_objects(dataset, arrays):
+    has_object = np.zeros(len(dataset), bool)
+    has_object[arrays.images[~arrays.crowd]] = True
+    rows = np.flatnonzero(~has_object)
+    if not len(rows):
+        return None
+    examples = [
+        Example(image=dataset.images[row].path.name, drawn=((dataset.images[row], None),))
+        for row in rows[:MAX_EXAMPLES]
+    ]
+    return Finding(
+        kind="images_without_objects",
+        severity="note",
+        title="Images have no object",
+        count=len(rows),
+        advice="They teach what background is. Look whether they are really empty: an object that is not "
+        "annotated teaches the opposite.",
+        examples=tuple(examples),
+    )
+
+
+def _rare_classes(counts, is_training_set):
+    per_class, images = counts["objects_per_class"], counts["images_per_class"]
+    empty = [name for name, count in per_class.items() if not count]
+    if empty and counts["objects"]:
+        yield Finding(
+            kind="empty_classes",
+            severity="note",
+            title="Classes have no object",
+            count=len(empty),
+            advice="They are not learned. Remove the categories, or add images.",
+            examples=tuple(Example(text=name) for name in empty[:MAX_EXAMPLES]),
+        )
+    rare = sorted((count, name) for name, count in per_class.items() if 0 < count < MIN_OBJECTS)
+    if rare:
+        yield Finding(
+            kind="rare_classes",
+            severity="warning" if is_training_set else "note",
+            title=f"Classes have fewer than {MIN_OBJECTS} objects",
+            count=len(rare),
+            advice="They are hardly learned. Add images of them, or join them with similar classes."
+            if is_training_set
+            else "Their AP is uncertain. Add images of them to the validation set.",
+            examples=tuple(
+                Example(text=f"{name} (objects: {count}, images: {images[name]})")
+                for count, name in rare[:MAX_EXAMPLES]
+            ),
+        )
+
+
+def _too_many_objects(dataset, arrays, max_instances):
+    ignored = count_ignored_objects(dataset, max_instances)
+    if not ignored["objects"]:
+        return None
+    per_image = np.bincount(arrays.images[~arrays.crowd], minlength=len(dataset))
+    worst = np.argsort(-per_image, kind="stable")[: min(ignored["images"], MAX_EXAMPLES)]
+    return Finding(
+        kind="too_many_objects",
+        severity="warning",
+        title=f"Objects are ignored in training: `input.max_instances` is {max_instances}",
+        count=ignored["objects"],
+        advice=f"The largest objects of an image are kept. `--set input.max_instances="
+        f"{ignored['most_objects']}` trains on all of them.",
+        examples=tuple(
+            Example(
+                text=f"{per_image[row]} objects",
+                image=dataset.images[row].path.name,
+                drawn=((dataset.images[row], None),),
+            )
+            for row in worst
+        ),
+    )
+
+
+def _objects(dataset, arrays, chosen, field, **texts):
+    """Returns a warning about objects, chosen by `[N]` bool, or None."""
+    rows = np.flatnonzero(chosen)
+    if not len(rows):
+        return None
+    examples = []
+    for row in rows[:MAX_EXAMPLES]:
+        record, id = dataset.images[arrays.images[row]], int(arrays.ids[row])
+        top, left, bottom, right = arrays.boxes[row]
+        examples.append(
+            Example(
+                text=f"{bottom - top:.1f} x {right - left:.1f} px",
+                image=record.path.name,
+                annotation=id,
+                field=field,
+                drawn=((record, (id,)),),
+            )
+        )
+    return Finding(severity="warning", count=len(rows), examples=tuple(examples), **texts)

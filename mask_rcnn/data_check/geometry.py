@@ -1,0 +1,267 @@
+"""Boxes, masks and areas of annotations that do not fit together, and objects that are there twice."""
+
+import math
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from mask_rcnn.data.annotations import TOLERANCE
+from mask_rcnn.data.segmentations import compressed, extent, pixel_area
+from mask_rcnn.data_check.pairs import overlapping_pairs
+from mask_rcnn.data_check.polygons import (
+    crossing_polygons,
+    owners_of_polygons,
+    polygon_areas,
+    polygon_bounds,
+    worst,
+)
+from mask_rcnn.data_check.report import Example, Finding
+
+DUPLICATE_IOU = 0.95  # of two boxes of one class in one image
+AREA_TOLERANCE = 0.1  # of the area; outlines and pixels differ by less on all but small objects
+LARGE_LOOP = 0.05  # share of the area; a smaller loop at a crossing hardly hurts
+MIN_REACH = 1.0  # pixels that a box may reach out of its image: rounding
+
+
+class Annotations:
+    """The annotations of a `Dataset` as a table, and examples of them.
+
+    Args:
+        dataset: `Dataset`.
+        table: Its `table_of_dataset`.
+    """
+
+    def __init__(self, dataset, table):
+        self.dataset, self.table = dataset, table
+        self.sizes = dataset.sizes[table.images]  # [N, 2] (height, width)
+
+    def example(self, row, text, field, others=()):
+        """Returns the `Example` of a row; a picture shows it and the rows `others` of its image."""
+        record = self.dataset.images[self.table.images[row]]
+        ids = tuple(int(self.table.ids[each]) for each in (row, *others))
+        return Example(
+            text=text, image=record.path.name, annotation=ids[0], field=field, drawn=((record, ids),)
+        )
+
+    def segmentation(self, row):
+        """Returns the segmentation of a row in COCO's form, or None."""
+        return self.table.segmentation(row, tuple(self.sizes[row].tolist()))
+
+
+def geometry_findings(annotations):
+    """Returns the findings about boxes, masks and areas of `Annotations`."""
+    crossing, shares = crossing_polygons(annotations.table)
+    owners = owners_of_polygons(annotations.table)[crossing]
+    shares, owners = shares[owners >= 0], owners[owners >= 0]
+    found = (
+        _outside(annotations),
+        _box_and_mask(annotations),
+        _areas(annotations, owners),
+        _self_crossing(annotations, owners, shares),
+        _duplicates(annotations),
+    )
+    return [finding for finding in found if finding]
+
+
+def reach_outside(boxes, sizes):
+    """Returns by how many pixels boxes `[N, 4]` (x, y, width, height) reach out of images `[N, 2]`, `[N]`."""
+    x, y, width, height = boxes.T
+    return np.max([-x, -y, x + width - sizes[:, 1], y + height - sizes[:, 0]], axis=0, initial=0)
+
+
+def _outside(annotations):
+    table = annotations.table
+    reach = reach_outside(table.boxes, annotations.sizes)
+    rows = np.flatnonzero(reach > MIN_REACH)
+    if not len(rows):
+        return None
+    examples = [
+        annotations.example(row, f"{table.boxes[row].tolist()} reaches out by {reach[row]:.1f} px", "bbox")
+        for row in rows[worst(reach[rows])]
+    ]
+    return Finding(
+        kind="outside_box",
+        severity="warning",
+        title="Boxes reach out of their image",
+        count=len(rows),
+        advice="Training clips them. Look whether boxes and images belong together. `--fix` clips them.",
+        examples=tuple(examples),
+    )
+
+
+def mask_extents(annotations):
+    """Returns the box (x1, y1, x2, y2) around the mask of each row, `[N, 4]`; NaN without a mask."""
+    table = annotations.table
+    bounds = np.full((len(table), 4), np.nan)
+    rows = np.flatnonzero(table.num_polygons)
+    if len(rows):
+        around, owners = polygon_bounds(table), owners_of_polygons(table)
+        used = owners >= 0
+        bounds[rows] = (np.inf, np.inf, -np.inf, -np.inf)
+        np.minimum.at(bounds[:, :2], owners[used], around[used, :2])
+        np.maximum.at(bounds[:, 2:], owners[used], around[used, 2:])
+    for row in np.flatnonzero(table.mask_lengths):
+        bounds[row] = extent(annotations.segmentation(row))
+    return bounds
+
+
+def _box_and_mask(annotations):
+    sizes = annotations.sizes
+    bounds = clip_corners(mask_extents(annotations), sizes)
+    corners = clip_corners(_corners(annotations.table.boxes), sizes)
+    rows = np.flatnonzero((np.abs(corners - bounds) > TOLERANCE).any(axis=1))  # NaN compares as False
+    if not len(rows):
+        return None
+    overlap = box_iou(corners[rows], bounds[rows])
+    examples = [
+        annotations.example(
+            rows[each],
+            f"the mask is in x {bounds[rows[each]][0]:.0f} to {bounds[rows[each]][2]:.0f}, "
+            f"y {bounds[rows[each]][1]:.0f} to {bounds[rows[each]][3]:.0f}, IoU with the box "
+            f"{overlap[each]:.2f}",
+            "bbox",
+        )
+        for each in worst(-overlap)
+    ]
+    return Finding(
+        kind="box_and_mask",
+        severity="warning",
+        title=f"Boxes differ from the box around their mask by more than {TOLERANCE:g} pixels",
+        count=len(rows),
+        advice="The box head and the mask head learn different objects. Look which one is right. "
+        "`--fix` computes the box from the mask.",
+        examples=tuple(examples),
+    )
+
+
+def clip_corners(corners, sizes):
+    """Clips (x1, y1, x2, y2), `[N, 4]`, to images of sizes `[N, 2]` (height, width)."""
+    return np.clip(corners, 0, np.tile(sizes[:, ::-1], 2))
+
+
+def _corners(boxes):
+    """Returns boxes (x, y, width, height) as (x1, y1, x2, y2), `[N, 4]`."""
+    return np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
+
+
+def box_iou(boxes, others):
+    """Returns the IoU of pairs of boxes (x1, y1, x2, y2), `[..., 4]` both, to `[...]`."""
+    top_left = np.maximum(boxes[..., :2], others[..., :2])
+    common = np.maximum(np.minimum(boxes[..., 2:], others[..., 2:]) - top_left, 0).prod(axis=-1)
+    areas = [(each[..., 2:] - each[..., :2]).prod(axis=-1) for each in (boxes, others)]
+    return common / np.maximum(areas[0] + areas[1] - common, 1e-9)
+
+
+def outline_areas(table):
+    """Returns the sum of the areas of the polygons of each row, `[N]` float64."""
+    owners = owners_of_polygons(table)
+    used = owners >= 0
+    return np.bincount(owners[used], polygon_areas(table)[used], minlength=len(table))
+
+
+def differs(areas, expected, boxes):
+    """Tells which areas are far from the expected ones, `[N]` bool; `boxes` are (x, y, width, height).
+
+    An outline and its pixels differ by about half a pixel along the border.
+    """
+    border = boxes[:, 2] + boxes[:, 3]
+    return np.abs(areas - expected) > AREA_TOLERANCE * np.maximum(areas, expected) + border
+
+
+def _areas(annotations, crossing_rows):
+    table = annotations.table
+    expected = outline_areas(table)
+    is_polygon = table.num_polygons > 0
+    suspicious = differs(table.areas, expected, table.boxes) & is_polygon
+    is_outside = reach_outside(table.boxes, annotations.sizes) > 0
+    unclear = suspicious & ((table.num_polygons > 1) | is_outside)
+    unclear[crossing_rows] = suspicious[crossing_rows]
+    for row in np.flatnonzero(unclear):
+        expected[row] = pixel_area(annotations.segmentation(row), annotations.sizes[row].tolist())
+    for row in np.flatnonzero(table.mask_lengths):
+        expected[row] = coco_mask.area(compressed(annotations.segmentation(row)))
+    rows = np.flatnonzero(differs(table.areas, expected, table.boxes) & table.has_mask)
+    if not len(rows):
+        return None
+    ratio = np.abs(np.log(np.maximum(table.areas[rows], 1) / np.maximum(expected[rows], 1)))
+    examples = [
+        annotations.example(row, f"{table.areas[row]:g}, but the mask covers {expected[row]:.0f} px", "area")
+        for row in rows[worst(ratio)]
+    ]
+    return Finding(
+        kind="mask_area",
+        severity="note",
+        title=f"`area` differs from the area of the mask by more than {AREA_TOLERANCE:.0%}",
+        count=len(rows),
+        advice="The evaluation takes `area` to tell small, medium and large objects apart. `--fix` computes "
+        "it from the mask.",
+        examples=tuple(examples),
+    )
+
+
+def _self_crossing(annotations, owners, shares):
+    if not len(owners):
+        return None
+    num_large = int((shares > LARGE_LOOP).sum())
+    examples = [
+        annotations.example(
+            owners[each],
+            f"the smaller loop at a crossing has {shares[each]:.1%} of the outline's area",
+            "segmentation",
+        )
+        for each in worst(shares)
+    ]
+    large = f"; in {num_large} the smaller loop has more than {LARGE_LOOP:.0%} of the area"
+    return Finding(
+        kind="self_crossing",
+        severity="warning" if num_large else "note",
+        title=f"Polygons cross themselves{large if num_large else ''}",
+        count=len(owners),
+        advice="The mask may have holes or parts that nobody meant. Draw the outlines in order. `--fix` "
+        "writes the mask that training sees as run lengths.",
+        examples=tuple(examples),
+    )
+
+
+def duplicate_pairs(table):
+    """Returns pairs of rows of one image and class whose boxes are nearly the same, `[M]` int64 each.
+
+    The second of a pair is the later one in the table. Objects are not compared with crowd regions.
+    """
+    x, width, corners = table.boxes[:, 0], table.boxes[:, 2], _corners(table.boxes)
+    keys = np.stack([table.images, table.class_ids, table.crowd], axis=1)
+    _, groups = np.unique(keys, axis=0, return_inverse=True)
+    # Boxes of that IoU start at nearly the same x.
+    reach = (1 / DUPLICATE_IOU - 1) * width + 1e-9
+    found = [np.zeros((2, 0), "int64")]
+    for i, j in overlapping_pairs(groups.reshape(-1), x, x + reach):
+        same = box_iou(corners[i], corners[j]) >= DUPLICATE_IOU
+        found.append(np.sort(np.stack([i[same], j[same]]), axis=0))
+    return np.concatenate(found, axis=1)
+
+
+def _duplicates(annotations):
+    earlier, later = duplicate_pairs(annotations.table)
+    again, where = np.unique(later, return_index=True)
+    if not len(again):
+        return None
+    table = annotations.table
+    order = worst([math.prod(table.boxes[row, 2:]) for row in again.tolist()])
+    examples = [
+        annotations.example(
+            again[each],
+            f"has class and box of annotation {table.ids[earlier[where[each]]]}",
+            "bbox",
+            (earlier[where[each]],),
+        )
+        for each in order
+    ]
+    return Finding(
+        kind="duplicate_objects",
+        severity="warning",
+        title=f"Objects repeat another one: same image and class, IoU of the boxes {DUPLICATE_IOU} or more",
+        count=len(again),
+        advice="A detector can find only one of them; the other is counted as missed. Remove one of each, "
+        "or use `--fix`.",
+        examples=tuple(examples),
+    )

@@ -1,0 +1,113 @@
+"""Decodes every image file of a data set once, in threads, and keeps what the checks need of it."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+
+import cv2
+import numpy as np
+
+from mask_rcnn.data.images import read_header, read_image
+from mask_rcnn.parallel import default_threads, submit_ahead
+
+THUMBNAIL = 16  # side, pixels
+HASH_SIZE = (9, 8)  # (width, height) of the image whose neighbors are compared: 64 bits
+GRAY_STEP = 4  # every fourth pixel of each axis tells whether an image is gray
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedImages:
+    """What is known of N image files after decoding them.
+
+    Args:
+        errors: `{index: message}` of the files that cannot be decoded; their rows in the arrays are 0.
+        digests: `[N]` S16, BLAKE2b of the bytes of the file.
+        hashes: `[N]` uint64, difference hash: which pixels of a small gray version are brighter than their
+            left neighbors.
+        thumbnails: `[N, 16, 16, 3]` uint8, RGB.
+        contrasts: `[N]` float32, standard deviation of the thumbnail.
+        orientations: `[N]` uint8, EXIF orientation, 1..8.
+        gray: `[N]` bool, whether red, green and blue are equal.
+    """
+
+    errors: dict
+    digests: np.ndarray
+    hashes: np.ndarray
+    thumbnails: np.ndarray
+    contrasts: np.ndarray
+    orientations: np.ndarray
+    gray: np.ndarray
+
+    @property
+    def readable(self):
+        """`[N]` bool, which files were decoded."""
+        return self.orientations > 0
+
+
+def decode_images(paths, max_pixels, bit_depth=None, track=None):
+    """Returns the `DecodedImages` of image files.
+
+    Args:
+        paths: Paths of the files.
+        max_pixels: As in `read_image`.
+        bit_depth: As in `read_image`. Defaults to None.
+        track: Function of an iterable that shows progress and yields its items. Defaults to None.
+    """
+    images = DecodedImages(
+        errors={},
+        digests=np.zeros(len(paths), "S16"),
+        hashes=np.zeros(len(paths), "uint64"),
+        thumbnails=np.zeros((len(paths), THUMBNAIL, THUMBNAIL, 3), "uint8"),
+        contrasts=np.zeros(len(paths), "float32"),
+        orientations=np.zeros(len(paths), "uint8"),
+        gray=np.zeros(len(paths), bool),
+    )
+
+    def look(index):
+        try:
+            return _look(paths[index], max_pixels, bit_depth)
+        except (ValueError, OSError) as error:
+            return str(error)
+
+    threads = default_threads()
+    with ThreadPoolExecutor(threads) as pool:
+        results = submit_ahead(pool, look, range(len(paths)), 2 * threads)
+        for index, future in track(results) if track else results:
+            found = future.result()
+            if isinstance(found, str):
+                images.errors[index] = found
+            else:
+                for name, value in found.items():
+                    getattr(images, name)[index] = value
+    return images
+
+
+def _look(path, max_pixels, bit_depth):
+    """Decodes one file; returns its values of the arrays of `DecodedImages`."""
+    header = read_header(path, max_pixels)
+    pixels = read_image(path, bit_depth, max_pixels)
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
+    small = cv2.resize(pixels, HASH_SIZE, interpolation=cv2.INTER_AREA).astype("int32").sum(axis=-1)  # [8, 9]
+    thumbnail = cv2.resize(pixels, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    sample = pixels[::GRAY_STEP, ::GRAY_STEP]
+    return {
+        "digests": digest,
+        "hashes": np.packbits(small[:, 1:] > small[:, :-1]).view("uint64")[0],
+        "thumbnails": thumbnail,
+        "contrasts": thumbnail.std(),
+        "orientations": header.orientation,
+        "gray": (sample == sample[..., :1]).all(),
+    }
+
+
+def joined(parts):
+    """Returns the `DecodedImages` of several data sets, one after the other."""
+    errors, start = {}, 0
+    for part in parts:
+        errors |= {start + index: error for index, error in part.errors.items()}
+        start += len(part.gray)
+    names = [field.name for field in fields(DecodedImages) if field.name != "errors"]
+    return DecodedImages(
+        errors, **{name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
+    )

@@ -1,0 +1,86 @@
+"""Pictures of examples: the object with its surroundings, or two images side by side."""
+
+import base64
+import dataclasses
+import io
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from mask_rcnn.coco_results import from_record
+from mask_rcnn.data.images import read_image
+from mask_rcnn.visualize import draw
+
+HEIGHT, MAX_WIDTH = 260, 520  # pixels of a picture
+MARGIN = 0.5  # of the longer side of an object, on each side of it
+MIN_MARGIN = 16  # pixels
+JPEG_QUALITY = 80
+
+
+def data_uri(pixels):
+    """Returns a picture, `[H, W, 3]` uint8, as the text of a JPEG data URI."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=JPEG_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+
+
+def example_picture(example, categories, config):
+    """Returns the picture of an `Example`, `[H, W, 3]` uint8, or None if there is nothing to draw.
+
+    Args:
+        example: `Example`.
+        categories: `Category` records of its data set.
+        config: `Config`, for the limits of image files.
+    """
+    parts = []
+    for record, ids in example.drawn:
+        try:
+            pixels = read_image(record.path, config.input.bit_depth, config.data.max_pixels)
+        except (ValueError, OSError):  # it is among the findings
+            return None
+        parts.append(_scaled(_drawn(pixels, record, ids, categories)))
+    return np.concatenate(parts, axis=1) if parts else None
+
+
+def _drawn(pixels, record, ids, categories):
+    """Draws the annotations with some ids on the part of the image around them, or all on the whole image."""
+    chosen = [one for one in record.annotations if ids is None or one.id in ids]
+    shown = tuple(dataclasses.replace(one, crowd=False, keypoints=None) for one in chosen)
+    detections = from_record(dataclasses.replace(record, annotations=shown))
+    if ids is not None and len(detections):
+        top, left, bottom, right = _window(detections)
+        pixels = pixels[top:bottom, left:right]
+        moved = {"boxes": detections.boxes - (top, left, top, left), "image_size": pixels.shape[:2]}
+        if detections.masks is not None:
+            moved["mask_origins"] = detections.mask_origins - (top, left)
+        detections = dataclasses.replace(detections, **moved)
+    if ids is None or detections.masks is None:
+        return draw(pixels, detections, categories, colour_by="instance", labels=False)
+    masks = draw(pixels, detections, categories, colour_by="instance", boxes=False, labels=False)
+    boxes = dataclasses.replace(detections, masks=None, mask_origins=None)  # without masks, they are opaque
+    return draw(masks, boxes, categories, colour_by="instance", labels=False)
+
+
+def _window(detections):
+    """Returns the part of an image around all its detections, (y1, x1, y2, x2) in pixels."""
+    boxes = [detections.boxes]
+    if detections.masks is not None:
+        origins = detections.mask_origins
+        boxes.append(np.hstack([origins, origins + [mask.shape for mask in detections.masks]]))
+    boxes = np.concatenate(boxes)
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    margin = max(MARGIN * float((high - low).max()), MIN_MARGIN)
+    low = np.maximum(np.floor(low - margin), 0).astype(int)
+    high = np.minimum(np.ceil(high + margin), detections.image_size).astype(int)
+    return *low.tolist(), *high.tolist()
+
+
+def _scaled(pixels):
+    """Resizes a picture to `HEIGHT`, or to less if it would be wider than `MAX_WIDTH`."""
+    height, width = pixels.shape[:2]
+    scale = min(HEIGHT / height, MAX_WIDTH / width)
+    size = max(round(width * scale), 1), HEIGHT if scale == HEIGHT / height else max(round(height * scale), 1)
+    resized = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    padding = HEIGHT - resized.shape[0]
+    return np.pad(resized, ((padding // 2, padding - padding // 2), (0, 4), (0, 0)), constant_values=255)

@@ -1,0 +1,183 @@
+"""Findings of the reader: what it left out, repaired or refused."""
+
+import collections
+import re
+
+import numpy as np
+
+from mask_rcnn.data.annotations import NOT_THE_BOX_OF_THE_MASK, OUT_OF_IMAGE
+from mask_rcnn.data.coco_entries import UNDECLARED_IMAGES
+from mask_rcnn.data.segmentations import NO_PIXEL, NO_POLYGON
+from mask_rcnn.data.usable_images import REPEATED_OBJECT
+from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
+
+NAMED_ANNOTATION = re.compile(r"Received: annotation (-?\d+)\b ?(?:with )?")
+# Other checks find these, with pictures.
+FOUND_ELSEWHERE = (NOT_THE_BOX_OF_THE_MASK, OUT_OF_IMAGE, REPEATED_OBJECT)
+LOSSES = (UNDECLARED_IMAGES, NO_PIXEL, NO_POLYGON)  # repairs that lose something
+
+
+def refusal_findings(error):
+    """Returns the findings of an error that the reader raised instead of a data set.
+
+    Args:
+        error: ValueError; a `RefusedContent` tells which entries it is about.
+    """
+    advice = "Correct or remove them. Nothing else can be checked before."
+    refusals = getattr(error, "refusals", None)
+    if not refusals:
+        expected, received = _split(str(error))
+        example = Example(text=received)
+        return [
+            Finding(
+                kind="unreadable_json",
+                severity="error",
+                title=f"The annotation file cannot be read: {expected}",
+                count=1,
+                advice="Correct the file. Nothing else can be checked before.",
+                examples=(example,),
+            )
+        ]
+    return [
+        Finding(
+            kind="unclear_entries",
+            severity="error",
+            title=f"Entries have no clear meaning: {kind}",
+            count=count,
+            advice=advice,
+            examples=tuple(Example(text=str(where)) for where in examples),
+        )
+        for kind, (count, examples) in refusals.items()
+    ]
+
+
+def left_out_findings(images, reasons, max_bad_images, num_images):
+    """Returns the findings about images that cannot be used, one for each kind of reason.
+
+    Args:
+        images: Names of their files.
+        reasons: The message of the error of each.
+        max_bad_images: Fraction of the images that training may leave out.
+        num_images: Number of images of the data set, with these.
+    """
+    stops = len(images) > max_bad_images * num_images or len(images) == num_images
+    consequence = (
+        f"Training stops: more than {max_bad_images:.1%} of the images cannot be used "
+        "(`data.max_bad_images`)."
+        if stops
+        else "Training leaves these images out."
+    )
+    groups = collections.defaultdict(list)
+    for name, reason in zip(images, reasons, strict=True):
+        expected, received = _split(reason)
+        named = NAMED_ANNOTATION.search(reason)
+        annotation = int(named[1]) if named else None
+        text = NAMED_ANNOTATION.sub("", f"Received: {received}").removeprefix("Received: ")
+        kind = "bad_image" if annotation is None else "bad_annotation"
+        field = "" if annotation is None else _field(expected)
+        example = Example(text=text, image=name, annotation=annotation, field=field)
+        groups[kind, re.sub(r"\d+", "...", expected)].append(example)
+    return [
+        Finding(
+            kind=kind,
+            severity="error" if stops else "warning",
+            title=f"{TITLES[kind]}: {expected}",
+            count=len(examples),
+            advice=f"{consequence} {ADVICE[kind]}",
+            examples=tuple(examples[:MAX_EXAMPLES]),
+        )
+        for (kind, expected), examples in groups.items()
+    ]
+
+
+TITLES = {
+    "bad_image": "Images cannot be used because of their file",
+    "bad_annotation": "Images cannot be used because of an annotation",
+}
+ADVICE = {
+    "bad_image": "Correct the files, or use `--fix`, which removes the images.",
+    "bad_annotation": "Correct the annotations, or use `--fix`, which removes these annotations.",
+}
+
+
+def is_about_annotation(reason):
+    """Tells whether the reason why an image is left out is one of its annotations, not its file."""
+    return bool(NAMED_ANNOTATION.search(reason))
+
+
+def repair_findings(findings, annotations):
+    """Returns the findings about what the reader repaired and other checks do not find.
+
+    Args:
+        findings: `Findings` of the reader.
+        annotations: `Annotations` of the data set that was read.
+    """
+    result = []
+    for kind, (count, places) in findings.repairs.items():
+        if kind in FOUND_ELSEWHERE:
+            continue
+        examples = tuple(_example(place, kind, annotations) for place in places)
+        result.append(
+            Finding(
+                kind="repaired",
+                severity="warning" if kind in LOSSES else "note",
+                title=f"Repaired while reading: {kind}",
+                count=count,
+                advice="`mask-rcnn` reads it this way; other tools may not. `--fix` writes it out.",
+                examples=examples,
+            )
+        )
+    return result
+
+
+def _example(place, kind, annotations):
+    """Returns the example of a place such as "annotation 7"."""
+    named = re.fullmatch(r"annotation (-?\d{1,18})", str(place))
+    rows = np.flatnonzero(annotations.table.ids == int(named[1])) if named else ()
+    return annotations.example(rows[0], "", _field(kind)) if len(rows) else Example(text=str(place))
+
+
+def encoding_findings(notes):
+    """Returns the findings about the encoding of the json; `notes` are sentences of the reader."""
+    return [
+        Finding(
+            kind="encoding",
+            severity="warning",
+            title="The encoding of the json is not UTF-8",
+            count=1,
+            advice="Save it as UTF-8, or use `--fix`.",
+            examples=(Example(text=note),),
+        )
+        for note in notes
+    ]
+
+
+def warning_findings(warnings):
+    """Returns the finding about the warnings of a `Dataset` that was read before, in a list."""
+    if not warnings:
+        return []
+    return [
+        Finding(
+            kind="reader_warnings",
+            severity="warning",
+            title="The reader left out or changed something",
+            count=len(warnings),
+            advice="Correct the files.",
+            examples=tuple(Example(text=warning) for warning in warnings),
+        )
+    ]
+
+
+def _split(message):
+    """Returns what an error expected, without its period, and what it received."""
+    expected, _, received = message.partition(" Received: ")
+    return expected.strip().removesuffix("."), received
+
+
+def _field(sentence):
+    """Returns the field of an annotation that a sentence is about, or ""."""
+    named = re.search(r"`(\w+)`", sentence)
+    if named:
+        return named[1]
+    about_mask = re.search(r"polygon|run.length", sentence, re.IGNORECASE)
+    return "segmentation" if about_mask else "keypoints" if "keypoint" in sentence.lower() else ""

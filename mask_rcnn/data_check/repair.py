@@ -1,0 +1,199 @@
+"""Writes a repaired copy of a COCO json: the repairs of the reader, and those of the checks."""
+
+import numpy as np
+
+from mask_rcnn.coco_results import write_json
+from mask_rcnn.data.annotation_table import table_of
+from mask_rcnn.data.annotations import TOLERANCE, read_annotation
+from mask_rcnn.data.coco_entries import (
+    EXPECTED,
+    are_ids_unique,
+    read_categories,
+    read_images,
+    read_references,
+)
+from mask_rcnn.data.fields import identity, whole_number
+from mask_rcnn.data.findings import Findings, shown
+from mask_rcnn.data.image_files import find_image_files
+from mask_rcnn.data.images import read_header
+from mask_rcnn.data.json_file import read_json
+from mask_rcnn.data.masks import full_mask
+from mask_rcnn.data.segmentations import extent, pixel_area
+from mask_rcnn.data_check.geometry import MIN_REACH, clip_corners, differs, duplicate_pairs, reach_outside
+from mask_rcnn.data_check.polygons import crossing_polygons, owners_of_polygons
+from mask_rcnn.data_check.reading import FOUND_ELSEWHERE
+from mask_rcnn.structures import encode_crop
+
+# Fields that `read_annotation` returns; those without a value are written only if the file has them.
+ALWAYS, IF_KNOWN = ("id", "image_id", "category_id", "bbox", "area", "iscrowd"), ("segmentation", "keypoints")
+
+
+def repair_coco(annotations_path, images_dir, out, checked):
+    """Writes a repaired copy of a COCO json; all its other fields are kept.
+
+    Args:
+        annotations_path: Path of the json, which is not changed.
+        images_dir: Folder of its images.
+        out: File to write to.
+        checked: `CheckedSet` of the json.
+
+    Returns:
+        A list of sentences, one for each kind of change, with counts and examples.
+    """
+    content, notes = read_json(annotations_path, EXPECTED)
+    findings = Findings()
+    known = read_images(content["images"], findings)
+    images = _repaired_images(content["images"], known, images_dir, checked, findings)
+    if not images:
+        raise ValueError(
+            "A repaired copy needs at least one image whose file can be used. "
+            f"Received: {annotations_path} with {len(known)} images and no such file in {images_dir}. "
+            "Check the folder."
+        )
+    references, categories = _references(content, known, findings)
+    pairs = _read_all(references, images, categories, findings)
+    findings.check(EXPECTED, str(annotations_path))
+    annotations = [one for _, one in pairs]
+    _untangle(annotations, images, findings)
+    for one in annotations:
+        _fit(one, _size(images[one["image_id"]]), findings)
+    keep = _first_of_duplicates(annotations, images, findings)
+    repaired = {
+        **content,
+        "images": list(images.values()),
+        "categories": _repaired_categories(content["categories"], categories),
+        "annotations": [_merged(*pairs[row]) for row in np.flatnonzero(keep).tolist()],
+    }
+    write_json(out, repaired)
+    for kind in FOUND_ELSEWHERE:  # what was done about them is listed by other sentences
+        findings.repairs.pop(kind, None)
+    return [*notes, *findings.lines()]
+
+
+def _size(image):
+    return image["height"], image["width"]
+
+
+def _repaired_images(entries, known, images_dir, checked, findings):
+    """Returns `{id: entry}` of the images whose file can be used."""
+    raw = {}
+    for entry in entries:
+        raw.setdefault(identity(entry["id"]), entry)
+    records = {record.id: record for record in checked.dataset.images}
+    bad = checked.bad_files()
+    images = {}
+    for id, path in find_image_files(known.values(), images_dir, findings).items():
+        if id in bad:
+            findings.repair("images whose file cannot be used were removed", shown(known[id]["file_name"]))
+            continue
+        size = records.get(id) or read_header(path)
+        name = known[id]["file_name"]
+        if path != images_dir / name and path.is_relative_to(images_dir):
+            name = path.relative_to(images_dir).as_posix()
+        images[id] = {**raw[id], "id": id, "file_name": name, "height": size.height, "width": size.width}
+    return images
+
+
+def _references(content, known, findings):
+    """Returns the annotations of declared images with whole, unique ids; and the categories by id."""
+    declared = {whole_number(entry.get("id")) for entry in content["categories"]}
+    pairs = read_references(enumerate(content["annotations"]), known, declared, findings)
+    entries = [entry for _, entry in pairs]
+    if not are_ids_unique([entry["id"] for entry in entries], findings):
+        entries = [{**entry, "id": number} for number, entry in enumerate(entries, start=1)]
+    used = {entry["category_id"] for entry in entries}
+    return entries, read_categories(content["categories"], used, findings)
+
+
+def _repaired_categories(entries, categories):
+    raw = {}
+    for entry in entries:
+        raw.setdefault(whole_number(entry["id"]), entry)
+    return [{**raw[id], "id": id, "name": category.name} for id, category in categories.items()]
+
+
+def _read_all(references, images, categories, findings):
+    """Returns (entry, annotation of `read_annotation`) of the annotations that make sense."""
+    pairs = []
+    for entry in references:
+        where = f"annotation {entry['id']}"
+        if entry["image_id"] not in images:
+            findings.repair("annotations of removed images were removed", where)
+            continue
+        size = _size(images[entry["image_id"]])
+        try:
+            one = read_annotation(entry, size, categories[entry["category_id"]], findings)
+        except ValueError as error:
+            reason = str(error).partition(" Received: ")[0].removesuffix(".")
+            findings.repair(f"annotations that make no sense were removed: {reason}", where)
+            continue
+        pairs.append((entry, one))
+    return pairs
+
+
+def _table(annotations, images):
+    index = {id: number for number, id in enumerate(images)}
+    return table_of(annotations, [index[one["image_id"]] for one in annotations])
+
+
+def _untangle(annotations, images, findings):
+    """Makes polygons that cross themselves run lengths of the mask that training sees, in place."""
+    table = _table(annotations, images)
+    crossing, _ = crossing_polygons(table)
+    for row in np.unique(owners_of_polygons(table)[crossing]).tolist():
+        one = annotations[row]
+        size = _size(images[one["image_id"]])
+        mask = full_mask(one["segmentation"], *size)
+        one["segmentation"] = encode_crop(mask, (0, 0), size) if mask.any() else None
+        findings.repair(
+            "polygons that cross themselves were written as run lengths", f"annotation {one['id']}"
+        )
+
+
+def _fit(one, size, findings):
+    """Fits box and area of an annotation to its image and its mask, in place."""
+    where = f"annotation {one['id']}"
+    box, sizes = np.array([one["bbox"]], "float64"), np.array([size])
+    corners = clip_corners(np.hstack([box[:, :2], box[:, :2] + box[:, 2:]]), sizes)
+    if reach_outside(box, sizes)[0] > MIN_REACH:
+        findings.repair("boxes that reached out of their image were clipped", where)
+        one["bbox"] = _as_box(corners[0])
+    if not one["segmentation"]:
+        return
+    bounds = clip_corners(np.array([extent(one["segmentation"])], "float64"), sizes)
+    if (np.abs(bounds - corners) > TOLERANCE).any() and (bounds[:, 2:] > bounds[:, :2]).all():
+        findings.repair("boxes that were not those of their masks were computed from the masks", where)
+        one["bbox"] = _as_box(bounds[0])
+    area = pixel_area(one["segmentation"], size)
+    if area and differs(np.array([one["area"]]), np.array([area]), np.array([one["bbox"]]))[0]:
+        findings.repair("areas that were not those of their masks were computed from the masks", where)
+        one["area"] = area
+
+
+def _as_box(corners):
+    x1, y1, x2, y2 = corners.tolist()
+    return [x1, y1, x2 - x1, y2 - y1]
+
+
+def _first_of_duplicates(annotations, images, findings):
+    """Returns which annotations do not repeat an earlier one, `[N]` bool."""
+    plain = [{**one, "segmentation": None, "keypoints": None} for one in annotations]
+    _, later = duplicate_pairs(_table(plain, images))
+    keep = np.ones(len(annotations), bool)
+    keep[later] = False
+    for row in np.flatnonzero(~keep).tolist():
+        findings.repair(
+            "objects that repeat another one were removed", f"annotation {annotations[row]['id']}"
+        )
+    return keep
+
+
+def _merged(entry, one):
+    """Returns an entry with the values that were read; its other fields stay."""
+    merged = {**entry, **{name: one[name] for name in ALWAYS}}
+    for name in IF_KNOWN:
+        if one[name] or entry.get(name):
+            merged[name] = one[name] or []
+    if "num_keypoints" in entry or one["keypoints"]:
+        merged["num_keypoints"] = one["num_keypoints"]
+    return merged

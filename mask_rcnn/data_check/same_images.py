@@ -1,0 +1,215 @@
+"""Image files with the same bytes, and photographs that look the same, in one data set or in two.
+
+Candidates have difference hashes of at most `MAX_BITS` different bits. Of each candidate pair the colors of
+small versions are compared, for dark or plain images of different scenes often have the same hash.
+"""
+
+import itertools
+
+import numpy as np
+
+from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
+
+MAX_BITS = 5  # of 64 that differ; files of one photograph in other sizes and qualities differ by 0 to 4
+BANDS = MAX_BITS + 1  # parts of a hash, of which at least one is equal then
+MIN_CORRELATION = 0.985  # of the colors of two small versions
+MIN_CONTRAST = 3.0  # standard deviation of a small version, of 255; plainer images look like many others
+THUMBNAILS_AT_ONCE = 10_000  # pairs whose colors are compared together; takes about 150 MB
+PAIRS_AT_ONCE = 1_000_000  # candidates that are compared together; takes about 50 MB
+
+
+def same_image_findings(records, decoded, splits):
+    """Returns the findings about images that are the same.
+
+    Args:
+        records: `ImageRecord`s of all sets, N.
+        decoded: `DecodedImages` of them.
+        splits: `[N]` names of the set of each image.
+
+    Returns:
+        A list of `Finding`s of each set, and of images that two sets share.
+    """
+    splits = np.asarray(splits)
+    bytes_groups = _groups(len(records), *same_bytes(decoded))
+    alike_groups = _groups(len(records), *similar_pairs(decoded))
+    findings = []
+    for name in dict.fromkeys(splits.tolist()):
+        within = splits == name
+        findings += [
+            _finding("identical_images", name, _parts(bytes_groups, within), records, splits),
+            _finding("similar_images", name, _parts(alike_groups, within, bytes_groups), records, splits),
+        ]
+    shared = [group for group in _parts(alike_groups) if len(set(splits[group])) > 1]
+    where = " and ".join(dict.fromkeys(splits.tolist()))
+    findings.append(_finding("shared_images", where, shared, records, splits))
+    return [finding for finding in findings if finding]
+
+
+TEXTS = {
+    "identical_images": (
+        "warning",
+        "Image files have the same bytes as another one of the set",
+        "They count twice in training, and their annotations may contradict each other. Keep one of each.",
+    ),
+    "similar_images": (
+        "note",
+        "Images look the same as another one of the set",
+        "These are copies in another size or quality, or frames of one scene. Keep one of each, and keep all "
+        "of them in the same split.",
+    ),
+    "shared_images": (
+        "warning",
+        "Images of one split are also in the other, as the same or nearly the same photograph",
+        "The validation score is too good: the model has seen these images. Remove them from one split.",
+    ),
+}
+
+
+def same_bytes(decoded):
+    """Returns pairs `(i, j)` of images whose files have the same bytes: the first one and each other one."""
+    rows = np.flatnonzero(decoded.readable)
+    return _pairs_of_equal(decoded.digests[rows], rows)
+
+
+def similar_pairs(decoded):
+    """Returns pairs `(i, j)`, `[M]` int64 each, of images that have the same bytes or look the same."""
+    i, j = same_bytes(decoded)
+    is_copy = np.zeros(len(decoded.hashes), bool)
+    is_copy[j] = True
+    rows = np.flatnonzero(decoded.readable & ~is_copy & (decoded.contrasts >= MIN_CONTRAST))
+    found = [np.stack([i, j])]
+    for first, second in _candidates(decoded.hashes, rows):
+        same = _correlation(decoded.thumbnails, first, second) >= MIN_CORRELATION
+        found.append(np.stack([first[same], second[same]]))
+    return np.concatenate(found, axis=1)
+
+
+def _pairs_of_equal(keys, rows):
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    others = first[which] != np.arange(len(keys))
+    return rows[first[which]][others], rows[others]
+
+
+def _candidates(hashes, rows):
+    """Yields pairs of rows whose hashes differ in at most `MAX_BITS` bits, in parts.
+
+    Of rows with equal hashes, only the first is compared with other hashes.
+    """
+    first, others = _pairs_of_equal(hashes[rows], rows)
+    for start in range(0, len(first), PAIRS_AT_ONCE):
+        part = slice(start, start + PAIRS_AT_ONCE)
+        yield first[part], others[part]
+    rows = rows[~np.isin(rows, others)]
+    bounds = np.linspace(0, 64, BANDS + 1).astype(int)
+    for low, high in itertools.pairwise(bounds.tolist()):
+        band = hashes[rows] >> np.uint64(low) & np.uint64((1 << (high - low)) - 1)
+        order = np.argsort(band, kind="stable")
+        for first, second in _pairs_in_runs(band[order]):
+            first, second = rows[order[first]], rows[order[second]]
+            near = _num_bits(hashes[first] ^ hashes[second]) <= MAX_BITS
+            if near.any():
+                yield first[near], second[near]
+
+
+def _pairs_in_runs(values):
+    """Yields index pairs of equal values of a sorted array, at most about `PAIRS_AT_ONCE` at once."""
+    first, step, waiting, size = np.arange(len(values)), 1, [], 0
+    while True:
+        first = first[first + step < len(values)]
+        first = first[values[first] == values[first + step]]
+        if len(first):
+            waiting.append((first, first + step))
+            size += len(first)
+        if waiting and (size >= PAIRS_AT_ONCE or not len(first)):
+            yield tuple(np.concatenate(part) for part in zip(*waiting, strict=True))
+            waiting, size = [], 0
+        if not len(first):
+            return
+        step += 1
+
+
+def _num_bits(values):
+    return np.unpackbits(values.view("uint8").reshape(-1, 8), axis=1).sum(axis=1)
+
+
+def _correlation(thumbnails, first, second):
+    """Returns the correlation of the colors of pairs of thumbnails, `[M]`.
+
+    Args:
+        thumbnails: `[N, S, S, 3]` uint8.
+        first, second: `[M]` indices.
+    """
+    parts = []
+    for start in range(0, len(first), THUMBNAILS_AT_ONCE):
+        part = slice(start, start + THUMBNAILS_AT_ONCE)
+        a, b = (thumbnails[each[part]].astype("float32") for each in (first, second))
+        a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
+        a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+        norms = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+        parts.append((a * b).sum(axis=1) / np.maximum(norms, 1e-6))
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _groups(count, i, j):
+    """Returns the group of each of `count` images, `[N]` int64, when pairs are joined."""
+    parents = np.arange(count)
+
+    def root(index):
+        while parents[index] != index:
+            parents[index] = parents[parents[index]]
+            index = parents[index]
+        return index
+
+    for a, b in zip(i.tolist(), j.tolist(), strict=True):
+        a, b = root(a), root(b)
+        parents[max(a, b)] = min(a, b)
+    return np.array([root(index) for index in range(count)], "int64")
+
+
+def _parts(groups, within=None, finer=None):
+    """Returns the groups of two or more images, as arrays of indices.
+
+    Args:
+        groups: `[N]` group of each image.
+        within: `[N]` bool, which images count. Defaults to None, all.
+        finer: `[N]` groups of which only the first image counts. Defaults to None.
+    """
+    rows = np.arange(len(groups)) if within is None else np.flatnonzero(within)
+    if finer is not None and len(rows):
+        rows = rows[np.unique(finer[rows], return_index=True)[1]]
+    rows = rows[np.argsort(groups[rows], kind="stable")]
+    cuts = np.flatnonzero(np.diff(groups[rows])) + 1
+    return [part for part in np.split(rows, cuts) if len(part) > 1]
+
+
+def _finding(kind, where, groups, records, splits):
+    if not groups:
+        return None
+    severity, title, advice = TEXTS[kind]
+    examples = []
+    for group in groups[:MAX_EXAMPLES]:
+        one = group[0]
+        others = [each for each in group[1:] if kind != "shared_images" or splits[each] != splits[one]]
+        names = ", ".join(_name(records, splits, each, kind) for each in others[:3])
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        drawn = tuple((records[each], None) for each in (one, others[0]))
+        text = f"as {names}{more}"
+        examples.append(Example(text=text, image=_name(records, splits, one, kind), drawn=drawn))
+    if kind == "shared_images":
+        count = sum(min((splits[group] == name).sum() for name in set(splits[group])) for group in groups)
+    else:
+        count = sum(len(group) - 1 for group in groups)
+    return Finding(
+        kind=kind,
+        severity=severity,
+        title=title,
+        count=int(count),
+        advice=advice,
+        examples=tuple(examples),
+        where=where,
+    )
+
+
+def _name(records, splits, index, kind):
+    name = records[index].path.name
+    return f"{name} ({splits[index]})" if kind == "shared_images" else name
