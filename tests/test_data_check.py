@@ -108,8 +108,7 @@ def test_a_repaired_copy_has_no_such_fault(fault, tmp_path):
     assert changes
     assert (tmp_path / "instances.json").read_bytes() == before
     report, _ = check(tmp_path, "fixed.json")
-    assert FAULTS[fault][0] not in kinds(report)
-    assert not report.count("error")
+    assert kinds(report) <= {"rare_classes"}  # fewer objects are left where an image was removed
 
 
 def test_a_repaired_copy_keeps_what_was_right(tmp_path):

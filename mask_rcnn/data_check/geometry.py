@@ -1,5 +1,6 @@
 """Boxes, masks and areas of annotations that do not fit together, and objects that are there twice."""
 
+import functools
 import math
 
 import numpy as np
@@ -47,6 +48,22 @@ class Annotations:
         """Returns the segmentation of a row in COCO's form, or None."""
         return self.table.segmentation(row, tuple(self.sizes[row].tolist()))
 
+    @functools.cached_property
+    def mask_bounds(self):
+        """`[N, 4]` float64 (x1, y1, x2, y2), the box around the mask of each row; NaN without a mask."""
+        table = self.table
+        bounds = np.full((len(table), 4), np.nan)
+        has_polygon = table.num_polygons > 0
+        if has_polygon.any():
+            around, owners = polygon_bounds(table), owners_of_polygons(table)
+            used = owners >= 0
+            bounds[has_polygon] = (np.inf, np.inf, -np.inf, -np.inf)
+            np.minimum.at(bounds[:, :2], owners[used], around[used, :2])
+            np.maximum.at(bounds[:, 2:], owners[used], around[used, 2:])
+        for row in np.flatnonzero(table.mask_lengths):
+            bounds[row] = extent(self.segmentation(row))
+        return bounds
+
 
 def geometry_findings(annotations):
     """Returns the findings about boxes, masks and areas of `Annotations`."""
@@ -89,25 +106,9 @@ def _outside(annotations):
     )
 
 
-def mask_extents(annotations):
-    """Returns the box (x1, y1, x2, y2) around the mask of each row, `[N, 4]`; NaN without a mask."""
-    table = annotations.table
-    bounds = np.full((len(table), 4), np.nan)
-    rows = np.flatnonzero(table.num_polygons)
-    if len(rows):
-        around, owners = polygon_bounds(table), owners_of_polygons(table)
-        used = owners >= 0
-        bounds[rows] = (np.inf, np.inf, -np.inf, -np.inf)
-        np.minimum.at(bounds[:, :2], owners[used], around[used, :2])
-        np.maximum.at(bounds[:, 2:], owners[used], around[used, 2:])
-    for row in np.flatnonzero(table.mask_lengths):
-        bounds[row] = extent(annotations.segmentation(row))
-    return bounds
-
-
 def _box_and_mask(annotations):
     sizes = annotations.sizes
-    bounds = clip_corners(mask_extents(annotations), sizes)
+    bounds = clip_corners(annotations.mask_bounds, sizes)
     corners = clip_corners(_corners(annotations.table.boxes), sizes)
     rows = np.flatnonzero((np.abs(corners - bounds) > TOLERANCE).any(axis=1))  # NaN compares as False
     if not len(rows):
@@ -173,7 +174,8 @@ def _areas(annotations, crossing_rows):
     expected = outline_areas(table)
     is_polygon = table.num_polygons > 0
     suspicious = differs(table.areas, expected, table.boxes) & is_polygon
-    is_outside = reach_outside(table.boxes, annotations.sizes) > 0
+    bounds = annotations.mask_bounds
+    is_outside = (clip_corners(bounds, annotations.sizes) != bounds).any(axis=1)
     unclear = suspicious & ((table.num_polygons > 1) | is_outside)
     unclear[crossing_rows] = suspicious[crossing_rows]
     for row in np.flatnonzero(unclear):
