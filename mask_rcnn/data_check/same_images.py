@@ -4,8 +4,6 @@ Candidates have difference hashes of at most `MAX_BITS` different bits. Of each 
 small versions are compared, for dark or plain images of different scenes often have the same hash.
 """
 
-import itertools
-
 import numpy as np
 
 from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
@@ -100,15 +98,16 @@ def _candidates(hashes, rows):
         part = slice(start, start + PAIRS_AT_ONCE)
         yield first[part], others[part]
     rows = rows[~np.isin(rows, others)]
-    bounds = np.linspace(0, 64, BANDS + 1).astype(int)
-    for low, high in itertools.pairwise(bounds.tolist()):
-        band = hashes[rows] >> np.uint64(low) & np.uint64((1 << (high - low)) - 1)
+    bits = np.unpackbits(hashes[rows].view("uint8").reshape(-1, 8), axis=1)  # [N, 64]
+    for start in range(BANDS):
+        # Not neighbors of each other: those of a photograph are often equal.
+        band = np.packbits(bits[:, start::BANDS], axis=1).view("uint16")[:, 0]
         order = np.argsort(band, kind="stable")
+        ordered = hashes[rows[order]]
         for first, second in _pairs_in_runs(band[order]):
-            first, second = rows[order[first]], rows[order[second]]
-            near = _num_bits(hashes[first] ^ hashes[second]) <= MAX_BITS
+            near = _num_bits(ordered[first] ^ ordered[second]) <= MAX_BITS
             if near.any():
-                yield first[near], second[near]
+                yield rows[order[first[near]]], rows[order[second[near]]]
 
 
 def _pairs_in_runs(values):
@@ -129,7 +128,12 @@ def _pairs_in_runs(values):
 
 
 def _num_bits(values):
-    return np.unpackbits(values.view("uint8").reshape(-1, 8), axis=1).sum(axis=1)
+    """Returns how many bits of uint64 values are set, by adding pairs, then fours, then bytes of bits."""
+    values = values - (values >> np.uint64(1) & np.uint64(0x5555555555555555))
+    fours = np.uint64(0x3333333333333333)
+    values = (values & fours) + (values >> np.uint64(2) & fours)
+    values = values + (values >> np.uint64(4)) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return values * np.uint64(0x0101010101010101) >> np.uint64(56)
 
 
 def _correlation(thumbnails, first, second):
