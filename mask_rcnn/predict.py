@@ -88,7 +88,13 @@ class Predictor(ImagePredictor):
         return tuple(inputs["images"].shape)
 
     def default_batch_size(self):
-        return self.strategy.num_replicas_in_sync * (GPU_BATCH_SIZE if has_gpu() else CPU_BATCH_SIZE)
+        return self._num_replicas() * (GPU_BATCH_SIZE if has_gpu() else CPU_BATCH_SIZE)
+
+    def _num_replicas(self):
+        """Returns the number of replicas in this process: with several processes, each detects alone."""
+        if self.strategy.num_replicas_in_sync == 1:
+            return 1
+        return len(self.strategy.extended.worker_devices)
 
     def detect_batch(self, inputs):
         """Runs the model on images of equal padded shapes, divided among the replicas.
@@ -99,13 +105,15 @@ class Predictor(ImagePredictor):
         Returns:
             A list with the output dict of each image, arrays without the batch axis.
         """
-        num_replicas = self.strategy.num_replicas_in_sync
+        num_replicas = self._num_replicas()
         if num_replicas == 1:
             return _unbatched([self.detect(_batched(inputs))])
         share = -(-len(inputs) // num_replicas)
         filled = inputs + inputs[-1:] * (share * num_replicas - len(inputs))
         values = self.strategy.experimental_distribute_values_from_function(
-            lambda context: _batched(filled[context.replica_id_in_sync_group * share :][:share])
+            lambda context: _batched(
+                filled[context.replica_id_in_sync_group % num_replicas * share :][:share]
+            )
         )
         outputs = self._detect_on_replicas(values)
         results = {name: self.strategy.experimental_local_results(output) for name, output in outputs.items()}

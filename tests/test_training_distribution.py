@@ -46,8 +46,8 @@ def test_only_the_chief_writes(tmp_path, monkeypatch):
     chief, other = make_trainer(), make_trainer()
     run_toy(chief, make_batches, tmp_path / "chief")
     (tmp_path / "other").mkdir()
-    monkeypatch.setattr(loop, "run_context", lambda strategy: RunContext(strategy, rank=1, num_processes=2))
     state = loop.restore_or_initialize(other, tmp_path / "other", "toy")
+    monkeypatch.setattr(loop, "run_context", lambda strategy: RunContext(strategy, rank=1, num_processes=2))
     loop.run_steps(
         other,
         make_batches,

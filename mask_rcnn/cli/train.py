@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mask_rcnn.cli.options import WEIGHTS_METAVAR, add_command, add_set, assign, load_config
 from mask_rcnn.cli.quiet import import_tensorflow
-from mask_rcnn.config import PRECISIONS
+from mask_rcnn.config import PRECISIONS, STRATEGIES
 
 # What a run starts from when it names no config: something quick, with and without data of one's own.
 CONFIG_FOR_DATA = "fine_tune"
@@ -67,7 +67,10 @@ def add_parser(commands):
         "data or settings (default: the config's data.overfit, 0 for all images)",
     )
     parser.add_argument(
-        "--strategy", metavar="none|mirrored", help="over the GPUs (default: the config's train.strategy)"
+        "--strategy",
+        metavar="|".join(STRATEGIES),
+        help="devices and processes to train on; auto takes the processes of TF_CONFIG, or else all GPUs "
+        "(default: the config's train.strategy)",
     )
     parser.add_argument(
         "--precision", metavar="|".join(PRECISIONS), help="(default: the config's train.precision)"

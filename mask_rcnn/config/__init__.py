@@ -25,6 +25,7 @@ from mask_rcnn.config.ranges import (
     LOSS_NORMALIZATIONS,
     NORMS,
     PRECISIONS,
+    STRATEGIES,
     check_ranges,
 )
 from mask_rcnn.config.training import DataConfig, TrainConfig
@@ -33,6 +34,7 @@ __all__ = [
     "LOSS_NORMALIZATIONS",
     "NORMS",
     "PRECISIONS",
+    "STRATEGIES",
     "AnchorConfig",
     "BackboneConfig",
     "BoxHeadConfig",

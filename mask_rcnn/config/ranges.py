@@ -13,6 +13,7 @@ NORMS = ("frozen_batch_norm", "batch_norm", "sync_batch_norm", "group_norm", "no
 BOX_LOSSES = ("smooth_l1", "giou")
 LOSS_NORMALIZATIONS = ("batch", "image")
 SCHEDULES = ("steps", "cosine")
+STRATEGIES = ("auto", "none", "mirrored", "multiworker", "tpu")
 PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 
 SIDE = Range(1, 32_768)  # pixels of an image
@@ -174,7 +175,7 @@ RANGES = {
         "keep_checkpoints": Range(1, 10**6),
         "init_weights": TEXT,
         "precision": Choice(PRECISIONS),
-        "strategy": Choice(("none", "mirrored")),
+        "strategy": Choice(STRATEGIES),
         "seed": Range(0, 2**31 - 1),
     },
 }

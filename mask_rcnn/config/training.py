@@ -55,7 +55,7 @@ class TrainConfig:
     keep_checkpoints: int = 2
     init_weights: str | None = None  # of a whole detector to begin with: a file, or a name of `models list`
     precision: str = "float32"
-    strategy: str = "none"
+    strategy: str = "auto"  # devices and processes, see `training.distribution.make_strategy`
     seed: int = 0
 
     def __post_init__(self):

@@ -86,6 +86,18 @@ class ExampleLoader:
             values |= truth(sample)
         return values
 
+    def output_size(self, record, seed, others=()):
+        """Returns the (height, width) of an example without reading images: transforms see black ones.
+
+        Args:
+            record, seed, others: as in a call.
+        """
+        samples = [
+            make_sample(each, np.zeros((each.height, each.width, 3), "uint8"), self.config.keypoint_head)
+            for each in (record, *others)
+        ]
+        return apply_transforms(self.transforms, samples, seed, checked).size
+
 
 def read_unchanged(record, bit_depth, max_pixels):
     """Returns the pixels of a record, `[H, W, 3]` uint8; raises ValueError unless they have its size."""

@@ -29,7 +29,7 @@ TENSOR_ALIGNMENT = 64  # bytes, of Eigen
 PREFETCHED_BATCHES = 2  # one in use, one ready; a batch of 16 at 800 x 1344 is 200 MB
 
 
-def training_dataset(dataset, config, first_step=0, bad_images=None, transforms=()):
+def training_dataset(dataset, config, first_step=0, bad_images=None, transforms=(), share=(0, 1)):
     """Returns the batches for training, from step `first_step` to the last of the schedule.
 
     An image that cannot be read is replaced by another one, see `BadImages` and `BatchPlan.candidates`.
@@ -41,9 +41,12 @@ def training_dataset(dataset, config, first_step=0, bad_images=None, transforms=
         bad_images: the `BadImages` of the run. Defaults to new ones.
         transforms: functions `(sample, rng) -> sample`, or those of `data.others.takes_others`, that are
             applied after those of `input.transforms`.
+        share: (number from 0, count) of the equal part of each batch to return, for a process of several. It
+            is padded to the size of the whole batch, so that all parts together are the batch of one
+            process. Defaults to the whole batch.
 
     Returns:
-        A `tf.data.Dataset` of dicts with B = `train.batch_size`, G = `input.max_instances`,
+        A `tf.data.Dataset` of dicts with B = `train.batch_size` / count, G = `input.max_instances`,
         T = `num_regions` (more in a batch where transforms add objects), M = `input.mask_crop_size`, and
         the smallest (H, W) that holds the images of the batch:
         images: `[B, H, W, 3]` float32, RGB, 0..255, zeros around the image (`input.centered`) or after it.
@@ -68,11 +71,13 @@ def training_dataset(dataset, config, first_step=0, bad_images=None, transforms=
     loader = ExampleLoader(config, (*make_transforms(config.input), *transforms), truths)
     bad_images = bad_images or BadImages(dataset, config)
     plan = batch_plan(dataset, config)
+    size = config.train.batch_size // share[1]
+    places = range(share[0] * size, (share[0] + 1) * size)
 
     def batches():
-        return _batches(dataset, loader, plan, range(first_step, len(plan.order)), bad_images)
+        return _batches(dataset, loader, plan, range(first_step, len(plan.order)), places, bad_images)
 
-    made = tf.data.Dataset.from_generator(batches, output_signature=_signature(config, truths))
+    made = tf.data.Dataset.from_generator(batches, output_signature=_signature(config, truths, size))
     made = made.apply(tf.data.experimental.assert_cardinality(len(plan.order) - first_step))
     made = made.map(lambda batch: {**batch, "images": tf.cast(batch["images"], "float32")})
     return made.prefetch(PREFETCHED_BATCHES)
@@ -105,9 +110,8 @@ def _candidates(plan, step, place, num_others):
     return [plan.candidates(step, place), *others]
 
 
-def _signature(config, truths):
-    """Returns the arrays of one batch as they leave Python, `{name: tf.TensorSpec}`."""
-    size = config.train.batch_size
+def _signature(config, truths, size):
+    """Returns the arrays of `size` images as they leave Python, `{name: tf.TensorSpec}`."""
     signature = {
         "images": tf.TensorSpec((size, None, None, 3), _image_dtype(config)),
         "image_sizes": tf.TensorSpec((size, 2), "float32"),
@@ -126,50 +130,84 @@ def _image_dtype(config):
     return "float32" if config.input.resize == "bilinear" else "uint8"
 
 
-def _batches(dataset, loader, plan, steps, bad_images):
-    """Yields the batches of `steps`, dicts of NumPy arrays."""
-    config, size = loader.config, loader.config.train.batch_size
+def _batches(dataset, loader, plan, steps, places, bad_images):
+    """Yields the images at `places` of the batches of `steps`, dicts of NumPy arrays."""
+    config, size = loader.config, len(places)
     rows, count = num_regions(dataset, config.input.max_instances), num_others(loader.transforms)
     ahead = 2 * (config.data.workers or default_threads())
     num_slots = size + ahead + 1  # those of a batch, those ahead, and the one that is being replaced
     slot_bytes = 3 * np.dtype(_image_dtype(config)).itemsize * config.input.long_side**2
     with worker_pool(loader, config.data.workers, num_slots, slot_bytes) as submit:
 
-        def start(position, indices):
-            record, *others = (_detached(dataset.images[index]) for index in indices)
-            return submit(record, (config.train.seed, position), others, position % num_slots)
+        def start(number, step, place, indices):
+            record, *others = _detached(dataset, indices)
+            return submit(record, _seed(config, step, place), others, number % num_slots)
 
-        def example(position, candidates, indices, future):
+        def example(number, step, place, candidates, indices, future):
             found = future.result()
             while isinstance(found, UnusableImage):
                 bad_images.add(indices[found.place], found.reason)
                 indices[found.place] = bad_images.first_good(candidates[found.place])
-                found = start(position, indices).result()
-            return {**found, "seed": (config.train.seed, position)}
+                found = start(number, step, place, indices).result()
+            return {**found, "seed": _seed(config, step, place)}
 
         pending, batch = collections.deque(), []
-        for position in range(steps.start * size, steps.stop * size + ahead):
-            if position < steps.stop * size:
-                candidates = _candidates(plan, *divmod(position, size), count)
+        for number in range(steps.start * size, steps.stop * size + ahead):
+            step, place = number // size, places[number % size]
+            if step < steps.stop:
+                candidates = _candidates(plan, step, place, count)
                 indices = [bad_images.first_good(each) for each in candidates]
-                pending.append((position, candidates, indices, start(position, indices)))
-            if position >= steps.start * size + ahead:
+                pending.append(
+                    (number, step, place, candidates, indices, start(number, step, place, indices))
+                )
+            if number >= steps.start * size + ahead:
                 batch.append(example(*pending.popleft()))
             if len(batch) == size:
-                yield _batch(batch, config, loader.truths, rows)
+                step = (number - ahead) // size
+                sizes = _other_sizes(dataset, loader, plan, step, places)
+                yield _batch(batch, sizes, config, loader.truths, rows)
                 batch = []
 
 
-def _detached(record):
-    """Returns a record with annotations of its own instead of the arrays of the whole data set."""
-    return replace(record, annotations=tuple(record.annotations))
+def _detached(dataset, indices):
+    """Returns records with annotations of their own instead of the arrays of the whole data set."""
+    records = (dataset.images[index] for index in indices)
+    return [replace(record, annotations=tuple(record.annotations)) for record in records]
 
 
-def _batch(examples, config, truths, rows):
-    """Joins examples of `ExampleLoader` to a batch, as small as its images allow."""
+def _seed(config, step, place):
+    """Returns the seed of the image at a place of the batch of a step."""
+    return config.train.seed, step * config.train.batch_size + place
+
+
+def _other_sizes(dataset, loader, plan, step, places):
+    """Returns the sizes of the images of a batch that are not at `places`: other processes load them.
+
+    An image that cannot be read, and is replaced there, is not known here.
+    """
+    config, count, sizes = loader.config, num_others(loader.transforms), []
+    for place in range(config.train.batch_size):
+        if config.input.padded_size or place in places:
+            continue
+        indices = [next(each) for each in _candidates(plan, step, place, count)]
+        record, *others = _detached(dataset, indices)
+        sizes.append(loader.output_size(record, _seed(config, step, place), others))
+    return sizes
+
+
+def _batch(examples, other_sizes, config, truths, rows):
+    """Joins examples of `ExampleLoader` to a batch, as small as its images allow.
+
+    Args:
+        examples: list of dicts.
+        other_sizes: list of (height, width) that the padded size must hold, too.
+        config: a `Config`.
+        truths: the `GroundTruth`s of the heads.
+        rows: least number of rows of `gt_boxes`.
+    """
     settings = config.input
     sizes = np.array([example["image"].shape[:2] for example in examples])
-    padded = padded_size(sizes.max(axis=0), settings.pad_multiple, settings.padded_size)
+    padded = padded_size(np.max([*sizes, *other_sizes], axis=0), settings.pad_multiple, settings.padded_size)
     images = _aligned_empty((len(examples), *padded, 3), _image_dtype(config))
     for image, example in zip(images, examples, strict=True):
         (top, left), (height, width) = example["origin"], example["image"].shape[:2]

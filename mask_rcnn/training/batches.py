@@ -42,21 +42,48 @@ def as_batches(x, model, batch_size=None, epochs=None):
 
 
 @contextlib.contextmanager
-def batches_of(data, config):
+def batches_of(data, config, context):
     """Yields a function from a step, from 0, to the batches from there on, and one that names their images.
 
     Args:
         data: `Dataset`, or a `tf.data.Dataset` of batches.
         config: `Config`.
+        context: `RunContext`. With several processes, each gets its share of every batch.
     """
     if not isinstance(data, Dataset):
-        yield lambda first_step: data.repeat().skip(first_step), lambda step: "unknown"
+        data = data.repeat()
+        if context.num_processes > 1:
+            data = data.with_options(_each_batch_is_shared())
+        yield lambda first_step: data.skip(first_step), lambda step: "unknown"
         return
     with BadImages(data, config) as bad_images:
         yield (
-            lambda first_step: training_dataset(data, config, first_step, bad_images),
+            lambda first_step: _shared(
+                context, lambda share: training_dataset(data, config, first_step, bad_images, share=share)
+            ),
             lambda step: [str(image.path) for image in images_of_step(data, config, step - 1, bad_images)],
         )
+
+
+def _each_batch_is_shared():
+    options = tf.data.Options()  # TensorFlow would give each process files of its own, if it finds files
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return options
+
+
+def _shared(context, make_batches):
+    """Returns the batches of the replicas of this process.
+
+    Args:
+        context: `RunContext`.
+        make_batches: Function from a share, as in `training_dataset`, to the batches of a process.
+    """
+    if context.num_processes == 1:
+        return make_batches((0, 1))  # `fit` distributes them
+    share = make_batches((context.rank, context.num_processes))
+    num_replicas = context.strategy.num_replicas_in_sync // context.num_processes
+    num_images = share.element_spec["seeds"].shape[0] // num_replicas
+    return context.strategy.distribute_datasets_from_function(lambda _: share.rebatch(num_images))
 
 
 def _from_records(dataset, model, batch_size, epochs):
@@ -117,6 +144,8 @@ def _first_batch(x):
     """Returns the first batch, or its `tf.TypeSpec`s where it cannot be looked at without taking it."""
     if isinstance(x, dict):
         return x
+    if isinstance(x, tf.distribute.DistributedDataset):
+        return {}
     if isinstance(x, tf.data.Dataset):
         return next(iter(x.take(1)), None)
     if isinstance(x, collections.abc.Sequence) or hasattr(x, "__getitem__"):  # a PyDataset

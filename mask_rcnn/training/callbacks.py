@@ -169,17 +169,20 @@ class Checkpointing(StepCallback):
         recipe: `TrainConfig` with `checkpoint_every` and `keep_checkpoints`.
         state: dict of the run, in which `step` is kept up to date.
         stop: the `StopSignals` of the run.
+        context: `RunContext`; only the chief writes, and the others wait for it before they end.
     """
 
-    def __init__(self, folder, first_step, last_step, recipe, state, stop):
+    def __init__(self, folder, first_step, last_step, recipe, state, stop, context):
         super().__init__(first_step, last_step)
         self.folder, self.recipe, self.state, self.stop = folder, recipe, state, stop
+        self.context = context
 
     def on_step(self, step, logs, seconds):
-        received = self.stop.received
+        received = self.stop.agreed(self.context)
         if received or self.is_due(step, self.recipe.checkpoint_every):
             self._save(step)
         if received:
+            self.context.wait()
             self.stop.end_program(f"Saved after step {step} of {self.last_step}. Continue with `--resume`.")
 
     def on_epoch_end(self, epoch, logs=None):
@@ -189,4 +192,5 @@ class Checkpointing(StepCallback):
 
     def _save(self, step):
         self.state["step"] = step
-        save_checkpoint(self.folder, self.model, self.state, self.recipe.keep_checkpoints)
+        if self.context.is_chief:
+            save_checkpoint(self.folder, self.model, self.state, self.recipe.keep_checkpoints)

@@ -18,6 +18,8 @@ from mask_rcnn.training.validation import Evaluation, is_out_of_patience
 def restore_or_initialize(trainer, run_dir, run_id, initialize=lambda: None, check=lambda state: None):
     """Loads the newest checkpoint; where there is none, gives the model the weights of a new run.
 
+    The chief process does, and all others get its weights: the files of the run are where it is.
+
     Args:
         trainer: Compiled `Trainer`.
         run_dir: `Path` of the run.
@@ -41,16 +43,20 @@ def restore_or_initialize(trainer, run_dir, run_id, initialize=lambda: None, che
         except ValueError as error:
             raise OtherRunError(str(error)) from error
 
+    context, state = run_context(trainer.distribute_strategy), None
     with trainer.distribute_strategy.scope():
         trainer.optimizer.build(trainer.trainable_variables)
-        state = restore_latest(run_dir / CHECKPOINTS, trainer, check_state)
-    if state is None:
+        if context.is_chief:
+            state = restore_latest(run_dir / CHECKPOINTS, trainer, check_state)
+    if context.is_chief and state is None:
         if (run_dir / LOG).exists():
             logging.warning("%s has no checkpoint: the run starts again from its first step.", run_dir)
         initialize()
-        return {"step": 0, "run": run_id}
-    say(f"Resumed after step {state['step']}.")
-    return state
+        state = {"step": 0, "run": run_id}
+    elif context.is_chief:
+        say(f"Resumed after step {state['step']}.")
+    context.copy_from_chief([*trainer.variables, *trainer.optimizer.variables])
+    return context.gather(state)[0]
 
 
 def run_steps(
@@ -87,15 +93,17 @@ def run_steps(
         return first_bad_tensor(trainer, next(iter(make_batches(step - 1))))
 
     guard = NanGuard(first, last, images_of, bad_tensor_of)
+    context = run_context(trainer.distribute_strategy)
     with StopSignals() as stop, Progress(first, last, recipe.batch_size) as progress:
-        own_callbacks = [StepLogs(), guard]
-        if run_context(trainer.distribute_strategy).is_chief:
+        checkpointing = Checkpointing(run_dir / CHECKPOINTS, first, last, recipe, state, stop, context)
+        own_callbacks = [StepLogs(), guard, checkpointing]
+        if context.is_chief:
             own_callbacks = [
                 StepLogs(),
                 CsvLog(run_dir / LOG, first, last, recipe.batch_size),
                 TensorBoardLog(run_dir / TENSORBOARD, first, last),
                 guard,
-                Checkpointing(run_dir / CHECKPOINTS, first, last, recipe, state, stop),
+                checkpointing,
                 progress,  # after the checkpoint: the terminal may be gone
             ]
             if validator:
@@ -108,6 +116,8 @@ def run_steps(
                 verbose=0,
                 callbacks=[*own_callbacks, *callbacks],
             )
+        except tf.errors.UnavailableError:
+            raise  # another process has ended, see `all_processes`
         except (tf.errors.OpError, MemoryError) as error:
             raise ValueError(_describe_failure(error, guard.step + 1, images_of)) from error
     if guard.step != last and not trainer.stop_training:

@@ -113,12 +113,12 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
             super().build(var_list)
 
     def apply(self, grads, trainable_variables=None):
-        def in_all_replicas(strategy, finite):
-            return tf.reduce_all(strategy.experimental_local_results(finite))
+        def over_replicas(strategy, overflows):
+            return strategy.reduce("SUM", overflows, axis=None)
 
-        finite = self.check_finite(grads)
-        finite = tf.distribute.get_replica_context().merge_call(in_all_replicas, [finite])
-        spoil = tf.where(finite, 0.0, math.nan)  # so that the first replica sees it too
+        overflows = tf.cast(tf.logical_not(self.check_finite(grads)), tf.float32)
+        num_overflows = tf.distribute.get_replica_context().merge_call(over_replicas, [overflows])
+        spoil = tf.where(num_overflows > 0, math.nan, 0.0)  # so that the first replica sees it too
         grads = [grad if grad is None else grad + tf.cast(spoil, grad.dtype) for grad in grads]
         super().apply(grads, trainable_variables)
 

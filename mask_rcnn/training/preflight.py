@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from mask_rcnn.training.checkpoint import checkpoints
 from mask_rcnn.training.checks import Checks
+from mask_rcnn.training.distribution import run_context
 from mask_rcnn.training.fingerprint import check_fingerprint, fingerprint
 from mask_rcnn.training.initial import check_initial_weights
 from mask_rcnn.training.loop import restore_or_initialize
@@ -16,7 +17,9 @@ from mask_rcnn.training.sources import check_sources
 GIGABYTE = 1e9
 
 
-def preflight(config, run_dir, run_id, data_folder, *, given=None, report=lambda check, found: None):
+def preflight(
+    config, run_dir, run_id, data_folder, *, given=None, strategy=None, report=lambda check, found: None
+):
     """Checks a run, and makes it ready for its first step.
 
     Args:
@@ -24,6 +27,7 @@ def preflight(config, run_dir, run_id, data_folder, *, given=None, report=lambda
         run_dir: `Path` of the run, in which nothing is changed.
         run_id: Id of the run.
         data_folder: `Path` for synthetic shapes, if there are no other data.
+        strategy: As in `prepare`.
         given: Dict of `model`, `train_data` and `val_data` of `train`. Defaults to none of them.
         report: Function of the name of a check and a text of what it found, called after each check.
 
@@ -41,12 +45,14 @@ def preflight(config, run_dir, run_id, data_folder, *, given=None, report=lambda
         checks.run(
             "initial weights", lambda: check_initial_weights(config), lambda _: _initial_weights(config)
         )
-    run = prepare(config, data_folder, **given, checks=checks)
+    run = prepare(config, data_folder, **given, checks=checks, strategy=strategy)
     report("model", f"{run.model.count_params():,} parameters, {run.model.precision}")
     state = _restore(run, run_dir, run_id)
     report("run folder", f"continues after step {state['step']}" if state["step"] else "new")
-    checks.run("disk space", lambda: check_disk_space(run.model, run.config.train, run_dir))
-    if run.validator:
+    is_chief = run_context(run.model.distribute_strategy).is_chief
+    if is_chief:
+        checks.run("disk space", lambda: check_disk_space(run.model, run.config.train, run_dir))
+    if is_chief and run.validator:
         checks.run("evaluation", run.validator.rehearse, lambda _: "works")
     checks.finish()
     return run, state
@@ -59,6 +65,7 @@ def _restore(run, run_dir, run_id):
         Dict of the run: `step`, `run` and `fingerprint`.
     """
     mark = fingerprint(run.config, run.train_set)
+    _check_all_have(mark, run_context(run.model.distribute_strategy))
     state = restore_or_initialize(
         run.model,
         run_dir,
@@ -67,6 +74,17 @@ def _restore(run, run_dir, run_id):
         lambda state: check_fingerprint(state.get("fingerprint"), mark),
     )
     return {**state, "fingerprint": mark}
+
+
+def _check_all_have(mark, context):
+    """Raises a ValueError in all processes unless they have the same config, data and order."""
+    others = [rank for rank, other in enumerate(context.gather(mark)) if other != mark]
+    if others:
+        raise ValueError(
+            "All processes of a run must have the same config and the same training data. "
+            f"Received: process {context.rank} with others than {', '.join(map(str, others))} of "
+            f"{context.num_processes}. Start all with the same command and the same files."
+        )
 
 
 def _initial_weights(config):

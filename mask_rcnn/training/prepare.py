@@ -11,7 +11,7 @@ from mask_rcnn.data.records import Dataset
 from mask_rcnn.heads import iou_types_of
 from mask_rcnn.model import dtype_policy
 from mask_rcnn.training.batches import as_batches, without_random_changes
-from mask_rcnn.training.distribution import make_strategy
+from mask_rcnn.training.distribution import make_strategy, strategy_name
 from mask_rcnn.training.mask_rcnn import MaskRCNN
 from mask_rcnn.training.run_folder import config_changes
 from mask_rcnn.training.sources import check_objects, read_training_data, with_class_count
@@ -37,7 +37,7 @@ class Run:
     validator: Validator | None
 
 
-def prepare(config, data_folder, model=None, train_data=None, val_data=None, checks=None):
+def prepare(config, data_folder, model=None, train_data=None, val_data=None, checks=None, strategy=None):
     """Reads and checks the data, and builds the model; returns a `Run`.
 
     Args:
@@ -45,13 +45,16 @@ def prepare(config, data_folder, model=None, train_data=None, val_data=None, che
         data_folder: `Path` for synthetic shapes, if there are no other data.
         model, train_data, val_data: As in `train`.
         checks: `Checks`. Defaults to new ones.
+        strategy: `tf.distribute.Strategy` of a new model. Defaults to that of `config`.
     """
     train_set, val_set, val_path = read_training_data(config, data_folder, train_data, val_data, checks)
     named = next((each for each in (train_set, val_set) if isinstance(each, Dataset)), None)
     config = with_class_count(config, named)
     config = without_random_changes(config) if config.data.overfit else config
     check_objects(train_set, val_set, iou_types_of(config)[-1])
-    trained = _model(config, model, named and named.categories)
+    if model is None and strategy is None:
+        strategy = make_strategy(config.train.strategy, config.train.batch_size)
+    trained = _model(config, model, named and named.categories, strategy)
     if not isinstance(train_set, Dataset):
         as_batches(train_set, trained)
     with dtype_policy(trained.precision), trained.distribute_strategy.scope():
@@ -60,15 +63,11 @@ def prepare(config, data_folder, model=None, train_data=None, val_data=None, che
     return Run(config, train_set, trained, initialize, validator)
 
 
-def _model(config, given, categories):
+def _model(config, given, categories, strategy):
     """Returns a compiled `MaskRCNN` for a run: a new one, or one that shares the networks of a given one."""
     if given is None:
         keras.utils.set_random_seed(config.train.seed)
-        strategy, precision, parts = (
-            make_strategy(config.train.strategy, config.train.batch_size),
-            config.train.precision,
-            None,
-        )
+        precision, parts = config.train.precision, None
     else:
         _check_model(given, config, categories)
         strategy, precision, parts = given.distribute_strategy, given.precision, given.parts
@@ -93,8 +92,7 @@ def _check_model(model, config, categories):
             f"Received, model -> run:\n  {listing}\n"
             "Take the config from the model: `dataclasses.replace(model.config, train=...)`."
         )
-    mirrored = isinstance(model.distribute_strategy, tf.distribute.MirroredStrategy)
-    if mirrored != (config.train.strategy == "mirrored"):
+    if config.train.strategy not in ("auto", strategy_name(model.distribute_strategy)):
         raise ValueError(
             "A model must be made under the strategy of the run. "
             f"Received: train.strategy={config.train.strategy!r}, a model made under "

@@ -36,6 +36,20 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def agreed(self, context):
+        """Returns the signal after which all processes end: one that any of them has received, or None.
+
+        It becomes `received`. All processes must call this after the same step.
+
+        Args:
+            context: `RunContext`.
+        """
+        number = max(context.gather_numbers(self.received or 0))
+        if not number:
+            return None
+        self.received = signal.Signals(number)
+        return self.received
+
     @contextlib.contextmanager
     def nothing_to_save(self):
         """A context in which the state of the last step is saved already: signals end the program at once."""

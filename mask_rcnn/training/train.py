@@ -1,5 +1,6 @@
 """A whole run: data and a config go in, trained weights with their score and their pictures come out."""
 
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from mask_rcnn.coco_results import write_json
 from mask_rcnn.errors import PartialFailure, short_message
 from mask_rcnn.terminal import say
 from mask_rcnn.training.batches import batches_of
+from mask_rcnn.training.distribution import all_processes, make_strategy, run_context
 from mask_rcnn.training.loop import run_steps
 from mask_rcnn.training.plot import plot_losses
 from mask_rcnn.training.preflight import preflight
@@ -25,6 +27,10 @@ def train(config, run_dir, *, model=None, train_data=None, val_data=None, callba
     """Trains a model and writes all that comes of it into a folder.
 
     `preflight` checks everything that can be known before the first step.
+
+    With several processes (`train.strategy` multiworker), all call this with the same arguments, and each
+    reads its share of the images of every step. Only the chief, process 0, writes and evaluates, and all
+    others return None. If a process ends, the others end with an error, and a new start resumes the run.
 
     The folder holds `config.yaml`; `checkpoints/` to resume from; `log.csv`, a row for each step, and
     `loss.png`; `metrics.jsonl`, a line for each evaluation; `best.weights.h5` and `final.weights.h5`;
@@ -60,12 +66,15 @@ def train(config, run_dir, *, model=None, train_data=None, val_data=None, callba
         ValueError: Config, model, data or folder do not fit each other; said before the first step.
     """
     run_dir = Path(run_dir)
-    with run_folder(run_dir, resume) as run_id:
+    strategy = _strategy(config, model)
+    context = run_context(strategy)
+    with all_processes(context), _folders(run_dir, resume, context) as (run_id, data_folder):
         given = {"model": model, "train_data": train_data, "val_data": val_data}
-        run, state = preflight(config, run_dir, run_id, run_dir / "data", given=given)
-        write_config(run_dir, run.config)
+        run, state = preflight(config, run_dir, run_id, data_folder, given=given, strategy=strategy)
+        if context.is_chief:
+            write_config(run_dir, run.config)
 
-        with batches_of(run.train_set, run.config) as (make_batches, images_of):
+        with batches_of(run.train_set, run.config, context) as (make_batches, images_of):
             run_steps(
                 run.model,
                 make_batches=make_batches,
@@ -79,9 +88,31 @@ def train(config, run_dir, *, model=None, train_data=None, val_data=None, callba
         run.model.optimizer.finalize_variable_values(
             run.model.trainable_variables
         )  # averages, if it keeps any
+        if not context.is_chief:
+            context.wait()
+            return None
         run.model.save_weights(run_dir / FINAL_WEIGHTS)
         plot_losses(run_dir / LOG, run_dir / "loss.png")
-        return run.validator and evaluate_final_weights(run.model, run.validator, run_dir, state["step"])
+        metrics = run.validator and evaluate_final_weights(run.model, run.validator, run_dir, state["step"])
+        context.wait()
+        return metrics
+
+
+def _strategy(config, model=None):
+    if model is not None:
+        return model.distribute_strategy
+    return make_strategy(config.train.strategy, config.train.batch_size)
+
+
+@contextlib.contextmanager
+def _folders(run_dir, resume, context):
+    """Yields the id of the run and the folder for synthetic shapes; of the run folder only for the chief."""
+    if context.is_chief:
+        with run_folder(run_dir, resume) as run_id:
+            yield run_id, run_dir / "data"
+    else:
+        with tempfile.TemporaryDirectory() as data_folder:
+            yield None, Path(data_folder)
 
 
 def check(config, run_dir, *, resume=True):
@@ -91,16 +122,21 @@ def check(config, run_dir, *, resume=True):
         config, run_dir, resume: As in `train`.
     """
     run_dir = Path(run_dir)
+    strategy = _strategy(config)
+    context = run_context(strategy)
     check_run_folder(run_dir, resume)
 
     def report(check, found):
         say(f"{check}: {found}")
 
     with tempfile.TemporaryDirectory() as data_folder:
-        run, state = preflight(config, run_dir, run_id_of(run_dir), Path(data_folder), report=report)
-        with batches_of(run.train_set, run.config) as (make_batches, _):
+        run, state = preflight(
+            config, run_dir, run_id_of(run_dir), Path(data_folder), strategy=strategy, report=report
+        )
+        with batches_of(run.train_set, run.config, context) as (make_batches, _):
             batch = next(iter(make_batches(state["step"])), None)
-        report("next batch", "none, all steps are done" if batch is None else str(batch["images"].shape))
+        images = batch and strategy.experimental_local_results(batch["images"])[0]
+        report("next batch", "none, all steps are done" if batch is None else str(images.shape))
     say("All checks passed.")
 
 

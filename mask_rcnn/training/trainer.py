@@ -8,6 +8,7 @@ from keras import ops
 
 from mask_rcnn.config import LOSS_NORMALIZATIONS
 from mask_rcnn.config.checks import check_choice
+from mask_rcnn.training.distribution import run_context
 
 
 class Trainer(keras.Model):
@@ -71,7 +72,7 @@ class Trainer(keras.Model):
             gradients, totals = self._accumulated_gradients(batch)
         self.optimizer.apply(gradients, self.trainable_variables)
         self.loss_means.update_state(totals)
-        return {**self.get_metrics_result(), "learning_rate": learning_rate}
+        return self._logs({**self.get_metrics_result(), "learning_rate": learning_rate})
 
     def gradients(self, batch, counts=None):
         """Returns the gradients of the images of this replica, and their `_loss_totals`.
@@ -114,7 +115,7 @@ class Trainer(keras.Model):
         """Adds the losses of a batch to the means; returns the logs."""
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         self.loss_means.update_state(self._loss_totals(batch, training=False))
-        return self.get_metrics_result()
+        return self._logs(self.get_metrics_result())
 
     def _loss_totals(self, batch, training):
         """Returns `[L, 2]`: the sums and the counts of the L losses over the images of this replica.
@@ -135,6 +136,12 @@ class Trainer(keras.Model):
         penalty = tf.add_n([tf.cast(v.regularizer(v), tf.float32) for v in self._regularized])
         count = tf.cast(num_images, tf.float32)  # the shares of replicas and micro batches add up to one
         return tf.concat([totals, [tf.stack([penalty * count, count])]], axis=0)
+
+    def _logs(self, logs):
+        # Keras 3.15 takes the mean of the logs of several processes along their first axis.
+        if run_context(self.distribute_strategy).num_processes == 1:
+            return logs
+        return {name: tf.reshape(value, [1]) for name, value in logs.items()}
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # The networks are built already. To learn their shapes, Keras 3.15 would draw a batch here and

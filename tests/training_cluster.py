@@ -1,0 +1,71 @@
+"""`training_cluster.py FOLDER COMMAND`: one process of a cluster, or a run without one; `TF_CONFIG` tells.
+
+COMMAND is one of
+    toy: ten steps of the toy in each of `CASES`. Writes `toy.RANK.json`: weights and logs of each case.
+    run: a tiny run of `train` in `FOLDER/run`.
+    run STEP SIGNAL: the last process sends itself the signal after the step.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import training_toy
+from training_run import TINY
+
+from mask_rcnn.training.callbacks import NanGuard
+from mask_rcnn.training.distribution import make_strategy, run_context
+from mask_rcnn.training.train import train
+
+CASES = {
+    "clipped": {"clip_norm": 0.5},
+    "accumulated": {"accumulate": 2},
+    "float16": {"precision": "mixed_float16", "clip_norm": 0.5},
+}
+
+
+def train_toy(strategy, changes):
+    with strategy.scope():
+        trainer = training_toy.make_trainer(**changes)
+    start = weights(trainer)
+    history = trainer.fit(training_toy.make_batches(), shuffle=False, verbose=0).history
+    seven_images = training_toy.make_batches().unbatch().take(7).batch(4)  # 2 + 2 and 2 + 1
+    evaluation = trainer.evaluate(seven_images, verbose=0, return_dict=True)
+    logs = [{name: values[-1] for name, values in history.items()}, evaluation]
+    return {"start": start, "end": weights(trainer), "logs": logs}
+
+
+def weights(trainer):
+    return np.concatenate([np.asarray(each).ravel() for each in trainer.trainable_variables]).tolist()
+
+
+def train_toys(folder):
+    strategy = make_strategy("auto", training_toy.RECIPE.batch_size)
+    context = run_context(strategy)
+    results = {name: train_toy(strategy, changes) for name, changes in CASES.items()}
+    results["gathered"] = context.gather({"rank": context.rank, "text": "x" * 99 * context.rank})
+    Path(folder, f"toy.{context.rank}.json").write_text(json.dumps(results))
+
+
+def signal_after(step, number):
+    """Makes the last process send itself a signal."""
+    cluster = json.loads(os.environ["TF_CONFIG"])
+
+    def on_step(self, current, logs, seconds):
+        if current == step and cluster["task"]["index"] == len(cluster["cluster"]["worker"]) - 1:
+            os.kill(os.getpid(), number)
+
+    NanGuard.on_step = on_step
+
+
+if __name__ == "__main__":
+    folder, command, *options = sys.argv[1:]
+    if command == "toy":
+        train_toys(folder)
+    else:
+        if options:
+            signal_after(int(options[0]), getattr(signal, options[1]))
+        train(TINY, Path(folder) / "run")
