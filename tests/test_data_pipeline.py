@@ -179,3 +179,22 @@ def test_objects_without_segmentation_cannot_train_a_mask_head(shapes):
     with pytest.raises(ValueError, match=r"annotation 77 of image 1.*mask_head: null"):
         training_dataset(dataset, small_config())
     training_dataset(dataset, dataclasses.replace(small_config(), mask_head=None))
+
+
+@pytest.mark.parametrize("transforms", [(), ("scale_jitter low=0.5 high=1.5", "color_jitter")])
+def test_the_shares_of_two_processes_are_the_batches_of_one(shapes, transforms):
+    config = small_config(transforms=transforms)
+    whole = batches(shapes, config, first_step=1)
+    shares = [
+        [
+            {name: value.numpy() for name, value in batch.items()}
+            for batch in training_dataset(shapes, config, first_step=1, share=(number, 2))
+        ]
+        for number in range(2)
+    ]
+    for batch, *parts in zip(whole, *shares, strict=True):
+        assert parts[0]["images"].shape == (1, *batch["images"].shape[1:])
+        for name, value in batch.items():
+            np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), value)
+    sizes = np.array([batch["image_sizes"] for batch in whole])
+    assert (sizes[:, 0] != sizes[:, 1]).any()  # one of the two is padded to the size of the other

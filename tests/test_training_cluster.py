@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from test_training_train import read_weights
 
+from mask_rcnn.data.coco import read_coco
+from mask_rcnn.evaluation import content_of, evaluate_model
+from mask_rcnn.predict import load
 from mask_rcnn.training.checkpoint import checkpoints
 
 SCRIPT = Path(__file__).with_name("training_cluster.py")
-TIMEOUT = 240  # seconds; a process that waits for ever is killed
+TIMEOUT = 540  # seconds; a process that waits for ever is killed
 
 
 def free_ports(count):
@@ -111,6 +114,14 @@ def test_a_run_of_two_processes_has_the_weights_of_one(tmp_path, expected):
     check_run(tmp_path / "run", expected)
     names = [{path.name for path in folder.iterdir()} for folder in (tmp_path / "run", expected)]
     assert names[0] == names[1]
+    check_evaluation(tmp_path / "run")
+
+
+def check_evaluation(run):
+    """Compares what a run has found with what one process finds with its weights, to the last digit."""
+    dataset = read_coco(run / "data" / "val" / "instances.json", run / "data" / "val" / "images")
+    _, found = evaluate_model(load(run / "final.weights.h5"), dataset, content_of(dataset))
+    assert found == json.loads((run / "detections.json").read_text())
 
 
 @pytest.mark.slow

@@ -1,13 +1,14 @@
 """Which process of a run this one is, and that only one of them writes."""
 
+import json
 import types
 
 import pytest
 import tensorflow as tf
 from training_toy import RECIPE, ToyValidator, make_batches, make_trainer, run_toy
 
-from mask_rcnn.training import loop
-from mask_rcnn.training.distribution import RunContext, run_context
+from mask_rcnn.training import distribution, loop
+from mask_rcnn.training.distribution import RunContext, make_strategy, run_context
 
 
 def test_a_run_without_a_cluster_is_one_process():
@@ -58,3 +59,105 @@ def test_only_the_chief_writes(tmp_path, monkeypatch):
     )
     assert not list((tmp_path / "other").iterdir())
     assert other.optimizer.iterations == chief.optimizer.iterations == 10
+
+
+def test_auto_is_one_device_where_there_are_no_gpus(capsys):
+    assert make_strategy("auto", 3) is tf.distribute.get_strategy()
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "batch_size, used, text",
+    [
+        (8, 4, "Strategy mirrored: 4 of 4 GPUs for batches of 8.\n"),
+        (6, 3, "Strategy mirrored: 3 of 4 GPUs for batches of 6.\n"),
+        (5, 1, "Strategy none: 1 of 4 GPUs for batches of 5.\n"),
+    ],
+)
+def test_auto_takes_as_many_gpus_as_divide_the_batch(monkeypatch, capsys, batch_size, used, text):
+    gpus = [f"GPU:{number}" for number in range(4)]
+    made = []
+
+    def mirrored(devices):
+        made.append(devices)
+        return types.SimpleNamespace(num_replicas_in_sync=len(devices))
+
+    monkeypatch.setattr(distribution, "_devices", lambda kind: gpus if kind == "GPU" else [])
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", mirrored)
+    assert make_strategy("auto", batch_size).num_replicas_in_sync == used
+    assert made == ([gpus[:used]] if used > 1 else [])
+    assert capsys.readouterr().out == text
+
+
+@pytest.mark.parametrize(
+    "cluster, task, kind",
+    [
+        (None, None, "none"),
+        ({"worker": ["a:1"]}, {"type": "worker", "index": 0}, "none"),
+        ({"worker": ["a:1", "b:1"]}, {"type": "worker", "index": 1}, "multiworker"),
+        ({"chief": ["a:1"], "worker": ["b:1"]}, {"type": "worker", "index": 0}, "multiworker"),
+    ],
+)
+def test_auto_takes_all_processes_of_a_cluster(monkeypatch, capsys, cluster, task, kind):
+    class Cluster:
+        num_replicas_in_sync = 2
+        cluster_resolver = None
+
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    if cluster:
+        monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", Cluster)
+    is_cluster = isinstance(make_strategy("auto", 4), Cluster)
+    assert is_cluster == (kind == "multiworker")
+    assert ("Strategy multiworker:" in capsys.readouterr().out) == is_cluster
+
+
+def test_a_batch_that_the_processes_cannot_share_evenly_is_an_error(monkeypatch):
+    cluster = types.SimpleNamespace(num_replicas_in_sync=3)
+    monkeypatch.setattr(distribution, "_multiworker", lambda: cluster)
+    with pytest.raises(ValueError, match="batch_size=4, 3 replicas.*a multiple of 3"):
+        make_strategy("multiworker", 4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"cluster": {"worker": ["a:1"]}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": "x"}}',
+        '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "ps", "index": 0}}',
+    ],
+)
+@pytest.mark.parametrize("name", ["auto", "multiworker"])
+def test_an_unusable_cluster_is_an_error_that_shows_an_example(monkeypatch, name, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ValueError, match="as in .*host1:12345.* Received: TF_CONFIG="):
+        make_strategy(name, 4)
+
+
+def test_a_cluster_without_addresses_is_an_error(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(ValueError, match="Received: no TF_CONFIG in the environment"):
+        make_strategy("multiworker", 4)
+
+
+def test_a_cluster_that_is_made_too_late_is_an_error(monkeypatch):
+    def late():
+        raise RuntimeError("Collective ops must be configured at program startup")
+
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": 0}}))
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", late)
+    with pytest.raises(ValueError, match="before TensorFlow computes anything.* at program startup"):
+        make_strategy("multiworker", 4)
+
+
+def test_a_machine_without_a_tpu_is_an_error(monkeypatch):
+    def connect(tpu):
+        raise tf.errors.NotFoundError(None, None, "TPUs not found in the cluster.")
+
+    monkeypatch.setattr(tf.distribute.cluster_resolver.TPUClusterResolver, "connect", connect)
+    with pytest.raises(ValueError, match="needs a TPU on this machine. Received: TPUs not found"):
+        make_strategy("tpu", 4)

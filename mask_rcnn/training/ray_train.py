@@ -1,0 +1,56 @@
+"""Training on a Ray cluster: Ray starts the processes, connects and restarts them; they run `train`."""
+
+from pathlib import Path
+
+from mask_rcnn import config_io
+
+
+def train_on_ray(config, run_dir, num_workers, *, setup=None, max_failures=3, **scaling):
+    """Runs `train` in the workers of Ray Train's `TensorflowTrainer`; needs the extra `ray`.
+
+    If a worker is lost, Ray starts all of them again, and the run continues from its last checkpoint.
+
+    Args:
+        config: A `Config`. `train.strategy` must be "auto" or "multiworker".
+        run_dir: Folder of the run, which all machines must see under this path.
+        num_workers: Number of processes.
+        setup: Function without arguments that each worker calls first, to import code that registers
+            backbones, heads, RoI poolers or transforms. Defaults to none.
+        max_failures: Number of restarts; -1 for any number. Defaults to 3.
+        scaling: Other arguments of `ray.train.ScalingConfig`, such as `use_gpu=True` for one GPU in each
+            worker, or `resources_per_worker={"CPU": 8, "GPU": 2}`.
+
+    Returns:
+        `ray.train.Result`. Weights, scores and pictures are in `run_dir`.
+
+    Raises:
+        ray.train.TrainingFailedError: The run failed more often than it may.
+        ValueError: The config names a strategy for one process.
+    """
+    if config.train.strategy not in ("auto", "multiworker"):
+        raise ValueError(
+            "Ray's workers train together: `train.strategy` must be auto or multiworker. "
+            f"Received: train.strategy={config.train.strategy!r}. Set it to auto."
+        )
+    # Ray is an extra, and TensorFlow belongs to the workers: this process needs neither before.
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.tensorflow import TensorflowTrainer
+
+    run_dir = Path(run_dir).absolute()
+    trainer = TensorflowTrainer(
+        _train_in_worker,
+        train_loop_config={"config": config_io.to_yaml(config), "run_dir": str(run_dir), "setup": setup},
+        scaling_config=ScalingConfig(num_workers=num_workers, **scaling),
+        run_config=RunConfig(
+            name="ray", storage_path=str(run_dir), failure_config=FailureConfig(max_failures=max_failures)
+        ),
+    )
+    return trainer.fit()
+
+
+def _train_in_worker(options):
+    from mask_rcnn.training.train import train
+
+    if options["setup"] is not None:
+        options["setup"]()
+    train(config_io.from_text(options["config"]), options["run_dir"])

@@ -1,0 +1,39 @@
+"""Two workers of Ray train as one process does, also if one of them is killed."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_training_cluster import check_run, expected  # noqa: F401
+from training_run import TINY
+
+from mask_rcnn import config_io
+from mask_rcnn.training.ray_train import train_on_ray
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra `ray`")
+TIMEOUT = 900  # seconds
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.parametrize("killed_after", [(), (5,)])
+def test_two_workers_end_with_the_weights_of_one_process(tmp_path, expected, killed_after):  # noqa: F811
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("training_ray.py"), tmp_path, *map(str, killed_after)],
+        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        timeout=TIMEOUT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "killed").exists() == bool(killed_after)
+    check_run(tmp_path / "run", expected)
+
+
+def test_a_strategy_of_one_process_is_an_error(tmp_path):
+    config = config_io.override(TINY, "train.strategy", "mirrored")
+    with pytest.raises(ValueError, match="must be auto or multiworker"):
+        train_on_ray(config, tmp_path, 2)
