@@ -1,6 +1,7 @@
 """Which process of a run this one is, and that only one of them writes."""
 
 import json
+import signal
 import types
 
 import pytest
@@ -8,7 +9,10 @@ import tensorflow as tf
 from training_toy import RECIPE, ToyValidator, make_batches, make_trainer, run_toy
 
 from mask_rcnn.training import distribution, loop
-from mask_rcnn.training.distribution import RunContext, make_strategy, run_context
+from mask_rcnn.training.batches import batches_of
+from mask_rcnn.training.distribution import RunContext, all_processes, make_strategy, run_context
+from mask_rcnn.training.preflight import check_same_run
+from mask_rcnn.training.signals import StopSignals
 
 
 def test_a_run_without_a_cluster_is_one_process():
@@ -161,3 +165,35 @@ def test_a_machine_without_a_tpu_is_an_error(monkeypatch):
     monkeypatch.setattr(tf.distribute.cluster_resolver.TPUClusterResolver, "connect", connect)
     with pytest.raises(ValueError, match="needs a TPU on this machine. Received: TPUs not found"):
         make_strategy("tpu", 4)
+
+
+def test_processes_with_other_data_are_an_error():
+    context = types.SimpleNamespace(
+        rank=1, num_processes=3, gather=lambda mark: [mark, mark, {"digest": "b"}]
+    )
+    with pytest.raises(ValueError, match="Received: process 1 with others than 2 of 3"):
+        check_same_run({"digest": "a"}, context)
+    context.gather = lambda mark: [mark] * 3
+    check_same_run({"digest": "a"}, context)
+
+
+def test_a_signal_in_another_process_is_agreed_on():
+    context = types.SimpleNamespace(gather_numbers=lambda number: [number, signal.SIGTERM])
+    stop = StopSignals()
+    assert stop.agreed(context) == stop.received == signal.SIGTERM
+    context.gather_numbers = lambda number: [number, 0]
+    assert StopSignals().agreed(context) is None
+
+
+def test_a_lost_process_is_an_error_that_says_so():
+    message = "All 2 processes.* Received: Socket closed. Look at the output"
+    with pytest.raises(ValueError, match=message), all_processes(RunContext(None, 0, 2)):
+        raise tf.errors.UnavailableError(None, None, "Socket closed")
+
+
+def test_each_process_gets_a_part_of_each_batch_of_files_too():
+    context = RunContext(tf.distribute.get_strategy(), rank=1, num_processes=2)
+    with batches_of(make_batches(), None, context) as (batches, images_of):
+        policy = batches(0).options().experimental_distribute.auto_shard_policy
+        assert policy == tf.data.experimental.AutoShardPolicy.DATA
+        assert images_of(1) == "unknown"

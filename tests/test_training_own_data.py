@@ -13,6 +13,7 @@ from mask_rcnn import MaskRCNN, config_io
 from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.evaluation import content_of
 from mask_rcnn.training.batches import batches_of
+from mask_rcnn.training.distribution import run_context
 from mask_rcnn.training.preflight import preflight
 from mask_rcnn.training.prepare import prepare
 from mask_rcnn.training.train import train
@@ -68,7 +69,8 @@ def test_batches_of_the_user_are_resumed_behind_those_of_the_steps_that_are_done
         return batch
 
     run = prepare(CONFIG, tmp_path, model, batches)
-    with batches_of(run.train_set, run.config) as (make_batches, images_of):
+    context = run_context(model.distribute_strategy)
+    with batches_of(run.train_set, run.config, context) as (make_batches, images_of):
         all_of_them = [note(batch) for batch in make_batches(0).take(4)]
         resumed = next(iter(make_batches(3)))
     assert images_of(3) == "unknown" and numbers[:2] == numbers[2:]

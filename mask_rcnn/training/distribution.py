@@ -45,7 +45,8 @@ class RunContext:
             return [number]
         numbers = np.zeros(self.num_processes, "int64")
         numbers[self.rank] = number
-        return self._sum(numbers).tolist()
+        # A graph, for this is called after each step: TensorFlow logs each eager collective.
+        return _sum_in_graph(self.strategy, self._per_replica(numbers, 0 * numbers)).numpy().tolist()
 
     def gather(self, value):
         """Returns the value of each process, a list in the order of their ranks.
@@ -70,17 +71,14 @@ class RunContext:
         for variable in variables:
             value = np.asarray(variable)
             summed = value.astype("int64") if value.dtype.kind in "biu" else value
-            summed = self._sum(summed if self.is_chief else np.zeros_like(summed))
+            zeros = np.zeros_like(summed)
+            per_replica = self._per_replica(summed if self.is_chief else zeros, zeros)
+            summed = self.strategy.reduce("SUM", per_replica, axis=None).numpy()
             variable.assign(summed.astype(value.dtype))
 
     def wait(self):
         """Returns when all processes have called it."""
         self.gather_numbers(0)
-
-    def _sum(self, values):
-        """Returns the sum of a NumPy array over the processes."""
-        per_replica = self._per_replica(values, np.zeros_like(values))
-        return self.strategy.reduce("SUM", per_replica, axis=None).numpy()
 
     def _per_replica(self, values, others):
         """Returns `values` on the first replica of this process and `others` on the rest."""
@@ -88,6 +86,11 @@ class RunContext:
         return self.strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(values if context.replica_id_in_sync_group == first else others)
         )
+
+
+@tf.function
+def _sum_in_graph(strategy, per_replica):
+    return strategy.reduce("SUM", per_replica, axis=None)
 
 
 @contextlib.contextmanager

@@ -65,7 +65,7 @@ def _restore(run, run_dir, run_id):
         Dict of the run: `step`, `run` and `fingerprint`.
     """
     mark = fingerprint(run.config, run.train_set)
-    _check_all_have(mark, run_context(run.model.distribute_strategy))
+    check_same_run(mark, run_context(run.model.distribute_strategy))
     state = restore_or_initialize(
         run.model,
         run_dir,
@@ -76,8 +76,13 @@ def _restore(run, run_dir, run_id):
     return {**state, "fingerprint": mark}
 
 
-def _check_all_have(mark, context):
-    """Raises a ValueError in all processes unless they have the same config, data and order."""
+def check_same_run(mark, context):
+    """Raises a ValueError in all processes unless they have the same config, data and order.
+
+    Args:
+        mark: `fingerprint` of this process.
+        context: `RunContext`.
+    """
     others = [rank for rank, other in enumerate(context.gather(mark)) if other != mark]
     if others:
         raise ValueError(
