@@ -141,3 +141,15 @@ def test_a_killed_process_ends_the_others_with_an_error_and_the_run_is_resumed(t
     assert "All 2 processes of a run must stay alive." in results[0][1]
     check_codes(run_cluster(2, tmp_path, "run"), [0, 0])
     check_run(tmp_path / "run", expected)
+
+
+@pytest.mark.slow
+def test_a_score_that_stays_the_same_ends_all_processes(tmp_path):
+    check_codes(run_cluster(2, tmp_path, "impatient"), [0, 0])
+    steps = [
+        json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert 6 <= steps[-1] < 30
+    assert checkpoints(tmp_path / "run" / "checkpoints")[-1].name == f"step_{steps[-1]:08d}.h5"
+    check_codes(run_cluster(2, tmp_path, "impatient"), [0, 0])
+    assert checkpoints(tmp_path / "run" / "checkpoints")[-1].name == f"step_{steps[-1]:08d}.h5"

@@ -4,8 +4,10 @@ COMMAND is one of
     toy: ten steps of the toy in each of `CASES`. Writes `toy.RANK.json`: weights and logs of each case.
     run: a tiny run of `train` in `FOLDER/run`.
     run STEP SIGNAL: the last process sends itself the signal after the step.
+    impatient: a run that ends when an evaluation brings no better score.
 """
 
+import dataclasses
 import json
 import os
 import signal
@@ -65,6 +67,9 @@ if __name__ == "__main__":
     folder, command, *options = sys.argv[1:]
     if command == "toy":
         train_toys(folder)
+    elif command == "impatient":
+        recipe = dataclasses.replace(TINY.train, steps=30, milestones=(), evaluate_every=3, patience=1)
+        train(dataclasses.replace(TINY, train=recipe), Path(folder) / "run")
     else:
         if options:
             signal_after(int(options[0]), getattr(signal, options[1]))

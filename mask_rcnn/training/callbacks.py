@@ -194,3 +194,19 @@ class Checkpointing(StepCallback):
         self.state["step"] = step
         if self.context.is_chief:
             save_checkpoint(self.folder, self.model, self.state, self.recipe.keep_checkpoints)
+
+
+class StopTogether(StepCallback):
+    """Ends the run in all processes when a callback has ended it in one of them.
+
+    Args:
+        first_step, last_step: as in `StepCallback`.
+        context: `RunContext`.
+    """
+
+    def __init__(self, first_step, last_step, context):
+        super().__init__(first_step, last_step)
+        self.context = context
+
+    def on_step(self, step, logs, seconds):
+        self.model.stop_training = any(self.context.gather_numbers(int(self.model.stop_training)))

@@ -5,7 +5,14 @@ from absl import logging
 
 from mask_rcnn.errors import is_out_of_memory, short_message
 from mask_rcnn.terminal import say
-from mask_rcnn.training.callbacks import Checkpointing, CsvLog, NanGuard, StepLogs, TensorBoardLog
+from mask_rcnn.training.callbacks import (
+    Checkpointing,
+    CsvLog,
+    NanGuard,
+    StepLogs,
+    StopTogether,
+    TensorBoardLog,
+)
 from mask_rcnn.training.checkpoint import OtherRunError, restore_latest
 from mask_rcnn.training.diagnosis import first_bad_tensor
 from mask_rcnn.training.distribution import run_context
@@ -86,14 +93,15 @@ def run_steps(
         images_of: Function from a step, counted from 1, to the names of its images, for errors.
     """
     first, last = state["step"], recipe.scaled_steps
-    if first >= last or (validator and is_out_of_patience(run_dir, validator, recipe.patience)):
+    context = run_context(trainer.distribute_strategy)
+    has_ended = validator and context.is_chief and is_out_of_patience(run_dir, validator, recipe.patience)
+    if first >= last or any(context.gather_numbers(int(bool(has_ended)))):
         return
 
     def bad_tensor_of(step):
         return first_bad_tensor(trainer, next(iter(make_batches(step - 1))))
 
     guard = NanGuard(first, last, images_of, bad_tensor_of)
-    context = run_context(trainer.distribute_strategy)
     with StopSignals() as stop, Progress(first, last, recipe.batch_size) as progress:
         checkpointing = Checkpointing(run_dir / CHECKPOINTS, first, last, recipe, state, stop, context)
         own_callbacks = [StepLogs(), guard, checkpointing]
@@ -114,7 +122,7 @@ def run_steps(
                 steps_per_epoch=last - first,
                 shuffle=False,
                 verbose=0,
-                callbacks=[*own_callbacks, *callbacks],
+                callbacks=[*own_callbacks, *callbacks, StopTogether(first, last, context)],
             )
         except tf.errors.UnavailableError:
             raise  # another process has ended, see `all_processes`
