@@ -103,6 +103,8 @@ def _visible_box(segmentation, box):
     Where there is none, the box has no area.
     """
     window = _pixels_of(box)
+    if isinstance(segmentation, dict):  # rounding errors may have moved the box beyond the image
+        window = np.clip(window, 0, np.tile(segmentation["size"], 2))
     mask = mask_in_window(segmentation, window)
     tight = mask_extent(mask)
     if not tight.any():
