@@ -8,6 +8,7 @@ from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
 
 MAX_OBJECTS = 100_000  # that are compared with the anchors, spread over the data set
 MAX_POOR = 0.01  # share of the objects without a good anchor, without a finding
+NUM_WORST = 4  # objects of which a picture is drawn
 CLEARLY_FEWER = 0.75  # part of the objects without a good anchor that a suggestion may leave
 SIZE_BOUNDS = (0, 8, 16, 32, 64, 128, 256, 512, np.inf)  # pixels, square root of the area
 RATIO_BOUNDS = (0, 0.25, 0.5, 1, 2, 4, np.inf)  # height / width
@@ -33,15 +34,17 @@ def anchor_coverage(dataset, arrays, config):
         unmatched: share of the objects whose best IoU is below `rpn.positive_iou`.
         levels: dicts of `size`, `stride`, `matched` (share of the objects with `rpn.positive_iou` or more)
             and `best` (share of the objects whose best anchor is of this level).
+        worst: dicts of `image` (its index), `annotation` (its id) and `iou`, of the objects of smallest IoU.
         poor_shapes: dicts of `size`, `ratio` (texts) and `objects`, most objects first.
         suggestion: None, or a dict of `sizes`, `ratios`, `mean_iou`, `poor` and `set`, the options.
     """
-    boxes = _training_boxes(dataset, arrays, config)
+    rows, boxes = _training_boxes(dataset, arrays, config)
     if not len(boxes):
         return None
     anchors, positive = config.anchors, config.rpn.positive_iou
     ious = _level_ious(boxes, anchors.sizes, anchors.ratios, anchors)  # [N, L]
     best = ious.max(axis=1)
+    worst = np.argsort(best, kind="stable")[: min(int((best < GOOD_IOU).sum()), NUM_WORST)]
     levels = np.bincount(ious.argmax(axis=1), minlength=len(anchors.sizes)) / len(boxes)
     return {
         "objects": len(boxes),
@@ -59,27 +62,42 @@ def anchor_coverage(dataset, arrays, config):
             }
             for level, (size, stride) in enumerate(zip(anchors.sizes, strides_of(anchors), strict=True))
         ],
+        "worst": [
+            {
+                "image": int(arrays.images[rows[each]]),
+                "annotation": int(arrays.ids[rows[each]]),
+                "iou": round(float(best[each]), 4),
+            }
+            for each in worst
+        ],
         "poor_shapes": _poor_shapes(boxes[best < GOOD_IOU]),
         "suggestion": _suggestion(boxes, anchors, best) if (best < GOOD_IOU).mean() > MAX_POOR else None,
     }
 
 
-def anchor_findings(coverage):
+def anchor_findings(coverage, dataset):
     """Returns the finding about objects without a good anchor, in a list.
 
     Args:
         coverage: Result of `anchor_coverage`.
+        dataset: Its `Dataset`.
     """
     if coverage is None or coverage["poor"] <= MAX_POOR:
         return []
     suggestion = coverage["suggestion"]
-    examples = tuple(
+    examples = [
         Example(
             text=f"objects: {shape['objects']}, size after resizing: {shape['size']} px, "
             f"height / width: {shape['ratio']}"
         )
-        for shape in coverage["poor_shapes"][:MAX_EXAMPLES]
-    )
+        for shape in coverage["poor_shapes"][: MAX_EXAMPLES - NUM_WORST]
+    ]
+    for one in coverage["worst"]:
+        record, id = dataset.images[one["image"]], one["annotation"]
+        text = f"IoU {one['iou']:.2f} with its best anchor"
+        examples.append(
+            Example(text=text, image=record.path.name, annotation=id, field="bbox", drawn=((record, (id,)),))
+        )
     advice = (
         f"Better anchors: `{suggestion['set']}` (mean IoU {suggestion['mean_iou']:.2f} instead of "
         f"{coverage['mean_iou']:.2f}, {suggestion['poor']:.1%} instead of {coverage['poor']:.1%} below "
@@ -95,7 +113,7 @@ def anchor_findings(coverage):
             title=f"Objects have no anchor of IoU {GOOD_IOU} or more, {coverage['poor']:.1%} of all",
             count=round(coverage["poor"] * coverage["objects"]),
             advice=advice,
-            examples=examples,
+            examples=tuple(examples),
         )
     ]
 
@@ -106,11 +124,12 @@ def _short_side(config):
 
 
 def _training_boxes(dataset, arrays, config):
-    """Returns the boxes of objects of 1 pixel or more in the resized image, `[N, 4]` (y1, x1, y2, x2)."""
+    """Returns rows `[N]` and boxes `[N, 4]` (y1, x1, y2, x2) of objects of 1 pixel or more after resizing."""
     rows = np.flatnonzero(~arrays.crowd)
     rows = rows[:: -(-len(rows) // MAX_OBJECTS) or 1]
     boxes = resized_boxes(dataset, arrays, config.input, _short_side(config))[rows]
-    return boxes[(boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)]
+    is_visible = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+    return rows[is_visible], boxes[is_visible]
 
 
 def _level_ious(boxes, sizes, ratios, anchors):
@@ -146,11 +165,15 @@ def _suggestion(boxes, anchors, best):
     poor, new_poor = (best < GOOD_IOU).mean(), (better < GOOD_IOU).mean()
     if new_poor > CLEARLY_FEWER * poor or better.mean() < best.mean():
         return None
-    texts = [",".join(f"{value:g}" for value in values) for values in (sizes, ratios)]
+    changed = {"sizes": sizes, "ratios": ratios} if ratios != anchors.ratios else {"sizes": sizes}
+    options = [
+        f"--set anchors.{name}=[{','.join(f'{value:g}' for value in values)}]"
+        for name, values in changed.items()
+    ]
     return {
         "sizes": list(sizes),
         "ratios": list(ratios),
         "mean_iou": round(float(better.mean()), 4),
         "poor": round(float(new_poor), 4),
-        "set": f"--set anchors.sizes=[{texts[0]}] --set anchors.ratios=[{texts[1]}]",
+        "set": " ".join(options),
     }

@@ -105,7 +105,7 @@ def _report(sets, findings, config, config_name, decode):
         found = _findings(checked, arrays, counts[name], config, name)
         if name == TRAIN and len(checked.dataset):
             anchors = anchor_coverage(checked.dataset, arrays, config)
-            found += anchor_findings(anchors)
+            found += anchor_findings(anchors, checked.dataset)
         findings += [dataclasses.replace(each, where=name) for each in found]
     if len(sets) == 2:
         findings += split_findings(counts)

@@ -72,7 +72,7 @@ def count_findings(dataset, arrays, counts, config, is_training_set=True):
         is_training_set: Whether a model learns from it. Defaults to True.
     """
     found = (
-        _images_without_objects(dataset, arrays),
+        _images_without_objects(dataset, arrays, is_training_set),
         *_rare_classes(counts, is_training_set),
         _too_many_objects(dataset, arrays, config.input.max_instances) if is_training_set else None,
         _objects(
@@ -127,7 +127,7 @@ def split_findings(counts):
     ]
 
 
-def _images_without_objects(dataset, arrays):
+def _images_without_objects(dataset, arrays, is_training_set):
     has_object = np.zeros(len(dataset), bool)
     has_object[arrays.images[~arrays.crowd]] = True
     rows = np.flatnonzero(~has_object)
@@ -142,8 +142,12 @@ def _images_without_objects(dataset, arrays):
         severity="note",
         title="Images have no object",
         count=len(rows),
-        advice="They teach what background is. Look whether they are really empty: an object that is not "
-        "annotated teaches the opposite.",
+        advice="Look whether they are really empty. "
+        + (
+            "They teach what background is, and an object that is not annotated teaches the opposite."
+            if is_training_set
+            else "Whatever is found in them counts as wrong."
+        ),
         examples=tuple(examples),
     )
 
@@ -157,7 +161,8 @@ def _rare_classes(counts, is_training_set):
             severity="note",
             title="Classes have no object",
             count=len(empty),
-            advice="They are not learned. Remove the categories, or add images.",
+            advice=f"{'They are not learned' if is_training_set else 'Their AP cannot be measured'}. "
+            "Remove the categories, or add images.",
             examples=tuple(Example(text=name) for name in empty[:MAX_EXAMPLES]),
         )
     rare = sorted((count, name) for name, count in per_class.items() if 0 < count < MIN_OBJECTS)
