@@ -167,14 +167,17 @@ def test_a_machine_without_a_tpu_is_an_error(monkeypatch):
         make_strategy("tpu", 4)
 
 
-def test_processes_with_other_data_are_an_error():
-    context = types.SimpleNamespace(
-        rank=1, num_processes=3, gather=lambda mark: [mark, mark, {"digest": "b"}]
-    )
-    with pytest.raises(ValueError, match="Received: process 1 with others than 2 of 3"):
-        check_same_run({"digest": "a"}, context)
-    context.gather = lambda mark: [mark] * 3
-    check_same_run({"digest": "a"}, context)
+def test_processes_with_another_config_or_other_data_are_an_error():
+    mark = {"config": "train: {steps: 5}", "digest": "a"}
+    context = types.SimpleNamespace(gather=lambda mark: [mark, mark, {**mark, "digest": "b"}])
+    with pytest.raises(ValueError, match="Received: process 2 with others than process 0"):
+        check_same_run(mark, context)
+    context.gather = lambda mark: [mark, {**mark, "config": "train: {steps: 6}"}, mark]
+    with pytest.raises(ValueError, match="Received: process 1 with others than process 0"):
+        check_same_run(mark, context)
+    elsewhere = {**mark, "config": "train: {steps: 5}\ndata: {train_images: /elsewhere}"}
+    context.gather = lambda mark: [mark, elsewhere]
+    check_same_run(mark, context)
 
 
 def test_a_signal_in_another_process_is_agreed_on():

@@ -22,7 +22,7 @@ WORD = 8  # bytes of an int64: the collectives of TensorFlow know no bytes
 class RunContext:
     """The processes of a run, and which of them this one is.
 
-    Each method with a result is a collective: all processes must call it, in the same order.
+    The methods are collectives: all processes must call them, in the same order.
 
     Args:
         strategy: The `tf.distribute.Strategy`.

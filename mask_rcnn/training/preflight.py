@@ -1,9 +1,12 @@
 """Every check of a run before its first step."""
 
+import dataclasses
 import shutil
 
 import tensorflow as tf
 
+from mask_rcnn import config_io
+from mask_rcnn.config import DataConfig
 from mask_rcnn.training.checkpoint import checkpoints
 from mask_rcnn.training.checks import Checks
 from mask_rcnn.training.distribution import run_context
@@ -77,18 +80,24 @@ def _restore(run, run_dir, run_id):
 
 
 def check_same_run(mark, context):
-    """Raises a ValueError in all processes unless they have the same config, data and order.
+    """Raises a ValueError in all processes unless they have the same config, images, objects and order.
+
+    The paths of the data may differ.
 
     Args:
         mark: `fingerprint` of this process.
         context: `RunContext`.
     """
-    others = [rank for rank, other in enumerate(context.gather(mark)) if other != mark]
+    marks = [
+        {**each, "config": dataclasses.replace(config_io.from_text(each["config"]), data=DataConfig())}
+        for each in context.gather(mark)
+    ]
+    others = [f"process {rank}" for rank, other in enumerate(marks) if other != marks[0]]
     if others:
         raise ValueError(
             "All processes of a run must have the same config and the same training data. "
-            f"Received: process {context.rank} with others than {', '.join(map(str, others))} of "
-            f"{context.num_processes}. Start all with the same command and the same files."
+            f"Received: {', '.join(others)} with others than process 0. "
+            "Start all with the same command and the same files."
         )
 
 
