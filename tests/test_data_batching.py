@@ -1,10 +1,15 @@
 """Which image is where in which batch."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from mask_rcnn.data.batching import BatchPlan, join_rare_groups, shape_groups, training_order
+from mask_rcnn.data.batching import BatchPlan, join_rare_groups, repeat_factors, shape_groups, training_order
+from mask_rcnn.data.records import Dataset
+from mask_rcnn.structures import Category
 
+REST = {"id": 1, "box": (0, 0, 5, 5), "area": 25, "segmentation": None, "keypoints": ()}
 LANDSCAPE, PORTRAIT, PANORAMA, TOWER = (30, 40), (40, 30), (30, 90), (90, 30)
 
 
@@ -102,3 +107,30 @@ def test_replacements_have_a_shape_of_the_batch():
     plan = BatchPlan(np.array([[0, 2], [0, 3]]), np.array([1, 2, 1, 4, 4]), seed=0)
     assert set(plan.candidates(0, 0)) == {0, 2}
     assert set(plan.candidates(1, 0)) == {0, 2, 3, 4}
+
+
+def test_images_of_rare_classes_have_the_factor_of_the_rarest_class():
+    # Of 100 images, class 1 is in all, class 2 in 4 and class 3 in one; crowd regions do not count.
+    def annotations(index):
+        ids = [1, *[2] * (3 * (index < 4)), *[3] * (index == 0)]
+        found = [SimpleNamespace(class_id=id, crowd=False, **REST) for id in ids]
+        return (*found, SimpleNamespace(class_id=3, crowd=True, **REST))
+
+    images = tuple(SimpleNamespace(annotations=annotations(index)) for index in range(100))
+    dataset = Dataset("set", tuple(Category(id, str(id)) for id in (1, 2, 3)), images)
+    factors = repeat_factors(dataset, 0.09)
+    np.testing.assert_allclose(factors[:5], [3.0, 1.5, 1.5, 1.5, 1.0])
+    assert (factors[4:] == 1).all()
+    assert (repeat_factors(dataset, 0.001) == 1).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_repeated_images_come_as_often_as_their_factor_and_no_batch_has_one_twice(seed):
+    repeats = np.array([3.0, 1.5, *[1.0] * 48])
+    order = training_order(np.array([LANDSCAPE] * 30 + [PORTRAIT] * 20), 4, 2650, seed, repeats)
+    counts = np.bincount(order.ravel()) / (4 * 2650 / repeats.sum())  # of an epoch
+    np.testing.assert_allclose(counts, repeats, rtol=0.05)
+    assert np.mean(copies(order) > 1) < 0.01
+    np.testing.assert_array_equal(
+        order[:500], training_order(np.array([LANDSCAPE] * 30 + [PORTRAIT] * 20), 4, 500, seed, repeats)
+    )

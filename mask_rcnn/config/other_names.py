@@ -22,6 +22,7 @@ OTHER_NAMES = {
     "train.seed": "random_seed rng_seed",
     "train.strategy": "gpus num_gpus devices accelerator gpu_count",
     "train.init_weights": "pretrained checkpoint resume_from init_checkpoint load_from weights",
+    "data.repeat_threshold": "oversample oversample_thr repeat_thresh repeat_factor class_balanced",
     "backbone.weights": "pretrained_backbone weights_backbone backbone_weights",
     "backbone.name": "arch architecture encoder backbone_name",
     "backbone.frozen_stages": "freeze_at freeze trainable_layers trainable_backbone_layers",

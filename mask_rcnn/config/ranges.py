@@ -148,6 +148,7 @@ RANGES = {
         "shapes_val": COUNT,
         "shapes_size": Items(LONG_SIDES, least=2, most=2),
         "overfit": Range(0, 10**9),
+        "repeat_threshold": FRACTION,
         "workers": Range(0, 256),
         "max_bad_images": FRACTION,
         "max_pixels": Range(1, 2**32 - 1),

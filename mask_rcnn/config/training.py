@@ -19,6 +19,7 @@ class DataConfig:
     shapes_val: int = 40
     shapes_size: tuple[int, int] = (128, 128)
     overfit: int = 0  # train and validate on so many training images, without random changes; 0: on all
+    repeat_threshold: float = 0.0  # images of classes in a smaller share of them are repeated; LVIS: 0.001
     workers: int = 0  # processes that read and transform training images; 0: threads of the training process
     max_bad_images: float = 0.01  # fraction of unreadable images that is skipped with a report
     max_pixels: int = 200_000_000  # height times width of the largest image that is decoded, 0.6 GB

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mask_rcnn.data.dataset_arrays import arrays_of
+
 # Width / height at which the next group of images begins: 3:2, between 4:3 and square, square, and so on.
 ASPECT_BOUNDS = (1 / 1.55, 1 / 1.2, 1.0, 1.2, 1.55)
 REPLACEMENTS, OTHERS = 1, 2  # separate these random numbers from those of the examples
@@ -49,18 +51,43 @@ def join_rare_groups(groups, batch_size):
         joined[joined == numbers[rare]] = numbers[nearest]
 
 
-def training_order(sizes, batch_size, steps, seed):
+def repeat_factors(dataset, threshold):
+    """Returns how often each image comes in an epoch, on average, so that rare classes are seen more often.
+
+    A class in a share f of the images has the factor max(1, sqrt(threshold / f)), and an image the largest
+    factor of its classes (Gupta et al. 2019, LVIS, appendix B).
+
+    Args:
+        dataset: a `Dataset`.
+        threshold: share of the images below which a class is rare, 0 to 1.
+
+    Returns:
+        `[N]` float64, at least 1.
+    """
+    arrays = arrays_of(dataset)
+    pairs = np.stack([arrays.images, arrays.class_ids], axis=1)[~arrays.crowd]
+    images, class_ids = np.unique(pairs, axis=0).T  # each class of an image once
+    num_images = np.bincount(class_ids, minlength=dataset.num_classes + 1)
+    factors = np.sqrt(threshold * len(dataset) / np.maximum(num_images, 1))
+    repeats = np.ones(len(dataset))
+    np.maximum.at(repeats, images, factors[class_ids])
+    return repeats
+
+
+def training_order(sizes, batch_size, steps, seed, repeats=None):
     """Returns the complete order of a run: which image is where in which batch.
 
-    In each epoch, every image is queued once, in random order. A batch takes images of one group of
-    `join_rare_groups`. Images that do not fill a batch come first in the next epoch. No batch has an image
-    twice, unless the data set is smaller than a batch.
+    In each epoch, every image is queued once, in random order, or as often as `repeats` says; the copies of
+    an image are spread over the epoch. A batch takes images of one group of `join_rare_groups`. Images that
+    do not fill a batch come first in the next epoch. No batch has an image twice, unless the data set is
+    smaller than a batch, or an image is repeated so often that its copies meet.
 
     Args:
         sizes: `[N, 2]`, (height, width) of each image.
         batch_size: images in a batch.
         steps: number of batches.
         seed: seed of the permutations.
+        repeats: `[N]` of `repeat_factors`; the fraction is the probability of one more copy. Defaults to 1.
 
     Returns:
         `[steps, batch_size]` int64, indices of images.
@@ -72,7 +99,7 @@ def training_order(sizes, batch_size, steps, seed):
     batches, num_batches, epoch = [], 0, 0
     while num_batches < steps:
         random = np.random.default_rng([seed, epoch])
-        shuffled = random.permutation(len(sizes))
+        shuffled = random.permutation(len(sizes)) if repeats is None else _repeated(repeats, random)
         # Images of a rare shape stay together: only a few batches have the padding that they need.
         shuffled = shuffled[np.argsort(frequency[shuffled], kind="stable")]
         full = []
@@ -91,9 +118,17 @@ def _append(left, epoch, batch_size):
     """Appends an epoch to what is left of the last one, so that the first batch has no image twice."""
     if not len(left) or len(epoch) < batch_size:
         return np.concatenate([left, epoch])
-    others = epoch[~np.isin(epoch, left)]
-    first = others[: batch_size - len(left)]
-    return np.concatenate([left, first, epoch[~np.isin(epoch, first)]])
+    first = np.flatnonzero(~np.isin(epoch, left))[: batch_size - len(left)]
+    return np.concatenate([left, epoch[first], np.delete(epoch, first)])
+
+
+def _repeated(repeats, random):
+    """Returns the images of an epoch in random order, the copies of each at equal distances."""
+    counts = np.floor(repeats + random.random(len(repeats))).astype(int)
+    images = np.repeat(np.arange(len(counts)), counts)
+    number = np.arange(len(images)) - np.repeat(np.cumsum(counts) - counts, counts)  # of the copy, from 0
+    places = (number + random.random(len(counts))[images]) / counts[images]
+    return images[np.argsort(places)]
 
 
 @dataclass(frozen=True)
@@ -147,6 +182,7 @@ def batch_plan(dataset, config, steps=None):
         config: a `Config`.
         steps: number of batches. Defaults to those of the schedule.
     """
-    train, sizes = config.train, dataset.sizes
-    order = training_order(sizes, train.batch_size, steps or train.scaled_steps, train.seed)
+    train, sizes, threshold = config.train, dataset.sizes, config.data.repeat_threshold
+    repeats = repeat_factors(dataset, threshold) if threshold else None
+    order = training_order(sizes, train.batch_size, steps or train.scaled_steps, train.seed, repeats)
     return BatchPlan(order, shape_groups(sizes), train.seed)

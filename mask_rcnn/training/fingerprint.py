@@ -49,8 +49,8 @@ MAY_CHANGE = (
     "box_head.best_class_only",
     "mask_head.paste",
 )
-# Fields of the synthetic shapes, which are drawn anew for another number or size: not only where data is.
-SHAPES = ("data.shapes_train", "data.shapes_size")
+# Fields of `data.` that say more than where data is: which images are trained on, and how often.
+CHOICES = ("data.shapes_train", "data.shapes_size", "data.overfit", "data.repeat_threshold")
 ORDER_STEP = 2  # the step, from 0, whose images stand for the order of all steps
 
 
@@ -136,4 +136,4 @@ def _outlines(dataset):
 def may_change(field):
     """Returns whether a run may be resumed with another value of a field, such as "train.steps"."""
     is_free = any(field.startswith(name) if name.endswith(".") else field == name for name in MAY_CHANGE)
-    return is_free and field not in SHAPES
+    return is_free and field not in CHOICES
