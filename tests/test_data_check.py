@@ -84,6 +84,12 @@ def test_an_example_of_an_image_that_is_left_out_names_the_annotation(tmp_path):
     assert (example.image, example.annotation, example.field) == ("1.png", 4, "bbox")
 
 
+@pytest.mark.parametrize("fault", ["cut_off", "damaged_inside"])
+def test_images_that_cannot_be_used_are_counted(fault, tmp_path):
+    write_faulty(tmp_path, fault)
+    assert check(tmp_path)[0].sets["train"]["images_left_out"] == 1
+
+
 def test_few_bad_images_are_a_warning(tmp_path):
     write_faulty(tmp_path, "cut_off")
     config = assign(CONFIG, ["data.max_bad_images=0.3"])

@@ -102,6 +102,7 @@ def _report(sets, findings, config, config_name, decode):
     for name, checked in sets.items():
         arrays = arrays_of(checked.dataset)
         counts[name] = count_dataset(checked.dataset, arrays)
+        counts[name]["images_left_out"] += len(checked.decoded.errors) if checked.decoded else 0
         found = _findings(checked, arrays, counts[name], config, name)
         if name == TRAIN and len(checked.dataset):
             anchors = anchor_coverage(checked.dataset, arrays, config)

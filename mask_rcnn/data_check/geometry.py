@@ -14,9 +14,8 @@ from mask_rcnn.data_check.polygons import (
     owners_of_polygons,
     polygon_areas,
     polygon_bounds,
-    worst,
 )
-from mask_rcnn.data_check.report import Example, Finding
+from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
 
 DUPLICATE_IOU = 0.95  # of two boxes of one class in one image
 AREA_TOLERANCE = 0.1  # of the area; outlines and pixels differ by less on all but small objects
@@ -86,6 +85,11 @@ def reach_outside(boxes, sizes):
     return np.max([-x, -y, x + width - sizes[:, 1], y + height - sizes[:, 0]], axis=0, initial=0)
 
 
+def _worst(values):
+    """Returns the indices of the largest values, at most `MAX_EXAMPLES`, largest first."""
+    return np.argsort(-np.asarray(values), kind="stable")[:MAX_EXAMPLES]
+
+
 def _outside(annotations):
     table = annotations.table
     reach = reach_outside(table.boxes, annotations.sizes)
@@ -94,7 +98,7 @@ def _outside(annotations):
         return None
     examples = [
         annotations.example(row, f"{table.boxes[row].tolist()} reaches out by {reach[row]:.1f} px", "bbox")
-        for row in rows[worst(reach[rows])]
+        for row in rows[_worst(reach[rows])]
     ]
     return Finding(
         kind="outside_box",
@@ -122,7 +126,7 @@ def _box_and_mask(annotations):
             f"{overlap[each]:.2f}",
             "bbox",
         )
-        for each in worst(-overlap)
+        for each in _worst(-overlap)
     ]
     return Finding(
         kind="box_and_mask",
@@ -188,7 +192,7 @@ def _areas(annotations, crossing_rows):
     ratio = np.abs(np.log(np.maximum(table.areas[rows], 1) / np.maximum(expected[rows], 1)))
     examples = [
         annotations.example(row, f"{table.areas[row]:g}, but the mask covers {expected[row]:.0f} px", "area")
-        for row in rows[worst(ratio)]
+        for row in rows[_worst(ratio)]
     ]
     return Finding(
         kind="mask_area",
@@ -211,7 +215,7 @@ def _self_crossing(annotations, owners, shares):
             f"the smaller loop at a crossing has {shares[each]:.1%} of the outline's area",
             "segmentation",
         )
-        for each in worst(shares)
+        for each in _worst(shares)
     ]
     large = f"; in {num_large} the smaller loop has more than {LARGE_LOOP:.0%} of the area"
     return Finding(
@@ -248,7 +252,7 @@ def _duplicates(annotations):
     if not len(again):
         return None
     table = annotations.table
-    order = worst([math.prod(table.boxes[row, 2:]) for row in again.tolist()])
+    order = _worst([math.prod(table.boxes[row, 2:]) for row in again.tolist()])
     examples = [
         annotations.example(
             again[each],

@@ -5,7 +5,6 @@ import numpy as np
 from mask_rcnn.data.annotation_table import as_floats, starts_of
 from mask_rcnn.data.fields import MAX_EXACT
 from mask_rcnn.data_check.pairs import overlapping_pairs
-from mask_rcnn.data_check.report import MAX_EXAMPLES
 
 BLOCK = 1_000_000  # points of polygons that are looked at together; takes about 200 MB
 MIN_CROSS = 1e-6  # square pixels; a smaller cross product is a touch or rounding
@@ -81,11 +80,6 @@ def owners_of_polygons(table):
     within = np.arange(total) - np.repeat(starts_of(table.num_polygons), table.num_polygons)
     owners[np.repeat(table.polygon_starts, table.num_polygons) + within] = rows
     return owners
-
-
-def worst(values):
-    """Returns the indices of the largest values, at most `MAX_EXAMPLES`, largest first."""
-    return np.argsort(-np.asarray(values), kind="stable")[:MAX_EXAMPLES]
 
 
 def _crossing(points, lengths):
