@@ -24,10 +24,11 @@ from mask_rcnn.training.distribution import make_strategy  # noqa: E402
 from mask_rcnn.training.mask_rcnn import MaskRCNN  # noqa: E402
 from mask_rcnn.training.sources import read_training_data  # noqa: E402
 
-# The heads normalize over the RoIs of both replicas.
+# The pyramid normalizes over the images of both replicas, and the heads over their RoIs.
 NORM = {"convs": 1, "norm": "sync_batch_norm"}
 CONFIG = dataclasses.replace(
     TINY,
+    fpn=dataclasses.replace(TINY.fpn, norm="sync_batch_norm"),
     box_head=dataclasses.replace(TINY.box_head, conv_channels=8, **NORM),
     mask_head=dataclasses.replace(TINY.mask_head, **NORM),
 )
