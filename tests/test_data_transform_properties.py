@@ -61,7 +61,7 @@ UNCHANGING = (
 )
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 SEEDS = st.integers(0, 10**6)
-EXAMPLES = settings(max_examples=12, deadline=None, derandomize=True)
+EXAMPLES = settings(max_examples=8, deadline=None, derandomize=True)
 
 
 def random_sample(size, seed, number, count=2):

@@ -108,11 +108,12 @@ def _drawn(sample, categories, config, side):
     import cv2
     import numpy as np
 
+    from mask_rcnn.data.transforms import padding_origin
     from mask_rcnn.structures import Category
     from mask_rcnn.visualize import draw
 
     height, width = sample["image_sizes"].astype(int).tolist()
-    y, x = _origin((height, width), sample["images"].shape[:2], config.input.centered)
+    y, x = padding_origin((height, width), sample["images"].shape[:2], config.input.centered)
     image = np.round(sample["images"][y : y + height, x : x + width]).astype("uint8")
     size = tuple(max(1, round(each * side / max(height, width))) for each in (height, width))
     interpolation = cv2.INTER_AREA if max(height, width) > side else cv2.INTER_LINEAR
@@ -122,12 +123,6 @@ def _drawn(sample, categories, config, side):
     num_ignored = int(np.count_nonzero(sample["gt_class_ids"] < 0))
     picture = draw(image, detections, (*categories, Category(0, IGNORED)), scores=False)
     return picture, len(detections) - num_ignored, num_ignored
-
-
-def _origin(size, padded, centered):
-    from mask_rcnn.data.transforms import padding_origin
-
-    return padding_origin(size, padded, centered)
 
 
 def _detections(sample, origin, scale, size, ignored_id):

@@ -61,7 +61,12 @@ def apply_transforms(transforms, samples, seed, check):
 
 
 def join_objects(samples, image):
-    """Returns a sample with the objects of all samples, which are in the pixels of `image`."""
+    """Returns a sample with the objects of several samples, without a geometric change to be made.
+
+    Args:
+        samples: `Sample`s whose objects are in the pixels of `image`.
+        image: `[H, W, 3]` uint8.
+    """
     rows = {name: [getattr(sample, name) for sample in samples] for name in ROWS}
     joined = {name: np.concatenate(values) for name, values in rows.items() if name != "segmentations"}
     segmentations = tuple(each for sample in samples for each in sample.segmentations)
