@@ -6,6 +6,11 @@ import inspect
 
 RECIPES = (
     "mask_rcnn_resnet50_fpn",
+    "mask_rcnn_resnet50_fpn_1x",
+    "mask_rcnn_resnet50_fpn_3x",
+    "mask_rcnn_resnet50_fpn_lsj",
+    "mask_rcnn_resnet50_fpn_copy_paste",
+    "mask_rcnn_resnet50_fpn_scratch",
     "mask_rcnn_resnet101_fpn",
     "faster_rcnn_resnet50_fpn",
     "mask_rcnn_lite0_fpn",

@@ -129,7 +129,7 @@ def mask_rcnn_normalized(norm, **backbone):
 def mask_rcnn_lsj(name, epochs):
     """Returns the `Config` of the new baselines `mask_rcnn_..._FPN_{epochs}ep_LSJ`, trained from scratch.
 
-    Their large-scale jitter is not among our augmentations; all else is here.
+    The large-scale jitter fits images into 1024 x 1024, scales them by 0.1 to 2.0, and crops or pads them.
     """
     config = mask_rcnn_normalized("sync_batch_norm", name=name, frozen_stages=0, **MSRA)
     rounds = epochs / 100
@@ -142,7 +142,8 @@ def mask_rcnn_lsj(name, epochs):
         weight_decay=4e-5,
         warmup_factor=0.067,
     )
-    return replace(config, rpn=replace(config.rpn, convs=2), train=train)
+    jitter = replace(config.input, transforms=("scale_jitter low=0.1 high=2.0 side=1024",))
+    return replace(config, input=jitter, rpn=replace(config.rpn, convs=2), train=train)
 
 
 # Arrays of detectron2: the background is the last class, and has neither a box nor a mask.

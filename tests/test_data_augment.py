@@ -120,6 +120,15 @@ def test_scale_jitter_of_a_fixed_side_pads_and_crops_to_it(factor):
     assert not (image[: content[0] - 1, : content[1] - 1] == FILL).all(axis=-1).any()
 
 
+def test_scale_jitter_of_a_fixed_side_does_not_depend_on_the_size_before():
+    whole = sample_of(size=(60, 80))
+    half = whole.moved(np.diag((0.5, 0.5, 1.0)), (30, 40))
+    for sample in (whole, half):
+        jittered = augment.scale_jitter(sample, np.random.default_rng(0), low=0.5, high=0.5, side=160)
+        assert jittered.size == (160, 160)
+        np.testing.assert_allclose(jittered.matrix, np.eye(3))
+
+
 def test_hue_turns_the_color_circle_and_grayscale_removes_it():
     red = dataclasses.replace(sample_of(), image=np.full((60, 80, 3), (255, 0, 0), "uint8"))
     third = photometric.hue(red, _Ones(), degrees=120.0)

@@ -94,11 +94,13 @@ def scale_jitter(sample, rng, low=0.1, high=2.0, side=None):
         rng: NumPy generator.
         low: Smallest factor of the sides. Defaults to 0.1.
         high: Largest factor of the sides. Defaults to 2.0.
-        side: Height and width of the result, pixels, as in the paper, which has 1024; the image is at its top
-            left, the rest is filled with ImageNet's mean color. Defaults to None: larger images are cropped
-            to the size they had before, smaller ones are left small, and the batch pads them.
+        side: Height and width of the result, pixels, as in the paper, which has 1024: the image is made to
+            fit into this square, whatever its size was before, then scaled by the factor, and cropped or
+            padded at its bottom and right with ImageNet's mean color. Defaults to None: larger images are
+            cropped to the size they had before, smaller ones are left small, and the batch pads them.
     """
-    content = np.maximum(1, np.round(np.multiply(sample.size, rng.uniform(low, high)))).astype(int)
+    factor = rng.uniform(low, high) * (side / max(sample.size) if side else 1)
+    content = np.maximum(1, np.round(np.multiply(sample.size, factor))).astype(int)
     scaled = sample.moved(affine.scaling(*np.divide(content, sample.size)), content)
     return random_window(scaled, rng, (side, side) if side else np.minimum(content, sample.size))
 
