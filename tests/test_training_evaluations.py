@@ -12,7 +12,7 @@ import tensorflow as tf
 from training_toy import RECIPE, ToyValidator, make_batches, make_trainer, run_toy
 
 from mask_rcnn.training.checkpoint import checkpoints
-from mask_rcnn.training.validation import evaluate_step
+from mask_rcnn.training.validation import evaluate_step, is_out_of_patience
 
 
 def failing_at(calls):
@@ -62,12 +62,12 @@ def test_resuming_does_not_fail_at_the_same_evaluation_again(tmp_path):
     assert lines_of(tmp_path)[-1] == {"step": 10, "AP": 0.1}
 
 
-def scores(folder, values):
+def scores(folder, values, best_by="AP"):
     """Evaluates at steps 1, 2, ... with these scores; returns the steps whose weights were saved."""
     saved = []
     for step, value in enumerate(values, start=1):
         model = types.SimpleNamespace(save_weights=lambda path, step=step: saved.append((step, path)))
-        validator = ToyValidator(lambda value=value: {"AP": value})
+        validator = ToyValidator(lambda value=value: {best_by: value}, best_by)
         evaluate_step(model, validator, folder, step, len(values))
     assert {path for _, path in saved} == {folder / "best.weights.h5"}
     return [step for step, _ in saved]
@@ -84,6 +84,18 @@ def scores(folder, values):
 )
 def test_the_best_weights_are_those_of_the_best_score(tmp_path, values, saved):
     assert scores(tmp_path, values) == saved
+
+
+def test_the_best_loss_is_the_smallest(tmp_path, capsys):
+    assert scores(tmp_path, [0.5, 0.7, 0.4, 0.4], "val_loss") == [1, 3]
+    assert "val_loss 0.7000 (best 0.5000)" in capsys.readouterr().out
+
+
+def test_a_run_ends_when_its_loss_no_longer_falls(tmp_path):
+    lines = [{"step": step, "val_loss": loss} for step, loss in enumerate([0.9, 0.5, 0.6, 0.5], start=1)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    validator = ToyValidator(None, "val_loss")
+    assert is_out_of_patience(tmp_path, validator, 2) and not is_out_of_patience(tmp_path, validator, 3)
 
 
 def test_a_failed_evaluation_is_not_the_best(tmp_path):

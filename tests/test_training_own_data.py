@@ -1,6 +1,7 @@
 """`train` with a model and data of the user's own."""
 
 import dataclasses
+import json
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from mask_rcnn.evaluation import content_of
 from mask_rcnn.training.batches import batches_of
 from mask_rcnn.training.distribution import run_context
 from mask_rcnn.training.preflight import preflight
-from mask_rcnn.training.prepare import prepare
+from mask_rcnn.training.prepare import _check_validation_loss, prepare
 from mask_rcnn.training.train import train
 
 CONFIG = config_io.override_all(
@@ -58,6 +59,28 @@ def test_a_model_of_the_user_is_trained_from_its_weights_and_evaluated(dataset, 
     saved = MaskRCNN.from_preset(tmp_path / "final.weights.h5")
     for ours, theirs in zip(saved.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_losses_of_the_validation_set_are_in_the_log_and_may_choose_the_best_weights(dataset, tmp_path):
+    changes = {"train.validation_loss": True, "train.best_metric": "val_loss", "train.evaluate_every": 1}
+    config = config_io.override_all(CONFIG, changes)
+    model = MaskRCNN(config, ["person"])
+    train(config, tmp_path, model=model, train_data=dataset, val_data=dataset)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    weights = ("best" if lines[0]["val_loss"] > lines[1]["val_loss"] else "final") + ".weights.h5"
+    expected = MaskRCNN.from_preset(tmp_path / weights).evaluate(dataset, verbose=0, return_dict=True)
+    for name, value in expected.items():
+        assert lines[1][f"val_{name}"] == pytest.approx(value, rel=1e-4)
+
+
+def test_losses_of_the_validation_set_need_the_classes_in_the_order_of_the_model(dataset, tmp_path):
+    config = config_io.override_all(CONFIG, {"train.validation_loss": True})
+    other = dataclasses.replace(dataset, categories=(dataclasses.replace(dataset.categories[0], name="cat"),))
+    model = MaskRCNN(config, ["person"])
+    model.compile()
+    with pytest.raises(ValueError, match="classes of the model, in its order"):
+        _check_validation_loss(model, other)
 
 
 def test_batches_of_the_user_are_resumed_behind_those_of_the_steps_that_are_done(dataset, model, tmp_path):

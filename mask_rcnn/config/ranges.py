@@ -172,6 +172,7 @@ RANGES = {
         "checkpoint_every": STEPS,
         "evaluate_every": Range(0, 10**9),
         "best_metric": TEXT,
+        "validation_loss": FLAG,
         "patience": Range(0, 10**9),
         "keep_checkpoints": Range(1, 10**6),
         "init_weights": TEXT,

@@ -50,8 +50,9 @@ class TrainConfig:
     checkpoint_every: int = 500  # steps
     evaluate_every: int = 5000  # steps; a multiple of checkpoint_every; 0 is only at the end
     best_metric: str | None = (
-        None  # such as "bbox/AP50", of the best weights; None: AP of masks, else of boxes
+        None  # "bbox/AP50" or "val_loss", of the best weights; None: AP of masks, else of boxes
     )
+    validation_loss: bool = False  # each evaluation also gives the losses: "val_loss", "val_box_loss", ...
     patience: int = 0  # evaluations without a better score, after which the run ends; 0: it never does
     keep_checkpoints: int = 2
     init_weights: str | None = None  # of a whole detector to begin with: a file, or a name of `models list`

@@ -37,6 +37,7 @@ MAY_CHANGE = (
     "train.checkpoint_every",
     "train.evaluate_every",
     "train.best_metric",
+    "train.validation_loss",
     "train.patience",
     "train.keep_checkpoints",
     "input.short_side",

@@ -25,6 +25,7 @@ from mask_rcnn.visualize import draw
 PICTURE_SCORE = 0.5
 NUM_PICTURES = 8
 NUM_REHEARSED = 2  # images
+LOSS_PREFIX = "val_"  # Keras's, of the losses of a validation set
 LOGGED_SIDE = 640  # pixels of the longer side of a picture in TensorBoard's files
 
 
@@ -37,7 +38,8 @@ class Validator:
         annotations_path: The COCO json that it was read from; None takes the annotations of `dataset`.
 
     Attributes:
-        best_by: The score that is compared to find the best weights, `train.best_metric`; larger is better.
+        best_by: The number that is compared to find the best weights, `train.best_metric`. Of losses, whose
+            names begin with "val_", the smaller one is better; of scores the larger one.
         found: Entries of a COCO results file of the last evaluation; None before.
         metrics: Their `Metrics`; None before.
     """
@@ -62,14 +64,25 @@ class Validator:
         )
         return _flat(self.metrics)
 
+    def losses(self, model):
+        """Returns the mean losses of a `MaskRCNN`, `{"val_loss": 0.5, ...}`, if the config asks for them.
+
+        The images are not changed at random, and their anchors and RoIs are sampled alike each time.
+        """
+        if not self.predictor.config.train.validation_loss:
+            return {}
+        found = model.evaluate(self.dataset, verbose=0, return_dict=True)
+        return {f"{LOSS_PREFIX}{name}": float(value) for name, value in found.items()}
+
     def rehearse(self):
         """Evaluates the first images, so that an evaluation that cannot work fails before the first step."""
         few = dataclasses.replace(self.dataset, images=self.dataset.images[:NUM_REHEARSED])
         metrics, _ = evaluate_model(self.predictor, few, self.content, unreadable=self.unreadable)
-        if self.best_by not in _flat(metrics):
+        is_loss = self.best_by.startswith(LOSS_PREFIX) and self.predictor.config.train.validation_loss
+        if self.best_by not in _flat(metrics) and not is_loss:
             raise ValueError(
-                f"`train.best_metric` must be one of {', '.join(_flat(metrics))}. "
-                f"Received: {self.best_by!r}. Correct it, or leave it out."
+                f"`train.best_metric` must be one of {', '.join(_flat(metrics))}, or a loss such as val_loss "
+                f"with `train.validation_loss`. Received: {self.best_by!r}. Correct it, or leave it out."
             )
 
     def pictures(self):
@@ -165,12 +178,11 @@ def evaluate_step(model, validator, run_dir, step, last_step):
     """
     path = run_dir / METRICS
     keep_lines(path, lambda line: json.loads(line)["step"] < step)
-    metrics = validator.evaluate()
+    earlier = _gains(path, validator.best_by)
+    metrics = {**validator.evaluate(), **validator.losses(model)}
     score = metrics[validator.best_by]
-    earlier = (line.get(validator.best_by) for line in _read_lines(path))
-    best = max((value for value in earlier if value is not None), default=None)
     # Without a score nothing tells which weights are better: the latest are kept.
-    is_best = best is None or (score is not None and score > best)
+    is_best = not earlier or (score is not None and _sign(validator.best_by) * score > max(earlier))
     if is_best:
         model.save_weights(run_dir / BEST_WEIGHTS)
     _append(path, {"step": step, **metrics})
@@ -178,7 +190,7 @@ def evaluate_step(model, validator, run_dir, step, last_step):
     if score is None:
         result = f"{validator.best_by} is not measurable"
     else:
-        note = "the best so far" if is_best else f"best {best:.4f}"
+        note = "the best so far" if is_best else f"best {abs(max(earlier)):.4f}"
         result = f"{validator.best_by} {score:.4f} ({note})"
     say(f"step {step}/{last_step}  {result}")
 
@@ -191,12 +203,21 @@ def is_out_of_patience(run_dir, validator, patience):
         validator: `Validator`.
         patience: As `train.patience`.
     """
-    scores = [line.get(validator.best_by) for line in _read_lines(run_dir / METRICS)]
-    scores = [score for score in scores if score is not None]
-    if not patience or len(scores) <= patience or max(scores[-patience:]) > max(scores[:-patience]):
+    gains = _gains(run_dir / METRICS, validator.best_by)
+    if not patience or len(gains) <= patience or max(gains[-patience:]) > max(gains[:-patience]):
         return False
     say(f"The run ends: {validator.best_by} was not better in {patience} evaluations (`train.patience`).")
     return True
+
+
+def _gains(path, name):
+    """Returns the numbers of a name in `metrics.jsonl`, those of losses with a minus: larger is better."""
+    values = (line.get(name) for line in _read_lines(path))
+    return [_sign(name) * value for value in values if value is not None]
+
+
+def _sign(name):
+    return -1 if name.startswith(LOSS_PREFIX) else 1
 
 
 def _write_summary(folder, step, metrics, validator):
