@@ -19,7 +19,7 @@ TIMEOUT = 900  # seconds
 
 @needs_ray
 @pytest.mark.slow
-@pytest.mark.parametrize("killed_after", [(), (5,)])
+@pytest.mark.parametrize("killed_after", [(), (2,)])
 def test_two_workers_end_with_the_weights_of_one_process(tmp_path, expected, killed_after):  # noqa: F811
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("training_ray.py"), tmp_path, *map(str, killed_after)],
