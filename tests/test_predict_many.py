@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_fakes import FakePredictor, write_image
+from conftest import tiny_parts
 
 from mask_rcnn.errors import UnreadableImage
 from mask_rcnn.predict import Predictor
@@ -50,8 +51,11 @@ def assert_same_detections(one, other, atol):
     assert different <= 1e-3 * sum(mask.size for mask in one.masks)
 
 
-def test_batches_give_the_detections_of_single_images_in_the_order_of_the_images(tiny_parts, tiny_config):
-    predictor = Predictor(tiny_parts, tiny_config, CATEGORIES)
+def test_batches_give_the_detections_of_single_images_in_the_order_of_the_images(tiny_config):
+    parts = tiny_parts.__wrapped__(tiny_config)
+    for layer in (parts.rpn_head.get_layer("objectness"), parts.box_head.get_layer("class_logits")):
+        layer.kernel.assign(layer.kernel / 6)  # or scores are as sensitive as 1e-5 to rounding
+    predictor = Predictor(parts, tiny_config, CATEGORIES)
     sizes = [(64, 96), (96, 64), (120, 180), (64, 96), (50, 50), (96, 64), (64, 96)]
     images = [picture(seed, *size) for seed, size in enumerate(sizes)]
     found = list(predictor.predict_many(images, batch_size=3))
