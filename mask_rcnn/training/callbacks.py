@@ -209,4 +209,4 @@ class StopTogether(StepCallback):
         self.context = context
 
     def on_step(self, step, logs, seconds):
-        self.model.stop_training = any(self.context.gather_numbers(int(self.model.stop_training)))
+        self.model.stop_training = self.context.any(self.model.stop_training)

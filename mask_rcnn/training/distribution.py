@@ -48,6 +48,10 @@ class RunContext:
         # A graph takes half the time of an eager collective, and this comes after each step.
         return _sum_in_graph(self.strategy, self._per_replica(numbers, 0 * numbers)).numpy().tolist()
 
+    def any(self, flag):
+        """Returns whether a flag is true in any process."""
+        return any(self.gather_numbers(int(flag)))
+
     def gather(self, value):
         """Returns the value of each process, a list in the order of their ranks.
 

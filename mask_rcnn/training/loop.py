@@ -94,8 +94,8 @@ def run_steps(
     """
     first, last = state["step"], recipe.scaled_steps
     context = run_context(trainer.distribute_strategy)
-    has_ended = validator and context.is_chief and is_out_of_patience(run_dir, validator, recipe.patience)
-    if first >= last or any(context.gather_numbers(int(bool(has_ended)))):
+    judges = bool(validator) and context.is_chief
+    if first >= last or context.any(judges and is_out_of_patience(run_dir, validator, recipe.patience)):
         return
 
     def bad_tensor_of(step):

@@ -85,9 +85,8 @@ def train(config, run_dir, *, model=None, train_data=None, val_data=None, callba
                 callbacks=callbacks,
                 images_of=images_of,
             )
-        run.model.optimizer.finalize_variable_values(
-            run.model.trainable_variables
-        )  # averages, if it keeps any
+        # If the optimizer keeps averages, they become the weights, also where `fit` had no step left.
+        run.model.optimizer.finalize_variable_values(run.model.trainable_variables)
         if not context.is_chief:
             context.wait()
             return None
