@@ -16,6 +16,8 @@ _PUBLIC = {
     "Detections": ("structures", "Detections"),
     "MaskRCNN": ("training.mask_rcnn", "MaskRCNN"),
     "Predictor": ("predict", "Predictor"),
+    "TiledPredictor": ("tiled_predictor", "TiledPredictor"),
+    "Tiling": ("tiles", "Tiling"),
     "draw": ("visualize", "draw"),
     "load": ("predict", "load"),
     "read_coco": ("data.coco", "read_coco"),

@@ -208,7 +208,7 @@ def evaluate_model(
     than `data.max_bad_images` of the model's config allows are an error.
 
     Args:
-        predictor: An `ImagePredictor`.
+        predictor: An `ImagePredictor` or a `TiledPredictor`.
         dataset: A `Dataset`; its classes are the model's, by name.
         annotations: Path of the COCO json that it was read from, its content, or its `CocoContent`.
         backend: As in `evaluate_results`.
@@ -223,8 +223,8 @@ def evaluate_model(
     Returns:
         `Metrics`, and the entries of a COCO results file.
     """
-    model_limit = predictor.config.box_head.max_detections
-    max_detections = model_limit if max_detections is None else max_detections
+    limits = {size: predictor.max_detections(size) for size in map(tuple, dataset.sizes.tolist())}
+    max_detections = max(limits.values()) if max_detections is None else max_detections
     iou_types = iou_types_of(predictor.config)
     _check_options(iou_types, backend, max_detections)
     categories, notes = match_categories(predictor.categories, dataset.categories, shared_classes)
@@ -249,9 +249,10 @@ def evaluate_model(
                 entries, count = result
                 results += entries
                 image_ids.append(record.id)
-                full += count >= model_limit
+                full += count >= limits[record.height, record.width]
     if full:
-        notes.append(f"{full} images have {model_limit} detections, as many as the model may give")
+        limit = max(limits.values())
+        notes.append(f"{full} images have up to {limit} detections, as many as the model may give")
     notes += unreadable.warnings()
     return _score(results, content, image_ids, iou_types, backend, max_detections, notes), results
 

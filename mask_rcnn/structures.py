@@ -199,3 +199,18 @@ def encode_crop(crop, origin, image_size):
 
 def _kind(value):
     return "None" if value is None else f"{len(value)} rows"
+
+
+def as_categories(categories, num_classes):
+    """Returns a tuple of `Category` for `num_classes` classes.
+
+    Args:
+        categories: `Category` records or names. None gives numbered names.
+        num_classes: Number of classes.
+    """
+    if categories is None:
+        categories = [f"class {number}" for number in range(1, num_classes + 1)]
+    return tuple(
+        Category(number, each) if isinstance(each, str) else each
+        for number, each in enumerate(categories, start=1)
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mask_rcnn.cli.options import add_command
 from mask_rcnn.cli.progress import track
+from mask_rcnn.cli.tiling import add_tiles, tiling_of
 from mask_rcnn.terminal import say
 
 DESCRIPTION = "convert annotations of other tools to COCO instances, and back"
@@ -32,6 +33,7 @@ def add_parser(actions):
     )
     _add_reading(parser)
     _add_selection(parser)
+    _add_cutting(parser)
 
 
 def _add_reading(parser):
@@ -79,19 +81,32 @@ def _add_selection(parser):
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of --split")
 
 
+def _add_cutting(parser):
+    add_tiles(parser, "cut the images into overlapping square tiles of this side; OUT is a folder then")
+    parser.add_argument(
+        "--min-visible",
+        metavar="SHARE",
+        type=float,
+        help="an object of which a tile shows less is ignored there in training (default: 0.1)",
+    )
+    parser.add_argument("--keep-empty", action="store_true", help="write tiles without objects too")
+
+
 def _names(text):
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def run_convert(args):
     from mask_rcnn.data.findings import Findings
-    from mask_rcnn.formats.conversion import COCO, Selection, output_paths, read, write
+    from mask_rcnn.formats.conversion import Selection, output_paths, read, write
     from mask_rcnn.formats.detection import detect_format
     from mask_rcnn.formats.registry import WRITERS
+    from mask_rcnn.formats.tiles import IMAGES, write_tiles
 
     selection = Selection(
         classes=args.classes, merges=_merges(args.merge), train_fraction=args.split, seed=args.seed
     )
+    cutting = _cutting(args)
     WRITERS.find(args.target_format)
     output_paths(args.target_format, args.out, args.split is not None)
     source_format = args.source_format
@@ -112,13 +127,45 @@ def run_convert(args):
         track=track,
     )
     images_dir = args.images or (args.input if args.input.is_dir() else args.input.parent)
-    parts, paths = write(args.target_format, content, images_dir, args.out, selection, findings, track)
-    for line in [*notes, *findings.lines()]:
+    if cutting:
+        parts, paths = write_tiles(content, images_dir, args.out, cutting, selection, findings, track)
+        images_dir = args.out / IMAGES
+    else:
+        parts, paths = write(args.target_format, content, images_dir, args.out, selection, findings, track)
+    _say_result(args, parts, paths, images_dir, [*notes, *findings.lines()])
+
+
+def _say_result(args, parts, paths, images_dir, notes):
+    """Says what was repaired, what was written, and where."""
+    from mask_rcnn.formats.conversion import COCO
+
+    for line in notes:
         say(f"note: {line}", file=sys.stderr)
     for part, each in parts.items():
         say(_summary(part, each))
     relative = f"; `file_name`s are relative to {images_dir}" if args.target_format == COCO else ""
     say(f"written: {', '.join(map(str, paths))}{relative}")
+
+
+def _cutting(args):
+    """Returns the `Cutting` of `--tile`, or None without."""
+    from mask_rcnn.formats.conversion import COCO
+    from mask_rcnn.formats.tiles import Cutting
+
+    tiling = tiling_of(args)
+    if tiling is None:
+        if args.keep_empty or args.min_visible is not None:
+            raise ValueError(
+                "--keep-empty and --min-visible need --tile. Received: no --tile. Add --tile 1024."
+            )
+        return None
+    if args.target_format != COCO or args.out.suffix == ".json":
+        raise ValueError(
+            "--tile writes a folder with the tiles and a COCO json. "
+            f"Received: --to {args.target_format} {args.out}. Give a folder, and convert its json after that."
+        )
+    shares = {} if args.min_visible is None else {"min_visible": args.min_visible}
+    return Cutting(tiling=tiling, keep_empty=args.keep_empty, **shares)
 
 
 def _merges(words):

@@ -17,7 +17,7 @@ from mask_rcnn.cli.errors import describe_error
 from mask_rcnn.cli.frames import image_of_frame, list_frames
 from mask_rcnn.cli.inputs import Skipped, find_files, is_video
 from mask_rcnn.cli.options import add_command
-from mask_rcnn.cli.predictor import add_predictor, load_predictor
+from mask_rcnn.cli.predictor import add_predictor, add_tiling, load_predictor, tiled
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.data.image_headers import MAX_PIXELS
@@ -43,6 +43,7 @@ def add_parser(commands):
         help="image, video, or folder that is searched for both",
     )
     add_predictor(parser)
+    add_tiling(parser)
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("detections"), help="folder for the drawn pictures"
     )
@@ -108,6 +109,7 @@ def run(args):
 
     predictor = load_predictor(args)
     predictor.max_pixels = args.max_pixels
+    predictor = tiled(predictor, args)
     if not args.no_pictures:
         _prepare_pictures(args, predictor)
     try:

@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 
 from mask_rcnn.cli.options import add_command
-from mask_rcnn.cli.predictor import add_predictor, load_predictor
+from mask_rcnn.cli.predictor import add_predictor, add_tiling, load_predictor, tiled
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.terminal import say
@@ -15,6 +15,7 @@ def add_parser(commands):
         commands, "evaluate", run, "score a model, or detections in COCO form, against annotations"
     )
     add_predictor(parser, _add_detections)
+    add_tiling(parser)
     parser.add_argument(
         "--annotations", metavar="JSON", type=Path, required=True, help="COCO instances: the truth"
     )
@@ -89,7 +90,7 @@ def _evaluate_model(args):
 
     dataset = read_coco(args.annotations, args.images)
     content = content_of(dataset, args.annotations)
-    predictor = load_predictor(args)
+    predictor = tiled(load_predictor(args), args)
     check_measurable(content, iou_types_of(predictor.config))
     metrics, _ = evaluate_model(
         predictor,

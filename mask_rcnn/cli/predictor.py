@@ -1,8 +1,10 @@
 """`--weights` or `--model`: what finds the objects, whichever it is."""
 
+import argparse
 from pathlib import Path
 
 from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_precision
+from mask_rcnn.cli.tiling import add_tiles, tiling_of
 from mask_rcnn.config_io import override
 
 MODEL_HELP = "a SavedModel folder, .tflite or .onnx file of `mask-rcnn export`"
@@ -66,3 +68,25 @@ def _load_exported(args):
     from mask_rcnn.export.exported import ExportedPredictor
 
     return ExportedPredictor(args.model)
+
+
+def add_tiling(parser):
+    """Adds `--tile` and its options; `tiled` applies them."""
+    add_tiles(parser, "detect in overlapping square tiles of this side, for large images and small objects")
+    parser.add_argument(
+        "--tile-whole-image",
+        action=argparse.BooleanOptionalAction,
+        help="detect in the whole image besides, for objects that no tile shows as a whole (default: yes)",
+    )
+
+
+def tiled(predictor, args):
+    """Returns the predictor, or the `TiledPredictor` of `--tile`."""
+    tiling = tiling_of(args)
+    if tiling is None:
+        if args.tile_whole_image is not None:
+            raise ValueError("--tile-whole-image needs --tile. Received: no --tile. Add --tile 1024.")
+        return predictor
+    from mask_rcnn.tiled_predictor import TiledPredictor
+
+    return TiledPredictor(predictor, tiling, args.tile_whole_image is not False)

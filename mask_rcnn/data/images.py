@@ -72,12 +72,13 @@ def read_image(path, bit_depth=None, max_pixels=MAX_PIXELS):
             `bit_depth` bits.
     """
     with _opened(path) as file:
-        header = _checked_header(file, max_pixels)
-        if header.bits == 16:
-            pixels = _to_8_bits(decode_16_bits(file), bit_depth or 16)
-        else:
-            pixels = decode_8_bits(file, header)
-        return _upright(pixels, header.orientation)
+        return _to_8_bits(_samples(file, max_pixels), bit_depth or 16)
+
+
+def read_samples(path, max_pixels=MAX_PIXELS):
+    """As `read_image`, but returns the samples of 16-bit files as they are, `[H, W, 3]` uint16."""
+    with _opened(path) as file:
+        return _samples(file, max_pixels)
 
 
 def used_bits(path):
@@ -158,8 +159,17 @@ def _checked_header(file, max_pixels):
     return header
 
 
+def _samples(file, max_pixels):
+    """Returns the samples of an open image file, `[H, W, 3]` uint8 or uint16, upright."""
+    header = _checked_header(file, max_pixels)
+    samples = decode_16_bits(file) if header.bits == 16 else decode_8_bits(file, header)
+    return _upright(samples, header.orientation)
+
+
 def _to_8_bits(samples, bit_depth):
-    """Keeps the upper 8 of `bit_depth` bits: `[...]` uint16 to uint8."""
+    """Keeps the upper 8 of `bit_depth` bits: `[...]` uint16 to uint8. What is uint8 stays as it is."""
+    if samples.dtype == np.uint8:
+        return samples
     if int(samples.max()) >> bit_depth:
         raise _TooDeep(f"a sample of {samples.max()}, where {bit_depth} bits were declared")
     return (samples >> (bit_depth - 8)).astype("uint8")

@@ -119,11 +119,8 @@ def write(name, content, images_dir, out, selection=None, findings=None, track=s
         ValueError: `out` exists, or the format cannot hold the data set.
     """
     selection, findings, out = selection or Selection(), findings or Findings(), Path(out)
-    content = merge_classes(content, selection.merges, findings)
-    content = keep_classes(content, selection.classes, findings)
-    is_split = selection.train_fraction is not None
-    parts = split(content, selection.train_fraction, selection.seed) if is_split else {"": content}
-    writer, paths = WRITERS.find(name), output_paths(name, out, is_split)
+    parts = select(content, selection, findings)
+    writer, paths = WRITERS.find(name), output_paths(name, out, selection.train_fraction is not None)
     common = {"images": ImageFolder(images_dir), "findings": findings, "track": track}
     if name == COCO:
         for (part, each), path in zip(parts.items(), paths, strict=True):
@@ -133,6 +130,21 @@ def write(name, content, images_dir, out, selection=None, findings=None, track=s
             folder.mkdir()
             writer(Target(parts=parts, path=folder, final_path=out, **common))
     return parts, paths
+
+
+def select(content, selection, findings):
+    """Returns {part: content} of what is written, as a `Selection` says; one part "" without a split.
+
+    Args:
+        content: Content of a COCO json.
+        selection: `Selection`.
+        findings: `Findings`; what is left out is added.
+    """
+    content = merge_classes(content, selection.merges, findings)
+    content = keep_classes(content, selection.classes, findings)
+    if selection.train_fraction is None:
+        return {"": content}
+    return split(content, selection.train_fraction, selection.seed)
 
 
 def output_paths(name, out, is_split):

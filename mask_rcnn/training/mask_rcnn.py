@@ -12,7 +12,9 @@ from mask_rcnn.data.records import Dataset
 from mask_rcnn.model import build_parts, dtype_policy, training_model
 from mask_rcnn.model_zoo.pretrained import weights_file
 from mask_rcnn.predict import Predictor
-from mask_rcnn.structures import Category
+from mask_rcnn.structures import Category, as_categories
+from mask_rcnn.tiled_predictor import TiledPredictor
+from mask_rcnn.tiles import OVERLAP, Tiling
 from mask_rcnn.training.batches import BATCH_SIZE, add_seeds, as_batches
 from mask_rcnn.training.initial import check_initial_weights, initialize
 from mask_rcnn.training.optimizer import build_optimizer
@@ -49,7 +51,7 @@ class MaskRCNN(Trainer):
 
     def __init__(self, config, categories=None, *, precision=None, parts=None, **kwargs):
         precision = precision or keras.config.dtype_policy().name
-        categories = _as_categories(categories, config.num_classes)
+        categories = as_categories(categories, config.num_classes)
         with dtype_policy(precision):
             parts = parts or build_parts(config)
             super().__init__(
@@ -205,7 +207,7 @@ class MaskRCNN(Trainer):
 
     def _take_class_names(self, dataset):
         """Gives classes that have only numbers the names of a data set with as many classes."""
-        if self.categories == _as_categories(None, dataset.num_classes):
+        if self.categories == as_categories(None, dataset.num_classes):
             self.predictor.categories = dataset.categories
 
     def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
@@ -227,12 +229,15 @@ class MaskRCNN(Trainer):
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         return super().test_step(add_seeds(batch, 0))
 
-    def predict_images(self, images, batch_size=None):
+    def predict_images(self, images, batch_size=None, tile=None, tile_overlap=OVERLAP):
         """Finds the objects in images of any sizes.
 
         Args:
             images: Iterable of `[H, W, 3]` uint8 RGB arrays and paths of image files.
             batch_size: Images that the model sees at once. Defaults to what is fast on this machine.
+            tile: Side in pixels of the tiles to detect in, for large images and small objects, see
+                `TiledPredictor`. Defaults to none.
+            tile_overlap: Share of the side that neighboring tiles have in common. Defaults to 0.2.
 
         Returns:
             List of `Detections`, in the pixels of each image.
@@ -240,8 +245,11 @@ class MaskRCNN(Trainer):
         Raises:
             UnreadableImage: An image cannot be read. `predictor.predict_many` goes on with the others.
         """
+        predictor = self.predictor
+        if tile is not None:
+            predictor = TiledPredictor(predictor, Tiling(size=tile, overlap=tile_overlap))
         found = []
-        for _, result in self.predictor.predict_many(images, batch_size=batch_size):
+        for _, result in predictor.predict_many(images, batch_size=batch_size):
             if isinstance(result, Exception):
                 raise result
             found.append(result)
@@ -286,13 +294,3 @@ class MaskRCNN(Trainer):
             self.save_weights(weights)
             samples = comparison_images(images, self.config.input.bit_depth)
             return export_model(weights, filepath, format, samples, Options(**options))
-
-
-def _as_categories(categories, num_classes):
-    """Returns a tuple of `Category` for `num_classes` classes."""
-    if categories is None:
-        categories = [f"class {number}" for number in range(1, num_classes + 1)]
-    return tuple(
-        Category(number, each) if isinstance(each, str) else each
-        for number, each in enumerate(categories, start=1)
-    )

@@ -1,0 +1,294 @@
+"""Large images of a data set cut into tiles: an image file for each tile, and a COCO json with what is in it.
+
+- A mask that a tile cuts becomes run lengths with exactly its pixels in the tile. Others keep their form.
+- An object of which a tile shows too little becomes a crowd region: training takes it neither for an object
+  nor for background, and an evaluation ignores it.
+- Keypoints outside of the tile are unknown (0, 0, 0).
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from mask_rcnn.coco_results import write_json
+from mask_rcnn.data.findings import Findings
+from mask_rcnn.data.images import read_samples
+from mask_rcnn.data.masks import encode_mask, mask_extent, mask_in_window
+from mask_rcnn.data.segmentations import mask_window
+from mask_rcnn.data.visible import MIN_VISIBLE
+from mask_rcnn.data.windows import DecodedImage
+from mask_rcnn.files import atomic_write
+from mask_rcnn.formats.content import by_image, relative_name
+from mask_rcnn.formats.conversion import Selection, output_paths, select
+from mask_rcnn.formats.image_folder import ImageFolder
+from mask_rcnn.formats.registry import silent
+from mask_rcnn.tiles import Tiling
+
+IMAGES = "images"  # folder of the tiles
+JPEG_SUFFIXES = (".jpg", ".jpeg")  # whose tiles are JPEG files too; those of other files are PNG files
+JPEG_OPTIONS = (
+    *(cv2.IMWRITE_JPEG_QUALITY, 95),
+    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+)
+PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 3)  # of 9; higher numbers take much longer for a few percent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cutting:
+    """How a data set is cut into tiles.
+
+    Args:
+        tiling: `Tiling`.
+        min_visible: An object of which a smaller share of the pixels is in a tile becomes a crowd region.
+        keep_empty: Whether tiles without an object, crowd regions aside, are written.
+    """
+
+    tiling: Tiling
+    min_visible: float = MIN_VISIBLE
+    keep_empty: bool = False
+
+    def __post_init__(self):
+        if not 0 <= self.min_visible <= 1:
+            raise ValueError(
+                "`--min-visible` is the share of an object that a tile must show, 0 to 1, such as 0.1. "
+                f"Received: {self.min_visible}. Correct it."
+            )
+
+
+def write_tiles(content, images_dir, out, cutting, selection=None, findings=None, track=silent):
+    """Writes the tiles of a data set, and their annotations.
+
+    Args:
+        content: Content of a COCO json.
+        images_dir: Folder that its `file_name`s are relative to.
+        out: Folder to write, which must not exist: `images`, and `instances.json`. A split divides the images
+            before they are cut, and writes `instances_train.json` and `instances_val.json`.
+        cutting: `Cutting`.
+        selection: `Selection`. Defaults to everything.
+        findings: `Findings`; what is changed or left out is added.
+        track: As in `Source`.
+
+    Returns:
+        {part: content} as it was written, and the list of the paths of the jsons. Images have the further
+        fields `tile_of`, the `file_name` of the whole image, and `tile_origin`, (x, y) of the tile in it.
+
+    Raises:
+        ValueError: `out` exists, an image cannot be read, or no tile has an object.
+    """
+    selection, findings, out = selection or Selection(), findings or Findings(), Path(out)
+    parts = select(content, selection, findings)
+    output_paths("tiles", out, selection.train_fraction is not None)
+    names = {part: f"instances_{part}.json" if part else "instances.json" for part in parts}
+    with atomic_write(out) as folder:
+        folder.mkdir()
+        writer = _Writer(ImageFolder(images_dir), folder / IMAGES, cutting, findings)
+        written = {part: writer.write(each, track) for part, each in parts.items()}
+        for part, each in written.items():
+            write_json(folder / names[part], each)
+    return written, [out / name for name in names.values()]
+
+
+class _Writer:
+    """Writes the tiles of the parts of a data set into one folder.
+
+    Args:
+        images: `ImageFolder` of the whole images.
+        folder: Path of the folder of the tiles.
+        cutting: `Cutting`.
+        findings: `Findings`.
+    """
+
+    def __init__(self, images, folder, cutting, findings):
+        self._images, self._folder, self._cutting, self._findings = images, folder, cutting, findings
+        self._names = set()
+
+    def write(self, content, track):
+        """Writes the tiles of one part, and returns its content."""
+        images, annotations = [], []
+        whole = by_image(content)
+        for image, objects in track(whole, len(whole), "cutting"):
+            for tile, found in self._write_tiles(image, objects):
+                images.append({"id": len(images) + 1, **tile})
+                for each in found:
+                    ids = {"id": len(annotations) + 1, "image_id": len(images)}
+                    annotations.append({**each, **ids})
+        if not images:
+            raise ValueError(
+                f"Expected objects in the tiles. Received: {len(whole)} images without. "
+                "`--keep-empty` writes tiles without objects."
+            )
+        return {**content, "images": images, "annotations": annotations}
+
+    def _write_tiles(self, image, objects):
+        """Yields (entry of the tile, its annotations) of an image, without ids, once the tile is written."""
+        name, size = image["file_name"], (image["height"], image["width"])
+        path = self._images.find(name, "the annotations")
+        self._images.checked_size(path, size, "the annotations")
+        windows = self._cutting.tiling.windows(size)
+        pixels = DecodedImage(size, lambda: read_samples(path))
+        found = [[] for _ in windows]
+        for each in objects:
+            for number, part in self._cut(each, windows, size):
+                found[number].append(part)
+        for window, annotations in zip(windows.tolist(), found, strict=True):
+            origin = window[1::-1]
+            if not self._cutting.keep_empty and all(each["iscrowd"] for each in annotations):
+                self._findings.repair(
+                    "tiles without objects were left out (`--keep-empty` keeps them)", f"{name} at {origin}"
+                )
+                continue
+            tile = self._new_name(relative_name(name), origin, is_whole=len(windows) == 1)
+            (self._folder / tile).parent.mkdir(parents=True, exist_ok=True)
+            if len(windows) == 1:
+                shutil.copyfile(path, self._folder / tile)
+            else:
+                _write_pixels(self._folder / tile, pixels.read(window))
+            sides = {"height": window[2] - window[0], "width": window[3] - window[1]}
+            yield {"file_name": str(tile), **sides, "tile_of": name, "tile_origin": origin}, annotations
+
+    def _new_name(self, name, origin, is_whole):
+        """Returns a path in the folder that no other tile has."""
+        if not is_whole:
+            suffix = name.suffix if name.suffix.lower() in JPEG_SUFFIXES else ".png"
+            name = name.with_name(f"{name.stem}_x{origin[0]}_y{origin[1]}{suffix}")
+        unique, number = name, 2
+        while unique in self._names:
+            unique, number = name.with_stem(f"{name.stem}-{number}"), number + 1
+        self._names.add(unique)
+        return unique
+
+    def _cut(self, annotation, windows, size):
+        """Yields (number of the window, annotation) for each window that shows something of an object."""
+        where, count = f"annotation {annotation['id']}", 0
+        for count, (number, share, part) in enumerate(cut_annotation(annotation, windows, size), start=1):
+            if share < 1 and part.get("segmentation"):
+                self._findings.repair("masks that a tile cuts became run lengths", where)
+            if share < self._cutting.min_visible and not part["iscrowd"]:
+                self._findings.repair(
+                    f"objects of which a tile shows less than {self._cutting.min_visible:g} became crowd "
+                    "regions there, which training ignores",
+                    where,
+                )
+                part["iscrowd"] = 1
+            yield number, part
+        if not count:
+            self._findings.repair("objects without a pixel in any tile were left out", where)
+
+
+def cut_annotation(annotation, windows, size):
+    """Cuts an object exactly at the borders of tiles.
+
+    Args:
+        annotation: Annotation of a COCO json that was checked.
+        windows: `[T, 4]` int, yxyx.
+        size: (height, width) of the image.
+
+    Yields:
+        (number of the window, share of the object's pixels in it, annotation in the pixels of the tile) for
+        each window with a pixel of it.
+    """
+    x, y, width, height = annotation["bbox"]
+    box = np.array([y, x, y + height, x + width])
+    segmentation = annotation.get("segmentation")
+    # Drawn in the whole image: moved polygons can differ in a pixel, for pycocotools rounds coordinates.
+    runs = _as_runs(segmentation, size) if segmentation else None
+    pixels = mask_window(runs, size) if runs else box
+    extents = [box, pixels, mask_window(segmentation, size)] if segmentation else [box]
+    first, last = np.min(extents, axis=0)[:2], np.max(extents, axis=0)[2:]
+    if segmentation and not (pixels[2:] > pixels[:2]).all():  # so thin that it has no pixel
+        pixels = np.concatenate([first, last])
+    mask = None
+    for number in np.flatnonzero((windows[:, :2] < pixels[2:]).all(1) & (windows[:, 2:] > pixels[:2]).all(1)):
+        window = windows[number]
+        if (window[:2] <= first).all() and (window[2:] >= last).all():
+            share, fields = 1.0, {"bbox": [x - window[1], y - window[0], width, height]}
+            if segmentation:
+                fields["segmentation"] = _moved(segmentation, pixels, window)
+        elif segmentation:
+            pixels = np.round(pixels).astype(int)
+            mask = mask_in_window(runs, pixels) if mask is None else mask
+            share, fields = _cut_mask(mask, pixels, window)
+        else:
+            share, fields = _cut_box(box, window)
+        if share:
+            keypoints = _keypoints(annotation, window)
+            yield int(number), share, {**annotation, **_plain(fields), **keypoints}
+
+
+def _as_runs(segmentation, size):
+    """Returns a segmentation that was read as run lengths of the image, `{"size": [H, W], "counts": str}`."""
+    if isinstance(segmentation, dict):
+        return segmentation
+    merged = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+    return {"size": list(size), "counts": merged["counts"].decode("ascii")}
+
+
+def _cut_mask(mask, pixels, window):
+    """Returns the share of a mask in a tile, and the fields of an annotation for that part.
+
+    Args:
+        mask: `[h, w]` bool.
+        pixels: `[4]` int, yxyx, its window in the image.
+        window: `[4]` int, yxyx, the tile.
+    """
+    y1, x1 = first = np.maximum(pixels[:2], window[:2])
+    y2, x2 = np.minimum(pixels[2:], window[2:])
+    part = mask[y1 - pixels[0] : y2 - pixels[0], x1 - pixels[1] : x2 - pixels[1]]
+    area = np.count_nonzero(part)
+    if not area:
+        return 0.0, {}
+    top, left, bottom, right = mask_extent(part) + np.tile(first - window[:2], 2)
+    fields = {"bbox": [left, top, right - left, bottom - top], "area": area}
+    fields["segmentation"] = _encoded(part, first, window)
+    return area / np.count_nonzero(mask), fields
+
+
+def _cut_box(box, window):
+    """Returns the share of an object without a mask in a tile, and the fields of an annotation for it."""
+    top, left = np.maximum(box[:2], window[:2]) - window[:2]
+    bottom, right = np.minimum(box[2:], window[2:]) - window[:2]
+    area = (bottom - top) * (right - left)
+    fields = {"bbox": [left, top, right - left, bottom - top], "area": area}
+    return area / np.prod(box[2:] - box[:2]), fields
+
+
+def _moved(segmentation, pixels, window):
+    """Returns a segmentation whose `pixels` lie inside of a window, in the pixels of the window."""
+    if isinstance(segmentation, dict):
+        return _encoded(mask_in_window(segmentation, pixels), pixels, window)
+    return [(np.reshape(each, (-1, 2)) - window[1::-1]).ravel().tolist() for each in segmentation]
+
+
+def _encoded(mask, pixels, window):
+    """Returns the run lengths in a window of a mask `[h, w]` that lies in the window `pixels`."""
+    return encode_mask(mask, (pixels[:2] - window[:2]).tolist(), (window[2:] - window[:2]).tolist())
+
+
+def _keypoints(annotation, window):
+    """Returns the fields `keypoints` and `num_keypoints` of an annotation in a window, if it has any."""
+    if not annotation.get("keypoints"):
+        return {}
+    points = np.reshape(annotation["keypoints"], (-1, 3)) - (window[1], window[0], 0)
+    sides = window[:1:-1] - window[1::-1]
+    is_known = (points[:, 2] > 0) & (points[:, :2] >= 0).all(1) & (points[:, :2] < sides).all(1)
+    points[~is_known] = 0
+    return {"keypoints": points.ravel().tolist(), "num_keypoints": int(is_known.sum())}
+
+
+def _plain(fields):
+    """Returns fields with Python numbers instead of NumPy's, for json."""
+    return {
+        name: value if name == "segmentation" else np.asarray(value).tolist()
+        for name, value in fields.items()
+    }
+
+
+def _write_pixels(path, samples):
+    """Writes `[H, W, 3]` uint8 or uint16 RGB as JPEG or PNG file, by the suffix of `path`."""
+    options = JPEG_OPTIONS if path.suffix.lower() in JPEG_SUFFIXES else PNG_OPTIONS
+    if not cv2.imwrite(str(path), samples[..., ::-1], options):
+        raise OSError(f"Expected to write a tile. Received: {path}, which cannot be written.")

@@ -1,0 +1,226 @@
+"""The detections of overlapping tiles become those of the image, each object once.
+
+An object that a tile cuts is found in the next tile too. Two detections of a class are the same object if
+
+- their masks agree where both tiles can see: the IoU of the two parts in the overlap is above MIN_AGREEMENT;
+- or one is cut by its tile, and the other covers more than `MIN_AGREEMENT` of what it has in the overlap. The
+  other must be at least `MIN_SCORE_SHARE` as sure: noise must not connect two neighbors.
+
+Masks of different objects hardly overlap, so no mask agrees with two of them. What such pairs connect is
+one object. If a tile shows all of it, the best detection of such a tile is kept as it is. Otherwise it is the
+union of all parts.
+
+Letters: T tiles, N detections, P pairs, h w crop.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+MIN_AGREEMENT = 0.5
+MIN_SCORE_SHARE = 0.5
+CUT_MARGIN = 0.01  # of the side of a tile; a box that ends nearer to its border counts as cut
+
+
+def merge_tiles(found, windows, image_size):
+    """Merges the detections of tiles.
+
+    Args:
+        found: List of T `Detections`, each in the pixels of its tile.
+        windows: `[T, 4]` int, yxyx, the tiles. The window of the whole image may be among them.
+        image_size: (height, width) of the image.
+
+    Returns:
+        `Detections` of the image, best first. A merged object has the highest score of its parts. A union has
+        the tight box of its mask, and the keypoints and attributes of its best part.
+    """
+    windows = np.asarray(windows)
+    moved = [_move(each, window, image_size) for each, window in zip(found, windows, strict=True)]
+    tiles = np.repeat(np.arange(len(moved)), [len(each) for each in moved])
+    detections = _concatenate(moved)
+    labels = _components(_same_objects(detections, tiles, windows), len(detections))
+    return _merge(detections, labels, windows[tiles])
+
+
+def _move(detections, window, image_size):
+    """Returns detections in the pixels of a tile as detections in those of the image."""
+    y, x = window[:2]
+    keypoints, origins = detections.keypoints, detections.mask_origins
+    return replace(
+        detections,
+        boxes=detections.boxes + np.array([y, x, y, x], "float32"),
+        mask_origins=None if origins is None else origins + np.array([y, x]),
+        keypoints=None if keypoints is None else keypoints + np.array([x, y, 0], "float32"),
+        image_size=image_size,
+    )
+
+
+def _concatenate(parts):
+    """Returns one `Detections` of several, all of one image."""
+    first = parts[0]
+    fields = {"boxes": None, "scores": None, "class_ids": None, "mask_origins": None, "keypoints": None}
+    for name in fields:
+        if getattr(first, name) is not None:
+            fields[name] = np.concatenate([getattr(each, name) for each in parts])
+    masks = None if first.masks is None else tuple(mask for each in parts for mask in each.masks)
+    attributes = {
+        name: np.concatenate([each.attributes[name] for each in parts]) for name in first.attributes
+    }
+    return replace(first, **fields, masks=masks, attributes=attributes)
+
+
+def _same_objects(detections, tiles, windows):
+    """Returns pairs of detections that are the same object, `[P, 2]` int.
+
+    Args:
+        detections: `Detections` of N objects, those of a tile together.
+        tiles: `[N]` int, ascending, the tile of each.
+        windows: `[T, 4]` int, yxyx.
+    """
+    boxes, classes = detections.boxes, detections.class_ids
+    is_cut = _are_cut(boxes, windows[tiles], detections.image_size)
+    crops = _mask_crops(detections)
+    starts = np.searchsorted(tiles, np.arange(len(windows) + 1))
+    pairs = []
+    for one in np.flatnonzero(np.diff(starts)):
+        commons = _intersect(windows[one], windows[one + 1 :])
+        for other in one + 1 + np.flatnonzero(_have_area(commons)):
+            common = commons[other - one - 1]
+            first, second = (
+                start + np.flatnonzero(_have_area(_intersect(boxes[start:stop], common)))
+                for start, stop in ((starts[one], starts[one + 1]), (starts[other], starts[other + 1]))
+            )
+            touch = _have_area(_intersect(boxes[first, None], boxes[second]))
+            for i, j in np.argwhere(touch & (classes[first, None] == classes[second])):
+                pair = [first[i], second[j]]
+                if _is_same(*(crops[k] for k in pair), common, is_cut[pair], detections.scores[pair]):
+                    pairs.append(pair)
+    return np.array(pairs, "int64").reshape(-1, 2)
+
+
+def _is_same(one, other, common, is_cut, scores):
+    """Returns whether two detections are the same object, by the rules at the head of this file.
+
+    Args:
+        one, other: (mask `[h, w]` bool, its window) of each.
+        common: `[4]` int, yxyx, what both tiles show.
+        is_cut: `[2]` bool, whether its tile cuts each.
+        scores: `[2]` of each.
+    """
+    areas = np.array([np.count_nonzero(_part(*each, common)) for each in (one, other)])
+    both = _intersect(_intersect(one[1], other[1]), common)
+    shared = np.count_nonzero(_part(*one, both) & _part(*other, both))
+    agrees = shared > MIN_AGREEMENT * (areas.sum() - shared)
+    is_covered = is_cut & (shared > MIN_AGREEMENT * areas) & (scores[::-1] >= MIN_SCORE_SHARE * scores)
+    return agrees or is_covered.any()
+
+
+def _part(mask, window, common):
+    """Returns the part of a mask that lies in another window, empty if there is none."""
+    y1, x1, y2, x2 = np.maximum(_intersect(window, common) - np.tile(window[:2], 2), 0)
+    return mask[y1:y2, x1:x2]
+
+
+def _are_cut(boxes, windows, image_size):
+    """Returns which boxes end at a border of their tile that is not one of the image, `[N]` bool."""
+    sides = windows[:, 2:] - windows[:, :2]
+    is_near = np.abs(boxes - windows) <= CUT_MARGIN * np.tile(sides, 2)
+    return (is_near & (windows != [0, 0, *image_size])).any(axis=1)
+
+
+def _mask_crops(detections):
+    """Returns (mask `[h, w]` bool, window `[4]` int) of each detection: its pixels, or those of its box."""
+    if detections.masks is not None:
+        origins = detections.mask_origins.astype("int64")
+        return [
+            (mask, np.concatenate([origin, origin + mask.shape]))
+            for mask, origin in zip(detections.masks, origins, strict=True)
+        ]
+    windows = detections.boxes.round().astype("int64")
+    return [(np.broadcast_to(True, window[2:] - window[:2]), window) for window in windows]
+
+
+def _components(pairs, count):
+    """Returns the label of each of `count` items, `[count]` int: the lowest item that pairs connect it to."""
+    labels = np.arange(count)
+    while True:
+        lowest = labels[pairs].min(axis=1)
+        new = labels.copy()
+        for side in (0, 1):
+            np.minimum.at(new, pairs[:, side], lowest)
+        if (new == labels).all():
+            return labels
+        labels = new
+
+
+def _merge(detections, labels, windows):
+    """Makes one object of the detections of each label.
+
+    Args:
+        detections: `Detections` of N parts.
+        labels: `[N]` int.
+        windows: `[N, 4]` int, the tile of each part.
+    """
+    scores, boxes, origins = detections.scores.copy(), detections.boxes.copy(), detections.mask_origins
+    masks, origins = (None, None) if origins is None else (list(detections.masks), origins.copy())
+    is_tile = (windows != [0, 0, *detections.image_size]).any(axis=1)
+    by_score = np.argsort(-scores, kind="stable")
+    groups = np.split(
+        by_score[np.argsort(labels[by_score], kind="stable")],
+        np.cumsum(np.unique(labels, return_counts=True)[1])[:-1],
+    )
+    kept = []
+    for group in groups if len(scores) else ():
+        best = group[0]
+        if len(group) > 1:
+            extent = _extent(boxes[group])
+            whole = group[is_tile[group] & _contain(windows[group], extent)]
+            if len(whole):
+                best = whole[0]
+            elif masks is None:
+                boxes[best] = extent
+            else:
+                masks[best], origins[best] = _union([masks[i] for i in group], origins[group])
+                boxes[best] = np.concatenate([origins[best], origins[best] + masks[best].shape])
+            scores[best] = scores[group[0]]
+        kept.append(best)
+    merged = replace(
+        detections,
+        scores=scores,
+        boxes=boxes,
+        masks=None if masks is None else tuple(masks),
+        mask_origins=origins,
+    )
+    kept = np.array(kept, "int64")
+    return merged.keep(kept[np.argsort(-scores[kept], kind="stable")])
+
+
+def _union(masks, origins):
+    """Returns the union of masks as its smallest crop `[h, w]` bool, and the (y, x) of its first pixel."""
+    first = origins.min(axis=0)
+    last = np.max([origin + mask.shape for mask, origin in zip(masks, origins, strict=True)], axis=0)
+    union = np.zeros(last - first, bool)
+    for mask, (y, x) in zip(masks, origins - first, strict=True):
+        union[y : y + mask.shape[0], x : x + mask.shape[1]] |= mask
+    rows, columns = np.flatnonzero(union.any(axis=1)), np.flatnonzero(union.any(axis=0))
+    crop = union[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return crop.copy(), first + (rows[0], columns[0])  # a view would keep the whole union
+
+
+def _extent(boxes):
+    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+
+
+def _contain(windows, box):
+    """Returns which windows `[N, 4]` contain a box, `[N]` bool."""
+    return (windows[:, :2] <= box[:2]).all(axis=1) & (windows[:, 2:] >= box[2:]).all(axis=1)
+
+
+def _intersect(boxes, others):
+    """Returns what boxes `[..., 4]` have in common with others; without an area where they do not meet."""
+    low = np.maximum(boxes[..., :2], others[..., :2])
+    return np.concatenate([low, np.minimum(boxes[..., 2:], others[..., 2:])], axis=-1)
+
+
+def _have_area(boxes):
+    return (boxes[..., 2:] > boxes[..., :2]).all(axis=-1)

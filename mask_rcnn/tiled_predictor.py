@@ -1,0 +1,205 @@
+"""Detection in large images: overlapping tiles go through a predictor, and their detections are merged."""
+
+import contextlib
+import functools
+import itertools
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from mask_rcnn.data.array_images import checked_image
+from mask_rcnn.data.images import read_header, read_image
+from mask_rcnn.data.windows import DecodedImage
+from mask_rcnn.image_predictor import LARGE_PIXELS
+from mask_rcnn.tile_merge import merge_tiles
+
+
+class TiledPredictor:
+    """Finds the objects in large images, and small objects: each tile is resized for the model by itself.
+
+    An image that is not larger than a tile is detected as without tiles. Of a larger one, the whole image is
+    detected besides, for the objects that are in no tile as a whole.
+
+    It takes the place of an `ImagePredictor` wherever images are detected.
+
+    Args:
+        predictor: An `ImagePredictor`, of weights or of an exported model.
+        tiling: `Tiling`.
+        whole_image: Whether to detect in the whole image besides. Defaults to True.
+
+    Example:
+
+    >>> predictor = TiledPredictor(mask_rcnn.load("best.weights.h5"), Tiling(size=1024))  # doctest: +SKIP
+    >>> detections = predictor.predict("satellite.png")  # doctest: +SKIP
+    """
+
+    def __init__(self, predictor, tiling, whole_image=True):
+        self.predictor, self.tiling, self.whole_image = predictor, tiling, whole_image
+
+    @property
+    def config(self):
+        """The `Config` of the model."""
+        return self.predictor.config
+
+    @property
+    def categories(self):
+        """Tuple of `Category`; class id i is `categories[i - 1]`."""
+        return self.predictor.categories
+
+    def max_detections(self, image_size):
+        """Returns how many objects the model may find in an image of (height, width) pixels."""
+        return len(self._windows(image_size)) * self.predictor.max_detections(image_size)
+
+    def predict(self, image):
+        """Finds the objects in one image.
+
+        Args:
+            image: `[H, W, 3]` uint8 RGB array, or the path of an image file.
+
+        Returns:
+            `Detections` in the pixels of the image, best first.
+        """
+        ((_, result),) = self.predict_many([image])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def predict_many(
+        self,
+        sources,
+        *,
+        batch_size=None,
+        threads=None,
+        image_of=None,
+        finish=None,
+        keep_images=False,
+        score_threshold=0.0,
+    ):
+        """Finds the objects in many images. The tiles of an image are detected in batches.
+
+        An image file is decoded once, and is in memory until its last tile is resized; of very large files,
+        at most two at a time.
+
+        Args:
+            sources, image_of, keep_images, score_threshold: As in `ImagePredictor.predict_many`.
+            batch_size: Tiles that the model sees at once, see there.
+            threads: Threads that read and resize tiles, see there.
+            finish: As there; it is called in the loop of the caller, while the model goes on.
+
+        Yields:
+            `(source, result)` as there.
+        """
+        images = (_Image(self.predictor, source, image_of, keep_images) for source in sources)
+        parts = ((image, window) for image in images for window in image.windows(self._windows))
+        detected = self.predictor.predict_many(
+            parts,
+            batch_size=batch_size,
+            threads=threads,
+            image_of=lambda part: part[0].read(part[1]),
+            score_threshold=score_threshold,
+        )
+        with contextlib.closing(detected):
+            for image, found in itertools.groupby(detected, key=lambda pair: pair[0][0]):
+                yield image.source, self._result(image, list(found), finish)
+
+    def _windows(self, image_size):
+        """Returns the windows to detect in, `[T, 4]` int64, yxyx, the whole image last."""
+        windows = self.tiling.windows(image_size)
+        if len(windows) == 1 or not self.whole_image:
+            return windows
+        return np.concatenate([windows, [[0, 0, *image_size]]])
+
+    def _result(self, image, found, finish):
+        """Returns the detections of an image, or what `finish` makes of them, or an error.
+
+        Args:
+            image: `_Image`.
+            found: List of ((image, window), `Detections` or exception), one for each window.
+            finish: As in `predict_many`.
+        """
+        try:
+            for _, each in found:
+                if isinstance(each, Exception):
+                    return each
+            windows, parts = np.array([window for (_, window), _ in found]), [each for _, each in found]
+            detections = parts[0] if len(parts) == 1 else self._merged(parts, windows, image.size)
+            if finish is None:
+                return detections
+            return finish(image.source, detections, image.all_pixels)
+        except Exception as error:  # one bad image must not stop the others
+            return error
+
+    def _merged(self, parts, windows, image_size):
+        if self.whole_image:
+            parts = [*parts[:-1], _objects_in_no_tile(parts[-1], windows[:-1])]
+        return merge_tiles(parts, windows, image_size)
+
+
+def _objects_in_no_tile(detections, tiles):
+    """Returns the detections whose boxes no tile contains: in tiles, the others are seen more closely."""
+    boxes = detections.boxes[:, None]  # [N, 1, 4]
+    inside = (boxes[..., :2] >= tiles[:, :2]) & (boxes[..., 2:] <= tiles[:, 2:])  # [N, T, 2]
+    return detections.keep(~inside.all(axis=-1).any(axis=1))
+
+
+class _Image:
+    """An image that is read once for all of its tiles.
+
+    Args:
+        predictor: `ImagePredictor` that detects in it.
+        source: As the caller of `predict_many` gave it.
+        image_of: Function of `source` that returns an array or a path, or None for `source` itself.
+        keep: Whether the pixels stay in memory after the last tile.
+
+    Attributes:
+        size: (height, width), or None if it cannot be read; set by `windows`.
+    """
+
+    def __init__(self, predictor, source, image_of, keep):
+        self.source, self.size = source, None
+        self._predictor, self._image_of, self._keep = predictor, image_of, keep
+        self._pixels, self._unread, self._lock = None, 1, threading.Lock()
+
+    def windows(self, windows_of):
+        """Returns what to read, a list of yxyx windows. None is the whole image.
+
+        Args:
+            windows_of: Function of (height, width) that returns `[T, 4]` int.
+        """
+        try:
+            self._pixels = self._open()
+        except Exception:  # `read` raises it again, and it becomes the result of the image
+            return [None]
+        self.size = self._pixels.size
+        windows = windows_of(self.size)
+        self._keep = self._keep and self.size[0] * self.size[1] <= LARGE_PIXELS
+        self._unread = len(windows)
+        return windows if len(windows) > 1 else [None]
+
+    def read(self, window):
+        """Returns the pixels of a window, `[h, w, 3]` uint8; frees the image after its last window."""
+        if self._pixels is None:
+            self._pixels = self._open()  # raises
+        pixels = self._pixels.read(window)
+        with self._lock:
+            self._unread -= 1
+        if not self._unread and not self._keep:
+            self._pixels.close()
+        return pixels
+
+    def all_pixels(self):
+        """Returns the pixels of the whole image, `[H, W, 3]` uint8."""
+        return self._pixels.read()
+
+    def _open(self):
+        """Returns the image as `DecodedImage`, not decoded yet; raises if that is not possible."""
+        where = self.source if self._image_of is None else self._image_of(self.source)
+        if isinstance(where, (str, Path)):
+            header = read_header(where, self._predictor.max_pixels)
+            decode = functools.partial(
+                read_image, where, self._predictor.config.input.bit_depth, self._predictor.max_pixels
+            )
+            return DecodedImage((header.height, header.width), decode)
+        image = checked_image(where)
+        return DecodedImage(image.shape[:2], lambda: image)
