@@ -163,8 +163,10 @@ class _Writer:
 
     def _cut(self, annotation, windows, size):
         """Yields (number of the window, annotation) for each window that shows something of an object."""
-        where, count = f"annotation {annotation['id']}", 0
-        for count, (number, share, part) in enumerate(cut_annotation(annotation, windows, size), start=1):
+        where, parts = f"annotation {annotation['id']}", list(cut_annotation(annotation, windows, size))
+        if not parts:
+            self._findings.repair("objects without a pixel in any tile were left out", where)
+        for number, share, part in parts:
             if share < 1 and part.get("segmentation"):
                 self._findings.repair("masks that a tile cuts became run lengths", where)
             if share < self._cutting.min_visible and not part["iscrowd"]:
@@ -175,8 +177,6 @@ class _Writer:
                 )
                 part["iscrowd"] = 1
             yield number, part
-        if not count:
-            self._findings.repair("objects without a pixel in any tile were left out", where)
 
 
 def cut_annotation(annotation, windows, size):
