@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from mask_rcnn.data.array_images import checked_image
-from mask_rcnn.data.images import read_header, read_image
-from mask_rcnn.data.windows import DecodedImage
+from mask_rcnn.data.images import to_8_bits
+from mask_rcnn.data.windows import DecodedImage, open_image
 from mask_rcnn.image_predictor import LARGE_PIXELS
 from mask_rcnn.tile_merge import merge_tiles
 
@@ -79,7 +79,8 @@ class TiledPredictor:
         """Finds the objects in many images. The tiles of an image are detected in batches.
 
         An image file is decoded once, and is in memory until its last tile is resized; of very large files,
-        at most two at a time.
+        at most two at a time. Of TIFF files, windows are read. The whole image is not detected besides if it
+        has more than `max_pixels` of the predictor.
 
         Args:
             sources, image_of, keep_images, score_threshold: As in `ImagePredictor.predict_many`.
@@ -103,10 +104,10 @@ class TiledPredictor:
             for image, found in itertools.groupby(detected, key=lambda pair: pair[0][0]):
                 yield image.source, self._result(image, list(found), finish)
 
-    def _windows(self, image_size):
-        """Returns the windows to detect in, `[T, 4]` int64, yxyx, the whole image last."""
+    def _windows(self, image_size, has_whole=True):
+        """Returns the windows to detect in, `[T, 4]` int64, yxyx; the whole image is last, if it may be."""
         windows = self.tiling.windows(image_size)
-        if len(windows) == 1 or not self.whole_image:
+        if len(windows) == 1 or not self.whole_image or not has_whole:
             return windows
         return np.concatenate([windows, [[0, 0, *image_size]]])
 
@@ -123,17 +124,19 @@ class TiledPredictor:
                 if isinstance(each, Exception):
                     return each
             windows, parts = np.array([window for (_, window), _ in found]), [each for _, each in found]
-            detections = parts[0] if len(parts) == 1 else self._merged(parts, windows, image.size)
+            detections = parts[0] if len(parts) == 1 else _merged(parts, windows, image.size)
             if finish is None:
                 return detections
             return finish(image.source, detections, image.all_pixels)
         except Exception as error:  # one bad image must not stop the others
             return error
 
-    def _merged(self, parts, windows, image_size):
-        if self.whole_image:
-            parts = [*parts[:-1], _objects_in_no_tile(parts[-1], windows[:-1])]
-        return merge_tiles(parts, windows, image_size)
+
+def _merged(parts, windows, image_size):
+    """Returns the `Detections` of an image from those of its windows; see `merge_tiles`."""
+    if tuple(windows[-1]) == (0, 0, *image_size):
+        parts = [*parts[:-1], _objects_in_no_tile(parts[-1], windows[:-1])]
+    return merge_tiles(parts, windows, image_size)
 
 
 def _objects_in_no_tile(detections, tiles):
@@ -165,14 +168,15 @@ class _Image:
         """Returns what to read, a list of yxyx windows. None is the whole image.
 
         Args:
-            windows_of: Function of (height, width) that returns `[T, 4]` int.
+            windows_of: Function of (height, width), and of whether the whole image may be one of the windows,
+                that returns `[T, 4]` int.
         """
         try:
             self._pixels = self._open()
         except Exception:  # `read` raises it again, and it becomes the result of the image
             return [None]
         self.size = self._pixels.size
-        windows = windows_of(self.size)
+        windows = windows_of(self.size, self._pixels.has_whole)
         self._keep = self._keep and self.size[0] * self.size[1] <= LARGE_PIXELS
         self._unread = len(windows)
         return windows if len(windows) > 1 else [None]
@@ -193,13 +197,11 @@ class _Image:
         return self._pixels.read()
 
     def _open(self):
-        """Returns the image as `DecodedImage`, not decoded yet; raises if that is not possible."""
+        """Returns the image as `open_image` does, not decoded yet; raises if that is not possible."""
         where = self.source if self._image_of is None else self._image_of(self.source)
         if isinstance(where, (str, Path)):
-            header = read_header(where, self._predictor.max_pixels)
-            decode = functools.partial(
-                read_image, where, self._predictor.config.input.bit_depth, self._predictor.max_pixels
-            )
-            return DecodedImage((header.height, header.width), decode)
+            bit_depth = self._predictor.config.input.bit_depth or 16
+            convert = functools.partial(to_8_bits, bit_depth=bit_depth)
+            return open_image(where, self._predictor.max_pixels, convert)
         image = checked_image(where)
         return DecodedImage(image.shape[:2], lambda: image)

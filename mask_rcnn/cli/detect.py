@@ -21,6 +21,7 @@ from mask_rcnn.cli.predictor import add_predictor, add_tiling, load_predictor, t
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.data.image_headers import MAX_PIXELS
+from mask_rcnn.data.tiff import SUFFIXES
 from mask_rcnn.errors import PartialFailure, is_out_of_memory
 from mask_rcnn.files import remove_leftovers
 from mask_rcnn.terminal import say
@@ -103,7 +104,7 @@ class Outcome:
 
 def run(args):
     outcome = Outcome(max_pixels=args.max_pixels)
-    files = find_files(args.inputs, args.out, outcome.skipped)
+    files = find_files(args.inputs, args.out, outcome.skipped, SUFFIXES if args.tile else ())
     _check_outputs(args, files)
     import_tensorflow()
 

@@ -79,8 +79,23 @@ def image_of_frame(frame, outcome):
         raise frame.error
     if frame.pixels is not None:
         return frame.pixels
-    from mask_rcnn.data.images import read_header, used_bits
+    from mask_rcnn.data.images import check_regular_file, read_header, used_bits
+    from mask_rcnn.data.tiff import is_tiff
 
-    if frame.file not in outcome.used_bits and read_header(frame.file, outcome.max_pixels).bits == 16:
+    check_regular_file(frame.file)
+    if is_tiff(frame.file):
+        _check_drawable(frame, outcome.max_pixels)
+    elif frame.file not in outcome.used_bits and read_header(frame.file, outcome.max_pixels).bits == 16:
         outcome.used_bits[frame.file] = used_bits(frame.file)
     return frame.file
+
+
+def _check_drawable(frame, max_pixels):
+    """Raises a ValueError if a picture of a TIFF file is wanted that is too large for one."""
+    from mask_rcnn.data.tiff import TiffImage
+
+    if frame.picture and not TiffImage(frame.file, max_pixels).has_whole:
+        raise ValueError(
+            f"A picture can be drawn of at most {max_pixels / 1e6:g} million pixels. "
+            f"Received: {frame.file}, which has more. Give --no-pictures, or raise --max-pixels."
+        )

@@ -40,7 +40,7 @@ def is_video(file):
     return file.suffix.lower() in VIDEO_SUFFIXES
 
 
-def find_files(inputs, out, skipped):
+def find_files(inputs, out, skipped, more_suffixes=()):
     """Returns the images and videos that `inputs` name.
 
     Args:
@@ -48,6 +48,7 @@ def find_files(inputs, out, skipped):
             folders.
         out: the folder that pictures are written to. It is not searched if it lies below a folder of
             `inputs`.
+        more_suffixes: Of images that are looked for besides `IMAGE_SUFFIXES`.
         skipped: `Skipped`, to which all files of folders are added that are not returned.
 
     Returns:
@@ -61,10 +62,10 @@ def find_files(inputs, out, skipped):
     if not any(os.path.lexists(path) for path in inputs):
         shown = ", ".join(repr(str(path)) for path in inputs)
         raise FileNotFoundError(f"Expected files or folders. Received: {shown}. Check the path.")
-    files, known = {}, set()
+    files, known, suffixes = {}, set(), (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, *more_suffixes)
     root = os.path.commonpath([os.path.abspath(path if path.is_dir() else path.parent) for path in inputs])
     for path in inputs:
-        found = sorted(_walk(path, out, skipped)) if path.is_dir() else [path]
+        found = sorted(_walk(path, out, skipped, suffixes)) if path.is_dir() else [path]
         if not found:
             skipped.add("folders without images and videos", path)
         for file in found:
@@ -83,8 +84,8 @@ def find_files(inputs, out, skipped):
     return files
 
 
-def _walk(folder, out, skipped):
-    """Yields the images and videos below a folder."""
+def _walk(folder, out, skipped, suffixes):
+    """Yields the files below a folder that have one of the suffixes."""
     out = os.path.realpath(out)
 
     def skip_unreadable(error):
@@ -99,7 +100,7 @@ def _walk(folder, out, skipped):
         for file in (Path(where, name) for name in sorted(names)):
             if file.name.startswith("."):
                 skipped.add("hidden files", file)
-            elif not (is_image(file) or is_video(file)):
+            elif file.suffix.lower() not in suffixes:
                 skipped.add(f"files {file.suffix.lower() or 'without suffix'}", file)
             else:
                 yield file

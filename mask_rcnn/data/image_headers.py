@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from mask_rcnn.data.exif import UPRIGHT, exif_orientation, xmp_orientation
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little and big endian, TIFF and BigTIFF
 
 # Pixels of the largest image that is decoded; it takes 0.6 GB. Large scans, of A0 paper at 300 dots per inch,
 # have 140 million.
@@ -68,6 +69,8 @@ def parse_header(file):
         found = {"format": "BMP", "size": _bmp_size(file)}
     elif start.startswith(b"RIFF") and start[8:12] == b"WEBP":
         found = _parse_webp(file)
+    elif start.startswith(TIFF_MAGIC):
+        raise ValueError("TIFF files are only read in tiles: `detect --tile`, `data convert --tile`")
     else:
         raise ValueError("the first bytes are of no such format" if start else "the file is empty")
     height, width = found.pop("size")

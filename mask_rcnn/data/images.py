@@ -4,6 +4,7 @@ Whatever is wrong with a file becomes one error that names it.
 """
 
 import contextlib
+import functools
 import os
 import re
 import stat
@@ -71,14 +72,19 @@ def read_image(path, bit_depth=None, max_pixels=MAX_PIXELS):
         ValueError: it cannot be read, is not a complete image, is too large, or has a sample of more than
             `bit_depth` bits.
     """
-    with _opened(path) as file:
-        return _to_8_bits(_samples(file, max_pixels), bit_depth or 16)
+    return read_samples(path, max_pixels, functools.partial(to_8_bits, bit_depth=bit_depth or 16))
 
 
-def read_samples(path, max_pixels=MAX_PIXELS):
-    """As `read_image`, but returns the samples of 16-bit files as they are, `[H, W, 3]` uint16."""
+def read_samples(path, max_pixels=MAX_PIXELS, convert=None):
+    """As `read_image`, but returns the samples of 16-bit files as they are, `[H, W, 3]` uint16.
+
+    Args:
+        path, max_pixels: As in `read_image`.
+        convert: Function of the samples whose result is returned. Defaults to none.
+    """
     with _opened(path) as file:
-        return _samples(file, max_pixels)
+        samples = _samples(file, max_pixels)
+        return samples if convert is None else convert(samples)
 
 
 def used_bits(path):
@@ -136,7 +142,8 @@ class _TooDeep(ValueError):
 _ADVICE = {
     PermissionError: "Change the permissions of the file.",
     MemoryError: "Scale the image down, or cut it into tiles.",
-    _TooLarge: "Scale the image down, cut it into tiles, or raise `data.max_pixels` (`detect --max-pixels`).",
+    _TooLarge: "Scale the image down, raise `data.max_pixels` (`detect --max-pixels`), or convert it to "
+    "a TIFF file with tiles: of these, `detect --tile` and `data convert --tile` read one after the other.",
     _TooDeep: "Declare the number of bits that your images use in `input.bit_depth`, or none.",
 }
 
@@ -166,7 +173,7 @@ def _samples(file, max_pixels):
     return _upright(samples, header.orientation)
 
 
-def _to_8_bits(samples, bit_depth):
+def to_8_bits(samples, bit_depth):
     """Keeps the upper 8 of `bit_depth` bits: `[...]` uint16 to uint8. What is uint8 stays as it is."""
     if samples.dtype == np.uint8:
         return samples

@@ -1,8 +1,33 @@
-"""Images of which windows are read: decoded as a whole once, for all windows."""
+"""Images of which windows are read, from TIFF files of any size, or from others that are decoded once."""
 
+import functools
 import threading
 
 import numpy as np
+
+from mask_rcnn.data.image_headers import MAX_PIXELS
+from mask_rcnn.data.images import check_regular_file, read_header, read_samples
+from mask_rcnn.data.tiff import TiffImage, is_tiff
+
+
+def open_image(path, max_pixels=MAX_PIXELS, convert=None):
+    """Returns an image of which windows are read, a `TiffImage` or a `DecodedImage`.
+
+    Args:
+        path: Path of a TIFF file, or of an image file as for `read_image`.
+        max_pixels: Largest number of pixels that is decoded at once: of a window of a TIFF file, of the whole
+            image otherwise. Defaults to `MAX_PIXELS`.
+        convert: Function of the samples, uint8 or uint16 `[h, w, 3]`. Defaults to none.
+
+    Raises:
+        FileNotFoundError, ValueError: As `read_image`; or tifffile is not installed.
+    """
+    check_regular_file(path)
+    if is_tiff(path):
+        return TiffImage(path, max_pixels, convert)
+    header = read_header(path, max_pixels)
+    decode = functools.partial(read_samples, path, max_pixels, convert)
+    return DecodedImage((header.height, header.width), decode)
 
 
 class DecodedImage:
@@ -11,7 +36,12 @@ class DecodedImage:
     Args:
         size: (height, width) in pixels.
         decode: Function without arguments that returns the pixels, `[H, W, 3]`.
+
+    Attributes:
+        has_whole: True, as in `TiffImage`.
     """
+
+    has_whole = True
 
     def __init__(self, size, decode):
         self.size = size

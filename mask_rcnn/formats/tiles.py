@@ -16,11 +16,10 @@ from pycocotools import mask as coco_mask
 
 from mask_rcnn.coco_results import write_json
 from mask_rcnn.data.findings import Findings
-from mask_rcnn.data.images import read_samples
 from mask_rcnn.data.masks import encode_mask, mask_extent, mask_in_window
 from mask_rcnn.data.segmentations import mask_window
 from mask_rcnn.data.visible import MIN_VISIBLE
-from mask_rcnn.data.windows import DecodedImage
+from mask_rcnn.data.windows import open_image
 from mask_rcnn.files import atomic_write
 from mask_rcnn.formats.content import by_image, relative_name
 from mask_rcnn.formats.conversion import Selection, output_paths, select
@@ -127,9 +126,14 @@ class _Writer:
         """Yields (entry of the tile, its annotations) of an image, without ids, once the tile is written."""
         name, size = image["file_name"], (image["height"], image["width"])
         path = self._images.find(name, "the annotations")
-        self._images.checked_size(path, size, "the annotations")
+        pixels = open_image(path)
+        if pixels.size != size:
+            raise ValueError(
+                "The annotations must have the size of the image (EXIF orientation applied). "
+                f"Received: (height, width)={size} in the annotations, {pixels.size} in {path}. "
+                "Use the image that was annotated."
+            )
         windows = self._cutting.tiling.windows(size)
-        pixels = DecodedImage(size, lambda: read_samples(path))
         found = [[] for _ in windows]
         for each in objects:
             for number, part in self._cut(each, windows, size):

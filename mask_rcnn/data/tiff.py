@@ -1,0 +1,188 @@
+"""Windows of TIFF files, read without the rest of the file.
+
+A TIFF file is a sequence of segments, tiles or strips of rows, each compressed by itself (TIFF 6.0, Adobe
+1992, sections 3 and 15). The package tifffile decodes them; it comes with the extra `large`.
+"""
+
+import collections
+import contextlib
+import functools
+import itertools
+import os
+import threading
+
+import numpy as np
+
+from mask_rcnn.data.exif import EXIF_ORIENTATION, UPRIGHT
+from mask_rcnn.data.image_headers import MAX_PIXELS, TIFF_MAGIC
+
+SUFFIXES = (".tif", ".tiff")
+MAX_CACHED = 1 << 28  # bytes of decoded segments that are kept, for windows that share them
+# Photometric interpretations, planar configuration, compression: tags 262, 284 and 259.
+GRAY, RGB, YCBCR = 1, 2, 6
+SEPARATE_PLANES = 2
+JPEG = 7
+
+
+def is_tiff(path):
+    """Returns whether a file begins as a TIFF file."""
+    with open(path, "rb") as file:
+        return file.read(4) in TIFF_MAGIC
+
+
+class TiffImage:
+    """The first image of a TIFF file, of which windows are read.
+
+    The tiles or strips that have pixels of a window are decoded. Up to 256 MB of them are kept for the next
+    windows. The image may have any size; a tile, a strip or a window may have at most `max_pixels`.
+
+    Args:
+        path: Path of a TIFF file: gray or RGB, with or without alpha, 8 or 16 bits.
+        max_pixels: Largest number of pixels that is decoded at once. Defaults to `MAX_PIXELS`.
+        convert: Function of the samples of a window, whose result `read` returns. Defaults to none.
+
+    Attributes:
+        size: (height, width) in pixels.
+        has_whole: Whether the whole image may be read at once.
+
+    Raises:
+        ValueError: The file cannot be read, or tifffile is not installed.
+    """
+
+    def __init__(self, path, max_pixels=MAX_PIXELS, convert=None):
+        self._path, self._max_pixels, self._convert = path, max_pixels, convert
+        self._lock, self._cache = threading.Lock(), collections.OrderedDict()
+        with self._errors():
+            from tifffile import TiffFile
+
+            with TiffFile(path) as file:
+                self._page = page = file.pages[0]
+                _check(page)
+                self.size = (page.imagelength, page.imagewidth)
+                self._in_one_block, self._decode = page.is_memmappable, page.decode
+                if page.compression == JPEG:
+                    tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+                    self._decode = functools.partial(page.decode, **tables)
+        self.has_whole = self.size[0] * self.size[1] <= max_pixels
+
+    def read(self, window=None):
+        """Returns the samples of a window; may be called in several threads.
+
+        Args:
+            window: (y1, x1, y2, x2), whole pixels inside of the image. Defaults to the whole image.
+
+        Returns:
+            `[y2 - y1, x2 - x1, 3]` uint8 or uint16 RGB, or what `convert` makes of it.
+        """
+        y1, x1, y2, x2 = window = tuple(map(int, (0, 0, *self.size) if window is None else window))
+        with self._errors(), self._lock:
+            self._check_pixels("a window", (y2 - y1) * (x2 - x1))
+            samples = self._mapped(window) if self._in_one_block else self._joined(window)
+            channels = [0, 1, 2] if samples.shape[-1] > 2 else [0, 0, 0]  # what follows is alpha
+            samples = samples[..., channels]
+            return samples if self._convert is None else self._convert(samples)
+
+    def close(self):
+        """Frees the segments that are kept."""
+        with self._lock:
+            self._cache.clear()
+
+    def _mapped(self, window):
+        """Returns a window of an uncompressed image whose strips follow one another, `[h, w, S]`."""
+        y1, x1, y2, x2 = window
+        page, (height, width) = self._page, self.size
+        planes, dtype = page.samplesperpixel, np.dtype(page.parent.byteorder + page.dtype.char)
+        is_separate = planes > 1 and page.planarconfig == SEPARATE_PLANES
+        shape = (planes, height, width) if is_separate else (height, width, planes)
+        # Mapped anew for each window: pages of the file that were read would count as memory of the process.
+        whole = np.memmap(self._path, dtype, "r", page.dataoffsets[0], shape)
+        part = whole[:, y1:y2, x1:x2].transpose(1, 2, 0) if is_separate else whole[y1:y2, x1:x2]
+        return np.array(part, page.dtype)
+
+    def _joined(self, window):
+        """Returns a window of the segments that it touches, `[h, w, S]`."""
+        y1, x1, y2, x2 = window
+        page, (height, width) = self._page, self.size
+        length, side = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, width)
+        length = min(length, height)  # of a single strip, it may be the largest number of 32 bits
+        self._check_pixels("a tile" if page.is_tiled else "a strip", length * side)
+        rows, columns = -(-height // length), -(-width // side)
+        planes = page.samplesperpixel if page.planarconfig == SEPARATE_PLANES else 1
+        samples = np.zeros((y2 - y1, x2 - x1, page.samplesperpixel), page.dtype)
+        with open(self._path, "rb") as file:
+            for plane, row, column in itertools.product(
+                range(planes),
+                range(y1 // length, -(-y2 // length)),
+                range(x1 // side, -(-x2 // side)),
+            ):
+                segment = self._segment(file, (plane * rows + row) * columns + column)
+                if segment is None:  # it is not in the file: zeros
+                    continue
+                top, left = row * length, column * side
+                bottom, right = min(top + segment.shape[0], y2), min(left + segment.shape[1], x2)
+                first, start = max(top, y1), max(left, x1)
+                part = segment[first - top : bottom - top, start - left : right - left]
+                target = samples[first - y1 : bottom - y1, start - x1 : right - x1]
+                if planes > 1:
+                    target[..., plane] = part[..., 0]
+                else:
+                    target[:] = part
+        return samples
+
+    def _segment(self, file, index):
+        """Returns the decoded segment `[h, w, S]` of a number, or None if it is empty; keeps it."""
+        if index in self._cache:
+            self._cache.move_to_end(index)
+            return self._cache[index]
+        page = self._page
+        num_bytes = page.databytecounts[index]
+        file.seek(page.dataoffsets[index])
+        data = file.read(num_bytes) if num_bytes else None
+        if data is not None and len(data) < num_bytes:
+            raise ValueError("it is cut off")
+        decoded = self._decode(data, index)[0]
+        segment = None if decoded is None else decoded[0]
+        self._cache[index] = segment
+        while sum(each.nbytes for each in self._cache.values() if each is not None) > MAX_CACHED:
+            self._cache.popitem(last=False)
+        return segment
+
+    def _check_pixels(self, what, count):
+        if count > self._max_pixels:
+            raise ValueError(
+                f"{what} of {count / 1e6:.0f} million pixels; at most {self._max_pixels / 1e6:g} million are "
+                "decoded at once"
+            )
+
+    @contextlib.contextmanager
+    def _errors(self):
+        """Turns whatever goes wrong inside into one error that names the file."""
+        try:
+            yield
+        except ImportError as error:
+            raise ValueError(
+                f"TIFF files need the package tifffile. Received: path={os.fspath(self._path)!r}. "
+                "Run `pip install mask-rcnn[large]`."
+            ) from error
+        except Exception as error:  # tifffile raises anything
+            needs_codecs = "imagecodecs" in str(error)
+            advice = "Convert it to RGB with 8 or 16 bits and tiles of 512 x 512 pixels."
+            raise ValueError(
+                "Expected a complete TIFF file, gray or RGB of 8 or 16 bits. "
+                f"Received: path={os.fspath(self._path)!r} ({' '.join(str(error).split())}). "
+                f"{'Run `pip install mask-rcnn[large]`.' if needs_codecs else advice}"
+            ) from error
+
+
+def _check(page):
+    """Raises a ValueError unless the pixels of a page can be used as they are decoded."""
+    if page.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"samples of {page.bitspersample} bits, {page.dtype}")
+    allowed = (GRAY, RGB, YCBCR) if page.compression == JPEG else (GRAY, RGB)
+    if page.photometric not in allowed:
+        raise ValueError(f"colors are {page.photometric!r}")
+    orientation = page.tags.get(EXIF_ORIENTATION)
+    if orientation is not None and orientation.value != UPRIGHT:
+        raise ValueError(f"orientation {int(orientation.value)}, which is not upright")
+    if page.imagedepth > 1:
+        raise ValueError("it is a volume")
