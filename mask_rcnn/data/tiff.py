@@ -17,7 +17,7 @@ from mask_rcnn.data.exif import EXIF_ORIENTATION, UPRIGHT
 from mask_rcnn.data.image_headers import MAX_PIXELS, TIFF_MAGIC
 
 SUFFIXES = (".tif", ".tiff")
-MAX_CACHED = 1 << 28  # bytes of decoded segments that are kept, for windows that share them
+MAX_CACHED = 1 << 27  # bytes of decoded segments that are kept, for windows that share them
 # Photometric interpretations, planar configuration, compression: tags 262, 284 and 259.
 GRAY, RGB, YCBCR = 1, 2, 6
 SEPARATE_PLANES = 2
@@ -33,7 +33,7 @@ def is_tiff(path):
 class TiffImage:
     """The first image of a TIFF file, of which windows are read.
 
-    The tiles or strips that have pixels of a window are decoded. Up to 256 MB of them are kept for the next
+    The tiles or strips that have pixels of a window are decoded. Up to 134 MB of them are kept for the next
     windows. The image may have any size; a tile, a strip or a window may have at most `max_pixels`.
 
     Args:
