@@ -1,6 +1,7 @@
 """Atomic writes of files and folders, removal of what killed processes left behind, and the cache folder."""
 
 import contextlib
+import errno
 import os
 import shutil
 import sys
@@ -17,6 +18,11 @@ except ImportError:  # Windows
 PREFIX = ".mask_rcnn_partial_"
 # Seconds. Where a file system has no locks, only a work folder of this age counts as abandoned.
 ABANDONED_AGE = 24 * 3600
+NO_ROOM = ("ENOSPC", "EDQUOT", "EFBIG")  # names in `errno`; Windows has not all
+
+
+class DiskFull(OSError):
+    """There is no room for a file. The message names the file."""
 
 
 def cache_home():
@@ -33,7 +39,7 @@ def cache_home():
 
 
 @contextlib.contextmanager
-def atomic_write(path):
+def atomic_write(path, num_bytes=None):
     """Writes a file or folder that replaces the old one only when it is complete and on the disk.
 
     An error inside the context leaves the old file as it was. A reader finds the old file or the new one.
@@ -42,11 +48,13 @@ def atomic_write(path):
     Args:
         path: File or folder to write. Missing parent folders are made. A symbolic link is followed. A new
             file has the permissions that `open` would give it, a replaced one keeps its own.
+        num_bytes: Size of the file, for the error of a full disk. Defaults to None, unknown.
 
     Yields:
         `Path` to write to, of the same name and on the same disk.
 
     Raises:
+        DiskFull: There is no room for the file; the message names it.
         ValueError: `path` is a device, a pipe or a socket.
     """
     path = Path(os.path.realpath(path))
@@ -55,7 +63,7 @@ def atomic_write(path):
             f"Expected the path of a file. Received: {path}, a device, pipe or socket. Choose another path."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _work_folder(path.parent) as folder:
+    with room_for(path, num_bytes), _work_folder(path.parent) as folder:
         new = folder / "new" / path.name
         new.parent.mkdir()
         yield new
@@ -64,6 +72,42 @@ def atomic_write(path):
         _sync(new)
         _replace(path, new, folder / "old" / path.name)
         _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def room_for(path, num_bytes=None):
+    """A context that writes a file; the error of a full disk names the file and the space that it needs.
+
+    Args:
+        path: `Path` of the file.
+        num_bytes: Size of the file. Defaults to None, unknown.
+
+    Raises:
+        DiskFull: The disk is full, or a quota or another limit of the system is reached.
+    """
+    try:
+        yield
+    except DiskFull:
+        raise
+    except (OSError, RuntimeError) as error:  # HDF5 raises both
+        if not _is_disk_full(error):
+            raise
+        needed = "" if num_bytes is None else f" of about {num_bytes:,} bytes"
+        raise DiskFull(
+            f"Expected room for the file {path}{needed}. "
+            f"Received: a disk with {shutil.disk_usage(path.parent).free:,} bytes free, or a limit that is "
+            "reached. Free some space, then start again. A run continues with `--resume`."
+        ) from error
+
+
+def _is_disk_full(error):
+    """Returns whether an error, or one that it followed, is that of a full disk. HDF5 says so in its text."""
+    if error is None:
+        return False
+    numbers = [getattr(errno, name) for name in NO_ROOM if hasattr(errno, name)]
+    is_full = getattr(error, "errno", None) in numbers
+    is_full |= any(f"errno = {number}," in str(error) for number in numbers)
+    return is_full or _is_disk_full(error.__context__)
 
 
 def remove_leftovers(folder):

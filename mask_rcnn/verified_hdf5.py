@@ -5,6 +5,7 @@ that follows. Any HDF5 program reads such a file.
 """
 
 import hashlib
+import math
 from pathlib import Path
 
 import h5py
@@ -16,21 +17,24 @@ from mask_rcnn.hdf5 import check_regular_file
 USER_BLOCK = 512  # bytes, the smallest that HDF5 allows
 
 
-def write_verified(path, file_format, texts, arrays):
+def write_verified(path, file_format, texts, arrays, read=lambda name, array: np.asarray(array)):
     """Writes an HDF5 file with its checksum, as an atomic write.
 
     Args:
         path: The file.
         file_format: Name and version of the format, ASCII.
         texts: `{name: str}`, stored as attributes.
-        arrays: Iterable of ("group/name", array or variable).
+        arrays: `{"group/name": array or variable}`.
+        read: Function of a name and its array or variable that returns the array to store, called for one
+            after the other. Defaults to NumPy's conversion.
     """
-    with atomic_write(path) as partial:
+    num_bytes = sum(math.prod(each.shape) * np.dtype(each.dtype).itemsize for each in arrays.values())
+    with atomic_write(path, num_bytes) as partial:
         with h5py.File(partial, "w", userblock_size=USER_BLOCK) as file:
             for name, text in texts.items():
                 file.attrs[name] = text
-            for name, array in arrays:
-                file[name] = np.asarray(array)
+            for name, array in arrays.items():
+                file[name] = read(name, array)
         with open(partial, "r+b") as file:
             label = _label(file_format, file)
             file.seek(0)

@@ -77,7 +77,7 @@ def write_arrays(path, arrays, config, categories):
         "config": config_io.to_yaml(config),
         "categories": json.dumps([vars(category) for category in categories]),
     }
-    write_verified(path, FORMAT, header, ((name, _checked(name, array)) for name, array in arrays.items()))
+    write_verified(path, FORMAT, header, arrays, _checked)
 
 
 def _checked(name, array):

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from mask_rcnn.files import atomic_write
+from mask_rcnn.files import atomic_write, room_for
 from mask_rcnn.training.checkpoint import save_checkpoint
 
 # TensorBoard keeps a thousand points of a curve, so that each step would be wasted on it.
@@ -78,7 +78,7 @@ class CsvLog(StepCallback):
     def on_step(self, step, logs, seconds):
         row = {"step": step, "loss": logs["loss"], **logs, "images_per_second": self.batch_size / seconds}
         is_new = not self.path.exists()
-        with open(self.path, "a", newline="") as file:
+        with room_for(self.path), open(self.path, "a", newline="") as file:
             writer = csv.DictWriter(file, row)
             if is_new:
                 writer.writeheader()

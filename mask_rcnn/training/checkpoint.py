@@ -62,11 +62,19 @@ def save_checkpoint(folder, model, state, keep):
 
     Returns:
         The path of the file.
+
+    Raises:
+        DiskFull: There is no room. The checkpoints before stay.
     """
     folder = Path(folder)
     path = folder / f"step_{state['step']:08d}.h5"
-    arrays = ((name, _finite(variable, state["step"])) for name, variable in named_variables(model).items())
-    write_verified(path, FORMAT, {"state": json.dumps(state)}, arrays)
+    write_verified(
+        path,
+        FORMAT,
+        {"state": json.dumps(state)},
+        named_variables(model),
+        lambda name, variable: _finite(variable, state["step"]),
+    )
     for old in checkpoints(folder)[: -max(keep, 1)]:
         old.unlink()
     return path
