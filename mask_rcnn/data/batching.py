@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mask_rcnn.data.dataset_arrays import arrays_of
+from mask_rcnn.data.dataset_arrays import arrays_of, classes_of_images
 
 # Width / height at which the next group of images begins: 3:2, between 4:3 and square, square, and so on.
 ASPECT_BOUNDS = (1 / 1.55, 1 / 1.2, 1.0, 1.2, 1.55)
@@ -65,8 +65,7 @@ def repeat_factors(dataset, threshold):
         `[N]` float64, at least 1.
     """
     arrays = arrays_of(dataset)
-    pairs = np.stack([arrays.images, arrays.class_ids], axis=1)[~arrays.crowd]
-    images, class_ids = np.unique(pairs, axis=0).T  # each class of an image once
+    images, class_ids = classes_of_images(arrays)
     num_images = np.bincount(class_ids, minlength=dataset.num_classes + 1)
     factors = np.sqrt(threshold * len(dataset) / np.maximum(num_images, 1))
     repeats = np.ones(len(dataset))

@@ -112,3 +112,17 @@ def _from_records(dataset):
         num_keypoints=np.array([len(one.keypoints or ()) for one in annotations], "int64"),
         has_keypoints=np.array([has_keypoints(one) for one in annotations], bool),
     )
+
+
+def classes_of_images(arrays):
+    """Returns which classes have an object in which image, each pair once; crowd regions do not count.
+
+    Args:
+        arrays: `DatasetArrays`.
+
+    Returns:
+        images: `[P]` int64, index of the image of each pair.
+        class_ids: `[P]` int64, its class.
+    """
+    pairs = np.stack([arrays.images, arrays.class_ids], axis=1)[~arrays.crowd]
+    return np.unique(pairs, axis=0).T

@@ -4,6 +4,7 @@ import collections
 
 import numpy as np
 
+from mask_rcnn.data.dataset_arrays import classes_of_images
 from mask_rcnn.data.instances import count_ignored_objects
 from mask_rcnn.data.trainable import are_tiny
 from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
@@ -37,8 +38,7 @@ def count_dataset(dataset, arrays):
     names = [category.name for category in dataset.categories]
     per_image = np.bincount(arrays.images[is_object], minlength=len(dataset))
     per_class = np.bincount(arrays.class_ids[is_object], minlength=dataset.num_classes + 1)
-    pairs = np.unique(np.stack([arrays.class_ids[is_object], arrays.images[is_object]]), axis=1)
-    images_per_class = np.bincount(pairs[0], minlength=dataset.num_classes + 1)
+    images_per_class = np.bincount(classes_of_images(arrays)[1], minlength=dataset.num_classes + 1)
     size_index = np.digitize(arrays.areas[is_object], list(AREA_BOUNDS.values())) - 1
     per_size = np.bincount(size_index, minlength=len(AREA_BOUNDS))
     image_sizes = collections.Counter(f"{image.height}x{image.width}" for image in dataset.images)

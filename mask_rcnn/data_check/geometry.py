@@ -150,7 +150,10 @@ def _corners(boxes):
 
 
 def box_iou(boxes, others):
-    """Returns the IoU of pairs of boxes (x1, y1, x2, y2), `[..., 4]` both, to `[...]`."""
+    """Returns the IoU of pairs of boxes (x1, y1, x2, y2), `[..., 4]` both, to `[...]`.
+
+    `ops.boxes.iou` compares all boxes with all others, and needs TensorFlow, which no check loads.
+    """
     top_left = np.maximum(boxes[..., :2], others[..., :2])
     common = np.maximum(np.minimum(boxes[..., 2:], others[..., 2:]) - top_left, 0).prod(axis=-1)
     areas = [(each[..., 2:] - each[..., :2]).prod(axis=-1) for each in (boxes, others)]
