@@ -40,8 +40,8 @@ class ExportedPredictor(ImagePredictor):
         """Returns the image, which the exported model resizes itself, and its size."""
         return image, image.shape[:2]
 
-    def batch_key(self, inputs):
-        return inputs.shape if hasattr(self.runner, "detect_batch") else None
+    def batch_key(self, image_size):
+        return image_size if hasattr(self.runner, "detect_batch") else None
 
     def detect_batch(self, inputs):
         with _one_error(self._path):

@@ -1,23 +1,15 @@
 """How good detections are: COCO's average precision, for boxes, masks and keypoints."""
 
 import collections
-import contextlib
-import dataclasses
-import functools
 import importlib.metadata
 
 import numpy as np
 from absl import logging
 
 from mask_rcnn.average_precision import BACKENDS, MAX_KEYPOINT_DETECTIONS, NUMBERS, average_precision
-from mask_rcnn.class_matching import match_categories
-from mask_rcnn.coco_results import to_coco
 from mask_rcnn.data.coco_content import CocoContent, read_annotations
 from mask_rcnn.data.records import as_json
 from mask_rcnn.data.results import load_results, mask_sizes, read_results
-from mask_rcnn.data.unreadable import UnreadableImages
-from mask_rcnn.errors import UnreadableImage
-from mask_rcnn.heads import iou_types_of
 from mask_rcnn.metrics import Metrics, class_scores
 
 FIELDS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}  # what an IoU type compares
@@ -50,7 +42,7 @@ def evaluate_results(
     Returns:
         `Metrics`.
     """
-    _check_options(iou_types, backend, max_detections)
+    check_options(iou_types, backend, max_detections)
     entries, name, notes = load_results(results)
     warnings = notes
     if isinstance(annotations, CocoContent):
@@ -65,10 +57,13 @@ def evaluate_results(
     ids = [image["id"] for image in content.images]
     if image_ids is not None:
         ids = [id for id in ids if id in set(image_ids)]
-    return _score(read.entries, content, ids, iou_types, backend, max_detections, (*warnings, *read.warnings))
+    return score_entries(
+        read.entries, content, ids, iou_types, backend, max_detections, (*warnings, *read.warnings)
+    )
 
 
-def _check_options(iou_types, backend, max_detections):
+def check_options(iou_types, backend, max_detections):
+    """Raises a ValueError unless the options can be those of `evaluate_results`."""
     unknown = [iou_type for iou_type in iou_types or () if iou_type not in NUMBERS]
     if unknown:
         raise ValueError(
@@ -84,8 +79,16 @@ def _check_options(iou_types, backend, max_detections):
         )
 
 
-def _score(entries, content, image_ids, iou_types, backend, max_detections, warnings):
-    """Returns the `Metrics` of checked entries, those of the images `image_ids`."""
+def score_entries(entries, content, image_ids, iou_types, backend, max_detections, warnings):
+    """Returns the `Metrics` of checked entries.
+
+    Args:
+        entries: Of a COCO results file.
+        content: `CocoContent`.
+        image_ids: Ids of the images that count.
+        iou_types, backend, max_detections: As in `evaluate_results`.
+        warnings: What was found before, a sentence each.
+    """
     chosen = set(image_ids)
     entries = [entry for entry in entries if entry["image_id"] in chosen]
     reasons = not_measurable(content, iou_types, image_ids)
@@ -190,92 +193,6 @@ def _check_geometry(entries, content, iou_type):
             )
 
 
-def evaluate_model(
-    predictor,
-    dataset,
-    annotations,
-    *,
-    backend="pycocotools",
-    track=iter,
-    max_detections=None,
-    shared_classes=False,
-    unreadable=None,
-    **batching,
-):
-    """Detects the objects in all images of a data set, and scores them.
-
-    An image that cannot be read is not scored: neither its objects nor its detections count. More of them
-    than `data.max_bad_images` of the model's config allows are an error.
-
-    Args:
-        predictor: An `ImagePredictor` or a `TiledPredictor`.
-        dataset: A `Dataset`; its classes are the model's, by name.
-        annotations: Path of the COCO json that it was read from, its content, or its `CocoContent`.
-        backend: As in `evaluate_results`.
-        track: What the results are iterated through, to show progress.
-        max_detections: As in `evaluate_results`. Defaults to as many as the model may give.
-        shared_classes: Score only the classes that model and annotations share. By default they must be
-            the same.
-        unreadable: `UnreadableImages` of earlier evaluations of the same data set: an image that it has is
-            not reported again. Defaults to a new one.
-        batching: `batch_size` and `threads` of `predict_many`.
-
-    Returns:
-        `Metrics`, and the entries of a COCO results file.
-    """
-    limits = {size: predictor.max_detections(size) for size in map(tuple, dataset.sizes.tolist())}
-    max_detections = max(limits.values()) if max_detections is None else max_detections
-    iou_types = iou_types_of(predictor.config)
-    _check_options(iou_types, backend, max_detections)
-    categories, notes = match_categories(predictor.categories, dataset.categories, shared_classes)
-    content = content_of(dataset, annotations)
-    content = _only(content, {category.name for category in categories if category})
-    if unreadable is None:
-        unreadable = UnreadableImages(dataset, predictor.config.data.max_bad_images)
-    detected = predictor.predict_many(
-        dataset.images,
-        image_of=lambda record: record.path,
-        finish=functools.partial(_coco_entries, categories=categories),
-        **batching,
-    )
-    results, image_ids, full = [], [], 0
-    with contextlib.closing(detected):
-        for record, result in track(detected):
-            if isinstance(result, UnreadableImage):
-                unreadable.add(record, result)
-            elif isinstance(result, Exception):
-                raise result
-            else:
-                entries, count = result
-                results += entries
-                image_ids.append(record.id)
-                full += count >= limits[record.height, record.width]
-    if full:
-        limit = max(limits.values())
-        notes.append(f"{full} images have up to {limit} detections, as many as the model may give")
-    notes += unreadable.warnings()
-    return _score(results, content, image_ids, iou_types, backend, max_detections, notes), results
-
-
-def _coco_entries(record, detections, pixels, categories):
-    """Returns the detections of an image as entries of a results file, and how many the model gave.
-
-    Args:
-        record: `ImageRecord`.
-        detections: `Detections`.
-        pixels: Not used; see `predict_many`.
-        categories: Of `match_categories`; detections of a class without one are left out.
-    """
-    if detections.image_size != (record.height, record.width):
-        raise UnreadableImage(
-            "An image must not change after the data set is read. "
-            f"Received: path={str(record.path)!r}, (height, width)={detections.image_size} instead of "
-            f"{(record.height, record.width)}. Evaluate on a copy of the data."
-        )
-    shared = [categories[class_id - 1] is not None for class_id in detections.class_ids]
-    return to_coco(detections.keep(shared), record.id, categories), len(detections)
-
-
 def content_of(dataset, annotations=None):
     """Returns the `CocoContent` of a `Dataset`.
 
@@ -288,11 +205,3 @@ def content_of(dataset, annotations=None):
     sizes = {image.id: (image.height, image.width) for image in dataset.images}
     source = as_json(dataset) if annotations is None else annotations
     return read_annotations(source, sizes, max_bad_images=1.0)  # the data set has been accepted
-
-
-def _only(content, names):
-    """Returns a `CocoContent` with the categories of these names and their annotations."""
-    kept = tuple(category for category in content.categories if category.name in names)
-    ids = {category.id for category in kept}
-    rows = np.isin(content.annotations.table.class_ids, list(ids))
-    return dataclasses.replace(content, categories=kept, annotations=content.annotations.take(rows))

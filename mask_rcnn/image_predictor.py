@@ -36,6 +36,7 @@ class _Job:
     Args:
         number: Position among the sources.
         source: As the caller gave it.
+        key: What it has in common with the images of its batch; None if it is a batch of its own.
         large: Whether it is a very large file.
         image: Pixels `[H, W, 3]` if they are kept for `finish`, else None.
         inputs: Of `detect_batch`.
@@ -46,6 +47,7 @@ class _Job:
 
     number: int
     source: object
+    key: object = None
     large: bool = False
     image: np.ndarray | None = None
     inputs: object = None
@@ -75,8 +77,12 @@ class ImagePredictor:
         """
         raise NotImplementedError
 
-    def batch_key(self, inputs):
-        """Returns what the inputs of images in one batch have in common; None if a batch is one image."""
+    def batch_key(self, image_size):
+        """Returns what images of one batch have in common; None if a batch is one image.
+
+        Args:
+            image_size: (height, width) of an image.
+        """
         raise NotImplementedError
 
     def detect_batch(self, inputs):
@@ -121,6 +127,7 @@ class ImagePredictor:
         batch_size=None,
         threads=None,
         image_of=None,
+        batch_of=None,
         finish=None,
         keep_images=False,
         score_threshold=0.0,
@@ -137,6 +144,8 @@ class ImagePredictor:
                 on this machine.
             threads: Threads that read images and finish detections. Defaults to one for each core, at most 8.
             image_of: Function of a source that returns an array or a path. Defaults to the source itself.
+            batch_of: Function of a source. Only images for which it returns the same share a batch. Defaults
+                to none: all images may.
             finish: Function of `(source, detections, pixels)` that is called in a thread; `pixels()` returns
                 the image `[H, W, 3]`. Its result takes the place of the detections. Defaults to none.
             keep_images: Keep the pixels for `finish`, except of very large images, which are read again.
@@ -152,7 +161,8 @@ class ImagePredictor:
         threads = default_threads() if threads is None else threads
         _check_positive(batch_size=batch_size, threads=threads)
         image_of = image_of or (lambda source: source)
-        prepare = functools.partial(self._prepare, image_of=image_of, keep=keep_images)
+        batch_of = batch_of or (lambda source: None)
+        prepare = functools.partial(self._prepare, image_of=image_of, batch_of=batch_of, keep=keep_images)
         complete = functools.partial(
             self._complete, image_of=image_of, finish=finish, threshold=score_threshold
         )
@@ -160,7 +170,7 @@ class ImagePredictor:
         jobs = (_Job(number, source) for number, source in enumerate(sources))
         prepared = (future.result() for _, future in submit_ahead(pool, prepare, jobs, threads + batch_size))
         window = WINDOW_BATCHES * batch_size if batch_size > 1 else 0
-        batches = equal_batches(prepared, self._key, batch_size, window)
+        batches = equal_batches(prepared, lambda job: job.key, batch_size, window)
         background = in_background(self._finishing(batches, pool, complete), threads + batch_size)
         try:
             for future in in_order(background):
@@ -177,9 +187,6 @@ class ImagePredictor:
             for job in batch:
                 yield job.number, pool.submit(complete, job)
 
-    def _key(self, job):
-        return None if job.error else self.batch_key(job.inputs)
-
     def _read(self, image):
         """Returns the pixels of an array or a path."""
         if isinstance(image, (str, Path)):
@@ -193,7 +200,7 @@ class ImagePredictor:
         header = read_header(image, self.max_pixels)
         return header.height * header.width > LARGE_PIXELS
 
-    def _prepare(self, job, image_of, keep):
+    def _prepare(self, job, image_of, batch_of, keep):
         """Reads and preprocesses the image of a job."""
         try:
             where = image_of(job.source)
@@ -201,6 +208,8 @@ class ImagePredictor:
             with _room(job):
                 image = self._read(where)
                 job.inputs, job.resize = self.preprocess(image)
+            shape_key = self.batch_key(image.shape[:2])
+            job.key = shape_key and (batch_of(job.source), shape_key)
             if keep and not job.large:
                 job.image = image
         except (ValueError, OSError) as error:

@@ -60,6 +60,12 @@ class Metrics:
         """Returns all of it as plain dicts and lists, ready for `write_json`."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, content):
+        """Returns the `Metrics` that `to_json` was called for."""
+        classes = tuple(ClassScore(**each) for each in content["classes"])
+        return cls(**{**content, "classes": classes, "warnings": tuple(content["warnings"])})
+
     def table(self):
         """Returns the summary and the AP of each class as text for an 80 column terminal."""
         title = (

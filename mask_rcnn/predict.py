@@ -76,16 +76,21 @@ class Predictor(ImagePredictor):
             The input dict of the model, a batch of one, and the `Resize` that undoes it.
         """
         settings = self.config.input
-        size = input_size(image.shape[:2], settings.short_side, settings)
-        padded = padded_size(size, settings.pad_multiple, settings.padded_size)
+        size, padded = self._sizes(image.shape[:2])
         resize = Resize(image.shape[:2], size, padding_origin(size, padded, settings.centered))
         dtype = self.model.input["images"].dtype
         pixels = pad_image(resize.apply(image, settings.resize, dtype), padded, resize.origin)
         return {"images": tf.constant(pixels[None]), "image_sizes": tf.constant([size], tf.float32)}, resize
 
-    def batch_key(self, inputs):
+    def batch_key(self, image_size):
         """Returns the padded shape: padding an image more would change what the model computes."""
-        return tuple(inputs["images"].shape)
+        return self._sizes(image_size)[1]
+
+    def _sizes(self, image_size):
+        """Returns (height, width) of the resized and of the padded image for one of `image_size`."""
+        settings = self.config.input
+        size = input_size(image_size, settings.short_side, settings)
+        return size, padded_size(size, settings.pad_multiple, settings.padded_size)
 
     def default_batch_size(self):
         return self._num_replicas() * (GPU_BATCH_SIZE if has_gpu() else CPU_BATCH_SIZE)

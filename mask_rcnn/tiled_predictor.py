@@ -51,6 +51,14 @@ class TiledPredictor:
         """Returns how many objects the model may find in an image of (height, width) pixels."""
         return len(self._windows(image_size)) * self.predictor.max_detections(image_size)
 
+    def batch_key(self, image_size):
+        """Returns what images of one batch have in common; None if the tiles of one image are batches."""
+        return self.predictor.batch_key(image_size) if len(self._windows(image_size)) == 1 else None
+
+    def default_batch_size(self):
+        """Returns the number of tiles of a batch that is fast on this machine."""
+        return self.predictor.default_batch_size()
+
     def predict(self, image):
         """Finds the objects in one image.
 
@@ -72,6 +80,7 @@ class TiledPredictor:
         batch_size=None,
         threads=None,
         image_of=None,
+        batch_of=None,
         finish=None,
         keep_images=False,
         score_threshold=0.0,
@@ -83,7 +92,7 @@ class TiledPredictor:
         has more than `max_pixels` of the predictor.
 
         Args:
-            sources, image_of, keep_images, score_threshold: As in `ImagePredictor.predict_many`.
+            sources, image_of, batch_of, keep_images, score_threshold: As in `ImagePredictor.predict_many`.
             batch_size: Tiles that the model sees at once, see there.
             threads: Threads that read and resize tiles, see there.
             finish: As there; it is called in the loop of the caller, while the model goes on.
@@ -98,6 +107,7 @@ class TiledPredictor:
             batch_size=batch_size,
             threads=threads,
             image_of=lambda part: part[0].read(part[1]),
+            batch_of=batch_of and (lambda part: batch_of(part[0].source)),
             score_threshold=score_threshold,
         )
         with contextlib.closing(detected):

@@ -34,8 +34,8 @@ class FakePredictor(ImagePredictor):
     def preprocess(self, image):
         return image, image.shape[:2]
 
-    def batch_key(self, inputs):
-        return inputs.shape
+    def batch_key(self, image_size):
+        return image_size
 
     def detect_batch(self, inputs):
         return [self.detect(image) for image in inputs]

@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 from test_training_train import read_weights
 
+from mask_rcnn import MaskRCNN
 from mask_rcnn.data.coco import read_coco
-from mask_rcnn.evaluation import content_of, evaluate_model
+from mask_rcnn.evaluation import content_of
+from mask_rcnn.model_evaluation import evaluate_model
 from mask_rcnn.predict import load
 from mask_rcnn.training.checkpoint import checkpoints
+from mask_rcnn.training.processes import run_context
+from mask_rcnn.training.shared_evaluation import SharedLosses
 
 SCRIPT = Path(__file__).with_name("training_cluster.py")
 TIMEOUT = 540  # seconds; a process that waits for ever is killed
@@ -88,7 +92,7 @@ def test_the_logs_of_two_processes_are_those_of_one_in_uneven_batches_too(toys, 
 
 @pytest.mark.slow
 def test_processes_gather_values_of_any_size(toys):
-    expected = [{"rank": 0, "text": ""}, {"rank": 1, "text": "x" * 99}]
+    expected = [{"rank": 0, "numbers": []}, {"rank": 1, "numbers": list(range(99))}]
     assert toys[0]["gathered"] == expected[:1]
     assert toys[1]["gathered"] == toys[2]["gathered"] == expected
 
@@ -118,10 +122,18 @@ def test_a_run_of_two_processes_has_the_weights_of_one(tmp_path, expected):
 
 
 def check_evaluation(run):
-    """Compares what a run has found with what one process finds with its weights, to the last digit."""
-    dataset = read_coco(run / "data" / "val" / "instances.json", run / "data" / "val" / "images")
-    _, found = evaluate_model(load(run / "final.weights.h5"), dataset, content_of(dataset))
+    """Compares what processes have found with what one finds with the same weights, to the last digit."""
+    path = run / "data" / "val" / "instances.json"
+    dataset = read_coco(path, path.parent / "images")
+    metrics, found = evaluate_model(load(run / "final.weights.h5"), dataset, content_of(dataset, path))
     assert found == json.loads((run / "detections.json").read_text())
+    assert len({entry["image_id"] for entry in found}) == len(dataset) == 5
+    assert json.loads(json.dumps(metrics.to_json())) == json.loads((run / "results.json").read_text())
+
+    model = MaskRCNN.from_preset(run / "final.weights.h5")
+    losses = SharedLosses(dataset, run_context(model.distribute_strategy))(model)
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert {f"val_{name}": value for name, value in losses.items()}.items() <= last.items()
 
 
 @pytest.mark.slow

@@ -10,8 +10,9 @@ from training_toy import RECIPE, ToyValidator, make_batches, make_trainer, run_t
 
 from mask_rcnn.training import distribution, loop
 from mask_rcnn.training.batches import batches_of
-from mask_rcnn.training.distribution import RunContext, all_processes, make_strategy, run_context
+from mask_rcnn.training.distribution import make_strategy
 from mask_rcnn.training.preflight import check_same_run
+from mask_rcnn.training.processes import RunContext, all_processes, run_context
 from mask_rcnn.training.signals import StopSignals
 
 
@@ -44,23 +45,28 @@ def test_the_first_process_of_a_cluster_is_its_chief(cluster, job, task, rank, c
     assert (context.rank, context.num_processes, context.is_chief) == (rank, count, rank == 0)
 
 
-def test_only_the_chief_writes(tmp_path, monkeypatch):
+def test_all_processes_evaluate_and_only_the_chief_writes(tmp_path, monkeypatch):
+    steps = []
+
     def evaluate():
-        raise AssertionError("only the chief evaluates")
+        steps.append(int(other.optimizer.iterations))
+        return {"AP": 0.5}
 
     chief, other = make_trainer(), make_trainer()
     run_toy(chief, make_batches, tmp_path / "chief")
     (tmp_path / "other").mkdir()
     state = loop.restore_or_initialize(other, tmp_path / "other", "toy")
-    monkeypatch.setattr(loop, "run_context", lambda strategy: RunContext(strategy, rank=1, num_processes=2))
+    context = RunContext(tf.distribute.get_strategy(), rank=1, num_processes=2)
+    monkeypatch.setattr(loop, "run_context", lambda strategy: context)
     loop.run_steps(
         other,
         make_batches,
         RECIPE,
         tmp_path / "other",
         state,
-        validator=ToyValidator(evaluate),
+        validator=ToyValidator(evaluate, context=context),
     )
+    assert steps == [4, 8]
     assert not list((tmp_path / "other").iterdir())
     assert other.optimizer.iterations == chief.optimizer.iterations == 10
 

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from small_coco import read_small_coco
+from thread_processes import run_in_threads
 from training_run import TINY
 
 from mask_rcnn import MaskRCNN, config_io
 from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.evaluation import content_of
-from mask_rcnn.training.batches import batches_of
-from mask_rcnn.training.distribution import run_context
+from mask_rcnn.training.batches import batches_of, validation_batches
 from mask_rcnn.training.preflight import preflight
-from mask_rcnn.training.prepare import _check_validation_loss, prepare
+from mask_rcnn.training.prepare import prepare
+from mask_rcnn.training.processes import run_context
+from mask_rcnn.training.shared_evaluation import SharedLosses
 from mask_rcnn.training.train import train
 
 CONFIG = config_io.override_all(
@@ -74,13 +76,23 @@ def test_losses_of_the_validation_set_are_in_the_log_and_may_choose_the_best_wei
         assert lines[1][f"val_{name}"] == pytest.approx(value, rel=1e-4)
 
 
+def test_losses_of_a_data_set_are_the_same_for_any_number_of_processes(dataset, model):
+    def losses(context):
+        return SharedLosses(dataset, context)(model)
+
+    model.compile()
+    (alone,) = run_in_threads(1, losses)
+    assert alone["loss"] == pytest.approx(sum(alone[name] for name in model.loss_means.names))
+    assert run_in_threads(3, losses) == [alone] * 3
+
+
 def test_losses_of_the_validation_set_need_the_classes_in_the_order_of_the_model(dataset, tmp_path):
     config = config_io.override_all(CONFIG, {"train.validation_loss": True})
     other = dataclasses.replace(dataset, categories=(dataclasses.replace(dataset.categories[0], name="cat"),))
     model = MaskRCNN(config, ["person"])
     model.compile()
     with pytest.raises(ValueError, match="classes of the model, in its order"):
-        _check_validation_loss(model, other)
+        validation_batches(other, model)
 
 
 def test_batches_of_the_user_are_resumed_behind_those_of_the_steps_that_are_done(dataset, model, tmp_path):

@@ -13,8 +13,8 @@ from mask_rcnn.config import DataConfig
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.images import read_image
 from mask_rcnn.data.shapes import write_shapes
-from mask_rcnn.evaluation import evaluate_model
 from mask_rcnn.image_predictor import ImagePredictor
+from mask_rcnn.model_evaluation import evaluate_model
 from mask_rcnn.training.validation import Validator
 
 
@@ -29,8 +29,8 @@ class GroundTruthPredictor(ImagePredictor):
     def preprocess(self, image):
         return image, None
 
-    def batch_key(self, inputs):
-        return inputs.shape
+    def batch_key(self, image_size):
+        return image_size
 
     def detect_batch(self, inputs):
         return [self.records[_checksum(image)] for image in inputs]
@@ -78,7 +78,7 @@ def test_a_validation_json_that_disappears_during_the_run_changes_nothing(shapes
     assert validator.metrics.num_images == 8
 
 
-def test_a_damaged_image_is_not_scored_and_is_reported_once(shapes, caplog, tmp_path):
+def test_a_damaged_image_is_not_scored_and_is_reported_once(shapes, caplog):
     validator = validator_of(shapes)
     damage(shapes[0].images[3])
     logging.use_absl_handler()
@@ -88,8 +88,7 @@ def test_a_damaged_image_is_not_scored_and_is_reported_once(shapes, caplog, tmp_
         (warning,) = [line for line in validator.metrics.warnings if "not scored" in line]
         assert warning.startswith("1 images cannot be read and are not scored: ")
         assert shapes[0].images[3].path.name in warning
-    validator.draw(tmp_path / "drawn")
-    assert len(list((tmp_path / "drawn").iterdir())) == 7
+    assert len(list(validator.pictures())) == 7
     assert len([record for record in caplog.records if "not scored" in record.getMessage()]) == 1
 
 

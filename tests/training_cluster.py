@@ -18,8 +18,11 @@ import numpy as np
 import training_toy
 from training_run import TINY
 
+from mask_rcnn import config_io
+from mask_rcnn.training import processes
 from mask_rcnn.training.callbacks import NanGuard
-from mask_rcnn.training.distribution import make_strategy, run_context
+from mask_rcnn.training.distribution import make_strategy
+from mask_rcnn.training.processes import run_context
 from mask_rcnn.training.train import train
 
 CASES = {
@@ -27,6 +30,10 @@ CASES = {
     "accumulated": {"accumulate": 2},
     "float16": {"precision": "mixed_float16", "clip_norm": 0.5},
 }
+
+
+# An odd number of images to share in evaluations.
+SHARED = config_io.override_all(TINY, {"data.shapes_val": 5, "train.validation_loss": True})
 
 
 def train_toy(strategy, changes):
@@ -48,7 +55,8 @@ def train_toys(folder):
     strategy = make_strategy("auto", training_toy.RECIPE.batch_size)
     context = run_context(strategy)
     results = {name: train_toy(strategy, changes) for name, changes in CASES.items()}
-    results["gathered"] = context.gather({"rank": context.rank, "text": "x" * 99 * context.rank})
+    processes.PIECE = 16  # so that the values take several rounds, the last ones without bytes of process 0
+    results["gathered"] = context.gather({"rank": context.rank, "numbers": list(range(99 * context.rank))})
     Path(folder, f"toy.{context.rank}.json").write_text(json.dumps(results))
 
 
@@ -73,4 +81,4 @@ if __name__ == "__main__":
     else:
         if options:
             signal_after(int(options[0]), getattr(signal, options[1]))
-        train(TINY, Path(folder) / "run")
+        train(SHARED, Path(folder) / "run")

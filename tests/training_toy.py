@@ -15,9 +15,11 @@ from mask_rcnn.config import TrainConfig
 from mask_rcnn.training.callbacks import NanGuard
 from mask_rcnn.training.loop import restore_or_initialize, run_steps
 from mask_rcnn.training.optimizer import build_optimizer
+from mask_rcnn.training.processes import RunContext
 from mask_rcnn.training.trainer import Trainer
 from mask_rcnn.training.validation import evaluate_step
 
+ONE_PROCESS = RunContext(strategy=None)
 LOSSES = ("rpn_objectness_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")
 RECIPE = TrainConfig(
     batch_size=4,
@@ -113,10 +115,11 @@ class ToyValidator:
     Args:
         evaluate: Function without arguments that returns a dict of numbers.
         best_by: Which of them is compared. Defaults to "AP".
+        context: `RunContext`. Defaults to one process.
     """
 
-    def __init__(self, evaluate, best_by="AP"):
-        self.evaluate, self.best_by = evaluate, best_by
+    def __init__(self, evaluate, best_by="AP", context=ONE_PROCESS):
+        self.evaluate, self.best_by, self.context = evaluate, best_by, context
 
     def losses(self, model):
         return {}

@@ -9,9 +9,9 @@ from mask_rcnn.benchmark.processor import describe_processor
 from mask_rcnn.benchmark.table import processor_line
 from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory, timed
 from mask_rcnn.data.images import read_image
-from mask_rcnn.evaluation import evaluate_model, evaluate_results
+from mask_rcnn.evaluation import evaluate_results
 from mask_rcnn.model import build_parts, dtype_policy
-from mask_rcnn.parallel import equal_batches
+from mask_rcnn.model_evaluation import evaluate_model, record_batches
 from mask_rcnn.predict import Predictor
 
 CHUNK_IMAGES = 32  # whose batches are ready at a time
@@ -82,8 +82,8 @@ def _run_model(predictor, dataset, batch_size):
     total = Seconds(0.0, 0.0)
     for first in range(0, len(dataset), CHUNK_IMAGES):
         records = dataset.images[first : first + CHUNK_IMAGES]
-        inputs = [predictor.preprocess(read_image(record.path))[0] for record in records]
-        batches = list(equal_batches(inputs, predictor.batch_key, batch_size, len(inputs)))
+        groups = record_batches(predictor, records, batch_size)
+        batches = [[predictor.preprocess(read_image(each.path))[0] for each in group] for group in groups]
         seconds, _ = timed(lambda batches=batches: [predictor.detect_batch(batch) for batch in batches])
         total += seconds
     return total, None

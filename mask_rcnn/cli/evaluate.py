@@ -85,8 +85,9 @@ def _evaluate_model(args):
     import_tensorflow()
 
     from mask_rcnn.data.coco import read_coco
-    from mask_rcnn.evaluation import check_measurable, content_of, evaluate_model
+    from mask_rcnn.evaluation import check_measurable, content_of
     from mask_rcnn.heads import iou_types_of
+    from mask_rcnn.model_evaluation import evaluate_model
 
     dataset = read_coco(args.annotations, args.images)
     content = content_of(dataset, args.annotations)

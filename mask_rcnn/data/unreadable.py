@@ -28,7 +28,7 @@ class UnreadableImages:
 
         Args:
             record: Its `ImageRecord`.
-            error: `UnreadableImage` that says why.
+            error: `UnreadableImage` that says why, or its text.
 
         Raises:
             ValueError: Too many images are bad.
@@ -39,7 +39,7 @@ class UnreadableImages:
         left_out = self.dataset.num_left_out
         num_bad, num_images = len(self.reasons) + left_out, len(self.dataset) + left_out
         if num_bad > self.max_bad_images * num_images:
-            listing = "\n  ".join(listed(list(self.reasons.values())))
+            listing = "\n  ".join(listed(self._in_order()))
             raise ValueError(
                 f"Expected at most {self.max_bad_images:.1%} of the images to be unusable. "
                 f"Received: {self.dataset.name}, {num_bad} of {num_images}; {len(self.reasons)} found in the "
@@ -50,5 +50,9 @@ class UnreadableImages:
         """Returns a list of one sentence about the images that are not scored, or of none."""
         if not self.reasons:
             return []
-        listing = "; ".join(listed(list(self.reasons.values())))
+        listing = "; ".join(listed(self._in_order()))
         return [f"{len(self.reasons)} images cannot be read and are not scored: {listing}"]
+
+    def _in_order(self):
+        """Returns the reasons, a list in the order of the data set."""
+        return [self.reasons[image.id] for image in self.dataset.images if image.id in self.reasons]

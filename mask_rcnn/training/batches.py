@@ -86,8 +86,42 @@ def _shared(context, make_batches):
     return context.strategy.distribute_datasets_from_function(lambda _: share.rebatch(num_images))
 
 
+def validation_batches(dataset, model, share=(0, 1)):
+    """Returns the images of a data set one by one, without random changes, for the losses of a model.
+
+    Args:
+        dataset: `Dataset`.
+        model: `MaskRCNN` with the classes of the data set.
+        share: (number from 0, count) of the share of a process. The shares, one after the other, are the
+            batches of one process. Defaults to all.
+
+    Returns:
+        A `tf.data.Dataset` as of `training_dataset`, B = 1.
+    """
+    config = _evaluation_config(dataset, model, BATCH_SIZE)
+    start, stop = (number * len(dataset) // share[1] for number in (share[0], share[0] + 1))
+    return training_dataset(dataset, config, start).take(stop - start)
+
+
 def _from_records(dataset, model, batch_size, epochs):
-    config = model.config
+    if epochs is None:
+        return {"x": training_dataset(dataset, _evaluation_config(dataset, model, batch_size or BATCH_SIZE))}
+    _check_classes(dataset, model)
+    batch_size = batch_size or model.config.train.batch_size
+    steps = max(len(dataset) // batch_size, 1)
+    config = _with_steps(model.config, batch_size, steps * epochs)
+    return {"x": training_dataset(dataset, config), "steps_per_epoch": steps}
+
+
+def _evaluation_config(dataset, model, batch_size):
+    """Returns the `Config` for one pass through a data set, each image once and without random changes."""
+    _check_classes(dataset, model)
+    config = without_random_changes(model.config)
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, repeat_threshold=0.0))
+    return _with_steps(config, batch_size, len(dataset))
+
+
+def _check_classes(dataset, model):
     ours, theirs = ([each.name for each in classes] for classes in (model.categories, dataset.categories))
     if ours != theirs:
         raise ValueError(
@@ -95,13 +129,6 @@ def _from_records(dataset, model, batch_size, epochs):
             f"Received: {', '.join(theirs)} in {dataset.name}; the model has {', '.join(ours)}. "
             f"Make the model with `num_classes={len(theirs)}` or with the categories of the data set."
         )
-    if epochs is None:
-        config = _with_steps(without_random_changes(config), batch_size or BATCH_SIZE, len(dataset))
-        return {"x": training_dataset(dataset, config)}
-    batch_size = batch_size or config.train.batch_size
-    steps = max(len(dataset) // batch_size, 1)
-    config = _with_steps(config, batch_size, steps * epochs)
-    return {"x": training_dataset(dataset, config), "steps_per_epoch": steps}
 
 
 def without_random_changes(config):

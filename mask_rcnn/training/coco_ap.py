@@ -5,8 +5,11 @@ import keras
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.unreadable import UnreadableImages
-from mask_rcnn.evaluation import content_of, evaluate_model
+from mask_rcnn.evaluation import content_of
+from mask_rcnn.model_evaluation import ModelEvaluation
 from mask_rcnn.training.optimizer import averaged_weights
+from mask_rcnn.training.processes import run_context
+from mask_rcnn.training.shared_evaluation import evaluate_together
 
 
 class CocoAP(keras.callbacks.Callback):
@@ -14,7 +17,8 @@ class CocoAP(keras.callbacks.Callback):
 
     Put it before the callbacks that look at these numbers, and give them the direction:
     `callbacks=[CocoAP(...), EarlyStopping(monitor="val_segm/AP", mode="max")]`. A number that cannot be
-    measured is left out of the logs. An optimizer with `use_ema` is measured with its averaged weights.
+    measured is left out of the logs. An optimizer with `use_ema` is measured with its averaged weights. With
+    several processes, each detects in its share of the images, and all get the numbers.
 
     Args:
         images: Folder of the images, or the `Dataset` that `read_coco` returned for the annotations.
@@ -38,10 +42,9 @@ class CocoAP(keras.callbacks.Callback):
         predictor = self.model.predictor
         if self._unreadable is None:
             self._unreadable = UnreadableImages(self.dataset, predictor.config.data.max_bad_images)
+        evaluation = ModelEvaluation(predictor, self.dataset, self.content, unreadable=self._unreadable)
         with averaged_weights(self.model):
-            self.metrics, _ = evaluate_model(
-                predictor, self.dataset, self.content, unreadable=self._unreadable
-            )
+            self.metrics, _ = evaluate_together(evaluation, run_context(self.model.distribute_strategy))
         for kind, values in self.metrics.summary.items():
             found = {name: value for name, value in values.items() if value is not None}
             logs |= {f"val_{kind}/{name}": value for name, value in found.items()}

@@ -73,20 +73,25 @@ def fingerprint(config, dataset):
     text = config_io.to_yaml(config)
     if not isinstance(dataset, Dataset):
         return {"config": text, "images": 0, "objects": 0, "digest": "batches", "order": []}
-    arrays = arrays_of(dataset)
-    names = [(image.id, image.path.name, image.height, image.width) for image in dataset.images]
-    digest = hashlib.sha256(json.dumps(names).encode())
-    for values in _outlines(dataset):
-        digest.update(values)
-    for values in (arrays.images, arrays.class_ids, arrays.boxes, arrays.areas, arrays.crowd):
-        digest.update(np.ascontiguousarray(values))
     return {
         "config": text,
-        "images": len(names),
-        "objects": len(arrays.images),
-        "digest": digest.hexdigest(),
+        "images": len(dataset),
+        "objects": sum(len(image.annotations) for image in dataset.images),
+        "digest": digest(dataset),
         "order": [image.id for image in images_of_step(dataset, config, ORDER_STEP)],
     }
+
+
+def digest(dataset):
+    """Returns a hash of the names, sizes and annotations of the images of a `Dataset`, in their order."""
+    arrays = arrays_of(dataset)
+    names = [(image.id, image.path.name, image.height, image.width) for image in dataset.images]
+    found = hashlib.sha256(json.dumps(names).encode())
+    for values in _outlines(dataset):
+        found.update(values)
+    for values in (arrays.images, arrays.class_ids, arrays.boxes, arrays.areas, arrays.crowd):
+        found.update(np.ascontiguousarray(values))
+    return found.hexdigest()
 
 
 def check_fingerprint(saved, current):

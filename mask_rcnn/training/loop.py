@@ -15,7 +15,7 @@ from mask_rcnn.training.callbacks import (
 )
 from mask_rcnn.training.checkpoint import OtherRunError, restore_latest
 from mask_rcnn.training.diagnosis import first_bad_tensor
-from mask_rcnn.training.distribution import run_context
+from mask_rcnn.training.processes import run_context
 from mask_rcnn.training.progress import Progress
 from mask_rcnn.training.run_folder import CHECKPOINTS, LOG, TENSORBOARD
 from mask_rcnn.training.signals import StopSignals
@@ -114,8 +114,8 @@ def run_steps(
                 checkpointing,
                 progress,  # after the checkpoint: the terminal may be gone
             ]
-            if validator:
-                own_callbacks.append(Evaluation(run_dir, first, last, recipe, validator, stop))
+        if validator:
+            own_callbacks.append(Evaluation(run_dir, first, last, recipe, validator, stop))
         try:
             trainer.fit(
                 make_batches(first),

@@ -9,11 +9,11 @@ from mask_rcnn import config_io
 from mask_rcnn.config import DataConfig
 from mask_rcnn.training.checkpoint import checkpoints
 from mask_rcnn.training.checks import Checks
-from mask_rcnn.training.distribution import run_context
-from mask_rcnn.training.fingerprint import check_fingerprint, fingerprint
+from mask_rcnn.training.fingerprint import check_fingerprint, digest, fingerprint
 from mask_rcnn.training.initial import check_initial_weights
 from mask_rcnn.training.loop import restore_or_initialize
 from mask_rcnn.training.prepare import prepare
+from mask_rcnn.training.processes import run_context
 from mask_rcnn.training.run_folder import CHECKPOINTS
 from mask_rcnn.training.sources import check_sources
 
@@ -52,10 +52,9 @@ def preflight(
     report("model", f"{run.model.count_params():,} parameters, {run.model.precision}")
     state = _restore(run, run_dir, run_id)
     report("run folder", f"continues after step {state['step']}" if state["step"] else "new")
-    is_chief = run_context(run.model.distribute_strategy).is_chief
-    if is_chief:
+    if run_context(run.model.distribute_strategy).is_chief:
         checks.run("disk space", lambda: check_disk_space(run.model, run.config.train, run_dir))
-    if is_chief and run.validator:
+    if run.validator:
         checks.run("evaluation", run.validator.rehearse, lambda _: "works")
     checks.finish()
     return run, state
@@ -68,7 +67,8 @@ def _restore(run, run_dir, run_id):
         Dict of the run: `step`, `run` and `fingerprint`.
     """
     mark = fingerprint(run.config, run.train_set)
-    check_same_run(mark, run_context(run.model.distribute_strategy))
+    validation = run.validator and digest(run.validator.dataset)
+    check_same_run({**mark, "validation": validation}, run_context(run.model.distribute_strategy))
     state = restore_or_initialize(
         run.model,
         run_dir,
@@ -85,7 +85,7 @@ def check_same_run(mark, context):
     The paths of the data may differ.
 
     Args:
-        mark: `fingerprint` of this process.
+        mark: `fingerprint` of this process, with the `digest` of its validation set.
         context: `RunContext`.
     """
     marks = [
@@ -95,7 +95,7 @@ def check_same_run(mark, context):
     others = [f"process {rank}" for rank, other in enumerate(marks) if other != marks[0]]
     if others:
         raise ValueError(
-            "All processes of a run must have the same config and the same training data. "
+            "All processes of a run must have the same config and the same data. "
             f"Received: {', '.join(others)} with others than process 0. "
             "Start all with the same command and the same files."
         )

@@ -10,8 +10,8 @@ from mask_rcnn.config import Config
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.heads import iou_types_of
 from mask_rcnn.model import dtype_policy
-from mask_rcnn.training.batches import as_batches, without_random_changes
-from mask_rcnn.training.distribution import make_strategy, run_context, strategy_name
+from mask_rcnn.training.batches import as_batches, validation_batches, without_random_changes
+from mask_rcnn.training.distribution import make_strategy, strategy_name
 from mask_rcnn.training.mask_rcnn import MaskRCNN
 from mask_rcnn.training.run_folder import config_changes
 from mask_rcnn.training.sources import check_objects, read_training_data, with_class_count
@@ -60,19 +60,9 @@ def prepare(config, data_folder, model=None, train_data=None, val_data=None, che
     with dtype_policy(trained.precision), trained.distribute_strategy.scope():
         validator = val_set and Validator(trained.predictor, val_set, val_path)
     if val_set and config.train.validation_loss:
-        _check_validation_loss(trained, val_set)
+        validation_batches(val_set, trained)  # wrong classes are an error before the first step
     initialize = trained.load_initial_weights if model is None else lambda: None
     return Run(config, train_set, trained, initialize, validator)
-
-
-def _check_validation_loss(model, val_set):
-    """Raises a ValueError unless a model can compute its losses on a data set."""
-    if run_context(model.distribute_strategy).num_processes > 1:
-        raise ValueError(
-            "`train.validation_loss` is measured by one process. "
-            "Received: train.validation_loss=True with several processes. Set it to false."
-        )
-    as_batches(val_set, model)
 
 
 def _model(config, given, categories, strategy):

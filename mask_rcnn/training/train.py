@@ -4,14 +4,17 @@ import contextlib
 import tempfile
 from pathlib import Path
 
+import tensorflow as tf
+
 from mask_rcnn.coco_results import write_json
 from mask_rcnn.errors import PartialFailure, short_message
 from mask_rcnn.terminal import say
 from mask_rcnn.training.batches import batches_of
-from mask_rcnn.training.distribution import all_processes, make_strategy, run_context
+from mask_rcnn.training.distribution import make_strategy
 from mask_rcnn.training.loop import run_steps
 from mask_rcnn.training.plot import plot_losses
 from mask_rcnn.training.preflight import preflight
+from mask_rcnn.training.processes import all_processes, run_context
 from mask_rcnn.training.run_folder import (
     FINAL_WEIGHTS,
     LOG,
@@ -29,8 +32,8 @@ def train(config, run_dir, *, model=None, train_data=None, val_data=None, callba
     `preflight` checks everything that can be known before the first step.
 
     With several processes (`train.strategy` multiworker), all call this with the same arguments, and each
-    reads its share of the images of every step. Only the chief, process 0, writes and evaluates, and all
-    others return None. If a process ends, the others end with an error, and a new start resumes the run.
+    reads its share of the images of every step and of every evaluation. Only the chief, process 0, writes. If
+    a process ends, the others end with an error, and a new start resumes the run.
 
     The folder holds `config.yaml`; `checkpoints/` to resume from; `log.csv`, a row for each step, and
     `loss.png`; `metrics.jsonl`, a line for each evaluation; `best.weights.h5` and `final.weights.h5`;
@@ -51,15 +54,15 @@ def train(config, run_dir, *, model=None, train_data=None, val_data=None, callba
         val_data: A `Dataset` to evaluate. Defaults to `config.data.val_annotations`; with `train_data` to
             none.
         callbacks: Keras callbacks, which count all steps as one epoch. They come after those of the run, so
-            that the checkpoint of a step is saved before them. Their own state is not saved. Defaults to
-            none.
+            that the checkpoint of a step is saved before them. Their own state is not saved. With several
+            processes, they run in each. Defaults to none.
         resume: Whether to continue a run in the folder from its last checkpoint. It must have the same
             training data, order and config (see `fingerprint.MAY_CHANGE` for the fields that may differ), and
             ends with the same weights as a run that was never interrupted. False allows only a new run.
             Defaults to True.
 
     Returns:
-        `Metrics` of the final weights; None without a validation set.
+        `Metrics` of the final weights, in each process; None without a validation set.
 
     Raises:
         PartialFailure: The weights are written, but their evaluation failed.
@@ -87,11 +90,9 @@ def train(config, run_dir, *, model=None, train_data=None, val_data=None, callba
             )
         # If the optimizer keeps averages, they become the weights, also where `fit` had no step left.
         run.model.optimizer.finalize_variable_values(run.model.trainable_variables)
-        if not context.is_chief:
-            context.wait()
-            return None
-        run.model.save_weights(run_dir / FINAL_WEIGHTS)
-        plot_losses(run_dir / LOG, run_dir / "loss.png")
+        if context.is_chief:
+            run.model.save_weights(run_dir / FINAL_WEIGHTS)
+            plot_losses(run_dir / LOG, run_dir / "loss.png")
         metrics = run.validator and evaluate_final_weights(run.model, run.validator, run_dir, state["step"])
         context.wait()
         return metrics
@@ -140,12 +141,21 @@ def check(config, run_dir, *, resume=True):
 
 
 def evaluate_final_weights(model, validator, run_dir, step):
-    """Evaluates the final weights, writes what they detect, shows the table and returns its `Metrics`."""
+    """Evaluates the final weights, writes what they detect, shows the table and returns its `Metrics`.
+
+    All processes of a run must call it; the chief writes.
+
+    Args:
+        model, validator, run_dir, step: As in `evaluate_step`.
+    """
     try:
-        evaluate_step(model, validator, run_dir, step, step)
+        evaluate_step(model, validator, run_dir, step, step, run_dir / "pictures")
+        if not validator.context.is_chief:
+            return validator.metrics
         write_json(run_dir / "detections.json", validator.found)
         write_json(run_dir / "results.json", validator.metrics.to_json())
-        validator.draw(run_dir / "pictures")
+    except tf.errors.UnavailableError:
+        raise  # another process has ended, see `all_processes`
     except Exception as error:
         raise PartialFailure(
             f"The trained weights are saved as {run_dir / FINAL_WEIGHTS}, but they cannot be evaluated. "

@@ -8,7 +8,7 @@ from keras import ops
 
 from mask_rcnn.config import LOSS_NORMALIZATIONS
 from mask_rcnn.config.checks import check_choice
-from mask_rcnn.training.distribution import run_context
+from mask_rcnn.training.processes import run_context
 
 
 class Trainer(keras.Model):
@@ -75,7 +75,7 @@ class Trainer(keras.Model):
         return self._logs({**self.get_metrics_result(), "learning_rate": learning_rate})
 
     def gradients(self, batch, counts=None):
-        """Returns the gradients of the images of this replica, and their `_loss_totals`.
+        """Returns the gradients of the images of this replica, and their `loss_totals`.
 
         Args:
             batch: Dict of tensors `[B, ...]`.
@@ -83,7 +83,7 @@ class Trainer(keras.Model):
                 over all replicas.
         """
         with tf.GradientTape() as tape:
-            totals = self._loss_totals(batch, training=True)
+            totals = self.loss_totals(batch, training=True)
             if counts is None:
                 counts = _over_replicas(totals)[:, 1]
             # Keras sums the gradients of the replicas.
@@ -100,7 +100,7 @@ class Trainer(keras.Model):
 
         def forward(micro_batch):
             # False: batch normalizations, if they train, update their statistics in the second pass only.
-            return self._loss_totals(micro_batch, training=False)
+            return self.loss_totals(micro_batch, training=False)
 
         totals = tf.zeros([len(self.loss_means.names), 2])
         num_images = _num_images(batch)
@@ -114,14 +114,18 @@ class Trainer(keras.Model):
     def test_step(self, data):
         """Adds the losses of a batch to the means; returns the logs."""
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        self.loss_means.update_state(self._loss_totals(batch, training=False))
+        self.loss_means.update_state(self.loss_totals(batch, training=False))
         return self._logs(self.get_metrics_result())
 
-    def _loss_totals(self, batch, training):
+    def loss_totals(self, batch, training):
         """Returns `[L, 2]`: the sums and the counts of the L losses over the images of this replica.
 
         The last batch of a data set may leave a replica without an image. It computes an image of zeros then,
         which counts for nothing.
+
+        Args:
+            batch: Dict of tensors `[B, ...]`.
+            training: Whether layers behave as in training.
         """
         num_images = _num_images(batch)
         outputs = self.training_model(_never_empty(batch, num_images), training=training)

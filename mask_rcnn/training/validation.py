@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -13,12 +12,16 @@ from PIL import Image
 
 from mask_rcnn.data.unreadable import UnreadableImages
 from mask_rcnn.errors import UnreadableImage, short_message
-from mask_rcnn.evaluation import content_of, evaluate_model
+from mask_rcnn.evaluation import content_of
+from mask_rcnn.files import room_for
 from mask_rcnn.heads import iou_types_of
+from mask_rcnn.model_evaluation import ModelEvaluation, evaluate_model
 from mask_rcnn.terminal import say
 from mask_rcnn.training.callbacks import StepCallback, keep_lines, summary_writer
 from mask_rcnn.training.optimizer import averaged_weights
+from mask_rcnn.training.processes import run_context
 from mask_rcnn.training.run_folder import BEST_WEIGHTS, METRICS, TENSORBOARD
+from mask_rcnn.training.shared_evaluation import SharedLosses, evaluate_together
 from mask_rcnn.visualize import draw
 
 # Pictures show what is more likely there than not.
@@ -32,26 +35,32 @@ LOGGED_SIDE = 640  # pixels of the longer side of a picture in TensorBoard's fil
 class Validator:
     """Runs a model on a data set with known objects.
 
+    With several processes, all must call `evaluate` and `losses`, and each computes its share of the images.
+
     Args:
         predictor: A `Predictor`; it uses the weights as they are at each call.
         dataset: The `Dataset`.
         annotations_path: The COCO json that it was read from; None takes the annotations of `dataset`.
 
     Attributes:
+        context: The `RunContext` of the strategy under which it is made.
         best_by: The number that is compared to find the best weights, `train.best_metric`. Of losses, whose
             names begin with "val_", the smaller one is better; of scores the larger one.
-        found: Entries of a COCO results file of the last evaluation; None before.
+        found: Entries of a COCO results file of the last evaluation; None before, and in all processes but
+            the chief.
         metrics: Their `Metrics`; None before.
     """
 
     def __init__(self, predictor, dataset, annotations_path):
         self.predictor = predictor
         self.dataset = dataset
+        self.context = run_context(tf.distribute.get_strategy())
         self.content = content_of(dataset, annotations_path)  # read once: the file may change during the run
         config = predictor.config
         self.best_by = config.train.best_metric or f"{iou_types_of(config)[-1]}/AP"
         self.unreadable = UnreadableImages(dataset, config.data.max_bad_images)
         self.found, self.metrics = None, None
+        self._shared_losses = SharedLosses(dataset, self.context)
 
     def evaluate(self):
         """Detects in all images; keeps `found`, the entries of a COCO results file, and their `metrics`.
@@ -59,20 +68,15 @@ class Validator:
         Returns:
             The numbers of `metrics` as a flat dict: `"segm/AP50": 0.5`.
         """
-        self.metrics, self.found = evaluate_model(
-            self.predictor, self.dataset, self.content, unreadable=self.unreadable
-        )
+        evaluation = ModelEvaluation(self.predictor, self.dataset, self.content, unreadable=self.unreadable)
+        self.metrics, self.found = evaluate_together(evaluation, self.context)
         return _flat(self.metrics)
 
     def losses(self, model):
-        """Returns the mean losses of a `MaskRCNN`, `{"val_loss": 0.5, ...}`, if the config asks for them.
-
-        The images are not changed at random, and their anchors and RoIs are sampled alike each time.
-        """
+        """Returns the mean losses of a `MaskRCNN`, `{"val_loss": 0.5, ...}`, if the config asks for them."""
         if not self.predictor.config.train.validation_loss:
             return {}
-        found = model.evaluate(self.dataset, verbose=0, return_dict=True)
-        return {f"{LOSS_PREFIX}{name}": float(value) for name, value in found.items()}
+        return {f"{LOSS_PREFIX}{name}": value for name, value in self._shared_losses(model).items()}
 
     def rehearse(self):
         """Evaluates the first images, so that an evaluation that cannot work fails before the first step."""
@@ -105,13 +109,6 @@ class Validator:
                 else:
                     yield record, result
 
-    def draw(self, folder):
-        """Writes `pictures` as PNG files into a folder, which is made if it does not exist."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for record, picture in self.pictures():
-            Image.fromarray(picture).save(folder / f"{record.path.stem}.png")
-
 
 def _flat(metrics):
     """Returns the numbers of `Metrics` as a dict such as `{"segm/AP50": 0.5}`."""
@@ -128,7 +125,7 @@ class Evaluation(StepCallback):
     """Evaluates every `every` steps; after the last step the caller of `fit` does.
 
     An evaluation that fails is logged, and training goes on: the checkpoint of its step is saved already,
-    and what failed once would fail again after each resume.
+    and what failed once would fail again after each resume. All processes evaluate, and the chief writes.
 
     Args:
         run_dir: `Path` of the run.
@@ -142,51 +139,64 @@ class Evaluation(StepCallback):
         super().__init__(first_step, last_step)
         self.run_dir, self.validator, self.stop = run_dir, validator, stop
         self.every, self.patience = recipe.evaluate_every, recipe.patience
-        keep_lines(run_dir / METRICS, lambda line: json.loads(line)["step"] <= first_step)
+        if validator.context.is_chief:
+            keep_lines(run_dir / METRICS, lambda line: json.loads(line)["step"] <= first_step)
 
     def on_train_begin(self, logs=None):
         """Makes up for an evaluation that was due at the checkpoint which the run is resumed from."""
-        lines = _read_lines(self.run_dir / METRICS)
-        if self.first_step > 0 and all(line["step"] != self.first_step for line in lines):
+        context, is_missing = self.validator.context, False
+        if context.is_chief and self.first_step > 0:
+            lines = _read_lines(self.run_dir / METRICS)
+            is_missing = all(line["step"] != self.first_step for line in lines)
+        if context.any(is_missing):
             self.on_step(self.first_step, None, None)
 
     def on_step(self, step, logs, seconds):
         if step == self.last_step or not self.is_due(step, self.every):
             return
+        is_chief = self.validator.context.is_chief
         try:
             with self.stop.nothing_to_save(), averaged_weights(self.model):
                 evaluate_step(self.model, self.validator, self.run_dir, step, self.last_step)
-                if is_out_of_patience(self.run_dir, self.validator, self.patience):
+                if is_chief and is_out_of_patience(self.run_dir, self.validator, self.patience):
                     self.model.stop_training = True
+        except tf.errors.UnavailableError:
+            raise  # another process has ended, see `all_processes`
         except Exception as error:
             reason = f"{type(error).__name__}: {short_message(error)}"
             logging.error("The evaluation after step %d failed: %s. Training goes on.", step, reason)
-            _append(self.run_dir / METRICS, {"step": step, "error": reason})
+            if is_chief:
+                _append(self.run_dir / METRICS, {"step": step, "error": reason})
 
 
-def evaluate_step(model, validator, run_dir, step, last_step):
+def evaluate_step(model, validator, run_dir, step, last_step, pictures_dir=None):
     """Evaluates the weights as they are after `step`, and saves them if they are the best so far.
 
     It adds a line to `metrics.jsonl`: `{"step": ..., name: number, ...}`, or `{"step": ..., "error": text}`
-    for an evaluation that failed. A line of the same step is replaced.
+    for an evaluation that failed. A line of the same step is replaced. Only the chief writes.
 
     Args:
         model: The `MaskRCNN`.
         validator: Its `Validator`.
         run_dir: `Path` of the run.
         step, last_step: Of the run.
+        pictures_dir: `Path` of a folder for the pictures as PNG files. Defaults to None: they are written for
+            TensorBoard only.
     """
-    path = run_dir / METRICS
-    keep_lines(path, lambda line: json.loads(line)["step"] < step)
-    earlier = _gains(path, validator.best_by)
+    path, is_chief = run_dir / METRICS, validator.context.is_chief
+    if is_chief:
+        keep_lines(path, lambda line: json.loads(line)["step"] < step)
     metrics = {**validator.evaluate(), **validator.losses(model)}
+    if not is_chief:
+        return
+    earlier = _gains(path, validator.best_by)
     score = metrics[validator.best_by]
     # Without a score nothing tells which weights are better: the latest are kept.
     is_best = not earlier or (score is not None and _sign(validator.best_by) * score > max(earlier))
     if is_best:
         model.save_weights(run_dir / BEST_WEIGHTS)
     _append(path, {"step": step, **metrics})
-    _write_summary(run_dir / TENSORBOARD, step, metrics, validator)
+    _write_summary(run_dir / TENSORBOARD, step, metrics, validator, pictures_dir)
     if score is None:
         result = f"{validator.best_by} is not measurable"
     else:
@@ -220,21 +230,31 @@ def _sign(name):
     return -1 if name.startswith(LOSS_PREFIX) else 1
 
 
-def _write_summary(folder, step, metrics, validator):
-    """Writes scores and pictures for TensorBoard, where it is installed."""
+def _write_summary(folder, step, metrics, validator, pictures_dir):
+    """Writes scores and pictures for TensorBoard, where it is installed, and the pictures as PNG files.
+
+    Args:
+        folder: `Path` of TensorBoard's files.
+        step, metrics, validator, pictures_dir: As in `evaluate_step`.
+    """
     writer = summary_writer(folder)
-    if writer is None:
+    if pictures_dir:
+        pictures_dir.mkdir(parents=True, exist_ok=True)
+    elif writer is None:
         return
-    with writer.as_default(step=step):
+    with (writer or tf.summary.create_noop_writer()).as_default(step=step):
         for name, value in metrics.items():
             if value is not None:
                 tf.summary.scalar(name, value)
         for record, picture in validator.pictures():
+            if pictures_dir:
+                Image.fromarray(picture).save(pictures_dir / f"{record.path.stem}.png")
             side = max(picture.shape[:2])
             size = np.maximum(np.multiply(picture.shape[:2], min(1, LOGGED_SIDE / side)).astype(int), 1)
             small = Image.fromarray(picture).resize(size[::-1].tolist())
             tf.summary.image(record.path.stem, np.asarray(small)[None])
-    writer.close()
+    if writer:
+        writer.close()
 
 
 def _read_lines(path):
@@ -242,5 +262,5 @@ def _read_lines(path):
 
 
 def _append(path, line):
-    with open(path, "a") as file:
+    with room_for(path), open(path, "a") as file:
         file.write(json.dumps(line) + "\n")

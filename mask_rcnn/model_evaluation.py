@@ -1,0 +1,193 @@
+"""Evaluation of a model: what it detects in all images of a data set, and how good that is.
+
+    records -> batches of one padded shape -> detections of each image -> scores
+
+A convolution sums another batch in another order, so the last digits of an image's detections depend on its
+batch. Here the batches follow from the data set alone, and no image changes its batch. Processes that share
+the batches find, together, exactly what one process finds.
+"""
+
+import contextlib
+import dataclasses
+import functools
+
+import numpy as np
+
+from mask_rcnn.class_matching import match_categories
+from mask_rcnn.coco_results import to_coco
+from mask_rcnn.data.unreadable import UnreadableImages
+from mask_rcnn.errors import UnreadableImage
+from mask_rcnn.evaluation import check_options, content_of, score_entries
+from mask_rcnn.heads import iou_types_of
+from mask_rcnn.parallel import equal_batches
+
+
+def evaluate_model(predictor, dataset, annotations, *, track=iter, batch_size=None, threads=None, **options):
+    """Detects the objects in all images of a data set, and scores them.
+
+    An image that cannot be read is not scored: neither its objects nor its detections count. More of them
+    than `data.max_bad_images` of the model's config allows are an error.
+
+    Args:
+        predictor: An `ImagePredictor` or a `TiledPredictor`.
+        dataset: A `Dataset`; its classes are the model's, by name.
+        annotations: Path of the COCO json that it was read from, its content, or its `CocoContent`.
+        track: What the results are iterated through, to show progress.
+        batch_size, threads: As in `predict_many`.
+        options: Other arguments of `ModelEvaluation`.
+
+    Returns:
+        `Metrics`, and the entries of a COCO results file.
+    """
+    evaluation = ModelEvaluation(predictor, dataset, annotations, **options)
+    return evaluation.score(evaluation.detect(track=track, batch_size=batch_size, threads=threads))
+
+
+class ModelEvaluation:
+    """The two halves of `evaluate_model`: `detect`, which processes can share, and `score`.
+
+    Args:
+        predictor, dataset, annotations: As in `evaluate_model`.
+        backend: As in `evaluate_results`.
+        max_detections: As in `evaluate_results`. Defaults to as many as the model may give.
+        shared_classes: Score only the classes that model and annotations share. By default they must be
+            the same.
+        unreadable: `UnreadableImages` of earlier evaluations of the same data set: an image that it has is
+            not reported again. Defaults to a new one.
+    """
+
+    def __init__(
+        self,
+        predictor,
+        dataset,
+        annotations,
+        *,
+        backend="pycocotools",
+        max_detections=None,
+        shared_classes=False,
+        unreadable=None,
+    ):
+        self.limits = {size: predictor.max_detections(size) for size in map(tuple, dataset.sizes.tolist())}
+        self.max_detections = max(self.limits.values()) if max_detections is None else max_detections
+        self.iou_types = iou_types_of(predictor.config)
+        check_options(self.iou_types, backend, self.max_detections)
+        self.categories, self.notes = match_categories(
+            predictor.categories, dataset.categories, shared_classes
+        )
+        names = {category.name for category in self.categories if category}
+        self.content = _only(content_of(dataset, annotations), names)
+        self.predictor, self.dataset, self.backend = predictor, dataset, backend
+        self.unreadable = unreadable or UnreadableImages(dataset, predictor.config.data.max_bad_images)
+
+    def detect(self, share=(0, 1), track=iter, batch_size=None, threads=None):
+        """Detects the objects in the images of a share. Images that cannot be read go to `unreadable`.
+
+        Args:
+            share: (number from 0, count) of the share of the batches. Defaults to all.
+            track, batch_size, threads: As in `evaluate_model`. All shares need the same batch size.
+
+        Returns:
+            A list with (id, entries of a COCO results file, number of detections of the model) of each image.
+        """
+        size = self.predictor.default_batch_size() if batch_size is None else batch_size
+        batches = record_batches(self.predictor, self.dataset.images, size)[share[0] :: share[1]]
+        numbers = {record.id: number for number, batch in enumerate(batches) for record in batch}
+        detected = self.predictor.predict_many(
+            [record for batch in batches for record in batch],
+            batch_size=size,
+            threads=threads,
+            image_of=lambda record: record.path,
+            batch_of=lambda record: numbers[record.id],
+            finish=functools.partial(_coco_entries, categories=self.categories),
+        )
+        found = []
+        with contextlib.closing(detected):
+            for record, result in track(detected):
+                if isinstance(result, UnreadableImage):
+                    self.unreadable.add(record, result)
+                elif isinstance(result, Exception):
+                    raise result
+                else:
+                    found.append((record.id, *result))
+        return found
+
+    def score(self, found):
+        """Scores detections.
+
+        Args:
+            found: What `detect` returned, the lists of all shares joined.
+
+        Returns:
+            `Metrics`, and the entries of a COCO results file in the order of the data set.
+        """
+        found = {image_id: each for image_id, *each in found}
+        records = self.dataset.images
+        ids = [record.id for record in records]
+        missing = [each for each in ids if each not in found and each not in self.unreadable.reasons]
+        if missing:
+            raise ValueError(
+                "Expected detections of all images. "
+                f"Received: {self.dataset.name}, none of {len(missing)} of {len(ids)} images, such as the "
+                f"one with the id {missing[0]}. Give all processes of a run the same data set."
+            )
+        image_ids = [each for each in ids if each in found]
+        results = [entry for each in image_ids for entry in found[each][0]]
+        full = sum(
+            found[record.id][1] >= self.limits[record.height, record.width]
+            for record in records
+            if record.id in found
+        )
+        notes = [*self.notes]
+        if full:
+            limit = max(self.limits.values())
+            notes.append(f"{full} images have up to {limit} detections, as many as the model may give")
+        notes += self.unreadable.warnings()
+        metrics = score_entries(
+            results, self.content, image_ids, self.iou_types, self.backend, self.max_detections, notes
+        )
+        return metrics, results
+
+
+def record_batches(predictor, records, size):
+    """Returns the records of images in batches of equal padded shapes; at most one of a shape is not full.
+
+    Args:
+        predictor: An `ImagePredictor` or a `TiledPredictor`.
+        records: Sequence of `ImageRecord`.
+        size: Number of images in a full batch.
+
+    Returns:
+        A list of lists.
+    """
+
+    def key(record):
+        return predictor.batch_key((record.height, record.width))
+
+    return list(equal_batches(records, key, size, window=len(records)))
+
+
+def _coco_entries(record, detections, pixels, categories):
+    """Returns the detections of an image as entries of a results file, and how many the model gave.
+
+    Args:
+        record: `ImageRecord`.
+        detections: `Detections`.
+        pixels: Not used; see `predict_many`.
+        categories: Of `match_categories`; detections of a class without one are left out.
+    """
+    if detections.image_size != (record.height, record.width):
+        raise UnreadableImage(
+            "An image must not change after the data set is read. "
+            f"Received: path={str(record.path)!r}, (height, width)={detections.image_size} instead of "
+            f"{(record.height, record.width)}. Evaluate on a copy of the data."
+        )
+    shared = [categories[class_id - 1] is not None for class_id in detections.class_ids]
+    return to_coco(detections.keep(shared), record.id, categories), len(detections)
+
+
+def _only(content, names):
+    """Returns a `CocoContent` with the categories of these names and their annotations."""
+    kept = tuple(category for category in content.categories if category.name in names)
+    ids = {category.id for category in kept}
+    rows = np.isin(content.annotations.table.class_ids, list(ids))
+    return dataclasses.replace(content, categories=kept, annotations=content.annotations.take(rows))
