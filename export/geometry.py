@@ -48,19 +48,20 @@ def preprocess(image, frame, settings, dtype):
     """Resizes and pads an image.
 
     Args:
-        image: `[H, W, 3]` uint8 RGB.
+        image: `[H, W, C]`, uint8 RGB unless `settings` say otherwise.
         frame: its `Frame`.
         settings: `InputConfig` of the model.
         dtype: of the model's images.
 
     Returns:
-        `[H', W', 3]` of `dtype`, the size of `frame.padded`.
+        `[H', W', C]` of `dtype`, the size of `frame.padded`.
     """
     if settings.resize == "antialiased_uint8":
         resized = tf.cast(resize_as_pillow(image, frame.resized), dtype)
     else:
         resized = tf.cast(resize_image(image, frame.resized, settings.resize), dtype)
-    return tf.ensure_shape(pad_image(resized, frame.padded, frame.origin), [None, None, 3])
+    shape = [None, None, settings.channels]
+    return tf.ensure_shape(pad_image(resized, frame.padded, frame.origin), shape)
 
 
 def invert_boxes(boxes, frame, inclusive):

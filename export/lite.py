@@ -117,6 +117,8 @@ def describe(config, size):
     points = config.keypoint_head
     return {
         "size": list(size),
+        "channels": config.input.channels,
+        "dtype": config.input.dtype,
         "resize": config.input.resize,
         "size_rounding": config.input.size_rounding,
         "centered": config.input.centered,
@@ -138,8 +140,9 @@ def write_file(path, predictor, method="none", pictures=()):
     graph = LiteGraph(predictor.parts, predictor.config, predictor.metadata["size"])
     content = convert(graph, half=method == "float16")
     if method in ("dynamic", "int8"):
-        bit_depth = predictor.config.input.bit_depth
-        inputs = [as_inputs(read_image(path, bit_depth), predictor) for path in pictures]
+        settings = predictor.config.input
+        images = (read_image(path, settings.bit_depth, **settings.pixel_format) for path in pictures)
+        inputs = [as_inputs(image, predictor) for image in images]
         content = quantize(content, method, inputs)
     check_operators(content)
     assets = write_assets(predictor.config, predictor.categories)
@@ -147,7 +150,7 @@ def write_file(path, predictor, method="none", pictures=()):
 
 
 def as_inputs(image, predictor):
-    """Returns the inputs of a `LiteGraph` for an image `[H, W, 3]` uint8, as NumPy arrays."""
+    """Returns the inputs of a `LiteGraph` for an image `[H, W, C]`, as NumPy arrays."""
     frame, resized, _ = letterbox(image, predictor.metadata)
     return {"image": frame[None], "image_size": np.array([resized], "int32")}
 

@@ -39,7 +39,7 @@ class LiteGraph:
             elif isinstance(layer, DetectionLayer):
                 layer.suppress = builtin_ops.nms_per_class
         signature = [
-            tf.TensorSpec((1, *size, 3), tf.uint8, "image"),
+            tf.TensorSpec((1, *size, config.input.channels), config.input.dtype, "image"),
             tf.TensorSpec((1, 2), tf.int32, "image_size"),
         ]
         self.function = tf.function(self.detect, signature, autograph=False)
@@ -48,8 +48,8 @@ class LiteGraph:
         """Detects the objects in one frame.
 
         Args:
-            image: `[1, H, W, 3]` uint8 RGB, the frame with the picture in its top left corner (in its middle
-                with `input.centered`).
+            image: `[1, H, W, C]`, uint8 RGB unless the config says otherwise, the frame with the picture in
+                its top left corner (in its middle with `input.centered`).
             image_size: `[1, 2]` int32, (height, width) of the picture; what lies around it does not count.
 
         Returns:

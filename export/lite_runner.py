@@ -50,7 +50,7 @@ class Runner:
         versions: `{name: version}` of what runs it.
 
     Call arguments:
-        image: `[H, W, 3]` uint8 RGB.
+        image: `[H, W, 3]` uint8 RGB, or what `channels` and `dtype` of `metadata.json` say.
 
     Returns:
         `{name: array}`: `detection_boxes` `[D, 4]` as parts of the picture, yxyx, best first;
@@ -203,15 +203,18 @@ def letterbox(image, metadata):
     """Puts a picture into the frame that the model sees, as large as it fits.
 
     Args:
-        image: `[H, W, 3]` uint8 RGB.
-        metadata: dict of the file: `size` (h, w), `resize`, `size_rounding`, `centered`.
+        image: `[H, W, 3]` uint8 RGB, or with the channels and the dtype of `metadata`.
+        metadata: dict of the file: `size` (h, w), `resize`, `size_rounding`, `centered`, and `channels` and
+            `dtype`, without which it is for 8-bit RGB.
 
     Returns:
-        The frame `[h, w, 3]` uint8, (height, width) of the picture in it, and (y, x) of its first pixel.
+        The frame `[h, w, C]`, (height, width) of the picture in it, and (y, x) of its first pixel.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+    channels, dtype = metadata.get("channels", 3), metadata.get("dtype", "uint8")
+    if image.dtype != dtype or image.ndim != 3 or image.shape[2] != channels or 0 in image.shape:
+        kind = "an RGB array" if (channels, dtype) == (3, "uint8") else "an array"
         raise ValueError(
-            "A picture must be an RGB array [H, W, 3] of uint8. "
+            f"A picture must be {kind} [H, W, {channels}] of {dtype}. "
             f"Received: shape={image.shape}, dtype={image.dtype}. OpenCV's are BGR: use image[..., ::-1]."
         )
     size = metadata["size"]
@@ -223,27 +226,38 @@ def letterbox(image, metadata):
     ]
     centered = metadata["centered"]
     origin = [(limit - side) // 2 if centered else 0 for side, limit in zip(resized, size, strict=True)]
-    frame = np.zeros((*size, 3), "uint8")
+    frame = np.zeros((*size, channels), dtype)
     place = tuple(slice(first, first + side) for first, side in zip(origin, resized, strict=True))
     frame[place] = resize(image, resized, metadata["resize"])
     return frame, resized, origin
 
 
 def resize(image, size, method):
-    """Brings `[H, W, 3]` uint8 to `[*size, 3]` uint8, as the model was trained: see `InputConfig.resize`."""
+    """Brings `[H, W, C]` to `[*size, C]` of its dtype, as the model was trained: see `InputConfig.resize`."""
     if method == "antialiased_uint8":
-        from PIL import Image
-
-        return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+        return _resize_by_pillow(image, size)
     # scikit-image blends the border with black, and a cast drops fractions (matterport).
-    black = method == "uint8"
+    black, dtype = method == "uint8", image.dtype
     image = np.pad(image, ((1, 1), (1, 1), (0, 0)), "constant" if black else "edge")
     y, down = _nearest_pixels(image.shape[0] - 2, size[0])
     x, right = _nearest_pixels(image.shape[1] - 2, size[1])
     down, right = down[:, None, None], right[:, None]
-    lines = image[y] * (1 - down) + image[y + 1] * down  # [h, W + 2, 3]
-    pixels = lines[:, x] * (1 - right) + lines[:, x + 1] * right  # [h, w, 3]
-    return (pixels if black else np.round(pixels)).astype("uint8")
+    lines = image[y] * (1 - down) + image[y + 1] * down  # [h, W + 2, C]
+    pixels = lines[:, x] * (1 - right) + lines[:, x + 1] * right  # [h, w, C]
+    return (pixels if black else np.round(pixels)).astype(dtype)
+
+
+def _resize_by_pillow(image, size):
+    from PIL import Image
+
+    def resized(pixels):
+        return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
+
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        return resized(image)
+    kind = "uint8" if image.dtype == np.uint8 else "float32"
+    channels = [resized(channel.astype(kind)) for channel in np.moveaxis(image, -1, 0)]
+    return np.round(np.stack(channels, axis=-1)).astype(image.dtype)
 
 
 def _nearest_pixels(length, target):

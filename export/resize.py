@@ -7,12 +7,12 @@ def resize_image(image, size, method):
     """Returns what `data.transforms.resize_image` returns for "bilinear" and "uint8".
 
     Args:
-        image: `[H, W, 3]` uint8.
+        image: `[H, W, C]` uint8 or uint16.
         size: `[2]` int32, (height, width).
         method: "bilinear" or "uint8".
 
     Returns:
-        `[*size, 3]` float32.
+        `[*size, C]` float32.
     """
     if method == "bilinear":
         return tf.image.resize(image, size, method="bilinear", antialias=False)

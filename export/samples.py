@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mask_rcnn.config import InputConfig
 from mask_rcnn.data.images import read_image
 from mask_rcnn.data.shapes import draw_scene
 
@@ -9,16 +10,20 @@ CHECK_IMAGES = 50  # two or three models look at each
 SIZES = ((240, 320), (320, 240), (300, 300))  # of drawn images, pixels
 
 
-def comparison_images(files, bit_depth=None, count=CHECK_IMAGES):
-    """Returns `{name: [H, W, 3] uint8}`.
+def comparison_images(files, settings=None, count=CHECK_IMAGES):
+    """Returns `{name: [H, W, C] array}` with the channels and the dtype of a model.
 
     Args:
         files: Paths of image files, of which the first `count` are read. None or none draws shapes.
-        bit_depth: As `input.bit_depth`. Defaults to None.
+        settings: `InputConfig` of the model. Defaults to that of 8-bit RGB.
         count: Largest number of images. Defaults to 50.
     """
+    settings = settings or InputConfig()
     if files:
-        return {str(file): read_image(file, bit_depth) for file in files[:count]}
+        kind = settings.pixel_format
+        return {str(file): read_image(file, settings.bit_depth, **kind) for file in files[:count]}
     sizes = [SIZES[seed % len(SIZES)] for seed in range(count)]
     scenes = [draw_scene(np.random.default_rng(seed), size)[0] for seed, size in enumerate(sizes)]
-    return {f"shapes {number}": scene for number, scene in enumerate(scenes, start=1)}
+    colors = np.arange(settings.channels) % 3  # red, green and blue in turn
+    images = [scene[..., colors].astype(settings.dtype) * settings.counts_per_level for scene in scenes]
+    return {f"shapes {number}": image for number, image in enumerate(images, start=1)}

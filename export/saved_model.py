@@ -25,8 +25,7 @@ from mask_rcnn.export.plan import Plan
 from mask_rcnn.export.saved_model_runner import CHECKSUMS, checksums
 from mask_rcnn.heads import heads_of
 from mask_rcnn.predict import Predictor
-
-PIXELS = ("input_tensor", [None, None, None, 3], tf.uint8)  # name, shape and dtype of `serving_default`
+from mask_rcnn.terminal import say
 
 
 class ServedModel(tf.Module):
@@ -36,10 +35,13 @@ class ServedModel(tf.Module):
     width) of the image and of the resized image, the scale of both axes, and where the image begins in the
     padded one. D is the largest `num_detections` of the batch, 0 if nothing is found in any image.
 
-    - `serving_default`: `input_tensor` uint8 `[B, H, W, 3]`, RGB, of one size.
+    - `serving_default`: `input_tensor` uint8 `[B, H, W, 3]`, RGB, of one size; other models have their
+      `input.channels` and `input.dtype`.
     - `image_bytes`: string `[B]`, files in JPEG, PNG, GIF, BMP or WebP, each of its own size, decoded as
       `read_image` does: upright as EXIF says, colors of a palette as RGB, the first frame of an animation.
     - `tf_example`: string `[B]`, serialized `tf.train.Example`s with such a file as `image/encoded`.
+
+    Only models of 8-bit RGB have the last two: TensorFlow decodes no other files as `read_image` does.
 
     Each file is resized and padded for itself and goes through the model alone: what is found in it does not
     depend on what else is in the batch. One that cannot be decoded fails the whole call, with an
@@ -63,19 +65,27 @@ class ServedModel(tf.Module):
         self._dtype = predictor.model.input["images"].dtype
         self.weights = [variable.value for variable in predictor.model.variables]
         self.assets = [tf.saved_model.Asset(str(path)) for path in assets]
-        self.endpoints = {
-            "serving_default": _endpoint(self._detect, *PIXELS),
-            "image_bytes": _endpoint(self._detect_files, "image_bytes", [None], tf.string),
-            "tf_example": _endpoint(self._detect_examples, "tf_example", [None], tf.string),
-        }
+        self.endpoints = {"serving_default": _endpoint(self._detect, *self._pixels())}
+        if self._config.input.is_rgb8:
+            self.endpoints |= {
+                "image_bytes": _endpoint(self._detect_files, "image_bytes", [None], tf.string),
+                "tf_example": _endpoint(self._detect_examples, "tf_example", [None], tf.string),
+            }
+        else:
+            say("The SavedModel takes arrays only: image_bytes and tf_example are for 8-bit RGB.")
         self.__call__ = self.endpoints["serving_default"]
 
+    def _pixels(self):
+        """Returns name, shape and dtype of the input of `serving_default`."""
+        settings = self._config.input
+        return "input_tensor", [None, None, None, settings.channels], tf.as_dtype(settings.dtype)
+
     def _detect(self, images):
-        """`[B, H, W, 3]` uint8 to `{name: tensor}` without padding rows."""
+        """`[B, H, W, C]` to `{name: tensor}` without padding rows."""
         return _cut_padding(self._detect_padded(images))
 
     def _detect_padded(self, images):
-        """`[B, H, W, 3]` uint8 to `{name: tensor}` with as many rows as the model has."""
+        """`[B, H, W, C]` to `{name: tensor}` with as many rows as the model has."""
         original = tf.shape(images)[1:3]
         expected = "Expected images with pixels. Received images of (height, width):"
         check = tf.debugging.Assert(tf.reduce_min(original) > 0, [expected, original])
@@ -84,7 +94,7 @@ class ServedModel(tf.Module):
         pixels = tf.map_fn(
             lambda image: preprocess(image, frame, self._config.input, self._dtype),
             images,
-            fn_output_signature=tf.TensorSpec([None, None, 3], self._dtype),
+            fn_output_signature=tf.TensorSpec([None, None, images.shape[-1]], self._dtype),
         )
         batch_size = tf.shape(images)[0]
         sizes = tf.tile(tf.cast(frame.resized, tf.float32)[None], [batch_size, 1])
@@ -94,7 +104,7 @@ class ServedModel(tf.Module):
 
     def _detect_files(self, contents):
         """`[B]` string to `{name: tensor}` without padding rows."""
-        detect = _endpoint(self._detect_padded, *PIXELS).get_concrete_function()
+        detect = _endpoint(self._detect_padded, *self._pixels()).get_concrete_function()
 
         def detect_file(numbered):
             image = decode_file(*numbered, self._max_pixels, self._config.input.bit_depth)

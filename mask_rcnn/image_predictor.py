@@ -112,7 +112,8 @@ class ImagePredictor:
         """Finds the objects in one image.
 
         Args:
-            image: `[H, W, 3]` uint8 RGB array, or the path of an image file.
+            image: `[H, W, 3]` uint8 RGB array, or the path of an image file. The arrays of other models have
+                `input.channels` and `input.dtype`.
 
         Returns:
             `Detections` in the pixels of the image, best first.
@@ -190,14 +191,15 @@ class ImagePredictor:
     def _read(self, image):
         """Returns the pixels of an array or a path."""
         if isinstance(image, (str, Path)):
-            return read_image(image, self.config.input.bit_depth, self.max_pixels)
-        return checked_image(image)
+            settings = self.config.input
+            return read_image(image, settings.bit_depth, self.max_pixels, **settings.pixel_format)
+        return checked_image(image, self.config.input)
 
     def _is_large(self, image):
         """Returns whether an image is a very large file. An array is in memory already."""
         if not isinstance(image, (str, Path)):
             return False
-        header = read_header(image, self.max_pixels)
+        header = read_header(image, self.max_pixels, **self.config.input.pixel_format)
         return header.height * header.width > LARGE_PIXELS
 
     def _prepare(self, job, image_of, batch_of, keep):

@@ -27,7 +27,7 @@ class Parts:
     """The networks of a model. Their weights are all there is to save.
 
     `source`: what is known of the backbone, and the strides of the maps taken from it. `backbone`:
-    `[B, H, W, 3]` normalized to maps such as C2..C5 (C2..C4 where `roi_stage` is). `fpn`: these to P2..P6.
+    `[B, H, W, C]` normalized to maps such as C2..C5 (C2..C4 where `roi_stage` is). `fpn`: these to P2..P6.
     `rpn_head`: a map to logits and deltas. `roi_stage`: pooled RoIs to what the heads get. `box_head`: RoIs
     to class logits and deltas. `cascade`: the box heads behind it. `heads`: networks of `heads_of(config)` by
     their names, such as `mask_head`. None is a part that the model does without.
@@ -110,7 +110,7 @@ def training_model(parts, config):
 
     Returns:
         A functional `keras.Model`. Its input is a dict, a batch of `data.pipeline`:
-        `images` `[B, H, W, 3]` RGB 0..255, zero-padded; `image_sizes` `[B, 2]`; `gt_boxes` `[B, T, 4]`;
+        `images` `[B, H, W, C]`, as `data.pipeline` says; `image_sizes` `[B, 2]`; `gt_boxes` `[B, T, 4]`;
         `gt_class_ids` `[B, T]` int32, at most G objects, then ignored regions (-1), then padding (0);
         the `GroundTruth` of each head, such as `gt_masks` `[B, G, C, C]` uint8, cropped to their boxes,
         and `gt_keypoints` `[B, G, J, 3]`, (y, x, visibility);
@@ -159,12 +159,13 @@ def inference_model(parts, config, intermediates=False):
         intermediates: the outputs hold what lies between, too.
 
     Returns:
-        A functional `keras.Model`. Its input is a dict: `images` `[B, H, W, 3]` RGB 0..255, zero-padded;
-        `image_sizes` `[B, 2]`, (height, width) before padding. Its output is a dict:
+        A functional `keras.Model`. Its input is a dict: `images` `[B, H, W, C]` RGB 0..255 unless
+        `config.input` says otherwise, zero-padded; `image_sizes` `[B, 2]`, (height, width) before padding.
+        Its output is a dict:
         `boxes` `[B, D, 4]` yxyx, pixels of the resized image, best first; `scores` `[B, D]` in 0..1;
         `class_ids` `[B, D]` int32, 0 behind the last detection; with a mask head `masks` `[B, D, M, M]`,
         probabilities inside the boxes; with a keypoint head `keypoint_heatmaps` `[B, D, S, S, J]`, logits.
-        With `intermediates` also `normalized` `[B, H, W, 3]`; of `C2`..`C5` and `P2`..`P6` those there are,
+        With `intermediates` also `normalized` `[B, H, W, C]`; of `C2`..`C5` and `P2`..`P6` those there are,
         `[B, h, w, C]`; `rpn_logits`, `rpn_deltas`, `anchors`: lists, one for each level, `[B, h, w, A]`,
         `[B, h, w, A * 4]` and `[h * w * A, 4]`; `proposals` `[B, N, 4]`, `proposal_scores` `[B, N]` (logits)
         and `proposals_valid` `[B, N]`; `box_pooled` `[B * N, P, P, C]`, `class_logits` `[B * N, K + 1]`,
@@ -172,7 +173,7 @@ def inference_model(parts, config, intermediates=False):
         `proposals2`, `box_pooled2`, `class_logits2`, `box_deltas2`, ... and `mean_logits`; of each
         head, such as the mask head, `mask_pooled` and `mask_logits` `[B * D, ...]`.
     """
-    batch = _image_inputs()
+    batch = _image_inputs(config)
     maps, rpn = first_stage(parts, config, batch)
     proposals = propose(config.rpn, rpn, config.rpn.pre_nms, config.rpn.post_nms)
     outputs, between = detect(parts, config, maps, rpn, proposals)
@@ -229,18 +230,17 @@ def _build_heads(config, in_channels, stage):
     }
 
 
-def _image_inputs():
+def _image_inputs(config):
+    shape, dtype = (None, None, config.input.channels), keras.config.dtype_policy().variable_dtype
     return {
-        "images": keras.Input(
-            (None, None, 3), dtype=keras.config.dtype_policy().variable_dtype, name="images"
-        ),
+        "images": keras.Input(shape, dtype=dtype, name="images"),
         "image_sizes": keras.Input((2,), name="image_sizes"),
     }
 
 
 def _training_inputs(config):
     batch = {
-        **_image_inputs(),
+        **_image_inputs(config),
         "gt_boxes": keras.Input((None, 4), name="gt_boxes"),
         "gt_class_ids": keras.Input((None,), dtype="int32", name="gt_class_ids"),
         "seeds": keras.Input((2,), dtype="int32", name="seeds"),

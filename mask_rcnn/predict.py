@@ -70,7 +70,7 @@ class Predictor(ImagePredictor):
         """Resizes and pads an image for the model.
 
         Args:
-            image: `[H, W, 3]` uint8 RGB.
+            image: `[H, W, C]`, uint8 RGB unless `input.channels` and `input.dtype` say otherwise.
 
         Returns:
             The input dict of the model, a batch of one, and the `Resize` that undoes it.

@@ -24,9 +24,11 @@ def first_stage(parts, config, batch):
     """
     settings = config.input
     source = parts.source
-    normalize = NormalizeImages(
-        source.mean, source.std, settings.padding, settings.centered, name="normalize"
+    # A sample of 16-bit images is `counts_per_level` times the gray level that it stands for.
+    mean, std = (
+        [settings.counts_per_level * number for number in each] for each in (source.mean, source.std)
     )
+    normalize = NormalizeImages(mean, std, settings.padding, settings.centered, name="normalize")
     normalized = normalize(batch["images"], batch["image_sizes"])
     stages = parts.backbone(normalized)
     pyramid = parts.fpn(stages) if parts.fpn else stages[-1:]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mask_rcnn.data.array_images import checked_image
-from mask_rcnn.data.images import to_8_bits
+from mask_rcnn.data.images import with_dtype
 from mask_rcnn.data.windows import DecodedImage, open_image
 from mask_rcnn.image_predictor import LARGE_PIXELS
 from mask_rcnn.tile_merge import merge_tiles
@@ -209,9 +209,10 @@ class _Image:
     def _open(self):
         """Returns the image as `open_image` does, not decoded yet; raises if that is not possible."""
         where = self.source if self._image_of is None else self._image_of(self.source)
+        settings = self._predictor.config.input
         if isinstance(where, (str, Path)):
-            bit_depth = self._predictor.config.input.bit_depth or 16
-            convert = functools.partial(to_8_bits, bit_depth=bit_depth)
-            return open_image(where, self._predictor.max_pixels, convert)
-        image = checked_image(where)
+            depth, kind = settings.bit_depth or 16, settings.pixel_format
+            convert = functools.partial(with_dtype, bit_depth=depth, dtype=kind["dtype"])
+            return open_image(where, self._predictor.max_pixels, **kind, convert=convert)
+        image = checked_image(where, settings)
         return DecodedImage(image.shape[:2], lambda: image)

@@ -1,5 +1,6 @@
 """ImageNet weights for a backbone on its own, to train a detector from."""
 
+from mask_rcnn.backbones.input_channels import inflated_arrays
 from mask_rcnn.config import BackboneConfig, Config, InputConfig
 from mask_rcnn.model_zoo import detectron2
 from mask_rcnn.model_zoo.convert import BATCH_NORM, translate
@@ -86,7 +87,7 @@ PRESETS = {
 
 
 def load_backbone(backbone, name, weights, roi_stage=None):
-    """Gives a backbone its pretrained weights.
+    """Gives a backbone its pretrained weights; those for RGB are inflated to the channels of its input.
 
     Args:
         backbone: `keras.Model` with batch normalisations, frozen or not, as `build_parts` makes it.
@@ -108,4 +109,4 @@ def load_backbone(backbone, name, weights, roi_stage=None):
         wanted |= {f"backbone/{v.path}": v for v in roi_stage.weights}
     state_dict = read_state_dict(path, bytes_for(v.shape for v in wanted.values()))
     arrays = translate(state_dict, TABLES[name], IGNORED)
-    assign_variables(wanted, arrays, source=path)
+    assign_variables(wanted, inflated_arrays(arrays, wanted), source=path)

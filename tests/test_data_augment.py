@@ -9,9 +9,9 @@ from transform_samples import SQUARE, done, run_lengths, sample_of
 
 from mask_rcnn.config import InputConfig
 from mask_rcnn.data import affine, augment, photometric
-from mask_rcnn.data.bake import FILL, render
+from mask_rcnn.data.bake import render
 from mask_rcnn.data.masks import full_mask
-from mask_rcnn.data.sample import CROWD, IGNORE, OBJECT
+from mask_rcnn.data.sample import CROWD, FILL, IGNORE, OBJECT
 
 
 def test_changes_compose_and_invert():

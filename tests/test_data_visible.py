@@ -7,10 +7,10 @@ import pytest
 from transform_samples import SQUARE, done, run_lengths, sample_of
 
 from mask_rcnn.data import affine
-from mask_rcnn.data.bake import FILL, bake, render
+from mask_rcnn.data.bake import bake, render
 from mask_rcnn.data.geometric import rotate, rotate_90, shear, vertical_flip
 from mask_rcnn.data.masks import full_mask
-from mask_rcnn.data.sample import CROWD, IGNORE, OBJECT
+from mask_rcnn.data.sample import CROWD, FILL, IGNORE, OBJECT
 from mask_rcnn.data.visible import cover
 
 FORMS = pytest.mark.parametrize("form", [lambda mask: mask, None], ids=["polygon", "runs"])

@@ -3,6 +3,7 @@
 from mask_rcnn.backbones import hub, keras_applications, own  # registers them
 from mask_rcnn.backbones.backbone import BACKBONES, Backbone
 from mask_rcnn.backbones.graph import from_keras_model
+from mask_rcnn.backbones.input_channels import with_channels
 from mask_rcnn.backbones.levels import pyramid_strides
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "keras_applications",
     "own",
     "pyramid_strides",
+    "with_channels",
 ]
 
 
@@ -30,4 +32,5 @@ def build_backbone(config):
         ValueError: No backbone has this name, or it needs another normalization of its input.
     """
     backbone = BACKBONES.find(config.backbone.name)(config.backbone)
+    backbone = with_channels(backbone, config.input.channels)
     return backbone.normalized_as(config.input.mean, config.input.std)

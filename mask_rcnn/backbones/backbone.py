@@ -18,12 +18,13 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 class Backbone:
     """A backbone and what the rest of the detector must know of it.
 
-    `model`: `[B, H, W, 3]` RGB, normalized, to a list of maps, finest first. `strides`: image pixels for each
-    pixel of each map. `mean` and `std`: the pixels 0..255 are normalized as `(pixel - mean) / std`, RGB; None
-    is unknown, and `input.mean` and `input.std` must say it. `fixed_normalization`: the published weights
-    have this normalization only, so that another one is an error. `load`: function that gives `model` its
-    published weights by the value of `backbone.weights`; None for our own networks, see `load_backbone`.
-    `roi_stage`: the fifth stage where it is applied to each RoI (ResNet-C4).
+    `model`: `[B, H, W, C]`, normalized, to a list of maps, finest first; C is 3, RGB, or `input.channels`.
+    `strides`: image pixels for each pixel of each map. `mean` and `std`: the pixels 0..255 are normalized as
+    `(pixel - mean) / std`, a number for each channel; None is unknown, and `input.mean` and `input.std` must
+    say it. `fixed_normalization`: the published weights have this normalization only, so that another one is
+    an error. `load`: function that gives `model` its published weights by the value of `backbone.weights`;
+    None for our own networks, see `load_backbone`. `roi_stage`: the fifth stage where it is applied to each
+    RoI (ResNet-C4).
     """
 
     model: keras.Model

@@ -180,7 +180,7 @@ def _detect_files(predictor, files, args, outcome):
         list_frames(files, args, outcome),
         batch_size=args.batch_size,
         threads=args.threads,
-        image_of=functools.partial(image_of_frame, outcome=outcome),
+        image_of=functools.partial(image_of_frame, outcome=outcome, settings=predictor.config.input),
         finish=functools.partial(_finish_frame, predictor=predictor, args=args),
         keep_images=not args.no_pictures,
         score_threshold=args.score_threshold,
@@ -200,13 +200,15 @@ def _finish_frame(frame, detections, pixels, predictor, args):
     """
     from mask_rcnn.cli.pictures import save_picture
     from mask_rcnn.coco_results import to_coco
+    from mask_rcnn.data.picture import to_rgb8
     from mask_rcnn.visualize import draw
 
     names = [predictor.categories[class_id - 1].name for class_id in detections.class_ids]
     entries = to_coco(detections, None, predictor.categories) if args.json else []
     drawn = None
     if frame.picture:
-        drawn = draw(pixels(), detections, predictor.categories, font=args.font)
+        picture = to_rgb8(pixels(), predictor.config.input)
+        drawn = draw(picture, detections, predictor.categories, font=args.font)
         if frame.number is None:
             save_picture(frame.picture, drawn)
             drawn = None

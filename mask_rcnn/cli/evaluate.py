@@ -89,9 +89,9 @@ def _evaluate_model(args):
     from mask_rcnn.heads import iou_types_of
     from mask_rcnn.model_evaluation import evaluate_model
 
-    dataset = read_coco(args.annotations, args.images)
-    content = content_of(dataset, args.annotations)
     predictor = tiled(load_predictor(args), args)
+    dataset = read_coco(args.annotations, args.images, **predictor.config.input.pixel_format)
+    content = content_of(dataset, args.annotations)
     check_measurable(content, iou_types_of(predictor.config))
     metrics, _ = evaluate_model(
         predictor,

@@ -135,4 +135,4 @@ def _read_images(weights, files, count):
     from mask_rcnn.weights import read_header
 
     config, _ = read_header(weights_file(weights))
-    return comparison_images(files, config.input.bit_depth, count)
+    return comparison_images(files, config.input, count)

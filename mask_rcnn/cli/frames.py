@@ -68,12 +68,13 @@ def _video_frames(frame, outcome):
             yield replace(frame, number=number, pixels=pixels)
 
 
-def image_of_frame(frame, outcome):
+def image_of_frame(frame, outcome, settings):
     """Returns the image of a frame as `predict_many` takes it, an array or a path, or raises its error.
 
     Args:
         frame: `Frame`.
         outcome: `Outcome`; the bits that a 16-bit file uses are added.
+        settings: `InputConfig` of the model.
     """
     if frame.error is not None:
         raise frame.error
@@ -83,10 +84,11 @@ def image_of_frame(frame, outcome):
     from mask_rcnn.data.tiff import is_tiff
 
     check_regular_file(frame.file)
-    if is_tiff(frame.file):
+    kind = settings.pixel_format
+    if kind["channels"] == 3 and is_tiff(frame.file):
         _check_drawable(frame, outcome.max_pixels)
-    elif frame.file not in outcome.used_bits and read_header(frame.file, outcome.max_pixels).bits == 16:
-        outcome.used_bits[frame.file] = used_bits(frame.file)
+    elif frame.file not in outcome.used_bits and read_header(frame.file, outcome.max_pixels, **kind).bits == 16:
+        outcome.used_bits[frame.file] = used_bits(frame.file, **kind)
     return frame.file
 
 

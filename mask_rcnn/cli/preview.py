@@ -108,13 +108,15 @@ def _drawn(sample, categories, config, side):
     import cv2
     import numpy as np
 
+    from mask_rcnn.data.picture import to_rgb8
     from mask_rcnn.data.transforms import padding_origin
     from mask_rcnn.structures import Category
     from mask_rcnn.visualize import draw
 
     height, width = sample["image_sizes"].astype(int).tolist()
     y, x = padding_origin((height, width), sample["images"].shape[:2], config.input.centered)
-    image = np.round(sample["images"][y : y + height, x : x + width]).astype("uint8")
+    pixels = np.round(sample["images"][y : y + height, x : x + width])
+    image = to_rgb8(pixels, config.input).astype("uint8")
     size = tuple(max(1, round(each * side / max(height, width))) for each in (height, width))
     interpolation = cv2.INTER_AREA if max(height, width) > side else cv2.INTER_LINEAR
     image = cv2.resize(image, size[::-1], interpolation=interpolation)

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from mask_rcnn.config.checks import check
 from mask_rcnn.config.ranges import check_ranges
 
+# Transforms of `input.transforms` that are defined for the colors and the gray levels of 8-bit RGB only.
+RGB_TRANSFORMS = ("color_jitter", "hue", "grayscale", "jpeg")
+UINT8_TRANSFORMS = ("noise",)  # these change gray levels of 0..255, in any number of channels
 _SIDED = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 COCO_KEYPOINTS = ("nose", *(f"{side}_{part}" for part in _SIDED for side in ("left", "right")))
 COCO_FLIP_PAIRS = tuple(f"left_{part}:right_{part}" for part in _SIDED)
@@ -25,15 +28,18 @@ class InputConfig:
     centered: bool = False  # matterport puts the image in the middle of the padding, others top left
     padding: str = "mean"  # colour: "mean" is 0 after normalising, "black" 0 before
     mean: tuple[float, ...] | None = (123.675, 116.28, 103.53)  # ImageNet, RGB 0..255; None: backbone's own
-    std: tuple[float, ...] | None = (58.395, 57.12, 57.375)
+    std: tuple[float, ...] | None = (58.395, 57.12, 57.375)  # of each channel; 255 is white at any bit depth
     horizontal_flip: float = 0.5  # probability in training
     transforms: tuple[str, ...] = ()  # of training images, such as "scale_jitter low=0.5 high=2.0"
     max_instances: int = 100  # objects of a training image that are learned: the largest; others are ignored
     mask_crop_size: int = 112  # ground-truth masks travel as crops of this side
     bit_depth: int | None = None  # bits that the samples of 16-bit files use, such as 12; None: all 16
+    channels: int = 3  # of every image: 1 is gray, 3 RGB, 4 RGB and near infrared, 8 multispectral, ...
+    dtype: str = "uint8"  # of the pixels on their way to the model; "uint16" keeps all bits of 16-bit files
 
     def __post_init__(self):
         check_ranges(self, "input.")
+        self._check_channels()
         check(
             self.padded_size is None or min(self.padded_size) >= self.long_side,
             "Every image must fit into `padded_size`: make `long_side` smaller.",
@@ -48,6 +54,43 @@ class InputConfig:
             train_short_sides=self.train_short_sides,
             long_side=self.long_side,
         )
+
+    def _check_channels(self):
+        """Raises a ValueError unless the normalization and the transforms fit the channels and the dtype."""
+        for name in ("mean", "std"):
+            numbers = getattr(self, name)
+            check(
+                numbers is None or len(numbers) == self.channels,
+                f"`input.{name}` must be a tuple of {self.channels} items, one for each of `input.channels`, "
+                "or null: the backbone's own numbers of red, green and blue in turn.",
+                **{name: numbers, "channels": self.channels},
+            )
+        refused = () if self.is_rgb8 else RGB_TRANSFORMS
+        refused += UINT8_TRANSFORMS if self.dtype != "uint8" else ()
+        found = [text for text in self.transforms if text.split()[:1] and text.split()[0] in refused]
+        check(
+            not found,
+            f"The transforms {', '.join(refused)} are not defined for such images. Remove them from "
+            "`input.transforms`; geometric ones, blur, copy_paste and mosaic take any image.",
+            transforms=tuple(found),
+            channels=self.channels,
+            dtype=self.dtype,
+        )
+
+    @property
+    def is_rgb8(self):
+        """Whether the images are RGB of 8 bits, which every part of the package takes."""
+        return self.channels == 3 and self.dtype == "uint8"
+
+    @property
+    def pixel_format(self):
+        """The arguments `channels` and `dtype` of the functions that read image files, a dict."""
+        return {"channels": self.channels, "dtype": self.dtype}
+
+    @property
+    def counts_per_level(self):
+        """How many numbers of a sample are one gray level of 0..255: 16 for 12 bits, 1 for uint8."""
+        return 2 ** ((self.bit_depth or 16) - 8) if self.dtype == "uint16" else 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,13 @@ BOX_LOSSES = ("smooth_l1", "giou")
 LOSS_NORMALIZATIONS = ("batch", "image")
 SCHEDULES = ("steps", "cosine")
 STRATEGIES = ("auto", "none", "mirrored", "multiworker", "tpu")
+PIXEL_DTYPES = ("uint8", "uint16")
 PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 
 SIDE = Range(1, 32_768)  # pixels of an image
 LONG_SIDES = Range(16, 32_768)
 CELLS = Range(1, 256)  # side of a pooled RoI
+MAX_CHANNELS = 256  # of an image
 CHANNELS = Range(1, 16_384)
 CONVS = Range(0, 64)
 COUNT = Range(1, 1_000_000)  # boxes of an image
@@ -45,13 +47,15 @@ RANGES = {
         "padded_size": Items(SIDE, least=2, most=2),
         "centered": FLAG,
         "padding": Choice(("mean", "black")),
-        "mean": Items(COLOR, least=3, most=3),
-        "std": Items(Range(0, 10**6, is_open=True), least=3, most=3),
+        "mean": Items(COLOR, least=1, most=MAX_CHANNELS),
+        "std": Items(Range(0, 10**6, is_open=True), least=1, most=MAX_CHANNELS),
         "horizontal_flip": FRACTION,
         "transforms": Items(TEXT),
         "max_instances": Range(1, 10_000),
         "mask_crop_size": Range(1, 1024),
         "bit_depth": Range(8, 16),
+        "channels": Range(1, MAX_CHANNELS),
+        "dtype": Choice(PIXEL_DTYPES),
     },
     "BackboneConfig": {
         "name": TEXT,
@@ -149,6 +153,7 @@ RANGES = {
         "shapes_size": Items(LONG_SIDES, least=2, most=2),
         "overfit": Range(0, 10**9),
         "repeat_threshold": FRACTION,
+        "mixture": Items(TEXT),
         "workers": Range(0, 256),
         "max_bad_images": FRACTION,
         "max_pixels": Range(1, 2**32 - 1),

@@ -1,19 +1,48 @@
-"""Arrays that users give as images: checked, with advice for those in another form."""
+"""Images that a user gives as arrays: checked, with an error that says what turns an array into an image."""
 
 import numpy as np
+
+from mask_rcnn.config import InputConfig
 
 MAX_ARRAY_PIXELS = 1 << 30  # 3 GB, which TensorFlow copies
 
 
-def checked_image(image):
-    """Returns an image that the user gave as uint8 array `[H, W, 3]`; a clear error if it is not one."""
-    image = np.asarray(image)
+def checked_image(image, settings=None):
+    """Returns an image that the user gave as an array; a clear error if it is not one of the model.
+
+    Args:
+        image: `[H, W, C]` with the channels and the dtype of `settings`; of one channel, also `[H, W]`.
+        settings: `InputConfig`. Defaults to RGB of uint8.
+    """
+    image, settings = np.asarray(image), settings or InputConfig()
+    if not settings.is_rgb8:
+        return _checked_channels(image, settings)
     shape_fits = image.ndim == 3 and image.shape[-1] == 3 and image.size
     if image.dtype != np.uint8 or not shape_fits or image.size > 3 * MAX_ARRAY_PIXELS:
         raise ValueError(
             "An image must be an RGB array [H, W, 3] of uint8. "
             f"Received: shape={image.shape}, dtype={image.dtype}. {_conversion(image)} "
             "`mask_rcnn.data.images.read_image` reads files; OpenCV's images are BGR: use image[..., ::-1]."
+        )
+    return image
+
+
+def _checked_channels(image, settings):
+    """Returns an image that is not RGB of uint8; see `checked_image`."""
+    channels, dtype = settings.channels, settings.dtype
+    image = image[..., None] if image.ndim == 2 and channels == 1 else image
+    shape_fits = image.ndim == 3 and image.shape[-1] == channels and image.size
+    if image.dtype != dtype or not shape_fits or image.size > 3 * MAX_ARRAY_PIXELS:
+        raise ValueError(
+            f"An image must be an array [H, W, {channels}] of {dtype}, as `input.channels` and `input.dtype` "
+            f"say. Received: shape={image.shape}, dtype={image.dtype}. Put the channels last, all of them; "
+            "do not scale what has another dtype."
+        )
+    most = 256 * settings.counts_per_level - 1
+    if image.max() > most:
+        raise ValueError(
+            f"A sample of an image must be at most {most}, as `input.bit_depth` says. "
+            f"Received: {image.max()}. Correct `input.bit_depth`, or the image."
         )
     return image
 

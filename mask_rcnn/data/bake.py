@@ -6,13 +6,12 @@ import cv2
 import numpy as np
 
 from mask_rcnn.data import affine
+from mask_rcnn.data.channels import join_channels, split_channels
 from mask_rcnn.data.masks import encode_mask, full_mask, mask_in_window
 from mask_rcnn.data.segmentations import extent, mask_window
 from mask_rcnn.data.transforms import Resize
 from mask_rcnn.data.visible import cut_to_window
 
-# Color of the pixels that no image covers: ImageNet's mean, which is 0 after normalizing, as the padding is.
-FILL = (124, 116, 104)
 MASK_VALUE = np.uint8(255)  # of a mask that is interpolated
 
 
@@ -71,7 +70,7 @@ def render(sample, method):
             resampled with antialiasing, to whole numbers.
 
     Returns:
-        `[*sample.size, 3]`, uint8, or float32 where "bilinear" leaves fractions of gray levels.
+        `[*sample.size, C]` with the dtype of the image, or float32 where "bilinear" leaves fractions.
     """
     height, width = sample.image.shape[:2]
     whole = affine.move_boxes([0, 0, height, width], sample.matrix)[0]
@@ -79,24 +78,27 @@ def render(sample, method):
     if is_whole and affine.is_axis_aligned(sample.matrix):
         image = sample.image
         for axis in (0, 1):
-            image = cv2.flip(image, axis) if sample.matrix[axis, axis] < 0 else image
-        dtype = "float32" if method == "bilinear" else "uint8"
+            image = cv2.flip(image, axis).reshape(image.shape) if sample.matrix[axis, axis] < 0 else image
+        dtype = "float32" if method == "bilinear" else image.dtype
         return Resize((height, width), sample.size).apply(image, method, dtype)
-    return warp(sample.image, sample.matrix, sample.size, FILL)
+    return warp(sample.image, sample.matrix, sample.size, sample.fill)
 
 
 def warp(image, matrix, size, fill=0):
     """Moves an image by any affine matrix.
 
     Args:
-        image: `[H, W, 3]` or `[H, W]` uint8.
+        image: `[H, W, C]` or `[H, W]`, uint8 or uint16.
         matrix: `[3, 3]`, from pixels of the image to pixels of the output.
         size: (height, width) of the output.
         fill: Value of pixels that nothing covers, for each channel. Defaults to 0.
 
     Returns:
-        `[*size, 3]` or `[*size]` uint8.
+        `[*size, C]` or `[*size]` of the same dtype.
     """
+    if image.ndim == 3 and image.shape[-1] != 3:
+        parts = zip(split_channels(image), split_channels(np.reshape(fill, (1, 1, -1))), strict=True)
+        return join_channels(warp(part, matrix, size, each.ravel().tolist()) for part, each in parts)
     height, width = image.shape[:2]
     scale = affine.scale(matrix)
     if scale < 1:  # reduced by the mean of the pixels first: interpolation alone would skip some

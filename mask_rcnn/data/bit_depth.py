@@ -9,12 +9,13 @@ MIN_UNUSED_BITS = 2  # the brightest pixel is then at a quarter of the range or 
 MAX_EXAMPLES = 3
 
 
-def check_bit_depth(dataset, bit_depth=None):
+def check_bit_depth(dataset, bit_depth=None, channels=3, dtype="uint8"):
     """Returns a warning if the 16-bit images of a `Dataset` use fewer bits than declared, otherwise None.
 
     Args:
         dataset: a `Dataset`; a sample of its 16-bit images is decoded.
         bit_depth: as in `InputConfig.bit_depth`.
+        channels, dtype: as in `read_image`.
 
     Raises:
         ValueError: an image of the sample uses more bits than `bit_depth`.
@@ -22,8 +23,9 @@ def check_bit_depth(dataset, bit_depth=None):
     deep = [image.path for image in dataset.images if image.bits == 16]
     chosen = np.unique(np.linspace(0, len(deep) - 1, MAX_IMAGES).astype(int)) if deep else []
     for index in chosen if bit_depth else []:
-        read_image(deep[index], bit_depth)
-    return bit_depth_warning({deep[index]: used_bits(deep[index]) for index in chosen}, bit_depth)
+        read_image(deep[index], bit_depth, channels=channels, dtype=dtype)
+    used = {deep[index]: used_bits(deep[index], channels, dtype) for index in chosen}
+    return bit_depth_warning(used, bit_depth)
 
 
 def bit_depth_warning(used, bit_depth=None):

@@ -34,7 +34,7 @@ class CheckedFile(NamedTuple):
     bits: int
 
 
-def check_files(paths, folder, max_pixels=MAX_PIXELS):
+def check_files(paths, folder, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"):
     """Returns a `CheckedFile`, or the ValueError or OSError that says what is wrong, of each image file.
 
     A file whose path, size and time of change (in ns) are those of an earlier check is not read again.
@@ -43,10 +43,12 @@ def check_files(paths, folder, max_pixels=MAX_PIXELS):
         paths: Paths of the files.
         folder: Folder of the images, under which the results are remembered.
         max_pixels: Largest height times width of an image. Defaults to `MAX_PIXELS`.
+        channels, dtype: Of all images, as in `read_image`.
     """
+    key = _key(folder, channels, dtype)
     names = [str(path) for path in paths]
     is_large = len(names) >= MIN_REMEMBERED
-    known = _load(_key(folder)) if is_large else {}
+    known = _load(key) if is_large else {}
     states = list(map(_state, names))
     checked = {
         name: known[name]
@@ -54,12 +56,12 @@ def check_files(paths, folder, max_pixels=MAX_PIXELS):
         if name in known and known[name][0] == state and _num_pixels(known[name][1]) <= max_pixels
     }
     new = [(name, state) for name, state in zip(names, states, strict=True) if name not in checked]
-    found = _check_all([name for name, _ in new], max_pixels)
+    found = _check_all([name for name, _ in new], max_pixels, channels, dtype)
     errors = {name: result for (name, _), result in zip(new, found, strict=True) if is_error(result)}
     read = {name: (state, result) for (name, state), result in zip(new, found, strict=True)}
     checked |= {name: pair for name, pair in read.items() if name not in errors}
     if is_large and new and checked != known:
-        _save(_key(folder), checked)
+        _save(key, checked)
     return [errors[name] if name in errors else checked[name][1] for name in names]
 
 
@@ -68,16 +70,17 @@ def is_remembered(folder):
     return not reader_cache.is_on() or reader_cache.is_saved("headers", _key(folder))
 
 
-def _key(folder):
+def _key(folder, channels=3, dtype="uint8"):
     digest = hashlib.sha256(os.path.abspath(folder).encode("utf-8", "replace")).hexdigest()
-    return f"{digest}-{reader_cache.READER_VERSION}"
+    kind = "" if (channels, dtype) == (3, "uint8") else f"-{channels}-{dtype}"
+    return f"{digest}{kind}-{reader_cache.READER_VERSION}"
 
 
-def _check_all(names, max_pixels):
+def _check_all(names, max_pixels, channels, dtype):
     """Returns `_check` of each file."""
 
     def check(names):
-        return [_check(name, max_pixels) for name in names]
+        return [_check(name, max_pixels, channels, dtype) for name in names]
 
     wall, cpu = time.perf_counter(), time.thread_time()
     found = check(names[:PER_TASK])
@@ -99,10 +102,10 @@ def _num_pixels(file):
     return file.height * file.width
 
 
-def _check(name, max_pixels):
+def _check(name, max_pixels, channels, dtype):
     """Returns the `CheckedFile` of a file, or the error that says why it cannot be used."""
     try:
-        header = read_complete_header(name, max_pixels)
+        header = read_complete_header(name, max_pixels, channels, dtype)
     except (ValueError, OSError) as error:
         return error
     return CheckedFile(header.height, header.width, header.bits)

@@ -9,6 +9,7 @@ Every command reads a json with these functions, so the same file gets the same 
   would teach the network that the object is background.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -31,7 +32,9 @@ from mask_rcnn.data.usable_images import report, usable_images
 from mask_rcnn.memory import release_freed_memory
 
 
-def read_coco(annotations_path, images_dir, max_bad_images=0.01, max_pixels=MAX_PIXELS):
+def read_coco(
+    annotations_path, images_dir, max_bad_images=0.01, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"
+):
     """Reads a COCO instances json and looks at every image file it names.
 
     Args:
@@ -42,11 +45,13 @@ def read_coco(annotations_path, images_dir, max_bad_images=0.01, max_pixels=MAX_
             Defaults to 0.01.
         max_pixels: Largest height times width of an image; a larger one cannot be used. Defaults to
             `MAX_PIXELS`.
+        channels, dtype: Of all images, as in `read_image`; an image with other channels cannot be used.
+            Default to RGB of 8 bits.
 
     Returns:
         A `Dataset`; its class ids 1..K are the category ids in ascending order.
     """
-    reading = read_with_reasons(annotations_path, images_dir, max_pixels)
+    reading = read_with_reasons(annotations_path, images_dir, max_pixels, channels, dtype)
     warnings = report(reading.left_out, reading.reasons, reading.entries, max_bad_images)
     if warnings:
         _log_once("\n  ".join([f"{reading.entries.name}:", *warnings]))
@@ -62,21 +67,24 @@ class CocoReading:
         entries: `Entries` of the json, with the `Findings` of the reader.
         left_out: Dicts of the images that cannot be used, with `id` and `file_name`.
         reasons: The message of the error of each image of `left_out`.
+        pixel_format: Dict of the `channels` and `dtype` that its images were read with.
     """
 
     dataset: Dataset
     entries: Entries
     left_out: list
     reasons: list
+    pixel_format: dict
 
 
-def read_with_reasons(annotations_path, images_dir, max_pixels=MAX_PIXELS):
+def read_with_reasons(annotations_path, images_dir, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"):
     """Returns the `CocoReading` of a json and its images; arguments and errors as in `read_coco`.
 
     Any number of images may be left out.
     """
     images_dir = Path(images_dir)
-    with checking_ahead(annotations_path, images_dir, max_pixels):
+    is_rgb8 = (channels, dtype) == (3, "uint8")
+    with checking_ahead(annotations_path, images_dir, max_pixels) if is_rgb8 else contextlib.nullcontext():
         entries = read_entries(annotations_path)
     if not images_dir.is_dir():
         raise FileNotFoundError(
@@ -84,7 +92,8 @@ def read_with_reasons(annotations_path, images_dir, max_pixels=MAX_PIXELS):
         )
     paths = find_image_files(entries.images.values(), images_dir, entries.findings)
     entries.findings.check(EXPECTED, entries.name)
-    files = dict(zip(paths, check_files(paths.values(), images_dir, max_pixels), strict=True))
+    checked = check_files(paths.values(), images_dir, max_pixels, channels, dtype)
+    files = dict(zip(paths, checked, strict=True))
     images, table, left_out, reasons = usable_images(
         entries, lambda image: _checked_size(image, files[image["id"]], entries.findings)
     )
@@ -93,7 +102,7 @@ def read_with_reasons(annotations_path, images_dir, max_pixels=MAX_PIXELS):
     class_ids = np.searchsorted([category.id for category in categories], table.class_ids) + 1
     records = _records(images, dataclasses.replace(table, class_ids=class_ids), paths, files)
     dataset = Dataset(Path(annotations_path).stem, categories, records, num_left_out=len(left_out))
-    return CocoReading(dataset, entries, left_out, reasons)
+    return CocoReading(dataset, entries, left_out, reasons, {"channels": channels, "dtype": dtype})
 
 
 def _records(images, table, paths, files):

@@ -57,6 +57,6 @@ def _in_frame(other, rng, size):
 def _composed(image, pasted, mask, blend):
     """Returns `pasted` where the mask is, and else `image`, with soft edges if `blend` is above 0."""
     if not blend:
-        return cv2.copyTo(pasted, mask.astype("uint8"), image.copy())
+        return cv2.copyTo(pasted, mask.astype("uint8"), image.copy()).reshape(image.shape)
     alpha = cv2.GaussianBlur(mask.astype("float32"), (0, 0), blend)[..., None]
-    return np.round(pasted * alpha + image * (1 - alpha)).astype("uint8")
+    return np.round(pasted * alpha + image * (1 - alpha)).astype(image.dtype)

@@ -14,6 +14,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from mask_rcnn.data.array_decoding import decode_deep_png
 from mask_rcnn.data.image_headers import SOF_MARKERS, SOS, jpeg_segments, png_chunks
 
 PLUGINS = {
@@ -51,19 +52,48 @@ def decode_8_bits(file, header):
     Returns:
         `[H, W, 3]` uint8, RGB, before the orientation is undone.
     """
-    size = (header.height, header.width) if header.orientation < 5 else (header.width, header.height)
-    file.seek(0)
-    if header.format == "JPEG":
-        file = io.BytesIO(_jpeg_without_metadata(file, header))
-    elif header.format == "PNG":
-        file = io.BytesIO(_png_without_metadata(file))
+    size = _stored_size(header)
+    file = _without_metadata(file, header)
     if _takes_less_in_tensorflow(header):
         pixels = np.asarray(memoryview(decode_in_graph(file.read())))  # without a copy
     else:
-        pixels = _decode_by_pillow(file, PLUGINS[header.format], size)
+        pixels = _decode_by_pillow(file, PLUGINS[header.format], size, _to_rgb)
     if pixels.shape[:2] != size:
         raise ValueError(f"its header says {size} pixels, its content {pixels.shape[:2]}")
     return pixels
+
+
+def decode_channels(file, header):
+    """Decodes a file with other channels than RGB, gray or with alpha, as it is.
+
+    Args:
+        file: opened for reading bytes.
+        header: its `ImageHeader`.
+
+    Returns:
+        `[H, W, C]` uint8 or uint16, before the orientation is undone.
+    """
+    if header.bits == 16:
+        pixels = decode_deep_png(_png_without_metadata(file), header.channels)
+    else:
+        file, plugin = _without_metadata(file, header), PLUGINS[header.format]
+        pixels = _decode_by_pillow(file, plugin, _stored_size(header), _to_channels)
+    expected = (*_stored_size(header), header.channels)
+    if pixels.shape != expected:
+        raise ValueError(f"its header says {expected}, its content {pixels.shape}")
+    return pixels
+
+
+def _stored_size(header):
+    """Returns (height, width) before the orientation is undone."""
+    return (header.height, header.width) if header.orientation < 5 else (header.width, header.height)
+
+
+def _without_metadata(file, header):
+    file.seek(0)
+    if header.format == "JPEG":
+        return io.BytesIO(_jpeg_without_metadata(file, header))
+    return io.BytesIO(_png_without_metadata(file)) if header.format == "PNG" else file
 
 
 def _takes_less_in_tensorflow(header):
@@ -94,14 +124,14 @@ def decode_in_graph(contents):
     )
 
 
-def _decode_by_pillow(file, plugin, size):
+def _decode_by_pillow(file, plugin, size, convert):
     # Not by `Image.open`, which has limits and warnings of its own.
     with plugin(file) as image:
         if image.size != size[::-1]:
             raise ValueError(f"its header says {size} pixels, its content {image.size[::-1]}")
         image.load()
         image.info.pop("transparency", None)  # alpha is dropped
-        return _to_rgb(image)
+        return convert(image)
 
 
 def _to_rgb(image):
@@ -115,6 +145,12 @@ def _to_rgb(image):
         strip = image.crop((0, top, width, min(top + rows, height)))
         pixels[top : top + rows] = np.asarray(strip.convert("RGB"))
     return pixels
+
+
+def _to_channels(image):
+    """Converts a Pillow image to `[H, W, C]` uint8 without changing its channels."""
+    image = image.convert("L") if image.mode == "1" else image
+    return np.array(image).reshape(*image.size[::-1], -1)
 
 
 def _jpeg_without_metadata(file, header):

@@ -10,10 +10,11 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+from mask_rcnn.data.array_headers import NPY_START, TIFF_STARTS, parse_npy, parse_tiff
 from mask_rcnn.data.exif import UPRIGHT, exif_orientation, xmp_orientation
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little and big endian, TIFF and BigTIFF
+ARRAY_FORMATS = ("TIFF", "NPY")  # with any number of channels; read where images are not RGB of 8 bits
 
 # Pixels of the largest image that is decoded; it takes 0.6 GB. Large scans, of A0 paper at 300 dots per inch,
 # have 140 million.
@@ -22,6 +23,7 @@ MAX_PIXELS = 200_000_000
 MAX_PARTS = 1_000_000  # segments or chunks of a file; walking through them takes about 3 s
 MAX_METADATA = 1 << 20  # bytes of EXIF, XMP or a comment that are looked at; larger ones are ignored
 
+DECODED_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by color type of PNG; a palette has colors
 SOF_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # start of frame, of any coding
 APP1, SOS, EOI, COM = 0xE1, 0xDA, 0xD9, 0xFE
 MARKERS_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
@@ -36,8 +38,11 @@ class ImageHeader:
         height: pixels, after the orientation is applied.
         width: pixels, after the orientation is applied.
         orientation: EXIF orientation, 1..8; 1 is upright.
-        format: one of `FORMATS`.
+        format: one of `FORMATS` or `ARRAY_FORMATS`.
         bits: per sample, 8 or 16; fewer than 8 are stretched to 8.
+        channels: 1 is gray, 2 gray and alpha, 3 any color, 4 color and alpha; `ARRAY_FORMATS` have any
+            number. GIF, BMP and WebP count as color.
+        pages: of a TIFF file, each with `channels / pages` samples per pixel.
         comment: text that the file carries in a JPEG comment or a PNG `Comment`.
     """
 
@@ -46,17 +51,20 @@ class ImageHeader:
     orientation: int
     format: str
     bits: int = 8
+    channels: int = 3
+    pages: int = 1
     comment: str = ""
 
 
-def parse_header(file):
+def parse_header(file, arrays=False):
     """Returns the `ImageHeader` of an image file.
 
     Args:
         file: opened for reading bytes.
+        arrays: Whether `ARRAY_FORMATS` are images, too. Defaults to False.
 
     Raises:
-        ValueError, struct.error: the file is not an image of `FORMATS`, or its header is damaged.
+        ValueError, struct.error: the file is not an image of these formats, or its header is damaged.
     """
     start = _read(file, 0, 16)
     if start.startswith(b"\xff\xd8\xff"):
@@ -69,7 +77,11 @@ def parse_header(file):
         found = {"format": "BMP", "size": _bmp_size(file)}
     elif start.startswith(b"RIFF") and start[8:12] == b"WEBP":
         found = _parse_webp(file)
-    elif start.startswith(TIFF_MAGIC):
+    elif arrays and start.startswith(TIFF_STARTS):
+        found = parse_tiff(file)
+    elif arrays and start.startswith(NPY_START):
+        found = parse_npy(file)
+    elif start.startswith(TIFF_STARTS):
         raise ValueError("TIFF files are only read in tiles: `detect --tile`, `data convert --tile`")
     else:
         raise ValueError("the first bytes are of no such format" if start else "the file is empty")
@@ -126,7 +138,8 @@ def _parse_jpeg(file):
     found = {"format": "JPEG"}
     for marker, offset, length in jpeg_segments(file):
         if marker in SOF_MARKERS and "size" not in found:
-            precision, *found["size"] = _unpack(file, offset, ">BHH")
+            precision, *found["size"], components = _unpack(file, offset, ">BHHB")
+            found["channels"] = 1 if components == 1 else 3
             if precision != 8:
                 raise ValueError(f"a JPEG file of {precision} bits per sample")
         elif marker == APP1 and length <= MAX_METADATA:
@@ -147,10 +160,11 @@ def _take_metadata(found, data):
 
 
 def _parse_png(file):
-    kind, width, height, bits = _unpack(file, 12, ">4sIIB")
+    kind, width, height, bits, color_type = _unpack(file, 12, ">4sIIBB")
     if kind != b"IHDR":
         raise ValueError("its first chunk is not IHDR")
-    found = {"format": "PNG", "size": (height, width), "bits": max(bits, 8)}
+    channels = DECODED_CHANNELS.get(color_type, 3)
+    found = {"format": "PNG", "size": (height, width), "bits": max(bits, 8), "channels": channels}
     for kind, offset, length in png_chunks(file):
         if length > MAX_METADATA:
             continue

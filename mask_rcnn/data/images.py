@@ -1,4 +1,4 @@
-"""Image files to pixels: always upright RGB, 8 bits, decoded by Pillow from what was checked before.
+"""Image files to pixels: upright, RGB of 8 bits unless said otherwise, decoded from what was checked before.
 
 Whatever is wrong with a file becomes one error that names it.
 """
@@ -12,8 +12,9 @@ import struct
 
 import numpy as np
 
-from mask_rcnn.data.decoding import decode_8_bits, decode_16_bits
-from mask_rcnn.data.image_headers import FORMATS, MAX_PIXELS, parse_header
+from mask_rcnn.data.array_decoding import decode_array
+from mask_rcnn.data.decoding import decode_8_bits, decode_16_bits, decode_channels
+from mask_rcnn.data.image_headers import ARRAY_FORMATS, FORMATS, MAX_PIXELS, parse_header
 
 # The last bytes of a file that was written to its end. Padding may follow them, hence the tail.
 END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
@@ -22,77 +23,91 @@ TAIL_BYTES = 64
 TENSORFLOW_NODES = re.compile(r"\{\{.*?\}\} | \[Op:.*")  # in its messages
 
 
-def read_header(path, max_pixels=MAX_PIXELS):
+def read_header(path, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"):
     """Returns the `ImageHeader` of an image file, without decoding it.
 
     Args:
         path: of the file.
         max_pixels: Largest height times width that is accepted. Defaults to `MAX_PIXELS`.
+        channels, dtype: Of the image that is expected, as in `read_image`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a regular file, cannot be read, is not an image, or is too large.
+        ValueError: it is not a regular file, cannot be read, is not an image, is too large, or has another
+            number of channels.
     """
-    with _opened(path) as file:
-        return _checked_header(file, max_pixels)
+    with _opened(path, channels, dtype) as file:
+        return _checked_header(file, max_pixels, channels, dtype)
 
 
-def read_complete_header(path, max_pixels=MAX_PIXELS):
+def read_complete_header(path, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"):
     """Returns the `ImageHeader` of an image file that was not cut off.
 
     The end marker tells it without decoding; a file without one is decoded to be sure.
 
     Args:
-        path, max_pixels: As in `read_header`, which says what is raised.
+        path, max_pixels, channels, dtype: As in `read_header`, which says what is raised.
     """
-    with _opened(path) as file:
-        header = _checked_header(file, max_pixels)
+    with _opened(path, channels, dtype) as file:
+        header = _checked_header(file, max_pixels, channels, dtype)
         end = file.seek(0, os.SEEK_END)
         file.seek(max(end - TAIL_BYTES, 0))
         marker = END_MARKERS.get(header.format)
         is_complete = marker is not None and marker in file.read()
-    if not is_complete:
-        read_image(path, max_pixels=max_pixels)
+    if not is_complete and header.format != "NPY":  # whose header tells its length
+        read_image(path, max_pixels=max_pixels, channels=channels, dtype=dtype)
     return header
 
 
-def read_image(path, bit_depth=None, max_pixels=MAX_PIXELS):
-    """Returns the pixels of an image file as uint8 `[H, W, 3]`, RGB, upright.
+def read_image(path, bit_depth=None, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"):
+    """Returns the pixels of an image file, `[H, W, channels]`, upright; as uint8 RGB unless said otherwise.
 
-    Gray, CMYK and palettes become RGB. Alpha is dropped. Of an animation, the first frame is read.
+    With 3 channels, gray, CMYK and palettes become RGB, and alpha is dropped. With another number, a file
+    must have that many: nothing is repeated or dropped. Of an animation, the first frame is read.
 
     Args:
-        path: of a JPEG, PNG, GIF, BMP or WebP file.
+        path: of a JPEG, PNG, GIF, BMP or WebP file. Unless RGB of 8 bits is expected, also of a TIFF file,
+            whose channels are the samples of its pages, or of an .npy file with an array `[H, W, C]`.
         bit_depth: Bits that the samples of 16-bit files use, 8 to 16, as in `InputConfig.bit_depth`: the
             upper 8 of them are kept. Files of 8 bits stay as they are. Defaults to None, which is 16.
         max_pixels: Largest height times width that is accepted. Defaults to `MAX_PIXELS`.
+        channels: Number of channels. Defaults to 3.
+        dtype: "uint8", or "uint16": 16-bit files stay as they are, and samples of 8 bits are multiplied by
+            `2 ** (bit_depth - 8)`, so that both are equally bright. Defaults to "uint8".
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, is not a complete image, is too large, or has a sample of more than
-            `bit_depth` bits.
+        ValueError: it cannot be read, is not a complete image, is too large, has another number of channels,
+            or has a sample of more than `bit_depth` bits.
     """
-    return read_samples(path, max_pixels, functools.partial(to_8_bits, bit_depth=bit_depth or 16))
+    convert = functools.partial(with_dtype, bit_depth=bit_depth or 16, dtype=dtype)
+    return read_samples(path, max_pixels, channels, dtype, convert)
 
 
-def read_samples(path, max_pixels=MAX_PIXELS, convert=None):
-    """As `read_image`, but returns the samples of 16-bit files as they are, `[H, W, 3]` uint16.
+def read_samples(path, max_pixels=MAX_PIXELS, channels=3, dtype="uint8", convert=None):
+    """As `read_image`, but returns the samples of 16-bit files as they are, `[H, W, channels]` uint16.
 
     Args:
-        path, max_pixels: As in `read_image`.
+        path, max_pixels, channels, dtype: As in `read_image`.
         convert: Function of the samples whose result is returned. Defaults to none.
     """
-    with _opened(path) as file:
-        samples = _samples(file, max_pixels)
+    with _opened(path, channels, dtype) as file:
+        header = _checked_header(file, max_pixels, channels, dtype)
+        samples = _upright(_decode(file, header, channels), header.orientation)
         return samples if convert is None else convert(samples)
 
 
-def used_bits(path):
-    """Returns how many bits the largest sample of an image file needs; None unless it is a 16-bit file."""
-    with _opened(path) as file:
-        if _checked_header(file, MAX_PIXELS).bits != 16:
+def used_bits(path, channels=3, dtype="uint8"):
+    """Returns how many bits the largest sample of an image file needs; None unless it is a 16-bit file.
+
+    Args:
+        path, channels, dtype: As in `read_image`.
+    """
+    with _opened(path, channels, dtype) as file:
+        header = _checked_header(file, MAX_PIXELS, channels, dtype)
+        if header.bits != 16:
             return None
-        return int(decode_16_bits(file).max()).bit_length()
+        return int(_decode(file, header, channels).max()).bit_length()
 
 
 def check_regular_file(path):
@@ -115,7 +130,7 @@ def check_regular_file(path):
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _opened(path, channels, dtype):
     """Opens an image file; turns whatever goes wrong inside into one error that names it."""
     check_regular_file(path)
     try:
@@ -125,7 +140,7 @@ def _opened(path):
         message = TENSORFLOW_NODES.sub("", str(error)) or type(error).__name__
         reason = getattr(error, "strerror", None) or message
         raise ValueError(
-            f"Expected a complete image file, one of {', '.join(FORMATS)}. "
+            f"Expected a complete image file, one of {', '.join(_formats(channels, dtype))}. "
             f"Received: path={_shown(path)} ({' '.join(reason.split())}). "
             f"{_ADVICE.get(type(error), 'Copy the file again, or convert it to PNG or JPEG.')}"
         ) from error
@@ -139,13 +154,24 @@ class _TooDeep(ValueError):
     pass
 
 
+class _OtherChannels(ValueError):
+    pass
+
+
 _ADVICE = {
     PermissionError: "Change the permissions of the file.",
     MemoryError: "Scale the image down, or cut it into tiles.",
     _TooLarge: "Scale the image down, raise `data.max_pixels` (`detect --max-pixels`), or convert it to "
     "a TIFF file with tiles: of these, `detect --tile` and `data convert --tile` read one after the other.",
     _TooDeep: "Declare the number of bits that your images use in `input.bit_depth`, or none.",
+    _OtherChannels: "Set `input.channels` to what your files have, or convert them.",
+    ModuleNotFoundError: "Run `pip install mask-rcnn[tiff]`, or write a page per channel, or .npy files.",
 }
+
+
+def _formats(channels, dtype):
+    """Returns the formats that are read as images of these channels and this dtype."""
+    return FORMATS if (channels, dtype) == (3, "uint8") else (*FORMATS, *ARRAY_FORMATS)
 
 
 def _shown(path):
@@ -153,9 +179,9 @@ def _shown(path):
     return repr(os.fspath(path))
 
 
-def _checked_header(file, max_pixels):
+def _checked_header(file, max_pixels, channels, dtype):
     try:
-        header = parse_header(file)
+        header = parse_header(file, arrays="NPY" in _formats(channels, dtype))
     except struct.error as error:
         raise ValueError("it ends inside its header") from error
     if header.height * header.width > max_pixels:
@@ -163,27 +189,36 @@ def _checked_header(file, max_pixels):
             f"{header.height} x {header.width} pixels, {header.height * header.width / 1e6:.0f} million; "
             f"at most {max_pixels / 1e6:g} million are decoded"
         )
+    becomes_rgb = channels == 3 and header.format in FORMATS
+    if header.channels != channels and not becomes_rgb:
+        raise _OtherChannels(
+            f"{header.channels} channels of {header.height} x {header.width} pixels, where {channels} "
+            "are expected"
+        )
     return header
 
 
-def _samples(file, max_pixels):
-    """Returns the samples of an open image file, `[H, W, 3]` uint8 or uint16, upright."""
-    header = _checked_header(file, max_pixels)
-    samples = decode_16_bits(file) if header.bits == 16 else decode_8_bits(file, header)
-    return _upright(samples, header.orientation)
+def _decode(file, header, channels):
+    """Returns `[H, W, channels]` uint8, or uint16 of a 16-bit file, before the orientation is undone."""
+    if header.format in ARRAY_FORMATS:
+        return decode_array(file, header)
+    if channels != 3:
+        return decode_channels(file, header)
+    return decode_16_bits(file) if header.bits == 16 else decode_8_bits(file, header)
 
 
-def to_8_bits(samples, bit_depth):
-    """Keeps the upper 8 of `bit_depth` bits: `[...]` uint16 to uint8. What is uint8 stays as it is."""
+def with_dtype(samples, bit_depth, dtype):
+    """Converts `[...]` uint8 or uint16 to `dtype`; 16-bit files use `bit_depth` bits, uint8 the upper 8."""
+    shift = bit_depth - 8
     if samples.dtype == np.uint8:
-        return samples
+        return samples if dtype == "uint8" else samples.astype(dtype) << shift
     if int(samples.max()) >> bit_depth:
         raise _TooDeep(f"a sample of {samples.max()}, where {bit_depth} bits were declared")
-    return (samples >> (bit_depth - 8)).astype("uint8")
+    return samples if dtype == "uint16" else (samples >> shift).astype("uint8")
 
 
 def _upright(pixels, orientation):
-    """Undoes an EXIF orientation: `[H, W, 3]` to `[H, W, 3]` or `[W, H, 3]`."""
+    """Undoes an EXIF orientation: `[H, W, C]` to `[H, W, C]` or `[W, H, C]`."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):

@@ -11,7 +11,7 @@ from mask_rcnn.data.finish import finish
 from mask_rcnn.data.ground_truth import needs_masks
 from mask_rcnn.data.images import read_image
 from mask_rcnn.data.others import apply_transforms
-from mask_rcnn.data.sample import OBJECT, Sample, make_sample
+from mask_rcnn.data.sample import FILL, OBJECT, Sample, make_sample
 from mask_rcnn.data.transforms import padded_size, padding_origin
 
 IGNORED = -1  # class id of a region that is neither a positive nor a negative
@@ -54,7 +54,7 @@ class ExampleLoader:
 
         Returns:
             Dict with R objects and ignored regions:
-            image: `[H, W, 3]`, uint8 or float32, see `data.bake.render`.
+            image: `[H, W, C]`, `input.dtype` or float32, see `data.bake.render`.
             origin: (y, x) of its first pixel in the padded image.
             gt_boxes: `[R, 4]` float32, yxyx, pixels of the padded image.
             gt_class_ids: `[R]` int32; -1 for ignored regions.
@@ -63,11 +63,11 @@ class ExampleLoader:
         settings, samples = self.config.input, []
         for place, each in enumerate((record, *others)):
             try:
-                image = read_unchanged(each, settings.bit_depth, self.config.data.max_pixels)
+                image = read_unchanged(each, settings, self.config.data.max_pixels)
             except (ValueError, OSError) as error:
                 return UnusableImage(place, str(error))
-            samples.append(make_sample(each, image, self.config.keypoint_head))
-        sample = apply_transforms(self.transforms, samples, seed, checked)
+            samples.append(self._sample(each, image))
+        sample = apply_transforms(self.transforms, samples, seed, self._checked)
         sample = finish(sample, settings.max_instances, needs_masks(self.truths))
         image = render(sample, settings.resize)
         origin = (0, 0)
@@ -87,21 +87,40 @@ class ExampleLoader:
         return values
 
     def output_size(self, record, seed, others=()):
-        """Returns the (height, width) of an example without reading images: transforms see black ones.
+        """Returns the (height, width) of an example without reading images: transforms see those of zeros.
 
         Args:
             record, seed, others: as in a call.
         """
+        settings = self.config.input
         samples = [
-            make_sample(each, np.zeros((each.height, each.width, 3), "uint8"), self.config.keypoint_head)
+            self._sample(each, np.zeros((each.height, each.width, settings.channels), settings.dtype))
             for each in (record, *others)
         ]
-        return apply_transforms(self.transforms, samples, seed, checked).size
+        return apply_transforms(self.transforms, samples, seed, self._checked).size
+
+    def _checked(self, sample, transform):
+        return checked(sample, transform, self.config.input)
+
+    def _sample(self, record, image):
+        return make_sample(record, image, self.config.keypoint_head, fill_color(self.config.input))
 
 
-def read_unchanged(record, bit_depth, max_pixels):
-    """Returns the pixels of a record, `[H, W, 3]` uint8; raises ValueError unless they have its size."""
-    image = read_image(record.path, bit_depth, max_pixels)
+def fill_color(settings):
+    """Returns the value of each channel where no image is: `FILL` of 8-bit RGB, else the mean of the input.
+
+    Without a `mean`, which is then the backbone's own, the numbers of `FILL` take turns.
+    """
+    if settings.is_rgb8:
+        return FILL
+    levels = settings.mean or [FILL[channel % len(FILL)] for channel in range(settings.channels)]
+    most = np.iinfo(settings.dtype).max
+    return tuple(int(np.clip(round(level * settings.counts_per_level), 0, most)) for level in levels)
+
+
+def read_unchanged(record, settings, max_pixels):
+    """Returns the pixels of a record, `[H, W, C]`; raises ValueError unless they have its size."""
+    image = read_image(record.path, settings.bit_depth, max_pixels, **settings.pixel_format)
     if image.shape[:2] != (record.height, record.width):
         raise ValueError(
             "An image must not change during training. "
@@ -111,8 +130,8 @@ def read_unchanged(record, bit_depth, max_pixels):
     return image
 
 
-def checked(sample, transform):
-    """Returns what a transform made; raises a ValueError unless it is a sound `Sample`."""
+def checked(sample, transform, settings):
+    """Returns what a transform made; raises a ValueError unless it is a sound `Sample` for the input."""
     if not isinstance(sample, Sample):
         raise ValueError(
             "A transform must return a `Sample`. "
@@ -122,9 +141,11 @@ def checked(sample, transform):
         name: len(getattr(sample, name))
         for name in ("boxes", "class_ids", "kinds", "areas", "segmentations", "keypoints")
     }
-    if len(set(lengths.values())) > 1 or sample.image.dtype != np.uint8:
+    image, dtype, channels = sample.image, settings.dtype, settings.channels
+    if len(set(lengths.values())) > 1 or image.dtype != dtype or image.shape[2:] != (channels,):
         raise ValueError(
-            "A `Sample` needs a uint8 image, and one row for each object in all of its fields. "
-            f"Received: image of {sample.image.dtype}, {lengths} from {transform}. Change them together."
+            f"A `Sample` needs a {dtype} image of {channels} channels, and one row for each object in all of "
+            f"its fields. Received: image of {image.dtype}, shape {image.shape}, {lengths} from {transform}. "
+            "Change them together."
         )
     return sample

@@ -33,7 +33,7 @@ def mosaic(sample, rng, others, scale=0.5, margin=0.25, probability=0.5):
         return sample
     size = np.array(sample.size)
     middle = np.round(size * rng.uniform(margin, 1 - margin, 2)).astype(int)
-    image, parts = np.zeros((*size, 3), "uint8"), []
+    image, parts = np.zeros((*size, sample.image.shape[-1]), sample.image.dtype), []
     for index, each in enumerate((sample, *others)):
         is_second = np.array(divmod(index, 2), bool)  # row, column
         origin, end = np.where(is_second, middle, 0), np.where(is_second, size, middle)

@@ -65,7 +65,7 @@ def join_objects(samples, image):
 
     Args:
         samples: `Sample`s whose objects are in the pixels of `image`.
-        image: `[H, W, 3]` uint8.
+        image: `[H, W, C]`.
     """
     rows = {name: [getattr(sample, name) for sample in samples] for name in ROWS}
     joined = {name: np.concatenate(values) for name, values in rows.items() if name != "segmentations"}

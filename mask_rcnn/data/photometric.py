@@ -7,6 +7,7 @@ import numpy as np
 
 from mask_rcnn.data import affine
 from mask_rcnn.data.bake import bake
+from mask_rcnn.data.channels import by_channels
 
 
 def blur(sample, rng, low=0.1, high=2.0, probability=0.5):
@@ -22,7 +23,8 @@ def blur(sample, rng, low=0.1, high=2.0, probability=0.5):
     if rng.random() >= probability:
         return sample
     sigma = rng.uniform(low, high) / affine.scale(sample.matrix)  # pixels of the image
-    return replace(sample, image=cv2.GaussianBlur(sample.image, (0, 0), sigma))
+    image = by_channels(lambda part: cv2.GaussianBlur(part, (0, 0), sigma), sample.image)
+    return replace(sample, image=image)
 
 
 def noise(sample, rng, high=10.0, probability=0.5):

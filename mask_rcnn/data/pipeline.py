@@ -49,7 +49,8 @@ def training_dataset(dataset, config, first_step=0, bad_images=None, transforms=
         A `tf.data.Dataset` of dicts with B = `train.batch_size` / count, G = `input.max_instances`,
         T = `num_regions` (more in a batch where transforms add objects), M = `input.mask_crop_size`, and
         the smallest (H, W) that holds the images of the batch:
-        images: `[B, H, W, 3]` float32, RGB, 0..255, zeros around the image (`input.centered`) or after it.
+        images: `[B, H, W, C]` float32, RGB, 0..255 unless `input.channels` and `input.dtype` say otherwise,
+        zeros around the image (`input.centered`) or after it.
         image_sizes: `[B, 2]` float32, (height, width) before padding.
         gt_boxes: `[B, T, 4]` float32, yxyx, pixels of the padded image.
         gt_class_ids: `[B, T]` int32; at most G objects, then ignored regions (-1), then padding (0).
@@ -113,7 +114,7 @@ def _candidates(plan, step, place, num_others):
 def _signature(config, truths, size):
     """Returns the arrays of `size` images as they leave Python, `{name: tf.TensorSpec}`."""
     signature = {
-        "images": tf.TensorSpec((size, None, None, 3), _image_dtype(config)),
+        "images": tf.TensorSpec((size, None, None, config.input.channels), _image_dtype(config)),
         "image_sizes": tf.TensorSpec((size, 2), "float32"),
         "gt_boxes": tf.TensorSpec((size, None, 4), "float32"),
         "gt_class_ids": tf.TensorSpec((size, None), "int32"),
@@ -127,7 +128,7 @@ def _signature(config, truths, size):
 
 def _image_dtype(config):
     """Only "bilinear" has fractions of gray levels."""
-    return "float32" if config.input.resize == "bilinear" else "uint8"
+    return "float32" if config.input.resize == "bilinear" else config.input.dtype
 
 
 def _batches(dataset, loader, plan, steps, places, bad_images):
@@ -136,7 +137,8 @@ def _batches(dataset, loader, plan, steps, places, bad_images):
     rows, count = num_regions(dataset, config.input.max_instances), num_others(loader.transforms)
     ahead = 2 * (config.data.workers or default_threads())
     num_slots = size + ahead + 1  # those of a batch, those ahead, and the one that is being replaced
-    slot_bytes = 3 * np.dtype(_image_dtype(config)).itemsize * config.input.long_side**2
+    sample_bytes = np.dtype(_image_dtype(config)).itemsize
+    slot_bytes = config.input.channels * sample_bytes * config.input.long_side**2
     with worker_pool(loader, config.data.workers, num_slots, slot_bytes) as submit:
 
         def start(number, step, place, indices):
@@ -208,7 +210,7 @@ def _batch(examples, other_sizes, config, truths, rows):
     settings = config.input
     sizes = np.array([example["image"].shape[:2] for example in examples])
     padded = padded_size(np.max([*sizes, *other_sizes], axis=0), settings.pad_multiple, settings.padded_size)
-    images = _aligned_empty((len(examples), *padded, 3), _image_dtype(config))
+    images = _aligned_empty((len(examples), *padded, settings.channels), _image_dtype(config))
     for image, example in zip(images, examples, strict=True):
         (top, left), (height, width) = example["origin"], example["image"].shape[:2]
         bottom, right = top + height, left + width

@@ -8,6 +8,9 @@ from mask_rcnn.data import affine
 from mask_rcnn.data.keypoints import keypoint_array, mirrored_order
 from mask_rcnn.data.masks import mask_in_box
 
+# Color of the pixels that no image covers: ImageNet's mean, which is 0 after normalizing, as the padding is.
+FILL = (124, 116, 104)
+
 OBJECT, CROWD, IGNORE = range(
     3
 )  # kinds of objects; crowds and ignored ones are neither learned nor negatives
@@ -21,7 +24,7 @@ class Sample:
     and `size`: the pixels are resampled once, after the last transform.
 
     Args:
-        image: `[H, W, 3]` uint8, RGB.
+        image: `[H, W, C]`, RGB of uint8 unless `input.channels` and `input.dtype` say otherwise.
         boxes: `[N, 4]` float64, yxyx.
         class_ids: `[N]` int32, 1..K.
         kinds: `[N]` int8, `OBJECT`, `CROWD` or `IGNORE`.
@@ -31,6 +34,7 @@ class Sample:
         mirrored_keypoints: `[J]` int, the keypoint that takes the place of each in a mirror.
         matrix: `[3, 3]` float64, from pixels of `image` to pixels of the output; see `data.affine`.
         size: (height, width) of the output.
+        fill: Value of each channel of pixels that no image covers. Defaults to `FILL`.
     """
 
     image: np.ndarray
@@ -43,6 +47,7 @@ class Sample:
     mirrored_keypoints: np.ndarray
     matrix: np.ndarray
     size: tuple[int, int]
+    fill: tuple[int, ...] = FILL
 
     def moved(self, matrix, size):
         """Returns the sample with one more geometric change.
@@ -97,13 +102,14 @@ def _sign(number):
     return -1 if number < 0 else 1
 
 
-def make_sample(record, image, keypoint_head=None):
+def make_sample(record, image, keypoint_head=None, fill=FILL):
     """Returns the `Sample` of an `ImageRecord` and its pixels, before all transforms.
 
     Args:
         record: an `ImageRecord`.
-        image: `[H, W, 3]` uint8.
+        image: `[H, W, C]`.
         keypoint_head: `KeypointHeadConfig`, or None.
+        fill: As in `Sample`.
     """
     annotations = record.annotations
     keypoints, order = np.zeros((len(annotations), 0, 3)), np.zeros(0, int)
@@ -121,6 +127,7 @@ def make_sample(record, image, keypoint_head=None):
         mirrored_keypoints=order,
         matrix=np.eye(3),
         size=image.shape[:2],
+        fill=fill,
     )
 
 

@@ -1,7 +1,7 @@
 """Windows of TIFF files, read without the rest of the file.
 
 A TIFF file is a sequence of segments, tiles or strips of rows, each compressed by itself (TIFF 6.0, Adobe
-1992, sections 3 and 15). The package tifffile decodes them; it comes with the extra `large`.
+1992, sections 3 and 15). The package tifffile decodes them; it comes with the extra `tiff`.
 """
 
 import collections
@@ -13,8 +13,9 @@ import threading
 
 import numpy as np
 
+from mask_rcnn.data.array_headers import TIFF_STARTS
 from mask_rcnn.data.exif import EXIF_ORIENTATION, UPRIGHT
-from mask_rcnn.data.image_headers import MAX_PIXELS, TIFF_MAGIC
+from mask_rcnn.data.image_headers import MAX_PIXELS
 
 SUFFIXES = (".tif", ".tiff")
 MAX_CACHED = 1 << 27  # bytes of decoded segments that are kept, for windows that share them
@@ -27,7 +28,7 @@ JPEG = 7
 def is_tiff(path):
     """Returns whether a file begins as a TIFF file."""
     with open(path, "rb") as file:
-        return file.read(4) in TIFF_MAGIC
+        return file.read(4) in TIFF_STARTS
 
 
 class TiffImage:
@@ -162,7 +163,7 @@ class TiffImage:
         except ImportError as error:
             raise ValueError(
                 f"TIFF files need the package tifffile. Received: path={os.fspath(self._path)!r}. "
-                "Run `pip install mask-rcnn[large]`."
+                "Run `pip install mask-rcnn[tiff]`."
             ) from error
         except Exception as error:  # tifffile raises anything
             needs_codecs = "imagecodecs" in str(error)
@@ -170,7 +171,7 @@ class TiffImage:
             raise ValueError(
                 "Expected a complete TIFF file, gray or RGB of 8 or 16 bits. "
                 f"Received: path={os.fspath(self._path)!r} ({' '.join(str(error).split())}). "
-                f"{'Run `pip install mask-rcnn[large]`.' if needs_codecs else advice}"
+                f"{'Run `pip install mask-rcnn[tiff]`.' if needs_codecs else advice}"
             ) from error
 
 

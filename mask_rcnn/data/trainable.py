@@ -50,7 +50,7 @@ def training_warnings(dataset, config):
         joined_limit_warning(
             dataset, config.input.max_instances, 1 + num_others(make_transforms(config.input))
         ),
-        check_bit_depth(dataset, config.input.bit_depth),
+        check_bit_depth(dataset, config.input.bit_depth, **config.input.pixel_format),
         _anchor_warning(dataset, config),
     ]
     arrays = arrays_of(dataset)

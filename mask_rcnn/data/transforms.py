@@ -1,11 +1,13 @@
 """Geometry of an image on its way into the network, and back, without TensorFlow."""
 
+import functools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from mask_rcnn.data.channels import by_channels
 from mask_rcnn.structures import FAR_EDGE
 
 CACHED_ROWS = 64  # of the output that are interpolated at a time, so that they stay in the processor's cache
@@ -69,7 +71,7 @@ class Resize:
         return np.tile(np.divide(self.resized, self.original), 2)
 
     def apply(self, image, method="bilinear", dtype="float32"):
-        """Returns the image `[H, W, 3]` as `[*resized, 3]`; see `resize_image`."""
+        """Returns the image `[H, W, C]` as `[*resized, C]`; see `resize_image`."""
         return resize_image(image, self.resized, method, dtype)
 
     def apply_boxes(self, boxes):
@@ -109,24 +111,23 @@ def resize_image(image, size, method="bilinear", dtype="float32"):
     """Resizes an image, sampled at pixel centers.
 
     Args:
-        image: `[H, W, 3]` uint8.
+        image: `[H, W, C]` uint8 or uint16.
         size: (height, width).
         method: As in `InputConfig.resize`. "bilinear" interpolates the nearest pixels, without antialiasing,
             and repeats the border, with the numbers of `tf.image.resize`. "antialiased_uint8" is Pillow's
             bilinear filter, in whole numbers. "uint8" is what scikit-image and a cast make of the nearest
             pixels (matterport): it blends the border with black, becomes no darker than the image, and drops
             fractions. Defaults to "bilinear".
-        dtype: "float32" or "float64"; all but "bilinear" also "uint8". Defaults to "float32".
+        dtype: "float32" or "float64"; all but "bilinear" also that of the image. Defaults to "float32".
 
     Returns:
-        `[*size, 3]` of `dtype`, same range.
+        `[*size, C]` of `dtype`, same range.
     """
     height, width = map(int, size)
     if image.shape[:2] == (height, width):  # every method leaves the pixels as they are then
         return image.astype(dtype)
     if method == "antialiased_uint8":
-        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(resized).astype(dtype)
+        return by_channels(functools.partial(_resize_by_pillow, size=(height, width)), image).astype(dtype)
     if method == "uint8":
         resized = _interpolate(image, (height, width), "constant")
         return np.floor(np.maximum(resized, float(image.min()))).astype(dtype)
@@ -135,26 +136,36 @@ def resize_image(image, size, method="bilinear", dtype="float32"):
     return _interpolate_float32(image, (height, width))
 
 
+def _resize_by_pillow(image, size):
+    """Resizes `[H, W, 3]` uint8, or `[H, W]`, in whole numbers; those of uint16 go through float32."""
+    if image.dtype == np.uint8:
+        return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+    if image.ndim == 3:
+        return np.stack([_resize_by_pillow(channel, size) for channel in np.moveaxis(image, -1, 0)], axis=-1)
+    resized = Image.fromarray(image.astype("float32")).resize(size[::-1], Image.Resampling.BILINEAR)
+    return np.round(np.asarray(resized)).astype(image.dtype)
+
+
 def _interpolate_float32(image, size):
     """Returns what `tf.image.resize` returns: the same operations in the same order, along x and then y."""
-    height, width = image.shape[:2]
+    height, width, channels = image.shape
     top, bottom, row_share = _nearest_float32(height, size[0])
     used = np.unique([top, bottom])  # of a large image few rows, so that it is never float32 as a whole
     top, bottom = np.searchsorted(used, top), np.searchsorted(used, bottom)
-    rows = image.reshape(height, width * 3)[used]
+    rows = image.reshape(height, width * channels)[used]
     left, right, share = _nearest_float32(width, size[1])
     first, second = (
-        rows.take(np.ravel(each[:, None] * 3 + np.arange(3)), axis=1).astype("float32")  # with the channels
+        rows.take(np.ravel(each[:, None] * channels + np.arange(channels)), axis=1).astype("float32")
         for each in (left, right)
     )
-    rows = _blend(first, second, np.repeat(share, 3))  # [used, W' * 3]
-    resized = np.empty((size[0], size[1] * 3), "float32")
+    rows = _blend(first, second, np.repeat(share, channels))  # [used, W' * C]
+    resized = np.empty((size[0], size[1] * channels), "float32")
     for start in range(0, size[0], CACHED_ROWS):
         part = slice(start, start + CACHED_ROWS)
         resized[part] = _blend(
             rows.take(top[part], axis=0), rows.take(bottom[part], axis=0), row_share[part, None]
         )
-    return resized.reshape(*size, 3)
+    return resized.reshape(*size, channels)
 
 
 def _blend(first, second, share):
@@ -183,9 +194,9 @@ def _interpolate(image, size, border):
     resized = 0.0
     # The sum in this order, and no other, has the rounding errors of scikit-image before they are cut off.
     for below, y_share in ((0, 1 - upper_y), (1, upper_y)):
-        rows = image[y + below] * y_share[:, None, None]  # [H', W + 2, 3]
+        rows = image[y + below] * y_share[:, None, None]  # [H', W + 2, C]
         for right, x_share in ((0, 1 - upper_x), (1, upper_x)):
-            resized = resized + rows[:, x + right] * x_share[:, None]  # [H', W', 3]
+            resized = resized + rows[:, x + right] * x_share[:, None]  # [H', W', C]
     return resized
 
 

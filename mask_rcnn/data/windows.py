@@ -10,23 +10,24 @@ from mask_rcnn.data.images import check_regular_file, read_header, read_samples
 from mask_rcnn.data.tiff import TiffImage, is_tiff
 
 
-def open_image(path, max_pixels=MAX_PIXELS, convert=None):
+def open_image(path, max_pixels=MAX_PIXELS, channels=3, dtype="uint8", convert=None):
     """Returns an image of which windows are read, a `TiffImage` or a `DecodedImage`.
 
     Args:
         path: Path of a TIFF file, or of an image file as for `read_image`.
         max_pixels: Largest number of pixels that is decoded at once: of a window of a TIFF file, of the whole
             image otherwise. Defaults to `MAX_PIXELS`.
-        convert: Function of the samples, uint8 or uint16 `[h, w, 3]`. Defaults to none.
+        channels, dtype: As in `read_image`. Windows of TIFF files are read of images with 3 channels.
+        convert: Function of the samples, uint8 or uint16 `[h, w, channels]`. Defaults to none.
 
     Raises:
         FileNotFoundError, ValueError: As `read_image`; or tifffile is not installed.
     """
     check_regular_file(path)
-    if is_tiff(path):
+    if channels == 3 and is_tiff(path):
         return TiffImage(path, max_pixels, convert)
-    header = read_header(path, max_pixels)
-    decode = functools.partial(read_samples, path, max_pixels, convert)
+    header = read_header(path, max_pixels, channels, dtype)
+    decode = functools.partial(read_samples, path, max_pixels, channels, dtype, convert)
     return DecodedImage((header.height, header.width), decode)
 
 
@@ -35,7 +36,7 @@ class DecodedImage:
 
     Args:
         size: (height, width) in pixels.
-        decode: Function without arguments that returns the pixels, `[H, W, 3]`.
+        decode: Function without arguments that returns the pixels, `[H, W, C]`.
 
     Attributes:
         has_whole: True, as in `TiffImage`.
@@ -54,7 +55,7 @@ class DecodedImage:
             window: (y1, x1, y2, x2), whole pixels inside of the image. Defaults to the whole image.
 
         Returns:
-            `[y2 - y1, x2 - x1, 3]`, a copy, or the pixels themselves of the whole image.
+            `[y2 - y1, x2 - x1, C]`, a copy, or the pixels themselves of the whole image.
         """
         with self._lock:
             pixels = self._pixels = self._decoded() if self._pixels is None else self._pixels

@@ -72,7 +72,8 @@ def check_coco(sources, config, config_name, *, decode=True, track=None):
     sets, findings = {}, []
     for name, (annotations, images) in sources.items():
         try:
-            reading = read_with_reasons(annotations, images, config.data.max_pixels)
+            limits = {"max_pixels": config.data.max_pixels, **config.input.pixel_format}
+            reading = read_with_reasons(annotations, images, **limits)
         except ValueError as error:
             findings += [dataclasses.replace(each, where=name) for each in refusal_findings(error)]
             continue
@@ -94,7 +95,7 @@ def check_dataset(dataset, config, config_name="the given config", *, decode=Tru
 def _decoded(dataset, config, track):
     paths = [image.path for image in dataset.images]
     shown = track and (lambda items: track(items, len(paths), "decoding images"))
-    return decode_images(paths, config.data.max_pixels, config.input.bit_depth, shown)
+    return decode_images(paths, config.data.max_pixels, config.input, shown)
 
 
 def _report(sets, findings, config, config_name, decode):

@@ -29,7 +29,7 @@ def bit_findings(dataset, config):
             )
         )
     try:
-        sentence = check_bit_depth(dataset, config.input.bit_depth)
+        sentence = check_bit_depth(dataset, config.input.bit_depth, **config.input.pixel_format)
     except (ValueError, OSError) as error:
         sentence = str(error)
     if sentence:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields
 import cv2
 import numpy as np
 
+from mask_rcnn.config import InputConfig
 from mask_rcnn.data.images import read_header, read_image
+from mask_rcnn.data.picture import to_rgb8
 from mask_rcnn.parallel import default_threads, submit_ahead
 
 THUMBNAIL = 16  # side, pixels
@@ -44,15 +46,17 @@ class DecodedImages:
         return self.orientations > 0
 
 
-def decode_images(paths, max_pixels, bit_depth=None, track=None):
+def decode_images(paths, max_pixels, settings=None, track=None):
     """Returns the `DecodedImages` of image files.
 
     Args:
         paths: Paths of the files.
         max_pixels: As in `read_image`.
-        bit_depth: As in `read_image`. Defaults to None.
+        settings: `InputConfig`, of which the bits and channels are read; of other images than RGB, the
+            picture of `to_rgb8` is looked at. Defaults to that of RGB images.
         track: Function of an iterable that shows progress and yields its items. Defaults to None.
     """
+    settings = settings or InputConfig()
     images = DecodedImages(
         errors={},
         digests=np.zeros(len(paths), "S16"),
@@ -65,7 +69,7 @@ def decode_images(paths, max_pixels, bit_depth=None, track=None):
 
     def look(index):
         try:
-            return _look(paths[index], max_pixels, bit_depth)
+            return _look(paths[index], max_pixels, settings)
         except (ValueError, OSError) as error:
             return str(error)
 
@@ -82,10 +86,10 @@ def decode_images(paths, max_pixels, bit_depth=None, track=None):
     return images
 
 
-def _look(path, max_pixels, bit_depth):
+def _look(path, max_pixels, settings):
     """Decodes one file; returns its values of the arrays of `DecodedImages`."""
-    header = read_header(path, max_pixels)
-    pixels = read_image(path, bit_depth, max_pixels)
+    header = read_header(path, max_pixels, **settings.pixel_format)
+    pixels = to_rgb8(read_image(path, settings.bit_depth, max_pixels, **settings.pixel_format), settings)
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
     small = cv2.resize(pixels, HASH_SIZE, interpolation=cv2.INTER_AREA).astype("int32").sum(axis=-1)  # [8, 9]

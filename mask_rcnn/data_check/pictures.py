@@ -10,6 +10,7 @@ from PIL import Image
 
 from mask_rcnn.coco_results import from_record
 from mask_rcnn.data.images import read_image
+from mask_rcnn.data.picture import to_rgb8
 from mask_rcnn.visualize import draw
 
 HEIGHT, MAX_WIDTH = 260, 520  # pixels of a picture
@@ -36,10 +37,12 @@ def example_picture(example, categories, config):
     parts = []
     for record, ids in example.drawn:
         try:
-            pixels = read_image(record.path, config.input.bit_depth, config.data.max_pixels)
+            pixels = read_image(
+                record.path, config.input.bit_depth, config.data.max_pixels, **config.input.pixel_format
+            )
         except (ValueError, OSError):  # it is among the findings
             return None
-        parts.append(_scaled(_drawn(pixels, record, ids, categories)))
+        parts.append(_scaled(_drawn(to_rgb8(pixels, config.input), record, ids, categories)))
     return np.concatenate(parts, axis=1) if parts else None
 
 

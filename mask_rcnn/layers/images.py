@@ -13,17 +13,17 @@ class NormalizeImages(keras.layers.Layer):
     """Subtracts the mean colour and divides by the deviation.
 
     Args:
-        mean: of red, green and blue, 0..255.
+        mean: of each of the C channels, in the numbers of the images.
         std: likewise.
         padding: "mean" makes the padding 0, the mean colour; "black" treats it like the image.
         centered: the image lies in the middle of its padding, see `ops.boxes.windows`.
 
     Call arguments:
-        images: `[B, H, W, 3]`, RGB 0..255.
+        images: `[B, H, W, C]`, such as RGB 0..255.
         image_sizes: `[B, 2]`, (height, width) before padding.
 
     Output shape:
-        `[B, H, W, 3]`.
+        `[B, H, W, C]`.
     """
 
     def __init__(self, mean, std, padding="mean", centered=False, **kwargs):
@@ -69,7 +69,7 @@ class ImageWindows(Float32Layer):
 
     Call arguments:
         image_sizes: `[B, 2]`, (height, width) before padding.
-        images: `[B, H, W, 3]`, padded; read only for `centered`.
+        images: `[B, H, W, C]`, padded; read only for `centered`.
 
     Returns:
         Dict of `proposals` and `detections`, `[B, 4]` each, yxyx.

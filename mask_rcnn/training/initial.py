@@ -7,6 +7,7 @@ import numpy as np
 from absl import logging
 
 from mask_rcnn.backbones import BACKBONES
+from mask_rcnn.backbones.input_channels import inflated_arrays
 from mask_rcnn.heads import heads_of
 from mask_rcnn.model_zoo.backbones import IMAGENET, load_backbone
 from mask_rcnn.model_zoo.pretrained import checkpoint_file, weights_file
@@ -149,7 +150,8 @@ def load_detector(parts, config, categories, weights):
     path = weights_file(weights)
     their_config, their_categories = read_header(path)
     _warn_of_conventions(config, their_config, weights)
-    wanted, arrays = variables(parts), read_arrays(path)
+    wanted = variables(parts)
+    arrays = inflated_arrays(read_arrays(path), wanted)
     new = _layers_of_classes(config, categories, their_config, their_categories)
     new |= _parts_of(wanted) - _parts_of(arrays)
     unused = new | (_parts_of(arrays) - _parts_of(wanted))
@@ -189,7 +191,7 @@ def _without(arrays, prefixes):
 
 def _warn_of_conventions(config, their_config, weights, fields=CONVENTIONS):
     """Says which of `fields` differ between a config and that of the weights it begins with."""
-    pairs = {name: (_field(config, name), _field(their_config, name)) for name in fields}
+    pairs = {name: _compared(config, their_config, name) for name in fields}
     changed = [
         f"{name}={ours!r}, theirs {theirs!r}"
         for name, (ours, theirs) in pairs.items()
@@ -197,6 +199,15 @@ def _warn_of_conventions(config, their_config, weights, fields=CONVENTIONS):
     ]
     if changed:
         logging.warning("%s was trained with other conventions: %s.", weights, "; ".join(changed))
+
+
+def _compared(config, their_config, name):
+    """Returns the values of a field of two configs; of the input, those of the channels that both have."""
+    ours, theirs = _field(config, name), _field(their_config, name)
+    if name in ("input.mean", "input.std") and config.input.channels != their_config.input.channels:
+        is_more = ours and config.input.channels > their_config.input.channels
+        return (ours[: len(theirs or ())], theirs) if is_more else (None, None)  # gray has no color of theirs
+    return ours, theirs
 
 
 def _are_equal(ours, theirs):

@@ -233,7 +233,8 @@ class MaskRCNN(Trainer):
         """Finds the objects in images of any sizes.
 
         Args:
-            images: Iterable of `[H, W, 3]` uint8 RGB arrays and paths of image files.
+            images: Iterable of `[H, W, 3]` uint8 RGB arrays and paths of image files; the arrays of other
+                models have `input.channels` and `input.dtype`.
             batch_size: Images that the model sees at once. Defaults to what is fast on this machine.
             tile: Side in pixels of the tiles to detect in, for large images and small objects, see
                 `TiledPredictor`. Defaults to none.
@@ -292,5 +293,5 @@ class MaskRCNN(Trainer):
         with tempfile.TemporaryDirectory() as folder:
             weights = Path(folder) / "model.weights.h5"
             self.save_weights(weights)
-            samples = comparison_images(images, self.config.input.bit_depth)
+            samples = comparison_images(images, self.config.input)
             return export_model(weights, filepath, format, samples, Options(**options))

@@ -10,6 +10,7 @@ import tensorflow as tf
 from absl import logging
 from PIL import Image
 
+from mask_rcnn.data.picture import to_rgb8
 from mask_rcnn.data.unreadable import UnreadableImages
 from mask_rcnn.errors import UnreadableImage, short_message
 from mask_rcnn.evaluation import content_of
@@ -96,7 +97,7 @@ class Validator:
         drawn = self.predictor.predict_many(
             [record for record in records if record.id not in self.unreadable.reasons],
             image_of=lambda record: record.path,
-            finish=functools.partial(_drawn, categories=self.predictor.categories),
+            finish=functools.partial(_drawn, predictor=self.predictor),
             keep_images=True,
             score_threshold=PICTURE_SCORE,
         )
@@ -116,9 +117,9 @@ def _flat(metrics):
     return {f"{kind}/{name}": value for kind, values in summary.items() for name, value in values.items()}
 
 
-def _drawn(record, detections, pixels, categories):
+def _drawn(record, detections, pixels, predictor):
     """Returns the picture of one image; see `predict_many`."""
-    return draw(pixels(), detections, categories)
+    return draw(to_rgb8(pixels(), predictor.config.input), detections, predictor.categories)
 
 
 class Evaluation(StepCallback):

@@ -1,0 +1,62 @@
+"""The pixels of files with any number of channels: TIFF, .npy, and gray or alpha as they are."""
+
+import io
+
+import cv2
+import numpy as np
+
+# Of the BGRA that OpenCV makes of a PNG file: gray, gray and alpha, RGBA.
+BGRA_ORDER = {1: (0,), 2: (0, 3), 4: (2, 1, 0, 3)}
+
+
+def decode_array(file, header):
+    """Decodes a TIFF or .npy file.
+
+    Args:
+        file: Opened for reading bytes.
+        header: Its `ImageHeader`.
+
+    Returns:
+        `[H, W, C]` uint8 or uint16, before the orientation is undone.
+    """
+    file.seek(0)
+    if header.format == "NPY":
+        pixels = np.load(file, allow_pickle=False)
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+        return pixels.reshape(*pixels.shape[:2], -1)
+    pages = (_pages_by_opencv if header.pages == header.channels else _pages_by_tifffile)(file.read())
+    if len(pages) != header.pages:
+        raise ValueError(f"{len(pages)} of its {header.pages} pages can be decoded")
+    return np.concatenate([page.reshape(*page.shape[:2], -1) for page in pages], axis=-1)
+
+
+def _pages_by_opencv(contents):
+    """Returns the pages of a TIFF file with one sample per pixel, `[H, W]` each."""
+    _, pages = cv2.imdecodemulti(np.frombuffer(contents, "uint8"), cv2.IMREAD_UNCHANGED)
+    return pages
+
+
+def _pages_by_tifffile(contents):
+    """Returns the pages of a TIFF file with several samples per pixel, `[H, W, S]` each.
+
+    OpenCV multiplies colors of 8 bits by their alpha, and takes at most four samples.
+    """
+    try:
+        import tifffile
+    except ImportError as error:
+        raise ModuleNotFoundError("a page with several samples needs the package tifffile") from error
+    with tifffile.TiffFile(io.BytesIO(contents)) as tiff:
+        return [
+            np.moveaxis(page.asarray(), 0, -1)
+            if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+            else page.asarray()
+            for page in tiff.pages
+        ]
+
+
+def decode_deep_png(contents, channels):
+    """Decodes the bytes of a PNG file of 16 bits as `[H, W, channels]` uint16: gray, or with alpha."""
+    pixels = cv2.imdecode(np.frombuffer(contents, "uint8"), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError("its content cannot be decoded")
+    return np.atleast_3d(pixels)[..., BGRA_ORDER[channels]]
