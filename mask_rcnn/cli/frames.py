@@ -87,8 +87,9 @@ def image_of_frame(frame, outcome, settings):
     kind = settings.pixel_format
     if kind["channels"] == 3 and is_tiff(frame.file):
         _check_drawable(frame, outcome.max_pixels)
-    elif frame.file not in outcome.used_bits and read_header(frame.file, outcome.max_pixels, **kind).bits == 16:
-        outcome.used_bits[frame.file] = used_bits(frame.file, **kind)
+    elif frame.file not in outcome.used_bits:
+        if read_header(frame.file, outcome.max_pixels, **kind).bits == 16:
+            outcome.used_bits[frame.file] = used_bits(frame.file, **kind)
     return frame.file
 
 

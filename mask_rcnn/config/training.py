@@ -1,6 +1,8 @@
 """What a model is trained on, and how."""
 
 import itertools
+import os
+import shlex
 from dataclasses import dataclass
 
 from mask_rcnn.config.checks import check
@@ -20,12 +22,54 @@ class DataConfig:
     shapes_size: tuple[int, int] = (128, 128)
     overfit: int = 0  # train and validate on so many training images, without random changes; 0: on all
     repeat_threshold: float = 0.0  # images of classes in a smaller share of them are repeated; LVIS: 0.001
+    mixture: tuple[str, ...] = ()  # further training sets with their shares, such as "more.json photos 0.3"
     workers: int = 0  # processes that read and transform training images; 0: threads of the training process
     max_bad_images: float = 0.01  # fraction of unreadable images that is skipped with a report
     max_pixels: int = 200_000_000  # height times width of the largest image that is decoded, 0.6 GB
 
     def __post_init__(self):
         check_ranges(self, "data.")
+        if self.mixture:
+            self._check_mixture()
+
+    def _check_mixture(self):
+        check(
+            self.train_annotations is not None,
+            "The first set of `data.mixture` is that of `data.train_annotations`. Set both.",
+            train_annotations=None,
+            mixture=self.mixture,
+        )
+        others = [parse_mixture(text) for text in self.mixture]
+        shares = [share for *_, share in others]
+        check(
+            min(shares) > 0 and sum(shares) < 1,
+            "The shares of `data.mixture` must be above 0, and their sum below 1: the rest is the share of "
+            "`data.train_annotations`.",
+            mixture=self.mixture,
+        )
+        files = [os.path.normpath(path) for path in (self.train_annotations, *(each[0] for each in others))]
+        check(
+            len(set(files)) == len(files),
+            "Every json of a mixture is given once; its share says how often its images come. Remove it.",
+            train_annotations=self.train_annotations,
+            mixture=self.mixture,
+        )
+
+
+def parse_mixture(text):
+    """Returns (annotations, images, share) of an entry of `data.mixture`.
+
+    >>> parse_mixture("'more cells.json' photos 0.3")
+    ('more cells.json', 'photos', 0.3)
+    """
+    try:
+        annotations, images, share = shlex.split(text)
+        return annotations, images, float(share)
+    except ValueError as error:
+        raise ValueError(
+            'An entry of `data.mixture` is a json, the folder of its images and a share, as in "more.json '
+            f'photos 0.3", with quotes around a path with spaces. Received: {text!r} ({error}). Correct it.'
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)

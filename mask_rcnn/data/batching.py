@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mask_rcnn.data.dataset_arrays import arrays_of, classes_of_images
+from mask_rcnn.data.mixture import mixed_epochs
 
 # Width / height at which the next group of images begins: 3:2, between 4:3 and square, square, and so on.
 ASPECT_BOUNDS = (1 / 1.55, 1 / 1.2, 1.0, 1.2, 1.55)
@@ -73,7 +74,7 @@ def repeat_factors(dataset, threshold):
     return repeats
 
 
-def training_order(sizes, batch_size, steps, seed, repeats=None):
+def training_order(sizes, batch_size, steps, seed, repeats=None, sources=None, shares=()):
     """Returns the complete order of a run: which image is where in which batch.
 
     In each epoch, every image is queued once, in random order, or as often as `repeats` says; the copies of
@@ -87,6 +88,7 @@ def training_order(sizes, batch_size, steps, seed, repeats=None):
         steps: number of batches.
         seed: seed of the permutations.
         repeats: `[N]` of `repeat_factors`; the fraction is the probability of one more copy. Defaults to 1.
+        sources, shares: Of a mixture, as in `mixed_epochs`. Default to a single data set.
 
     Returns:
         `[steps, batch_size]` int64, indices of images.
@@ -96,9 +98,16 @@ def training_order(sizes, batch_size, steps, seed, repeats=None):
     joined = join_rare_groups(groups, batch_size)
     waiting = {group: np.empty(0, "int64") for group in np.unique(joined)}
     batches, num_batches, epoch = [], 0, 0
+
+    def draw(images, random):
+        return images[
+            random.permutation(len(images)) if repeats is None else _repeated(repeats[images], random)
+        ]
+
+    mixed = mixed_epochs(sources, shares, seed, draw) if shares else None
     while num_batches < steps:
         random = np.random.default_rng([seed, epoch])
-        shuffled = random.permutation(len(sizes)) if repeats is None else _repeated(repeats, random)
+        shuffled = next(mixed) if mixed else draw(np.arange(len(sizes)), random)
         # Images of a rare shape stay together: only a few batches have the padding that they need.
         shuffled = shuffled[np.argsort(frequency[shuffled], kind="stable")]
         full = []
@@ -138,11 +147,13 @@ class BatchPlan:
         order: `[steps, B]` int64, the image at each place of each batch.
         groups: `[N]` int64, the shape of each image, of `shape_groups`.
         seed: seed of the run.
+        chances: `[N]` float64, probability of each image to join another one. Defaults to equal ones.
     """
 
     order: np.ndarray
     groups: np.ndarray
     seed: int
+    chances: np.ndarray | None = None
 
     def candidates(self, step, place):
         """Yields the image at a place of a batch, and then those that may replace it, one after the other.
@@ -169,8 +180,12 @@ class BatchPlan:
             number: of the other image, for transforms may need several.
         """
         random = np.random.default_rng([self.seed, step, OTHERS, place, number])
+        ends = None if self.chances is None else np.cumsum(self.chances)
         while True:
-            yield int(random.integers(len(self.groups)))
+            if ends is None:
+                yield int(random.integers(len(self.groups)))
+            else:
+                yield int(np.searchsorted(ends, random.random() * ends[-1], side="right"))
 
 
 def batch_plan(dataset, config, steps=None):
@@ -183,5 +198,10 @@ def batch_plan(dataset, config, steps=None):
     """
     train, sizes, threshold = config.train, dataset.sizes, config.data.repeat_threshold
     repeats = repeat_factors(dataset, threshold) if threshold else None
-    order = training_order(sizes, train.batch_size, steps or train.scaled_steps, train.seed, repeats)
-    return BatchPlan(order, shape_groups(sizes), train.seed)
+    sources = np.array([image.source for image in dataset.images], int) if dataset.shares else None
+    steps = steps or train.scaled_steps
+    order = training_order(sizes, train.batch_size, steps, train.seed, repeats, sources, dataset.shares)
+    chances = None
+    if dataset.shares:
+        chances = np.divide(dataset.shares, np.bincount(sources, minlength=len(dataset.shares)))[sources]
+    return BatchPlan(order, shape_groups(sizes), train.seed, chances)

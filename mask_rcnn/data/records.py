@@ -42,6 +42,7 @@ class ImageRecord:
         width: pixels, after the EXIF orientation is applied.
         annotations: objects and crowd regions; may be empty.
         bits: of each sample in the file, 8 or 16.
+        source: number of its set in a mixture, from 0.
     """
 
     id: int | str
@@ -50,6 +51,7 @@ class ImageRecord:
     width: int
     annotations: tuple[Annotation, ...] = ()
     bits: int = 8
+    source: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Dataset:
         images: the records that can be used.
         warnings: what the reader left out or changed, a sentence each.
         num_left_out: images that the reader left out because they cannot be used.
+        shares: Part of the training images that each `source` has; empty unless it is a mixture, see
+            `data.mixture`.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Dataset:
     images: tuple[ImageRecord, ...]
     warnings: tuple[str, ...] = ()
     num_left_out: int = 0
+    shares: tuple[float, ...] = ()
 
     def __len__(self):
         return len(self.images)

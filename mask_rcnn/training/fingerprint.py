@@ -67,7 +67,7 @@ def fingerprint(config, dataset):
         config: The config as YAML.
         images: Number of the training images.
         objects: Number of their annotations.
-        digest: Hash of their names, sizes and annotations, in their order.
+        digest: Hash of their names, sizes and annotations, in their order, and of the shares of a mixture.
         order: Ids of the images of one step.
     """
     text = config_io.to_yaml(config)
@@ -76,17 +76,19 @@ def fingerprint(config, dataset):
     return {
         "config": text,
         "images": len(dataset),
-        "objects": sum(len(image.annotations) for image in dataset.images),
+        "objects": len(arrays_of(dataset).images),
         "digest": digest(dataset),
         "order": [image.id for image in images_of_step(dataset, config, ORDER_STEP)],
     }
 
 
 def digest(dataset):
-    """Returns a hash of the names, sizes and annotations of the images of a `Dataset`, in their order."""
+    """Returns a hash of the images of a `Dataset`: names, sizes, annotations, order, shares of a mixture."""
     arrays = arrays_of(dataset)
     names = [(image.id, image.path.name, image.height, image.width) for image in dataset.images]
     found = hashlib.sha256(json.dumps(names).encode())
+    if dataset.shares:
+        found.update(json.dumps([dataset.shares, [image.source for image in dataset.images]]).encode())
     for values in _outlines(dataset):
         found.update(values)
     for values in (arrays.images, arrays.class_ids, arrays.boxes, arrays.areas, arrays.crowd):
@@ -112,7 +114,8 @@ def check_fingerprint(saved, current):
         before, now = (f"{each['images']} images, {each['objects']} objects" for each in (saved, current))
         is_same = before == now
         changes.append(
-            f"training data: {before} -> {now}" + (" with other names or annotations" if is_same else "")
+            f"training data: {before} -> {now}"
+            + (" with other names or annotations, or shares of a mixture" if is_same else "")
         )
     elif saved["order"] != current["order"] and not changes:
         changes.append(f"images of step {ORDER_STEP + 1}: {saved['order']} -> {current['order']}")

@@ -7,8 +7,10 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from mask_rcnn.config.training import parse_mixture
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.dataset_arrays import arrays_of
+from mask_rcnn.data.mixture import mix_datasets
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.data.trainable import check_trainable
@@ -93,7 +95,7 @@ def _training_set(config, folder, given):
     if given is None:
         drawn = data.train_annotations is None
         paths = _draw_shapes(config, folder, "train") if drawn else _paths(data, "train")
-        given = read_coco(*paths, data.max_bad_images, data.max_pixels)
+        given = _read_mixture(paths, config)
     if config.keypoint_head and isinstance(given, Dataset):
         given = with_keypoints_only(given)
     if data.overfit:
@@ -108,7 +110,24 @@ def _validation_set(config, folder):
         return None, None
     drawn = data.train_annotations is None
     paths = _draw_shapes(config, folder, "val") if drawn else _paths(data, "val")
-    return _trainable(read_coco(*paths, data.max_bad_images, data.max_pixels), config), paths[0]
+    return _trainable(_read(paths, config), config), paths[0]
+
+
+def _read_mixture(paths, config):
+    """Returns the `Dataset` of a json and a folder, joined with those of `data.mixture`, if any."""
+    others = [parse_mixture(text) for text in config.data.mixture]
+    if not others:
+        return _read(paths, config)
+    files = [paths, *(each[:2] for each in others)]
+    named = [dataclasses.replace(_read(each, config), name=str(each[0])) for each in files]
+    shares = [share for *_, share in others]
+    return mix_datasets(named, [1 - sum(shares), *shares])
+
+
+def _read(paths, config):
+    """Returns the `Dataset` of a json and a folder, with the limits and the kind of images of a config."""
+    data = config.data
+    return read_coco(*paths, data.max_bad_images, data.max_pixels, **config.input.pixel_format)
 
 
 def _draw_shapes(config, folder, split):
@@ -148,7 +167,8 @@ def first_with_objects(dataset, count):
     indices = np.unique(arrays.images[~arrays.crowd])
     if len(indices) < count:
         logging.warning("%s has %d images with objects; all are taken.", dataset.name, len(indices))
-    return dataclasses.replace(dataset, images=tuple(dataset.images[index] for index in indices[:count]))
+    images = tuple(dataset.images[index] for index in indices[:count])
+    return dataclasses.replace(dataset, images=images, shares=())
 
 
 def _check_paths(data):
@@ -163,7 +183,9 @@ def _check_paths(data):
                 f"Add `data.{split}_{missing}` (`--{split}-{missing}`)."
             )
         if annotations is not None:
-            _check_kinds(split, Path(annotations), Path(images))
+            _check_kinds(f"{split}_annotations", f"{split}_images", Path(annotations), Path(images))
+    for annotations, images, _ in map(parse_mixture, data.mixture):
+        _check_kinds("mixture", "mixture", Path(annotations), Path(images))
     if data.val_annotations is not None and data.train_annotations is None:
         raise ValueError(
             "A validation set goes with a training set: without one, synthetic shapes are trained on. "
@@ -172,15 +194,16 @@ def _check_paths(data):
         )
 
 
-def _check_kinds(split, annotations, images):
+def _check_kinds(annotations_field, images_field, annotations, images):
     for field, path, is_right, kind in (
-        (f"{split}_annotations", annotations, annotations.is_file(), "a COCO json file"),
-        (f"{split}_images", images, images.is_dir(), "a folder of images"),
+        (annotations_field, annotations, annotations.is_file(), "a COCO json file"),
+        (images_field, images, images.is_dir(), "a folder of images"),
     ):
         if not is_right:
             received = "is a folder" if path.is_dir() else "is a file" if path.exists() else "does not exist"
+            option = "" if field == "mixture" else f" (`--{field.replace('_', '-')}`)"
             raise ValueError(
-                f"`data.{field}` (`--{field.replace('_', '-')}`) must be {kind}. "
+                f"`data.{field}`{option} must be {kind}. "
                 f"Received: {str(path)!r}, which {received}. Check the path."
             )
 

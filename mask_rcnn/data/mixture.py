@@ -1,0 +1,152 @@
+"""Weighted mixtures: several data sets in one, each with a fixed share of the training images."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+from absl import logging
+
+from mask_rcnn.data.annotation_table import ImageAnnotations, concatenate, starts_of
+from mask_rcnn.data.dataset_arrays import table_of_dataset
+from mask_rcnn.data.records import Dataset
+
+MIXED = 3  # separates the random numbers of a mixture from those of `data.batching`
+
+
+def mix_datasets(datasets, shares):
+    """Joins data sets to one, whose classes are those of all of them, joined by name.
+
+    A class without an object in one of the sets is reported, with counts: where the images of that set show
+    one, it is taught as background.
+
+    Args:
+        datasets: `Dataset`s. Classes that only later ones have get new category ids.
+        shares: Part of the training images that each has, above 0 to 1; their sum is 1.
+
+    Returns:
+        A `Dataset` with `shares`, whose images know their `source`.
+
+    Raises:
+        ValueError: A set has no object, or two sets give a class other keypoints.
+    """
+    categories = _joined_categories(datasets)
+    numbers = {category.name: number for number, category in enumerate(categories, start=1)}
+    tables, records, first_row = [], [], 0
+    for source, dataset in enumerate(datasets):
+        class_ids = np.array([0, *(numbers[category.name] for category in dataset.categories)])
+        table = table_of_dataset(dataset)
+        tables.append(replace(table, class_ids=class_ids[table.class_ids]))
+        starts = first_row + starts_of([len(image.annotations) for image in dataset.images], with_end=True)
+        records += zip(itertools.repeat(source), dataset.images, itertools.pairwise(starts.tolist()))
+        first_row += len(table)
+    _check_objects(datasets, tables)
+    _report_missing(datasets, tables, categories)
+    table = concatenate(tables)
+    images = tuple(
+        replace(
+            image,
+            annotations=ImageAnnotations(table, start, stop, (image.height, image.width)),
+            source=source,
+        )
+        for source, image, (start, stop) in records
+    )
+    return Dataset(
+        name=" + ".join(dataset.name for dataset in datasets),
+        categories=categories,
+        images=images,
+        warnings=tuple(warning for dataset in datasets for warning in dataset.warnings),
+        num_left_out=sum(dataset.num_left_out for dataset in datasets),
+        shares=tuple(shares),
+    )
+
+
+def mixed_epochs(sources, shares, seed, draw):
+    """Yields the images of each epoch of a mixture, in random order: as many as there are in all sets.
+
+    A set goes through its images in turns, each in another order, and an epoch takes its share of them: no
+    image comes again before all of its set have come.
+
+    Args:
+        sources: `[N]` int, the set of each image.
+        shares: Part of an epoch that each set has; their sum is 1.
+        seed: Seed of the run.
+        draw: Function of `[M]` images of a set and a NumPy generator that returns them in random order, some
+            of them repeated.
+    """
+    members = [np.flatnonzero(sources == source) for source in range(len(shares))]
+    for source, images in enumerate(members):
+        if not len(images):
+            raise ValueError(
+                "Every set of a mixture needs images. "
+                f"Received: set {source + 1} of {len(shares)} without any. Remove it from `data.mixture`."
+            )
+    queues, turns = [images[:0] for images in members], [0] * len(members)
+    for epoch in itertools.count():
+        parts = []
+        for source, share in enumerate(shares):
+            quota = round(share * len(sources) * (epoch + 1)) - round(share * len(sources) * epoch)
+            while len(queues[source]) < quota:
+                random = np.random.default_rng([seed, MIXED, source, turns[source]])
+                queues[source] = np.concatenate([queues[source], draw(members[source], random)])
+                turns[source] += 1
+            parts.append(queues[source][:quota])
+            queues[source] = queues[source][quota:]
+        yield _interleaved(parts, np.random.default_rng([seed, MIXED, len(shares), epoch]))
+
+
+def _interleaved(parts, random):
+    """Joins arrays so that the items of each stay in order, at about equal distances."""
+    places = [(np.arange(len(part)) + random.random(len(part))) / max(len(part), 1) for part in parts]
+    return np.concatenate(parts)[np.argsort(np.concatenate(places))]
+
+
+def _joined_categories(datasets):
+    """Returns the categories of all sets, those of the first one first; ids stay unique."""
+    joined, names = list(datasets[0].categories), {}
+    for dataset in datasets:
+        for category in dataset.categories:
+            known = names.setdefault(category.name, (category, dataset.name))
+            if known[0].keypoints != category.keypoints:
+                raise ValueError(
+                    "A class must have the same keypoints in all sets of a mixture. Received: "
+                    f"{category.name!r} with {', '.join(known[0].keypoints) or 'none'} in {known[1]}, and "
+                    f"{', '.join(category.keypoints) or 'none'} in {dataset.name}. Rename one of them."
+                )
+    known = {category.name for category in joined}
+    for category, _ in names.values():
+        if category.name not in known:
+            joined.append(replace(category, id=max(each.id for each in joined) + 1))
+    return tuple(joined)
+
+
+def _check_objects(datasets, tables):
+    for dataset, table in zip(datasets, tables, strict=True):
+        if table.crowd.all():
+            raise ValueError(
+                "Every set of a mixture needs objects that are no crowd regions. "
+                f"Received: {dataset.name} with {len(dataset)} images and no object. "
+                "Look at it with `mask-rcnn data check`, or remove it from `data.mixture`."
+            )
+
+
+def _report_missing(datasets, tables, categories):
+    """Logs which classes have objects in other sets only, with counts."""
+    counts = np.array(
+        [np.bincount(table.class_ids[~table.crowd], minlength=len(categories) + 1)[1:] for table in tables]
+    )  # [sets, K]
+    lines = []
+    for dataset, own in zip(datasets, counts, strict=True):
+        missing = [
+            f"{category.name} ({total} in the others)"
+            for category, count, total in zip(categories, own, counts.sum(axis=0), strict=True)
+            if total and not count
+        ]
+        if missing:
+            lines.append(f"{dataset.name}, {len(dataset)} images: {', '.join(missing)}")
+    if lines:
+        listing = "\n  ".join(lines)
+        logging.warning(
+            "Classes without an object in some sets of the mixture. Where their images show one, it is "
+            "taught as background: annotate it there, or leave these images out.\n  %s",
+            listing,
+        )
