@@ -39,7 +39,7 @@ def processes(monkeypatch):
         subprocess, "Popen", lambda *args, **kw: started.append(start(*args, **kw)) or started[-1]
     )
     monkeypatch.setattr(
-        checked_files, "_check", lambda name, limit: checked.append(name) or check(name, limit)
+        checked_files, "_check", lambda name, *kind: checked.append(name) or check(name, *kind)
     )
     return started, checked
 

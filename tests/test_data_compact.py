@@ -384,7 +384,7 @@ def test_the_memory_of_the_reader_is_bounded_by_the_size_of_the_file(tmp_path):
 def test_headers_are_read_in_threads_where_the_disk_is_slow(tmp_path, monkeypatch, cpu_share, is_threaded):
     threads = set()
 
-    def check(name, max_pixels):
+    def check(name, *kind):
         threads.add(threading.get_ident())
         return checked_files.CheckedFile(len(name), 1, 8)
 

@@ -30,6 +30,7 @@ OTHER_NAMES = {
     "input.short_side": "img_size imgsz image_size size min_size_test image_min_dim min_dimension",
     "input.train_short_sides": "min_size_train multi_scale scales",
     "input.long_side": "max_size max_size_test max_size_train image_max_dim max_dimension",
+    "input.channels": "in_channels num_channels input_channels image_channels image_channel_count n_channels",
     "input.mean": "pixel_mean image_mean mean_pixel",
     "input.std": "pixel_std image_std",
     "input.horizontal_flip": "fliplr flip random_flip hflip flip_prob",

@@ -27,7 +27,10 @@ def decode_array(file, header):
     pages = (_pages_by_opencv if header.pages == header.channels else _pages_by_tifffile)(file.read())
     if len(pages) != header.pages:
         raise ValueError(f"{len(pages)} of its {header.pages} pages can be decoded")
-    return np.concatenate([page.reshape(*page.shape[:2], -1) for page in pages], axis=-1)
+    pixels = np.concatenate([page.reshape(*page.shape[:2], -1) for page in pages], axis=-1)
+    if pixels.shape[-1] != header.channels:
+        raise ValueError(f"its header says {header.channels} channels, its content {pixels.shape[-1]}")
+    return pixels
 
 
 def _pages_by_opencv(contents):

@@ -21,7 +21,7 @@ class CocoAP(keras.callbacks.Callback):
     several processes, each detects in its share of the images, and all get the numbers.
 
     Args:
-        images: Folder of the images, or the `Dataset` that `read_coco` returned for the annotations.
+        images: Folder of 8-bit RGB images, or the `Dataset` that `read_coco` returned for the annotations.
         annotations: Path of the COCO json. Defaults to None, for the annotations of a `Dataset`.
         every: Epochs from evaluation to evaluation; the last epoch is evaluated, too. Defaults to 1.
 
