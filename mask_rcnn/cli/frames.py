@@ -88,7 +88,8 @@ def image_of_frame(frame, outcome, settings):
     if kind["channels"] == 3 and is_tiff(frame.file):
         _check_drawable(frame, outcome.max_pixels)
     elif frame.file not in outcome.used_bits:
-        if read_header(frame.file, outcome.max_pixels, **kind).bits == 16:
+        header = read_header(frame.file, outcome.max_pixels, **kind)
+        if header.bits == 16:
             outcome.used_bits[frame.file] = used_bits(frame.file, **kind)
     return frame.file
 
