@@ -11,14 +11,13 @@ import functools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from absl import logging
 
 from mask_rcnn.data.array_images import checked_image
 from mask_rcnn.data.image_headers import MAX_PIXELS
-from mask_rcnn.data.images import read_header, read_image
+from mask_rcnn.data.images import is_image_file, read_header, read_image
 from mask_rcnn.errors import UnreadableImage, short_message
 from mask_rcnn.parallel import default_threads, equal_batches, in_background, in_order, submit_ahead
 
@@ -189,15 +188,15 @@ class ImagePredictor:
                 yield job.number, pool.submit(complete, job)
 
     def _read(self, image):
-        """Returns the pixels of an array or a path."""
-        if isinstance(image, (str, Path)):
-            settings = self.config.input
+        """Returns the pixels of an array or a file."""
+        settings = self.config.input
+        if is_image_file(image):
             return read_image(image, settings.bit_depth, self.max_pixels, **settings.pixel_format)
-        return checked_image(image, self.config.input)
+        return checked_image(image, settings)
 
     def _is_large(self, image):
         """Returns whether an image is a very large file. An array is in memory already."""
-        if not isinstance(image, (str, Path)):
+        if not is_image_file(image):
             return False
         header = read_header(image, self.max_pixels, **self.config.input.pixel_format)
         return header.height * header.width > LARGE_PIXELS

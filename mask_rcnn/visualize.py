@@ -6,13 +6,12 @@ look alike. Large objects are drawn first: a small one in front of them stays vi
 
 import math
 from functools import cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mask_rcnn.data.images import read_image
+from mask_rcnn.data.images import is_image_file, read_image
 from mask_rcnn.fonts import label_names, open_font
 
 # In units of the image's side, the root of its area: 11 px letters and 1.7 px lines at 640 x 480.
@@ -53,7 +52,7 @@ def draw(image, detections, categories, colour_by="class", boxes=True, labels=Tr
     Returns:
         `[H, W, 3]` uint8, RGB.
     """
-    image = read_image(image) if isinstance(image, (str, Path)) else np.asarray(image)
+    image = read_image(image) if is_image_file(image) else np.asarray(image)
     _check(image, detections, colour_by)
     canvas = np.ascontiguousarray(image).copy()
     heights, widths = (detections.boxes[:, 2:] - detections.boxes[:, :2]).T

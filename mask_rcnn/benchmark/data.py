@@ -82,7 +82,7 @@ def _bare(dataset, config, num_images):
 
     def run():
         for record in records:
-            with Image.open(record.path) as image:
+            with record.path.open("rb") as file, Image.open(file) as image:
                 pixels = np.asarray(image.convert("RGB"))
             size = input_size(pixels.shape[:2], short_side, config.input)
             Resize(pixels.shape[:2], size).apply(pixels, config.input.resize)

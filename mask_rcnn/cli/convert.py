@@ -1,11 +1,11 @@
 """`mask-rcnn data convert`: annotation formats of other tools to COCO instances, and back."""
 
 import sys
-from pathlib import Path
 
-from mask_rcnn.cli.options import add_command
+from mask_rcnn.cli.options import add_command, local_path
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.tiling import add_tiles, tiling_of
+from mask_rcnn.paths import as_path
 from mask_rcnn.terminal import say
 
 DESCRIPTION = "convert annotations of other tools to COCO instances, and back"
@@ -13,23 +13,34 @@ DESCRIPTION = "convert annotations of other tools to COCO instances, and back"
 
 def add_parser(actions):
     parser = add_command(actions, "convert", run_convert, DESCRIPTION)
-    parser.add_argument("input", metavar="INPUT", type=Path, help="file or folder of annotations")
-    parser.add_argument("out", metavar="OUT", type=Path, help="json file of COCO, or folder; must not exist")
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        type=as_path,
+        help="file or folder of annotations; of TFRecord files also a pattern in quotes",
+    )
+    parser.add_argument(
+        "out", metavar="OUT", type=local_path, help="json file of COCO, or folder; must not exist"
+    )
     parser.add_argument(
         "--from",
         dest="source_format",
         metavar="FORMAT",
-        help="cityscapes, coco, cvat, label_studio, labelme, lvis, masks, via, voc, yolo (default: detected)",
+        help="cityscapes, coco, cvat, label_studio, labelme, lvis, masks, tfrecord, via, voc, yolo "
+        "(default: detected)",
     )
     parser.add_argument(
         "--to",
         dest="target_format",
         metavar="FORMAT",
         default="coco",
-        help="coco, cvat, labelme, masks, voc or yolo",
+        help="coco, cvat, labelme, masks, tfrecord, voc or yolo",
     )
     parser.add_argument(
-        "--images", metavar="DIR", type=Path, help="folder of the images (default: the folder of INPUT)"
+        "--images",
+        metavar="DIR",
+        type=local_path,
+        help="folder of the images; those of TFRecord files are written to it (default: the folder of INPUT)",
     )
     _add_reading(parser)
     _add_selection(parser)
@@ -79,6 +90,12 @@ def _add_selection(parser):
         help="divide the images into train and val, as in --split 0.8 (default: one part)",
     )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of --split")
+    parser.add_argument(
+        "--shards",
+        metavar="N",
+        type=int,
+        help="files of each part, for --to tfrecord (default: one for every 100 MB)",
+    )
 
 
 def _add_cutting(parser):
@@ -104,7 +121,11 @@ def run_convert(args):
     from mask_rcnn.formats.tiles import IMAGES, write_tiles
 
     selection = Selection(
-        classes=args.classes, merges=_merges(args.merge), train_fraction=args.split, seed=args.seed
+        classes=args.classes,
+        merges=_merges(args.merge),
+        train_fraction=args.split,
+        seed=args.seed,
+        num_shards=args.shards,
     )
     cutting = _cutting(args)
     WRITERS.find(args.target_format)

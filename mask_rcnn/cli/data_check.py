@@ -1,12 +1,13 @@
 """`mask-rcnn data check`: what is in a data set, what is wrong with it, and what to do."""
 
-from pathlib import Path
+import os
 
 from mask_rcnn.cli.options import add_command, add_set, load_config
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.cli.train import CONFIG_FOR_DATA
 from mask_rcnn.files import atomic_write
+from mask_rcnn.paths import as_path
 from mask_rcnn.terminal import say
 
 ERRORS_FOUND = 1
@@ -21,17 +22,28 @@ def add_parser(actions):
         actions, "check", run, "find what is wrong with a data set, how it hurts training, and what to do"
     )
     parser.epilog = EXIT_STATUS
-    parser.add_argument("--annotations", metavar="JSON", type=Path, required=True, help="COCO instances")
-    parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder of their images")
+    parser.add_argument(
+        "--annotations",
+        metavar="JSON",
+        type=as_path,
+        required=True,
+        help="COCO instances, or TFRecord files, perhaps as a pattern in quotes",
+    )
+    parser.add_argument(
+        "--images",
+        metavar="DIR",
+        type=as_path,
+        help="folder of their images (default: none, for TFRecord files)",
+    )
     parser.add_argument(
         "--val-annotations",
         metavar="JSON",
-        type=Path,
+        type=as_path,
         help="COCO instances to validate on: finds images and classes that the splits share or do not share "
         "(default: none)",
     )
     parser.add_argument(
-        "--val-images", metavar="DIR", type=Path, help="folder of their images (default: none)"
+        "--val-images", metavar="DIR", type=as_path, help="folder of their images (default: none)"
     )
     parser.add_argument(
         "--config",
@@ -45,14 +57,16 @@ def add_parser(actions):
         action="store_true",
         help="read only the headers of the image files; faster, but finds less (default: decode all)",
     )
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the report here too (default: none)")
     parser.add_argument(
-        "--html", metavar="FILE", type=Path, help="write a page with pictures of examples (default: none)"
+        "--json", metavar="FILE", type=as_path, help="write the report here too (default: none)"
+    )
+    parser.add_argument(
+        "--html", metavar="FILE", type=as_path, help="write a page with pictures of examples (default: none)"
     )
     parser.add_argument(
         "--fix",
         metavar="JSON",
-        type=Path,
+        type=as_path,
         help="write a repaired copy of --annotations; the original stays as it is (default: none)",
     )
 
@@ -80,21 +94,32 @@ def run(args):
 
 
 def _sources(args):
-    """Returns the jsons and folders to check, by the name of their split."""
-    if bool(args.val_annotations) != bool(args.val_images):
+    """Returns the annotations and folders to check, by the name of their split."""
+    from mask_rcnn.data.coco import check_images_dir
+    from mask_rcnn.data.shards import is_shards
+
+    if args.val_images and not args.val_annotations:
         raise ValueError(
             "`--val-annotations` and `--val-images` belong together. Received: "
             f"--val-annotations {args.val_annotations}, --val-images {args.val_images}. Give both or neither."
         )
-    originals = [path for path in (args.annotations, args.val_annotations) if path]
+    if args.fix and is_shards(args.annotations):
+        raise ValueError(
+            f"`--fix` writes a repaired copy of a json. Received: {args.annotations}. Make a json of it "
+            "with `mask-rcnn data convert` first."
+        )
+    sources = {"train": (args.annotations, args.images)}
+    sources |= {"val": (args.val_annotations, args.val_images)} if args.val_annotations else {}
+    originals = [str(annotations) for annotations, _ in sources.values()]
+    for annotations, images in sources.values():
+        check_images_dir(annotations, images)
     for option, path in (("--fix", args.fix), ("--json", args.json), ("--html", args.html)):
-        if path and path.resolve() in [original.resolve() for original in originals]:
+        if path and os.path.realpath(str(path)) in map(os.path.realpath, originals):
             raise ValueError(
                 f"`{option}` must be another file than the annotations, which are never changed. "
                 f"Received: {option} {path}. Choose another path."
             )
-    sources = {"train": (args.annotations, args.images)}
-    return sources | ({"val": (args.val_annotations, args.val_images)} if args.val_annotations else {})
+    return sources
 
 
 def _fix(args, sets):

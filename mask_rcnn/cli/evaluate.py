@@ -1,12 +1,12 @@
 """`mask-rcnn evaluate`: COCO's average precision of a model, or of any results file."""
 
 import functools
-from pathlib import Path
 
 from mask_rcnn.cli.options import add_command
 from mask_rcnn.cli.predictor import add_predictor, add_tiling, load_predictor, tiled
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
+from mask_rcnn.paths import as_path
 from mask_rcnn.terminal import say
 
 
@@ -17,16 +17,20 @@ def add_parser(commands):
     add_predictor(parser, _add_detections)
     add_tiling(parser)
     parser.add_argument(
-        "--annotations", metavar="JSON", type=Path, required=True, help="COCO instances: the truth"
+        "--annotations",
+        metavar="JSON",
+        type=as_path,
+        required=True,
+        help="COCO instances: the truth; or TFRecord files, perhaps as a pattern in quotes",
     )
     parser.add_argument(
         "--images",
         metavar="DIR",
-        type=Path,
-        help="folder of the images (default: none; needed with --weights and --model)",
+        type=as_path,
+        help="folder of the images (default: none; --weights and --model need it, but for TFRecord files)",
     )
     parser.add_argument(
-        "--json", metavar="FILE", type=Path, help="write all numbers here too (default: only the table)"
+        "--json", metavar="FILE", type=as_path, help="write all numbers here too (default: only the table)"
     )
     parser.add_argument(
         "--backend",
@@ -50,7 +54,7 @@ def add_parser(commands):
 
 def _add_detections(group):
     group.add_argument(
-        "--detections", metavar="JSON", type=Path, help="a COCO results file of any system (default: none)"
+        "--detections", metavar="JSON", type=as_path, help="a COCO results file of any system (default: none)"
     )
 
 
@@ -80,7 +84,9 @@ def _evaluate_file(args):
 
 
 def _evaluate_model(args):
-    if not args.images:
+    from mask_rcnn.data.shards import is_shards
+
+    if not args.images and not is_shards(args.annotations):
         raise ValueError("A model needs the folder of the images. Received: no --images. Add --images DIR.")
     import_tensorflow()
 

@@ -5,7 +5,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from mask_rcnn import config_io, model_zoo
+from mask_rcnn import config_io, model_zoo, paths
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.config import PRECISIONS
 
@@ -46,6 +46,14 @@ def add_command(commands, name, run, summary):
         "repeat for more (default: none)",
     )
     return parser
+
+
+def local_path(text):
+    """Returns the `Path` of an option that must be on this machine."""
+    try:
+        return paths.local_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def import_user_code(names):
@@ -107,7 +115,9 @@ def load_config(name, assignments):
         assignments: list of texts like `train.steps=1000`.
     """
     is_file = name.endswith(CONFIG_SUFFIXES)
-    return assign(config_io.from_yaml(Path(name)) if is_file else model_zoo.config(name), assignments)
+    return assign(
+        config_io.from_yaml(paths.as_path(name)) if is_file else model_zoo.config(name), assignments
+    )
 
 
 def assign(config, assignments):

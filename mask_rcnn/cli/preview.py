@@ -5,7 +5,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from mask_rcnn.cli.options import add_command, add_set, load_config
+from mask_rcnn.cli.options import add_command, add_set, load_config, local_path
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.cli.train import CONFIG_FOR_DATA
 from mask_rcnn.terminal import say
@@ -20,9 +20,14 @@ def add_parser(actions):
         actions, "preview", run, "draw training samples after all transforms, with what is learned from them"
     )
     parser.add_argument(
-        "--annotations", metavar="JSON", type=Path, required=True, help="COCO instances to train on"
+        "--annotations",
+        metavar="JSON",
+        required=True,
+        help="COCO instances to train on, or TFRecord files, perhaps as a pattern in quotes",
     )
-    parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder of their images")
+    parser.add_argument(
+        "--images", metavar="DIR", help="folder of their images (default: none, for TFRecord files)"
+    )
     parser.add_argument(
         "--config",
         metavar="NAME_OR_YAML",
@@ -35,14 +40,18 @@ def add_parser(actions):
     )
     parser.add_argument("--tile", metavar="PIXELS", type=int, default=480, help="longer side of each sample")
     parser.add_argument(
-        "--out", metavar="FILE", type=Path, default=Path("preview.png"), help="picture to write, PNG or JPEG"
+        "--out",
+        metavar="FILE",
+        type=local_path,
+        default=Path("preview.png"),
+        help="picture to write, PNG or JPEG",
     )
 
 
 def run(args):
     _check(args)
     config = load_config(args.config, args.set)
-    paths = {"train_annotations": str(args.annotations), "train_images": str(args.images)}
+    paths = {"train_annotations": args.annotations, "train_images": args.images}
     config = replace(config, data=replace(config.data, **paths, val_annotations=None, val_images=None))
     import_tensorflow()
 

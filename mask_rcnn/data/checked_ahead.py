@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mask_rcnn.data import checked_files
+from mask_rcnn.paths import is_remote
 
 # Bytes of the json for each file of the folder. COCO's has 3800; one with fewer than this may name only some
 # of the files, and the others need not be read.
@@ -45,7 +46,9 @@ def checking_ahead(annotations_path, folder, max_pixels):
 
 
 def _is_worth_it(annotations_path, folder):
-    if (os.cpu_count() or 1) < 2 or not sys.executable or checked_files.is_remembered(folder):
+    if (os.cpu_count() or 1) < 2 or not sys.executable or is_remote(annotations_path) or is_remote(folder):
+        return False
+    if checked_files.is_remembered(folder):
         return False
     try:
         num_bytes = os.path.getsize(annotations_path)

@@ -12,6 +12,7 @@ import numpy as np
 from mask_rcnn.data import reader_cache
 from mask_rcnn.data.image_headers import MAX_PIXELS
 from mask_rcnn.data.images import read_complete_header
+from mask_rcnn.paths import as_path, is_remote
 
 THREADS = 16  # for a disk that is waited for; on a fast one they would wait for the lock of the interpreter
 MIN_WAIT = 0.5  # of the time of the first files, for which threads pay
@@ -71,7 +72,8 @@ def is_remembered(folder):
 
 
 def _key(folder, channels=3, dtype="uint8"):
-    digest = hashlib.sha256(os.path.abspath(folder).encode("utf-8", "replace")).hexdigest()
+    where = str(folder) if is_remote(folder) else os.path.abspath(folder)
+    digest = hashlib.sha256(where.encode("utf-8", "replace")).hexdigest()
     kind = "" if (channels, dtype) == (3, "uint8") else f"-{channels}-{dtype}"
     return f"{digest}{kind}-{reader_cache.READER_VERSION}"
 
@@ -114,7 +116,7 @@ def _check(name, max_pixels, channels, dtype):
 def _state(name):
     """Returns (size, time of change in ns) of a file."""
     try:
-        stat = os.stat(name)
+        stat = as_path(name).stat() if is_remote(name) else os.stat(name)
     except (OSError, ValueError):
         return NOT_A_FILE
     return stat.st_size, stat.st_mtime_ns

@@ -14,7 +14,6 @@ import dataclasses
 import functools
 import itertools
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from absl import logging
@@ -28,18 +27,28 @@ from mask_rcnn.data.findings import shown
 from mask_rcnn.data.image_files import find_image_files
 from mask_rcnn.data.image_headers import MAX_PIXELS
 from mask_rcnn.data.records import Dataset, ImageRecord
+from mask_rcnn.data.shards import is_shards, read_shards
 from mask_rcnn.data.usable_images import report, usable_images
 from mask_rcnn.memory import release_freed_memory
+from mask_rcnn.paths import as_path
+
+RGB8 = {"channels": 3, "dtype": "uint8"}
 
 
 def read_coco(
-    annotations_path, images_dir, max_bad_images=0.01, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"
+    annotations_path,
+    images_dir=None,
+    max_bad_images=0.01,
+    max_pixels=MAX_PIXELS,
+    channels=3,
+    dtype="uint8",
 ):
-    """Reads a COCO instances json and looks at every image file it names.
+    """Reads a COCO instances json, or TFRecord files, and looks at every image.
 
     Args:
-        annotations_path: Path of the json file.
-        images_dir: Folder that its `file_name`s are relative to.
+        annotations_path: Path of the json file; or of a TFRecord file, or a pattern such as
+            "gs://bucket/train-*.tfrecord".
+        images_dir: Folder that its `file_name`s are relative to; None for TFRecord files. Defaults to None.
         max_bad_images: Fraction of the images that may be left out, with one report, because the file is
             missing, cut off or of another size, or because an annotation makes no sense. More is an error.
             Defaults to 0.01.
@@ -77,23 +86,17 @@ class CocoReading:
     pixel_format: dict
 
 
-def read_with_reasons(annotations_path, images_dir, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"):
+def read_with_reasons(annotations_path, images_dir=None, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"):
     """Returns the `CocoReading` of a json and its images; arguments and errors as in `read_coco`.
 
     Any number of images may be left out.
     """
-    images_dir = Path(images_dir)
-    is_rgb8 = (channels, dtype) == (3, "uint8")
-    with checking_ahead(annotations_path, images_dir, max_pixels) if is_rgb8 else contextlib.nullcontext():
-        entries = read_entries(annotations_path)
-    if not images_dir.is_dir():
-        raise FileNotFoundError(
-            f"Expected the folder of the images. Received: images_dir={str(images_dir)!r}. Check the path."
-        )
-    paths = find_image_files(entries.images.values(), images_dir, entries.findings)
-    entries.findings.check(EXPECTED, entries.name)
-    checked = check_files(paths.values(), images_dir, max_pixels, channels, dtype)
-    files = dict(zip(paths, checked, strict=True))
+    pixel_format = {"channels": channels, "dtype": dtype}
+    check_images_dir(annotations_path, images_dir)
+    if is_shards(annotations_path):
+        entries, paths, files = _read_shards(annotations_path, max_pixels, pixel_format)
+    else:
+        entries, paths, files = _read_json(annotations_path, as_path(images_dir), max_pixels, pixel_format)
     images, table, left_out, reasons = usable_images(
         entries, lambda image: _checked_size(image, files[image["id"]], entries.findings)
     )
@@ -101,8 +104,51 @@ def read_with_reasons(annotations_path, images_dir, max_pixels=MAX_PIXELS, chann
     categories = tuple(sorted(entries.categories.values(), key=lambda category: category.id))
     class_ids = np.searchsorted([category.id for category in categories], table.class_ids) + 1
     records = _records(images, dataclasses.replace(table, class_ids=class_ids), paths, files)
-    dataset = Dataset(Path(annotations_path).stem, categories, records, num_left_out=len(left_out))
-    return CocoReading(dataset, entries, left_out, reasons, {"channels": channels, "dtype": dtype})
+    name = as_path(annotations_path).stem
+    dataset = Dataset(name, categories, records, num_left_out=len(left_out))
+    return CocoReading(dataset, entries, left_out, reasons, pixel_format)
+
+
+def check_images_dir(annotations_path, images_dir):
+    """Raises a ValueError unless a folder of images is given for a json, and none for TFRecord files."""
+    if is_shards(annotations_path) and images_dir is not None:
+        raise ValueError(
+            f"The images are inside of TFRecord files. Received: {str(annotations_path)!r} with the folder "
+            f"of images {str(images_dir)!r}. Leave the folder out."
+        )
+    if images_dir is None and not is_shards(annotations_path):
+        raise ValueError(
+            "A COCO json needs the folder of its images. "
+            f"Received: {str(annotations_path)!r} without one. Give the folder (`--images`)."
+        )
+
+
+def _read_shards(pattern, max_pixels, pixel_format):
+    """Returns the `Entries` of TFRecord files, and by image id where each image is and its `CheckedFile`."""
+    if pixel_format != RGB8:
+        raise ValueError(
+            "The images of TFRecord files are read as RGB of 8 bits. "
+            f"Received: {str(pattern)!r}, input.channels={pixel_format['channels']}, "
+            f"input.dtype={pixel_format['dtype']!r}. Give a COCO json and a folder of images."
+        )
+    shards = read_shards(pattern, max_pixels)
+    entries = read_entries(shards)
+    return entries, *(dict(zip(entries.images, each, strict=True)) for each in (shards.images, shards.files))
+
+
+def _read_json(annotations_path, images_dir, max_pixels, pixel_format):
+    """Returns the `Entries` of a json, and by image id the path of each file and its `CheckedFile`."""
+    ahead = checking_ahead(annotations_path, images_dir, max_pixels)
+    with ahead if pixel_format == RGB8 else contextlib.nullcontext():
+        entries = read_entries(annotations_path)
+    if not images_dir.is_dir():
+        raise FileNotFoundError(
+            f"Expected the folder of the images. Received: images_dir={str(images_dir)!r}. Check the path."
+        )
+    paths = find_image_files(entries.images.values(), images_dir, entries.findings)
+    entries.findings.check(EXPECTED, entries.name)
+    files = dict(zip(paths, check_files(paths.values(), images_dir, max_pixels, **pixel_format), strict=True))
+    return entries, paths, files
 
 
 def _records(images, table, paths, files):

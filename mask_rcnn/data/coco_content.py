@@ -17,11 +17,13 @@ from mask_rcnn.data.coco_entries import (
     read_images,
     read_references,
 )
-from mask_rcnn.data.coco_scan import scan_file, scan_of
+from mask_rcnn.data.coco_scan import scan_bytes, scan_file, scan_of
 from mask_rcnn.data.fields import whole_number
 from mask_rcnn.data.findings import Findings, shown
+from mask_rcnn.data.shards import Shards, is_shards, read_shards
 from mask_rcnn.data.usable_images import CocoAnnotations, report, usable_images
 from mask_rcnn.memory import release_freed_memory
+from mask_rcnn.paths import RemotePath
 from mask_rcnn.structures import Category
 
 NO_SIZE = "`height` or `width` was missing: the size of the file or of a mask was taken"
@@ -52,7 +54,7 @@ def read_annotations(source, sizes=None, max_bad_images=0.01):
     """Reads a COCO instances json without looking at its images, as an evaluation needs it.
 
     Args:
-        source: Path of the json; or its content, which is not changed.
+        source: Path of the json, or of TFRecord files; or the content of a json, which is not changed.
         sizes: {image id: (height, width)} that is known from elsewhere; used if the json has no size.
         max_bad_images: As in `read_coco`.
 
@@ -107,12 +109,14 @@ class Entries:
 
 
 def read_entries(source):
-    """Returns the `Entries` of a json; raises a ValueError that names all whose ids are unclear."""
-    is_path = isinstance(source, str | os.PathLike)
-    name, scan = (str(source), scan_file(source, EXPECTED)) if is_path else (GIVEN, scan_of(source))
+    """Returns the `Entries` of a json, of TFRecord files or of `Shards`.
+
+    Raises:
+        ValueError: Ids are unclear; all of them are named.
+    """
+    name, scan, findings = _scan(source)
     content = scan.content
     check_lists(content, name)
-    findings = Findings()
     images = read_images(content["images"], findings)
     declared = {whole_number(entry.get("id")) for entry in content["categories"] if isinstance(entry, dict)}
     others = read_references(scan.others, images, declared, findings)
@@ -124,6 +128,18 @@ def read_entries(source):
     for position, entry in others:
         by_image[entry["image_id"]].append((position, entry))
     return Entries(name, images, categories, regular, scan.positions, by_image, findings, scan.notes)
+
+
+def _scan(source):
+    """Returns the name of a json, its `Scan` and the `Findings` that it begins with."""
+    is_path = isinstance(source, str | os.PathLike | RemotePath)
+    if is_path and is_shards(source):
+        source = read_shards(source)
+    if isinstance(source, Shards):
+        return source.name, scan_bytes(source.content, source.name, EXPECTED), source.findings
+    if is_path:
+        return str(source), scan_file(source, EXPECTED), Findings()
+    return GIVEN, scan_of(source), Findings()
 
 
 def _numbered(scan, others, findings):

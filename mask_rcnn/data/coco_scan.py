@@ -52,7 +52,11 @@ def scan_file(path, expected):
         path: Path of the file.
         expected: What the file should be, for the error messages.
     """
-    data = read_bytes(path, expected)
+    return scan_bytes(read_bytes(path, expected), path, expected)
+
+
+def scan_bytes(data, path, expected):
+    """Returns the `Scan` of the bytes of a json; see `scan_file`."""
     key = reader_cache.content_key(data)
     cached = reader_cache.load("annotations", key) if len(data) >= reader_cache.MIN_BYTES else None
     if cached is not None:

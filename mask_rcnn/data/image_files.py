@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 from mask_rcnn.data.findings import shown
+from mask_rcnn.paths import is_remote
 
 
 def find_image_files(images, folder, findings):
@@ -27,7 +28,7 @@ def find_image_files(images, folder, findings):
             findings.refuse("`file_name` of an image must be text", where)
             continue
         paths[image["id"]] = path = folder / name
-        if name not in names and (os.path.isabs(name) or not os.path.isfile(path)):
+        if name not in names and (os.path.isabs(name) or not _is_file(path)):
             index = index_files(folder) if index is None else index
             found = find_by_name(name, index)
             if len(found) == 1:
@@ -46,6 +47,10 @@ def find_image_files(images, folder, findings):
     return paths
 
 
+def _is_file(path):
+    return path.is_file() if is_remote(path) else os.path.isfile(path)
+
+
 def name_parts(name):
     """Returns the folders and the name of a path of any system, in one spelling, as a tuple.
 
@@ -59,6 +64,8 @@ def name_parts(name):
 
 def _names_of_files(folder):
     """Returns the set of the names of the files in a folder, without those of its folders."""
+    if is_remote(folder):
+        return {path.name for path in folder.files() if path.parent == folder}
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries if entry.is_file()}
@@ -69,9 +76,9 @@ def _names_of_files(folder):
 def index_files(folder):
     """Returns {last part of the name: [(all parts, path)]} of the files of a folder."""
     index = {}
-    for path in folder.rglob("*"):
+    for path in folder.files() if is_remote(folder) else folder.rglob("*"):
         parts = name_parts(path.relative_to(folder).as_posix())
-        if parts and os.path.isfile(path):
+        if parts and _is_file(path):
             index.setdefault(parts[-1], []).append((parts, path))
     return index
 

@@ -9,12 +9,14 @@ import os
 import re
 import stat
 import struct
+from pathlib import Path
 
 import numpy as np
 
 from mask_rcnn.data.array_decoding import decode_array
 from mask_rcnn.data.decoding import decode_8_bits, decode_16_bits, decode_channels
 from mask_rcnn.data.image_headers import ARRAY_FORMATS, FORMATS, MAX_PIXELS, parse_header
+from mask_rcnn.paths import as_path
 
 # The last bytes of a file that was written to its end. Padding may follow them, hence the tail.
 END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
@@ -27,7 +29,7 @@ def read_header(path, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"):
     """Returns the `ImageHeader` of an image file, without decoding it.
 
     Args:
-        path: of the file.
+        path: of the file, or a `RecordImage`.
         max_pixels: Largest height times width that is accepted. Defaults to `MAX_PIXELS`.
         channels, dtype: Of the image that is expected, as in `read_image`.
 
@@ -66,8 +68,9 @@ def read_image(path, bit_depth=None, max_pixels=MAX_PIXELS, channels=3, dtype="u
     must have that many: nothing is repeated or dropped. Of an animation, the first frame is read.
 
     Args:
-        path: of a JPEG, PNG, GIF, BMP or WebP file. Unless RGB of 8 bits is expected, also of a TIFF file,
-            whose channels are the samples of its pages, or of an .npy file with an array `[H, W, C]`.
+        path: of a JPEG, PNG, GIF, BMP or WebP file, anywhere that `paths.as_path` knows; or a `RecordImage`.
+            Unless RGB of 8 bits is expected, also of a TIFF file, whose channels are the samples of its
+            pages, or of an .npy file with an array `[H, W, C]`.
         bit_depth: Bits that the samples of 16-bit files use, 8 to 16, as in `InputConfig.bit_depth`: the
             upper 8 of them are kept. Files of 8 bits stay as they are. Defaults to None, which is 16.
         max_pixels: Largest height times width that is accepted. Defaults to `MAX_PIXELS`.
@@ -110,6 +113,11 @@ def used_bits(path, channels=3, dtype="uint8"):
         return int(_decode(file, header, channels).max()).bit_length()
 
 
+def is_image_file(image):
+    """Tells whether an image is given as a file of `read_image`, and not as pixels."""
+    return isinstance(image, str) or hasattr(image, "open")
+
+
 def check_regular_file(path):
     """Raises FileNotFoundError or ValueError unless `path` is a regular file: a FIFO would wait for ever."""
     try:
@@ -132,9 +140,11 @@ def check_regular_file(path):
 @contextlib.contextmanager
 def _opened(path, channels, dtype):
     """Opens an image file; turns whatever goes wrong inside into one error that names it."""
-    check_regular_file(path)
+    path = as_path(path)
+    if isinstance(path, Path):
+        check_regular_file(path)
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             yield file
     except Exception as error:  # decoders raise anything, down to IndexError and MemoryError
         message = TENSORFLOW_NODES.sub("", str(error)) or type(error).__name__
@@ -176,7 +186,7 @@ def _formats(channels, dtype):
 
 def _shown(path):
     """Returns a path in quotes, with control characters and bytes outside of UTF-8 escaped."""
-    return repr(os.fspath(path))
+    return repr(str(path))
 
 
 def _checked_header(file, max_pixels, channels, dtype):

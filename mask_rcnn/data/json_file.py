@@ -1,7 +1,8 @@
 """Reads a json file, and says in one line why it cannot be read."""
 
 import json
-from pathlib import Path
+
+from mask_rcnn.paths import as_path
 
 
 def read_json(path, expected):
@@ -48,7 +49,7 @@ def parse_json(data, path, expected):
 
 def read_bytes(path, expected):
     """Returns the bytes of a file that is not empty; raises as `read_json`."""
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         kind = "which is a folder" if path.is_dir() else "which is no file"
         kind = kind if path.exists() else "which does not exist"

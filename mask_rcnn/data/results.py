@@ -10,6 +10,7 @@ from mask_rcnn.data.findings import Findings, shown
 from mask_rcnn.data.image_files import common_suffix, name_parts
 from mask_rcnn.data.json_file import read_json
 from mask_rcnn.data.segmentations import compressed, read_run_lengths
+from mask_rcnn.paths import RemotePath
 
 EXPECTED = "a COCO results file"
 
@@ -35,7 +36,7 @@ def load_results(source):
         source: Path of the json, or its content, a list.
     """
     entries, name, notes = source, GIVEN, []
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, str | os.PathLike | RemotePath):
         name, (entries, notes) = str(source), read_json(source, EXPECTED)
     if not isinstance(entries, list):
         raise ValueError(

@@ -11,6 +11,7 @@ from mask_rcnn.config import InputConfig
 from mask_rcnn.data.images import read_header, read_image
 from mask_rcnn.data.picture import to_rgb8
 from mask_rcnn.parallel import default_threads, submit_ahead
+from mask_rcnn.paths import as_path
 
 THUMBNAIL = 16  # side, pixels
 HASH_SIZE = (9, 8)  # (width, height) of the image whose neighbors are compared: 64 bits
@@ -90,7 +91,7 @@ def _look(path, max_pixels, settings):
     """Decodes one file; returns its values of the arrays of `DecodedImages`."""
     header = read_header(path, max_pixels, **settings.pixel_format)
     pixels = to_rgb8(read_image(path, settings.bit_depth, max_pixels, **settings.pixel_format), settings)
-    with open(path, "rb") as file:
+    with as_path(path).open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
     small = cv2.resize(pixels, HASH_SIZE, interpolation=cv2.INTER_AREA).astype("int32").sum(axis=-1)  # [8, 9]
     thumbnail = cv2.resize(pixels, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)

@@ -11,6 +11,7 @@ from mask_rcnn.formats import (  # noqa: F401
     label_studio,
     labelme,
     mask_pngs,
+    tfrecord,
     via,
     voc,
     voc_writer,

@@ -2,7 +2,6 @@
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 
 from mask_rcnn.data.coco_content import read_annotations
 from mask_rcnn.data.findings import Findings
@@ -10,8 +9,10 @@ from mask_rcnn.files import atomic_write
 from mask_rcnn.formats.image_folder import ImageFolder
 from mask_rcnn.formats.registry import READERS, WRITERS, Source, Target, silent
 from mask_rcnn.formats.selection import PARTS, keep_classes, merge_classes, split
+from mask_rcnn.paths import as_path, local_path
 
-COCO = "coco"
+COCO, TFRECORD = "coco", "tfrecord"
+MAX_SHARDS = 99_999  # their numbers have five digits
 TRAIN_FRACTIONS = (0.0, 1.0)  # both excluded
 
 
@@ -24,12 +25,14 @@ class Selection:
         merges: {new name: [old names]}.
         train_fraction: Fraction of the images in the part "train" of a split. None does not split.
         seed: Of the split.
+        num_shards: Number of files of each part, for "tfrecord". None decides by size.
     """
 
     classes: tuple = ()
     merges: dict = dataclasses.field(default_factory=dict)
     train_fraction: float | None = None
     seed: int = 0
+    num_shards: int | None = None
 
     def __post_init__(self):
         low, high = TRAIN_FRACTIONS
@@ -37,6 +40,10 @@ class Selection:
             raise ValueError(
                 "`--split` is the fraction of the images to train on, between 0 and 1, such as 0.8. "
                 f"Received: {self.train_fraction}. Correct it."
+            )
+        if self.num_shards is not None and not 0 < self.num_shards <= MAX_SHARDS:
+            raise ValueError(
+                f"`--shards` must be 1 to {MAX_SHARDS} files. Received: {self.num_shards}. Correct it."
             )
 
 
@@ -46,15 +53,18 @@ def read(name, path, images_dir=None, **options):
     Args:
         name: Name of the format.
         path: File or folder of the annotations.
-        images_dir: Folder that `file_name`s are relative to. Defaults to the folder of `path`.
+        images_dir: Folder that `file_name`s are relative to. Defaults to the folder of `path`. TFRecord files
+            have their images inside: these are written to this folder, which must be new or empty.
         options: Further fields of `Source`.
 
     Raises:
         OSError, ValueError: A file is missing or is not as the format says. The message names it.
     """
-    path = Path(path)
+    path = as_path(path)
     reader = READERS.find(name)
-    if not path.exists():
+    if name == TFRECORD:
+        _make_empty_folder(images_dir)
+    elif not path.exists():
         raise FileNotFoundError(
             f"Expected annotations. Received: {str(path)!r}, which does not exist. Check the path."
         )
@@ -63,11 +73,27 @@ def read(name, path, images_dir=None, **options):
     return _checked(reader(source), source)
 
 
+def _make_empty_folder(folder):
+    """Makes the folder that the images of TFRecord files are written to."""
+    if folder is None:
+        raise ValueError(
+            "The images are inside of TFRecord files, and are written to a folder. Received: no folder. "
+            "Name a new one with `--images`."
+        )
+    folder = local_path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(
+            f"The folder for the images must be new or empty. Received: {str(folder)!r}. Choose another path "
+            "(`--images`)."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+
+
 def _checked(found, source):
     """Returns the content of a COCO json as the reader of COCO jsons understands it.
 
     Args:
-        found: Path of a COCO json, or its content.
+        found: Path of a COCO json, or its content, or `Shards`.
         source: `Source`; its notes are added to.
     """
     try:
@@ -118,10 +144,11 @@ def write(name, content, images_dir, out, selection=None, findings=None, track=s
     Raises:
         ValueError: `out` exists, or the format cannot hold the data set.
     """
-    selection, findings, out = selection or Selection(), findings or Findings(), Path(out)
+    selection, findings, out = selection or Selection(), findings or Findings(), local_path(out)
     parts = select(content, selection, findings)
     writer, paths = WRITERS.find(name), output_paths(name, out, selection.train_fraction is not None)
     common = {"images": ImageFolder(images_dir), "findings": findings, "track": track}
+    common |= {"num_shards": selection.num_shards}
     if name == COCO:
         for (part, each), path in zip(parts.items(), paths, strict=True):
             writer(Target(parts={part: each}, path=path, final_path=path, **common))

@@ -3,6 +3,7 @@
 import itertools
 
 from mask_rcnn.data.json_file import read_json
+from mask_rcnn.data.shards import is_shards
 from mask_rcnn.formats.cityscapes import FILE_NAME
 from mask_rcnn.formats.content import CLASS_NAMES
 from mask_rcnn.formats.registry import READERS
@@ -20,6 +21,8 @@ def detect_format(path):
         FileNotFoundError: There is no such file or folder.
         ValueError: No format or several could be meant.
     """
+    if is_shards(path):
+        return "tfrecord"
     if not path.exists():
         raise FileNotFoundError(
             f"Expected a file or folder of annotations. Received: {str(path)!r}. Check the path."

@@ -7,6 +7,7 @@ from pathlib import Path
 from mask_rcnn.data.findings import shown
 from mask_rcnn.data.image_files import find_by_name, index_files
 from mask_rcnn.data.images import read_header
+from mask_rcnn.paths import local_path
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 
@@ -22,7 +23,7 @@ class ImageFolder:
     """
 
     def __init__(self, folder):
-        self.folder, self._sizes = Path(folder), {}
+        self.folder, self._sizes = local_path(folder), {}
         if not self.folder.is_dir():
             raise FileNotFoundError(
                 f"Expected the folder of the images. Received: {str(folder)!r}. Check the path (`--images`)."

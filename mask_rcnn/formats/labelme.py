@@ -19,6 +19,7 @@ import math
 import os
 
 from mask_rcnn.coco_results import mask_crop
+from mask_rcnn.data.png_ids import decode_ids
 from mask_rcnn.formats import shapes, values
 from mask_rcnn.formats.collect import collect
 from mask_rcnn.formats.content import (
@@ -30,7 +31,7 @@ from mask_rcnn.formats.content import (
     write_class_names,
     write_text,
 )
-from mask_rcnn.formats.id_maps import decode_ids, write_png
+from mask_rcnn.formats.id_maps import write_png
 from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage
 from mask_rcnn.structures import encode_crop
 

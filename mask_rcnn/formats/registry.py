@@ -73,6 +73,7 @@ class Target:
         final_path: Path that it will have when it is complete.
         findings: `Findings`; what the format cannot express is added.
         track: As in `Source`.
+        num_shards: Number of files of each part, for "tfrecord". None decides by size.
     """
 
     parts: dict
@@ -81,6 +82,7 @@ class Target:
     final_path: Path
     findings: Findings = field(default_factory=Findings)
     track: Callable = silent
+    num_shards: int | None = None
 
 
 @dataclass(slots=True)

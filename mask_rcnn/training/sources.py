@@ -1,19 +1,20 @@
 """The data of a run: the user's COCO files, or shapes drawn for it."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from mask_rcnn.config.training import parse_mixture
-from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.coco import check_images_dir, read_coco
 from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.mixture import mix_datasets
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.shapes import write_shapes
+from mask_rcnn.data.shards import find_shards, is_shards
 from mask_rcnn.data.trainable import check_trainable
+from mask_rcnn.paths import as_path
 from mask_rcnn.training.checks import Checks
 
 MAX_NAMES = 5  # classes in a line
@@ -175,6 +176,10 @@ def _check_paths(data):
     """Raises a ValueError unless annotations and images are given together, and are files and folders."""
     for split in ("train", "val"):
         annotations, images = _paths(data, split)
+        if annotations is not None and is_shards(annotations):
+            check_images_dir(annotations, images)
+            find_shards(annotations)
+            continue
         if (annotations is None) != (images is None):
             missing = "images" if images is None else "annotations"
             raise ValueError(
@@ -183,9 +188,9 @@ def _check_paths(data):
                 f"Add `data.{split}_{missing}` (`--{split}-{missing}`)."
             )
         if annotations is not None:
-            _check_kinds(f"{split}_annotations", f"{split}_images", Path(annotations), Path(images))
+            _check_kinds(f"{split}_annotations", f"{split}_images", as_path(annotations), as_path(images))
     for annotations, images, _ in map(parse_mixture, data.mixture):
-        _check_kinds("mixture", "mixture", Path(annotations), Path(images))
+        _check_kinds("mixture", "mixture", as_path(annotations), as_path(images))
     if data.val_annotations is not None and data.train_annotations is None:
         raise ValueError(
             "A validation set goes with a training set: without one, synthetic shapes are trained on. "

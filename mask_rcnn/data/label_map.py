@@ -1,0 +1,54 @@
+"""`label_map.pbtxt` of the Object Detection API: ids and names of classes, also of those without objects."""
+
+import functools
+
+from google.protobuf import text_format
+
+from mask_rcnn.data.protobuf import message_class
+
+FILE_NAME = "label_map.pbtxt"
+
+
+def write_label_map(path, categories):
+    """Writes the entries `categories` of a COCO json; skeletons have no place in it."""
+    label_map = _label_map_class()()
+    for each in categories:
+        item = label_map.item.add(id=each["id"], name=each["name"])
+        for number, name in enumerate(each.get("keypoints", ())):
+            item.keypoints.add(id=number, label=name)
+    path.write_text(text_format.MessageToString(label_map, as_utf8=True), encoding="utf-8")
+
+
+def read_label_map(path):
+    """Returns the entries `categories` of a COCO json.
+
+    Raises:
+        ValueError: The file is no label map.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+        label_map = text_format.Parse(text, _label_map_class()(), allow_unknown_field=True)
+    except (ValueError, text_format.ParseError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"Expected a label map of the Object Detection API. Received: {path} ({reason}). "
+            "Correct it, or move it away."
+        ) from error
+    categories = []
+    for item in label_map.item:
+        category = {"id": item.id, "name": item.name or item.display_name}
+        points = [point.label for point in sorted(item.keypoints, key=lambda point: point.id)]
+        categories.append(category | ({"keypoints": points} if points else {}))
+    return categories
+
+
+@functools.cache
+def _label_map_class():
+    return message_class(
+        "LabelMap",
+        {
+            "Keypoint": ("int64 id", "string label"),
+            "Item": ("string name", "int64 id", "string display_name", "repeated Keypoint keypoints"),
+            "LabelMap": ("repeated Item item",),
+        },
+    )

@@ -1,0 +1,42 @@
+"""Classes of protocol buffer messages, made of their field numbers: TensorFlow's would import TensorFlow."""
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+FIELD = descriptor_pb2.FieldDescriptorProto
+TYPES = {"bytes": FIELD.TYPE_BYTES, "string": FIELD.TYPE_STRING, "float": FIELD.TYPE_FLOAT}
+TYPES |= {"int32": FIELD.TYPE_INT32, "int64": FIELD.TYPE_INT64}
+
+
+def message_class(name, messages):
+    """Returns the class of a message.
+
+    Args:
+        name: Its name.
+        messages: {name: fields} of it and of the messages in it. Fields are texts such as "bytes value" in
+            the order of their numbers, 1 first. They begin with "repeated" or "oneof" where the schema does.
+            The fields of "Name.Entry" are the key and value of a map in `Name`.
+    """
+    file = descriptor_pb2.FileDescriptorProto(name="messages.proto", package="messages", syntax="proto3")
+    made = {}
+    for each, fields in messages.items():
+        parent, _, entry = each.rpartition(".")
+        made[each] = made[parent].nested_type.add(name=entry) if parent else file.message_type.add(name=each)
+        made[each].options.map_entry = bool(parent)
+        for number, field in enumerate(fields, start=1):
+            _add_field(made[each], number, *field.rpartition(" ")[::2])
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"messages.{name}"))
+
+
+def _add_field(parent, number, declared, name):
+    label, _, kind = declared.rpartition(" ")
+    field = parent.field.add(name=name, number=number)
+    field.label = FIELD.LABEL_REPEATED if label == "repeated" else FIELD.LABEL_OPTIONAL
+    field.type = TYPES.get(kind, FIELD.TYPE_MESSAGE)
+    if kind not in TYPES:
+        field.type_name = f".messages.{kind}"
+    if label == "oneof":
+        if not parent.oneof_decl:
+            parent.oneof_decl.add(name="kind")
+        field.oneof_index = 0

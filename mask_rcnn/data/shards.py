@@ -1,0 +1,197 @@
+"""Data sets in TFRecord files: one pass over the records makes a COCO json, and finds where the images are.
+
+All that follows is what a COCO json and its image files have, so shards are checked, repaired and trained on
+alike. The images stay in the files, and are read at random places (`RecordImage`).
+"""
+
+import hashlib
+import io
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from absl import logging
+
+from mask_rcnn.data import reader_cache
+from mask_rcnn.data.checked_files import CheckedFile, is_error
+from mask_rcnn.data.detection_example import read_image_fields, read_objects
+from mask_rcnn.data.findings import Findings, listed
+from mask_rcnn.data.image_headers import MAX_PIXELS
+from mask_rcnn.data.images import read_complete_header
+from mask_rcnn.data.record_image import ENCODED, RecordImage
+from mask_rcnn.data.shard_content import ShardContent
+from mask_rcnn.data.tfrecord import decode_example, read_records
+from mask_rcnn.parallel import default_threads, submit_ahead
+from mask_rcnn.paths import as_path, find_paths
+
+IS_SHARD = re.compile(r"\.(tf)?records?\b")  # name.tfrecord, name.record-00000-of-00010
+NUMBERED = re.compile(r"(.*)-(\d{5})-of-(\d{5})(.*)")
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The content of TFRecord files.
+
+    Args:
+        name: Path or pattern that they were found by.
+        content: Bytes of a COCO json.
+        findings: `Findings`; what was guessed is among the repairs.
+        images: A `RecordImage` for each of its `images`, in their order.
+        files: `CheckedFile` of each, or the error that says why it cannot be used.
+    """
+
+    name: str
+    content: bytes
+    findings: Findings
+    images: tuple
+    files: tuple
+
+
+def is_shards(path):
+    """Tells whether a path is that of TFRecord files: text or `Path`, perhaps a pattern with `*`."""
+    name = as_path(path).name
+    return bool(IS_SHARD.search(name)) and not name.endswith(".json")
+
+
+def read_shards(pattern, max_pixels=MAX_PIXELS):
+    """Returns the `Shards` of TFRecord files in the schema of the Object Detection API.
+
+    Args:
+        pattern: Path of a file, or a pattern such as "gs://bucket/train-*.tfrecord".
+        max_pixels: As in `read_coco`.
+
+    Raises:
+        FileNotFoundError: No file matches.
+        ValueError: Records are damaged. The message names file and record, the first is 0.
+    """
+    paths = find_shards(pattern)
+    states = [(str(path), state.st_size, state.st_mtime_ns) for path in paths for state in [path.stat()]]
+    key = hashlib.sha256(msgspec.json.encode([states, max_pixels])).hexdigest()
+    is_large = sum(size for _, size, _ in states) >= reader_cache.MIN_BYTES
+    key = f"{key}-{reader_cache.READER_VERSION}"
+    arrays = reader_cache.load("shards", key) if is_large else None
+    if arrays is None:
+        if is_large:
+            logging.info("Reading the records of %d files: %s", len(paths), pattern)
+        arrays = _read(pattern, paths, max_pixels)
+        if is_large:
+            reader_cache.save("shards", key, arrays)
+    return _unpacked(arrays, str(pattern), paths)
+
+
+def find_shards(pattern):
+    """Returns the sorted paths of TFRecord files that match a pattern; at least one."""
+    paths = find_paths(pattern)
+    if not paths:
+        raise FileNotFoundError(
+            f"Expected TFRecord files. Received: {str(pattern)!r}, which no file matches. Check the path, "
+            "and put a pattern in quotes."
+        )
+    return paths
+
+
+def _read(pattern, paths, max_pixels):
+    """Returns the arrays of which `_unpacked` makes `Shards`."""
+    content, problems, places, headers = ShardContent(paths[0]), [], [], []
+    _note_missing(paths, content.findings)
+    numbers = {path: number for number, path in enumerate(paths)}
+    with ThreadPoolExecutor(default_threads()) as pool:
+        records = _records(paths, problems)
+        read = lambda record: _read_record(*record, max_pixels)  # noqa: E731
+        for (image, _), future in submit_ahead(pool, read, records, 2 * default_threads()):
+            try:
+                fields, objects, file = future.result()
+                content.add(image, fields, objects)
+            except ValueError as error:
+                problems.append(f"{image.file}, record {image.number}: {error}")
+                continue
+            places.append((numbers[image.file], image.number, image.offset, image.length))
+            headers.append(str(file) if is_error(file) else file)
+    _check(problems, len(places), pattern)
+    texts = {"headers": headers, "repairs": content.findings.repairs, "names": content.names}
+    return {
+        "content": np.frombuffer(content.as_json(), "uint8"),
+        "places": np.array(places, "int64"),
+        "texts": np.frombuffer(msgspec.json.encode(texts), "uint8"),
+    }
+
+
+def _records(paths, problems):
+    """Yields (`RecordImage`, data) of each record of files, and adds to `problems` why a file ends early."""
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                for number, (offset, data) in enumerate(read_records(file, path)):
+                    yield RecordImage(path, number, offset, len(data), ""), data
+        except ValueError as error:
+            problems.append(str(error))
+
+
+class _InMemory:
+    """The image file of a record that has just been read."""
+
+    def __init__(self, image, encoded):
+        self.image, self.encoded = image, encoded
+
+    def __str__(self):
+        return str(self.image)
+
+    def open(self, mode="rb"):
+        return io.BytesIO(self.encoded)
+
+
+def _read_record(image, data, max_pixels):
+    """Returns the fields and objects of an image, and its `CheckedFile` or what is wrong with the image."""
+    features = decode_example(data)
+    fields = read_image_fields(features)
+    named = RecordImage(
+        image.file, image.number, image.offset, image.length, fields["file_name"] or "no name"
+    )
+    try:
+        header = read_complete_header(_InMemory(named, features[ENCODED][0]), max_pixels)
+    except ValueError as error:
+        return fields, [], error
+    fields["height"] = fields["height"] or header.height
+    fields["width"] = fields["width"] or header.width
+    objects = read_objects(features, (fields["height"], fields["width"]))
+    return fields, objects, CheckedFile(header.height, header.width, header.bits)
+
+
+def _note_missing(paths, findings):
+    """Reports numbered files, as in name-00003-of-00010.tfrecord, whose set is not complete."""
+    found = {}
+    for path in paths:
+        if numbered := NUMBERED.fullmatch(path.name):
+            name, number, count, suffix = numbered.groups()
+            found.setdefault((name, int(count), suffix), set()).add(int(number))
+    for (name, count, suffix), numbers in found.items():
+        for number in sorted(set(range(count)) - numbers):
+            findings.repair(
+                "shards of a set are not among the files", f"{name}-{number:05d}-of-{count:05d}{suffix}"
+            )
+
+
+def _check(problems, count, pattern):
+    if problems:
+        raise ValueError(
+            "Expected TFRecord files of images and their objects, in the schema of the Object Detection API. "
+            f"Received: {pattern}, in which {len(problems)} records or files cannot be read:\n  "
+            + "\n  ".join(listed(problems))
+            + "\nWrite or copy these files again. Records are counted from 0."
+        )
+    if not count:
+        raise ValueError(f"Expected at least one record. Received: {pattern}, empty. Is it the right file?")
+
+
+def _unpacked(arrays, name, paths):
+    texts = msgspec.json.decode(arrays["texts"].tobytes())
+    findings = Findings()
+    findings.repairs |= texts["repairs"]
+    places = zip(arrays["places"].tolist(), texts["names"], strict=True)
+    images = tuple(RecordImage(paths[file], *place, each) for (file, *place), each in places)
+    files = tuple(
+        ValueError(each) if isinstance(each, str) else CheckedFile(*each) for each in texts["headers"]
+    )
+    return Shards(name, arrays["content"].tobytes(), findings, images, files)

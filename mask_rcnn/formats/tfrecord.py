@@ -1,0 +1,158 @@
+"""TFRecord files for TensorFlow Model Garden and the Object Detection API.
+
+`mask_rcnn/data/detection_example.py` states the facts of the schema. Masks are PNG files of the whole image,
+as other readers expect them. Image files are copied byte by byte.
+"""
+
+import math
+
+import cv2
+import numpy as np
+
+from mask_rcnn.data import detection_example as schema
+from mask_rcnn.data.images import read_header
+from mask_rcnn.data.label_map import FILE_NAME, write_label_map
+from mask_rcnn.data.masks import full_mask
+from mask_rcnn.data.record_image import ENCODED
+from mask_rcnn.data.shards import read_shards
+from mask_rcnn.data.tfrecord import encode_example, write_record
+from mask_rcnn.files import atomic_write
+from mask_rcnn.formats.content import by_image, names_of, relative_name
+from mask_rcnn.formats.registry import READERS, WRITERS
+
+SHARD_BYTES = 100_000_000  # of the images of a file, about as TensorFlow's guide recommends
+
+
+@READERS.register("tfrecord")
+def read_tfrecord(source):
+    """Reads TFRecord files, and writes the image files into the folder of images, which is empty before."""
+    shards = read_shards(source.path)
+    with atomic_write(source.images.folder) as folder:
+        folder.mkdir()
+        for image in source.track(shards.images, len(shards.images), "writing images"):
+            path = folder / relative_name(image.file_name)
+            if path.exists():
+                raise ValueError(
+                    f"Expected images of different names. Received: two of the name {image}. Rename one."
+                )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(image.open().read())
+    return shards
+
+
+@WRITERS.register("tfrecord")
+def write_tfrecord(target):
+    """Writes NAME-00000-of-00010.tfrecord and so on; NAME is the part of a split, or that of the folder."""
+    for part, content in target.parts.items():
+        images = by_image(content)
+        paths = [target.images.find(image["file_name"], "the annotations") for image, _ in images]
+        sizes = [path.stat().st_size for path in paths]
+        count = target.num_shards or math.ceil(sum(sizes) / SHARD_BYTES)
+        name = part or target.final_path.name
+        shards = [target.path / f"{name}-{number:05d}-of-{count:05d}.tfrecord" for number in range(count)]
+        for shard in shards:
+            shard.touch()
+        encode = _Encoder(content, target.findings)
+        items = list(zip(_shard_numbers(sizes, count), images, paths, strict=True))
+        for number, (image, annotations), path in target.track(items, len(items), f"writing {part}".strip()):
+            with open(shards[number], "ab") as file:
+                write_record(file, encode(image, annotations, path))
+        write_label_map(target.path / FILE_NAME, content["categories"])
+
+
+def _shard_numbers(sizes, count):
+    """Returns the number of the file of each image, so that order stays and files have about the same size.
+
+    Args:
+        sizes: Bytes of each image.
+        count: Number of files.
+    """
+    centers = np.cumsum(sizes) - np.array(sizes) / 2
+    return np.minimum(centers * count / sum(sizes), count - 1).astype(int).tolist()
+
+
+class _Encoder:
+    """Makes the bytes of an `Example` of each image; reports what other readers do not understand.
+
+    Args:
+        content: Content of a COCO json.
+        findings: `Findings`.
+    """
+
+    def __init__(self, content, findings):
+        self.findings, self.names = findings, names_of(content)
+        self.points = {each["id"]: each.get("keypoints", []) for each in content["categories"]}
+        self.num_points = max(map(len, self.points.values()))
+        for category in content["categories"]:
+            if category.get("skeleton"):
+                findings.repair("skeletons of keypoints were left out", category["name"])
+            if category["id"] < 1:
+                findings.repair(
+                    "ids of classes are below 1: other readers take 0 for the background", category["id"]
+                )
+
+    def __call__(self, image, annotations, path):
+        header = read_header(path)
+        if header.orientation != 1:
+            self.findings.repair(
+                "images have an EXIF orientation, which other readers do not apply", image["file_name"]
+            )
+        size = (image["height"], image["width"])
+        features = {
+            ENCODED: [path.read_bytes()],
+            schema.FORMAT: [header.format.lower().encode()],
+            schema.FILE_NAME: [image["file_name"].encode()],
+            schema.SOURCE_ID: [str(image["id"]).encode()],
+            schema.HEIGHT: [size[0]],
+            schema.WIDTH: [size[1]],
+        }
+        if annotations:
+            features |= self._objects(annotations, size)
+        return encode_example(features)
+
+    def _objects(self, annotations, size):
+        boxes = np.array([each["bbox"] for each in annotations], "float64")
+        boxes[:, 2:] += boxes[:, :2]
+        sides = (boxes / (size[1], size[0], size[1], size[0])).T.tolist()
+        features = dict(zip(schema.BOX, sides, strict=True))
+        ids = [each["category_id"] for each in annotations]
+        features |= {
+            schema.TEXT: [self.names[id].encode() for id in ids],
+            schema.LABEL: ids,
+            schema.CROWD: [int(each["iscrowd"]) for each in annotations],
+            schema.AREA: [float(each["area"]) for each in annotations],
+        }
+        if any(each.get("segmentation") for each in annotations):
+            features[schema.MASK] = [self._mask(each, size) for each in annotations]
+        if self.num_points:
+            features |= self._keypoints(annotations, size)
+        return features
+
+    def _mask(self, annotation, size):
+        segmentation = annotation.get("segmentation")
+        if segmentation:
+            mask = full_mask(segmentation, *size).astype("uint8")
+        else:
+            self.findings.repair(
+                "objects without a mask have one without a pixel, for every object of an image needs one",
+                f"annotation {annotation['id']}",
+            )
+            mask = np.zeros(size, "uint8")
+        return cv2.imencode(".png", mask)[1].tobytes()
+
+    def _keypoints(self, annotations, size):
+        """Returns keypoints, as many for each object: those that it does not have are 0 and have no name."""
+        points = np.zeros((len(annotations), self.num_points, 3))
+        names = []
+        for row, each in enumerate(annotations):
+            known = np.reshape(each.get("keypoints") or [], (-1, 3))
+            points[row, : len(known)] = known
+            own = self.points[each["category_id"]]
+            names += [*own, *[""] * (self.num_points - len(own))]
+        x, y = ((points[..., axis] / side).ravel().tolist() for axis, side in ((0, size[1]), (1, size[0])))
+        return {
+            **dict(zip(schema.POINT, (x, y), strict=True)),
+            schema.VISIBILITY: points[..., 2].astype(int).ravel().tolist(),
+            schema.POINT_NAME: [name.encode() for name in names],
+            schema.NUM_POINTS: (points[..., 2] > 0).sum(axis=1).tolist(),
+        }

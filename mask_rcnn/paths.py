@@ -1,0 +1,241 @@
+"""Paths of any file system: `Path` for this machine's, `RemotePath` for gs://bucket/train.json and the like.
+
+TensorFlow reads and writes the remote ones (`tf.io.gfile`), and is imported for them alone.
+"""
+
+import contextlib
+import glob
+import io
+import os
+import re
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+COLLAPSED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # what `pathlib` makes of a scheme
+LOCAL = "file://"
+BUFFER = 1 << 20  # bytes that are read from a remote file at once
+
+
+def as_path(path):
+    """Returns where a path is: a `Path` on this machine, a `RemotePath` elsewhere.
+
+    Args:
+        path: Text or `Path`; gs://bucket/name and file:///folder/name are understood as text only. Whatever
+            has a method `open`, such as an image of a TFRecord file, is returned as it is.
+
+    Raises:
+        ValueError: It is a `Path` that was made of a text with a scheme, which it has destroyed.
+    """
+    if isinstance(path, str) and path.startswith(LOCAL):
+        return Path(path.removeprefix(LOCAL))
+    if isinstance(path, str) and is_remote(path):
+        return RemotePath(path)
+    if hasattr(path, "open") and not isinstance(path, Path):
+        return path
+    if COLLAPSED.match(os.fspath(path)):
+        raise ValueError(
+            "Expected a path, or a path with a scheme as text. "
+            f"Received: {str(path)!r}, in which `pathlib` has joined the slashes. Give the text itself."
+        )
+    return Path(path)
+
+
+def is_remote(path):
+    """Tells whether a path, text or of `as_path`, is not on this machine."""
+    return bool(SCHEME.match(str(path))) and not str(path).startswith(LOCAL)
+
+
+def local_path(path):
+    """Returns the `Path` of a place on this machine; a `RemotePath` is an error that says what to do."""
+    path = as_path(path)
+    if isinstance(path, RemotePath):
+        raise ValueError(
+            f"Expected a path on this machine. Received: {str(path)!r}. Use a local folder and copy it, "
+            "or mount the bucket as a folder."
+        )
+    return path
+
+
+def find_paths(pattern):
+    """Returns the sorted paths that match a pattern with `*`, `?` and `[...]`, of any file system."""
+    path = as_path(pattern)
+    if path.is_file():  # its name may have brackets
+        return [path]
+    if isinstance(path, RemotePath):
+        with _errors_of(path):
+            return [RemotePath(name) for name in sorted(_gfile().glob(path.url))]
+    return [Path(name) for name in sorted(glob.glob(str(path)))]
+
+
+class FileState(NamedTuple):
+    """Size in bytes and time of the last change in ns, named as those of `os.stat`."""
+
+    st_size: int
+    st_mtime_ns: int
+
+
+class RemotePath:
+    """A path with a scheme, such as gs://bucket/folder/name, with those methods of `Path` that are used here.
+
+    It is no `os.PathLike`: a function that knows only the files of this machine refuses it.
+
+    Args:
+        url: Text.
+    """
+
+    def __init__(self, url):
+        self.url = str(url).rstrip("/")
+
+    def __str__(self):
+        return self.url
+
+    def __repr__(self):
+        return f"RemotePath({self.url!r})"
+
+    def __eq__(self, other):
+        return isinstance(other, RemotePath) and self.url == other.url
+
+    def __hash__(self):
+        return hash(self.url)
+
+    def __truediv__(self, name):
+        return RemotePath(f"{self.url}/{name}")
+
+    @property
+    def name(self):
+        return self._path.name
+
+    @property
+    def stem(self):
+        return self._path.stem
+
+    @property
+    def suffix(self):
+        return self._path.suffix
+
+    @property
+    def parent(self):
+        return RemotePath(self.url.rpartition("/")[0])
+
+    @property
+    def parts(self):
+        """The folders and the name without "..", for a path below a local folder."""
+        return tuple(part for part in self._path.parts if part not in ("/", ".."))
+
+    @property
+    def _path(self):
+        return PurePosixPath(self.url.partition("://")[2])
+
+    def exists(self):
+        with _errors_of(self):
+            return _gfile().exists(self.url)
+
+    def is_dir(self):
+        with _errors_of(self):
+            return _gfile().isdir(self.url)
+
+    def is_file(self):
+        return self.exists() and not self.is_dir()
+
+    def stat(self):
+        """Returns the `FileState` of a file."""
+        with _errors_of(self):
+            found = _gfile().stat(self.url)
+            return FileState(found.length, found.mtime_nsec)
+
+    def read_bytes(self):
+        with self.open() as file:
+            return file.read()
+
+    def open(self, mode="rb"):
+        """Returns a binary file to read, at its start."""
+        if mode != "rb":
+            raise ValueError(f"A remote file is opened to read bytes. Received: mode={mode!r}. Use 'rb'.")
+        return io.BufferedReader(_RemoteFile(self), BUFFER)
+
+    def relative_to(self, folder):
+        """Returns the rest of the path below a folder, a `PurePosixPath`."""
+        return self._path.relative_to(folder._path)
+
+    def files(self):
+        """Yields the paths of all files in a folder and its subfolders."""
+        with _errors_of(self):
+            for folder, _, names in _gfile().walk(self.url):
+                yield from (RemotePath(folder) / name for name in names)
+
+    def write(self, path):
+        """Copies a local file to this path; a reader finds the old content or the new one."""
+        partial = f"{self.url}.partial"
+        with _errors_of(self):
+            gfile = _gfile()
+            gfile.makedirs(str(self.parent))
+            gfile.copy(str(path), partial, overwrite=True)
+            gfile.rename(partial, self.url, overwrite=True)
+
+
+class _RemoteFile(io.RawIOBase):
+    """A remote file as a raw stream, for `io.BufferedReader`."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.position = path, 0
+        self.size = path.stat().st_size
+        self.file = _gfile().GFile(path.url, "rb")
+
+    def readable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
+        self.position = max(base + offset, 0)
+        return self.position
+
+    def readinto(self, buffer):
+        count = max(min(len(buffer), self.size - self.position), 0)
+        if not count:
+            return 0
+        with _errors_of(self.path):
+            self.file.seek(self.position)
+            data = self.file.read(count)
+        buffer[: len(data)] = data
+        self.position += len(data)
+        return len(data)
+
+    def close(self):
+        self.file.close()
+        super().close()
+
+
+def _gfile():
+    import tensorflow as tf
+
+    return tf.io.gfile
+
+
+@contextlib.contextmanager
+def _errors_of(path):
+    """Turns the errors of TensorFlow's file systems into those that Python has for files."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.NotFoundError as error:
+        raise FileNotFoundError(
+            f"Expected a file or folder. Received: {str(path)!r}. Check the path."
+        ) from error
+    except tf.errors.UnimplementedError as error:
+        schemes = ", ".join(f"{name}://" for name in tf.io.gfile.get_registered_schemes() if name)
+        raise ValueError(
+            f"Expected a path of this machine, or one of {schemes}. Received: {str(path)!r}. "
+            "Install the plugin of this file system (`tensorflow[gcs-filesystem]` for gs://), copy the files "
+            "to this machine, or mount them as a folder."
+        ) from error
+    except tf.errors.OpError as error:
+        reason = " ".join(error.message.split())
+        raise OSError(
+            f"{str(path)!r} cannot be used ({reason}). Check the path and the permissions."
+        ) from error
