@@ -4,6 +4,8 @@ import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mask_rcnn.paths import local_path
+
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
@@ -76,7 +78,7 @@ def format_of(path):
         FileNotFoundError: there is nothing.
         ValueError: it is none of them.
     """
-    path = Path(path)
+    path = local_path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no exported model {str(path)!r}. Write one: `mask-rcnn export`.")
     if path.is_dir() and (path / "saved_model.pb").is_file():
@@ -129,7 +131,7 @@ def _check_path(path, format):
             f"A file of the format {format.name} ends in {format.suffix!r}. Received: {str(path)!r}. "
             "Add the suffix."
         )
-    check_replaceable(Path(path))
+    check_replaceable(local_path(path))
 
 
 def check_replaceable(path):

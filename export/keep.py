@@ -1,11 +1,11 @@
 """An exported model is written, checked, and replaces the older one only when it is good."""
 
 import json
-from pathlib import Path
 
 from mask_rcnn.export.formats import check_replaceable
 from mask_rcnn.export.verify import format_verification
 from mask_rcnn.files import atomic_write, remove_leftovers
+from mask_rcnn.paths import local_path
 
 
 def export_checked(path, write, check):
@@ -25,7 +25,7 @@ def export_checked(path, write, check):
     Raises:
         ValueError: the check found problems, or `path` is something else than an exported model.
     """
-    path = Path(path)
+    path = local_path(path)
     remove_leftovers(path.parent)
     check_replaceable(path)
     with atomic_write(path) as new:

@@ -6,9 +6,9 @@ that no field has is answered with the nearest one that exists.
 
 import dataclasses
 import difflib
+import io
 import re
 import typing
-from pathlib import Path
 
 import yaml
 
@@ -17,6 +17,7 @@ from mask_rcnn.config.heads import SECTIONS, HeadSections, head_config
 from mask_rcnn.config.other_names import fields_of
 from mask_rcnn.config.ranges import short, unwrap
 from mask_rcnn.config.yaml_text import MAX_CHARACTERS, load_yaml
+from mask_rcnn.paths import as_path
 
 MAX_INT = 2**53  # beyond it a float is another number
 NULLS = ("null", "None", "~")  # how YAML and Python write it
@@ -33,16 +34,17 @@ def from_yaml(source):
     Args:
         source: YAML text, or the path of a file: a `Path`, or a string that ends in .yaml or .yml.
     """
-    is_path = isinstance(source, Path) or (source.endswith((".yaml", ".yml")) and "\n" not in source)
+    is_path = not isinstance(source, str) or (source.endswith((".yaml", ".yml")) and "\n" not in source)
     if not is_path:
         return from_text(source)
-    if not Path(source).is_file():
+    path = as_path(source)
+    if not path.is_file():
         raise FileNotFoundError(
             f"There is no config file {str(source)!r}. Write one: `mask-rcnn config show`."
         )
     try:
-        with open(source, encoding="utf-8") as file:
-            return from_text(file.read(MAX_CHARACTERS + 1))
+        with path.open("rb") as file:
+            return from_text(io.TextIOWrapper(file, encoding="utf-8").read(MAX_CHARACTERS + 1))
     except ValueError as error:  # UnicodeDecodeError is one
         raise ValueError(f"{source}: {error}") from error
 

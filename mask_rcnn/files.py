@@ -9,6 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from mask_rcnn.paths import RemotePath, as_path
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -47,7 +49,8 @@ def atomic_write(path, num_bytes=None):
 
     Args:
         path: File or folder to write. Missing parent folders are made. A symbolic link is followed. A new
-            file has the permissions that `open` would give it, a replaced one keeps its own.
+            file has the permissions that `open` would give it, a replaced one keeps its own. A remote path,
+            which only a file can have, is written when the context ends.
         num_bytes: Size of the file, for the error of a full disk. Defaults to None, unknown.
 
     Yields:
@@ -57,6 +60,12 @@ def atomic_write(path, num_bytes=None):
         DiskFull: There is no room for the file; the message names it.
         ValueError: `path` is a device, a pipe or a socket.
     """
+    path = as_path(path)
+    if isinstance(path, RemotePath):
+        with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
+            yield Path(folder, path.name)
+            path.write(Path(folder, path.name))
+        return
     path = Path(os.path.realpath(path))
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise ValueError(

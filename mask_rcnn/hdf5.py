@@ -8,11 +8,12 @@ import contextlib
 import math
 import stat
 import zlib
-from pathlib import Path
 
 import h5py
 import numpy as np
 from h5py import h5d, h5o, h5t, h5z
+
+from mask_rcnn.paths import local_path
 
 MAX_ITEMS = 100_000  # groups and arrays in a file; a detector has about 500
 MAX_DEPTH = 32  # groups inside each other
@@ -61,7 +62,7 @@ def read_hdf5(path, check=None, max_bytes=None):
         ValueError: It is no HDF5 file, is damaged, refers to other files, or holds more than `max_bytes` or
             something else than numbers. The message names the file.
     """
-    path = Path(path)
+    path = local_path(path)
     check_regular_file(path, "HDF5 file")
     with contextlib.ExitStack() as stack:
         with _named_errors(path):

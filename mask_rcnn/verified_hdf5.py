@@ -6,13 +6,13 @@ that follows. Any HDF5 program reads such a file.
 
 import hashlib
 import math
-from pathlib import Path
 
 import h5py
 import numpy as np
 
 from mask_rcnn.files import atomic_write
 from mask_rcnn.hdf5 import check_regular_file
+from mask_rcnn.paths import local_path
 
 USER_BLOCK = 512  # bytes, the smallest that HDF5 allows
 
@@ -53,7 +53,7 @@ def verify(path, file_format, what):
         FileNotFoundError: There is no such file.
         ValueError: It is another file, or damaged.
     """
-    path = Path(path)
+    path = local_path(path)
     check_regular_file(path, what)
     with open(path, "rb") as file:
         found = file.read(USER_BLOCK)

@@ -7,6 +7,7 @@ names it, for it may be one that the user put there.
 import hashlib
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 
 from absl import logging
@@ -89,3 +90,24 @@ def _by_hand(entry, path):
         f"\nFetch it on another machine and put it here:\n  url:  {entry.url}\n  hash: {entry.hash_text}\n"
         f"  file: {path}"
     )
+
+
+def local_copy(path):
+    """Returns the path of a copy of a remote file; it is fetched again if its size or time has changed.
+
+    Args:
+        path: `RemotePath`.
+    """
+    state = path.stat()
+    digest = hashlib.sha256(f"{path} {state}".encode()).hexdigest()
+    copy = cache_home() / "remote" / digest / path.name
+    if not copy.is_file():
+        logging.info("Fetching %s", path)
+        with (
+            locked(copy.parent),
+            atomic_write(copy) as partial,
+            path.open() as source,
+            open(partial, "wb") as file,
+        ):
+            shutil.copyfileobj(source, file)
+    return copy

@@ -9,20 +9,23 @@ from mask_rcnn import __version__
 from mask_rcnn.files import cache_home, remove_leftovers
 from mask_rcnn.model_zoo import cache
 from mask_rcnn.model_zoo.registry import ENTRIES, did_you_mean, find
+from mask_rcnn.paths import RemotePath, as_path
 
 
 def weights_file(name):
     """Returns the path of a weights file, for whatever a user may name one by.
 
     Args:
-        name: path of a weights file; or the name of published weights (`mask-rcnn models list`), which are
-            fetched and converted if that has not been done yet.
+        name: path of a weights file, anywhere that `paths.as_path` knows; or the name of published weights
+            (`mask-rcnn models list`), which are fetched and converted if that has not been done yet.
 
     Raises:
         FileNotFoundError: it is neither.
         OSError, ValueError: published weights cannot be fetched, or are not what they should be.
     """
-    path = Path(name)
+    path = as_path(name)
+    if isinstance(path, RemotePath):
+        return cache.local_copy(path)
     if path.exists():
         return path
     if path.as_posix() in ENTRIES:
@@ -35,16 +38,20 @@ def weights_file(name):
 
 def checkpoint_file(name):
     """Returns the path of a checkpoint in its source's format: `name` itself, or what it names, fetched."""
-    is_name = not Path(name).exists() and Path(name).as_posix() in ENTRIES
-    return cache.fetch(find(Path(name).as_posix())) if is_name else Path(name)
+    path = as_path(name)
+    if isinstance(path, RemotePath):
+        return cache.local_copy(path)
+    is_name = not path.exists() and path.as_posix() in ENTRIES
+    return cache.fetch(find(path.as_posix())) if is_name else path
 
 
 def config_of(name):
     """Returns the `Config` of what `weights_file` takes; published weights are not fetched for it."""
     from mask_rcnn.weights import read_header
 
-    if not Path(name).exists() and Path(name).as_posix() in ENTRIES:
-        return detector(Path(name).as_posix()).config
+    path = as_path(name)
+    if isinstance(path, Path) and not path.exists() and path.as_posix() in ENTRIES:
+        return detector(path.as_posix()).config
     return read_header(weights_file(name))[0]
 
 

@@ -1,7 +1,6 @@
 """`mask-rcnn benchmark`: seconds and memory of a model on this machine, alone or beside torchvision's."""
 
 import os
-from pathlib import Path
 
 from mask_rcnn.cli.options import (
     WEIGHTS_HELP,
@@ -10,9 +9,11 @@ from mask_rcnn.cli.options import (
     add_precision,
     add_set,
     load_config,
+    local_path,
 )
 from mask_rcnn.cli.predictor import MODEL_HELP
 from mask_rcnn.cli.quiet import import_tensorflow
+from mask_rcnn.paths import as_path
 from mask_rcnn.terminal import say
 
 DEFAULT_CONFIG = "mask_rcnn_resnet50_fpn"
@@ -37,7 +38,7 @@ def add_parser(commands):
     parser.add_argument(
         "--weights",
         metavar=WEIGHTS_METAVAR,
-        type=Path,
+        type=as_path,
         help=f"{WEIGHTS_HELP}; beside torchvision, its maskrcnn_resnet50_fpn: that name, or a state dict, "
         ".pth or .npz (default: random weights)",
     )
@@ -68,12 +69,12 @@ def add_parser(commands):
     parser.add_argument(
         "--against-python",
         metavar="PATH",
-        type=Path,
+        type=local_path,
         help="Python of an environment that has torch and torchvision (default: none; needed with --against)",
     )
     _add_side_by_side(parser)
     parser.add_argument(
-        "--json", metavar="FILE", type=Path, help="write all numbers here too (default: only the table)"
+        "--json", metavar="FILE", type=as_path, help="write all numbers here too (default: only the table)"
     )
 
 
@@ -81,7 +82,7 @@ def _add_side_by_side(parser):
     parser.add_argument(
         "--model",
         metavar="PATH",
-        type=Path,
+        type=local_path,
         action="append",
         default=[],
         help=f"{MODEL_HELP}; repeat for more: they are measured in turns, with --weights beside them "
@@ -90,14 +91,14 @@ def _add_side_by_side(parser):
     parser.add_argument(
         "--annotations",
         metavar="JSON",
-        type=Path,
+        type=local_path,
         help="with --model: COCO instances, for the AP of each (default: no AP). With --mode predict: what "
         "is evaluated",
     )
     parser.add_argument(
         "--images",
         metavar="DIR",
-        type=Path,
+        type=local_path,
         help=f"with --annotations: folder of the images, the first {MAX_IMAGES} of which are timed "
         "(default: synthetic ones of --size)",
     )

@@ -15,8 +15,8 @@ from absl import flags
 
 from mask_rcnn.cli.errors import describe_error
 from mask_rcnn.cli.frames import image_of_frame, list_frames
-from mask_rcnn.cli.inputs import Skipped, find_files, is_video
-from mask_rcnn.cli.options import add_command
+from mask_rcnn.cli.inputs import Skipped, find_files, is_video, local_inputs
+from mask_rcnn.cli.options import add_command, local_path
 from mask_rcnn.cli.predictor import add_predictor, add_tiling, load_predictor, tiled
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
@@ -24,6 +24,7 @@ from mask_rcnn.data.image_headers import MAX_PIXELS
 from mask_rcnn.data.tiff import SUFFIXES
 from mask_rcnn.errors import PartialFailure, is_out_of_memory
 from mask_rcnn.files import remove_leftovers
+from mask_rcnn.paths import as_path, is_remote
 from mask_rcnn.terminal import say
 
 MAX_EXAMPLES = 3
@@ -40,19 +41,23 @@ def add_parser(commands):
         "inputs",
         nargs="+",
         metavar="INPUT",
-        type=Path,
+        type=as_path,
         help="image, video, or folder that is searched for both",
     )
     add_predictor(parser)
     add_tiling(parser)
     parser.add_argument(
-        "--out", metavar="DIR", type=Path, default=Path("detections"), help="folder for the drawn pictures"
+        "--out",
+        metavar="DIR",
+        type=local_path,
+        default=Path("detections"),
+        help="folder for the drawn pictures",
     )
     parser.add_argument("--no-pictures", action="store_true", help="draw nothing")
     parser.add_argument(
         "--json",
         metavar="FILE",
-        type=Path,
+        type=as_path,
         help="write the detections in COCO's results form (default: none)",
     )
     parser.add_argument(
@@ -72,7 +77,7 @@ def add_parser(commands):
     parser.add_argument(
         "--font",
         metavar="FILE",
-        type=Path,
+        type=local_path,
         help="TrueType or OpenType font for class names (default: one of the system that has their letters)",
     )
 
@@ -103,8 +108,13 @@ class Outcome:
 
 
 def run(args):
+    with local_inputs(args.inputs) as inputs:
+        _run(args, inputs)
+
+
+def _run(args, inputs):
     outcome = Outcome(max_pixels=args.max_pixels)
-    files = find_files(args.inputs, args.out, outcome.skipped, SUFFIXES if args.tile else ())
+    files = find_files(inputs, args.out, outcome.skipped, SUFFIXES if args.tile else ())
     _check_outputs(args, files)
     import_tensorflow()
 
@@ -146,7 +156,7 @@ def _end_program(number, frame):
 
 def _check_outputs(args, files):
     """Finds out before the work begins what would make its results impossible to write."""
-    if args.json:
+    if args.json and not is_remote(args.json):
         if os.path.realpath(args.json) in map(os.path.realpath, files):
             raise ValueError(f"--json must not be an input. Received: {args.json}. Choose another file.")
         if args.json.is_dir():

@@ -1,9 +1,7 @@
 """`mask-rcnn export`: a weights file becomes a model of another runtime, which is run before it is kept."""
 
-from pathlib import Path
-
 from mask_rcnn.cli.inputs import Skipped, find_files, is_image
-from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_command
+from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_command, local_path
 from mask_rcnn.cli.quiet import import_tensorflow, only_warnings
 from mask_rcnn.export.formats import FORMATS, METHODS, PRECISIONS, check_options
 from mask_rcnn.terminal import say
@@ -19,7 +17,7 @@ def add_parser(commands):
     parser.add_argument(
         "--out",
         metavar="PATH",
-        type=Path,
+        type=local_path,
         required=True,
         help="file or SavedModel folder to write; an older export is replaced if the new one is good",
     )
@@ -27,7 +25,7 @@ def add_parser(commands):
         "--images",
         metavar="PATH",
         nargs="+",
-        type=Path,
+        type=local_path,
         help="images or folders with objects that the model knows; the export and the Keras model are "
         "compared there (default: synthetic shapes)",
     )

@@ -1,9 +1,13 @@
 """The files that a command is given: those of folders too, each once, with what was left out and why."""
 
 import collections
+import contextlib
 import os
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from mask_rcnn.paths import is_remote
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")  # what OpenCV reads
@@ -38,6 +42,23 @@ def is_image(file):
 
 def is_video(file):
     return file.suffix.lower() in VIDEO_SUFFIXES
+
+
+@contextlib.contextmanager
+def local_inputs(inputs):
+    """Yields the paths of inputs; remote ones are copied to a temporary folder, where OpenCV reads them."""
+    with tempfile.TemporaryDirectory(prefix="mask_rcnn_inputs_") as folder:
+        yield [_local_copy(path, Path(folder)) if is_remote(path) else path for path in inputs]
+
+
+def _local_copy(path, folder):
+    """Copies a remote file, or all files of a remote folder, into a local folder; returns the path there."""
+    copy = folder.joinpath(*path.parts)
+    for each in path.files() if path.is_dir() else [path]:
+        target = folder.joinpath(*each.parts)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(each.read_bytes())
+    return copy
 
 
 def find_files(inputs, out, skipped, more_suffixes=()):

@@ -1,9 +1,8 @@
 """`mask-rcnn models`: published weights, by name: what there is, where it comes from, and made ours."""
 
 import json
-from pathlib import Path
 
-from mask_rcnn.cli.options import add_command
+from mask_rcnn.cli.options import add_command, local_path
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.terminal import say
 
@@ -26,12 +25,14 @@ def add_parser(commands):
     parser = add_command(
         actions, "convert", run_convert, "make a weights file of another system's checkpoint"
     )
-    parser.add_argument("file", metavar="FILE", type=Path, help=".pth, .pt, .pkl, .npz, .safetensors or .h5")
+    parser.add_argument(
+        "file", metavar="FILE", type=local_path, help=".pth, .pt, .pkl, .npz, .safetensors or .h5"
+    )
     parser.add_argument(
         "--as", metavar="NAME", dest="name", required=True, help="which model of `models list` it is one of"
     )
     parser.add_argument(
-        "--out", metavar="FILE", type=Path, required=True, help="weights file to write, *.weights.h5"
+        "--out", metavar="FILE", type=local_path, required=True, help="weights file to write, *.weights.h5"
     )
 
 

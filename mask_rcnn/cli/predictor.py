@@ -1,11 +1,11 @@
 """`--weights` or `--model`: what finds the objects, whichever it is."""
 
 import argparse
-from pathlib import Path
 
-from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_precision
+from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_precision, local_path
 from mask_rcnn.cli.tiling import add_tiles, tiling_of
 from mask_rcnn.config_io import override
+from mask_rcnn.paths import as_path
 
 MODEL_HELP = "a SavedModel folder, .tflite or .onnx file of `mask-rcnn export`"
 
@@ -18,8 +18,10 @@ def add_predictor(parser, *others):
         others: functions that add an option which stands in the place of both to their argument.
     """
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--weights", metavar=WEIGHTS_METAVAR, type=Path, help=f"{WEIGHTS_HELP} (default: none)")
-    what.add_argument("--model", metavar="PATH", type=Path, help=f"{MODEL_HELP} (default: none)")
+    what.add_argument(
+        "--weights", metavar=WEIGHTS_METAVAR, type=as_path, help=f"{WEIGHTS_HELP} (default: none)"
+    )
+    what.add_argument("--model", metavar="PATH", type=local_path, help=f"{MODEL_HELP} (default: none)")
     for add in others:
         add(what)
     add_precision(parser)

@@ -1,9 +1,8 @@
 """`mask-rcnn train`: a config and a COCO json become a run directory with weights, score and pictures."""
 
 import dataclasses
-from pathlib import Path
 
-from mask_rcnn.cli.options import WEIGHTS_METAVAR, add_command, add_set, assign, load_config
+from mask_rcnn.cli.options import WEIGHTS_METAVAR, add_command, add_set, assign, load_config, local_path
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.config import PRECISIONS, STRATEGIES
 
@@ -42,7 +41,7 @@ def add_parser(commands):
         "its classes are others than the data's, the layers of the classes are new (default: the config's)",
     )
     parser.add_argument(
-        "--run", metavar="DIR", dest="run_dir", type=Path, required=True, help="run directory"
+        "--run", metavar="DIR", dest="run_dir", type=local_path, required=True, help="run directory"
     )
     parser.add_argument(
         "--resume",

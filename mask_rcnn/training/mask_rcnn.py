@@ -11,6 +11,7 @@ from mask_rcnn.config import Config
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.model import build_parts, dtype_policy, training_model
 from mask_rcnn.model_zoo.pretrained import weights_file
+from mask_rcnn.paths import as_path
 from mask_rcnn.predict import Predictor
 from mask_rcnn.structures import Category, as_categories
 from mask_rcnn.tiled_predictor import TiledPredictor
@@ -263,7 +264,7 @@ class MaskRCNN(Trainer):
             filepath: Path, by convention `*.weights.h5`.
             overwrite: False makes an existing file an error. Defaults to True.
         """
-        if not overwrite and Path(filepath).exists():
+        if not overwrite and as_path(filepath).exists():
             raise FileExistsError(
                 f"Expected a path without a file. Received: {str(filepath)!r}. Choose another name."
             )

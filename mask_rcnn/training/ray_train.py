@@ -1,8 +1,7 @@
 """Training on a Ray cluster: Ray starts the processes, connects and restarts them; they run `train`."""
 
-from pathlib import Path
-
 from mask_rcnn import config_io
+from mask_rcnn.paths import local_path
 
 
 def train_on_ray(config, run_dir, num_workers, *, setup=None, max_failures=3, **scaling):
@@ -36,7 +35,7 @@ def train_on_ray(config, run_dir, num_workers, *, setup=None, max_failures=3, **
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.tensorflow import TensorflowTrainer
 
-    run_dir = Path(run_dir).absolute()
+    run_dir = local_path(run_dir).absolute()
     trainer = TensorflowTrainer(
         _train_in_worker,
         train_loop_config={"config": config_io.to_yaml(config), "run_dir": str(run_dir), "setup": setup},

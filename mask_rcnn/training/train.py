@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from mask_rcnn.coco_results import write_json
 from mask_rcnn.errors import PartialFailure, short_message
+from mask_rcnn.paths import local_path
 from mask_rcnn.terminal import say
 from mask_rcnn.training.batches import batches_of
 from mask_rcnn.training.distribution import make_strategy
@@ -68,7 +69,7 @@ def train(config, run_dir, *, model=None, train_data=None, val_data=None, callba
         PartialFailure: The weights are written, but their evaluation failed.
         ValueError: Config, model, data or folder do not fit each other; said before the first step.
     """
-    run_dir = Path(run_dir)
+    run_dir = local_path(run_dir)
     strategy = _strategy(config, model)
     context = run_context(strategy)
     with all_processes(context), _folders(run_dir, resume, context) as (run_id, data_folder):
@@ -121,7 +122,7 @@ def check(config, run_dir, *, resume=True):
     Args:
         config, run_dir, resume: As in `train`.
     """
-    run_dir = Path(run_dir)
+    run_dir = local_path(run_dir)
     strategy = _strategy(config)
     context = run_context(strategy)
     check_run_folder(run_dir, resume)

@@ -1,7 +1,6 @@
 """Checkpoints of other systems as `{name: array}`, without PyTorch and without running what is in them."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import safetensors
@@ -11,6 +10,7 @@ from mask_rcnn.hdf5 import check_regular_file, read_hdf5
 from mask_rcnn.model_zoo.readers import torch_files, unpickle, zip_files
 from mask_rcnn.model_zoo.readers.bfloat16 import BFLOAT16, widen
 from mask_rcnn.model_zoo.readers.unpickle import NESTS, NoArraysError, UnsafePickleError
+from mask_rcnn.paths import local_path
 
 FORMATS = "PyTorch .pth or .pt, detectron2 .pkl, .npz, .safetensors or Keras .h5"
 
@@ -65,7 +65,7 @@ def read_state_dict(path, max_bytes=MAX_BYTES):
         ValueError: it is of no known format, damaged, too large, holds no arrays of numbers, or
             (UnsafePickleError) asks for something that is no array.
     """
-    path = Path(path)
+    path = local_path(path)
     check_regular_file(path, "checkpoint")
     reader = _reader(path)
     try:
