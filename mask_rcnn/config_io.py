@@ -43,8 +43,8 @@ def from_yaml(source):
             f"There is no config file {str(source)!r}. Write one: `mask-rcnn config show`."
         )
     try:
-        with path.open("rb") as file:
-            return from_text(io.TextIOWrapper(file, encoding="utf-8").read(MAX_CHARACTERS + 1))
+        with io.TextIOWrapper(path.open("rb"), encoding="utf-8") as file:
+            return from_text(file.read(MAX_CHARACTERS + 1))
     except ValueError as error:  # UnicodeDecodeError is one
         raise ValueError(f"{source}: {error}") from error
 
