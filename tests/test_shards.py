@@ -338,3 +338,15 @@ def test_a_large_set_is_read_once(shapes, monkeypatch, tmp_path):
     second = shards.read_shards(shapes[2])
     assert dataclasses.replace(second, findings=first.findings) == first
     assert second.findings.repairs == first.findings.repairs
+
+
+def test_results_are_scored_and_samples_drawn_from_shards(shapes, tmp_path, capsys):
+    json_path, _, pattern = shapes
+    truth = json.loads(json_path.read_text())["annotations"]
+    results = [{**each, "score": 1.0} for each in truth]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    assert run("evaluate", "--detections", tmp_path / "results.json", "--annotations", pattern) == 0
+    assert re.search(r"segm +1\.0", capsys.readouterr().out)
+    words = ["--out", tmp_path / "preview.png", "--count", "2", "--tile", "64"]
+    assert run("data", "preview", "--annotations", pattern, *words) == 0
+    assert "2 samples" in capsys.readouterr().out
