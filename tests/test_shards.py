@@ -306,7 +306,7 @@ def test_the_command_converts_both_ways_and_checks(shapes, tmp_path, capsys):
         0,
         1,
     )
-    assert re.search(r"train: train-\*\n  images +3\n", capsys.readouterr().out)
+    assert re.search(r"train: made/train-\*.tfrecord\n  images +3\n", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,8 @@ def read_with_reasons(annotations_path, images_dir=None, max_pixels=MAX_PIXELS, 
     categories = tuple(sorted(entries.categories.values(), key=lambda category: category.id))
     class_ids = np.searchsorted([category.id for category in categories], table.class_ids) + 1
     records = _records(images, dataclasses.replace(table, class_ids=class_ids), paths, files)
-    name = as_path(annotations_path).stem
+    path = as_path(annotations_path)
+    name = f"{path.parent.name}/{path.name}" if is_shards(path) else path.stem  # a pattern alone may be "*"
     dataset = Dataset(name, categories, records, num_left_out=len(left_out))
     return CocoReading(dataset, entries, left_out, reasons, pixel_format)
 
