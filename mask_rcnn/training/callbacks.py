@@ -158,6 +158,43 @@ class NanGuard(StepCallback):
         return f"; the first that is not finite is {found}" if found else ""
 
 
+class LossScaleReport(StepCallback):
+    """Reports the steps that loss scaling skips: their gradients overflow float16, and the scale is halved.
+
+    The first one is reported at once, and their number at the end.
+
+    Args:
+        first_step, last_step: as in `StepCallback`.
+    """
+
+    def on_train_begin(self, logs=None):
+        self.scale = float(getattr(self.model.optimizer, "dynamic_scale", 0.0))
+        self.num_skipped = 0
+
+    def on_step(self, step, logs, seconds):
+        scale = logs.get("loss_scale", self.scale)
+        if scale < self.scale:
+            self.num_skipped += 1
+            if self.num_skipped == 1:
+                logging.warning(
+                    "Step %d is skipped: its gradients overflow float16. The loss scale is lowered to %g. "
+                    "Some steps at the start of a run may be; if many are, lower `train.learning_rate`.",
+                    step,
+                    scale,
+                )
+        self.scale = scale
+
+    def on_train_end(self, logs=None):
+        if self.num_skipped > 1:
+            num_steps = self.step - self.first_step
+            logging.warning(
+                "%d of %d steps were skipped: their gradients overflowed float16. The loss scale is %g now.",
+                self.num_skipped,
+                num_steps,
+                self.scale,
+            )
+
+
 class Checkpointing(StepCallback):
     """Saves the state of the run, also when a signal wants the run to end, and ends it then.
 

@@ -8,6 +8,7 @@ from mask_rcnn.terminal import say
 from mask_rcnn.training.callbacks import (
     Checkpointing,
     CsvLog,
+    LossScaleReport,
     NanGuard,
     StepLogs,
     StopTogether,
@@ -111,6 +112,7 @@ def run_steps(
                 CsvLog(run_dir / LOG, first, last, recipe.batch_size),
                 TensorBoardLog(run_dir / TENSORBOARD, first, last),
                 guard,
+                LossScaleReport(first, last),
                 checkpointing,
                 progress,  # after the checkpoint: the terminal may be gone
             ]

@@ -21,6 +21,7 @@ class Trainer(keras.Model):
     - each output by its name: the sum of its sums divided by the sum of its counts.
     - `regularization_loss`: the sum of the weight regularizers, if a network has any.
     - `learning_rate`: the rate of the last step; only in training.
+    - `loss_scale`: the factor of the loss after the last step; only in training with a `LossScaleOptimizer`.
 
     Sums and counts are over all replicas, so nothing depends on how many there are.
 
@@ -72,7 +73,10 @@ class Trainer(keras.Model):
             gradients, totals = self._accumulated_gradients(batch)
         self.optimizer.apply(gradients, self.trainable_variables)
         self.loss_means.update_state(totals)
-        return self._logs({**self.get_metrics_result(), "learning_rate": learning_rate})
+        logs = {**self.get_metrics_result(), "learning_rate": learning_rate}
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            logs["loss_scale"] = ops.convert_to_tensor(self.optimizer.dynamic_scale)
+        return self._logs(logs)
 
     def gradients(self, batch, counts=None):
         """Returns the gradients of the images of this replica, and their `loss_totals`.
@@ -176,7 +180,7 @@ def _layers(model):
     """Yields the layers of a model, and those of the models among them."""
     for layer in getattr(model, "layers", ()):
         yield layer
-        yield from _layers(layer)
+        yield from _layers(getattr(layer, "network", layer))  # `CountedRois` and `Rematerialized` hold one
 
 
 @dataclass(frozen=True)
