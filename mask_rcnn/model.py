@@ -15,6 +15,7 @@ from mask_rcnn.heads import heads_of
 from mask_rcnn.layers.batch_norm import CountedRois
 from mask_rcnn.layers.inclusive import MoveFarEdges
 from mask_rcnn.layers.masks import FirstRois
+from mask_rcnn.layers.rematerialize import rematerialized
 from mask_rcnn.layers.rpn import RpnLosses
 from mask_rcnn.networks.fpn import fpn
 from mask_rcnn.networks.heads import box_head, hidden_convs, rpn_head
@@ -121,6 +122,8 @@ def training_model(parts, config):
         the `loss` of each head returns, such as `mask_loss` and `keypoint_loss`.
     """
     inputs = batch = _training_inputs(config)
+    if config.train.rematerialize:
+        parts = dataclasses.replace(parts, backbone=rematerialized(parts.backbone))
     if config.inclusive_boxes:
         truth = MoveFarEdges(-1, name="gt_inclusive")(batch["gt_boxes"], batch["gt_class_ids"])
         batch = {**batch, "gt_boxes": truth}

@@ -13,6 +13,8 @@ OTHER_NAMES = {
     "train.clip_norm": "grad_clip gradient_clip clip_gradients gradient_clip_norm gradient_clip_val",
     "train.batch_size": "batch bs ims_per_batch images_per_gpu samples_per_gpu train_batch_size batchsize",
     "train.accumulate": "accumulate_grad_batches gradient_accumulation_steps accum_iter accumulation_steps",
+    "train.rematerialize": "gradient_checkpointing activation_checkpointing checkpoint_activations remat",
+    "train.budget": "max_time time_limit time_budget max_train_time train_time_interval",
     "train.checkpoint_every": "checkpoint_period save_every save_interval save_steps",
     "train.evaluate_every": "eval_period eval_every eval_interval val_interval validation_steps",
     "train.best_metric": "monitor metric_for_best_model save_best checkpoint_metric",

@@ -161,8 +161,10 @@ RANGES = {
     "TrainConfig": {
         "batch_size": Range(1, 65_536),
         "accumulate": Range(1, 65_536),
+        "rematerialize": FLAG,
         "reference_batch_size": Range(1, 65_536),
         "steps": STEPS,
+        "budget": Range(0, 10**9, is_open=True),
         "learning_rate": Range(0, 1000),
         "schedule": Choice(SCHEDULES),
         "milestones": Items(STEPS),

@@ -78,8 +78,10 @@ class TrainConfig:
 
     batch_size: int = 16  # images of a step (one update), over all replicas
     accumulate: int = 1  # micro batches that a batch is split into to save memory; the update is the same
+    rematerialize: bool = False  # compute the backbone again in the backward pass: less memory, more time
     reference_batch_size: int = 16  # what the learning rate and the steps below are for
     steps: int = 160_000
+    budget: float | None = None  # seconds of the whole run, which set the steps and scale the schedule below
     learning_rate: float = 0.02
     schedule: str = "steps"  # of the learning rate; "cosine": half a cosine from its maximum to 0, smoothly
     milestones: tuple[int, ...] = (120_000,)  # of "steps": steps at which it is divided by ten

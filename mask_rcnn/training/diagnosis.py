@@ -35,8 +35,9 @@ def _bad_outputs(model, inputs, prefix=""):
 
     def record(layer, *args, **kwargs):
         outputs = layer(*args, **kwargs)
-        inner = args[0] if isinstance(layer, keras.Model) else ()
-        calls.append((layer, (inner, outputs)))
+        network = getattr(layer, "network", layer)  # `CountedRois` and `Rematerialized` hold one
+        inner = args[0] if isinstance(network, keras.Model) else ()
+        calls.append((network, (inner, outputs)))
         return outputs
 
     same = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=record)
