@@ -1,10 +1,15 @@
-"""What the C library does with the memory that a computation frees."""
+"""What the C library does with the memory that a computation frees, and how much there is."""
 
 import ctypes
 import platform
+import re
+from pathlib import Path
 
 # Parameters of mallopt(3).
 TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8
+
+# Files of a control group with its limit and its use, in versions 2 and 1.
+CGROUP_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
 
 
 def keep_freed_memory():
@@ -31,3 +36,55 @@ def release_freed_memory():
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def available_memory(root=Path("/")):
+    """Returns the bytes of memory that the process may still take; None where the system does not tell.
+
+    It is what Linux calls available, or less where the control group of the process, such as a container, has
+    a limit. Files that the system keeps in memory count as available.
+
+    Args:
+        root: Folder that holds `proc` and `sys`. Defaults to the root of the system.
+    """
+    found = [_kilobytes(root / "proc/meminfo", "MemAvailable")]
+    for folder in _control_groups(root):
+        for limit, used in CGROUP_FILES:
+            values = [_number(folder / name) for name in (limit, used)]
+            if None not in values:
+                found.append(max(0, values[0] - values[1] + _droppable(folder)))
+    return min((value for value in found if value is not None), default=None)
+
+
+def _control_groups(root):
+    """Yields the folders of the control groups that limit the memory of the process, in versions 2 and 1."""
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "memory"):
+            top = root / "sys/fs/cgroup" / controllers
+            group = top / path.lstrip("/")
+            # In a container its own group may be mounted as the top.
+            yield from {top, group, *(each for each in group.parents if top in each.parents)}
+
+
+def _droppable(group):
+    """Returns the bytes of files that a control group keeps in memory and does not use."""
+    found = re.findall(r"^(?:total_)?inactive_file (\d+)$", _text(group / "memory.stat"), re.MULTILINE)
+    return int(found[-1]) if found else 0  # version 1 has the one of the group alone before that of all below
+
+
+def _kilobytes(path, name):
+    match = re.search(rf"^{name}:\s*(\d+) kB$", _text(path), re.MULTILINE)
+    return int(match[1]) * 1024 if match else None
+
+
+def _number(path):
+    text = _text(path).strip()
+    return int(text) if text.isdecimal() else None  # "max" is no limit
+
+
+def _text(path):
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from mask_rcnn.memory import available_memory
 from mask_rcnn.model import build_parts, training_model
 
 FAULTS = """
@@ -39,6 +40,55 @@ def test_building_a_model_leaves_the_process_as_it_is(tiny_config, monkeypatch):
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: calls.append("determinism"))
     training_model(build_parts(tiny_config), tiny_config)
     assert not calls
+
+
+def write_files(folder, texts):
+    for name, text in texts.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+SYSTEM = {"proc/meminfo": "MemTotal:  900 kB\nMemAvailable:  500 kB\n"}
+
+
+def test_all_that_the_system_calls_available_is_so_without_a_limit(tmp_path):
+    write_files(tmp_path, SYSTEM)
+    assert available_memory(tmp_path) == 500 * 1024
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            "proc/self/cgroup": "0::/a/b\n",
+            "sys/fs/cgroup/a/b/memory.max": "max\n",
+            "sys/fs/cgroup/a/b/memory.current": "90000\n",
+            "sys/fs/cgroup/a/memory.max": "300000\n",
+            "sys/fs/cgroup/a/memory.current": "100000\n",
+            "sys/fs/cgroup/a/memory.stat": "active_file 7\ninactive_file 50000\n",
+        },
+        {
+            "proc/self/cgroup": "5:cpu:/x\n4:memory:/a\n0::/\n",
+            "sys/fs/cgroup/memory/a/memory.limit_in_bytes": "300000\n",
+            "sys/fs/cgroup/memory/a/memory.usage_in_bytes": "100000\n",
+            "sys/fs/cgroup/memory/a/memory.stat": "inactive_file 7\ntotal_inactive_file 50000\n",
+        },
+        {
+            "proc/self/cgroup": "0::/not/mounted/here\n",
+            "sys/fs/cgroup/memory.max": "300000\n",
+            "sys/fs/cgroup/memory.current": "50000\n",
+        },
+    ],
+    ids=["version 2", "version 1", "container"],
+)
+def test_the_limit_of_a_control_group_counts_with_the_files_that_it_may_drop(tmp_path, files):
+    write_files(tmp_path, {**SYSTEM, **files})
+    assert available_memory(tmp_path) == 250_000
+
+
+def test_memory_is_unknown_on_other_systems(tmp_path):
+    assert available_memory(tmp_path) is None
 
 
 @pytest.mark.slow

@@ -200,12 +200,13 @@ def test_a_check_reads_everything_and_leaves_nothing(tmp_path, capsys):
         "model",
         "run folder",
         "disk space",
+        "memory",
         "evaluation",
         "next batch",
         "All checks passed.",
     ]
     assert "8 images" in lines[1] and "3 classes (" in lines[1] and "2 images" in lines[2]
-    assert lines[8] == "next batch: (4, 64, 64, 3)"
+    assert lines[9] == "next batch: (4, 64, 64, 3)"
     assert not list(tmp_path.iterdir())
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import shutil
 
-import tensorflow as tf
+from absl import logging
 
 from mask_rcnn import config_io
 from mask_rcnn.config import DataConfig
@@ -12,12 +12,11 @@ from mask_rcnn.training.checks import Checks
 from mask_rcnn.training.fingerprint import check_fingerprint, digest, fingerprint
 from mask_rcnn.training.initial import check_initial_weights
 from mask_rcnn.training.loop import restore_or_initialize
+from mask_rcnn.training.memory_estimate import GIGABYTE, describe_memory, free_memory, num_bytes
 from mask_rcnn.training.prepare import prepare
 from mask_rcnn.training.processes import run_context
 from mask_rcnn.training.run_folder import CHECKPOINTS
 from mask_rcnn.training.sources import check_sources
-
-GIGABYTE = 1e9
 
 
 def preflight(
@@ -54,6 +53,11 @@ def preflight(
     report("run folder", f"continues after step {state['step']}" if state["step"] else "new")
     if run_context(run.model.distribute_strategy).is_chief:
         checks.run("disk space", lambda: check_disk_space(run.model, run.config.train, run_dir))
+        # Before the evaluation, after which freed memory may stay with the process.
+        text, fits = describe_memory(run.model, run.train_set, free_memory())
+        report("memory", text)
+        if not fits:
+            logging.warning("Memory: %s", text)
     if run.validator:
         checks.run("evaluation", run.validator.rehearse, lambda _: "works")
     checks.finish()
@@ -118,8 +122,8 @@ def check_disk_space(trainer, recipe, run_dir):
     Raises:
         ValueError: The disk is too small.
     """
-    weights = _num_bytes(trainer.variables)
-    checkpoint = weights + _num_bytes(trainer.optimizer.variables)
+    weights = num_bytes(trainer.variables)
+    checkpoint = weights + num_bytes(trainer.optimizer.variables)
     # One checkpoint is written before an old one is deleted; best and final weights, and one being written.
     needed = (recipe.keep_checkpoints + 1) * checkpoint + 3 * weights
     present = sum(path.stat().st_size for path in run_dir.rglob("*.h5"))
@@ -132,7 +136,3 @@ def check_disk_space(trainer, recipe, run_dir):
             "Free some space, lower `train.keep_checkpoints`, or choose a folder on another disk."
         )
     return f"{(needed - present) / GIGABYTE:.1f} GB needed, {free / GIGABYTE:.1f} GB free"
-
-
-def _num_bytes(variables):
-    return sum(variable.shape.num_elements() * tf.as_dtype(variable.dtype).size for variable in variables)

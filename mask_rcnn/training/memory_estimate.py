@@ -1,0 +1,236 @@
+"""How much memory a training step takes, before the first one.
+
+Letters: B images of one replica that are computed at once, a micro batch.
+"""
+
+import dataclasses
+import math
+import shutil
+import subprocess
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mask_rcnn.data.pipeline import PREFETCHED_BATCHES
+from mask_rcnn.data.records import Dataset
+from mask_rcnn.data.transforms import input_size, padded_size
+from mask_rcnn.errors import short_message
+from mask_rcnn.heads import heads_of
+from mask_rcnn.layers.rematerialize import rematerialized
+from mask_rcnn.memory import available_memory
+from mask_rcnn.ops.kernels import has_gpu
+from mask_rcnn.training.distribution import run_context
+
+GIGABYTE = 1e9
+# A step takes about FACTOR times the outputs of all layers that train, and WORKSPACE for its graph and
+# for what operations hold for a moment. Both are chosen, not fitted, so that ResNet-50-FPN with one image of
+# 800 x 1216 in float32 comes to its measured peak on two cores: 3.4 GB, with 0.6 GB for the libraries and
+# 0.2 GB for the weights. The error for other models, sizes and precisions, and on GPUs, is not measured: the
+# estimate only warns.
+FACTOR, WORKSPACE = 1.2, 0.4 * GIGABYTE
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryEstimate:
+    """What a step takes beside what the process holds already, in bytes.
+
+    Attributes:
+        gradients: Of the weights that train, and optimizer slots that are not there yet.
+        image: Activations of one image that are kept for the backward pass.
+        num_images: B.
+        batches: Of the batches that the loader holds.
+    """
+
+    gradients: float
+    image: float
+    num_images: int
+    batches: float
+
+    @property
+    def total(self):
+        return self.gradients + self.batches + FACTOR * self.num_images * self.image + WORKSPACE
+
+
+def image_bytes(parts, config, size):
+    """Returns the bytes of the activations of one image that are kept for the backward pass.
+
+    They are the outputs of all layers from the first one that trains on.
+
+    Args:
+        parts: `Parts`.
+        config: `Config`.
+        size: (height, width) of the padded images.
+    """
+    backbone = rematerialized(parts.backbone) if config.train.rematerialize else parts.backbone
+    total, maps = _outputs(backbone, (1, *size, 3))
+    if parts.fpn:
+        kept, maps = _outputs(parts.fpn, *maps)
+        total += kept
+    else:
+        maps = maps[-1:]
+    total += sum(_outputs(parts.rpn_head, shape)[0] for shape in maps)
+    channels, box = maps[0][-1], config.box_head
+    for network in (parts.box_head, *parts.cascade):
+        total += _roi_bytes(parts, network, (box.samples, box.pool_size, box.pool_size, channels))
+    num_positives = int(box.samples * box.positive_fraction)
+    for head in heads_of(config):
+        side = head.settings.pool_size
+        total += _roi_bytes(parts, parts.heads[head.part], (num_positives, side, side, channels))
+    return total
+
+
+def _roi_bytes(parts, network, shape):
+    """Returns the bytes of the activations of a head for pooled RoIs of a shape `[R, P, P, C]`."""
+    total = math.prod(shape) * tf.float32.size
+    if parts.roi_stage:
+        kept, (shape,) = _outputs(parts.roi_stage, shape)
+        total += kept
+    others = [(shape[0], *x.shape[1:]) for x in network.inputs[1:]]
+    return total + _outputs(network, shape, *others)[0]
+
+
+def _outputs(network, *shapes):
+    """Returns the bytes of the outputs of all layers from the first that trains on, and the output shapes.
+
+    Args:
+        network: Functional `keras.Model`.
+        shapes: Of its inputs.
+    """
+    total, trains = 0, False
+
+    def count(layer, *args, **kwargs):
+        nonlocal total, trains
+        outputs = layer(*args, **kwargs)
+        trains = trains or bool(getattr(layer, "trainable_variables", ()))
+        if isinstance(layer, keras.Model):
+            total += _outputs(layer, *(x.shape for x in keras.tree.flatten(args)))[0]
+        elif trains:
+            tensors = keras.tree.flatten(outputs)
+            total += sum(math.prod(x.shape) * tf.as_dtype(x.dtype).size for x in tensors)
+        return outputs
+
+    inputs = [
+        keras.Input(batch_shape=shape, dtype=x.dtype) for shape, x in zip(shapes, network.inputs, strict=True)
+    ]
+    clone = keras.models.clone_model(
+        network,
+        input_tensors=keras.tree.pack_sequence_as(network.input, inputs),
+        clone_function=lambda layer: layer,
+        call_function=count,
+    )
+    return total, [tuple(x.shape) for x in clone.outputs]
+
+
+def num_bytes(variables):
+    """Returns the bytes of the values of a list of `keras.Variable`."""
+    return sum(math.prod(variable.shape) * tf.as_dtype(variable.dtype).size for variable in variables)
+
+
+def estimate_memory(model, size):
+    """Returns the `MemoryEstimate` of a step of a model.
+
+    Args:
+        model: Compiled `MaskRCNN`; without a built optimizer its slots are counted, too.
+        size: (height, width) of the padded images.
+    """
+    recipe, strategy = model.config.train, model.distribute_strategy
+    context = run_context(strategy)
+    replicas = 1 if has_gpu() else strategy.num_replicas_in_sync // context.num_processes
+    trained = num_bytes(model.trainable_variables)
+    slots = 0 if model.optimizer.built else 1 + (recipe.ema_decay is not None)
+    share = recipe.batch_size * replicas / strategy.num_replicas_in_sync
+    pixels = math.prod(size) * 3 * tf.float32.size
+    return MemoryEstimate(
+        gradients=trained * (replicas + slots),
+        image=image_bytes(model.parts, model.config, size),
+        num_images=math.ceil(share / recipe.accumulate),
+        batches=0 if has_gpu() else (PREFETCHED_BATCHES + 1) * share * pixels,
+    )
+
+
+def largest_size(dataset, config):
+    """Returns the (height, width) to which a batch of images is padded at most, transforms left out.
+
+    Args:
+        dataset: `Dataset`; or batches, whose images are taken to be as large as the config allows.
+        config: `Config`.
+    """
+    settings = config.input
+    if settings.padded_size:
+        return tuple(settings.padded_size)
+    short_side = max(settings.train_short_sides)
+    if isinstance(dataset, Dataset):
+        known = {(image.height, image.width) for image in dataset.images}
+        sizes = [input_size(each, short_side, settings) for each in known]
+    else:
+        sizes = [(min(short_side, settings.long_side), settings.long_side)]
+    if config.train.batch_size == 1:
+        sizes = [max(sizes, key=math.prod)]
+    return padded_size(np.max(sizes, axis=0), settings.pad_multiple)
+
+
+def free_memory():
+    """Returns the bytes that a step may take on each device; None where that is unknown."""
+    if not has_gpu():
+        return available_memory()
+    total = _gpu_memory()
+    used = tf.config.experimental.get_memory_info("GPU:0")["current"]
+    return None if total is None else total - used
+
+
+def _gpu_memory():
+    """Returns the bytes of the smallest GPU, as the driver of NVIDIA says; None without it."""
+    if shutil.which("nvidia-smi") is None:
+        return None
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    sizes = [int(line) * 2**20 for line in done.stdout.split() if line.isdecimal()]
+    return min(sizes, default=None)
+
+
+def describe_memory(model, dataset, free):
+    """Returns a line with the memory of a step and what is available, and whether it fits.
+
+    Args:
+        model, dataset: As in `estimate_memory` and `largest_size`.
+        free: Bytes, or None where that is unknown.
+
+    Returns:
+        text: It says what would fit if the step does not.
+        fits: Whether it fits, or nothing is known of that.
+    """
+    try:
+        size = largest_size(dataset, model.config)
+        estimate = estimate_memory(model, size)
+    except Exception as error:  # of a layer of the user's; the estimate must not stop a run
+        return f"unknown, {type(error).__name__}: {short_message(error)}", True
+    images = f"{estimate.num_images} image{'s' * (estimate.num_images > 1)} of {size[0]} x {size[1]}"
+    text = f"about {estimate.total / GIGABYTE:.1f} GB for a step with {images}"
+    if free is None:
+        return f"{text}, unknown how much is free", True
+    text += f", {free / GIGABYTE:.1f} GB free"
+    if estimate.total <= free:
+        return text, True
+    return f"{text}. It may not fit. {_advice(model, size, estimate, free)}", False
+
+
+def _advice(model, size, estimate, free):
+    """Returns a sentence about the settings with which a step would fit."""
+    recipe, changes, fitting = model.config.train, {}, []
+    num_images = estimate.num_images + math.floor((free - estimate.total) / (FACTOR * estimate.image))
+    if num_images > 0:
+        least = math.ceil(estimate.num_images * recipe.accumulate / num_images)
+        accumulate = next(n for n in range(least, recipe.batch_size + 1) if recipe.batch_size % n == 0)
+        fitting.append(f"train.accumulate={accumulate} (at most {num_images} at once)")
+    if not recipe.rematerialize:
+        config = dataclasses.replace(model.config, train=dataclasses.replace(recipe, rematerialize=True))
+        changes["train.rematerialize=true"] = image_bytes(model.parts, config, size)
+    if recipe.precision == "float32":
+        changes["train.precision=mixed_bfloat16"] = estimate.image / 2
+    for change, image in changes.items():
+        smaller = dataclasses.replace(estimate, image=image)
+        fitting += [f"{change} ({smaller.total / GIGABYTE:.1f} GB)"] if smaller.total <= free else []
+    if not fitting:
+        return "Nothing but smaller images or another machine would fit."
+    return f"This would fit: {', or '.join(fitting)}."
