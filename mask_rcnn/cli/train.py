@@ -1,6 +1,8 @@
 """`mask-rcnn train`: a config and a COCO json become a run directory with weights, score and pictures."""
 
+import argparse
 import dataclasses
+import re
 
 from mask_rcnn.cli.options import WEIGHTS_METAVAR, add_command, add_set, assign, load_config, local_path
 from mask_rcnn.cli.quiet import import_tensorflow
@@ -20,7 +22,9 @@ FIELDS = {
     "weights": "train.init_weights",
     "strategy": "train.strategy",
     "precision": "train.precision",
+    "budget": "train.budget",
 }
+SECONDS = {"s": 1, "m": 60, "h": 3600}
 SAVED_CONFIG = "config.yaml"  # `training.run_folder` writes it
 
 
@@ -74,7 +78,24 @@ def add_parser(commands):
     parser.add_argument(
         "--precision", metavar="|".join(PRECISIONS), help="(default: the config's train.precision)"
     )
+    parser.add_argument(
+        "--budget",
+        metavar="20m",
+        type=_seconds,
+        help="time of the whole run with its last evaluation, such as 90s, 20m or 2h: some steps are timed, "
+        "and the number of steps and the schedule are scaled to it (default: the config's train.steps)",
+    )
     add_set(parser)
+
+
+def _seconds(text):
+    """Returns the seconds of a text such as 20m."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if not match:
+        raise argparse.ArgumentTypeError(
+            f"expected a number and s, m or h, as in 90s, 20m or 2h. Received: {text!r}"
+        )
+    return float(match[1]) * SECONDS[match[2]]
 
 
 def run(args):

@@ -54,7 +54,7 @@ def check_run_folder(folder, resume):
             f"Received: {str(folder)!r}, which has none and holds {', '.join(others)}. "
             "Nothing was changed. Choose another folder, or move these files."
         )
-    if is_run and not resume and _has_steps(folder):
+    if is_run and not resume and has_steps(folder):
         raise ValueError(
             f"A new run needs a folder of its own. Received: {str(folder)!r}, which holds a run. "
             "Resume it (`resume=True`, `--resume`), or name another folder."
@@ -132,7 +132,8 @@ def _short(value):
     return "a section" if dataclasses.is_dataclass(value) else "null" if value is None else str(value)
 
 
-def _has_steps(folder):
+def has_steps(folder):
+    """Returns whether the run in `folder` has begun to train."""
     return (folder / LOG).exists() or bool(checkpoints(folder / CHECKPOINTS))
 
 

@@ -1,7 +1,9 @@
 """A whole run: data and a config go in, trained weights with their score and their pictures come out."""
 
 import contextlib
+import functools
 import tempfile
+import time
 from pathlib import Path
 
 import tensorflow as tf
@@ -11,6 +13,7 @@ from mask_rcnn.errors import PartialFailure, short_message
 from mask_rcnn.paths import local_path
 from mask_rcnn.terminal import say
 from mask_rcnn.training.batches import batches_of
+from mask_rcnn.training.budget import within_budget
 from mask_rcnn.training.distribution import make_strategy
 from mask_rcnn.training.loop import run_steps
 from mask_rcnn.training.plot import plot_losses
@@ -30,7 +33,8 @@ from mask_rcnn.training.validation import evaluate_step
 def train(config, run_dir, *, model=None, train_data=None, val_data=None, callbacks=(), resume=True):
     """Trains a model and writes all that comes of it into a folder.
 
-    `preflight` checks everything that can be known before the first step.
+    `preflight` checks everything that can be known before the first step. With `train.budget` some steps are
+    timed first, and the run gets as many steps as it has time for, see `within_budget`.
 
     With several processes (`train.strategy` multiworker), all call this with the same arguments, and each
     reads its share of the images of every step and of every evaluation. Only the chief, process 0, writes. If
@@ -69,12 +73,17 @@ def train(config, run_dir, *, model=None, train_data=None, val_data=None, callba
         PartialFailure: The weights are written, but their evaluation failed.
         ValueError: Config, model, data or folder do not fit each other; said before the first step.
     """
-    run_dir = local_path(run_dir)
+    run_dir, started = local_path(run_dir), time.perf_counter()
     strategy = _strategy(config, model)
     context = run_context(strategy)
     with all_processes(context), _folders(run_dir, resume, context) as (run_id, data_folder):
         given = {"model": model, "train_data": train_data, "val_data": val_data}
-        run, state = preflight(config, run_dir, run_id, data_folder, given=given, strategy=strategy)
+        prepare_run = functools.partial(
+            preflight, run_dir=run_dir, run_id=run_id, data_folder=data_folder, given=given, strategy=strategy
+        )
+        if config.train.budget:
+            config = within_budget(config, run_dir, prepare_run, context, started)
+        run, state = prepare_run(config)
         if context.is_chief:
             write_config(run_dir, run.config)
 
