@@ -10,7 +10,7 @@ import tensorflow as tf
 from mask_rcnn.backbones import build_backbone
 from mask_rcnn.config import BackboneConfig, Config
 from mask_rcnn.layers.rematerialize import Rematerialized, rematerialized
-from mask_rcnn.model import build_parts, dtype_policy, training_model
+from mask_rcnn.model import build_parts, training_model
 from mask_rcnn.networks.resnet import BLOCKS
 from mask_rcnn.training.trainer import Trainer
 
@@ -55,30 +55,27 @@ def num_convolutions(graph):
 
 
 @pytest.mark.parametrize(
-    ("name", "norm", "precision"),
+    ("name", "norm"),
     [
-        ("efficientnet_lite0", "frozen_batch_norm", "float32"),
-        pytest.param("resnet50", "batch_norm", "float32", marks=pytest.mark.slow),
-        pytest.param("resnet50", "batch_norm", "mixed_bfloat16", marks=pytest.mark.slow),
-        pytest.param("keras.applications/MobileNetV3Small", "batch_norm", "float32", marks=pytest.mark.slow),
+        ("efficientnet_lite0", "frozen_batch_norm"),
+        pytest.param("resnet50", "batch_norm", marks=pytest.mark.slow),
     ],
 )
-def test_outputs_gradients_and_statistics_are_those_of_the_network(name, norm, precision, monkeypatch):
+def test_outputs_gradients_and_statistics_are_those_of_the_network(name, norm, monkeypatch):
     monkeypatch.setitem(BLOCKS, "resnet50", (1, 1, 2, 1))
     keras.utils.set_random_seed(0)
-    with dtype_policy(precision):
-        backbone = build_backbone(Config(backbone=BackboneConfig(name=name, norm=norm))).model
-        again = rematerialized(backbone)
+    backbone = build_backbone(Config(backbone=BackboneConfig(name=name, norm=norm))).model
+    again = rematerialized(backbone)
     names = [variable.path for variable in backbone.variables]
     expected, found = step(backbone, backbone, IMAGES), step(again, backbone, IMAGES)
     for one, other in zip(found[:3], expected[:3], strict=True):
-        assert_close(one, other, 1e-6 if precision == "float32" else 1e-2)
+        assert_close(one, other)
     if norm == "batch_norm":
         moved = [np.abs(a - b).max() for a, b in zip(expected[2], backbone_state(backbone), strict=True)]
         assert max(moved) > 1e-3
     assert num_convolutions(found[3]) > 1.3 * num_convolutions(expected[3])
     assert [variable.path for variable in backbone.variables] == names
-    assert_close(again(IMAGES), backbone(IMAGES), 1e-6 if precision == "float32" else 1e-2)
+    assert_close(again(IMAGES), backbone(IMAGES))
 
 
 def backbone_state(backbone):
@@ -143,10 +140,9 @@ def gradients_of(tiny_config, tiny_parts, tiny_batch):
     def compute(**changes):
         recipe = replace(tiny_config.train, **changes)
         model = training_model(tiny_parts, replace(tiny_config, train=recipe))
-        trainer = Trainer(model, networks=tiny_parts.named(), accumulate=recipe.accumulate)
+        trainer = Trainer(model, networks=tiny_parts.named())
         trainer.compile(optimizer=keras.optimizers.SGD(0.0), jit_compile=False)
-        own = trainer.gradients if recipe.accumulate == 1 else trainer._accumulated_gradients
-        found, totals = tf.function(own, autograph=False)(batch)
+        found, totals = tf.function(trainer.gradients, autograph=False)(batch)
         return [*found, totals]
 
     return compute
@@ -160,12 +156,6 @@ def plain_gradients(gradients_of):
 @pytest.mark.slow
 def test_a_step_of_the_model_is_the_same(gradients_of, plain_gradients):
     assert_close(gradients_of(rematerialize=True), plain_gradients)
-
-
-@pytest.mark.slow
-def test_four_micro_batches_of_four_images_are_a_batch_of_sixteen(gradients_of, plain_gradients):
-    assert_close(gradients_of(accumulate=4), plain_gradients, 1e-5)
-    assert_close(gradients_of(accumulate=4, rematerialize=True), plain_gradients, 1e-5)
 
 
 def test_the_weights_keep_their_names_and_inference_its_model(tiny_config):
