@@ -14,7 +14,7 @@ from mask_rcnn.cli.train import _seconds
 from mask_rcnn.config import TrainConfig
 from mask_rcnn.training import budget as budget_module
 from mask_rcnn.training.budget import Cost, StepTimer, scaled, within_budget
-from mask_rcnn.training.distribution import run_context
+from mask_rcnn.training.processes import run_context
 from mask_rcnn.training.run_folder import CONFIG, LOG
 
 RECIPE = TrainConfig(

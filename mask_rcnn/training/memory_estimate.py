@@ -20,7 +20,7 @@ from mask_rcnn.heads import heads_of
 from mask_rcnn.layers.rematerialize import rematerialized
 from mask_rcnn.memory import available_memory
 from mask_rcnn.ops.kernels import has_gpu
-from mask_rcnn.training.distribution import run_context
+from mask_rcnn.training.processes import run_context
 
 GIGABYTE = 1e9
 # A step takes about FACTOR times the outputs of all layers that train, and WORKSPACE for its graph and
