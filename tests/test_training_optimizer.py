@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from mask_rcnn.config import TrainConfig
-from mask_rcnn.training.optimizer import CoupledSGD, LossScale, averaged_weights, build_optimizer
+from mask_rcnn.training.optimizer import AdamW, CoupledSGD, LossScale, averaged_weights, build_optimizer
 from mask_rcnn.training.schedule import WarmupCosine, WarmupSteps
 
 
@@ -53,10 +53,11 @@ def test_a_small_gradient_is_not_clipped():
     assert steps(CoupledSGD(1.0, momentum=0.0, clip_norm=1.0), [0.5]) == pytest.approx(0.5)
 
 
-def test_optimizer_survives_its_config():
-    optimizer = CoupledSGD(0.1, 0.8, weight_decay=0.1, norm_weight_decay=0.01, clip_norm=2.0)
+@pytest.mark.parametrize("kind", [CoupledSGD, AdamW])
+def test_optimizer_survives_its_config(kind):
+    optimizer = kind(0.1, weight_decay=0.1, norm_weight_decay=0.01, clip_norm=2.0)
     restored = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
-    assert isinstance(restored, CoupledSGD)
+    assert isinstance(restored, kind) and restored.get_config() == optimizer.get_config()
     assert steps(restored, [1.0, 2.0]) == steps(optimizer, [1.0, 2.0])
 
 
@@ -167,3 +168,57 @@ def test_an_optimizer_without_averages_changes_nothing():
     with averaged_weights(model):
         for variable, value in zip(model.variables, before, strict=True):
             np.testing.assert_array_equal(variable, value)
+
+
+def test_adamw_follows_the_rule_of_keras():
+    schedule = WarmupCosine(0.1, 6, warmup_steps=2, warmup_factor=0.5)
+    gradients = [1.0, -3.0, 0.5, 0.0, 2.0, 7.0]
+    expected = steps(keras.optimizers.AdamW(schedule, weight_decay=0.05), gradients)
+    assert steps(AdamW(schedule, weight_decay=0.05), gradients) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_first_step_of_adamw_is_the_learning_rate_and_the_decay():
+    # 1 - 0.1 * 0.2 - 0.1 * sign(5)
+    assert steps(AdamW(0.1, weight_decay=0.2), [5.0]) == pytest.approx(0.88, abs=1e-6)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("kernel", 0.9), ("gamma", 0.98)])
+def test_adamw_has_another_decay_for_norm_variables(name, expected):
+    optimizer = AdamW(1.0, weight_decay=0.1, norm_weight_decay=0.02)
+    assert steps(optimizer, [0.0], name=name) == pytest.approx(expected)
+
+
+def test_adamw_clips_by_the_norm_of_all_gradients():
+    found = []
+    for clip_norm, gradients in ((None, (0.6, 0.8)), (1.0, (3.0, 4.0))):
+        variables = [keras.Variable([1.0], name="kernel") for _ in gradients]
+        optimizer = AdamW(0.1, clip_norm=clip_norm)
+        optimizer.apply([tf.constant([each]) for each in gradients], variables)
+        found.append([float(each[0]) for each in optimizer.variables if "velocity" in each.path])
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
+def test_a_gradient_that_is_not_finite_does_not_move_a_variable_of_adamw():
+    optimizer = AdamW(0.1, weight_decay=0.1)
+    good, bad = (keras.Variable([1.0], name="kernel") for _ in range(2))
+    optimizer.apply([tf.constant([1.0]), tf.constant([np.nan])], [good, bad])
+    assert float(good[0]) < 1 and float(bad[0]) == 1
+    assert all(np.isfinite(each).all() for each in optimizer.variables)
+
+
+def test_adamw_averages_the_weights():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.layers[0].kernel.assign([[1.0]])
+    recipe = TrainConfig(
+        optimizer="adamw", learning_rate=0.1, warmup_steps=0, weight_decay=0.0, ema_decay=0.5
+    )
+    model.compile(optimizer=build_optimizer(recipe))
+    kernel, weights = model.layers[0].kernel, []
+    rate = recipe.scaled_learning_rate
+    for _ in range(2):
+        model.optimizer.apply([tf.constant([[1.0]])], [kernel])
+        weights.append(float(kernel[0][0]))
+    assert weights == pytest.approx([1 - rate, 1 - 2 * rate], rel=1e-5)
+    with averaged_weights(model):
+        # The shares of what was before are 0 in the first step, and 1 / 10 in the second.
+        assert float(kernel[0][0]) == pytest.approx(0.1 * weights[0] + 0.9 * weights[1], rel=1e-5)

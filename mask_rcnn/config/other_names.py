@@ -4,6 +4,7 @@ OTHER_NAMES = {
     "train.learning_rate": "lr base_lr lr0 initial_lr eta",
     "train.steps": "epochs epoch num_epochs max_epochs max_iter iterations num_iterations steps_per_epoch",
     "train.milestones": "lr_steps lr_milestones decay_steps lr_step_size step_size",
+    "train.optimizer": "optim optimizer_type optimizer_name solver",
     "train.schedule": "lr_schedule scheduler lr_scheduler lr_policy cos_lr lr_scheduler_name",
     "train.ema_decay": "ema model_ema ema_momentum use_ema moving_average_decay",
     "train.warmup_steps": "warmup warmup_iters warmup_epochs",

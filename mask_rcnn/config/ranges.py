@@ -12,6 +12,7 @@ from mask_rcnn.config.checks import Choice, Items, Range, Text
 NORMS = ("frozen_batch_norm", "batch_norm", "sync_batch_norm", "group_norm", "none")
 BOX_LOSSES = ("smooth_l1", "giou")
 LOSS_NORMALIZATIONS = ("batch", "image")
+OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("steps", "cosine")
 STRATEGIES = ("auto", "none", "mirrored", "multiworker", "tpu")
 PIXEL_DTYPES = ("uint8", "uint16")
@@ -166,6 +167,7 @@ RANGES = {
         "steps": STEPS,
         "budget": Range(0, 10**9, is_open=True),
         "learning_rate": Range(0, 1000),
+        "optimizer": Choice(OPTIMIZERS),
         "schedule": Choice(SCHEDULES),
         "milestones": Items(STEPS),
         "warmup_steps": Range(0, 10**9),

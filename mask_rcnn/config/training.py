@@ -83,12 +83,13 @@ class TrainConfig:
     steps: int = 160_000
     budget: float | None = None  # seconds of the whole run, which set the steps and scale the schedule below
     learning_rate: float = 0.02
+    optimizer: str = "sgd"  # with coupled weight decay; "adamw": learns in fewer steps, at a lower rate
     schedule: str = "steps"  # of the learning rate; "cosine": half a cosine from its maximum to 0, smoothly
     milestones: tuple[int, ...] = (120_000,)  # of "steps": steps at which it is divided by ten
     warmup_steps: int = 500  # linear, not scaled (Goyal et al. 2017, section 2.2)
     warmup_factor: float = 0.001
-    momentum: float = 0.9
-    weight_decay: float = 1e-4  # coupled: added to the gradient
+    momentum: float = 0.9  # of "adamw": beta 1
+    weight_decay: float = 1e-4  # "sgd" adds it to the gradient, "adamw" takes it from the weights
     norm_weight_decay: float = 0.0  # of gamma and beta, where they train
     clip_norm: float | None = None  # of the global gradient
     ema_decay: float | None = None  # of the moving average of the weights that is evaluated and saved

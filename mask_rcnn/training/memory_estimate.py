@@ -138,7 +138,7 @@ def estimate_memory(model, size):
     context = run_context(strategy)
     replicas = 1 if has_gpu() else strategy.num_replicas_in_sync // context.num_processes
     trained = num_bytes(model.trainable_variables)
-    slots = 0 if model.optimizer.built else 1 + (recipe.ema_decay is not None)
+    slots = 0 if model.optimizer.built else 1 + (recipe.optimizer == "adamw") + (recipe.ema_decay is not None)
     share = recipe.batch_size * replicas / strategy.num_replicas_in_sync
     pixels = math.prod(size) * 3 * tf.float32.size
     return MemoryEstimate(

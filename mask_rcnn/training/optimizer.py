@@ -1,11 +1,13 @@
-"""SGD as detection papers mean it: coupled weight decay, momentum without the learning rate inside.
+"""The optimizers of detection recipes: SGD with coupled weight decay, and AdamW.
 
-Keras' own `SGD(weight_decay=...)` shrinks the weights beside the gradient, clips the gradient of each
-replica before they are summed, and keeps the learning rate inside the momentum, where it outlives a
-milestone. Published schedules are for the rule of torch and Caffe2, which is this one.
+Keras' own `SGD(weight_decay=...)` shrinks the weights beside the gradient, and keeps the learning rate inside
+the momentum, where it outlives a milestone. Published schedules are for the rule of torch and Caffe2, which
+is `CoupledSGD`. All Keras optimizers clip the gradient of each replica before the gradients are summed. The
+optimizers here clip the sum.
 """
 
 import contextlib
+import functools
 import math
 
 import keras
@@ -18,36 +20,23 @@ from mask_rcnn.training.schedule import WarmupCosine, WarmupSteps
 NORM_VARIABLES = ("gamma", "beta")
 
 
-@keras.saving.register_keras_serializable(package="mask_rcnn")
-class CoupledSGD(keras.optimizers.SGD):
-    """`momentum = m * momentum + (gradient + decay * w)`, then `w = w - rate * momentum`.
+class DetectionOptimizer:
+    """Base class, before a Keras optimizer: clips, averages, and skips gradients that are not finite.
 
     A variable whose gradient holds NaN or infinity stays as it is in this step.
 
     Args:
-        learning_rate: number or schedule.
-        momentum: `m`, in [0, 1].
-        weight_decay: of kernels and biases.
-        norm_weight_decay: of the gamma and beta of normalisation layers.
-        clip_norm: largest norm of the whole gradient, summed over the replicas; None does not clip.
-            The weight decay is added after it.
-        kwargs: other arguments of `keras.optimizers.SGD`. With `use_ema`, the average keeps the smaller of
+        weight_decay: Of kernels and biases. Defaults to 0.
+        norm_weight_decay: Of the gamma and beta of normalization layers. Defaults to 0.
+        clip_norm: Largest norm of the whole gradient, summed over the replicas; None does not clip. The
+            weight decay is added after it. Defaults to None.
+        kwargs: Arguments of the Keras optimizer. With `use_ema`, the average keeps the smaller of
             `ema_momentum` and t / (9 + t) of itself in step t, from 0, so that it forgets the start of a run.
     """
 
-    def __init__(
-        self,
-        learning_rate=0.01,
-        momentum=0.9,
-        weight_decay=0.0,
-        norm_weight_decay=0.0,
-        clip_norm=None,
-        name="coupled_sgd",
-        **kwargs,
-    ):
-        # `weight_decay` of the base class would be the decoupled one.
-        super().__init__(learning_rate=learning_rate, momentum=momentum, name=name, **kwargs)
-        self.coupled_decay = weight_decay
+    def __init__(self, *, weight_decay=0.0, norm_weight_decay=0.0, clip_norm=None, **kwargs):
+        super().__init__(**kwargs)  # `weight_decay` of Keras has another rule
+        self.kernel_decay = weight_decay
         self.norm_weight_decay = norm_weight_decay
         self.clip_norm = clip_norm
 
@@ -55,7 +44,7 @@ class CoupledSGD(keras.optimizers.SGD):
         if self.built:
             return
         self._decays = [
-            self.norm_weight_decay if variable.name in NORM_VARIABLES else self.coupled_decay
+            self.norm_weight_decay if variable.name in NORM_VARIABLES else self.kernel_decay
             for variable in variables
         ]
         super().build(variables)
@@ -79,26 +68,68 @@ class CoupledSGD(keras.optimizers.SGD):
         with tf.control_dependencies([gradient]):
             is_finite = tf.reduce_all(tf.math.is_finite(gradient))
             gradient, learning_rate = (tf.where(is_finite, each, 0.0) for each in (gradient, learning_rate))
-            update = tf.cast(gradient, variable.dtype) + self._decays[index] * variable
-            if self.momentum:
-                update += self.momentum * self.momentums[index]
-                self.assign(self.momentums[index], update)
-            self.assign_sub(variable, learning_rate * update)
+            self.descend(tf.cast(gradient, variable.dtype), variable, learning_rate, self._decays[index])
             if self.use_ema:
                 average = self._model_variables_moving_average[index]
                 step = tf.cast(self.iterations, variable.dtype)
                 share = 1.0 - tf.minimum(tf.cast(self.ema_momentum, variable.dtype), step / (step + 9.0))
                 self.assign_add(average, share * (variable - average))
 
+    def descend(self, gradient, variable, learning_rate, decay):
+        """Moves a variable by its gradient and its weight decay."""
+        raise NotImplementedError
+
     def get_config(self):
-        config = super().get_config()
-        del config["nesterov"]
         return {
-            **config,
-            "weight_decay": self.coupled_decay,
+            **super().get_config(),
+            "weight_decay": self.kernel_decay,
             "norm_weight_decay": self.norm_weight_decay,
             "clip_norm": self.clip_norm,
         }
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class CoupledSGD(DetectionOptimizer, keras.optimizers.SGD):
+    """`momentum = m * momentum + (gradient + decay * w)`, then `w = w - rate * momentum`.
+
+    Args:
+        learning_rate: Number or schedule. Defaults to 0.01.
+        momentum: `m`, in [0, 1]. Defaults to 0.
+        kwargs: Arguments of `DetectionOptimizer`.
+    """
+
+    def __init__(self, learning_rate=0.01, momentum=0.0, *, name="coupled_sgd", **kwargs):
+        super().__init__(learning_rate=learning_rate, momentum=momentum, name=name, **kwargs)
+
+    def descend(self, gradient, variable, learning_rate, decay):
+        update = gradient + decay * variable
+        if self.momentum:
+            momentum = self.momentums[self._get_variable_index(variable)]
+            update += self.momentum * momentum
+            self.assign(momentum, update)
+        self.assign_sub(variable, learning_rate * update)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["nesterov"]
+        return config
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class AdamW(DetectionOptimizer, keras.optimizers.Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2).
+
+    Args:
+        learning_rate: Number or schedule. Defaults to 0.001.
+        kwargs: Arguments of `DetectionOptimizer` and of `keras.optimizers.Adam`.
+    """
+
+    def __init__(self, learning_rate=0.001, *, name="adamw", **kwargs):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+
+    def descend(self, gradient, variable, learning_rate, decay):
+        self.assign_sub(variable, learning_rate * decay * variable)
+        keras.optimizers.Adam.update_step(self, gradient, variable, learning_rate)
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -131,12 +162,15 @@ def build_optimizer(recipe):
     else:
         schedule = WarmupSteps(recipe.scaled_learning_rate, recipe.scaled_milestones, **warm_up)
     average = {} if recipe.ema_decay is None else {"use_ema": True, "ema_momentum": recipe.ema_decay}
-    optimizer = CoupledSGD(
+    kinds = {
+        "sgd": functools.partial(CoupledSGD, momentum=float(recipe.momentum)),
+        "adamw": functools.partial(AdamW, beta_1=float(recipe.momentum)),
+    }
+    optimizer = kinds[recipe.optimizer](
         schedule,
-        float(recipe.momentum),
-        recipe.weight_decay,
-        recipe.norm_weight_decay,
-        recipe.clip_norm,
+        weight_decay=recipe.weight_decay,
+        norm_weight_decay=recipe.norm_weight_decay,
+        clip_norm=recipe.clip_norm,
         **average,
     )
     return LossScale(optimizer) if recipe.precision == "mixed_float16" else optimizer
