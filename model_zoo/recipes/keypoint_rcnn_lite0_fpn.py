@@ -1,7 +1,7 @@
 import dataclasses
 
-from mask_rcnn.config import BoxHeadConfig, KeypointHeadConfig
-from mask_rcnn.model_zoo.recipes.fine_tune import fine_tune
+from mask_rcnn.config import BoxHeadConfig, KeypointHeadConfig, TrainConfig
+from mask_rcnn.model_zoo.recipes.mask_rcnn_lite0_fpn import mask_rcnn_lite0_fpn
 
 
 def keypoint_rcnn_lite0_fpn():
@@ -18,7 +18,7 @@ def keypoint_rcnn_lite0_fpn():
     0.935 and 0.889 without. With no normalization in the pyramid and half the learning rate, box AP was
     0.621, and keypoint AP was 0.858, 0.949 and 0.978 in three runs.
     """
-    base = fine_tune()
+    base = mask_rcnn_lite0_fpn()
     return dataclasses.replace(
         base,
         num_classes=1,
@@ -27,6 +27,16 @@ def keypoint_rcnn_lite0_fpn():
         ),
         mask_head=None,
         keypoint_head=KeypointHeadConfig(),
-        fpn=dataclasses.replace(base.fpn, norm="group_norm"),
-        train=dataclasses.replace(base.train, learning_rate=0.02, loss_normalization="image"),
+        train=TrainConfig(
+            batch_size=2,
+            reference_batch_size=2,
+            steps=600,
+            learning_rate=0.02,
+            milestones=(480,),
+            warmup_steps=60,
+            clip_norm=10.0,
+            loss_normalization="image",
+            checkpoint_every=100,
+            evaluate_every=200,
+        ),
     )

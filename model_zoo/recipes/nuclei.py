@@ -1,7 +1,7 @@
 import dataclasses
 
-from mask_rcnn.config import AnchorConfig, TrainConfig
-from mask_rcnn.model_zoo.recipes.mask_rcnn_lite0_fpn import mask_rcnn_lite0_fpn
+from mask_rcnn.config import AnchorConfig
+from mask_rcnn.model_zoo.recipes.fine_tune import fine_tune
 
 
 def nuclei():
@@ -12,7 +12,7 @@ def nuclei():
     with up to 400 detections an image: segm AP 0.509 to 0.517, AP50 0.796 to 0.802, box AP 0.480 to 0.491,
     in 19 CPU-minutes each.
     """
-    base = mask_rcnn_lite0_fpn()
+    base = fine_tune()
     return dataclasses.replace(
         base,
         input=dataclasses.replace(
@@ -21,15 +21,5 @@ def nuclei():
         anchors=AnchorConfig(sizes=(12, 24, 48, 96, 192)),
         rpn=dataclasses.replace(base.rpn, pre_nms=1000, post_nms=1000),
         box_head=dataclasses.replace(base.box_head, max_detections=400),
-        train=TrainConfig(
-            batch_size=4,
-            reference_batch_size=4,
-            steps=600,
-            learning_rate=0.01,
-            milestones=(500,),
-            warmup_steps=100,
-            clip_norm=10.0,
-            checkpoint_every=100,
-            evaluate_every=200,
-        ),
+        train=dataclasses.replace(base.train, batch_size=4, reference_batch_size=4),
     )
