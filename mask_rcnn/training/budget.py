@@ -158,7 +158,7 @@ def _seconds_of_evaluation(validator):
     validator.rehearse()
     seconds = time.perf_counter() - begun
     num_images = min(NUM_REHEARSED, len(validator.dataset))
-    return seconds / num_images * (len(validator.dataset) + 2 * NUM_PICTURES)  # as files and in TensorBoard
+    return seconds / num_images * (len(validator.dataset) + NUM_PICTURES)
 
 
 class StepTimer(StepCallback):

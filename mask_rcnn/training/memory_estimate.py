@@ -161,8 +161,8 @@ def largest_size(dataset, config):
         return tuple(settings.padded_size)
     short_side = max(settings.train_short_sides)
     if isinstance(dataset, Dataset):
-        known = {(image.height, image.width) for image in dataset.images}
-        sizes = [input_size(each, short_side, settings) for each in known]
+        known = np.unique(dataset.sizes, axis=0).tolist()
+        sizes = [input_size(tuple(each), short_side, settings) for each in known]
     else:
         sizes = [(min(short_side, settings.long_side), settings.long_side)]
     if config.train.batch_size == 1:
