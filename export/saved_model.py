@@ -65,14 +65,15 @@ class ServedModel(tf.Module):
         self._dtype = predictor.model.input["images"].dtype
         self.weights = [variable.value for variable in predictor.model.variables]
         self.assets = [tf.saved_model.Asset(str(path)) for path in assets]
-        self.endpoints = {"serving_default": _endpoint(self._detect, *self._pixels())}
+        endpoints = {"serving_default": _endpoint(self._detect, *self._pixels())}
         if self._config.input.is_rgb8:
-            self.endpoints |= {
+            endpoints |= {
                 "image_bytes": _endpoint(self._detect_files, "image_bytes", [None], tf.string),
                 "tf_example": _endpoint(self._detect_examples, "tf_example", [None], tf.string),
             }
         else:
             say("The SavedModel takes arrays only: image_bytes and tf_example are for 8-bit RGB.")
+        self.endpoints = endpoints  # whole: `tf.Module` saves no dict that grows afterwards
         self.__call__ = self.endpoints["serving_default"]
 
     def _pixels(self):

@@ -140,9 +140,12 @@ def test_a_file_that_is_cut_off_is_refused_by_name(tmp_path, name, kept):
         read_image(path, channels=4, dtype="uint16")
 
 
-@pytest.mark.parametrize("name", ["image.npy", "image.tif"])
-def test_rgb_of_8_bits_is_not_read_from_arrays(tmp_path, name):
-    with pytest.raises(ValueError, match=r"one of JPEG, PNG, GIF, BMP, WEBP\. .*of no such format"):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("image.npy", "of no such format"), ("image.tif", "TIFF files are only read in tiles")],
+)
+def test_rgb_of_8_bits_is_not_read_from_arrays(tmp_path, name, reason):
+    with pytest.raises(ValueError, match=rf"one of JPEG, PNG, GIF, BMP, WEBP\. .*{reason}"):
         read_image(write(tmp_path / name, pixels(3)))
 
 

@@ -282,7 +282,7 @@ def test_headers_are_remembered_until_a_file_changes(folder, monkeypatch):
     paths = [folder / "a.png", folder / "b.png"]
     reads, original = [], checked_files.read_complete_header
     monkeypatch.setattr(
-        checked_files, "read_complete_header", lambda name, limit: reads.append(name) or original(name, limit)
+        checked_files, "read_complete_header", lambda name, *rest: reads.append(name) or original(name, *rest)
     )
     expected = [(24, 32, 8), (24, 32, 8)]
     assert checked_files.check_files(paths, folder) == expected and len(reads) == 2

@@ -1,5 +1,6 @@
 """Properties that every registered transform must have, on random images, masks and keypoints."""
 
+import functools
 import math
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mask_rcnn.config import InputConfig
 from mask_rcnn.data.augment import TRANSFORMS, parse_transform
 from mask_rcnn.data.bake import bake, render
 from mask_rcnn.data.finish import finish
@@ -101,7 +103,8 @@ def transformed(text, size, seed, make=random_sample):
     """Returns samples, and the first of them after the transforms that `text` lists."""
     transforms = list(map(parse_transform, text.split(", ")))
     samples = [make(size, seed + number, number) for number in range(1 + num_others(transforms))]
-    return samples, apply_transforms(transforms, samples, (seed, 0), checked)
+    check = functools.partial(checked, settings=InputConfig())
+    return samples, apply_transforms(transforms, samples, (seed, 0), check)
 
 
 def changed_by(mask, pixels, change):
