@@ -121,7 +121,7 @@ class Model:
 
 def test_a_model_is_timed_and_keeps_its_weights(tmp_path, monkeypatch, capsys):
     model = Model()
-    recipe = dataclasses.replace(TINY.train, steps=1000, milestones=(500,), budget=1e6)
+    recipe = dataclasses.replace(TINY.train, steps=1000, milestones=(500,), budget=1e4)
     run = types.SimpleNamespace(
         config=dataclasses.replace(TINY, train=recipe), train_set=tf.data.Dataset.range(1), model=model
     )

@@ -152,8 +152,8 @@ def kill_in_checkpoint(step):
     atomic_write = verified_hdf5.atomic_write
 
     @contextlib.contextmanager
-    def write(path):
-        with atomic_write(path) as new:
+    def write(path, num_bytes):
+        with atomic_write(path, num_bytes) as new:
             yield new
             if path.name == f"step_{step:08d}.h5":
                 os.kill(os.getpid(), signal.SIGKILL)
