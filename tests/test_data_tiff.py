@@ -100,7 +100,7 @@ def test_what_cannot_be_read_is_one_error_that_names_the_file(tmp_path, monkeypa
     with pytest.raises(ValueError, match="TIFF files are only read in tiles: `detect --tile`"):
         read_header(strip)
     monkeypatch.setitem(sys.modules, "tifffile", None)
-    with pytest.raises(ValueError, match=r"need the package tifffile.*pip install mask-rcnn\[large\]"):
+    with pytest.raises(ValueError, match=r"need the package tifffile.*pip install mask-rcnn\[tiff\]"):
         open_image(strip)
 
 
