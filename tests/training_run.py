@@ -1,5 +1,7 @@
 """`training_run.py FOLDER [STEP]`: a tiny run on shapes, killed after a step if one is given."""
 
+import dataclasses
+import os
 import sys
 from pathlib import Path
 
@@ -44,6 +46,23 @@ TINY = Config(
         evaluate_every=6,
     ),
 )
+
+
+# For kills: many steps, checkpoints and evaluations in little time.
+KILLED = dataclasses.replace(
+    TINY,
+    train=dataclasses.replace(
+        TINY.train, steps=60, milestones=(50,), checkpoint_every=2, evaluate_every=4, validation_loss=True
+    ),
+)
+
+
+def train_quietly(config, folder, output):
+    """Runs `train`, and appends what it prints to a file."""
+    with open(output, "a") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    train(config, folder)
 
 
 if __name__ == "__main__":
