@@ -67,7 +67,8 @@ class ModelEvaluation:
         shared_classes=False,
         unreadable=None,
     ):
-        self.limits = {size: predictor.max_detections(size) for size in map(tuple, dataset.sizes.tolist())}
+        sizes = map(tuple, np.unique(dataset.sizes, axis=0).tolist())
+        self.limits = {size: predictor.max_detections(size) for size in sizes}
         self.max_detections = max(self.limits.values()) if max_detections is None else max_detections
         self.iou_types = iou_types_of(predictor.config)
         check_options(self.iou_types, backend, self.max_detections)
