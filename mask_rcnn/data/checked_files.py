@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from mask_rcnn.data import reader_cache
-from mask_rcnn.data.image_headers import MAX_PIXELS
+from mask_rcnn.data.image_headers import MAX_PIXELS, RGB8
 from mask_rcnn.data.images import read_complete_header
 from mask_rcnn.paths import as_path, is_remote
 
@@ -74,7 +74,8 @@ def is_remembered(folder):
 def _key(folder, channels=3, dtype="uint8"):
     where = str(folder) if is_remote(folder) else os.path.abspath(folder)
     digest = hashlib.sha256(where.encode("utf-8", "replace")).hexdigest()
-    kind = "" if (channels, dtype) == (3, "uint8") else f"-{channels}-{dtype}"
+    is_rgb8 = {"channels": channels, "dtype": dtype} == RGB8
+    kind = "" if is_rgb8 else f"-{channels}-{dtype}"
     return f"{digest}{kind}-{reader_cache.READER_VERSION}"
 
 

@@ -25,14 +25,12 @@ from mask_rcnn.data.coco_content import NO_SIZE, Entries, read_entries
 from mask_rcnn.data.coco_entries import EXPECTED
 from mask_rcnn.data.findings import shown
 from mask_rcnn.data.image_files import find_image_files
-from mask_rcnn.data.image_headers import MAX_PIXELS
+from mask_rcnn.data.image_headers import MAX_PIXELS, RGB8
 from mask_rcnn.data.records import Dataset, ImageRecord
 from mask_rcnn.data.shards import is_shards, read_shards
 from mask_rcnn.data.usable_images import report, usable_images
 from mask_rcnn.memory import release_freed_memory
 from mask_rcnn.paths import as_path
-
-RGB8 = {"channels": 3, "dtype": "uint8"}
 
 
 def read_coco(

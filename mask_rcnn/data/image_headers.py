@@ -14,6 +14,7 @@ from mask_rcnn.data.array_headers import NPY_START, TIFF_STARTS, parse_npy, pars
 from mask_rcnn.data.exif import UPRIGHT, exif_orientation, xmp_orientation
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+RGB8 = {"channels": 3, "dtype": "uint8"}  # the images that every part of the package takes
 ARRAY_FORMATS = ("TIFF", "NPY")  # with any number of channels; read where images are not RGB of 8 bits
 
 # Pixels of the largest image that is decoded; it takes 0.6 GB. Large scans, of A0 paper at 300 dots per inch,

@@ -15,7 +15,7 @@ import numpy as np
 
 from mask_rcnn.data.array_decoding import decode_array
 from mask_rcnn.data.decoding import decode_8_bits, decode_16_bits, decode_channels
-from mask_rcnn.data.image_headers import ARRAY_FORMATS, FORMATS, MAX_PIXELS, parse_header
+from mask_rcnn.data.image_headers import ARRAY_FORMATS, FORMATS, MAX_PIXELS, RGB8, parse_header
 from mask_rcnn.paths import as_path
 
 # The last bytes of a file that was written to its end. Padding may follow them, hence the tail.
@@ -181,7 +181,8 @@ _ADVICE = {
 
 def _formats(channels, dtype):
     """Returns the formats that are read as images of these channels and this dtype."""
-    return FORMATS if (channels, dtype) == (3, "uint8") else (*FORMATS, *ARRAY_FORMATS)
+    is_rgb8 = {"channels": channels, "dtype": dtype} == RGB8
+    return FORMATS if is_rgb8 else (*FORMATS, *ARRAY_FORMATS)
 
 
 def _shown(path):
