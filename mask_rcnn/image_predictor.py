@@ -198,7 +198,7 @@ class ImagePredictor:
         """Returns whether an image is a very large file. An array is in memory already."""
         if not is_image_file(image):
             return False
-        header = read_header(image, self.max_pixels, **self.config.input.pixel_format)
+        header = read_header(image, self.max_pixels, self.config.input.channels)
         return header.height * header.width > LARGE_PIXELS
 
     def _prepare(self, job, image_of, batch_of, keep):

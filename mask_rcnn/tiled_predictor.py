@@ -211,8 +211,8 @@ class _Image:
         where = self.source if self._image_of is None else self._image_of(self.source)
         settings = self._predictor.config.input
         if isinstance(where, (str, Path)):
-            depth, kind = settings.bit_depth or 16, settings.pixel_format
-            convert = functools.partial(with_dtype, bit_depth=depth, dtype=kind["dtype"])
-            return open_image(where, self._predictor.max_pixels, **kind, convert=convert)
+            depth = settings.bit_depth or 16
+            convert = functools.partial(with_dtype, bit_depth=depth, dtype=settings.dtype)
+            return open_image(where, self._predictor.max_pixels, settings.channels, convert)
         image = checked_image(where, settings)
         return DecodedImage(image.shape[:2], lambda: image)

@@ -156,7 +156,7 @@ def test_skipped_files_are_counted_by_kind(predictor, tmp_path, capsys):
     image = write_image(photos / "a.jpg")
     write_image(photos / ".thumbs" / "a.jpg")
     (photos / "._a.jpg").touch()
-    for name in ("x.tif", "y.TIF", "labels.json", "README"):
+    for name in ("x.psd", "y.PSD", "labels.json", "README"):
         (photos / name).touch()
     (photos / "again.jpg").symlink_to(image)
     (photos / "elsewhere").symlink_to(tmp_path)
@@ -165,7 +165,7 @@ def test_skipped_files_are_counted_by_kind(predictor, tmp_path, capsys):
     for line in (
         f"Skipped 1 hidden folders: {photos / '.thumbs'}",
         f"Skipped 1 hidden files: {photos / '._a.jpg'}",
-        f"Skipped 2 files .tif: {photos / 'x.tif'}, {photos / 'y.TIF'}",
+        f"Skipped 2 files .psd: {photos / 'x.psd'}, {photos / 'y.PSD'}",
         "Skipped 1 files .json: ",
         "Skipped 1 files without suffix: ",
         f"Skipped 1 files that are given twice: {photos / 'again.jpg'}",

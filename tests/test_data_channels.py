@@ -105,7 +105,7 @@ def test_the_declared_bits_decide_what_is_kept(tmp_path, dtype, expected):
     image = np.array([7, 16, 4095], "uint16").reshape(1, 3, 1)
     path = write(tmp_path / "image.png", image)
     assert read_image(path, 12, channels=1, dtype=dtype).ravel().tolist() == expected
-    assert used_bits(path, channels=1, dtype=dtype) == 12
+    assert used_bits(path, channels=1) == 12
 
 
 def test_samples_of_8_bits_are_as_bright_among_those_of_12(tmp_path):
@@ -140,13 +140,46 @@ def test_a_file_that_is_cut_off_is_refused_by_name(tmp_path, name, kept):
         read_image(path, channels=4, dtype="uint16")
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [("image.npy", "of no such format"), ("image.tif", "TIFF files are only read in tiles")],
-)
-def test_rgb_of_8_bits_is_not_read_from_arrays(tmp_path, name, reason):
-    with pytest.raises(ValueError, match=rf"one of JPEG, PNG, GIF, BMP, WEBP\. .*{reason}"):
-        read_image(write(tmp_path / name, pixels(3)))
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_gray_and_colors_of_tiff_files_are_rgb(tmp_path, channels, dtype):
+    tifffile = pytest.importorskip("tifffile")
+    image = pixels(channels, dtype)
+    kind = {"photometric": "rgb" if channels > 2 else "minisblack"}
+    alpha = {} if channels % 2 else {"extrasamples": ["unassalpha"], "planarconfig": "contig"}
+    tifffile.imwrite(tmp_path / "image.tif", image.squeeze(-1) if channels == 1 else image, **kind, **alpha)
+    expected = image[..., [0, 1, 2] if channels > 2 else [0, 0, 0]]
+    np.testing.assert_array_equal(read_image(tmp_path / "image.tif", dtype=dtype), expected)
+    np.testing.assert_array_equal(read_image(tmp_path / "image.tif"), expected >> (expected.itemsize * 8 - 8))
+
+
+def test_a_tiff_file_with_jpeg_compression_has_its_colors(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    pytest.importorskip("imagecodecs")
+    image = np.full((64, 64, 3), (200, 100, 30), "uint8")
+    tifffile.imwrite(tmp_path / "image.tif", image, photometric="rgb", compression="jpeg")
+    with tifffile.TiffFile(tmp_path / "image.tif") as file:
+        assert file.pages[0].photometric == tifffile.PHOTOMETRIC.YCBCR
+    assert np.abs(read_image(tmp_path / "image.tif").astype(int) - image).max() <= 2
+
+
+@pytest.mark.parametrize("shape", [SIZE, (*SIZE, 3)])
+def test_arrays_of_gray_and_rgb_are_rgb(tmp_path, shape):
+    image = np.random.default_rng(0).integers(0, 255, shape, "uint8")
+    np.save(tmp_path / "image.npy", image)
+    expected = np.broadcast_to(image.reshape(*SIZE, -1), (*SIZE, 3))
+    np.testing.assert_array_equal(read_image(tmp_path / "image.npy"), expected)
+
+
+@pytest.mark.parametrize(("name", "channels"), [("bands.tif", 2), ("bands.tif", 4), ("bands.npy", 4)])
+def test_channels_that_are_no_colors_do_not_become_rgb(tmp_path, name, channels):
+    tifffile = pytest.importorskip("tifffile")
+    if name.endswith(".npy"):
+        np.save(tmp_path / name, pixels(channels))
+    else:
+        tifffile.imwrite(tmp_path / name, pixels(channels), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(ValueError, match=f"{name}' .{channels} channels .* where 3 are expected"):
+        read_image(tmp_path / name)
 
 
 def test_pages_of_different_sizes_are_refused(tmp_path):
@@ -214,6 +247,16 @@ def batches(tmp_path, tiny_config, image_config, images, suffix, steps=2):
 
 
 SIDES = {"short_side": 40, "train_short_sides": (40,), "long_side": 60, "pad_multiple": 20}
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".npy"])
+def test_batches_of_tiff_files_and_arrays_are_those_of_png_files(tmp_path, tiny_config, suffix):
+    images, found = [pixels(3, seed=seed) for seed in range(4)], []
+    for each in (suffix, ".png"):
+        folder = tmp_path / each[1:]
+        folder.mkdir()
+        found.append(batches(folder, tiny_config, channel_input(3, **SIDES), images, each))
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize(("channels", "dtype", "suffix"), [(4, "uint16", ".tif"), (1, "uint8", ".png")])

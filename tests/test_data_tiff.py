@@ -97,8 +97,8 @@ def test_what_cannot_be_read_is_one_error_that_names_the_file(tmp_path, monkeypa
     strip = write_tiff(tmp_path / "strip.tif", PIXELS, compression="zlib", rowsperstrip=150)
     with pytest.raises(ValueError, match="a strip of .* at most 0.03 million are decoded at once.*tiles of"):
         open_image(strip, max_pixels=30_000).read(WINDOWS[0])
-    with pytest.raises(ValueError, match="TIFF files are only read in tiles: `detect --tile`"):
-        read_header(strip)
+    with pytest.raises(ValueError, match="million are decoded.*a TIFF file with tiles: of these, `detect"):
+        read_header(strip, max_pixels=30_000)
     monkeypatch.setitem(sys.modules, "tifffile", None)
     with pytest.raises(ValueError, match=r"need the package tifffile.*pip install mask-rcnn\[tiff\]"):
         open_image(strip)
@@ -118,8 +118,7 @@ def test_detect_draws_small_tiff_files_and_refuses_to_draw_large_ones(blobs, tmp
     (tmp_path / "in").mkdir()
     write_tiff(tmp_path / "in" / "a.tif", scene())
     words = ["detect", tmp_path / "in", "--weights", "w.h5", "--score-threshold", "0"]
-    assert run(*words, "--out", tmp_path / "out") == 2  # without --tile, TIFF files are skipped
-    assert "Skipped 1 files .tif" in capsys.readouterr().err
+    assert run(*words, "--out", tmp_path / "whole") == 0
     words += ["--tile", "64"]
     assert run(*words, "--out", tmp_path / "out") == 0
     assert cv2.imread(str(tmp_path / "out" / "a.jpg")).shape == (150, 230, 3)

@@ -21,7 +21,6 @@ from mask_rcnn.cli.predictor import add_predictor, add_tiling, load_predictor, t
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.data.image_headers import MAX_PIXELS
-from mask_rcnn.data.tiff import SUFFIXES
 from mask_rcnn.errors import PartialFailure, is_out_of_memory
 from mask_rcnn.files import remove_leftovers
 from mask_rcnn.paths import as_path, is_remote
@@ -114,7 +113,7 @@ def run(args):
 
 def _run(args, inputs):
     outcome = Outcome(max_pixels=args.max_pixels)
-    files = find_files(inputs, args.out, outcome.skipped, SUFFIXES if args.tile else ())
+    files = find_files(inputs, args.out, outcome.skipped)
     _check_outputs(args, files)
     import_tensorflow()
 
@@ -190,7 +189,9 @@ def _detect_files(predictor, files, args, outcome):
         list_frames(files, args, outcome),
         batch_size=args.batch_size,
         threads=args.threads,
-        image_of=functools.partial(image_of_frame, outcome=outcome, settings=predictor.config.input),
+        image_of=functools.partial(
+            image_of_frame, outcome=outcome, settings=predictor.config.input, in_tiles=args.tile is not None
+        ),
         finish=functools.partial(_finish_frame, predictor=predictor, args=args),
         keep_images=not args.no_pictures,
         score_threshold=args.score_threshold,

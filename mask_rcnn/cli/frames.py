@@ -68,13 +68,14 @@ def _video_frames(frame, outcome):
             yield replace(frame, number=number, pixels=pixels)
 
 
-def image_of_frame(frame, outcome, settings):
+def image_of_frame(frame, outcome, settings, in_tiles):
     """Returns the image of a frame as `predict_many` takes it, an array or a path, or raises its error.
 
     Args:
         frame: `Frame`.
         outcome: `Outcome`; the bits that a 16-bit file uses are added.
         settings: `InputConfig` of the model.
+        in_tiles: Whether windows of TIFF files are read, so that they may have any size.
     """
     if frame.error is not None:
         raise frame.error
@@ -84,13 +85,13 @@ def image_of_frame(frame, outcome, settings):
     from mask_rcnn.data.tiff import is_tiff
 
     check_regular_file(frame.file)
-    kind = settings.pixel_format
-    if kind["channels"] == 3 and is_tiff(frame.file):
+    channels = settings.channels
+    if in_tiles and channels == 3 and is_tiff(frame.file):
         _check_drawable(frame, outcome.max_pixels)
     elif frame.file not in outcome.used_bits:
-        header = read_header(frame.file, outcome.max_pixels, **kind)
+        header = read_header(frame.file, outcome.max_pixels, channels)
         if header.bits == 16:
-            outcome.used_bits[frame.file] = used_bits(frame.file, **kind)
+            outcome.used_bits[frame.file] = used_bits(frame.file, channels)
     return frame.file
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mask_rcnn.paths import is_remote
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")  # what OpenCV reads
 MAX_EXAMPLES = 3
 
@@ -61,7 +61,7 @@ def _local_copy(path, folder):
     return copy
 
 
-def find_files(inputs, out, skipped, more_suffixes=()):
+def find_files(inputs, out, skipped):
     """Returns the images and videos that `inputs` name.
 
     Args:
@@ -69,7 +69,6 @@ def find_files(inputs, out, skipped, more_suffixes=()):
             folders.
         out: the folder that pictures are written to. It is not searched if it lies below a folder of
             `inputs`.
-        more_suffixes: Of images that are looked for besides `IMAGE_SUFFIXES`.
         skipped: `Skipped`, to which all files of folders are added that are not returned.
 
     Returns:
@@ -83,10 +82,10 @@ def find_files(inputs, out, skipped, more_suffixes=()):
     if not any(os.path.lexists(path) for path in inputs):
         shown = ", ".join(repr(str(path)) for path in inputs)
         raise FileNotFoundError(f"Expected files or folders. Received: {shown}. Check the path.")
-    files, known, suffixes = {}, set(), (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, *more_suffixes)
+    files, known = {}, set()
     root = os.path.commonpath([os.path.abspath(path if path.is_dir() else path.parent) for path in inputs])
     for path in inputs:
-        found = sorted(_walk(path, out, skipped, suffixes)) if path.is_dir() else [path]
+        found = sorted(_walk(path, out, skipped)) if path.is_dir() else [path]
         if not found:
             skipped.add("folders without images and videos", path)
         for file in found:
@@ -105,8 +104,8 @@ def find_files(inputs, out, skipped, more_suffixes=()):
     return files
 
 
-def _walk(folder, out, skipped, suffixes):
-    """Yields the files below a folder that have one of the suffixes."""
+def _walk(folder, out, skipped):
+    """Yields the images and videos below a folder."""
     out = os.path.realpath(out)
 
     def skip_unreadable(error):
@@ -121,7 +120,7 @@ def _walk(folder, out, skipped, suffixes):
         for file in (Path(where, name) for name in sorted(names)):
             if file.name.startswith("."):
                 skipped.add("hidden files", file)
-            elif file.suffix.lower() not in suffixes:
+            elif not is_image(file) and not is_video(file):
                 skipped.add(f"files {file.suffix.lower() or 'without suffix'}", file)
             else:
                 yield file

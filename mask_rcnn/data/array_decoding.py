@@ -33,6 +33,11 @@ def decode_array(file, header):
     return pixels
 
 
+def as_rgb(samples):
+    """Returns the colors of `[H, W, C]` samples, `[H, W, 3]`: gray is repeated, what follows is alpha."""
+    return samples[..., [0, 1, 2] if samples.shape[-1] > 2 else [0, 0, 0]]
+
+
 def _pages_by_opencv(contents):
     """Returns the pages of a TIFF file with one sample per pixel, `[H, W]` each."""
     _, pages = cv2.imdecodemulti(np.frombuffer(contents, "uint8"), cv2.IMREAD_UNCHANGED)

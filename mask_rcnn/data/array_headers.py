@@ -19,14 +19,18 @@ TAGS = {
     256: ("width", None),
     257: ("height", None),
     258: ("bits", 1),
+    259: ("compression", None),
     262: ("photometric", None),
     274: ("orientation", 1),
     277: ("samples", 1),
+    338: ("extra_samples", None),
     339: ("sample_format", 1),
 }
 INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # unsigned types of a TIFF value
 UNSIGNED = 1  # sample format
-PHOTOMETRIC = (1, 2)  # black is zero, and RGB: the samples are the pixels
+COLORS = {1: 1, 2: 3}  # by photometric interpretation: black is zero, and RGB. The samples are the pixels
+YCBCR, JPEG = 6, 7  # this interpretation becomes RGB where files of this compression are decoded
+ALPHA = (1, 2)  # extra samples: premultiplied or not
 
 
 def parse_tiff(file):
@@ -48,11 +52,13 @@ def parse_tiff(file):
         raise ValueError(f"its {len(pages)} pages differ in size, bits or samples")
     if first["bits"] not in (8, 16) or first["sample_format"] != UNSIGNED:
         raise ValueError("its samples are no unsigned integers of 8 or 16 bits")
-    if first["photometric"] not in PHOTOMETRIC:
+    colors = 3 if _is_jpeg_of_colors(first) else COLORS.get(first["photometric"])
+    if colors is None:
         raise ValueError(
             f"its photometric interpretation is {first['photometric']}, where 1 (black is zero) or 2 (RGB) "
             "is expected"
         )
+    num_alpha = 1 if first["extra_samples"] in ALPHA else 0
     return {
         "format": "TIFF",
         "size": (first["height"], first["width"]),
@@ -60,7 +66,12 @@ def parse_tiff(file):
         "exif": first["orientation"] if 1 <= first["orientation"] <= 8 else None,
         "channels": len(pages) * first["samples"],
         "pages": len(pages),
+        "becomes_rgb": len(pages) == 1 and first["samples"] == colors + num_alpha,
     }
+
+
+def _is_jpeg_of_colors(page):
+    return page["compression"] == JPEG and page["photometric"] == YCBCR
 
 
 def parse_npy(file):
@@ -90,6 +101,7 @@ def parse_npy(file):
         "size": shape[:2],
         "bits": 8 * dtype.itemsize,
         "channels": shape[2] if len(shape) == 3 else 1,
+        "becomes_rgb": len(shape) == 2,
     }
 
 

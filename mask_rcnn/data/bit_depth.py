@@ -24,7 +24,7 @@ def check_bit_depth(dataset, bit_depth=None, channels=3, dtype="uint8"):
     chosen = np.unique(np.linspace(0, len(deep) - 1, MAX_IMAGES).astype(int)) if deep else []
     for index in chosen if bit_depth else []:
         read_image(deep[index], bit_depth, channels=channels, dtype=dtype)
-    used = {deep[index]: used_bits(deep[index], channels, dtype) for index in chosen}
+    used = {deep[index]: used_bits(deep[index], channels) for index in chosen}
     return bit_depth_warning(used, bit_depth)
 
 

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from mask_rcnn.data import reader_cache
-from mask_rcnn.data.image_headers import MAX_PIXELS, RGB8
+from mask_rcnn.data.image_headers import MAX_PIXELS
 from mask_rcnn.data.images import read_complete_header
 from mask_rcnn.paths import as_path, is_remote
 
@@ -35,7 +35,7 @@ class CheckedFile(NamedTuple):
     bits: int
 
 
-def check_files(paths, folder, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"):
+def check_files(paths, folder, max_pixels=MAX_PIXELS, channels=3):
     """Returns a `CheckedFile`, or the ValueError or OSError that says what is wrong, of each image file.
 
     A file whose path, size and time of change (in ns) are those of an earlier check is not read again.
@@ -44,9 +44,9 @@ def check_files(paths, folder, max_pixels=MAX_PIXELS, channels=3, dtype="uint8")
         paths: Paths of the files.
         folder: Folder of the images, under which the results are remembered.
         max_pixels: Largest height times width of an image. Defaults to `MAX_PIXELS`.
-        channels, dtype: Of all images, as in `read_image`.
+        channels: Of all images, as in `read_image`. Defaults to 3.
     """
-    key = _key(folder, channels, dtype)
+    key = _key(folder, channels)
     names = [str(path) for path in paths]
     is_large = len(names) >= MIN_REMEMBERED
     known = _load(key) if is_large else {}
@@ -57,7 +57,7 @@ def check_files(paths, folder, max_pixels=MAX_PIXELS, channels=3, dtype="uint8")
         if name in known and known[name][0] == state and _num_pixels(known[name][1]) <= max_pixels
     }
     new = [(name, state) for name, state in zip(names, states, strict=True) if name not in checked]
-    found = _check_all([name for name, _ in new], max_pixels, channels, dtype)
+    found = _check_all([name for name, _ in new], max_pixels, channels)
     errors = {name: result for (name, _), result in zip(new, found, strict=True) if is_error(result)}
     read = {name: (state, result) for (name, state), result in zip(new, found, strict=True)}
     checked |= {name: pair for name, pair in read.items() if name not in errors}
@@ -71,19 +71,18 @@ def is_remembered(folder):
     return not reader_cache.is_on() or reader_cache.is_saved("headers", _key(folder))
 
 
-def _key(folder, channels=3, dtype="uint8"):
+def _key(folder, channels=3):
     where = str(folder) if is_remote(folder) else os.path.abspath(folder)
     digest = hashlib.sha256(where.encode("utf-8", "replace")).hexdigest()
-    is_rgb8 = {"channels": channels, "dtype": dtype} == RGB8
-    kind = "" if is_rgb8 else f"-{channels}-{dtype}"
+    kind = "" if channels == 3 else f"-{channels}"
     return f"{digest}{kind}-{reader_cache.READER_VERSION}"
 
 
-def _check_all(names, max_pixels, channels, dtype):
+def _check_all(names, max_pixels, channels):
     """Returns `_check` of each file."""
 
     def check(names):
-        return [_check(name, max_pixels, channels, dtype) for name in names]
+        return [_check(name, max_pixels, channels) for name in names]
 
     wall, cpu = time.perf_counter(), time.thread_time()
     found = check(names[:PER_TASK])
@@ -105,10 +104,10 @@ def _num_pixels(file):
     return file.height * file.width
 
 
-def _check(name, max_pixels, channels, dtype):
+def _check(name, max_pixels, channels):
     """Returns the `CheckedFile` of a file, or the error that says why it cannot be used."""
     try:
-        header = read_complete_header(name, max_pixels, channels, dtype)
+        header = read_complete_header(name, max_pixels, channels)
     except (ValueError, OSError) as error:
         return error
     return CheckedFile(header.height, header.width, header.bits)

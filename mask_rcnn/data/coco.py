@@ -94,7 +94,7 @@ def read_with_reasons(annotations_path, images_dir=None, max_pixels=MAX_PIXELS, 
     if is_shards(annotations_path):
         entries, paths, files = _read_shards(annotations_path, max_pixels, pixel_format)
     else:
-        entries, paths, files = _read_json(annotations_path, as_path(images_dir), max_pixels, pixel_format)
+        entries, paths, files = _read_json(annotations_path, as_path(images_dir), max_pixels, channels)
     images, table, left_out, reasons = usable_images(
         entries, lambda image: _checked_size(image, files[image["id"]], entries.findings)
     )
@@ -135,10 +135,10 @@ def _read_shards(pattern, max_pixels, pixel_format):
     return entries, *(dict(zip(entries.images, each, strict=True)) for each in (shards.images, shards.files))
 
 
-def _read_json(annotations_path, images_dir, max_pixels, pixel_format):
+def _read_json(annotations_path, images_dir, max_pixels, channels):
     """Returns the `Entries` of a json, and by image id the path of each file and its `CheckedFile`."""
     ahead = checking_ahead(annotations_path, images_dir, max_pixels)
-    with ahead if pixel_format == RGB8 else contextlib.nullcontext():
+    with ahead if channels == 3 else contextlib.nullcontext():
         entries = read_entries(annotations_path)
     if not images_dir.is_dir():
         raise FileNotFoundError(
@@ -146,7 +146,7 @@ def _read_json(annotations_path, images_dir, max_pixels, pixel_format):
         )
     paths = find_image_files(entries.images.values(), images_dir, entries.findings)
     entries.findings.check(EXPECTED, entries.name)
-    files = dict(zip(paths, check_files(paths.values(), images_dir, max_pixels, **pixel_format), strict=True))
+    files = dict(zip(paths, check_files(paths.values(), images_dir, max_pixels, channels), strict=True))
     return entries, paths, files
 
 

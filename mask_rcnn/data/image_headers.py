@@ -15,7 +15,7 @@ from mask_rcnn.data.exif import UPRIGHT, exif_orientation, xmp_orientation
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 RGB8 = {"channels": 3, "dtype": "uint8"}  # the images that every part of the package takes
-ARRAY_FORMATS = ("TIFF", "NPY")  # with any number of channels; read where images are not RGB of 8 bits
+ARRAY_FORMATS = ("TIFF", "NPY")  # with any number of channels
 
 # Pixels of the largest image that is decoded; it takes 0.6 GB. Large scans, of A0 paper at 300 dots per inch,
 # have 140 million.
@@ -44,6 +44,7 @@ class ImageHeader:
         channels: 1 is gray, 2 gray and alpha, 3 any color, 4 color and alpha; `ARRAY_FORMATS` have any
             number. GIF, BMP and WebP count as color.
         pages: of a TIFF file, each with `channels / pages` samples per pixel.
+        becomes_rgb: whether it is an image where 3 channels are expected: gray is repeated, alpha is dropped.
         comment: text that the file carries in a JPEG comment or a PNG `Comment`.
     """
 
@@ -54,15 +55,15 @@ class ImageHeader:
     bits: int = 8
     channels: int = 3
     pages: int = 1
+    becomes_rgb: bool = True
     comment: str = ""
 
 
-def parse_header(file, arrays=False):
+def parse_header(file):
     """Returns the `ImageHeader` of an image file.
 
     Args:
         file: opened for reading bytes.
-        arrays: Whether `ARRAY_FORMATS` are images, too. Defaults to False.
 
     Raises:
         ValueError, struct.error: the file is not an image of these formats, or its header is damaged.
@@ -78,12 +79,10 @@ def parse_header(file, arrays=False):
         found = {"format": "BMP", "size": _bmp_size(file)}
     elif start.startswith(b"RIFF") and start[8:12] == b"WEBP":
         found = _parse_webp(file)
-    elif arrays and start.startswith(TIFF_STARTS):
-        found = parse_tiff(file)
-    elif arrays and start.startswith(NPY_START):
-        found = parse_npy(file)
     elif start.startswith(TIFF_STARTS):
-        raise ValueError("TIFF files are only read in tiles: `detect --tile`, `data convert --tile`")
+        found = parse_tiff(file)
+    elif start.startswith(NPY_START):
+        found = parse_npy(file)
     else:
         raise ValueError("the first bytes are of no such format" if start else "the file is empty")
     height, width = found.pop("size")

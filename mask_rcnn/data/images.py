@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mask_rcnn.data.array_decoding import decode_array
+from mask_rcnn.data.array_decoding import as_rgb, decode_array
 from mask_rcnn.data.decoding import decode_8_bits, decode_16_bits, decode_channels
-from mask_rcnn.data.image_headers import ARRAY_FORMATS, FORMATS, MAX_PIXELS, RGB8, parse_header
+from mask_rcnn.data.image_headers import ARRAY_FORMATS, FORMATS, MAX_PIXELS, parse_header
 from mask_rcnn.paths import as_path
 
 # The last bytes of a file that was written to its end. Padding may follow them, hence the tail.
@@ -25,39 +25,39 @@ TAIL_BYTES = 64
 TENSORFLOW_NODES = re.compile(r"\{\{.*?\}\} | \[Op:.*")  # in its messages
 
 
-def read_header(path, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"):
+def read_header(path, max_pixels=MAX_PIXELS, channels=3):
     """Returns the `ImageHeader` of an image file, without decoding it.
 
     Args:
         path: of the file, or a `RecordImage`.
         max_pixels: Largest height times width that is accepted. Defaults to `MAX_PIXELS`.
-        channels, dtype: Of the image that is expected, as in `read_image`.
+        channels: Of the image that is expected, as in `read_image`. Defaults to 3.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is not a regular file, cannot be read, is not an image, is too large, or has another
             number of channels.
     """
-    with _opened(path, channels, dtype) as file:
-        return _checked_header(file, max_pixels, channels, dtype)
+    with _opened(path) as file:
+        return _checked_header(file, max_pixels, channels)
 
 
-def read_complete_header(path, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"):
+def read_complete_header(path, max_pixels=MAX_PIXELS, channels=3):
     """Returns the `ImageHeader` of an image file that was not cut off.
 
     The end marker tells it without decoding; a file without one is decoded to be sure.
 
     Args:
-        path, max_pixels, channels, dtype: As in `read_header`, which says what is raised.
+        path, max_pixels, channels: As in `read_header`, which says what is raised.
     """
-    with _opened(path, channels, dtype) as file:
-        header = _checked_header(file, max_pixels, channels, dtype)
+    with _opened(path) as file:
+        header = _checked_header(file, max_pixels, channels)
         end = file.seek(0, os.SEEK_END)
         file.seek(max(end - TAIL_BYTES, 0))
         marker = END_MARKERS.get(header.format)
         is_complete = marker is not None and marker in file.read()
     if not is_complete and header.format != "NPY":  # whose header tells its length
-        read_image(path, max_pixels=max_pixels, channels=channels, dtype=dtype)
+        read_samples(path, max_pixels, channels)
     return header
 
 
@@ -65,12 +65,12 @@ def read_image(path, bit_depth=None, max_pixels=MAX_PIXELS, channels=3, dtype="u
     """Returns the pixels of an image file, `[H, W, channels]`, upright; as uint8 RGB unless said otherwise.
 
     With 3 channels, gray, CMYK and palettes become RGB, and alpha is dropped. With another number, a file
-    must have that many: nothing is repeated or dropped. Of an animation, the first frame is read.
+    must have that many: nothing is repeated or dropped. Of an animation, the first frame is read. The
+    channels of a TIFF file are the samples of all its pages, those of an .npy file its last axis.
 
     Args:
-        path: of a JPEG, PNG, GIF, BMP or WebP file, anywhere that `paths.as_path` knows; or a `RecordImage`.
-            Unless RGB of 8 bits is expected, also of a TIFF file, whose channels are the samples of its
-            pages, or of an .npy file with an array `[H, W, C]`.
+        path: of a JPEG, PNG, GIF, BMP, WebP, TIFF or .npy file, anywhere that `paths.as_path` knows; or a
+            `RecordImage`.
         bit_depth: Bits that the samples of 16-bit files use, 8 to 16, as in `InputConfig.bit_depth`: the
             upper 8 of them are kept. Files of 8 bits stay as they are. Defaults to None, which is 16.
         max_pixels: Largest height times width that is accepted. Defaults to `MAX_PIXELS`.
@@ -84,30 +84,30 @@ def read_image(path, bit_depth=None, max_pixels=MAX_PIXELS, channels=3, dtype="u
             or has a sample of more than `bit_depth` bits.
     """
     convert = functools.partial(with_dtype, bit_depth=bit_depth or 16, dtype=dtype)
-    return read_samples(path, max_pixels, channels, dtype, convert)
+    return read_samples(path, max_pixels, channels, convert)
 
 
-def read_samples(path, max_pixels=MAX_PIXELS, channels=3, dtype="uint8", convert=None):
+def read_samples(path, max_pixels=MAX_PIXELS, channels=3, convert=None):
     """As `read_image`, but returns the samples of 16-bit files as they are, `[H, W, channels]` uint16.
 
     Args:
-        path, max_pixels, channels, dtype: As in `read_image`.
+        path, max_pixels, channels: As in `read_image`.
         convert: Function of the samples whose result is returned. Defaults to none.
     """
-    with _opened(path, channels, dtype) as file:
-        header = _checked_header(file, max_pixels, channels, dtype)
+    with _opened(path) as file:
+        header = _checked_header(file, max_pixels, channels)
         samples = _upright(_decode(file, header, channels), header.orientation)
         return samples if convert is None else convert(samples)
 
 
-def used_bits(path, channels=3, dtype="uint8"):
+def used_bits(path, channels=3):
     """Returns how many bits the largest sample of an image file needs; None unless it is a 16-bit file.
 
     Args:
-        path, channels, dtype: As in `read_image`.
+        path, channels: As in `read_image`.
     """
-    with _opened(path, channels, dtype) as file:
-        header = _checked_header(file, MAX_PIXELS, channels, dtype)
+    with _opened(path) as file:
+        header = _checked_header(file, MAX_PIXELS, channels)
         if header.bits != 16:
             return None
         return int(_decode(file, header, channels).max()).bit_length()
@@ -138,7 +138,7 @@ def check_regular_file(path):
 
 
 @contextlib.contextmanager
-def _opened(path, channels, dtype):
+def _opened(path):
     """Opens an image file; turns whatever goes wrong inside into one error that names it."""
     path = as_path(path)
     if isinstance(path, Path):
@@ -150,7 +150,7 @@ def _opened(path, channels, dtype):
         message = TENSORFLOW_NODES.sub("", str(error)) or type(error).__name__
         reason = getattr(error, "strerror", None) or message
         raise ValueError(
-            f"Expected a complete image file, one of {', '.join(_formats(channels, dtype))}. "
+            f"Expected a complete image file, one of {', '.join((*FORMATS, *ARRAY_FORMATS))}. "
             f"Received: path={_shown(path)} ({' '.join(reason.split())}). "
             f"{_ADVICE.get(type(error), 'Copy the file again, or convert it to PNG or JPEG.')}"
         ) from error
@@ -179,20 +179,14 @@ _ADVICE = {
 }
 
 
-def _formats(channels, dtype):
-    """Returns the formats that are read as images of these channels and this dtype."""
-    is_rgb8 = {"channels": channels, "dtype": dtype} == RGB8
-    return FORMATS if is_rgb8 else (*FORMATS, *ARRAY_FORMATS)
-
-
 def _shown(path):
     """Returns a path in quotes, with control characters and bytes outside of UTF-8 escaped."""
     return repr(str(path))
 
 
-def _checked_header(file, max_pixels, channels, dtype):
+def _checked_header(file, max_pixels, channels):
     try:
-        header = parse_header(file, arrays="NPY" in _formats(channels, dtype))
+        header = parse_header(file)
     except struct.error as error:
         raise ValueError("it ends inside its header") from error
     if header.height * header.width > max_pixels:
@@ -200,8 +194,7 @@ def _checked_header(file, max_pixels, channels, dtype):
             f"{header.height} x {header.width} pixels, {header.height * header.width / 1e6:.0f} million; "
             f"at most {max_pixels / 1e6:g} million are decoded"
         )
-    becomes_rgb = channels == 3 and header.format in FORMATS
-    if header.channels != channels and not becomes_rgb:
+    if header.channels != channels and not (channels == 3 and header.becomes_rgb):
         raise _OtherChannels(
             f"{header.channels} channels of {header.height} x {header.width} pixels, where {channels} "
             "are expected"
@@ -212,7 +205,8 @@ def _checked_header(file, max_pixels, channels, dtype):
 def _decode(file, header, channels):
     """Returns `[H, W, channels]` uint8, or uint16 of a 16-bit file, before the orientation is undone."""
     if header.format in ARRAY_FORMATS:
-        return decode_array(file, header)
+        samples = decode_array(file, header)
+        return as_rgb(samples) if channels == 3 else samples
     if channels != 3:
         return decode_channels(file, header)
     return decode_16_bits(file) if header.bits == 16 else decode_8_bits(file, header)

@@ -13,11 +13,11 @@ import threading
 
 import numpy as np
 
+from mask_rcnn.data.array_decoding import as_rgb
 from mask_rcnn.data.array_headers import TIFF_STARTS
 from mask_rcnn.data.exif import EXIF_ORIENTATION, UPRIGHT
 from mask_rcnn.data.image_headers import MAX_PIXELS
 
-SUFFIXES = (".tif", ".tiff")
 MAX_CACHED = 1 << 27  # bytes of decoded segments that are kept, for windows that share them
 # Photometric interpretations, planar configuration, compression: tags 262, 284 and 259.
 GRAY, RGB, YCBCR = 1, 2, 6
@@ -79,8 +79,7 @@ class TiffImage:
         with self._errors(), self._lock:
             self._check_pixels("a window", (y2 - y1) * (x2 - x1))
             samples = self._mapped(window) if self._in_one_block else self._joined(window)
-            channels = [0, 1, 2] if samples.shape[-1] > 2 else [0, 0, 0]  # what follows is alpha
-            samples = samples[..., channels]
+            samples = as_rgb(samples)
             return samples if self._convert is None else self._convert(samples)
 
     def close(self):

@@ -10,14 +10,14 @@ from mask_rcnn.data.images import check_regular_file, read_header, read_samples
 from mask_rcnn.data.tiff import TiffImage, is_tiff
 
 
-def open_image(path, max_pixels=MAX_PIXELS, channels=3, dtype="uint8", convert=None):
+def open_image(path, max_pixels=MAX_PIXELS, channels=3, convert=None):
     """Returns an image of which windows are read, a `TiffImage` or a `DecodedImage`.
 
     Args:
         path: Path of a TIFF file, or of an image file as for `read_image`.
         max_pixels: Largest number of pixels that is decoded at once: of a window of a TIFF file, of the whole
             image otherwise. Defaults to `MAX_PIXELS`.
-        channels, dtype: As in `read_image`. Windows of TIFF files are read of images with 3 channels.
+        channels: As in `read_image`. Windows of TIFF files are read of images with 3 channels. Defaults to 3.
         convert: Function of the samples, uint8 or uint16 `[h, w, channels]`. Defaults to none.
 
     Raises:
@@ -26,8 +26,8 @@ def open_image(path, max_pixels=MAX_PIXELS, channels=3, dtype="uint8", convert=N
     check_regular_file(path)
     if channels == 3 and is_tiff(path):
         return TiffImage(path, max_pixels, convert)
-    header = read_header(path, max_pixels, channels, dtype)
-    decode = functools.partial(read_samples, path, max_pixels, channels, dtype, convert)
+    header = read_header(path, max_pixels, channels)
+    decode = functools.partial(read_samples, path, max_pixels, channels, convert)
     return DecodedImage((header.height, header.width), decode)
 
 

@@ -89,7 +89,7 @@ def decode_images(paths, max_pixels, settings=None, track=None):
 
 def _look(path, max_pixels, settings):
     """Decodes one file; returns its values of the arrays of `DecodedImages`."""
-    header = read_header(path, max_pixels, **settings.pixel_format)
+    header = read_header(path, max_pixels, settings.channels)
     pixels = to_rgb8(read_image(path, settings.bit_depth, max_pixels, **settings.pixel_format), settings)
     with as_path(path).open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()

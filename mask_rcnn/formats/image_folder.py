@@ -9,7 +9,7 @@ from mask_rcnn.data.image_files import find_by_name, index_files
 from mask_rcnn.data.images import read_header
 from mask_rcnn.paths import local_path
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 
 
 class ImageFolder:

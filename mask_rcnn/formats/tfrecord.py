@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from mask_rcnn.data import detection_example as schema
+from mask_rcnn.data.image_headers import ARRAY_FORMATS
 from mask_rcnn.data.images import read_header
 from mask_rcnn.data.label_map import FILE_NAME, write_label_map
 from mask_rcnn.data.masks import full_mask
@@ -96,6 +97,10 @@ class _Encoder:
         if header.orientation != 1:
             self.findings.repair(
                 "images have an EXIF orientation, which other readers do not apply", image["file_name"]
+            )
+        if header.format in ARRAY_FORMATS:
+            self.findings.repair(
+                "images are TIFF or .npy files, which other readers do not decode", image["file_name"]
             )
         size = (image["height"], image["width"])
         features = {
