@@ -16,7 +16,6 @@ def test_ten_images_are_learned_by_heart(tmp_path):
             "data.val_images": str(images),
             "input.horizontal_flip": 0.0,
             "train.steps": 500,
-            "train.milestones": (340,),
         },
     )
     metrics = train(config, tmp_path / "run")

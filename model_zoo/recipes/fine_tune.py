@@ -20,7 +20,7 @@ def fine_tune():
             reference_batch_size=2,
             steps=600,
             optimizer="adamw",
-            learning_rate=0.001,
+            learning_rate=0.002,
             weight_decay=0.05,
             schedule="cosine",
             warmup_steps=60,
