@@ -5,13 +5,13 @@ from mask_rcnn.model_zoo.recipes.mask_rcnn_lite0_fpn import mask_rcnn_lite0_fpn
 
 
 def fine_tune():
-    """A few photographs of one's own, one machine: EfficientNet-Lite0-FPN, 36 CPU-minutes with AVX2.
+    """A few photographs of one's own, one machine: EfficientNet-Lite0-FPN, 35 CPU-minutes with AVX2.
 
     What `mask-rcnn train --train-annotations ...` does unless told otherwise. 1,200 images are seen, two a
     step. For more than about a hundred photographs give it more time, such as `--budget 1h`.
-    Measured on 14 photographs of dried fruit (three classes, four others to validate on): segm AP 0.844, AP50
-    1.0, box AP 0.769 in one run of 36 CPU-minutes on AVX2 cores beside other jobs; segm AP 0.802 and box AP
-    0.748 after a third of the steps. `docs/small_data.md` has what was tried.
+    Measured on 14 photographs of dried fruit (three classes, four others to validate on): segm AP 0.849, AP50
+    1.0, box AP 0.775 in one run of 35 CPU-minutes, 19 min 31 s on two AVX2 cores beside other jobs; segm AP
+    0.828 after a third of the steps. `docs/small_data.md` has what was tried.
     """
     return dataclasses.replace(
         mask_rcnn_lite0_fpn(),
