@@ -4,6 +4,7 @@ import numpy as np
 
 from mask_rcnn.config import InputConfig
 from mask_rcnn.data.images import read_image
+from mask_rcnn.data.picture import from_rgb8
 from mask_rcnn.data.shapes import draw_scene
 
 CHECK_IMAGES = 50  # two or three models look at each
@@ -24,6 +25,5 @@ def comparison_images(files, settings=None, count=CHECK_IMAGES):
         return {str(file): read_image(file, settings.bit_depth, **kind) for file in files[:count]}
     sizes = [SIZES[seed % len(SIZES)] for seed in range(count)]
     scenes = [draw_scene(np.random.default_rng(seed), size)[0] for seed, size in enumerate(sizes)]
-    colors = np.arange(settings.channels) % 3  # red, green and blue in turn
-    images = [scene[..., colors].astype(settings.dtype) * settings.counts_per_level for scene in scenes]
+    images = [from_rgb8(scene, settings) for scene in scenes]
     return {f"shapes {number}": image for number, image in enumerate(images, start=1)}

@@ -174,6 +174,14 @@ def test_two_sides_of_a_model_without_masks(tiny_config, interpreter):
     assert re.search(r"rpn_box_loss +0\.\d{4} +2\.0000", text)
 
 
+def test_a_model_of_four_channels_and_16_bits_is_measured(tiny_config):
+    numbers = {"mean": (120.0,) * 4, "std": (60.0,) * 4}
+    images = dataclasses.replace(tiny_config.input, channels=4, dtype="uint16", bit_depth=12, **numbers)
+    settings = dataclasses.replace(SETTINGS, repeats=1)
+    report = run.benchmark(dataclasses.replace(tiny_config, input=images, mask_head=None), settings)
+    assert report["inference"]["ours"]["wall"] > 0 and report["training"]["ours"]["wall"] > 0
+
+
 def test_stages_give_what_the_whole_model_gives(tiny_parts, tiny_config):
     settings = dataclasses.replace(SETTINGS, batch_size=2)
     predictor = ours.make_predictor(tiny_parts, ours.benchmark_config(tiny_config, settings))

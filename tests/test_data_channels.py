@@ -15,7 +15,7 @@ from mask_rcnn.data.array_images import checked_image
 from mask_rcnn.data.bake import warp
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.images import read_image, used_bits
-from mask_rcnn.data.picture import to_rgb8
+from mask_rcnn.data.picture import from_rgb8, to_rgb8
 from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.data.transforms import resize_image
 
@@ -328,3 +328,12 @@ def test_the_refused_transforms_exist():
 
     names = {text.split()[0] for text in itertools.chain(GEOMETRIC, RGB_TRANSFORMS, UINT8_TRANSFORMS)}
     assert names <= set(TRANSFORMS.names())
+
+
+@pytest.mark.parametrize(("channels", "dtype"), [(3, "uint8"), (4, "uint16"), (8, "uint8")])
+def test_a_picture_becomes_an_image_of_the_model_and_back(channels, dtype):
+    kind = channel_input(channels, dtype, bit_depth=12 if dtype == "uint16" else None)
+    image = from_rgb8(pixels(3), kind)
+    assert image.shape == (*SIZE, channels) and image.dtype == dtype
+    np.testing.assert_array_equal(checked_image(image, kind), image)
+    np.testing.assert_array_equal(to_rgb8(image, kind), pixels(3))

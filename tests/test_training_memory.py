@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from mask_rcnn.data.records import Dataset, ImageRecord
+from mask_rcnn.model import build_parts
 from mask_rcnn.structures import Category
 from mask_rcnn.training import memory_estimate
 from mask_rcnn.training.memory_estimate import (
@@ -49,6 +50,17 @@ def test_the_activations_grow_with_the_image_and_shrink_with_rematerialization(t
     whole = image_bytes(tiny_parts, tiny_config, SIZE)
     assert image_bytes(tiny_parts, tiny_config, (128, 192)) > 2 * whole
     assert image_bytes(tiny_parts, dataclasses.replace(tiny_config, train=recipe), SIZE) < 0.8 * whole
+
+
+def test_images_of_any_channels_have_an_estimate(tiny_config, tiny_parts):
+    numbers = {"mean": (120.0,) * 6, "std": (60.0,) * 6}
+    settings = dataclasses.replace(tiny_config.input, channels=6, **numbers)
+    config = dataclasses.replace(tiny_config, input=settings)
+    six, three = model_of(build_parts(config), config), model_of(tiny_parts, tiny_config)
+    text, fits = describe_memory(six, dataset_of((60, 90)), 1e12)
+    assert text.startswith("about ") and fits
+    assert estimate_memory(six, SIZE).image == estimate_memory(three, SIZE).image
+    assert estimate_memory(six, SIZE).batches == 2 * estimate_memory(three, SIZE).batches
 
 
 def test_gradients_and_slots_are_those_of_what_trains(tiny_config, tiny_parts):

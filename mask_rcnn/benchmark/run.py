@@ -13,6 +13,7 @@ from mask_rcnn.benchmark.peer import TorchvisionPeer
 from mask_rcnn.benchmark.processor import describe_processor
 from mask_rcnn.benchmark.timing import interleaved, median, peak_memory
 from mask_rcnn.benchmark.work import make_work
+from mask_rcnn.data.picture import from_rgb8
 from mask_rcnn.model import build_parts, dtype_policy
 from mask_rcnn.model_zoo import torchvision
 from mask_rcnn.model_zoo.convert import convert
@@ -46,7 +47,9 @@ def benchmark(config, settings, weights=None):
         parts = _random_parts(config, settings.seed)
         if weights:
             load_weights(weights, parts)
-        return _measure(parts, config, settings, make_work(settings, config.num_classes))
+        work = make_work(settings, config.num_classes)
+        work = dataclasses.replace(work, images=from_rgb8(work.images, config.input))
+        return _measure(parts, config, settings, work)
 
 
 def benchmark_against_torchvision(python, settings, weights=None):

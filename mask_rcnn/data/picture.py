@@ -1,4 +1,6 @@
-"""Images of any channels and bits as pictures that a person can look at."""
+"""Images of any channels and bits as pictures that a person can look at, and pictures as such images."""
+
+import numpy as np
 
 
 def to_rgb8(image, settings):
@@ -15,3 +17,18 @@ def to_rgb8(image, settings):
         return image
     colors = image[..., :3] if image.shape[-1] >= 3 else image[..., :1].repeat(3, axis=-1)
     return (colors // settings.counts_per_level).astype("uint8")
+
+
+def from_rgb8(images, settings):
+    """Returns pictures as images of a model: its channels are red, green and blue in turn.
+
+    Args:
+        images: `[..., 3]` uint8.
+        settings: `InputConfig` of the model.
+
+    Returns:
+        `[..., C]`, as bright as the pictures.
+    """
+    if settings.is_rgb8:
+        return images
+    return images[..., np.arange(settings.channels) % 3].astype(settings.dtype) * settings.counts_per_level

@@ -65,7 +65,7 @@ def image_bytes(parts, config, size):
         size: (height, width) of the padded images.
     """
     backbone = rematerialized(parts.backbone) if config.train.rematerialize else parts.backbone
-    total, maps = _outputs(backbone, (1, *size, 3))
+    total, maps = _outputs(backbone, (1, *size, config.input.channels))
     if parts.fpn:
         kept, maps = _outputs(parts.fpn, *maps)
         total += kept
@@ -142,7 +142,7 @@ def estimate_memory(model, size):
     trained = num_bytes(model.trainable_variables)
     slots = 0 if model.optimizer.built else 1 + (recipe.optimizer == "adamw") + (recipe.ema_decay is not None)
     share = recipe.batch_size * replicas / strategy.num_replicas_in_sync
-    pixels = math.prod(size) * 3 * tf.float32.size
+    pixels = math.prod(size) * model.config.input.channels * tf.float32.size
     return MemoryEstimate(
         gradients=trained * (replicas + slots),
         image=image_bytes(model.parts, model.config, size),
