@@ -208,6 +208,27 @@ def test_an_export_is_run_and_kept(model, tmp_path, name, options):
     assert mask_rcnn.export.exported.load(tmp_path / name).categories == model.categories
 
 
+@pytest.mark.slow
+def test_four_micro_batches_of_four_images_are_a_batch_of_sixteen(tiny_config, tiny_batch):
+    images = {name: np.concatenate([value] * 8) for name, value in tiny_batch.items()}
+    images["seeds"] = np.stack([np.arange(16), np.zeros(16)], axis=1).astype("int32")
+    batches, results = tf.data.Dataset.from_tensor_slices(images).batch(16).repeat(3), []
+    for accumulate in (1, 4):
+        recipe = dataclasses.replace(
+            tiny_config.train, batch_size=16, reference_batch_size=16, accumulate=accumulate
+        )
+        keras.utils.set_random_seed(0)
+        # In float32, rounding can choose another one of two equal proposals.
+        model = mask_rcnn.MaskRCNN(dataclasses.replace(tiny_config, train=recipe), precision="float64")
+        model.compile(keras.optimizers.SGD(0.01))
+        start = model.get_weights()
+        model.fit(batches, shuffle=False, verbose=0)
+        results.append(model.get_weights())
+    one, four = results
+    assert max(np.abs(a - b).max(initial=0) for a, b in zip(one, start, strict=True)) > 1e-3
+    assert max(np.abs(a - b).max(initial=0) for a, b in zip(one, four, strict=True)) < 1e-5
+
+
 def test_two_replicas_train_on_uneven_batches_to_the_weights_of_one(tmp_path):
     script = Path(__file__).with_name("mask_rcnn_mirrored.py")
     done = subprocess.run(
