@@ -7,9 +7,9 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mask_rcnn.data.image_headers import SUFFIXES
 from mask_rcnn.paths import is_remote
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")  # what OpenCV reads
 MAX_EXAMPLES = 3
 
@@ -37,7 +37,7 @@ class Skipped:
 
 
 def is_image(file):
-    return file.suffix.lower() in IMAGE_SUFFIXES
+    return file.suffix.lower() in SUFFIXES
 
 
 def is_video(file):

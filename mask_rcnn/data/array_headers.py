@@ -52,7 +52,7 @@ def parse_tiff(file):
         raise ValueError(f"its {len(pages)} pages differ in size, bits or samples")
     if first["bits"] not in (8, 16) or first["sample_format"] != UNSIGNED:
         raise ValueError("its samples are no unsigned integers of 8 or 16 bits")
-    colors = 3 if _is_jpeg_of_colors(first) else COLORS.get(first["photometric"])
+    colors = num_colors(first["photometric"], first["compression"])
     if colors is None:
         raise ValueError(
             f"its photometric interpretation is {first['photometric']}, where 1 (black is zero) or 2 (RGB) "
@@ -70,8 +70,13 @@ def parse_tiff(file):
     }
 
 
-def _is_jpeg_of_colors(page):
-    return page["compression"] == JPEG and page["photometric"] == YCBCR
+def num_colors(photometric, compression):
+    """Returns how many samples of a pixel of a TIFF page are gray or colors: 1, 3, or None if none are.
+
+    Args:
+        photometric, compression: Numbers of the tags 262 and 259.
+    """
+    return 3 if (photometric, compression) == (YCBCR, JPEG) else COLORS.get(photometric)
 
 
 def parse_npy(file):

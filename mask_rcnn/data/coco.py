@@ -74,14 +74,14 @@ class CocoReading:
         entries: `Entries` of the json, with the `Findings` of the reader.
         left_out: Dicts of the images that cannot be used, with `id` and `file_name`.
         reasons: The message of the error of each image of `left_out`.
-        pixel_format: Dict of the `channels` and `dtype` that its images were read with.
+        channels: Number of channels that its images were read with.
     """
 
     dataset: Dataset
     entries: Entries
     left_out: list
     reasons: list
-    pixel_format: dict
+    channels: int
 
 
 def read_with_reasons(annotations_path, images_dir=None, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"):
@@ -89,10 +89,9 @@ def read_with_reasons(annotations_path, images_dir=None, max_pixels=MAX_PIXELS, 
 
     Any number of images may be left out.
     """
-    pixel_format = {"channels": channels, "dtype": dtype}
     check_images_dir(annotations_path, images_dir)
     if is_shards(annotations_path):
-        entries, paths, files = _read_shards(annotations_path, max_pixels, pixel_format)
+        entries, paths, files = _read_shards(annotations_path, max_pixels, channels, dtype)
     else:
         entries, paths, files = _read_json(annotations_path, as_path(images_dir), max_pixels, channels)
     images, table, left_out, reasons = usable_images(
@@ -105,7 +104,7 @@ def read_with_reasons(annotations_path, images_dir=None, max_pixels=MAX_PIXELS, 
     path = as_path(annotations_path)
     name = f"{path.parent.name}/{path.name}" if is_shards(path) else path.stem  # a pattern alone may be "*"
     dataset = Dataset(name, categories, records, num_left_out=len(left_out))
-    return CocoReading(dataset, entries, left_out, reasons, pixel_format)
+    return CocoReading(dataset, entries, left_out, reasons, channels)
 
 
 def check_images_dir(annotations_path, images_dir):
@@ -122,13 +121,13 @@ def check_images_dir(annotations_path, images_dir):
         )
 
 
-def _read_shards(pattern, max_pixels, pixel_format):
+def _read_shards(pattern, max_pixels, channels, dtype):
     """Returns the `Entries` of TFRecord files, and by image id where each image is and its `CheckedFile`."""
-    if pixel_format != RGB8:
+    if {"channels": channels, "dtype": dtype} != RGB8:
         raise ValueError(
             "The images of TFRecord files are read as RGB of 8 bits. "
-            f"Received: {str(pattern)!r}, input.channels={pixel_format['channels']}, "
-            f"input.dtype={pixel_format['dtype']!r}. Give a COCO json and a folder of images."
+            f"Received: {str(pattern)!r}, input.channels={channels}, "
+            f"input.dtype={dtype!r}. Give a COCO json and a folder of images."
         )
     shards = read_shards(pattern, max_pixels)
     entries = read_entries(shards)

@@ -16,6 +16,8 @@ from mask_rcnn.data.exif import UPRIGHT, exif_orientation, xmp_orientation
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 RGB8 = {"channels": 3, "dtype": "uint8"}  # the images that every part of the package takes
 ARRAY_FORMATS = ("TIFF", "NPY")  # with any number of channels
+# Of the files that are looked for in folders: arrays need not be images.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 
 # Pixels of the largest image that is decoded; it takes 0.6 GB. Large scans, of A0 paper at 300 dots per inch,
 # have 140 million.

@@ -14,15 +14,12 @@ import threading
 import numpy as np
 
 from mask_rcnn.data.array_decoding import as_rgb
-from mask_rcnn.data.array_headers import TIFF_STARTS
+from mask_rcnn.data.array_headers import JPEG, TIFF_STARTS, num_colors
 from mask_rcnn.data.exif import EXIF_ORIENTATION, UPRIGHT
 from mask_rcnn.data.image_headers import MAX_PIXELS
 
 MAX_CACHED = 1 << 27  # bytes of decoded segments that are kept, for windows that share them
-# Photometric interpretations, planar configuration, compression: tags 262, 284 and 259.
-GRAY, RGB, YCBCR = 1, 2, 6
-SEPARATE_PLANES = 2
-JPEG = 7
+SEPARATE_PLANES = 2  # planar configuration, tag 284
 
 
 def is_tiff(path):
@@ -178,8 +175,7 @@ def _check(page):
     """Raises a ValueError unless the pixels of a page can be used as they are decoded."""
     if page.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"samples of {page.bitspersample} bits, {page.dtype}")
-    allowed = (GRAY, RGB, YCBCR) if page.compression == JPEG else (GRAY, RGB)
-    if page.photometric not in allowed:
+    if num_colors(page.photometric, page.compression) is None:
         raise ValueError(f"colors are {page.photometric!r}")
     orientation = page.tags.get(EXIF_ORIENTATION)
     if orientation is not None and orientation.value != UPRIGHT:

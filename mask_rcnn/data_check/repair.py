@@ -86,7 +86,7 @@ def _repaired_images(entries, known, images_dir, checked, findings):
         if id in bad:
             findings.repair("images whose file cannot be used were removed", shown(known[id]["file_name"]))
             continue
-        size = records.get(id) or read_header(path, channels=checked.reading.pixel_format["channels"])
+        size = records.get(id) or read_header(path, channels=checked.reading.channels)
         name = known[id]["file_name"]
         if path != images_dir / name and path.is_relative_to(images_dir):
             name = path.relative_to(images_dir).as_posix()

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from mask_rcnn.data.findings import shown
 from mask_rcnn.data.image_files import find_by_name, index_files
+from mask_rcnn.data.image_headers import SUFFIXES
 from mask_rcnn.data.images import read_header
 from mask_rcnn.paths import local_path
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 
 
 class ImageFolder:

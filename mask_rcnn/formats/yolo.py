@@ -20,10 +20,10 @@ import yaml
 from mask_rcnn.coco_results import mask_crop
 from mask_rcnn.data.fields import numbers, whole_number
 from mask_rcnn.data.findings import shown
+from mask_rcnn.data.image_headers import SUFFIXES
 from mask_rcnn.formats import shapes, values
 from mask_rcnn.formats.collect import collect
 from mask_rcnn.formats.content import by_image, copy_image, find_files, read_text, relative_name, write_text
-from mask_rcnn.formats.image_folder import SUFFIXES
 from mask_rcnn.formats.outlines import join, outlines
 from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage
 
