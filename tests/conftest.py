@@ -59,6 +59,12 @@ def tiny_config():
     )
 
 
+def spread_scores(parts):
+    """Makes the scores of random networks as different as trained ones, so that rounding changes no order."""
+    for layer in (parts.rpn_head.get_layer("objectness"), parts.box_head.get_layer("class_logits")):
+        layer.kernel.assign(layer.kernel * 30)
+
+
 @pytest.fixture(scope="session")
 def tiny_parts(tiny_config):
     """Its networks on ImageNet weights, with scores as different as trained ones. Not to be changed."""
@@ -70,8 +76,7 @@ def tiny_parts(tiny_config):
     keras.utils.set_random_seed(9)
     parts = build_parts(tiny_config)
     load_backbone(parts.backbone, "efficientnet_lite0", "imagenet")
-    for layer in (parts.rpn_head.get_layer("objectness"), parts.box_head.get_layer("class_logits")):
-        layer.kernel.assign(layer.kernel * 30)
+    spread_scores(parts)
     return parts
 
 
