@@ -7,7 +7,8 @@ import tensorflow as tf
 from mask_rcnn.export import builtin_ops
 from mask_rcnn.export.geometry import keep_rows
 from mask_rcnn.heads import heads_of
-from mask_rcnn.layers.roi import DetectionLayer, RoiPool
+from mask_rcnn.layers.roi import DetectionLayer
+from mask_rcnn.layers.roi_poolers import CornerGrid, RoiAlign
 from mask_rcnn.layers.rpn import ProposalLayer
 from mask_rcnn.model import inference_model
 from mask_rcnn.ops import boxes as box_ops
@@ -32,7 +33,7 @@ class LiteGraph:
         self._heads = heads_of(config)
         self._anchors, self._centered = self.model.get_layer("anchors"), config.input.centered
         for layer in self.model.layers:
-            if isinstance(layer, RoiPool):
+            if isinstance(layer, CornerGrid | RoiAlign):
                 layer.align = builtin_ops.pyramid_roi_align
             elif isinstance(layer, ProposalLayer):
                 layer.suppress = builtin_ops.nms_per_group

@@ -102,6 +102,22 @@ def mask_loss(logits, targets, positive):
     return _sum_and_count(tf.reduce_mean(losses, axis=(-2, -1)), positive, positive)
 
 
+def competing_mask_loss(logits, targets, positive):
+    """Multinomial cross-entropy of each pixel over all classes (table 2b, "softmax").
+
+    Args:
+        logits: `[B, S, M, M, 2]`: log-odds of each RoI's true class, and of the background.
+        targets: `[B, S, M, M]` of 0 and 1: a pixel of 1 is of the true class, one of 0 of the background.
+        positive: `[B, S]` bool.
+
+    Returns:
+        `[B, 2]`: sum over the positive RoIs of the mean over the pixels of each, their count.
+    """
+    right = tf.where(targets > 0.5, logits[..., 0], logits[..., 1])
+    losses = tf.nn.softplus(-tf.cast(right, tf.float32))  # -log of the sigmoid
+    return _sum_and_count(tf.reduce_mean(losses, axis=(-2, -1)), positive, positive)
+
+
 def keypoint_loss(logits, cells, counts):
     """Cross-entropy of each keypoint over all cells of its heatmap (section 5).
 

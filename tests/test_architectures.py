@@ -15,6 +15,7 @@ from mask_rcnn.config import (
     FpnConfig,
     KeypointHeadConfig,
     MaskHeadConfig,
+    RoiAlignConfig,
     RpnConfig,
 )
 from mask_rcnn.model import build_parts, inference_model, training_model
@@ -67,6 +68,27 @@ ARCHITECTURES = {
         "rpn": RpnConfig(channels=16, box_loss="giou", clamp_deltas=False, samples=32),
         "box_head": replace(BOX_HEAD, class_agnostic=True, box_loss="giou", clamp_deltas=False),
         "mask_head": MaskHeadConfig(convs=1, channels=16, class_agnostic=True),
+    },
+    "RoIPool": {**backbone("efficientnet_lite0"), "roi_align": RoiAlignConfig(method="roi_pool")},
+    "RoIWarp": {
+        **backbone("efficientnet_lite0"),
+        "roi_align": RoiAlignConfig(method="roi_warp", pooling="max"),
+    },
+    "RoIAlign of own samples": {
+        **backbone("efficientnet_lite0"),
+        "roi_align": RoiAlignConfig(sample_points=(0.5, 0.5, 0.1, 0.9)),
+    },
+    "competing masks": {
+        **backbone("efficientnet_lite0"),
+        "mask_head": MaskHeadConfig(convs=1, channels=16, loss="softmax"),
+    },
+    "MLP masks": {
+        **backbone("efficientnet_lite0"),
+        "mask_head": MaskHeadConfig(pool_size=7, convs=0, dense_units=(16, 16)),
+    },
+    "competing MLP masks": {
+        **backbone("efficientnet_lite0"),
+        "mask_head": MaskHeadConfig(pool_size=7, convs=0, dense_units=(16,), loss="softmax"),
     },
     "masks and keypoints": {
         **backbone("efficientnet_lite0"),

@@ -12,6 +12,13 @@ from mask_rcnn.layers.conv import ConvNorm, FrozenBatchNorm
 from mask_rcnn.layers.float32 import Float32Layer
 from mask_rcnn.layers.images import ImageWindows, NormalizeImages
 from mask_rcnn.layers.inclusive import MoveFarEdges
+from mask_rcnn.layers.mask_variants import (
+    ChosenMasks,
+    CompetingMaskLoss,
+    CompetingMasks,
+    EveryMask,
+    FirstMask,
+)
 from mask_rcnn.layers.masks import (
     FirstRois,
     MaskDeconv,
@@ -20,7 +27,8 @@ from mask_rcnn.layers.masks import (
     MaskProbabilities,
     MergeRois,
 )
-from mask_rcnn.layers.roi import BoxHeadLosses, DetectionLayer, RoiPool, RoiTargets
+from mask_rcnn.layers.roi import BoxHeadLosses, DetectionLayer, RoiTargets
+from mask_rcnn.layers.roi_poolers import CornerGrid, RoiAlign, RoiPool, RoiWarp
 from mask_rcnn.layers.rpn import Anchors, ProposalLayer, RpnLosses
 from mask_rcnn.layers.stem_pool import StemPool
 from mask_rcnn.networks.fpn import UpsampleAdd
@@ -75,13 +83,19 @@ BOX_LAYERS = {
     "rpn losses, giou": (RpnLosses(16, 0.5, 0.7, 0.3, 0.1, "giou"), (LOGITS, DELTAS, ANCHORS, BATCH)),
     "rpn losses": (RpnLosses(16, 0.5, 0.7, 0.3, 0.1), (LOGITS, DELTAS, ANCHORS, BATCH)),
     "pooled": (
-        RoiPool((4, 8), 3, 0, False, {"epsilon": 0.0, "offset": 1e-6}),
+        RoiAlign((4, 8), 3, {"epsilon": 0.0, "offset": 1e-6}, sampling_ratio=0, aligned=False),
         (PYRAMID, PROPOSALS["boxes"]),
     ),
     "pooled from corner to corner": (
-        RoiPool((4, 8), 3, levels={"rounding": "nearest"}, corner_grid=True),
+        CornerGrid((4, 8), 3, {"rounding": "nearest"}),
         (PYRAMID, PROPOSALS["boxes"]),
     ),
+    "maximum of samples": (
+        RoiAlign((4, 8), 3, pooling="max", sample_points=(0.2, 0.3, 0.9, 0.5)),
+        (PYRAMID, PROPOSALS["boxes"]),
+    ),
+    "warped": (RoiWarp((4, 8), 3, sampling_ratio=1), (PYRAMID, PROPOSALS["boxes"])),
+    "pooled by whole pixels": (RoiPool((4, 8), 3), (PYRAMID, PROPOSALS["boxes"])),
     "windows": (ImageWindows(), (SIZES,)),
     "windows in the middle": (ImageWindows(True, True), (SIZES, IMAGES)),
     "far edges": (MoveFarEdges(-1), (BATCH["gt_boxes"], BATCH["gt_class_ids"])),
@@ -103,6 +117,10 @@ BOX_LAYERS = {
     "merged rois": (MergeRois(), (PROPOSALS["boxes"],)),
     "merged class ids": (MergeRois(), (SAMPLED["class_ids"],)),
     "mask loss": (MaskLoss(), (normal(8, 6, 6), SAMPLED, BATCH)),
+    "competing mask loss": (CompetingMaskLoss(), (normal(8, 6, 6, 2), SAMPLED, BATCH)),
+    "competing masks": (CompetingMasks(), (normal(3, 6, 6, 4), np.array([0, 3, 1], "int32"))),
+    "chosen masks": (ChosenMasks(), (normal(3, 6, 6, 4), np.array([0, 3, 1], "int32"))),
+    "first mask": (FirstMask(), (normal(3, 6, 6, 2),)),
     "mask probabilities": (MaskProbabilities(), (normal(12, 6, 6), PROPOSALS["boxes"])),
 }
 FEATURE_LAYERS = {
@@ -118,6 +136,7 @@ FEATURE_LAYERS = {
     "upsampled": (UpsampleAdd(), (PYRAMID[1], PYRAMID[0])),
     "stem pool": (StemPool(), (FEATURES,)),
     "mask deconv": (MaskDeconv(5), (FEATURES,)),
+    "every mask": (EveryMask(4), (QUARTERS,)),
     "mask predictor": (MaskPredictor(4), (QUARTERS, np.array([0, 3, 1], "int32"))),
 }
 CASES = BOX_LAYERS | FEATURE_LAYERS

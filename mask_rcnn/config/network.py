@@ -197,12 +197,25 @@ class RoiAlignConfig:
     method: str = "roi_align"  # a RoI pooler of `mask-rcnn config list`
     aligned: bool = True  # half-pixel shift: detectron2 yes, torchvision no
     sampling_ratio: int = 2  # samples a bin and axis; 0 is adaptive: ceil(size / bins)
+    pooling: str = "average"  # of the samples of a bin, or "max" (section 3 and table 2c)
+    sample_points: tuple[float, ...] = ()  # y1, x1, y2, x2, ... of the samples in a bin, 0..1; (): a grid
     level_epsilon: float = 1e-8  # inside the logarithm of the level (detectron2)
     level_offset: float = 0.0  # added to the level before flooring; torchvision: 1e-6
     level_rounding: str = "floor"  # "nearest" is matterport's, half to even
 
     def __post_init__(self):
         check_ranges(self, "roi_align.")
+        check(
+            len(self.sample_points) % 2 == 0,
+            "`roi_align.sample_points` needs a y and an x for each sample.",
+            sample_points=self.sample_points,
+        )
+        check(
+            self.pooling == "average" or self.sample_points or self.sampling_ratio,
+            "A maximum needs a fixed number of samples. Set `roi_align.sampling_ratio` to 1 or 2.",
+            pooling=self.pooling,
+            sampling_ratio=self.sampling_ratio,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,18 +269,26 @@ class CascadeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskHeadConfig:
-    """FCN mask branch (figure 4): its masks have twice the side of what it gets."""
+    """Mask branch (figure 4): its masks have twice the side of what it gets."""
 
     pool_size: int = 14
     convs: int = 4
     channels: int = 256
     norm: str = "none"
     norm_epsilon: float = 1e-5
+    dense_units: tuple[int, ...] = ()  # fully connected layers instead of the deconvolution (table 2e)
     class_agnostic: bool = False  # one mask for all classes (section 4.2)
+    loss: str = "sigmoid"  # "softmax": the classes compete for each pixel (table 2b)
     paste: str = "pixel_centres"  # detectron2's; "padded_resize" torchvision's, "rounded_box" matterport's
 
     def __post_init__(self):
         check_ranges(self, "mask_head.")
+        check(
+            self.loss == "sigmoid" or not self.class_agnostic,
+            "Classes that compete need a mask each. Set `mask_head.class_agnostic` to false.",
+            loss=self.loss,
+            class_agnostic=self.class_agnostic,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,6 +98,8 @@ RANGES = {
         "method": TEXT,
         "aligned": FLAG,
         "sampling_ratio": Range(0, 64),
+        "pooling": Choice(("average", "max")),
+        "sample_points": Items(FRACTION, most=256),
         "level_epsilon": FRACTION,
         "level_offset": Range(-10, 10),
         "level_rounding": Choice(("floor", "nearest")),
@@ -132,7 +134,9 @@ RANGES = {
         "convs": CONVS,
         "channels": CHANNELS,
         **NORM,
+        "dense_units": Items(Range(1, 65_536)),
         "class_agnostic": FLAG,
+        "loss": Choice(("sigmoid", "softmax")),
         "paste": Choice(("pixel_centres", "padded_resize", "rounded_box")),
     },
     "KeypointHeadConfig": {

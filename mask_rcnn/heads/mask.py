@@ -1,8 +1,9 @@
-"""The mask head (Mask R-CNN, figure 4)."""
+"""The mask head (Mask R-CNN, figure 4), and the ones that the paper compares it with (table 2)."""
 
 from mask_rcnn.heads.head import Head, register_builtin
+from mask_rcnn.layers.mask_variants import CompetingMaskLoss, FirstMask
 from mask_rcnn.layers.masks import MaskLoss, MaskProbabilities, MergeRois
-from mask_rcnn.networks.heads import hidden_convs, mask_head
+from mask_rcnn.networks.heads import hidden_convs, mask_head, mlp_mask_head
 from mask_rcnn.paste import paste_masks
 
 
@@ -17,16 +18,24 @@ class MaskHead(Head):
         mask = self.settings
         convs = hidden_convs(mask.convs, mask.channels, mask.norm, mask.norm_epsilon)
         num_masks = 1 if mask.class_agnostic else self.config.num_classes + 1
-        return mask_head(feature_shape, convs, mask.channels, num_masks)
+        if mask.dense_units:
+            return mlp_mask_head(feature_shape, convs, mask.dense_units, num_masks, self._competing)
+        return mask_head(feature_shape, convs, mask.channels, num_masks, self._competing)
+
+    @property
+    def _competing(self):
+        return self.settings.loss == "softmax"
 
     def network_inputs(self, features, class_ids):
         return [features, MergeRois(name="mask_class_ids")(class_ids)]
 
     def loss(self, outputs, positives, batch):
-        return {"mask_loss": MaskLoss(name="mask_loss")(outputs, positives, batch)}
+        compare = CompetingMaskLoss if self._competing else MaskLoss
+        return {"mask_loss": compare(name="mask_loss")(outputs, positives, batch)}
 
     def predict(self, outputs, boxes):
-        return {"masks": MaskProbabilities(name="masks")(outputs, boxes)}
+        logits = FirstMask(name="mask_of_class")(outputs) if self._competing else outputs
+        return {"masks": MaskProbabilities(name="masks")(logits, boxes)}
 
     def decode(self, outputs, boxes, resize):
         masks, origins = paste_masks(outputs["masks"], boxes, resize.original, self.settings.paste)

@@ -5,8 +5,8 @@ matterport divides the corners of a box by the last pixel of the padded image, o
 Deltas and IoU are ratios along an axis, so they are the same of (y1, x1, y2 - 1, x2 - 1) in pixels. It is
 enough, then, to take a pixel off the far edges of anchors, truth and windows before anything is computed
 from them, and to give it back to the detections. What compares a box with the image itself, its level
-and its place in a map, has the factors H - 1 and W - 1 in `RoiPool`, what takes it to the original image in
-`data.transforms.Resize.invert_boxes`.
+and its place in a map, has the factors H - 1 and W - 1 in `CornerGrid`, what takes it to the original image
+in `data.transforms.Resize.invert_boxes`.
 """
 
 import keras

@@ -1,4 +1,4 @@
-"""The second stage: pooling, detections, targets and losses."""
+"""The second stage: detections, targets and losses."""
 
 import keras
 import tensorflow as tf
@@ -7,79 +7,6 @@ from mask_rcnn import losses, targets
 from mask_rcnn.layers.float32 import Float32Layer
 from mask_rcnn.ops import boxes as box_ops
 from mask_rcnn.ops import nms
-from mask_rcnn.ops.roi_align import corner_grid_boxes, pyramid_levels, pyramid_roi_align
-
-
-@keras.saving.register_keras_serializable(package="mask_rcnn")
-class RoiPool(Float32Layer):
-    """RoIAlign (section 3), each RoI from its own pyramid level (FPN, equation 1).
-
-    Args:
-        strides: image pixels for each pixel of each map.
-        pool_size: bins a side, P.
-        sampling_ratio: samples a bin and axis; 0 is adaptive.
-        aligned: half-pixel shift, see `ops.roi_align.roi_align`.
-        levels: dict of further arguments of `ops.roi_align.pyramid_levels`.
-        corner_grid: one sample a bin, from corner to corner, see `ops.roi_align.corner_grid_boxes`; the two
-            arguments before it do not count then.
-
-    Call arguments:
-        pyramid: list of maps `[B, H, W, C]`.
-        boxes: `[B, N, 4]`, yxyx.
-
-    Output shape:
-        `[B * N, P, P, C]`.
-    """
-
-    def __init__(
-        self,
-        strides,
-        pool_size,
-        sampling_ratio=2,
-        aligned=True,
-        levels=None,
-        corner_grid=False,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.strides = tuple(strides)
-        self.pool_size = pool_size
-        self.sampling_ratio = sampling_ratio
-        self.aligned = aligned
-        self.levels = dict(levels or {})
-        self.corner_grid = corner_grid
-        self.align = pyramid_roi_align  # exports put in one that their runtime has the ops for
-
-    def call(self, pyramid, boxes):
-        sampling = (self.sampling_ratio, self.aligned)
-        if self.corner_grid:
-            map_sizes = tf.stack([tf.shape(features)[1:3] for features in pyramid])  # [L, 2]
-            side = tf.cast(map_sizes[0] * self.strides[0], tf.float32)
-            # The level comes from the size in 0..1, as `corner_grid_boxes` has it, times that of the image.
-            levels = self._levels(boxes * tf.tile(side / (side - 1.0), [2]))
-            boxes = corner_grid_boxes(boxes, levels, map_sizes, self.strides, self.pool_size)
-            sampling = (1, True)
-        else:
-            levels = self._levels(boxes)
-        pooled = self.align(pyramid, boxes, levels, self.strides, self.pool_size, *sampling)
-        return tf.reshape(pooled, [-1, *pooled.shape[2:]])
-
-    def _levels(self, boxes):
-        return pyramid_levels(boxes, len(self.strides), **self.levels)
-
-    def compute_output_spec(self, pyramid, boxes):
-        return keras.KerasTensor((None, self.pool_size, self.pool_size, pyramid[0].shape[-1]))
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "strides": self.strides,
-            "pool_size": self.pool_size,
-            "sampling_ratio": self.sampling_ratio,
-            "aligned": self.aligned,
-            "levels": self.levels,
-            "corner_grid": self.corner_grid,
-        }
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -125,7 +52,7 @@ class DetectionLayer(Float32Layer):
         self.min_size = min_size
         self.clamp_deltas = clamp_deltas
         self.best_class_only = best_class_only
-        self.suppress = nms.nms_per_class  # as `RoiPool.align`
+        self.suppress = nms.nms_per_class  # exports replace it, as they replace `RoiAlign.align`
 
     def call(self, class_logits, deltas, proposals, windows):
         num_rois, num_outputs = proposals["boxes"].shape[1], class_logits.shape[-1]

@@ -3,6 +3,7 @@
 import keras
 
 from mask_rcnn.layers.conv import ConvNorm
+from mask_rcnn.layers.mask_variants import ChosenMasks, CompetingMasks, EveryMask
 from mask_rcnn.layers.masks import MaskDeconv, MaskPredictor
 from mask_rcnn.networks.inputs import feature_input
 
@@ -92,22 +93,55 @@ def box_head(
     return keras.Model(pooled, [logits, deltas], name=name)
 
 
-def mask_head(pooled_shape, convs=(), channels=256, num_outputs=81):
-    """Builds the mask branch: convolutions, twice the size, a mask of one class (figure 4).
+def mask_head(pooled_shape, convs=(), channels=256, num_outputs=81, competing=False):
+    """Builds the fully convolutional mask branch (Mask R-CNN, figure 4).
 
     Args:
         pooled_shape: (P, P, C), of the pooled features.
-        convs: of `hidden_convs`: four behind an FPN (figure 4, right), none behind the fifth stage (left).
-        channels: of the deconvolution.
-        num_outputs: classes with the background, K + 1; 1 is one mask for all classes.
+        convs: Layers of `hidden_convs`: four after an FPN, none after the fifth stage (figure 4).
+        channels: Channels of the deconvolution.
+        num_outputs: Classes with the background, K + 1; 1 is one mask for all classes.
+        competing: Whether the classes compete for each pixel (table 2b, "softmax"). Defaults to False.
 
     Returns:
-        A `keras.Model`: features `[R, P, P, C]` and class ids `[R]` to mask logits `[R, 2P, 2P]`.
+        A `keras.Model`: features `[R, P, P, C]` and class ids `[R]` to mask logits `[R, 2P, 2P]`, or
+        `[R, 2P, 2P, 2]` of `CompetingMasks`.
     """
+    pooled, class_ids, x = _mask_inputs(pooled_shape, convs)
+    x = MaskDeconv(channels, name="deconv")(x)
+    if competing:
+        masks = CompetingMasks(name="competing")(EveryMask(num_outputs, name="predictor")(x), class_ids)
+    else:
+        masks = MaskPredictor(num_outputs, name="predictor")(x, class_ids)
+    return keras.Model([pooled, class_ids], masks, name="mask_head")
+
+
+def mlp_mask_head(pooled_shape, convs=(), dense_units=(1024, 1024), num_outputs=81, competing=False):
+    """Builds the mask branch of fully connected layers (Mask R-CNN, table 2e).
+
+    Args:
+        pooled_shape, convs, num_outputs, competing: See `mask_head`.
+        dense_units: Sizes of the hidden layers: (1024, 1024) and (1024, 1024, 1024) in the table.
+
+    Returns:
+        A `keras.Model`, see `mask_head`.
+    """
+    pooled, class_ids, x = _mask_inputs(pooled_shape, convs)
+    x = keras.layers.Flatten(name="flatten")(x)
+    for index, units in enumerate(dense_units, start=1):
+        x = keras.layers.Dense(units, activation="relu", name=f"fc{index}")(x)
+    side = 2 * pooled_shape[0]
+    normal = keras.initializers.RandomNormal(stddev=STD_BOX)
+    x = keras.layers.Dense(side * side * num_outputs, kernel_initializer=normal, name="predictor")(x)
+    x = keras.layers.Reshape((side, side, num_outputs), name="masks")(x)
+    choose = CompetingMasks(name="competing") if competing else ChosenMasks(name="chosen")
+    return keras.Model([pooled, class_ids], choose(x, class_ids), name="mask_head")
+
+
+def _mask_inputs(pooled_shape, convs):
+    """Returns the inputs of a mask branch, features and class ids, and the features after `convs`."""
     pooled = x = feature_input(pooled_shape, "pooled")
     class_ids = keras.Input((), dtype="int32", name="class_ids")
     for conv in convs:
         x = conv(x)
-    x = MaskDeconv(channels, name="deconv")(x)
-    masks = MaskPredictor(num_outputs, name="predictor")(x, class_ids)
-    return keras.Model([pooled, class_ids], masks, name="mask_head")
+    return pooled, class_ids, x

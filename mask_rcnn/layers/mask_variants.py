@@ -1,0 +1,130 @@
+"""Mask branches that the paper compares with its own: classes that compete, and fully connected layers."""
+
+import keras
+import tensorflow as tf
+
+from mask_rcnn import losses, targets
+from mask_rcnn.layers.float32 import Float32Layer
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class EveryMask(keras.layers.Layer):
+    """The last 1x1 convolution of the mask branch, for all classes.
+
+    Args:
+        num_outputs: Classes with the background, K + 1.
+
+    Call arguments:
+        features: `[R, P, P, 4, C]` of `MaskDeconv`.
+
+    Output shape:
+        `[R, 2P, 2P, K + 1]`, logits.
+    """
+
+    def __init__(self, num_outputs, **kwargs):
+        super().__init__(**kwargs)
+        self.num_outputs = num_outputs
+
+    def build(self, features_shape):
+        # Names, shapes and initial values are those of `MaskPredictor`.
+        initializer = keras.initializers.RandomNormal(stddev=0.001)
+        self.kernel = self.add_weight(
+            name="kernel", shape=(features_shape[-1], self.num_outputs), initializer=initializer
+        )
+        self.bias = self.add_weight(name="bias", shape=(self.num_outputs,), initializer="zeros")
+
+    def call(self, features):
+        side, outputs = features.shape[1], self.num_outputs
+        logits = tf.tensordot(features, self.kernel, 1) + self.bias  # [R, P, P, 4, K + 1]
+        return tf.nn.depth_to_space(tf.reshape(logits, [-1, side, side, 4 * outputs]), 2)
+
+    def compute_output_shape(self, features_shape):
+        return (features_shape[0], 2 * features_shape[1], 2 * features_shape[2], self.num_outputs)
+
+    def get_config(self):
+        return {**super().get_config(), "num_outputs": self.num_outputs}
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class ChosenMasks(Float32Layer):
+    """Picks the mask of the class of each RoI.
+
+    Call arguments:
+        logits: `[R, M, M, K + 1]`, or `[R, M, M, 1]` for all classes alike.
+        class_ids: `[R]` int32.
+
+    Output shape:
+        `[R, M, M]`.
+    """
+
+    def call(self, logits, class_ids):
+        if logits.shape[-1] == 1:
+            return logits[..., 0]
+        chosen = tf.one_hot(class_ids, logits.shape[-1], dtype=logits.dtype)  # [R, K + 1]
+        return tf.linalg.matvec(logits, chosen[:, None])
+
+    def compute_output_spec(self, logits, class_ids):
+        return keras.KerasTensor(logits.shape[:-1])
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class CompetingMasks(Float32Layer):
+    """The softmax over the classes of each pixel, as log-odds of two classes (Mask R-CNN, table 2b).
+
+    The sigmoid of an output is the probability that the softmax gives that class. So a mask is computed from
+    them as from the independent masks of `MaskPredictor`.
+
+    Call arguments:
+        logits: `[R, M, M, K + 1]`, background first.
+        class_ids: `[R]` int32.
+
+    Output shape:
+        `[R, M, M, 2]`: log-odds of the class of the RoI, and of the background.
+    """
+
+    def call(self, logits, class_ids):
+        outputs = logits.shape[-1]
+        both = tf.stack([class_ids, tf.zeros_like(class_ids)], axis=-1)  # [R, 2]
+        chosen = tf.one_hot(both, outputs, dtype=tf.bool, on_value=True, off_value=False)[:, None, None]
+        every = logits[..., None, :]  # [R, M, M, 1, K + 1]
+        own = tf.reduce_sum(tf.where(chosen, every, 0.0), axis=-1)  # [R, M, M, 2]
+        others = tf.reduce_logsumexp(tf.where(chosen, -1e9, every), axis=-1)
+        return own - others
+
+    def compute_output_spec(self, logits, class_ids):
+        return keras.KerasTensor((*logits.shape[:-1], 2))
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class CompetingMaskLoss(Float32Layer):
+    """Compares masks whose classes compete with the objects of the positive RoIs.
+
+    Call arguments:
+        logits: `[B * P, M, M, 2]` of `CompetingMasks`.
+        positives: Dict of `FirstRois`.
+        batch: Dict of `gt_boxes` and `gt_masks`.
+
+    Returns:
+        `[B, 2]`: sum and count, see `losses.competing_mask_loss`.
+    """
+
+    def call(self, logits, positives, batch):
+        size = logits.shape[1]
+        rois = positives["rois"]
+        expected = targets.mask_targets(rois, positives["matched"], batch, size)  # [B, P, M, M]
+        logits = tf.reshape(logits, [-1, rois.shape[1], size, size, 2])
+        return losses.competing_mask_loss(logits, expected, positives["positive"])
+
+    def compute_output_spec(self, logits, positives, batch):
+        return keras.KerasTensor((positives["rois"].shape[0], 2))
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class FirstMask(Float32Layer):
+    """Takes the log-odds of the class of each RoI: `[R, M, M, 2]` of `CompetingMasks` to `[R, M, M]`."""
+
+    def call(self, logits):
+        return logits[..., 0]
+
+    def compute_output_spec(self, logits):
+        return keras.KerasTensor(logits.shape[:-1])

@@ -1,0 +1,175 @@
+"""RoI poolers: layers that cut a map of fixed size out of the pyramid for each RoI."""
+
+import functools
+import itertools
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mask_rcnn.layers.float32 import Float32Layer
+from mask_rcnn.ops.roi_align import corner_grid_boxes, pool_by_level, pyramid_levels, pyramid_roi_align
+from mask_rcnn.ops.roi_pool import roi_pool, whole_pixel_rois
+
+
+class RoiPooler(Float32Layer):
+    """Base class: each RoI is pooled from its own pyramid level (FPN, equation 1).
+
+    Args:
+        strides: Image pixels per pixel of each map.
+        pool_size: Bins per side, P.
+        levels: Dict of further arguments of `ops.roi_align.pyramid_levels`. Defaults to none.
+
+    Call arguments:
+        pyramid: List of maps `[B, H, W, C]`.
+        boxes: `[B, N, 4]`, yxyx, pixels of the image.
+
+    Output shape:
+        `[B * N, P, P, C]`.
+    """
+
+    def __init__(self, strides, pool_size, levels=None, **kwargs):
+        super().__init__(**kwargs)
+        self.strides = tuple(strides)
+        self.pool_size = pool_size
+        self.levels = dict(levels or {})
+
+    def call(self, pyramid, boxes):
+        pooled = self.pool(pyramid, boxes)  # [B, N, P, P, C]
+        return tf.reshape(pooled, [-1, *pooled.shape[2:]])
+
+    def pool(self, pyramid, boxes):
+        """Returns the pooled RoIs, `[B, N, P, P, C]`."""
+        raise NotImplementedError
+
+    def levels_of(self, boxes):
+        """Returns the level of each RoI, `[B, N]` int32."""
+        return pyramid_levels(boxes, len(self.strides), **self.levels)
+
+    def compute_output_spec(self, pyramid, boxes):
+        return keras.KerasTensor((None, self.pool_size, self.pool_size, pyramid[0].shape[-1]))
+
+    def get_config(self):
+        config = {"strides": self.strides, "pool_size": self.pool_size, "levels": self.levels}
+        return {**super().get_config(), **config}
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class RoiAlign(RoiPooler):
+    """RoIAlign (Mask R-CNN, section 3): bilinear samples in each bin, without quantization.
+
+    Args:
+        strides, pool_size, levels: See `RoiPooler`.
+        sampling_ratio: Samples per bin and axis; 0 is adaptive. Defaults to 2, which is four samples.
+        aligned: Half-pixel shift, see `ops.roi_align.roi_align`. Defaults to True.
+        pooling: "average" or "max" of the samples of a bin. Defaults to "average".
+        sample_points: Position (y, x) of each sample in its bin, in 0..1, as one flat sequence. Defaults to
+            none, which is the regular grid of `sampling_ratio`.
+    """
+
+    def __init__(
+        self,
+        strides,
+        pool_size,
+        levels=None,
+        *,
+        sampling_ratio=2,
+        aligned=True,
+        pooling="average",
+        sample_points=(),
+        **kwargs,
+    ):
+        super().__init__(strides, pool_size, levels, **kwargs)
+        self.sampling_ratio = sampling_ratio
+        self.aligned = aligned
+        self.pooling = pooling
+        self.sample_points = tuple(sample_points)
+        self.align = pyramid_roi_align  # exports replace it by one that their runtime has the operations for
+
+    def pool(self, pyramid, boxes):
+        return self.sample(pyramid, boxes, self.levels_of(boxes))
+
+    def sample(self, pyramid, boxes, levels):
+        """Returns RoIAlign of boxes whose levels `[B, N]` are known, `[B, N, P, P, C]`."""
+
+        def align(rois, sampling_ratio):
+            return self.align(
+                pyramid, rois, levels, self.strides, self.pool_size, sampling_ratio, self.aligned
+            )
+
+        if self.pooling == "average" and not self.sample_points:
+            return align(boxes, self.sampling_ratio)
+        size = boxes[..., 2:] - boxes[..., :2]
+        if not self.aligned:  # RoIs are at least one map pixel wide
+            size = tf.maximum(size, tf.gather(tf.constant(self.strides, tf.float32), levels)[..., None])
+        bin_size = size / self.pool_size  # [B, N, 2]
+        # One sample per bin is in its center: moving the RoI puts it where it is wanted.
+        shifts = (bin_size * (np.array(point, "float32") - 0.5) for point in self._points())
+        samples = (align(boxes + tf.tile(shift, [1, 1, 2]), 1) for shift in shifts)
+        if self.pooling == "max":
+            return functools.reduce(tf.maximum, samples)
+        return tf.add_n(list(samples)) / len(self._points())
+
+    def _points(self):
+        """Returns the positions (y, x) of the samples in a bin, in 0..1."""
+        if self.sample_points:
+            return list(zip(self.sample_points[::2], self.sample_points[1::2], strict=True))
+        positions = [(index + 0.5) / self.sampling_ratio for index in range(self.sampling_ratio)]
+        return list(itertools.product(positions, positions))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "sampling_ratio": self.sampling_ratio,
+            "aligned": self.aligned,
+            "pooling": self.pooling,
+            "sample_points": self.sample_points,
+        }
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class CornerGrid(RoiPooler):
+    """One bilinear sample per bin, from corner to corner of the box (matterport), see `corner_grid_boxes`.
+
+    Args:
+        strides, pool_size, levels: See `RoiPooler`.
+    """
+
+    def __init__(self, strides, pool_size, levels=None, **kwargs):
+        super().__init__(strides, pool_size, levels, **kwargs)
+        self.align = pyramid_roi_align  # see `RoiAlign`
+
+    def pool(self, pyramid, boxes):
+        map_sizes = tf.stack([tf.shape(features)[1:3] for features in pyramid])  # [L, 2]
+        side = tf.cast(map_sizes[0] * self.strides[0], tf.float32)
+        # The level comes from the size in 0..1, as `corner_grid_boxes` has it, times that of the image.
+        levels = self.levels_of(boxes * tf.tile(side / (side - 1.0), [2]))
+        boxes = corner_grid_boxes(boxes, levels, map_sizes, self.strides, self.pool_size)
+        return self.align(pyramid, boxes, levels, self.strides, self.pool_size, 1, True)
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class RoiWarp(RoiAlign):
+    """RoIWarp (Dai et al. 2016, section 3.2): bilinear samples of a RoI that was rounded to whole pixels.
+
+    As Mask R-CNN, table 2c, describes it: the RoI is quantized as in RoIPool, its bins are not.
+
+    Args:
+        strides, pool_size, levels, sampling_ratio, pooling, sample_points: See `RoiAlign`.
+    """
+
+    def pool(self, pyramid, boxes):
+        levels = self.levels_of(boxes)
+        stride = tf.gather(tf.constant(self.strides, tf.float32), levels)[..., None]  # [B, N, 1]
+        return self.sample(pyramid, whole_pixel_rois(boxes, 1.0 / stride) * stride, levels)
+
+
+@keras.saving.register_keras_serializable(package="mask_rcnn")
+class RoiPool(RoiPooler):
+    """RoIPool (Fast R-CNN, section 2.1): the largest value in each bin of whole pixels, see `roi_pool`."""
+
+    def pool(self, pyramid, boxes):
+        def pool(features, rois, image_indices, scale):
+            return roi_pool(features, rois, image_indices, scale, self.pool_size)
+
+        return pool_by_level(pool, pyramid, boxes, self.levels_of(boxes), self.strides)

@@ -1,0 +1,126 @@
+"""RoIPool and the quantization that it shares with RoIWarp.
+
+Letters: R RoIs, P bins per side, H W the map, C channels.
+"""
+
+import math
+
+import tensorflow as tf
+
+
+def whole_pixel_rois(boxes, scale):
+    """Rounds RoIs to whole pixels of a map (Fast R-CNN, section 2.1).
+
+    The last pixel belongs to the RoI, as in Caffe's and torchvision's RoIPool. A RoI has at least one pixel
+    per side.
+
+    Args:
+        boxes: `[..., 4]`, yxyx, pixels of the image.
+        scale: Map pixels per image pixel, 1 / stride; a number, or `[..., 1]`.
+
+    Returns:
+        `[..., 4]` float32, yxyx, whole pixels of the map, far edge not included.
+    """
+    corners = boxes * scale
+    corners = tf.sign(corners) * tf.floor(tf.abs(corners) + 0.5)  # half away from zero, unlike `tf.round`
+    start, last = corners[..., :2], corners[..., 2:]
+    return tf.concat([start, tf.maximum(last, start) + 1.0], axis=-1)
+
+
+def roi_pool(features, boxes, image_indices, scale, pool_size):
+    """Returns the largest value in each bin of each RoI (RoIPool: Fast R-CNN, section 2.1).
+
+    The RoI is rounded to whole pixels, and so is each bin, outward. Neighboring bins may share a row or a
+    column. A bin outside the map is 0. The gradient goes to one pixel per bin and channel, a largest one.
+
+    Args:
+        features: `[B, H, W, C]`.
+        boxes: `[R, 4]`, yxyx, pixels of the image.
+        image_indices: `[R]` int32, the image of each RoI.
+        scale: Map pixels per image pixel, 1 / stride.
+        pool_size: Bins per side, P.
+
+    Returns:
+        `[R, P, P, C]` float32.
+    """
+    image_indices = tf.cast(image_indices, tf.int32)
+    rois = whole_pixel_rois(tf.cast(boxes, tf.float32), scale)
+    map_size = tf.shape(features)[1:3]
+    rows = _bin_edges(rois[:, 0], rois[:, 2], map_size[0], pool_size)
+    columns = _bin_edges(rois[:, 1], rois[:, 3], map_size[1], pool_size)
+
+    @tf.custom_gradient
+    def pool(features):
+        pooled, pixels = _pool_with_argmax(features, (image_indices, rows, columns), pool_size)
+
+        def gradient(upstream):
+            shape = tf.shape(features)
+            num_pixels, channels = tf.reduce_prod(shape[:3]), shape[3]
+            # An empty bin has the pixel -1, which `unsorted_segment_sum` leaves out.
+            values = tf.where(pixels < 0, pixels, pixels * channels + tf.range(channels))
+            flat = tf.math.unsorted_segment_sum(upstream, values, num_pixels * channels)
+            return tf.cast(tf.reshape(flat, shape), features.dtype)
+
+        return pooled, gradient
+
+    return pool(features)
+
+
+def _bin_edges(start, end, length, pool_size):
+    """Returns the first row (or column) of each bin and the one after its last, clipped to the map.
+
+    Args:
+        start, end: `[R]`, of the RoIs along this axis, whole map pixels.
+        length: int32 scalar, side of the map.
+        pool_size: Bins, P.
+
+    Returns:
+        `[R, 2, P]` int32.
+    """
+    start, end = tf.cast(start, tf.int32)[:, None], tf.cast(end, tf.int32)[:, None]
+    size, bins = end - start, tf.range(pool_size)  # integers: a bin must not grow by a rounding error
+    first, last = bins * size // pool_size, -(-(bins + 1) * size // pool_size)
+    return tf.clip_by_value(start[:, None] + tf.stack([first, last], axis=1), 0, length)
+
+
+def _pool_with_argmax(features, rois, pool_size):
+    """Returns the maximum of each bin, and the pixel that has it.
+
+    Args:
+        features: `[B, H, W, C]`.
+        rois: Image `[R]`, rows `[R, 2, P]` and columns `[R, 2, P]` of each RoI's bins, see `_bin_edges`.
+        pool_size: Bins per side, P.
+
+    Returns:
+        `[R, P, P, C]` float32, and `[R, P, P, C]` int32: the row of `[B * H * W, C]`, or -1 for an empty bin.
+    """
+    _, height, width, channels = tf.unstack(tf.shape(features))
+    flat = tf.reshape(tf.cast(features, tf.float32), [-1, channels])
+
+    def pool_one(roi):
+        # One RoI at a time: the pixels of the bins of all RoIs together would not fit into memory.
+        image, rows, columns = roi
+        row, is_row = _bin_pixels(rows)  # [P, h] each
+        column, is_column = _bin_pixels(columns)  # [P, w] each
+        pixels = (image * height + row[:, None, :, None]) * width + column[None, :, None, :]  # [P, P, h, w]
+        is_inside = is_row[:, None, :, None] & is_column[None, :, None, :]
+        pixels = tf.reshape(tf.where(is_inside, pixels, -1), [pool_size, pool_size, -1])  # [P, P, h * w]
+        values = tf.gather(flat, tf.maximum(pixels, 0))  # [P, P, h * w, C]
+        values = tf.where(pixels[..., None] < 0, -math.inf, values)
+        best = tf.argmax(values, axis=2, output_type=tf.int32)  # [P, P, C]
+        return tf.reduce_max(values, axis=2), tf.gather(pixels, best, batch_dims=2)
+
+    pooled, pixels = tf.map_fn(pool_one, rois, fn_output_signature=(tf.float32, tf.int32))
+    shape = [-1, pool_size, pool_size, features.shape[-1]]
+    return tf.reshape(tf.where(pixels < 0, 0.0, pooled), shape), tf.reshape(pixels, shape)
+
+
+def _bin_pixels(edges):
+    """Returns rows (or columns) `[P, n]` int32 for each bin, and which of them it has, `[P, n]` bool.
+
+    Args:
+        edges: `[2, P]` int32, see `_bin_edges`. n is the size of the largest bin, at least 1.
+    """
+    start, end = edges[0][:, None], edges[1][:, None]
+    index = start + tf.range(tf.maximum(tf.reduce_max(end - start), 1))
+    return index, index < end
