@@ -58,17 +58,29 @@ def add_parser(commands):
         action="store_true",
         help="check data, config, weights and disk space as before a run, and do not train",
     )
-    data = "(default: the config's; without any, synthetic shapes)"
-    parser.add_argument("--train-annotations", metavar="JSON", help=f"COCO instances to train on {data}")
-    parser.add_argument("--train-images", metavar="DIR", help=f"folder of their images {data}")
-    parser.add_argument("--val-annotations", metavar="JSON", help=f"COCO instances to evaluate on {data}")
-    parser.add_argument("--val-images", metavar="DIR", help=f"folder of their images {data}")
+    add_data(parser)
     parser.add_argument(
         "--overfit",
         metavar="N",
         help="train and validate on N training images, unchanged: a model that cannot learn these has wrong "
         "data or settings (default: the config's data.overfit, 0 for all images)",
     )
+    add_devices(parser)
+    add_budget(parser, "time of the whole run with its last evaluation")
+    add_set(parser)
+
+
+def add_data(parser):
+    """Adds the options of the data sets; `assignments_of` reads them."""
+    data = "(default: the config's; without any, synthetic shapes)"
+    parser.add_argument("--train-annotations", metavar="JSON", help=f"COCO instances to train on {data}")
+    parser.add_argument("--train-images", metavar="DIR", help=f"folder of their images {data}")
+    parser.add_argument("--val-annotations", metavar="JSON", help=f"COCO instances to evaluate on {data}")
+    parser.add_argument("--val-images", metavar="DIR", help=f"folder of their images {data}")
+
+
+def add_devices(parser):
+    """Adds `--strategy` and `--precision`; `assignments_of` reads them."""
     parser.add_argument(
         "--strategy",
         metavar="|".join(STRATEGIES),
@@ -78,14 +90,22 @@ def add_parser(commands):
     parser.add_argument(
         "--precision", metavar="|".join(PRECISIONS), help="(default: the config's train.precision)"
     )
+
+
+def add_budget(parser, what):
+    """Adds `--budget`; `assignments_of` reads it.
+
+    Args:
+        parser: Of the command.
+        what: What the time is for.
+    """
     parser.add_argument(
         "--budget",
         metavar="20m",
         type=_seconds,
-        help="time of the whole run with its last evaluation, such as 90s, 20m or 2h: some steps are timed, "
-        "and the number of steps and the schedule are scaled to it (default: the config's train.steps)",
+        help=f"{what}, such as 90s, 20m or 2h: some steps are timed, and the number of steps and the "
+        "schedule are scaled to it (default: the config's train.steps)",
     )
-    add_set(parser)
 
 
 def _seconds(text):
@@ -113,7 +133,7 @@ def run(args):
 
 
 def _config(args):
-    assignments = [*_assignments(args), *args.set]
+    assignments = [*assignments_of(args), *args.set]
     if not args.weights or args.config or args.resume:
         return load_config(_config_name(args), assignments)
 
@@ -134,7 +154,7 @@ def _config_name(args):
     return CONFIG_FOR_DATA if args.train_annotations else CONFIG_WITHOUT_DATA
 
 
-def _assignments(args):
-    """The options that were given, as `--set` would say them."""
-    given = {field: getattr(args, option) for option, field in FIELDS.items()}
+def assignments_of(args):
+    """Returns the options of `FIELDS` that were given, as `--set` would say them."""
+    given = {field: getattr(args, option, None) for option, field in FIELDS.items()}
     return [f"{field}={value}" for field, value in given.items() if value is not None]

@@ -1,4 +1,4 @@
-"""The picture of a run: its losses by step."""
+"""The picture of a run, its losses by step, and the style of all plots."""
 
 import csv
 import importlib.util
@@ -8,6 +8,7 @@ from absl import logging
 
 # Points of a curve: each is the mean of the steps between two points.
 POINTS = 300
+DPI = 120
 
 
 def plot_losses(log_path, picture_path):
@@ -17,25 +18,42 @@ def plot_losses(log_path, picture_path):
         log_path: what `CsvLog` wrote.
         picture_path: a PNG file.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        logging.warning("No picture of the losses: `pip install matplotlib` to have it.")
+    figure = new_figure("the losses", (9, 5))
+    if figure is None:
         return
-    from matplotlib.figure import Figure
-
     with open(log_path, newline="") as file:
         rows = list(csv.DictReader(file))
     names = ["loss", *(name for name in rows[0] if name.endswith("_loss"))]
-    figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     steps = _means([int(row["step"]) for row in rows])
     for name in names:
         width = 2.2 if name == "loss" else 1.2
         axes.plot(steps, _means([float(row[name]) for row in rows]), linewidth=width, label=_title(name))
     axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
+    style(axes)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.savefig(picture_path, dpi=DPI)
+
+
+def new_figure(what, size):
+    """Returns an empty matplotlib figure, or None, with a warning, where matplotlib is missing.
+
+    Args:
+        what: What it shows, for the warning.
+        size: (width, height) in inches.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        logging.warning("No picture of %s: `pip install matplotlib` to have it.", what)
+        return None
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained")
+
+
+def style(axes):
+    """Gives axes a light grid and no frame on top and at the right."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    figure.savefig(picture_path, dpi=120)
 
 
 def _means(values):

@@ -1,0 +1,1 @@
+"""The comparisons of the Mask R-CNN paper: tables of rows, each a change of a config that is trained."""

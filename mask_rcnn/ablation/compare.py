@@ -1,0 +1,136 @@
+"""What the runs of a table have reached, beside the paper, with intervals of the differences."""
+
+import dataclasses
+import json
+
+import numpy as np
+
+from mask_rcnn import config_io
+from mask_rcnn.ablation.rows import Row, Table
+from mask_rcnn.average_precision import MAX_KEYPOINT_DETECTIONS, class_matches
+from mask_rcnn.bootstrap import NUM_RESAMPLES, average_precisions, image_counts, interval
+from mask_rcnn.data.coco import read_coco
+from mask_rcnn.evaluation import content_of
+
+NUMBERS = ("AP", "AP50", "AP75")
+AT_50, AT_75 = 0, 5  # of COCO's IoU thresholds
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowResult:
+    """What the runs of a row have reached, in percent.
+
+    Args:
+        row: The `Row`.
+        steps: Steps of each run.
+        seeds: `{IoU type: [S, 3]}`, AP, AP50 and AP75 of each seed.
+        here: `{IoU type: [3]}`, their mean over the seeds.
+        intervals: `{IoU type: [(low, high), ...]}` of `here`; None is not measurable.
+        differences: `{IoU type: [3]}`, how much larger they are than in the first row that was trained for
+            the IoU type; that row has none.
+        difference_intervals: As `intervals`, of `differences`.
+    """
+
+    row: Row
+    steps: list
+    seeds: dict
+    here: dict
+    intervals: dict
+    differences: dict
+    difference_intervals: dict
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All rows of a table.
+
+    Args:
+        table: The `Table`.
+        rows: `{name: RowResult}` of the rows that were trained, in their order.
+        num_images: Images that they were evaluated on.
+        num_resamples: Resamples of these images, from which intervals are made.
+        notes: What else a reader must know, a sentence each.
+    """
+
+    table: Table
+    rows: dict
+    num_images: int
+    num_resamples: int
+    notes: tuple[str, ...]
+
+    def first(self, iou_type):
+        """Returns the name of the row that the others are compared with."""
+        return next(name for name, each in self.rows.items() if iou_type in each.here)
+
+
+def compare(table, base, folders):
+    """Compares finished runs on the same images.
+
+    Args:
+        table: The `Table`.
+        base: `Config` with the validation set of all runs.
+        folders: `{name of a row: paths of its runs}`.
+
+    Returns:
+        `Comparison`.
+    """
+    data = base.data
+    limits = (data.max_bad_images, data.max_pixels)
+    dataset = read_coco(data.val_annotations, data.val_images, *limits, **base.input.pixel_format)
+    content = content_of(dataset, data.val_annotations)
+    ids = [image.id for image in dataset.images]
+    counts = np.concatenate([np.ones([1, len(ids)], int), image_counts(len(ids), NUM_RESAMPLES)])
+    rows, first, notes = {}, {}, {}
+    for row in table.rows:
+        if row.name not in folders:
+            continue
+        results = [json.loads((folder / "results.json").read_text()) for folder in folders[row.name]]
+        draws = {  # {IoU type: [S, 1 + R, 3]}, of all images first
+            kind: np.array(
+                [
+                    _resampled(folder, content, ids, kind, result["max_detections"], counts)
+                    for folder, result in zip(folders[row.name], results, strict=True)
+                ]
+            )
+            for kind in table.iou_types
+            if all(kind in result["summary"] for result in results)
+        }
+        first = {**draws, **first}
+        rows[row.name] = _row_result(row, folders[row.name], draws, first)
+        missed = sorted({len(ids) - result["num_images"] for result in results} - {0})
+        if missed:
+            notes[row.name] = (
+                f"{row.name}: up to {missed[-1]} images could not be read and count as undetected"
+            )
+    return Comparison(
+        table=table, rows=rows, num_images=len(ids), num_resamples=NUM_RESAMPLES, notes=tuple(notes.values())
+    )
+
+
+def _resampled(folder, content, ids, iou_type, max_detections, counts):
+    """Returns AP, AP50 and AP75 of a run in percent for each way to count the images, `[1 + R, 3]`."""
+    entries = json.loads((folder / "detections.json").read_text())
+    limit = MAX_KEYPOINT_DETECTIONS if iou_type == "keypoints" else max_detections
+    ap = average_precisions(class_matches(content, entries, ids, iou_type, limit), counts)  # [1 + R, T]
+    return 100 * np.stack([ap.mean(axis=1), ap[:, AT_50], ap[:, AT_75]], axis=1)
+
+
+def _row_result(row, folders, draws, first):
+    """Returns the `RowResult` of the `draws` of a row and of the first row of each IoU type."""
+    means = {kind: values.mean(axis=0) for kind, values in draws.items()}  # [1 + R, 3]
+    gains = {
+        kind: means[kind] - first[kind].mean(axis=0)
+        for kind, values in draws.items()
+        if first[kind] is not values
+    }
+    return RowResult(
+        row=row,
+        steps=[config_io.from_yaml(folder / "config.yaml").train.scaled_steps for folder in folders],
+        seeds={kind: values[:, 0].tolist() for kind, values in draws.items()},
+        here={kind: values[0].tolist() for kind, values in means.items()},
+        intervals={kind: [interval(each) for each in values[1:].T] for kind, values in means.items()},
+        differences={kind: values[0].tolist() for kind, values in gains.items()},
+        difference_intervals={
+            kind: [interval(each) for each in values[1:].T] for kind, values in gains.items()
+        },
+    )

@@ -1,0 +1,75 @@
+"""The `Config` of each row of a table: a base of which the fields are changed that the table compares."""
+
+import dataclasses
+
+from mask_rcnn import config_io
+from mask_rcnn.ablation.changes import PRESENT
+
+
+def with_changes(base, changes):
+    """Returns a copy of a `Config` with changes.
+
+    Args:
+        base: A `Config`.
+        changes: `{dotted name: value}`, see `Row`.
+    """
+    values = {name: value(base) if callable(value) else value for name, value in changes.items()}
+    given = {name: value for name, value in values.items() if value != PRESENT or getattr(base, name) is None}
+    return config_io.override_all(base, given)
+
+
+def row_configs(table, base):
+    """Returns `{name of a row: Config}` of the rows that a config can express, in their order.
+
+    Args:
+        table: A `Table`.
+        base: The `Config` whose fields the rows change.
+
+    Raises:
+        ValueError: A row does not fit the base; the message names it.
+    """
+    configs = {}
+    for row in table.rows:
+        if row.missing:
+            continue
+        try:
+            configs[row.name] = with_changes(base, row.changes)
+        except ValueError as error:
+            raise ValueError(
+                f"Row {row.name!r} of table {table.key} does not fit the base: {error}"
+            ) from error
+    return configs
+
+
+def without_effect(table, base, names):
+    """Returns `{name: rows}` of fields that rows set, so that the value of the base does not count there.
+
+    Args:
+        table, base: As in `row_configs`.
+        names: Dotted names of the fields that the user has set.
+    """
+    found = {}
+    for name in names:
+        rows = [row.name for row in table.rows if not row.missing and _sets(row.changes, base, name)]
+        if rows:
+            found[name] = rows
+    return found
+
+
+def _sets(changes, base, name):
+    """Whether changes give a field another value than the base has, or remove its section."""
+    section = name.partition(".")[0]
+    if changes.get(section, PRESENT) is None:
+        return True
+    return name in changes and not callable(changes[name]) and changes[name] != _value(base, name)
+
+
+def _value(config, name):
+    for part in name.split("."):
+        config = getattr(config, part, None)
+    return config
+
+
+def with_seed(config, seed):
+    """Returns a copy of a `Config` with another `train.seed`."""
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))

@@ -1,0 +1,123 @@
+"""`mask-rcnn ablate`: trains the rows of a table of the paper, and prints *paper / here*."""
+
+import dataclasses
+
+from mask_rcnn.cli.options import add_command, add_set, assign, load_config, local_path
+from mask_rcnn.cli.quiet import import_tensorflow
+from mask_rcnn.cli.train import add_budget, add_data, add_devices, assignments_of
+from mask_rcnn.terminal import say
+
+
+def add_parser(commands):
+    parser = add_command(
+        commands,
+        "ablate",
+        run,
+        "train the rows of a table of the Mask R-CNN paper, one after the other, and compare them",
+    )
+    parser.add_argument(
+        "table",
+        metavar="TABLE",
+        nargs="?",
+        help="a table of the paper, such as 2c; --list prints all of them",
+    )
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="print the tables, their rows with the paper's AP, and which rows cannot be trained",
+    )
+    parser.add_argument(
+        "--run",
+        metavar="DIR",
+        dest="run_dir",
+        type=local_path,
+        help="folder for the runs of all rows and the table; a second call goes on where the first one ended "
+        "(default: none; it is needed to train)",
+    )
+    parser.add_argument(
+        "--base",
+        metavar="NAME_OR_YAML",
+        help="the config whose fields the rows change: a recipe of `mask-rcnn config list`, or a YAML file "
+        "(default: network and training of the paper's table)",
+    )
+    parser.add_argument(
+        "--seeds",
+        metavar="N",
+        type=int,
+        default=1,
+        help="runs of each row, with train.seed and the numbers after it",
+    )
+    parser.add_argument(
+        "--steps",
+        metavar="N",
+        type=int,
+        help="steps of the base; its schedule is scaled to them, and so are rows that train longer than the "
+        "base (default: the base's train.steps)",
+    )
+    add_budget(parser, "time of each run with its evaluation")
+    add_data(parser)
+    add_devices(parser)
+    add_set(parser)
+
+
+def run(args):
+    from mask_rcnn.ablation.tables import TABLES, find_table
+
+    if args.list:
+        for table in [find_table(args.table)] if args.table else TABLES.values():
+            _print_table(table)
+        return
+    _check(args)
+    table = find_table(args.table)
+    base = _base(args, table)
+    import_tensorflow()
+
+    from mask_rcnn.ablation.run import ablate
+    from mask_rcnn.training.budget import scaled
+
+    if args.steps:
+        base = dataclasses.replace(base, train=scaled(base.train, args.steps))
+    ablate(table, base, args.run_dir, seeds=args.seeds)
+
+
+def _check(args):
+    """Raises a ValueError where the options do not go together."""
+    if args.table is None or args.run_dir is None:
+        raise ValueError(
+            f"Training needs a table and a folder. Received: TABLE={args.table}, --run {args.run_dir}. "
+            "Give both, as in `mask-rcnn ablate 2c --run runs/2c`, or see `mask-rcnn ablate --list`."
+        )
+    if args.steps is not None and args.budget is not None:
+        raise ValueError(
+            f"Steps or time limit a run. Received: --steps {args.steps} and --budget. Leave one of them out."
+        )
+    for name in ("seeds", "steps"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} must be at least 1. Received: --{name} {value}.")
+
+
+def _base(args, table):
+    """Returns the `Config` whose fields the rows change, and says what of it does not count."""
+    from mask_rcnn.ablation.configs import with_changes, without_effect
+
+    assignments = [*assignments_of(args), *args.set]
+    base = load_config(args.base or table.recipe, [])
+    base = base if args.base else with_changes(base, table.setting)
+    base = assign(base, assignments)
+    names = [each.partition("=")[0].strip() for each in args.set]
+    for name, rows in without_effect(table, base, names).items():
+        say(f"--set {name} has no effect in {', '.join(rows)}: the table compares it, or its section.")
+    return base
+
+
+def _print_table(table):
+    say(f"{table.key}  {table.title} (COCO {table.split}, {', '.join(table.iou_types)})")
+    for row in table.rows:
+        figures = "; ".join(
+            f"{kind} " + "/".join("–" if each is None else f"{each:.1f}" for each in values)
+            for kind, values in row.paper.items()
+        )
+        reason = f"; not trained: {row.missing}" if row.missing else f" ({row.note})" if row.note else ""
+        say(f"    {row.name}: {figures}{reason}")
+    say()
