@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 # Imported when first used: TensorFlow takes seconds, and the command line's --help does not need it.
 _PUBLIC = {
+    "AugmentedPredictor": ("augmented_predictor", "AugmentedPredictor"),
     "CocoAP": ("training.coco_ap", "CocoAP"),
     "Config": ("config", "Config"),
     "Detections": ("structures", "Detections"),

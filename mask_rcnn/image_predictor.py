@@ -99,6 +99,15 @@ class ImagePredictor:
         """Returns the `Detections` of one image, in its pixels, without those below `score_threshold`."""
         raise NotImplementedError
 
+    def scaled(self, scale):
+        """Returns a predictor of the same model that resizes each image to `scale` times the usual sides."""
+        if scale == 1:
+            return self
+        raise ValueError(
+            "This model resizes images itself, so that it has one size only. "
+            f"Received: a scale of {scale:g}. Leave scales out, or take the weights that were exported."
+        )
+
     def default_batch_size(self):
         """Returns the number of images of a batch that is fast on this machine."""
         return 1

@@ -1,8 +1,11 @@
 """An image in, its objects out: the model with everything around it."""
 
+import copy
+import dataclasses
+
 import tensorflow as tf
 
-from mask_rcnn.data.transforms import Resize, input_size, pad_image, padded_size, padding_origin
+from mask_rcnn.data.transforms import Resize, input_size, pad_image, padded_size, padding_origin, scaled_input
 from mask_rcnn.heads import decode, heads_of
 from mask_rcnn.image_predictor import ImagePredictor
 from mask_rcnn.model import build_parts, dtype_policy, inference_model
@@ -91,6 +94,13 @@ class Predictor(ImagePredictor):
         settings = self.config.input
         size = input_size(image_size, settings.short_side, settings)
         return size, padded_size(size, settings.pad_multiple, settings.padded_size)
+
+    def scaled(self, scale):
+        if scale == 1:
+            return self
+        other = copy.copy(self)
+        other.config = dataclasses.replace(self.config, input=scaled_input(self.config.input, scale))
+        return other
 
     def default_batch_size(self):
         return self._num_replicas() * (GPU_BATCH_SIZE if has_gpu() else CPU_BATCH_SIZE)

@@ -17,6 +17,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from mask_rcnn.detection_merge import concatenate, vote
+
 MIN_AGREEMENT = 0.5
 MIN_SCORE_SHARE = 0.5
 CUT_MARGIN = 0.01  # of the side of a tile; a box that ends nearer to its border counts as cut
@@ -37,7 +39,7 @@ def merge_tiles(found, windows, image_size):
     windows = np.asarray(windows)
     moved = [_move(each, window, image_size) for each, window in zip(found, windows, strict=True)]
     tiles = np.repeat(np.arange(len(moved)), [len(each) for each in moved])
-    detections = _concatenate(moved)
+    detections = concatenate(moved)
     labels = _components(_same_objects(detections, tiles, windows), len(detections))
     return _merge(detections, labels, windows[tiles])
 
@@ -53,20 +55,6 @@ def _move(detections, window, image_size):
         keypoints=None if keypoints is None else keypoints + np.array([x, y, 0], "float32"),
         image_size=image_size,
     )
-
-
-def _concatenate(parts):
-    """Returns one `Detections` of several, all of one image."""
-    first = parts[0]
-    fields = {"boxes": None, "scores": None, "class_ids": None, "mask_origins": None, "keypoints": None}
-    for name in fields:
-        if getattr(first, name) is not None:
-            fields[name] = np.concatenate([getattr(each, name) for each in parts])
-    masks = None if first.masks is None else tuple(mask for each in parts for mask in each.masks)
-    attributes = {
-        name: np.concatenate([each.attributes[name] for each in parts]) for name in first.attributes
-    }
-    return replace(first, **fields, masks=masks, attributes=attributes)
 
 
 def _same_objects(detections, tiles, windows):
@@ -180,7 +168,8 @@ def _merge(detections, labels, windows):
             elif masks is None:
                 boxes[best] = extent
             else:
-                masks[best], origins[best] = _union([masks[i] for i in group], origins[group])
+                ones = np.ones(len(group), "uint16")
+                masks[best], origins[best] = vote([masks[i] for i in group], origins[group], ones, 1)
                 boxes[best] = np.concatenate([origins[best], origins[best] + masks[best].shape])
             scores[best] = scores[group[0]]
         kept.append(best)
@@ -193,18 +182,6 @@ def _merge(detections, labels, windows):
     )
     kept = np.array(kept, "int64")
     return merged.keep(kept[np.argsort(-scores[kept], kind="stable")])
-
-
-def _union(masks, origins):
-    """Returns the union of masks as its smallest crop `[h, w]` bool, and the (y, x) of its first pixel."""
-    first = origins.min(axis=0)
-    last = np.max([origin + mask.shape for mask, origin in zip(masks, origins, strict=True)], axis=0)
-    union = np.zeros(last - first, bool)
-    for mask, (y, x) in zip(masks, origins - first, strict=True):
-        union[y : y + mask.shape[0], x : x + mask.shape[1]] |= mask
-    rows, columns = np.flatnonzero(union.any(axis=1)), np.flatnonzero(union.any(axis=0))
-    crop = union[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return crop.copy(), first + (rows[0], columns[0])  # a view would keep the whole union
 
 
 def _extent(boxes):

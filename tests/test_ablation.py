@@ -233,11 +233,14 @@ def test_a_row_that_is_not_trained_is_in_the_table_with_its_reason(trained, tmp_
 
 @pytest.mark.slow
 def test_the_command_trains_a_table_and_a_second_call_trains_nothing(tmp_path, capsys):
-    (tmp_path / "tiny.yaml").write_text(config_io.to_yaml(TINY))
-    words = ["ablate", "2e", "--base", tmp_path / "tiny.yaml", "--run", tmp_path / "runs", "--steps", "3"]
+    from training_run import TINY as base
+
+    (tmp_path / "tiny.yaml").write_text(config_io.to_yaml(base))
+    words = ["ablate", "2b", "--base", tmp_path / "tiny.yaml", "--run", tmp_path / "runs", "--steps", "3"]
     assert run(*words) == 0
-    assert "Row 3 of 3: FCN, seed 0" in capsys.readouterr().out
+    assert "Row 3 of 3: class-agnostic, seed 0" in capsys.readouterr().out
     before = (tmp_path / "runs/report.json").read_text()
+    assert json.loads(before)["rows"][0]["steps"] == [3]
     assert run(*words) == 0
     assert capsys.readouterr().out.count("finished before") == 3
     assert (tmp_path / "runs/report.json").read_text() == before

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from mask_rcnn.augmented_predictor import AugmentedPredictor
 from mask_rcnn.config import KeypointHeadConfig
 from mask_rcnn.data.images import read_image
 from mask_rcnn.export import saved_model
@@ -331,3 +332,14 @@ def test_keypoints_are_parts_of_the_image(tiny_parts, tiny_config):
     assert outputs["detection_keypoints"].shape == (1, count, 3, 2)
     assert outputs["detection_keypoint_scores"].shape == (1, count, 3)
     assert_says(outputs, 0, Runner(predictor)(image), rounding_tolerances(predictor))
+
+
+def test_an_exported_model_is_augmented_by_mirroring_alone(folder, tiny_parts, tiny_config):
+    image = np.random.default_rng(3).integers(0, 256, (2, 64, 96, 3)).astype("uint8")
+    exported = AugmentedPredictor(ExportedPredictor(folder))
+    expected = AugmentedPredictor(Predictor(tiny_parts, tiny_config, CATEGORIES)).predict_many(list(image))
+    for (_, found), (_, own) in zip(exported.predict_many(list(image), batch_size=2), expected, strict=True):
+        assert len(found) == len(own) > 0
+        np.testing.assert_allclose(found.boxes, own.boxes, atol=1e-3)
+    with pytest.raises(ValueError, match="resizes images itself.*a scale of 2"):
+        AugmentedPredictor(ExportedPredictor(folder), scales=(1.0, 2.0))

@@ -17,7 +17,7 @@ from mask_rcnn.cli.errors import describe_error
 from mask_rcnn.cli.frames import image_of_frame, list_frames
 from mask_rcnn.cli.inputs import Skipped, find_files, is_video, local_inputs
 from mask_rcnn.cli.options import add_command, local_path
-from mask_rcnn.cli.predictor import add_predictor, add_tiling, load_predictor, tiled
+from mask_rcnn.cli.predictor import add_predictor, add_tiling, add_tta, augmented, load_predictor, tiled
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.data.image_headers import MAX_PIXELS
@@ -44,6 +44,7 @@ def add_parser(commands):
         help="image, video, or folder that is searched for both",
     )
     add_predictor(parser)
+    add_tta(parser)
     add_tiling(parser)
     parser.add_argument(
         "--out",
@@ -119,7 +120,7 @@ def _run(args, inputs):
 
     predictor = load_predictor(args)
     predictor.max_pixels = args.max_pixels
-    predictor = tiled(predictor, args)
+    predictor = tiled(augmented(predictor, args), args)
     if not args.no_pictures:
         _prepare_pictures(args, predictor)
     try:

@@ -3,7 +3,7 @@
 import functools
 
 from mask_rcnn.cli.options import add_command
-from mask_rcnn.cli.predictor import add_predictor, add_tiling, load_predictor, tiled
+from mask_rcnn.cli.predictor import add_predictor, add_tiling, add_tta, augmented, load_predictor, tiled
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.paths import as_path
@@ -15,6 +15,7 @@ def add_parser(commands):
         commands, "evaluate", run, "score a model, or detections in COCO form, against annotations"
     )
     add_predictor(parser, _add_detections)
+    add_tta(parser)
     add_tiling(parser)
     parser.add_argument(
         "--annotations",
@@ -95,7 +96,7 @@ def _evaluate_model(args):
     from mask_rcnn.heads import iou_types_of
     from mask_rcnn.model_evaluation import evaluate_model
 
-    predictor = tiled(load_predictor(args), args)
+    predictor = tiled(augmented(load_predictor(args), args), args)
     dataset = read_coco(args.annotations, args.images, **predictor.config.input.pixel_format)
     content = content_of(dataset, args.annotations)
     check_measurable(content, iou_types_of(predictor.config))

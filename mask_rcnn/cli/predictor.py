@@ -72,6 +72,46 @@ def _load_exported(args):
     return ExportedPredictor(args.model)
 
 
+def add_tta(parser):
+    """Adds `--tta` and its options, test-time augmentation; `augmented` applies them."""
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="detect each image in several sizes and mirrored, and merge what is found: higher AP in several "
+        "times the time",
+    )
+    parser.add_argument(
+        "--tta-scales",
+        metavar="0.75,1,1.25",
+        type=_scales,
+        help="sizes, as multiples of the model's; an exported model has one size (default: 1)",
+    )
+    parser.add_argument(
+        "--tta-flip", action=argparse.BooleanOptionalAction, help="detect mirrored, too (default: yes)"
+    )
+
+
+def _scales(text):
+    """Returns the numbers of a text such as 0.75,1,1.25."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"expected numbers with commas between, as in 0.75,1,1.25. Received: {text!r}"
+        ) from error
+
+
+def augmented(predictor, args):
+    """Returns the predictor, or the `AugmentedPredictor` of `--tta`."""
+    if not args.tta:
+        if args.tta_scales is not None or args.tta_flip is not None:
+            raise ValueError("--tta-scales and --tta-flip need --tta. Received: no --tta. Add --tta.")
+        return predictor
+    from mask_rcnn.augmented_predictor import AugmentedPredictor
+
+    return AugmentedPredictor(predictor, args.tta_scales or (1.0,), args.tta_flip is not False)
+
+
 def add_tiling(parser):
     """Adds `--tile` and its options; `tiled` applies them."""
     add_tiles(parser, "detect in overlapping square tiles of this side, for large images and small objects")

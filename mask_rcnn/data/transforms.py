@@ -1,5 +1,6 @@
 """Geometry of an image on its way into the network, and back, without TensorFlow."""
 
+import dataclasses
 import functools
 import math
 from dataclasses import dataclass
@@ -39,6 +40,17 @@ def input_size(original, short_side, config):
     """As `resized_size`, of an image of `original` (height, width), as the `InputConfig` says."""
     long_side, rounding, upscale_only = config.long_side, config.size_rounding, config.upscale_only
     return resized_size(*original, short_side, long_side, rounding, upscale_only)
+
+
+def scaled_input(settings, scale):
+    """Returns an `InputConfig` whose sides are `scale` times those of `settings`, at least 1 pixel."""
+    short, long = (max(1, round(scale * side)) for side in (settings.short_side, settings.long_side))
+    fixed = settings.padded_size
+    if fixed:
+        fixed = padded_size([math.ceil(scale * side) for side in fixed], settings.pad_multiple)
+    return dataclasses.replace(
+        settings, short_side=short, train_short_sides=(short,), long_side=long, padded_size=fixed
+    )
 
 
 def padded_size(size, multiple, fixed=None):
