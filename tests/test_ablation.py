@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
-from cli_fakes import run
+from cli_fakes import FakePredictor, run
 from PIL import Image
 
 from mask_rcnn import config_io, model_zoo
@@ -17,8 +18,9 @@ from mask_rcnn.ablation.run import ablate
 from mask_rcnn.ablation.tables import TABLES, find_table
 from mask_rcnn.coco_results import to_coco
 from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.shapes import CLASSES
 from mask_rcnn.evaluation import evaluate_results
-from mask_rcnn.structures import Detections
+from mask_rcnn.structures import Category, Detections
 
 TINY = config_io.override_all(
     model_zoo.config("shapes"),
@@ -38,7 +40,10 @@ TINY = config_io.override_all(
 def test_every_row_is_a_config_of_its_own_with_figures(table):
     base = with_changes(model_zoo.config(table.recipe), table.setting)
     configs = row_configs(table, base)
-    assert len(configs) >= 2 and len({config_io.to_yaml(each) for each in configs.values()}) == len(configs)
+    trained = [
+        config_io.to_yaml(configs[row.name]) for row in table.rows if not (row.missing or row.trained_as)
+    ]
+    assert len(trained) >= 2 and len(set(trained)) == len(trained)
     assert len({row.folder for row in table.rows}) == len(table.rows)
     for row in table.rows:
         assert bool(row.missing) != (row.name in configs)
@@ -229,6 +234,28 @@ def test_a_row_that_is_not_trained_is_in_the_table_with_its_reason(trained, tmp_
     ablate(Table(key="0", title="nothing", rows=rows, iou_types=("bbox",)), TINY, tmp_path)
     text = (tmp_path / "report.txt").read_text()
     assert "Not run: b: nobody can." in text and "\nb  2.0   –" in text and "\na  –" in text
+
+
+def test_weights_of_a_row_are_evaluated_with_views(trained, tmp_path, monkeypatch):
+    class Squares(FakePredictor):
+        categories = tuple(Category(number, name) for number, name in enumerate(CLASSES, start=1))
+
+        def scaled(self, scale):
+            return self
+
+    def load(path, precision):
+        assert path == tmp_path / "a/seed_0/final.weights.h5"
+        return Squares()
+
+    monkeypatch.setattr(ablation_run, "Predictor", types.SimpleNamespace(load=load))
+    rows = (
+        Row(name="a", paper={"bbox": (1.0, None, None)}),
+        Row(name="b", paper={"bbox": (2.0, None, None)}, trained_as="a", scales=(0.5, 1.0)),
+    )
+    comparison = ablate(Table(key="0", title="views", rows=rows, iou_types=("bbox",)), TINY, tmp_path)
+    assert len(trained) == 1 and list(comparison.rows["b"].differences) == ["bbox"]
+    entries = json.loads((tmp_path / "b/seed_0/detections.json").read_text())
+    assert len(entries) == 2 * 4  # two images, two objects and their mirror images
 
 
 @pytest.mark.slow

@@ -63,6 +63,13 @@ class Comparison:
         return next(name for name, each in self.rows.items() if iou_type in each.here)
 
 
+def read_validation_set(config):
+    """Returns the `Dataset` that the runs of a `Config` are evaluated on."""
+    data = config.data
+    limits = (data.max_bad_images, data.max_pixels)
+    return read_coco(data.val_annotations, data.val_images, *limits, **config.input.pixel_format)
+
+
 def compare(table, base, folders):
     """Compares finished runs on the same images.
 
@@ -74,10 +81,8 @@ def compare(table, base, folders):
     Returns:
         `Comparison`.
     """
-    data = base.data
-    limits = (data.max_bad_images, data.max_pixels)
-    dataset = read_coco(data.val_annotations, data.val_images, *limits, **base.input.pixel_format)
-    content = content_of(dataset, data.val_annotations)
+    dataset = read_validation_set(base)
+    content = content_of(dataset, base.data.val_annotations)
     ids = [image.id for image in dataset.images]
     counts = np.concatenate([np.ones([1, len(ids)], int), image_counts(len(ids), NUM_RESAMPLES)])
     rows, first, notes = {}, {}, {}

@@ -32,6 +32,9 @@ def row_configs(table, base):
     for row in table.rows:
         if row.missing:
             continue
+        if row.trained_as:
+            configs[row.name] = configs[row.trained_as]
+            continue
         try:
             configs[row.name] = with_changes(base, row.changes)
         except ValueError as error:

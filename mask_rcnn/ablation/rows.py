@@ -15,6 +15,9 @@ class Row:
         paper: `{IoU type: (AP, AP50, AP75)}` in percent; None is not published.
         changes: `{dotted name of a field: value}` of the config. A value is a function of the base `Config`
             where it depends on it. Defaults to none.
+        trained_as: Name of an earlier row whose weights are evaluated with views of the images, instead of a
+            training. Defaults to "".
+        scales: Of that augmentation, see `AugmentedPredictor`. Defaults to none.
         missing: Why no config expresses the row. Defaults to "", which is a row that can be trained.
         note: What differs from the row of the paper. Defaults to "".
     """
@@ -22,6 +25,8 @@ class Row:
     name: str
     paper: dict[str, tuple[float | None, ...]]
     changes: dict = dataclasses.field(default_factory=dict)
+    trained_as: str = ""
+    scales: tuple[float, ...] = ()
     missing: str = ""
     note: str = ""
 

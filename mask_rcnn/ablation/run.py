@@ -3,18 +3,23 @@
 import dataclasses
 import gc
 import json
+import shutil
 
 import keras
 
 from mask_rcnn import config_io
-from mask_rcnn.ablation.compare import compare
+from mask_rcnn.ablation.compare import compare, read_validation_set
 from mask_rcnn.ablation.configs import row_configs, with_seed
 from mask_rcnn.ablation.report import write_report
+from mask_rcnn.augmented_predictor import AugmentedPredictor
+from mask_rcnn.coco_results import write_json
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.files import atomic_write
+from mask_rcnn.model_evaluation import evaluate_model
 from mask_rcnn.paths import local_path
+from mask_rcnn.predict import Predictor
 from mask_rcnn.terminal import say
-from mask_rcnn.training.run_folder import config_changes
+from mask_rcnn.training.run_folder import CONFIG, FINAL_WEIGHTS, config_changes
 from mask_rcnn.training.train import train
 
 MARKER = "ablation.json"  # table and configs of the folder, so that no row is compared with one of another
@@ -51,16 +56,15 @@ def ablate(table, base, run_dir, *, seeds=1):
     _claim(run_dir, table, configs)
     if draw:
         _draw_shapes(base, run_dir)
-    folders = {}
+    folders = {name: [] for name in configs}
     for number, (name, config) in enumerate(configs.items(), start=1):
         row = next(row for row in table.rows if row.name == name)
-        folders[name] = []
-        for seed in range(config.train.seed, config.train.seed + seeds):
-            folder = run_dir / row.folder / f"seed_{seed}"
-            _train_once(
-                with_seed(config, seed), folder, f"Row {number} of {len(configs)}: {name}, seed {seed}"
-            )
-            folders[name].append(folder)
+        for index in range(seeds):
+            seed = config.train.seed + index
+            folders[name].append(run_dir / row.folder / f"seed_{seed}")
+            trained = folders[row.trained_as][index] if row.trained_as else None
+            title = f"Row {number} of {len(configs)}: {name}, seed {seed}"
+            _run_once(row, with_seed(config, seed), folders[name][-1], trained, title)
     comparison = compare(table, base, folders)
     write_report(comparison, run_dir)
     return comparison
@@ -131,11 +135,29 @@ def _claim(run_dir, table, configs):
         )
 
 
-def _train_once(config, folder, title):
+def _run_once(row, config, folder, trained, title):
+    """Trains a row, or evaluates the weights of the run `trained`, unless this was finished before."""
     if all((folder / name).exists() for name in FINISHED):
         say(f"{title}: finished before, {folder}")
         return
     say(f"{title}: {folder}")
-    train(config, folder, resume=True)
+    if trained is None:
+        train(config, folder, resume=True)
+    else:
+        _evaluate_views(row, config, folder, trained)
     keras.backend.clear_session()  # the models of all rows would not fit into memory
     gc.collect()
+
+
+def _evaluate_views(row, config, folder, trained):
+    """Evaluates the weights of a run with test-time augmentation, and writes what a training writes of it."""
+    predictor = Predictor.load(trained / FINAL_WEIGHTS, config.train.precision)
+    annotations = config.data.val_annotations
+    metrics, entries = evaluate_model(
+        AugmentedPredictor(predictor, row.scales), read_validation_set(config), annotations
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(trained / CONFIG, folder / CONFIG)
+    write_json(folder / "detections.json", entries)
+    write_json(folder / "results.json", metrics.to_json())
+    say(metrics.table())
