@@ -1,7 +1,8 @@
 """The arithmetic of COCO's average precision, by pycocotools or hotcoco.
 
-pycocotools is the reference; hotcoco does the same arithmetic to the bit, faster. Both give arrays of
-precision and recall, and each number that COCO reports is the mean over a part of one.
+pycocotools is the reference; `coco_matching` has the loop in which it would spend nearly all of its time.
+hotcoco does the same arithmetic to the bit. Both give arrays of precision and recall, and each number that
+COCO reports is the mean over a part of one.
 
 Letters: T IoU thresholds, R recall points, K classes, S size ranges, M limits of detections per image.
 """
@@ -12,9 +13,9 @@ import io
 import numpy as np
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from mask_rcnn.bootstrap import ClassMatches
+from mask_rcnn.coco_matching import VectorizedCOCOeval
 from mask_rcnn.data.annotations import clipped
 
 BACKENDS = ("pycocotools", "hotcoco")
@@ -65,17 +66,31 @@ def average_precision(content, entries, image_ids, iou_type, backend, max_detect
         The numbers of COCO by name, and the AP of each category in the order of its id; None if there is
         nothing to measure.
     """
-    evaluator = _evaluator(content, entries, iou_type, backend)
-    limits = [1, min(10, max_detections), max_detections]
-    evaluator.params.maxDets = [max_detections] if iou_type == "keypoints" else limits
-    numbers = _numbering(content)
-    evaluator.params.imgIds = sorted(numbers[id] for id in image_ids)
+    evaluator = coco_evaluator(content, entries, image_ids, iou_type, max_detections, _EVALUATORS[backend])
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         evaluator.evaluate()
         evaluator.accumulate()
     arrays = {name: np.asarray(evaluator.eval[name]) for name in ("precision", "recall")}
-    summary = {name: _mean(arrays, iou_type, *part) for name, *part in NUMBERS[iou_type]}
-    return summary, [_mean_of_measured(k) for k in np.moveaxis(arrays["precision"][..., 0, -1], 2, 0)]
+    return summary_of(arrays, iou_type), class_average_precision(arrays["precision"])
+
+
+def summary_of(arrays, iou_type):
+    """Returns the numbers of COCO by name; None if there is nothing to measure.
+
+    Args:
+        arrays: `{"precision": [T, R, K, S, M], "recall": [T, K, S, M]}`, as COCOeval has them.
+        iou_type: One of `NUMBERS`.
+    """
+    return {name: _mean(arrays, iou_type, *part) for name, *part in NUMBERS[iou_type]}
+
+
+def class_average_precision(precision):
+    """Returns the AP of each category in the order of its id; None without objects.
+
+    Args:
+        precision: `[T, R, K, S, M]`, as COCOeval has it.
+    """
+    return [mean_of_measured(each) for each in np.moveaxis(precision[..., 0, -1], 2, 0)]
 
 
 def class_matches(content, entries, image_ids, iou_type, max_detections):
@@ -88,9 +103,9 @@ def class_matches(content, entries, image_ids, iou_type, max_detections):
         A list with the `ClassMatches` of each category, in the order of its id. Images are numbered in the
         order of their ids.
     """
-    evaluator = _evaluator(content, entries, iou_type, "pycocotools")
-    numbers = _numbering(content)
-    evaluator.params.imgIds = sorted(numbers[id] for id in image_ids)
+    evaluator = coco_evaluator(
+        content, entries, image_ids, iou_type, max_detections, _EVALUATORS["pycocotools"]
+    )
     evaluator.params.maxDets = [max_detections]
     evaluator.params.areaRng, evaluator.params.areaRngLbl = [ALL_AREAS], ["all"]
     with contextlib.redirect_stdout(io.StringIO()):
@@ -123,10 +138,10 @@ def _mean(arrays, iou_type, name, threshold, size, limit):
     part = arrays[name][..., sizes.index(size), limit]
     if threshold is not None:
         part = part[round((threshold - 0.5) / 0.05)]  # thresholds are 0.50, 0.55, .. 0.95
-    return _mean_of_measured(part)
+    return mean_of_measured(part)
 
 
-def _mean_of_measured(values):
+def mean_of_measured(values):
     """Returns the mean of what could be measured, or None; pycocotools marks what could not be with -1."""
     measured = values[values > -1]
     return float(np.mean(measured)) if measured.size else None
@@ -134,12 +149,24 @@ def _mean_of_measured(values):
 
 def _numbering(content):
     """Returns {image id: 1..N} in the order of the ids, by which COCO breaks ties of equal scores."""
-    ids = sorted((image["id"] for image in content.images), key=lambda id: (isinstance(id, str), id))
-    return {id: number for number, id in enumerate(ids, start=1)}
+    return {id: number for number, id in enumerate(ordered(image["id"] for image in content.images), start=1)}
 
 
-def _evaluator(content, entries, iou_type, backend):
-    """Returns the COCOeval of a backend. It gets copies, for pycocotools writes into its input."""
+def ordered(image_ids):
+    """Returns ids of images in the order of COCO, as a list: numbers before text, each sorted."""
+    return sorted(image_ids, key=lambda id: (isinstance(id, str), id))
+
+
+def coco_evaluator(content, entries, image_ids, iou_type, max_detections, evaluator_of):
+    """Returns a COCOeval that is ready to evaluate. It gets copies, for pycocotools writes into its input.
+
+    Images get the numbers 1..N in the order of their ids, annotations and entries in their own order.
+
+    Args:
+        content, entries, image_ids, iou_type, max_detections: As in `average_precision`.
+        evaluator_of: Function of the ground truth, the detections (both as the content of a COCO json) and
+            the IoU type that returns a COCOeval.
+    """
     numbers, num_keypoints = _numbering(content), _num_keypoints(content)
     truth = {
         "images": [
@@ -160,8 +187,14 @@ def _evaluator(content, entries, iou_type, backend):
         }
         for part in (objects, detections)
     ]
-    if backend == "pycocotools":
-        return _with_sigmas(COCOeval(*map(_index, contents), iou_type), num_keypoints)
+    evaluator = _with_sigmas(evaluator_of(*contents, iou_type), num_keypoints)
+    limits = [1, min(10, max_detections), max_detections]
+    evaluator.params.maxDets = [max_detections] if iou_type == "keypoints" else limits
+    evaluator.params.imgIds = sorted(numbers[id] for id in image_ids)
+    return evaluator
+
+
+def _hotcoco_evaluator(truth, detections, iou_type):
     try:
         import hotcoco
     except ImportError as error:
@@ -169,7 +202,14 @@ def _evaluator(content, entries, iou_type, backend):
             "The backend hotcoco must be installed. Received: backend='hotcoco', which cannot be imported. "
             "Run `pip install mask-rcnn[fast-eval]`, or use backend='pycocotools'."
         ) from error
-    return _with_sigmas(hotcoco.COCOeval(*map(hotcoco.COCO, contents), iou_type), num_keypoints)
+    return hotcoco.COCOeval(hotcoco.COCO(truth), hotcoco.COCO(detections), iou_type)
+
+
+def _pycocotools_evaluator(truth, detections, iou_type):
+    return VectorizedCOCOeval(coco_index(truth), coco_index(detections), iou_type)
+
+
+_EVALUATORS = {"pycocotools": _pycocotools_evaluator, "hotcoco": _hotcoco_evaluator}
 
 
 def _numbered(annotation, number, image_numbers):
@@ -218,7 +258,7 @@ def _with_sigmas(evaluator, num_keypoints):
     return evaluator
 
 
-def _index(content):
+def coco_index(content):
     """Returns pycocotools' index of annotations that are in memory."""
     coco = COCO()
     coco.dataset = content

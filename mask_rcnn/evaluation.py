@@ -43,23 +43,38 @@ def evaluate_results(
         `Metrics`.
     """
     check_options(iou_types, backend, max_detections)
-    entries, name, notes = load_results(results)
-    warnings = notes
+    entries, content, warnings = read_detections(results, annotations, shared_classes)
+    if iou_types is None:
+        iou_types = iou_types_in(entries)
+    ids = [image["id"] for image in content.images]
+    if image_ids is not None:
+        ids = [id for id in ids if id in set(image_ids)]
+    return score_entries(entries, content, ids, iou_types, backend, max_detections, warnings)
+
+
+def read_detections(results, annotations, shared_classes=False):
+    """Reads a COCO results file and the annotations that it belongs to.
+
+    Args:
+        results, annotations, shared_classes: As in `evaluate_results`.
+
+    Returns:
+        The checked entries, the `CocoContent` of the annotations, and what was found, a sentence each.
+    """
+    entries, name, warnings = load_results(results)
     if isinstance(annotations, CocoContent):
         content = annotations
     else:
         content = read_annotations(annotations, mask_sizes(entries))
-        warnings = [*content.warnings, *notes]
+        warnings = [*content.warnings, *warnings]
     read = read_results(entries, content, shared_classes, name)
-    if iou_types is None:
-        found = (kind for kind in NUMBERS if any(FIELDS[kind] in entry for entry in read.entries))
-        iou_types = tuple(dict.fromkeys(("bbox", *found)))
-    ids = [image["id"] for image in content.images]
-    if image_ids is not None:
-        ids = [id for id in ids if id in set(image_ids)]
-    return score_entries(
-        read.entries, content, ids, iou_types, backend, max_detections, (*warnings, *read.warnings)
-    )
+    return read.entries, content, (*warnings, *read.warnings)
+
+
+def iou_types_in(entries):
+    """Returns the IoU types that entries of a results file can be scored by; boxes are always among them."""
+    found = (kind for kind in NUMBERS if any(FIELDS[kind] in entry for entry in entries))
+    return tuple(dict.fromkeys(("bbox", *found)))
 
 
 def check_options(iou_types, backend, max_detections):

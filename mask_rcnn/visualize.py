@@ -62,11 +62,11 @@ def draw(image, detections, categories, colour_by="class", boxes=True, labels=Tr
 
     if detections.masks is not None:
         for i in order:
-            _draw_mask(canvas, detections.masks[i], detections.mask_origins[i], colours[i])
+            draw_mask(canvas, detections.masks[i], detections.mask_origins[i], colours[i])
     if boxes:
         opacity = 1.0 if detections.masks is None else BOX_OPACITY
         for i in order:
-            _draw_box(canvas, detections.boxes[i], colours[i], opacity)
+            draw_box(canvas, detections.boxes[i], colours[i], opacity)
     if detections.keypoints is not None:
         for i in order:
             skeleton = categories[detections.class_ids[i] - 1].skeleton
@@ -134,8 +134,15 @@ def _line_width(canvas):
     return max(round(LINE_WIDTH * _side(canvas)), 1)
 
 
-def _draw_mask(canvas, crop, origin, colour):
-    """Tints the pixels of a mask and draws its outline, in place."""
+def draw_mask(canvas, crop, origin, colour):
+    """Tints the pixels of a mask and draws its outline, in place.
+
+    Args:
+        canvas: `[H, W, 3]` uint8.
+        crop: `[h, w]` bool.
+        origin: (y, x) of its first pixel in the image.
+        colour: (red, green, blue), 0..255.
+    """
     if not crop.size:
         return
     width = max(min(_line_width(canvas), round(MAX_LINE_SHARE * min(crop.shape))), 1)
@@ -174,8 +181,15 @@ def _fixed_point(points):
     return np.round(points * (1 << SUBPIXEL_BITS)).astype("int32")
 
 
-def _draw_box(canvas, box, colour, opacity):
-    """Draws the frame of a box just inside its edges, in place."""
+def draw_box(canvas, box, colour, opacity):
+    """Draws the frame of a box just inside its edges, in place.
+
+    Args:
+        canvas: `[H, W, 3]` uint8.
+        box: `[4]`, yxyx.
+        colour: (red, green, blue), 0..255.
+        opacity: From 0 to 1.
+    """
     width = _line_width(canvas) if opacity == 1 else max(_line_width(canvas) // 2, 1)
     y1, x1, y2, x2 = (round(float(side)) for side in box)
     for rows, columns in (

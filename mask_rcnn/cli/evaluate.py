@@ -1,4 +1,4 @@
-"""`mask-rcnn evaluate`: COCO's average precision of a model, or of any results file."""
+"""`mask-rcnn evaluate`: COCO's average precision of a model, or of any results file, and a report."""
 
 import functools
 
@@ -6,6 +6,7 @@ from mask_rcnn.cli.options import add_command
 from mask_rcnn.cli.predictor import add_predictor, add_tiling, add_tta, augmented, load_predictor, tiled
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
+from mask_rcnn.cli.report import add_report, check_report, image_files, write
 from mask_rcnn.paths import as_path
 from mask_rcnn.terminal import say
 
@@ -28,11 +29,13 @@ def add_parser(commands):
         "--images",
         metavar="DIR",
         type=as_path,
-        help="folder of the images (default: none; --weights and --model need it, but for TFRecord files)",
+        help="folder of the images (default: none; --weights and --model need it, but for TFRecord files; "
+        "the pictures of --report show them)",
     )
     parser.add_argument(
         "--json", metavar="FILE", type=as_path, help="write all numbers here too (default: only the table)"
     )
+    add_report(parser)
     parser.add_argument(
         "--backend",
         choices=("pycocotools", "hotcoco"),
@@ -62,29 +65,47 @@ def _add_detections(group):
 def run(args):
     from mask_rcnn.coco_results import write_json
 
-    metrics = _evaluate_file(args) if args.detections else _evaluate_model(args)
+    check_report(args)
+    metrics, detected, *images = _evaluate_file(args) if args.detections else _evaluate_model(args)
     say(metrics.table())
     if metrics.warnings:
         say("\n  warnings\n" + "\n".join(f"    {warning}" for warning in metrics.warnings))
     if args.json:
         write_json(args.json, metrics.to_json())
         say(f"\nAll numbers: {args.json}")
+    if args.report:
+        write(args, metrics, detected, *images)
 
 
 def _evaluate_file(args):
-    from mask_rcnn.evaluation import MAX_DETECTIONS, evaluate_results
-
-    return evaluate_results(
-        args.detections,
-        args.annotations,
-        iou_types=None,
-        backend=args.backend,
-        max_detections=MAX_DETECTIONS if args.max_detections is None else args.max_detections,
-        shared_classes=args.shared_classes,
+    """Returns the `Metrics` of `--detections`, its `Detected`, and its image files, None if unknown."""
+    from mask_rcnn.evaluation import (
+        MAX_DETECTIONS,
+        check_options,
+        iou_types_in,
+        read_detections,
+        score_entries,
     )
+    from mask_rcnn.report.analysis import Detected
+
+    limit = MAX_DETECTIONS if args.max_detections is None else args.max_detections
+    check_options(None, args.backend, limit)
+    entries, content, warnings = read_detections(args.detections, args.annotations, args.shared_classes)
+    ids, iou_types = [image["id"] for image in content.images], iou_types_in(entries)
+    metrics = score_entries(entries, content, ids, iou_types, args.backend, limit, warnings)
+    detected = Detected(
+        name=str(args.detections),
+        content=content,
+        entries=entries,
+        image_ids=ids,
+        iou_types=iou_types,
+        max_detections=limit,
+    )
+    return metrics, detected, image_files(content, args.images) if args.images else None
 
 
 def _evaluate_model(args):
+    """Returns the `Metrics` of a model, its `Detected`, the image files and its config."""
     from mask_rcnn.data.shards import is_shards
 
     if not args.images and not is_shards(args.annotations):
@@ -94,21 +115,31 @@ def _evaluate_model(args):
     from mask_rcnn.data.coco import read_coco
     from mask_rcnn.evaluation import check_measurable, content_of
     from mask_rcnn.heads import iou_types_of
-    from mask_rcnn.model_evaluation import evaluate_model
+    from mask_rcnn.model_evaluation import ModelEvaluation
+    from mask_rcnn.report.analysis import Detected
 
     predictor = tiled(augmented(load_predictor(args), args), args)
     dataset = read_coco(args.annotations, args.images, **predictor.config.input.pixel_format)
     content = content_of(dataset, args.annotations)
     check_measurable(content, iou_types_of(predictor.config))
-    metrics, _ = evaluate_model(
+    evaluation = ModelEvaluation(
         predictor,
         dataset,
         content,
         backend=args.backend,
-        track=functools.partial(track, total=len(dataset), description="Detecting"),
         max_detections=args.max_detections,
         shared_classes=args.shared_classes,
-        batch_size=args.batch_size,
-        threads=args.threads,
     )
-    return metrics
+    shown = functools.partial(track, total=len(dataset), description="Detecting")
+    found = evaluation.detect(track=shown, batch_size=args.batch_size, threads=args.threads)
+    metrics, entries = evaluation.score(found)
+    detected = Detected(
+        name=str(args.weights or args.model),
+        content=evaluation.content,
+        entries=tuple(entries),
+        image_ids=[id for id, *_ in found],
+        iou_types=evaluation.iou_types,
+        max_detections=evaluation.max_detections,
+    )
+    paths = {record.id: record.path for record in dataset.images}
+    return metrics, detected, paths, predictor.config

@@ -1,12 +1,9 @@
 """Pictures of examples: the object with its surroundings, or two images side by side."""
 
-import base64
 import dataclasses
-import io
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from mask_rcnn.coco_results import from_record
 from mask_rcnn.data.images import read_image
@@ -16,14 +13,6 @@ from mask_rcnn.visualize import draw
 HEIGHT, MAX_WIDTH = 260, 520  # pixels of a picture
 MARGIN = 0.5  # of the longer side of an object, on each side of it
 MIN_MARGIN = 16  # pixels
-JPEG_QUALITY = 80
-
-
-def data_uri(pixels):
-    """Returns a picture, `[H, W, 3]` uint8, as the text of a JPEG data URI."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=JPEG_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
 def example_picture(example, categories, config):

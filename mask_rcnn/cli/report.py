@@ -1,0 +1,129 @@
+"""`mask-rcnn evaluate --report`: a page that explains a score, with the images of the data set."""
+
+import dataclasses
+import functools
+
+from mask_rcnn.cli.options import local_path
+from mask_rcnn.cli.progress import track
+from mask_rcnn.paths import as_path
+from mask_rcnn.terminal import say
+
+DETECTIONS = "detections.json"  # of a model, beside its report
+
+
+def add_report(parser):
+    """Adds `--report` and `--compare`."""
+    parser.add_argument(
+        "--report",
+        metavar="DIR",
+        type=local_path,
+        help="explain the score: write a page with the errors, curves and the worst images, and a json with "
+        "all of its numbers, to this folder (default: none)",
+    )
+    parser.add_argument(
+        "--compare",
+        metavar="JSON",
+        type=as_path,
+        help="a results file of another run on the same images, which --report compares: the difference of "
+        "AP with its confidence interval, and image by image (default: none)",
+    )
+
+
+def check_report(args):
+    """Raises a ValueError if the options of a report do not fit together."""
+    if args.compare and not args.report:
+        raise ValueError("--compare needs --report. Received: no --report. Add --report DIR.")
+    if args.report and args.report.exists() and not args.report.is_dir():
+        raise ValueError(
+            f"--report must name a folder. Received: {args.report}, which is a file. Choose another path."
+        )
+
+
+def write(args, metrics, detected, paths, config=None):
+    """Writes the report of an evaluation.
+
+    Args:
+        args: Of the command.
+        metrics: `Metrics`.
+        detected: `Detected`, what was evaluated.
+        paths: {image id: image file}, None if the images are not known.
+        config: `Config` of the model. Defaults to None, for a results file.
+    """
+    from mask_rcnn.coco_results import write_json
+    from mask_rcnn.data.findings import Findings
+    from mask_rcnn.report.write import PAGE, write_report
+
+    measurable = tuple(kind for kind in detected.iou_types if metrics[kind]["AP"] is not None)
+    detected = dataclasses.replace(detected, iou_types=measurable)
+    other, findings = _other_run(args, detected), Findings()
+    if not args.detections:
+        write_json(args.report / DETECTIONS, detected.entries)
+    write_report(
+        args.report,
+        detected,
+        metrics=metrics,
+        other=other,
+        pixels_of=None if paths is None else _reader(paths, config, findings),
+        track=track,
+    )
+    for line in findings.lines():
+        say(f"  {line}")
+    say(f"\nReport: {args.report / PAGE}")
+
+
+def _other_run(args, detected):
+    """Returns the `Detected` of `--compare`, or None."""
+    from mask_rcnn.evaluation import read_detections
+
+    if not args.compare:
+        return None
+    entries, _, warnings = read_detections(args.compare, detected.content, args.shared_classes)
+    for warning in warnings:
+        say(f"  {args.compare}: {warning}")
+    ids = set(detected.image_ids)
+    kept = tuple(entry for entry in entries if entry["image_id"] in ids)
+    return dataclasses.replace(detected, name=str(args.compare), entries=kept)
+
+
+def image_files(content, folder):
+    """Returns {image id: path} of the images of annotations.
+
+    Args:
+        content: `CocoContent`.
+        folder: Path of the folder of the images.
+    """
+    from mask_rcnn.data.findings import Findings
+    from mask_rcnn.data.image_files import find_image_files
+
+    if not folder.is_dir():
+        raise ValueError(
+            f"--images must be the folder of the images. Received: {folder}, which is no folder. Correct it."
+        )
+    return find_image_files(content.images, folder, Findings())
+
+
+def _reader(paths, config, findings):
+    """Returns a function of the id of an image that returns its pixels, `[H, W, 3]` uint8, or None.
+
+    Args:
+        paths, config: As in `write`.
+        findings: `Findings`; images that cannot be read are added.
+    """
+    from mask_rcnn.data.images import read_image
+    from mask_rcnn.data.picture import to_rgb8
+
+    read = read_image
+    if config is not None:
+        options = {"max_pixels": config.data.max_pixels, **config.input.pixel_format}
+        read = functools.partial(read_image, bit_depth=config.input.bit_depth, **options)
+
+    @functools.cache  # a comparison draws an image twice
+    def pixels_of(id):
+        try:
+            pixels = read(paths[id])
+        except (KeyError, ValueError, OSError) as error:
+            findings.repair("images could not be read: their objects are drawn on gray", f"{id}: {error}")
+            return None
+        return pixels if config is None else to_rgb8(pixels, config.input)
+
+    return pixels_of

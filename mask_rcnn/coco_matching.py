@@ -1,0 +1,85 @@
+"""COCO's matching of detections with objects, for all IoU thresholds at once.
+
+pycocotools loops over thresholds, detections and objects in Python, which takes minutes for images with
+hundreds of objects. Its numbers are kept to the bit.
+"""
+
+import numpy as np
+from pycocotools.cocoeval import COCOeval
+
+
+class VectorizedCOCOeval(COCOeval):
+    """A COCOeval with a faster loop; all else is that of pycocotools."""
+
+    def evaluateImg(self, imgId, catId, aRng, maxDet):
+        """Matches detections of a class in an image, as pycocotools does; the names are those of its method.
+
+        Each detection, the best first, gets the free object of the largest IoU. An object that does not
+        count (a crowd region, or one outside of the range of areas) is only taken if no other is left.
+        """
+        objects = self._gts[imgId, catId]
+        detections = best_first(self._dts[imgId, catId])[:maxDet]
+        if not objects and not detections:
+            return None
+        ignored = np.array([bool(each["ignore"]) or _is_outside(each, aRng) for each in objects], bool)
+        order = np.argsort(ignored, kind="stable")
+        objects, ignored = [objects[i] for i in order], ignored[order]
+        crowd = np.array([bool(each["iscrowd"]) for each in objects], bool)
+        overlaps = np.zeros((len(detections), len(objects)))
+        if overlaps.size:
+            overlaps = self.ious[imgId, catId][: len(detections), order]
+        matches = match_in_order(overlaps, ignored, crowd, self.params.iouThrs)  # [T, D]
+        object_ids = np.array([each["id"] for each in objects] or [0])
+        outside = np.array([_is_outside(each, aRng) for each in detections], bool)
+        is_matched = matches >= 0
+        return {
+            "image_id": imgId,
+            "category_id": catId,
+            "aRng": aRng,
+            "maxDet": maxDet,
+            "dtIds": [each["id"] for each in detections],
+            "gtIds": [each["id"] for each in objects],
+            "dtMatches": np.where(is_matched, object_ids[matches], 0),
+            "dtScores": [each["score"] for each in detections],
+            "gtIgnore": ignored.astype(int),
+            "dtIgnore": np.where(is_matched, np.append(ignored, False)[matches], outside),
+        }
+
+
+def best_first(detections):
+    """Returns entries of a results file, the best first; equal ones keep their order."""
+    order = np.argsort([-each["score"] for each in detections], kind="mergesort")
+    return [detections[i] for i in order]
+
+
+def _is_outside(each, area_range):
+    return each["area"] < area_range[0] or each["area"] > area_range[1]
+
+
+def match_in_order(overlaps, ignored, crowd, thresholds):
+    """Matches each detection in its order with the free object of the largest IoU, by COCO's rules.
+
+    Args:
+        overlaps: `[D, G]`, IoU.
+        ignored: `[G]` bool, objects that do not count; they come last.
+        crowd: `[G]` bool, objects that any number of detections may match.
+        thresholds: `[T]`, the least IoU.
+
+    Returns:
+        `[T, D]` int, index of the object, or -1.
+    """
+    matches = np.full((len(thresholds), len(overlaps)), -1)
+    least = np.minimum(thresholds, 1 - 1e-10)[:, None]
+    free = np.ones((len(thresholds), len(crowd)), bool)
+    num_regular = int((~ignored).sum())
+    parts = [slice(*part) for part in ((0, num_regular), (num_regular, len(crowd))) if part[0] < part[1]]
+    hopeful = overlaps.max(axis=1, initial=0) >= least.min(initial=1)
+    for row in np.flatnonzero(hopeful):
+        for part in parts:
+            iou = overlaps[row, part][::-1]  # of equal objects, COCO takes the last one
+            allowed = free[:, part][:, ::-1] & (iou >= least)
+            best = part.stop - 1 - np.where(allowed, iou, -1).argmax(axis=1)
+            found = allowed.any(axis=1) & (matches[:, row] < 0)
+            matches[found, row] = best[found]
+            free[found, best[found]] = crowd[best[found]]
+    return matches

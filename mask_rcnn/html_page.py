@@ -1,0 +1,106 @@
+"""Parts of a report as one HTML page that needs no script, no other file and no network."""
+
+import base64
+import io
+import re
+from html import escape
+
+from PIL import Image
+
+from mask_rcnn.terminal import printable
+
+CODE = re.compile(r"`([^`]{1,200})`")
+JPEG_QUALITY = 80
+
+STYLE = """\
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; --error: #c62828; --warning: #b26a00;
+  --note: #3b6ea5; }
+* { box-sizing: border-box; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1100px; padding: 1rem; }
+h1 { font-size: 1.5rem; margin: 0.5rem 0; } h2 { font-size: 1.2rem; margin-top: 2rem; }
+section, details { border: 1px solid var(--line); border-radius: 8px; margin: 0.75rem 0;
+  padding: 0.75rem 1rem; }
+details.error { border-left: 6px solid var(--error); }
+details.warning { border-left: 6px solid var(--warning); }
+details.note { border-left: 6px solid var(--note); }
+summary { cursor: pointer; overflow-wrap: anywhere; }
+.severity { font-size: 0.8rem; font-weight: 600; text-transform: uppercase; }
+.error .severity { color: var(--error); } .warning .severity { color: var(--warning); }
+.note .severity { color: var(--note); }
+.count { background: var(--soft); border-radius: 1rem; font-weight: 600; padding: 0.1rem 0.6rem; }
+.advice { background: var(--soft); border-radius: 6px; overflow-wrap: anywhere; padding: 0.5rem 0.75rem; }
+.tables { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); }
+.scroll { max-height: 24rem; overflow: auto; }
+table { border-collapse: collapse; font-size: 0.9rem; width: 100%; }
+td, th { border-bottom: 1px solid var(--line); overflow-wrap: anywhere; padding: 0.2rem 0.5rem 0.2rem 0;
+  text-align: left; }
+td.number, th.number { text-align: right; white-space: nowrap; }
+.pictures { display: flex; flex-wrap: wrap; gap: 0.75rem; }
+figure { margin: 0; max-width: 100%; } figure img { display: block; height: auto; max-width: 100%; }
+figcaption { font-size: 0.8rem; overflow-wrap: anywhere; width: 0; min-width: 100%; }
+code { background: var(--soft); border-radius: 4px; font-size: 0.9em; padding: 0.05em 0.3em; }
+ul { margin: 0.5rem 0; padding-left: 1.2rem; } li { overflow-wrap: anywhere; }
+"""
+
+
+def html_page(title, body, style=""):
+    """Returns a page as text.
+
+    Args:
+        title: Its title, plain text.
+        body: HTML.
+        style: CSS rules besides the common ones.
+    """
+    return (
+        "<!doctype html>\n"
+        '<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="icon" href="data:,">'
+        f"<title>{html_attribute(title)}</title><style>\n{STYLE}{style}</style></head>\n"
+        f"<body>\n{body}\n</body></html>\n"
+    )
+
+
+def html_text(value):
+    """Returns text as HTML; what is in backticks becomes code."""
+    return CODE.sub(r"<code>\1</code>", html_attribute(value))
+
+
+def html_attribute(value):
+    """Returns text as it can stand in a quoted attribute."""
+    return escape(printable(value))
+
+
+def html_table(headers, rows):
+    """Returns a table of text; all columns but the first are aligned as numbers.
+
+    Args:
+        headers: Text of each column; no head if all are empty.
+        rows: Lists of text.
+    """
+
+    def row(cells, tag):
+        return "".join(
+            f"<{tag}{' class=number' if index else ''}>{html_text(cell)}</{tag}>"
+            for index, cell in enumerate(cells)
+        )
+
+    head = f"<tr>{row(headers, 'th')}</tr>" if any(headers) else ""
+    body = "".join(f"<tr>{row(cells, 'td')}</tr>" for cells in rows)
+    return f'<div class="scroll"><table>{head}{body}</table></div>'
+
+
+def html_figure(picture, caption):
+    """Returns a picture, `[H, W, 3]` uint8, with its caption, as HTML that holds the file itself."""
+    return (
+        f'<figure><img src="{data_uri(picture)}" width="{picture.shape[1]}" '
+        f'height="{picture.shape[0]}" alt="{html_attribute(caption)}">'
+        f"<figcaption>{html_text(caption)}</figcaption></figure>"
+    )
+
+
+def data_uri(pixels):
+    """Returns a picture, `[H, W, 3]` uint8, as the text of a JPEG data URI."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=JPEG_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

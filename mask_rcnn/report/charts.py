@@ -1,0 +1,142 @@
+"""Charts as SVG text that stands in an HTML page and takes the colors of its theme."""
+
+from mask_rcnn.html_page import html_attribute, html_text
+
+LINE_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
+SIDE = 300  # units of the plot area of a line chart
+LEFT, BOTTOM, MARGIN = 46, 40, 10
+BAR_HEIGHT = 26
+
+STYLE = """\
+.charts { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); }
+.chart { margin: 0; } .chart svg { display: block; height: auto; max-width: 26rem; width: 100%; }
+.chart.bars svg { max-width: 30rem; }
+svg text { fill: currentColor; font: 12px system-ui, sans-serif; }
+svg .grid { stroke: #8884; stroke-width: 1; } svg .line { fill: none; stroke-width: 2; }
+svg .ideal { stroke: #888; stroke-dasharray: 4 4; }
+.key { display: flex; flex-wrap: wrap; font-size: 0.85rem; gap: 0.2rem 1rem; }
+.key i { border: 1px solid #888; border-radius: 3px; display: inline-block; height: 0.8em;
+  margin-right: 0.35em; width: 0.8em; }
+.matrix td, .matrix th { border: 1px solid var(--line); min-width: 2.6rem; overflow-wrap: normal;
+  padding: 0.15rem 0.4rem; text-align: right; }
+.matrix th { font-weight: 600; }
+.wide .scroll { max-height: none; } .wide table { width: auto; } .wide td, .wide th { padding-right: 0.9rem; }
+.wide td:first-child { min-width: 6rem; }
+.wide .scroll { overflow-x: auto; }
+"""
+
+
+def line_chart(title, x_label, y_label, lines, ideal=False, points=False):
+    """Returns a chart of lines in the unit square.
+
+    Args:
+        title: Text above it.
+        x_label, y_label: Text at the axes.
+        lines: A list of (name, x, y): text and two sequences of numbers from 0 to 1.
+        ideal: Whether to draw the diagonal.
+        points: Whether to mark the points.
+    """
+    parts = [_axes(x_label, y_label)]
+    if ideal:
+        parts.append(f'<path class="ideal" d="M{LEFT} {MARGIN + SIDE}L{LEFT + SIDE} {MARGIN}"/>')
+    for number, (name, xs, ys) in enumerate(lines):
+        color = LINE_COLORS[number % len(LINE_COLORS)]
+        places = [_place(x, y) for x, y in zip(xs, ys, strict=True)]
+        if places:
+            path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+            parts.append(f'<path class="line" stroke="{color}" d="M{path}">{_title(name)}</path>')
+        if points:
+            parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{color}"/>' for x, y in places]
+    names = [(name, LINE_COLORS[number % len(LINE_COLORS)]) for number, (name, *_) in enumerate(lines)]
+    size = LEFT + SIDE + MARGIN, SIDE + MARGIN + BOTTOM
+    key = color_key(names) if len(names) > 1 else ""
+    return _figure(title, size, parts, key)
+
+
+def bar_chart(title, bars, colors=None):
+    """Returns a chart of horizontal bars.
+
+    Args:
+        title: Text above it.
+        bars: A list of (name, value, text): the length from 0, and what is written beside the bar.
+        colors: {name: CSS color}. Defaults to one color.
+    """
+    left, width, right = 96, 150, 130
+    longest = max([value for _, value, _ in bars] + [1e-9])
+    parts = []
+    for number, (name, value, text) in enumerate(bars):
+        y, length = number * BAR_HEIGHT, max(value, 0) / longest * width
+        color = (colors or {}).get(name, LINE_COLORS[0])
+        parts.append(f'<text x="{left - 8}" y="{y + 17}" text-anchor="end">{html_attribute(name)}</text>')
+        parts.append(
+            f'<rect x="{left}" y="{y + 3}" width="{length:.1f}" height="{BAR_HEIGHT - 6}" rx="2" '
+            f'fill="{color}" stroke="#888" stroke-width="0.5"/>'
+        )
+        parts.append(f'<text x="{left + length + 6:.1f}" y="{y + 17}">{html_attribute(text)}</text>')
+    return _figure(title, (left + width + right, len(bars) * BAR_HEIGHT), parts, "", "chart bars")
+
+
+def color_key(names):
+    """Returns the legend of colors.
+
+    Args:
+        names: A list of (name, CSS color).
+    """
+    items = [f'<span><i style="background:{color}"></i>{html_text(name)}</span>' for name, color in names]
+    return f'<div class="key">{"".join(items)}</div>'
+
+
+def heat_table(labels, matrix, corner):
+    """Returns a square table of counts; the darker a cell, the larger its share of its row.
+
+    Args:
+        labels: Text of each row and column.
+        matrix: Rows of numbers.
+        corner: Text above the rows.
+    """
+    head = "".join(f"<th>{html_text(label)}</th>" for label in labels)
+    rows = []
+    for index, (label, row) in enumerate(zip(labels, matrix, strict=True)):
+        total, cells = max(sum(row), 1), []
+        for column, number in enumerate(row):
+            color = "0,158,115" if column == index else "213,94,0"
+            style = f' style="background:rgba({color},{0.6 * number / total:.2f})"' if number else ""
+            cells.append(f"<td{style}>{number:,}</td>" if number else "<td></td>")
+        rows.append(f"<tr><th>{html_text(label)}</th>{''.join(cells)}</tr>")
+    table = f'<table class="matrix"><tr><th>{html_text(corner)}</th>{head}</tr>{"".join(rows)}</table>'
+    return f'<div class="wide"><div class="scroll">{table}</div></div>'
+
+
+def _place(x, y):
+    return LEFT + SIDE * x, MARGIN + SIDE * (1 - y)
+
+
+def _axes(x_label, y_label):
+    parts = []
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        x, y = _place(tick, tick)
+        parts.append(f'<path class="grid" d="M{x} {MARGIN}V{MARGIN + SIDE}M{LEFT} {y}H{LEFT + SIDE}"/>')
+        parts.append(f'<text x="{x}" y="{MARGIN + SIDE + 15}" text-anchor="middle">{tick:g}</text>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{tick:g}</text>')
+    middle = MARGIN + SIDE / 2
+    parts.append(
+        f'<text x="{LEFT + SIDE / 2}" y="{MARGIN + SIDE + 33}" text-anchor="middle">'
+        f"{html_attribute(x_label)}</text>"
+    )
+    parts.append(
+        f'<text x="11" y="{middle}" text-anchor="middle" transform="rotate(-90 11 {middle})">'
+        f"{html_attribute(y_label)}</text>"
+    )
+    return "".join(parts)
+
+
+def _title(text):
+    return f"<title>{html_attribute(text)}</title>"
+
+
+def _figure(title, size, parts, key, kind="chart"):
+    label = html_attribute(title)
+    return (
+        f'<figure class="{kind}"><h4>{label}</h4><svg viewBox="0 0 {size[0]} {size[1]}" role="img" '
+        f'aria-label="{label}">{"".join(parts)}</svg>{key}</figure>'
+    )

@@ -1,0 +1,168 @@
+"""Average precision from flags, the best score threshold, and the calibration of scores.
+
+Letters: T IoU thresholds, R recall points, K classes, D detections, S different scores.
+"""
+
+import numpy as np
+
+RECALL_POINTS = np.linspace(0.0, 1.0, 101)  # COCO's
+NUM_BINS = 10  # of scores
+
+
+def interpolated_precision(hits, num_objects):
+    """Returns the precision at the 101 recall points of COCO.
+
+    Args:
+        hits: `[D]` bool, which detections are right, the best score first.
+        num_objects: How many objects there are to find, more than 0.
+
+    Returns:
+        `[R]`, as in `eval["precision"]` of pycocotools.
+    """
+    right = np.cumsum(hits, dtype=float)
+    precision = right / (np.arange(1, len(hits) + 1) + np.spacing(1))
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    precision = np.append(precision, 0.0)  # of a recall that is never reached
+    return precision[np.searchsorted(right / num_objects, RECALL_POINTS, side="left")]
+
+
+def weighted_average_precision(hits, counted, weights, num_objects):
+    """Returns the AP of draws in which each detection occurs any number of times.
+
+    Args:
+        hits: `[T, D]` bool, which detections are right, the best score first.
+        counted: `[T, D]` bool, which count as right or as wrong.
+        weights: `[N, D]` int, how often a draw has each detection.
+        num_objects: `[N]`, how many objects a draw has, more than 0.
+
+    Returns:
+        `[N, T]`.
+    """
+    weights = weights[:, None].astype(float)  # [N, 1, D]
+    right = np.cumsum(weights * hits, axis=2)
+    total = np.cumsum(weights * counted, axis=2)
+    columns = hits.any(axis=0)  # elsewhere recall does not grow
+    right, total = right[..., columns], total[..., columns]
+    precision = right / np.maximum(total, 1)
+    precision = np.maximum.accumulate(precision[..., ::-1], axis=2)[..., ::-1]
+    recall = right / np.reshape(num_objects, (-1, 1, 1))
+    reached = np.searchsorted(RECALL_POINTS, recall, side="right")  # how many recall points are reached
+    new = np.diff(reached, axis=2, prepend=0)
+    return (new * precision).sum(axis=2) / len(RECALL_POINTS)
+
+
+def average_precision_of(hits, num_objects):
+    """Returns the AP of detections of a class.
+
+    Args:
+        hits: `[D]` bool, the best score first; without detections that do not count.
+        num_objects: How many objects there are to find. Without any, AP is 1 if there are no detections,
+            otherwise 0.
+    """
+    if not num_objects:
+        return float(not len(hits))
+    return float(interpolated_precision(hits, num_objects).mean())
+
+
+def class_curves(evaluation):
+    """Returns precision, recall and F1 at each score, and the threshold that maximizes F1, of each class.
+
+    Args:
+        evaluation: `Evaluation`.
+
+    Returns:
+        A list with, for each class, the dict of `score_curve`.
+    """
+    counted = ~evaluation.ignored[0]
+    return [
+        score_curve(
+            evaluation.scores[counted & (evaluation.classes == k)],
+            evaluation.is_hit[0][counted & (evaluation.classes == k)],
+            count,
+        )
+        for k, count in enumerate(evaluation.object_counts)
+    ]
+
+
+def total_curve(evaluation):
+    """Returns the `score_curve` of all classes together."""
+    counted = ~evaluation.ignored[0]
+    return score_curve(
+        evaluation.scores[counted], evaluation.is_hit[0][counted], int(evaluation.object_counts.sum())
+    )
+
+
+def score_curve(scores, hits, num_objects):
+    """Returns how good the detections above each score threshold are.
+
+    Args:
+        scores: `[D]`.
+        hits: `[D]` bool.
+        num_objects: How many objects there are to find.
+
+    Returns:
+        `{"scores", "precision", "recall", "f1": [S]}` for each score that occurs, the highest first; and
+        `"best"`, the index of the largest F1, None if no detection is right.
+    """
+    order = np.argsort(-scores, kind="stable")
+    scores, hits = scores[order], hits[order]
+    is_last = np.append(scores[1:] != scores[:-1], True)[: len(scores)]  # equal scores are cut together
+    right = np.cumsum(hits)[is_last]
+    total = np.flatnonzero(is_last) + 1
+    f1 = 2 * right / (total + num_objects)
+    return {
+        "scores": scores[is_last],
+        "precision": right / total,
+        "recall": right / max(num_objects, 1),
+        "f1": f1,
+        "best": int(f1.argmax()) if right.any() else None,
+    }
+
+
+def score_thresholds(curves, total):
+    """Returns the score threshold of each class that maximizes its F1, `[K]`.
+
+    A class of which nothing is right gets the threshold of all classes together.
+
+    Args:
+        curves: List of `score_curve`, of each class.
+        total: `score_curve` of all classes together.
+    """
+    fallback = _best_score(total, np.inf)
+    return np.array([_best_score(curve, fallback) for curve in curves])
+
+
+def _best_score(curve, fallback):
+    return fallback if curve["best"] is None else float(curve["scores"][curve["best"]])
+
+
+def calibration(scores, hits):
+    """Compares scores with the share of detections that are right at IoU 0.5.
+
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2.
+
+    Args:
+        scores: `[D]`, from 0 to 1.
+        hits: `[D]` bool.
+
+    Returns:
+        `bins`: a list of dicts with `low`, `high`, `count`, `mean_score` and `precision` (None without
+        detections); and `error`, the expected calibration error, the mean distance of both, weighted by the
+        counts, None without detections.
+    """
+    edges = np.linspace(0, 1, NUM_BINS + 1)
+    which = np.clip(np.floor(scores * NUM_BINS).astype(int), 0, NUM_BINS - 1)
+    bins = []
+    for number in range(NUM_BINS):
+        inside = which == number
+        bins.append(
+            {
+                "low": round(float(edges[number]), 6),
+                "high": round(float(edges[number + 1]), 6),
+                "count": int(inside.sum()),
+                "mean_score": float(scores[inside].mean()) if inside.any() else None,
+                "precision": float(hits[inside].mean()) if inside.any() else None,
+            }
+        )
+    gaps = [one["count"] * abs(one["mean_score"] - one["precision"]) for one in bins if one["count"]]
+    return {"bins": bins, "error": sum(gaps) / len(scores) if len(scores) else None}

@@ -1,0 +1,156 @@
+"""An evaluation as flat arrays: what each detection found, and by what each object was found.
+
+Letters: T IoU thresholds, R recall points, K classes, S size ranges, D detections, G objects.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from mask_rcnn.average_precision import class_average_precision, summary_of
+from mask_rcnn.report.overlaps import evaluate_overlaps
+
+NONE = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The matches of all detections with all objects, by one IoU type.
+
+    Detections and objects are ordered by image, and the detections of an image by score.
+
+    Args:
+        iou_type: "bbox", "segm", "boundary" or "keypoints".
+        thresholds: `[T]`, the IoU thresholds 0.50, 0.55, .. 0.95.
+        summary: COCO's numbers by name.
+        class_ap: AP of each class; None without objects.
+        precision: `[T, R, K, S]`, as COCOeval has it; -1 without objects.
+        num_images, num_classes: Counts.
+        images: `[D]` int, index of the image.
+        classes: `[D]` int, index of the class, from 0.
+        scores: `[D]`.
+        entries: `[D]` int, index in the results file.
+        matches: `[T, D]` int, index of the object that was found, or -1.
+        ignored: `[T, D]` bool, detections that count neither as right nor as wrong.
+        object_images, object_classes: `[G]` int, as of the detections.
+        annotations: `[G]` int, index in the ground truth.
+        object_ignored: `[G]` bool, objects that need not be found, such as crowd regions.
+        overlaps: For each image `[D, G]` IoU of its detections with its objects.
+    """
+
+    iou_type: str
+    thresholds: np.ndarray
+    summary: dict
+    class_ap: list
+    precision: np.ndarray
+    num_images: int
+    num_classes: int
+    images: np.ndarray
+    classes: np.ndarray
+    scores: np.ndarray
+    entries: np.ndarray
+    matches: np.ndarray
+    ignored: np.ndarray
+    object_images: np.ndarray
+    object_classes: np.ndarray
+    annotations: np.ndarray
+    object_ignored: np.ndarray
+    overlaps: tuple[np.ndarray, ...]
+
+    @cached_property
+    def is_hit(self):
+        """`[T, D]` bool, detections that found an object which counts."""
+        return (self.matches >= 0) & ~self.ignored
+
+    @cached_property
+    def is_wrong(self):
+        """`[T, D]` bool, false positives."""
+        return (self.matches < 0) & ~self.ignored
+
+    @cached_property
+    def object_counts(self):
+        """`[K]` int, how many objects of each class there are to find."""
+        return np.bincount(self.object_classes[~self.object_ignored], minlength=self.num_classes)
+
+    @cached_property
+    def found_by(self):
+        """`[G]` int, index of the detection that found each object at IoU 0.5, or -1."""
+        found = np.full(len(self.object_images), NONE)
+        rows = np.flatnonzero(self.is_hit[0])
+        found[self.matches[0, rows]] = rows
+        return found
+
+    def per_image(self):
+        """Yields (rows of detections, rows of objects, `[D, G]` IoU) of each image."""
+        numbers = np.arange(self.num_images + 1)
+        starts = np.searchsorted(self.images, numbers)
+        object_starts = np.searchsorted(self.object_images, numbers)
+        for i, overlaps in enumerate(self.overlaps):
+            yield (
+                np.arange(starts[i], starts[i + 1]),
+                np.arange(object_starts[i], object_starts[i + 1]),
+                overlaps,
+            )
+
+
+def evaluate_images(content, entries, image_ids, iou_type, max_detections, track=iter):
+    """Evaluates detections by one IoU type.
+
+    Args:
+        content: `CocoContent` of the annotations.
+        entries: Checked entries of a results file.
+        image_ids: Ids of the images that count, `ordered`.
+        iou_type: One of "bbox", "segm", "keypoints", or "boundary" for Boundary AP.
+        max_detections: How many detections of a class count in an image, the best first.
+        track: What the images are iterated through, to show progress.
+
+    Returns:
+        `Evaluation`.
+    """
+    evaluator = evaluate_overlaps(content, entries, image_ids, iou_type, max_detections, track)
+    arrays = evaluator.eval
+    parameters, numbers = evaluator.params, evaluator.params.imgIds
+    index_of = {category: index for index, category in enumerate(parameters.catIds)}
+    detections = [(i, each) for i, number in enumerate(numbers) for each in evaluator.detections_of(number)]
+    objects = [(i, each) for i, number in enumerate(numbers) for each in evaluator.objects_of(number)]
+    detection_ids = np.array([each["id"] for _, each in detections], int)
+    object_ids = np.array([each["id"] for _, each in objects], int)
+    matches, ignored = _matches(evaluator, detection_ids, object_ids)
+    return Evaluation(
+        iou_type=iou_type,
+        thresholds=parameters.iouThrs,
+        summary=summary_of(arrays, parameters.iouType),
+        class_ap=class_average_precision(arrays["precision"]),
+        precision=arrays["precision"][..., -1],
+        num_images=len(numbers),
+        num_classes=len(index_of),
+        images=np.array([i for i, _ in detections], int),
+        classes=np.array([index_of[each["category_id"]] for _, each in detections], int),
+        scores=np.array([each["score"] for _, each in detections], float),
+        entries=detection_ids - 1,
+        matches=matches,
+        ignored=ignored,
+        object_images=np.array([i for i, _ in objects], int),
+        object_classes=np.array([index_of[each["category_id"]] for _, each in objects], int),
+        annotations=object_ids - 1,
+        object_ignored=np.array([bool(each["ignore"]) for _, each in objects], bool),
+        overlaps=tuple(evaluator.overlaps[number] for number in numbers),
+    )
+
+
+def _matches(evaluator, detection_ids, object_ids):
+    """Returns `matches` and `ignored` of an `Evaluation`, from the results of all images and classes."""
+    shape = len(evaluator.params.iouThrs), len(detection_ids)
+    row_of = {id: row for row, id in enumerate(detection_ids.tolist())}
+    object_row = np.full(object_ids.max(initial=0) + 1, NONE)
+    object_row[object_ids] = np.arange(len(object_ids))
+    matches, ignored = np.full(shape, NONE), np.zeros(shape, bool)
+    num_images, num_areas = len(evaluator.params.imgIds), len(evaluator.params.areaRng)
+    for number, found in enumerate(evaluator.evalImgs):
+        if found is None or number // num_images % num_areas:  # the first range has all areas
+            continue
+        rows = [row_of[id] for id in found["dtIds"]]
+        matches[:, rows] = object_row[found["dtMatches"]]  # id 0 is no object: row -1
+        ignored[:, rows] = found["dtIgnore"]
+    return matches, ignored

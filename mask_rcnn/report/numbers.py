@@ -1,0 +1,165 @@
+"""The numbers of a report, as json can hold them."""
+
+import numpy as np
+
+from mask_rcnn.average_precision import mean_of_measured
+from mask_rcnn.report.analysis import TITLES, progress
+from mask_rcnn.report.compare import bootstrap, compare_images
+from mask_rcnn.report.curves import RECALL_POINTS, calibration
+from mask_rcnn.report.errors import BACKGROUND_IOU, FOREGROUND_IOU, KINDS, NO_ERROR, decompose, missed_objects
+from mask_rcnn.report.operating_point import confusion_matrix
+from mask_rcnn.report.slices import slice_rows
+
+BACKGROUND = "background"
+MAX_POINTS = 200  # of a curve over scores
+
+
+def report_numbers(detected, analyses, metrics):
+    """Returns all numbers of a run.
+
+    Args:
+        detected: `Detected`.
+        analyses: Of `analyze_run`.
+        metrics: `Metrics`, or None.
+
+    Returns:
+        A dict that json can hold: `detections`, `annotations` (names), `metrics`, `classes` (names), and
+        `evaluations`, by IoU type.
+    """
+    return {
+        "detections": detected.name,
+        "annotations": detected.content.name,
+        "num_images": len(detected.image_ids),
+        "classes": detected.class_names,
+        "metrics": metrics and metrics.to_json(),
+        "evaluations": {kind: _numbers(detected, analysis) for kind, analysis in analyses.items()},
+    }
+
+
+def _numbers(detected, analysis):
+    evaluation = analysis.evaluation
+    counted = ~evaluation.ignored[0]
+    matrix = confusion_matrix(evaluation, analysis.point)
+    return {
+        "summary": evaluation.summary,
+        "classes": _classes(detected, analysis),
+        "errors": {
+            **decompose(evaluation, analysis.kinds, analysis.targets),
+            "foreground_iou": FOREGROUND_IOU,
+            "background_iou": BACKGROUND_IOU,
+        },
+        "precision_recall": {
+            "iou_thresholds": [round(float(each), 2) for each in evaluation.thresholds],
+            "recall": [round(float(each), 2) for each in RECALL_POINTS],
+            "precision": {
+                name: _measured(evaluation.precision[:, :, k, 0])
+                for k, name in enumerate(detected.class_names)
+            },
+        },
+        "confusion": {"labels": [*detected.class_names, BACKGROUND], "matrix": matrix.tolist()},
+        "scores": _thinned(analysis.total),
+        "calibration": calibration(evaluation.scores[counted], evaluation.is_hit[0][counted]),
+        "slices": slice_rows(
+            evaluation, analysis.point, detected.content, detected.entries, detected.image_ids
+        ),
+        "images": _images(detected, analysis.images),
+    }
+
+
+def _classes(detected, analysis):
+    """Returns a dict of numbers for each class."""
+    evaluation = analysis.evaluation
+    counts = evaluation.object_counts
+    missed = missed_objects(evaluation, analysis.targets)
+    rows = []
+    for k, (name, curve) in enumerate(zip(detected.class_names, analysis.curves, strict=True)):
+        best = curve["best"]
+        errors = np.bincount(
+            analysis.kinds[(evaluation.classes == k) & (analysis.kinds != NO_ERROR)], minlength=len(KINDS)
+        )
+        errors[-1] = (missed & (evaluation.object_classes == k)).sum()
+        at_best = {
+            key: None if best is None else float(curve[key][best]) for key in ("precision", "recall", "f1")
+        }
+        rows.append(
+            {
+                "name": name,
+                "objects": int(counts[k]),
+                "ap": evaluation.class_ap[k],
+                "ap50": mean_of_measured(evaluation.precision[0, :, k, 0]),
+                "score_threshold": None if best is None else float(curve["scores"][best]),
+                **at_best,
+                "errors": dict(zip(KINDS, errors.tolist(), strict=True)),
+            }
+        )
+    return rows
+
+
+def _measured(precision):
+    """Returns `[T, R]` as lists; None without objects."""
+    return None if (precision < 0).any() else precision.tolist()
+
+
+def _thinned(curve):
+    """Returns a `score_curve` with `MAX_POINTS` points at most, as lists, and its best point."""
+    best, num = curve["best"], len(curve["scores"])
+    kept = np.unique(np.linspace(0, num - 1, min(num, MAX_POINTS)).round().astype(int))
+    lists = {key: curve[key][kept].tolist() for key in ("scores", "precision", "recall", "f1")}
+    keys = ("scores", "precision", "recall", "f1")
+    return {**lists, "best": best if best is None else {key: float(curve[key][best]) for key in keys}}
+
+
+def _images(detected, errors):
+    """Returns a dict for each image, that with the most errors first."""
+    names = {image["id"]: image["file_name"] for image in detected.content.images}
+    rows = [
+        {
+            "id": id,
+            "file_name": names[id],
+            **{key: int(errors[key][i]) for key in ("objects", "found", "missed", "wrong")},
+            "f1": float(errors["f1"][i]),
+        }
+        for i, id in enumerate(detected.image_ids)
+    ]
+    return sorted(rows, key=lambda row: (-row["missed"] - row["wrong"], row["f1"]))
+
+
+def comparison_numbers(detected, first, second, name, track=None):
+    """Returns how a second run differs from the first.
+
+    Args:
+        detected: `Detected` of the first run.
+        first, second: {IoU type: `Analysis`} of both.
+        name: Name of the second run.
+        track: As in `analyze_run`.
+
+    Returns:
+        `detections` (name) and `evaluations`, by IoU type that both have: `bootstrap`, and the counts of
+        `compare_images` with `images`, a list of dicts that begins with the largest change.
+    """
+    names = {image["id"]: image["file_name"] for image in detected.content.images}
+    found = {}
+    for kind in (kind for kind in first if kind in second):
+        drawn = bootstrap(
+            first[kind].evaluation,
+            second[kind].evaluation,
+            track=progress(track, 2 * first[kind].evaluation.num_classes, f"comparing {TITLES[kind]}"),
+        )
+        compared = compare_images(first[kind], second[kind])
+        differences = compared.pop("differences")
+        order = np.argsort(-abs(differences), kind="stable")
+        images = [
+            {
+                "id": detected.image_ids[i],
+                "file_name": names[detected.image_ids[i]],
+                "first_errors": _errors(first[kind], i),
+                "second_errors": _errors(second[kind], i),
+            }
+            for i in order.tolist()
+        ]
+        found[kind] = {"bootstrap": drawn, **compared, "images": images}
+    return {"detections": name, "evaluations": found}
+
+
+def _errors(analysis, image):
+    return int(analysis.images["missed"][image] + analysis.images["wrong"][image])

@@ -1,0 +1,114 @@
+"""COCO's evaluation with the IoU of every detection with every object of its image, of all classes.
+
+The errors of a detector show in the IoUs across classes, which COCO's evaluation does not compute.
+"""
+
+import contextlib
+import copy
+import io
+import sys
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from mask_rcnn.average_precision import coco_evaluator, coco_index
+from mask_rcnn.coco_matching import VectorizedCOCOeval, best_first
+from mask_rcnn.report.boundary import boundary_of, boundary_width
+
+ALL_CLASSES = None  # in the place of a category id
+
+
+class OverlapEvaluator(VectorizedCOCOeval):
+    """A COCOeval that keeps the IoUs of an image across its classes.
+
+    Args:
+        truth, detections: Content of COCO jsons, as `coco_evaluator` makes them.
+        iou_type: "bbox", "segm" or "keypoints".
+
+    Attributes:
+        overlaps: {image number: `[D, G]` IoU} of the detections of `detections_of` with the objects of
+            `objects_of`.
+    """
+
+    def __init__(self, truth, detections, iou_type):
+        super().__init__(coco_index(truth), coco_index(detections), iou_type)
+        self.overlaps = {}
+
+    def evaluate_all(self, boundary=False, track=iter):
+        """Matches all detections, and computes precision and recall.
+
+        Args:
+            boundary: Whether the IoU of masks is the smaller one of mask IoU and boundary IoU.
+            track: What the image numbers are iterated through, to show progress.
+        """
+        self.params.maxDets = sorted(self.params.maxDets)
+        limit = self.params.maxDets[-1]
+        self._prepare()
+        self.evalImgs, self.ious = [], {}
+        for image in track(self.params.imgIds):
+            self._add_overlaps(image, limit, boundary)
+        self.evalImgs = [
+            self.evaluateImg(image, category, area, limit)
+            for category in self.params.catIds
+            for area in self.params.areaRng
+            for image in self.params.imgIds
+        ]
+        self._paramsEval = copy.deepcopy(self.params)
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+            self.accumulate()
+
+    def objects_of(self, image):
+        """Returns the objects of an image, those of each class together."""
+        return self._gts[image, ALL_CLASSES]
+
+    def detections_of(self, image):
+        """Returns the detections of an image that count, the best first."""
+        return self._dts[image, ALL_CLASSES]
+
+    def _add_overlaps(self, image, limit, boundary):
+        """Computes the IoUs of an image, and the parts of the classes."""
+        objects, detections = [], []
+        for category in self.params.catIds:
+            objects += self._gts[image, category]
+            detections += best_first(self._dts[image, category])[:limit]
+        self._gts[image, ALL_CLASSES] = objects
+        self._dts[image, ALL_CLASSES] = detections = best_first(detections)
+        overlaps = np.zeros((len(detections), len(objects)))
+        if overlaps.size:
+            overlaps = self._overlaps(image, boundary)
+        self.overlaps[image] = overlaps
+        rows = np.array([each["category_id"] for each in detections])
+        columns = np.array([each["category_id"] for each in objects])
+        for category in self.params.catIds:
+            self.ious[image, category] = overlaps[rows == category][:, columns == category]
+
+    def _overlaps(self, image, boundary):
+        limits, self.params.maxDets = self.params.maxDets, [sys.maxsize]  # they are limited by class before
+        compute = self.computeOks if self.params.iouType == "keypoints" else self.computeIoU
+        overlaps = compute(image, ALL_CLASSES)
+        self.params.maxDets = limits
+        return np.minimum(overlaps, self._boundary_overlaps(image)) if boundary else overlaps
+
+    def _boundary_overlaps(self, image):
+        objects, detections = self.objects_of(image), self.detections_of(image)
+        width = boundary_width(objects[0]["segmentation"]["size"])
+        inner = [
+            [boundary_of(each["segmentation"], width) for each in part] for part in (detections, objects)
+        ]
+        return coco_mask.iou(*inner, [int(each["iscrowd"]) for each in objects])
+
+
+def evaluate_overlaps(content, entries, image_ids, iou_type, max_detections, track=iter):
+    """Returns an `OverlapEvaluator` after its evaluation.
+
+    Args:
+        content, entries, image_ids, max_detections: As in `average_precision`.
+        iou_type: One of "bbox", "segm", "keypoints", or "boundary" for Boundary AP.
+        track: As in `evaluate_all`.
+    """
+    is_boundary = iou_type == "boundary"
+    evaluator = coco_evaluator(
+        content, entries, image_ids, "segm" if is_boundary else iou_type, max_detections, OverlapEvaluator
+    )
+    evaluator.evaluate_all(is_boundary, track)
+    return evaluator

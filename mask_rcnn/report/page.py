@@ -1,0 +1,179 @@
+"""A report as one HTML page that needs no script, no other file and no network."""
+
+from mask_rcnn.html_page import html_page, html_text
+from mask_rcnn.report.analysis import TITLES
+from mask_rcnn.report.charts import STYLE, bar_chart
+from mask_rcnn.report.errors import KINDS
+from mask_rcnn.report.sections import (
+    MAX_IMAGES,
+    MAX_ROWS,
+    class_section,
+    confusion_section,
+    css_colors,
+    curve_section,
+    figures,
+    image_name,
+    image_section,
+    number_text,
+    score_section,
+    slice_section,
+    wide_table,
+)
+
+KIND_HELP = {
+    "classification": "the place is right, the class is wrong",
+    "localization": "the class is right, the IoU is from 0.1 to 0.5",
+    "both": "another class, and the IoU is from 0.1 to 0.5",
+    "duplicate": "the object was found already, by a detection of a higher score",
+    "background": "there is no object: all IoUs are below 0.1",
+    "missed": "objects that no detection finds or means",
+}
+
+
+def report_page(numbers, main, pictures, comparison=None, compared_pictures=()):
+    """Returns the page of a report as text.
+
+    Args:
+        numbers: Of `report_numbers`.
+        main: IoU type that the page is about; the numbers of the others are in its tables.
+        pictures: A list of (picture `[H, W, 3]` uint8, caption), the worst images.
+        comparison: Of `comparison_numbers`. Defaults to None.
+        compared_pictures: As `pictures`, of the images that differ most.
+    """
+    one = numbers["evaluations"][main]
+    parts = [
+        "<h1>Evaluation report</h1>",
+        f"<p>Detections: {html_text(numbers['detections'])}. "
+        f"Ground truth: {html_text(numbers['annotations'])}, {numbers['num_images']:,} images.</p>",
+        *_conclusions(one, main),
+        *_warnings(numbers),
+        "<h2>Average precision</h2>",
+        _summary(numbers),
+        *(_comparison(comparison, main, numbers, compared_pictures) if comparison else ()),
+        "<h2>Errors</h2>",
+        _errors(numbers),
+        "<h2>Classes</h2>",
+        class_section(numbers, main),
+        "<h2>Precision and recall</h2>",
+        curve_section(one, main),
+        "<h2>Confusion matrix</h2>",
+        confusion_section(one["confusion"]),
+        "<h2>Scores</h2>",
+        score_section(one),
+        "<h2>Kinds of objects</h2>",
+        slice_section(one["slices"]),
+        "<h2>Images with the most errors</h2>",
+        image_section(one, pictures),
+    ]
+    return html_page("Evaluation report", "\n".join(parts), STYLE)
+
+
+def _conclusions(one, main):
+    """Returns the sentences that a reader in a hurry needs."""
+    costs = {kind: one["errors"]["errors"][kind] for kind in KINDS}
+    known = {kind: each["ap50_cost"] for kind, each in costs.items() if each["ap50_cost"] is not None}
+    ap, ap50 = (number_text(one["summary"][name]) for name in ("AP", "AP50"))
+    sentences = [f"AP of {TITLES[main]}: {ap}, AP50: {ap50}."]
+    if known and max(known.values()) > 0:
+        worst = max(known, key=known.get)
+        sentences.append(
+            f"Most AP50 is lost by errors of the kind {worst} ({KIND_HELP[worst]}): {known[worst]:.3f} by "
+            f"{costs[worst]['count']:,} of them."
+        )
+    best = one["scores"]["best"]
+    if best:
+        sentences.append(
+            f"A score threshold of {best['scores']:.3f} gives the best F1, {best['f1']:.3f}, with precision "
+            f"{best['precision']:.3f} and recall {best['recall']:.3f} at IoU 0.5."
+        )
+    return [f"<p><strong>{html_text(sentences[0])}</strong> {html_text(' '.join(sentences[1:]))}</p>"]
+
+
+def _warnings(numbers):
+    warnings = (numbers["metrics"] or {}).get("warnings", ())
+    if not warnings:
+        return []
+    items = "".join(f"<li>{html_text(warning)}</li>" for warning in warnings)
+    return [f'<details class="warning" open><summary>Warnings</summary><ul>{items}</ul></details>']
+
+
+def _summary(numbers):
+    names = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR")
+    rows = [
+        (TITLES[kind], *(number_text(one["summary"].get(name)) for name in names))
+        for kind, one in numbers["evaluations"].items()
+    ]
+    note = "Small, medium and large objects: up to 32² pixels, up to 96² pixels, and more."
+    if "boundary" in numbers["evaluations"]:
+        note += (
+            " For mask boundaries, the IoU is that of the pixels within 2 % of the image diagonal of the "
+            "outlines, if it is smaller than the IoU of the masks."
+        )
+    return f"{wide_table(('', *(name.replace('_', ' ') for name in names)), rows)}<p>{html_text(note)}</p>"
+
+
+def _errors(numbers):
+    charts = []
+    for kind, one in numbers["evaluations"].items():
+        errors = one["errors"]["errors"]
+        bars = [
+            (
+                name,
+                errors[name]["ap50_cost"] or 0,
+                f"{number_text(errors[name]['ap50_cost'])} ({errors[name]['count']:,})",
+            )
+            for name in KINDS
+        ]
+        charts.append(bar_chart(f"{TITLES[kind]}: AP50 lost (number of errors)", bars, css_colors()))
+    items = "".join(
+        f"<li><strong>{name}</strong>: {html_text(text)}</li>" for name, text in KIND_HELP.items()
+    )
+    return (
+        "<p>How much AP50 would rise if all errors of one kind were corrected, and only these (TIDE). "
+        "The numbers do not add up to what is missing to 1.</p>"
+        f'<div class="charts">{"".join(charts)}</div><ul>{items}</ul>'
+    )
+
+
+def _comparison(comparison, main, numbers, pictures):
+    one = comparison["evaluations"][main]
+    rows = [
+        (f"{name} {TITLES[kind]}", *_differences(each["bootstrap"][name]))
+        for kind, each in comparison["evaluations"].items()
+        for name in ("AP", "AP50")
+    ]
+    if len(numbers["classes"]) > 1:
+        rows += [
+            (name, *_differences(each))
+            for name, each in zip(numbers["classes"], one["bootstrap"]["classes"], strict=True)
+            if each["first"] is not None
+        ][:MAX_ROWS]
+    headers = ("", "first", "second", "difference", "95 % interval", "second better")
+    note = (
+        f"First: {numbers['detections']}. Second: {comparison['detections']}. The interval and the share of "
+        f"draws in which the second is better are those of a paired bootstrap with "
+        f"{one['bootstrap']['num_draws']:,} draws of the images. If the interval holds 0, chance may explain "
+        f"the difference. At the best score thresholds, the second finds {one['fixed']:,} objects that the "
+        f"first does not find, and misses {one['broken']:,} that the first finds. It makes fewer errors in "
+        f"{one['better']:,} images, as many in {one['equal']:,}, and more in {one['worse']:,}."
+    )
+    images = [
+        (image_name(row), f"{row['first_errors']:,}", f"{row['second_errors']:,}")
+        for row in one["images"][:MAX_IMAGES]
+        if row["first_errors"] != row["second_errors"]
+    ]
+    parts = ["<h2>Comparison</h2>", f"<p>{html_text(note)}</p>", wide_table(headers, rows), figures(pictures)]
+    parts.append(wide_table(("image", "errors of the first", "of the second"), images) if images else "")
+    return parts
+
+
+def _differences(each):
+    if each["first"] is None:
+        return ("–",) * 5
+    return (
+        f"{each['first']:.3f}",
+        f"{each['second']:.3f}",
+        f"{each['difference']:+.3f}",
+        f"{each['low']:+.3f} to {each['high']:+.3f}",
+        f"{each['share_better']:.0%}",
+    )

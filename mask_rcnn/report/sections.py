@@ -1,0 +1,163 @@
+"""Sections of a report on one run, as HTML."""
+
+from mask_rcnn.html_page import html_figure, html_table, html_text
+from mask_rcnn.report.analysis import TITLES
+from mask_rcnn.report.charts import color_key, heat_table, line_chart
+from mask_rcnn.report.errors import KINDS
+from mask_rcnn.report.pictures import COLORS
+
+MAX_CLASSES = 20  # of the confusion matrix
+MAX_CONFUSIONS = 15  # of the list of classes that are taken for each other
+MAX_IMAGES = 20  # of a table
+MAX_LINES = 6  # of a chart
+MAX_ROWS = 100  # of a table
+
+
+def class_section(numbers, main):
+    kinds = list(numbers["evaluations"])
+    headers = ["class", "objects", *(f"AP {TITLES[kind]}" for kind in kinds), "AP50"]
+    headers += ["threshold", "precision", "recall", "F1", *KINDS]
+    rows = []
+    for k, row in enumerate(numbers["evaluations"][main]["classes"]):
+        aps = [number_text(numbers["evaluations"][kind]["classes"][k]["ap"]) for kind in kinds]
+        cells = [row["name"], f"{row['objects']:,}", *aps, number_text(row["ap50"])]
+        cells += [number_text(row[key]) for key in ("score_threshold", "precision", "recall", "f1")]
+        rows.append((row["objects"], [*cells, *(f"{row['errors'][kind]:,}" for kind in KINDS)]))
+    rows.sort(key=lambda row: -row[0])
+    note = (
+        f"From AP50 on, of {TITLES[main]}. Threshold: the score at which F1 is best at IoU 0.5; precision, "
+        f"recall and F1 are there. Errors are counted at any score.{_more(rows)}"
+    )
+    return f"{wide_table(headers, [cells for _, cells in rows[:MAX_ROWS]])}<p>{html_text(note)}</p>"
+
+
+def _more(rows):
+    return f" {len(rows) - MAX_ROWS:,} more rows are in the json file." if len(rows) > MAX_ROWS else ""
+
+
+def curve_section(one, main):
+    curves = one["precision_recall"]
+    known = {name: values for name, values in curves["precision"].items() if values is not None}
+    if not known:
+        return "<p>There is no object.</p>"
+    lines = []
+    for threshold in (0.5, 0.75, 0.9):
+        t = curves["iou_thresholds"].index(threshold)
+        mean = [
+            sum(column) / len(known) for column in zip(*(each[t] for each in known.values()), strict=True)
+        ]
+        lines.append((f"IoU {threshold:g}: {sum(mean) / len(mean):.3f}", curves["recall"], mean))
+    charts = [line_chart(f"Mean of the classes, {TITLES[main]}", "recall", "precision", lines)]
+    if len(known) > 1:
+        counts = {row["name"]: row["objects"] for row in one["classes"]}
+        chosen = sorted(known, key=lambda name: -counts[name])[:MAX_LINES]
+        lines = [
+            (f"{name}: {sum(known[name][0]) / len(curves['recall']):.3f}", curves["recall"], known[name][0])
+            for name in chosen
+        ]
+        charts.append(line_chart("Classes with the most objects, IoU 0.5", "recall", "precision", lines))
+    return f'<div class="charts">{"".join(charts)}</div>'
+
+
+def confusion_section(confusion):
+    labels, matrix = confusion["labels"], confusion["matrix"]
+    last = len(labels) - 1
+    pairs = [
+        (matrix[i][j], labels[i], labels[j])
+        for i in range(last)
+        for j in range(last)
+        if i != j and matrix[i][j]
+    ]
+    pairs.sort(key=lambda pair: -pair[0])
+    note = (
+        "Rows: what the object is. Columns: what was detected. Only detections from the best score threshold "
+        "of their class count. Last column: objects that were not detected; last row: detections where there "
+        "is no object, or one that was found already."
+    )
+    shown = [*sorted(range(last), key=lambda k: -sum(matrix[k]))[:MAX_CLASSES], last]
+    if len(shown) <= last:
+        note += f" The {MAX_CLASSES} classes with the most objects; all are in the json file."
+    else:
+        shown = range(last + 1)
+    part = [[matrix[i][j] for j in shown] for i in shown]
+    table = heat_table([labels[i] for i in shown], part, "object \\ detected")
+    rows = [(f"{name} as {other}", f"{count:,}") for count, name, other in pairs[:MAX_CONFUSIONS]]
+    return (
+        f"<p>{html_text(note)}</p>{table}{html_table(('most frequent confusions', ''), rows) if rows else ''}"
+    )
+
+
+def score_section(one):
+    scores, calibration = one["scores"], one["calibration"]
+    filled = [each for each in calibration["bins"] if each["count"]]
+    reliability = [
+        ("detections", [each["mean_score"] for each in filled], [each["precision"] for each in filled])
+    ]
+    quality = [(key, scores["scores"], scores[key]) for key in ("precision", "recall", "f1")]
+    charts = [
+        line_chart("By score threshold, IoU 0.5", "score threshold", "", quality),
+        line_chart(
+            "Calibration, IoU 0.5", "mean score", "share that is right", reliability, ideal=True, points=True
+        ),
+    ]
+    note = (
+        f"Calibration: on the dashed line, a score is the probability that the detection is right. The mean "
+        f"distance from it is {number_text(calibration['error'])} (expected calibration error)."
+    )
+    return f'<div class="charts">{"".join(charts)}</div><p>{html_text(note)}</p>'
+
+
+def slice_section(rows):
+    headers = ("", "objects", "found", "found at threshold", "mean IoU", "AP50")
+    cells = [
+        (
+            f"{row['group']}: {row['slice']}",
+            f"{row['objects']:,}",
+            *(number_text(row[key]) for key in ("recall", "recall_at_threshold", "mean_iou", "ap50")),
+        )
+        for row in rows
+    ]
+    note = (
+        "Found: share of the objects with a detection at IoU 0.5, of any score and of at least the best "
+        "score threshold. Overlap: whether the box of the object overlaps that of another one; crowded: with "
+        "an IoU above 0.2. Truncation: whether its box touches the edge of the image."
+    )
+    return f"{wide_table(headers, cells)}<p>{html_text(note)}</p>"
+
+
+def image_section(one, pictures):
+    rows = [
+        (
+            image_name(row),
+            *(f"{row[key]:,}" for key in ("objects", "found", "missed", "wrong")),
+            number_text(row["f1"]),
+        )
+        for row in one["images"][:MAX_IMAGES]
+    ]
+    headers = ("image", "objects", "found", "missed", "wrong", "F1")
+    return f"{figures(pictures)}{wide_table(headers, rows)}"
+
+
+def figures(pictures):
+    if not pictures:
+        return ""
+    key = color_key(css_colors().items())
+    figures = "".join(html_figure(picture, caption) for picture, caption in pictures)
+    return f'{key}<div class="pictures">{figures}</div>'
+
+
+def css_colors():
+    return {name: "rgb({},{},{})".format(*color) for name, color in COLORS.items()}
+
+
+def image_name(row):
+    return row["file_name"] or f"image {row['id']}"
+
+
+def wide_table(headers, rows):
+    """Returns a table that is scrolled sideways where the screen is narrow."""
+    return f'<div class="wide">{html_table(headers, rows)}</div>'
+
+
+def number_text(value):
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,150 @@
+"""How well objects are found by their size, by how they overlap, and by whether the image cuts them."""
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from mask_rcnn.average_precision import mean_of_measured
+from mask_rcnn.report.curves import average_precision_of
+from mask_rcnn.report.errors import BACKGROUND_IOU
+
+EDGE = 1.0  # pixels between a box and the edge of the image that it touches
+CROWDED_IOU = 0.2  # of the box with that of another object
+SIZES = ("small", "medium", "large")
+SIZE_LIMITS = (32**2, 96**2)  # pixels, COCO's
+CROWDING = ("alone", "overlapping", "crowded")
+TRUNCATION = ("inside", "at the edge")
+
+
+def slice_rows(evaluation, point, content, entries, image_ids):
+    """Returns what is found in each slice of the objects.
+
+    Boxes tell how objects overlap, for masks of some data sets never do. A false positive belongs to the
+    slice of the object that it overlaps most. If it overlaps none, it is alone, and its own box tells whether
+    it touches the edge. AP by size is COCO's.
+
+    Args:
+        evaluation: `Evaluation`.
+        point: Its `OperatingPoint`.
+        content, entries, image_ids: What was evaluated, as in `evaluate_images`.
+
+    Returns:
+        A list of dicts: `group` ("size", "overlap", "truncation"), `slice`, `objects`, `recall` at any score,
+        `recall_at_threshold`, `mean_iou` of the objects that are found at IoU 0.5, `ap50`; None without
+        objects.
+    """
+    table = content.annotations.table
+    rows = evaluation.annotations
+    boxes = table.boxes[rows]  # xywh
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content.images}
+    sizes = np.array([sizes[id] for id in image_ids], float).reshape(-1, 2)
+    at_edge = _touches_edge(boxes, sizes[evaluation.object_images]).astype(int)
+    crowding = _crowding(boxes, evaluation)
+    nearest = _nearest_objects(evaluation)
+    detected = np.array([_box_of(entries[i]) for i in evaluation.entries], float).reshape(-1, 4)
+    own_edge = _touches_edge(detected, sizes[evaluation.images]).astype(int)
+    is_near = nearest >= 0
+    of_objects = {"overlap": crowding, "truncation": at_edge}
+    of_detections = {
+        "overlap": np.where(is_near, _taken(crowding, nearest), 0),
+        "truncation": np.where(is_near, _taken(at_edge, nearest), own_edge),
+    }
+    size = np.searchsorted(SIZE_LIMITS, table.areas[rows], side="right")
+    found = [
+        _row(evaluation, point, "size", name, size == number, _size_ap50(evaluation, name))
+        for number, name in enumerate(SIZES)
+    ]
+    for group, names in (("overlap", CROWDING), ("truncation", TRUNCATION)):
+        for number, name in enumerate(names):
+            inside = of_objects[group] == number
+            ap50 = _ap50(evaluation, inside, of_detections[group] == number)
+            found.append(_row(evaluation, point, group, name, inside, ap50))
+    return found
+
+
+def _row(evaluation, point, group, name, inside, ap50):
+    inside = inside & ~evaluation.object_ignored
+    found_by = evaluation.found_by[inside]
+    count, num_found = int(inside.sum()), int((found_by >= 0).sum())
+    ious = _hit_ious(evaluation)[found_by[found_by >= 0]]
+    return {
+        "group": group,
+        "slice": name,
+        "objects": count,
+        "recall": num_found / count if count else None,
+        "recall_at_threshold": int(point.found[inside].sum()) / count if count else None,
+        "mean_iou": float(ious.mean()) if num_found else None,
+        "ap50": ap50 if count else None,
+    }
+
+
+def _ap50(evaluation, inside, is_ours):
+    """Returns the mean AP50 of the classes that have objects in a slice.
+
+    Args:
+        evaluation: `Evaluation`.
+        inside: `[G]` bool, the objects of the slice.
+        is_ours: `[D]` bool, the detections of the slice if they are wrong.
+    """
+    inside = inside & ~evaluation.object_ignored
+    hits = evaluation.is_hit[0] & _taken(inside, evaluation.matches[0])
+    counted = hits | (evaluation.is_wrong[0] & is_ours)
+    counts = np.bincount(evaluation.object_classes[inside], minlength=evaluation.num_classes)
+    values = []
+    for k in np.flatnonzero(counts):
+        rows = np.flatnonzero(counted & (evaluation.classes == k))
+        rows = rows[np.argsort(-evaluation.scores[rows], kind="stable")]
+        values.append(average_precision_of(hits[rows], counts[k]))
+    return float(np.mean(values)) if values else None
+
+
+def _size_ap50(evaluation, name):
+    num_sizes = evaluation.precision.shape[-1]
+    names = ("all", *SIZES)[-num_sizes:] if num_sizes == 4 else ("all", *SIZES[1:])
+    return mean_of_measured(evaluation.precision[0, ..., names.index(name)]) if name in names else None
+
+
+def _taken(values, rows):
+    """Returns `values[rows]`; rows of -1 take 0."""
+    return np.append(values, np.zeros(1, values.dtype))[rows]
+
+
+def _box_of(entry):
+    return entry["bbox"] if "bbox" in entry else coco_mask.toBbox(entry["segmentation"])
+
+
+def _touches_edge(boxes, sizes):
+    """Returns which boxes touch the edge of their image: `[N, 4]` xywh, `[N, 2]` -> `[N]` bool."""
+    far = sizes[:, ::-1] - boxes[:, :2] - boxes[:, 2:]
+    return (np.minimum(boxes[:, :2], far) < EDGE).any(axis=1)
+
+
+def _crowding(boxes, evaluation):
+    """Returns the index in `CROWDING` of each object, `[G]`."""
+    largest = np.zeros(len(boxes))
+    for _, rows, _ in evaluation.per_image():
+        if len(rows) > 1:
+            ious = np.asarray(coco_mask.iou(boxes[rows], boxes[rows], [0] * len(rows)))
+            np.fill_diagonal(ious, 0)
+            largest[rows] = ious.max(axis=1)
+    return (largest > 0).astype(int) + (largest > CROWDED_IOU)
+
+
+def _nearest_objects(evaluation):
+    """Returns the object that each detection overlaps most, -1 if it overlaps none: `[D]`."""
+    nearest = np.full(len(evaluation.scores), -1)
+    for rows, columns, overlaps in evaluation.per_image():
+        if overlaps.size:
+            near = overlaps.max(axis=1) >= BACKGROUND_IOU
+            nearest[rows[near]] = columns[overlaps.argmax(axis=1)[near]]
+    return nearest
+
+
+def _hit_ious(evaluation):
+    """Returns the IoU of each detection with the object that it found, 0 for others: `[D]`."""
+    ious = np.zeros(len(evaluation.scores))
+    for rows, columns, overlaps in evaluation.per_image():
+        is_hit = evaluation.is_hit[0, rows]
+        if is_hit.any():
+            objects = evaluation.matches[0, rows[is_hit]] - columns[0]
+            ious[rows[is_hit]] = overlaps[np.flatnonzero(is_hit), objects]
+    return ious

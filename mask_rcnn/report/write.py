@@ -1,0 +1,132 @@
+"""Writes the report on a run: a page, its numbers, and the detections themselves."""
+
+import collections
+
+import numpy as np
+
+from mask_rcnn.coco_results import write_json
+from mask_rcnn.files import atomic_write
+from mask_rcnn.report.analysis import analyze_run, main_type
+from mask_rcnn.report.errors import KINDS
+from mask_rcnn.report.numbers import comparison_numbers, report_numbers
+from mask_rcnn.report.page import report_page
+from mask_rcnn.report.pictures import Shapes, blank_image, draw_errors
+
+NUM_WORST = 12  # images that are drawn
+NUM_CHANGED = 6  # images of a comparison that are drawn, of either side
+GAP = 8  # pixels between two pictures
+PAGE, NUMBERS = "index.html", "report.json"
+
+
+def write_report(folder, detected, *, metrics=None, other=None, pixels_of=None, track=None):
+    """Explains an evaluation: writes `index.html` and `report.json` to a folder.
+
+    Args:
+        folder: Path of the folder; made if it does not exist.
+        detected: `Detected`, with at least one detection.
+        metrics: Its `Metrics`, which are repeated in the json. Defaults to None.
+        other: `Detected` of a second run on the same images, to be compared. Defaults to None.
+        pixels_of: Function of an image id that returns its pixels, `[H, W, 3]` uint8, or None if they cannot
+            be shown. Defaults to None: objects are drawn on gray.
+        track: Function of items, their number and a description that yields them, to show progress.
+
+    Returns:
+        The numbers that `report.json` holds.
+
+    Raises:
+        ValueError: There is no detection, or the runs are of other images.
+    """
+    _check(detected, other)
+    analyses = analyze_run(detected, track)
+    numbers = report_numbers(detected, analyses, metrics)
+    main = main_type(analyses)
+    scenes = [_Scene(detected, analyses[main], pixels_of)]
+    comparison, changed = None, []
+    if other is not None:
+        others = analyze_run(other, track)
+        comparison = comparison_numbers(detected, analyses, others, other.name, track)
+        numbers["comparison"] = comparison
+        scenes.append(_Scene(other, others[main], pixels_of))
+        changed = _changed_pictures(comparison["evaluations"][main]["images"], scenes, track)
+    worst = [row for row in numbers["evaluations"][main]["images"] if row["missed"] + row["wrong"]]
+    shown = _tracked(worst[:NUM_WORST], track, "drawing images")
+    pictures = [scenes[0].picture(row["id"], row["file_name"]) for row in shown]
+    page = report_page(numbers, main, pictures, comparison, changed)
+    write_json(folder / NUMBERS, numbers)
+    with atomic_write(folder / PAGE) as partial:
+        partial.write_text(page, encoding="utf-8")
+    return numbers
+
+
+def _check(detected, other):
+    for run in (detected, other):
+        if run is not None and not run.entries:
+            raise ValueError(
+                "A report explains detections. Received: "
+                f"{run.name} without a detection. Lower the score threshold, or check the file."
+            )
+    if other is not None and other.image_ids != detected.image_ids:
+        raise ValueError(
+            "Only runs on the same images can be compared. "
+            f"Received: {detected.name} on {len(detected.image_ids)} images, {other.name} on "
+            f"{len(other.image_ids)}. Evaluate both on the images that both can read."
+        )
+
+
+def _tracked(items, track, description):
+    return items if track is None else track(items, len(items), description)
+
+
+def _changed_pictures(rows, scenes, track):
+    """Returns pictures of both runs, side by side, of the images with the largest change, and captions."""
+    changes = [row for row in rows if row["first_errors"] != row["second_errors"]]
+    better = [row for row in changes if row["second_errors"] < row["first_errors"]][:NUM_CHANGED]
+    worse = [row for row in changes if row["second_errors"] > row["first_errors"]][:NUM_CHANGED]
+    pictures = []
+    for row in _tracked([*better, *worse], track, "drawing changes"):
+        (first, _), (second, _) = (scene.picture(row["id"], row["file_name"]) for scene in scenes)
+        axis = int(first.shape[0] >= first.shape[1])  # wide images one above the other
+        gap = np.full_like(first[:, :GAP] if axis else first[:GAP], 255)
+        caption = (
+            f"{row['file_name'] or row['id']}: {row['first_errors']} errors, then {row['second_errors']}"
+        )
+        pictures.append((np.concatenate([first, gap, second], axis), caption))
+    return pictures
+
+
+class _Scene:
+    """The images of a run with what is right and wrong in them."""
+
+    def __init__(self, detected, analysis, pixels_of):
+        self.analysis, self.pixels_of = analysis, pixels_of
+        self.names = detected.class_names
+        self.shapes = Shapes(analysis.evaluation, detected.content, detected.entries, detected.image_ids)
+        self.index = {id: number for number, id in enumerate(detected.image_ids)}
+
+    def picture(self, id, file_name):
+        """Returns the picture of an image, `[H, W, 3]` uint8, and its caption."""
+        image, size = self.index[id], self.shapes.sizes[self.index[id]]
+        pixels = self.pixels_of and self.pixels_of(id)
+        is_shown = pixels is not None and pixels.shape[:2] == size
+        if not is_shown:
+            pixels = blank_image(size)
+        analysis = self.analysis
+        drawn = draw_errors(pixels, analysis.evaluation, analysis.point, analysis.kinds, image, self.shapes)
+        note = "" if is_shown else " (the image itself is not shown)"
+        return drawn, f"{file_name or f'image {id}'}: {self._counts(image)}{note}"
+
+    def _counts(self, image):
+        """Returns the errors of an image in words."""
+        analysis, evaluation = self.analysis, self.analysis.evaluation
+        wrong = np.flatnonzero(analysis.point.wrong & (evaluation.images == image))
+        counts = collections.Counter(KINDS[kind] for kind in analysis.kinds[wrong])
+        words = [f"{analysis.images['found'][image]} found", f"{analysis.images['missed'][image]} missed"]
+        words += [f"{count} {kind}" for kind, count in counts.most_common()]
+        confused = wrong[analysis.point.confused[wrong] >= 0]
+        pairs = collections.Counter(
+            f"{self.names[evaluation.object_classes[analysis.point.confused[row]]]} as "
+            f"{self.names[evaluation.classes[row]]}"
+            for row in confused
+        )
+        words += [f"{pair} ({count})" if count > 1 else pair for pair, count in pairs.most_common(5)]
+        return ", ".join(words)
