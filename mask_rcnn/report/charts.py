@@ -21,7 +21,7 @@ svg .ideal { stroke: #888; stroke-dasharray: 4 4; }
   padding: 0.15rem 0.4rem; text-align: right; }
 .matrix th { font-weight: 600; }
 .wide .scroll { max-height: none; } .wide table { width: auto; } .wide td, .wide th { padding-right: 0.9rem; }
-.wide td:first-child { min-width: 6rem; }
+.wide td:first-child { min-width: 9rem; } p { overflow-wrap: anywhere; }
 .wide .scroll { overflow-x: auto; }
 """
 

@@ -34,7 +34,7 @@ class Evaluation:
         matches: `[T, D]` int, index of the object that was found, or -1.
         ignored: `[T, D]` bool, detections that count neither as right nor as wrong.
         object_images, object_classes: `[G]` int, as of the detections.
-        annotations: `[G]` int, index in the ground truth.
+        annotations: `[G]` int, index in `content.annotations`.
         object_ignored: `[G]` bool, objects that need not be found, such as crowd regions.
         overlaps: For each image `[D, G]` IoU of its detections with its objects.
     """

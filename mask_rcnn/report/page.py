@@ -163,7 +163,7 @@ def _comparison(comparison, main, numbers, pictures):
         if row["first_errors"] != row["second_errors"]
     ]
     parts = ["<h2>Comparison</h2>", f"<p>{html_text(note)}</p>", wide_table(headers, rows), figures(pictures)]
-    parts.append(wide_table(("image", "errors of the first", "of the second"), images) if images else "")
+    parts.append(wide_table(("errors in each image", "first", "second"), images) if images else "")
     return parts
 
 

@@ -14,11 +14,11 @@ BLANK = 64  # gray level of an image that is not there
 COLORS = {
     "found": (0, 158, 115),
     "missed": (213, 94, 0),
-    "localization": (230, 159, 0),
+    "localization": (240, 228, 66),
     "classification": (204, 121, 167),
     "duplicate": (86, 180, 233),
-    "background": (240, 228, 66),
-    "both": (255, 255, 255),
+    "background": (255, 255, 255),
+    "both": (0, 114, 178),
 }
 
 

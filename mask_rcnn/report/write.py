@@ -6,6 +6,7 @@ import numpy as np
 
 from mask_rcnn.coco_results import write_json
 from mask_rcnn.files import atomic_write
+from mask_rcnn.paths import as_path
 from mask_rcnn.report.analysis import analyze_run, main_type
 from mask_rcnn.report.errors import KINDS
 from mask_rcnn.report.numbers import comparison_numbers, report_numbers
@@ -13,7 +14,7 @@ from mask_rcnn.report.page import report_page
 from mask_rcnn.report.pictures import Shapes, blank_image, draw_errors
 
 NUM_WORST = 12  # images that are drawn
-NUM_CHANGED = 6  # images of a comparison that are drawn, of either side
+NUM_CHANGED = 3  # images of a comparison that are drawn, of either side
 GAP = 8  # pixels between two pictures
 PAGE, NUMBERS = "index.html", "report.json"
 
@@ -34,8 +35,9 @@ def write_report(folder, detected, *, metrics=None, other=None, pixels_of=None, 
         The numbers that `report.json` holds.
 
     Raises:
-        ValueError: There is no detection, or the runs are of other images.
+        ValueError: There is no detection or no object, or the runs are of other images.
     """
+    folder = as_path(folder)
     _check(detected, other)
     analyses = analyze_run(detected, track)
     numbers = report_numbers(detected, analyses, metrics)
@@ -65,6 +67,11 @@ def _check(detected, other):
                 "A report explains detections. Received: "
                 f"{run.name} without a detection. Lower the score threshold, or check the file."
             )
+    if not detected.iou_types:
+        raise ValueError(
+            "A report needs objects to measure by. "
+            f"Received: {detected.content.name}, without an object in the images. Give other annotations."
+        )
     if other is not None and other.image_ids != detected.image_ids:
         raise ValueError(
             "Only runs on the same images can be compared. "

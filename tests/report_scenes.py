@@ -1,0 +1,135 @@
+"""Small scenes for tests of the report: boxes and masks in images of 64 x 96 pixels, two classes."""
+
+import contextlib
+import copy
+import io
+
+import numpy as np
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from mask_rcnn.data.coco_content import read_annotations
+from mask_rcnn.report.analysis import Detected
+from mask_rcnn.report.evaluation import evaluate_images
+
+HEIGHT, WIDTH = 64, 96
+CAT, DOG = 3, 8  # category ids
+
+
+def rle(box):
+    """Returns the run lengths of a rectangle (x, y, width, height) of whole pixels."""
+    mask = np.zeros((HEIGHT, WIDTH), "uint8", order="F")
+    x, y, width, height = box
+    mask[y : y + height, x : x + width] = 1
+    encoded = coco_mask.encode(mask)
+    return {**encoded, "counts": encoded["counts"].decode()}
+
+
+def truth(objects, num_images=1):
+    """Returns a COCO json.
+
+    Args:
+        objects: A list of (box, category id), with an image number (1) and a crowd flag (0) if they differ.
+        num_images: Count.
+    """
+    annotations = []
+    for number, (box, category, *rest) in enumerate(objects, start=1):
+        image, crowd = (*rest, *(1, 0)[len(rest) :])
+        annotations.append(
+            {
+                "id": number,
+                "image_id": image,
+                "category_id": category,
+                "bbox": list(box),
+                "area": box[2] * box[3],
+                "segmentation": rle(box),
+                "iscrowd": crowd,
+            }
+        )
+    return {
+        "images": [
+            {"id": i, "height": HEIGHT, "width": WIDTH, "file_name": f"{i}.png"}
+            for i in range(1, num_images + 1)
+        ],
+        "categories": [{"id": DOG, "name": "dog"}, {"id": CAT, "name": "cat"}],
+        "annotations": annotations,
+    }
+
+
+def results(detections):
+    """Returns entries of a results file from a list of (box, category id, score), with an image if not 1."""
+    return [
+        {
+            "image_id": rest[0] if rest else 1,
+            "category_id": category,
+            "bbox": list(box),
+            "score": score,
+            "segmentation": rle(box),
+        }
+        for box, category, score, *rest in detections
+    ]
+
+
+def evaluate(annotations, entries, iou_type="bbox", max_detections=100):
+    """Returns the `Evaluation` of a COCO json and entries."""
+    content = read_annotations(annotations)
+    ids = [image["id"] for image in content.images]
+    return evaluate_images(content, entries, ids, iou_type, max_detections)
+
+
+def scene(objects, detections, iou_type="bbox"):
+    """Returns the `Evaluation` of a scene."""
+    images = [each[2] for each in objects if len(each) > 2] + [
+        each[3] for each in detections if len(each) > 3
+    ]
+    return evaluate(truth(objects, max([1, *images])), results(detections), iou_type)
+
+
+def detected(annotations, entries, name="results.json", iou_types=("bbox", "segm")):
+    """Returns the `Detected` of a COCO json and entries."""
+    content = read_annotations(annotations)
+    return Detected(
+        name=name,
+        content=content,
+        entries=tuple(entries),
+        image_ids=[image["id"] for image in content.images],
+        iou_types=iou_types,
+        max_detections=100,
+    )
+
+
+def random_scene(seed, num_images=4, num_objects=24):
+    """Returns a COCO json with crowd regions, and entries with equal scores and all kinds of errors."""
+    random = np.random.default_rng(seed)
+    objects, detections = [], []
+    for _ in range(num_objects):
+        box = [int(random.integers(0, 70)), int(random.integers(0, 40)), *random.integers(4, 24, 2).tolist()]
+        category = int(random.choice([CAT, DOG]))
+        image = int(random.integers(1, num_images + 1))
+        objects.append((box, category, image, int(random.random() < 0.1)))
+        for _ in range(random.integers(0, 4)):
+            shift = random.integers(-3, 4, 2) * random.integers(0, 3)
+            moved = [max(box[0] + int(shift[0]), 0), max(box[1] + int(shift[1]), 0), *box[2:]]
+            other = int(random.choice([category, category, CAT, DOG]))
+            detections.append((moved, other, round(float(random.random()), 1), image))
+    return truth(objects, num_images), results(detections)
+
+
+def coco_eval(annotations, entries, iou_type="bbox", evaluator=COCOeval):
+    """Returns pycocotools' own evaluation."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = copy.deepcopy(annotations)
+        coco.createIndex()
+        found = copy.deepcopy(entries)
+        if iou_type == "segm":  # pycocotools takes the area of the box if there is one
+            found = [{name: value for name, value in each.items() if name != "bbox"} for each in found]
+        else:
+            found = [
+                {name: value for name, value in each.items() if name != "segmentation"} for each in found
+            ]
+        evaluation = evaluator(coco, coco.loadRes(found), iou_type)
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation
