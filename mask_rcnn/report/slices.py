@@ -98,9 +98,11 @@ def _ap50(evaluation, inside, is_ours):
 
 
 def _size_ap50(evaluation, name):
-    num_sizes = evaluation.precision.shape[-1]
-    names = ("all", *SIZES)[-num_sizes:] if num_sizes == 4 else ("all", *SIZES[1:])
-    return mean_of_measured(evaluation.precision[0, ..., names.index(name)]) if name in names else None
+    """Returns COCO's AP50 of a size; None without objects, and for small keypoints, which COCO has not."""
+    sizes = SIZES[-(evaluation.precision.shape[-1] - 1) :]  # the first range has all sizes
+    if name not in sizes:
+        return None
+    return mean_of_measured(evaluation.precision[0, ..., 1 + sizes.index(name)])
 
 
 def _taken(values, rows):
