@@ -1,6 +1,6 @@
 """COCO's matching of detections with objects, for all IoU thresholds at once.
 
-pycocotools loops over thresholds, detections and objects in Python, which takes minutes for images with
+pycocotools loops over thresholds, detections and objects in Python, which takes long for images with
 hundreds of objects. Its numbers are kept to the bit.
 """
 
