@@ -14,7 +14,6 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from mask_rcnn.bootstrap import ClassMatches
 from mask_rcnn.coco_matching import VectorizedCOCOeval
 from mask_rcnn.data.annotations import clipped
 
@@ -44,8 +43,6 @@ KEYPOINT_NUMBERS = (
     ("AR_large", "recall", None, "large", -1),
 )
 NUMBERS = {"bbox": OBJECT_NUMBERS, "segm": OBJECT_NUMBERS, "keypoints": KEYPOINT_NUMBERS}
-NUM_THRESHOLDS = 10  # IoU 0.50, 0.55, .. 0.95
-ALL_AREAS = (0, 1e10)  # pixels, COCO's
 MAX_KEYPOINT_DETECTIONS = 20  # COCO's
 NUM_COCO_KEYPOINTS = 17  # of a person; for these COCO has measured how exactly people place them
 OTHER_KEYPOINT_SIGMA = 0.07  # the mean of COCO's, for keypoints of which that is unknown
@@ -91,45 +88,6 @@ def class_average_precision(precision):
         precision: `[T, R, K, S, M]`, as COCOeval has it.
     """
     return [mean_of_measured(each) for each in np.moveaxis(precision[..., 0, -1], 2, 0)]
-
-
-def class_matches(content, entries, image_ids, iou_type, max_detections):
-    """Finds which detections match an object, for AP of resampled images (`bootstrap.average_precisions`).
-
-    Args:
-        content, entries, image_ids, iou_type, max_detections: As in `average_precision`; pycocotools matches.
-
-    Returns:
-        A list with the `ClassMatches` of each category, in the order of its id. Images are numbered in the
-        order of their ids.
-    """
-    evaluator = coco_evaluator(
-        content, entries, image_ids, iou_type, max_detections, _EVALUATORS["pycocotools"]
-    )
-    evaluator.params.maxDets = [max_detections]
-    evaluator.params.areaRng, evaluator.params.areaRngLbl = [ALL_AREAS], ["all"]
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluator.evaluate()
-    count = len(evaluator.params.imgIds)
-    starts = range(0, len(evaluator.evalImgs), count)
-    return [_matches_of_class(evaluator.evalImgs[start : start + count]) for start in starts]
-
-
-def _matches_of_class(images):
-    """Returns the `ClassMatches` of what pycocotools found in each image; None is an empty image."""
-    found = [(number, each) for number, each in enumerate(images) if each is not None]
-    num_objects = np.zeros(len(images), int)
-    for number, each in found:
-        num_objects[number] = np.count_nonzero(np.asarray(each["gtIgnore"]) == 0)
-    scores = np.concatenate([[], *(each["dtScores"] for _, each in found)])
-    order = np.argsort(-scores, kind="stable")  # as pycocotools: equal scores in the order of the images
-    empty = np.zeros([NUM_THRESHOLDS, 0])
-    matched, ignored = (
-        np.concatenate([empty, *(each[name] for _, each in found)], axis=1)[:, order] != 0
-        for name in ("dtMatches", "dtIgnore")
-    )
-    owners = np.repeat([number for number, _ in found], [len(each["dtScores"]) for _, each in found])
-    return ClassMatches(owners[order].astype(int), matched & ~ignored, ~matched & ~ignored, num_objects)
 
 
 def _mean(arrays, iou_type, name, threshold, size, limit):

@@ -13,6 +13,7 @@ import numpy as np
 RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
 LEVEL = 0.95  # of an interval
 NUM_RESAMPLES = 1000
+MAX_NUMBERS = 1 << 21  # in an array
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,6 @@ def image_counts(num_images, num_resamples=NUM_RESAMPLES, seed=0):
 def average_precisions(classes, counts):
     """Returns COCO's AP of resamples at each IoU threshold: the mean over the classes that have objects.
 
-    It is what pycocotools gives for a data set in which each image occurs as often as it counts. Only the
-    order of equal scores in one image may differ.
-
     Args:
         classes: Sequence of `ClassMatches`.
         counts: `[R, I]` int, how often each image counts.
@@ -58,25 +56,58 @@ def average_precisions(classes, counts):
     Returns:
         `[R, T]` float64; NaN for a resample without an object.
     """
-    num_thresholds = classes[0].is_true.shape[0]
-    result = np.full([len(counts), num_thresholds], np.nan)
-    for row, each in enumerate(counts):
-        measured = [_class_precision(one, each) for one in classes if each @ one.num_objects]
-        if measured:
-            result[row] = np.mean(measured, axis=0)
+    return mean_over_classes(np.stack([class_precisions(one, counts) for one in classes]))
+
+
+def mean_over_classes(values):
+    """Returns the mean over the first axis of what is not NaN; NaN if nothing is left."""
+    known = ~np.isnan(values)
+    total = np.where(known, values, 0).sum(axis=0)
+    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
+
+
+def class_precisions(one, counts):
+    """Returns COCO's AP of a class in resamples at each IoU threshold.
+
+    It is what pycocotools gives for a data set in which each image occurs as often as it counts. Only the
+    order of equal scores in one image may differ.
+
+    Args:
+        one: `ClassMatches`.
+        counts: `[R, I]` int, how often each image counts.
+
+    Returns:
+        `[R, T]` float64; NaN for a resample without an object of the class.
+    """
+    result = np.full([len(counts), len(one.is_true)], np.nan)
+    num_objects = counts @ one.num_objects  # [R]
+    known = np.flatnonzero(num_objects)
+    step = max(MAX_NUMBERS // max(one.is_true.size, 1), 1)
+    for start in range(0, len(known), step):
+        part = known[start : start + step]
+        result[part] = _weighted_precision(one, counts[part][:, one.images], num_objects[part])
     return result
 
 
-def _class_precision(one, counts):
-    """Returns the mean precision over `RECALLS` of a class at each IoU threshold, `[T]`."""
-    weights = counts[one.images]  # [D]
-    true, false = (np.cumsum(flags * weights, axis=1) for flags in (one.is_true, one.is_false))
-    recall = true / (counts @ one.num_objects)
-    precision = true / (true + false + np.spacing(1))
-    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    precision = np.pad(precision, [(0, 0), (0, 1)])  # 0 where no detection reaches a recall
-    places = (np.searchsorted(each, RECALLS, side="left") for each in recall)
-    return np.array([values[place].mean() for values, place in zip(precision, places, strict=True)])
+def _weighted_precision(one, weights, num_objects):
+    """Returns the mean precision over `RECALLS` of a class, `[R, T]`.
+
+    Args:
+        one: `ClassMatches`.
+        weights: `[R, D]` int, how often a resample has each detection.
+        num_objects: `[R]`, how many objects a resample has, more than 0.
+    """
+    weights = weights[:, None].astype(float)  # [R, 1, D]
+    right = np.cumsum(weights * one.is_true, axis=2)
+    total = np.cumsum(weights * (one.is_true | one.is_false), axis=2)
+    columns = one.is_true.any(axis=0)  # elsewhere recall does not grow
+    right, total = right[..., columns], total[..., columns]
+    precision = right / np.maximum(total, 1)
+    precision = np.maximum.accumulate(precision[..., ::-1], axis=2)[..., ::-1]
+    recall = right / num_objects[:, None, None]
+    reached = np.searchsorted(RECALLS, recall, side="right")  # how many recall points are reached
+    new = np.diff(reached, axis=2, prepend=0)
+    return (new * precision).sum(axis=2) / len(RECALLS)
 
 
 def interval(values, level=LEVEL):

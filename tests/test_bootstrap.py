@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mask_rcnn.average_precision import class_matches
 from mask_rcnn.bootstrap import average_precisions, image_counts, interval
 from mask_rcnn.data.coco_content import read_annotations
 from mask_rcnn.evaluation import evaluate_results
+from mask_rcnn.report.evaluation import evaluate_images
 
 SIZES = {"images": 6, "objects": 5}
 
@@ -55,7 +55,7 @@ def repeated(truth, results, counts):
 def matches_of(truth, results):
     content = read_annotations(truth)
     ids = [image["id"] for image in content.images]
-    return class_matches(content, results, ids, "bbox", 100)
+    return evaluate_images(content, results, ids, "bbox", 100).class_matches()
 
 
 @pytest.mark.parametrize("seed", range(3))

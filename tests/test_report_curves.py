@@ -1,17 +1,16 @@
-"""AP of draws, score thresholds, calibration, the confusion matrix and slices, with numbers by hand."""
+"""Differences of AP, score thresholds, calibration, the confusion matrix and slices, with numbers by hand."""
 
 import numpy as np
 import pytest
 from report_scenes import CAT, DOG, coco_eval, detected, evaluate, random_scene, results, scene, truth
 
 from mask_rcnn.report.analysis import analyze
-from mask_rcnn.report.compare import bootstrap, compare_images
+from mask_rcnn.report.compare import compare_by_resampling, compare_images
 from mask_rcnn.report.curves import (
     average_precision_of,
     calibration,
     score_curve,
     score_thresholds,
-    weighted_average_precision,
 )
 from mask_rcnn.report.operating_point import confusion_matrix, image_errors, operating_point
 from mask_rcnn.report.slices import slice_rows
@@ -26,64 +25,26 @@ def test_average_precision_by_hand():
     assert average_precision_of(np.array([False]), 0) == 0
 
 
-def drawn_images(annotations, entries, counts):
-    """Returns a COCO json and entries with each image as often as it was drawn."""
-    images, objects, found = [], [], []
-    for image in annotations["images"]:
-        for _ in range(counts[image["id"] - 1]):
-            id = len(images) + 1
-            images.append({**image, "id": id})
-            objects += [
-                {**one, "image_id": id}
-                for one in annotations["annotations"]
-                if one["image_id"] == image["id"]
-            ]
-            found += [{**one, "image_id": id} for one in entries if one["image_id"] == image["id"]]
-    objects = [{**one, "id": number} for number, one in enumerate(objects, start=1)]
-    return {**annotations, "images": images, "annotations": objects}, found
-
-
-def test_the_ap_of_a_draw_is_that_of_repeated_images():
-    annotations, entries = random_scene(2)
-    random = np.random.default_rng(0)
-    for entry in entries:
-        entry["score"] = float(random.random())  # pycocotools breaks ties by the order of the images
-    evaluation = evaluate(annotations, entries)
-    counts = np.array([2, 0, 1, 3])
-    theirs = coco_eval(*drawn_images(annotations, entries, counts)).eval["precision"][..., 0, -1]
-    for k in range(2):
-        rows = np.flatnonzero(evaluation.classes == k)
-        rows = rows[np.argsort(-evaluation.scores[rows])]
-        is_object = (evaluation.object_classes == k) & ~evaluation.object_ignored
-        found = weighted_average_precision(
-            evaluation.is_hit[:, rows],
-            ~evaluation.ignored[:, rows],
-            counts[None, evaluation.images[rows]],
-            [counts[evaluation.object_images[is_object]].sum()],
-        )
-        np.testing.assert_allclose(found[0], theirs[:, :, k].mean(axis=1), rtol=1e-12)
-
-
 def test_the_bootstrap_compares_ap_and_the_same_run_is_no_different():
     annotations, entries = random_scene(4)
     better = [entry for entry in entries if entry["score"] > 0.3]
     first, second = evaluate(annotations, entries), evaluate(annotations, better)
-    found = bootstrap(first, second, num_draws=50)
+    found = compare_by_resampling(first, second)
     assert found["AP"]["first"] == pytest.approx(first.summary["AP"])
     assert found["AP"]["second"] == pytest.approx(second.summary["AP"])
     assert found["AP50"]["difference"] == pytest.approx(second.summary["AP50"] - first.summary["AP50"])
     assert found["AP"]["low"] <= found["AP"]["high"]
-    assert found == bootstrap(first, second, num_draws=50)
-    same = bootstrap(first, first, num_draws=20)["AP"]
+    assert found == compare_by_resampling(first, second)
+    same = compare_by_resampling(first, first)["AP"]
     assert (same["low"], same["high"], same["share_better"]) == (0, 0, 0.5)
 
 
-def test_the_interval_of_the_bootstrap_is_that_of_its_draws():
+def test_the_interval_of_the_bootstrap_is_that_of_its_resamples():
     objects = [(BOX, CAT, image) for image in (1, 2)]
     first = scene(objects, [(BOX, CAT, 0.9, 1)])
     second = scene(objects, [(BOX, CAT, 0.9, image) for image in (1, 2)])
-    found = bootstrap(first, second, num_draws=400)["AP"]
-    # A draw has the second image 0, 1 or 2 times of 2: it loses nothing, 50 of 101 points, or all.
+    found = compare_by_resampling(first, second)["AP"]
+    # A resample has the second image 0, 1 or 2 times of 2: it loses nothing, 50 of 101 points, or all.
     assert (found["low"], found["high"]) == (0, pytest.approx(1))
     assert found["difference"] == pytest.approx(50 / 101)
     assert found["share_better"] == pytest.approx(3 / 4 + 1 / 8, abs=0.06)

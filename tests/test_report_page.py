@@ -84,7 +84,7 @@ def test_the_json_has_the_numbers_of_each_iou_type(report):
         one["confusion"]["matrix"][k][k] for k in range(2)
     ) + sum(one["confusion"]["matrix"][i][j] for i, j in ((0, 1), (1, 0)))
     assert numbers["comparison"]["detections"] == "other.json"
-    assert numbers["comparison"]["evaluations"]["segm"]["bootstrap"]["num_draws"] == 1000
+    assert numbers["comparison"]["evaluations"]["segm"]["bootstrap"]["num_resamples"] == 1000
     assert len(numbers["comparison"]["evaluations"]["segm"]["images"]) == 4
 
 

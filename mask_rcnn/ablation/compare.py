@@ -7,10 +7,11 @@ import numpy as np
 
 from mask_rcnn import config_io
 from mask_rcnn.ablation.rows import Row, Table
-from mask_rcnn.average_precision import MAX_KEYPOINT_DETECTIONS, class_matches
+from mask_rcnn.average_precision import MAX_KEYPOINT_DETECTIONS, ordered
 from mask_rcnn.bootstrap import NUM_RESAMPLES, average_precisions, image_counts, interval
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.evaluation import content_of
+from mask_rcnn.report.evaluation import evaluate_images
 
 NUMBERS = ("AP", "AP50", "AP75")
 AT_50, AT_75 = 0, 5  # of COCO's IoU thresholds
@@ -83,7 +84,7 @@ def compare(table, base, folders):
     """
     dataset = read_validation_set(base)
     content = content_of(dataset, base.data.val_annotations)
-    ids = [image.id for image in dataset.images]
+    ids = ordered(image.id for image in dataset.images)
     counts = np.concatenate([np.ones([1, len(ids)], int), image_counts(len(ids), NUM_RESAMPLES)])
     rows, first, notes = {}, {}, {}
     for row in table.rows:
@@ -116,7 +117,8 @@ def _resampled(folder, content, ids, iou_type, max_detections, counts):
     """Returns AP, AP50 and AP75 of a run in percent for each way to count the images, `[1 + R, 3]`."""
     entries = json.loads((folder / "detections.json").read_text())
     limit = MAX_KEYPOINT_DETECTIONS if iou_type == "keypoints" else max_detections
-    ap = average_precisions(class_matches(content, entries, ids, iou_type, limit), counts)  # [1 + R, T]
+    evaluation = evaluate_images(content, entries, ids, iou_type, limit)
+    ap = average_precisions(evaluation.class_matches(), counts)  # [1 + R, T]
     return 100 * np.stack([ap.mean(axis=1), ap[:, AT_50], ap[:, AT_75]], axis=1)
 
 

@@ -5,7 +5,8 @@ Letters: T IoU thresholds, R recall points, K classes, D detections, S different
 
 import numpy as np
 
-RECALL_POINTS = np.linspace(0.0, 1.0, 101)  # COCO's
+from mask_rcnn.bootstrap import RECALLS
+
 NUM_BINS = 10  # of scores
 
 
@@ -23,32 +24,7 @@ def interpolated_precision(hits, num_objects):
     precision = right / (np.arange(1, len(hits) + 1) + np.spacing(1))
     precision = np.maximum.accumulate(precision[::-1])[::-1]
     precision = np.append(precision, 0.0)  # of a recall that is never reached
-    return precision[np.searchsorted(right / num_objects, RECALL_POINTS, side="left")]
-
-
-def weighted_average_precision(hits, counted, weights, num_objects):
-    """Returns the AP of draws in which each detection occurs any number of times.
-
-    Args:
-        hits: `[T, D]` bool, which detections are right, the best score first.
-        counted: `[T, D]` bool, which count as right or as wrong.
-        weights: `[N, D]` int, how often a draw has each detection.
-        num_objects: `[N]`, how many objects a draw has, more than 0.
-
-    Returns:
-        `[N, T]`.
-    """
-    weights = weights[:, None].astype(float)  # [N, 1, D]
-    right = np.cumsum(weights * hits, axis=2)
-    total = np.cumsum(weights * counted, axis=2)
-    columns = hits.any(axis=0)  # elsewhere recall does not grow
-    right, total = right[..., columns], total[..., columns]
-    precision = right / np.maximum(total, 1)
-    precision = np.maximum.accumulate(precision[..., ::-1], axis=2)[..., ::-1]
-    recall = right / np.reshape(num_objects, (-1, 1, 1))
-    reached = np.searchsorted(RECALL_POINTS, recall, side="right")  # how many recall points are reached
-    new = np.diff(reached, axis=2, prepend=0)
-    return (new * precision).sum(axis=2) / len(RECALL_POINTS)
+    return precision[np.searchsorted(right / num_objects, RECALLS, side="left")]
 
 
 def average_precision_of(hits, num_objects):

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from mask_rcnn.average_precision import class_average_precision, summary_of
+from mask_rcnn.bootstrap import ClassMatches
 from mask_rcnn.report.overlaps import evaluate_overlaps
 
 NONE = -1
@@ -80,6 +81,24 @@ class Evaluation:
         rows = np.flatnonzero(self.is_hit[0])
         found[self.matches[0, rows]] = rows
         return found
+
+    def class_matches(self):
+        """Returns the `ClassMatches` of each class, from which the AP of resampled images is computed."""
+        is_object = ~self.object_ignored
+        result = []
+        for k in range(self.num_classes):
+            mine = is_object & (self.object_classes == k)
+            rows = np.flatnonzero(self.classes == k)
+            rows = rows[np.argsort(-self.scores[rows], kind="stable")]  # equal scores in the order of images
+            result.append(
+                ClassMatches(
+                    self.images[rows],
+                    self.is_hit[:, rows],
+                    self.is_wrong[:, rows],
+                    np.bincount(self.object_images[mine], minlength=self.num_images),
+                )
+            )
+        return result
 
     def per_image(self):
         """Yields (rows of detections, rows of objects, `[D, G]` IoU) of each image."""

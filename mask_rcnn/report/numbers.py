@@ -3,9 +3,10 @@
 import numpy as np
 
 from mask_rcnn.average_precision import mean_of_measured
+from mask_rcnn.bootstrap import RECALLS
 from mask_rcnn.report.analysis import TITLES, progress
-from mask_rcnn.report.compare import bootstrap, compare_images
-from mask_rcnn.report.curves import RECALL_POINTS, calibration
+from mask_rcnn.report.compare import compare_by_resampling, compare_images
+from mask_rcnn.report.curves import calibration
 from mask_rcnn.report.errors import BACKGROUND_IOU, FOREGROUND_IOU, KINDS, NO_ERROR, decompose, missed_objects
 from mask_rcnn.report.operating_point import confusion_matrix
 from mask_rcnn.report.slices import slice_rows
@@ -50,7 +51,7 @@ def _numbers(detected, analysis):
         },
         "precision_recall": {
             "iou_thresholds": [round(float(each), 2) for each in evaluation.thresholds],
-            "recall": [round(float(each), 2) for each in RECALL_POINTS],
+            "recall": [round(float(each), 2) for each in RECALLS],
             "precision": {
                 name: _measured(evaluation.precision[:, :, k, 0])
                 for k, name in enumerate(detected.class_names)
@@ -140,7 +141,7 @@ def comparison_numbers(detected, first, second, name, track=None):
     names = {image["id"]: image["file_name"] for image in detected.content.images}
     found = {}
     for kind in (kind for kind in first if kind in second):
-        drawn = bootstrap(
+        drawn = compare_by_resampling(
             first[kind].evaluation,
             second[kind].evaluation,
             track=progress(track, 2 * first[kind].evaluation.num_classes, f"comparing {TITLES[kind]}"),

@@ -151,11 +151,12 @@ def _comparison(comparison, main, numbers, pictures):
     headers = ("", "first", "second", "difference", "95 % interval", "second better")
     note = (
         f"First: {numbers['detections']}. Second: {comparison['detections']}. The interval and the share of "
-        f"draws in which the second is better are those of a paired bootstrap with "
-        f"{one['bootstrap']['num_draws']:,} draws of the images. If the interval holds 0, chance may explain "
-        f"the difference. At the best score thresholds, the second finds {one['fixed']:,} objects that the "
-        f"first does not find, and misses {one['broken']:,} that the first finds. It makes fewer errors in "
-        f"{one['better']:,} images, as many in {one['equal']:,}, and more in {one['worse']:,}."
+        f"resamples in which the second is better are those of a paired bootstrap with "
+        f"{one['bootstrap']['num_resamples']:,} resamples of the images. If the interval holds 0, chance "
+        f"may explain the difference. At the best score thresholds, the second finds {one['fixed']:,} "
+        f"objects that the first does not find, and misses {one['broken']:,} that the first finds. It makes "
+        f"fewer errors in {one['better']:,} images, as many in {one['equal']:,}, and more in "
+        f"{one['worse']:,}."
     )
     images = [
         (image_name(row), f"{row['first_errors']:,}", f"{row['second_errors']:,}")
