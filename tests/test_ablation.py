@@ -1,6 +1,7 @@
 """The tables of the paper: their configs, which runs are made, and what is said of them."""
 
 import dataclasses
+import importlib.util
 import json
 import types
 
@@ -10,8 +11,7 @@ from cli_fakes import FakePredictor, run
 from PIL import Image
 
 from mask_rcnn import config_io, model_zoo
-from mask_rcnn.ablation import compare
-from mask_rcnn.ablation import run as ablation_run
+from mask_rcnn.ablation import compare, trial
 from mask_rcnn.ablation.configs import row_configs, with_changes, without_effect
 from mask_rcnn.ablation.rows import Row, Table
 from mask_rcnn.ablation.run import ablate
@@ -120,6 +120,7 @@ def test_the_list_has_every_row_and_why_one_is_not_trained(capsys):
         (["--run", "runs/x"], "needs a table and a folder"),
         (["2c", "--run", "runs/x", "--steps", "3", "--budget", "1m"], "Leave one of them out"),
         (["2c", "--run", "runs/x", "--seeds", "0"], "--seeds must be at least 1"),
+        (["2c", "--run", "runs/x", "--ray", "GPUs=1"], "expected CPU=N, GPU=N or both"),
     ],
 )
 def test_wrong_options_are_an_error(words, message, capsys):
@@ -146,7 +147,7 @@ def trained(monkeypatch):
         (folder / "detections.json").write_text(json.dumps(entries))
         (folder / "results.json").write_text(json.dumps(metrics.to_json()))
 
-    monkeypatch.setattr(ablation_run, "train", train)
+    monkeypatch.setattr(trial, "train", train)
     monkeypatch.setattr(compare, "NUM_RESAMPLES", 50)
     return folders
 
@@ -247,7 +248,7 @@ def test_weights_of_a_row_are_evaluated_with_views(trained, tmp_path, monkeypatc
         assert path == tmp_path / "a/seed_0/final.weights.h5"
         return Squares()
 
-    monkeypatch.setattr(ablation_run, "Predictor", types.SimpleNamespace(load=load))
+    monkeypatch.setattr(trial, "Predictor", types.SimpleNamespace(load=load))
     rows = (
         Row(name="a", paper={"bbox": (1.0, None, None)}),
         Row(name="b", paper={"bbox": (2.0, None, None)}, trained_as="a", scales=(0.5, 1.0)),
@@ -256,6 +257,12 @@ def test_weights_of_a_row_are_evaluated_with_views(trained, tmp_path, monkeypatc
     assert len(trained) == 1 and list(comparison.rows["b"].differences) == ["bbox"]
     entries = json.loads((tmp_path / "b/seed_0/detections.json").read_text())
     assert len(entries) == 2 * 4  # two images, two objects and their mirror images
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="the extra `ray` is installed")
+def test_runs_on_ray_need_ray(tmp_path, capsys):
+    assert run("ablate", "2c", "--run", tmp_path, "--ray", "GPU=1") == 2
+    assert "pip install mask-rcnn[ray]" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,32 +1,22 @@
-"""Trains the rows of a table one after the other, each in its own run directory, and compares them."""
+"""Trains the rows of a table, each in its own run directory, and compares them."""
 
 import dataclasses
-import gc
 import json
-import shutil
-
-import keras
 
 from mask_rcnn import config_io
-from mask_rcnn.ablation.compare import compare, read_validation_set
+from mask_rcnn.ablation.compare import compare
 from mask_rcnn.ablation.configs import row_configs, with_seed
 from mask_rcnn.ablation.report import write_report
-from mask_rcnn.augmented_predictor import AugmentedPredictor
-from mask_rcnn.coco_results import write_json
+from mask_rcnn.ablation.trial import Trial, run_in_turn
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.files import atomic_write
-from mask_rcnn.model_evaluation import evaluate_model
 from mask_rcnn.paths import local_path
-from mask_rcnn.predict import Predictor
-from mask_rcnn.terminal import say
-from mask_rcnn.training.run_folder import CONFIG, FINAL_WEIGHTS, config_changes
-from mask_rcnn.training.train import train
+from mask_rcnn.training.run_folder import config_changes
 
 MARKER = "ablation.json"  # table and configs of the folder, so that no row is compared with one of another
-FINISHED = ("results.json", "detections.json")  # a run writes them last
 
 
-def ablate(table, base, run_dir, *, seeds=1):
+def ablate(table, base, run_dir, *, seeds=1, launch=run_in_turn):
     """Trains all rows of a table that a config can express, and compares them.
 
     Row R with seed S has the run directory `run_dir/R/seed_S`, see `train`. A run that is finished is not
@@ -39,6 +29,8 @@ def ablate(table, base, run_dir, *, seeds=1):
             shapes.
         run_dir: Folder; made if it does not exist.
         seeds: Number of runs of each row, with `train.seed` and the integers after it. Defaults to 1.
+        launch: Function that runs a list of `Trial`. Defaults to `run_in_turn`; `ray_trials.run_on_ray` runs
+            them at the same time.
 
     Returns:
         `Comparison`.
@@ -56,18 +48,33 @@ def ablate(table, base, run_dir, *, seeds=1):
     _claim(run_dir, table, configs)
     if draw:
         _draw_shapes(base, run_dir)
-    folders = {name: [] for name in configs}
-    for number, (name, config) in enumerate(configs.items(), start=1):
-        row = next(row for row in table.rows if row.name == name)
-        for index in range(seeds):
-            seed = config.train.seed + index
-            folders[name].append(run_dir / row.folder / f"seed_{seed}")
-            trained = folders[row.trained_as][index] if row.trained_as else None
-            title = f"Row {number} of {len(configs)}: {name}, seed {seed}"
-            _run_once(row, with_seed(config, seed), folders[name][-1], trained, title)
+    trials = list(_trials(table, configs, run_dir, seeds))
+    launch(trials)
+    folders = {name: [each.folder for each in trials if each.row == name] for name in configs}
     comparison = compare(table, base, folders)
     write_report(comparison, run_dir)
     return comparison
+
+
+def _trials(table, configs, run_dir, seeds):
+    """Yields the `Trial`s of all rows; one that evaluates the weights of another comes after it."""
+    rows = {row.name: row for row in table.rows}
+    for number, (name, config) in enumerate(configs.items(), start=1):
+        row = rows[name]
+        trained = rows.get(row.trained_as)
+        for seed in range(config.train.seed, config.train.seed + seeds):
+            yield Trial(
+                row=name,
+                title=f"Row {number} of {len(configs)}: {name}, seed {seed}",
+                config=with_seed(config, seed),
+                folder=_folder(run_dir, row, seed),
+                trained=trained and _folder(run_dir, trained, seed),
+                scales=row.scales,
+            )
+
+
+def _folder(run_dir, row, seed):
+    return run_dir / row.folder / f"seed_{seed}"
 
 
 def _check_data(data):
@@ -133,31 +140,3 @@ def _claim(run_dir, table, configs):
             "A folder holds the runs of one table with one base. Received, as before -> now:\n  "
             f"{listing}\nUndo these changes, or choose another folder."
         )
-
-
-def _run_once(row, config, folder, trained, title):
-    """Trains a row, or evaluates the weights of the run `trained`, unless this was finished before."""
-    if all((folder / name).exists() for name in FINISHED):
-        say(f"{title}: finished before, {folder}")
-        return
-    say(f"{title}: {folder}")
-    if trained is None:
-        train(config, folder, resume=True)
-    else:
-        _evaluate_views(row, config, folder, trained)
-    keras.backend.clear_session()  # the models of all rows would not fit into memory
-    gc.collect()
-
-
-def _evaluate_views(row, config, folder, trained):
-    """Evaluates the weights of a run with test-time augmentation, and writes what a training writes of it."""
-    predictor = Predictor.load(trained / FINAL_WEIGHTS, config.train.precision)
-    annotations = config.data.val_annotations
-    metrics, entries = evaluate_model(
-        AugmentedPredictor(predictor, row.scales), read_validation_set(config), annotations
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(trained / CONFIG, folder / CONFIG)
-    write_json(folder / "detections.json", entries)
-    write_json(folder / "results.json", metrics.to_json())
-    say(metrics.table())

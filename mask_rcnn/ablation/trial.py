@@ -1,0 +1,76 @@
+"""One run of a row: a training, or an evaluation of the weights of another run."""
+
+import gc
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from mask_rcnn.ablation.compare import read_validation_set
+from mask_rcnn.augmented_predictor import AugmentedPredictor
+from mask_rcnn.coco_results import write_json
+from mask_rcnn.config import Config
+from mask_rcnn.model_evaluation import evaluate_model
+from mask_rcnn.predict import Predictor
+from mask_rcnn.terminal import say
+from mask_rcnn.training.run_folder import CONFIG, FINAL_WEIGHTS
+from mask_rcnn.training.train import train
+
+FINISHED = ("results.json", "detections.json")  # a run writes them last
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A run of a row.
+
+    Args:
+        row: Name of the row.
+        title: What is said when it starts.
+        config: `Config`, with its seed.
+        folder: Its run directory.
+        trained: Run directory whose weights are evaluated with test-time augmentation, instead of a training;
+            or None.
+        scales: Of that augmentation, see `AugmentedPredictor`.
+    """
+
+    row: str
+    title: str
+    config: Config
+    folder: Path
+    trained: Path | None
+    scales: tuple[float, ...]
+
+
+def run_in_turn(trials):
+    """Runs trials one after the other; see `run_trial`."""
+    for trial in trials:
+        run_trial(trial)
+        keras.backend.clear_session()  # the models of all rows would not fit into memory
+        gc.collect()
+
+
+def run_trial(trial):
+    """Trains or evaluates, unless this was finished before. An interrupted training goes on."""
+    if all((trial.folder / name).exists() for name in FINISHED):
+        say(f"{trial.title}: finished before, {trial.folder}")
+        return
+    say(f"{trial.title}: {trial.folder}")
+    if trial.trained is None:
+        train(trial.config, trial.folder, resume=True)
+    else:
+        _evaluate_views(trial)
+
+
+def _evaluate_views(trial):
+    """Evaluates weights with test-time augmentation, and writes what a training writes of its evaluation."""
+    config, folder = trial.config, trial.folder
+    predictor = Predictor.load(trial.trained / FINAL_WEIGHTS, config.train.precision)
+    metrics, entries = evaluate_model(
+        AugmentedPredictor(predictor, trial.scales), read_validation_set(config), config.data.val_annotations
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(trial.trained / CONFIG, folder / CONFIG)
+    write_json(folder / "detections.json", entries)
+    write_json(folder / "results.json", metrics.to_json())
+    say(metrics.table())
