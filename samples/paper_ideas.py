@@ -277,22 +277,8 @@ panels[1].set(xlabel="IoU of a mask", ylabel="objects")
 panels[1].legend(frameon=False)
 
 # %% [markdown]
-# What a mask branch has learned in one place, convolutions know everywhere. Here the crops are moved by
-# three pixels to the lower right, as if the box were a little off. The masks should move by six.
-
-# %%
-shifted = np.stack([np.pad(crop, [(3, 0), (3, 0), (0, 0)], mode="edge")[:14, :14] for crop in test[0]])
-expected = np.pad(test[2], [(0, 0), (6, 0), (6, 0)])[:, :28, :28] > 0
-masks = {"crop": np.clip((shifted + 1) / 2, 0, 1), "truth": expected}
-for name, model in (("convolutions", sigmoid), ("fully connected", mlp)):
-    masks[name] = model.predict([shifted, right], verbose=0) > 0
-    overlap = (masks[name] & expected).sum(axis=(1, 2)) / (masks[name] | expected).sum(axis=(1, 2))
-    print(f"{name:16} mean IoU {overlap.mean():.3f} of the moved objects")
-figure, panels = plt.subplots(4, 6, figsize=(9, 6.2))
-for row, (name, values) in zip(panels, masks.items()):
-    for axes, value in zip(row, values[:6]):
-        show(axes, value, cmap="gray", vmin=0, vmax=1)
-    row[0].set_title(name, loc="left")
+# The fully connected layers fit the crops of the training better: their loss is lower. Of objects that they
+# have not seen they draw slightly worse masks. They have learned more by heart.
 
 # %% [markdown]
 # These are small networks on drawn shapes. The paper's own comparisons, rows of its tables as trainings of
