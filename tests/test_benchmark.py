@@ -199,6 +199,16 @@ def test_stages_give_what_the_whole_model_gives(tiny_parts, tiny_config):
     assert results["mask head"].shape == (2, 8, 28, 28)
 
 
+def test_a_model_without_an_fpn_has_its_other_stages(tiny_config):
+    anchors = dataclasses.replace(tiny_config.anchors, strides=(32,))
+    config = dataclasses.replace(tiny_config, fpn=None, anchors=anchors)
+    config = ours.benchmark_config(config, SETTINGS)
+    parts = build_parts(config)
+    stages = ours.inference_stages(ours.make_predictor(parts, config), parts, make_work(SETTINGS, 3).images)
+    assert list(stages) == ["preprocess", "backbone", "RPN, proposals", "box head", "mask head", "paste"]
+    assert stages["mask head"]()[1].shape == (1, 8, 28, 28)
+
+
 def test_seconds_are_per_image_of_a_batch():
     settings = dataclasses.replace(SETTINGS, batch_size=2)
     report, _ = run._compare({"ours": lambda: (Seconds(3.0, 5.0), None)}, settings, peer=None)

@@ -19,17 +19,9 @@ NUM_CLASSES = 80  # of a config that takes them from its data
 BUSY = 2000  # boxes above the score threshold, of which NMS keeps the most that an image may have
 LEARNING_RATE = 1e-4  # so low that random weights stay finite; the time does not depend on it
 
-PYRAMID = ("P2", "P3", "P4", "P5")
+MAPS = ("C2", "C3", "C4", "C5")
+PYRAMID = ("P2", "P3", "P4", "P5", "P6")  # RoIs are pooled from all but the last
 PROPOSALS = ("proposals", "proposal_scores", "proposals_valid")
-
-# What each stage of the model needs and makes, in the names of `inference_model(intermediates=True)`.
-STAGES = {
-    "backbone": (("images", "image_sizes"), ("C2", "C3", "C4", "C5")),
-    "FPN": (("C2", "C3", "C4", "C5"), (*PYRAMID, "P6")),
-    "RPN, proposals": (("images", "image_sizes", *PYRAMID, "P6"), PROPOSALS),
-    "box head": (("image_sizes", *PYRAMID, *PROPOSALS), ("boxes", "scores", "class_ids")),
-    "mask head": ((*PYRAMID, "boxes", "class_ids"), ("masks",)),
-}
 
 
 def benchmark_config(config, settings):
@@ -95,9 +87,29 @@ def inference_stages(predictor, parts, images):
         return functools.partial(tf.function(part), [values[name] for name in inputs])
 
     stages = {"preprocess": lambda: _preprocess(predictor, images)}
-    stages |= {name: stage(*ends) for name, ends in STAGES.items() if set(ends[1]) <= set(tensors)}
+    stages |= {name: stage(*ends) for name, ends in _stages(tensors).items()}
     stages["paste"] = lambda: _postprocess(predictor, values, resizes)
     return {name: functools.partial(_timed, run) for name, run in stages.items()}
+
+
+def _stages(tensors):
+    """Returns what each stage needs and makes, `{name: (inputs, outputs)}`.
+
+    Args:
+        tensors: Names of the inputs and outputs of `inference_model(intermediates=True)`.
+    """
+    maps, pyramid = ([name for name in names if name in tensors] for names in (MAPS, PYRAMID))
+    features = pyramid or maps[-1:]  # without an FPN, those of the last stage
+    pooled = [name for name in features if name != PYRAMID[-1]]
+    images = ("images", "image_sizes")
+    stages = {
+        "backbone": (images, maps),
+        "FPN": (maps, pyramid),
+        "RPN, proposals": ((*images, *features), PROPOSALS),
+        "box head": (("image_sizes", *pooled, *PROPOSALS), ("boxes", "scores", "class_ids")),
+        "mask head": ((*pooled, "boxes", "class_ids"), ("masks",)),
+    }
+    return {name: ends for name, ends in stages.items() if ends[1] and set(ends[1]) <= set(tensors)}
 
 
 def training_step(parts, config, work):
