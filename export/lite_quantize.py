@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 
 # The networks, by the names that Keras gives their operations; what they hand on to a branch below is float.
-NETWORKS = r"backbone|fpn|roi_stage|\w+_head"
+NETWORKS = r"(?:rpn_)?backbone|(?:rpn_)?fpn|roi_stage|\w+_head"
 # The last layers of the heads: their outputs are what is ranked, decoded and thresholded. Only their weights
 # become int8.
 LAST_LAYERS = "objectness|deltas|class_logits|predictor"

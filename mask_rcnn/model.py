@@ -29,6 +29,7 @@ class Parts:
 
     `source`: what is known of the backbone, and the strides of the maps taken from it. `backbone`:
     `[B, H, W, C]` normalized to maps such as C2..C5 (C2..C4 where `roi_stage` is). `fpn`: these to P2..P6.
+    `rpn_backbone`, `rpn_fpn`: the same for the RPN alone, where it does not share those of the heads.
     `rpn_head`: a map to logits and deltas. `roi_stage`: pooled RoIs to what the heads get. `box_head`: RoIs
     to class logits and deltas. `cascade`: the box heads behind it. `heads`: networks of `heads_of(config)` by
     their names, such as `mask_head`. None is a part that the model does without.
@@ -37,6 +38,8 @@ class Parts:
     source: Backbone
     backbone: keras.Model
     fpn: keras.Model | None
+    rpn_backbone: keras.Model | None
+    rpn_fpn: keras.Model | None
     rpn_head: keras.Model
     roi_stage: keras.Model | None
     box_head: keras.Model
@@ -67,26 +70,19 @@ def build_parts(config, kernels=None):
 
 
 def _build_parts(config):
-    source = _build_backbone(config)
-    backbone, stage = source.model, source.roi_stage
-    channels = [x.shape[-1] for x in backbone.outputs]
-    pyramid = config.fpn and fpn(
-        channels,
-        config.fpn.channels,
-        config.fpn.norm,
-        config.fpn.norm_epsilon,
-        first_level=source.first_level,
-        subsampled=len(config.anchors.strides) - len(channels),
-    )
-    in_channels = config.fpn.channels if config.fpn else channels[-1]
+    source, pyramid = _build_features(config)
+    rpn_backbone, rpn_fpn = _build_rpn_features(config, source)
+    in_channels = config.fpn.channels if config.fpn else source.model.outputs[-1].shape[-1]
     num_anchors = len(config.anchors.ratios) * len(config.anchors.sizes) // len(config.anchors.strides)
     return Parts(
         source=source,
-        backbone=backbone,
+        backbone=source.model,
         fpn=pyramid,
+        rpn_backbone=rpn_backbone,
+        rpn_fpn=rpn_fpn,
         rpn_head=rpn_head(in_channels, config.rpn.channels, num_anchors, config.rpn.convs),
-        roi_stage=stage,
-        **_build_heads(config, in_channels, stage),
+        roi_stage=source.roi_stage,
+        **_build_heads(config, in_channels, source.roi_stage),
     )
 
 
@@ -123,7 +119,9 @@ def training_model(parts, config):
     """
     inputs = batch = _training_inputs(config)
     if config.train.rematerialize:
-        parts = dataclasses.replace(parts, backbone=rematerialized(parts.backbone))
+        names = ("backbone", "rpn_backbone")
+        again = {name: rematerialized(part) for name, part in parts.named().items() if name in names}
+        parts = dataclasses.replace(parts, **again)
     if config.inclusive_boxes:
         truth = MoveFarEdges(-1, name="gt_inclusive")(batch["gt_boxes"], batch["gt_class_ids"])
         batch = {**batch, "gt_boxes": truth}
@@ -169,7 +167,8 @@ def inference_model(parts, config, intermediates=False):
         `class_ids` `[B, D]` int32, 0 behind the last detection; with a mask head `masks` `[B, D, M, M]`,
         probabilities inside the boxes; with a keypoint head `keypoint_heatmaps` `[B, D, S, S, J]`, logits.
         With `intermediates` also `normalized` `[B, H, W, C]`; of `C2`..`C5` and `P2`..`P6` those there are,
-        `[B, h, w, C]`; `rpn_logits`, `rpn_deltas`, `anchors`: lists, one for each level, `[B, h, w, A]`,
+        `[B, h, w, C]`; the same as `rpn_C2`.. and `rpn_P2`.. if the RPN has features of its own;
+        `rpn_logits`, `rpn_deltas`, `anchors`: lists, one for each level, `[B, h, w, A]`,
         `[B, h, w, A * 4]` and `[h * w * A, 4]`; `proposals` `[B, N, 4]`, `proposal_scores` `[B, N]` (logits)
         and `proposals_valid` `[B, N]`; `box_pooled` `[B * N, P, P, C]`, `class_logits` `[B * N, K + 1]`,
         `box_deltas` `[B * N, (K + 1) * 4]` (class-agnostic: `[B * N, 4]`); of further heads of a cascade
@@ -195,6 +194,43 @@ def inference_model(parts, config, intermediates=False):
     if config.inclusive_boxes:
         outputs["boxes"] = MoveFarEdges(1, name="boxes")(outputs["boxes"], outputs["class_ids"])
     return keras.Model(batch, outputs | between if intermediates else outputs, name="mask_rcnn")
+
+
+def _build_features(config):
+    """Returns a `Backbone`, and the FPN over it or None."""
+    source = _build_backbone(config)
+    channels = [x.shape[-1] for x in source.model.outputs]
+    return source, config.fpn and fpn(
+        channels,
+        config.fpn.channels,
+        config.fpn.norm,
+        config.fpn.norm_epsilon,
+        first_level=source.first_level,
+        subsampled=len(config.anchors.strides) - len(channels),
+    )
+
+
+def _build_rpn_features(config, shared):
+    """Returns the backbone and the FPN of the RPN alone, None each where there is none.
+
+    Args:
+        config: `Config`.
+        shared: `Backbone` of the heads; no weight is in common with it.
+    """
+    if config.rpn.shared_features:
+        return None, None
+    source, pyramid = _build_features(config)
+    if {id(v) for v in source.model.weights} & {id(v) for v in shared.model.weights}:
+        raise ValueError(
+            "With `rpn.shared_features=false` a registered backbone must build a new network in each call. "
+            f"Received: backbone.name={config.backbone.name!r}, which returns the same weights twice. "
+            "Build the network inside of the registered function, for example with `from_keras_model`."
+        )
+    return _renamed(source.model, "rpn_backbone"), pyramid and _renamed(pyramid, "rpn_fpn")
+
+
+def _renamed(network, name):
+    return keras.Model(network.inputs, network.outputs, name=name)
 
 
 def _build_backbone(config):

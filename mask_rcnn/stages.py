@@ -30,8 +30,11 @@ def first_stage(parts, config, batch):
     )
     normalize = NormalizeImages(mean, std, settings.padding, settings.centered, name="normalize")
     normalized = normalize(batch["images"], batch["image_sizes"])
-    stages = parts.backbone(normalized)
-    pyramid = parts.fpn(stages) if parts.fpn else stages[-1:]
+    maps, between = _features(parts.backbone, parts.fpn, normalized, source.first_level)
+    rpn_maps = maps
+    if parts.rpn_backbone:
+        rpn_maps, own = _features(parts.rpn_backbone, parts.rpn_fpn, normalized, source.first_level)
+        between |= {f"rpn_{name}": features for name, features in own.items()}
     anchors = Anchors(
         config.anchors.sizes,
         config.anchors.strides,
@@ -39,25 +42,41 @@ def first_stage(parts, config, batch):
         config.anchors.rounded,
         config.anchors.stride_from_padded_size,
         name="anchors",
-    )(pyramid, batch["images"])
+    )(rpn_maps, batch["images"])
     if config.inclusive_boxes:
         anchors = [MoveFarEdges(-1, name=f"anchors{i}_inclusive")(x) for i, x in enumerate(anchors)]
-    logits, deltas = zip(*(parts.rpn_head(features) for features in pyramid), strict=True)
+    logits, deltas = zip(*(parts.rpn_head(features) for features in rpn_maps), strict=True)
     windows = ImageWindows(settings.centered, config.inclusive_boxes, name="windows")(
         batch["image_sizes"], *([batch["images"]] if settings.centered else [])
     )
     rpn = {"logits": list(logits), "deltas": list(deltas), "anchors": anchors, "windows": windows}
     rpn["between"] = {
         "normalized": normalized,
-        **{f"C{level}": features for level, features in enumerate(stages, source.first_level)},
+        **between,
         "rpn_logits": rpn["logits"],
         "rpn_deltas": rpn["deltas"],
         "anchors": anchors,
     }
-    if parts.fpn:
-        rpn["between"] |= {f"P{level}": x for level, x in enumerate(pyramid, source.first_level)}
-        return pyramid[: len(stages)], rpn  # subsampled levels, such as P6, are for the RPN only
-    return pyramid, rpn
+    return maps[: len(source.strides)], rpn  # subsampled levels, such as P6, are for the RPN only
+
+
+def _features(backbone, fpn, images, first_level):
+    """Returns the maps of the FPN, or the last one of the backbone alone, and all of them by their names.
+
+    Args:
+        backbone, fpn: Of `Parts`.
+        images: `[B, H, W, C]`, normalized.
+        first_level: Level of the finest map.
+
+    Returns:
+        List of `[B, h, w, C]`; and a dict of them and those of the backbone: "C2", ..., and "P2", ...
+    """
+    stages = backbone(images)
+    named = {f"C{level}": features for level, features in enumerate(stages, first_level)}
+    if fpn is None:
+        return stages[-1:], named
+    pyramid = fpn(stages)
+    return pyramid, named | {f"P{level}": features for level, features in enumerate(pyramid, first_level)}
 
 
 def propose(config, rpn, pre_nms, post_nms):

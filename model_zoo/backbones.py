@@ -58,7 +58,7 @@ IGNORED = (
     r".*\.num_batches_tracked",
     r"(stem\.)?fc\..*",  # the classifier of a ResNet
     r"(_conv_head|_bn1|_fc)\..*",  # and of EfficientNet-Lite0
-    r"(fpn|\w+_head\d*)/.*",  # the other parts of a model of ours
+    r"(rpn_backbone|(rpn_)?fpn|\w+_head\d*)/.*",  # the other parts of a model of ours
 )
 
 

@@ -94,3 +94,13 @@ class Config:
             "An FPN needs all stages of the backbone.",
             last_stage=self.backbone.last_stage,
         )
+        check(
+            self.rpn.shared_features
+            or self.fpn is not None
+            or self.backbone.frozen_stages < self.backbone.last_stage,
+            "A backbone of which nothing trains gives RPN and heads the same features. Set "
+            "`rpn.shared_features` to true, or `backbone.frozen_stages` to less.",
+            shared_features=self.rpn.shared_features,
+            frozen_stages=self.backbone.frozen_stages,
+            fpn=self.fpn,
+        )

@@ -161,8 +161,14 @@ class AnchorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RpnConfig:
-    """Region proposal network (Faster R-CNN, section 3.1)."""
+    """Region proposal network (Faster R-CNN, section 3.1).
 
+    With `shared_features=False` the RPN has a backbone and an FPN of its own, as in the paper's ablations
+    (section 3.1.1). Differs from the paper: there the RPN is trained first, and then the heads on its final
+    proposals. Here one run trains both, each by its own losses only.
+    """
+
+    shared_features: bool = True  # one backbone and one FPN for RPN and heads; False: a copy for each
     channels: int = 256
     convs: int = 1
     train_pre_nms: int = 2000  # candidates of each level

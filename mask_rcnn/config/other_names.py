@@ -47,6 +47,7 @@ OTHER_NAMES = {
     "rpn.post_nms": "post_nms_topk post_nms_topk_test post_nms_rois_inference rpn_post_nms_top_n_test",
     "rpn.train_pre_nms": "pre_nms_topk_train rpn_pre_nms_top_n_train",
     "rpn.train_post_nms": "post_nms_topk_train post_nms_rois_training rpn_post_nms_top_n_train",
+    "rpn.shared_features": "share_features shared_rpn separate_rpn rpn_only",
     "rpn.samples": "rpn_batch_size_per_image rpn_train_anchors_per_image",
     "rpn.positive_iou": "rpn_fg_iou_thresh fg_iou_thresh",
     "rpn.negative_iou": "rpn_bg_iou_thresh bg_iou_thresh",

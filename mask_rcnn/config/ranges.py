@@ -77,6 +77,7 @@ RANGES = {
         "stride_from_padded_size": FLAG,
     },
     "RpnConfig": {
+        "shared_features": FLAG,
         "channels": CHANNELS,
         "convs": CONVS,
         "train_pre_nms": COUNT,

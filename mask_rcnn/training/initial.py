@@ -106,11 +106,19 @@ def initialize(parts, config, categories):
     """Gives the networks of a new run the weights that its config begins with."""
     if config.train.init_weights:
         load_detector(parts, config, categories, config.train.init_weights)
-    elif config.backbone.weights and config.backbone.name not in IMAGENET:
-        _load_from_library(parts.source, config.backbone)
     elif config.backbone.weights:
+        _load_backbones(parts, config)
+
+
+def _load_backbones(parts, config):
+    """Gives the backbone, and that of an RPN with features of its own, their pretrained weights."""
+    if config.backbone.name in IMAGENET:
         weights = warn_of_backbone(config)
         load_backbone(parts.backbone, config.backbone.name, weights, parts.roi_stage)
+    else:
+        _load_from_library(parts.source, config.backbone)
+    if parts.rpn_backbone is not None:
+        parts.rpn_backbone.set_weights(parts.backbone.get_weights())
 
 
 def _load_from_library(source, backbone):
@@ -136,7 +144,8 @@ def load_detector(parts, config, categories, weights):
     """Gives a detector the weights of another one, as far as they mean the same; prints what is new.
 
     With the same class names all weights are taken. Otherwise the layers with an output for each class stay
-    as they are, and so does a head that the other detector does not have.
+    as they are, and so does a head that the other detector does not have. An RPN with features of its own
+    begins with copies of those that the other detector's RPN shares with its heads.
 
     Args:
         parts: `Parts` of the detector.
@@ -152,15 +161,38 @@ def load_detector(parts, config, categories, weights):
     _warn_of_conventions(config, their_config, weights)
     wanted = variables(parts)
     arrays = inflated_arrays(read_arrays(path), wanted)
+    arrays |= _rpn_features(wanted, arrays)
     new = _layers_of_classes(config, categories, their_config, their_categories)
     new |= _parts_of(wanted) - _parts_of(arrays)
-    unused = new | (_parts_of(arrays) - _parts_of(wanted))
-    assign_variables(_without(wanted, new), _without(arrays, unused), source=path)
+    unused = _parts_of(arrays) - _parts_of(wanted)
+    if "rpn_backbone" in unused:
+        new |= {"rpn_head"}  # it is for the features that are left out
+    assign_variables(_without(wanted, new), _without(arrays, new | unused), source=path)
     kept = "all weights" if not new else f"all weights but those of {', '.join(sorted(new))}"
     say(
         f"Begun with {weights}, {len(their_categories)} classes: {kept}."
         + (f" These are new, for {len(categories)} classes." if new else "")
+        + (f" Left out: {', '.join(sorted(unused))}." if unused else "")
     )
+
+
+def _rpn_features(wanted, arrays):
+    """Returns the features that heads and RPN of a detector share, for an RPN with features of its own.
+
+    Args:
+        wanted: `{"part/variable path": keras.Variable}` of a detector.
+        arrays: `{"part/variable path": array}` of another one.
+
+    Returns:
+        `{"rpn_part/variable path": array}`; empty if the RPN has features of its own in both, or in none.
+    """
+    theirs = _parts_of(arrays)
+    copied = {f"rpn_{part}" for part in ("backbone", "fpn") if part in theirs} & (_parts_of(wanted) - theirs)
+    if copied:
+        say(f"The RPN begins with copies of the features of the heads: {', '.join(sorted(copied))}.")
+    return {
+        f"rpn_{name}": array for name, array in arrays.items() if f"rpn_{name.partition('/')[0]}" in copied
+    }
 
 
 def _layers_of_classes(config, categories, their_config, their_categories):

@@ -64,13 +64,18 @@ def image_bytes(parts, config, size):
         config: `Config`.
         size: (height, width) of the padded images.
     """
-    backbone = rematerialized(parts.backbone) if config.train.rematerialize else parts.backbone
-    total, maps = _outputs(backbone, (1, *size, config.input.channels))
-    if parts.fpn:
-        kept, maps = _outputs(parts.fpn, *maps)
+    total = 0
+    for backbone, fpn in ((parts.backbone, parts.fpn), (parts.rpn_backbone, parts.rpn_fpn)):
+        if backbone is None:  # the RPN shares the features of the heads
+            continue
+        backbone = rematerialized(backbone) if config.train.rematerialize else backbone
+        kept, maps = _outputs(backbone, (1, *size, config.input.channels))
         total += kept
-    else:
-        maps = maps[-1:]
+        if fpn:
+            kept, maps = _outputs(fpn, *maps)
+            total += kept
+        else:
+            maps = maps[-1:]
     total += sum(_outputs(parts.rpn_head, shape)[0] for shape in maps)
     channels, box = maps[0][-1], config.box_head
     for network in (parts.box_head, *parts.cascade):
