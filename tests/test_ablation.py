@@ -82,6 +82,38 @@ def test_schedules_and_sides_are_those_of_appendix_a_and_in_proportion_for_anoth
     assert max(small["+ augmentation in training"].input.train_short_sides) == 64
 
 
+def test_the_rpn_of_table_8_shares_features_from_end_to_end_training_on():
+    table = find_table("8")
+    for shared in (True, False):
+        base = config_io.override_all(model_zoo.config(table.recipe), {"rpn.shared_features": shared})
+        configs = row_configs(table, base)
+        assert [name for name, each in configs.items() if not each.rpn.shared_features] == [
+            "baseline",
+            "+ updated baseline",
+        ]
+    assert configs["baseline"].box_head.nms_iou == 0.3
+    updated, end_to_end = configs["+ updated baseline"], configs["+ end-to-end training"]
+    assert updated.train == end_to_end.train and updated.box_head.nms_iou == 0.5
+
+
+@pytest.mark.parametrize(
+    ("base", "row", "note"),
+    [
+        (True, True, "shares the features of the heads (rpn.shared_features=true)."),
+        (False, False, "has features of its own (rpn.shared_features=false)."),
+        (False, True, "has features of its own (rpn.shared_features=false) in a, and shares those of the"),
+    ],
+)
+def test_the_report_says_how_the_rpn_was_trained(base, row, note, trained, tmp_path):
+    rows = (
+        Row(name="a", paper={"bbox": (1.0, None, None)}),
+        Row(name="b", paper={"bbox": (2.0, None, None)}, changes={"rpn.shared_features": row}),
+    )
+    config = config_io.override_all(TINY, {"rpn.shared_features": base})
+    ablate(Table(key="0", title="RPN", rows=rows, iou_types=("bbox",)), config, tmp_path)
+    assert f"Here both are trained in one run, and the RPN {note}" in (tmp_path / "report.txt").read_text()
+
+
 def test_a_row_that_does_not_fit_the_base_is_named():
     with pytest.raises(ValueError, match="Row 'softmax' of table 2b .*mask_head"):
         row_configs(find_table("2b"), model_zoo.config("faster_rcnn_resnet50_fpn"))

@@ -81,6 +81,8 @@ FOUR_SAMPLES = {"roi_align.sampling_ratio": 2}  # of a bin (section 3)
 ONLY_KEYPOINTS = {"mask_head": None, "keypoint_head": PRESENT}
 BOTH = {"mask_head": PRESENT, "keypoint_head": PRESENT}
 NMS = {"box_head.nms_iou": 0.3}  # until the updated baseline (appendix A)
+OWN_RPN, SHARED_RPN = ({"rpn.shared_features": shared} for shared in (False, True))  # section 3.1.1
 # From the second row of table 8 on.
 UPDATED = FPN | RESNEXT | {"box_head.nms_iou": 0.5}
+END_TO_END = UPDATED | SHARED_RPN  # from the third row on
 AUGMENTED = {"input.train_short_sides": short_sides(640, 800, 32)}

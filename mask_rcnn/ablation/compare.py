@@ -24,6 +24,7 @@ class RowResult:
     Args:
         row: The `Row`.
         steps: Steps of each run.
+        shared_features: Whether the RPN shared the features of the heads, `rpn.shared_features`.
         seeds: `{IoU type: [S, 3]}`, AP, AP50 and AP75 of each seed.
         here: `{IoU type: [3]}`, their mean over the seeds.
         intervals: `{IoU type: [(low, high), ...]}` of `here`; None is not measurable.
@@ -34,6 +35,7 @@ class RowResult:
 
     row: Row
     steps: list
+    shared_features: bool
     seeds: dict
     here: dict
     intervals: dict
@@ -130,9 +132,11 @@ def _row_result(row, folders, draws, first):
         for kind, values in draws.items()
         if first[kind] is not values
     }
+    configs = [config_io.from_yaml(folder / "config.yaml") for folder in folders]
     return RowResult(
         row=row,
-        steps=[config_io.from_yaml(folder / "config.yaml").train.scaled_steps for folder in folders],
+        steps=[config.train.scaled_steps for config in configs],
+        shared_features=configs[0].rpn.shared_features,
         seeds={kind: values[:, 0].tolist() for kind, values in draws.items()},
         here={kind: values[0].tolist() for kind, values in means.items()},
         intervals={kind: [interval(each) for each in values[1:].T] for kind, values in means.items()},

@@ -99,7 +99,22 @@ def _notes(comparison):
         f"[low, high]: {100 * LEVEL:.0f} % intervals from {comparison.num_resamples} paired resamples of the "
         f"{comparison.num_images} images. They do not hold what another seed changes"
     )
-    yield "The paper trains the RPN separately, but for table 8; here it is trained with the heads"
+    yield _rpn_note(comparison.rows)
+
+
+def _rpn_note(rows):
+    """Returns a sentence about how the RPN is trained in the paper, and in the rows that were run."""
+    own = [name for name, each in rows.items() if not each.shared_features]
+    note = (
+        "The paper trains the RPN first, with features of its own, and then the heads; in table 8 it trains "
+        "them together from the end-to-end row on. Here both are trained in one run, and the RPN "
+    )
+    if not own:
+        return f"{note}shares the features of the heads (rpn.shared_features=true)"
+    where = (
+        "" if len(own) == len(rows) else f" in {', '.join(own)}, and shares those of the heads in the others"
+    )
+    return f"{note}has features of its own (rpn.shared_features=false){where}"
 
 
 def _cells(values):
