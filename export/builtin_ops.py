@@ -1,4 +1,4 @@
-"""Anchors, NMS and RoIAlign from operations that every small runtime has: TFLite's builtin ones, and ONNX's.
+"""Anchors, NMS and RoI poolers from operations of every small runtime: the builtin ones of TFLite, and ONNX.
 
 Each function takes the place of its namesake in `mask_rcnn.ops`, has the same arguments and gives the same
 results, for a batch of one. TensorFlow's own, `CombinedNonMaxSuppression` and `CropAndResize`, exist in no
@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from mask_rcnn.ops.nms import DROPPED
+from mask_rcnn.ops.roi_pool import bin_edges, whole_pixel_rois
 
 # Class-wise NMS looks at this many of the best pairs of a box and a class; COCO's limit is 100 detections.
 MAX_CANDIDATES = 2000
@@ -91,8 +92,7 @@ def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio
 
     With `sampling_ratio` 0, a bin that needs more than MAX_ADAPTIVE_SAMPLES gets that many.
     """
-    channels = pyramid[0].shape[-1]
-    table = tf.concat([tf.reshape(x, [-1, channels]) for x in pyramid], axis=0)  # [sum of H W, C]
+    table, channels = _pixels(pyramid), pyramid[0].shape[-1]
     first_pixel, map_size, scale = _level_facts(pyramid, strides, levels[0])
     rois = boxes[0] * scale[:, None] - (0.5 if aligned else 0.0)
     start, size = rois[:, :2], rois[:, 2:] - rois[:, :2]  # [N, 2] each
@@ -112,6 +112,45 @@ def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio
             weight = row_weight[:, :, None] * column_weight[:, None, :]
             pooled += tf.gather(table, tf.reshape(pixel, [-1])) * tf.reshape(weight, [-1, 1])
     return tf.reshape(pooled, [1, -1, pool_size, pool_size, channels])
+
+
+def pyramid_roi_pool(pyramid, boxes, levels, strides, pool_size):
+    """Pools each RoI from its own level: `mask_rcnn.ops.roi_pool.pyramid_roi_pool` for one image.
+
+    A loop looks at one pixel of each bin of each RoI at a time, as often as the largest bin has pixels.
+    """
+    table, channels = _pixels(pyramid), pyramid[0].shape[-1]
+    first_pixel, map_size, scale = _level_facts(pyramid, strides, levels[0])
+    first_pixel, map_size = tf.cast(first_pixel, tf.int32), tf.cast(map_size, tf.int32)
+    rois, sides = whole_pixel_rois(boxes[0], scale[:, None]), map_size[:, :, None, None]
+    rows, row_ends = tf.unstack(bin_edges(rois[:, 0], rois[:, 2], sides[:, 0], pool_size), axis=1)  # [N, P]
+    columns, column_ends = tf.unstack(bin_edges(rois[:, 1], rois[:, 3], sides[:, 1], pool_size), axis=1)
+    height, width = (
+        tf.maximum(tf.reduce_max(ends - starts, axis=1, keepdims=True), 1)  # [N, 1], of the largest bin
+        for starts, ends in ((rows, row_ends), (columns, column_ends))
+    )
+
+    def is_inside(row, column):
+        inside = (row < row_ends)[:, :, None] & (column < column_ends)[:, None]  # [N, P, P]
+        return tf.reshape(inside, [-1, 1])
+
+    def look(step, pooled):
+        row, column = rows + step // width, columns + step % width
+        inside = is_inside(row, column)  # [N P P, 1]
+        pixel = first_pixel[:, None, None] + row[:, :, None] * map_size[:, 1:, None] + column[:, None]
+        values = tf.gather(table, tf.where(inside[:, 0], tf.reshape(pixel, [-1]), 0))  # [N P P, C]
+        return step + 1, tf.where(inside, tf.maximum(pooled, values), pooled)
+
+    num_bins = rois.shape[0] * pool_size**2
+    start = tf.where(is_inside(rows, columns), -math.inf, tf.zeros([num_bins, channels]))  # an empty bin is 0
+    num_steps = tf.reduce_max(height * width)
+    _, pooled = tf.while_loop(lambda step, _: step < num_steps, look, (0, start))
+    return tf.reshape(pooled, [1, -1, pool_size, pool_size, channels])
+
+
+def _pixels(pyramid):
+    """Returns the pixels of the maps of one image, one level after the other, `[sum of H W, C]`."""
+    return tf.concat([tf.reshape(x, [-1, x.shape[-1]]) for x in pyramid], axis=0)
 
 
 def _level_facts(pyramid, strides, levels):

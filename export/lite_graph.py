@@ -8,7 +8,7 @@ from mask_rcnn.export import builtin_ops
 from mask_rcnn.export.geometry import keep_rows
 from mask_rcnn.heads import heads_of
 from mask_rcnn.layers.roi import DetectionLayer
-from mask_rcnn.layers.roi_poolers import CornerGrid, RoiAlign
+from mask_rcnn.layers.roi_poolers import CornerGrid, RoiAlign, RoiPool
 from mask_rcnn.layers.rpn import ProposalLayer
 from mask_rcnn.model import inference_model
 from mask_rcnn.ops import boxes as box_ops
@@ -23,7 +23,7 @@ class LiteGraph:
         size: (height, width) of the frame, multiples of `input.pad_multiple`.
 
     Attributes:
-        model: the `inference_model`; its NMS, RoIAlign and anchors are those of `builtin_ops`.
+        model: the `inference_model`; its NMS, RoI poolers and anchors are those of `builtin_ops`.
         function: `detect` for its one signature.
     """
 
@@ -35,6 +35,8 @@ class LiteGraph:
         for layer in self.model.layers:
             if isinstance(layer, CornerGrid | RoiAlign):
                 layer.align = builtin_ops.pyramid_roi_align
+            elif isinstance(layer, RoiPool):
+                layer.pool_maximum = builtin_ops.pyramid_roi_pool
             elif isinstance(layer, ProposalLayer):
                 layer.suppress = builtin_ops.nms_per_group
             elif isinstance(layer, DetectionLayer):

@@ -7,6 +7,7 @@ import tensorflow as tf
 from mask_rcnn.export import builtin_ops
 from mask_rcnn.ops import anchors, nms
 from mask_rcnn.ops.roi_align import pyramid_levels, pyramid_roi_align
+from mask_rcnn.ops.roi_pool import pyramid_roi_pool
 
 STRIDES = (4, 8)
 
@@ -64,6 +65,24 @@ def test_roi_align_gives_what_crop_and_resize_gives(sampling_ratio, aligned):
     arguments = (pyramid, boxes, levels, STRIDES, 7, sampling_ratio, aligned)
     ours, expected = builtin_ops.pyramid_roi_align(*arguments), pyramid_roi_align(*arguments)
     np.testing.assert_allclose(ours, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("pool_size", [1, 3, 7])
+def test_roi_pool_finds_the_same_maxima(pool_size):
+    rng = np.random.default_rng(0)
+    pyramid = [rng.normal(size=[1, 96 // stride, 128 // stride, 3]).astype("float32") for stride in STRIDES]
+    boxes = random_boxes(rng, 200, 140.0) - 20.0  # many reach beyond the image
+    boxes[0, :50] = np.round(boxes[0, :50] / 2) * 2  # half pixels of the map are rounded away from zero
+    special = [[0, 0, 96, 128], [-90, -90, -20, -20], [200, 200, 300, 300], [5, 5, 5, 5], [0, 0, 0, 0]]
+    boxes[0, -5:] = special
+    levels = pyramid_levels(boxes, 2, offset=2.0)
+    assert set(np.unique(levels)) == {0, 1}
+    arguments = (pyramid, boxes, levels, STRIDES, pool_size)
+    expected = tf.function(pyramid_roi_pool, autograph=False)(
+        *arguments
+    )  # eagerly each RoI takes milliseconds
+    assert not np.any(expected[0, -3]) and np.all(expected[0, -2])  # outside, and one pixel
+    np.testing.assert_array_equal(builtin_ops.pyramid_roi_pool(*arguments), expected)
 
 
 def test_adaptive_samples_are_bounded():

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from mask_rcnn.layers.float32 import Float32Layer
-from mask_rcnn.ops.roi_align import corner_grid_boxes, pool_by_level, pyramid_levels, pyramid_roi_align
-from mask_rcnn.ops.roi_pool import roi_pool, whole_pixel_rois
+from mask_rcnn.ops.roi_align import corner_grid_boxes, pyramid_levels, pyramid_roi_align
+from mask_rcnn.ops.roi_pool import pyramid_roi_pool, whole_pixel_rois
 
 
 class RoiPooler(Float32Layer):
@@ -166,10 +166,15 @@ class RoiWarp(RoiAlign):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class RoiPool(RoiPooler):
-    """RoIPool (Fast R-CNN, section 2.1): the largest value in each bin of whole pixels, see `roi_pool`."""
+    """RoIPool (Fast R-CNN, section 2.1): the largest value in each bin of whole pixels, see `roi_pool`.
+
+    Args:
+        strides, pool_size, levels: See `RoiPooler`.
+    """
+
+    def __init__(self, strides, pool_size, levels=None, **kwargs):
+        super().__init__(strides, pool_size, levels, **kwargs)
+        self.pool_maximum = pyramid_roi_pool  # exports replace it, see `RoiAlign`
 
     def pool(self, pyramid, boxes):
-        def pool(features, rois, image_indices, scale):
-            return roi_pool(features, rois, image_indices, scale, self.pool_size)
-
-        return pool_by_level(pool, pyramid, boxes, self.levels_of(boxes), self.strides)
+        return self.pool_maximum(pyramid, boxes, self.levels_of(boxes), self.strides, self.pool_size)

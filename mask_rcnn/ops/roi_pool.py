@@ -7,6 +7,8 @@ import math
 
 import tensorflow as tf
 
+from mask_rcnn.ops.roi_align import pool_by_level
+
 
 def whole_pixel_rois(boxes, scale):
     """Rounds RoIs to whole pixels of a map (Fast R-CNN, section 2.1).
@@ -46,8 +48,8 @@ def roi_pool(features, boxes, image_indices, scale, pool_size):
     image_indices = tf.cast(image_indices, tf.int32)
     rois = whole_pixel_rois(tf.cast(boxes, tf.float32), scale)
     map_size = tf.shape(features)[1:3]
-    rows = _bin_edges(rois[:, 0], rois[:, 2], map_size[0], pool_size)
-    columns = _bin_edges(rois[:, 1], rois[:, 3], map_size[1], pool_size)
+    rows = bin_edges(rois[:, 0], rois[:, 2], map_size[0], pool_size)
+    columns = bin_edges(rois[:, 1], rois[:, 3], map_size[1], pool_size)
 
     @tf.custom_gradient
     def pool(features):
@@ -66,12 +68,32 @@ def roi_pool(features, boxes, image_indices, scale, pool_size):
     return pool(features)
 
 
-def _bin_edges(start, end, length, pool_size):
+def pyramid_roi_pool(pyramid, boxes, levels, strides, pool_size):
+    """Pools each RoI from its own level.
+
+    Args:
+        pyramid: List of maps `[B, H, W, C]`, such as P2..P5.
+        boxes: `[B, N, 4]`, yxyx, pixels of the image.
+        levels: `[B, N]` int32 of `ops.roi_align.pyramid_levels`.
+        strides: Image pixels per pixel of each map.
+        pool_size: See `roi_pool`.
+
+    Returns:
+        `[B, N, P, P, C]` float32.
+    """
+
+    def pool(features, rois, image_indices, scale):
+        return roi_pool(features, rois, image_indices, scale, pool_size)
+
+    return pool_by_level(pool, pyramid, boxes, levels, strides)
+
+
+def bin_edges(start, end, length, pool_size):
     """Returns the first row (or column) of each bin and the one after its last, clipped to the map.
 
     Args:
         start, end: `[R]`, of the RoIs along this axis, whole map pixels.
-        length: int32 scalar, side of the map.
+        length: int32, side of the map; a scalar, or `[R, 1, 1]`.
         pool_size: Bins, P.
 
     Returns:
@@ -79,7 +101,8 @@ def _bin_edges(start, end, length, pool_size):
     """
     start, end = tf.cast(start, tf.int32)[:, None], tf.cast(end, tf.int32)[:, None]
     size, bins = end - start, tf.range(pool_size)  # integers: a bin must not grow by a rounding error
-    first, last = bins * size // pool_size, -(-(bins + 1) * size // pool_size)
+    # The last is rounded up. No dividend is negative: runtimes round those in different ways.
+    first, last = bins * size // pool_size, ((bins + 1) * size + pool_size - 1) // pool_size
     return tf.clip_by_value(start[:, None] + tf.stack([first, last], axis=1), 0, length)
 
 
@@ -88,7 +111,7 @@ def _pool_with_argmax(features, rois, pool_size):
 
     Args:
         features: `[B, H, W, C]`.
-        rois: Image `[R]`, rows `[R, 2, P]` and columns `[R, 2, P]` of each RoI's bins, see `_bin_edges`.
+        rois: Image `[R]`, rows `[R, 2, P]` and columns `[R, 2, P]` of each RoI's bins, see `bin_edges`.
         pool_size: Bins per side, P.
 
     Returns:
@@ -119,7 +142,7 @@ def _bin_pixels(edges):
     """Returns rows (or columns) `[P, n]` int32 for each bin, and which of them it has, `[P, n]` bool.
 
     Args:
-        edges: `[2, P]` int32, see `_bin_edges`. n is the size of the largest bin, at least 1.
+        edges: `[2, P]` int32, see `bin_edges`. n is the size of the largest bin, at least 1.
     """
     start, end = edges[0][:, None], edges[1][:, None]
     index = start + tf.range(tf.maximum(tf.reduce_max(end - start), 1))
