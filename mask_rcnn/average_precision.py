@@ -16,6 +16,9 @@ from pycocotools.coco import COCO
 
 from mask_rcnn.coco_matching import VectorizedCOCOeval
 from mask_rcnn.data.annotations import clipped
+from mask_rcnn.data.federated_results import federated_entries
+from mask_rcnn.data.federation import FREQUENCIES, NEGATIVE
+from mask_rcnn.data.results import box_of
 
 BACKENDS = ("pycocotools", "hotcoco")
 
@@ -42,6 +45,12 @@ KEYPOINT_NUMBERS = (
     ("AR_medium", "recall", None, "medium", -1),
     ("AR_large", "recall", None, "large", -1),
 )
+# LVIS's numbers: those of sizes, and the means over the classes of each frequency.
+FEDERATED_NUMBERS = (
+    *OBJECT_NUMBERS[:6],
+    *((f"AP_{name}", "precision", None, letter, -1) for letter, name in FREQUENCIES.items()),
+    OBJECT_NUMBERS[8],  # AR
+)
 NUMBERS = {"bbox": OBJECT_NUMBERS, "segm": OBJECT_NUMBERS, "keypoints": KEYPOINT_NUMBERS}
 MAX_KEYPOINT_DETECTIONS = 20  # COCO's
 NUM_COCO_KEYPOINTS = 17  # of a person; for these COCO has measured how exactly people place them
@@ -57,28 +66,39 @@ def average_precision(content, entries, image_ids, iou_type, backend, max_detect
         image_ids: Ids of the images that count.
         iou_type: One of `NUMBERS`.
         backend: One of `BACKENDS`.
-        max_detections: How many detections of a class count in an image, the best first.
+        max_detections: How many detections of a class count in an image, the best first; of all classes if
+            the annotations have a `Federation`.
 
     Returns:
-        The numbers of COCO by name, and the AP of each category in the order of its id; None if there is
-        nothing to measure.
+        The numbers of COCO, or of LVIS, by name, and the AP of each category in the order of its id; None if
+        there is nothing to measure.
     """
     evaluator = coco_evaluator(content, entries, image_ids, iou_type, max_detections, _EVALUATORS[backend])
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         evaluator.evaluate()
         evaluator.accumulate()
     arrays = {name: np.asarray(evaluator.eval[name]) for name in ("precision", "recall")}
-    return summary_of(arrays, iou_type), class_average_precision(arrays["precision"])
+    return summary_of(arrays, iou_type, content.frequencies), class_average_precision(arrays["precision"])
 
 
-def summary_of(arrays, iou_type):
-    """Returns the numbers of COCO by name; None if there is nothing to measure.
+def summary_of(arrays, iou_type, frequencies=None):
+    """Returns the numbers of COCO, or of LVIS, by name; None if there is nothing to measure.
 
     Args:
         arrays: `{"precision": [T, R, K, S, M], "recall": [T, K, S, M]}`, as COCOeval has them.
         iou_type: One of `NUMBERS`.
+        frequencies: `[K]`, `CocoContent.frequencies`. Defaults to None: the numbers are COCO's.
     """
-    return {name: _mean(arrays, iou_type, *part) for name, *part in NUMBERS[iou_type]}
+    if frequencies is None:
+        return {name: _mean(arrays, iou_type, *part) for name, *part in NUMBERS[iou_type]}
+    found = {}
+    for name, array, threshold, part, limit in FEDERATED_NUMBERS:
+        if part in FREQUENCIES:
+            of_classes = {array: arrays[array][:, :, frequencies == part]}
+            found[name] = _mean(of_classes, iou_type, array, threshold, "all", limit)
+        else:
+            found[name] = _mean(arrays, iou_type, array, threshold, part, limit)
+    return found
 
 
 def class_average_precision(precision):
@@ -128,8 +148,8 @@ def coco_evaluator(content, entries, image_ids, iou_type, max_detections, evalua
     numbers, num_keypoints = _numbering(content), _num_keypoints(content)
     truth = {
         "images": [
-            {"id": numbers[image["id"]], "height": image["height"], "width": image["width"]}
-            for image in content.images
+            {"id": numbers[image["id"]], "height": image["height"], "width": image["width"], **fields}
+            for image, fields in zip(content.images, _federated_fields(content), strict=True)
         ],
         "categories": [{"id": category.id, "name": category.name} for category in content.categories],
     }
@@ -145,11 +165,28 @@ def coco_evaluator(content, entries, image_ids, iou_type, max_detections, evalua
         }
         for part in (objects, detections)
     ]
-    evaluator = _with_sigmas(evaluator_of(*contents, iou_type), num_keypoints)
     limits = [1, min(10, max_detections), max_detections]
-    evaluator.params.maxDets = [max_detections] if iou_type == "keypoints" else limits
+    if content.federation is not None:
+        contents[1]["annotations"] = _federated(contents[1]["annotations"], entries, content, max_detections)
+    evaluator = _with_sigmas(evaluator_of(*contents, iou_type), num_keypoints)
+    has_one_limit = iou_type == "keypoints" or content.federation is not None
+    evaluator.params.maxDets = [max_detections] if has_one_limit else limits
     evaluator.params.imgIds = sorted(numbers[id] for id in image_ids)
     return evaluator
+
+
+def _federated_fields(content):
+    """Returns what each image has of the fields of LVIS, a list of dicts."""
+    if content.federation is None:
+        return [{} for _ in content.images]
+    return content.federation.fields_of_images(len(content.images))
+
+
+def _federated(detections, entries, content, max_detections):
+    """Returns the detections that count by LVIS's rules, as `VectorizedCOCOeval` takes them."""
+    found = federated_entries(entries, content, max_detections)
+    flags = zip(detections, found.is_counted.tolist(), found.is_excused.tolist(), strict=True)
+    return [{**each, "is_excused": is_excused} for each, is_counted, is_excused in flags if is_counted]
 
 
 def _hotcoco_evaluator(truth, detections, iou_type):
@@ -160,7 +197,8 @@ def _hotcoco_evaluator(truth, detections, iou_type):
             "The backend hotcoco must be installed. Received: backend='hotcoco', which cannot be imported. "
             "Run `pip install mask-rcnn[fast-eval]`, or use backend='pycocotools'."
         ) from error
-    return hotcoco.COCOeval(hotcoco.COCO(truth), hotcoco.COCO(detections), iou_type)
+    is_federated = NEGATIVE in truth["images"][0]
+    return hotcoco.COCOeval(hotcoco.COCO(truth), hotcoco.COCO(detections), iou_type, lvis_style=is_federated)
 
 
 def _pycocotools_evaluator(truth, detections, iou_type):
@@ -199,13 +237,9 @@ def _as_annotation(entry, iou_type):
     """Returns an entry of a results file in the form of an annotation, with the area that COCO compares."""
     if iou_type == "segm":  # The size of an object is that of its mask, not of its box.
         area = float(coco_mask.area(entry["segmentation"]))
-    elif "bbox" in entry:
-        area = entry["bbox"][2] * entry["bbox"][3]
-    elif iou_type == "bbox":
-        entry = {**entry, "bbox": coco_mask.toBbox(entry["segmentation"]).tolist()}
-        area = entry["bbox"][2] * entry["bbox"][3]
     else:
-        area = float(np.prod(np.ptp(np.reshape(entry["keypoints"], (-1, 3))[:, :2], axis=0)))
+        entry = {**entry, "bbox": box_of(entry)}
+        area = entry["bbox"][2] * entry["bbox"][3]
     return {**entry, "iscrowd": 0, "area": area}
 
 

@@ -4,12 +4,55 @@ pycocotools loops over thresholds, detections and objects in Python, which takes
 hundreds of objects. Its numbers are kept to the bit.
 """
 
+import copy
+from collections.abc import Sequence
+
 import numpy as np
 from pycocotools.cocoeval import COCOeval
 
 
 class VectorizedCOCOeval(COCOeval):
-    """A COCOeval with a faster loop; all else is that of pycocotools."""
+    """A COCOeval with faster loops; all else is that of pycocotools.
+
+    A detection with a true `is_excused` does not count as wrong: it is ignored if it matches nothing.
+    """
+
+    def evaluate(self):
+        """Matches all detections, class by class."""
+        self._prepare()
+        compute = self.computeOks if self.params.iouType == "keypoints" else self.computeIoU
+        classes = self.classes_of_images()
+        self.ious = {
+            (image, category): compute(image, category)
+            for image, categories in classes.items()
+            for category in categories
+        }
+        self.match_images(classes)
+
+    def classes_of_images(self):
+        """Returns {image: classes that it has objects or detections of}, both in the order of `params`.
+
+        Most images of a data set with a thousand classes have objects of a few of them.
+        """
+        pairs = {pair for part in (self._gts, self._dts) for pair, found in part.items() if found}
+        found = {image: [] for image in self.params.imgIds}
+        for image, category in sorted(pairs):
+            found[image].append(category)
+        return found
+
+    def match_images(self, classes):
+        """Matches the detections of all images, whose IoUs are known; `classes` is of `classes_of_images`."""
+        parameters = self.params
+        class_index = {category: k for k, category in enumerate(parameters.catIds)}
+        num_images, num_areas, limit = len(parameters.imgIds), len(parameters.areaRng), parameters.maxDets[-1]
+        found = {}
+        for i, (image, categories) in enumerate(classes.items()):
+            for category in categories:
+                for a, area in enumerate(parameters.areaRng):
+                    place = (class_index[category] * num_areas + a) * num_images + i
+                    found[place] = self.evaluateImg(image, category, area, limit)
+        self.evalImgs = SparseList(len(class_index) * num_areas * num_images, found)
+        self._paramsEval = copy.deepcopy(parameters)
 
     def evaluateImg(self, imgId, catId, aRng, maxDet):
         """Matches detections of a class in an image, as pycocotools does; the names are those of its method.
@@ -30,7 +73,7 @@ class VectorizedCOCOeval(COCOeval):
             overlaps = self.ious[imgId, catId][: len(detections), order]
         matches = match_in_order(overlaps, ignored, crowd, self.params.iouThrs)  # [T, D]
         object_ids = np.array([each["id"] for each in objects] or [0])
-        outside = np.array([_is_outside(each, aRng) for each in detections], bool)
+        excused = np.array([each.get("is_excused") or _is_outside(each, aRng) for each in detections], bool)
         is_matched = matches >= 0
         return {
             "image_id": imgId,
@@ -42,8 +85,28 @@ class VectorizedCOCOeval(COCOeval):
             "dtMatches": np.where(is_matched, object_ids[matches], 0),
             "dtScores": [each["score"] for each in detections],
             "gtIgnore": ignored.astype(int),
-            "dtIgnore": np.where(is_matched, np.append(ignored, False)[matches], outside),
+            "dtIgnore": np.where(is_matched, np.append(ignored, False)[matches], excused),
         }
+
+
+class SparseList(Sequence):
+    """A list of which nearly all items are None.
+
+    Args:
+        length: Number of items.
+        items: {index: item} of the others.
+    """
+
+    def __init__(self, length, items):
+        self.length, self.items = length, items
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        if index >= self.length:
+            raise IndexError(f"Expected an index below {self.length}. Received: {index}.")
+        return self.items.get(index)
 
 
 def best_first(detections):

@@ -7,6 +7,7 @@ import numpy as np
 from absl import logging
 
 from mask_rcnn.average_precision import BACKENDS, MAX_KEYPOINT_DETECTIONS, NUMBERS, average_precision
+from mask_rcnn.data import federated_results
 from mask_rcnn.data.coco_content import CocoContent, read_annotations
 from mask_rcnn.data.records import as_json
 from mask_rcnn.data.results import load_results, mask_sizes, read_results
@@ -22,7 +23,7 @@ def evaluate_results(
     iou_types=("bbox", "segm"),
     backend="pycocotools",
     image_ids=None,
-    max_detections=MAX_DETECTIONS,
+    max_detections=None,
     shared_classes=False,
 ):
     """Scores the entries of a COCO results file.
@@ -34,7 +35,8 @@ def evaluate_results(
         backend: `"pycocotools"`, or `"hotcoco"` (the extra `fast-eval`).
         image_ids: Ids of the images that were looked at. Defaults to all of the annotation file.
         max_detections: How many detections of a class count in an image, the best first, for boxes and
-            masks; COCO counts 20 for keypoints. Scores with another limit than COCO's 100 cannot be
+            masks; COCO counts 20 for keypoints. For images that were not searched for all classes, how many
+            of all classes count. Defaults to COCO's 100 or LVIS's 300; scores with another limit cannot be
             compared with published ones.
         shared_classes: Leave out entries of categories that the annotations do not have, with a report.
             By default they are an error.
@@ -42,14 +44,20 @@ def evaluate_results(
     Returns:
         `Metrics`.
     """
-    check_options(iou_types, backend, max_detections)
+    check_options(iou_types, backend, MAX_DETECTIONS if max_detections is None else max_detections)
     entries, content, warnings = read_detections(results, annotations, shared_classes)
     if iou_types is None:
         iou_types = iou_types_in(entries)
     ids = [image["id"] for image in content.images]
     if image_ids is not None:
         ids = [id for id in ids if id in set(image_ids)]
-    return score_entries(entries, content, ids, iou_types, backend, max_detections, warnings)
+    limit = default_max_detections(content) if max_detections is None else max_detections
+    return score_entries(entries, content, ids, iou_types, backend, limit, warnings)
+
+
+def default_max_detections(content, of_class=MAX_DETECTIONS):
+    """Returns how many detections count in an image: `of_class` of a class, or LVIS's 300 of all classes."""
+    return of_class if content.federation is None else federated_results.MAX_DETECTIONS
 
 
 def read_detections(results, annotations, shared_classes=False):
@@ -72,9 +80,12 @@ def read_detections(results, annotations, shared_classes=False):
 
 
 def iou_types_in(entries):
-    """Returns the IoU types that entries of a results file can be scored by; boxes are always among them."""
-    found = (kind for kind in NUMBERS if any(FIELDS[kind] in entry for entry in entries))
-    return tuple(dict.fromkeys(("bbox", *found)))
+    """Returns the IoU types that entries of a results file can be scored by; boxes if there is no entry.
+
+    Boxes are those of masks, if an entry has no `bbox`. COCO's keypoint results have neither.
+    """
+    found = [kind for kind in NUMBERS if any(FIELDS[kind] in entry for entry in entries)]
+    return tuple(found) if found == ["keypoints"] else tuple(dict.fromkeys(("bbox", *found)))
 
 
 def check_options(iou_types, backend, max_detections):
@@ -108,10 +119,13 @@ def score_entries(entries, content, image_ids, iou_types, backend, max_detection
     entries = [entry for entry in entries if entry["image_id"] in chosen]
     reasons = not_measurable(content, iou_types, image_ids)
     warnings = [*warnings, *(f"{iou_type} is not measurable: {why}" for iou_type, why in reasons.items())]
+    if content.federation is not None:
+        warnings += _federation_warnings(entries, content, max_detections)
     summary, class_ap = {}, {}
     for iou_type in iou_types:
         limit = MAX_KEYPOINT_DETECTIONS if iou_type == "keypoints" else max_detections
-        warnings += _limit_warnings(entries, iou_type, limit)
+        if content.federation is None:
+            warnings += _limit_warnings(entries, iou_type, limit)
         if iou_type in reasons:
             summary[iou_type] = dict.fromkeys(name for name, *_ in NUMBERS[iou_type])
             class_ap[iou_type] = [None] * len(content.categories)
@@ -128,6 +142,7 @@ def score_entries(entries, content, image_ids, iou_types, backend, max_detection
         backend,
         importlib.metadata.version(backend),
         tuple(dict.fromkeys(warnings)),
+        content.federation is not None,
     )
 
 
@@ -153,6 +168,8 @@ def not_measurable(content, iou_types, image_ids=None):
         reasons["segm"] = f"none of the {len(objects)} objects has a mask"
     if "keypoints" in iou_types and not objects.has_keypoints.any():
         reasons["keypoints"] = f"none of the {len(objects)} objects has keypoints"
+    if "keypoints" in iou_types and content.federation is not None:
+        reasons["keypoints"] = "LVIS has no rules for keypoints"
     return reasons
 
 
@@ -183,6 +200,22 @@ def _limit_warnings(entries, iou_type, limit):
         f"{len(images)} images have more than {limit} detections of a class: "
         f"for {kind} the best {limit} count"
     ]
+
+
+def _federation_warnings(entries, content, max_detections):
+    """Says how many detections do not count by LVIS's rules."""
+    found = federated_results.federated_entries(entries, content, max_detections)
+    warnings = []
+    if found.num_limited_images:
+        warnings.append(
+            f"{found.num_limited_images} images have more than {max_detections} detections: the best "
+            f"{max_detections} count"
+        )
+    if found.num_unsearched:
+        warnings.append(
+            f"{found.num_unsearched:,} detections do not count: their image was not searched for their class"
+        )
+    return warnings
 
 
 def _check_geometry(entries, content, iou_type):

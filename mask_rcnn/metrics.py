@@ -7,6 +7,7 @@ import numpy as np
 
 MAX_WIDTH = 80  # columns of the narrowest terminal in use
 MAX_NAME_LENGTH = 16
+FEDERATED_RULES = "LVIS's rules: in an image, only the classes that it was searched for count."
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,14 @@ class Metrics:
     pycocotools writes -1 instead, which is easily compared or averaged as if it were a score.
 
     Args:
-        summary: For each IoU type its 12 numbers (keypoints: 10) by name; None if not measurable.
+        summary: For each IoU type its 12 numbers (keypoints, LVIS: 10) by name; None if not measurable.
         classes: a `ClassScore` for each category, in the order of the annotation file.
         num_images: how many images were evaluated.
-        max_detections: How many detections of a class counted in an image, the best first.
+        max_detections: How many detections of a class counted in an image, the best first; of all classes
+            if `is_federated`.
         backend, backend_version: what computed it.
         warnings: What was repaired, left out, limited or not measurable, a sentence each.
+        is_federated: Whether the rules are those of LVIS. Defaults to False.
     """
 
     summary: dict[str, dict[str, float | None]]
@@ -48,6 +51,7 @@ class Metrics:
     backend: str
     backend_version: str
     warnings: tuple[str, ...] = ()
+    is_federated: bool = False
 
     def __getitem__(self, iou_type):
         return self.summary[iou_type]
@@ -70,9 +74,11 @@ class Metrics:
         """Returns the summary and the AP of each class as text for an 80 column terminal."""
         title = (
             f"  {_plural(self.num_images, 'image')}, {_plural(self.num_objects, 'object')}, at most "
-            f"{self.max_detections} detections per class ({self.backend} {self.backend_version})"
+            f"{self.max_detections} detections per {'image' if self.is_federated else 'class'} "
+            f"({self.backend} {self.backend_version})"
         )
-        return "\n".join([title, "", *self._summary_lines(), "", *self._class_lines()])
+        rules = [f"  {FEDERATED_RULES}"] if self.is_federated else []
+        return "\n".join([title, *rules, "", *self._summary_lines(), "", *self._class_lines()])
 
     def _summary_lines(self):
         """One line for each IoU type, below a head that is repeated when the names of the numbers change."""
@@ -121,6 +127,9 @@ def _short(name):
         .replace("_small", "s")
         .replace("_medium", "m")
         .replace("_large", "l")
+        .replace("_rare", "r")
+        .replace("_common", "c")
+        .replace("_frequent", "f")
         .replace("_", "")
     )
 

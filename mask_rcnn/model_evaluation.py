@@ -17,7 +17,7 @@ from mask_rcnn.class_matching import match_categories
 from mask_rcnn.coco_results import to_coco
 from mask_rcnn.data.unreadable import UnreadableImages
 from mask_rcnn.errors import UnreadableImage
-from mask_rcnn.evaluation import check_options, content_of, score_entries
+from mask_rcnn.evaluation import check_options, content_of, default_max_detections, score_entries
 from mask_rcnn.heads import iou_types_of
 from mask_rcnn.parallel import equal_batches
 
@@ -49,7 +49,7 @@ class ModelEvaluation:
     Args:
         predictor, dataset, annotations: As in `evaluate_model`.
         backend: As in `evaluate_results`.
-        max_detections: As in `evaluate_results`. Defaults to as many as the model may give.
+        max_detections: As in `evaluate_results`. Defaults to as many as the model may give; to 300 for LVIS.
         shared_classes: Score only the classes that model and annotations share. By default they must be
             the same.
         unreadable: `UnreadableImages` of earlier evaluations of the same data set: an image that it has is
@@ -69,14 +69,17 @@ class ModelEvaluation:
     ):
         sizes = map(tuple, np.unique(dataset.sizes, axis=0).tolist())
         self.limits = {size: predictor.max_detections(size) for size in sizes}
-        self.max_detections = max(self.limits.values()) if max_detections is None else max_detections
         self.iou_types = iou_types_of(predictor.config)
+        content = content_of(dataset, annotations)
+        self.max_detections = max_detections
+        if max_detections is None:
+            self.max_detections = default_max_detections(content, max(self.limits.values()))
         check_options(self.iou_types, backend, self.max_detections)
         self.categories, self.notes = match_categories(
             predictor.categories, dataset.categories, shared_classes
         )
         names = {category.name for category in self.categories if category}
-        self.content = _only(content_of(dataset, annotations), names)
+        self.content = _only(content, names)
         self.predictor, self.dataset, self.backend = predictor, dataset, backend
         self.unreadable = unreadable or UnreadableImages(dataset, predictor.config.data.max_bad_images)
 

@@ -70,7 +70,7 @@ def draw(image, detections, categories, colour_by="class", boxes=True, labels=Tr
     if detections.keypoints is not None:
         for i in order:
             skeleton = categories[detections.class_ids[i] - 1].skeleton
-            _draw_keypoints(canvas, detections.keypoints[i], skeleton, colours[i])
+            draw_keypoints(canvas, detections.keypoints[i], skeleton, colours[i])
     if labels:
         texts = _texts(detections, categories, scores, font)
         _draw_labels(canvas, detections.boxes, order, texts, colours)
@@ -206,8 +206,15 @@ def _blend(pixels, colour, opacity):
     return np.round(pixels * (1 - opacity) + np.multiply(colour, opacity)).astype("uint8")
 
 
-def _draw_keypoints(canvas, keypoints, skeleton, colour):
-    """Draws the keypoints that were found and white lines between them, both with a rim, in place."""
+def draw_keypoints(canvas, keypoints, skeleton, colour):
+    """Draws the keypoints that were found and white lines between them, both with a rim, in place.
+
+    Args:
+        canvas: `[H, W, 3]` uint8.
+        keypoints: `[J, 3]` (x, y, score), as in `Detections`.
+        skeleton: Pairs of numbers of keypoints, from 1.
+        colour: (red, green, blue), 0..255.
+    """
     found = keypoints[:, 2] > MIN_KEYPOINT_SCORE
     if not found.any():
         return

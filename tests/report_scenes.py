@@ -17,9 +17,9 @@ HEIGHT, WIDTH = 64, 96
 CAT, DOG = 3, 8  # category ids
 
 
-def rle(box):
+def rle(box, size=(HEIGHT, WIDTH)):
     """Returns the run lengths of a rectangle (x, y, width, height) of whole pixels."""
-    mask = np.zeros((HEIGHT, WIDTH), "uint8", order="F")
+    mask = np.zeros(size, "uint8", order="F")
     x, y, width, height = box
     mask[y : y + height, x : x + width] = 1
     encoded = coco_mask.encode(mask)

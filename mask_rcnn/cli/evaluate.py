@@ -47,7 +47,8 @@ def add_parser(commands):
         metavar="N",
         type=int,
         help="detections of a class that count in an image, for boxes and masks "
-        "(default: as many as the model may give; COCO's 100 for --detections)",
+        "(default: as many as the model may give; COCO's 100 for --detections). If the annotations are those "
+        "of LVIS, detections of all classes that count (default: 300)",
     )
     parser.add_argument(
         "--shared-classes",
@@ -82,15 +83,17 @@ def _evaluate_file(args):
     from mask_rcnn.evaluation import (
         MAX_DETECTIONS,
         check_options,
+        default_max_detections,
         iou_types_in,
         read_detections,
         score_entries,
     )
     from mask_rcnn.report.analysis import Detected
 
-    limit = MAX_DETECTIONS if args.max_detections is None else args.max_detections
-    check_options(None, args.backend, limit)
+    limit = args.max_detections
+    check_options(None, args.backend, MAX_DETECTIONS if limit is None else limit)
     entries, content, warnings = read_detections(args.detections, args.annotations, args.shared_classes)
+    limit = default_max_detections(content) if limit is None else limit
     ids, iou_types = [image["id"] for image in content.images], iou_types_in(entries)
     metrics = score_entries(entries, content, ids, iou_types, args.backend, limit, warnings)
     detected = Detected(

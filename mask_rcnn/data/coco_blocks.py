@@ -24,7 +24,7 @@ class Entry(msgspec.Struct, gc=False):
     category_id: WholeNumber
     bbox: tuple[float, float, float, float]
     area: float
-    iscrowd: Literal[0, 1]
+    iscrowd: Literal[0, 1] | msgspec.UnsetType = msgspec.UNSET
     segmentation: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     keypoints: list[float] | None | msgspec.UnsetType = msgspec.UNSET
     num_keypoints: Any = msgspec.UNSET
@@ -121,7 +121,8 @@ def _num_quotes(entries):
     """Returns the number of quotes in the text of annotations without other fields."""
     unset = msgspec.UNSET
     masks = [one.segmentation for one in entries if one.segmentation is not unset]
-    num_fields = 6 * len(entries) + len(masks)
+    num_fields = 5 * len(entries) + len(masks)
+    num_fields += sum([one.iscrowd is not unset for one in entries])
     num_fields += sum([one.keypoints is not unset for one in entries])
     num_fields += sum([one.num_keypoints is not unset for one in entries])
     return 2 * num_fields + b"".join(masks).count(b'"')
@@ -154,7 +155,7 @@ def _table(entries, polygons, images):
         class_ids=[one.category_id for one in entries],
         boxes=[one.bbox for one in entries],
         areas=[one.area for one in entries],
-        crowd=[one.iscrowd for one in entries],
+        crowd=[one.iscrowd == 1 for one in entries],
         num_polygons=polygons.counts,
         polygon_lengths=polygons.lengths,
         numbers=polygons.numbers,

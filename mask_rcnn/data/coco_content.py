@@ -18,6 +18,7 @@ from mask_rcnn.data.coco_entries import (
     read_references,
 )
 from mask_rcnn.data.coco_scan import scan_bytes, scan_file, scan_of
+from mask_rcnn.data.federation import Federation, read_federation
 from mask_rcnn.data.fields import whole_number
 from mask_rcnn.data.findings import Findings, shown
 from mask_rcnn.data.shards import Shards, is_shards, read_shards
@@ -40,6 +41,8 @@ class CocoContent:
         annotations: Dicts of `read_annotation`, those of an image together.
         left_out: Dicts as in `images`, of images that cannot be used.
         warnings: What was left out or repaired, a line for each kind.
+        federation: `Federation` of images that were not searched for all classes, as those of LVIS; None if
+            all objects of all classes are labeled. Defaults to None.
     """
 
     name: str
@@ -48,6 +51,15 @@ class CocoContent:
     annotations: CocoAnnotations
     left_out: tuple[dict, ...]
     warnings: tuple[str, ...]
+    federation: Federation | None = None
+
+    @property
+    def frequencies(self):
+        """`[K]` text, frequency of each class in the order of ids, "" if unknown; None if not federated."""
+        if self.federation is None:
+            return None
+        ids = sorted(category.id for category in self.categories)
+        return np.array([self.federation.frequencies.get(id, "") for id in ids], "U1")
 
 
 def read_annotations(source, sizes=None, max_bad_images=0.01):
@@ -81,7 +93,16 @@ def read_annotations(source, sizes=None, max_bad_images=0.01):
     warnings = report(left_out, reasons, entries, max_bad_images)
     categories = tuple(entries.categories.values())
     annotations = CocoAnnotations(table, images)
-    return CocoContent(entries.name, categories, tuple(images), annotations, tuple(left_out), warnings)
+    federation = entries.federation and entries.federation.renumbered(_new_index(entries, images))
+    return CocoContent(
+        entries.name, categories, tuple(images), annotations, tuple(left_out), warnings, federation
+    )
+
+
+def _new_index(entries, images):
+    """Returns the index of each image of a json among the usable ones, `[I]` int32; -1 if it is left out."""
+    index = {image["id"]: number for number, image in enumerate(images)}
+    return np.array([index.get(id, -1) for id in entries.images], "int32")
 
 
 @dataclass(frozen=True)
@@ -96,6 +117,7 @@ class Entries:
         others: {image id: [(position, entry)]} of the other annotations.
         findings: `Findings`.
         notes: Sentences about the encoding.
+        federation: `Federation`, or None; its images are counted as in `images`.
     """
 
     name: str
@@ -106,6 +128,7 @@ class Entries:
     others: dict
     findings: Findings
     notes: list
+    federation: Federation | None
 
 
 def read_entries(source):
@@ -118,8 +141,9 @@ def read_entries(source):
     content = scan.content
     check_lists(content, name)
     images = read_images(content["images"], findings)
+    federation = read_federation(content, images, findings)
     declared = {whole_number(entry.get("id")) for entry in content["categories"] if isinstance(entry, dict)}
-    others = read_references(scan.others, images, declared, findings)
+    others = read_references(_with_crowd_flags(scan.others, federation), images, declared, findings)
     regular, others = _numbered(scan, others, findings)
     used = {*regular.class_ids.tolist(), *(entry["category_id"] for _, entry in others)}
     categories = read_categories(content["categories"], used, findings)
@@ -127,7 +151,19 @@ def read_entries(source):
     by_image = collections.defaultdict(list)
     for position, entry in others:
         by_image[entry["image_id"]].append((position, entry))
-    return Entries(name, images, categories, regular, scan.positions, by_image, findings, scan.notes)
+    return Entries(
+        name, images, categories, regular, scan.positions, by_image, findings, scan.notes, federation
+    )
+
+
+def _with_crowd_flags(others, federation):
+    """Returns the (position, entry) of annotations with `iscrowd`, which files of LVIS do not have."""
+    if federation is None:
+        return others
+    return [
+        (position, {"iscrowd": 0, **entry} if isinstance(entry, dict) else entry)
+        for position, entry in others
+    ]
 
 
 def _scan(source):

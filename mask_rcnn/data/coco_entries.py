@@ -40,7 +40,10 @@ def read_images(entries, findings):
     for index, entry in enumerate(entries):
         if _is_plain(entry) and entry["id"] not in images:  # as nearly all are: fast
             images[entry["id"]] = {
-                field: entry.get(field) for field in ("id", "file_name", "height", "width")
+                "id": entry["id"],
+                "file_name": file_name_of(entry),
+                "height": entry["height"],
+                "width": entry["width"],
             }
             continue
         where = f"images[{index}]"
@@ -49,7 +52,7 @@ def read_images(entries, findings):
             continue
         image = {
             "id": identity(entry.get("id")),
-            "file_name": entry.get("file_name"),
+            "file_name": file_name_of(entry),
             "height": _side(entry, "height", where, findings),
             "width": _side(entry, "width", where, findings),
         }
@@ -70,6 +73,14 @@ def read_images(entries, findings):
         if (image["height"] or 0) * (image["width"] or 0) > MAX_PIXELS:
             findings.refuse(f"an image must have at most {MAX_PIXELS} pixels", f"image {shown(image['id'])}")
     return images
+
+
+def file_name_of(image):
+    """Returns `file_name` of an entry of `images`; in LVIS, `coco_url` ends in the folder and the name."""
+    url = image.get("coco_url")
+    if "file_name" not in image and isinstance(url, str):
+        return "/".join(url.split("/")[-2:])
+    return image.get("file_name")
 
 
 def _is_plain(entry):

@@ -5,9 +5,11 @@ not called regular, and the functions there decide.
 """
 
 import numpy as np
+from msgspec import UNSET
 
 from mask_rcnn.data.annotation_table import as_floats, starts_of
 from mask_rcnn.data.annotations import TOLERANCE
+from mask_rcnn.data.federation import NEGATIVE
 from mask_rcnn.data.fields import MAX_EXACT
 from mask_rcnn.data.segmentations import MAX_OUTLINE
 
@@ -26,9 +28,11 @@ class KnownImages:
         index: {image id: index}.
         sizes: `[I, 2]` float64 (height, width); 0 where the json has none.
         num_keypoints: {category id: number of its keypoints}; -1 where that is unclear.
+        are_federated: Whether they are those of LVIS, whose annotations have no `iscrowd`.
     """
 
     def __init__(self, images, categories, known):
+        self.are_federated = any(NEGATIVE in image for image in images if isinstance(image, dict))
         self.index = {id: index for index, id in enumerate(known)}
         sizes = [(image["height"] or 0, image["width"] or 0) for image in known.values()]
         self.sizes = np.array(sizes, "float64").reshape(-1, 2)
@@ -49,6 +53,7 @@ def is_well_formed(entry, images):
     return (
         entry.image_id in images.index
         and entry.category_id in images.num_keypoints
+        and (entry.iscrowd is not UNSET or images.are_federated)
         and (not entry.keypoints or _are_keypoints_regular(entry, images))
     )
 

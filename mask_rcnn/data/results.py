@@ -3,6 +3,9 @@
 import os
 from dataclasses import dataclass
 
+import numpy as np
+from pycocotools import mask as coco_mask
+
 from mask_rcnn.data.annotations import read_box
 from mask_rcnn.data.coco_entries import GIVEN, note_id
 from mask_rcnn.data.fields import UNCLEAR, are_numbers, identity, number, numbers, whole_number
@@ -57,6 +60,16 @@ def mask_sizes(entries):
         if isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size):
             sizes.setdefault(identity(entry.get("image_id")), tuple(size))
     return sizes
+
+
+def box_of(entry):
+    """Returns COCO's (x, y, width, height) of a checked entry: its box, or that of its mask or keypoints."""
+    if "bbox" in entry:
+        return entry["bbox"]
+    if "segmentation" in entry:
+        return coco_mask.toBbox(entry["segmentation"]).tolist()
+    points = np.reshape(entry["keypoints"], (-1, 3))[:, :2]
+    return [*points.min(axis=0).tolist(), *np.ptp(points, axis=0).tolist()]
 
 
 def read_results(entries, content, shared_classes=False, name=GIVEN):

@@ -27,16 +27,10 @@ def read_lvis(source):
     """Reads LVIS; its files are found by `coco_url`."""
     content = source.read_json(source.path, "an LVIS json")
     check_lists(content, str(source.path))
-    images = []
     for image in content["images"]:
-        if isinstance(image, dict):
-            url = image.get("coco_url")
-            if "file_name" not in image and isinstance(url, str):
-                image = {**image, "file_name": "/".join(url.split("/")[-2:])}
-            if image.get("not_exhaustive_category_ids"):
-                source.findings.repair(NOT_EXHAUSTIVE, f"image {image.get('id')}")
-        images.append(image)
-    return {**content, "images": images}
+        if isinstance(image, dict) and image.get("not_exhaustive_category_ids"):
+            source.findings.repair(NOT_EXHAUSTIVE, f"image {image.get('id')}")
+    return content
 
 
 @WRITERS.register("coco")

@@ -12,7 +12,7 @@ from mask_rcnn.report.evaluation import Evaluation, evaluate_images
 from mask_rcnn.report.operating_point import OperatingPoint, image_errors, operating_point
 
 TITLES = {"bbox": "boxes", "segm": "masks", "boundary": "mask boundaries", "keypoints": "keypoints"}
-MAIN_TYPES = ("segm", "bbox")  # what the report is about: masks if there are any
+MAIN_TYPES = ("keypoints", "segm", "bbox")  # what the report is about: the first that there is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +106,12 @@ def analyze_run(detected, track=None):
             )
             found[kind] = analyze(evaluation)
     return found
+
+
+def measure(iou_types):
+    """Returns what overlaps are called: IoU, for keypoints OKS (object keypoint similarity), or both."""
+    names = ["OKS" if kind == "keypoints" else "IoU" for kind in iou_types]
+    return " or ".join(dict.fromkeys(names))
 
 
 def main_type(analyses):

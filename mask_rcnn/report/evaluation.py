@@ -139,7 +139,7 @@ def evaluate_images(content, entries, image_ids, iou_type, max_detections, track
     return Evaluation(
         iou_type=iou_type,
         thresholds=parameters.iouThrs,
-        summary=summary_of(arrays, parameters.iouType),
+        summary=summary_of(arrays, parameters.iouType, content.frequencies),
         class_ap=class_average_precision(arrays["precision"]),
         precision=arrays["precision"][..., -1],
         num_images=len(numbers),
@@ -166,8 +166,8 @@ def _matches(evaluator, detection_ids, object_ids):
     object_row[object_ids] = np.arange(len(object_ids))
     matches, ignored = np.full(shape, NONE), np.zeros(shape, bool)
     num_images, num_areas = len(evaluator.params.imgIds), len(evaluator.params.areaRng)
-    for number, found in enumerate(evaluator.evalImgs):
-        if found is None or number // num_images % num_areas:  # the first range has all areas
+    for number, found in evaluator.evalImgs.items.items():
+        if number // num_images % num_areas:  # the first range has all areas
             continue
         rows = [row_of[id] for id in found["dtIds"]]
         matches[:, rows] = object_row[found["dtMatches"]]  # id 0 is no object: row -1

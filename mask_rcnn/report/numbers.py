@@ -24,13 +24,14 @@ def report_numbers(detected, analyses, metrics):
         metrics: `Metrics`, or None.
 
     Returns:
-        A dict that json can hold: `detections`, `annotations` (names), `metrics`, `classes` (names), and
-        `evaluations`, by IoU type.
+        A dict that json can hold: `detections`, `annotations` (names), `num_images`, `federated` (whether
+        the rules are those of LVIS), `metrics`, `classes` (names), and `evaluations`, by IoU type.
     """
     return {
         "detections": detected.name,
         "annotations": detected.content.name,
         "num_images": len(detected.image_ids),
+        "federated": detected.content.federation is not None,
         "classes": detected.class_names,
         "metrics": metrics and metrics.to_json(),
         "evaluations": {kind: _numbers(detected, analysis) for kind, analysis in analyses.items()},

@@ -4,7 +4,6 @@ The errors of a detector show in the IoUs across classes, which COCO's evaluatio
 """
 
 import contextlib
-import copy
 import io
 import sys
 
@@ -41,19 +40,12 @@ class OverlapEvaluator(VectorizedCOCOeval):
             boundary: Whether the IoU of masks is the smaller one of mask IoU and boundary IoU.
             track: What the image numbers are iterated through, to show progress.
         """
-        self.params.maxDets = sorted(self.params.maxDets)
-        limit = self.params.maxDets[-1]
         self._prepare()
-        self.evalImgs, self.ious = [], {}
+        self.ious = {}
+        classes = self.classes_of_images()
         for image in track(self.params.imgIds):
-            self._add_overlaps(image, limit, boundary)
-        self.evalImgs = [
-            self.evaluateImg(image, category, area, limit)
-            for category in self.params.catIds
-            for area in self.params.areaRng
-            for image in self.params.imgIds
-        ]
-        self._paramsEval = copy.deepcopy(self.params)
+            self._add_overlaps(image, classes[image], boundary)
+        self.match_images(classes)
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             self.accumulate()
 
@@ -65,12 +57,12 @@ class OverlapEvaluator(VectorizedCOCOeval):
         """Returns the detections of an image that count, the best first."""
         return self._dts[image, ALL_CLASSES]
 
-    def _add_overlaps(self, image, limit, boundary):
-        """Computes the IoUs of an image, and the parts of the classes."""
+    def _add_overlaps(self, image, categories, boundary):
+        """Computes the IoUs of an image, and the parts of its classes."""
         objects, detections = [], []
-        for category in self.params.catIds:
+        for category in categories:
             objects += self._gts[image, category]
-            detections += best_first(self._dts[image, category])[:limit]
+            detections += best_first(self._dts[image, category])[: self.params.maxDets[-1]]
         self._gts[image, ALL_CLASSES] = objects
         self._dts[image, ALL_CLASSES] = detections = best_first(detections)
         overlaps = np.zeros((len(detections), len(objects)))
@@ -79,7 +71,7 @@ class OverlapEvaluator(VectorizedCOCOeval):
         self.overlaps[image] = overlaps
         rows = np.array([each["category_id"] for each in detections])
         columns = np.array([each["category_id"] for each in objects])
-        for category in self.params.catIds:
+        for category in categories:
             self.ious[image, category] = overlaps[rows == category][:, columns == category]
 
     def _overlaps(self, image, boundary):

@@ -1,7 +1,9 @@
 """A report as one HTML page that needs no script, no other file and no network."""
 
+from mask_rcnn.average_precision import FEDERATED_NUMBERS
 from mask_rcnn.html_page import html_page, html_text
-from mask_rcnn.report.analysis import TITLES
+from mask_rcnn.metrics import FEDERATED_RULES
+from mask_rcnn.report.analysis import TITLES, measure
 from mask_rcnn.report.charts import STYLE, bar_chart
 from mask_rcnn.report.errors import KINDS
 from mask_rcnn.report.sections import (
@@ -20,14 +22,17 @@ from mask_rcnn.report.sections import (
     wide_table,
 )
 
-KIND_HELP = {
+KIND_HELP = {  # {}: IoU or OKS
     "classification": "the place is right, the class is wrong",
-    "localization": "the class is right, the IoU is from 0.1 to 0.5",
-    "both": "another class, and the IoU is from 0.1 to 0.5",
+    "localization": "the class is right, the {} is from 0.1 to 0.5",
+    "both": "another class, and the {} is from 0.1 to 0.5",
     "duplicate": "the object was found already, by a detection of a higher score",
-    "background": "there is no object: all IoUs are below 0.1",
+    "background": "there is no object: the {} with all objects is below 0.1",
     "missed": "objects that no detection finds or means",
 }
+
+
+SUMMARY = tuple(name for name, *_ in FEDERATED_NUMBERS)  # COCO has the same, without classes by frequency
 
 
 def report_page(numbers, main, pictures, comparison=None, compared_pictures=()):
@@ -45,6 +50,7 @@ def report_page(numbers, main, pictures, comparison=None, compared_pictures=()):
         "<h1>Evaluation report</h1>",
         f"<p>Detections: {html_text(numbers['detections'])}. "
         f"Ground truth: {html_text(numbers['annotations'])}, {numbers['num_images']:,} images.</p>",
+        *([f"<p>{html_text(FEDERATED_RULES)}</p>"] if numbers["federated"] else ()),
         *_conclusions(one, main),
         *_warnings(numbers),
         "<h2>Average precision</h2>",
@@ -59,9 +65,9 @@ def report_page(numbers, main, pictures, comparison=None, compared_pictures=()):
         "<h2>Confusion matrix</h2>",
         confusion_section(one["confusion"]),
         "<h2>Scores</h2>",
-        score_section(one),
+        score_section(one, main),
         "<h2>Kinds of objects</h2>",
-        slice_section(one["slices"]),
+        slice_section(one["slices"], main),
         "<h2>Images with the most errors</h2>",
         image_section(one, pictures),
     ]
@@ -77,14 +83,14 @@ def _conclusions(one, main):
     if known and max(known.values()) > 0:
         worst = max(known, key=known.get)
         sentences.append(
-            f"Most AP50 is lost by errors of the kind {worst} ({KIND_HELP[worst]}): {known[worst]:.3f} by "
-            f"{costs[worst]['count']:,} of them."
+            f"Most AP50 is lost by errors of the kind {worst} ({KIND_HELP[worst].format(measure([main]))}): "
+            f"{known[worst]:.3f} by {costs[worst]['count']:,} of them."
         )
     best = one["scores"]["best"]
     if best:
         sentences.append(
             f"A score threshold of {best['scores']:.3f} gives the best F1, {best['f1']:.3f}, with precision "
-            f"{best['precision']:.3f} and recall {best['recall']:.3f} at IoU 0.5."
+            f"{best['precision']:.3f} and recall {best['recall']:.3f} at {measure([main])} 0.5."
         )
     return [f"<p><strong>{html_text(sentences[0])}</strong> {html_text(' '.join(sentences[1:]))}</p>"]
 
@@ -98,16 +104,27 @@ def _warnings(numbers):
 
 
 def _summary(numbers):
-    names = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR")
+    found = {name for one in numbers["evaluations"].values() for name in one["summary"]}
+    names = [name for name in SUMMARY if name in found]
     rows = [
         (TITLES[kind], *(number_text(one["summary"].get(name)) for name in names))
         for kind, one in numbers["evaluations"].items()
     ]
     note = "Small, medium and large objects: up to 32² pixels, up to 96² pixels, and more."
+    if numbers["federated"]:
+        note += (
+            " Rare, common and frequent classes: in 1 to 10 images of LVIS's training set, in up to 100, and "
+            "in more."
+        )
     if "boundary" in numbers["evaluations"]:
         note += (
             " For mask boundaries, the IoU is that of the pixels within 2 % of the image diagonal of the "
             "outlines, if it is smaller than the IoU of the masks."
+        )
+    if "keypoints" in numbers["evaluations"]:
+        note += (
+            " For keypoints, OKS (object keypoint similarity) takes the place of the IoU. Objects without a "
+            "labeled keypoint do not count."
         )
     return f"{wide_table(('', *(name.replace('_', ' ') for name in names)), rows)}<p>{html_text(note)}</p>"
 
@@ -125,8 +142,10 @@ def _errors(numbers):
             for name in KINDS
         ]
         charts.append(bar_chart(f"{TITLES[kind]}: AP50 lost (number of errors)", bars, css_colors()))
+    overlap = measure(numbers["evaluations"])
     items = "".join(
-        f"<li><strong>{name}</strong>: {html_text(text)}</li>" for name, text in KIND_HELP.items()
+        f"<li><strong>{name}</strong>: {html_text(text.format(overlap))}</li>"
+        for name, text in KIND_HELP.items()
     )
     return (
         "<p>How much AP50 would rise if all errors of one kind were corrected, and only these (TIDE). "

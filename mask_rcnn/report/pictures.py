@@ -2,11 +2,11 @@
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
-from mask_rcnn.coco_results import mask_crop
+from mask_rcnn.coco_results import PIXEL_CENTRE, mask_crop
+from mask_rcnn.data.results import box_of
 from mask_rcnn.report.errors import KINDS, NO_ERROR
-from mask_rcnn.visualize import draw_box, draw_mask
+from mask_rcnn.visualize import BOX_OPACITY, draw_box, draw_keypoints, draw_mask
 
 LONG_SIDE = 640  # pixels of a picture
 BLANK = 64  # gray level of an image that is not there
@@ -46,18 +46,20 @@ def draw_errors(pixels, evaluation, point, kinds, image, shapes):
     ]
     canvas = np.ascontiguousarray(pixels).copy()
     for color, shape in sorted(drawn, key=lambda each: -each[1]["size"]):  # large ones first
-        if shape["mask"] is None:
-            draw_box(canvas, shape["box"], color, 1.0)
-        else:
+        if shape["mask"] is not None:
             draw_mask(canvas, *shape["mask"], color)
+        else:
+            draw_box(canvas, shape["box"], color, 1.0 if shape["keypoints"] is None else BOX_OPACITY)
+        if shape["keypoints"] is not None:
+            draw_keypoints(canvas, *shape["keypoints"], color)
     return _resized(canvas)
 
 
 class Shapes:
-    """The masks or boxes of the detections and objects of an `Evaluation`.
+    """The masks, keypoints or boxes of the detections and objects of an `Evaluation`.
 
     Args:
-        evaluation: `Evaluation`. Masks are drawn if it compared them.
+        evaluation: `Evaluation`. What it compared is drawn; keypoints with their boxes.
         content, entries, image_ids: What was evaluated, as in `evaluate_images`.
     """
 
@@ -66,9 +68,16 @@ class Shapes:
         sizes = {image["id"]: (image["height"], image["width"]) for image in content.images}
         self.sizes = [sizes[id] for id in image_ids]
         self.has_masks = evaluation.iou_type in ("segm", "boundary")
+        self.has_keypoints = evaluation.iou_type == "keypoints"
+        self.skeletons = {category.id: category.skeleton for category in content.categories}
 
     def detection(self, row):
-        """Returns `box` (yxyx), `mask` (crop and origin, or None) and `size` in pixels of a detection."""
+        """Returns what is drawn of a detection.
+
+        Returns:
+            A dict with `box` (yxyx), `mask` (crop and origin, or None), `keypoints` (`[J, 3]` and skeleton,
+            or None), and `size` in pixels.
+        """
         entry = self.entries[self.evaluation.entries[row]]
         return self._shape(entry, self.sizes[self.evaluation.images[row]])
 
@@ -78,11 +87,15 @@ class Shapes:
         return self._shape(annotation, self.sizes[self.evaluation.object_images[row]])
 
     def _shape(self, each, size):
-        mask = None
+        mask, keypoints = None, None
         if self.has_masks and each["segmentation"]:
             mask = mask_crop(each["segmentation"], size)
-        x, y, width, height = each["bbox"] if "bbox" in each else coco_mask.toBbox(each["segmentation"])
-        return {"box": (y, x, y + height, x + width), "mask": mask, "size": width * height}
+        if self.has_keypoints and each["keypoints"]:
+            points = np.reshape(each["keypoints"], (-1, 3)).astype("float32") + PIXEL_CENTRE
+            keypoints = points, self.skeletons[each["category_id"]]
+        x, y, width, height = box_of(each)
+        box = (y, x, y + height, x + width)
+        return {"box": box, "mask": mask, "keypoints": keypoints, "size": width * height}
 
 
 def blank_image(size):

@@ -1,7 +1,7 @@
 """Sections of a report on one run, as HTML."""
 
 from mask_rcnn.html_page import html_figure, html_table, html_text
-from mask_rcnn.report.analysis import TITLES
+from mask_rcnn.report.analysis import TITLES, measure
 from mask_rcnn.report.charts import color_key, heat_table, line_chart
 from mask_rcnn.report.errors import KINDS
 from mask_rcnn.report.pictures import COLORS
@@ -25,8 +25,8 @@ def class_section(numbers, main):
         rows.append((row["objects"], [*cells, *(f"{row['errors'][kind]:,}" for kind in KINDS)]))
     rows.sort(key=lambda row: -row[0])
     note = (
-        f"From AP50 on, of {TITLES[main]}. Threshold: the score at which F1 is best at IoU 0.5; precision, "
-        f"recall and F1 are there. Errors are counted at any score.{_more(rows)}"
+        f"From AP50 on, of {TITLES[main]}. Threshold: the score at which F1 is best at {measure([main])} "
+        f"0.5; precision, recall and F1 are there. Errors are counted at any score.{_more(rows)}"
     )
     return f"{wide_table(headers, [cells for _, cells in rows[:MAX_ROWS]])}<p>{html_text(note)}</p>"
 
@@ -40,13 +40,13 @@ def curve_section(one, main):
     known = {name: values for name, values in curves["precision"].items() if values is not None}
     if not known:
         return "<p>There is no object.</p>"
-    lines = []
+    lines, overlap = [], measure([main])
     for threshold in (0.5, 0.75, 0.9):
         t = curves["iou_thresholds"].index(threshold)
         mean = [
             sum(column) / len(known) for column in zip(*(each[t] for each in known.values()), strict=True)
         ]
-        lines.append((f"IoU {threshold:g}: {sum(mean) / len(mean):.3f}", curves["recall"], mean))
+        lines.append((f"{overlap} {threshold:g}: {sum(mean) / len(mean):.3f}", curves["recall"], mean))
     charts = [line_chart(f"Mean of the classes, {TITLES[main]}", "recall", "precision", lines)]
     if len(known) > 1:
         counts = {row["name"]: row["objects"] for row in one["classes"]}
@@ -55,7 +55,9 @@ def curve_section(one, main):
             (f"{name}: {sum(known[name][0]) / len(curves['recall']):.3f}", curves["recall"], known[name][0])
             for name in chosen
         ]
-        charts.append(line_chart("Classes with the most objects, IoU 0.5", "recall", "precision", lines))
+        charts.append(
+            line_chart(f"Classes with the most objects, {overlap} 0.5", "recall", "precision", lines)
+        )
     return f'<div class="charts">{"".join(charts)}</div>'
 
 
@@ -87,17 +89,22 @@ def confusion_section(confusion):
     )
 
 
-def score_section(one):
-    scores, calibration = one["scores"], one["calibration"]
+def score_section(one, main):
+    scores, calibration, overlap = one["scores"], one["calibration"], measure([main])
     filled = [each for each in calibration["bins"] if each["count"]]
     reliability = [
         ("detections", [each["mean_score"] for each in filled], [each["precision"] for each in filled])
     ]
     quality = [(key, scores["scores"], scores[key]) for key in ("precision", "recall", "f1")]
     charts = [
-        line_chart("By score threshold, IoU 0.5", "score threshold", "", quality),
+        line_chart(f"By score threshold, {overlap} 0.5", "score threshold", "", quality),
         line_chart(
-            "Calibration, IoU 0.5", "mean score", "share that is right", reliability, ideal=True, points=True
+            f"Calibration, {overlap} 0.5",
+            "mean score",
+            "share that is right",
+            reliability,
+            ideal=True,
+            points=True,
         ),
     ]
     note = (
@@ -107,8 +114,9 @@ def score_section(one):
     return f'<div class="charts">{"".join(charts)}</div><p>{html_text(note)}</p>'
 
 
-def slice_section(rows):
-    headers = ("", "objects", "found", "found at threshold", "mean IoU", "AP50")
+def slice_section(rows, main):
+    overlap = measure([main])
+    headers = ("", "objects", "found", "found at threshold", f"mean {overlap}", "AP50")
     cells = [
         (
             f"{row['group']}: {row['slice']}",
@@ -118,9 +126,9 @@ def slice_section(rows):
         for row in rows
     ]
     note = (
-        "Found: share of the objects with a detection at IoU 0.5, of any score and of at least the best "
-        "score threshold. Overlap: whether the box of the object overlaps that of another one; crowded: with "
-        "an IoU above 0.2. Truncation: whether its box touches the edge of the image."
+        f"Found: share of the objects with a detection at {overlap} 0.5, of any score and of at least the "
+        "best score threshold. Overlap: whether the box of the object overlaps that of another one; crowded: "
+        "with an IoU of the boxes above 0.2. Truncation: whether its box touches the edge of the image."
     )
     return f"{wide_table(headers, cells)}<p>{html_text(note)}</p>"
 

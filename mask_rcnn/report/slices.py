@@ -4,6 +4,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from mask_rcnn.average_precision import mean_of_measured
+from mask_rcnn.data.results import box_of
 from mask_rcnn.report.curves import average_precision_of
 from mask_rcnn.report.errors import BACKGROUND_IOU
 
@@ -40,7 +41,7 @@ def slice_rows(evaluation, point, content, entries, image_ids):
     at_edge = _touches_edge(boxes, sizes[evaluation.object_images]).astype(int)
     crowding = _crowding(boxes, evaluation)
     nearest = _nearest_objects(evaluation)
-    detected = np.array([_box_of(entries[i]) for i in evaluation.entries], float).reshape(-1, 4)
+    detected = np.array([box_of(entries[i]) for i in evaluation.entries], float).reshape(-1, 4)
     own_edge = _touches_edge(detected, sizes[evaluation.images]).astype(int)
     is_near = nearest >= 0
     of_objects = {"overlap": crowding, "truncation": at_edge}
@@ -108,10 +109,6 @@ def _size_ap50(evaluation, name):
 def _taken(values, rows):
     """Returns `values[rows]`; rows of -1 take 0."""
     return np.append(values, np.zeros(1, values.dtype))[rows]
-
-
-def _box_of(entry):
-    return entry["bbox"] if "bbox" in entry else coco_mask.toBbox(entry["segmentation"])
 
 
 def _touches_edge(boxes, sizes):
