@@ -130,7 +130,7 @@ def score_entries(entries, content, image_ids, iou_types, backend, max_detection
             summary[iou_type] = dict.fromkeys(name for name, *_ in NUMBERS[iou_type])
             class_ap[iou_type] = [None] * len(content.categories)
             continue
-        _check_geometry(entries, content, iou_type)
+        check_geometry(entries, content, iou_type)
         summary[iou_type], class_ap[iou_type] = average_precision(
             content, entries, image_ids, iou_type, backend, limit
         )
@@ -218,8 +218,14 @@ def _federation_warnings(entries, content, max_detections):
     return warnings
 
 
-def _check_geometry(entries, content, iou_type):
-    """Checks that each entry has what is compared."""
+def check_geometry(entries, content, iou_type):
+    """Raises a ValueError unless each entry has what an IoU type compares.
+
+    Args:
+        entries: Checked entries of a results file.
+        content: `CocoContent` of the annotations.
+        iou_type: One of `FIELDS`.
+    """
     field = FIELDS[iou_type]
     others = ("segmentation",) if iou_type == "bbox" else ()
     missing = [i for i, entry in enumerate(entries) if not any(name in entry for name in (field, *others))]

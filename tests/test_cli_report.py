@@ -98,3 +98,69 @@ def test_an_empty_results_file_is_scored_but_not_explained(scene, capsys):
     assert evaluate(scene, results="empty.json") == 0
     assert evaluate(scene, "--report", scene / "out", results="empty.json") == 2
     assert "empty.json without a detection" in capsys.readouterr().err
+
+
+def test_a_comparison_with_results_of_another_data_set_is_refused(scene, capsys):
+    entries = json.loads((scene / "first.json").read_text())
+    (scene / "other.json").write_text(json.dumps([{**each, "image_id": 77} for each in entries]))
+    assert evaluate(scene, "--report", scene / "out", "--compare", scene / "other.json") == 2
+    message = capsys.readouterr().err
+    assert f"Received: {scene / 'other.json'}, in which" in message
+    assert f"({len(entries)}: entry 0 with image_id=77" in message
+    (scene / "other.json").write_text(json.dumps([{**entries[0], "category_id": 77}]))
+    assert evaluate(scene, "--report", scene / "out", "--compare", scene / "other.json") == 2
+    assert "`category_id` must be in the annotations" in capsys.readouterr().err
+
+
+def test_a_comparison_says_which_images_and_masks_the_second_run_lacks(scene, capsys):
+    entries = json.loads((scene / "first.json").read_text())
+    boxes = [{name: each[name] for name in each if name != "segmentation"} for each in entries]
+    (scene / "boxes.json").write_text(json.dumps([each for each in boxes if each["image_id"] < 3]))
+    assert evaluate(scene, "--report", scene / "out", "--compare", scene / "boxes.json") == 0
+    output = capsys.readouterr().out
+    assert "boxes.json: no detections in 2 images in which the first run has some" in output
+    assert "boxes.json: segm cannot be compared: only the first run has them" in output
+    numbers = json.loads((scene / "out" / "report.json").read_text())
+    assert list(numbers["evaluations"]) == ["bbox", "segm", "boundary"]
+    assert list(numbers["comparison"]["evaluations"]) == ["bbox"]
+    masks = [{name: each[name] for name in each if name != "bbox"} for each in entries]
+    (scene / "mixed.json").write_text(json.dumps([*boxes[:1], *masks[1:]]))
+    assert evaluate(scene, "--report", scene / "out", "--compare", scene / "mixed.json") == 2
+    assert "each entry needs 'segmentation'. Received: 1 of" in capsys.readouterr().err
+
+
+def test_a_comparison_needs_something_in_common(scene, capsys):
+    entries = json.loads((scene / "first.json").read_text())
+    points = [
+        {**each, "keypoints": [1, 2, 1]}
+        for each in ({**one, "bbox": None, "segmentation": None} for one in entries)
+    ]
+    (scene / "points.json").write_text(json.dumps(points))
+    assert evaluate(scene, "--report", scene / "out", "--compare", scene / "points.json") == 2
+    assert "with bbox, segm, " in capsys.readouterr().err
+
+
+def test_boxes_outside_of_their_images_are_reported(scene, capsys):
+    entries = json.loads((scene / "first.json").read_text())
+    wrong = [{**each, "bbox": [500, 400, 9, 9]} for each in entries]
+    (scene / "large.json").write_text(json.dumps(wrong))
+    assert evaluate(scene, results="large.json") == 0
+    assert f"lies outside of its image: are these the right annotations? ({len(wrong)}: " in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_file_of_lvis_is_recognized(scene, capsys):
+    truth = json.loads((scene / "truth.json").read_text())
+    for image in truth["images"]:
+        image |= {"neg_category_ids": [CAT], "not_exhaustive_category_ids": []}
+    for category, frequency in zip(truth["categories"], "rf", strict=True):
+        category["frequency"] = frequency
+    (scene / "truth.json").write_text(json.dumps(truth))
+    assert evaluate(scene, "--report", scene / "out") == 0
+    output = capsys.readouterr().out
+    assert "at most 300 detections per image" in output and output.count("LVIS's rules") == 1
+    numbers = json.loads((scene / "out" / "report.json").read_text())
+    assert numbers["federated"]
+    page = (scene / "out" / "index.html").read_text()
+    assert "LVIS&#x27;s rules" in page and "AP rare" in page and "AP common" in page

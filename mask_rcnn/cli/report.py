@@ -73,16 +73,46 @@ def write(args, metrics, detected, paths, config=None):
 
 def _other_run(args, detected):
     """Returns the `Detected` of `--compare`, or None."""
-    from mask_rcnn.evaluation import read_detections
+    from mask_rcnn.evaluation import check_geometry, iou_types_in, read_detections
 
     if not args.compare:
         return None
     entries, _, warnings = read_detections(args.compare, detected.content, args.shared_classes)
-    for warning in warnings:
-        say(f"  {args.compare}: {warning}")
     ids = set(detected.image_ids)
     kept = tuple(entry for entry in entries if entry["image_id"] in ids)
-    return dataclasses.replace(detected, name=str(args.compare), entries=kept)
+    iou_types = tuple(kind for kind in detected.iou_types if kind in iou_types_in(kept))
+    if kept and not iou_types:
+        raise ValueError(
+            "Two runs need boxes, masks or keypoints in common to be compared. Received: "
+            f"{detected.name} with {', '.join(detected.iou_types)}, {args.compare} with "
+            f"{', '.join(iou_types_in(kept))}. Compare runs of the same task."
+        )
+    for iou_type in iou_types:
+        check_geometry(kept, detected.content, iou_type)
+    for warning in (*warnings, *_differences(detected, kept, iou_types)):
+        say(f"  {args.compare}: {warning}")
+    return dataclasses.replace(detected, name=str(args.compare), entries=kept, iou_types=iou_types)
+
+
+def _differences(detected, entries, iou_types):
+    """Says what entries of a second run lack, a sentence each.
+
+    Args:
+        detected: `Detected` of the first run.
+        entries: Of the second run.
+        iou_types: Those of both.
+    """
+    found = []
+    without = {each["image_id"] for each in detected.entries} - {each["image_id"] for each in entries}
+    if without:
+        found.append(
+            f"no detections in {len(without)} images in which the first run has some; their objects count as "
+            "missed. Was it run on the same images?"
+        )
+    left = [kind for kind in detected.iou_types if kind not in iou_types]
+    if left:
+        found.append(f"{', '.join(left)} cannot be compared: only the first run has them")
+    return found
 
 
 def image_files(content, folder):

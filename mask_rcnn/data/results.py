@@ -257,7 +257,9 @@ def _geometry(entry, size, where, findings):
     box, mask, points = (entry.get(name) for name in ("bbox", "segmentation", "keypoints"))
     found = {}
     if box is not None:
-        found["bbox"] = read_box(box, where, findings)
+        found["bbox"] = x, y, width, height = read_box(box, where, findings)
+        if x > size[1] or y > size[0] or x + width < 0 or y + height < 0:
+            findings.repair("a `bbox` lies outside of its image: are these the right annotations?", where)
     if mask is not None:
         if not isinstance(mask, dict):
             raise ValueError(

@@ -115,7 +115,7 @@ def measure(iou_types):
 
 
 def main_type(analyses):
-    """Returns the IoU type that the report is about."""
+    """Returns the IoU type that a report is about; `analyses` has the IoU types as keys."""
     return next(kind for kind in MAIN_TYPES if kind in analyses)
 
 

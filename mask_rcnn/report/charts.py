@@ -6,6 +6,7 @@ LINE_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 SIDE = 300  # units of the plot area of a line chart
 LEFT, BOTTOM, MARGIN = 46, 40, 10
 BAR_HEIGHT = 26
+MANY_CLASSES = 8  # their names are written upwards, above narrow columns
 
 STYLE = """\
 .charts { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); }
@@ -17,12 +18,22 @@ svg .ideal { stroke: #888; stroke-dasharray: 4 4; }
 .key { display: flex; flex-wrap: wrap; font-size: 0.85rem; gap: 0.2rem 1rem; }
 .key i { border: 1px solid #888; border-radius: 3px; display: inline-block; height: 0.8em;
   margin-right: 0.35em; width: 0.8em; }
-.matrix td, .matrix th { border: 1px solid var(--line); min-width: 2.6rem; overflow-wrap: normal;
+p { overflow-wrap: anywhere; }
+.wide { margin: 0.75rem 0; } .wide .scroll { max-height: 36rem; } .wide table { width: auto; }
+.wide td, .wide th { padding-right: 0.9rem; }
+.wide tr:first-child th { background: Canvas; box-shadow: inset 0 -1px var(--line); overflow-wrap: normal;
+  position: sticky; top: 0; vertical-align: bottom; white-space: normal; z-index: 1; }
+.wide tr > :first-child { background: Canvas; left: 0; max-width: 16rem; min-width: 6rem;
+  overflow-wrap: break-word; position: sticky; }
+.wide tr:first-child th:first-child { z-index: 2; }
+.wide .matrix td, .wide .matrix th { border: 1px solid var(--line); min-width: 2.6rem;
   padding: 0.15rem 0.4rem; text-align: right; }
-.matrix th { font-weight: 600; }
-.wide .scroll { max-height: none; } .wide table { width: auto; } .wide td, .wide th { padding-right: 0.9rem; }
-.wide td:first-child { min-width: 9rem; } p { overflow-wrap: anywhere; }
-.wide .scroll { overflow-x: auto; }
+.wide .matrix th { font-weight: 600; }
+.wide .many td, .wide .many th { min-width: 2.1rem; padding: 0.15rem 0.3rem; }
+.wide .many tr:first-child th:not(:first-child) { text-align: left; writing-mode: sideways-lr; }
+.pictures { align-items: start; display: grid;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 28rem), 1fr)); }
+.pictures img { width: 100%; }
 """
 
 
@@ -103,7 +114,8 @@ def heat_table(labels, matrix, corner):
             style = f' style="background:rgba({color},{0.6 * number / total:.2f})"' if number else ""
             cells.append(f"<td{style}>{number:,}</td>" if number else "<td></td>")
         rows.append(f"<tr><th>{html_text(label)}</th>{''.join(cells)}</tr>")
-    table = f'<table class="matrix"><tr><th>{html_text(corner)}</th>{head}</tr>{"".join(rows)}</table>'
+    kind = "matrix many" if len(labels) > MANY_CLASSES else "matrix"
+    table = f'<table class="{kind}"><tr><th>{html_text(corner)}</th>{head}</tr>{"".join(rows)}</table>'
     return f'<div class="wide"><div class="scroll">{table}</div></div>'
 
 

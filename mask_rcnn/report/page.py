@@ -3,7 +3,7 @@
 from mask_rcnn.average_precision import FEDERATED_NUMBERS
 from mask_rcnn.html_page import html_page, html_text
 from mask_rcnn.metrics import FEDERATED_RULES
-from mask_rcnn.report.analysis import TITLES, measure
+from mask_rcnn.report.analysis import TITLES, main_type, measure
 from mask_rcnn.report.charts import STYLE, bar_chart
 from mask_rcnn.report.errors import KINDS
 from mask_rcnn.report.sections import (
@@ -55,7 +55,7 @@ def report_page(numbers, main, pictures, comparison=None, compared_pictures=()):
         *_warnings(numbers),
         "<h2>Average precision</h2>",
         _summary(numbers),
-        *(_comparison(comparison, main, numbers, compared_pictures) if comparison else ()),
+        *(_comparison(comparison, numbers, compared_pictures) if comparison else ()),
         "<h2>Errors</h2>",
         _errors(numbers),
         "<h2>Classes</h2>",
@@ -141,7 +141,7 @@ def _errors(numbers):
             )
             for name in KINDS
         ]
-        charts.append(bar_chart(f"{TITLES[kind]}: AP50 lost (number of errors)", bars, css_colors()))
+        charts.append(bar_chart(TITLES[kind].capitalize(), bars, css_colors()))
     overlap = measure(numbers["evaluations"])
     items = "".join(
         f"<li><strong>{name}</strong>: {html_text(text.format(overlap))}</li>"
@@ -149,13 +149,13 @@ def _errors(numbers):
     )
     return (
         "<p>How much AP50 would rise if all errors of one kind were corrected, and only these (TIDE). "
-        "The numbers do not add up to what is missing to 1.</p>"
+        "The numbers do not add up to what is missing to 1. In parentheses: the number of errors.</p>"
         f'<div class="charts">{"".join(charts)}</div><ul>{items}</ul>'
     )
 
 
-def _comparison(comparison, main, numbers, pictures):
-    one = comparison["evaluations"][main]
+def _comparison(comparison, numbers, pictures):
+    one = comparison["evaluations"][main_type(comparison["evaluations"])]
     rows = [
         (f"{name} {TITLES[kind]}", *_differences(each["bootstrap"][name]))
         for kind, each in comparison["evaluations"].items()

@@ -46,13 +46,17 @@ def curve_section(one, main):
         mean = [
             sum(column) / len(known) for column in zip(*(each[t] for each in known.values()), strict=True)
         ]
-        lines.append((f"{overlap} {threshold:g}: {sum(mean) / len(mean):.3f}", curves["recall"], mean))
+        lines.append((f"{overlap} {threshold:g}: AP {sum(mean) / len(mean):.3f}", curves["recall"], mean))
     charts = [line_chart(f"Mean of the classes, {TITLES[main]}", "recall", "precision", lines)]
     if len(known) > 1:
         counts = {row["name"]: row["objects"] for row in one["classes"]}
         chosen = sorted(known, key=lambda name: -counts[name])[:MAX_LINES]
         lines = [
-            (f"{name}: {sum(known[name][0]) / len(curves['recall']):.3f}", curves["recall"], known[name][0])
+            (
+                f"{name}: AP {sum(known[name][0]) / len(curves['recall']):.3f}",
+                curves["recall"],
+                known[name][0],
+            )
             for name in chosen
         ]
         charts.append(
@@ -85,7 +89,7 @@ def confusion_section(confusion):
     table = heat_table([labels[i] for i in shown], part, "object \\ detected")
     rows = [(f"{name} as {other}", f"{count:,}") for count, name, other in pairs[:MAX_CONFUSIONS]]
     return (
-        f"<p>{html_text(note)}</p>{table}{html_table(('most frequent confusions', ''), rows) if rows else ''}"
+        f"<p>{html_text(note)}</p>{table}{wide_table(('most frequent confusions', ''), rows) if rows else ''}"
     )
 
 
@@ -95,7 +99,8 @@ def score_section(one, main):
     reliability = [
         ("detections", [each["mean_score"] for each in filled], [each["precision"] for each in filled])
     ]
-    quality = [(key, scores["scores"], scores[key]) for key in ("precision", "recall", "f1")]
+    names = {"precision": "precision", "recall": "recall", "f1": "F1"}
+    quality = [(name, scores["scores"], scores[key]) for key, name in names.items()]
     charts = [
         line_chart(f"By score threshold, {overlap} 0.5", "score threshold", "", quality),
         line_chart(

@@ -42,17 +42,18 @@ def write_report(folder, detected, *, metrics=None, other=None, pixels_of=None, 
     analyses = analyze_run(detected, track)
     numbers = report_numbers(detected, analyses, metrics)
     main = main_type(analyses)
-    scenes = [_Scene(detected, analyses[main], pixels_of)]
+    scene = _Scene(detected, analyses[main], pixels_of)
     comparison, changed = None, []
     if other is not None:
         others = analyze_run(other, track)
         comparison = comparison_numbers(detected, analyses, others, other.name, track)
         numbers["comparison"] = comparison
-        scenes.append(_Scene(other, others[main], pixels_of))
-        changed = _changed_pictures(comparison["evaluations"][main]["images"], scenes, track)
+        shared = main_type(others)  # the second run may have boxes only
+        compared = [_Scene(detected, analyses[shared], pixels_of), _Scene(other, others[shared], pixels_of)]
+        changed = _changed_pictures(comparison["evaluations"][shared]["images"], compared, track)
     worst = [row for row in numbers["evaluations"][main]["images"] if row["missed"] + row["wrong"]]
     shown = _tracked(worst[:NUM_WORST], track, "drawing images")
-    pictures = [scenes[0].picture(row["id"], row["file_name"]) for row in shown]
+    pictures = [scene.picture(row["id"], row["file_name"]) for row in shown]
     page = report_page(numbers, main, pictures, comparison, changed)
     write_json(folder / NUMBERS, numbers)
     with atomic_write(folder / PAGE) as partial:
