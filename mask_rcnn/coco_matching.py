@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 
 
 class VectorizedCOCOeval(COCOeval):
-    """A COCOeval with faster loops; all else is that of pycocotools.
+    """A COCOeval with faster loops, which always compares classes; all else is that of pycocotools.
 
     A detection with a true `is_excused` does not count as wrong: it is ignored if it matches nothing.
     """

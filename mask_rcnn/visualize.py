@@ -206,15 +206,17 @@ def _blend(pixels, colour, opacity):
     return np.round(pixels * (1 - opacity) + np.multiply(colour, opacity)).astype("uint8")
 
 
-def draw_keypoints(canvas, keypoints, skeleton, colour):
-    """Draws the keypoints that were found and white lines between them, both with a rim, in place.
+def draw_keypoints(canvas, keypoints, skeleton, colour, limb_colours=None):
+    """Draws the keypoints that were found and lines between them, both with a rim, in place.
 
     Args:
         canvas: `[H, W, 3]` uint8.
         keypoints: `[J, 3]` (x, y, score), as in `Detections`.
         skeleton: Pairs of numbers of keypoints, from 1.
-        colour: (red, green, blue), 0..255.
+        colour: (red, green, blue), 0..255, of the keypoints.
+        limb_colours: Those of the rims of the lines and of the lines. Defaults to `colour` and white.
     """
+    rim, core = limb_colours or (colour, WHITE)
     found = keypoints[:, 2] > MIN_KEYPOINT_SCORE
     if not found.any():
         return
@@ -222,7 +224,7 @@ def draw_keypoints(canvas, keypoints, skeleton, colour):
     height = np.ptp(points[found], axis=0).max()
     width = max(min(_line_width(canvas), round(MAX_LIMB_SHARE * height)), 1)
     points = _fixed_point(points).tolist()
-    for ink, thickness in ((colour, width + 2), (WHITE, width)):
+    for ink, thickness in ((rim, width + 2), (core, width)):
         for i, j in skeleton:
             if found[i - 1] and found[j - 1]:
                 cv2.line(canvas, points[i - 1], points[j - 1], ink, thickness, cv2.LINE_AA, SUBPIXEL_BITS)

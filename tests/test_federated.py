@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from report_scenes import rle
 from report_scenes import truth as coco_truth
 
 from mask_rcnn.coco_results import write_json
+from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.coco_content import read_annotations, read_entries
+from mask_rcnn.data.federation import UNLABELED
 from mask_rcnn.evaluation import default_max_detections, evaluate_results, not_measurable
 from mask_rcnn.report.evaluation import evaluate_images
 
@@ -199,3 +202,13 @@ def test_keypoints_have_no_rules_of_lvis():
 def test_without_detections_that_count_nothing_is_found():
     assert ap(lvis([(BOX, CAT)]), []) == 0
     assert ap(lvis([(BOX, CAT)]), found((FAR, OWL, 0.5))) == 0
+
+
+def test_training_on_a_file_of_lvis_says_what_unlabeled_objects_are(tmp_path):
+    truth = lvis([(BOX, CAT)], [OWL])
+    write_json(tmp_path / "lvis.json", truth)
+    (tmp_path / "val2017").mkdir()
+    Image.new("RGB", (96, 64)).save(tmp_path / "val2017" / "a.jpg")
+    dataset = read_coco(tmp_path / "lvis.json", tmp_path)
+    assert dataset.images[0].path == tmp_path / "val2017" / "a.jpg"
+    assert dataset.warnings == (UNLABELED,)

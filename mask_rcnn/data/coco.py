@@ -23,6 +23,7 @@ from mask_rcnn.data.checked_ahead import checking_ahead
 from mask_rcnn.data.checked_files import check_files, is_error
 from mask_rcnn.data.coco_content import NO_SIZE, Entries, read_entries
 from mask_rcnn.data.coco_entries import EXPECTED
+from mask_rcnn.data.federation import UNLABELED
 from mask_rcnn.data.findings import shown
 from mask_rcnn.data.image_files import find_image_files
 from mask_rcnn.data.image_headers import MAX_PIXELS, RGB8
@@ -60,6 +61,8 @@ def read_coco(
     """
     reading = read_with_reasons(annotations_path, images_dir, max_pixels, channels, dtype)
     warnings = report(reading.left_out, reading.reasons, reading.entries, max_bad_images)
+    if reading.entries.federation is not None:
+        warnings = (*warnings, UNLABELED)
     if warnings:
         _log_once("\n  ".join([f"{reading.entries.name}:", *warnings]))
     return dataclasses.replace(reading.dataset, warnings=warnings)

@@ -14,6 +14,10 @@ from mask_rcnn.data.fields import identity, whole_number
 from mask_rcnn.data.findings import shown
 
 NEGATIVE, NOT_EXHAUSTIVE = "neg_category_ids", "not_exhaustive_category_ids"
+UNLABELED = (  # said wherever unlabeled objects become background
+    "images of LVIS are not labeled for all classes: "
+    "training takes objects that are not labeled as background"
+)
 FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 
 

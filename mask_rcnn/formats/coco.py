@@ -9,11 +9,8 @@ Facts of LVIS (https://www.lvisdataset.org/dataset):
 
 from mask_rcnn.coco_results import write_json
 from mask_rcnn.data.coco_entries import check_lists
+from mask_rcnn.data.federation import NOT_EXHAUSTIVE, UNLABELED
 from mask_rcnn.formats.registry import READERS, WRITERS
-
-NOT_EXHAUSTIVE = (
-    "images of LVIS are not labeled for all classes: objects that are not labeled count as background here"
-)
 
 
 @READERS.register("coco")
@@ -28,8 +25,8 @@ def read_lvis(source):
     content = source.read_json(source.path, "an LVIS json")
     check_lists(content, str(source.path))
     for image in content["images"]:
-        if isinstance(image, dict) and image.get("not_exhaustive_category_ids"):
-            source.findings.repair(NOT_EXHAUSTIVE, f"image {image.get('id')}")
+        if isinstance(image, dict) and image.get(NOT_EXHAUSTIVE):
+            source.findings.repair(UNLABELED, f"image {image.get('id')}")
     return content
 
 

@@ -19,8 +19,8 @@ svg .ideal { stroke: #888; stroke-dasharray: 4 4; }
 .key i { border: 1px solid #888; border-radius: 3px; display: inline-block; height: 0.8em;
   margin-right: 0.35em; width: 0.8em; }
 p { overflow-wrap: anywhere; }
-.wide { margin: 0.75rem 0; } .wide .scroll { max-height: 36rem; } .wide table { width: auto; }
-.wide td, .wide th { padding-right: 0.9rem; }
+.wide { margin: 0.75rem 0; } .wide .scroll { max-height: 36rem; }
+.wide table { font-size: 0.85rem; width: auto; } .wide td, .wide th { padding-right: 0.65rem; }
 .wide tr:first-child th { background: Canvas; box-shadow: inset 0 -1px var(--line); overflow-wrap: normal;
   position: sticky; top: 0; vertical-align: bottom; white-space: normal; z-index: 1; }
 .wide tr > :first-child { background: Canvas; left: 0; max-width: 16rem; min-width: 6rem;

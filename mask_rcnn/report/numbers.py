@@ -12,6 +12,7 @@ from mask_rcnn.report.operating_point import confusion_matrix
 from mask_rcnn.report.slices import slice_rows
 
 BACKGROUND = "background"
+DECIMALS = 4  # of precision
 MAX_POINTS = 200  # of a curve over scores
 
 
@@ -98,8 +99,8 @@ def _classes(detected, analysis):
 
 
 def _measured(precision):
-    """Returns `[T, R]` as lists; None without objects."""
-    return None if (precision < 0).any() else precision.tolist()
+    """Returns `[T, R]` as lists, rounded, for a thousand classes fill a file; None without objects."""
+    return None if (precision < 0).any() else precision.round(DECIMALS).tolist()
 
 
 def _thinned(curve):

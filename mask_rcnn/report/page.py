@@ -182,7 +182,10 @@ def _comparison(comparison, numbers, pictures):
         for row in one["images"][:MAX_IMAGES]
         if row["first_errors"] != row["second_errors"]
     ]
-    parts = ["<h2>Comparison</h2>", f"<p>{html_text(note)}</p>", wide_table(headers, rows), figures(pictures)]
+    parts = ["<h2>Comparison</h2>", f"<p>{html_text(note)}</p>", wide_table(headers, rows)]
+    if pictures:
+        parts.append("<p>The images that changed most. Left or above: the first run.</p>")
+    parts.append(figures(pictures))
     parts.append(wide_table(("errors in each image", "first", "second"), images) if images else "")
     return parts
 

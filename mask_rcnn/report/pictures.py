@@ -10,6 +10,7 @@ from mask_rcnn.visualize import BOX_OPACITY, draw_box, draw_keypoints, draw_mask
 
 LONG_SIDE = 640  # pixels of a picture
 BLANK = 64  # gray level of an image that is not there
+BLACK = (0, 0, 0)
 # Okabe and Ito, "Color Universal Design" (2008): readers with any color vision can tell them apart.
 COLORS = {
     "found": (0, 158, 115),
@@ -51,7 +52,7 @@ def draw_errors(pixels, evaluation, point, kinds, image, shapes):
         else:
             draw_box(canvas, shape["box"], color, 1.0 if shape["keypoints"] is None else BOX_OPACITY)
         if shape["keypoints"] is not None:
-            draw_keypoints(canvas, *shape["keypoints"], color)
+            draw_keypoints(canvas, *shape["keypoints"], color, limb_colours=(BLACK, color))
     return _resized(canvas)
 
 

@@ -95,9 +95,8 @@ def _changed_pictures(rows, scenes, track):
         (first, _), (second, _) = (scene.picture(row["id"], row["file_name"]) for scene in scenes)
         axis = int(first.shape[0] >= first.shape[1])  # wide images one above the other
         gap = np.full_like(first[:, :GAP] if axis else first[:GAP], 255)
-        caption = (
-            f"{row['file_name'] or row['id']}: {row['first_errors']} errors, then {row['second_errors']}"
-        )
+        counts = f"{row['first_errors']} of the first run, {row['second_errors']} of the second"
+        caption = f"{row['file_name'] or row['id']}: errors: {counts}"
         pictures.append((np.concatenate([first, gap, second], axis), caption))
     return pictures
 
