@@ -19,11 +19,11 @@ svg .ideal { stroke: #888; stroke-dasharray: 4 4; }
 .key i { border: 1px solid #888; border-radius: 3px; display: inline-block; height: 0.8em;
   margin-right: 0.35em; width: 0.8em; }
 p { overflow-wrap: anywhere; }
-.wide { margin: 0.75rem 0; } .wide .scroll { max-height: 36rem; }
+.wide { margin: 0.75rem 0; } .wide .scroll { max-height: 44rem; }
 .wide table { font-size: 0.85rem; width: auto; } .wide td, .wide th { padding-right: 0.65rem; }
 .wide tr:first-child th { background: Canvas; box-shadow: inset 0 -1px var(--line); overflow-wrap: normal;
   position: sticky; top: 0; vertical-align: bottom; white-space: normal; z-index: 1; }
-.wide tr > :first-child { background: Canvas; left: 0; max-width: 16rem; min-width: 6rem;
+.wide tr > :first-child { background: Canvas; left: 0; max-width: 16rem; min-width: 7.5rem;
   overflow-wrap: break-word; position: sticky; }
 .wide tr:first-child th:first-child { z-index: 2; }
 .wide .matrix td, .wide .matrix th { border: 1px solid var(--line); min-width: 2.6rem;
