@@ -199,13 +199,17 @@ def test_stages_give_what_the_whole_model_gives(tiny_parts, tiny_config):
     assert results["mask head"].shape == (2, 8, 28, 28)
 
 
-def test_a_model_without_an_fpn_has_its_other_stages(tiny_config):
+@pytest.mark.parametrize("shared_features", [True, False])
+def test_a_model_without_an_fpn_has_its_other_stages(tiny_config, shared_features):
     anchors = dataclasses.replace(tiny_config.anchors, strides=(32,))
-    config = dataclasses.replace(tiny_config, fpn=None, anchors=anchors)
+    rpn = dataclasses.replace(tiny_config.rpn, shared_features=shared_features)
+    config = dataclasses.replace(tiny_config, fpn=None, anchors=anchors, rpn=rpn)
     config = ours.benchmark_config(config, SETTINGS)
     parts = build_parts(config)
-    stages = ours.inference_stages(ours.make_predictor(parts, config), parts, make_work(SETTINGS, 3).images)
+    predictor = ours.make_predictor(parts, config)
+    stages = ours.inference_stages(predictor, parts, make_work(SETTINGS, 3).images)
     assert list(stages) == ["preprocess", "backbone", "RPN, proposals", "box head", "mask head", "paste"]
+    assert stages["RPN, proposals"]()[1][0].shape == (1, 30, 4)
     assert stages["mask head"]()[1].shape == (1, 8, 28, 28)
 
 

@@ -101,11 +101,15 @@ def _stages(tensors):
     maps, pyramid = ([name for name in names if name in tensors] for names in (MAPS, PYRAMID))
     features = pyramid or maps[-1:]  # without an FPN, those of the last stage
     pooled = [name for name in features if name != PYRAMID[-1]]
+    # An RPN may have features of its own.
+    own_maps, own_pyramid, own = (
+        [f"rpn_{name}" for name in names if f"rpn_{name}" in tensors] for names in (maps, pyramid, features)
+    )
     images = ("images", "image_sizes")
     stages = {
-        "backbone": (images, maps),
-        "FPN": (maps, pyramid),
-        "RPN, proposals": ((*images, *features), PROPOSALS),
+        "backbone": (images, maps + own_maps),
+        "FPN": (maps + own_maps, pyramid + own_pyramid),
+        "RPN, proposals": ((*images, *(own or features)), PROPOSALS),
         "box head": (("image_sizes", *pooled, *PROPOSALS), ("boxes", "scores", "class_ids")),
         "mask head": ((*pooled, "boxes", "class_ids"), ("masks",)),
     }
