@@ -14,7 +14,7 @@ from absl import logging
 
 from mask_rcnn.files import atomic_write, cache_home, remove_leftovers
 
-READER_VERSION = 1  # raised with every change of what is kept or of what counts as a regular annotation
+READER_VERSION = 2  # raised with every change of what is kept or of what counts as a regular annotation
 MIN_BYTES = 4_000_000  # of a json; a smaller one is read faster than its cache
 MAX_BYTES = 4_000_000_000  # of the folder
 OFF = ("0", "no", "false", "off")
