@@ -11,7 +11,7 @@ from conftest import spread_scores
 from four_convs import FOUR_CONVS
 
 from mask_rcnn.backbones import BACKBONES, build_backbone
-from mask_rcnn.benchmark.ours import STAGES
+from mask_rcnn.benchmark.ours import stages_of
 from mask_rcnn.config import AnchorConfig, BackboneConfig, BoxHeadConfig, Config, RpnConfig
 from mask_rcnn.export import lite_quantize
 from mask_rcnn.layers.rematerialize import Rematerialized
@@ -182,7 +182,8 @@ def test_the_maps_of_both_are_intermediates_and_the_rpn_is_timed_with_its_own(co
     for name in ("C2", "C5", "P2", "P6"):
         assert outputs[name].shape == outputs[f"rpn_{name}"].shape
         assert not np.allclose(outputs[name], outputs[f"rpn_{name}"])
-    inputs, results = STAGES["RPN, proposals"]
+    inputs, results = stages_of([*model.input, *model.output])["RPN, proposals"]
+    assert "rpn_P2" in inputs and "P2" not in inputs
     tensors, values = {**model.input, **model.output}, {**batch, **outputs}
     part = keras.Model([tensors[name] for name in inputs], [tensors[name] for name in results])
     proposals = part([values[name] for name in inputs])[0]

@@ -87,12 +87,12 @@ def inference_stages(predictor, parts, images):
         return functools.partial(tf.function(part), [values[name] for name in inputs])
 
     stages = {"preprocess": lambda: _preprocess(predictor, images)}
-    stages |= {name: stage(*ends) for name, ends in _stages(tensors).items()}
+    stages |= {name: stage(*ends) for name, ends in stages_of(tensors).items()}
     stages["paste"] = lambda: _postprocess(predictor, values, resizes)
     return {name: functools.partial(_timed, run) for name, run in stages.items()}
 
 
-def _stages(tensors):
+def stages_of(tensors):
     """Returns what each stage needs and makes, `{name: (inputs, outputs)}`.
 
     Args:

@@ -93,7 +93,9 @@ class Trainer(keras.Model):
             # Keras sums the gradients of the replicas.
             loss = tf.reduce_sum(tf.math.divide_no_nan(totals[:, 0], counts))
             loss = self.optimizer.scale_loss(loss)
-        return tape.gradient(loss, self.trainable_variables, unconnected_gradients="zero"), totals
+        # TensorFlow makes zeros like its own variables, not like those of Keras.
+        variables = [variable.value for variable in self.trainable_variables]
+        return tape.gradient(loss, variables, unconnected_gradients="zero"), totals
 
     def _accumulated_gradients(self, batch):
         """Returns what `gradients` returns, with the memory of a micro batch.
