@@ -196,6 +196,8 @@ def test_the_convolutions_of_every_network_become_int8(network):
     assert re.search(lite_quantize.INT8_SCOPE, name) and not re.search(lite_quantize.LAST_SCOPE, name)
 
 
+# Keras 3.15 saves variables of TensorFlow 2.21, whose `__array__` is that of NumPy 1.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.slow
 def test_a_saved_model_and_a_clone_have_both(config, tmp_path):
     from mask_rcnn import MaskRCNN
