@@ -153,7 +153,7 @@ def coco_evaluator(content, entries, image_ids, iou_type, max_detections, evalua
         ],
         "categories": [{"id": category.id, "name": category.name} for category in content.categories],
     }
-    sizes = {image["id"]: (image["height"], image["width"]) for image in content.images}
+    sizes = content.sizes
     objects = [
         _with_geometry(one, iou_type, num_keypoints, sizes[one["image_id"]]) for one in content.annotations
     ]

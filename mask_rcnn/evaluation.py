@@ -44,7 +44,7 @@ def evaluate_results(
     Returns:
         `Metrics`.
     """
-    check_options(iou_types, backend, MAX_DETECTIONS if max_detections is None else max_detections)
+    check_options(iou_types, backend, max_detections)
     entries, content, warnings = read_detections(results, annotations, shared_classes)
     if iou_types is None:
         iou_types = iou_types_in(entries)
@@ -99,7 +99,7 @@ def check_options(iou_types, backend, max_detections):
         raise ValueError(
             f"`backend` must be one of {BACKENDS}. Received: backend={backend!r}. Correct its name."
         )
-    if max_detections < 1:
+    if max_detections is not None and max_detections < 1:
         raise ValueError(
             f"`max_detections` must be at least 1. Received: {max_detections}. COCO counts {MAX_DETECTIONS}."
         )

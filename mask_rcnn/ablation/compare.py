@@ -9,9 +9,9 @@ from mask_rcnn import config_io
 from mask_rcnn.ablation.rows import Row, Table
 from mask_rcnn.average_precision import MAX_KEYPOINT_DETECTIONS, ordered
 from mask_rcnn.bootstrap import NUM_RESAMPLES, average_precisions, image_counts, interval
-from mask_rcnn.data.coco import read_coco
 from mask_rcnn.evaluation import content_of
 from mask_rcnn.report.evaluation import evaluate_images
+from mask_rcnn.training.sources import read_set
 
 NUMBERS = ("AP", "AP50", "AP75")
 AT_50, AT_75 = 0, 5  # of COCO's IoU thresholds
@@ -68,9 +68,7 @@ class Comparison:
 
 def read_validation_set(config):
     """Returns the `Dataset` that the runs of a `Config` are evaluated on."""
-    data = config.data
-    limits = (data.max_bad_images, data.max_pixels)
-    return read_coco(data.val_annotations, data.val_images, *limits, **config.input.pixel_format)
+    return read_set((config.data.val_annotations, config.data.val_images), config)
 
 
 def compare(table, base, folders):

@@ -8,10 +8,10 @@ from mask_rcnn.ablation.compare import compare
 from mask_rcnn.ablation.configs import row_configs, with_seed
 from mask_rcnn.ablation.report import write_report
 from mask_rcnn.ablation.trial import Trial, run_in_turn
-from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.files import atomic_write
 from mask_rcnn.paths import local_path
 from mask_rcnn.training.run_folder import config_changes
+from mask_rcnn.training.sources import draw_shapes
 
 MARKER = "ablation.json"  # table and configs of the folder, so that no row is compared with one of another
 
@@ -47,7 +47,8 @@ def ablate(table, base, run_dir, *, seeds=1, launch=run_in_turn):
     configs = row_configs(table, base)
     _claim(run_dir, table, configs)
     if draw:
-        _draw_shapes(base, run_dir)
+        for split in ("train", "val"):
+            draw_shapes(base, run_dir / "data", split)
     trials = list(_trials(table, configs, run_dir, seeds))
     launch(trials)
     folders = {name: [each.folder for each in trials if each.row == name] for name in configs}
@@ -96,7 +97,7 @@ def _check_folder(run_dir):
 
 
 def _with_shapes(base, run_dir):
-    """Returns a `Config` with the paths of shapes that all rows and seeds share; see `_draw_shapes`."""
+    """Returns a `Config` with the paths of shapes that all rows and seeds share; see `draw_shapes`."""
     paths = {}
     for split in ("train", "val"):
         folder = run_dir / "data" / split
@@ -105,12 +106,6 @@ def _with_shapes(base, run_dir):
             f"{split}_images": str(folder / "images"),
         }
     return dataclasses.replace(base, data=dataclasses.replace(base.data, **paths))
-
-
-def _draw_shapes(base, run_dir):
-    data, seed = base.data, 2 * base.train.seed  # as in a run of its own
-    write_shapes(run_dir / "data/train", data.shapes_train, data.shapes_size, seed)
-    write_shapes(run_dir / "data/val", data.shapes_val, data.shapes_size, seed + 1)
 
 
 def _claim(run_dir, table, configs):

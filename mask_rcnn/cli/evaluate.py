@@ -81,7 +81,6 @@ def run(args):
 def _evaluate_file(args):
     """Returns the `Metrics` of `--detections`, its `Detected`, and its image files, None if unknown."""
     from mask_rcnn.evaluation import (
-        MAX_DETECTIONS,
         check_options,
         default_max_detections,
         iou_types_in,
@@ -91,7 +90,7 @@ def _evaluate_file(args):
     from mask_rcnn.report.analysis import Detected
 
     limit = args.max_detections
-    check_options(None, args.backend, MAX_DETECTIONS if limit is None else limit)
+    check_options(None, args.backend, limit)
     entries, content, warnings = read_detections(args.detections, args.annotations, args.shared_classes)
     limit = default_max_detections(content) if limit is None else limit
     ids, iou_types = [image["id"] for image in content.images], iou_types_in(entries)

@@ -54,6 +54,11 @@ class CocoContent:
     federation: Federation | None = None
 
     @property
+    def sizes(self):
+        """{image id: (height, width)}."""
+        return {image["id"]: (image["height"], image["width"]) for image in self.images}
+
+    @property
     def frequencies(self):
         """`[K]` text, frequency of each class in the order of ids, "" if unknown; None if not federated."""
         if self.federation is None:

@@ -91,7 +91,7 @@ def read_results(entries, content, shared_classes=False, name=GIVEN):
     findings = Findings()
     image_ids = _image_ids(entries, content, findings)
     category_ids = _category_ids(entries, content)
-    sizes = {image["id"]: (image["height"], image["width"]) for image in content.images}
+    sizes = content.sizes
     left_out = {image["id"] for image in content.left_out}
     found = []
     for index, (entry, image_id, category_id) in enumerate(

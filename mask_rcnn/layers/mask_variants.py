@@ -5,10 +5,11 @@ import tensorflow as tf
 
 from mask_rcnn import losses, targets
 from mask_rcnn.layers.float32 import Float32Layer
+from mask_rcnn.layers.masks import MaskKernel
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
-class EveryMask(keras.layers.Layer):
+class EveryMask(MaskKernel):
     """The last 1x1 convolution of the mask branch, for all classes.
 
     Args:
@@ -21,18 +22,6 @@ class EveryMask(keras.layers.Layer):
         `[R, 2P, 2P, K + 1]`, logits.
     """
 
-    def __init__(self, num_outputs, **kwargs):
-        super().__init__(**kwargs)
-        self.num_outputs = num_outputs
-
-    def build(self, features_shape):
-        # Names, shapes and initial values are those of `MaskPredictor`.
-        initializer = keras.initializers.RandomNormal(stddev=0.001)
-        self.kernel = self.add_weight(
-            name="kernel", shape=(features_shape[-1], self.num_outputs), initializer=initializer
-        )
-        self.bias = self.add_weight(name="bias", shape=(self.num_outputs,), initializer="zeros")
-
     def call(self, features):
         side, outputs = features.shape[1], self.num_outputs
         logits = tf.tensordot(features, self.kernel, 1) + self.bias  # [R, P, P, 4, K + 1]
@@ -40,9 +29,6 @@ class EveryMask(keras.layers.Layer):
 
     def compute_output_shape(self, features_shape):
         return (features_shape[0], 2 * features_shape[1], 2 * features_shape[2], self.num_outputs)
-
-    def get_config(self):
-        return {**super().get_config(), "num_outputs": self.num_outputs}
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")

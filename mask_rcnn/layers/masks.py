@@ -50,8 +50,30 @@ class MaskDeconv(keras.layers.Layer):
         return {**super().get_config(), "filters": self.filters}
 
 
+class MaskKernel(keras.layers.Layer):
+    """Base class of the last 1x1 convolution of the mask branch: its weights.
+
+    Args:
+        num_outputs: Classes with the background, K + 1; 1 is one mask for all classes (section 4.2).
+    """
+
+    def __init__(self, num_outputs, **kwargs):
+        super().__init__(**kwargs)
+        self.num_outputs = num_outputs
+
+    def build(self, features_shape):
+        initializer = keras.initializers.RandomNormal(stddev=0.001)
+        self.kernel = self.add_weight(
+            name="kernel", shape=(features_shape[-1], self.num_outputs), initializer=initializer
+        )
+        self.bias = self.add_weight(name="bias", shape=(self.num_outputs,), initializer="zeros")
+
+    def get_config(self):
+        return {**super().get_config(), "num_outputs": self.num_outputs}
+
+
 @keras.saving.register_keras_serializable(package="mask_rcnn")
-class MaskPredictor(keras.layers.Layer):
+class MaskPredictor(MaskKernel):
     """The last 1x1 convolution of the mask branch, computed for one class of each RoI only.
 
     Section 3: masks are class-specific and do not compete; of K masks a RoI needs the one of its class.
@@ -67,16 +89,8 @@ class MaskPredictor(keras.layers.Layer):
         `[R, 2 P, 2 P]`, logits.
     """
 
-    def __init__(self, num_outputs, **kwargs):
-        super().__init__(**kwargs)
-        self.num_outputs = num_outputs
-
     def build(self, features_shape, class_ids_shape=None):
-        initializer = keras.initializers.RandomNormal(stddev=0.001)
-        self.kernel = self.add_weight(
-            name="kernel", shape=(features_shape[-1], self.num_outputs), initializer=initializer
-        )
-        self.bias = self.add_weight(name="bias", shape=(self.num_outputs,), initializer="zeros")
+        super().build(features_shape)
 
     def call(self, features, class_ids):
         if self.num_outputs == 1:
@@ -92,9 +106,6 @@ class MaskPredictor(keras.layers.Layer):
 
     def compute_output_shape(self, features_shape, class_ids_shape=None):
         return (features_shape[0], 2 * features_shape[1], 2 * features_shape[2])
-
-    def get_config(self):
-        return {**super().get_config(), "num_outputs": self.num_outputs}
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")

@@ -39,6 +39,11 @@ class Detected:
         object.__setattr__(self, "image_ids", tuple(ordered(self.image_ids)))
 
     @property
+    def file_names(self):
+        """{image id: `file_name`}."""
+        return {image["id"]: image["file_name"] for image in self.content.images}
+
+    @property
     def class_names(self):
         """Names of the classes, in the order of their ids."""
         return [each.name for each in sorted(self.content.categories, key=lambda category: category.id)]

@@ -5,26 +5,9 @@ Letters: T IoU thresholds, R recall points, K classes, D detections, S different
 
 import numpy as np
 
-from mask_rcnn.bootstrap import RECALLS
+from mask_rcnn.bootstrap import ClassMatches, class_precisions
 
 NUM_BINS = 10  # of scores
-
-
-def interpolated_precision(hits, num_objects):
-    """Returns the precision at the 101 recall points of COCO.
-
-    Args:
-        hits: `[D]` bool, which detections are right, the best score first.
-        num_objects: How many objects there are to find, more than 0.
-
-    Returns:
-        `[R]`, as in `eval["precision"]` of pycocotools.
-    """
-    right = np.cumsum(hits, dtype=float)
-    precision = right / (np.arange(1, len(hits) + 1) + np.spacing(1))
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    precision = np.append(precision, 0.0)  # of a recall that is never reached
-    return precision[np.searchsorted(right / num_objects, RECALLS, side="left")]
 
 
 def average_precision_of(hits, num_objects):
@@ -37,7 +20,8 @@ def average_precision_of(hits, num_objects):
     """
     if not num_objects:
         return float(not len(hits))
-    return float(interpolated_precision(hits, num_objects).mean())
+    matches = ClassMatches(np.zeros(len(hits), int), hits[None], ~hits[None], np.array([num_objects]))
+    return float(class_precisions(matches, np.ones((1, 1), int))[0, 0])
 
 
 def class_curves(evaluation):

@@ -114,7 +114,7 @@ def _thinned(curve):
 
 def _images(detected, errors):
     """Returns a dict for each image, that with the most errors first."""
-    names = {image["id"]: image["file_name"] for image in detected.content.images}
+    names = detected.file_names
     rows = [
         {
             "id": id,
@@ -140,7 +140,7 @@ def comparison_numbers(detected, first, second, name, track=None):
         `detections` (name) and `evaluations`, by IoU type that both have: `bootstrap`, and the counts of
         `compare_images` with `images`, a list of dicts that begins with the largest change.
     """
-    names = {image["id"]: image["file_name"] for image in detected.content.images}
+    names = detected.file_names
     found = {}
     for kind in (kind for kind in first if kind in second):
         drawn = compare_by_resampling(

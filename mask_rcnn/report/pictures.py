@@ -66,7 +66,7 @@ class Shapes:
 
     def __init__(self, evaluation, content, entries, image_ids):
         self.evaluation, self.content, self.entries = evaluation, content, entries
-        sizes = {image["id"]: (image["height"], image["width"]) for image in content.images}
+        sizes = content.sizes
         self.sizes = [sizes[id] for id in image_ids]
         self.has_masks = evaluation.iou_type in ("segm", "boundary")
         self.has_keypoints = evaluation.iou_type == "keypoints"

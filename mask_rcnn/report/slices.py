@@ -36,7 +36,7 @@ def slice_rows(evaluation, point, content, entries, image_ids):
     table = content.annotations.table
     rows = evaluation.annotations
     boxes = table.boxes[rows]  # xywh
-    sizes = {image["id"]: (image["height"], image["width"]) for image in content.images}
+    sizes = content.sizes
     sizes = np.array([sizes[id] for id in image_ids], float).reshape(-1, 2)
     at_edge = _touches_edge(boxes, sizes[evaluation.object_images]).astype(int)
     crowding = _crowding(boxes, evaluation)

@@ -7,7 +7,7 @@ import numpy as np
 from mask_rcnn.coco_results import write_json
 from mask_rcnn.files import atomic_write
 from mask_rcnn.paths import as_path
-from mask_rcnn.report.analysis import analyze_run, main_type
+from mask_rcnn.report.analysis import analyze_run, main_type, progress
 from mask_rcnn.report.errors import KINDS
 from mask_rcnn.report.numbers import comparison_numbers, report_numbers
 from mask_rcnn.report.page import report_page
@@ -52,8 +52,9 @@ def write_report(folder, detected, *, metrics=None, other=None, pixels_of=None, 
         compared = [_Scene(detected, analyses[shared], pixels_of), _Scene(other, others[shared], pixels_of)]
         changed = _changed_pictures(comparison["evaluations"][shared]["images"], compared, track)
     worst = [row for row in numbers["evaluations"][main]["images"] if row["missed"] + row["wrong"]]
-    shown = _tracked(worst[:NUM_WORST], track, "drawing images")
-    pictures = [scene.picture(row["id"], row["file_name"]) for row in shown]
+    worst = worst[:NUM_WORST]
+    shown = progress(track, len(worst), "drawing images")
+    pictures = [scene.picture(row["id"], row["file_name"]) for row in shown(worst)]
     page = report_page(numbers, main, pictures, comparison, changed)
     write_json(folder / NUMBERS, numbers)
     with atomic_write(folder / PAGE) as partial:
@@ -81,17 +82,13 @@ def _check(detected, other):
         )
 
 
-def _tracked(items, track, description):
-    return items if track is None else track(items, len(items), description)
-
-
 def _changed_pictures(rows, scenes, track):
     """Returns pictures of both runs, side by side, of the images with the largest change, and captions."""
     changes = [row for row in rows if row["first_errors"] != row["second_errors"]]
     better = [row for row in changes if row["second_errors"] < row["first_errors"]][:NUM_CHANGED]
     worse = [row for row in changes if row["second_errors"] > row["first_errors"]][:NUM_CHANGED]
-    pictures = []
-    for row in _tracked([*better, *worse], track, "drawing changes"):
+    changes, pictures = [*better, *worse], []
+    for row in progress(track, len(changes), "drawing changes")(changes):
         (first, _), (second, _) = (scene.picture(row["id"], row["file_name"]) for scene in scenes)
         axis = int(first.shape[0] >= first.shape[1])  # wide images one above the other
         gap = np.full_like(first[:, :GAP] if axis else first[:GAP], 255)

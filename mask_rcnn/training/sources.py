@@ -95,7 +95,7 @@ def _training_set(config, folder, given):
     data = config.data
     if given is None:
         drawn = data.train_annotations is None
-        paths = _draw_shapes(config, folder, "train") if drawn else _paths(data, "train")
+        paths = draw_shapes(config, folder, "train") if drawn else _paths(data, "train")
         given = _read_mixture(paths, config)
     if config.keypoint_head and isinstance(given, Dataset):
         given = with_keypoints_only(given)
@@ -110,28 +110,28 @@ def _validation_set(config, folder):
     if data.train_annotations is not None and data.val_annotations is None:
         return None, None
     drawn = data.train_annotations is None
-    paths = _draw_shapes(config, folder, "val") if drawn else _paths(data, "val")
-    return _trainable(_read(paths, config), config), paths[0]
+    paths = draw_shapes(config, folder, "val") if drawn else _paths(data, "val")
+    return _trainable(read_set(paths, config), config), paths[0]
 
 
 def _read_mixture(paths, config):
     """Returns the `Dataset` of a json and a folder, joined with those of `data.mixture`, if any."""
     others = [parse_mixture(text) for text in config.data.mixture]
     if not others:
-        return _read(paths, config)
+        return read_set(paths, config)
     files = [paths, *(each[:2] for each in others)]
-    named = [dataclasses.replace(_read(each, config), name=str(each[0])) for each in files]
+    named = [dataclasses.replace(read_set(each, config), name=str(each[0])) for each in files]
     shares = [share for *_, share in others]
     return mix_datasets(named, [1 - sum(shares), *shares])
 
 
-def _read(paths, config):
+def read_set(paths, config):
     """Returns the `Dataset` of a json and a folder, with the limits and the kind of images of a config."""
     data = config.data
     return read_coco(*paths, data.max_bad_images, data.max_pixels, **config.input.pixel_format)
 
 
-def _draw_shapes(config, folder, split):
+def draw_shapes(config, folder, split):
     """Returns the paths of the json and of the images."""
     data, is_val = config.data, split == "val"
     count = data.shapes_val if is_val else data.shapes_train
