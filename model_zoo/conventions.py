@@ -1,4 +1,4 @@
-"""Where published systems differ: the README's table, made of the configs themselves."""
+"""Where published systems differ: the documentation's table, made of the configs themselves."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The table of conventions, which the README shows."""
+"""The table of conventions, which the documentation shows."""
 
 import pathlib
 
@@ -38,6 +38,6 @@ def test_the_command_prints_the_table(capsys):
     assert capsys.readouterr().out.strip() == table(MODELS)
 
 
-def test_the_readme_shows_the_table_of_today():
-    readme = pathlib.Path(__file__).parents[1] / "README.md"
-    assert table(MODELS) in readme.read_text(encoding="utf-8")
+def test_the_documentation_shows_the_table_of_today():
+    page = pathlib.Path(__file__).parents[1] / "docs/conventions.md"
+    assert table(MODELS) in page.read_text(encoding="utf-8")
