@@ -1,10 +1,9 @@
 """What computed: the CPU, its instruction sets, and the kernels that were chosen."""
 
-import platform
-import re
 from pathlib import Path
 
-from mask_rcnn.ops.kernels import current_kernels, instruction_sets, uses_onednn
+from mask_rcnn.ops.kernels import current_kernels, uses_onednn
+from mask_rcnn.processor import instruction_sets, processor_name
 
 
 def describe_processor(cpuinfo=Path("/proc/cpuinfo")):
@@ -17,16 +16,14 @@ def describe_processor(cpuinfo=Path("/proc/cpuinfo")):
         Dict of texts:
 
         - `cpu`: Model name, or "unknown".
-        - `instruction_sets`: Those of INSTRUCTION_SETS that the CPU has, or "unknown". oneDNN, where it is
-          on, chooses among them.
+        - `instruction_sets`: Those of `processor.INSTRUCTION_SETS` that the CPU has, or "unknown". oneDNN,
+          where it is on, chooses among them.
         - `onednn`: "on" or "off", as `TF_ENABLE_ONEDNN_OPTS` and the CPU decide.
         - `kernels`: "cpu" or "gpu", see `model.build_parts`.
     """
-    text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     sets = instruction_sets(cpuinfo)
     return {
-        "cpu": model[1].strip() if model else platform.processor() or "unknown",
+        "cpu": processor_name(cpuinfo),
         "instruction_sets": "unknown" if sets is None else " ".join(sets) or "none of these",
         "onednn": "on" if uses_onednn() else "off",
         "kernels": current_kernels(),

@@ -3,22 +3,12 @@
 import contextlib
 import contextvars
 import functools
-import re
-from pathlib import Path
 
 import tensorflow as tf
 from absl import logging
 from tensorflow.python.util import _pywrap_util_port
 
-# Names of Linux for the instruction sets that TensorFlow's kernels differ in.
-INSTRUCTION_SETS = {
-    "avx2": "AVX2",
-    "avx512f": "AVX512",
-    "avx_vnni": "VNNI",
-    "avx512_vnni": "VNNI",
-    "avx512_bf16": "BF16",
-    "amx_tile": "AMX",
-}
+from mask_rcnn.processor import instruction_sets
 
 _CHOSEN = contextvars.ContextVar("kernels", default=None)
 
@@ -46,20 +36,6 @@ def using_kernels(name):
 def uses_onednn():
     """Returns whether TensorFlow uses oneDNN's kernels, as `TF_ENABLE_ONEDNN_OPTS` and the CPU decide."""
     return _pywrap_util_port.IsMklEnabled()
-
-
-def instruction_sets(cpuinfo=Path("/proc/cpuinfo")):
-    """Returns those of `INSTRUCTION_SETS` that the CPU has, or None where that is unknown.
-
-    Args:
-        cpuinfo: File in the format of Linux. May be missing.
-    """
-    text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    found = re.search(r"^flags\s*:\s*(.+)$", text, re.MULTILINE)
-    if not found:
-        return None
-    has = set(found[1].split())
-    return tuple(dict.fromkeys(name for flag, name in INSTRUCTION_SETS.items() if flag in has))
 
 
 @functools.cache

@@ -1,0 +1,85 @@
+"""`mask-rcnn doctor`: what is installed, whether it works, and what will be slow on this machine."""
+
+import json
+
+from mask_rcnn import __version__
+from mask_rcnn.cli.errors import USER_ERROR
+from mask_rcnn.cli.options import add_command
+from mask_rcnn.doctor.report import ERROR, NOTE, SLOW
+from mask_rcnn.files import atomic_write
+from mask_rcnn.paths import as_path
+from mask_rcnn.terminal import say
+
+TITLES = {ERROR: "broken", SLOW: "slow on this machine", NOTE: "worth knowing"}
+EPILOG = (
+    "The report tells versions, the processor, GPUs, memory, threads and folders. TensorFlow computes a "
+    "convolution, and an image of each format is read, in processes of their own. The exit code is 2 if "
+    "something that the package needs is broken, else 0."
+)
+STDOUT = "-"
+GIGABYTE = 1 << 30
+
+
+def add_parser(commands):
+    parser = add_command(
+        commands, "doctor", run, "check the installation and the machine: what is slow, and why"
+    )
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        nargs="?",
+        const=STDOUT,
+        help="print the report as JSON, or write it to a file too (default: only the text)",
+    )
+
+
+def run(args):
+    from mask_rcnn.doctor.examine import examine
+
+    report = examine()
+    content = json.dumps({"mask_rcnn": __version__, **report.as_dict()}, indent=1, ensure_ascii=False)
+    if args.json == STDOUT:
+        say(content)
+    else:
+        _print(report)
+        if args.json:
+            with atomic_write(as_path(args.json)) as path:
+                path.write_text(content + "\n", encoding="utf-8")
+    return USER_ERROR if report.is_broken else 0
+
+
+def _print(report):
+    say(f"mask-rcnn {__version__}")
+    for section, facts in report.sections.items():
+        if not facts:
+            continue
+        say(f"\n{section}")
+        names = [_shown(name) for name in facts]
+        width = max(map(len, names))
+        for name, (key, value) in zip(names, facts.items(), strict=True):
+            say(f"    {name:<{width}}  {_text(section, key, value)}")
+    for severity, title in TITLES.items():
+        if findings := report.of(severity):
+            say(f"\n{title}")
+            for finding in findings:
+                say(f"  - {finding.message}")
+                if finding.advice:
+                    say(f"    {finding.advice}")
+    say("\nSomething that mask-rcnn needs is broken." if report.is_broken else "\nmask-rcnn can be used.")
+
+
+def _shown(name):
+    """Returns the name of a fact as words; environment variables stay as they are."""
+    return name.removesuffix("_bytes").replace("_", " ") if name.islower() else name
+
+
+def _text(section, key, value):
+    """Returns a value of JSON as text."""
+    if value is None:
+        return "missing" if section == "packages" else "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value / GIGABYTE:.1f} GB" if key.endswith("_bytes") else str(value)

@@ -1,0 +1,1 @@
+"""What `mask-rcnn doctor` checks: the installation and the machine."""

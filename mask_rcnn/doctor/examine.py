@@ -1,0 +1,92 @@
+"""All checks of an installation, in the order in which their results are shown."""
+
+from mask_rcnn.doctor.gpus import check_gpus
+from mask_rcnn.doctor.machine import check_machine
+from mask_rcnn.doctor.packages import check_packages
+from mask_rcnn.doctor.probes import DEEP_PNG, FORMATS
+from mask_rcnn.doctor.report import Report
+from mask_rcnn.doctor.run_probe import run_probe
+
+REINSTALL = "Run `pip install --force-reinstall {}`."
+NEEDS_EXTRA = {"TIFF": "tiff"}  # formats that are read with an extra
+
+
+def examine(run=run_probe):
+    """Returns the `Report` of the installation and the machine.
+
+    Args:
+        run: Function of the name of a probe to its `Outcome`. Defaults to running it in a process of its own.
+    """
+    report = Report()
+    check_packages(report)
+    check_machine(report)
+    tensorflow = run("tensorflow")
+    check_gpus(report, tensorflow.found, tensorflow.messages)
+    _check_modules(report, run("modules"))
+    _check_tensorflow(report, tensorflow)
+    _check_images(report, run("images"), tensorflow)
+    return report
+
+
+def _check_modules(report, outcome):
+    if outcome.found is None:
+        report.error(f"The packages cannot be imported together: {outcome.error}.")
+    for package, error in (outcome.found or {}).items():
+        report.error(f"{package} cannot be imported: {error}.", REINSTALL.format(package))
+
+
+def _check_tensorflow(report, outcome):
+    found = outcome.found
+    if found is None:
+        report.facts("checks", tensorflow=f"failed: {outcome.error}")
+        report.error(f"TensorFlow does not work: {outcome.error}.", _advice(outcome))
+        return
+    failed = found["convolutions"]
+    report.facts(
+        "checks",
+        tensorflow=f"imported in {found['seconds']} s",
+        convolution="wrong" if failed else "right",
+        onednn=found["onednn"],
+    )
+    report.facts(
+        "threads", **{f"tensorflow_{name}": count for name, count in found["threads"].items() if count}
+    )
+    for device, error in failed.items():
+        report.error(
+            f"TensorFlow cannot compute a convolution on {device}: {error}.", REINSTALL.format("tensorflow")
+        )
+    if found["backend"] != "tensorflow":
+        report.error(
+            f"Keras must use TensorFlow. Received: the backend {found['backend']}.",
+            "Set KERAS_BACKEND=tensorflow, or correct `backend` in ~/.keras/keras.json.",
+        )
+    if not found["onednn"]:
+        report.slow(
+            "TensorFlow does not use oneDNN, whose kernels are faster on most x86 CPUs.",
+            "Unset TF_ENABLE_ONEDNN_OPTS, or set it to 1.",
+        )
+
+
+def _advice(outcome):
+    if outcome.signal == "SIGILL":
+        return (
+            "The CPU lacks instructions that TensorFlow was compiled for, such as AVX. "
+            "Use another machine, or build TensorFlow for this CPU."
+        )
+    return REINSTALL.format("tensorflow keras")
+
+
+def _check_images(report, outcome, tensorflow):
+    if outcome.found is None:
+        report.error(f"Images cannot be read: {outcome.error}.", REINSTALL.format("Pillow numpy"))
+        return
+    deep = tensorflow.found["images"] if tensorflow.found else {DEEP_PNG: "TensorFlow does not work"}
+    errors = outcome.found | deep
+    read = [format for format in (*FORMATS, DEEP_PNG) if format not in errors]
+    report.facts("checks", images_read=read)
+    for format, error in errors.items():
+        if format in NEEDS_EXTRA:
+            advice = f"Run `pip install 'mask-rcnn[{NEEDS_EXTRA[format]}]'` to read them all."
+            report.note(f"Some {format} files cannot be read: {error}.", advice)
+        elif tensorflow.found or format != DEEP_PNG:
+            report.error(f"A {format} file cannot be read: {error}.", REINSTALL.format("Pillow"))

@@ -1,0 +1,125 @@
+"""Python, the packages that are needed, those of the extras, and those that are in conflict."""
+
+import platform
+import re
+import sys
+from importlib import metadata
+
+from packaging.requirements import Requirement
+
+DISTRIBUTION = "mask-rcnn"
+EXTRA = re.compile(r'extra == "([^"]+)"')  # in the marker of a requirement
+OPENCV = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+
+
+def check_packages(report, environment=None):
+    """Adds the versions of Python and of all packages, and what is missing, too old or in conflict.
+
+    Args:
+        report: `Report`.
+        environment: `Environment` of packages. Defaults to that of this process.
+    """
+    environment = environment or Environment()
+    report.facts(
+        "python",
+        version=platform.python_version(),
+        executable=sys.executable,
+        platform=platform.platform(),
+    )
+    try:
+        requirements = environment.requirements(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        report.error(
+            f"The package {DISTRIBUTION} is not installed: Python finds only its source.",
+            "Run `pip install .` in its folder.",
+        )
+        return
+    report.facts("packages", **{DISTRIBUTION: environment.version(DISTRIBUTION)})
+    for requirement in requirements:
+        if requirement.marker is None:
+            _check_needed(report, environment, requirement)
+    report.facts("extras", **_extras(environment, requirements))
+    _check_conflicts(report, environment)
+
+
+class Environment:
+    """The packages that this Python finds."""
+
+    def version(self, name):
+        """Returns the version of an installed package, or None."""
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return None
+
+    def requirements(self, name):
+        """Returns the list of `Requirement`s of an installed package."""
+        return [Requirement(text) for text in metadata.requires(name) or ()]
+
+
+def _check_needed(report, environment, requirement):
+    names = OPENCV if requirement.name in OPENCV else (requirement.name,)
+    found = {name: version for name in names if (version := environment.version(name))}
+    report.facts("packages", **(found or {requirement.name: None}))
+    if not found:
+        report.error(f"The package {requirement.name} is missing.", f"Run `pip install '{requirement}'`.")
+    for name, version in found.items():
+        if not requirement.specifier.contains(version, prereleases=True):
+            report.error(
+                f"{name} must be {requirement.specifier}. Received: {version}.",
+                f"Run `pip install '{name}{requirement.specifier}'`.",
+            )
+
+
+def _extras(environment, requirements):
+    """Returns `{extra: text}`: the versions of its packages, or the line that installs what is missing.
+
+    What an extra takes from another one of ours is shown there.
+    """
+    found = {}
+    for extra in dict.fromkeys(_extra_of(each) for each in requirements if each.marker):
+        own = [each for each in requirements if each.name != DISTRIBUTION and _extra_of(each) == extra]
+        packages = dict.fromkeys(name for each in own for name in _names(environment, each))
+        versions = {name: environment.version(name) for name in packages}
+        if all(versions.values()):
+            found[extra] = ", ".join(f"{name} {version}" for name, version in versions.items())
+        else:
+            missing = ", ".join(name for name, version in versions.items() if not version)
+            found[extra] = f"without {missing}: pip install '{DISTRIBUTION}[{extra}]'"
+    return found
+
+
+def _extra_of(requirement):
+    """Returns the extra that a requirement belongs to, or None."""
+    match = EXTRA.search(str(requirement.marker))
+    return match and match[1]
+
+
+def _names(environment, requirement):
+    """Yields the package of a requirement, and those that its extras need on this machine."""
+    yield requirement.name
+    if requirement.extras and environment.version(requirement.name):
+        for each in environment.requirements(requirement.name):
+            if _extra_of(each) in requirement.extras and each.marker.evaluate({"extra": _extra_of(each)}):
+                yield each.name
+
+
+def _check_conflicts(report, environment):
+    variants = [name for name in OPENCV if environment.version(name)]
+    if len(variants) > 1:
+        report.note(
+            f"{' and '.join(variants)} are installed together. They have the same files, so that parts of "
+            "one may be used with parts of the other.",
+            f"Run `pip uninstall {' '.join(variants)}`, and then `pip install {variants[-1]}`.",
+        )
+    if environment.version("tensorflow-addons"):
+        report.note(
+            "tensorflow-addons is installed. It ended in 2024 and cannot be imported beside Keras 3. "
+            "Nothing here uses it.",
+            "Run `pip uninstall tensorflow-addons`.",
+        )
