@@ -20,6 +20,12 @@ export class LiteDetector {
       source: new URL(file, document.baseURI).href,
       skeletons: {},
     }));
+    // Pages without https have no service workers, nor do some private windows; the page works without.
+    navigator.serviceWorker?.register(new URL("sw.js", document.baseURI)).catch(() => {});
+  }
+
+  /** Starts when it is needed: the service worker, which keeps its files, is there by then. */
+  #startWorker() {
     this.#worker = new Worker(new URL("litert_worker.js", import.meta.url));
     this.#worker.onmessage = ({ data }) => this.#receive(data);
     this.#worker.onerror = (event) =>
@@ -48,6 +54,7 @@ export class LiteDetector {
   }
 
   #ask(question, transfer = []) {
+    if (!this.#worker) this.#startWorker();
     const number = ++this.#asked;
     this.#worker.postMessage({ ...question, number }, transfer);
     return new Promise((resolve, reject) => this.#answers.set(number, { resolve, reject }));
