@@ -19,8 +19,8 @@ def add_parser(commands):
         metavar="PATH",
         type=local_path,
         required=True,
-        help="file, or folder of a SavedModel or a page, to write; an older export is replaced if the new one "
-        "is good",
+        help="file, or folder of a SavedModel or a page, to write; an older export is replaced if the new "
+        "one is good",
     )
     parser.add_argument(
         "--images",
