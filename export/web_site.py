@@ -45,9 +45,9 @@ LiteRT.js was changed.
 
 def plan(weights, options):
     """Returns the `Plan` of a page; its model is checked as a TFLite file is. See `plan.py`."""
-    of_model = lite.plan(weights, options)
     name = model_name(weights)
-    files = site_files(name, read_litert(options.litert))
+    files = site_files(name, read_litert(options.litert))  # first: it may not be there
+    of_model = lite.plan(weights, options)
 
     def write(folder):
         write_site(folder, files, name, of_model.write)

@@ -6,11 +6,15 @@ import io
 import json
 import tarfile
 
+import numpy as np
 import pytest
 from test_project import SETUP
 
 from mask_rcnn.export import formats, litert_js, web_runner, web_site
+from mask_rcnn.export.exported import load
 from mask_rcnn.export.litert_js import CORE, WASM_UTILS, read_litert
+from mask_rcnn.export.plan import Options, export_model
+from mask_rcnn.weights import save_weights
 
 INDEX = b'import { createWasmLib } from "@litertjs/wasm-utils";\n//# sourceMappingURL=index.js.map\n'
 CORE_CONTENT = {name: name.encode() for name in litert_js.CORE_FILES} | {"dist/index.js": INDEX}
@@ -156,3 +160,15 @@ def test_every_file_of_the_page_is_in_a_wheel():
 def test_only_a_page_takes_litert(tmp_path):
     with pytest.raises(ValueError, match="tflite takes .* Received: --litert"):
         formats.check_options("tflite", tmp_path / "a.tflite", {"litert": tmp_path})
+
+
+@pytest.mark.slow
+def test_weights_become_a_checked_page(tmp_path, tiny_parts, tiny_config, tiny_categories):
+    weights = tmp_path / "tiny.weights.h5"
+    save_weights(weights, tiny_parts, tiny_config, tiny_categories)
+    image = np.random.default_rng(0).integers(0, 256, [50, 70, 3]).astype("uint8")
+    options = Options(size=(64, 96), litert=install(tmp_path))
+    report = export_model(weights, tmp_path / "page", "web", {"noise": image}, options)
+    assert report["outcome"] in ("passed", "warned", "undecided") and report["format"] == "web"
+    assert report["worst"]["matched"] > 0
+    assert len(load(tmp_path / "page").predict(image)) == report["worst"]["found"]

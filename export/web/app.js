@@ -68,7 +68,9 @@ async function start() {
   $("add-model").hidden = !detector.addModel;
   say("Reading the list of models …");
   setModels(await detector.models());
+  if (!session.models.length) throw new UserError("There is no model yet. Try again when one is loaded.");
   say("");
+  await detect(); // of a picture that was opened meanwhile
 }
 
 function setModels(models) {
