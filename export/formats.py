@@ -61,6 +61,14 @@ FORMATS = {
             options=FRAME_OPTIONS,
             packages={"tf2onnx": "tf2onnx", "onnx": "onnx", "onnxruntime": "onnxruntime"},
         ),
+        Format(
+            name="web",
+            suffix="",
+            writer="web_site",
+            runner="web_runner",
+            options=(*FRAME_OPTIONS, "quantize", "calibration", "litert"),
+            packages={"ai_edge_litert": "ai-edge-litert"},
+        ),
     )
 }
 QUANTIZER = {"ai_edge_quantizer": "ai-edge-quantizer"}  # of "dynamic" and "int8"
@@ -83,11 +91,13 @@ def format_of(path):
         raise FileNotFoundError(f"There is no exported model {str(path)!r}. Write one: `mask-rcnn export`.")
     if path.is_dir() and (path / "saved_model.pb").is_file():
         return FORMATS["saved_model"]
+    if (path / "static" / "config.json").is_file():
+        return FORMATS["web"]
     for format in (*FORMATS.values(), KERAS):
         if format.suffix and path.is_file() and path.name.endswith(format.suffix):
             return format
     raise ValueError(
-        "An exported model is a SavedModel folder, a .tflite or an .onnx file. "
+        "An exported model is a SavedModel folder, a .tflite or an .onnx file, or the folder of a page. "
         f"Received: {str(path)!r}. Weights become one by `mask-rcnn export`."
     )
 

@@ -20,11 +20,12 @@ class Options:
     Args:
         precision: of the convolutions and dense layers, one of `formats.PRECISIONS` (SavedModel).
         max_pixels: largest height times width of an image file that is decoded (SavedModel).
-        size: (height, width) of the model's input (TFLite, ONNX).
-        quantize: which numbers become smaller, one of `formats.METHODS` (TFLite).
-        calibration: paths of pictures like those that the model is for ("int8" of TFLite).
+        size: (height, width) of the model's input (TFLite, ONNX, web).
+        quantize: which numbers become smaller, one of `formats.METHODS` (TFLite, web).
+        calibration: paths of pictures like those that the model is for ("int8" of TFLite, web).
         proposals, detections: boxes that the second stage looks at and that come out, instead of the
-            config's: fewer are faster (TFLite, ONNX).
+            config's: fewer are faster (TFLite, ONNX, web).
+        litert: folder of npm packages with LiteRT.js (web); see `litert_js.read_litert`.
     """
 
     precision: str | None = None
@@ -34,6 +35,7 @@ class Options:
     calibration: tuple[Path, ...] | None = None
     proposals: int | None = None
     detections: int | None = None
+    litert: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,8 @@ def add_parser(commands):
         metavar="PATH",
         type=local_path,
         required=True,
-        help="file or SavedModel folder to write; an older export is replaced if the new one is good",
+        help="file, or folder of a SavedModel or a page, to write; an older export is replaced if the new "
+        "one is good",
     )
     parser.add_argument(
         "--images",
@@ -41,17 +42,19 @@ def add_parser(commands):
         metavar=("H", "W"),
         nargs=2,
         type=int,
-        help="tflite, onnx: the frame that pictures are fitted into (default: a landscape picture's)",
+        help="tflite, onnx, web: the frame that pictures are fitted into (default: a landscape picture's)",
     )
     parser.add_argument(
         "--quantize",
         choices=METHODS,
-        help=f"tflite: float16 weights; int8 weights (dynamic); int8 weights and activations, calibrated "
-        f"on up to {CALIBRATION_IMAGES} of --images, about 50 typical ones (default: none)",
+        help="tflite, web: float16 weights; int8 weights (dynamic); int8 weights and activations, "
+        f"calibrated on up to {CALIBRATION_IMAGES} of --images, about 50 typical ones (default: none)",
     )
-    parser.add_argument("--proposals", type=int, help="tflite, onnx: RoIs that the second stage looks at")
     parser.add_argument(
-        "--detections", type=int, help="tflite, onnx: the most that come out; fewer are faster"
+        "--proposals", type=int, help="tflite, onnx, web: RoIs that the second stage looks at"
+    )
+    parser.add_argument(
+        "--detections", type=int, help="tflite, onnx, web: the most that come out; fewer are faster"
     )
     parser.add_argument(
         "--precision", choices=PRECISIONS, help="saved_model: what it computes in (default: float32)"
@@ -60,6 +63,13 @@ def add_parser(commands):
         "--max-pixels",
         type=int,
         help="saved_model: refuse image files of more pixels (default: 50 million)",
+    )
+    parser.add_argument(
+        "--litert",
+        metavar="DIR",
+        type=local_path,
+        help="web: folder with node_modules that has @litertjs/core (default: node_modules here, or the npm "
+        "registry)",
     )
 
 
@@ -74,6 +84,7 @@ def run(args):
         "calibration": calibration if args.quantize == "int8" else None,
         "proposals": args.proposals,
         "detections": args.detections,
+        "litert": args.litert,
     }
     check_options(args.format, args.out, options)
     import_tensorflow()

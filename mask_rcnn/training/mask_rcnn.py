@@ -278,8 +278,8 @@ class MaskRCNN(Trainer):
         """Writes the model for another runtime, runs it there, and keeps it if it says the same.
 
         Args:
-            filepath: Folder of a SavedModel, or a file that ends in .tflite or .onnx.
-            format: "saved_model", "tflite" or "onnx". Defaults to what the suffix says.
+            filepath: Folder of a SavedModel or a page, or a file that ends in .tflite or .onnx.
+            format: "saved_model", "tflite", "onnx" or "web". Defaults to what the suffix says.
             images: List of paths of typical images to compare on. Defaults to drawn shapes.
             options: Fields of `mask_rcnn.export.plan.Options`, such as `size=(512, 704)` of a TFLite file.
 
