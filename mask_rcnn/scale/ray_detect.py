@@ -4,6 +4,7 @@ import itertools
 import os
 
 from mask_rcnn.errors import PartialFailure
+from mask_rcnn.scale.processes import prepare_process
 from mask_rcnn.scale.rows import SCHEMA, ImageFile, as_table, detect_rows
 
 IMAGES_PER_TASK = 16  # what is done again if a worker is lost
@@ -78,10 +79,7 @@ class _Worker:
 
     def __init__(self, detector, folder, num_cpus):
         os.chdir(folder)
-        if num_cpus:
-            import tensorflow as tf
-
-            tf.config.threading.set_intra_op_parallelism_threads(int(num_cpus))
+        prepare_process(num_cpus)
         self.detector, self.predictor = detector, detector.load()
 
     def __call__(self, batch):
