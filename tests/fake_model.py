@@ -62,9 +62,13 @@ def _find(image):
     }
 
 
+def _with_image_info(outputs, size):
+    return {**outputs, "image_info": np.array([size, size, (1, 1), (0, 0)], "float32")}
+
+
 def fake_model(predictor=None):
     """Returns a warm `ServedModel` with a `FakePredictor`."""
-    model = ServedModel(predictor or FakePredictor(), "weights", lambda outputs, size: outputs)
+    model = ServedModel(predictor or FakePredictor(), "weights", _with_image_info)
     model.warm_up()
     model.predictor.batches.clear()
     while model.predictor.entered.acquire(blocking=False):

@@ -1,5 +1,7 @@
 """Files and folders to loaded models."""
 
+import numpy as np
+
 from mask_rcnn.export.exported import ExportedPredictor
 from mask_rcnn.export.formats import KERAS, format_of
 from mask_rcnn.export.outputs import without_padding
@@ -54,7 +56,7 @@ def _cut(outputs, original, resized, origin):
     return {
         **without_padding(outputs),
         "num_detections": outputs["num_detections"],
-        "image_info": [original, resized, scale, origin],
+        "image_info": np.array([original, resized, scale, origin], "float32"),
     }
 
 

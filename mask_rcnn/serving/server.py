@@ -136,6 +136,7 @@ def make_server(sources, load, options, on_ready=None):
         loop="asyncio",
         lifespan="off",
         log_config=None,
+        log_level="warning",
         access_log=False,
         server_header=False,
         backlog=BACKLOG,
