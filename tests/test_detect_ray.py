@@ -14,16 +14,20 @@ pytestmark = [pytest.mark.slow, needs_ray]
 NUM_IMAGES = 96
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, tiny_config):
-    """A model that finds something in noise, and images, one of them broken."""
+def save_tiny_weights(path, config):
+    """Writes a weights file with random numbers."""
     from mask_rcnn.model import build_parts
     from mask_rcnn.structures import Category
     from mask_rcnn.weights import save_weights
 
+    save_weights(path, build_parts(config), config, [Category(number, str(number)) for number in (1, 2, 3)])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tiny_config):
+    """A model that finds something in noise, and images, one of them broken."""
     folder = tmp_path_factory.mktemp("detect_ray")
-    categories = tuple(Category(number, str(number)) for number in (1, 2, 3))
-    save_weights(folder / "model.weights.h5", build_parts(tiny_config), tiny_config, categories)
+    save_tiny_weights(folder / "model.weights.h5", tiny_config)
     (folder / "photos").mkdir()
     for number in range(NUM_IMAGES - 1):
         pixels = np.random.default_rng(number).integers(0, 256, [64, 96, 3]).astype("uint8")

@@ -40,13 +40,12 @@ def app(arguments):
     Raises:
         ValueError: An argument is unknown or missing, or no model is where it should be.
     """
-    from ray import serve  # an extra
-
     rest = {"replicas": 1, "cpus": 1, "gpus": 0, "precision": "float32", **arguments}
     sources = _sources(rest.pop("models", ()))
     replicas, cpus, gpus = rest.pop("replicas"), float(rest.pop("cpus")), float(rest.pop("gpus"))
     load = functools.partial(_load, precision=rest.pop("precision"))
     options = _options(rest)
+    from ray import serve  # an extra
 
     def build():
         return _ready_app(sources, load, options, cpus)
