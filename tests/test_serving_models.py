@@ -1,0 +1,162 @@
+"""Models of every format behind the server: a client cannot tell them apart."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+from fake_server import running
+from PIL import Image
+
+from mask_rcnn.client import Client
+from mask_rcnn.export import lite, onnx, plan
+from mask_rcnn.serving import loading
+from mask_rcnn.serving.sources import Source
+from mask_rcnn.weights import save_weights
+
+pytestmark = pytest.mark.slow
+KINDS = ("weights", "saved_model", "tflite", "onnx")
+SIZE = (64, 96)  # of the frame, so that no format resizes
+
+
+@pytest.fixture(scope="module")
+def paths(tiny_parts, tiny_config, tiny_categories, tiny_saved_model, tmp_path_factory):
+    """Paths of the tiny model in each format."""
+    folder = tmp_path_factory.mktemp("served")
+    weights = folder / "tiny.weights.h5"
+    save_weights(weights, tiny_parts, tiny_config, tiny_categories)
+    options = plan.Options(size=SIZE)
+    paths = {"weights": weights, "saved_model": tiny_saved_model}
+    for kind, writer in (("tflite", lite), ("onnx", onnx)):
+        paths[kind] = folder / f"tiny.{kind}"
+        writer.plan(weights, options).write(paths[kind])
+    return paths
+
+
+@pytest.fixture(scope="module")
+def server(paths):
+    sources = [Source(kind, path) for kind, path in paths.items()]
+    with running(sources=sources, load=loading.load_model, timeout=300) as one:
+        yield one
+
+
+def image(seed=0, size=SIZE):
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype="uint8")
+
+
+def png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def b64(contents):
+    return {"b64": base64.b64encode(contents).decode("ascii")}
+
+
+def assert_same(found, expected):
+    """Compares two of `predictions`."""
+    assert found.keys() == expected.keys()
+    assert found["num_detections"] == expected["num_detections"] > 0
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, atol=2e-3, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("signature", ["serving_default", "image_bytes"])
+def test_predictions_are_those_of_the_weights(server, kind, signature):
+    values = [image(0), image(1)]
+    values = [b64(png(each)) if signature == "image_bytes" else each.tolist() for each in values]
+    body = {"signature_name": signature, "instances": values}
+    expected = server.predict(body, "weights").json()["predictions"]
+    for found, row in zip(server.predict(body, kind).json()["predictions"], expected, strict=True):
+        assert_same(found, row)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_signatures_are_those_of_the_weights(server, kind):
+    def signatures(kind):
+        answer = server.get(f"/v1/models/{kind}/metadata").json()
+        definitions = answer["metadata"]["signature_def"]["signature_def"]
+        return {
+            (name, side, tensor): (info["dtype"], info["tensor_shape"])
+            for name in ("serving_default", "image_bytes")
+            for side in ("inputs", "outputs")
+            for tensor, info in definitions[name][side].items()
+        }
+
+    assert signatures(kind) == signatures("weights")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_detect_and_predict_find_the_same(server, kind):
+    client = Client(f"http://127.0.0.1:{server.port}")
+    contents = png(image(2))
+    expected = client.detect(contents, kind, score=0)
+    (found,) = client.predict([contents], kind)
+    assert len(found) == len(expected) > 0
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-3)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)
+    assert np.mean(found.masks() != expected.masks()) < 1e-3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bad_file_is_named_and_costs_nothing_else(server, kind):
+    body = {"signature_name": "image_bytes", "instances": [b64(png(image())), b64(b"GIF89a")]}
+    reply = server.predict(body, kind)
+    assert reply.status == 400
+    assert "instances[1]" in reply.json()["error"]
+    assert server.detect(png(image()), f"?model={kind}").status == 200
+
+
+def test_examples_are_a_signature_of_the_saved_model(server):
+    import tensorflow as tf
+
+    features = {"image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[png(image())]))}
+    example = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+    files = {"signature_name": "image_bytes", "inputs": [b64(png(image()))]}
+    examples = {"signature_name": "tf_example", "inputs": [b64(example)]}
+    found = server.predict(examples, "saved_model")
+    assert found.json() == server.predict(files, "saved_model").json()
+    assert server.predict({**examples, "inputs": [b64(b"no example")]}, "saved_model").status == 400
+    assert server.predict(examples, "weights").status == 400  # has no such signature
+
+
+def test_answers_are_the_messages_of_tensorflow_serving(server):
+    pytest.importorskip("tensorflow_serving")
+    from google.protobuf.json_format import MessageToDict, ParseDict
+    from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
+    from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
+
+    for kind in KINDS:
+        status = server.get(f"/v1/models/{kind}").json()
+        message = ParseDict(status, GetModelStatusResponse())
+        assert message.model_version_status[0].state == 30  # AVAILABLE
+        everything = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
+        assert MessageToDict(message, **everything) == status
+        metadata = server.get(f"/v1/models/{kind}/metadata").json()
+        message = ParseDict(metadata, GetModelMetadataResponse())
+        signatures = SignatureDefMap()
+        assert message.metadata["signature_def"].Unpack(signatures)
+        assert signatures.signature_def["image_bytes"].method_name == "tensorflow/serving/predict"
+        assert (message.model_spec.name, message.model_spec.version.value) == (kind, 1)
+
+
+def test_outputs_are_the_tensors_of_a_predict_response(server, paths):
+    pytest.importorskip("tensorflow_serving")
+    import tensorflow as tf
+    from tensorflow_serving.apis.predict_pb2 import PredictResponse
+
+    contents = [png(image(0)), png(image(1))]
+    signature = tf.saved_model.load(str(paths["saved_model"])).signatures["image_bytes"]
+    response = PredictResponse()
+    for name, tensor in signature(image_bytes=tf.constant(contents)).items():
+        response.outputs[name].CopyFrom(tf.make_tensor_proto(tensor.numpy()))
+    body = {"signature_name": "image_bytes", "inputs": [b64(each) for each in contents]}
+    outputs = json.loads(server.predict(body, "saved_model").body)["outputs"]
+    assert outputs.keys() == set(response.outputs)
+    for name, values in outputs.items():
+        expected = tf.make_ndarray(response.outputs[name])
+        assert np.shape(values) == expected.shape, name
+        np.testing.assert_allclose(values, expected, atol=1e-6, err_msg=name)
