@@ -24,7 +24,6 @@ rows = pytest.importorskip("mask_rcnn.scale.rows")
 def words(monkeypatch, tmp_path):
     """The command for the images of `photos`, with the fake model."""
     monkeypatch.setitem(sys.modules, "mask_rcnn.predict", types.SimpleNamespace(Predictor=FakePredictor))
-    monkeypatch.setattr(FakePredictor, "num_calls", 0, raising=False)
     weights = tmp_path / "w.h5"
     weights.write_bytes(b"weights")
     return ["detect", tmp_path / "photos", "--weights", weights, "--parquet", tmp_path / "rows"]
@@ -86,6 +85,8 @@ def test_a_second_call_detects_in_new_images_only(words, tmp_path, capsys, monke
     assert run(*words) == 0
     assert "rows has 3 images already" in capsys.readouterr().out
     assert len(seen) == 5
+    monkeypatch.setattr(FakePredictor, "load", None)  # a call without new images needs no model
+    assert run(*words) == 0
     assert sorted(row["file"] for row in read(tmp_path)) == names
 
 

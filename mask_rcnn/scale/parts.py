@@ -82,13 +82,12 @@ class Parts:
         files = part_files(self.folder)
         self._next = 1 + max((int(NAME.fullmatch(file.name)[1]) for file in files), default=-1)
         for file in files:
-            table = _read(file)
+            table = _read(file, ["file", "error"])
             self._check(table.schema.metadata, file)
-            failed = pc.is_valid(table["error"])
-            if pc.any(failed).as_py():
-                table = table.filter(pc.invert(failed))
-                _write(table, file)
-            self.done.update(table["file"].to_pylist())
+            is_good = pc.is_null(table["error"])
+            if not pc.all(is_good).as_py():
+                _write(_read(file).filter(is_good), file)
+            self.done.update(table["file"].filter(is_good).to_pylist())
 
     def _check(self, metadata, file):
         """Raises a ValueError if a file was written with other settings."""
@@ -128,6 +127,8 @@ def detect_in_parts(images, parts, launch):
         RuntimeError: `launch` ended without rows of some images.
     """
     todo = [image for image in images if image.name not in parts.done]
+    if not todo:
+        return  # without a model, which takes its time to load
     with contextlib.closing(launch(todo)) as tables:
         for table in tables:
             parts.add(table)

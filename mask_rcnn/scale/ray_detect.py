@@ -32,8 +32,6 @@ def detect_on_ray(images, detector, *, num_workers=None, **resources):
     """
     import ray  # an extra
 
-    if not images:
-        return
     if not ray.is_initialized():
         ray.init()
     ray.data.DataContext.get_current().enable_progress_bars = False
