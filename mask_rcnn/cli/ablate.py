@@ -1,16 +1,13 @@
 """`mask-rcnn ablate`: trains the rows of a table of the paper, and prints *paper / here*."""
 
-import argparse
 import dataclasses
 import functools
-import importlib.util
 
-from mask_rcnn.cli.options import add_command, add_set, assign, import_user_code, load_config, local_path
+from mask_rcnn.cli.options import add_command, add_set, assign, load_config, local_path
 from mask_rcnn.cli.quiet import import_tensorflow
+from mask_rcnn.cli.ray_option import add_ray, import_in_worker, require_ray
 from mask_rcnn.cli.train import add_budget, add_data, add_devices, assignments_of
 from mask_rcnn.terminal import say
-
-RAY_RESOURCES = {"CPU": "num_cpus", "GPU": "num_gpus"}
 
 
 def add_parser(commands):
@@ -59,12 +56,10 @@ def add_parser(commands):
         help="steps of the base; its schedule is scaled to them, and so are rows that train longer than the "
         "base (default: the base's train.steps)",
     )
-    parser.add_argument(
-        "--ray",
-        metavar="CPU=N,GPU=N",
-        type=_resources,
-        help="make the runs at the same time, each a task of a Ray cluster with these resources, such as "
-        "GPU=1 (default: one run after the other in this process)",
+    add_ray(
+        parser,
+        "make the runs at the same time, each a task of a Ray cluster with these resources, such as GPU=1 "
+        "(default: one run after the other in this process)",
     )
     add_budget(parser, "time of each run with its evaluation")
     add_data(parser)
@@ -92,31 +87,14 @@ def run(args):
     ablate(table, base, args.run_dir, seeds=args.seeds, **_launch(args))
 
 
-def _resources(text):
-    """Reads `--ray`; argparse names the option in the error."""
-    resources = {}
-    for part in text.split(","):
-        name, _, number = part.partition("=")
-        if name not in RAY_RESOURCES or not number.isdecimal():
-            raise argparse.ArgumentTypeError(
-                f"expected CPU=N, GPU=N or both, as in CPU=8,GPU=1, not {text!r}"
-            )
-        resources[RAY_RESOURCES[name]] = int(number)
-    return resources
-
-
 def _launch(args):
     """Returns the argument of `ablate` for runs on Ray, or none."""
     if args.ray is None:
         return {}
-    if importlib.util.find_spec("ray") is None:
-        raise ValueError(
-            "Ray must be installed. Received: --ray, and no package `ray`. "
-            "Run `pip install mask-rcnn[ray]`, or leave --ray out."
-        )
+    require_ray()
     from mask_rcnn.ablation.ray_trials import run_on_ray
 
-    setup = functools.partial(import_user_code, args.imports)
+    setup = functools.partial(import_in_worker, args.imports)
     return {"launch": functools.partial(run_on_ray, setup=setup, **args.ray)}
 
 

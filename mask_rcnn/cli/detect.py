@@ -5,8 +5,6 @@ import contextlib
 import functools
 import itertools
 import os
-import signal
-import threading
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ from mask_rcnn.cli.options import add_command, local_path
 from mask_rcnn.cli.predictor import add_predictor, add_tiling, add_tta, augmented, load_predictor, tiled
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
+from mask_rcnn.cli.ray_option import add_ray
 from mask_rcnn.data.image_headers import MAX_PIXELS
 from mask_rcnn.errors import PartialFailure, is_out_of_memory
 from mask_rcnn.files import remove_leftovers
@@ -59,6 +58,18 @@ def add_parser(commands):
         metavar="FILE",
         type=as_path,
         help="write the detections in COCO's results form (default: none)",
+    )
+    parser.add_argument(
+        "--parquet",
+        metavar="DIR",
+        type=as_path,
+        help="write a row for each image to Parquet files in this folder, and draw nothing; a second call "
+        "goes on where the first one ended (default: none)",
+    )
+    add_ray(
+        parser,
+        "with --parquet, detect with as many workers of a Ray cluster as have these resources, such as CPU=4 "
+        "(default: in this process)",
     )
     parser.add_argument(
         "--score-threshold",
@@ -108,6 +119,10 @@ class Outcome:
 
 
 def run(args):
+    if args.parquet or args.ray:
+        from mask_rcnn.cli import detect_parquet
+
+        return detect_parquet.run(args)
     with local_inputs(args.inputs) as inputs:
         _run(args, inputs)
 
@@ -124,8 +139,7 @@ def _run(args, inputs):
     if not args.no_pictures:
         _prepare_pictures(args, predictor)
     try:
-        with _ordered_end():
-            _detect_files(predictor, files, args, outcome)
+        _detect_files(predictor, files, args, outcome)
     finally:
         _finish(args, predictor, outcome)
     if outcome.failures:
@@ -133,25 +147,6 @@ def _run(args, inputs):
         raise PartialFailure(
             f"{len(outcome.failures)} of {len(files)} files failed, the others are done:\n  {listed}"
         )
-
-
-@contextlib.contextmanager
-def _ordered_end():
-    """Makes SIGTERM and SIGHUP end the program as Ctrl-C does: what was found is written."""
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)):
-            if signal.getsignal(number) == signal.SIG_DFL:  # `nohup` has it ignored
-                before[number] = signal.signal(number, _end_program)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _end_program(number, frame):
-    raise SystemExit(128 + number)
 
 
 def _check_outputs(args, files):

@@ -1,5 +1,6 @@
 """How far a command is: a bar on a terminal, a line now and then elsewhere, both on stderr."""
 
+import datetime
 import sys
 import time
 
@@ -9,7 +10,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def track(items, total, description):
-    """Yields `items` and shows how many of `total` are done.
+    """Yields `items` and shows how many of `total` are done, and how long the others will take.
 
     Args:
         items: an iterable.
@@ -23,9 +24,12 @@ def track(items, total, description):
         console = rich.console.Console(stderr=True)
         yield from rich.progress.track(items, description, total, console=console)
         return
-    next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+    started = time.monotonic()
+    next_line = started + SECONDS_BETWEEN_LINES
     for done, item in enumerate(items, start=1):
         yield item
-        if time.monotonic() >= next_line:
-            say(f"{description}: {done}/{total}", file=sys.stderr)
-            next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+        now = time.monotonic()
+        if now >= next_line:
+            left = datetime.timedelta(seconds=round((now - started) / done * max(total - done, 0)))
+            say(f"{description}: {done}/{total}, about {left} left", file=sys.stderr)
+            next_line = now + SECONDS_BETWEEN_LINES

@@ -96,13 +96,12 @@ def bind(host, port):
     return listener
 
 
-def make_server(sources, load, options, on_ready=None):
-    """Returns a uvicorn server, and its `Repository`, which begins to load.
+def make_service(sources, load, options):
+    """Returns a `Service`, and its `Repository`, which is not started.
 
     Args:
         sources, load: Of the `Repository`.
         options: `Options`.
-        on_ready: Function without arguments that is called when all models are loaded. Defaults to none.
     """
     metrics = Metrics()
 
@@ -116,7 +115,18 @@ def make_server(sources, load, options, on_ready=None):
         )
 
     repository = Repository(sources, load, make_batcher, options)
-    service = Service(repository, options, metrics)
+    return Service(repository, options, metrics), repository
+
+
+def make_server(sources, load, options, on_ready=None):
+    """Returns a uvicorn server, and its `Repository`, which begins to load.
+
+    Args:
+        sources, load: Of the `Repository`.
+        options: `Options`.
+        on_ready: Function without arguments that is called when all models are loaded. Defaults to none.
+    """
+    service, repository = make_service(sources, load, options)
     config = uvicorn.Config(
         service.app(),
         http=type("Protocol", (Protocol,), {"head_timeout": options.body_timeout}),

@@ -1,0 +1,169 @@
+"""`mask-rcnn detect --parquet`: a row for each image, resumable, in this process or on a Ray cluster."""
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import os
+
+from mask_rcnn.cli.inputs import Skipped, find_files, is_image
+from mask_rcnn.cli.pictures import is_drawn
+from mask_rcnn.cli.predictor import augmented, load_predictor, tiled
+from mask_rcnn.cli.progress import track
+from mask_rcnn.cli.quiet import import_tensorflow
+from mask_rcnn.cli.ray_option import import_in_worker, require_ray
+from mask_rcnn.errors import PartialFailure
+from mask_rcnn.paths import is_remote
+from mask_rcnn.terminal import say
+
+# Options that change what is found.
+OPTIONS = (
+    *("score_threshold", "precision", "bit_depth", "max_pixels", "tta", "tta_scales", "tta_flip"),
+    *("tile", "tile_overlap", "tile_whole_image"),
+)
+MAX_FAILURES = 100  # that are listed; the column `error` has all
+
+
+def run(args):
+    _check(args)
+    from mask_rcnn.scale.parts import Parts, detect_in_parts, write_results
+
+    images = _find_images(args)
+    with Parts(args.parquet, _settings(args)) as parts:
+        if parts.done:
+            say(f"{args.parquet} has {len(parts.done)} images already.")
+        total = sum(image.name not in parts.done for image in images)
+        with contextlib.closing(detect_in_parts(images, parts, _launch(args))) as names:
+            for _ in track(names, total, "Detecting"):
+                pass
+    if args.json:
+        write_results(args.parquet, args.json)
+        say(f"Detections: {args.json}")
+    _report(args)
+
+
+def _check(args):
+    if args.parquet is None:
+        raise ValueError("--ray needs --parquet. Received: no --parquet. Add --parquet DIR.")
+    if importlib.util.find_spec("pyarrow") is None:
+        raise ValueError(
+            "pyarrow must be installed. Received: --parquet, and no package `pyarrow`. "
+            "Run `pip install mask-rcnn[parquet]`, or leave --parquet out."
+        )
+    if args.ray:
+        require_ray()
+
+
+def _find_images(args):
+    """Returns a list of `ImageFile` of the inputs; says what else is there."""
+    from mask_rcnn.scale.rows import ImageFile
+
+    skipped = Skipped()
+    remote = [path for path in args.inputs if is_remote(path)]
+    local = [path for path in args.inputs if not is_remote(path)]
+    files = find_files(local, args.out, skipped) if local else {}
+    # A name of a bucket is its whole URL: names of local files begin at the folder that holds all of them.
+    files |= {file: str(file) for path in remote for file in sorted(_remote_files(path), key=str)}
+    images = []
+    for file, name in files.items():
+        if not is_image(file):
+            skipped.add("files that are no images", file)
+        elif not is_remote(file) and is_drawn(file):
+            skipped.add("pictures that `detect` drew", file)
+        else:
+            path = file if is_remote(file) else os.path.abspath(file)
+            text = name.encode("utf-8", "backslashreplace").decode()  # Parquet has valid text only
+            images.append(ImageFile(os.fsencode(str(path)), text))
+    for line in skipped.lines():
+        say(line)
+    if not images:
+        shown = ", ".join(map(str, args.inputs))
+        raise ValueError(f"Expected images. Received: {shown}, without any. Check the path.")
+    return images
+
+
+def _remote_files(path):
+    return path.files() if path.is_dir() else [path]
+
+
+def _settings(args):
+    """Returns what makes the rows of two calls comparable, `{name: value}`."""
+    inputs = [str(path if is_remote(path) else os.path.abspath(path)) for path in args.inputs]
+    return {
+        "inputs": inputs,
+        "model": _digest(_model_path(args)),
+        **{name: getattr(args, name) for name in OPTIONS},
+    }
+
+
+def _model_path(args):
+    from mask_rcnn.model_zoo.pretrained import weights_file
+
+    return weights_file(args.weights) if args.weights else args.model
+
+
+def _digest(path):
+    """Returns the SHA-256 of a file, or of all files of a folder."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    digests = []
+    for file in files:
+        with open(file, "rb") as content:
+            digests.append(hashlib.file_digest(content, "sha256").hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _launch(args):
+    """Returns the function of images that yields tables with their rows."""
+    from mask_rcnn.scale.rows import Detector
+
+    detector = Detector(
+        load=functools.partial(_load, args),
+        batch_size=args.batch_size,
+        threads=args.threads,
+        score_threshold=args.score_threshold,
+        in_tiles=args.tile is not None,
+    )
+    if args.ray is None:
+        from mask_rcnn.scale.parts import detect_here
+
+        return functools.partial(detect_here, detector=detector)
+    from mask_rcnn.scale.ray_detect import detect_on_ray
+
+    return functools.partial(detect_on_ray, detector=detector, **args.ray)
+
+
+def _load(args):
+    """Returns the predictor of the options, in this process or in one of Ray."""
+    import_in_worker(args.imports)
+    import_tensorflow()
+    predictor = load_predictor(args)
+    predictor.max_pixels = args.max_pixels
+    return tiled(augmented(predictor, args), args)
+
+
+def _report(args):
+    """Says what the folder holds; raises a `PartialFailure` if images failed."""
+    from mask_rcnn.data.bit_depth import bit_depth_warning
+    from mask_rcnn.scale.parts import part_files, read_rows
+
+    num_images, num_objects, used, failures = 0, 0, {}, []
+    for row in read_rows(args.parquet, ["file", "scores", "used_bits", "error"]):
+        num_images += 1
+        num_objects += len(row["scores"] or [])
+        if row["used_bits"] is not None:
+            used[row["file"]] = row["used_bits"]
+        if row["error"] is not None:
+            failures.append(f"{row['file']}: {row['error']}")
+    say(
+        f"Rows: {args.parquet}, {num_images:,} images with {num_objects:,} objects in "
+        f"{len(part_files(args.parquet))} files"
+    )
+    if warning := bit_depth_warning(used, args.bit_depth):
+        say(f"Warning: {warning} Here it is --bit-depth.")
+    if failures:
+        listed = "\n  ".join(failures[:MAX_FAILURES])
+        more = f"\n  and {len(failures) - MAX_FAILURES} more" if len(failures) > MAX_FAILURES else ""
+        raise PartialFailure(
+            f"{len(failures)} of {num_images} images failed, the others are done. "
+            f"The same command tries these again:\n  {listed}{more}"
+        )

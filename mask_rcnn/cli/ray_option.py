@@ -1,0 +1,49 @@
+"""`--ray`: work in the processes of a Ray cluster."""
+
+import argparse
+import importlib.util
+
+from absl import flags
+
+from mask_rcnn.cli.options import import_user_code
+
+RAY_RESOURCES = {"CPU": "num_cpus", "GPU": "num_gpus"}
+
+
+def add_ray(parser, summary):
+    """Adds `--ray`, whose value is the keyword arguments with which Ray starts a process, or None.
+
+    Args:
+        parser: Of the command.
+        summary: Help of the option.
+    """
+    parser.add_argument("--ray", metavar="CPU=N,GPU=N", type=_resources, help=summary)
+
+
+def require_ray():
+    """Raises a ValueError if Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise ValueError(
+            "Ray must be installed. Received: --ray, and no package `ray`. "
+            "Run `pip install mask-rcnn[ray]`, or leave --ray out."
+        )
+
+
+def import_in_worker(names):
+    """Imports the code of `--import` in a process of Ray, which has no command line."""
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+    import_user_code(names)
+
+
+def _resources(text):
+    """Reads `--ray`; argparse names the option in the error."""
+    resources = {}
+    for part in text.split(","):
+        name, _, number = part.partition("=")
+        if name not in RAY_RESOURCES or not number.isdecimal():
+            raise argparse.ArgumentTypeError(
+                f"expected CPU=N, GPU=N or both, as in CPU=8,GPU=1, not {text!r}"
+            )
+        resources[RAY_RESOURCES[name]] = int(number)
+    return resources

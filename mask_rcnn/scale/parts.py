@@ -1,0 +1,216 @@
+"""A folder of Parquet files that many calls fill: each image is in it once, whenever a call ended."""
+
+import contextlib
+import json
+import re
+import time
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mask_rcnn.files import atomic_write, locked, remove_leftovers
+from mask_rcnn.paths import is_remote
+from mask_rcnn.scale.rows import as_table, detect_rows, entries_of
+
+NAME = re.compile(r"part-(\d{6})\.parquet")
+SETTINGS = b"mask_rcnn"  # key of the metadata of each file
+MAX_ROWS = 1000  # of a file
+MAX_SECONDS = 300  # of work that a killed call loses
+MAX_INPUTS = 3  # that an error shows
+
+
+class Parts:
+    """The rows of a folder, and those that are to be written to it.
+
+    The files are `part-000000.parquet` and so on. Each is written aside and renamed, so that it is there as a
+    whole or not at all. Opening the folder removes the rows of images that failed: they are tried again.
+
+    Use it as a context: it holds a lock of a local folder, and at its end writes the rows that are left.
+
+    Args:
+        folder: Path of `paths.as_path`.
+        settings: What makes rows comparable, `{name: value}` that json knows. It is kept in each file.
+        max_rows: A file is written after so many rows.
+        max_seconds: A file is written after so many seconds.
+
+    Attributes:
+        done: Names of the images that are in the folder or wait to be written.
+
+    Raises:
+        ValueError: The files of the folder have other settings, or are no such files.
+    """
+
+    def __init__(self, folder, settings, max_rows=MAX_ROWS, max_seconds=MAX_SECONDS):
+        self.folder, self.max_rows, self.max_seconds = folder, max_rows, max_seconds
+        self.settings = json.loads(json.dumps(settings))  # tuples become lists, as in the files
+        self.done = set()
+        self._waiting, self._written_at = [], time.monotonic()
+
+    def __enter__(self):
+        self._lock = contextlib.nullcontext() if is_remote(self.folder) else locked(self.folder)
+        self._lock.__enter__()
+        try:
+            if not is_remote(self.folder):
+                remove_leftovers(self.folder)
+            self._read_done()
+        except BaseException:
+            self._lock.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *error):
+        try:
+            self._write()
+        finally:
+            self._lock.__exit__(*error)
+
+    def add(self, table):
+        """Takes rows, and writes a file when enough are there.
+
+        Args:
+            table: `pyarrow.Table` with the columns of `rows.SCHEMA`.
+        """
+        self._waiting.append(table)
+        self.done.update(table["file"].to_pylist())
+        num_rows = sum(each.num_rows for each in self._waiting)
+        if num_rows >= self.max_rows or time.monotonic() - self._written_at >= self.max_seconds:
+            self._write()
+
+    def _read_done(self):
+        files = part_files(self.folder)
+        self._next = 1 + max((int(NAME.fullmatch(file.name)[1]) for file in files), default=-1)
+        for file in files:
+            table = _read(file, ["file", "error"])
+            self._check(table.schema.metadata, file)
+            is_good = pc.is_null(table["error"])
+            if not pc.all(is_good).as_py():
+                _write(_read(file).filter(is_good), file)
+            self.done.update(table["file"].filter(is_good).to_pylist())
+
+    def _check(self, metadata, file):
+        """Raises a ValueError if a file was written with other settings."""
+        theirs = json.loads((metadata or {}).get(SETTINGS, b"{}"))
+        names = [name for name in self.settings if theirs.get(name) != self.settings[name]]
+        if names:
+            shown = ", ".join(
+                f"{name} {_shown(theirs.get(name))}, now {_shown(self.settings[name])}" for name in names
+            )
+            raise ValueError(
+                "A folder of Parquet files goes on with the model, options and inputs that it began with. "
+                f"Received: {file} with {shown}. Choose another folder."
+            )
+
+    def _write(self):
+        if self._waiting:
+            table = pa.concat_tables(self._waiting).replace_schema_metadata(
+                {SETTINGS: json.dumps(self.settings)}
+            )
+            _write(table, self.folder / f"part-{self._next:06}.parquet")
+            self._next += 1
+        self._waiting, self._written_at = [], time.monotonic()
+
+
+def detect_in_parts(images, parts, launch):
+    """Detects in those images that are not in a folder yet.
+
+    Args:
+        images: List of `ImageFile`.
+        parts: `Parts`, entered.
+        launch: Function of a list of `ImageFile` that yields a `pyarrow.Table` with their rows now and then.
+
+    Yields:
+        The name of each image that is done.
+
+    Raises:
+        RuntimeError: `launch` ended without rows of some images.
+    """
+    todo = [image for image in images if image.name not in parts.done]
+    if not todo:
+        return  # without a model, which takes its time to load
+    with contextlib.closing(launch(todo)) as tables:
+        for table in tables:
+            parts.add(table)
+            yield from table["file"].to_pylist()
+    if missing := [image.name for image in todo if image.name not in parts.done]:
+        raise RuntimeError(
+            f"Expected a row for each image. Received: none for {len(missing)}, such as {missing[0]!r}. "
+            "Give the same command again: it detects in these."
+        )
+
+
+def detect_here(images, detector):
+    """Detects in this process: a function for `detect_in_parts`, after its second argument is given.
+
+    Args:
+        images: List of `ImageFile`.
+        detector: `Detector`.
+
+    Yields:
+        A `pyarrow.Table` with the row of each image.
+    """
+    for row in detect_rows(detector, detector.load(), images):
+        yield as_table([row])
+
+
+def part_files(folder):
+    """Returns the paths of the Parquet files of a folder, in their order."""
+    if not folder.is_dir():
+        return []
+    files = folder.files() if is_remote(folder) else folder.iterdir()
+    return sorted((file for file in files if NAME.fullmatch(file.name)), key=lambda file: file.name)
+
+
+def read_rows(folder, columns=None):
+    """Yields the rows of a folder as dicts, file by file.
+
+    Args:
+        folder: Path of `paths.as_path`.
+        columns: Names of the columns to read. Defaults to all.
+    """
+    for file in part_files(folder):
+        yield from _read(file, columns).to_pylist()
+
+
+def write_results(folder, path):
+    """Writes the detections of a folder of Parquet files as a COCO results file, a part at a time.
+
+    An entry is that of `mask-rcnn detect --json`: `image_id` is the place of the image among those that did
+    not fail, from 1, ordered by name; `file_name` is its name.
+
+    Args:
+        folder: Path of `paths.as_path`.
+        path: Of the json.
+    """
+    names = [row["file"] for row in read_rows(folder, ["file", "error"]) if row["error"] is None]
+    ids = {name: id for id, name in enumerate(sorted(names, key=PurePosixPath), start=1)}
+    with atomic_write(path) as partial, open(partial, "w", encoding="utf-8") as file:
+        separator = "["
+        for row in read_rows(folder):
+            for entry in entries_of(row, ids.get(row["file"])):
+                file.write(separator + json.dumps(entry))
+                separator = ", "
+        file.write("]" if separator == ", " else "[]")
+
+
+def _read(file, columns=None):
+    try:
+        with file.open("rb") as content:
+            return pq.read_table(content, columns=columns)
+    except pa.ArrowException as error:
+        raise ValueError(
+            f"Expected a Parquet file of `mask-rcnn detect`. Received: {file} ({error}). "
+            "Delete it: its images are detected again."
+        ) from error
+
+
+def _write(table, file):
+    with atomic_write(file) as partial:
+        pq.write_table(table, partial)
+
+
+def _shown(value):
+    if isinstance(value, list) and len(value) > MAX_INPUTS:
+        return json.dumps([*value[:MAX_INPUTS], "..."])
+    return json.dumps(value)

@@ -1,0 +1,85 @@
+"""Detection in many images on a Ray cluster: each worker loads the model once, and gets images to the end."""
+
+import itertools
+import os
+
+from mask_rcnn.errors import PartialFailure
+from mask_rcnn.scale.processes import prepare_process
+from mask_rcnn.scale.rows import SCHEMA, ImageFile, as_table, detect_rows
+
+IMAGES_PER_TASK = 16  # what is done again if a worker is lost
+MAX_RETRIES = 3  # of a task whose worker was lost: an image that kills every worker must not do so for ever
+
+
+def detect_on_ray(images, detector, *, num_workers=None, **resources):
+    """Detects in images with the workers of a Ray cluster; needs the extra `ray`.
+
+    A worker is an actor of Ray Data's `map_batches`. One that is lost is started again, and its images are
+    detected again. All machines must see the model, the images and the working folder under the same paths.
+    The cluster is that of `ray.init()`: the one that `RAY_ADDRESS` names, or this machine.
+
+    Args:
+        images: List of `ImageFile`.
+        detector: `Detector`.
+        num_workers: Number of workers. Defaults to as many as the resources of the cluster allow.
+        resources: Of each worker, such as `num_gpus=1` or `num_cpus=8`. Defaults to Ray's, one CPU.
+
+    Yields:
+        A `pyarrow.Table` with the rows of some images, in the order in which they are done.
+
+    Raises:
+        PartialFailure: Ray gave up, because workers could not start or died again and again.
+    """
+    import ray  # an extra
+
+    if not ray.is_initialized():
+        ray.init()
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    num_tasks = -(-len(images) // IMAGES_PER_TASK)
+    items = [{"path": image.path, "name": image.name} for image in images]
+    rows = ray.data.from_items(items, override_num_blocks=num_tasks).map_batches(
+        _Worker,
+        fn_constructor_args=(detector, os.getcwd(), resources.get("num_cpus")),
+        batch_size=IMAGES_PER_TASK,
+        concurrency=num_workers or min(num_tasks, _workers_of_cluster(resources)),
+        max_task_retries=MAX_RETRIES,
+        **resources,
+    )
+    try:
+        for table in rows.iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield table.select(SCHEMA.names).cast(SCHEMA)
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise PartialFailure(
+            f"Ray could not detect in all images ({reason}). What was found is written. "
+            "Correct the cause. The same command goes on with the other images."
+        ) from error
+
+
+def _workers_of_cluster(resources):
+    """Returns how many workers with these resources fit into the cluster, at least 1."""
+    import ray
+
+    known = ray.cluster_resources()
+    needed = {"CPU": resources.get("num_cpus", 0 if "num_gpus" in resources else 1)}
+    needed["GPU"] = resources.get("num_gpus", 0)
+    return max(1, min(int(known.get(name, 0) // number) for name, number in needed.items() if number))
+
+
+class _Worker:
+    """An actor of Ray Data: rows of images, with a model that is loaded once.
+
+    Args:
+        detector: `Detector`.
+        folder: Paths are relative to it.
+        num_cpus: That the worker may use, or None.
+    """
+
+    def __init__(self, detector, folder, num_cpus):
+        os.chdir(folder)
+        prepare_process(num_cpus)
+        self.detector, self.predictor = detector, detector.load()
+
+    def __call__(self, batch):
+        images = itertools.starmap(ImageFile, zip(batch["path"], batch["name"], strict=True))
+        return as_table(list(detect_rows(self.detector, self.predictor, images)))
