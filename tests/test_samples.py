@@ -9,6 +9,8 @@ import yaml
 MAX_BYTES = 1_000_000  # a page that a browser shows at once
 # Less data and fewer steps than a reader gets; what comes of them is not judged.
 SHORTER = {"train_on_your_data": {"num_images=120": "num_images=8", "240, 128": "3, 64"}}
+# Minutes of CPU time, whatever is made shorter.
+SLOW = ()
 FRUIT_STEPS = {"steps": 24, "milestones": [20], "warmup_steps": 4}
 
 
@@ -57,6 +59,10 @@ def test_a_notebook_uses_public_names_only(name):
     assert not re.findall(r"(?:\.|import )_[a-z]\w*", source)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in notebooks.NAMES],
+)
 def test_a_notebook_runs(name, quick_folder):
     notebooks.execute(name, quick_folder, SHORTER.get(name))
 
