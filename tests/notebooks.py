@@ -17,6 +17,7 @@ NAMES = (
     "train_on_your_data",
     "inspect_model",
     "inspect_weights",
+    "error_analysis",
     "export_and_compare",
     "paper_ideas",
 )
