@@ -26,22 +26,32 @@ class Runner:
 
     def __call__(self, image):
         inputs, resize = self.predictor.preprocess(image)
-        outputs = self.predictor.detect_batch([inputs])[0]
-        count = np.count_nonzero(outputs["class_ids"])
-        size = np.array(image.shape[:2], "float32")
-        boxes = resize.invert_boxes(outputs["boxes"], self.predictor.config.inclusive_boxes)
-        found = {
-            "detection_boxes": boxes / np.tile(size, 2),
-            "detection_scores": outputs["scores"],
-            "detection_classes": outputs["class_ids"].astype("float32"),
-            "num_detections": np.float32(count),
-        }
-        for head in heads_of(self.predictor.config):
-            if "keypoint_heatmaps" in head.outputs:
-                rows = {name: output[:count] for name, output in outputs.items()}
-                keypoints = head.decode(rows, boxes[:count], resize)["keypoints"]  # [N, J, 3] x, y, score
-                found["detection_keypoints"] = keypoints[..., 1::-1] / size
-                found["detection_keypoint_scores"] = keypoints[..., 2]
-            else:
-                found |= {f"detection_{name}": outputs[name] for name in head.outputs}
-        return found
+        return in_words(self.predictor.detect_batch([inputs])[0], resize, self.predictor.config)
+
+
+def in_words(outputs, resize, config):
+    """Returns the outputs of a `Predictor` for an image as exported models name them, see `outputs.py`.
+
+    Args:
+        outputs: Dict of `Predictor.detect_batch` for the image.
+        resize: The `Resize` of `Predictor.preprocess`.
+        config: `Config` of the model.
+    """
+    count = np.count_nonzero(outputs["class_ids"])
+    size = np.array(resize.original, "float32")
+    boxes = resize.invert_boxes(outputs["boxes"], config.inclusive_boxes)
+    found = {
+        "detection_boxes": boxes / np.tile(size, 2),
+        "detection_scores": outputs["scores"],
+        "detection_classes": outputs["class_ids"].astype("float32"),
+        "num_detections": np.float32(count),
+    }
+    for head in heads_of(config):
+        if "keypoint_heatmaps" in head.outputs:
+            rows = {name: output[:count] for name, output in outputs.items()}
+            keypoints = head.decode(rows, boxes[:count], resize)["keypoints"]  # [N, J, 3] x, y, score
+            found["detection_keypoints"] = keypoints[..., 1::-1] / size
+            found["detection_keypoint_scores"] = keypoints[..., 2]
+        else:
+            found |= {f"detection_{name}": outputs[name] for name in head.outputs}
+    return found

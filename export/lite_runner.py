@@ -218,18 +218,24 @@ def letterbox(image, metadata):
             f"Received: shape={image.shape}, dtype={image.dtype}. OpenCV's are BGR: use image[..., ::-1]."
         )
     size = metadata["size"]
-    scale = min(size[0] / image.shape[0], size[1] / image.shape[1])
-    half = 0.0 if metadata["size_rounding"] == "floor" else 0.5
-    resized = [
-        min(max(int(side * scale + half), 1), limit)
-        for side, limit in zip(image.shape[:2], size, strict=True)
-    ]
-    centered = metadata["centered"]
-    origin = [(limit - side) // 2 if centered else 0 for side, limit in zip(resized, size, strict=True)]
+    resized, origin = place_in_frame(image.shape[:2], metadata)
     frame = np.zeros((*size, channels), dtype)
     place = tuple(slice(first, first + side) for first, side in zip(origin, resized, strict=True))
     frame[place] = resize(image, resized, metadata["resize"])
     return frame, resized, origin
+
+
+def place_in_frame(image_size, metadata):
+    """Returns (height, width) of a picture of `image_size` in the frame, and (y, x) of its first pixel."""
+    size = metadata["size"]
+    scale = min(limit / side for side, limit in zip(image_size, size, strict=True))
+    half = 0.0 if metadata["size_rounding"] == "floor" else 0.5
+    resized = [
+        min(max(int(side * scale + half), 1), limit) for side, limit in zip(image_size, size, strict=True)
+    ]
+    centered = metadata["centered"]
+    origin = [(limit - side) // 2 if centered else 0 for side, limit in zip(resized, size, strict=True)]
+    return resized, origin
 
 
 def resize(image, size, method):

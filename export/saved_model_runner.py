@@ -36,6 +36,7 @@ class Runner:
     Attributes:
         assets: `{name: text}`: `labels.txt`, `categories.json`, `config.yaml`.
         versions: `{name: version}` of what runs it.
+        signatures: `{name: function}` of the SavedModel.
 
     Call arguments:
         image: `[H, W, 3]` uint8 RGB.
@@ -48,7 +49,8 @@ class Runner:
         set_threads(threads)
         check_files(path)
         self._model = tf.saved_model.load(str(path))  # the signatures live as long as it does
-        self._detect = self._model.signatures["serving_default"]
+        self.signatures = self._model.signatures
+        self._detect = self.signatures["serving_default"]
         self.assets = {file.name: file.read_text("utf-8") for file in Path(path, "assets").iterdir()}
         self.versions = {"tensorflow": tf.__version__}
 

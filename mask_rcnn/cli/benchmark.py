@@ -2,6 +2,7 @@
 
 import os
 
+from mask_rcnn.cli.benchmark_server import add_load, check_load, measure_server
 from mask_rcnn.cli.options import (
     WEIGHTS_HELP,
     WEIGHTS_METAVAR,
@@ -24,6 +25,7 @@ MODES = {
     "both": ("inference", "training"),
     "predict": (),
     "data": (),
+    "serve": (),
 }
 
 
@@ -53,7 +55,8 @@ def add_parser(commands):
         choices=tuple(MODES),
         default="both",
         help="what to measure; predict is an evaluation of --images beside the bare model, data are training "
-        "batches of --images beside a bare decode and resize",
+        "batches of --images beside a bare decode and resize, serve are requests to a server of its own, "
+        "beside the bare model",
     )
     parser.add_argument(
         "--repeats", metavar="N", type=int, default=5, help="runs, of which the median counts"
@@ -73,6 +76,7 @@ def add_parser(commands):
         help="Python of an environment that has torch and torchvision (default: none; needed with --against)",
     )
     _add_side_by_side(parser)
+    add_load(parser)
     parser.add_argument(
         "--json", metavar="FILE", type=as_path, help="write all numbers here too (default: only the table)"
     )
@@ -124,6 +128,8 @@ def run(args):
         report = _measure_prediction(args, settings)
     elif args.mode == "data":
         report = _measure_data(args, settings)
+    elif args.mode == "serve":
+        report = measure_server(args, settings)
     elif args.model:
         report = _measure_models(args, settings)
     else:
@@ -138,6 +144,9 @@ def run(args):
 
 def check_options(args):
     """Raises a ValueError where the options do not go together."""
+    if args.mode == "serve":
+        check_load(args)
+        return
     if bool(args.against) != bool(args.against_python):
         raise ValueError(
             "--against and --against-python go together. "

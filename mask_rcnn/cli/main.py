@@ -11,13 +11,13 @@ from absl import app, flags
 from absl.flags import argparse_flags
 
 from mask_rcnn import __version__
-from mask_rcnn.cli import ablate, benchmark, config, data, detect, evaluate, export, models, train
+from mask_rcnn.cli import ablate, benchmark, config, data, detect, evaluate, export, models, serve, train
 from mask_rcnn.cli.errors import BROKEN_PIPE, EXIT_CODES, INTERRUPTED, describe_error
 from mask_rcnn.cli.options import import_user_code
 from mask_rcnn.cli.signals import exits_on_signals
 from mask_rcnn.terminal import printable, say
 
-COMMANDS = (train, evaluate, detect, export, models, data, config, benchmark, ablate)
+COMMANDS = (train, evaluate, detect, export, serve, models, data, config, benchmark, ablate)
 
 DESCRIPTION = "Mask R-CNN: trains on any COCO json, evaluates, and finds objects in pictures and videos."
 EPILOG = f"""\

@@ -1,0 +1,106 @@
+"""`mask-rcnn benchmark --mode serve`: a server under load."""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+from mask_rcnn.cli.options import assign
+from mask_rcnn.terminal import say
+
+CLIENTS, REQUESTS = (1, 8, 64), 200
+
+
+def add_load(parser):
+    """Adds the options of `--mode serve`."""
+    parser.add_argument(
+        "--clients",
+        metavar="N",
+        nargs="+",
+        type=int,
+        default=CLIENTS,
+        help="with --mode serve: how many send requests at once, one measurement for each (default: 1 8 64)",
+    )
+    parser.add_argument(
+        "--requests",
+        metavar="N",
+        type=int,
+        default=REQUESTS,
+        help="with --mode serve: requests of each measurement",
+    )
+
+
+def check_load(args):
+    """Raises a ValueError unless there is one model and a number of clients and requests."""
+    models = len(args.model) + (args.weights is not None)
+    others = {"--annotations": args.annotations, "--against": args.against, "--config": args.config}
+    if models != 1 or any(others.values()) or (args.model and args.set):
+        raise ValueError(
+            "--mode serve measures one model: --weights, whose config --set changes, or --model. "
+            f"Received: --weights {args.weights}, --model {args.model}, --set {args.set}, {others}. "
+            "Give one model, and leave out the others."
+        )
+    if min(*args.clients, args.requests) < 1:
+        raise ValueError(
+            "--clients and --requests must be 1 or more. "
+            f"Received: --clients {args.clients}, --requests {args.requests}. Raise them."
+        )
+
+
+def measure_server(args, settings):
+    """Measures a server, and prints the table.
+
+    The images are those of the folder --images, or one synthetic image of --size.
+    """
+    from mask_rcnn.benchmark.processor import describe_processor
+    from mask_rcnn.benchmark.serving import format_serving_speed, serving_speed
+    from mask_rcnn.benchmark.table import processor_line
+
+    with tempfile.TemporaryDirectory(prefix="mask_rcnn_benchmark_") as folder:
+        predictor, path = _model(args, Path(folder))
+        files = _images(args, settings, Path(folder))
+        options = () if args.model else ("--precision", args.precision)
+        report = serving_speed(
+            predictor, path, files, clients=args.clients, requests=args.requests, options=options
+        )
+    report |= {"processor": describe_processor(), "settings": dataclasses.asdict(settings)}
+    say(processor_line(report["processor"]))
+    say(format_serving_speed(report))
+    return report
+
+
+def _model(args, folder):
+    """Returns the predictor, and the path for the server: a changed copy of the weights with `--set`."""
+    if args.model:
+        from mask_rcnn.export.exported import ExportedPredictor
+
+        return ExportedPredictor(args.model[0]), args.model[0]
+    from mask_rcnn.model_zoo.pretrained import weights_file
+    from mask_rcnn.predict import Predictor
+    from mask_rcnn.weights import save_weights
+
+    path = weights_file(args.weights)
+    predictor = Predictor.load(path, args.precision)
+    if args.set:
+        config = assign(predictor.config, args.set)
+        path = folder / "changed.weights.h5"
+        save_weights(path, predictor.parts, config, predictor.categories)
+        predictor = Predictor.load(path, args.precision)
+    return predictor, path
+
+
+def _images(args, settings, folder):
+    """Returns the paths of the files that clients send."""
+    from mask_rcnn.cli.inputs import Skipped, find_files, is_image
+
+    if args.images:
+        files = [file for file in find_files([args.images], folder, Skipped()) if is_image(file)]
+        if not files:
+            raise ValueError(f"Expected images in --images. Received: {args.images}, with none. Give others.")
+        return files
+    from PIL import Image
+
+    from mask_rcnn.benchmark.work import make_work
+
+    file = folder / "image.jpg"
+    Image.fromarray(make_work(settings, num_classes=1).images[0]).save(file, quality=90)
+    return [file]

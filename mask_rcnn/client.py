@@ -1,0 +1,288 @@
+"""A client of `mask-rcnn serve`, with NumPy and the standard library alone: no TensorFlow is imported.
+
+>>> from mask_rcnn.client import Client
+>>> client = Client("http://127.0.0.1:8501")  # doctest: +SKIP
+>>> found = client.detect("photo.jpg")  # doctest: +SKIP
+>>> found.class_names, found.scores, found.masks()  # doctest: +SKIP
+
+`Client.predict` speaks TensorFlow Serving's REST protocol, and works with TensorFlow Serving, too.
+"""
+
+import base64
+import http.client
+import json
+import struct
+import urllib.error
+import urllib.parse
+import urllib.request
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mask_rcnn.paste import paste_mask
+
+RLE_BITS = 5  # of a number in each character of a compressed RLE; the sixth says that more follow
+RLE_FIRST = 48  # code of the character that stands for 0
+HALF_PIXEL = 0.5  # from the number of a pixel, as COCO has it, to its centre
+
+
+class ServerError(Exception):
+    """The server refused a request, or could not be reached.
+
+    Args:
+        status: HTTP status; 0 if there was no answer.
+        message: Error of the server.
+        retry_after: Seconds after which it may be tried again, or None.
+    """
+
+    def __init__(self, status, message, retry_after=None):
+        super().__init__(f"{status}: {message}" if status else message)
+        self.status, self.message, self.retry_after = status, message, retry_after
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The objects that a server found in an image, best first.
+
+    Args:
+        image_size: (height, width) of the image, upright.
+        boxes: `[N, 4]` float32, yxyx in pixels, far edge not included.
+        scores: `[N]` float32.
+        class_ids: `[N]` int. Of `detect` the ids of the data set; of `predict` 1..K.
+        class_names: N texts; None of `predict`, for the protocol has no names.
+        crops: N boolean masks `[h, w]`, each the part of the image around an object; None without masks.
+        origins: N pairs (y, x) of the first pixel of each crop.
+        keypoints: `[N, J, 3]` float32, (x, y, score), pixel 7 reaches from 7 to 8; None without keypoints.
+    """
+
+    image_size: tuple[int, int]
+    boxes: np.ndarray
+    scores: np.ndarray
+    class_ids: np.ndarray
+    class_names: tuple[str, ...] | None = None
+    crops: tuple[np.ndarray, ...] | None = None
+    origins: tuple[tuple[int, int], ...] | None = None
+    keypoints: np.ndarray | None = None
+
+    def __len__(self):
+        return len(self.boxes)
+
+    def mask(self, index):
+        """Returns the mask of an object in the frame of the image, `[H, W]` bool."""
+        if self.crops is None:
+            raise ValueError("The answer has no masks. Ask a model with masks, and not for masks='none'.")
+        crop, (y, x) = self.crops[index], self.origins[index]
+        mask = np.zeros(self.image_size, bool)
+        mask[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
+        return mask
+
+    def masks(self):
+        """Returns all masks, `[N, H, W]` bool."""
+        masks = [self.mask(index) for index in range(len(self))]
+        return np.array(masks, bool).reshape(-1, *self.image_size)
+
+
+class Client:
+    """Sends images to a server.
+
+    Args:
+        url: Of the server, such as http://127.0.0.1:8501.
+        token: That the server asks for. Defaults to none.
+        timeout: Seconds to wait for an answer. Defaults to 60.
+    """
+
+    def __init__(self, url, token=None, timeout=60.0):
+        self._url, self._timeout = url.rstrip("/"), timeout
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    def models(self):
+        """Returns the models of the server, a list of dicts: `name`, `versions`, `kind`, `classes`, ..."""
+        return self._json("GET", "/models")["models"]
+
+    def detect(self, image, model=None, *, version=None, score=0.5, masks=True):
+        """Returns the objects in an image as `Found`.
+
+        Args:
+            image: Path of an image file, its bytes, or `[H, W, 3]` uint8 RGB, which is sent as a PNG file.
+            model: Name of the model. Defaults to the only one of the server.
+            version: Its version. Defaults to the newest one.
+            score: Objects with lower scores are left out. Defaults to 0.5.
+            masks: Whether to ask for masks. Defaults to True.
+        """
+        query = {"model": model, "version": version, "score": score, "masks": "rle" if masks else "none"}
+        query = {name: value for name, value in query.items() if value is not None}
+        path = f"/detect?{urllib.parse.urlencode(query)}"
+        return _from_detect(self._json("POST", path, _file(image), "application/octet-stream"))
+
+    def picture(self, image, model=None, *, score=0.5):
+        """Returns the drawn picture of an image, the bytes of a PNG file; see `detect` for the arguments."""
+        query = {"score": score, "picture": "png"} | ({} if model is None else {"model": model})
+        path = f"/detect?{urllib.parse.urlencode(query)}"
+        return self._send("POST", path, _file(image), "application/octet-stream")
+
+    def predict(self, images, model, *, version=None, signature=None, score=0.0, paste="pixel_centres"):
+        """Returns a list with a `Found` for each image, by TensorFlow Serving's protocol.
+
+        Args:
+            images: List of images as for `detect`; or `[B, H, W, 3]` uint8 RGB, which is sent as numbers.
+            model: Name of the model.
+            version: Its version. Defaults to the newest one.
+            signature: Name of the signature. Defaults to "image_bytes" for files and "serving_default" for
+                an array `[B, H, W, 3]`.
+            score: Objects with lower scores are left out. Defaults to 0.
+            paste: Method of `mask_rcnn.paste` that brings masks to the image. Defaults to "pixel_centres",
+                that of models that were trained here.
+        """
+        if isinstance(images, np.ndarray) and images.ndim == 4:
+            values, default = images.tolist(), "serving_default"
+        else:
+            values = [{"b64": base64.b64encode(_file(image)).decode("ascii")} for image in images]
+            default = "image_bytes"
+        body = json.dumps({"signature_name": signature or default, "instances": values}).encode("utf-8")
+        place = "" if version is None else f"/versions/{version}"
+        path = f"/v1/models/{urllib.parse.quote(model)}{place}:predict"
+        rows = self._json("POST", path, body, "application/json")["predictions"]
+        return [_from_prediction(row, score, paste) for row in rows]
+
+    def _json(self, *request):
+        content = self._send(*request)
+        try:
+            return json.loads(content)
+        except ValueError as error:
+            raise ServerError(0, f"Expected JSON. Received: {content[:60]!r}. Check the url.") from error
+
+    def _send(self, method, path, body=None, kind=None):
+        """Returns the body of an answer; other statuses than 200 are a `ServerError`."""
+        headers = self._headers | ({} if kind is None else {"Content-Type": kind})
+        request = urllib.request.Request(self._url + path, body, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout) as answer:
+                return answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                raise ServerError(error.code, _message(error), error.headers.get("Retry-After")) from None
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            raise ServerError(0, f"No answer from {self._url}: {reason}. Is the server running?") from error
+
+
+def decode_rle(rle):
+    """Returns the mask `[H, W]` bool of COCO's compressed run lengths, `{"size": [H, W], "counts": text}`."""
+    height, width = rle["size"]
+    counts, number, shift = [], 0, 0
+    for character in rle["counts"]:
+        code = ord(character) - RLE_FIRST
+        number |= (code & 31) << shift
+        shift += RLE_BITS
+        if code & 32:  # more follows
+            continue
+        if code & 16:  # the sign
+            number -= 1 << shift
+        counts.append(number + (counts[-2] if len(counts) > 2 else 0))  # a difference to the last but one
+        number, shift = 0, 0
+    values = np.arange(len(counts)) % 2 == 1  # zeros first
+    return np.repeat(values, counts).reshape(width, height).T
+
+
+def _file(image):
+    """Returns the bytes of an image file."""
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, np.ndarray):
+        return encode_png(image)
+    return Path(image).read_bytes()
+
+
+def encode_png(image):
+    """Returns `[H, W, 3]` uint8 RGB as a PNG file, bytes, hardly compressed."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            "An image must be an RGB array [H, W, 3] of uint8. "
+            f"Received: shape={image.shape}, dtype={image.dtype}. OpenCV's are BGR: use image[..., ::-1]."
+        )
+    height, width = image.shape[:2]
+    lines = np.zeros((height, 1 + 3 * width), "uint8")  # each begins with its filter, 0
+    lines[:, 1:] = image.reshape(height, -1)
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 1)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def _from_detect(answer):
+    entries = answer["detections"]
+    boxes = np.array([entry["bbox"] for entry in entries], "float64").reshape(-1, 4)  # xywh
+    corners = np.concatenate([boxes[:, 1::-1], (boxes[:, :2] + boxes[:, 2:])[:, ::-1]], axis=1)  # yxyx
+    crops = origins = keypoints = None
+    if any("segmentation" in entry for entry in entries):
+        crops, origins = zip(*(_crop(decode_rle(entry["segmentation"])) for entry in entries), strict=True)
+    if any("keypoints" in entry for entry in entries):
+        flat = np.array([entry["keypoints"] for entry in entries], "float32")
+        keypoints = flat.reshape(len(entries), -1, 3) + np.array((HALF_PIXEL, HALF_PIXEL, 0), "float32")
+    return Found(
+        image_size=(answer["image"]["height"], answer["image"]["width"]),
+        boxes=corners.astype("float32"),
+        scores=np.array([entry["score"] for entry in entries], "float32"),
+        class_ids=np.array([entry["category_id"] for entry in entries], "int64"),
+        class_names=tuple(entry["category"] for entry in entries),
+        crops=crops,
+        origins=origins,
+        keypoints=keypoints,
+    )
+
+
+def _crop(mask):
+    """Returns the part of a mask that is not empty, and (y, x) of its first pixel."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return np.zeros((0, 0), bool), (0, 0)
+    crop = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return crop.copy(), (int(rows[0]), int(columns[0]))
+
+
+def _from_prediction(row, score, paste):
+    """Returns the `Found` of one of `predictions`."""
+    count = int(row["num_detections"])
+    scores = np.array(row["detection_scores"][:count], "float32")
+    kept = np.flatnonzero(scores >= score)
+    size = np.array(row["image_info"][0], "float32")  # (height, width)
+    image_size = tuple(int(side) for side in size)
+    rows = {
+        name: np.array(values[:count], "float32")[kept]
+        for name, values in row.items()
+        if name.startswith("detection_")
+    }
+    boxes = rows["detection_boxes"].reshape(-1, 4) * np.tile(size, 2)
+    crops = origins = keypoints = None
+    if "detection_masks" in rows:
+        pasted = [
+            paste_mask(*each, image_size, paste) for each in zip(rows["detection_masks"], boxes, strict=True)
+        ]
+        crops, origins = (tuple(each) for each in zip(*pasted, strict=True)) if pasted else ((), ())
+    if "detection_keypoints" in rows:
+        points = rows["detection_keypoints"].reshape(len(kept), -1, 2) * size  # yx
+        point_scores = rows["detection_keypoint_scores"].reshape(len(kept), -1, 1)
+        keypoints = np.concatenate([points[..., ::-1], point_scores], axis=-1)
+    return Found(
+        image_size=image_size,
+        boxes=boxes,
+        scores=rows["detection_scores"],
+        class_ids=rows["detection_classes"].astype("int64"),
+        crops=crops,
+        origins=origins,
+        keypoints=keypoints,
+    )
+
+
+def _message(error):
+    """Returns the text of an error of the server, or its first bytes if it has another form."""
+    content = error.read(65536)
+    try:
+        return json.loads(content)["error"]
+    except (ValueError, KeyError, TypeError):
+        return content[:200].decode("utf-8", "replace") or error.reason

@@ -1,0 +1,251 @@
+"""The urls of a server, as a Starlette application."""
+
+import asyncio
+import functools
+import hmac
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+
+from absl import logging
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from mask_rcnn.errors import is_out_of_memory, short_message
+from mask_rcnn.serving import tensorflow_rest
+from mask_rcnn.serving.bodies import read_body, read_image_file
+from mask_rcnn.serving.detection_reply import detection_reply, parse_query, parse_version
+from mask_rcnn.serving.openapi import describe_api
+from mask_rcnn.serving.refusal import Refusal
+
+CLIENT_GONE = 499  # nobody reads this status; nginx counts such requests under it, and so do the metrics
+OPEN_PATHS = ("/", "/healthz")  # that need no token; those of the page's files neither
+STATIC = "/static"
+WELCOME = """\
+mask-rcnn serve
+
+POST /detect                      an image file: JSON of its objects, or ?picture=png
+GET  /models                      the models and their classes
+POST /v1/models/NAME:predict      TensorFlow Serving's REST protocol; also .../metadata and status
+GET  /openapi.json                the description of all this
+GET  /healthz, /metrics           for those who run it
+"""
+
+
+class Service:
+    """Answers requests with the models of a repository.
+
+    Args:
+        repository: `Repository`.
+        options: `Options`.
+        metrics: `Metrics`.
+
+    Attributes:
+        is_stopping: Whether new requests are refused.
+    """
+
+    def __init__(self, repository, options, metrics):
+        self._repository, self._options, self._metrics = repository, options, metrics
+        # One at a time: lists of numbers take ten times the memory of their text.
+        self._parser = ThreadPoolExecutor(1, "parse")
+        self.is_stopping = False
+
+    def app(self):
+        """Returns the ASGI application."""
+        model, version = "/v1/models/{name}", "/v1/models/{name}/versions/{version}"
+        routes = [
+            Route("/", self.page),
+            Route("/detect", self.detect, methods=["POST"]),
+            Route("/models", self.models),
+            Route("/healthz", self.health),
+            Route("/metrics", self.numbers),
+            Route("/openapi.json", self.description),
+        ]
+        for path in (version, model):
+            routes += [
+                Route(f"{path}:predict", self.predict, methods=["POST"]),
+                Route(f"{path}/metadata", self.metadata),
+                Route(path, self.status),
+            ]
+        if (files := page_folder()) is not None:
+            routes.append(Mount(STATIC, StaticFiles(directory=files)))
+        handlers = {Refusal: _refuse, HTTPException: _refuse_url, Exception: _confess}
+        app = Starlette(routes=routes, exception_handlers=handlers)
+        app.router.redirect_slashes = False
+        return functools.partial(self._guarded, app)
+
+    async def _guarded(self, app, scope, receive, send):
+        """Checks the token, refuses requests at the end, and counts all of them."""
+        if scope["type"] != "http":
+            return
+        start, status = time.monotonic(), 500
+
+        async def counting_send(message):
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            refusal = self._refusal(scope)
+            await (refusal or app)(scope, receive, counting_send)
+        finally:
+            endpoint = getattr(scope.get("endpoint"), "__name__", "other")
+            self._metrics.requests.labels(endpoint, str(status)).inc()
+            self._metrics.seconds.labels(endpoint).observe(time.monotonic() - start)
+
+    def _refusal(self, scope):
+        """Returns the answer to a request that is refused whatever it asks for, or None."""
+        path = scope["path"]
+        if self.is_stopping:
+            return _error(503, "The server is shutting down.", {"Retry-After": "5"})
+        if self._options.token is None or path in OPEN_PATHS or path.startswith(f"{STATIC}/"):
+            return None
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        if hmac.compare_digest(given, f"Bearer {self._options.token}".encode("ascii")):
+            return None
+        text = "Expected the header `Authorization: Bearer TOKEN` with the token of this server."
+        return _error(401, text, {"WWW-Authenticate": "Bearer"})
+
+    async def page(self, request):
+        folder = page_folder()
+        return PlainTextResponse(WELCOME) if folder is None else FileResponse(folder / "index.html")
+
+    async def health(self, request):
+        if self._repository.is_ready:
+            return JSONResponse({"status": "ok"})
+        return _error(503, "The models are being loaded.", {"Retry-After": "5"})
+
+    async def numbers(self, request):
+        for name in self._repository.names:
+            waiting = sum(version.batcher.unfinished for version in self._repository.available(name))
+            self._metrics.waiting.labels(name).set(waiting)
+        return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
+
+    async def description(self, request):
+        return JSONResponse(describe_api(self._options))
+
+    async def models(self, request):
+        entries = []
+        for name in self._repository.names:
+            if versions := self._repository.available(name):
+                numbers = [str(version.number) for version in versions]
+                entries.append({"name": name, "versions": numbers, **versions[0].model.describe()})
+        return JSONResponse({"models": entries})
+
+    async def status(self, request):
+        name, number = _model_of(request)
+        return JSONResponse(tensorflow_rest.status(self._repository.states(name, number)))
+
+    async def metadata(self, request):
+        with self._repository.lease(*_model_of(request)) as version:
+            signatures = version.model.signatures
+            return JSONResponse(tensorflow_rest.metadata(version.name, version.number, signatures))
+
+    async def predict(self, request):
+        body = await read_body(request, self._options)
+        with self._repository.lease(*_model_of(request)) as version:
+            model, loop = version.model, asyncio.get_running_loop()
+            parse = functools.partial(tensorflow_rest.parse_predict, body, model.signatures)
+            call = await loop.run_in_executor(self._parser, parse)
+            tasks = [model.signature_task(call.signature, row, self._options.max_pixels) for row in call.rows]
+            results = await self._run(version, tasks, request, call.where)
+            content = await run_in_threadpool(tensorflow_rest.encode_predict, results, call)
+        return Response(content, media_type="application/json")
+
+    async def detect(self, request):
+        query = parse_query(request.query_params.multi_items())
+        contents = await read_image_file(request, self._options)
+        start = time.monotonic()
+        with self._repository.lease(query.model or self._only_model(), query.version) as version:
+            categories = version.model.categories
+            if query.picture and not version.model.predictor.config.input.is_rgb8:
+                raise Refusal(400, "Expected a model of 8-bit RGB for a picture. Ask for JSON.")
+            finish = functools.partial(
+                detection_reply, version=version, query=query, categories=categories, start=start
+            )
+            task = version.model.detection_task(
+                contents, self._options.max_pixels, finish, query.score, bool(query.picture)
+            )
+            ((media_type, content),) = await self._run(version, [task], request)
+        return Response(content, media_type=media_type)
+
+    def _only_model(self):
+        names = self._repository.names
+        if len(names) > 1:
+            raise Refusal(400, f"Expected ?model=NAME. This server has: {', '.join(names)}.")
+        return names[0]
+
+    async def _run(self, version, tasks, request, where=None):
+        """Returns the results of tasks; gives them up when the time is over, or when the client has gone."""
+        futures = version.batcher.submit(tasks)
+        work = asyncio.ensure_future(_results(futures, where))
+        gone = asyncio.ensure_future(_disconnected(request))
+        try:
+            await asyncio.wait(
+                {work, gone}, timeout=self._options.timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            if work.done():
+                return work.result()
+            if gone.done():
+                raise Refusal(CLIENT_GONE, "The client has gone.")
+            raise Refusal(504, f"No answer within {self._options.timeout:g} seconds.", retry_after=1)
+        finally:
+            for future in futures:
+                future.cancel()
+            gone.cancel()
+            work.cancel()
+
+
+def page_folder():
+    """Returns the folder with the files of the page, or None if it is not installed."""
+    folder = Path(str(resources.files("mask_rcnn.export") / "web"))
+    return folder if (folder / "index.html").is_file() else None
+
+
+async def _results(futures, where):
+    """Returns the results of `concurrent.futures.Future`s; a refusal names the value that it belongs to."""
+    results = []
+    for index, future in enumerate(futures):
+        try:
+            results.append(await asyncio.wrap_future(future))
+        except Refusal as refusal:
+            if where:
+                refusal.args = (f"{where(index)}: {refusal}",)
+            raise
+    return results
+
+
+async def _disconnected(request):
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _model_of(request):
+    """Returns (name, number of the version or None) of a url."""
+    version = request.path_params.get("version")
+    return request.path_params["name"], None if version is None else parse_version(version)
+
+
+def _error(status, text, headers=None):
+    return JSONResponse({"error": text}, status, headers)
+
+
+async def _refuse(request, refusal):
+    return _error(refusal.status, str(refusal), refusal.headers)
+
+
+async def _refuse_url(request, error):
+    return _error(error.status_code, error.detail, error.headers)
+
+
+async def _confess(request, error):
+    """Answers with the error of a library or a bug; Starlette raises it again, so that it is logged."""
+    if is_out_of_memory(error):
+        return _error(503, "Not enough memory. Send a smaller image, or try again.", {"Retry-After": "5"})
+    logging.error("%s %s failed: %s", request.method, request.url.path, short_message(error))
+    return _error(500, f"The server failed: {type(error).__name__}. Its log says more.")

@@ -1,0 +1,201 @@
+"""The queue in front of a model: bounded, in batches, with threads for what needs no model.
+
+    submit -> threads: prepare -> ready -> one thread: run a batch -> threads: finish -> futures
+
+A task that fails costs its own future only: if a batch fails, its tasks are run one by one.
+"""
+
+import collections
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from absl import logging
+
+from mask_rcnn.errors import short_message
+from mask_rcnn.serving.refusal import Refusal
+
+AHEAD_BATCHES = 4  # of decoded images that wait for the model: those of one size find each other there
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model is to do for one image.
+
+    Args:
+        prepare: Function without arguments that returns `(key, inputs, context)`. Tasks with the same `run`
+            and key may share a batch; None is a batch of its own.
+        run: Function of a list of inputs that returns a list of as many outputs.
+        finish: Function of the outputs and the context that returns the result.
+    """
+
+    prepare: object
+    run: object
+    finish: object
+
+
+@dataclass(eq=False)
+class _Job:
+    task: Task
+    future: Future = field(default_factory=Future)
+    key: object = None
+    inputs: object = None
+    context: object = None
+
+
+class Batcher:
+    """Runs tasks with one model.
+
+    Args:
+        capacity: Tasks that are accepted and not yet done; more are refused.
+        max_batch: Tasks of a batch.
+        wait: Seconds that a task may wait for others of its batch, while more tasks are being prepared.
+        threads: Of the preparation, and as many of the end.
+        observe: Function of the number of tasks of a batch and the seconds that it took. Defaults to none.
+    """
+
+    def __init__(self, *, capacity, max_batch, wait, threads, observe=None):
+        self.capacity, self._max_batch, self._wait = capacity, max_batch, wait
+        self._observe = observe or (lambda tasks, seconds: None)
+        self._ready = collections.deque()
+        self._changed = threading.Condition()
+        self._unfinished = self._unprepared = 0
+        self._seconds = 0.0  # that a task takes, a moving average
+        self._closed = self._drained = False
+        self._preparers = ThreadPoolExecutor(threads, "prepare")
+        self._finishers = ThreadPoolExecutor(threads, "finish")
+        self._worker = threading.Thread(target=self._work, name="model", daemon=True)
+        self._worker.start()
+
+    @property
+    def unfinished(self):
+        """Number of tasks that are accepted and not yet done."""
+        return self._unfinished
+
+    def submit(self, tasks):
+        """Accepts all tasks, or none of them.
+
+        Returns:
+            A list of `concurrent.futures.Future`. A task whose future is cancelled is left out.
+
+        Raises:
+            Refusal: 400, there are more than can ever be accepted; 429, there is no room now; 503, closed.
+        """
+        if len(tasks) > self.capacity:
+            raise Refusal(
+                400,
+                f"Expected at most {self.capacity} images in a request, as --queue says. "
+                f"Received: {len(tasks)}. Send several requests.",
+            )
+        with self._changed:
+            if self._closed:
+                raise Refusal(503, "The model is being unloaded. Try again.", retry_after=1)
+            if self._unfinished + len(tasks) > self.capacity:
+                seconds = max(1, round(self._unfinished * self._seconds))
+                raise Refusal(
+                    429, f"{self._unfinished} images are waiting. Try again later.", retry_after=seconds
+                )
+            self._unfinished += len(tasks)
+            self._unprepared += len(tasks)
+            jobs = [_Job(task) for task in tasks]
+            for job in jobs:
+                self._preparers.submit(self._prepare, job)
+        return [job.future for job in jobs]
+
+    def close(self):
+        """Finishes what was accepted, and ends the threads."""
+        with self._changed:
+            self._closed = True
+        self._preparers.shutdown()
+        with self._changed:
+            self._drained = True
+            self._changed.notify_all()
+        self._worker.join()
+        self._finishers.shutdown()
+
+    def _prepare(self, job):
+        with self._changed:  # so that few decoded images are in memory
+            limit = AHEAD_BATCHES * self._max_batch
+            self._changed.wait_for(lambda: len(self._ready) < limit)
+        error = None
+        if not job.future.cancelled():
+            try:
+                key, job.inputs, job.context = job.task.prepare()
+                job.key = None if key is None else (job.task.run, key)
+            except Exception as failed:
+                error = failed
+        is_ready = not (error or job.future.cancelled())
+        with self._changed:
+            self._unprepared -= 1
+            if is_ready:
+                self._ready.append(job)
+            self._changed.notify_all()
+        if not is_ready:
+            self._end(job, error=error)
+
+    def _work(self):
+        while batch := self._next_batch():
+            alive = [job for job in batch if not job.future.cancelled()]
+            for job in batch:
+                if job not in alive:
+                    self._end(job)
+            if alive:
+                self._run(alive)
+
+    def _next_batch(self):
+        """Returns a list of jobs that share a batch; an empty one at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready or self._drained)
+            if not self._ready:
+                return []
+            batch = [self._ready.popleft()]
+            latest = time.monotonic() + self._wait
+            while batch[0].key is not None and len(batch) < self._max_batch:
+                mates = [job for job in self._ready if job.key == batch[0].key]
+                for mate in mates[: self._max_batch - len(batch)]:
+                    self._ready.remove(mate)
+                    batch.append(mate)
+                left = latest - time.monotonic()
+                if len(batch) == self._max_batch or not self._unprepared or left <= 0:
+                    break
+                self._changed.notify_all()
+                self._changed.wait(left)
+            self._changed.notify_all()
+            return batch
+
+    def _run(self, batch):
+        start = time.monotonic()
+        try:
+            outputs = batch[0].task.run([job.inputs for job in batch])
+        except Exception as error:
+            if len(batch) == 1:
+                self._end(batch[0], error=error)
+                return
+            logging.warning("A batch of %d failed (%s). One by one.", len(batch), short_message(error))
+            for job in batch:
+                self._run([job])
+            return
+        seconds = time.monotonic() - start
+        self._observe(len(batch), seconds)
+        self._seconds += 0.1 * (seconds / len(batch) - self._seconds)
+        for job, each in zip(batch, outputs, strict=True):
+            job.inputs = None
+            self._finishers.submit(self._finish, job, each)
+
+    def _finish(self, job, outputs):
+        try:
+            self._end(job, result=job.task.finish(outputs, job.context))
+        except Exception as error:
+            self._end(job, error=error)
+
+    def _end(self, job, result=None, error=None):
+        with self._changed:
+            self._unfinished -= 1
+            self._changed.notify_all()
+        if not job.future.set_running_or_notify_cancel():
+            return
+        if error is not None:
+            job.future.set_exception(error)
+        else:
+            job.future.set_result(result)

@@ -1,0 +1,101 @@
+"""Bodies of requests, in bounded memory and time."""
+
+import asyncio
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
+
+from mask_rcnn.serving.refusal import Refusal
+
+IMAGE_FIELD = "image"
+MAX_FIELDS = 8  # of a multipart body
+MULTIPART = "multipart/form-data"
+BINARY = "application/octet-stream"
+
+
+async def read_body(request, options):
+    """Returns the body of a request, bytes.
+
+    Args:
+        request: Starlette's `Request`.
+        options: `Options`.
+
+    Raises:
+        Refusal: 413, it is too large; 408, it takes too long; 400, the client has gone.
+    """
+    return b"".join([chunk async for chunk in _chunks(request, options)])
+
+
+async def read_image_file(request, options):
+    """Returns the bytes of the image file of a request: its body, or the field `image` of a form."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == MULTIPART:
+        contents = await _read_field(request, options)
+    elif kind == BINARY or kind.startswith("image/"):
+        contents = await read_body(request, options)
+    else:
+        await read_body(request, options)
+        raise Refusal(
+            415,
+            f"Expected Content-Type: image/*, {BINARY}, or {MULTIPART} with a field {IMAGE_FIELD!r}. "
+            f"Received: {kind[:60]!r}.",
+        )
+    if not contents:
+        raise Refusal(400, "Expected an image file. Received: no bytes.")
+    return contents
+
+
+async def _read_field(request, options):
+    chunks = _chunks(request, options)
+    parser = MultiPartParser(request.headers, chunks, max_files=1, max_fields=MAX_FIELDS)
+    parser.spool_max_size = options.max_body  # in memory: the limit of the body is that of the file
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError, ValueError) as error:
+        raise Refusal(
+            400, f"Expected a multipart form. Received: {getattr(error, 'message', None) or error!r}."
+        ) from error
+    try:
+        file = form.get(IMAGE_FIELD)
+        if not isinstance(file, UploadFile):
+            raise Refusal(400, f"Expected a file in the field {IMAGE_FIELD!r}. Received: {list(form)[:5]}.")
+        return await file.read()
+    finally:
+        await form.close()
+
+
+async def _chunks(request, options):
+    """Yields the parts of a body, counted as they come: a header may say anything.
+
+    Of a body that is too large, as much again is read and dropped, so that the client can read the answer.
+    """
+    received = 0
+    deadline = asyncio.get_running_loop().time() + options.body_timeout
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout_at(deadline):
+                chunk = await anext(stream, None)
+        except TimeoutError:
+            raise Refusal(
+                408,
+                f"Expected the whole request within {options.body_timeout:g} seconds. Send it faster.",
+                close=True,
+            ) from None
+        except ClientDisconnect:
+            raise Refusal(400, "The client has gone.") from None
+        if chunk is None:
+            break
+        received += len(chunk)
+        if received > 2 * options.max_body:
+            break
+        if received <= options.max_body:
+            yield chunk
+    if received > options.max_body:
+        raise Refusal(
+            413,
+            f"Expected at most {options.max_body} bytes. Received: more. "
+            "Make the image smaller, or start the server with a larger --max-body.",
+            close=True,
+        )

@@ -1,0 +1,137 @@
+"""The answer of `POST /detect`: what a client asks for, and the JSON or the picture that it gets."""
+
+import io
+import json
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from mask_rcnn.coco_results import to_coco
+from mask_rcnn.formats.outlines import outlines
+from mask_rcnn.serving.refusal import Refusal
+from mask_rcnn.visualize import draw
+
+MASKS = ("rle", "polygons", "none")
+PICTURES = ("png", "jpeg")
+PARAMETERS = ("model", "version", "score", "masks", "picture")
+DEFAULT_SCORE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionQuery:
+    """What a client asks for.
+
+    Args:
+        model: Name of the model; None if the server has only one.
+        version: Number of its version; None is the newest.
+        score: Detections with lower scores are left out.
+        masks: One of MASKS.
+        picture: One of PICTURES, or None for JSON.
+    """
+
+    model: str | None = None
+    version: int | None = None
+    score: float = DEFAULT_SCORE
+    masks: str = "rle"
+    picture: str | None = None
+
+
+def parse_query(pairs):
+    """Returns the `DetectionQuery` of the parameters of a url, a list of (name, value).
+
+    Raises:
+        Refusal: A parameter is unknown, or has no value of its kind.
+    """
+    values = {}
+    for name, value in pairs:
+        if name not in PARAMETERS or name in values:
+            raise Refusal(
+                400, f"Expected the parameters {', '.join(PARAMETERS)}, each once. Received: {name!r}."
+            )
+        values[name] = value
+    if "version" in values:
+        values["version"] = parse_version(values["version"])
+    if "score" in values:
+        values["score"] = _score(values["score"])
+    for name, choices in (("masks", MASKS), ("picture", PICTURES)):
+        if values.get(name, choices[0]) not in choices:
+            raise Refusal(400, f"Expected {name}={'|'.join(choices)}. Received: {values[name]!r}.")
+    return DetectionQuery(**values)
+
+
+def parse_version(text):
+    """Returns the number of a version."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise Refusal(400, f"Expected the number of a version. Received: {text!r}.")
+    return int(text)
+
+
+def _score(text):
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not 0 <= score <= 1:
+        raise Refusal(400, f"Expected a score from 0 to 1. Received: {text!r}.")
+    return score
+
+
+def detection_reply(detections, image, *, version, query, categories, start):
+    """Returns (media type, bytes) of an answer.
+
+    Args:
+        detections: `Detections` of the image.
+        image: Pixels `[H, W, 3]` uint8 if the query asks for a picture, else None.
+        version: `Version` that found them.
+        query: `DetectionQuery`.
+        categories: Of the model.
+        start: `time.monotonic()` when the request was accepted.
+    """
+    detections = detections.keep(np.argsort(-detections.scores, kind="stable"))
+    if query.picture:
+        return f"image/{query.picture}", _picture(draw(image, detections, categories), query.picture)
+    height, width = detections.image_size
+    reply = {
+        "model": version.name,
+        "version": str(version.number),
+        "image": {"width": width, "height": height},
+        "seconds": round(time.monotonic() - start, 4),
+        "detections": _entries(detections, categories, query.masks),
+    }
+    return "application/json", json.dumps(reply, allow_nan=False).encode("utf-8")
+
+
+def _picture(pixels, format):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format, **({"quality": 90} if format == "jpeg" else {}))
+    return file.getvalue()
+
+
+def _entries(detections, categories, masks):
+    """Returns the detections as COCO's results have them, with the name of the class."""
+    names = {category.id: category.name for category in categories}
+    entries = []
+    for index, coco in enumerate(to_coco(detections, None, categories)):
+        entry = {
+            "category_id": coco["category_id"],
+            "category": names[coco["category_id"]],
+            "score": coco["score"],
+            "bbox": coco["bbox"],
+        }
+        if masks == "polygons" and detections.masks is not None:
+            entry["segmentation"] = _polygons(detections.masks[index], detections.mask_origins[index])
+        elif masks == "rle" and "segmentation" in coco:
+            entry["segmentation"] = coco["segmentation"]
+        if "keypoints" in coco:
+            entry["keypoints"] = coco["keypoints"]
+        entries.append(entry)
+    return entries
+
+
+def _polygons(crop, origin):
+    """Returns the outer outlines of a mask as COCO's polygons, flat lists of x, y. Holes are filled."""
+    y, x = origin.tolist()
+    return [(ring + (x, y)).ravel().tolist() for ring, is_hole in outlines(crop) if not is_hole]

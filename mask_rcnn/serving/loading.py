@@ -1,0 +1,78 @@
+"""Files and folders to loaded models."""
+
+import numpy as np
+
+from mask_rcnn.export.exported import ExportedPredictor
+from mask_rcnn.export.formats import KERAS, format_of
+from mask_rcnn.export.outputs import without_padding
+from mask_rcnn.serving.served_model import ServedModel, ServedSavedModel
+
+
+def load_model(path, precision="float32"):
+    """Returns the `ServedModel` of a file or folder, warmed up.
+
+    Args:
+        path: Weights, SavedModel folder, .tflite or .onnx file.
+        precision: Of weights, as in `Predictor.load`. Exports compute in their own.
+    """
+    format = format_of(path)
+    if format == KERAS:
+        model = _load_weights(path, precision)
+    elif format.name == "saved_model":
+        model = _load_saved_model(path)
+    else:
+        model = _load_lite(path, format.name)
+    model.warm_up()
+    return model
+
+
+def _load_weights(path, precision):
+    from mask_rcnn.export.keras_runner import in_words
+    from mask_rcnn.predict import Predictor
+
+    predictor = Predictor.load(path, precision)
+
+    def words(outputs, resize):
+        found = in_words(outputs, resize, predictor.config)
+        return _cut(found, resize.original, resize.resized, resize.origin)
+
+    return ServedModel(predictor, "weights", words)
+
+
+def _load_lite(path, kind):
+    from mask_rcnn.export.lite_runner import place_in_frame
+
+    predictor = ExportedPredictor(path)
+
+    def words(outputs, size):
+        return _cut(outputs, size, *place_in_frame(size, predictor.runner.metadata))
+
+    return ServedModel(predictor, kind, words)
+
+
+def _cut(outputs, original, resized, origin):
+    """Returns the outputs for an image without padding rows, and with its `image_info`."""
+    scale = [after / before for after, before in zip(resized, original, strict=True)]
+    return {
+        **without_padding(outputs),
+        "num_detections": outputs["num_detections"],
+        "image_info": np.array([original, resized, scale, origin], "float32"),
+    }
+
+
+def _load_saved_model(path):
+    from google.protobuf.json_format import MessageToDict
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    predictor = ExportedPredictor(path)
+    graph = SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs[0]
+    functions = predictor.runner.signatures
+    definitions = {
+        name: MessageToDict(
+            graph.signature_def[name],
+            preserving_proto_field_name=True,
+            always_print_fields_with_no_presence=True,
+        )
+        for name in functions
+    }
+    return ServedSavedModel(predictor, definitions, functions)

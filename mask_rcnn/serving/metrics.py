@@ -1,0 +1,49 @@
+"""What a server counts, for Prometheus."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Metrics:
+    """Counters of one server; not those of the process, so that a process may have several.
+
+    Attributes:
+        requests: Counter of (endpoint, status).
+        seconds: Histogram of the time to answer, by endpoint.
+        batch_images: Histogram of the images of a batch, by model.
+        model_seconds: Histogram of the time of a batch in the model, by model.
+        waiting: Gauge of images that are accepted and not yet answered, by model.
+    """
+
+    def __init__(self):
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self.requests = self._make(
+            Counter, "requests", "Requests that were answered.", ("endpoint", "status")
+        )
+        self.seconds = self._make(
+            Histogram, "request_seconds", "Seconds to answer a request.", ("endpoint",), buckets=SECONDS
+        )
+        self.batch_images = self._make(
+            Histogram, "batch_images", "Images of a batch.", ("model",), buckets=BATCHES
+        )
+        self.model_seconds = self._make(
+            Histogram, "model_seconds", "Seconds of a batch in the model.", ("model",), buckets=SECONDS
+        )
+        self.waiting = self._make(
+            Gauge, "waiting_images", "Images that are accepted and not yet answered.", ("model",)
+        )
+
+    def _make(self, kind, name, text, labels, **options):
+        return kind(f"mask_rcnn_{name}", text, labels, registry=self._registry, **options)
+
+    def observe_batch(self, model, images, seconds):
+        """Counts a batch of a model."""
+        self.batch_images.labels(model).observe(images)
+        self.model_seconds.labels(model).observe(seconds)
+
+    def text(self):
+        """Returns all numbers in Prometheus's text format, bytes."""
+        return generate_latest(self._registry)

@@ -1,0 +1,171 @@
+"""A loaded model, and what it is to do for each image of a request."""
+
+import functools
+
+import numpy as np
+
+from mask_rcnn.data.array_images import checked_image
+from mask_rcnn.errors import short_message
+from mask_rcnn.serving.batcher import Task
+from mask_rcnn.serving.refusal import Refusal
+from mask_rcnn.serving.tensorflow_rest import DEFAULT_SIGNATURE, METHOD, STRING, tensor_info
+from mask_rcnn.serving.uploads import check_pixels, decode_upload
+
+IMAGE_BYTES = "image_bytes"
+WARMUP_SIZES = ((480, 640), (640, 480))  # usual shapes of photographs; others are traced when they come
+ROWS = "detection_"  # outputs of these names have a row for each detection
+
+
+class ServedModel:
+    """A model whose answers in TensorFlow Serving's protocol are made here: weights, TFLite, ONNX.
+
+    Args:
+        predictor: `ImagePredictor`.
+        kind: "weights", "tflite", "onnx" or "saved_model".
+        words: Function of the outputs of `detect_batch` for an image and the second result of `preprocess`
+            that returns them in the words of the exports, `{name: array}`, without padding rows.
+
+    Attributes:
+        signatures: `{name: signature}`, see `tensorflow_rest`; after `warm_up`.
+    """
+
+    def __init__(self, predictor, kind, words):
+        self.predictor, self.kind, self._words = predictor, kind, words
+        self.signatures = {}
+
+    @property
+    def categories(self):
+        return self.predictor.categories
+
+    def describe(self):
+        """Returns the classes of the model as `GET /models` lists them, a dict."""
+        heads = self.predictor.config
+        entry = {
+            "kind": self.kind,
+            "classes": [{"id": each.id, "name": each.name} for each in self.categories],
+            "masks": heads.mask_head is not None,
+        }
+        if heads.keypoint_head is not None:
+            entry["keypoints"] = {
+                each.name: {
+                    "names": list(each.keypoints),
+                    "skeleton": [[first - 1, second - 1] for first, second in each.skeleton],
+                }
+                for each in self.categories
+                if each.keypoints
+            }
+        return entry
+
+    def warm_up(self):
+        """Runs the model once for each of WARMUP_SIZES, and learns its signatures from the answer."""
+        settings = self.predictor.config.input
+        for size in WARMUP_SIZES:
+            image = np.zeros((*size, settings.channels), settings.dtype)
+            inputs, resize = self.predictor.preprocess(image)
+            outputs = self._words(self.predictor.detect_batch([inputs])[0], resize)
+        self.signatures = self._make_signatures(outputs, settings)
+
+    def detection_task(self, contents, max_pixels, finish, score, keep_image=False):
+        """Returns the `Task` for an image file.
+
+        Args:
+            contents: Bytes of the file.
+            max_pixels: As in `decode_upload`.
+            finish: Function of the `Detections` and the image, or None, that returns the result.
+            score: Detections with lower scores are left out.
+            keep_image: Whether `finish` needs the pixels.
+        """
+
+        def prepare():
+            image = decode_upload(contents, self.predictor.config.input, max_pixels)
+            key, inputs, resize = self._prepare_image(image)
+            return key, inputs, (resize, image if keep_image else None)
+
+        def finish_image(outputs, context):
+            resize, image = context
+            return finish(self.predictor.postprocess(outputs, resize, score), image)
+
+        return Task(prepare, self.predictor.detect_batch, finish_image)
+
+    def signature_task(self, signature, value, max_pixels):
+        """Returns the `Task` for one value of a signature, whose result is `{name: array}`.
+
+        Args:
+            signature: Name of one of `signatures`.
+            value: Pixels `[H, W, C]`, or bytes of an image file.
+            max_pixels: As in `decode_upload`.
+        """
+
+        def prepare():
+            settings = self.predictor.config.input
+            if isinstance(value, bytes):
+                return self._prepare_image(decode_upload(value, settings, max_pixels))
+            try:
+                return self._prepare_image(checked_image(value, settings))
+            except ValueError as error:
+                raise Refusal(400, str(error)) from error
+
+        return Task(prepare, self.predictor.detect_batch, self._words)
+
+    def _prepare_image(self, image):
+        """Returns the key of its batch, the inputs of the model, and what undoes the resize."""
+        inputs, resize = self.predictor.preprocess(image)
+        return self.predictor.batch_key(image.shape[:2]), inputs, resize
+
+    def _make_signatures(self, outputs, settings):
+        """Returns the signatures, the same as those of a SavedModel of these weights."""
+        pixels = tensor_info(
+            "serving_default_input_tensor:0", settings.dtype, (-1, -1, -1, settings.channels)
+        )
+        inputs = {DEFAULT_SIGNATURE: {"input_tensor": pixels}}
+        if settings.is_rgb8:
+            files = tensor_info("image_bytes_image_bytes:0", "string", (-1,))
+            inputs[IMAGE_BYTES] = {"image_bytes": files}
+        infos = {}
+        for number, (name, array) in enumerate(sorted(outputs.items())):
+            sizes = (-1, *array.shape[1:]) if name.startswith(ROWS) else array.shape
+            infos[name] = tensor_info(f"StatefulPartitionedCall:{number}", "float32", (-1, *sizes))
+        return {
+            name: {"inputs": each, "outputs": infos, "method_name": METHOD} for name, each in inputs.items()
+        }
+
+
+class ServedSavedModel(ServedModel):
+    """A SavedModel, which answers signatures of image files itself, one file after the other.
+
+    Args:
+        predictor: `ExportedPredictor` of the folder.
+        definitions: `{name: signature}`, as TensorFlow Serving tells them.
+        functions: `{name: function}`, the signatures themselves.
+    """
+
+    def __init__(self, predictor, definitions, functions):
+        super().__init__(predictor, "saved_model", lambda outputs, size: outputs)
+        self._definitions, self._functions = definitions, functions
+
+    def signature_task(self, signature, value, max_pixels):
+        ((name, info),) = self.signatures[signature]["inputs"].items()
+        if info["dtype"] != STRING:
+            return super().signature_task(signature, value, max_pixels)
+
+        def prepare():
+            if signature == IMAGE_BYTES:
+                check_pixels(value, max_pixels)
+            return None, value, None
+
+        run = functools.partial(_run_signature, self._functions[signature], name)
+        return Task(prepare, run, lambda outputs, context: outputs)
+
+    def _make_signatures(self, outputs, settings):
+        return self._definitions
+
+
+def _run_signature(function, name, values):
+    """Runs a signature on a list of one string; whatever is wrong with it is the client's error."""
+    try:
+        outputs = function(**{name: np.array(values, object)})
+    except Exception as error:
+        if type(error).__name__ == "InvalidArgumentError":
+            raise Refusal(400, short_message(error)) from error
+        raise
+    return [{key: output[0] for key, output in outputs.items()}]

@@ -1,0 +1,171 @@
+"""A server from its socket to its last answer."""
+
+import functools
+import json
+import math
+import socket
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from mask_rcnn.serving.app import Service
+from mask_rcnn.serving.batcher import Batcher
+from mask_rcnn.serving.metrics import Metrics
+from mask_rcnn.serving.repository import Repository
+from mask_rcnn.terminal import say
+
+BACKLOG = 2048  # connections that the system accepts before the server sees them
+KEEP_ALIVE = 15  # seconds that an idle connection stays open
+GRACE = 5  # seconds beyond the time limit of requests, for the clients to read their answers
+
+
+class Protocol(H11Protocol):
+    """HTTP/1.1 whose errors are JSON, and whose clients must send the head of a request in time.
+
+    Attributes:
+        head_timeout: Seconds.
+    """
+
+    head_timeout = 30.0
+    _timer = None
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        self._arm()
+
+    def connection_lost(self, exc):
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self):
+        super().on_response_complete()
+        self._arm()
+
+    def send_400_response(self, msg):
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            headers = [("Content-Type", "application/json"), ("Connection", "close")]
+            body = json.dumps({"error": msg}).encode("ascii")
+            for event in (
+                h11.Response(status_code=400, headers=headers),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event))
+        self.transport.close()
+
+    def _arm(self):
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(self.head_timeout, self._check_head)
+
+    def _check_head(self):
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+
+
+class _Server(uvicorn.Server):
+    """Tells the service when it begins to stop."""
+
+    def __init__(self, config, service):
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets=None):
+        self._service.is_stopping = True
+        await super().shutdown(sockets)
+
+
+def bind(host, port):
+    """Returns a listening socket; port 0 is any free one.
+
+    Raises:
+        OSError: The address is taken, or not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OSError(
+            f"Expected a free address of this machine. Received: {host}:{port} ({error.strerror}). "
+            "Choose another --port or --host, or stop the other server."
+        ) from error
+    return listener
+
+
+def make_server(sources, load, options, on_ready=None):
+    """Returns a uvicorn server, and its `Repository`, which begins to load.
+
+    Args:
+        sources, load: Of the `Repository`.
+        options: `Options`.
+        on_ready: Function without arguments that is called when all models are loaded. Defaults to none.
+    """
+    metrics = Metrics()
+
+    def make_batcher(name, model):
+        return Batcher(
+            capacity=options.queue,
+            max_batch=options.max_batch or model.predictor.default_batch_size(),
+            wait=options.batch_wait / 1000,
+            threads=options.threads,
+            observe=functools.partial(metrics.observe_batch, name),
+        )
+
+    repository = Repository(sources, load, make_batcher, options)
+    service = Service(repository, options, metrics)
+    config = uvicorn.Config(
+        service.app(),
+        http=type("Protocol", (Protocol,), {"head_timeout": options.body_timeout}),
+        interface="asgi3",
+        ws="none",
+        proxy_headers=False,
+        loop="asyncio",
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=math.ceil(options.timeout) + GRACE,
+    )
+    server = _Server(config, service)
+
+    def ready_or_failed():
+        if repository.failure is not None:
+            server.should_exit = True
+        elif on_ready is not None:
+            on_ready()
+
+    repository.start(ready_or_failed)
+    return server, repository
+
+
+def serve(sources, load, options, host, port):
+    """Serves models until a signal ends it: SIGTERM and Ctrl-C finish what was accepted.
+
+    Args:
+        sources: List of `Source`.
+        load: Function of a path that returns a warm `ServedModel`.
+        options: `Options`.
+        host, port: Address to bind.
+
+    Raises:
+        Exception: A model could not be loaded at the start.
+        KeyboardInterrupt, SystemExit: After a signal.
+    """
+    listener = bind(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    url = f"http://{shown}:{listener.getsockname()[1]}"
+    say(f"Loading {', '.join(source.name for source in sources)} ...")
+    server, repository = make_server(sources, load, options, lambda: say(f"Ready: {url}"))
+    try:
+        server.run([listener])
+    finally:
+        repository.close()
+    if repository.failure is not None:
+        raise repository.failure

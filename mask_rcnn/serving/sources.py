@@ -1,0 +1,115 @@
+"""Where the models of a server are: single files, and folders with numbered versions."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mask_rcnn.paths import local_path
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+VERSION = re.compile(r"[0-9]{1,18}")
+MODEL_SUFFIXES = (".weights.h5", ".h5", ".tflite", ".onnx")
+SAVED_MODEL = "saved_model.pb"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that a user named.
+
+    Args:
+        name: In urls.
+        path: Weights, the name of published weights, a SavedModel folder, a .tflite or an .onnx file; or a
+            folder with numbered versions of them, as TensorFlow Serving has it: `1/`, `2/`, each a SavedModel
+            or a folder with one such file.
+    """
+
+    name: str
+    path: Path
+
+    @property
+    def has_versions(self):
+        return self.path.is_dir() and not (self.path / SAVED_MODEL).is_file()
+
+    def versions(self):
+        """Returns the versions that are there now, `{number: path}`, the newest first."""
+        if not self.has_versions:
+            return {_own_version(self.path): self.path}
+        found = {}
+        for entry in self.path.iterdir():
+            if VERSION.fullmatch(entry.name) and entry.is_dir() and (path := _model_in(entry)):
+                found[int(entry.name)] = path
+        return dict(sorted(found.items(), reverse=True))
+
+
+def _own_version(path):
+    """Returns the number of a single model: that of its folder, as in models/fruits/3, or else 1."""
+    return int(path.name) if path.is_dir() and VERSION.fullmatch(path.name) else 1
+
+
+def _model_in(folder):
+    """Returns the path of the model in the folder of a version; None if there is none yet."""
+    if (folder / SAVED_MODEL).is_file():
+        return folder
+    files = [file for file in folder.iterdir() if file.name.endswith(MODEL_SUFFIXES) and file.is_file()]
+    return files[0] if len(files) == 1 else None
+
+
+def parse_source(text):
+    """Returns the `Source` of an argument: PATH, or NAME=PATH.
+
+    A path without a name gives its own: that of the file without its suffix, or that of the folder; of a
+    single numbered version, that of the folder around it.
+
+    Raises:
+        ValueError: The name cannot be part of a url.
+    """
+    name, equals, path = text.partition("=")
+    if not equals or os.sep in name:
+        name, path = "", text
+    path = local_path(path)
+    name = name or _default_name(path)
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            "The name of a model has letters, digits, '_', '-' and '.' only. "
+            f"Received: {name!r}, of {text!r}. Give another one: NAME=PATH."
+        )
+    return Source(name, path)
+
+
+def _default_name(path):
+    for suffix in MODEL_SUFFIXES:
+        if path.name.endswith(suffix):
+            return path.name.removesuffix(suffix)
+    path = path.absolute()
+    return path.parent.name if VERSION.fullmatch(path.name) else path.name
+
+
+def check_sources(sources):
+    """Raises a ValueError unless all names differ and each folder of versions has one."""
+    names = [source.name for source in sources]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"Each model needs a name of its own. Received: {', '.join(repeated)} twice. "
+            "Name them: NAME=PATH NAME=PATH."
+        )
+    for source in sources:
+        if source.has_versions and not source.versions():
+            raise ValueError(
+                "Expected a SavedModel folder, or a folder with numbered versions: 1/, 2/, each a SavedModel "
+                f"or a folder with one .weights.h5, .tflite or .onnx file. Received: {str(source.path)!r}, "
+                f"with none of them. Export to {str(source.path / '1')!r}, or name the file itself."
+            )
+
+
+def fingerprint(path):
+    """Returns what changes when the files of a model change: names, sizes and times."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    states = []
+    for file in files:
+        try:
+            state = file.stat()
+        except FileNotFoundError:  # deleted meanwhile
+            continue
+        states.append((str(file), state.st_size, state.st_mtime_ns))
+    return tuple(states)

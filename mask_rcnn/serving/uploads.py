@@ -1,0 +1,71 @@
+"""Image files of clients, whose headers are checked before anything is decoded."""
+
+import io
+
+from mask_rcnn.data.image_headers import parse_header
+from mask_rcnn.data.images import read_image
+from mask_rcnn.serving.refusal import Refusal
+
+# Every scan of a progressive JPEG file passes all pixels: one of 50 kB could take minutes. Encoders write 10.
+MAX_SCANS = 100
+JPEG_START, JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
+
+
+class UploadedImage:
+    """The bytes of an image file, in the place of a path.
+
+    Args:
+        contents: Bytes.
+    """
+
+    def __init__(self, contents):
+        self._contents = contents
+
+    def __str__(self):
+        return "the uploaded image"
+
+    def open(self, mode="rb"):
+        return io.BytesIO(self._contents)
+
+
+def check_pixels(contents, max_pixels):
+    """Raises a `Refusal` if an image file has too many pixels or scans; its decoder finds all other faults.
+
+    Args:
+        contents: Bytes of the file.
+        max_pixels: Largest height times width.
+    """
+    if contents.startswith(JPEG_START) and contents.count(JPEG_SCAN) > MAX_SCANS:
+        raise Refusal(
+            400,
+            f"Expected a JPEG image of at most {MAX_SCANS} scans. Received: more. Save it as baseline JPEG.",
+        )
+    try:
+        header = parse_header(io.BytesIO(contents))
+    except Exception:  # of damaged files; whoever decodes them says what is wrong
+        return
+    if header.height * header.width > max_pixels:
+        raise Refusal(
+            413,
+            f"Expected an image of at most {max_pixels / 1e6:g} million pixels. "
+            f"Received: {header.width} x {header.height}. Make it smaller, or start the server with a "
+            "larger --max-pixels.",
+        )
+
+
+def decode_upload(contents, settings, max_pixels):
+    """Returns the pixels of an image file as a model takes them, `[H, W, C]`, upright.
+
+    Args:
+        contents: Bytes of the file.
+        settings: `InputConfig` of the model.
+        max_pixels: Largest height times width.
+
+    Raises:
+        Refusal: The file is no image, damaged, or too large.
+    """
+    check_pixels(contents, max_pixels)
+    try:
+        return read_image(UploadedImage(contents), settings.bit_depth, max_pixels, **settings.pixel_format)
+    except ValueError as error:
+        raise Refusal(400, str(error)) from error

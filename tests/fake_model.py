@@ -1,0 +1,88 @@
+"""A model without a network, for tests of the server: what it finds is written in the pixels."""
+
+import io
+import threading
+
+import numpy as np
+from PIL import Image
+
+from mask_rcnn.config import Config
+from mask_rcnn.export.outputs import to_detections
+from mask_rcnn.image_predictor import ImagePredictor
+from mask_rcnn.serving.served_model import ServedModel
+from mask_rcnn.structures import Category
+
+POISON = 13  # a batch with an image of this blue fails
+CATEGORIES = (Category(4, "fig"), Category(9, "nut"))
+MASK_SIDE = 4
+
+
+class FakePredictor(ImagePredictor):
+    """Finds one object: the left half of the image, with the score red / 255 and the class green.
+
+    Attributes:
+        batches: Number of images of each batch.
+        gate: Event that a batch waits for.
+        entered: Semaphore that each batch releases when it begins.
+    """
+
+    def __init__(self):
+        self.config, self.categories = Config(num_classes=2), CATEGORIES
+        self.batches = []
+        self.gate, self.entered = threading.Event(), threading.Semaphore(0)
+        self.gate.set()
+
+    def preprocess(self, image):
+        return image, image.shape[:2]
+
+    def batch_key(self, image_size):
+        return image_size
+
+    def detect_batch(self, inputs):
+        self.entered.release()
+        assert self.gate.wait(20)
+        if any(image[0, 0, 2] == POISON for image in inputs):
+            raise RuntimeError("poisoned")
+        self.batches.append(len(inputs))
+        return [_find(image) for image in inputs]
+
+    def postprocess(self, outputs, resize, score_threshold=0.0):
+        return to_detections(outputs, resize, "pixel_centres", score_threshold)
+
+
+def _find(image):
+    red, green, _ = image[0, 0].tolist()
+    count = 1 if red else 0
+    return {
+        "detection_boxes": np.array([[0, 0, 1, 0.5]] * count, "float32").reshape(-1, 4),
+        "detection_scores": np.full(count, red / 255, "float32"),
+        "detection_classes": np.full(count, green, "float32"),
+        "detection_masks": np.ones((count, MASK_SIDE, MASK_SIDE), "float32"),
+        "num_detections": np.float32(count),
+    }
+
+
+def _with_image_info(outputs, size):
+    return {**outputs, "image_info": np.array([size, size, (1, 1), (0, 0)], "float32")}
+
+
+def fake_model(predictor=None):
+    """Returns a warm `ServedModel` with a `FakePredictor`."""
+    model = ServedModel(predictor or FakePredictor(), "weights", _with_image_info)
+    model.warm_up()
+    model.predictor.batches.clear()
+    while model.predictor.entered.acquire(blocking=False):
+        pass
+    return model
+
+
+def pixels(red=204, green=1, blue=0, size=(6, 8)):
+    """Returns an image `[H, W, 3]` of one color."""
+    return np.full((*size, 3), (red, green, blue), "uint8")
+
+
+def png(**color):
+    """Returns the bytes of `pixels` as a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels(**color)).save(file, "PNG")
+    return file.getvalue()

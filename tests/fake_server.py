@@ -1,0 +1,87 @@
+"""A server of fake models in a thread, and requests to it with nothing but the standard library."""
+
+import contextlib
+import http.client
+import json
+import threading
+import time
+from pathlib import Path
+
+from fake_model import fake_model
+
+from mask_rcnn.serving.options import Options
+from mask_rcnn.serving.server import bind, make_server
+from mask_rcnn.serving.sources import Source
+
+SECONDS = 20  # until a test gives up
+
+
+class Reply:
+    """An answer: `status`, `headers` and `body`, bytes."""
+
+    def __init__(self, response):
+        self.status, self.headers, self.body = response.status, response.headers, response.read()
+
+    def json(self):
+        return json.loads(self.body)
+
+
+class Running:
+    """A server that runs: `port`, `server` of uvicorn, and its `repository`."""
+
+    def __init__(self, port, server, repository):
+        self.port, self.server, self.repository = port, server, repository
+
+    def request(self, method, path, body=None, headers=None):
+        """Returns the `Reply` to a request; a dict is sent as JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
+        with contextlib.closing(connection):
+            body = json.dumps(body) if isinstance(body, dict) else body
+            connection.request(method, path, body, headers or {})
+            return Reply(connection.getresponse())
+
+    def get(self, path, **headers):
+        return self.request("GET", path, headers=headers)
+
+    def predict(self, body, name="fruits"):
+        return self.request("POST", f"/v1/models/{name}:predict", body)
+
+    def detect(self, contents, query="", kind="image/png"):
+        return self.request("POST", f"/detect{query}", contents, {"Content-Type": kind})
+
+
+@contextlib.contextmanager
+def running(models=None, *, sources=None, load=None, wait=True, **options):
+    """Runs a server; by default of one model `fruits`.
+
+    Args:
+        models: `{name: ServedModel}`.
+        sources, load: Of a `Repository`, instead of models.
+        wait: Whether to wait until the models are loaded.
+        options: Of `Options`.
+    """
+    models = models or {"fruits": fake_model()}
+    sources = sources or [Source(name, Path("nowhere", name)) for name in models]
+    load = load or (lambda path: models[path.name])
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    server, repository = make_server(sources, load, Options(**options))
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        until(lambda: server.started and (repository.is_ready or not wait))
+        yield Running(port, server, repository)
+    finally:
+        server.should_exit = True
+        thread.join(SECONDS)
+        repository.close()
+        assert not thread.is_alive()
+
+
+def until(condition):
+    """Waits until a function returns something true, and returns it."""
+    end = time.monotonic() + SECONDS
+    while not (result := condition()):
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.005)
+    return result
