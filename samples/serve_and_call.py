@@ -118,7 +118,7 @@ show(panels[1], drawn, "drawn by the server: client.picture")
 # The body is the file, nothing around it.
 
 # %%
-# !curl -s --data-binary @{PHOTO} -H "Content-Type: image/jpeg" "{URL}/detect?masks=none&score=0.95"
+# !curl -s --data-binary @{PHOTO} -H "Content-Type: image/jpeg" "{URL}/detect?masks=none&score=0.97"
 
 # %% [markdown]
 # What cannot be answered gets a fitting status, and a sentence that says what to do:
@@ -141,8 +141,9 @@ show(axes, image)
 for each in answer["detections"]:
     for polygon in each["segmentation"]:
         axes.fill(polygon[0::2], polygon[1::2], alpha=0.3, edgecolor="white", linewidth=1.5)
-    x, y, width, _ = each["bbox"]
-    axes.text(x + width / 2, y, each["category"], color="white", ha="center", fontsize=8)
+    x, y, width, height = each["bbox"]
+    place = {"x": x + width / 2, "y": y + height / 2, "ha": "center", "va": "center"}
+    axes.text(s=each["category"], **place, fontsize=8, backgroundcolor="#fffb")
 
 # %% [markdown]
 # ## TensorFlow Serving's protocol
@@ -184,7 +185,7 @@ for count in counts:
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(9, 2.8))
 panels[0].plot(counts, rates, marker="o")
-panels[0].set(xlabel="clients", ylabel="images a second", ylim=(0, None), xticks=counts)
+panels[0].set(xlabel="clients", ylabel="images a second", ylim=(0, 1.2 * max(rates)), xticks=counts)
 panels[1].boxplot(waits, tick_labels=counts)
 panels[1].set(xlabel="clients", ylabel="seconds until the answer", ylim=(0, None))
 for axes in panels:
