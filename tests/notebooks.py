@@ -12,7 +12,18 @@ import nbformat
 from nbclient import NotebookClient
 
 SAMPLES = Path(__file__).parents[1] / "samples"
-NAMES = ("detect", "train_on_your_data", "inspect_model", "export_and_compare", "paper_ideas")
+NAMES = (
+    "detect",
+    "train_on_your_data",
+    "inspect_model",
+    "inspect_weights",
+    "error_analysis",
+    "export_and_compare",
+    "serve_and_call",
+    "paper_ideas",
+    "your_own_backbone_and_head",
+    "distributed_training",
+)
 TIMEOUT = 900  # seconds a cell; on a busy machine a minute of training is several
 
 # Published weights are not fetched, and TensorFlow does not greet.

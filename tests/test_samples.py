@@ -9,6 +9,8 @@ import yaml
 MAX_BYTES = 1_000_000  # a page that a browser shows at once
 # Less data and fewer steps than a reader gets; what comes of them is not judged.
 SHORTER = {"train_on_your_data": {"num_images=120": "num_images=8", "240, 128": "3, 64"}}
+# These take a minute of CPU time with less data too, so only the slow tests run them, in full.
+LONG = ("error_analysis", "serve_and_call", "your_own_backbone_and_head", "distributed_training")
 FRUIT_STEPS = {"steps": 24, "milestones": [20], "warmup_steps": 4}
 
 
@@ -57,6 +59,7 @@ def test_a_notebook_uses_public_names_only(name):
     assert not re.findall(r"(?:\.|import )_[a-z]\w*", source)
 
 
+@pytest.mark.parametrize("name", [name for name in notebooks.NAMES if name not in LONG])
 def test_a_notebook_runs(name, quick_folder):
     notebooks.execute(name, quick_folder, SHORTER.get(name))
 
