@@ -25,6 +25,24 @@ def outlines(mask):
     return found
 
 
+def polygons_with_holes(mask):
+    """Returns the polygons of a mask, each a list of rings `[N, 2]` (x, y): its outline, and then its holes.
+
+    Pixels that meet at a corner only belong to different polygons, so that no ring touches itself.
+
+    Args:
+        mask: `[H, W]` bool.
+    """
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype("uint8"), connectivity=4)
+    polygons = []
+    for label in range(1, count):
+        x, y, width, height, _ = boxes[label]
+        rings = outlines(labels[y : y + height, x : x + width] == label)
+        rings = sorted(rings, key=lambda ring: ring[1])  # the only outline first
+        polygons.append([ring + (x, y) for ring, _ in rings])
+    return polygons
+
+
 def _corners(points):
     """Returns the points of a closed line at which it turns, `[N, 2]`."""
     points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
