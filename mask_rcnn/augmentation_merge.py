@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 
 from mask_rcnn.detection_merge import concatenate, vote
 from mask_rcnn.paste import THRESHOLD
+from mask_rcnn.uncertainty import AGREEMENT
 
 
 def merge_views(found, nms_iou, max_detections):
@@ -26,7 +27,8 @@ def merge_views(found, nms_iou, max_detections):
 
     Returns:
         `Detections`, best first. Box, score and attributes of an object are those of its best view. Masks and
-        keypoints are means over its views, each with its score as weight.
+        keypoints are means over its views, each with its score as weight. The attribute "agreement" is the
+        mean IoU of its box with those of the other views, 0 where a view does not have it.
     """
     views = np.repeat(np.arange(len(found)), [len(each) for each in found])
     detections = concatenate(found)
@@ -42,6 +44,9 @@ def merge_views(found, nms_iou, max_detections):
             for group in groups
         ]
         kept = replace(kept, keypoints=np.stack(means))
+    if len(found) > 1:
+        agreement = [_agreement(detections, group, len(found)) for group in groups]
+        kept = replace(kept, attributes={**kept.attributes, AGREEMENT: np.array(agreement, "float32")})
     return kept
 
 
@@ -73,8 +78,7 @@ def _suppress(detections, nms_iou, max_detections):
     Args:
         detections, nms_iou, max_detections: As in `merge_views`; `detections` of all views.
     """
-    y1, x1, y2, x2 = detections.boxes.astype("float64").T
-    xywh = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
+    xywh = _xywh(detections)
     left = np.argsort(-detections.scores, kind="stable")
     groups = []
     while len(left) and len(groups) < max_detections:
@@ -85,6 +89,17 @@ def _suppress(detections, nms_iou, max_detections):
         groups.append(left[is_same])
         left = left[~is_same]
     return groups
+
+
+def _agreement(detections, group, num_views):
+    """Returns the mean IoU of the first box of a group with the others; views without one count as 0."""
+    xywh = _xywh(detections)[group]
+    return coco_mask.iou(xywh[1:], xywh[:1], [0]).sum() / (num_views - 1) if len(group) > 1 else 0.0
+
+
+def _xywh(detections):
+    y1, x1, y2, x2 = detections.boxes.astype("float64").T
+    return np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
 
 
 def _mean_mask(detections, group):

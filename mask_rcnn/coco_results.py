@@ -12,7 +12,7 @@ import numpy as np
 from mask_rcnn.data.keypoints import HALF_PIXEL
 from mask_rcnn.data.masks import full_mask
 from mask_rcnn.files import atomic_write
-from mask_rcnn.structures import Detections
+from mask_rcnn.structures import Detections, smallest_crop
 
 PIXEL_CENTRE = np.array((HALF_PIXEL, HALF_PIXEL, 0), "float32")  # of pixel (0, 0), with a score
 
@@ -131,11 +131,7 @@ def mask_crop(segmentation, image_size):
         image_size: (height, width) of the image.
     """
     mask = full_mask(segmentation, *image_size) if segmentation else np.zeros(image_size, bool)
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return np.zeros((0, 0), bool), (0, 0)
-    crop = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return crop.copy(), (rows[0], columns[0])  # a view would keep the whole mask
+    return smallest_crop(mask)
 
 
 def write_json(path, value):

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from mask_rcnn.structures import smallest_crop
+
 
 def concatenate(parts):
     """Returns one `Detections` of several, all of one image."""
@@ -37,9 +39,4 @@ def vote(masks, origins, weights, threshold):
     total = np.zeros(last - first, weights.dtype)
     for mask, (y, x), weight in zip(masks, origins - first, weights, strict=True):
         total[y : y + mask.shape[0], x : x + mask.shape[1]] += mask * weight
-    kept = total >= threshold
-    rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
-    if not len(rows):
-        return np.zeros((0, 0), bool), first
-    crop = kept[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return crop.copy(), first + (rows[0], columns[0])  # a view would keep the whole sum
+    return smallest_crop(total >= threshold, first)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mask_rcnn.detection_conversions import ConversionMethods
+
 # From the last pixel of a box to its far edge, yxyx.
 FAR_EDGE = (0.0, 0.0, 1.0, 1.0)
 
@@ -31,7 +33,7 @@ class Category:
 
 
 @dataclass(frozen=True, eq=False)
-class Detections:
+class Detections(ConversionMethods):
     """The objects found in one image, in the pixels of the image that the user gave.
 
     A mask is kept as the crop that holds it, so that a hundred objects of a large photograph
@@ -162,6 +164,20 @@ class Detections:
                 "Detect with a model that has a mask head (`config.mask_head`)."
             )
         return self.masks[i], self.mask_origins[i].tolist()
+
+
+def smallest_crop(mask, origin=(0, 0)):
+    """Returns the smallest crop `[h, w]` bool that holds the pixels of a mask, and its (y, x) in the image.
+
+    Args:
+        mask: `[H, W]` bool.
+        origin: (y, x) of its first pixel in the image. Defaults to (0, 0).
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return np.zeros((0, 0), bool), tuple(origin)
+    crop = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return crop.copy(), (origin[0] + rows[0], origin[1] + columns[0])  # a view would keep the whole mask
 
 
 def encode_crop(crop, origin, image_size):

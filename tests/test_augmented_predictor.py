@@ -73,6 +73,16 @@ def test_keypoints_are_means_by_weight():
     np.testing.assert_allclose(merge_views(views, 0.5, 100).keypoints, points + 1, rtol=1e-6)
 
 
+def test_agreement_is_the_mean_iou_with_the_other_views():
+    views = [
+        found((0, 0, 10, 10, 0.9, 1), (0, 20, 10, 30, 0.8, 1)),
+        found((0, 0, 10, 10, 0.6, 1)),
+        found((0, 0, 10, 8, 0.7, 1)),
+    ]
+    assert merge_views(views, 0.5, 100).attributes["agreement"].tolist() == pytest.approx([0.9, 0])
+    assert "agreement" not in merge_views(views[:1], 0.5, 100).attributes
+
+
 def test_only_the_best_objects_are_kept():
     views = [found(*((0, 12 * i, 10, 12 * i + 10, 0.5 + 0.1 * i, 1) for i in range(3)))] * 2
     assert merge_views(views, 0.5, 2).scores.tolist() == pytest.approx([0.7, 0.6])

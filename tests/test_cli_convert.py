@@ -63,7 +63,7 @@ def test_a_split_writes_two_files_without_a_common_image(tmp_path):
         (["--from", "labelm"], "`--from` must be a registered name.*Did you mean 'labelme'"),
         (
             ["--to", "via"],
-            "`--to` must be a registered name: coco, cvat, labelme, masks, tfrecord, voc, yolo",
+            "`--to` must be a registered name: coco, cvat, label_studio, labelme, masks, tfrecord, voc, yolo",
         ),
         (["--classes", "cow"], "`--classes` takes names of classes: cat, dog, bus. Received: 'cow'"),
         (["--merge", "pet"], "`--merge` needs NEW=A,B, as in vehicle=car,truck. Received: 'pet'"),

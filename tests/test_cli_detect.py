@@ -61,6 +61,44 @@ def test_a_folder_is_drawn_and_written_as_coco_results(predictor, tmp_path, caps
     assert f"b.png: 1 apple -> {out / 'b.png'}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+def test_images_that_need_most_corrections_are_first(suffix, predictor, tmp_path, capsys, monkeypatch):
+    def detect_by_brightness(self, image):
+        return {"scores": np.array([0.9, 0.2] if image.max() < 99 else [0.6, 0.45], "float32")}
+
+    monkeypatch.setattr(predictor, "detect", detect_by_brightness)
+    for name, value in (("a.png", 0), ("b.png", 200), ("c.png", 0)):
+        write_image(tmp_path / "photos" / name, value)
+    path, found = tmp_path / f"rank{suffix}", tmp_path / "found.json"
+    words = ("--no-pictures", "--rank-uncertain", path, "--json", found)
+    assert run("detect", tmp_path / "photos", *WEIGHTS, *words) == 0
+    assert len(json.loads(found.read_text())) == 3  # --score-threshold counts there
+    assert f"Ranking: {path}" in capsys.readouterr().out
+    if suffix == ".json":
+        rows = [list(map(str, row.values())) for row in json.loads(path.read_text())]
+    else:
+        header, *rows = (line.split(",") for line in path.read_text().splitlines())
+        assert header[:5] == ["rank", "file_name", "uncertainty", "per_object", "reason"]
+        assert header[5:] == ["wrong", "disagreement", "missed", "objects", "candidates"]
+    assert [row[:5] for row in rows] == [
+        ["1", "b.png", "0.85", "0.425", "objects below the threshold"],
+        ["2", "a.png", "0.3", "0.15", "objects below the threshold"],
+        ["3", "c.png", "0.3", "0.15", "objects below the threshold"],
+    ]
+
+
+def test_images_in_which_nothing_was_found_are_counted_in_the_ranking(
+    predictor, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(
+        predictor, "detect", lambda self, image: {"scores": np.array([0.04, 0.01], "float32")}
+    )
+    image, path = write_image(tmp_path / "a.png"), tmp_path / "rank.csv"
+    assert run("detect", image, *WEIGHTS, "--no-pictures", "--rank-uncertain", path) == 0
+    assert "1 images are last in the ranking because nothing was found" in capsys.readouterr().out
+    assert path.read_text().splitlines()[1] == "1,a.png,0.0,0.0,nothing found,0.0,0.0,0.0,0,0"
+
+
 def test_a_lower_threshold_finds_more(predictor, tmp_path, capsys):
     image = write_image(tmp_path / "a.png")
     assert run("detect", image, *WEIGHTS, "--no-pictures", "--score-threshold", "0.1") == 0

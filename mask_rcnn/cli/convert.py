@@ -26,15 +26,15 @@ def add_parser(actions):
         "--from",
         dest="source_format",
         metavar="FORMAT",
-        help="cityscapes, coco, cvat, label_studio, labelme, lvis, masks, tfrecord, via, voc, yolo "
-        "(default: detected)",
+        help="cityscapes, coco, coco_results, cvat, label_studio, labelme, lvis, masks, tfrecord, via, voc, "
+        "yolo (default: detected)",
     )
     parser.add_argument(
         "--to",
         dest="target_format",
         metavar="FORMAT",
         default="coco",
-        help="coco, cvat, labelme, masks, tfrecord, voc or yolo",
+        help="coco, cvat, label_studio, labelme, masks, tfrecord, voc or yolo",
     )
     parser.add_argument(
         "--images",
@@ -43,6 +43,7 @@ def add_parser(actions):
         help="folder of the images; those of TFRecord files are written to it (default: the folder of INPUT)",
     )
     _add_reading(parser)
+    _add_predictions(parser)
     _add_selection(parser)
     _add_cutting(parser)
 
@@ -68,6 +69,28 @@ def _add_reading(parser):
     )
 
 
+def _add_predictions(parser):
+    parser.add_argument(
+        "--annotations",
+        metavar="FILE",
+        type=as_path,
+        help="COCO json with the images and classes of a COCO results file (default: those that it names)",
+    )
+    parser.add_argument(
+        "--score-threshold",
+        metavar="SCORE",
+        type=float,
+        default=0.5,
+        help="leave out predictions that are less sure",
+    )
+    parser.add_argument(
+        "--model-version",
+        metavar="NAME",
+        default="mask-rcnn",
+        help="name of the model, for predictions in Label Studio",
+    )
+
+
 def _add_selection(parser):
     parser.add_argument(
         "--classes",
@@ -90,6 +113,12 @@ def _add_selection(parser):
         help="divide the images into train and val, as in --split 0.8 (default: one part)",
     )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of --split")
+    parser.add_argument(
+        "--polygons",
+        metavar="PIXELS",
+        type=float,
+        help="make polygons of masks, at most this far from their outlines; 0 is exact (default: keep masks)",
+    )
     parser.add_argument(
         "--shards",
         metavar="N",
@@ -126,6 +155,8 @@ def run_convert(args):
         train_fraction=args.split,
         seed=args.seed,
         num_shards=args.shards,
+        polygon_tolerance=args.polygons,
+        model_version=args.model_version,
     )
     cutting = _cutting(args)
     WRITERS.find(args.target_format)
@@ -145,6 +176,8 @@ def run_convert(args):
         boxes_as_masks=args.boxes_as_masks,
         class_attribute=args.class_attribute,
         skip_errors=args.skip_errors,
+        annotations=args.annotations,
+        score_threshold=args.score_threshold,
         track=track,
     )
     images_dir = args.images or (args.input if args.input.is_dir() else args.input.parent)

@@ -18,6 +18,7 @@ from mask_rcnn.cli.options import add_command, local_path
 from mask_rcnn.cli.predictor import add_predictor, add_tiling, add_tta, augmented, load_predictor, tiled
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
+from mask_rcnn.cli.ranking import add_ranking, lowest_score, uncertainty_row, write_ranking
 from mask_rcnn.cli.ray_option import add_ray
 from mask_rcnn.data.image_headers import MAX_PIXELS
 from mask_rcnn.errors import PartialFailure, is_out_of_memory
@@ -59,6 +60,7 @@ def add_parser(commands):
         type=as_path,
         help="write the detections in COCO's results form (default: none)",
     )
+    add_ranking(parser)
     parser.add_argument(
         "--parquet",
         metavar="DIR",
@@ -99,6 +101,7 @@ class Outcome:
 
     Args:
         results: entries of a COCO results file; none without `--json`.
+        ranking: rows of `uncertainty_row`; none without `--rank-uncertain`.
         failures: a line for each file that failed.
         failed: these files; no more frames of them are read.
         skipped: files that were left out.
@@ -109,6 +112,7 @@ class Outcome:
     """
 
     results: list = field(default_factory=list)
+    ranking: list = field(default_factory=list)
     failures: list = field(default_factory=list)
     failed: set = field(default_factory=set)
     skipped: Skipped = field(default_factory=Skipped)
@@ -151,14 +155,16 @@ def _run(args, inputs):
 
 def _check_outputs(args, files):
     """Finds out before the work begins what would make its results impossible to write."""
-    if args.json and not is_remote(args.json):
-        if os.path.realpath(args.json) in map(os.path.realpath, files):
-            raise ValueError(f"--json must not be an input. Received: {args.json}. Choose another file.")
-        if args.json.is_dir():
-            raise ValueError(f"--json must be a file. Received: {args.json}, a folder. Add a file name.")
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(args.json.parent, os.W_OK):
-            raise ValueError(f"--json must be in a folder that can be written to. Received: {args.json}.")
+    for name, path in (("--json", args.json), ("--rank-uncertain", args.rank_uncertain)):
+        if not path or is_remote(path):
+            continue
+        if os.path.realpath(path) in map(os.path.realpath, files):
+            raise ValueError(f"{name} must not be an input. Received: {path}. Choose another file.")
+        if path.is_dir():
+            raise ValueError(f"{name} must be a file. Received: {path}, a folder. Add a file name.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise ValueError(f"{name} must be in a folder that can be written to. Received: {path}.")
     if not args.no_pictures and args.out.exists() and not args.out.is_dir():
         raise ValueError(f"--out must be a folder. Received: {args.out}, a file. Choose another path.")
 
@@ -190,7 +196,7 @@ def _detect_files(predictor, files, args, outcome):
         ),
         finish=functools.partial(_finish_frame, predictor=predictor, args=args),
         keep_images=not args.no_pictures,
-        score_threshold=args.score_threshold,
+        score_threshold=lowest_score(args),
     )
     with contextlib.closing(results):
         tracked = track(results, _count(files), "Detecting")
@@ -202,14 +208,16 @@ def _finish_frame(frame, detections, pixels, predictor, args):
     """Draws a frame, and writes the picture unless it belongs to a video; runs beside the model.
 
     Returns:
-        The names of the classes that were found, entries of a COCO results file (none without `--json`), and
-        the drawn frame of a video, or None.
+        The names of the classes that were found, entries of a COCO results file (none without `--json`), the
+        drawn frame of a video, or None, and the row of the ranking, or None.
     """
     from mask_rcnn.cli.pictures import save_picture
     from mask_rcnn.coco_results import to_coco
     from mask_rcnn.data.picture import to_rgb8
     from mask_rcnn.visualize import draw
 
+    row = uncertainty_row(frame, detections, args.score_threshold) if args.rank_uncertain else None
+    detections = detections.keep(~(detections.scores < args.score_threshold))
     names = [predictor.categories[class_id - 1].name for class_id in detections.class_ids]
     entries = to_coco(detections, None, predictor.categories) if args.json else []
     drawn = None
@@ -219,7 +227,7 @@ def _finish_frame(frame, detections, pixels, predictor, args):
         if frame.number is None:
             save_picture(frame.picture, drawn)
             drawn = None
-    return names, entries, drawn
+    return names, entries, drawn, row
 
 
 def _take_file(frames, args, outcome):
@@ -240,10 +248,11 @@ def _take_file(frames, args, outcome):
             for frame, result in itertools.chain([pair], frames):
                 if isinstance(result, Exception):
                     raise result
-                names, entries, drawn = result
+                names, entries, drawn, row = result
                 if drawn is not None:
                     write(drawn)
                 outcome.num_frames += 1
+                outcome.ranking += [row] if row else []
                 counts.update(names)
                 source = {"file_name": frame.name} | ({} if frame.number is None else {"frame": frame.number})
                 outcome.results += [
@@ -282,5 +291,7 @@ def _finish(args, predictor, outcome):
     if args.json:
         write_json(args.json, outcome.results)
         say(f"Detections: {args.json}")
+    if args.rank_uncertain:
+        write_ranking(args.rank_uncertain, outcome.ranking)
     if not args.no_pictures:
         say(f"Pictures: {args.out}")

@@ -6,9 +6,11 @@ One module for each format. Importing this package registers all of them.
 from mask_rcnn.formats import (  # noqa: F401
     cityscapes,
     coco,
+    coco_results,
     cvat,
     cvat_writer,
     label_studio,
+    label_studio_writer,
     labelme,
     mask_pngs,
     tfrecord,

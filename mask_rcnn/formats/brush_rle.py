@@ -8,13 +8,33 @@ The format is rle-pack of the project thi.ng/umbrella. Numbers are unsigned, hig
 4. Until all values are there: 1 bit, whether a run follows; 2 bits, the kind; the length minus 1 in the bits
    of that kind. A run has one value that is repeated, else there are as many values as the length says.
 
-The mask is where alpha is not 0.
+The mask is where alpha is not 0. Runs alone are written, of 0 and 255.
 """
 
 import numpy as np
 
 LENGTH_BITS = (3, 4, 8, 16)  # of the four kinds that Label Studio writes
 HEADER_BITS = 32 + 5 + 4 * 4
+CHANNELS = 4  # RGBA
+
+
+def encode_brush(mask):
+    """Returns the bytes of a mask, `[N]` uint8; the inverse of `decode_brush`.
+
+    Args:
+        mask: `[H, W]` bool.
+    """
+    flat = mask.ravel()
+    starts = np.flatnonzero(np.diff(flat, prepend=not flat[0]))
+    lengths = np.diff(starts, append=flat.size) * CHANNELS
+    words = [f"{flat.size * CHANNELS:032b}{7:05b}", *(f"{bits - 1:04b}" for bits in LENGTH_BITS)]
+    for value, length in zip(flat[starts].tolist(), lengths.tolist(), strict=True):
+        while length:
+            part = min(length, 1 << LENGTH_BITS[-1])
+            kind, bits = next(each for each in enumerate(LENGTH_BITS) if part <= 1 << each[1])
+            words.append(f"1{kind:02b}{part - 1:0{bits}b}{255 * value:08b}")
+            length -= part
+    return np.packbits(np.frombuffer("".join(words).encode(), "uint8") - ord("0"))
 
 
 def decode_brush(data, size):

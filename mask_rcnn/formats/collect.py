@@ -84,7 +84,7 @@ def _annotations(found, findings):
     annotations = []
     for number, each in enumerate(found.objects, start=1):
         where = f"object {number} ({shown(each.class_name)}) of {found.path.name}"
-        fields = _fields(each, found.size, where, findings)
+        fields = annotation_fields(each, found.size, where, findings)
         if fields is None:
             findings.repair("objects without a pixel in the image were left out", where)
         else:
@@ -92,8 +92,15 @@ def _annotations(found, findings):
     return annotations
 
 
-def _fields(found, size, where, findings):
-    """Returns `segmentation`, `bbox`, `area` and `iscrowd` of an object, or None if it covers no pixel."""
+def annotation_fields(found, size, where, findings):
+    """Returns `segmentation`, `bbox`, `area` and `iscrowd` of an object, or None if it covers no pixel.
+
+    Args:
+        found: `FoundObject`.
+        size: (height, width) of the image.
+        where: Name of the object, for messages.
+        findings: `Findings`; what is clipped or left out is added.
+    """
     value = found.segmentation
     if isinstance(value, list):
         value = [_clipped(polygon, size, where, findings) for polygon in value]

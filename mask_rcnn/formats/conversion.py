@@ -7,6 +7,7 @@ from mask_rcnn.data.coco_content import read_annotations
 from mask_rcnn.data.findings import Findings
 from mask_rcnn.files import atomic_write
 from mask_rcnn.formats.image_folder import ImageFolder
+from mask_rcnn.formats.polygons import masks_to_polygons
 from mask_rcnn.formats.registry import READERS, WRITERS, Source, Target, silent
 from mask_rcnn.formats.selection import PARTS, keep_classes, merge_classes, split
 from mask_rcnn.paths import as_path, local_path
@@ -26,6 +27,9 @@ class Selection:
         train_fraction: Fraction of the images in the part "train" of a split. None does not split.
         seed: Of the split.
         num_shards: Number of files of each part, for "tfrecord". None decides by size.
+        polygon_tolerance: Masks of run lengths become polygons that differ from their outlines by at most
+            this many pixels. None keeps them.
+        model_version: Name of the model, for predictions in "label_studio".
     """
 
     classes: tuple = ()
@@ -33,6 +37,8 @@ class Selection:
     train_fraction: float | None = None
     seed: int = 0
     num_shards: int | None = None
+    polygon_tolerance: float | None = None
+    model_version: str = Target.model_version
 
     def __post_init__(self):
         low, high = TRAIN_FRACTIONS
@@ -44,6 +50,11 @@ class Selection:
         if self.num_shards is not None and not 0 < self.num_shards <= MAX_SHARDS:
             raise ValueError(
                 f"`--shards` must be 1 to {MAX_SHARDS} files. Received: {self.num_shards}. Correct it."
+            )
+        if self.polygon_tolerance is not None and not self.polygon_tolerance >= 0:
+            raise ValueError(
+                "`--polygons` is a number of pixels, 0 for exact outlines. "
+                f"Received: {self.polygon_tolerance}. Correct it."
             )
 
 
@@ -105,7 +116,7 @@ def _checked(found, source):
     return {
         "images": [dict(image) for image in checked.images],
         "categories": [_category(category) for category in checked.categories],
-        "annotations": [_annotation(annotation) for annotation in checked.annotations],
+        "annotations": [_annotation(annotation, source.scores) for annotation in checked.annotations],
     }
 
 
@@ -119,10 +130,11 @@ def _category(category):
     return entry
 
 
-def _annotation(annotation):
-    """Returns an annotation without the fields that it does not have."""
+def _annotation(annotation, scores):
+    """Returns an annotation without the fields that it does not have, with the score of a prediction."""
+    score = {"score": scores[annotation["id"]]} if annotation["id"] in scores else {}
     optional = {"segmentation", "keypoints"} | (set() if annotation["keypoints"] else {"num_keypoints"})
-    return {key: value for key, value in annotation.items() if key not in optional or value}
+    return {key: value for key, value in annotation.items() if key not in optional or value} | score
 
 
 def write(name, content, images_dir, out, selection=None, findings=None, track=silent):
@@ -148,7 +160,7 @@ def write(name, content, images_dir, out, selection=None, findings=None, track=s
     parts = select(content, selection, findings)
     writer, paths = WRITERS.find(name), output_paths(name, out, selection.train_fraction is not None)
     common = {"images": ImageFolder(images_dir), "findings": findings, "track": track}
-    common |= {"num_shards": selection.num_shards}
+    common |= {"num_shards": selection.num_shards, "model_version": selection.model_version}
     if name == COCO:
         for (part, each), path in zip(parts.items(), paths, strict=True):
             writer(Target(parts={part: each}, path=path, final_path=path, **common))
@@ -169,6 +181,8 @@ def select(content, selection, findings):
     """
     content = merge_classes(content, selection.merges, findings)
     content = keep_classes(content, selection.classes, findings)
+    if selection.polygon_tolerance is not None:
+        content = masks_to_polygons(content, selection.polygon_tolerance, findings)
     if selection.train_fraction is None:
         return {"": content}
     return split(content, selection.train_fraction, selection.seed)

@@ -10,6 +10,7 @@ Facts of the format (https://docs.cvat.ai/docs/other/xml_format):
 - Shapes of the same label and `group_id`, other than 0, are parts of one object.
 - `outside="1"` says that the shape is not in the image. `occluded` shapes are objects.
 - CVAT's own COCO import keeps crowds as the attribute `is_crowd`.
+- CVAT takes the attributes that the label has in its task, and leaves others out, such as our `score`.
 """
 
 import functools

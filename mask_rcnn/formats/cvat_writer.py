@@ -53,6 +53,8 @@ def _add_shapes(element, annotation, label, group, image):
         )
         if annotation["iscrowd"]:
             ElementTree.SubElement(shape, "attribute", name="is_crowd").text = "true"
+        if "score" in annotation:
+            ElementTree.SubElement(shape, "attribute", name="score").text = f"{annotation['score']:.4g}"
 
 
 def _mask(segmentation, image):

@@ -6,6 +6,7 @@ from mask_rcnn.data.json_file import read_json
 from mask_rcnn.data.shards import is_shards
 from mask_rcnn.formats.cityscapes import FILE_NAME
 from mask_rcnn.formats.content import CLASS_NAMES
+from mask_rcnn.formats.label_studio import TASKS
 from mask_rcnn.formats.registry import READERS
 
 MAX_FILES = 10_000  # of a folder that are looked at
@@ -45,6 +46,8 @@ def _of_folder(folder):
         found.append("voc")
     if (folder / "annotations.xml").is_file():
         found.append("cvat")
+    if (folder / TASKS).is_file():
+        found.append("label_studio")
     files = list(itertools.islice(folder.rglob("*"), MAX_FILES))
     if any(FILE_NAME.fullmatch(path.name) for path in files):
         found.append("cityscapes")
@@ -73,7 +76,9 @@ def _of_file(path):
 
 def _of_json(content):
     if isinstance(content, list):
-        return ["label_studio"] if content and isinstance(content[0], dict) and "data" in content[0] else []
+        first = content[0] if content and isinstance(content[0], dict) else {}
+        is_results = "score" in first and "image_id" in first
+        return ["label_studio"] if "data" in first else ["coco_results"] if is_results else []
     if not isinstance(content, dict):
         return []
     if "shapes" in content and "imagePath" in content:

@@ -3,6 +3,7 @@
 Facts of the format (https://labelstud.io/guide/export):
 
 - A task has its image in `data` and a list of `annotations`, one of each annotator, with a list `result`.
+  A task to import may have `predictions` of a model in the same form.
 - Coordinates of a `value` are percent of `original_width` and `original_height`, those of the upright image.
 - `rotation` is in degrees, clockwise: of a rectangle about its upper left corner, of an ellipse about its
   center.
@@ -26,6 +27,7 @@ from mask_rcnn.formats.registry import READERS, FoundImage
 from mask_rcnn.structures import encode_crop
 
 EXPECTED = "a json export of Label Studio"
+TASKS = "tasks.json"  # of the folder that is written
 UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")  # before the name of an uploaded file
 SHAPES = ("polygon", "brush", "rectangle", "ellipse")
 
@@ -33,8 +35,8 @@ SHAPES = ("polygon", "brush", "rectangle", "ellipse")
 @READERS.register("label_studio")
 def read_label_studio(source):
     """Reads the json export of Label Studio: polygons, brush masks, rectangles and ellipses."""
-    content = source.read_json(source.path, EXPECTED)
-    tasks = values.checked(content, list, str(source.path))
+    path = source.path / TASKS if source.path.is_dir() else source.path
+    tasks = values.checked(source.read_json(path, EXPECTED), list, str(path))
     numbered = list(enumerate(tasks))
     return collect(source, numbered, functools.partial(_read_task, source))
 
@@ -42,7 +44,7 @@ def read_label_studio(source):
 def _read_task(source, numbered):
     number, task = numbered
     where = f"[{number}] of {source.path}"
-    results = _results(values.value_of(task, "annotations", list, where), where, source)
+    results = _results(_labels(task, where, source), where, source)
     path = _image_path(task, where, source)
     labels = {}
     for result in results:
@@ -55,6 +57,14 @@ def _read_task(source, numbered):
         for index, result in enumerate(results)
     ]
     return FoundImage(path, size, [each for each in objects if each])
+
+
+def _labels(task, where, source):
+    """Returns the annotations of a task, or the predictions of one that nobody has labeled."""
+    if "annotations" not in values.checked(task, dict, where) and "predictions" in task:
+        source.findings.repair("tasks without annotations: the predictions of a model were taken", where)
+        return values.value_of(task, "predictions", list, where)
+    return values.value_of(task, "annotations", list, where)
 
 
 def _results(annotations, where, source):

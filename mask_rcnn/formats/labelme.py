@@ -8,6 +8,7 @@ Facts of the format (labelme 5, https://github.com/wkentaro/labelme):
 - A `mask` shape has the corners of a box, far pixel included, and its pixels as a PNG file in base64.
 - A rectangle has two opposite corners; X-AnyLabeling, a fork, writes all four.
 - There is no crowd. This package writes, and reads, the shape flag `iscrowd`.
+- Further keys of a shape are kept when labelme saves the file; X-AnyLabeling has `score`.
 """
 
 import base64
@@ -50,25 +51,39 @@ def read_labelme(source):
 
 def _read_image(source, path):
     content = source.read_json(path, "a labelme file")
-    entries = values.value_of(content, "shapes", list, str(path))
     name = values.value_of(content, "imagePath", str, str(path))
     image_path = source.images.find(name, str(path), beside=path)
-    declared = [
-        values.whole_number_of(content, f"image{side}", str(path), None) for side in ("Height", "Width")
-    ]
-    size = source.images.checked_size(image_path, declared, str(path))
-    groups = {}
-    for number, entry in enumerate(entries):
-        where = f"shapes[{number}] of {path}"
-        label = values.class_name(values.checked(entry, dict, where).get("label"), where)
-        group = values.whole_number_of(entry, "group_id", where, None)
-        key = (label, number, None) if group is None else (label, None, group)
-        groups.setdefault(key, []).append((entry, where))
-    objects = [_object(key[0], group, size, source) for key, group in groups.items()]
+    size = source.images.checked_size(image_path, declared_size(content, str(path)), str(path))
+    objects = [read_object(label, group, size, source) for label, group in group_shapes(content, str(path))]
     return FoundImage(image_path, size, [each for each in objects if each])
 
 
-def _object(label, group, size, source):
+def declared_size(content, where):
+    """Returns [height, width] of the content of a labelme json; None for a side that is missing."""
+    return [values.whole_number_of(content, f"image{side}", where, None) for side in ("Height", "Width")]
+
+
+def group_shapes(content, where):
+    """Returns (label, list of (shape, name for messages)) of each object of the content of a labelme json."""
+    groups = {}
+    for number, entry in enumerate(values.value_of(content, "shapes", list, where)):
+        at = f"shapes[{number}] of {where}"
+        label = values.class_name(values.checked(entry, dict, at).get("label"), at)
+        group = values.whole_number_of(entry, "group_id", at, None)
+        key = (label, number, None) if group is None else (label, None, group)
+        groups.setdefault(key, []).append((entry, at))
+    return [(key[0], group) for key, group in groups.items()]
+
+
+def read_object(label, group, size, source):
+    """Returns the `FoundObject` of the shapes of an object, or None if it has none that counts.
+
+    Args:
+        label: Name of the class.
+        group: List of (shape, name for messages), of `group_shapes`.
+        size: (height, width) of the image.
+        source: `Source`.
+    """
     masks, boxes, crowd = [], [], False
     for entry, where in group:
         kind = entry.get("shape_type") or "polygon"
@@ -137,35 +152,48 @@ def write_labelme(target):
                     "labelme needs images whose names differ without their suffix. "
                     f"Received: {image['file_name']!r}, whose json another image has. Rename the image."
                 )
-            location = (target.final_path / path).parent
-            entry = {
-                "version": VERSION,
-                "flags": {},
-                "shapes": [
-                    shape
-                    for group, annotation in enumerate(annotations, start=1)
-                    for shape in _shapes(annotation, names[annotation["category_id"]], group, image)
-                ],
-                "imagePath": _relative_path(
-                    target.images.find(image["file_name"], "the annotations"), location
-                ),
-                "imageData": None,
-                "imageHeight": image["height"],
-                "imageWidth": image["width"],
-            }
+            file = target.images.find(image["file_name"], "the annotations")
+            image_path = _relative_path(file, (target.final_path / path).parent)
+            entry = labelme_content(image_path, (image["height"], image["width"]), annotations, names)
             write_text(target.path / path, json.dumps(entry, indent=2))
         write_class_names(target.path / part, content)
+
+
+def labelme_content(image_path, size, annotations, names):
+    """Returns the content of the json of an image.
+
+    Args:
+        image_path: Path of the image, relative to the json.
+        size: (height, width) of the image.
+        annotations: COCO annotations of the image. A `score` is kept, as X-AnyLabeling has it.
+        names: {category id: name}.
+    """
+    return {
+        "version": VERSION,
+        "flags": {},
+        "shapes": [
+            shape
+            for group, annotation in enumerate(annotations, start=1)
+            for shape in _shapes(annotation, names[annotation["category_id"]], group, size)
+        ],
+        "imagePath": image_path,
+        "imageData": None,
+        "imageHeight": size[0],
+        "imageWidth": size[1],
+    }
 
 
 def _relative_path(path, folder):
     return os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/")
 
 
-def _shapes(annotation, label, group, image):
+def _shapes(annotation, label, group, size):
     """Yields the shapes of an annotation: polygons of one group, a mask, or a rectangle."""
     segmentation = annotation.get("segmentation")
     common = {"label": label, "group_id": None, "description": "", "flags": {}, "mask": None}
-    if annotation["iscrowd"]:
+    if "score" in annotation:
+        common["score"] = annotation["score"]
+    if annotation.get("iscrowd"):
         common["flags"] = {"iscrowd": True}
     if isinstance(segmentation, list):
         common["group_id"] = group if len(segmentation) > 1 else None
@@ -173,7 +201,7 @@ def _shapes(annotation, label, group, image):
             points = [list(pair) for pair in zip(polygon[::2], polygon[1::2], strict=True)]
             yield {**common, "points": points, "shape_type": "polygon"}
     elif segmentation:
-        crop, (y, x) = mask_crop(segmentation, (image["height"], image["width"]))
+        crop, (y, x) = mask_crop(segmentation, size)
         file = io.BytesIO()
         write_png(file, crop.astype("uint8"))
         corners = [[int(x), int(y)], [int(x) + crop.shape[1] - 1, int(y) + crop.shape[0] - 1]]

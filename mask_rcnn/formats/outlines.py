@@ -6,6 +6,8 @@ Drawn again by pycocotools, both give exactly the pixels that they were made of.
 import cv2
 import numpy as np
 
+from mask_rcnn.coco_results import mask_crop
+
 MAX_PAIRS = 1_000_000  # of points whose distances are compared at once, 40 MB
 
 
@@ -23,6 +25,24 @@ def outlines(mask):
         edges = (contour[:, 0].astype("int64") + 1) // 2
         found.append((_corners(edges), parent >= 0))
     return found
+
+
+def polygons_with_holes(mask):
+    """Returns the polygons of a mask, each a list of rings `[N, 2]` (x, y): its outline, and then its holes.
+
+    Pixels that meet at a corner only belong to different polygons, so that no ring touches itself.
+
+    Args:
+        mask: `[H, W]` bool.
+    """
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype("uint8"), connectivity=4)
+    polygons = []
+    for label in range(1, count):
+        x, y, width, height, _ = boxes[label]
+        rings = outlines(labels[y : y + height, x : x + width] == label)
+        rings = sorted(rings, key=lambda ring: ring[1])  # the only outline first
+        polygons.append([ring + (x, y) for ring, _ in rings])
+    return polygons
 
 
 def _corners(points):
@@ -49,3 +69,19 @@ def join(rings):
         turned = np.roll(ring, -first, axis=0)
         joined = np.concatenate([joined[: at + 1], turned, turned[:1], joined[at:]])
     return joined
+
+
+def one_polygon(segmentation, size):
+    """Returns one polygon `[N, 2]` (x, y) of a segmentation, for formats in which an object has no parts.
+
+    Args:
+        segmentation: Polygons or run lengths as in COCO.
+        size: (height, width) of the image.
+    """
+    if isinstance(segmentation, list) and len(segmentation) == 1:
+        return np.reshape(segmentation[0], (-1, 2))
+    # Parts may overlap, so that only their pixels tell what one polygon must cover.
+    crop, (y, x) = mask_crop(segmentation, size)
+    if not crop.size:  # parts so thin that they cover the center of no pixel
+        return np.reshape(max(segmentation, key=len), (-1, 2))
+    return join([ring for ring, _ in outlines(crop)]) + (x, y)

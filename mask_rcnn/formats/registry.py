@@ -37,6 +37,10 @@ class Source:
         class_attribute: Name of the attribute that holds the class, in formats with attributes.
         skip_errors: Whether an image whose annotations cannot be read is left out with a report.
         track: Function of (items, total, description) that yields the items and shows the progress.
+        annotations: Path of the COCO json with the images and classes of a results file. None takes the names
+            that the results have.
+        score_threshold: Predictions with lower scores are left out.
+        scores: {annotation id: score} of what are predictions; it is added to.
     """
 
     path: Path
@@ -48,6 +52,9 @@ class Source:
     class_attribute: str | None = None
     skip_errors: bool = False
     track: Callable = silent
+    annotations: Path | None = None
+    score_threshold: float = 0.5
+    scores: dict = field(default_factory=dict)
 
     def read_json(self, path, expected):
         """Returns the content of a json file; what is guessed of its encoding is noted.
@@ -67,13 +74,14 @@ class Target:
 
     Args:
         parts: {name: content of a COCO json}. A split has the parts "train" and "val", other data sets have
-            one part of the name "".
+            one part of the name "". Annotations that are predictions have a `score`.
         images: `ImageFolder` that the `file_name`s are relative to.
         path: Folder to write to, which exists and is empty; for "coco", the file to write.
         final_path: Path that it will have when it is complete.
         findings: `Findings`; what the format cannot express is added.
         track: As in `Source`.
         num_shards: Number of files of each part, for "tfrecord". None decides by size.
+        model_version: Name of the model whose predictions these are, for "label_studio".
     """
 
     parts: dict
@@ -83,6 +91,7 @@ class Target:
     findings: Findings = field(default_factory=Findings)
     track: Callable = silent
     num_shards: int | None = None
+    model_version: str = "mask-rcnn"
 
 
 @dataclass(slots=True)

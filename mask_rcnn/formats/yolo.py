@@ -17,14 +17,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import yaml
 
-from mask_rcnn.coco_results import mask_crop
 from mask_rcnn.data.fields import numbers, whole_number
 from mask_rcnn.data.findings import shown
 from mask_rcnn.data.image_headers import SUFFIXES
 from mask_rcnn.formats import shapes, values
 from mask_rcnn.formats.collect import collect
 from mask_rcnn.formats.content import by_image, copy_image, find_files, read_text, relative_name, write_text
-from mask_rcnn.formats.outlines import join, outlines
+from mask_rcnn.formats.outlines import one_polygon
 from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage
 
 PARTS = ("train", "val", "test")
@@ -187,19 +186,8 @@ def _line(annotation, numbers_of, image, findings):
         findings.repair(f"YOLO segmentation has no {kind}: they were left out", where)
         return ""
     size = (image["height"], image["width"])
-    polygon = _polygon(segmentation, size)
+    polygon = one_polygon(segmentation, size)
     fractions = np.clip(polygon / size[::-1], 0, 1).ravel()
     return (
         " ".join([str(numbers_of[annotation["category_id"]]), *(f"{each:.10g}" for each in fractions)]) + "\n"
     )
-
-
-def _polygon(segmentation, size):
-    """Returns one polygon `[N, 2]` of a segmentation."""
-    if isinstance(segmentation, list) and len(segmentation) == 1:
-        return np.reshape(segmentation[0], (-1, 2))
-    # Parts may overlap, so that only their pixels tell what one polygon must cover.
-    crop, (y, x) = mask_crop(segmentation, size)
-    if not crop.size:  # parts so thin that they cover the center of no pixel
-        return np.reshape(max(segmentation, key=len), (-1, 2))
-    return join([ring for ring, _ in outlines(crop)]) + (x, y)

@@ -1,0 +1,77 @@
+"""`mask-rcnn detect --rank-uncertain`: a file with the images in the order in which to label them."""
+
+import csv
+import io
+
+from mask_rcnn.files import atomic_write
+from mask_rcnn.paths import as_path
+from mask_rcnn.terminal import say
+
+
+def add_ranking(parser):
+    """Adds `--rank-uncertain`."""
+    parser.add_argument(
+        "--rank-uncertain",
+        metavar="FILE",
+        type=as_path,
+        help="write a .csv or .json with the images that need most corrections first, and why; better with "
+        "--tta (default: none)",
+    )
+
+
+def lowest_score(args):
+    """Returns the score from which on detections are needed."""
+    from mask_rcnn.uncertainty import LEAST_SCORE
+
+    return min(args.score_threshold, LEAST_SCORE) if args.rank_uncertain else args.score_threshold
+
+
+def uncertainty_row(frame, detections, score_threshold):
+    """Returns what the file says of an image, a dict without its rank.
+
+    Args:
+        frame: `Frame` of the image.
+        detections: `Detections` from `lowest_score` on.
+        score_threshold: Of `detect`.
+    """
+    from mask_rcnn.uncertainty import image_uncertainty
+
+    found = image_uncertainty(detections, score_threshold)
+    return {
+        "file_name": frame.name,
+        **({} if frame.number is None else {"frame": frame.number}),
+        "uncertainty": round(found.total, 4),
+        "per_object": round(found.per_object, 4),
+        "reason": found.reason,
+        "wrong": round(found.wrong, 4),
+        "disagreement": round(found.disagreement, 4),
+        "missed": round(found.missed, 4),
+        "objects": found.num_objects,
+        "candidates": found.num_candidates,
+    }
+
+
+def write_ranking(path, rows):
+    """Writes the rows, the most uncertain first, and says where, and for how many there is no evidence.
+
+    Args:
+        path: Path of a file; one that ends in .json becomes a list of objects, others CSV.
+        rows: List of `uncertainty_row`, in the order of the inputs, which is that of equal rows.
+    """
+    from mask_rcnn.coco_results import write_json
+
+    ordered = sorted(rows, key=lambda row: -row["uncertainty"])
+    ranked = [{"rank": rank, **row} for rank, row in enumerate(ordered, start=1)]
+    if path.suffix.lower() == ".json":
+        write_json(path, ranked)
+    else:
+        text = io.StringIO()
+        names = dict.fromkeys(name for row in ranked for name in row)
+        table = csv.DictWriter(text, names or ["rank", "file_name", "uncertainty"], lineterminator="\n")
+        table.writeheader()
+        table.writerows(ranked)
+        with atomic_write(path) as partial:
+            partial.write_text(text.getvalue(), encoding="utf-8")
+    if empty := sum(not row["objects"] + row["candidates"] for row in rows):
+        say(f"{empty} images are last in the ranking because nothing was found: look at some of them")
+    say(f"Ranking: {path}")

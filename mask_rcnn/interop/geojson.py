@@ -1,0 +1,218 @@
+"""GeoJSON (RFC 7946): a Feature with a polygon for each object, in pixels or in the coordinates of a map.
+
+Facts of the format:
+
+- A polygon is a list of closed rings: the outline, counterclockwise, and then its holes, clockwise.
+- A MultiPolygon has several polygons. A Feature without a place has the geometry null.
+- Further members of a FeatureCollection are allowed; `image_size` is one, [height, width].
+
+Outlines run along the edges of pixels. Read again, they give exactly the pixels of the mask. Parts that meet
+at a corner only are polygons of their own, so that each is valid for GEOS (QGIS, PostGIS, Shapely).
+"""
+
+import numpy as np
+
+from mask_rcnn.data.masks import mask_in_window
+from mask_rcnn.formats.outlines import polygons_with_holes
+from mask_rcnn.interop.classes import class_ids_of, class_names, known_size
+from mask_rcnn.structures import Detections, smallest_crop
+
+DECIMALS = 6  # of a pixel, after a transform and its inverse
+NO_PLACE = np.zeros((0, 2))
+
+
+def to_geojson(detections, categories=None, transform=None, crs=None):
+    """Returns a FeatureCollection, a dict for `json.dump` or `geopandas.GeoDataFrame.from_features`.
+
+    Args:
+        detections: A `Detections` of N objects. Without masks, the geometries are the boxes.
+        categories: The K `Category` records, or names, for the property `class_name`. Defaults to no names.
+        transform: (a, b, c, d, e, f): pixel coordinates (column, row) are at x = a * column + b * row + c,
+            y = d * column + e * row + f. As rasterio's `dataset.transform`, also as a 3x3 matrix. (GDAL's
+            own order is another: c, a, b, f, d, e.) Defaults to pixels, y downward.
+        crs: Name of the coordinate system, such as "EPSG:32632". RFC 7946 has longitude and latitude only,
+            and no name; GDAL and QGIS read the older member `crs`. Defaults to none.
+
+    Returns:
+        A dict. Properties of each Feature are `class_id`, `score`, `box` [x1, y1, x2, y2] in pixels, `shape`
+        ("mask", or "box" without masks), and what there is of `class_name`, `keypoints` (x, y, score in
+        pixels) and `attributes`.
+    """
+    names = categories and class_names(detections.class_ids.tolist(), categories)
+    matrix = _matrix(transform)
+    features = [
+        {
+            "type": "Feature",
+            "properties": _properties(detections, i, names),
+            "geometry": _geometry(_polygons(detections, i), matrix),
+        }
+        for i in range(len(detections))
+    ]
+    collection = {
+        "type": "FeatureCollection",
+        "image_size": list(detections.image_size),
+        "features": features,
+    }
+    return collection | ({"crs": {"type": "name", "properties": {"name": crs}}} if crs else {})
+
+
+def _properties(detections, i, names):
+    y1, x1, y2, x2 = detections.boxes[i].tolist()
+    properties = {
+        "class_id": int(detections.class_ids[i]),
+        "score": float(detections.scores[i]),
+        "box": [x1, y1, x2, y2],
+        "shape": "box" if detections.masks is None else "mask",
+    }
+    if names is not None:
+        properties["class_name"] = names[i]
+    if detections.keypoints is not None:
+        properties["keypoints"] = detections.keypoints[i].tolist()
+    if detections.attributes:
+        values = {name: np.asarray(each)[i].tolist() for name, each in detections.attributes.items()}
+        properties["attributes"] = values
+    return properties
+
+
+def _polygons(detections, i):
+    """Returns the polygons of an object, each a list of rings `[N, 2]` (x, y) in pixels, outline first."""
+    if detections.masks is None:
+        y1, x1, y2, x2 = detections.boxes[i].astype("float64")
+        return [[np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)])]]
+    origin = detections.mask_origins[i][::-1]
+    return [[ring + origin for ring in rings] for rings in polygons_with_holes(detections.masks[i])]
+
+
+def _geometry(polygons, matrix):
+    if not polygons:
+        return None
+    coordinates = [
+        [_ring(ring, matrix, is_hole=number > 0) for number, ring in enumerate(rings)] for rings in polygons
+    ]
+    if len(coordinates) == 1:
+        return {"type": "Polygon", "coordinates": coordinates[0]}
+    return {"type": "MultiPolygon", "coordinates": coordinates}
+
+
+def _ring(points, matrix, is_hole):
+    """Returns a closed ring, a list of [x, y], outlines counterclockwise and holes clockwise."""
+    if matrix is not None:
+        points = points @ matrix[:, :2].T + matrix[:, 2]
+    x, y = points.T.astype("float64")
+    is_counterclockwise = (x * np.roll(y, -1) - np.roll(x, -1) * y).sum() > 0
+    points = points[::-1] if is_counterclockwise == is_hole else points
+    return [*points.tolist(), points[0].tolist()]
+
+
+def _matrix(transform):
+    """Returns `[2, 3]` float64 of six or nine numbers, or None."""
+    if transform is None:
+        return None
+    numbers = np.ravel(np.asarray(transform, "float64"))
+    matrix = numbers[:6].reshape(2, 3) if len(numbers) in (6, 9) else np.zeros((2, 3))
+    if not np.linalg.det(matrix[:, :2]):
+        raise ValueError(
+            "`transform` must be six numbers a, b, c, d, e, f that can be inverted, or a 3x3 matrix. "
+            f"Received: {numbers.tolist()}. Take `dataset.transform` of rasterio."
+        )
+    return matrix
+
+
+def from_geojson(collection, image_size=None, categories=None, transform=None):
+    """Returns `Detections` of the polygons of a FeatureCollection.
+
+    Args:
+        collection: A dict, the content of a GeoJSON file. Features without `score` have score 1. Without
+            `box`, the box is that of the geometry.
+        image_size: (height, width). Defaults to the member `image_size`.
+        categories: The K `Category` records, or names: classes are then found by the property `class_name`.
+            Defaults to `class_id`.
+        transform: As in `to_geojson`; it is inverted.
+    """
+    features = collection.get("features") if isinstance(collection, dict) else None
+    if not isinstance(features, list):
+        raise ValueError(
+            "Expected a FeatureCollection with `features`. "
+            f"Received: {type(collection).__name__}. Give the content of the file, `json.load(file)`."
+        )
+    size, matrix = known_size(image_size, collection.get("image_size"), "the collection"), _matrix(transform)
+    polygons = [_read_polygons(feature["geometry"], matrix, i) for i, feature in enumerate(features)]
+    properties = [feature["properties"] for feature in features]
+    fields = {"masks": None, "mask_origins": None}
+    if not features or any(each.get("shape") != "box" for each in properties):
+        crops = [_crop(each, size) for each in polygons]
+        fields = {
+            "masks": [crop for crop, _ in crops],
+            "mask_origins": np.reshape([origin for _, origin in crops], (-1, 2)),
+        }
+    if properties and all("keypoints" in each for each in properties):
+        fields["keypoints"] = [each["keypoints"] for each in properties]
+    boxes = [each.get("box") or _extent(rings) for each, rings in zip(properties, polygons, strict=True)]
+    return Detections(
+        boxes=np.reshape(boxes, (-1, 4))[:, [1, 0, 3, 2]],
+        scores=[each.get("score", 1.0) for each in properties],
+        class_ids=_class_ids(properties, categories),
+        image_size=size,
+        attributes=_attributes(properties),
+        **fields,
+    )
+
+
+def _class_ids(properties, categories):
+    field = "class_id" if categories is None else "class_name"
+    missing = [i for i, each in enumerate(properties) if field not in each]
+    if missing:
+        raise ValueError(
+            f"Every feature needs the property `{field}`. Received: feature {missing[0]} without. "
+            "Add it; `class_name` needs `categories` as well."
+        )
+    values = [each[field] for each in properties]
+    return values if categories is None else class_ids_of(values, categories)
+
+
+def _attributes(properties):
+    """Returns `{name: [N, ...]}` of the attributes that all features have."""
+    found = [each.get("attributes", {}) for each in properties]
+    names = [name for name in (found[0] if found else ()) if all(name in each for each in found)]
+    return {name: np.array([each[name] for each in found]) for name in names}
+
+
+def _read_polygons(geometry, matrix, number):
+    """Returns the polygons of a geometry in pixels, each a list of rings `[N, 2]`."""
+    if geometry is None:
+        return []
+    if geometry.get("type") not in ("Polygon", "MultiPolygon"):
+        raise ValueError(
+            "Geometries must be Polygon, MultiPolygon or null. "
+            f"Received: feature {number} with {geometry.get('type')!r}. Leave the feature out."
+        )
+    is_single = geometry["type"] == "Polygon"
+    polygons = [geometry["coordinates"]] if is_single else geometry["coordinates"]
+    return [[_pixels(np.array(ring, "float64")[:, :2], matrix) for ring in rings] for rings in polygons]
+
+
+def _pixels(points, matrix):
+    if matrix is None:
+        return points
+    return np.linalg.solve(matrix[:, :2], (points - matrix[:, 2]).T).T.round(DECIMALS)
+
+
+def _extent(polygons):
+    """Returns [x1, y1, x2, y2] of the outlines; zeros without."""
+    points = np.concatenate([NO_PLACE, *(ring for rings in polygons for ring in rings[:1])])
+    return [*points.min(axis=0), *points.max(axis=0)] if len(points) else [0.0] * 4
+
+
+def _crop(polygons, size):
+    """Returns the mask of polygons as its smallest crop and the (y, x) of its first pixel."""
+    x1, y1, x2, y2 = np.clip(_extent(polygons), 0, (*size[::-1], *size[::-1]))
+    window = (int(y1), int(x1), int(np.ceil(y2)), int(np.ceil(x2)))
+    if window[2] == window[0] or window[3] == window[1]:
+        return np.zeros((0, 0), bool), (0, 0)
+    mask = np.zeros((window[2] - window[0], window[3] - window[1]), bool)
+    for outline, *holes in polygons:
+        part = mask_in_window([outline.ravel()], window)
+        for hole in holes:
+            part &= ~mask_in_window([hole.ravel()], window)
+        mask |= part
+    return smallest_crop(mask, window[:2])

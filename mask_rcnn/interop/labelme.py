@@ -1,0 +1,77 @@
+"""The json of labelme for one image; `mask-rcnn data convert` reads and writes folders of them."""
+
+from pathlib import Path
+
+from absl import logging
+from pycocotools import mask as coco_mask
+
+from mask_rcnn.coco_results import from_coco, to_coco
+from mask_rcnn.formats.collect import annotation_fields
+from mask_rcnn.formats.labelme import declared_size, group_shapes, labelme_content, read_object
+from mask_rcnn.formats.registry import Source
+from mask_rcnn.interop.classes import class_ids_of
+from mask_rcnn.structures import as_categories
+
+NAME = "the labelme json"
+
+
+def to_labelme(detections, categories, image_path):
+    """Returns the content of a labelme json, a dict for `json.dump`.
+
+    Masks are shapes of the type "mask" with exactly their pixels. When they are read again, the box is that
+    of the mask. Without masks there are rectangles. Keypoints and attributes have no place there: they are
+    left out with a warning.
+
+    Args:
+        detections: A `Detections` of N objects.
+        categories: The K `Category` records, or names.
+        image_path: Path of the image file, relative to the json.
+    """
+    categories = as_categories(categories, len(categories))
+    lost = ["keypoints"] * (detections.keypoints is not None) + sorted(detections.attributes)
+    if lost and len(detections):
+        logging.warning(
+            "labelme has no place for %s: left out of %d objects.", ", ".join(lost), len(detections)
+        )
+    names = {category.id: category.name for category in categories}
+    entries = [_shown(entry) for entry in to_coco(detections, 0, categories)]
+    return labelme_content(str(image_path), detections.image_size, entries, names)
+
+
+def _shown(entry):
+    """Returns an entry without a mask that has no pixel, so that its box is written."""
+    is_empty = entry.get("segmentation") and not coco_mask.area(entry["segmentation"])
+    return {key: value for key, value in entry.items() if key != "segmentation"} if is_empty else entry
+
+
+def from_labelme(content, categories):
+    """Returns `Detections` of the content of a labelme json.
+
+    Shapes of the same label and group are one object. Boxes are those of the shapes. Shapes without `score`,
+    as a person draws them, have score 1. What cannot be read is left out with a warning.
+
+    Args:
+        content: A dict, the content of the file.
+        categories: The K `Category` records, or names.
+    """
+    size = declared_size(content, NAME)
+    if None in size:
+        raise ValueError(
+            f"Expected `imageHeight` and `imageWidth`. Received: {size}. Open and save the file in labelme."
+        )
+    categories = as_categories(categories, len(categories))
+    source = Source(path=Path(NAME), images=None)
+    entries = []
+    for label, group in group_shapes(content, NAME):
+        found = read_object(label, group, tuple(size), source)
+        fields = found and annotation_fields(found, tuple(size), group[0][1], source.findings)
+        if fields is None:
+            source.findings.repair("objects without a pixel in the image were left out", group[0][1])
+            continue
+        (class_id,) = class_ids_of([label], categories)
+        scores = [shape["score"] for shape, _ in group if shape.get("score") is not None]
+        category_id = categories[class_id - 1].id
+        entries.append({**fields, "category_id": category_id, "score": min(scores, default=1.0)})
+    for line in source.findings.lines():
+        logging.warning("%s", line)
+    return from_coco(entries, tuple(size), categories)

@@ -1,0 +1,135 @@
+"""`pandas.DataFrame`, a row for each object, in columns that also CSV and Parquet files can hold.
+
+| column | value |
+|---|---|
+| `class_id`, `class_name` | 1..K; the name if categories are given |
+| `score` | 0 to 1 |
+| `x1`, `y1`, `x2`, `y2` | box in pixels, far edge excluded |
+| `image_height`, `image_width` | size of the image |
+| `mask` | `counts` of COCO's compressed run lengths of the whole image, text |
+| `keypoint_0_x`, `keypoint_0_y`, `keypoint_0_score`, ... | keypoints in pixels |
+
+Attributes have a column each, and further columns become attributes.
+"""
+
+import re
+
+import numpy as np
+
+from mask_rcnn.coco_results import mask_crop
+from mask_rcnn.interop.classes import class_ids_of, class_names, import_package, known_size
+from mask_rcnn.structures import Detections
+
+BOX = ("y1", "x1", "y2", "x2")
+SIZE = ("image_height", "image_width")
+POINT = re.compile(r"keypoint_(\d+)_(x|y|score)")
+POINT_FIELDS = ("x", "y", "score")
+
+
+def to_pandas(detections, categories=None):
+    """Returns a `pandas.DataFrame` with a row for each object.
+
+    Frames of several images can be joined, `pandas.concat([first.assign(image="a.jpg"), ...])`, and parted
+    again by `groupby("image")`.
+
+    Args:
+        detections: A `Detections` of N objects.
+        categories: The K `Category` records, or names, for the column `class_name`. Defaults to no names.
+    """
+    pandas = import_package("pandas")
+    columns = {"class_id": detections.class_ids}
+    if categories is not None:
+        columns["class_name"] = class_names(detections.class_ids.tolist(), categories)
+    columns["score"] = detections.scores
+    for name, number in (("x1", 1), ("y1", 0), ("x2", 3), ("y2", 2)):
+        columns[name] = detections.boxes[:, number]
+    for name, side in zip(SIZE, detections.image_size, strict=True):
+        columns[name] = np.full(len(detections), side)
+    if detections.masks is not None:
+        columns["mask"] = [detections.rle(i)["counts"] for i in range(len(detections))]
+    if detections.keypoints is not None:
+        for number in range(detections.keypoints.shape[1]):
+            for axis, name in enumerate(POINT_FIELDS):
+                columns[f"keypoint_{number}_{name}"] = detections.keypoints[:, number, axis]
+    for name, values in detections.attributes.items():
+        if name in columns:
+            raise ValueError(
+                "An attribute must not have the name of another column. "
+                f"Received: the attribute {name!r}. Rename it."
+            )
+        columns[name] = values if np.ndim(values) == 1 else np.asarray(values).tolist()
+    return pandas.DataFrame(columns)
+
+
+def from_pandas(frame, image_size=None, categories=None):
+    """Returns `Detections` of a `pandas.DataFrame` of one image.
+
+    Args:
+        frame: Columns as `to_pandas` writes them; boxes and `class_id` or `class_name` are needed. Without
+            `score`, scores are 1.
+        image_size: (height, width). Defaults to the columns `image_height` and `image_width`.
+        categories: The K `Category` records, or names: classes are then found by `class_name`. Defaults to
+            `class_id`.
+    """
+    columns = {name: frame[name].to_numpy() for name in frame.columns}
+    missing = [name for name in BOX if name not in columns]
+    if missing or not {"class_id", "class_name"} & set(columns):
+        raise ValueError(
+            "The frame needs the columns x1, y1, x2, y2, and class_id or class_name. "
+            f"Received: columns {', '.join(map(str, columns))}. Rename them."
+        )
+    boxes = np.stack([columns.pop(name) for name in BOX], axis=1)
+    class_ids, names = columns.pop("class_id", None), columns.pop("class_name", None)
+    if names is not None and (categories is not None or class_ids is None):
+        class_ids = class_ids_of(names.tolist(), _given(categories))
+    size = known_size(image_size, _size(columns), "the frame")
+    masks, origins = _masks(columns.pop("mask", None), size)
+    scores = columns.pop("score", np.ones(len(frame)))
+    keypoints = _keypoints(columns)
+    columns = {name: np.stack(each) if _has_rows(each) else each for name, each in columns.items()}
+    return Detections(boxes, scores, class_ids, size, masks, origins, keypoints, columns)
+
+
+def _given(categories):
+    if categories is None:
+        raise ValueError(
+            "Names of classes need `categories`. Received: categories=None and no column class_id. Give them."
+        )
+    return categories
+
+
+def _size(columns):
+    """Returns (height, width) of the columns, which are removed; None without rows or columns."""
+    sides = [columns.pop(name, ()) for name in SIZE]
+    if not all(map(len, sides)):
+        return None
+    sizes = set(zip(*(side.tolist() for side in sides), strict=True))
+    if len(sizes) > 1:
+        raise ValueError(
+            f"The rows must be those of one image. Received: images of sizes {sorted(sizes)[:3]}. "
+            "Take the rows of one image, as `frame.groupby` gives them."
+        )
+    return sizes.pop()
+
+
+def _masks(counts, size):
+    if counts is None:
+        return None, None
+    crops = [mask_crop({"size": list(size), "counts": each}, size) for each in counts]
+    return [crop for crop, _ in crops], np.reshape([origin for _, origin in crops], (-1, 2))
+
+
+def _keypoints(columns):
+    """Returns `[N, J, 3]` of the columns of keypoints, which are removed; None without."""
+    numbers = [int(found[1]) for found in map(POINT.fullmatch, map(str, columns)) if found]
+    if not numbers:
+        return None
+    points = [
+        [columns.pop(f"keypoint_{number}_{name}") for name in POINT_FIELDS]
+        for number in range(max(numbers) + 1)
+    ]
+    return np.moveaxis(np.array(points, "float32"), 2, 0)  # [N, J, 3]
+
+
+def _has_rows(values):
+    return values.dtype == object and len(values) and isinstance(values[0], list | np.ndarray)

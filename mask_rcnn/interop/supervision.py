@@ -1,0 +1,107 @@
+"""`supervision.Detections`, of Roboflow's package supervision.
+
+Conventions of supervision 0.31: boxes are `xyxy`. `class_id` counts from 0, as an index of a list of names;
+ours count from 1. `data` has arrays with a row for each object; names are in `data["class_name"]`. Its images
+have no size, which is in `metadata["image_size"]` here.
+"""
+
+import numpy as np
+
+from mask_rcnn.interop.classes import class_ids_of, class_names, import_package, known_size
+from mask_rcnn.structures import Detections, smallest_crop
+
+NAME, KEYPOINTS, SIZE, TRACKER = "class_name", "keypoints", "image_size", "tracker_id"
+
+
+def to_supervision(detections, categories=None, compact_masks=False):
+    """Returns a `supervision.Detections`.
+
+    Args:
+        detections: A `Detections` of N objects.
+        categories: The K `Category` records, or names, for `data["class_name"]`. Defaults to no names.
+        compact_masks: Whether masks are a `supervision.CompactMask`, for large images. Defaults to an array
+            `[N, H, W]` bool, which every annotator and your own code understands.
+
+    Returns:
+        A `supervision.Detections` whose class ids are smaller by 1. Keypoints `[N, J, 3]` and attributes are
+        in `data`, except the attribute `tracker_id`.
+    """
+    supervision = import_package("supervision")
+    data = {name: np.asarray(values) for name, values in detections.attributes.items()}
+    tracker = data.pop(TRACKER, None)
+    if detections.keypoints is not None:
+        data[KEYPOINTS] = detections.keypoints
+    if categories is not None:
+        data[NAME] = np.array(class_names(detections.class_ids.tolist(), categories), dtype=np.str_)
+    return supervision.Detections(
+        xyxy=detections.boxes[:, [1, 0, 3, 2]],
+        mask=_masks(detections, compact_masks, supervision),
+        confidence=detections.scores,
+        class_id=detections.class_ids.astype(int) - 1,
+        tracker_id=tracker,
+        data=data,
+        metadata={SIZE: detections.image_size},
+    )
+
+
+def _masks(detections, compact, supervision):
+    if detections.masks is None:
+        return None
+    size, count = detections.image_size, len(detections)
+    if not compact:
+        return (
+            np.stack([detections.full_mask(i) for i in range(count)]) if count else np.zeros((0, *size), bool)
+        )
+    sides = np.array([mask.shape for mask in detections.masks], int).reshape(-1, 2)
+    first = detections.mask_origins
+    last = np.maximum(first + sides - 1, first)  # included, and one pixel of an empty mask
+    boxes = np.concatenate([first[:, ::-1], last[:, ::-1]], axis=1).astype("float32")
+    rles = [detections.rle(i) for i in range(count)]
+    return supervision.CompactMask.from_coco_rle(rles, boxes, size)
+
+
+def from_supervision(detections, image_size=None, categories=None):
+    """Returns `Detections` of a `supervision.Detections`.
+
+    Args:
+        detections: A `supervision.Detections` with `class_id`. Without `confidence`, scores are 1.
+        image_size: (height, width). Defaults to that of the masks or of `metadata["image_size"]`.
+        categories: The K `Category` records, or names: classes are then found by `data["class_name"]`.
+            Defaults to `class_id` plus 1.
+
+    Returns:
+        `Detections`. What `data` has besides names and keypoints becomes attributes, `tracker_id` too.
+    """
+    data = {name: np.asarray(values) for name, values in detections.data.items()}
+    names, keypoints = data.pop(NAME, None), data.pop(KEYPOINTS, None)
+    if categories is not None and names is not None:
+        class_ids = class_ids_of(names.tolist(), categories)
+    elif detections.class_id is not None:
+        class_ids = np.asarray(detections.class_id) + 1
+    else:
+        raise ValueError("`class_id` is needed. Received: class_id=None. Set it, 0 for the first class.")
+    if detections.tracker_id is not None:
+        data[TRACKER] = detections.tracker_id
+    mask, count = detections.mask, len(detections)
+    found = detections.metadata.get(SIZE) if mask is None else mask.shape[1:]
+    size = known_size(
+        image_size, found, "supervision.Detections without masks" if mask is None else "the masks"
+    )
+    crops = None if mask is None else [_crop(mask, i) for i in range(count)]
+    return Detections(
+        boxes=np.reshape(detections.xyxy, (-1, 4))[:, [1, 0, 3, 2]],
+        scores=np.ones(count) if detections.confidence is None else detections.confidence,
+        class_ids=class_ids,
+        image_size=size,
+        masks=None if crops is None else [crop for crop, _ in crops],
+        mask_origins=None if crops is None else np.reshape([origin for _, origin in crops], (-1, 2)),
+        keypoints=keypoints,
+        attributes=data,
+    )
+
+
+def _crop(mask, i):
+    """Returns the smallest crop of a mask and its (y, x); of a `CompactMask` without the whole image."""
+    if hasattr(mask, "crop"):
+        return smallest_crop(mask.crop(i), mask.offsets[i].tolist()[::-1])
+    return smallest_crop(np.asarray(mask[i], bool))
