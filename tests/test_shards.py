@@ -312,7 +312,7 @@ def test_the_command_converts_both_ways_and_checks(shapes, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"train_annotations": "{shards}", "train_images": "."}, "The images are inside of TFRecord files"),
+        ({"train_annotations": "{shards}", "train_images": "."}, "TFRecord files contain their images"),
         ({"train_annotations": "absent-*.tfrecord"}, "'absent-\\*.tfrecord', which no file matches"),
         ({"train_annotations": "{shards}", "val_annotations": "a.json"}, "Annotations and the folder"),
     ],

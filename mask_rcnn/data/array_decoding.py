@@ -1,11 +1,11 @@
-"""The pixels of files with any number of channels: TIFF, .npy, and gray or alpha as they are."""
+"""Decodes image files with any number of channels: TIFF, .npy, and PNG with gray or alpha."""
 
 import io
 
 import cv2
 import numpy as np
 
-# Of the BGRA that OpenCV makes of a PNG file: gray, gray and alpha, RGBA.
+# Channels of OpenCV's BGRA that make gray, gray with alpha, and RGBA, by number of channels.
 BGRA_ORDER = {1: (0,), 2: (0, 3), 4: (2, 1, 0, 3)}
 
 
@@ -13,11 +13,11 @@ def decode_array(file, header):
     """Decodes a TIFF or .npy file.
 
     Args:
-        file: Opened for reading bytes.
+        file: Open binary file.
         header: Its `ImageHeader`.
 
     Returns:
-        `[H, W, C]` uint8 or uint16, before the orientation is undone.
+        `[H, W, C]` uint8 or uint16, before the EXIF orientation is applied.
     """
     file.seek(0)
     if header.format == "NPY":
@@ -34,7 +34,7 @@ def decode_array(file, header):
 
 
 def as_rgb(samples):
-    """Returns the colors of `[H, W, C]` samples, `[H, W, 3]`: gray is repeated, what follows is alpha."""
+    """Returns samples `[H, W, C]` as RGB `[H, W, 3]`: gray is repeated, other samples are dropped."""
     return samples[..., [0, 1, 2] if samples.shape[-1] > 2 else [0, 0, 0]]
 
 
