@@ -178,10 +178,10 @@ def png(pixels):
 
 DAMAGES = {
     "no feature image/encoded": {ENCODED: None},
-    "image/encoded with whole numbers in place of bytes": {ENCODED: [3]},
+    "image/encoded with whole numbers instead of bytes": {ENCODED: [3]},
     "no feature image/object/bbox/ymax": {BOX[3]: None},
-    "image/object/bbox/ymax with 1 values in place of": {BOX[3]: [0.5]},
-    "image/object/bbox/xmin with values that are no fractions": {BOX[0]: [float("nan")]},
+    "image/object/bbox/ymax with 1 values instead of": {BOX[3]: [0.5]},
+    "image/object/bbox/xmin with values that are not fractions": {BOX[0]: [float("nan")]},
     "neither image/object/class/label nor image/object/class/text": {LABEL: None, TEXT: None},
     "image/object/class/text that is not in UTF-8": {TEXT: [b"\xff"]},
     "image/width of 0": {WIDTH: [0]},

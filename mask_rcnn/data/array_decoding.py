@@ -39,15 +39,15 @@ def as_rgb(samples):
 
 
 def _pages_by_opencv(contents):
-    """Returns the pages of a TIFF file with one sample per pixel, `[H, W]` each."""
+    """Returns the pages of a TIFF file with one sample per pixel, a list of `[H, W]`."""
     _, pages = cv2.imdecodemulti(np.frombuffer(contents, "uint8"), cv2.IMREAD_UNCHANGED)
     return pages
 
 
 def _pages_by_tifffile(contents):
-    """Returns the pages of a TIFF file with several samples per pixel, `[H, W, S]` each.
+    """Returns the pages of a TIFF file with several samples per pixel, a list of `[H, W, S]`.
 
-    OpenCV multiplies colors of 8 bits by their alpha, and takes at most four samples.
+    OpenCV multiplies 8-bit colors by their alpha, and supports at most four samples.
     """
     try:
         import tifffile
@@ -63,7 +63,7 @@ def _pages_by_tifffile(contents):
 
 
 def decode_deep_png(contents, channels):
-    """Decodes the bytes of a PNG file of 16 bits as `[H, W, channels]` uint16: gray, or with alpha."""
+    """Decodes the bytes of a 16-bit PNG file to `[H, W, channels]` uint16: gray, or with alpha."""
     pixels = cv2.imdecode(np.frombuffer(contents, "uint8"), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ValueError("its content cannot be decoded")

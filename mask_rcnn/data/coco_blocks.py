@@ -78,9 +78,7 @@ def read_block(block, images, parse):
         ]
     )
     polygons = _polygons(list(itertools.compress(outlines, usable)))
-    if (
-        polygons is None and len(block) > 1
-    ):  # bisect to find the annotations that hold other values than numbers
+    if polygons is None and len(block) > 1:  # bisects to find the annotation with other values than numbers
         half = len(block) // 2
         parts = [read_block(part, images, parse) for part in (block[:half], block[half:])]
         return concatenate([table for table, _ in parts]), np.concatenate([which for _, which in parts])
