@@ -267,7 +267,7 @@ def test_guesses_about_ids_names_and_classes_are_reported(shapes, tmp_path):
     assert [category.id for category in dataset.categories] == list(range(1, len(dataset.categories) + 1))
     report = "\n".join(dataset.warnings)
     for text in (
-        "shards of a set are not among the files (1: ",
+        "files of a numbered set of shards are missing (1: ",
         "`image/source_id` was missing or repeated",
         "`image/filename` was missing or repeated",
         "`class/label` was missing: classes are numbered",

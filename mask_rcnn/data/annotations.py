@@ -85,7 +85,7 @@ def read_box(value, where, findings):
             findings.repair("`bbox` had numbers as text: they were read as numbers", where)
     if not isinstance(box, list) or len(box) != 4 or not are_numbers(box) or min(box[2:]) < 0:
         raise ValueError(
-            "`bbox` must be [x, y, width, height], finite numbers and none negative in size. "
+            "`bbox` must be [x, y, width, height], finite numbers with width and height not negative. "
             f"Received: {where} with bbox={shown(value)}. Correct or remove it."
         )
     return box
@@ -163,5 +163,5 @@ def _crowd(value, where, findings):
     elif known is None:
         findings.repair("`iscrowd` was missing: the annotation is an object", where)
     elif type(value) is not int:
-        findings.repair("`iscrowd` was no whole number: it was read as 0 or 1", where)
+        findings.repair("`iscrowd` was not a whole number: it was read as 0 or 1", where)
     return known if known in (0, 1) else 0

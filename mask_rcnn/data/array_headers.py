@@ -26,11 +26,11 @@ TAGS = {
     338: ("extra_samples", None),
     339: ("sample_format", 1),
 }
-INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # unsigned types of a TIFF value
-UNSIGNED = 1  # sample format
-COLORS = {1: 1, 2: 3}  # by photometric interpretation: black is zero, and RGB. The samples are the pixels
-YCBCR, JPEG = 6, 7  # this interpretation becomes RGB where files of this compression are decoded
-ALPHA = (1, 2)  # extra samples: premultiplied or not
+INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # unsigned integer types in TIFF, as `struct` formats
+UNSIGNED = 1  # sample format of unsigned integers
+COLORS = {1: 1, 2: 3}  # samples per pixel by photometric interpretation: 1 is gray, 2 is RGB
+YCBCR, JPEG = 6, 7  # photometric interpretation and compression; decoders convert both together to RGB
+ALPHA = (1, 2)  # extra samples that are alpha, premultiplied or not
 
 
 def parse_tiff(file):
@@ -51,7 +51,7 @@ def parse_tiff(file):
     if any(page != first for page in pages):
         raise ValueError(f"its {len(pages)} pages differ in size, bits or samples")
     if first["bits"] not in (8, 16) or first["sample_format"] != UNSIGNED:
-        raise ValueError("its samples are no unsigned integers of 8 or 16 bits")
+        raise ValueError("its samples are not unsigned integers of 8 or 16 bits")
     colors = num_colors(first["photometric"], first["compression"])
     if colors is None:
         raise ValueError(

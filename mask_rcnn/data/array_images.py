@@ -36,8 +36,8 @@ def _checked_channels(image, settings):
     if image.dtype != dtype or not shape_fits or image.size > 3 * MAX_ARRAY_PIXELS:
         raise ValueError(
             f"An image must be an array [H, W, {channels}] of {dtype}, as `input.channels` and `input.dtype` "
-            f"say. Received: shape={image.shape}, dtype={image.dtype}. Put the channels last, all of them; "
-            "do not scale what has another dtype."
+            f"say. Received: shape={image.shape}, dtype={image.dtype}. Put all channels last, and "
+            "do not scale values of another dtype."
         )
     most = 256 * settings.counts_per_level - 1
     if image.max() > most:

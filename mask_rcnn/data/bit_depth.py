@@ -5,7 +5,7 @@ import numpy as np
 from mask_rcnn.data.images import read_image, used_bits
 
 MAX_IMAGES = 20  # number of images of a data set that are decoded for this check
-MIN_UNUSED_BITS = 2  # the brightest pixel is then at a quarter of the range or less
+MIN_UNUSED_BITS = 2  # with 2 unused bits, the brightest pixel is at most at a quarter of the range
 MAX_EXAMPLES = 3
 
 

@@ -133,7 +133,7 @@ def _read_shards(pattern, max_pixels, channels, dtype):
     """Returns the `Entries` of TFRecord files, and dicts by image id: image locations, `CheckedFile`s."""
     if {"channels": channels, "dtype": dtype} != RGB8:
         raise ValueError(
-            "The images of TFRecord files are read as RGB of 8 bits. "
+            "The images of TFRecord files are read as 8-bit RGB. "
             f"Received: {str(pattern)!r}, input.channels={channels}, "
             f"input.dtype={dtype!r}. Give a COCO json and a folder of images."
         )

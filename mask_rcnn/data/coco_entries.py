@@ -248,7 +248,7 @@ def are_ids_unique(ids, findings):
     if not unclear and not repeated:
         if 0 in counts:
             findings.repair(
-                "ids of annotations start at 0: our scores are right, but pycocotools takes 0 for no object",
+                "ids of annotations start at 0: scores here are right, but pycocotools takes 0 for no match",
                 "id 0",
             )
         return True

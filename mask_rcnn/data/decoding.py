@@ -37,7 +37,7 @@ MAX_TENSORFLOW_JPEG_BYTES = (1 << 29) - 1  # bytes of decoded pixels; TensorFlow
 JPEG_PIXELS_PER_BYTE = 512  # with Huffman coding, a block of 8 x 8 pixels needs at least one bit
 ARITHMETIC_MARKERS = range(0xC9, 0xD0)  # with arithmetic coding, a block may need less
 DEFLATE_RATIO = 1032  # maximum bytes that zlib decodes from one byte; RFC 1951 codes 258 bytes with 2 bits
-PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by color type
+PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples per pixel by color type
 
 STRIP_PIXELS = 1 << 24  # pixels converted to RGB at a time, to avoid a copy of a whole large image
 

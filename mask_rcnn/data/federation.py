@@ -15,8 +15,7 @@ from mask_rcnn.data.findings import shown
 
 NEGATIVE, NOT_EXHAUSTIVE = "neg_category_ids", "not_exhaustive_category_ids"
 UNLABELED = (  # warning for training, where unlabeled objects become background
-    "images of LVIS are not labeled for all classes: "
-    "training takes objects that are not labeled as background"
+    "images of LVIS are not labeled for all classes: training treats unlabeled objects as background"
 )
 FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 

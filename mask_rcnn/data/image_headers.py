@@ -87,7 +87,7 @@ def parse_header(file):
     elif start.startswith(NPY_START):
         found = parse_npy(file)
     else:
-        raise ValueError("the first bytes are of no such format" if start else "the file is empty")
+        raise ValueError("the first bytes are not of such a format" if start else "the file is empty")
     height, width = found.pop("size")
     if height < 1 or width < 1:
         raise ValueError(f"its header says {width} x {height} pixels")

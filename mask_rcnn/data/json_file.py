@@ -40,7 +40,7 @@ def parse_json(data, path, expected):
     except ValueError as error:
         at_end = getattr(error, "pos", -1) >= len(text.rstrip()) - 1
         advice = "The file ends too early: copy it again." if at_end else "Correct or convert the file."
-        raise _unreadable(path, expected, f"which is no json ({error})", advice) from error
+        raise _unreadable(path, expected, f"which is not json ({error})", advice) from error
     if repeated:
         keys = ", ".join(ascii(key[:40]) for key in list(repeated)[:5])
         reason = f"in which an object has the same key twice with different values: {keys}"
@@ -52,7 +52,7 @@ def read_bytes(path, expected):
     """Returns the bytes of a file that is not empty; raises the same errors as `read_json`."""
     path = as_path(path)
     if not path.is_file():
-        kind = "which is a folder" if path.is_dir() else "which is no file"
+        kind = "which is a folder" if path.is_dir() else "which is not a file"
         kind = kind if path.exists() else "which does not exist"
         error = IsADirectoryError if path.is_dir() else FileNotFoundError
         raise error(f"Expected {expected}. Received: {str(path)!r}, {kind}. Check the path.")
@@ -73,11 +73,9 @@ def _decode(data, path, expected):
         return data.decode(json.detect_encoding(data)), []
     except UnicodeDecodeError as error:
         if b"\0" in data:  # text has no zero bytes, so the file is of another kind or damaged
-            reason = f"which is no text ({error.reason} at byte {error.start})"
+            reason = f"which is not text ({error.reason} at byte {error.start})"
             raise _unreadable(path, expected, reason, "Copy the file again.") from error
-        note = (
-            f"{path} is not in UTF-8 (byte {error.start}): it is read as Latin-1; look at names with accents"
-        )
+        note = f"{path} is not in UTF-8 (byte {error.start}): it is read as Latin-1; check names with accents"
         return data.decode("latin-1"), [note]
 
 

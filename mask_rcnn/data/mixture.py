@@ -123,7 +123,7 @@ def _check_objects(datasets, tables):
     for dataset, table in zip(datasets, tables, strict=True):
         if table.crowd.all():
             raise ValueError(
-                "Every set of a mixture needs objects that are no crowd regions. "
+                "Every set of a mixture needs objects that are not crowd regions. "
                 f"Received: {dataset.name} with {len(dataset)} images and no object. "
                 "Look at it with `mask-rcnn data check`, or remove it from `data.mixture`."
             )

@@ -26,7 +26,7 @@ from mask_rcnn.data.workers import worker_pool
 from mask_rcnn.parallel import default_threads
 
 TENSOR_ALIGNMENT = 64  # bytes, the alignment that Eigen needs
-PREFETCHED_BATCHES = 2  # one in use, one ready; a batch of 16 at 800 x 1344 is 200 MB
+PREFETCHED_BATCHES = 2  # one in use and one ready; a batch of 16 images of 800 x 1344 has 200 MB
 
 
 def training_dataset(dataset, config, first_step=0, bad_images=None, transforms=(), share=(0, 1)):

@@ -39,7 +39,7 @@ def load(kind, key):
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}  # verifies the CRC-32 of each
         if arrays.pop("key").tobytes() != key.encode():
-            raise ValueError("it belongs to another content")
+            raise ValueError("it belongs to other content")
     except Exception as error:  # a damaged zip file raises errors of any type
         logging.warning("The cache %s cannot be used (%s): the data is read again.", path, error)
         return None
@@ -60,7 +60,9 @@ def save(kind, key, arrays):
         remove_leftovers(path.parent)
         _remove_oldest(path.parent)
     except OSError as error:
-        logging.warning("The cache %s cannot be written (%s): the next start reads again.", path, error)
+        logging.warning(
+            "The cache %s cannot be written (%s): the next start reads the data again.", path, error
+        )
     else:
         logging.info("Written to the cache, for the next start: %s", path)
 

@@ -139,7 +139,7 @@ def _image_ids(entries, content, findings):
             findings.refuse("each entry must be an object", f"{where}, {shown(entry)}")
         elif id is UNCLEAR or id not in known:
             findings.refuse(
-                "`image_id` must be in the annotations; use the file of the images that were detected in",
+                "`image_id` must be in the annotations; use the annotations of the detected images",
                 f"{where} with image_id={shown(entry.get('image_id'))}",
             )
         else:
@@ -187,7 +187,7 @@ def _ids_by_name(entries, images, findings):
             )
         elif not found:
             findings.repair(
-                "files that the annotations do not have were left out with what was detected in them",
+                "files that the annotations do not have were left out with their detections",
                 shown(name),
             )
     _check_one_file(entries, ids, findings)

@@ -110,7 +110,7 @@ def _polygons(value, size, where, findings):
     polygons = [_polygon(polygon, where, findings) for polygon in value]
     kept = [polygon for polygon in polygons if _covers_area(polygon)]
     if len(kept) < len(polygons):
-        findings.repair("polygons of less than three points or without area were left out", where)
+        findings.repair("polygons of fewer than three points or without area were left out", where)
     for polygon in kept:
         _check_outline(polygon, size, where)
     if not kept:
@@ -159,7 +159,7 @@ def _check_outline(polygon, size, where):
         raise ValueError(
             "A polygon must lie in its image. "
             f"Received: {where} with x from {min(x):g} to {max(x):g} and y from {min(y):g} to {max(y):g} "
-            f"in an image of height={height}, width={width}. Are these pixels of this image?"
+            f"in an image of height={height}, width={width}. Check that these are pixels of this image."
         )
     longest = len(x) * max(max(x) - min(x), max(y) - min(y))
     if longest > MAX_OUTLINE and np.abs(np.diff(np.reshape(polygon, (-1, 2)), axis=0)).sum() > MAX_OUTLINE:

@@ -42,7 +42,7 @@ def write_shapes(folder, num_images, size, seed):
     for index in range(num_images):
         image, class_ids, masks = draw_scene(np.random.default_rng([seed, index]), size)
         file_name = f"{index:06d}.{'jpg' if index % 2 else 'png'}"
-        Image.fromarray(image).save(images_dir / file_name)  # JPEG: Pillow's quality 75
+        Image.fromarray(image).save(images_dir / file_name)  # JPEG with Pillow's default quality of 75
         images.append({"id": index + 1, "file_name": file_name, "height": size[0], "width": size[1]})
         for class_id, mask in zip(class_ids, masks, strict=True):
             annotations.append(_coco_annotation(len(annotations) + 1, index + 1, class_id, mask))

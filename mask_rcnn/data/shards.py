@@ -173,7 +173,7 @@ def _note_missing(paths, findings):
     for (name, count, suffix), numbers in found.items():
         for number in sorted(set(range(count)) - numbers):
             findings.repair(
-                "shards of a set are not among the files", f"{name}-{number:05d}-of-{count:05d}{suffix}"
+                "files of a numbered set of shards are missing", f"{name}-{number:05d}-of-{count:05d}{suffix}"
             )
 
 

@@ -118,7 +118,7 @@ def decode_example(data):
     try:
         example.ParseFromString(data)
     except DecodeError as error:
-        raise ValueError("no `tf.train.Example`") from error
+        raise ValueError("not a `tf.train.Example`") from error
     features = {}
     for name, feature in example.features.feature.items():
         kind = feature.WhichOneof("kind")

@@ -110,7 +110,9 @@ class _RowsOfImages:
     def __init__(self, table, num_images):
         self.order = np.argsort(table.images, kind="stable")
         self.bounds = np.searchsorted(table.images[self.order], np.arange(num_images + 1))
-        places = np.column_stack([table.images, table.class_ids, table.crowd, table.boxes]) + 0.0  # no -0.0
+        places = (
+            np.column_stack([table.images, table.class_ids, table.crowd, table.boxes]) + 0.0
+        )  # adding 0.0 turns -0.0 into 0.0
         hashes = np.zeros(len(table), "uint64")
         for column in np.ascontiguousarray(places.T).view("uint64"):
             hashes = (hashes ^ column) * np.uint64(0x9E3779B97F4A7C15)

@@ -42,7 +42,7 @@ def worker_pool(load, workers, slots, slot_bytes):
         return
     _check_picklable(load)
     with _shared(slots * slot_bytes) as memory:
-        context = multiprocessing.get_context("spawn")  # a fork would copy TensorFlow's locks
+        context = multiprocessing.get_context("spawn")  # a fork would copy the state of TensorFlow's locks
         arguments = (load, memory and memory.name, slot_bytes)
         with ProcessPoolExecutor(workers, context, _start_worker, arguments) as pool, _cancelled(pool):
 

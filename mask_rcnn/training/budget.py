@@ -55,7 +55,7 @@ def within_budget(config, run_dir, prepare_run, context, started):
     else:
         recipe = config_io.override_all(config, {f"train.{name}": kept[name] for name in kept}).train
         if context.is_chief:
-            say(f"The run keeps the {recipe.scaled_steps} steps that its budget gave it at its start.")
+            say(f"The run keeps the {recipe.scaled_steps} steps that fitted into its budget at its start.")
     return dataclasses.replace(config, train=recipe)
 
 
@@ -109,7 +109,7 @@ class Cost:
             needed = self.spent + self.start + self.evaluation + self.step / (1 - RESERVE)
             raise ValueError(
                 "`train.budget` must have time for the start, a step and an evaluation, here "
-                f"{needed:.0f} s. Received: {budget:g} s. Give more, or evaluate on fewer images."
+                f"{needed:.0f} s. Received: {budget:g} s. Increase it, or evaluate on fewer images."
             )
 
     def describe(self, recipe, chosen):

@@ -159,9 +159,9 @@ class NanGuard(StepCallback):
             raise ValueError(
                 "Every loss of a training step must be finite. "
                 f"Received: step={step}, {values}, images={self.images_of(step)}{self._origin(step)}. "
-                "The last checkpoint was saved before this step. Look at the boxes of these images, or lower "
+                "The last checkpoint was saved before this step. Check the boxes of these images, or lower "
                 "the learning rate: `--resume --set train.learning_rate=...`; `train.warmup_steps` and "
-                "`train.clip_norm` help too."
+                "`train.clip_norm` can also help."
             )
 
     def _origin(self, step):
@@ -194,7 +194,8 @@ class LossScaleReport(StepCallback):
             if self.num_skipped == 1:
                 logging.warning(
                     "Step %d is skipped: its gradients overflow float16. The loss scale is lowered to %g. "
-                    "Some steps at the start of a run may be; if many are, lower `train.learning_rate`.",
+                    "A few such steps at the start are normal. If there are many, lower "
+                    "`train.learning_rate`.",
                     step,
                     scale,
                 )

@@ -87,7 +87,7 @@ def _finite(variable, step):
         raise ValueError(
             "The weights must be finite to be saved. "
             f"Received: {variable.path} holds NaN or infinity after step={step}. "
-            "Lower `train.learning_rate` or set `train.clip_norm`, and resume from the checkpoint before."
+            "Lower `train.learning_rate` or set `train.clip_norm`, and resume from the previous checkpoint."
         )
     return value
 
@@ -120,7 +120,7 @@ def restore_latest(folder, model, check=lambda state: None):
         except OtherRunError:
             raise
         except (OSError, ValueError) as error:
-            logging.warning("%s cannot be read; the checkpoint before it is tried. %s", path, error)
+            logging.warning("%s cannot be read; the previous checkpoint is tried. %s", path, error)
             continue
         for name, variable in variables.items():
             variable.assign(values[name])

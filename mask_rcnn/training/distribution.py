@@ -10,7 +10,7 @@ from mask_rcnn.errors import short_message
 from mask_rcnn.terminal import say
 from mask_rcnn.training.processes import TRAINING_JOBS, run_context
 
-CLUSTER = "TF_CONFIG"  # the environment variable of TensorFlow with the addresses of all processes
+CLUSTER = "TF_CONFIG"  # TensorFlow's environment variable with the addresses of all processes
 
 
 def make_strategy(name, batch_size):
@@ -121,7 +121,7 @@ def _multiworker():
     except RuntimeError as error:
         raise ValueError(
             "The processes of a run must find each other before TensorFlow computes anything. "
-            f"Received: {short_message(error)}. Call `train` first of all."
+            f"Received: {short_message(error)}. Call `train` before any other TensorFlow operation."
         ) from error
 
 

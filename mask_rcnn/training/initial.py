@@ -67,7 +67,7 @@ def check_initial_weights(config):
         return
     if backbone.norm in ("group_norm", "none"):
         raise ValueError(
-            "Published weights of a backbone have batch normalizations. "
+            "Published backbone weights need batch normalization layers. "
             f"Received: backbone.norm={backbone.norm!r}, backbone.weights={backbone.weights!r}. "
             "Set `backbone.weights=null` and `backbone.frozen_stages=0` to begin with random weights, or "
             "`backbone.norm=frozen_batch_norm`."

@@ -156,9 +156,9 @@ def _describe_failure(error, step, images_of):
         advice = "Lower `train.batch_size`, `input.train_short_sides` or `input.max_instances`"
     else:
         reason = short_message(error)
-        advice = "Look at these images"
+        advice = "Check these images"
     return (
-        "Every training step must run to its end. "
+        "Every training step must finish. "
         f"Received: step={step}, {reason}, images={images_of(step)}. "
         f"{advice}, then continue from the last checkpoint with `--resume`."
     )

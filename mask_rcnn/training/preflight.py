@@ -105,7 +105,7 @@ def check_same_run(mark, context):
     if others:
         raise ValueError(
             "All processes of a run must have the same config and the same data. "
-            f"Received: {', '.join(others)} with others than process 0. "
+            f"Received: {', '.join(others)}, different from process 0. "
             "Start all with the same command and the same files."
         )
 

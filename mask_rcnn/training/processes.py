@@ -174,7 +174,7 @@ def all_processes(context):
         raise ValueError(
             f"All {context.num_processes} processes of a run must stay alive. "
             f"Received: {short_message(error)}. "
-            "Look at the output of the others, then start all again with `--resume`."
+            "Check the output of the other processes, then start all again with `--resume`."
         ) from error
 
 

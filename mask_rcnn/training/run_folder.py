@@ -83,7 +83,7 @@ def run_folder(folder, resume):
     check_run_folder(folder, resume)
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
-        check_run_folder(folder, resume)  # another process may have been faster
+        check_run_folder(folder, resume)  # another process may have created a run since the first check
         for each in (folder, folder / CHECKPOINTS):
             remove_leftovers(each)
         if run_id_of(folder) is None:
@@ -149,7 +149,7 @@ def _lock(folder):
     The operating system releases the lock when the process ends, even after a crash.
     """
     if fcntl is None:
-        logging.warning("This system cannot lock %s: start no second run in it.", folder)
+        logging.warning("This system cannot lock %s: do not start a second run in it.", folder)
         yield
         return
     with open(folder / LOCK, "a+", encoding="utf-8") as file:
@@ -163,7 +163,9 @@ def _lock(folder):
                 "Wait for it, stop it, or name another folder."
             ) from None
         except OSError as error:  # some network file systems have no locks
-            logging.warning("%s cannot be locked (%s): start no second run in it.", folder, error.strerror)
+            logging.warning(
+                "%s cannot be locked (%s): do not start a second run in it.", folder, error.strerror
+            )
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()

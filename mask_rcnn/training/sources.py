@@ -75,7 +75,7 @@ def check_sources(data, train_data=None, val_data=None):
     if train_data is not None and not isinstance(train_data, Dataset | tf.data.Dataset):
         raise ValueError(
             "`train_data` must be a `Dataset` of `read_coco` or a `tf.data.Dataset` of batches. "
-            f"Received: {type(train_data).__name__}. `MaskRCNN.fit` takes all that Keras takes."
+            f"Received: {type(train_data).__name__}. `MaskRCNN.fit` accepts all data that Keras accepts."
         )
     if data.overfit and isinstance(train_data, tf.data.Dataset):
         raise ValueError(
@@ -174,7 +174,7 @@ def first_with_objects(dataset, count):
     arrays = arrays_of(dataset)
     indices = np.unique(arrays.images[~arrays.crowd])
     if len(indices) < count:
-        logging.warning("%s has %d images with objects; all are taken.", dataset.name, len(indices))
+        logging.warning("%s has %d images with objects; all are used.", dataset.name, len(indices))
     images = tuple(dataset.images[index] for index in indices[:count])
     return dataclasses.replace(dataset, images=images, shares=())
 
@@ -274,7 +274,7 @@ def check_objects(train_set, val_set, iou_type):
     """
     if isinstance(train_set, Dataset) and not _has_objects(train_set):
         raise ValueError(
-            "A training set must have objects that are no crowd regions. "
+            "A training set must have objects that are not crowd regions. "
             f"Received: {train_set.name} with {len(train_set)} images and no object. "
             "Look at it with `mask-rcnn data check`."
         )

@@ -150,7 +150,7 @@ class Trainer(keras.Model):
         return tf.concat([totals, [tf.stack([penalty * count, count])]], axis=0)
 
     def _logs(self, logs):
-        # Keras 3.15 takes the mean of the logs of several processes along their first axis.
+        # With several processes, Keras 3.15 averages each log over its first axis, so logs need an axis.
         if run_context(self.distribute_strategy).num_processes == 1:
             return logs
         return {name: tf.reshape(value, [1]) for name, value in logs.items()}
