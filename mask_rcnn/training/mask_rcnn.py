@@ -266,7 +266,7 @@ class MaskRCNN(Trainer):
         """
         if not overwrite and as_path(filepath).exists():
             raise FileExistsError(
-                f"With overwrite=False, the file must be new. Received: {str(filepath)!r}. Choose another name."
+                f"With overwrite=False, use a new file. Received: {str(filepath)!r}. Choose another name."
             )
         save_weights(filepath, self.parts, self.config, self.categories)
 
