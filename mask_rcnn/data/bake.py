@@ -56,7 +56,8 @@ def transposed(sample):
         image=np.ascontiguousarray(sample.image.swapaxes(0, 1)),
         boxes=sample.boxes[:, [1, 0, 3, 2]],
         segmentations=segmentations,
-        # Swapping y and x is a reflection. So a mirrored output becomes one that is not, and vice versa.
+        # The swap changes the sign of the determinant of `matrix`, so `output_keypoints` swaps left and right
+        # once more or once less. This order compensates for it.
         keypoints=sample.keypoints[:, sample.mirrored_keypoints][..., [1, 0, 2]],
         matrix=sample.matrix @ affine.transpose(),
     )

@@ -79,8 +79,9 @@ def training_order(sizes, batch_size, steps, seed, repeats=None, sources=None, s
 
     In each epoch, every image is queued once in random order, or as often as `repeats` says. The copies of an
     image are spread over the epoch. All images of a batch belong to one group of `join_rare_groups`. Images
-    that do not fill a batch come first in the next epoch. No batch contains an image twice, unless the data
-    set is smaller than a batch, or an image has so many repeats that its copies fall into one batch.
+    that do not fill a batch come first in the next epoch. No batch contains an image twice, with two
+    exceptions: the data set is smaller than a batch, or an image has so many repeats that its copies meet in
+    a batch.
 
     Args:
         sizes: `[N, 2]`, (height, width) of each image.

@@ -1,8 +1,8 @@
 """CRC-32C, the checksum of TFRecord files (RFC 3720, appendix B.4), in NumPy: about 200 MB/s.
 
-A CRC is linear over bits. The CRC of two parts is the XOR of two values: the CRC of the second part, and the
-CRC of the first part followed by as many zero bytes as the second part has. So the CRCs of all 4-byte words
-are computed at once, then neighboring pairs are joined, then pairs of pairs, and so on.
+A CRC is linear over bits. The CRC of data in two parts is the XOR of two CRCs. One is that of the second
+part. The other is that of the first part, followed by as many zero bytes as the second part has. So the CRCs
+of all 4-byte words are computed at once, then neighboring pairs are joined, then pairs of pairs, and so on.
 """
 
 import functools

@@ -19,8 +19,9 @@ def finish(sample, max_instances, needs_mask):
         needs_mask: Whether an object without a mask becomes an ignored region.
 
     Returns:
-        A `Sample` with an axis-aligned matrix. The training objects come first, by decreasing area. All crowd
-        and ignored regions follow. Boxes are clipped to the visible part.
+        A `Sample` with an axis-aligned matrix. Its order is: training objects, ignored objects beyond
+        `max_instances`, then crowd and other ignored regions, each by decreasing area. Boxes are clipped to
+        the visible part.
     """
     sample = _visible(transposed(sample) if affine.is_transposed(sample.matrix) else sample)
     has_mask = np.array([bool(each) for each in sample.segmentations], bool)

@@ -12,8 +12,8 @@ from mask_rcnn.paths import is_remote
 def find_image_files(images, folder, findings):
     """Returns {image id: path}. For a file that is not found, it is the path in the json.
 
-    If a name is not a file of the folder, these variants are tried: separators of other systems, decoded URL
-    escapes, without leading folders, and other upper and lower case.
+    If a name is not a file of the folder, variants are tried: with separators of other systems, with decoded
+    URL escapes, without leading folders, and with other upper and lower case.
 
     Args:
         images: Dicts with `id` and `file_name`.

@@ -1,7 +1,7 @@
 """Checks and repairs segmentations of a COCO json before they are given to pycocotools.
 
-pycocotools does not check its input: it reads [x, y, x, y] as a box, needs memory in proportion to the extent
-of a polygon, and writes run lengths that are too long beyond its memory.
+pycocotools does not check its input. It reads [x, y, x, y] as a box. It needs memory in proportion to the
+extent of a polygon. And it writes run lengths that are too long beyond the end of its memory.
 """
 
 import math

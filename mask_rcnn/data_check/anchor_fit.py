@@ -49,7 +49,7 @@ def anchor_ious(boxes, sizes, ratios, strides):
 def fit_anchors(boxes, anchors):
     """Returns anchor sizes and ratios that fit boxes, as many of each as a config has.
 
-    The result is from the iteration with the largest sum of two values: the mean IoU of the best anchors, and
+    The result is from the iteration with the best score. The score is the mean IoU of the best anchors, plus
     the fraction of boxes with an IoU of at least `GOOD_IOU`.
 
     Args:

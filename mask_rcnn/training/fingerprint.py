@@ -69,7 +69,7 @@ def fingerprint(config, dataset):
         config: The config as YAML text.
         images: Number of training images. 0 for batches.
         objects: Number of their annotations. 0 for batches.
-        digest: Hash of `digest`; "batches" for batches.
+        digest: Result of `digest`. "batches" for batches.
         order: Ids of the images of one step. Empty for batches.
     """
     text = config_io.to_yaml(config)
