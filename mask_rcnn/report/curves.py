@@ -111,8 +111,8 @@ def calibration(scores, hits):
         Dict with
         bins: List of dicts with `low`, `high`, `count`, `mean_score` and `precision`. The last two are None
             without detections.
-        error: Expected calibration error, the mean difference of `mean_score` and `precision` weighted by
-            `count`. None without detections.
+        error: Expected calibration error, the mean absolute difference of both, weighted by `count`.
+            None without detections.
     """
     edges = np.linspace(0, 1, NUM_BINS + 1)
     which = np.clip(np.floor(scores * NUM_BINS).astype(int), 0, NUM_BINS - 1)
