@@ -27,7 +27,7 @@ CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 BEST_WEIGHTS = "best.weights.h5"
 FINAL_WEIGHTS = "final.weights.h5"
-# All files and folders that a run writes. In a folder without a marker, a file with such a name is not ours.
+# All files and folders that a run writes. In a folder without a marker, such a file is not from a run.
 NAMES = (
     *(MARKER, CONFIG, LOG, METRICS, CHECKPOINTS, "loss.png", TENSORBOARD, "data", "pictures"),
     *(BEST_WEIGHTS, FINAL_WEIGHTS, "results.json", "detections.json"),
