@@ -218,7 +218,7 @@ def test_rows_run_once_and_an_interrupted_table_goes_on(trained, tmp_path, capsy
         "roialign_average/seed_0",
         "roialign_average/seed_1",
     ]
-    assert "RoIPool max, seed 1: finished before" in capsys.readouterr().out
+    assert "RoIPool max, seed 1: already finished" in capsys.readouterr().out
     assert list(comparison.rows) == [row.name for row in table.rows]
 
     report = json.loads((tmp_path / "report.json").read_text())
@@ -308,5 +308,5 @@ def test_the_command_trains_a_table_and_a_second_call_trains_nothing(tmp_path, c
     before = (tmp_path / "runs/report.json").read_text()
     assert json.loads(before)["rows"][0]["steps"] == [3]
     assert run(*words) == 0
-    assert capsys.readouterr().out.count("finished before") == 3
+    assert capsys.readouterr().out.count("already finished") == 3
     assert (tmp_path / "runs/report.json").read_text() == before

@@ -114,7 +114,7 @@ def test_a_missing_folder_is_named(read, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"images": [', r"instances\.json', which is no json.*ends too early"),
+        ('{"images": [', r"instances\.json', which is not json.*ends too early"),
         ("3", "without a list `images`"),
         ([{"image_id": 1, "score": 0.5}], "Give the file with the ground truth, not one with results"),
         ({"images": [], "categories": []}, "without a list `annotations`"),

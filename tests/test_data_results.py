@@ -150,7 +150,7 @@ def test_the_same_name_goes_before_one_that_ends_in_the_same_way():
 def test_files_without_annotations_are_left_out_with_a_count():
     results = read(*(entry(file_name=name) for name in ("b.png", "c.png", "d.png", "d.png")))
     assert len(results.entries) == 1
-    assert "left out with what was detected in them (2: 'c.png', 'd.png')" in results.warnings[0]
+    assert "left out with their detections (2: 'c.png', 'd.png')" in results.warnings[0]
     with pytest.raises(ValueError, match="must be one of the annotations, such as 'train/a.png'"):
         read(entry(file_name="c.png"))
 

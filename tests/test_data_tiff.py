@@ -97,7 +97,7 @@ def test_what_cannot_be_read_is_one_error_that_names_the_file(tmp_path, monkeypa
     strip = write_tiff(tmp_path / "strip.tif", PIXELS, compression="zlib", rowsperstrip=150)
     with pytest.raises(ValueError, match="a strip of .* at most 0.03 million are decoded at once.*tiles of"):
         open_image(strip, max_pixels=30_000).read(WINDOWS[0])
-    with pytest.raises(ValueError, match="million are decoded.*a TIFF file with tiles: of these, `detect"):
+    with pytest.raises(ValueError, match="million are decoded.*a TIFF file with tiles, which `detect"):
         read_header(strip, max_pixels=30_000)
     monkeypatch.setitem(sys.modules, "tifffile", None)
     with pytest.raises(ValueError, match=r"need the package tifffile.*pip install mask-rcnn\[tiff\]"):

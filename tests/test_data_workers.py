@@ -69,7 +69,7 @@ def test_images_larger_than_their_shared_memory_take_the_pipe(shapes, monkeypatc
 
 
 def test_a_killed_worker_ends_the_run_with_one_clear_error(shapes):
-    with pytest.raises(Exception, match="must stay alive. Received: one was ended.*`data.workers`"):
+    with pytest.raises(Exception, match="must stay alive. Received: one was killed.*`data.workers`"):
         batches(shapes, config(1, steps=1), transforms=(kill_itself,))
 
 

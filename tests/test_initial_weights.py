@@ -104,7 +104,7 @@ def test_random_weights_without_anything_frozen_are_fine():
 
 
 def test_batch_statistics_cannot_become_group_norms():
-    with pytest.raises(ValueError, match=r"have batch normalizations. Received: backbone.norm='group_norm'"):
+    with pytest.raises(ValueError, match=r"batch normalization layers. Received: backbone.norm='group_norm'"):
         check_initial_weights(Config(backbone=replace(RANDOM, weights="imagenet")))
 
 

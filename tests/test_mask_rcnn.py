@@ -190,7 +190,7 @@ def test_wrong_batches_are_an_error_before_the_first_step(model, tiny_batch, cha
 def test_ground_truth_beside_the_batch_is_an_error(model, tiny_batch):
     with pytest.raises(ValueError, match="The ground truth is in the batches"):
         model.fit(tiny_batch, tiny_batch["gt_boxes"])
-    with pytest.raises(ValueError, match="The model brings its own losses"):
+    with pytest.raises(ValueError, match="The model has its own losses"):
         model.compile(loss="mse")
 
 

@@ -178,10 +178,10 @@ def png(pixels):
 
 DAMAGES = {
     "no feature image/encoded": {ENCODED: None},
-    "image/encoded with whole numbers in place of bytes": {ENCODED: [3]},
+    "image/encoded with whole numbers instead of bytes": {ENCODED: [3]},
     "no feature image/object/bbox/ymax": {BOX[3]: None},
-    "image/object/bbox/ymax with 1 values in place of": {BOX[3]: [0.5]},
-    "image/object/bbox/xmin with values that are no fractions": {BOX[0]: [float("nan")]},
+    "image/object/bbox/ymax with 1 values instead of": {BOX[3]: [0.5]},
+    "image/object/bbox/xmin with values that are not fractions": {BOX[0]: [float("nan")]},
     "neither image/object/class/label nor image/object/class/text": {LABEL: None, TEXT: None},
     "image/object/class/text that is not in UTF-8": {TEXT: [b"\xff"]},
     "image/width of 0": {WIDTH: [0]},
@@ -267,7 +267,7 @@ def test_guesses_about_ids_names_and_classes_are_reported(shapes, tmp_path):
     assert [category.id for category in dataset.categories] == list(range(1, len(dataset.categories) + 1))
     report = "\n".join(dataset.warnings)
     for text in (
-        "shards of a set are not among the files (1: ",
+        "files of a numbered set of shards are missing (1: ",
         "`image/source_id` was missing or repeated",
         "`image/filename` was missing or repeated",
         "`class/label` was missing: classes are numbered",
@@ -312,7 +312,7 @@ def test_the_command_converts_both_ways_and_checks(shapes, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"train_annotations": "{shards}", "train_images": "."}, "The images are inside of TFRecord files"),
+        ({"train_annotations": "{shards}", "train_images": "."}, "TFRecord files contain their images"),
         ({"train_annotations": "absent-*.tfrecord"}, "'absent-\\*.tfrecord', which no file matches"),
         ({"train_annotations": "{shards}", "val_annotations": "a.json"}, "Annotations and the folder"),
     ],

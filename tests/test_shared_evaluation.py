@@ -97,7 +97,7 @@ def test_an_error_of_the_model_in_one_process_is_raised_in_all(dataset, model):
     errors = evaluate_in(2, dataset, [model.fresh(failing), model.fresh(failing)])
     assert sorted(type(error).__name__ for error in errors) == ["KeyError", "ValueError"]
     (text,) = [str(error) for error in errors if isinstance(error, ValueError)]
-    assert "All 2 processes must do their part. Received: process " in text and "KeyError: 'area'." in text
+    assert "All 2 processes must succeed. Received: process " in text and "KeyError: 'area'." in text
 
 
 def test_processes_with_other_images_are_an_error(dataset, model):

@@ -129,5 +129,5 @@ def test_a_compressed_file_says_so(tmp_path):
 
 @pytest.mark.parametrize("data", [b"\xff\xff", b"no example", b"\x0a\x05\x0a"])
 def test_bytes_that_are_no_example_are_an_error(data):
-    with pytest.raises(ValueError, match="no `tf.train.Example`"):
+    with pytest.raises(ValueError, match="not a `tf.train.Example`"):
         decode_example(data)

@@ -176,10 +176,10 @@ def test_a_machine_without_a_tpu_is_an_error(monkeypatch):
 def test_processes_with_another_config_or_other_data_are_an_error():
     mark = {"config": "train: {steps: 5}", "digest": "a"}
     context = types.SimpleNamespace(gather=lambda mark: [mark, mark, {**mark, "digest": "b"}])
-    with pytest.raises(ValueError, match="Received: process 2 with others than process 0"):
+    with pytest.raises(ValueError, match="Received: process 2, different from process 0"):
         check_same_run(mark, context)
     context.gather = lambda mark: [mark, {**mark, "config": "train: {steps: 6}"}, mark]
-    with pytest.raises(ValueError, match="Received: process 1 with others than process 0"):
+    with pytest.raises(ValueError, match="Received: process 1, different from process 0"):
         check_same_run(mark, context)
     elsewhere = {**mark, "config": "train: {steps: 5}\ndata: {train_images: /elsewhere}"}
     context.gather = lambda mark: [mark, elsewhere]

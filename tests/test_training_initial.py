@@ -50,7 +50,7 @@ def test_the_same_classes_keep_all_weights(file, tiny_config, tiny_parts, capsys
     parts, config = built(tiny_config)
     load_detector(parts, config, FRUITS, file)
     assert not differing(parts, tiny_parts)
-    assert f"Begun with {file}, 3 classes: all weights." in capsys.readouterr().out
+    assert f"Loaded {file}, 3 classes: all weights." in capsys.readouterr().out
 
 
 def test_another_number_of_classes_keeps_all_but_the_layers_of_the_classes(
@@ -117,7 +117,7 @@ def test_other_conventions_are_said(file, tiny_config, monkeypatch):
     parts, config = built(tiny_config, input=recipe)
     load_detector(parts, config, FRUITS, file)
     (line,) = said
-    assert "other conventions: input.mean=(1.0, 2.0, 3.0), theirs (123.675, 116.28, 103.53)" in line
+    assert "other conventions: input.mean=(1.0, 2.0, 3.0), the weights had (123.675, 116.28, 103.53)" in line
 
 
 def test_a_config_may_name_a_detector_a_backbone_or_nothing(file, tiny_config, tiny_parts):

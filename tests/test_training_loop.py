@@ -155,7 +155,7 @@ def test_a_loss_that_is_nan_stops_the_run_and_names_step_losses_and_images(tmp_p
         run_toy(make_trainer(), batches, tmp_path, images_of=lambda step: [f"{step}.jpg"])
     for part in ("step=6", "rpn_box_loss=nan", "images=['6.jpg']", "train.learning_rate", "resume"):
         assert part in str(error.value)
-    assert "the first that is not finite is images of the batch (1 of 4608 values)" in str(error.value)
+    assert "first value that is not finite is in images of the batch (1 of 4608 values)" in str(error.value)
     assert len(checkpoints(tmp_path / "checkpoints")) == 1
     # With the image repaired, the run goes on from step 4.
     assert run_toy(make_trainer(), make_batches, tmp_path)["step"] == 10

@@ -107,7 +107,7 @@ def test_a_step_that_does_not_fit_is_answered_with_what_would(tiny_config, tiny_
     text, fits = describe_memory(model, dataset_of((60, 90)), estimate.total - 1)
     assert "train.rematerialize=true (" in text and "train.precision=mixed_bfloat16 (" in text
     text, fits = describe_memory(model, dataset_of((60, 90)), 1e3)
-    assert not fits and "Nothing but smaller images" in text
+    assert not fits and "Only smaller images" in text
 
 
 def test_an_estimate_that_fails_does_not_stop_a_run(tiny_config, tiny_parts, monkeypatch):

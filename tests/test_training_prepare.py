@@ -146,7 +146,7 @@ def test_overfitting_takes_a_few_images_with_objects_for_both_sets(shapes, tmp_p
     assert not caplog.text
     config = config_io.override_all(config, {"data.overfit": 9})
     assert len(read_training_data(config, tmp_path)[0]) == 2
-    assert "has 2 images with objects; all are taken" in caplog.text
+    assert "has 2 images with objects; all are used" in caplog.text
 
 
 def empty_first_image(content):

@@ -1,1 +1,1 @@
-"""The comparisons of the Mask R-CNN paper: tables of rows, each a change of a config that is trained."""
+"""Repeats the comparisons of the Mask R-CNN paper: each row of a table is a config change."""

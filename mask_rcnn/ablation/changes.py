@@ -1,16 +1,16 @@
-"""Changes of a config that the rows of the paper's tables have in common.
+"""Config changes that several rows of the paper's tables share.
 
-A change is a dict from the dotted name of a field to its value, or to a function of the base `Config` where
-the value depends on it.
+A change is a dict from the dotted name of a field to its value, or to a function of the base `Config` that
+returns the value.
 """
 
-PRESENT = {}  # of a section: the base's, or the defaults if the base has none
-PAPER_STEPS = 160  # thousands, of most tables (section 3.1)
-PAPER_SIDE = 800  # pixels of the short side
+PRESENT = {}  # value for a section: that of the base, or the defaults if the base has no such section
+PAPER_STEPS = 160  # thousands of steps, for most tables (section 3.1)
+PAPER_SIDE = 800  # short side of the images in the paper, in pixels
 
 
 def half(name):
-    """Returns a function of a base that gives half of a field of its `train` section; 1 is not halved."""
+    """Returns a function of a base config that gives half of a field of `train`, at least 1 for an int."""
 
     def value(base):
         number = getattr(base.train, name)
@@ -20,9 +20,11 @@ def half(name):
 
 
 def schedule(steps, *milestones):
-    """Returns the changes to a schedule, given in thousands of steps where most tables have 160.
+    """Returns the changes for a schedule, scaled to the number of steps of the base.
 
-    With a base of other steps, they change in proportion.
+    Args:
+        steps: Thousands of steps, if most tables have 160 thousand.
+        milestones: Thousands of steps at which the learning rate drops.
     """
 
     def scaled(base, thousands):
@@ -35,12 +37,16 @@ def schedule(steps, *milestones):
 
 
 def short_sides(low, high, step):
-    """Returns a function of a base that gives training sides, in proportion to its side at inference."""
+    """Returns a function of a base config that returns training short sides, scaled to its test short side.
+
+    Args:
+        low, high, step: Short sides in pixels for a test short side of 800 pixels, `high` included.
+    """
     sides = range(low, high + 1, step)
     return lambda base: tuple(max(1, round(base.input.short_side * side / PAPER_SIDE)) for side in sides)
 
 
-# The fifth stage is applied to each RoI (figure 4, left). RPN and numbers of boxes: section 3.1, detectron2.
+# The fifth stage is applied to each RoI (figure 4, left). Settings of the RPN: section 3.1, detectron2.
 C4 = {
     "backbone.last_stage": 4,
     "fpn": None,
@@ -56,7 +62,7 @@ C4 = {
     "box_head.samples": 64,
     "mask_head.convs": 0,
 }
-# The heads are those of the FPN: there is no sixth stage that could be applied to each RoI (table 2d).
+# The heads are those of FPN, because there is no sixth stage that could be applied to each RoI (table 2d).
 C5 = {
     "backbone.last_stage": 5,
     "fpn": None,
@@ -67,7 +73,7 @@ C5 = {
     "rpn.pre_nms": 6000,
 }
 FPN = {"backbone.last_stage": 5, "fpn": PRESENT}
-# One image on each of eight GPUs, the same number of steps, half of the learning rate (section 3.1).
+# One image instead of two on each of eight GPUs, the same steps, half of the learning rate (section 3.1).
 RESNEXT = {
     "backbone.name": "resnext101_64x4d",
     "train.batch_size": half("batch_size"),
@@ -77,12 +83,12 @@ RESNEXT = {
 R50, R101 = {"backbone.name": "resnet50"}, {"backbone.name": "resnet101"}
 ALIGN, POOL, WARP = ({"roi_align.method": name} for name in ("roi_align", "roi_pool", "roi_warp"))
 MAX, AVERAGE = {"roi_align.pooling": "max"}, {"roi_align.pooling": "average"}
-FOUR_SAMPLES = {"roi_align.sampling_ratio": 2}  # of a bin (section 3)
+FOUR_SAMPLES = {"roi_align.sampling_ratio": 2}  # 2 x 2 samples per bin (section 3)
 ONLY_KEYPOINTS = {"mask_head": None, "keypoint_head": PRESENT}
 BOTH = {"mask_head": PRESENT, "keypoint_head": PRESENT}
-NMS = {"box_head.nms_iou": 0.3}  # until the updated baseline (appendix A)
+NMS = {"box_head.nms_iou": 0.3}  # for all rows before the updated baseline (appendix A)
 OWN_RPN, SHARED_RPN = ({"rpn.shared_features": shared} for shared in (False, True))  # section 3.1.1
-# From the second row of table 8 on.
+# For table 8 from the second row on.
 UPDATED = FPN | RESNEXT | {"box_head.nms_iou": 0.5}
-END_TO_END = UPDATED | SHARED_RPN  # from the third row on
+END_TO_END = UPDATED | SHARED_RPN  # for table 8 from the third row on
 AUGMENTED = {"input.train_short_sides": short_sides(640, 800, 32)}

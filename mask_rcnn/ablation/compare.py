@@ -1,4 +1,4 @@
-"""What the runs of a table have reached, beside the paper, with intervals of the differences."""
+"""Compares the results of the runs of a table with the paper, with confidence intervals of differences."""
 
 import dataclasses
 import json
@@ -14,23 +14,23 @@ from mask_rcnn.report.evaluation import evaluate_images
 from mask_rcnn.training.sources import read_set
 
 NUMBERS = ("AP", "AP50", "AP75")
-AT_50, AT_75 = 0, 5  # of COCO's IoU thresholds
+AT_50, AT_75 = 0, 5  # indices of 0.5 and 0.75 in COCO's IoU thresholds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RowResult:
-    """What the runs of a row have reached, in percent.
+    """Results of the runs of a row, in percent.
 
     Args:
         row: The `Row`.
-        steps: Steps of each run.
+        steps: List with the number of steps of each run.
         shared_features: Whether the RPN shared the features of the heads, `rpn.shared_features`.
         seeds: `{IoU type: [S, 3]}`, AP, AP50 and AP75 of each seed.
         here: `{IoU type: [3]}`, their mean over the seeds.
-        intervals: `{IoU type: [(low, high), ...]}` of `here`; None is not measurable.
-        differences: `{IoU type: [3]}`, how much larger they are than in the first row that was trained for
-            the IoU type; that row has none.
-        difference_intervals: As `intervals`, of `differences`.
+        intervals: `{IoU type: [(low, high), ...]}`, intervals of `here`. None if not measurable.
+        differences: `{IoU type: [3]}`, `here` minus `here` of the first row that was trained for the IoU
+            type. The first row has none.
+        difference_intervals: `{IoU type: [(low, high), ...]}`, intervals of `differences`.
     """
 
     row: Row
@@ -45,14 +45,14 @@ class RowResult:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All rows of a table.
+    """Results of all rows of a table.
 
     Args:
         table: The `Table`.
-        rows: `{name: RowResult}` of the rows that were trained, in their order.
-        num_images: Images that they were evaluated on.
-        num_resamples: Resamples of these images, from which intervals are made.
-        notes: What else a reader must know, a sentence each.
+        rows: `{name: RowResult}` of the rows with runs, in their order.
+        num_images: Number of images of the validation set.
+        num_resamples: Number of bootstrap resamples of these images for the intervals.
+        notes: Further sentences for the reader.
     """
 
     table: Table
@@ -62,12 +62,12 @@ class Comparison:
     notes: tuple[str, ...]
 
     def first(self, iou_type):
-        """Returns the name of the row that the others are compared with."""
+        """Returns the name of the row that the others are compared with for an IoU type."""
         return next(name for name, each in self.rows.items() if iou_type in each.here)
 
 
 def read_validation_set(config):
-    """Returns the `Dataset` that the runs of a `Config` are evaluated on."""
+    """Returns the `Dataset` on which the runs of a `Config` are evaluated."""
     return read_set((config.data.val_annotations, config.data.val_images), config)
 
 
@@ -77,7 +77,7 @@ def compare(table, base, folders):
     Args:
         table: The `Table`.
         base: `Config` with the validation set of all runs.
-        folders: `{name of a row: paths of its runs}`.
+        folders: `{name of a row: list of the paths of its runs}`.
 
     Returns:
         `Comparison`.
@@ -91,7 +91,7 @@ def compare(table, base, folders):
         if row.name not in folders:
             continue
         results = [json.loads((folder / "results.json").read_text()) for folder in folders[row.name]]
-        draws = {  # {IoU type: [S, 1 + R, 3]}, of all images first
+        draws = {  # {IoU type: [S, 1 + R, 3]}; index 0 of axis 1 is the whole validation set
             kind: np.array(
                 [
                     _resampled(folder, content, ids, kind, result["max_detections"], counts)
@@ -114,7 +114,7 @@ def compare(table, base, folders):
 
 
 def _resampled(folder, content, ids, iou_type, max_detections, counts):
-    """Returns AP, AP50 and AP75 of a run in percent for each way to count the images, `[1 + R, 3]`."""
+    """Returns AP, AP50 and AP75 of a run in percent for each row of image counts, `[1 + R, 3]`."""
     entries = json.loads((folder / "detections.json").read_text())
     limit = MAX_KEYPOINT_DETECTIONS if iou_type == "keypoints" else max_detections
     evaluation = evaluate_images(content, entries, ids, iou_type, limit)
@@ -123,7 +123,7 @@ def _resampled(folder, content, ids, iou_type, max_detections, counts):
 
 
 def _row_result(row, folders, draws, first):
-    """Returns the `RowResult` of the `draws` of a row and of the first row of each IoU type."""
+    """Returns the `RowResult` from the `draws` of a row and of the first row of each IoU type."""
     means = {kind: values.mean(axis=0) for kind, values in draws.items()}  # [1 + R, 3]
     gains = {
         kind: means[kind] - first[kind].mean(axis=0)

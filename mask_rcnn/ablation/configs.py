@@ -1,4 +1,4 @@
-"""The `Config` of each row of a table: a base of which the fields are changed that the table compares."""
+"""Makes the `Config` of each row of a table from a base config and the changes of the row."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ def with_changes(base, changes):
     """Returns a copy of a `Config` with changes.
 
     Args:
-        base: A `Config`.
+        base: `Config`.
         changes: `{dotted name: value}`, see `Row`.
     """
     values = {name: value(base) if callable(value) else value for name, value in changes.items()}
@@ -19,14 +19,14 @@ def with_changes(base, changes):
 
 
 def row_configs(table, base):
-    """Returns `{name of a row: Config}` of the rows that a config can express, in their order.
+    """Returns `{name of a row: Config}` for all rows that can be trained, in their order.
 
     Args:
-        table: A `Table`.
-        base: The `Config` whose fields the rows change.
+        table: `Table`.
+        base: `Config` whose fields the rows change.
 
     Raises:
-        ValueError: A row does not fit the base; the message names it.
+        ValueError: A row does not fit the base. The message names the row.
     """
     configs = {}
     for row in table.rows:
@@ -45,11 +45,14 @@ def row_configs(table, base):
 
 
 def without_effect(table, base, names):
-    """Returns `{name: rows}` of fields that rows set, so that the value of the base does not count there.
+    """Returns `{name: rows}` of fields whose value in the base has no effect, because rows override it.
 
     Args:
         table, base: As in `row_configs`.
         names: Dotted names of the fields that the user has set.
+
+    Returns:
+        `{name of a field: list of the names of rows that override it}`.
     """
     found = {}
     for name in names:
@@ -60,7 +63,7 @@ def without_effect(table, base, names):
 
 
 def _sets(changes, base, name):
-    """Whether changes give a field another value than the base has, or remove its section."""
+    """Returns whether changes give a field another value than the base, or remove its section."""
     section = name.partition(".")[0]
     if changes.get(section, PRESENT) is None:
         return True

@@ -1,34 +1,36 @@
-"""Runs of a table at the same time, each a task of a Ray cluster."""
+"""Runs the trials of a table in parallel as tasks of a Ray cluster."""
 
 import os
 
 from mask_rcnn.ablation.trial import run_trial
 from mask_rcnn.terminal import say
 
-MAX_RETRIES = 3  # of a run whose process was lost; it continues from its last checkpoint
+MAX_RETRIES = 3  # retries after a process was lost; the run continues from its last checkpoint
 
 
 def run_on_ray(trials, *, setup=None, **resources):
-    """Runs trials at the same time on a Ray cluster, as many as its resources allow; needs the extra `ray`.
+    """Runs trials in parallel on a Ray cluster, as many as its resources allow. It needs the extra `ray`.
 
-    Each run has a process of its own, and sees the GPUs that Ray gives it. All machines must see the working
-    folder, the run directories and the data under the same paths. The cluster is that of `ray.init()`: the
-    one that `RAY_ADDRESS` names, or this machine.
+    Each run has its own process and sees the GPUs that Ray assigns to it. All machines must see the working
+    directory, the run folders and the data under the same paths. The cluster is that of `ray.init()`: the one
+    in `RAY_ADDRESS`, or this machine.
 
     Args:
-        trials: List of `Trial`; one that evaluates the weights of another starts after it.
-        setup: Function without arguments that each process calls first, to import code that registers
-            backbones, heads, RoI poolers or transforms. Defaults to none.
-        resources: Of each run, such as `num_gpus=1` or `num_cpus=8`. Defaults to Ray's, one CPU.
+        trials: List of `Trial`. A trial that evaluates the weights of another one starts after it.
+        setup: Function without arguments that each process calls first. It can import code that registers
+            backbones, heads, RoI poolers or transforms. Defaults to None.
+        resources: Resources of each run, such as `num_gpus=1` or `num_cpus=8`. Defaults to Ray's default, one
+            CPU.
 
     Raises:
-        RuntimeError: Runs failed. The others were finished first, and another call does not repeat them.
+        RuntimeError: Runs failed. The other runs are finished first, and another call repeats only the failed
+            runs.
     """
-    import ray  # an extra
+    import ray  # an optional extra
 
     if not ray.is_initialized():
         ray.init()
-    # A process is used once: it keeps the GPUs that TensorFlow saw first, and what it has imported.
+    # Each process runs one task, because a process keeps its imports and the GPUs that TensorFlow saw first.
     run = ray.remote(max_calls=1, max_retries=MAX_RETRIES, **resources)(_run_in_process)
     tasks = {}
     for trial in trials:
@@ -53,7 +55,7 @@ def run_on_ray(trials, *, setup=None, **resources):
 
 
 def _run_in_process(trial, folder, setup, *before):
-    """Runs a trial in a process of Ray, after the tasks `before`; paths are relative to `folder`."""
+    """Runs a trial in a Ray process after the tasks `before`. Paths are relative to `folder`."""
     os.chdir(folder)
     if setup is not None:
         setup()

@@ -1,4 +1,4 @@
-"""The table *paper / here* of a comparison: as text, as JSON and as a picture."""
+"""Reports a comparison with the paper as text, JSON and a plot."""
 
 import math
 
@@ -18,11 +18,11 @@ UNKNOWN = (None,) * len(NUMBERS)
 
 
 def write_report(comparison, folder):
-    """Shows the table, and writes `report.txt`, `report.json` and `report.png` into a folder.
+    """Prints the table and writes `report.txt`, `report.json` and `report.png` into a folder.
 
     Args:
         comparison: `Comparison`.
-        folder: `Path`.
+        folder: `Path` of the folder.
     """
     text = as_text(comparison)
     say(f"\n{text}")
@@ -34,7 +34,7 @@ def write_report(comparison, folder):
 
 
 def as_text(comparison):
-    """Returns the table as text: what was published, what was reached here, and the differences."""
+    """Returns the table as text: published results, results of these runs, and differences."""
     table = comparison.table
     lines = [f"Table {table.key}: {table.title}. Percent; paper: COCO {table.split}"]
     for kind in table.iou_types:
@@ -84,7 +84,7 @@ def _difference_lines(comparison, kind):
 
 
 def _notes(comparison):
-    """Yields what was not run, what differs from the paper, and how the intervals are made, in sentences."""
+    """Yields sentences about rows without runs, differences from the paper, and the intervals."""
     for row in comparison.table.rows:
         if row.missing:
             yield f"Not run: {row.name}: {row.missing}"
@@ -97,13 +97,13 @@ def _notes(comparison):
         yield f"Steps of the runs: {listing}"
     yield (
         f"[low, high]: {100 * LEVEL:.0f} % intervals from {comparison.num_resamples} paired resamples of the "
-        f"{comparison.num_images} images. They do not hold what another seed changes"
+        f"{comparison.num_images} images. They do not include the variation between seeds"
     )
     yield _rpn_note(comparison.rows)
 
 
 def _rpn_note(rows):
-    """Returns a sentence about how the RPN is trained in the paper, and in the rows that were run."""
+    """Returns a sentence about the training of the RPN in the paper and in these runs."""
     own = [name for name, each in rows.items() if not each.shared_features]
     note = (
         "The paper trains the RPN first, with features of its own, and then the heads; in table 8 it trains "
@@ -138,7 +138,7 @@ def _with_interval(value, limits):
 
 
 def as_json(comparison):
-    """Returns a comparison as plain dicts and lists; what is not measurable is None."""
+    """Returns a comparison as plain dicts and lists. Values that are not measurable are None."""
     table = comparison.table
     return {
         "table": table.key,
@@ -171,11 +171,11 @@ def _measured(value):
 
 
 def plot(comparison, path):
-    """Draws the AP of each row with its interval, beside that of the paper.
+    """Draws the AP of each row with its interval, and the AP in the paper.
 
     Args:
         comparison: `Comparison`.
-        path: PNG file.
+        path: `Path` of the PNG file.
     """
     kinds = [
         kind

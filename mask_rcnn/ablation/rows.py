@@ -1,4 +1,4 @@
-"""What a table of the paper and its rows are."""
+"""Data classes for a table of the paper and its rows."""
 
 import dataclasses
 import re
@@ -11,15 +11,15 @@ class Row:
     """A row of a table.
 
     Args:
-        name: As in the paper, without figures.
-        paper: `{IoU type: (AP, AP50, AP75)}` in percent; None is not published.
-        changes: `{dotted name of a field: value}` of the config. A value is a function of the base `Config`
-            where it depends on it. Defaults to none.
-        trained_as: Name of an earlier row whose weights are evaluated with views of the images, instead of a
-            training. Defaults to "".
-        scales: Of that augmentation, see `AugmentedPredictor`. Defaults to none.
-        missing: Why no config expresses the row. Defaults to "", which is a row that can be trained.
-        note: What differs from the row of the paper. Defaults to "".
+        name: Name as in the paper, without numbers.
+        paper: `{IoU type: (AP, AP50, AP75)}` in percent. None if not published.
+        changes: `{dotted name of a field: value}` of the config. A value can be a function of the base
+            `Config`. Defaults to none.
+        trained_as: Name of an earlier row whose weights are evaluated with test-time augmentation instead of
+            a training. Defaults to "".
+        scales: Scales of the test-time augmentation, see `AugmentedPredictor`. Defaults to none.
+        missing: Reason why the row cannot be trained. Defaults to "": it can be trained.
+        note: How the row differs from the row of the paper. Defaults to "".
     """
 
     name: str
@@ -32,7 +32,7 @@ class Row:
 
     @property
     def folder(self):
-        """The name of the folder of its runs, such as "r50_c4"."""
+        """Name of the folder of its runs, such as "r50_c4"."""
         return re.sub(r"[^a-z0-9]+", "_", self.name.lower()).strip("_")
 
 
@@ -41,13 +41,15 @@ class Table:
     """A table of the paper.
 
     Args:
-        key: Its number, such as "2c".
-        title: What it compares.
-        rows: In the order of the paper.
-        iou_types: What it measures, a tuple of "bbox", "segm" and "keypoints".
-        recipe: Name of the recipe of its training. Defaults to ResNet-50-FPN's.
-        setting: `{field: value}`, what else its training has. Only a run without a base of the user's has it.
-        split: Of COCO. Defaults to "minival".
+        key: Number of the table, such as "2c".
+        title: What the table compares.
+        rows: Tuple of `Row` in the order of the paper.
+        iou_types: IoU types that it measures, a tuple of "bbox", "segm" and "keypoints". Defaults to
+            ("segm",).
+        recipe: Name of the recipe for its trainings. Defaults to `PAPER_RECIPE`, with ResNet-50-FPN.
+        setting: `{field: value}`, further settings of its trainings. They are only used if the user gives no
+            base config. Defaults to none.
+        split: COCO split of the published results. Defaults to "minival".
     """
 
     key: str

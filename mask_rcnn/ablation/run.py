@@ -1,4 +1,4 @@
-"""Trains the rows of a table, each in its own run directory, and compares them."""
+"""Trains the rows of a table, each in its own run folder, and compares them."""
 
 import dataclasses
 import json
@@ -13,31 +13,30 @@ from mask_rcnn.paths import local_path
 from mask_rcnn.training.run_folder import config_changes
 from mask_rcnn.training.sources import draw_shapes
 
-MARKER = "ablation.json"  # table and configs of the folder, so that no row is compared with one of another
+MARKER = "ablation.json"  # holds table and configs of the folder, so that only matching runs are compared
 
 
 def ablate(table, base, run_dir, *, seeds=1, launch=run_in_turn):
-    """Trains all rows of a table that a config can express, and compares them.
+    """Trains all rows of a table that can be trained, and compares them.
 
-    Row R with seed S has the run directory `run_dir/R/seed_S`, see `train`. A run that is finished is not
-    repeated, and one that was interrupted goes on. Then `run_dir` gets `report.json`, `report.txt` and
-    `report.png`.
+    The run folder of row R with seed S is `run_dir/R/seed_S`, see `train`. Finished runs are not repeated,
+    and interrupted runs continue. At the end, `run_dir` gets `report.json`, `report.txt` and `report.png`.
 
     Args:
         table: `Table`, see `find_table`.
-        base: `Config` whose fields the rows change. Without training data all rows get the same synthetic
+        base: `Config` whose fields the rows change. Without training data, all rows use the same synthetic
             shapes.
-        run_dir: Folder; made if it does not exist.
-        seeds: Number of runs of each row, with `train.seed` and the integers after it. Defaults to 1.
-        launch: Function that runs a list of `Trial`. Defaults to `run_in_turn`; `ray_trials.run_on_ray` runs
-            them at the same time.
+        run_dir: Path of the folder. It is created if it does not exist.
+        seeds: Number of runs per row. They use `train.seed` and the next integers as seeds. Defaults to 1.
+        launch: Function that runs a list of `Trial`. Defaults to `run_in_turn`. `ray_trials.run_on_ray` runs
+            them in parallel.
 
     Returns:
         `Comparison`.
 
     Raises:
-        ValueError: There is nothing to evaluate on, a row does not fit the base, or the folder belongs to
-            another comparison.
+        ValueError: There is no validation set, a row does not fit the base, or the folder belongs to another
+            comparison.
     """
     run_dir = local_path(run_dir)
     _check_data(base.data)
@@ -58,7 +57,7 @@ def ablate(table, base, run_dir, *, seeds=1, launch=run_in_turn):
 
 
 def _trials(table, configs, run_dir, seeds):
-    """Yields the `Trial`s of all rows; one that evaluates the weights of another comes after it."""
+    """Yields the `Trial`s of all rows. A trial that evaluates the weights of another one comes after it."""
     rows = {row.name: row for row in table.rows}
     for number, (name, config) in enumerate(configs.items(), start=1):
         row = rows[name]
@@ -97,7 +96,7 @@ def _check_folder(run_dir):
 
 
 def _with_shapes(base, run_dir):
-    """Returns a `Config` with the paths of shapes that all rows and seeds share; see `draw_shapes`."""
+    """Returns a `Config` with the paths of the synthetic shapes for all runs; see `draw_shapes`."""
     paths = {}
     for split in ("train", "val"):
         folder = run_dir / "data" / split
@@ -109,7 +108,7 @@ def _with_shapes(base, run_dir):
 
 
 def _claim(run_dir, table, configs):
-    """Marks a folder as that of a table and its configs; raises a ValueError if it is of others."""
+    """Writes the marker with table and configs; raises a ValueError if the folder has another marker."""
     path = run_dir / MARKER
     content = {
         "table": table.key,

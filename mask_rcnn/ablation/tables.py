@@ -1,6 +1,6 @@
-"""The tables of the paper: its figures, and the fields of a `Config` that each row changes.
+"""The tables of the paper: published results, and the config changes of each row.
 
-Mask R-CNN, arXiv 1703.06870v3. AP is in percent, of COCO's minival unless a table says test-dev.
+Mask R-CNN, arXiv 1703.06870v3. AP is in percent, on COCO's minival unless a table says test-dev.
 """
 
 import difflib
@@ -31,10 +31,10 @@ from mask_rcnn.ablation.changes import (
 from mask_rcnn.ablation.rows import Row, Table
 
 KEYPOINT_RECIPE = "keypoint_rcnn_resnet50_fpn"
-RESNEXT_NOTE = "the paper does not say the groups of ResNeXt-101; here 64x4d"
+RESNEXT_NOTE = "the paper does not specify the groups of ResNeXt-101; here 64x4d"
 SCALES = tuple(side / 800 for side in range(400, 1201, 100))  # short sides of 400 to 1200 pixels (appendix A)
-OTHER_SYSTEM = "another system, whose network and training are not ours"
-OWN_RPN_NOTE = "the RPN has features of its own as in the paper, but is trained in the same run as the heads"
+OTHER_SYSTEM = "another system with a different network and training"
+OWN_RPN_NOTE = "the RPN has its own features as in the paper, but is trained in the same run as the heads"
 
 BACKBONES = Table(
     key="2a",
@@ -56,7 +56,7 @@ BACKBONES = Table(
 
 MASK_LOSSES = Table(
     key="2b",
-    title="classes of masks that compete and that do not, ResNet-50-C4",
+    title="mask loss with and without competition among classes, ResNet-50-C4",
     setting=R50 | C4 | NMS,
     rows=(
         Row(name="softmax", paper={"segm": (24.8, 44.1, 25.1)}, changes={"mask_head.loss": "softmax"}),
@@ -65,7 +65,7 @@ MASK_LOSSES = Table(
             name="class-agnostic",
             paper={"segm": (29.7, None, None)},
             changes={"mask_head.loss": "sigmoid", "mask_head.class_agnostic": True},
-            note="of the text beside the table",
+            note="published in the text, not in the table",
         ),
     ),
 )
@@ -110,7 +110,7 @@ LARGE_STRIDE = Table(
 
 MASK_BRANCHES = Table(
     key="2e",
-    title="mask branch of fully connected layers or of convolutions, ResNet-50-FPN",
+    title="mask branch with fully connected layers or with convolutions, ResNet-50-FPN",
     setting=R50 | FPN | NMS,
     rows=(
         Row(
@@ -173,7 +173,7 @@ KEYPOINTS = Table(
 
 PERSONS = Table(
     key="5",
-    title="several tasks for persons, ResNet-50-FPN",
+    title="multi-task learning for persons, ResNet-50-FPN",
     recipe=KEYPOINT_RECIPE,
     iou_types=("bbox", "segm", "keypoints"),
     rows=(
@@ -221,7 +221,7 @@ KEYPOINT_POOLERS = Table(
 
 ADDITIONS = Table(
     key="8",
-    title="additions, one after the other, ResNeXt-101-FPN",
+    title="successive improvements, ResNeXt-101-FPN",
     iou_types=("segm", "bbox"),
     rows=(
         Row(
@@ -283,7 +283,7 @@ TABLES = {
 
 
 def find_table(key):
-    """Returns the `Table` of a number such as "2c".
+    """Returns the `Table` with a number such as "2c". Raises a ValueError if there is none.
 
     >>> find_table("2c").rows[0].name
     'RoIPool max'

@@ -17,7 +17,7 @@ from mask_rcnn.terminal import say
 from mask_rcnn.training.run_folder import CONFIG, FINAL_WEIGHTS
 from mask_rcnn.training.train import train
 
-FINISHED = ("results.json", "detections.json")  # a run writes them last
+FINISHED = ("results.json", "detections.json")  # the last files that a run writes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +26,12 @@ class Trial:
 
     Args:
         row: Name of the row.
-        title: What is said when it starts.
-        config: `Config`, with its seed.
-        folder: Its run directory.
-        trained: Run directory whose weights are evaluated with test-time augmentation, instead of a training;
-            or None.
-        scales: Of that augmentation, see `AugmentedPredictor`.
+        title: Text that is printed at the start.
+        config: `Config` with the seed of the run.
+        folder: `Path` of its run folder.
+        trained: `Path` of the run folder whose weights are evaluated with test-time augmentation, or None for
+            a training.
+        scales: Scales of the test-time augmentation, see `AugmentedPredictor`.
     """
 
     row: str
@@ -46,14 +46,14 @@ def run_in_turn(trials):
     """Runs trials one after the other; see `run_trial`."""
     for trial in trials:
         run_trial(trial)
-        keras.backend.clear_session()  # the models of all rows would not fit into memory
+        keras.backend.clear_session()  # frees the model: the models of all rows would not fit into memory
         gc.collect()
 
 
 def run_trial(trial):
-    """Trains or evaluates, unless this was finished before. An interrupted training goes on."""
+    """Trains or evaluates a trial, unless it is finished. An interrupted training continues."""
     if all((trial.folder / name).exists() for name in FINISHED):
-        say(f"{trial.title}: finished before, {trial.folder}")
+        say(f"{trial.title}: already finished, {trial.folder}")
         return
     say(f"{trial.title}: {trial.folder}")
     if trial.trained is None:
@@ -63,7 +63,7 @@ def run_trial(trial):
 
 
 def _evaluate_views(trial):
-    """Evaluates weights with test-time augmentation, and writes what a training writes of its evaluation."""
+    """Evaluates weights with test-time augmentation and writes the files of a training's evaluation."""
     config, folder = trial.config, trial.folder
     predictor = Predictor.load(trial.trained / FINAL_WEIGHTS, config.train.precision)
     metrics, entries = evaluate_model(

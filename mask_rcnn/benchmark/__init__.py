@@ -1,1 +1,1 @@
-"""Seconds and memory of inference and of a training step, alone or beside torchvision's model."""
+"""Measures time and memory of inference and of a training step, optionally next to torchvision's model."""

@@ -1,4 +1,4 @@
-"""Images per second of the training data, beside a bare decode and resize of the same files."""
+"""Measures the training data in images per second, next to a plain decode and resize of the same files."""
 
 import dataclasses
 import itertools
@@ -12,28 +12,27 @@ from mask_rcnn.data.pipeline import PREFETCHED_BATCHES, training_dataset
 from mask_rcnn.data.transforms import Resize, input_size
 
 WORKERS = (1, 2)  # processes
-NUM_IMAGES = 160  # of each measurement, rounded up to whole batches
+NUM_IMAGES = 160  # images per measurement, rounded up to whole batches
 
 
 def benchmark_data(dataset, config, batch_size, repeats):
-    """Measures the training data of a config, in turns with a bare decode and resize.
+    """Measures the training data of a config, in turns with a plain decode and resize.
 
     Args:
         dataset: `Dataset`.
         config: `Config`.
-        batch_size: images of a batch.
-        repeats: rounds of all measurements; the median counts.
+        batch_size: Number of images per batch.
+        repeats: Number of rounds of all measurements. The median is reported.
 
     Returns:
-        Dict of images per second:
-
-        - `bare`: JPEG decode by Pillow and resize as `input.resize` says, one after the other in one process.
-        - `workers`: `{number of processes: complete batches}`.
-        - `ratio`: complete batches of one process over `bare`.
-        - `speedup`: complete batches of two processes over those of one.
-
-        and `loader_cpu`, CPU seconds per image of this process with one worker; `load`, the mean number of
-        running programs of the machine before and after.
+        Dict with
+        bare: Images per second of JPEG decoding with Pillow and resizing as in `input.resize`, in one
+            process.
+        workers: `{number of processes: images per second of complete batches}`.
+        ratio: Complete batches with one process divided by `bare`.
+        speedup: Complete batches with two processes divided by those with one.
+        loader_cpu: CPU seconds per image in this process, with one worker.
+        load: (load average of the machine before, after).
     """
     steps = -(-NUM_IMAGES // batch_size)
     train = dataclasses.replace(config.train, batch_size=batch_size, reference_batch_size=batch_size)
@@ -59,7 +58,7 @@ def benchmark_data(dataset, config, batch_size, repeats):
 
 
 def format_data_report(report):
-    """Returns the report of `benchmark_data` as a text."""
+    """Returns the report of `benchmark_data` as text."""
     lines = [f"Decode and resize alone: {report['bare']:.1f} images/s in one process"]
     for workers, rate in report["workers"].items():
         lines.append(f"Complete batches, data.workers={workers}: {rate:.1f} images/s")
@@ -76,7 +75,7 @@ def format_data_report(report):
 
 
 def _bare(dataset, config, num_images):
-    """Returns a function that measures the `Seconds` of the least that training has to do with the files."""
+    """Returns a function that measures the `Seconds` of a plain decode and resize of the files."""
     records = list(itertools.islice(itertools.cycle(dataset.images), num_images))
     short_side = max(config.input.train_short_sides)
 
@@ -91,9 +90,9 @@ def _bare(dataset, config, num_images):
 
 
 def _batches(dataset, config, workers, steps):
-    """Returns a function that measures the `Seconds` of complete batches, after the workers have started."""
+    """Returns a function that measures the `Seconds` of complete batches after the workers have started."""
     batch_size = config.train.batch_size
-    warmup = PREFETCHED_BATCHES + 2 * workers // batch_size + 2  # that may be ready before the clock starts
+    warmup = PREFETCHED_BATCHES + 2 * workers // batch_size + 2  # batches that may be ready before the start
     train = dataclasses.replace(config.train, steps=warmup + steps + PREFETCHED_BATCHES)
     data = dataclasses.replace(config.data, workers=workers)
     measured = dataclasses.replace(config, train=train, data=data)

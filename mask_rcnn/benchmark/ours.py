@@ -1,4 +1,4 @@
-"""Our side: the model whole, in its stages, and in training."""
+"""Measures the models of this package: whole inference, its stages, and a training step."""
 
 import dataclasses
 import functools
@@ -15,20 +15,20 @@ from mask_rcnn.structures import Category
 from mask_rcnn.training.optimizer import build_optimizer
 from mask_rcnn.training.trainer import Trainer
 
-NUM_CLASSES = 80  # of a config that takes them from its data
-BUSY = 2000  # boxes above the score threshold, of which NMS keeps the most that an image may have
-LEARNING_RATE = 1e-4  # so low that random weights stay finite; the time does not depend on it
+NUM_CLASSES = 80  # for a config that takes the number of classes from its data
+BUSY = 2000  # boxes above the score threshold, so that NMS keeps `max_detections` of them
+LEARNING_RATE = 1e-4  # so low that random weights stay finite; it does not change the time
 
 MAPS = ("C2", "C3", "C4", "C5")
-PYRAMID = ("P2", "P3", "P4", "P5", "P6")  # RoIs are pooled from all but the last
+PYRAMID = ("P2", "P3", "P4", "P5", "P6")  # RoIs are pooled from all maps but the last
 PROPOSALS = ("proposals", "proposal_scores", "proposals_valid")
 
 
 def benchmark_config(config, settings):
-    """Returns `config` for images of the settings' size."""
+    """Returns `config` changed for images of the size in `settings`."""
     short_side, long_side = sorted(settings.size)
     sides = {"short_side": short_side, "train_short_sides": (short_side,), "long_side": long_side}
-    sides["padded_size"] = None  # no larger than the images are
+    sides["padded_size"] = None  # so that images are not padded to a larger size
     return dataclasses.replace(
         config,
         num_classes=config.num_classes or NUM_CLASSES,
@@ -45,10 +45,10 @@ def benchmark_config(config, settings):
 
 
 def busy_threshold(parts, config, images):
-    """Returns the score that BUSY boxes of all classes exceed in each image, on average.
+    """Returns the score that BUSY boxes of all classes exceed per image, on average.
 
-    Random weights have no scores that a fixed threshold goes with: all boxes or none would pass it. The
-    threshold is halfway to the next lower score, so that rounding does not decide which boxes pass.
+    With random weights, either all boxes or none would exceed a fixed threshold. The result is halfway to the
+    next lower score, so that rounding does not change which boxes pass.
     """
     predictor = make_predictor(parts, config)
     model = inference_model(parts, config, intermediates=True)
@@ -60,13 +60,21 @@ def busy_threshold(parts, config, images):
 
 
 def make_predictor(parts, config):
-    """Returns a `Predictor` whose classes have numbers for names."""
+    """Returns a `Predictor` whose class names are numbers."""
     categories = tuple(Category(number, str(number)) for number in range(1, config.num_classes + 1))
     return Predictor(parts, config, categories)
 
 
 def inference(predictor, images):
-    """Returns a run: from images `[B, H, W, 3]` uint8 to their `Detections`, masks pasted."""
+    """Returns a function that measures inference, including pasted masks.
+
+    Args:
+        predictor: `Predictor`.
+        images: `[B, H, W, 3]` uint8.
+
+    Returns:
+        Function without arguments that returns `Seconds` and a list of `Detections`.
+    """
 
     def detect():
         batch, resizes = _preprocess(predictor, images)
@@ -76,7 +84,7 @@ def inference(predictor, images):
 
 
 def inference_stages(predictor, parts, images):
-    """Returns the runs of each stage, `{name: run}`, fed with what the stages before it made."""
+    """Returns `{name: function}` that measure each stage with the results of the stages before as inputs."""
     batch, resizes = _preprocess(predictor, images)
     model = inference_model(parts, predictor.config, intermediates=True)
     tensors = {**model.input, **model.output}
@@ -93,15 +101,15 @@ def inference_stages(predictor, parts, images):
 
 
 def stages_of(tensors):
-    """Returns what each stage needs and makes, `{name: (inputs, outputs)}`.
+    """Returns the inputs and outputs of each stage, `{name: (inputs, outputs)}`.
 
     Args:
         tensors: Names of the inputs and outputs of `inference_model(intermediates=True)`.
     """
     maps, pyramid = ([name for name in names if name in tensors] for names in (MAPS, PYRAMID))
-    features = pyramid or maps[-1:]  # without an FPN, those of the last stage
+    features = pyramid or maps[-1:]  # without an FPN, the map of the last stage
     pooled = [name for name in features if name != PYRAMID[-1]]
-    # An RPN may have features of its own.
+    # An RPN may have its own backbone and FPN.
     own_maps, own_pyramid, own = (
         [f"rpn_{name}" for name in names if f"rpn_{name}" in tensors] for names in (maps, pyramid, features)
     )
@@ -117,14 +125,14 @@ def stages_of(tensors):
 
 
 def training_step(parts, config, work):
-    """Returns a run: forward, backward and update with the batch of `work`, to the losses by name."""
+    """Returns a function that measures a step (forward, backward, update) and returns the losses by name."""
     model = training_model(parts, config)
     trainer = Trainer(model, loss_normalization=config.train.loss_normalization)
     trainer.compile(optimizer=build_optimizer(config.train), jit_compile=False)
     batch = _training_batch(config, work)
 
     def step():
-        trainer.reset_metrics()  # the losses of this step alone
+        trainer.reset_metrics()  # so that the logs are the losses of this step alone
         logs = trainer.train_on_batch(batch, return_dict=True)
         return {name: float(logs[name]) for name in model.output}
 
@@ -134,7 +142,7 @@ def training_step(parts, config, work):
 def _timed(run):
     def finished():
         result = run()
-        tf.test.experimental.sync_devices()  # a GPU may still be at it
+        tf.test.experimental.sync_devices()  # waits for the GPU
         return result
 
     return timed(finished)
@@ -155,7 +163,7 @@ def _postprocess(predictor, outputs, resizes):
 
 
 def _training_batch(config, work):
-    """The batch of `data.pipeline` for the objects of `work`, as many as the config keeps."""
+    """Returns the batch of `data.pipeline` for the objects of `work`, at most `input.max_instances`."""
     side, settings = config.input.mask_crop_size, config.input
     boxes = work.boxes[:, : settings.max_instances]
     missing = settings.max_instances - boxes.shape[1]
@@ -169,7 +177,7 @@ def _training_batch(config, work):
         "seeds": np.arange(2 * batch_size, dtype="int32").reshape(batch_size, 2),
     }
     if config.mask_head:
-        crop = ellipse((0, 0, side, side), side, side).astype("uint8")  # an ellipse in its box is a disc
+        crop = ellipse((0, 0, side, side), side, side).astype("uint8")  # in its box, an ellipse is a disk
         crops = np.broadcast_to(crop, (*boxes.shape[:2], side, side))
         batch["gt_masks"] = np.pad(crops, [(0, 0), (0, missing), (0, 0), (0, 0)])
     return {name: tf.constant(value) for name, value in batch.items()}

@@ -1,4 +1,4 @@
-"""The other side: a program that runs beside us in another environment, asked one run at a time."""
+"""Runs torchvision's model in a process of another environment, one measurement at a time."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ from mask_rcnn.benchmark import torchvision_peer
 from mask_rcnn.benchmark.timing import Seconds, peak_memory
 from mask_rcnn.program import Program
 
-# torchvision's names of our losses.
+# From the names of torchvision's losses to the names in this package.
 LOSSES = {
     "loss_objectness": "rpn_objectness_loss",
     "loss_rpn_box_reg": "rpn_box_loss",
@@ -22,19 +22,19 @@ LOSSES = {
 
 
 class TorchvisionPeer:
-    """torchvision's Mask R-CNN in a process of its own; a context manager.
+    """Context manager that runs torchvision's Mask R-CNN in its own process.
 
     Args:
-        python: path of the interpreter of an environment that has torch and torchvision.
-        work: `Work` for both sides.
+        python: Path of the Python interpreter of an environment with torch and torchvision.
+        work: `Work`, the same for both models.
         settings: `Settings`.
-        recipe: `TrainConfig` with the learning rate, momentum and weight decay.
-        weights: state dict of `maskrcnn_resnet50_fpn`, .npz or .pth; None is random.
-        max_detections: of an image.
+        recipe: `TrainConfig` with learning rate, momentum and weight decay.
+        weights: Path of a state dict of `maskrcnn_resnet50_fpn`, .npz or .pth. Defaults to None: random.
+        max_detections: Maximum detections per image. Defaults to 100.
 
     Attributes:
-        weights: file with the state dict that it uses.
-        versions: dict with `torch` and `torchvision`.
+        weights: Path of a file with the state dict that it uses.
+        versions: Dict with `torch` and `torchvision`.
     """
 
     def __init__(self, python, work, settings, recipe, weights=None, max_detections=100):
@@ -55,7 +55,7 @@ class TorchvisionPeer:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mask_rcnn_benchmark_")))
             self.weights, work = folder / "weights.npz", folder / "work.npz"
             np.savez(work, **vars(self._work))
-            # Isolated (-I), the interpreter does not look for modules beside the program, which are ours.
+            # With -I (isolated), the interpreter does not import modules from the folder of the program.
             words = [self.python, "-I", torchvision_peer.__file__]
             expected = f"{self.python!r} must be a Python that can run torchvision's Mask R-CNN."
             self._program = stack.enter_context(Program(words, expected, self._advice))
@@ -68,16 +68,16 @@ class TorchvisionPeer:
         self._stack.close()
 
     def inference(self, score_threshold):
-        """Runs inference on the images; returns `Seconds` and a list of dicts with `boxes`, `class_ids`."""
+        """Runs inference on the images; returns `Seconds` and a list of dicts of `boxes` and `class_ids`."""
         return self._run(f"inference {score_threshold}", "detections")
 
     def training_step(self):
-        """Makes one step; returns `Seconds` and `{name: loss}`, in our names."""
+        """Runs a training step; returns `Seconds` and `{name: loss}` with the names of this package."""
         seconds, losses = self._run("training", "losses")
         return seconds, {LOSSES[name]: value for name, value in losses.items()}
 
     def peak_memory(self):
-        """Returns the most memory it has held so far, bytes; None where the system does not tell."""
+        """Returns the peak memory of its process so far in bytes, or None if it is unknown."""
         return peak_memory(self._program.process_id)
 
     def _run(self, name, result):

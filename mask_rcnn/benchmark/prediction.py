@@ -1,4 +1,4 @@
-"""Images per second of detection in files and of an evaluation, beside those of the bare model."""
+"""Measures an evaluation from image files to scores, next to the model alone, in images per second."""
 
 import dataclasses
 import functools
@@ -14,16 +14,16 @@ from mask_rcnn.model import build_parts, dtype_policy
 from mask_rcnn.model_evaluation import evaluate_model, record_batches
 from mask_rcnn.predict import Predictor
 
-CHUNK_IMAGES = 32  # whose batches are ready at a time
+CHUNK_IMAGES = 32  # number of images that are preprocessed before each measurement of the model
 WARMUP_IMAGES = 8
 
 
 def predictor_of_random_weights(config, dataset, precision="float32"):
-    """Returns a `Predictor` for a data set whose random weights give as many detections as trained ones may.
+    """Returns a `Predictor` with random weights that gives as many detections as a trained one may give.
 
     Args:
-        config: `Config`; the number of classes is that of the data set.
-        dataset: `Dataset`; the score threshold fits its first image.
+        config: `Config`. The number of classes is taken from the data set.
+        dataset: `Dataset`. The score threshold is fitted to its first image.
         precision: Keras dtype policy. Defaults to "float32".
     """
     config = dataclasses.replace(config, num_classes=len(dataset.categories))
@@ -35,25 +35,25 @@ def predictor_of_random_weights(config, dataset, precision="float32"):
 
 
 def prediction_speed(predictor, dataset, annotations, *, batch_size=1, repeats=3):
-    """Measures an evaluation, from the image files to the scores, in turns with the bare model.
+    """Measures an evaluation, from image files to scores, in turns with the model alone.
 
     Args:
         predictor: `Predictor`.
         dataset: `Dataset` of real images.
         annotations: As in `evaluate_model`.
-        batch_size: Images of a batch. Defaults to 1.
-        repeats: Runs, of which the median counts. Defaults to 3.
+        batch_size: Number of images per batch. Defaults to 1.
+        repeats: Number of runs, of which the median is reported. Defaults to 3.
 
     Returns:
-        The report, plain dicts that JSON can hold:
-        `images`: number of images.
-        `batch_size`: as given.
-        `processor`: dict of `describe_processor`.
-        `model`: `wall` and `cpu`, seconds per image of the model alone; its batches are ready.
-        `evaluate`: The same of `evaluate_model`.
-        `scoring`: The same of its last part, COCO's AP.
-        `ratio`: images per second of `evaluate` over those of `model`, median of the runs.
-        `peak_memory`: bytes.
+        Dict for JSON:
+        images: Number of images.
+        batch_size: As given.
+        processor: Dict of `describe_processor`.
+        model: Dict with `wall` and `cpu`, seconds per image of the model alone on preprocessed batches.
+        evaluate: Dict with `wall` and `cpu` of `evaluate_model`.
+        scoring: Dict with `wall` and `cpu` of its last part, the computation of COCO's AP.
+        ratio: Images per second of `evaluate` divided by those of `model`, median of the runs.
+        peak_memory: Peak memory of this process in bytes, or None if unknown.
     """
     options = {"batch_size": batch_size}
     few = dataclasses.replace(dataset, images=dataset.images[:WARMUP_IMAGES])
@@ -78,7 +78,7 @@ def prediction_speed(predictor, dataset, annotations, *, batch_size=1, repeats=3
 
 
 def _run_model(predictor, dataset, batch_size):
-    """Returns the `Seconds` of the model alone on all images of a data set, and nothing else."""
+    """Returns the `Seconds` of the model alone on all images of a data set, and None as the result."""
     total = Seconds(0.0, 0.0)
     for first in range(0, len(dataset), CHUNK_IMAGES):
         records = dataset.images[first : first + CHUNK_IMAGES]
@@ -90,7 +90,7 @@ def _run_model(predictor, dataset, batch_size):
 
 
 def format_prediction_speed(report):
-    """Returns a report of `prediction_speed` as a table."""
+    """Returns a report of `prediction_speed` as a text table."""
     lines = [
         f"Evaluation of {report['images']} images, batch {report['batch_size']}",
         processor_line(report["processor"]),

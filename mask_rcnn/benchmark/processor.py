@@ -1,4 +1,4 @@
-"""What computed: the CPU, its instruction sets, and the kernels that were chosen."""
+"""Describes the CPU, its instruction sets, and the selected kernels, on which benchmark results depend."""
 
 from pathlib import Path
 
@@ -7,19 +7,18 @@ from mask_rcnn.processor import instruction_sets, processor_name
 
 
 def describe_processor(cpuinfo=Path("/proc/cpuinfo")):
-    """Returns what the numbers of a benchmark depend on, for its report.
+    """Returns the properties of the processor that benchmark results depend on.
 
     Args:
-        cpuinfo: File in the format of Linux. May be missing.
+        cpuinfo: `Path` of a file in the format of Linux. It may be missing. Defaults to /proc/cpuinfo.
 
     Returns:
         Dict of texts:
-
-        - `cpu`: Model name, or "unknown".
-        - `instruction_sets`: Those of `processor.INSTRUCTION_SETS` that the CPU has, or "unknown". oneDNN,
-          where it is on, chooses among them.
-        - `onednn`: "on" or "off", as `TF_ENABLE_ONEDNN_OPTS` and the CPU decide.
-        - `kernels`: "cpu" or "gpu", see `model.build_parts`.
+        cpu: Model name, or "unknown".
+        instruction_sets: Those of `processor.INSTRUCTION_SETS` that the CPU has, or "unknown". oneDNN, if it is on,
+            selects one of them.
+        onednn: "on" or "off", as `TF_ENABLE_ONEDNN_OPTS` and the CPU decide.
+        kernels: "cpu" or "gpu", see `model.build_parts`.
     """
     sets = instruction_sets(cpuinfo)
     return {

@@ -1,4 +1,4 @@
-"""The whole measurement: a model and settings go in, a report of plain numbers comes out."""
+"""Runs a benchmark: measures a model with given settings and returns a report of plain numbers."""
 
 import dataclasses
 import functools
@@ -21,7 +21,7 @@ from mask_rcnn.model_zoo.readers import read_state_dict
 from mask_rcnn.ops import boxes as box_ops
 from mask_rcnn.weights import load_weights
 
-SAME_BOX = 0.9  # IoU from which two boxes are the same detection
+SAME_BOX = 0.9  # minimum IoU of two boxes that count as the same detection
 
 
 def benchmark(config, settings, weights=None):
@@ -30,17 +30,24 @@ def benchmark(config, settings, weights=None):
     Args:
         config: `Config` of the model.
         settings: `Settings`.
-        weights: its weights file; None is random weights.
+        weights: Path of its weights file. Defaults to None: random weights.
 
     Returns:
-        The report, plain dicts that JSON can hold: `settings`; `processor`, of
-        `describe_processor`; `versions`; for each of the settings' modes,
-        `inference` or `training`, a dict with `ours`: `wall` and `cpu`, median seconds per image; `runs`, all
-        of them; `peak_memory`, bytes. `inference` also has `stages`, `{name: {"wall", "cpu"}}`,
-        `score_threshold` and `detections`, how many each image has; `training` has `losses`,
-        `{side: {name: loss}}` of the first step. With another side, each mode has it beside `ours`, and
-        `ratio`, ours over theirs; `inference` has `same_detections`, the part of theirs that we find too:
-        same class, IoU of 0.9.
+        Dict for JSON:
+        settings: The settings as a dict.
+        processor: Dict of `describe_processor`.
+        versions: Dict of versions by package.
+        inference, training: One dict for each mode of the settings, with
+            ours: Dict with `wall` and `cpu`, median seconds per image; `runs`, all measurements;
+                `peak_memory`, bytes or None.
+            torchvision: The same for torchvision's model. Only in a comparison.
+            ratio: `wall` and `cpu` of this model divided by torchvision's. Only in a comparison.
+            stages: `{name: {"wall", "cpu"}}`. Only for inference.
+            score_threshold: Score threshold of the detections. Only for inference.
+            detections: Number of detections of each image. Only for inference.
+            same_detections: Fraction of torchvision's detections that this model also finds: same class, IoU
+                of 0.9. Only for inference in a comparison.
+            losses: `{"ours" or "torchvision": {name: loss}}` of the first step. Only for training.
     """
     config = ours.benchmark_config(config, settings)
     with dtype_policy(settings.precision):
@@ -53,12 +60,12 @@ def benchmark(config, settings, weights=None):
 
 
 def benchmark_against_torchvision(python, settings, weights=None):
-    """Measures torchvision's `maskrcnn_resnet50_fpn` and the same model of ours, with the same weights.
+    """Measures torchvision's `maskrcnn_resnet50_fpn` and the same model of this package, on equal weights.
 
     Args:
-        python: path of the interpreter of an environment that has torch and torchvision.
-        settings: `Settings`; the precision is ours, torchvision computes in float32.
-        weights: state dict of the model, .npz or .pth; None is random weights.
+        python: Path of the Python interpreter of an environment with torch and torchvision.
+        settings: `Settings`. The precision only applies to this package, as torchvision uses float32.
+        weights: Path of a state dict of the model, .npz or .pth. Defaults to None: random weights.
 
     Returns:
         The report of `benchmark`.
@@ -126,7 +133,7 @@ def _measure_training(parts, config, settings, work, peer):
 
 
 def _compare(runs, settings, peer):
-    """Returns the report of `runs` in turns, and the result of the first of each."""
+    """Returns the report of `runs`, measured in turns, and the first result of each."""
     seconds, first = interleaved(runs, settings.warmup, settings.repeats)
     report = {
         side: {
@@ -148,7 +155,7 @@ def _median(seconds, settings):
 
 
 def _agreement(found, expected):
-    """Returns which part of `expected`, a dict of `boxes` and `class_ids`, is among our `Detections`."""
+    """Returns the fraction of `expected`, a dict of `boxes` and `class_ids`, that is among `Detections`."""
     if not expected["boxes"]:
         return 1.0
     iou = box_ops.iou(np.array(expected["boxes"], "float32"), found.boxes).numpy()  # [expected, found]

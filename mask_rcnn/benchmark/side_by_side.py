@@ -1,4 +1,4 @@
-"""One model in several formats: each in a process of its own, in turns, on the same images."""
+"""Measures a model in several formats, each in its own process, in turns, on the same images."""
 
 import contextlib
 import dataclasses
@@ -16,17 +16,26 @@ from mask_rcnn.predict import Predictor
 
 
 def side_by_side(paths, images, settings):
-    """Measures models on the way from an image to its boxes and masks; masks are not pasted.
+    """Measures models from an image to its boxes and masks. Masks are not pasted.
 
     Args:
-        paths: weights files, SavedModel folders, .tflite and .onnx files.
+        paths: Paths of weights files, SavedModel folders, .tflite and .onnx files.
         images: `{name: [H, W, 3] uint8}`.
-        settings: `Settings`; batch size, size and precision are those of the images and the models.
+        settings: `Settings`. Batch size, size and precision are ignored, because images and models define
+            them.
 
     Returns:
-        The report, plain dicts that JSON can hold: `settings`; `images`, how many; `models`, `{path: dict}`
-        of `format`; `versions` of its runtime; `bytes` on disk; `load`, seconds to load it; `wall` and `cpu`,
-        median seconds per image; `peak_memory`, bytes.
+        Dict for JSON:
+        settings: The settings as a dict.
+        processor: Dict of `describe_processor`.
+        images: Number of images.
+        models: `{path: dict}`, each with
+            format: Name of the format.
+            versions: Versions of its runtime.
+            bytes: Size on disk.
+            load: Seconds to load it.
+            wall, cpu: Median seconds per image.
+            peak_memory: Peak memory of its process in bytes, or None if unknown.
     """
     with contextlib.ExitStack() as stack:
         models = {str(path): stack.enter_context(Alone(path, images, settings.threads)) for path in paths}
@@ -52,12 +61,12 @@ def side_by_side(paths, images, settings):
 
 
 def average_precision(path, dataset, annotations):
-    """Returns COCO's AP of a model, `{"bbox": AP, "segm": AP}`, for what it predicts; None if not measurable.
+    """Returns COCO's AP of a model, such as `{"bbox": AP, "segm": AP}`. An AP is None if not measurable.
 
     Args:
-        path: as in `side_by_side`.
+        path: Path of a model, as in `side_by_side`.
         dataset: `Dataset`.
-        annotations: path of the COCO json that it was read from.
+        annotations: Path of the COCO json of the data set.
     """
     is_keras = format_of(path) is KERAS
     predictor = Predictor.load(path) if is_keras else ExportedPredictor(path)
@@ -66,7 +75,7 @@ def average_precision(path, dataset, annotations):
 
 
 def format_side_by_side(report):
-    """Returns a report of `side_by_side` as a table; a row may have `AP`, of `average_precision`."""
+    """Returns a report of `side_by_side` as a text table. A row may have `AP` from `average_precision`."""
     settings, rows = report["settings"], report["models"]
     kinds = list(dict.fromkeys(kind for row in rows.values() for kind in row.get("AP", {})))
     lines = [
@@ -91,6 +100,6 @@ def _row(name, values):
 
 
 def _run_all(model, images):
-    """Returns the `Seconds` of all images together, and nothing else."""
+    """Returns the `Seconds` of all images together, and None as the result."""
     runs = [model.run(name) for name in images]
     return Seconds(*(sum(run[clock] for run in runs) for clock in ("wall", "cpu"))), None

@@ -1,11 +1,11 @@
-"""The report as a text that is read at a glance."""
+"""Formats a benchmark report as text."""
 
 SIDES = ("ours", "torchvision")
 CLOCKS = ("wall", "cpu")
 
 
 def format_report(report):
-    """Returns the tables of a report of `run.benchmark`."""
+    """Returns the tables of a report of `run.benchmark` as text."""
     settings = report["settings"]
     height, width = settings["size"]
     lines = [
@@ -22,7 +22,7 @@ def format_report(report):
 
 
 def processor_line(processor):
-    """Returns the dict of `describe_processor` as a line."""
+    """Returns the dict of `describe_processor` as one line."""
     return (
         f"CPU {processor['cpu']} ({processor['instruction_sets']}), oneDNN {processor['onednn']}, "
         f"kernels {processor['kernels']}"
@@ -40,10 +40,10 @@ def _inference_lines(inference):
     )
     yield from _whole_lines(inference)
     threshold = inference["score_threshold"]
-    yield f"The score threshold is {threshold:.3g}, so low that many boxes get a mask: {found} of ours."
+    yield f"The score threshold is {threshold:.3g}, so low that many boxes get a mask. Detections: {found}."
     if "same_detections" in inference:
         part = inference["same_detections"]
-        yield f"{part:.0%} of torchvision's detections are among them (same class, IoU of 0.9)."
+        yield f"{part:.0%} of torchvision's detections are among them (same class, IoU of at least 0.9)."
 
 
 def _training_lines(training):
@@ -55,7 +55,7 @@ def _training_lines(training):
     for name in losses["ours"]:
         yield _row(f"  {name}", *(f"{losses[side][name]:.4f}" for side in losses))
     if "torchvision" in losses:
-        yield "The weights and objects are the same; each side draws its own anchors and RoIs."
+        yield "Weights and objects are the same. Each model samples its own anchors and RoIs."
 
 
 def _whole_lines(mode):

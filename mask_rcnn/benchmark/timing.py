@@ -1,4 +1,4 @@
-"""Wall clock, processor time and memory."""
+"""Measures wall time, CPU time and memory."""
 
 import re
 import statistics
@@ -11,7 +11,7 @@ from absl import logging
 
 @dataclass(frozen=True)
 class Seconds:
-    """What a run took: on the clock, and of all cores together."""
+    """Duration of a run in seconds: wall time, and CPU time of all cores together."""
 
     wall: float
     cpu: float
@@ -24,22 +24,23 @@ class Seconds:
 
 
 def timed(run):
-    """Runs a function of no arguments; returns its `Seconds` and its result."""
+    """Runs a function without arguments; returns its `Seconds` and its result."""
     wall, cpu = time.perf_counter(), time.process_time()
     result = run()
     return Seconds(time.perf_counter() - wall, time.process_time() - cpu), result
 
 
 def interleaved(runs, warmup, repeats):
-    """Measures several things in turns, A B A B, so that what else the machine does hits all of them.
+    """Measures several functions in turns, A B A B, so that other load of the machine affects all of them.
 
     Args:
-        runs: `{name: function}`, each of no arguments, to (`Seconds`, result).
-        warmup: rounds that do not count.
-        repeats: rounds that do.
+        runs: `{name: function}`. Each function has no arguments and returns (`Seconds`, result).
+        warmup: Number of first rounds that are not counted.
+        repeats: Number of rounds that are counted.
 
     Returns:
-        `{name: list of Seconds}` of the rounds that count, and `{name: result}` of the very first round.
+        seconds: `{name: list of Seconds}` of the counted rounds.
+        first: `{name: result}` of the very first round.
     """
     seconds, first = {name: [] for name in runs}, {}
     rounds = warmup + repeats
@@ -54,14 +55,17 @@ def interleaved(runs, warmup, repeats):
 
 
 def median(seconds):
-    """Returns the median of a list of `Seconds`, of clock and processor each."""
+    """Returns the median of a list of `Seconds`, separately for wall and CPU time."""
     return Seconds(statistics.median(s.wall for s in seconds), statistics.median(s.cpu for s in seconds))
 
 
 def peak_memory(process_id="self"):
-    """Returns the most memory that a process has held so far, bytes; None where the system does not tell.
+    """Returns the peak memory of a process so far in bytes, or None if the system does not report it.
 
-    Not `getrusage`: on Linux a child's maximum begins with that of the process that started it.
+    It does not use `getrusage`: on Linux, the maximum of a child process starts with that of its parent.
+
+    Args:
+        process_id: Id of the process. Defaults to "self".
     """
     status = Path(f"/proc/{process_id}/status")
     match = status.exists() and re.search(r"VmHWM:\s*(\d+) kB", status.read_text())

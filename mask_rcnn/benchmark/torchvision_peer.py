@@ -1,15 +1,18 @@
-"""torchvision's Mask R-CNN, measured from outside: a program for the interpreter of another environment.
+"""Program that measures torchvision's Mask R-CNN, run by the Python interpreter of another environment.
 
-It imports nothing of ours and no TensorFlow. The first line of its input is a job, each other line the
-name of a run and its argument; it answers each line with one line of JSON.
+It does not import this package or TensorFlow. The first line of its input is a job. Each further line is the
+name of a run and its argument. It answers each line with one line of JSON.
 
-- The job: `work`, an .npz with `images` `[B, H, W, 3]` uint8 RGB, `boxes` `[B, G, 4]` yxyx, `class_ids`
-  `[B, G]` and `masks` `[B, G, H, W]`; `weights`, a state dict as .npz or .pth, or null for random ones;
-  `save_weights`, the .npz to write them to; `threads`; `seed`; `max_detections`; `learning_rate`,
-  `momentum`, `weight_decay`. The answer: versions.
-- `inference SCORE_THRESHOLD` or `training`: `wall` and `cpu`, seconds; `detections`, for each image `boxes`
-  (yxyx), `class_ids`, `scores`; or `losses`, in torchvision's names.
-- Anything that goes wrong: `error`.
+- The job is a dict. Answer: versions. Its keys:
+    - `work`: .npz file with `images` `[B, H, W, 3]` uint8 RGB, `boxes` `[B, G, 4]` yxyx, `class_ids` `[B, G]`
+      and `masks` `[B, G, H, W]`.
+    - `weights`: State dict as .npz or .pth, or null for random weights.
+    - `save_weights`: .npz file to write the weights to.
+    - `threads`, `seed`, `max_detections`, `learning_rate`, `momentum`, `weight_decay`: Numbers.
+- `inference SCORE_THRESHOLD` or `training`. Answer: `wall` and `cpu`, seconds, and one of
+    - `detections`: For each image `boxes` (yxyx), `class_ids`, `scores`.
+    - `losses`: Losses by torchvision's names.
+- After any error, the answer is a dict with `error`.
 """
 
 import json
@@ -18,15 +21,15 @@ import time
 
 import numpy as np
 
-NUM_OUTPUTS = 91  # COCO's ids and the background
+NUM_OUTPUTS = 91  # COCO's category ids and the background
 
-# What random residual blocks add, times this: if each added as much as it gets, the maps would grow so large
-# that all scores but one were 0.
+# Factor for the output of each residual block with random weights. Without it, the feature maps would grow
+# from block to block until all scores but one are 0.
 RESIDUAL_SCALE = 0.2
 
 
 def build_model(job, size):
-    """Returns `maskrcnn_resnet50_fpn` as it is with its COCO_V1 weights, for images of `size` (H, W)."""
+    """Returns `maskrcnn_resnet50_fpn`, built as for its COCO_V1 weights, for images of `size` (H, W)."""
     from torchvision.models.detection import MaskRCNN
     from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
     from torchvision.ops import FrozenBatchNorm2d
@@ -60,7 +63,7 @@ def load_weights(model, path):
 
 
 class Runs:
-    """The model with its work, and one method for each run."""
+    """The model with its data, and one method for each kind of run."""
 
     def __init__(self, job):
         import torch
@@ -126,7 +129,7 @@ def timed(run):
 
 
 def prepare(job):
-    """Returns the `Runs` of a job, and the versions that they are of."""
+    """Returns the `Runs` of a job, and a dict of versions."""
     import torch
     import torchvision
 
@@ -134,7 +137,7 @@ def prepare(job):
 
 
 def main():
-    answers, sys.stdout = sys.stdout, sys.stderr  # whatever a library prints is no answer
+    answers, sys.stdout = sys.stdout, sys.stderr  # so that output of libraries does not mix with answers
     runs = None
     for line in sys.stdin:
         try:

@@ -1,24 +1,36 @@
-"""What is measured: how, and on which images."""
+"""Settings of a benchmark, and the synthetic images with objects that it uses."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-NUM_OBJECTS = 20  # of a training image
-MIN_SIDE, MAX_SIDE = 1 / 16, 1 / 2  # of an object, as part of the image's short side
+NUM_OBJECTS = 20  # objects per training image
+MIN_SIDE, MAX_SIDE = 1 / 16, 1 / 2  # sides of an object, as a fraction of the short side of the image
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to measure."""
+    """Settings of a benchmark.
 
-    size: tuple[int, int] = (800, 1216)  # of the images, which are not resized
+    Args:
+        size: (height, width) of the images, which are not resized. Defaults to (800, 1216).
+        batch_size: Number of images per batch. Defaults to 1.
+        precision: Keras dtype policy. Defaults to "float32".
+        modes: Tuple of "inference" and "training". Defaults to both.
+        repeats: Number of measurements, of which the median is reported. Defaults to 5.
+        warmup: Number of runs before the measurements. Defaults to 2.
+        threads: Number of threads. It only sets the threads of other processes. TensorFlow's threads in this
+            process must be set before its first op. Defaults to 1.
+        seed: Seed of random weights and images. Defaults to 0.
+    """
+
+    size: tuple[int, int] = (800, 1216)
     batch_size: int = 1
     precision: str = "float32"
     modes: tuple[str, ...] = ("inference", "training")
-    repeats: int = 5  # the median counts
+    repeats: int = 5
     warmup: int = 2
-    threads: int = 1  # of the other side; ours are TensorFlow's, which must be set before its first op
+    threads: int = 1
     seed: int = 0
 
     def __post_init__(self):
@@ -33,10 +45,13 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A batch of images with their objects, which are ellipses.
+    """A batch of images with objects, which are ellipses.
 
-    `images` `[B, H, W, 3]` uint8; `boxes` `[B, G, 4]` float32 yxyx; `class_ids` `[B, G]` int32;
-    `masks` `[B, G, H, W]` bool.
+    Args:
+        images: `[B, H, W, 3]` uint8.
+        boxes: `[B, G, 4]` float32, yxyx.
+        class_ids: `[B, G]` int32.
+        masks: `[B, G, H, W]` bool.
     """
 
     images: np.ndarray
@@ -46,7 +61,7 @@ class Work:
 
 
 def make_work(settings, num_classes):
-    """Returns the `Work` of `settings`, the same for the same seed."""
+    """Returns the `Work` of `settings`. The same seed gives the same images and objects."""
     random = np.random.default_rng(settings.seed)
     height, width = settings.size
     count = (settings.batch_size, NUM_OBJECTS)
@@ -68,7 +83,7 @@ def make_work(settings, num_classes):
 
 
 def ellipse(box, height, width):
-    """Returns the pixels `[height, width]` bool whose centres are in the ellipse that fills a yxyx box."""
+    """Returns a mask `[height, width]` bool: pixel centers inside the ellipse that fills a yxyx box."""
     y1, x1, y2, x2 = box
     rows = (2 * (np.arange(height) + 0.5) - y1 - y2) / (y2 - y1)
     columns = (2 * (np.arange(width) + 0.5) - x1 - x2) / (x2 - x1)

@@ -1,69 +1,69 @@
-"""Affine matrices `[3, 3]` float64 that move points (y, x, 1): from the pixels of an image to others."""
+"""Affine matrices `[3, 3]` float64 for points (y, x, 1), from pixels of one image to pixels of another."""
 
 import numpy as np
 
 
 def scaling(y, x):
-    """Returns the matrix that multiplies coordinates."""
+    """Returns the matrix that scales coordinates by the factors `y` and `x`."""
     return np.diag((y, x, 1.0))
 
 
 def translation(y, x):
-    """Returns the matrix that adds to coordinates."""
+    """Returns the matrix that adds `y` and `x` to coordinates."""
     matrix = np.eye(3)
     matrix[:2, 2] = y, x
     return matrix
 
 
 def mirror(width):
-    """Returns the matrix that mirrors an image of `width` pixels left to right."""
+    """Returns the matrix that flips an image of `width` pixels left to right."""
     return translation(0, width) @ scaling(1, -1)
 
 
 def mirror_vertically(height):
-    """Returns the matrix that mirrors an image of `height` pixels top to bottom."""
+    """Returns the matrix that flips an image of `height` pixels top to bottom."""
     return translation(height, 0) @ scaling(-1, 1)
 
 
 def transpose():
-    """Returns the matrix that exchanges y and x."""
+    """Returns the matrix that swaps y and x."""
     return np.eye(3)[[1, 0, 2]]
 
 
 def quarter_turn(width):
-    """Returns the matrix that turns an image of `width` pixels by 90 degrees, counterclockwise."""
+    """Returns the matrix that rotates an image of `width` pixels by 90 degrees counterclockwise."""
     return mirror_vertically(width) @ transpose()
 
 
 def around(center, linear):
-    """Returns the matrix that applies a `[2, 2]` matrix around the point `center`, (y, x)."""
+    """Returns the matrix that applies the `[2, 2]` matrix `linear` around the point `center`, (y, x)."""
     matrix = np.eye(3)
     matrix[:2, :2] = linear
     return translation(*center) @ matrix @ translation(*np.negative(center))
 
 
 def is_axis_aligned(matrix):
-    """Tells whether boxes stay boxes: the matrix scales, mirrors and moves, but does not turn or shear."""
+    """Returns whether the matrix maps boxes to boxes: it has no rotation and no shear."""
     return matrix[0, 1] == 0 and matrix[1, 0] == 0
 
 
 def is_transposed(matrix):
-    """Tells whether the matrix is axis-aligned but for an exchange of y and x."""
+    """Returns whether the matrix swaps y and x and is otherwise axis-aligned."""
     return matrix[0, 0] == 0 and matrix[1, 1] == 0
 
 
 def scale(matrix):
-    """Returns the factor by which the matrix changes lengths: the root of that of areas."""
+    """Returns the mean scale factor of lengths: the square root of the factor of areas."""
     return float(np.sqrt(abs(np.linalg.det(matrix))))
 
 
 def move_points(points, matrix):
-    """Moves `[..., 2]` points (y, x)."""
+    """Applies a matrix to points `[..., 2]`, (y, x)."""
     return np.asarray(points) @ matrix[:2, :2].T + matrix[:2, 2]
 
 
 def move_boxes(boxes, matrix):
-    """Returns the `[N, 4]` boxes, yxyx, around the moved corners of `[N, 4]` boxes."""
+    """Returns the axis-aligned boxes `[N, 4]`, yxyx, around the mapped corners of boxes `[N, 4]`."""
     y1, x1, y2, x2 = np.reshape(boxes, (-1, 4)).T
     corners = np.stack([(y1, x1), (y1, x2), (y2, x1), (y2, x2)])  # [4, 2, N]
     moved = move_points(np.moveaxis(corners, 1, 2), matrix)  # [4, N, 2]

@@ -1,4 +1,4 @@
-"""Annotations of a whole data set as NumPy arrays: 300 bytes for an object with a polygon of 30 points."""
+"""All annotations of a data set in NumPy arrays: 300 bytes for an object with a polygon of 30 points."""
 
 import dataclasses
 import functools
@@ -11,7 +11,7 @@ import numpy as np
 
 from mask_rcnn.data.records import Annotation
 
-FIXED_POINT = 100  # COCO writes two decimals: an int32 in hundredths holds such a coordinate exactly
+FIXED_POINT = 100  # COCO has two decimals, so an int32 in hundredths of a pixel is exact
 
 PER_ROW = (
     "ids",
@@ -32,20 +32,20 @@ STARTS = {"polygon_starts": "polygon_lengths", "mask_starts": "masks", "keypoint
 
 @dataclass(frozen=True, eq=False)
 class AnnotationTable:
-    """N annotations of I images as arrays. A row refers to its polygons by their position in shared arrays.
+    """N annotations of I images as arrays. Polygons, masks and keypoints are ranges of shared arrays.
 
     Args:
-        ids: `[N]` int64, number of the annotation in its file.
+        ids: `[N]` int64, ids of the annotations in their file.
         images: `[N]` int32, index of the image.
-        class_ids: `[N]` int64: ids of the file's categories, or class ids 1..K.
+        class_ids: `[N]` int64, category ids of the file, or class ids 1..K.
         boxes: `[N, 4]` float64, COCO's (x, y, width, height), not clipped to the image.
-        areas: `[N]` float64, pixels.
+        areas: `[N]` float64, square pixels.
         crowd: `[N]` bool.
-        polygon_starts, num_polygons: `[N]` int64, which of the P polygons belong to a row.
-        mask_starts, mask_lengths: `[N]` int64, which of the M bytes belong to a row.
-        keypoint_starts, num_keypoints: `[N]` int64, which of the K keypoints belong to a row.
-        polygon_lengths: `[P]` int64, numbers of a polygon, twice its points.
-        numbers: Flat coordinates (x, y) of all polygons; float64, or int32 in hundredths of a pixel.
+        polygon_starts, num_polygons: `[N]` int64, the range of an annotation in the P polygons.
+        mask_starts, mask_lengths: `[N]` int64, the range of an annotation in the M mask bytes.
+        keypoint_starts, num_keypoints: `[N]` int64, the range of an annotation in the K keypoints.
+        polygon_lengths: `[P]` int64, count of numbers of a polygon, twice its points.
+        numbers: Flat coordinates (x, y) of all polygons, float64 in pixels or int32 in hundredths of a pixel.
         masks: `[M]` uint8, run lengths of masks, the json text of COCO's `counts`.
         keypoints: `[K, 3]` float64 (x, y, visibility).
     """
@@ -72,7 +72,7 @@ class AnnotationTable:
 
     @functools.cached_property
     def number_starts(self):
-        """`[P + 1]` int64, where the numbers of each polygon start."""
+        """`[P + 1]` int64, start of each polygon in `numbers`, and the end of the last one."""
         return starts_of(self.polygon_lengths, with_end=True)
 
     @functools.cached_property
@@ -82,16 +82,21 @@ class AnnotationTable:
 
     @functools.cached_property
     def has_keypoints(self):
-        """`[N]` bool, whether any keypoint of an annotation is known."""
+        """`[N]` bool, whether at least one keypoint of an annotation has a visibility above 0."""
         num_known = starts_of(self.keypoints[:, 2] > 0, with_end=True)
         return num_known[self.keypoint_starts + self.num_keypoints] > num_known[self.keypoint_starts]
 
     def take(self, rows):
-        """Returns a table of some rows in another order; it shares polygons, masks and keypoints."""
+        """Returns a table of the rows `rows`, in that order. It shares polygons, masks and keypoints."""
         return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in PER_ROW})
 
     def segmentation(self, row, size):
-        """Returns the segmentation of a row in COCO's form, or None; `size` is that of its image."""
+        """Returns the segmentation of a row in COCO's format, or None.
+
+        Args:
+            row: Index of the row.
+            size: (height, width) of its image.
+        """
         first, count = int(self.polygon_starts[row]), int(self.num_polygons[row])
         if count:
             ends = self.number_starts[first : first + count + 1]
@@ -112,12 +117,12 @@ class AnnotationTable:
 
 
 class ImageAnnotations(Sequence):
-    """The annotations of one image: rows of a table, made into `Annotation`s on demand.
+    """Sequence of the annotations of one image; each `Annotation` is made from a table row on demand.
 
     Args:
         table: `AnnotationTable` with class ids 1..K.
-        start, stop: Rows of the image.
-        size: (height, width) of the image; boxes are clipped to it.
+        start, stop: Range of rows of the image.
+        size: (height, width) of the image, to which boxes are clipped.
     """
 
     __slots__ = ("size", "start", "stop", "table")
@@ -162,8 +167,8 @@ def table_of(annotations, images):
     """Returns the `AnnotationTable` of annotations that were read one by one.
 
     Args:
-        annotations: Dicts of `read_annotation`.
-        images: Index of the image of each annotation.
+        annotations: List of dicts from `read_annotation`.
+        images: List with the image index of each annotation.
     """
     masks = [one["segmentation"] for one in annotations]
     return make_table(
@@ -180,10 +185,10 @@ def table_of(annotations, images):
 
 
 def make_table(*, polygons, **columns):
-    """Returns an `AnnotationTable` of Python values.
+    """Returns an `AnnotationTable` made from Python lists.
 
     Args:
-        polygons: A list of polygons for each annotation, flat lists of x, y.
+        polygons: A list of polygons for each annotation, each a flat list of x, y.
         columns: The other arguments of `join_columns`.
     """
     flat = list(itertools.chain.from_iterable(polygons))
@@ -209,12 +214,12 @@ def join_columns(
     runs,
     keypoints,
 ):
-    """Returns an `AnnotationTable` of its columns.
+    """Returns an `AnnotationTable` made from its columns.
 
     Args:
-        ids, images, class_ids, boxes, areas, crowd, num_polygons: A value for each annotation, as in
-            `AnnotationTable`.
-        polygon_lengths: Numbers of each polygon.
+        ids, images, class_ids, boxes, areas, crowd, num_polygons: One value per annotation, as in
+        `AnnotationTable`.
+        polygon_lengths: Count of numbers of each polygon.
         numbers: Flat float64 coordinates of all polygons.
         runs: Json text of the run lengths of each annotation, or b"".
         keypoints: A flat list of x, y, visibility for each annotation.
@@ -242,7 +247,7 @@ def join_columns(
 
 
 def concatenate(tables):
-    """Returns one table with the rows of several, in their order; at least one."""
+    """Returns one table with the rows of at least one table, in order."""
     parts = {field.name: [] for field in dataclasses.fields(AnnotationTable)}
     offsets = dict.fromkeys(STARTS, 0)
     fixed = all(table.numbers.dtype == np.int32 for table in tables)
@@ -259,18 +264,18 @@ def concatenate(tables):
 
 
 def starts_of(lengths, with_end=False):
-    """Returns where each of consecutive parts starts, `[N]` int64; `[N + 1]` with the end of the last."""
+    """Returns the starts of consecutive parts, `[N]` int64, or `[N + 1]` with the end of the last part."""
     ends = np.concatenate([[0], np.cumsum(lengths, dtype="int64")])
     return ends if with_end else ends[:-1]
 
 
 def as_floats(numbers):
-    """Returns coordinates of a table in pixels, float64, equal to those of the file."""
+    """Returns the coordinates of a table in pixels, float64, equal to those in the file."""
     return numbers / FIXED_POINT if numbers.dtype == np.int32 else numbers
 
 
 def _compact(numbers):
-    """Returns float64 coordinates in hundredths, int32, if these are equal to them; else as they are."""
+    """Returns coordinates as int32 hundredths of a pixel if this is exact, otherwise unchanged as float64."""
     if not len(numbers) or np.abs(numbers).max() * FIXED_POINT < 2**31 - 1:
         hundredths = np.rint(numbers * FIXED_POINT).astype("int32")
         if (hundredths / FIXED_POINT == numbers).all():

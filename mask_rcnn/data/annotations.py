@@ -1,11 +1,11 @@
-"""One annotation of a COCO json, checked and repaired; see `coco.py`."""
+"""Checks and repairs one annotation of a COCO json; see `coco.py`."""
 
 from mask_rcnn.data.fields import UNCLEAR, are_numbers, flag, number, numbers
 from mask_rcnn.data.findings import shown
 from mask_rcnn.data.keypoints import read_keypoints
 from mask_rcnn.data.segmentations import extent, pixel_area, read_segmentation, swapped_extent
 
-TOLERANCE = 3.0  # pixels; polygons and boxes are often rounded apart
+TOLERANCE = 3.0  # pixels, because polygons and boxes are often rounded differently
 
 # Kinds of repairs.
 NOT_THE_BOX_OF_THE_MASK = "`bbox` is not the box of the mask: both are used as they are"
@@ -13,21 +13,26 @@ OUT_OF_IMAGE = "`bbox` reached out of the image: it is clipped for training"
 
 
 def read_annotation(entry, size, category, findings):
-    """Returns an annotation with every field that training and evaluation need.
+    """Returns an annotation with all fields that training and evaluation need.
 
     Args:
-        entry: An entry of `annotations`, whose ids are checked.
+        entry: Dict, an entry of `annotations` whose ids are already checked.
         size: (height, width) of its image.
         category: Its `Category`.
-        findings: `Findings`; repairs and refusals are added.
+        findings: `Findings`, to which repairs and refusals are added.
 
     Returns:
-        A new dict: `id`, `image_id`, `category_id`; `bbox`, [x, y, width, height], not clipped;
-        `area`, `iscrowd` (0 or 1), `segmentation` (polygons, run lengths or None);
-        `keypoints` (flat or None), `num_keypoints`.
+        A new dict:
+        id, image_id, category_id: Ids.
+        bbox: [x, y, width, height], not clipped to the image.
+        area: Area in square pixels.
+        iscrowd: 0 or 1.
+        segmentation: Polygons, a run-length dict, or None.
+        keypoints: Flat list, or None.
+        num_keypoints: Number of keypoints with a visibility above 0.
 
     Raises:
-        ValueError: Box, mask or keypoints make no sense.
+        ValueError: Box, mask or keypoints are invalid.
     """
     where = f"annotation {shown(entry['id'])}"
     segmentation = read_segmentation(entry.get("segmentation"), size, where, findings)
@@ -51,7 +56,7 @@ def read_annotation(entry, size, category, findings):
 
 
 def _box(value, segmentation, size, where, findings):
-    """Returns [x, y, width, height] of an object, from its mask if `bbox` is missing or empty."""
+    """Returns the box [x, y, width, height] of an object; it is computed from the mask if `bbox` is empty."""
     box = read_box(value, where, findings) if value else None
     if segmentation and (box is None or min(box[2:]) == 0):
         findings.repair("`bbox` was missing or empty: it was computed from the mask", where)
@@ -72,7 +77,7 @@ def _box(value, segmentation, size, where, findings):
 
 
 def read_box(value, where, findings):
-    """Returns `bbox` as four finite numbers [x, y, width, height], none negative in size."""
+    """Returns `bbox` as four finite numbers [x, y, width, height] with width and height not negative."""
     box = value
     if isinstance(box, list) and len(box) == 4 and not are_numbers(box):
         box = numbers(box)
@@ -80,14 +85,14 @@ def read_box(value, where, findings):
             findings.repair("`bbox` had numbers as text: they were read as numbers", where)
     if not isinstance(box, list) or len(box) != 4 or not are_numbers(box) or min(box[2:]) < 0:
         raise ValueError(
-            "`bbox` must be [x, y, width, height], finite numbers and none negative in size. "
+            "`bbox` must be [x, y, width, height], finite numbers with width and height not negative. "
             f"Received: {where} with bbox={shown(value)}. Correct or remove it."
         )
     return box
 
 
 def clipped(box, size):
-    """Returns COCO's (x, y, width, height) as (y1, x1, y2, x2), clipped to the image of `size`."""
+    """Returns a box (x, y, width, height) as (y1, x1, y2, x2), clipped to an image of `size`."""
     (x, y, width, height), (image_height, image_width) = box, size
     return (
         max(float(y), 0.0),
@@ -98,7 +103,7 @@ def clipped(box, size):
 
 
 def _check_pixels(box, where):
-    """Raises a ValueError if a box lies within the first pixel of its image, as fractions of the size do."""
+    """Raises a ValueError if a box lies within the first pixel: it may hold fractions of the image size."""
     x, y, width, height = box
     if max(x + width, y + height) <= 1 and min(width, height) < 1:
         raise ValueError(
@@ -120,7 +125,7 @@ def _check_box_format(segmentation, box, where):
 
 
 def _check_order(segmentation, box, where):
-    """Raises a ValueError if a mask fits its box only with x and y in the other order."""
+    """Raises a ValueError if a mask fits its box only with x and y swapped."""
     bounds = swapped_extent(segmentation)
     if bounds and _agree(box, bounds):
         is_polygon = isinstance(segmentation, list)
@@ -132,7 +137,7 @@ def _check_order(segmentation, box, where):
 
 
 def _agree(box, bounds):
-    """Tells whether a box is that of (x1, y1, x2, y2), to `TOLERANCE`."""
+    """Returns whether a box [x, y, width, height] equals (x1, y1, x2, y2) within `TOLERANCE`."""
     x, y, width, height = box
     corners = (x, y, x + width, y + height)
     return all(abs(ours - theirs) <= TOLERANCE for ours, theirs in zip(corners, bounds, strict=True))
@@ -158,5 +163,5 @@ def _crowd(value, where, findings):
     elif known is None:
         findings.repair("`iscrowd` was missing: the annotation is an object", where)
     elif type(value) is not int:
-        findings.repair("`iscrowd` was no whole number: it was read as 0 or 1", where)
+        findings.repair("`iscrowd` was not a whole number: it was read as 0 or 1", where)
     return known if known in (0, 1) else 0

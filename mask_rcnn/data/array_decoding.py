@@ -1,11 +1,11 @@
-"""The pixels of files with any number of channels: TIFF, .npy, and gray or alpha as they are."""
+"""Decodes image files with any number of channels: TIFF, .npy, and PNG with gray or alpha."""
 
 import io
 
 import cv2
 import numpy as np
 
-# Of the BGRA that OpenCV makes of a PNG file: gray, gray and alpha, RGBA.
+# Channels of OpenCV's BGRA that make gray, gray with alpha, and RGBA, by number of channels.
 BGRA_ORDER = {1: (0,), 2: (0, 3), 4: (2, 1, 0, 3)}
 
 
@@ -13,11 +13,11 @@ def decode_array(file, header):
     """Decodes a TIFF or .npy file.
 
     Args:
-        file: Opened for reading bytes.
+        file: Open binary file.
         header: Its `ImageHeader`.
 
     Returns:
-        `[H, W, C]` uint8 or uint16, before the orientation is undone.
+        `[H, W, C]` uint8 or uint16, before the EXIF orientation is applied.
     """
     file.seek(0)
     if header.format == "NPY":
@@ -34,20 +34,20 @@ def decode_array(file, header):
 
 
 def as_rgb(samples):
-    """Returns the colors of `[H, W, C]` samples, `[H, W, 3]`: gray is repeated, what follows is alpha."""
+    """Returns samples `[H, W, C]` as RGB `[H, W, 3]`: gray is repeated, other samples are dropped."""
     return samples[..., [0, 1, 2] if samples.shape[-1] > 2 else [0, 0, 0]]
 
 
 def _pages_by_opencv(contents):
-    """Returns the pages of a TIFF file with one sample per pixel, `[H, W]` each."""
+    """Returns the pages of a TIFF file with one sample per pixel, a list of `[H, W]`."""
     _, pages = cv2.imdecodemulti(np.frombuffer(contents, "uint8"), cv2.IMREAD_UNCHANGED)
     return pages
 
 
 def _pages_by_tifffile(contents):
-    """Returns the pages of a TIFF file with several samples per pixel, `[H, W, S]` each.
+    """Returns the pages of a TIFF file with several samples per pixel, a list of `[H, W, S]`.
 
-    OpenCV multiplies colors of 8 bits by their alpha, and takes at most four samples.
+    OpenCV multiplies 8-bit colors by their alpha, and supports at most four samples.
     """
     try:
         import tifffile
@@ -63,7 +63,7 @@ def _pages_by_tifffile(contents):
 
 
 def decode_deep_png(contents, channels):
-    """Decodes the bytes of a PNG file of 16 bits as `[H, W, channels]` uint16: gray, or with alpha."""
+    """Decodes the bytes of a 16-bit PNG file to `[H, W, channels]` uint16: gray, or with alpha."""
     pixels = cv2.imdecode(np.frombuffer(contents, "uint8"), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ValueError("its content cannot be decoded")

@@ -1,4 +1,4 @@
-"""Headers of the files that hold any number of channels: TIFF and NumPy's .npy.
+"""Reads the headers of files with any number of channels: TIFF and NumPy's .npy.
 
 Sources: TIFF 6.0, sections 2 and 8; Adobe, BigTIFF design; NumPy, `numpy.lib.format`.
 """
@@ -9,12 +9,12 @@ import struct
 
 import numpy as np
 
-TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little and big endian, then those of BigTIFF
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little and big endian, then the same for BigTIFF
 NPY_START = b"\x93NUMPY"
-MAX_PAGES = 256  # of a TIFF file
-MAX_ENTRIES = 4096  # of a directory of a TIFF file
+MAX_PAGES = 256  # pages of a TIFF file
+MAX_ENTRIES = 4096  # entries of a directory of a TIFF file
 
-# TIFF tags that are read, with the value that a page without them has.
+# TIFF tags that are read: name, and the default value of a page without the tag.
 TAGS = {
     256: ("width", None),
     257: ("height", None),
@@ -26,23 +26,23 @@ TAGS = {
     338: ("extra_samples", None),
     339: ("sample_format", 1),
 }
-INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # unsigned types of a TIFF value
-UNSIGNED = 1  # sample format
-COLORS = {1: 1, 2: 3}  # by photometric interpretation: black is zero, and RGB. The samples are the pixels
-YCBCR, JPEG = 6, 7  # this interpretation becomes RGB where files of this compression are decoded
-ALPHA = (1, 2)  # extra samples: premultiplied or not
+INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # unsigned integer types in TIFF, as `struct` formats
+UNSIGNED = 1  # sample format of unsigned integers
+COLORS = {1: 1, 2: 3}  # samples per pixel by photometric interpretation: 1 is gray, 2 is RGB
+YCBCR, JPEG = 6, 7  # photometric interpretation and compression; decoders convert both together to RGB
+ALPHA = (1, 2)  # extra samples that are alpha, premultiplied or not
 
 
 def parse_tiff(file):
-    """Returns what is known of a TIFF file, a dict with fields of `ImageHeader` and `size`.
+    """Returns the header fields of a TIFF file: a dict with fields of `ImageHeader` and `size`.
 
     The channels are the samples of all pages, one page after the other.
 
     Args:
-        file: Opened for reading bytes.
+        file: Open binary file.
 
     Raises:
-        ValueError, struct.error: Its pages differ, or are no unsigned integers of 8 or 16 bits.
+        ValueError, struct.error: Its pages differ, or do not hold unsigned integers of 8 or 16 bits.
     """
     pages = list(_tiff_pages(file))
     if not pages:
@@ -51,7 +51,7 @@ def parse_tiff(file):
     if any(page != first for page in pages):
         raise ValueError(f"its {len(pages)} pages differ in size, bits or samples")
     if first["bits"] not in (8, 16) or first["sample_format"] != UNSIGNED:
-        raise ValueError("its samples are no unsigned integers of 8 or 16 bits")
+        raise ValueError("its samples are not unsigned integers of 8 or 16 bits")
     colors = num_colors(first["photometric"], first["compression"])
     if colors is None:
         raise ValueError(
@@ -71,22 +71,22 @@ def parse_tiff(file):
 
 
 def num_colors(photometric, compression):
-    """Returns how many samples of a pixel of a TIFF page are gray or colors: 1, 3, or None if none are.
+    """Returns how many samples of a TIFF pixel are gray or colors: 1 or 3, or None for an unknown format.
 
     Args:
-        photometric, compression: Numbers of the tags 262 and 259.
+        photometric, compression: Values of the tags 262 and 259.
     """
     return 3 if (photometric, compression) == (YCBCR, JPEG) else COLORS.get(photometric)
 
 
 def parse_npy(file):
-    """Returns what is known of an .npy file, a dict with fields of `ImageHeader` and `size`.
+    """Returns the header fields of an .npy file: a dict with fields of `ImageHeader` and `size`.
 
     Args:
-        file: Opened for reading bytes.
+        file: Open binary file.
 
     Raises:
-        ValueError: It holds no array `[H, W]` or `[H, W, C]` of uint8 or uint16, or it is cut off.
+        ValueError: It is not an array `[H, W]` or `[H, W, C]` of uint8 or uint16, or it is truncated.
     """
     file.seek(0)
     version = np.lib.format.read_magic(file)
@@ -111,7 +111,7 @@ def parse_npy(file):
 
 
 def _end_of_header(file):
-    """Returns where the pixels of an .npy file begin."""
+    """Returns the offset of the pixels in an .npy file."""
     file.seek(6)
     major = file.read(2)[0]
     layout = "<H" if major == 1 else "<I"
@@ -120,7 +120,7 @@ def _end_of_header(file):
 
 
 def _tiff_pages(file):
-    """Yields the values of `TAGS` of each page, a dict."""
+    """Yields a dict with the values of `TAGS` for each page."""
     file.seek(0)
     start = file.read(4)
     order = "<" if start.startswith(b"II") else ">"
@@ -141,7 +141,7 @@ def _tiff_pages(file):
 
 
 def _page(file, order, offset, entries):
-    """Returns `{name of a tag: its value}`; samples of different kinds are refused."""
+    """Returns `{name of a tag: its value}`. Raises a ValueError if the samples differ in type."""
     page = dict(TAGS.values())
     for tag, kind, count, value in entries:
         if tag not in TAGS or kind not in INTEGERS or not 1 <= count <= MAX_PAGES:

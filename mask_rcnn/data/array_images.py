@@ -1,18 +1,19 @@
-"""Images that a user gives as arrays: checked, with an error that says what turns an array into an image."""
+"""Checks images that a user gives as arrays; the error says how to convert the array."""
 
 import numpy as np
 
 from mask_rcnn.config import InputConfig
 
-MAX_ARRAY_PIXELS = 1 << 30  # 3 GB, which TensorFlow copies
+MAX_ARRAY_PIXELS = 1 << 30  # 3 GB as RGB; TensorFlow makes another copy
 
 
 def checked_image(image, settings=None):
-    """Returns an image that the user gave as an array; a clear error if it is not one of the model.
+    """Returns an image that the user gave as an array. Raises a ValueError if the model cannot take it.
 
     Args:
-        image: `[H, W, C]` with the channels and the dtype of `settings`; of one channel, also `[H, W]`.
-        settings: `InputConfig`. Defaults to RGB of uint8.
+        image: `[H, W, C]` with the channels and the dtype of `settings`. `[H, W]` is accepted for one
+            channel.
+        settings: `InputConfig`. Defaults to uint8 RGB.
     """
     image, settings = np.asarray(image), settings or InputConfig()
     if not settings.is_rgb8:
@@ -28,15 +29,15 @@ def checked_image(image, settings=None):
 
 
 def _checked_channels(image, settings):
-    """Returns an image that is not RGB of uint8; see `checked_image`."""
+    """Returns an image of a model whose input is not uint8 RGB; see `checked_image`."""
     channels, dtype = settings.channels, settings.dtype
     image = image[..., None] if image.ndim == 2 and channels == 1 else image
     shape_fits = image.ndim == 3 and image.shape[-1] == channels and image.size
     if image.dtype != dtype or not shape_fits or image.size > 3 * MAX_ARRAY_PIXELS:
         raise ValueError(
             f"An image must be an array [H, W, {channels}] of {dtype}, as `input.channels` and `input.dtype` "
-            f"say. Received: shape={image.shape}, dtype={image.dtype}. Put the channels last, all of them; "
-            "do not scale what has another dtype."
+            f"say. Received: shape={image.shape}, dtype={image.dtype}. Put all channels last, and "
+            "do not scale values of another dtype."
         )
     most = 256 * settings.counts_per_level - 1
     if image.max() > most:
@@ -48,7 +49,7 @@ def _checked_channels(image, settings):
 
 
 def _conversion(image):
-    """Returns what turns an array into an image: the first step, if it takes several."""
+    """Returns the first step to convert an array to an image."""
     if image.ndim not in (2, 3):
         return "Give one image, not a batch, a path or a list of them."
     if not image.size:

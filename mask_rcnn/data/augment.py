@@ -1,8 +1,8 @@
-"""Transforms of training samples, by name: what `input.transforms` lists and users add.
+"""Transforms of training samples by name, for `input.transforms`. Users can register their own.
 
-A transform is any function `(sample, rng, **parameters) -> sample`. It draws from `rng`, a NumPy generator
-that depends on the seed of the run and the place of the image in it, and on nothing else. One that needs
-other images too is marked with `data.others.takes_others`.
+A transform is any function `(sample, rng, **parameters) -> sample`. `rng` is a NumPy generator that depends
+only on the seed of the run and the position of the image in it. A transform must take all random numbers from
+it. A transform that also needs other images is marked with `data.others.takes_others`.
 """
 
 import ast
@@ -23,17 +23,18 @@ from mask_rcnn.data.transforms import input_size
 from mask_rcnn.registry import Registry
 
 TRANSFORMS = Registry("input.transforms")
-LUMA = (0.299, 0.587, 0.114)  # of RGB, ITU-R BT.601
+LUMA = (0.299, 0.587, 0.114)  # weights of R, G and B in the gray level, ITU-R BT.601
 
 
 def make_transforms(config):
     """Returns the transforms of an `InputConfig`: resize, horizontal flip, and those of `transforms`.
 
     Args:
-        config: an `InputConfig`.
+        config: `InputConfig`.
 
     Returns:
-        A tuple of functions `(sample, rng) -> sample`.
+        Tuple of functions `(sample, rng) -> sample`. Functions marked with `takes_others` also take other
+        samples.
     """
     return (
         functools.partial(resize_to_input, config=config),
@@ -43,10 +44,13 @@ def make_transforms(config):
 
 
 def parse_transform(text):
-    """Returns the transform that a text names, with its parameters.
+    """Returns the registered transform for a text with its name and parameters.
 
     Args:
-        text: name and parameters, such as "scale_jitter low=0.5 high=2.0". Values are Python literals.
+        text: Name and parameters, such as "scale_jitter low=0.5 high=2.0". Values are Python literals.
+
+    Raises:
+        ValueError: The name is not registered, or a parameter is wrong.
     """
     name, *parameters = text.split()
     transform = TRANSFORMS.find(name)
@@ -67,9 +71,9 @@ def resize_to_input(sample, rng, config):
     """Resizes to a short side that is drawn from `train_short_sides`.
 
     Args:
-        sample: a `Sample`.
+        sample: `Sample`.
         rng: NumPy generator.
-        config: an `InputConfig`.
+        config: `InputConfig`.
     """
     size = input_size(sample.size, rng.choice(config.train_short_sides), config)
     return sample.moved(affine.scaling(*np.divide(size, sample.size)), size)
@@ -77,7 +81,13 @@ def resize_to_input(sample, rng, config):
 
 @TRANSFORMS.register("horizontal_flip")
 def horizontal_flip(sample, rng, probability=0.5):
-    """Mirrors left to right with a probability; left and right keypoints change places."""
+    """Flips left to right with a probability. Left and right keypoints are swapped.
+
+    Args:
+        sample: `Sample`.
+        rng: NumPy generator.
+        probability: Probability of a flip. Defaults to 0.5.
+    """
     if rng.random() < probability:
         return sample.moved(affine.mirror(sample.size[1]), sample.size)
     return sample
@@ -85,19 +95,20 @@ def horizontal_flip(sample, rng, probability=0.5):
 
 @TRANSFORMS.register("scale_jitter")
 def scale_jitter(sample, rng, low=0.1, high=2.0, side=None):
-    """Large-scale jitter: scales by a random factor; larger images are cropped, smaller ones are padded.
+    """Large-scale jitter: scales by a random factor, then crops larger images and pads smaller ones.
 
     Reference: Ghiasi et al. 2021, Simple Copy-Paste, section 3.
 
     Args:
-        sample: a `Sample`.
+        sample: `Sample`.
         rng: NumPy generator.
         low: Smallest factor of the sides. Defaults to 0.1.
         high: Largest factor of the sides. Defaults to 2.0.
-        side: Height and width of the result, pixels, as in the paper, which has 1024: the image is made to
-            fit into this square, whatever its size was before, then scaled by the factor, and cropped or
-            padded at its bottom and right with ImageNet's mean color. Defaults to None: larger images are
-            cropped to the size they had before, smaller ones are left small, and the batch pads them.
+        side: Height and width of the result in pixels, as in the paper, which uses 1024. The image is first
+            scaled to fit into this square, whatever its size was, then scaled by the factor. Then it is
+            cropped at a random place, or padded at the bottom and right with ImageNet's mean color. Defaults
+            to None: larger images are cropped to their size before, and smaller images stay small and are
+            padded in the batch.
     """
     factor = rng.uniform(low, high) * (side / max(sample.size) if side else 1)
     content = np.maximum(1, np.round(np.multiply(sample.size, factor))).astype(int)
@@ -107,13 +118,13 @@ def scale_jitter(sample, rng, low=0.1, high=2.0, side=None):
 
 @TRANSFORMS.register("crop")
 def crop(sample, rng, height=0.8, width=0.8):
-    """Cuts out a window of a fixed part of the image, at a random place.
+    """Crops a window of a fixed relative size at a random place.
 
     Args:
-        sample: a `Sample`.
+        sample: `Sample`.
         rng: NumPy generator.
-        height: Height of the window as part of the image's, above 0 to 1. Defaults to 0.8.
-        width: Width of the window as part of the image's, above 0 to 1. Defaults to 0.8.
+        height: Height of the window as a fraction of the image height, in (0, 1]. Defaults to 0.8.
+        width: Width of the window as a fraction of the image width, in (0, 1]. Defaults to 0.8.
     """
     window = np.ceil(np.multiply(sample.size, (height, width))).astype(int)
     return random_window(sample, rng, np.clip(window, 1, sample.size))
@@ -121,14 +132,15 @@ def crop(sample, rng, height=0.8, width=0.8):
 
 @TRANSFORMS.register("color_jitter")
 def color_jitter(sample, rng, brightness=0.2, contrast=0.2, saturation=0.2):
-    """Changes brightness, contrast and saturation by random factors from 1 - x to 1 + x.
+    """Changes brightness, contrast and saturation by random factors between 1 - x and 1 + x.
 
     Args:
-        sample: a `Sample`.
+        sample: `Sample`.
         rng: NumPy generator.
         brightness: x of the brightness. Defaults to 0.2.
-        contrast: x of the distance to the mean gray level. Defaults to 0.2.
-        saturation: x of the distance of each pixel to its gray level. Defaults to 0.2.
+        contrast: x of the contrast, which scales the distance to the mean gray level. Defaults to 0.2.
+        saturation: x of the saturation, which scales the distance of a pixel to its gray level. Defaults to
+            0.2.
     """
     bright, contrasted, saturated = 1 + rng.uniform(-1, 1, 3) * (brightness, contrast, saturation)
     mean = np.dot(cv2.mean(sample.image)[:3], LUMA) * bright

@@ -1,4 +1,4 @@
-"""Images that turn out to be unusable during training: a few are replaced, too many end the run."""
+"""Unreadable images during training: a few are replaced, too many stop the run with an error."""
 
 from absl import logging
 
@@ -8,18 +8,18 @@ from mask_rcnn.data.findings import listed
 class BadImages:
     """Counts and reports the images of a run that cannot be read.
 
-    A file can pass the check of its header and fail to decode, or disappear during the run.
+    A file can pass the check of its header and still fail to decode, or disappear during the run.
 
-    As a context manager around the training loop, it replaces the error of the TensorFlow op that asked for
-    the last image by `error`, which lists all of them.
+    Use it as a context manager around the training loop. If there were too many bad images, it replaces the
+    error of the TensorFlow op that requested the last image by `error`, which lists all of them.
 
     Args:
-        dataset: a `Dataset`.
-        config: a `Config`; at most the fraction `data.max_bad_images` of the images may be bad, together with
-            those that the reader left out.
+        dataset: `Dataset`.
+        config: `Config`. At most the fraction `data.max_bad_images` of the images may be bad, including those
+            that the reader left out.
 
     Attributes:
-        reasons: {index of the image: why it cannot be used}.
+        reasons: {index of the image: error message}.
         error: ValueError about too many bad images, or None.
     """
 
@@ -33,10 +33,10 @@ class BadImages:
         """Returns the first image that is not known to be bad.
 
         Args:
-            indices: iterator of indices of images, in the order in which they are tried.
+            indices: Iterator of candidate image indices.
 
         Raises:
-            ValueError: all of them are bad.
+            ValueError: All of them are bad.
         """
         for index in indices:
             if index not in self.reasons:
@@ -44,14 +44,14 @@ class BadImages:
         raise self._too_many()
 
     def add(self, index, reason):
-        """Adds an image that cannot be used; a known one changes nothing.
+        """Adds an image that cannot be used. Adding it again has no effect.
 
         Args:
-            index: of the image.
-            reason: text that names its file.
+            index: Index of the image.
+            reason: Text that names its file and the problem.
 
         Raises:
-            ValueError: too many images are bad.
+            ValueError: Too many images are bad.
         """
         if index in self.reasons:
             return
@@ -62,12 +62,12 @@ class BadImages:
             raise self._too_many()
 
     def _counts(self):
-        """Returns how many images are bad, and of how many, both with those that the reader left out."""
+        """Returns the numbers of bad images and of all images, including those that the reader left out."""
         left_out = self.dataset.num_left_out
         return len(self.reasons) + left_out, len(self.dataset) + left_out
 
     def _too_many(self):
-        """Returns the error that lists the images, and keeps it as `error`."""
+        """Returns the error that lists the bad images, and stores it as `error`."""
         reasons = [reason for _, reason in sorted(self.reasons.items())]
         listing = "\n  ".join(listed(reasons))
         num_bad, num_images = self._counts()

@@ -1,4 +1,4 @@
-"""Makes the geometric change of a sample: new pixels and moved objects."""
+"""Applies the geometric change of a sample: resamples the pixels and moves the objects."""
 
 from dataclasses import replace
 
@@ -12,19 +12,20 @@ from mask_rcnn.data.segmentations import extent, mask_window
 from mask_rcnn.data.transforms import Resize
 from mask_rcnn.data.visible import cut_to_window
 
-MASK_VALUE = np.uint8(255)  # of a mask that is interpolated
+MASK_VALUE = np.uint8(255)  # value of mask pixels before interpolation
 
 
 def bake(sample):
-    """Makes the geometric change of a sample now, for a transform that needs the pixels of the output.
+    """Applies the geometric change of a sample now, for a transform that needs the output pixels.
 
-    Pixels are resampled with antialiasing, to whole numbers. Each further change resamples them again.
+    Pixels are resampled with antialiasing and rounded to whole numbers. Each later geometric change resamples
+    them again.
 
     Args:
-        sample: a `Sample`.
+        sample: `Sample`.
 
     Returns:
-        A `Sample` whose image is the output; only visible objects are left, see `cut_to_window`.
+        A `Sample` whose image is the output. It has only the visible objects, see `cut_to_window`.
     """
     matrix, size = sample.matrix, sample.size
     if (matrix == np.eye(3)).all() and size == sample.image.shape[:2]:
@@ -48,14 +49,15 @@ def bake(sample):
 
 
 def transposed(sample):
-    """Returns the sample with y and x of the image exchanged, and the same output."""
+    """Returns the sample with y and x of its image swapped; the output stays the same."""
     segmentations = tuple(_transposed_mask(each) for each in sample.segmentations)
     return replace(
         sample,
         image=np.ascontiguousarray(sample.image.swapaxes(0, 1)),
         boxes=sample.boxes[:, [1, 0, 3, 2]],
         segmentations=segmentations,
-        # To exchange y and x is to mirror, which the rest of the change undoes or does.
+        # The swap changes the sign of the determinant of `matrix`, so `output_keypoints` swaps left and right
+        # once more or once less. This order compensates for it.
         keypoints=sample.keypoints[:, sample.mirrored_keypoints][..., [1, 0, 2]],
         matrix=sample.matrix @ affine.transpose(),
     )
@@ -65,12 +67,12 @@ def render(sample, method):
     """Returns the pixels of the output.
 
     Args:
-        sample: a `Sample`.
-        method: As in `InputConfig.resize`; for a whole image that is only resized and mirrored. Others are
-            resampled with antialiasing, to whole numbers.
+        sample: `Sample`.
+        method: As in `InputConfig.resize`. It is used if the whole image is only resized and flipped. For any
+            other change, pixels are resampled with antialiasing and rounded to whole numbers.
 
     Returns:
-        `[*sample.size, C]` with the dtype of the image, or float32 where "bilinear" leaves fractions.
+        `[*sample.size, C]` with the dtype of the image, or float32 if "bilinear" gives fractions.
     """
     height, width = sample.image.shape[:2]
     whole = affine.move_boxes([0, 0, height, width], sample.matrix)[0]
@@ -85,13 +87,13 @@ def render(sample, method):
 
 
 def warp(image, matrix, size, fill=0):
-    """Moves an image by any affine matrix.
+    """Warps an image by any affine matrix, with antialiasing.
 
     Args:
         image: `[H, W, C]` or `[H, W]`, uint8 or uint16.
         matrix: `[3, 3]`, from pixels of the image to pixels of the output.
         size: (height, width) of the output.
-        fill: Value of pixels that nothing covers, for each channel. Defaults to 0.
+        fill: Value of each channel for pixels outside of the image. Defaults to 0.
 
     Returns:
         `[*size, C]` or `[*size]` of the same dtype.
@@ -101,11 +103,11 @@ def warp(image, matrix, size, fill=0):
         return join_channels(warp(part, matrix, size, each.ravel().tolist()) for part, each in parts)
     height, width = image.shape[:2]
     scale = affine.scale(matrix)
-    if scale < 1:  # reduced by the mean of the pixels first: interpolation alone would skip some
+    if scale < 1:  # averages pixels first, because interpolation alone would skip some
         reduced = max(1, round(height * scale)), max(1, round(width * scale))
         image = cv2.resize(image, reduced[::-1], interpolation=cv2.INTER_AREA)
         matrix = matrix @ affine.scaling(height / reduced[0], width / reduced[1])
-    # OpenCV's (0, 0) is the center of the first pixel, and x comes first.
+    # In OpenCV, (0, 0) is the center of the first pixel, and x comes before y.
     matrix = affine.translation(-0.5, -0.5) @ matrix @ affine.translation(0.5, 0.5)
     matrix = matrix[np.ix_([1, 0, 2], [1, 0, 2])]
     return cv2.warpAffine(
@@ -114,7 +116,7 @@ def warp(image, matrix, size, fill=0):
 
 
 def _moved_mask(segmentation, matrix, size):
-    """Moves a mask; run lengths are cut to an output of `size`."""
+    """Returns a mask moved by a matrix. Run lengths are cropped to an output of `size`, polygons are not."""
     if not segmentation:
         return None
     if not isinstance(segmentation, dict):
@@ -141,10 +143,11 @@ def _transposed_mask(segmentation):
 
 
 def _fit(boxes, segmentations, frame, is_axis_aligned):
-    """Fits boxes to their moved masks, in place.
+    """Fits boxes to their moved masks, in-place.
 
-    Those of turned masks become tight. A mask that is too small to have a pixel leaves a box without area.
-    Run lengths that the frame may have cut keep their box, for it tells `cut_to_window` of the cut.
+    Boxes of rotated or sheared masks become tight. A mask that is too small for a single pixel gets a box
+    without area. A run-length mask that the frame may have cropped keeps its box, so that `cut_to_window` can
+    detect the crop.
     """
     for index, segmentation in enumerate(segmentations):
         if not segmentation:

@@ -1,4 +1,4 @@
-"""Which image is where in which batch of a run."""
+"""Decides the order of training images: which image is at which place of which batch."""
 
 from dataclasses import dataclass
 
@@ -7,38 +7,38 @@ import numpy as np
 from mask_rcnn.data.dataset_arrays import arrays_of, classes_of_images
 from mask_rcnn.data.mixture import mixed_epochs
 
-# Width / height at which the next group of images begins: 3:2, between 4:3 and square, square, and so on.
+# Bounds between groups by width / height: beyond 2:3, between 3:4 and square, square, and so on to 3:2.
 ASPECT_BOUNDS = (1 / 1.55, 1 / 1.2, 1.0, 1.2, 1.55)
-REPLACEMENTS, OTHERS = 1, 2  # separate these random numbers from those of the examples
-LANDSCAPE = 3  # first group of images that are not higher than wide
+REPLACEMENTS, OTHERS = 1, 2  # parts of seeds, so that these random numbers differ from those of the examples
+LANDSCAPE = 3  # first group of images that are at least as wide as high
 
 
 def shape_groups(sizes):
-    """Returns the group of each image: images of a group need little padding in one batch.
+    """Returns the aspect ratio group of each image. Images of one group need little padding in a batch.
 
     Args:
         sizes: `[N, 2]`, (height, width) of each image.
 
     Returns:
-        `[N]` int64, 0 to 5, from tall to wide.
+        `[N]` int64, 0 (tall) to 5 (wide).
     """
     height, width = np.moveaxis(np.asarray(sizes), -1, 0)
     return np.digitize(width / height, ASPECT_BOUNDS)
 
 
 def join_rare_groups(groups, batch_size):
-    """Joins each group of fewer images than a batch with a neighbor.
+    """Merges each group with fewer images than a batch into a neighboring group.
 
-    Tall images are joined with tall ones and wide with wide ones if there are any, else with the smaller of
-    both neighbors.
+    Tall groups are merged with tall ones and wide groups with wide ones if possible, otherwise with the
+    smaller neighbor.
 
     Args:
-        groups: `[N]` int, of `shape_groups`.
-        batch_size: images in a batch.
+        groups: `[N]` int, from `shape_groups`.
+        batch_size: Number of images per batch.
 
     Returns:
-        `[N]` int, the groups that batches are made of. Each has at least `batch_size` images, unless the
-        data set has fewer: then it is one group.
+        `[N]` int, the group of each image for batching. Each group has at least `batch_size` images. A
+        smaller data set is one group.
     """
     joined = groups.copy()
     while True:
@@ -53,14 +53,14 @@ def join_rare_groups(groups, batch_size):
 
 
 def repeat_factors(dataset, threshold):
-    """Returns how often each image comes in an epoch, on average, so that rare classes are seen more often.
+    """Returns the mean number of repeats of each image per epoch, so that rare classes are seen more often.
 
-    A class in a share f of the images has the factor max(1, sqrt(threshold / f)), and an image the largest
-    factor of its classes (Gupta et al. 2019, LVIS, appendix B).
+    A class that occurs in a fraction f of the images has the factor max(1, sqrt(threshold / f)). An image has
+    the largest factor of its classes (Gupta et al. 2019, LVIS, appendix B).
 
     Args:
-        dataset: a `Dataset`.
-        threshold: share of the images below which a class is rare, 0 to 1.
+        dataset: `Dataset`.
+        threshold: Fraction of the images below which a class is rare, 0 to 1.
 
     Returns:
         `[N]` float64, at least 1.
@@ -75,26 +75,28 @@ def repeat_factors(dataset, threshold):
 
 
 def training_order(sizes, batch_size, steps, seed, repeats=None, sources=None, shares=()):
-    """Returns the complete order of a run: which image is where in which batch.
+    """Returns the complete order of a run: the image at each place of each batch.
 
-    In each epoch, every image is queued once, in random order, or as often as `repeats` says; the copies of
-    an image are spread over the epoch. A batch takes images of one group of `join_rare_groups`. Images that
-    do not fill a batch come first in the next epoch. No batch has an image twice, unless the data set is
-    smaller than a batch, or an image is repeated so often that its copies meet.
+    In each epoch, every image is queued once in random order, or as often as `repeats` says. The copies of an
+    image are spread over the epoch. All images of a batch belong to one group of `join_rare_groups`. Images
+    that do not fill a batch come first in the next epoch. No batch contains an image twice, with two
+    exceptions: the data set is smaller than a batch, or an image has so many repeats that its copies meet in
+    a batch.
 
     Args:
         sizes: `[N, 2]`, (height, width) of each image.
-        batch_size: images in a batch.
-        steps: number of batches.
-        seed: seed of the permutations.
-        repeats: `[N]` of `repeat_factors`; the fraction is the probability of one more copy. Defaults to 1.
+        batch_size: Number of images per batch.
+        steps: Number of batches.
+        seed: Seed of the permutations.
+        repeats: `[N]` from `repeat_factors`. The fraction is the probability of one more copy. Defaults to 1
+            for each image.
         sources, shares: Of a mixture, as in `mixed_epochs`. Default to a single data set.
 
     Returns:
         `[steps, batch_size]` int64, indices of images.
     """
     groups = shape_groups(sizes)
-    frequency = np.bincount(groups)[groups]  # of the group of each image
+    frequency = np.bincount(groups)[groups]  # size of the group of each image
     joined = join_rare_groups(groups, batch_size)
     waiting = {group: np.empty(0, "int64") for group in np.unique(joined)}
     batches, num_batches, epoch = [], 0, 0
@@ -108,7 +110,7 @@ def training_order(sizes, batch_size, steps, seed, repeats=None, sources=None, s
     while num_batches < steps:
         random = np.random.default_rng([seed, epoch])
         shuffled = next(mixed) if mixed else draw(np.arange(len(sizes)), random)
-        # Images of a rare shape stay together: only a few batches have the padding that they need.
+        # Images with a rare shape stay together, so that only a few batches need large padding.
         shuffled = shuffled[np.argsort(frequency[shuffled], kind="stable")]
         full = []
         for group, left in waiting.items():
@@ -123,7 +125,7 @@ def training_order(sizes, batch_size, steps, seed, repeats=None, sources=None, s
 
 
 def _append(left, epoch, batch_size):
-    """Appends an epoch to what is left of the last one, so that the first batch has no image twice."""
+    """Appends an epoch to the images left from the last one, without an image twice in the first batch."""
     if not len(left) or len(epoch) < batch_size:
         return np.concatenate([left, epoch])
     first = np.flatnonzero(~np.isin(epoch, left))[: batch_size - len(left)]
@@ -131,23 +133,24 @@ def _append(left, epoch, batch_size):
 
 
 def _repeated(repeats, random):
-    """Returns the images of an epoch in random order, the copies of each at equal distances."""
+    """Returns the images of an epoch in random order, with the copies of each image at equal distances."""
     counts = np.floor(repeats + random.random(len(repeats))).astype(int)
     images = np.repeat(np.arange(len(counts)), counts)
-    number = np.arange(len(images)) - np.repeat(np.cumsum(counts) - counts, counts)  # of the copy, from 0
+    number = np.arange(len(images)) - np.repeat(np.cumsum(counts) - counts, counts)  # index of the copy
     places = (number + random.random(len(counts))[images]) / counts[images]
     return images[np.argsort(places)]
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """The batches of a run: a function of the data set, the config and nothing else.
+    """The batches of a run, which only depend on the data set and the config.
 
     Args:
         order: `[steps, B]` int64, the image at each place of each batch.
-        groups: `[N]` int64, the shape of each image, of `shape_groups`.
-        seed: seed of the run.
-        chances: `[N]` float64, probability of each image to join another one. Defaults to equal ones.
+        groups: `[N]` int64, the group of each image from `shape_groups`.
+        seed: Seed of the run.
+        chances: `[N]` float64, relative probability that an image is drawn to join another one. Defaults to
+            None: all are equal.
     """
 
     order: np.ndarray
@@ -156,10 +159,10 @@ class BatchPlan:
     chances: np.ndarray | None = None
 
     def candidates(self, step, place):
-        """Yields the image at a place of a batch, and then those that may replace it, one after the other.
+        """Yields the image at a place of a batch, and then possible replacements.
 
-        The replacements are images of the shapes of the batch, those that are in it already last. Each place
-        begins with others, so that two places rarely get the same replacement.
+        Replacements are images with the shapes of the batch. Those that are already in the batch come last.
+        Each place starts with different images, so that two places rarely get the same replacement.
         """
         batch = self.order[step]
         yield batch[place]
@@ -172,12 +175,12 @@ class BatchPlan:
         yield from shuffled[np.isin(shuffled, batch)]
 
     def other_candidates(self, step, place, number):
-        """Yields, without end, random images of the data set: the first is what joins the image at a place.
+        """Yields random images without end: the first one joins the image at a place, the others replace it.
 
         Args:
-            step: number of the step.
-            place: in the batch.
-            number: of the other image, for transforms may need several.
+            step: Index of the step.
+            place: Index of the image in the batch.
+            number: Index of the joined image, because transforms may need several.
         """
         random = np.random.default_rng([self.seed, step, OTHERS, place, number])
         ends = None if self.chances is None else np.cumsum(self.chances)
@@ -192,9 +195,9 @@ def batch_plan(dataset, config, steps=None):
     """Returns the `BatchPlan` of a run.
 
     Args:
-        dataset: a `Dataset`.
-        config: a `Config`.
-        steps: number of batches. Defaults to those of the schedule.
+        dataset: `Dataset`.
+        config: `Config`.
+        steps: Number of batches. Defaults to that of the schedule.
     """
     train, sizes, threshold = config.train, dataset.sizes, config.data.repeat_threshold
     repeats = repeat_factors(dataset, threshold) if threshold else None

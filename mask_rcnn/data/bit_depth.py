@@ -1,11 +1,11 @@
-"""16-bit images of which fewer bits are used, as cameras of 10, 12 or 14 bits write them: they look black."""
+"""Detects 16-bit images that use fewer bits, as from cameras with 10, 12 or 14 bits. They look black."""
 
 import numpy as np
 
 from mask_rcnn.data.images import read_image, used_bits
 
-MAX_IMAGES = 20  # of a data set that are decoded for this
-MIN_UNUSED_BITS = 2  # the brightest pixel is then at a quarter of the range or less
+MAX_IMAGES = 20  # number of images of a data set that are decoded for this check
+MIN_UNUSED_BITS = 2  # with 2 unused bits, the brightest pixel is at most at a quarter of the range
 MAX_EXAMPLES = 3
 
 
@@ -13,12 +13,12 @@ def check_bit_depth(dataset, bit_depth=None, channels=3, dtype="uint8"):
     """Returns a warning if the 16-bit images of a `Dataset` use fewer bits than declared, otherwise None.
 
     Args:
-        dataset: a `Dataset`; a sample of its 16-bit images is decoded.
-        bit_depth: as in `InputConfig.bit_depth`.
-        channels, dtype: as in `read_image`.
+        dataset: `Dataset`. A sample of its 16-bit images is decoded.
+        bit_depth: As in `InputConfig.bit_depth`. Defaults to None, 16 bits.
+        channels, dtype: As in `read_image`. Default to 3 and "uint8".
 
     Raises:
-        ValueError: an image of the sample uses more bits than `bit_depth`.
+        ValueError: An image of the sample uses more bits than `bit_depth`.
     """
     deep = [image.path for image in dataset.images if image.bits == 16]
     chosen = np.unique(np.linspace(0, len(deep) - 1, MAX_IMAGES).astype(int)) if deep else []
@@ -29,11 +29,11 @@ def check_bit_depth(dataset, bit_depth=None, channels=3, dtype="uint8"):
 
 
 def bit_depth_warning(used, bit_depth=None):
-    """Returns one sentence about 16-bit images that use fewer bits than declared, or None.
+    """Returns a warning about 16-bit images that use fewer bits than declared, or None.
 
     Args:
-        used: dict from the path of each 16-bit image to its `used_bits`.
-        bit_depth: as in `InputConfig.bit_depth`.
+        used: Dict from the path of each 16-bit image to its `used_bits`.
+        bit_depth: As in `InputConfig.bit_depth`. Defaults to None, 16 bits.
     """
     dark = {path: bits for path, bits in used.items() if bits <= (bit_depth or 16) - MIN_UNUSED_BITS}
     if not dark or bit_depth == 8:
@@ -44,5 +44,5 @@ def bit_depth_warning(used, bit_depth=None):
     return (
         f"{len(dark)} of {len(used)} images with 16 bits per sample use at most {most} of "
         f"{bit_depth or 16} bits, as {names}: they come out nearly black. "
-        f"If the others are never used, declare input.bit_depth={likely}."
+        f"If the other bits are never used, set input.bit_depth={likely}."
     )

@@ -1,4 +1,4 @@
-"""Checks the image files of a folder in a second process while this one reads the json that names them."""
+"""Checks the image files of a folder in a second process while this process reads the json."""
 
 import contextlib
 import os
@@ -9,17 +9,17 @@ from pathlib import Path
 from mask_rcnn.data import checked_files
 from mask_rcnn.paths import is_remote
 
-# Bytes of the json for each file of the folder. COCO's has 3800; one with fewer than this may name only some
-# of the files, and the others need not be read.
+# Minimum bytes of json per file in the folder. COCO has 3800. With fewer bytes, the json may name only some
+# of the files, and checking the others would waste time.
 MIN_BYTES = 1000
 
 
 @contextlib.contextmanager
 def checking_ahead(annotations_path, folder, max_pixels):
-    """Checks image files while the block runs, so that `check_files` remembers them after it.
+    """Context manager that checks image files in the background, so that `check_files` finds cached results.
 
-    Only the first read of a large folder is worth it. Nothing is reported here: what is wrong with a file is
-    found again by `check_files`.
+    This only pays for the first read of a large folder. Errors of files are ignored here, because
+    `check_files` finds them again.
 
     Args:
         annotations_path: Path of the json.
@@ -34,7 +34,7 @@ def checking_ahead(annotations_path, folder, max_pixels):
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-    except OSError:  # no memory for a process, or none are allowed: `check_files` reads all
+    except OSError:  # no memory, or processes are not allowed: `check_files` reads all files
         yield
         return
     try:
@@ -53,7 +53,7 @@ def _is_worth_it(annotations_path, folder):
     try:
         num_bytes = os.path.getsize(annotations_path)
         num_files = sum(1 for _ in os.scandir(folder)) if num_bytes else 0
-    except OSError:  # the reader says what is wrong
+    except OSError:  # the reader reports the error
         return False
     return checked_files.MIN_REMEMBERED <= num_files <= num_bytes / MIN_BYTES
 

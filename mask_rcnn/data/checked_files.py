@@ -1,4 +1,4 @@
-"""Checks many image files, in threads where the disk is slow, and remembers headers until a file changes."""
+"""Checks many image files, with threads if the disk is slow, and caches their headers until they change."""
 
 import hashlib
 import os
@@ -14,20 +14,20 @@ from mask_rcnn.data.image_headers import MAX_PIXELS
 from mask_rcnn.data.images import read_complete_header
 from mask_rcnn.paths import as_path, is_remote
 
-THREADS = 16  # for a disk that is waited for; on a fast one they would wait for the lock of the interpreter
-MIN_WAIT = 0.5  # of the time of the first files, for which threads pay
+THREADS = 16  # for a slow disk; with a fast disk, threads would only wait for Python's global lock
+MIN_WAIT = 0.5  # threads are used if the first files spent this fraction of their time waiting for the disk
 PER_TASK = 64  # files
-MIN_REMEMBERED = 1000  # files of a folder; fewer are read faster than the cache
-NOT_A_FILE = (-1, -1)  # size and time of what cannot be found
+MIN_REMEMBERED = 1000  # files in a folder; fewer files are read faster than the cache
+NOT_A_FILE = (-1, -1)  # size and time of a file that does not exist
 
 
 class CheckedFile(NamedTuple):
-    """What a reader needs to know of an image file that is complete.
+    """Size and bit depth of a complete image file.
 
     Args:
-        height: Pixels, after the EXIF orientation is applied.
-        width: Pixels, after the EXIF orientation is applied.
-        bits: Per sample, 8 or 16.
+        height: Height in pixels, after the EXIF orientation is applied.
+        width: Width in pixels, after the EXIF orientation is applied.
+        bits: Bits per sample, 8 or 16.
     """
 
     height: int
@@ -36,15 +36,15 @@ class CheckedFile(NamedTuple):
 
 
 def check_files(paths, folder, max_pixels=MAX_PIXELS, channels=3):
-    """Returns a `CheckedFile`, or the ValueError or OSError that says what is wrong, of each image file.
+    """Returns a list with a `CheckedFile`, or the ValueError or OSError of a bad file, for each image file.
 
-    A file whose path, size and time of change (in ns) are those of an earlier check is not read again.
+    A file with the same path, size and modification time (in ns) as in an earlier check is not read again.
 
     Args:
         paths: Paths of the files.
-        folder: Folder of the images, under which the results are remembered.
-        max_pixels: Largest height times width of an image. Defaults to `MAX_PIXELS`.
-        channels: Of all images, as in `read_image`. Defaults to 3.
+        folder: Folder of the images, the key of the cache.
+        max_pixels: Maximum height times width of an image. Defaults to `MAX_PIXELS`.
+        channels: Number of channels of all images, as in `read_image`. Defaults to 3.
     """
     key = _key(folder, channels)
     names = [str(path) for path in paths]
@@ -67,7 +67,7 @@ def check_files(paths, folder, max_pixels=MAX_PIXELS, channels=3):
 
 
 def is_remembered(folder):
-    """Tells whether earlier checks of the files of a folder are remembered, or can never be."""
+    """Returns whether the cache has results for a folder, or is switched off."""
     return not reader_cache.is_on() or reader_cache.is_saved("headers", _key(folder))
 
 
@@ -96,7 +96,7 @@ def _check_all(names, max_pixels, channels):
 
 
 def is_error(result):
-    """Tells whether a file of `check_files` cannot be used."""
+    """Returns whether a result of `check_files` is an error."""
     return isinstance(result, Exception)
 
 
@@ -105,7 +105,7 @@ def _num_pixels(file):
 
 
 def _check(name, max_pixels, channels):
-    """Returns the `CheckedFile` of a file, or the error that says why it cannot be used."""
+    """Returns the `CheckedFile` of a file, or the error why it cannot be used."""
     try:
         header = read_complete_header(name, max_pixels, channels)
     except (ValueError, OSError) as error:
@@ -114,7 +114,7 @@ def _check(name, max_pixels, channels):
 
 
 def _state(name):
-    """Returns (size, time of change in ns) of a file."""
+    """Returns (size, modification time in ns) of a file."""
     try:
         stat = as_path(name).stat() if is_remote(name) else os.stat(name)
     except (OSError, ValueError):
@@ -135,7 +135,7 @@ def _load(key):
 
 
 def _save(key, checked):
-    names = [name for name in checked if name.isprintable()]  # a name may have bytes outside of UTF-8
+    names = [name for name in checked if name.isprintable()]  # a name may contain bytes that are not UTF-8
     numbers = [(*checked[name][0], *checked[name][1]) for name in names]
     arrays = {
         "names": np.frombuffer(msgspec.json.encode(names), "uint8"),

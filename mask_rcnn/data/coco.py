@@ -1,12 +1,12 @@
-"""Reads any COCO instances json, and says early and clearly what is wrong with it.
+"""Reads COCO instances json files and reports every problem in them clearly.
 
-Every command reads a json with these functions, so the same file gets the same answer everywhere:
+All commands read json files with these functions, so the same file always gives the same result:
 
-- What every COCO tool accepts is repaired and reported: one line for each kind, with a count and examples.
-- What has no clear meaning is an error that names all entries at once.
-- An image that cannot be used, for its file or for one of its annotations, is left out with a report as long
-  as such images are few. A bad one of ten thousand should not stop a run, and dropping only the annotation
-  would teach the network that the object is background.
+- Entries that every COCO tool accepts are repaired and reported, one line per kind with a count and examples.
+- Entries without a clear meaning are an error that lists all of them.
+- An image is left out if its file or one of its annotations is unusable. This is reported, and it is only an
+  error if there are too many such images. One bad image in ten thousand should not stop a run. Removing only
+  the annotation would teach the network that the object is background.
 """
 
 import contextlib
@@ -42,22 +42,27 @@ def read_coco(
     channels=3,
     dtype="uint8",
 ):
-    """Reads a COCO instances json, or TFRecord files, and looks at every image.
+    """Reads a COCO instances json or TFRecord files, and checks every image.
 
     Args:
-        annotations_path: Path of the json file; or of a TFRecord file, or a pattern such as
+        annotations_path: Path of the json file, of a TFRecord file, or a pattern such as
             "gs://bucket/train-*.tfrecord".
-        images_dir: Folder that its `file_name`s are relative to; None for TFRecord files. Defaults to None.
-        max_bad_images: Fraction of the images that may be left out, with one report, because the file is
-            missing, cut off or of another size, or because an annotation makes no sense. More is an error.
-            Defaults to 0.01.
-        max_pixels: Largest height times width of an image; a larger one cannot be used. Defaults to
+        images_dir: Folder that the `file_name`s of the json are relative to. Must be None for TFRecord files.
+            Defaults to None.
+        max_bad_images: Maximum fraction of the images that may be left out. An image is left out if its file
+            is missing, truncated or of another size, or if one of its annotations is invalid. More such
+            images are an error. Defaults to 0.01.
+        max_pixels: Maximum height times width of an image. Larger images cannot be used. Defaults to
             `MAX_PIXELS`.
-        channels, dtype: Of all images, as in `read_image`; an image with other channels cannot be used.
-            Default to RGB of 8 bits.
+        channels, dtype: Number of channels and dtype of all images, as in `read_image`. Images with other
+            channels cannot be used. Default to 3 and "uint8", 8-bit RGB.
 
     Returns:
-        A `Dataset`; its class ids 1..K are the category ids in ascending order.
+        A `Dataset`. Its class ids 1..K are the category ids in ascending order.
+
+    Raises:
+        ValueError: The content is not clear, or too many images are unusable.
+        FileNotFoundError: The json file or the image folder does not exist.
     """
     reading = read_with_reasons(annotations_path, images_dir, max_pixels, channels, dtype)
     warnings = report(reading.left_out, reading.reasons, reading.entries, max_bad_images)
@@ -70,14 +75,14 @@ def read_coco(
 
 @dataclass(frozen=True)
 class CocoReading:
-    """What a COCO json and its image files hold, whether or not a training may use them.
+    """The content of a COCO json and its image files, with the unusable images.
 
     Args:
         dataset: `Dataset` of the usable images, without warnings.
         entries: `Entries` of the json, with the `Findings` of the reader.
-        left_out: Dicts of the images that cannot be used, with `id` and `file_name`.
-        reasons: The message of the error of each image of `left_out`.
-        channels: Number of channels that its images were read with.
+        left_out: List of the dicts of unusable images, with `id` and `file_name`.
+        reasons: List of the error messages for the images of `left_out`.
+        channels: Number of channels of the images.
     """
 
     dataset: Dataset
@@ -88,9 +93,9 @@ class CocoReading:
 
 
 def read_with_reasons(annotations_path, images_dir=None, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"):
-    """Returns the `CocoReading` of a json and its images; arguments and errors as in `read_coco`.
+    """Returns the `CocoReading` of a json and its images. Any number of images may be left out.
 
-    Any number of images may be left out.
+    Arguments and errors are as in `read_coco`.
     """
     check_images_dir(annotations_path, images_dir)
     if is_shards(annotations_path):
@@ -105,16 +110,16 @@ def read_with_reasons(annotations_path, images_dir=None, max_pixels=MAX_PIXELS, 
     class_ids = np.searchsorted([category.id for category in categories], table.class_ids) + 1
     records = _records(images, dataclasses.replace(table, class_ids=class_ids), paths, files)
     path = as_path(annotations_path)
-    name = f"{path.parent.name}/{path.name}" if is_shards(path) else path.stem  # a pattern alone may be "*"
+    name = f"{path.parent.name}/{path.name}" if is_shards(path) else path.stem  # the pattern may be only "*"
     dataset = Dataset(name, categories, records, num_left_out=len(left_out))
     return CocoReading(dataset, entries, left_out, reasons, channels)
 
 
 def check_images_dir(annotations_path, images_dir):
-    """Raises a ValueError unless a folder of images is given for a json, and none for TFRecord files."""
+    """Raises a ValueError if a json has no image folder, or if TFRecord files have one."""
     if is_shards(annotations_path) and images_dir is not None:
         raise ValueError(
-            f"The images are inside of TFRecord files. Received: {str(annotations_path)!r} with the folder "
+            f"TFRecord files contain their images. Received: {str(annotations_path)!r} with the folder "
             f"of images {str(images_dir)!r}. Leave the folder out."
         )
     if images_dir is None and not is_shards(annotations_path):
@@ -125,10 +130,10 @@ def check_images_dir(annotations_path, images_dir):
 
 
 def _read_shards(pattern, max_pixels, channels, dtype):
-    """Returns the `Entries` of TFRecord files, and by image id where each image is and its `CheckedFile`."""
+    """Returns the `Entries` of TFRecord files, and dicts by image id: image locations, `CheckedFile`s."""
     if {"channels": channels, "dtype": dtype} != RGB8:
         raise ValueError(
-            "The images of TFRecord files are read as RGB of 8 bits. "
+            "The images of TFRecord files are read as 8-bit RGB. "
             f"Received: {str(pattern)!r}, input.channels={channels}, "
             f"input.dtype={dtype!r}. Give a COCO json and a folder of images."
         )
@@ -138,7 +143,7 @@ def _read_shards(pattern, max_pixels, channels, dtype):
 
 
 def _read_json(annotations_path, images_dir, max_pixels, channels):
-    """Returns the `Entries` of a json, and by image id the path of each file and its `CheckedFile`."""
+    """Returns the `Entries` of a json, and dicts by image id: file paths, `CheckedFile`s."""
     ahead = checking_ahead(annotations_path, images_dir, max_pixels)
     with ahead if channels == 3 else contextlib.nullcontext():
         entries = read_entries(annotations_path)
@@ -153,7 +158,7 @@ def _read_json(annotations_path, images_dir, max_pixels, channels):
 
 
 def _records(images, table, paths, files):
-    """Returns the `ImageRecord`s of images, whose annotations lie together in a table."""
+    """Returns the `ImageRecord`s of images. Their annotations are rows of a common table."""
     bounds = np.searchsorted(table.images, np.arange(len(images) + 1)).tolist()
     return tuple(
         ImageRecord(
@@ -170,12 +175,12 @@ def _records(images, table, paths, files):
 
 @functools.lru_cache(maxsize=256)
 def _log_once(report):
-    """Logs the report of a file, once in a process: a run reads the same file several times."""
+    """Logs the report of a file once per process, because a run reads the same file several times."""
     logging.warning("%s", report)
 
 
 def _checked_size(image, file, findings):
-    """Returns the size of an image file, which must be the one that the json declares, if it does."""
+    """Returns the size of an image file. It must equal the size in the json, if the json has one."""
     if is_error(file):
         raise file
     size, declared = (file.height, file.width), (image["height"], image["width"])

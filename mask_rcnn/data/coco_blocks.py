@@ -11,13 +11,13 @@ from mask_rcnn.data.annotation_table import concatenate, join_columns
 from mask_rcnn.data.fields import MAX_EXACT
 from mask_rcnn.data.regular import are_regular, is_well_formed
 
-MIN_NUMBERS = 6  # of a polygon
+MIN_NUMBERS = 6  # numbers in a polygon of three points
 
 WholeNumber = Annotated[int, msgspec.Meta(gt=-MAX_EXACT, lt=MAX_EXACT)]
 
 
 class Entry(msgspec.Struct, gc=False):
-    """An annotation as nearly all files have it; any other type of a value is an error of the decoder."""
+    """An annotation with the usual types. Any other type makes the decoder fail."""
 
     id: WholeNumber
     image_id: WholeNumber
@@ -34,8 +34,8 @@ class _Polygons(NamedTuple):
     """The polygons of N annotations.
 
     Args:
-        counts: `[N]` int64, polygons of each annotation.
-        lengths: `[P]` int64, numbers of each polygon.
+        counts: `[N]` int64, number of polygons of each annotation.
+        lengths: `[P]` int64, count of numbers of each polygon.
         numbers: Flat float64 coordinates of all polygons.
     """
 
@@ -44,29 +44,30 @@ class _Polygons(NamedTuple):
     numbers: np.ndarray
 
     def are_usual(self):
-        """Tells which annotations have polygons of at least three points only, `[N]` bool."""
+        """Returns which annotations only have polygons of at least three points, `[N]` bool."""
         usual = np.ones(len(self.counts), bool)
         wrong = (self.lengths < MIN_NUMBERS) | (self.lengths % 2 != 0)
         usual[np.repeat(np.arange(len(usual)), self.counts)[wrong]] = False
         return usual
 
     def select(self, which):
-        """Returns the polygons of some annotations, chosen by `[N]` bool."""
+        """Returns the polygons of the annotations that a mask `[N]` bool selects."""
         kept = np.repeat(which, self.counts)
         numbers = self.numbers[np.repeat(kept, self.lengths)]
         return _Polygons(self.counts[which], self.lengths[kept], numbers)
 
 
 def read_block(block, images, parse):
-    """Returns the table of the regular annotations of a block, and which ones they are.
+    """Returns the table of the regular annotations of a block, and which annotations are regular.
 
     Args:
-        block: The json text of N annotations, N > 0.
+        block: List of the json texts of N annotations, N > 0.
         images: `KnownImages`.
         parse: Function of a json text that raises a ValueError if an object in it repeats a key.
 
     Returns:
-        `AnnotationTable`, and `[N]` bool.
+        table: `AnnotationTable` of the regular annotations.
+        is_regular: `[N]` bool.
     """
     entries = _decoded(block, parse)
     outlines = [_outline(entry) if entry else b"" for entry in entries]
@@ -77,7 +78,7 @@ def read_block(block, images, parse):
         ]
     )
     polygons = _polygons(list(itertools.compress(outlines, usable)))
-    if polygons is None and len(block) > 1:  # find the one with something else than numbers
+    if polygons is None and len(block) > 1:  # bisects to find the annotation with other values than numbers
         half = len(block) // 2
         parts = [read_block(part, images, parse) for part in (block[:half], block[half:])]
         return concatenate([table for table, _ in parts]), np.concatenate([which for _, which in parts])
@@ -96,7 +97,7 @@ _decode = msgspec.json.Decoder(Entry).decode
 
 
 def _decoded(block, parse):
-    """Returns, of the json text of each annotation, its `Entry`, or None if a value has another type."""
+    """Returns a list with an `Entry` for each annotation, or None if one of its values has another type."""
     text = b"[" + b",".join(block) + b"]"
     try:
         entries = _decode_block(text)
@@ -113,12 +114,12 @@ def _decoded_alone(text, parse):
     except msgspec.ValidationError:
         entry = None
     if entry is None or text.count(b'"') != _num_quotes([entry]):
-        parse(text)  # there are other fields: is a key repeated?
+        parse(text)  # there are other fields, so check that no key is repeated
     return entry
 
 
 def _num_quotes(entries):
-    """Returns the number of quotes in the text of annotations without other fields."""
+    """Returns the number of quotes in the json text of annotations that have no other fields."""
     unset = msgspec.UNSET
     masks = [one.segmentation for one in entries if one.segmentation is not unset]
     num_fields = 5 * len(entries) + len(masks)
@@ -129,7 +130,7 @@ def _num_quotes(entries):
 
 
 def _outline(entry):
-    """Returns the json text of a segmentation; of none, an empty list."""
+    """Returns the json text of a segmentation, or of an empty list if there is none."""
     text = b"null" if entry.segmentation is msgspec.UNSET else bytes(entry.segmentation)
     return b"[]" if text == b"null" else text
 
@@ -141,7 +142,7 @@ def _polygons(outlines):
         decoded = simdjson.Parser().parse(text)
         counts = [len(polygons) for polygons in decoded]
         lengths = [len(polygon) for polygons in decoded for polygon in polygons]
-        numbers = np.frombuffer(decoded.as_buffer(of_type="d"))  # of all polygons, one after the other
+        numbers = np.frombuffer(decoded.as_buffer(of_type="d"))  # numbers of all polygons, in order
     except (ValueError, TypeError, RuntimeError):
         return None
     is_nested_deeper = text.count(b"[") != 1 + len(counts) + len(lengths)

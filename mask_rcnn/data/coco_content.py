@@ -1,4 +1,4 @@
-"""A COCO json without its image files, checked and repaired: what training and evaluation both start from."""
+"""Reads a COCO json without its image files, checked and repaired, for training and evaluation."""
 
 import collections
 import dataclasses
@@ -32,17 +32,17 @@ NO_SIZE = "`height` or `width` was missing: the size of the file or of a mask wa
 
 @dataclass(frozen=True)
 class CocoContent:
-    """A COCO json without its image files, checked and repaired.
+    """The content of a COCO json without its image files, checked and repaired.
 
     Args:
         name: Path of the file.
-        categories: The `Category` records in the order of the file.
+        categories: Tuple of `Category` in the order of the file.
         images: Dicts with `id`, `file_name` (None if the file has none), `height`, `width`.
-        annotations: Dicts of `read_annotation`, those of an image together.
-        left_out: Dicts as in `images`, of images that cannot be used.
-        warnings: What was left out or repaired, a line for each kind.
-        federation: `Federation` of images that were not searched for all classes, as those of LVIS; None if
-            all objects of all classes are labeled. Defaults to None.
+        annotations: Dicts of `read_annotation`, grouped by image.
+        left_out: Dicts as in `images`, of the images that cannot be used.
+        warnings: One line for each kind of repaired or left out content.
+        federation: `Federation` if not all classes are labeled in each image, as in LVIS. Defaults to None:
+            all objects of all classes are labeled.
     """
 
     name: str
@@ -60,7 +60,7 @@ class CocoContent:
 
     @property
     def frequencies(self):
-        """`[K]` text, frequency of each class in the order of ids, "" if unknown; None if not federated."""
+        """`[K]` str, frequency of each class in the order of ids, "" if unknown; None without federation."""
         if self.federation is None:
             return None
         ids = sorted(category.id for category in self.categories)
@@ -68,15 +68,19 @@ class CocoContent:
 
 
 def read_annotations(source, sizes=None, max_bad_images=0.01):
-    """Reads a COCO instances json without looking at its images, as an evaluation needs it.
+    """Reads a COCO instances json without its image files, as an evaluation needs it.
 
     Args:
-        source: Path of the json, or of TFRecord files; or the content of a json, which is not changed.
-        sizes: {image id: (height, width)} that is known from elsewhere; used if the json has no size.
-        max_bad_images: As in `read_coco`.
+        source: Path of the json or of TFRecord files, or the parsed content of a json, which is not changed.
+        sizes: {image id: (height, width)} from another source, used for images without a size in the json.
+            Defaults to None.
+        max_bad_images: As in `read_coco`. Defaults to 0.01.
 
     Returns:
         `CocoContent`.
+
+    Raises:
+        ValueError: The content is not clear, or too many images are unusable.
     """
     sizes = sizes or {}
     entries = read_entries(source)
@@ -88,7 +92,7 @@ def read_annotations(source, sizes=None, max_bad_images=0.01):
         if size is None:
             raise ValueError(
                 "The size of the image is needed. Received: no `height` and `width` in the json, and no mask "
-                "that tells it. Add them."
+                "with a size. Add them."
             )
         entries.findings.repair(NO_SIZE, f"image {shown(image['id'])}")
         return size
@@ -105,24 +109,24 @@ def read_annotations(source, sizes=None, max_bad_images=0.01):
 
 
 def _new_index(entries, images):
-    """Returns the index of each image of a json among the usable ones, `[I]` int32; -1 if it is left out."""
+    """Returns the index of each image of a json among the usable images, `[I]` int32, or -1 if left out."""
     index = {image["id"]: number for number, image in enumerate(images)}
     return np.array([index.get(id, -1) for id in entries.images], "int32")
 
 
 @dataclass(frozen=True)
 class Entries:
-    """What a json declares.
+    """The entries of a COCO json.
 
     Args:
         name: Name of the file.
         images, categories: Dicts by id.
-        regular: `AnnotationTable` of the annotations in which nothing is to be repaired.
+        regular: `AnnotationTable` of the annotations that need no repair.
         positions: `[N]` int64, their positions in the json.
         others: {image id: [(position, entry)]} of the other annotations.
         findings: `Findings`.
-        notes: Sentences about the encoding.
-        federation: `Federation`, or None; its images are counted as in `images`.
+        notes: Sentences about the text encoding.
+        federation: `Federation`, or None. Its images are indexed as in `images`.
     """
 
     name: str
@@ -139,8 +143,11 @@ class Entries:
 def read_entries(source):
     """Returns the `Entries` of a json, of TFRecord files or of `Shards`.
 
+    Args:
+        source: Path of a json or of TFRecord files, `Shards`, or the parsed content of a json.
+
     Raises:
-        ValueError: Ids are unclear; all of them are named.
+        ValueError: Ids are unclear. The message lists all of them.
     """
     name, scan, findings = _scan(source)
     content = scan.content
@@ -162,7 +169,7 @@ def read_entries(source):
 
 
 def _with_crowd_flags(others, federation):
-    """Returns the (position, entry) of annotations with `iscrowd`, which files of LVIS do not have."""
+    """Returns the (position, entry) pairs with `iscrowd` added, which LVIS files do not have."""
     if federation is None:
         return others
     return [
@@ -172,7 +179,7 @@ def _with_crowd_flags(others, federation):
 
 
 def _scan(source):
-    """Returns the name of a json, its `Scan` and the `Findings` that it begins with."""
+    """Returns the name of a json, its `Scan`, and the `Findings` so far."""
     is_path = isinstance(source, str | os.PathLike | RemotePath)
     if is_path and is_shards(source):
         source = read_shards(source)
@@ -184,7 +191,7 @@ def _scan(source):
 
 
 def _numbered(scan, others, findings):
-    """Numbers all annotations from 1 if an id is missing, repeated or no whole number.
+    """Numbers all annotations from 1 if an id is missing, repeated or not a whole number.
 
     Returns:
         The table of regular annotations, and (position, entry) of the others.
@@ -204,7 +211,7 @@ def _numbered(scan, others, findings):
 
 
 def _mask_size(annotations):
-    """Returns the size that a run-length mask of an image declares, or None."""
+    """Returns the size in a run-length mask of an image, or None."""
     masks = (annotation.get("segmentation") for _, annotation in annotations)
     sizes = (mask.get("size") for mask in masks if isinstance(mask, dict))
     whole = ([whole_number(side) for side in size] for size in sizes if isinstance(size, list))

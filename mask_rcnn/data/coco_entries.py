@@ -1,4 +1,4 @@
-"""The lists of a COCO json: which entries there are, and how they refer to one another."""
+"""Reads the lists of a COCO json: images, categories, and the references of annotations to both."""
 
 import collections
 
@@ -7,13 +7,13 @@ from mask_rcnn.data.findings import shown
 from mask_rcnn.data.keypoints import read_category
 
 EXPECTED = "a COCO json"
-GIVEN = "the given content"  # name of a json that was parsed before
-MAX_PIXELS = 2**32 - 1  # of an image; COCO's run lengths are numbers of 32 bits
+GIVEN = "the given content"  # name in messages for content that is already parsed
+MAX_PIXELS = 2**32 - 1  # per image, because COCO's run lengths are 32-bit numbers
 UNDECLARED_IMAGES = "annotations of images that the file does not declare were left out"  # kind of repair
 
 
 def check_lists(content, name):
-    """Checks that a content has the lists of a COCO instances json."""
+    """Raises a ValueError unless `content` has the lists of a COCO instances json."""
     if isinstance(content, list):
         raise ValueError(
             "Expected a COCO instances json: an object with the lists `images`, `annotations` and "
@@ -35,10 +35,15 @@ def check_lists(content, name):
 
 
 def read_images(entries, findings):
-    """Returns {id: entry} of the images; `height` and `width` are int, or None if they are missing."""
+    """Returns {id: entry} of the images. `height` and `width` are int, or None if they are missing.
+
+    Args:
+        entries: The list `images` of the json.
+        findings: `Findings`, to which repairs and refusals are added.
+    """
     images = {}
     for index, entry in enumerate(entries):
-        if _is_plain(entry) and entry["id"] not in images:  # as nearly all are: fast
+        if _is_plain(entry) and entry["id"] not in images:  # fast path for nearly all entries
             images[entry["id"]] = {
                 "id": entry["id"],
                 "file_name": file_name_of(entry),
@@ -76,7 +81,7 @@ def read_images(entries, findings):
 
 
 def file_name_of(image):
-    """Returns `file_name` of an entry of `images`; in LVIS, `coco_url` ends in the folder and the name."""
+    """Returns `file_name` of an entry of `images`, or the last two parts of `coco_url` as in LVIS."""
     url = image.get("coco_url")
     if "file_name" not in image and isinstance(url, str):
         return "/".join(url.split("/")[-2:])
@@ -84,7 +89,7 @@ def file_name_of(image):
 
 
 def _is_plain(entry):
-    """Tells whether an entry of `images` has a whole number as id and as each side."""
+    """Returns whether an entry of `images` has valid integers as id, height and width."""
     if not isinstance(entry, dict):
         return False
     id, height, width = entry.get("id"), entry.get("height"), entry.get("width")
@@ -108,18 +113,20 @@ def _side(entry, field, where, findings):
 
 
 def note_id(raw, known, where, findings):
-    """Reports an id that was read as a whole number but is written as text or as a float."""
+    """Adds a repair if an id that is written as text or float was read as a whole number."""
     if type(raw) is not int and type(known) is int:
         findings.repair("ids were text or floats: they were read as whole numbers", where)
 
 
 def read_categories(entries, used, findings):
-    """Returns {id: `Category`} in the order of the file; of two with the same name, the one that is used.
+    """Returns {id: `Category`} in the order of the file.
+
+    If two categories have the same name, only the one that annotations use is returned.
 
     Args:
-        entries: The list `categories`.
-        used: Set of the category ids that annotations have.
-        findings: `Findings`; repairs and refusals are added.
+        entries: The list `categories` of the json.
+        used: Set of the category ids that annotations use.
+        findings: `Findings`, to which repairs and refusals are added.
     """
     categories = {}
     for index, entry in enumerate(entries):
@@ -158,7 +165,7 @@ def _fields(entry):
 
 
 def _is_text(name):
-    """Tells whether a name is not empty and can be written; half a surrogate pair cannot."""
+    """Returns whether a name is not empty and can be encoded (half a surrogate pair cannot)."""
     return bool(name.strip()) and not any("\ud800" <= character <= "\udfff" for character in name)
 
 
@@ -184,13 +191,13 @@ def _with_unique_names(categories, used, findings):
 
 
 def read_references(entries, images, category_ids, findings):
-    """Returns (position, annotation) of the annotations of images that are declared, with whole ids.
+    """Returns (position, annotation) with cleaned ids, for all annotations of declared images.
 
     Args:
         entries: (position in the list `annotations`, entry) of each annotation.
         images: {id: entry}.
-        category_ids: The ids that are declared.
-        findings: `Findings`; repairs and refusals are added.
+        category_ids: Set of the declared category ids.
+        findings: `Findings`, to which repairs and refusals are added.
     """
     annotations = []
     for index, entry in entries:
@@ -229,11 +236,11 @@ def read_references(entries, images, category_ids, findings):
 
 
 def are_ids_unique(ids, findings):
-    """Tells whether the ids of annotations are unique whole numbers, and reports what is wrong with them.
+    """Returns whether the ids of annotations are unique whole numbers; adds a repair for each problem.
 
     Args:
-        ids: The id of each annotation in the order of the file.
-        findings: `Findings`; repairs are added.
+        ids: Ids of all annotations in the order of the file.
+        findings: `Findings`, to which repairs are added.
     """
     counts = collections.Counter(ids)
     unclear = [id for id in counts if not isinstance(id, int)]
@@ -241,7 +248,7 @@ def are_ids_unique(ids, findings):
     if not unclear and not repeated:
         if 0 in counts:
             findings.repair(
-                "ids of annotations start at 0: our scores are right, but pycocotools takes 0 for no object",
+                "ids of annotations start at 0: scores here are right, but pycocotools takes 0 for no match",
                 "id 0",
             )
         return True

@@ -1,8 +1,8 @@
 """Reads the annotations of a large COCO json into arrays, without a Python object for each of them.
 
-Most annotations of a file are regular: every field has the usual form, and nothing is to be repaired, refused
-or reported. These are decoded and checked in blocks. All others are returned as they are written, for the
-functions that check them one by one. A file that this reader cannot split safely is parsed as a whole.
+Most annotations are regular: every field has the usual form and needs no repair or report. They are decoded
+and checked in blocks. All others are returned as they are, for the functions that check annotations one by
+one. A file that this reader cannot split safely is parsed as a whole.
 """
 
 from dataclasses import dataclass
@@ -28,14 +28,14 @@ class _Split(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Scan:
-    """A json whose annotations are split into regular and other ones.
+    """A json whose annotations are split into regular ones and others.
 
     Args:
-        content: The content of the json, with an empty list `annotations`.
-        notes: What was guessed about the encoding, a sentence each.
-        table: `AnnotationTable` of the regular annotations; `images` counts the images of `read_images`.
+        content: Content of the json, with an empty list `annotations`.
+        notes: List of sentences about a guessed text encoding.
+        table: `AnnotationTable` of the regular annotations. Its `images` are indices into `read_images`.
         positions: `[N]` int64, position of each regular annotation in the list of the json.
-        others: (position, entry) of all other annotations, as the json has them.
+        others: (position, entry) of all other annotations, unchanged.
     """
 
     content: Any
@@ -46,11 +46,14 @@ class Scan:
 
 
 def scan_file(path, expected):
-    """Returns the `Scan` of a json file; raises as `read_json`.
+    """Returns the `Scan` of a json file.
 
     Args:
         path: Path of the file.
-        expected: What the file should be, for the error messages.
+        expected: What the file should be, for error messages.
+
+    Raises:
+        OSError, ValueError: As in `read_json`.
     """
     return scan_bytes(read_bytes(path, expected), path, expected)
 
@@ -71,7 +74,7 @@ def scan_bytes(data, path, expected):
 
 
 def scan_of(content, notes=()):
-    """Returns the `Scan` of a parsed json, in which no annotation is known to be regular."""
+    """Returns the `Scan` of parsed content, in which all annotations count as not regular."""
     annotations = content.get("annotations") if isinstance(content, dict) else None
     others = list(enumerate(annotations)) if isinstance(annotations, list) else []
     return Scan(content, list(notes), table_of([], []), np.zeros(0, "int64"), others)
@@ -92,11 +95,11 @@ def _split_and_read(data, path, expected):
         arrays |= {"rest": np.frombuffer(rest, "uint8"), "others": np.frombuffer(texts, "uint8")}
         return _unpacked(arrays, path, expected), arrays
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None  # the reader of the whole file says what is wrong
+        return None  # the reader of the whole file reports the error
 
 
 def _without(data, annotations):
-    """Returns the bytes of a json without the entries of its list `annotations`."""
+    """Returns the bytes of a json with the entries of its list `annotations` removed."""
     if not annotations:
         return data
     base = np.frombuffer(data, "uint8").ctypes.data
@@ -112,7 +115,7 @@ def _parse_strictly(data, path, expected):
 
 
 def _read_blocks(annotations, images, path, expected):
-    """Returns the table and the positions of the regular annotations, and the positions of the others."""
+    """Returns table and positions of the regular annotations, and the positions of the others."""
     tables, regular = [table_of([], [])], [np.zeros(0, bool)]
     for start in range(0, len(annotations), BLOCK):
         block = annotations[start : start + BLOCK]
@@ -124,7 +127,7 @@ def _read_blocks(annotations, images, path, expected):
 
 
 def _unpacked(arrays, path, expected):
-    """Returns the `Scan` of the arrays that the cache keeps."""
+    """Returns the `Scan` for arrays from the cache."""
     arrays = dict(arrays)
     content, others = (
         _parse_strictly(arrays.pop(name).tobytes(), path, expected) for name in ("rest", "others")

@@ -1,4 +1,4 @@
-"""Copy-paste: objects of another image on top of this one (Ghiasi et al. 2021)."""
+"""Copy-paste augmentation: pastes objects of another image onto this one (Ghiasi et al. 2021)."""
 
 import cv2
 import numpy as np
@@ -14,23 +14,23 @@ from mask_rcnn.data.visible import cover
 
 @takes_others(1)
 def copy_paste(sample, rng, others, share=0.5, blend=0.0, probability=1.0):
-    """Pastes some objects of another image onto this one, in front of its objects.
+    """Pastes random objects of another image onto this one, in front of its objects.
 
-    The other image is moved by a random offset, so that as much as possible of it is in the frame. Objects
-    under what is pasted lose that part of their masks; `data.visible.cover` says what happens then.
+    The other image is shifted by a random offset with as much of it as possible in the frame. Covered objects
+    lose the covered part of their masks, see `data.visible.cover`.
 
-    Reference: Ghiasi et al. 2021, Simple Copy-Paste, section 3. There both images are jittered in scale
-    first: list `scale_jitter` before this transform.
+    Reference: Ghiasi et al. 2021, Simple Copy-Paste, section 3. There, scale jitter is applied to both images
+    first. To do the same, list `scale_jitter` before this transform.
 
     Args:
-        sample: a `Sample`. Its geometric change is made, see `bake`.
+        sample: `Sample`. Its geometric change is applied first, see `bake`.
         rng: NumPy generator.
-        others: one `Sample` of another image.
-        share: Probability of each object with a mask to be pasted. Defaults to 0.5: every subset is equally
+        others: List with one `Sample` of another image.
+        share: Probability that an object with a mask is pasted. Defaults to 0.5: every subset is equally
             likely.
-        blend: Sigma of the Gaussian that softens the edges of pasted pixels, pixels. Defaults to 0, no
-            blending, which section 3 finds as good.
-        probability: Of a change. Defaults to 1.0.
+        blend: Sigma of the Gaussian that softens the edges of pasted objects, in pixels. Defaults to 0: no
+            blending, which is as good according to section 3.
+        probability: Probability of a change. Defaults to 1.0.
     """
     if rng.random() >= probability:
         return sample
@@ -48,14 +48,17 @@ def copy_paste(sample, rng, others, share=0.5, blend=0.0, probability=1.0):
 
 
 def _in_frame(other, rng, size):
-    """Bakes a sample at a random place of a frame of `size`: all of it is inside, or it fills the frame."""
+    """Bakes a sample at a random place of a frame of `size`.
+
+    Along each axis, the image is completely inside of the frame, or covers it completely.
+    """
     free = np.subtract(size, other.size)
     y, x = rng.integers(np.minimum(free, 0), np.maximum(free, 0) + 1)
     return bake(other.moved(affine.translation(y, x), size))
 
 
 def _composed(image, pasted, mask, blend):
-    """Returns `pasted` where the mask is, and else `image`, with soft edges if `blend` is above 0."""
+    """Returns `pasted` inside the mask and `image` elsewhere, with soft edges if `blend` is above 0."""
     if not blend:
         return cv2.copyTo(pasted, mask.astype("uint8"), image.copy()).reshape(image.shape)
     alpha = cv2.GaussianBlur(mask.astype("float32"), (0, 0), blend)[..., None]

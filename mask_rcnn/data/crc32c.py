@@ -1,21 +1,21 @@
-"""CRC-32C, the checksum of TFRecord files (RFC 3720, appendix B.4), on NumPy arrays: about 200 MB/s.
+"""CRC-32C, the checksum of TFRecord files (RFC 3720, appendix B.4), in NumPy: about 200 MB/s.
 
-A CRC is linear over bits: that of two parts is the XOR of the second one and of the first one, moved by as
-many zero bytes as the second one has. So all words of 4 bytes are computed at once, then pairs of them are
-joined, then pairs of pairs.
+A CRC is linear over bits. The CRC of data in two parts is the XOR of two CRCs. One is that of the second
+part. The other is that of the first part, followed by as many zero bytes as the second part has. So the CRCs
+of all 4-byte words are computed at once, then neighboring pairs are joined, then pairs of pairs, and so on.
 """
 
 import functools
 
 import numpy as np
 
-POLYNOMIAL = 0x82F63B78  # Castagnoli's, lowest bit first
+POLYNOMIAL = 0x82F63B78  # Castagnoli polynomial, lowest bit first
 ALL_ONES = 0xFFFFFFFF
-MASK_ROTATION, MASK_DELTA = 15, 0xA282EAD8  # of TFRecord, so that a checksum of checksums is not 0
+MASK_ROTATION, MASK_DELTA = 15, 0xA282EAD8  # TFRecord's mask, for data that itself contains checksums
 
 
 def masked_crc32c(data):
-    """Returns the checksum of bytes as TFRecord files store it, an int below 2**32."""
+    """Returns the masked checksum of bytes as TFRecord files store it, an int below 2**32."""
     crc = crc32c(data)
     rotated = crc >> MASK_ROTATION | crc << 32 - MASK_ROTATION & ALL_ONES
     return rotated + MASK_DELTA & ALL_ONES
@@ -25,11 +25,11 @@ def crc32c(data):
     """Returns the CRC-32C of bytes, an int below 2**32."""
     if len(data) < 4:
         return _crc_of_bytes(data)
-    padding = -len(data) % 4  # leading zeros change nothing if the register starts at 0
+    padding = -len(data) % 4  # leading zeros have no effect if the register starts at 0
     padded = np.zeros((len(data) + padding) // 4, "<u4")
     in_bytes = padded.view("uint8")
     in_bytes[padding:] = np.frombuffer(data, "uint8")
-    in_bytes[padding : padding + 4] ^= 0xFF  # the same as a register that starts with all ones
+    in_bytes[padding : padding + 4] ^= 0xFF  # has the effect of a register that starts with all ones
     tables = _moves()
     values = _move(tables[0], padded)
     for table in tables:
@@ -50,7 +50,7 @@ def _crc_of_bytes(data):
 
 @functools.cache
 def _byte_table():
-    """Returns the register after each byte, `[256]` uint32."""
+    """Returns the register after each single byte, `[256]` uint32."""
     values = np.arange(256, dtype="uint32")
     for _ in range(8):
         values = np.where(values & 1, values >> 1 ^ np.uint32(POLYNOMIAL), values >> 1)
@@ -59,7 +59,7 @@ def _byte_table():
 
 @functools.cache
 def _moves():
-    """Returns the tables that move a register by 4, 8, 16, ... zero bytes, 32 of `[4, 256]` uint32."""
+    """Returns tables that advance a register by 4, 8, 16, ... zero bytes, 32 arrays `[4, 256]` uint32."""
     byte_table = _byte_table()
     values = np.arange(256, dtype="uint32") << np.arange(0, 32, 8, dtype="uint32")[:, None]
     for _ in range(4):
@@ -71,7 +71,7 @@ def _moves():
 
 
 def _move(table, values):
-    """Returns registers, uint32, after the zero bytes of a table."""
+    """Returns registers, uint32, advanced by the zero bytes of a table."""
     parts = (values >> np.uint32(shift) & 0xFF for shift in (0, 8, 16, 24))
     first, second, third, fourth = (row[part] for row, part in zip(table, parts, strict=True))
     return first ^ second ^ third ^ fourth

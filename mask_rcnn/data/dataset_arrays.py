@@ -1,4 +1,4 @@
-"""All annotations of a data set as arrays, for what looks at the whole set: checks, counts, reports."""
+"""All annotations of a data set as arrays, for checks, counts and reports over the whole set."""
 
 from dataclasses import dataclass, replace
 
@@ -14,14 +14,14 @@ class DatasetArrays:
 
     Args:
         images: `[N]` int64, index of the image in the data set.
-        ids: `[N]`, number of the annotation in its file.
+        ids: `[N]`, ids of the annotations in their file.
         class_ids: `[N]` int64, 1..K.
         boxes: `[N, 4]` float64 (y1, x1, y2, x2), pixels.
-        areas: `[N]` float64, pixels.
+        areas: `[N]` float64, square pixels.
         crowd: `[N]` bool.
         has_mask: `[N]` bool, whether there is a segmentation.
-        num_keypoints: `[N]` int64, keypoints of the category that are listed, known or not.
-        has_keypoints: `[N]` bool, whether any keypoint of an object is known.
+        num_keypoints: `[N]` int64, number of listed keypoints, with any visibility.
+        has_keypoints: `[N]` bool, whether an object that is not a crowd region has a labeled keypoint.
     """
 
     images: np.ndarray
@@ -36,15 +36,15 @@ class DatasetArrays:
 
 
 def arrays_of(dataset):
-    """Returns the `DatasetArrays` of a `Dataset`; fast if one reader made all of its records."""
+    """Returns the `DatasetArrays` of a `Dataset`. It is fast if one reader made all of its records."""
     return _from_table(dataset) if _has_one_table(dataset) else _from_records(dataset)
 
 
 def table_of_dataset(dataset):
     """Returns the annotations of a `Dataset` as an `AnnotationTable` in the order of its images.
 
-    `images` counts the images of the data set. Boxes are (x, y, width, height), those of a COCO json as the
-    file has them, not clipped to their images.
+    `images` are indices into the data set. Boxes are (x, y, width, height). Those of a COCO json are as in
+    the file, not clipped to their images.
     """
     if not _has_one_table(dataset):
         pairs = [(index, one) for index, image in enumerate(dataset.images) for one in image.annotations]
@@ -66,7 +66,7 @@ def _has_one_table(dataset):
 
 
 def _as_dict(annotation):
-    """Returns an `Annotation` as `read_annotation` returns it."""
+    """Returns an `Annotation` as a dict like those of `read_annotation`."""
     top, left, bottom, right = annotation.box
     points = annotation.keypoints
     return {
@@ -115,14 +115,14 @@ def _from_records(dataset):
 
 
 def classes_of_images(arrays):
-    """Returns which classes have an object in which image, each pair once; crowd regions do not count.
+    """Returns the distinct pairs of an image and a class that has an object in it, without crowd regions.
 
     Args:
         arrays: `DatasetArrays`.
 
     Returns:
-        images: `[P]` int64, index of the image of each pair.
-        class_ids: `[P]` int64, its class.
+        images: `[P]` int64, image index of each pair.
+        class_ids: `[P]` int64, class of each pair.
     """
     pairs = np.stack([arrays.images, arrays.class_ids], axis=1)[~arrays.crowd]
     return np.unique(pairs, axis=0).T

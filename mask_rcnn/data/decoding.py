@@ -1,6 +1,6 @@
-"""The bytes of image files to pixels, not yet upright: by Pillow, or by TensorFlow where that takes less.
+"""Decodes image files with Pillow, or with TensorFlow if that takes less memory. EXIF is not applied yet.
 
-Decoders get only the parts of a file that pixels are made of: metadata can be damaged or enormous too.
+Decoders only get the parts of a file that hold pixels, because metadata can be damaged or very large.
 """
 
 import io
@@ -24,33 +24,36 @@ PLUGINS = {
     "BMP": BmpImageFile,
     "WEBP": WebPImageFile,
 }
-# Bytes of a file that are read: more than its pixels can fill belong to something else, as the video that
-# phones append to a photograph.
+# Limit of the bytes that are read from a file. More bytes than its pixels can need are other data, such as a
+# video that phones append to a photograph.
 MAX_BYTES_PER_PIXEL = 8
 MAX_OTHER_BYTES = 1 << 26
 
-# TensorFlow decodes larger images where it gives the same pixels: Pillow keeps 4 bytes per pixel beside our
-# 3, and 16 for WebP.
+# TensorFlow decodes larger images in formats where it gives the same pixels. Pillow needs 4 more bytes per
+# pixel besides the 3 of the result, and 16 for WebP.
 MAX_PILLOW_PIXELS = 1 << 26
-MAX_TENSORFLOW_JPEG_BYTES = (1 << 29) - 1  # of its pixels; TensorFlow refuses more
+MAX_TENSORFLOW_JPEG_BYTES = (1 << 29) - 1  # bytes of decoded pixels; TensorFlow refuses more
 
-JPEG_PIXELS_PER_BYTE = 512  # a block of 8 x 8 pixels takes at least one bit with Huffman coding
-ARITHMETIC_MARKERS = range(0xC9, 0xD0)  # its blocks may take less
-DEFLATE_RATIO = 1032  # zlib makes no more bytes of one; RFC 1951 codes 258 bytes with 2 bits
-PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by color type
+JPEG_PIXELS_PER_BYTE = 512  # with Huffman coding, a block of 8 x 8 pixels needs at least one bit
+ARITHMETIC_MARKERS = range(0xC9, 0xD0)  # with arithmetic coding, a block may need less
+DEFLATE_RATIO = 1032  # maximum bytes that zlib decodes from one byte; RFC 1951 codes 258 bytes with 2 bits
+PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples per pixel by color type
 
-STRIP_PIXELS = 1 << 24  # converted to RGB at a time, so that a large image is not copied as a whole
+STRIP_PIXELS = 1 << 24  # pixels converted to RGB at a time, to avoid a copy of a whole large image
 
 
 def decode_8_bits(file, header):
-    """Decodes a file of at most 8 bits per sample.
+    """Decodes a file with at most 8 bits per sample to RGB.
 
     Args:
-        file: opened for reading bytes.
-        header: its `ImageHeader`.
+        file: Open binary file.
+        header: Its `ImageHeader`.
 
     Returns:
-        `[H, W, 3]` uint8, RGB, before the orientation is undone.
+        `[H, W, 3]` uint8 RGB, before the EXIF orientation is applied.
+
+    Raises:
+        ValueError: Header and content differ in size.
     """
     size = _stored_size(header)
     file = _without_metadata(file, header)
@@ -64,14 +67,17 @@ def decode_8_bits(file, header):
 
 
 def decode_channels(file, header):
-    """Decodes a file with other channels than RGB, gray or with alpha, as it is.
+    """Decodes a file without changing its channels, for models whose input is not RGB.
 
     Args:
-        file: opened for reading bytes.
-        header: its `ImageHeader`.
+        file: Open binary file.
+        header: Its `ImageHeader`.
 
     Returns:
-        `[H, W, C]` uint8 or uint16, before the orientation is undone.
+        `[H, W, C]` uint8 or uint16, before the EXIF orientation is applied.
+
+    Raises:
+        ValueError: Header and content differ in shape.
     """
     if header.bits == 16:
         pixels = decode_deep_png(_png_without_metadata(file), header.channels)
@@ -85,7 +91,7 @@ def decode_channels(file, header):
 
 
 def _stored_size(header):
-    """Returns (height, width) before the orientation is undone."""
+    """Returns (height, width) before the EXIF orientation is applied."""
     return (header.height, header.width) if header.orientation < 5 else (header.width, header.height)
 
 
@@ -103,29 +109,29 @@ def _takes_less_in_tensorflow(header):
 
 
 def decode_16_bits(file):
-    """Decodes a 16-bit PNG file to `[H, W, 3]` uint16; Pillow would keep 8 bits of RGB."""
+    """Decodes a 16-bit PNG file to `[H, W, 3]` uint16. Pillow would reduce RGB to 8 bits."""
     import tensorflow as tf
 
     return tf.io.decode_png(_png_without_metadata(file), channels=3, dtype=tf.uint16).numpy()
 
 
 def decode_in_graph(contents):
-    """Decodes the bytes of a file, `[]` string, to `[H, W, 3]` uint8; for use in a graph or eagerly.
+    """Decodes the bytes of a file, `[]` string, to `[H, W, 3]` uint8, in a graph or eagerly.
 
-    Differs from Pillow: CMYK by up to 2, and a BMP file with a palette gives the numbers of its colors.
+    Differs from Pillow: CMYK by up to 2, and a BMP file with a palette gives the palette indices.
     """
     import tensorflow as tf
 
     return tf.cond(
         tf.io.is_jpeg(contents),
-        # The accurate transform gives the pixels of Pillow and torchvision; the default is off by up to 3.
+        # INTEGER_ACCURATE gives the pixels of Pillow and torchvision. The default differs by up to 3.
         lambda: tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"),
         lambda: tf.io.decode_image(contents, channels=3, expand_animations=False),
     )
 
 
 def _decode_by_pillow(file, plugin, size, convert):
-    # Not by `Image.open`, which has limits and warnings of its own.
+    # Not with `Image.open`, which has its own limits and warnings.
     with plugin(file) as image:
         if image.size != size[::-1]:
             raise ValueError(f"its header says {size} pixels, its content {image.size[::-1]}")
@@ -135,7 +141,7 @@ def _decode_by_pillow(file, plugin, size, convert):
 
 
 def _to_rgb(image):
-    """Converts a Pillow image to `[H, W, 3]` uint8, strip by strip."""
+    """Converts a Pillow image to `[H, W, 3]` uint8, strip by strip to save memory."""
     width, height = image.size
     rows = max(STRIP_PIXELS // width, 1)
     if image.mode == "RGB" and height <= rows:
@@ -148,13 +154,13 @@ def _to_rgb(image):
 
 
 def _to_channels(image):
-    """Converts a Pillow image to `[H, W, C]` uint8 without changing its channels."""
+    """Converts a Pillow image to `[H, W, C]` uint8 with its own channels."""
     image = image.convert("L") if image.mode == "1" else image
     return np.array(image).reshape(*image.size[::-1], -1)
 
 
 def _jpeg_without_metadata(file, header):
-    """Returns the segments that pixels are made of: all but APPn, of which those of JFIF and Adobe stay."""
+    """Returns the segments that decoding needs: all but APPn, except those of JFIF and Adobe."""
     parts, start_of_frame = [b"\xff\xd8"], None
     for marker, offset, length in jpeg_segments(file):
         if marker in (0xE0, 0xEE) or not 0xE0 <= marker <= 0xEF:
@@ -173,7 +179,7 @@ def _jpeg_without_metadata(file, header):
 
 
 def _png_without_metadata(file):
-    """Returns the chunks that pixels are made of, after checking their checksums."""
+    """Returns the chunks that decoding needs, after verifying their checksums."""
     parts, pixel_bytes = [b"\x89PNG\r\n\x1a\n"], 0
     for kind, offset, length in png_chunks(file):
         if kind not in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):

@@ -1,15 +1,15 @@
-"""The `tf.train.Example` of an image with its objects, to entries of a COCO json and back.
+"""Converts between a `tf.train.Example` of an image with its objects and entries of a COCO json.
 
-Facts of the schema (TensorFlow Model Garden, official/vision/data/create_coco_tf_record.py, and the Object
-Detection API):
+Schema (TensorFlow Model Garden, official/vision/data/create_coco_tf_record.py, and the Object Detection API):
 
 - `image/encoded` is the image file. `image/source_id` is the id of the image as text.
-- Boxes are float32 fractions of width and height: `xmin`, `xmax`, `ymin`, `ymax` have one for each object.
-- `class/label` is the category id, `class/text` its name. The Object Detection API writes the text alone.
-- `mask` is a PNG file of the whole image for each object, 1 inside of it. There is no form for "no mask":
-  here, a mask without a pixel stands for it.
-- Keypoints of all objects follow one another, as many for each object: `x` and `y` as fractions, `visibility`
-  as in COCO, `text` the name.
+- Boxes are float32 fractions of width and height: `xmin`, `xmax`, `ymin`, `ymax`, each with one value per
+  object.
+- `class/label` is the category id, `class/text` its name. The Object Detection API only needs the text.
+- `mask` is a PNG file of the whole image for each object, with 1 inside the object. The schema has no value
+  for an object without a mask. Here, a mask without a pixel means that.
+- The keypoints of all objects are concatenated, the same number for each object: `x` and `y` as fractions,
+  `visibility` as in COCO, and `text`, the name.
 """
 
 import math
@@ -30,36 +30,34 @@ POINT = tuple(f"image/object/keypoint/{name}" for name in ("x", "y"))
 VISIBILITY, POINT_NAME = "image/object/keypoint/visibility", "image/object/keypoint/text"
 NUM_POINTS = "image/object/keypoint/num"
 
-MAX_REACH = (
-    1.0  # image sizes that a box may lie outside of its image; pixels in place of fractions reach farther
-)
+MAX_REACH = 1.0  # a box may exceed its image by one image size; pixels instead of fractions exceed it by more
 MAX_SIDE = 2**16  # pixels
-DECIMALS = 2  # of a pixel, as COCO writes coordinates
+DECIMALS = 2  # decimals of a coordinate in pixels, as in COCO
 TYPE_NAMES = {bytes: "bytes", float: "floats", int: "whole numbers"}
 
 
 def values_of(features, name, kind, count=None):
-    """Returns the list of values of a feature; empty if there is none.
+    """Returns the list of values of a feature, or an empty list if there is none.
 
     Args:
-        features: Of `decode_example`.
+        features: Dict from `decode_example`.
         name: Name of the feature.
-        kind: `bytes`, `float` or `int`.
-        count: Number of values that it has unless it is empty. Defaults to any.
+        kind: Expected type: `bytes`, `float` or `int`.
+        count: Expected number of values, unless the feature is empty. Defaults to None: any number.
 
     Raises:
-        ValueError: It has another type or number.
+        ValueError: The feature has another type or number of values.
     """
     values = features.get(name, [])
     if values and type(values[0]) is not kind:
-        raise ValueError(f"{name} with {TYPE_NAMES[type(values[0])]} in place of {TYPE_NAMES[kind]}")
+        raise ValueError(f"{name} with {TYPE_NAMES[type(values[0])]} instead of {TYPE_NAMES[kind]}")
     if values and count is not None and len(values) != count:
-        raise ValueError(f"{name} with {len(values)} values in place of {count}")
+        raise ValueError(f"{name} with {len(values)} values instead of {count}")
     return values
 
 
 def text_of(features, name):
-    """Returns the text of a feature of one value, or None."""
+    """Returns the text of a feature with one value, or None if there is none."""
     values = values_of(features, name, bytes, 1)
     return _text(values[0], name) if values else None
 
@@ -72,7 +70,7 @@ def _text(value, name):
 
 
 def read_image_fields(features):
-    """Returns `file_name`, `source_id`, `format`, `height`, `width` of an image; None for what is missing."""
+    """Returns a dict with `file_name`, `source_id`, `format`, `height`, `width`; None for missing ones."""
     if not values_of(features, ENCODED, bytes, 1):
         raise ValueError(f"no feature {ENCODED}")
     sides = {}
@@ -85,18 +83,18 @@ def read_image_fields(features):
 
 
 def read_objects(features, size):
-    """Returns the objects of an image, a list of dicts.
+    """Returns the objects of an image as a list of dicts.
 
     Args:
-        features: Of `decode_example`.
+        features: Dict from `decode_example`.
         size: (height, width) of the image.
 
     Returns:
-        Dicts with `bbox`, `keypoint_names`, `label` (int) or `text` (str) or both, and what the object has of
+        Dicts with `bbox`, `keypoint_names`, and `label` (int) or `text` (str) or both. Optional keys are
         `segmentation`, `area`, `iscrowd` and `keypoints`, as in a COCO json.
 
     Raises:
-        ValueError: Features are missing, or contradict each other.
+        ValueError: Features are missing or contradict each other.
     """
     count = len(values_of(features, BOX[0], float))
     boxes = _boxes(features, count, size)
@@ -127,14 +125,14 @@ def read_objects(features, size):
 
 
 def _boxes(features, count, size):
-    """Returns COCO's [x, y, width, height] of each object."""
+    """Returns the box [x, y, width, height] of each object, in pixels."""
     sides = []
     for name in BOX:
         values = values_of(features, name, float, count)
         if len(values) != count:
             raise ValueError(f"{count} objects and no feature {name}")
-        if not all(-MAX_REACH <= value <= 1 + MAX_REACH for value in values):  # NaN is neither
-            raise ValueError(f"{name} with values that are no fractions of the size of the image")
+        if not all(-MAX_REACH <= value <= 1 + MAX_REACH for value in values):  # False for NaN
+            raise ValueError(f"{name} with values that are not fractions of the image size")
         sides.append(_pixels(values, size[0] if name.endswith(("ymin", "ymax")) else size[1]))
     left, top, right, bottom = sides
     boxes = np.stack([left, top, right - left, bottom - top], axis=-1) if count else np.zeros((0, 4))
@@ -142,25 +140,25 @@ def _boxes(features, count, size):
 
 
 def _pixels(fractions, side):
-    """Returns float32 fractions of a side in pixels, float64."""
+    """Returns float32 fractions of a side converted to pixels, float64."""
     return _decimal(np.array(fractions, "float64") * side, side)
 
 
 def _decimal(pixels, side):
-    """Rounds pixels to COCO's decimals where float32 fractions of a side cannot tell the difference."""
+    """Rounds coordinates to COCO's decimals if the change is below the precision of float32 fractions."""
     rounded = np.round(pixels, DECIMALS)
     return np.where(np.abs(pixels - rounded) <= side * np.finfo("float32").eps, rounded, pixels)
 
 
 def _mask(data, size, row):
-    """Returns the run lengths of a mask, or None if it has no pixel."""
+    """Returns the run-length mask of an object, or None if the mask has no pixel."""
     mask = decode_ids(data, size, f"{MASK} of object {row}", "its image") != 0
     top, left, bottom, right = mask_extent(mask).astype(int).tolist()
     return encode_crop(mask[top:bottom, left:right], (top, left), size) if bottom else None
 
 
 def _keypoints(features, count, size):
-    """Returns the names and the flat x, y, visibility of the keypoints of each object, or []."""
+    """Returns (names, flat list of x, y, visibility) for each object, or [] without keypoints."""
     total = len(values_of(features, POINT[0], float))
     if not total:
         return []
@@ -178,7 +176,7 @@ def _keypoints(features, count, size):
     flat = np.stack([_pixels(x, size[1]), _pixels(y, size[0]), visibility], axis=-1)
     points, each = [], total // count
     for start in range(0, total, each):
-        known = [name for name in names[start : start + each] if name]  # the rest fills the row
+        known = [name for name in names[start : start + each] if name]  # empty names are padding
         values = flat[start : start + len(known)].ravel().tolist()
         points.append((known, [int(v) if i % 3 == 2 else v for i, v in enumerate(values)]))
     return points

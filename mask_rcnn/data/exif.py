@@ -1,19 +1,19 @@
-"""Which way up a photograph is: the orientation in EXIF or XMP data, read without trust in either."""
+"""Reads the orientation of a photograph from EXIF or XMP data, which may be damaged."""
 
 import re
 import struct
 
 EXIF_ORIENTATION = 0x0112  # tag, EXIF 2.32, table 4
 UPRIGHT = 1
-MAX_ENTRIES = 1000  # of a TIFF directory that are looked at; cameras write fewer than 100
+MAX_ENTRIES = 1000  # entries of a TIFF directory that are read; cameras write fewer than 100
 XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 
 
 def exif_orientation(data):
-    """Returns the orientation in EXIF data, 1..8; None if it has none that can be read.
+    """Returns the orientation in EXIF data, 1..8, or None if it is missing or unreadable.
 
     Args:
-        data: bytes, a TIFF header with its directory, perhaps after `Exif` and two zeros.
+        data: Bytes of a TIFF header with its directory, optionally after `Exif` and two zero bytes.
     """
     while data.startswith(b"Exif\0\0"):
         data = data[6:]
@@ -33,6 +33,6 @@ def exif_orientation(data):
 
 
 def xmp_orientation(data):
-    """Returns the orientation in XMP data, bytes, 1..8; None if it has none."""
+    """Returns the orientation in the bytes of XMP data, 1..8, or None if there is none."""
     found = XMP_ORIENTATION.search(data)
     return int(found[1]) if found else None

@@ -1,4 +1,4 @@
-"""Which entries of a results file count where images were not searched for all classes: the rules of LVIS.
+"""Selects the entries of a results file that are scored on federated annotations, by the rules of LVIS.
 
 Gupta, Dollár and Girshick, "LVIS: A Dataset for Large Vocabulary Instance Segmentation", CVPR 2019.
 """
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MAX_DETECTIONS = 300  # LVIS's, of all classes in an image
+MAX_DETECTIONS = 300  # LVIS's limit per image, over all classes
 
 
 @dataclass(frozen=True, eq=False)
 class FederatedEntries:
-    """Which of N entries of a results file count.
+    """Which of the N entries of a results file are scored.
 
     Args:
-        is_counted: `[N]` bool, entries among the best of their image, of a class that it was searched for.
-        is_excused: `[N]` bool, entries of a class of which objects of the image may not be labeled: they do
-            not count as wrong if they match nothing.
-        num_unsearched: How many of the best entries are of a class that their image was not searched for.
-        num_limited_images: In how many images there are more entries than count.
+        is_counted: `[N]` bool, entries among the best of their image whose class is labeled in the image.
+        is_excused: `[N]` bool, entries of a class that is not labeled exhaustively in the image. They are not
+            false positives if they match nothing.
+        num_unsearched: Number of best entries whose class is not labeled in their image.
+        num_limited_images: Number of images with more entries than are scored.
     """
 
     is_counted: np.ndarray
@@ -32,9 +32,9 @@ def federated_entries(entries, content, max_detections):
     """Applies LVIS's rules to the entries of a results file.
 
     Args:
-        entries: Checked entries.
+        entries: List of checked entries.
         content: `CocoContent` with a `Federation`.
-        max_detections: How many entries of all classes count in an image, the best first.
+        max_detections: Maximum number of entries per image over all classes. The best are scored.
 
     Returns:
         `FederatedEntries`.
@@ -56,13 +56,13 @@ def federated_entries(entries, content, max_detections):
 
 
 def _keys(images, class_ids, ids):
-    """Returns a number for each pair of an image and a class; `ids` are the sorted ids of all classes."""
+    """Returns a unique number for each pair of image and class; `ids` are the sorted ids of all classes."""
     known = np.isin(class_ids, ids)
     return images[known].astype("int64") * len(ids) + np.searchsorted(ids, class_ids[known])
 
 
 def _ranks(images, scores):
-    """Returns how many entries of the same image are better, `[N]`; of equal ones the first is better."""
+    """Returns how many entries of the same image are better, `[N]`; of equal scores the first is better."""
     order = np.lexsort((-scores, images))  # stable
     starts = np.searchsorted(images[order], images[order])
     ranks = np.empty(len(order), int)

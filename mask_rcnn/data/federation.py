@@ -1,9 +1,9 @@
-"""Federated annotations: images that were not searched for all classes, as LVIS has them.
+"""Federated annotations, as in LVIS: not all classes are labeled in each image.
 
 Gupta, Dollár and Girshick, "LVIS: A Dataset for Large Vocabulary Instance Segmentation", CVPR 2019.
-An image of LVIS was searched for the classes of its objects and for those of `neg_category_ids`, of which it
-has no object. Of the classes of `not_exhaustive_category_ids` not all objects are labeled. The `frequency` of
-a class is "r" (rare, in 1 to 10 images of the training set), "c" (common, up to 100) or "f" (frequent).
+The labeled classes of an image are those of its objects and those of `neg_category_ids`, of which the image
+has no object. Classes in `not_exhaustive_category_ids` are labeled only in part. The `frequency` of a class
+is "r" (rare, in 1 to 10 images of the training set), "c" (common, up to 100) or "f" (frequent).
 """
 
 from dataclasses import dataclass
@@ -14,21 +14,20 @@ from mask_rcnn.data.fields import identity, whole_number
 from mask_rcnn.data.findings import shown
 
 NEGATIVE, NOT_EXHAUSTIVE = "neg_category_ids", "not_exhaustive_category_ids"
-UNLABELED = (  # said wherever unlabeled objects become background
-    "images of LVIS are not labeled for all classes: "
-    "training takes objects that are not labeled as background"
+UNLABELED = (  # warning for training, where unlabeled objects become background
+    "images of LVIS are not labeled for all classes: training treats unlabeled objects as background"
 )
 FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 
 
 @dataclass(frozen=True, eq=False)
 class Federation:
-    """Which classes the images of a json were searched for.
+    """Which classes are labeled in which images.
 
     Args:
-        negative: `[P, 2]` int64, (index of an image, id of a category of which it has no object).
-        not_exhaustive: `[Q, 2]` int64, (index of an image, id of a category of which objects may lack).
-        frequencies: {category id: one of `FREQUENCIES`}, of the categories that have one.
+        negative: `[P, 2]` int64, pairs (image index, id of a category without an object in the image).
+        not_exhaustive: `[Q, 2]` int64, pairs (image index, id of a category with possibly unlabeled objects).
+        frequencies: {category id: one of `FREQUENCIES`}, for categories that have one.
     """
 
     negative: np.ndarray
@@ -36,10 +35,10 @@ class Federation:
     frequencies: dict
 
     def renumbered(self, new_index):
-        """Returns a copy for other numbers of the images.
+        """Returns a copy with other image indices.
 
         Args:
-            new_index: `[I]` int, index of each image, or -1 if it is left out.
+            new_index: `[I]` int, new index of each image, or -1 if it is left out.
         """
         pairs = []
         for part in (self.negative, self.not_exhaustive):
@@ -48,7 +47,7 @@ class Federation:
         return Federation(*pairs, self.frequencies)
 
     def fields_of_images(self, num_images):
-        """Returns a dict with both lists of category ids for each image, as a json has them."""
+        """Returns for each image a dict with both lists of category ids, as in a json."""
         fields = [{NEGATIVE: [], NOT_EXHAUSTIVE: []} for _ in range(num_images)]
         for name, pairs in ((NEGATIVE, self.negative), (NOT_EXHAUSTIVE, self.not_exhaustive)):
             for image, id in pairs.tolist():
@@ -61,8 +60,8 @@ def read_federation(content, images, findings):
 
     Args:
         content: Content of a json with the lists `images` and `categories`.
-        images: {id: entry} of `read_images`.
-        findings: `Findings`; repairs and refusals are added.
+        images: {id: entry} from `read_images`.
+        findings: `Findings`, to which repairs and refusals are added.
     """
     entries = [entry for entry in content["images"] if isinstance(entry, dict)]
     if not any(NEGATIVE in entry for entry in entries):
@@ -82,7 +81,7 @@ def read_federation(content, images, findings):
 
 
 def _category_ids(entry, field, known, findings):
-    """Returns the ids of a list of an image that are those of categories."""
+    """Returns the ids in a list of an image that are ids of declared categories."""
     where = f"image {shown(entry['id'])}"
     values = entry.get(field)
     if values is None:

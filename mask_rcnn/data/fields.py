@@ -1,6 +1,6 @@
-"""Numbers, ids and flags as json files of other tools have them: as numbers, as text, as null.
+"""Reads numbers, ids and flags of json files, which other tools write as numbers, text or null.
 
-None means that a value is missing or null; `UNCLEAR` means that its meaning is unclear.
+None means that a value is missing or null. `UNCLEAR` means that a value cannot be interpreted.
 """
 
 import math
@@ -9,24 +9,24 @@ import re
 UNCLEAR = object()
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
-MAX_EXACT = 2**53  # larger floats are not exact, so none of them is an id
+MAX_EXACT = 2**53  # larger whole numbers are not exact as floats, so they cannot be ids
 FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "": None}
 
 
 def number(value):
-    """Returns a finite number as it is, text as the number that it writes, null as None, else `UNCLEAR`."""
+    """Returns a finite number: text is converted, null and empty text give None, all else `UNCLEAR`."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, str) and len(value) < 60 and NUMBER.fullmatch(value.strip()):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return UNCLEAR
-    return value if abs(value) < MAX_EXACT else UNCLEAR  # NaN compares as False
+    return value if abs(value) < MAX_EXACT else UNCLEAR  # the comparison is False for NaN
 
 
 def whole_number(value):
-    """Returns `number(value)` as an int, `UNCLEAR` if it has a fraction."""
-    if type(value) is int and abs(value) < MAX_EXACT:  # as nearly all are: fast
+    """Returns `number(value)` as an int, or `UNCLEAR` if it has a fraction."""
+    if type(value) is int and abs(value) < MAX_EXACT:  # fast path for nearly all values
         return value
     if isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d{1,18}\s*", value, re.ASCII):
         return int(value)
@@ -37,7 +37,7 @@ def whole_number(value):
 
 
 def identity(value):
-    """Returns an id: a whole number, other text as it is (UUIDs are ids too), None, or `UNCLEAR`."""
+    """Returns an id: a whole number, other text unchanged (ids can be UUIDs), None, or `UNCLEAR`."""
     key = whole_number(value)
     return value if key is UNCLEAR and isinstance(value, str) else key
 
@@ -52,7 +52,7 @@ def flag(value):
 
 
 def are_numbers(values):
-    """Tells whether a list holds finite ints and floats only; fast, for the lists of a whole data set."""
+    """Returns whether a list holds only finite ints and floats. It is fast enough for whole data sets."""
     if not set(map(type, values)) <= {int, float}:
         return False
     try:
@@ -62,6 +62,6 @@ def are_numbers(values):
 
 
 def numbers(values):
-    """Returns a list with each value as `number` has it; None or `UNCLEAR` as a whole if any is."""
+    """Returns `number` of each value as a list, or None or `UNCLEAR` if any value is that."""
     found = list(map(number, values))
     return next((each for each in found if each is None or each is UNCLEAR), found)

@@ -1,6 +1,6 @@
-"""What a reader repaired or cannot accept: one line for each kind, with a count and examples."""
+"""Collects repairs and refusals of a reader, and reports one line per kind with a count and examples."""
 
-MAX_EXAMPLES = 10  # of each kind in a line
+MAX_EXAMPLES = 10  # examples of each kind in a line
 MAX_LISTED = 20  # lines of an error or a report
 
 
@@ -17,30 +17,41 @@ class RefusedContent(ValueError):
 
 
 class Findings:
-    """Collects what is found in a file, so that everything is named at once.
+    """Collects the problems of a file, so that all of them are reported at once.
 
     Attributes:
-        repairs: {kind: [count, first examples]}; a kind is a sentence that says what was done.
-        refusals: The same of what cannot be accepted; a kind says what was expected.
+        repairs: {kind: [count, first examples]}. A kind is a sentence about the problem and its repair.
+        refusals: {kind: [count, first examples]} of entries that cannot be accepted. A kind is a sentence
+            about what was expected.
     """
 
     def __init__(self):
         self.repairs, self.refusals = {}, {}
 
     def repair(self, kind, where):
-        """Notes something that was changed, guessed or left out, and where, such as "annotation 7"."""
+        """Adds a repair: something that was changed, guessed or left out.
+
+        Args:
+            kind: Sentence about the problem and its repair.
+            where: Place in the file, such as "annotation 7".
+        """
         _add(self.repairs, kind, where)
 
     def refuse(self, kind, where):
-        """Notes something whose meaning is unclear; `check` raises it."""
+        """Adds a refusal: an entry with an unclear meaning, which `check` raises as an error.
+
+        Args:
+            kind: Sentence about what was expected.
+            where: Place in the file and what it holds.
+        """
         _add(self.refusals, kind, where)
 
     def lines(self):
-        """Returns a line for each kind of repair."""
+        """Returns a list with one line per kind of repair."""
         return list(map(_line, self.repairs.items()))
 
     def check(self, expected, source):
-        """Raises a `RefusedContent`, a ValueError, that names everything that was refused.
+        """Raises a `RefusedContent` (a ValueError) that lists all refusals, if there are any.
 
         Args:
             expected: What the file should be, such as "a COCO json".
@@ -56,7 +67,7 @@ class Findings:
 
 
 def shown(value):
-    """Returns a value of a file as short printable text; nested values are described, not written out."""
+    """Returns a value of a file as short printable text; nested values are only summarized."""
     if isinstance(value, str | bool | float | type(None)):
         return ascii(value[:60] if isinstance(value, str) else value)
     if isinstance(value, int):
@@ -71,7 +82,7 @@ def shown(value):
 
 
 def listed(lines):
-    """Returns the first lines of a long list, and how many more there are."""
+    """Returns the first lines of a long list, and a line with the number of further lines."""
     return [
         *lines[:MAX_LISTED],
         *([f"... and {len(lines) - MAX_LISTED} more"] if len(lines) > MAX_LISTED else []),

@@ -1,4 +1,4 @@
-"""After the last transform: what is visible, and which objects are learned."""
+"""Final step after all transforms: removes invisible objects and selects the objects to train on."""
 
 from dataclasses import replace
 
@@ -11,16 +11,17 @@ from mask_rcnn.data.visible import TOLERANCE, cut_to_window
 
 
 def finish(sample, max_instances, needs_mask):
-    """Removes what is outside of the output and orders the objects for training.
+    """Removes objects outside of the output and orders the remaining objects for training.
 
     Args:
-        sample: a `Sample` after all transforms.
-        max_instances: largest number of objects to learn. Smaller objects become ignored regions.
-        needs_mask: whether an object without a mask is an ignored region.
+        sample: `Sample` after all transforms.
+        max_instances: Maximum number of objects to train on. Smaller objects become ignored regions.
+        needs_mask: Whether an object without a mask becomes an ignored region.
 
     Returns:
-        A `Sample` with an axis-aligned matrix: first the objects to learn, then smaller objects, then crowds
-        and ignored regions, each by decreasing area. Boxes are clipped to what is visible.
+        A `Sample` with an axis-aligned matrix. Its order is: training objects, ignored objects beyond
+        `max_instances`, then crowd and other ignored regions, each by decreasing area. Boxes are clipped to
+        the visible part.
     """
     sample = _visible(transposed(sample) if affine.is_transposed(sample.matrix) else sample)
     has_mask = np.array([bool(each) for each in sample.segmentations], bool)
@@ -33,7 +34,7 @@ def finish(sample, max_instances, needs_mask):
 
 
 def _visible(sample):
-    """Clips objects to the part of the image that the output shows; bakes a change that turns or shears."""
+    """Returns the sample with objects clipped to the visible part of the image; bakes rotation and shear."""
     if not affine.is_axis_aligned(sample.matrix):
         return bake(sample)
     window = affine.move_boxes([0, 0, *sample.size], np.linalg.inv(sample.matrix))[0]

@@ -1,4 +1,4 @@
-"""Transforms that turn, mirror and shear the output; see `data.augment` for the others."""
+"""Transforms that flip, rotate and shear; see `data.augment` for the others."""
 
 import numpy as np
 
@@ -6,12 +6,12 @@ from mask_rcnn.data import affine
 
 
 def vertical_flip(sample, rng, probability=0.5):
-    """Mirrors top to bottom; left and right keypoints change places, as in every mirror image.
+    """Flips top to bottom with a probability. Left and right keypoints are swapped, as in any mirror image.
 
     Args:
-        sample: a `Sample`.
+        sample: `Sample`.
         rng: NumPy generator.
-        probability: Of a flip. Defaults to 0.5.
+        probability: Probability of a flip. Defaults to 0.5.
     """
     if rng.random() < probability:
         return sample.moved(affine.mirror_vertically(sample.size[0]), sample.size)
@@ -19,12 +19,12 @@ def vertical_flip(sample, rng, probability=0.5):
 
 
 def rotate_90(sample, rng, probability=0.75):
-    """Turns by 90, 180 or 270 degrees, without interpolation; the sides change places with 90 and 270.
+    """Rotates by 90, 180 or 270 degrees, without interpolation. 90 and 270 swap height and width.
 
     Args:
-        sample: a `Sample`.
+        sample: `Sample`.
         rng: NumPy generator.
-        probability: Of a turn. Defaults to 0.75: all four directions are equally likely.
+        probability: Probability of a rotation. Defaults to 0.75: all four directions are equally likely.
     """
     if rng.random() >= probability:
         return sample
@@ -35,12 +35,12 @@ def rotate_90(sample, rng, probability=0.75):
 
 
 def rotate(sample, rng, degrees=15.0):
-    """Turns around the middle by a random angle; what leaves the frame is cut, the corners are filled.
+    """Rotates around the center by a random angle. Content outside of the frame is cut, corners are filled.
 
     Args:
-        sample: a `Sample`.
+        sample: `Sample`.
         rng: NumPy generator.
-        degrees: Largest angle, in both directions. Defaults to 15.
+        degrees: Largest angle in both directions, in degrees. Defaults to 15.
     """
     angle = np.radians(rng.uniform(-degrees, degrees))
     cosine, sine = np.cos(angle), np.sin(angle)
@@ -48,23 +48,29 @@ def rotate(sample, rng, degrees=15.0):
 
 
 def shear(sample, rng, degrees=15.0):
-    """Shears by a random angle, along the rows or the columns.
+    """Shears by a random angle, along the rows or along the columns.
 
     Reference: Cubuk et al. 2019, AutoAugment, table 6 (ShearX, ShearY).
 
     Args:
-        sample: a `Sample`.
+        sample: `Sample`.
         rng: NumPy generator.
-        degrees: Largest angle, in both directions, below 90. Defaults to 15; AutoAugment shears by up to 17.
+        degrees: Largest angle in both directions, in degrees, below 90. Defaults to 15. AutoAugment shears by
+            up to 17 degrees.
     """
     slope, along_rows = np.tan(np.radians(rng.uniform(-degrees, degrees))), rng.random() < 0.5
     return _around_the_middle(sample, [[1, 0], [slope, 1]] if along_rows else [[1, slope], [0, 1]])
 
 
 def random_window(sample, rng, size):
-    """Cuts a window of `size` out of the output, at a random whole pixel.
+    """Crops a window of `size` from the output at a random whole pixel.
 
-    Where the window is larger than the output, it begins at the first pixel.
+    If the window is larger than the output, it starts at the first pixel.
+
+    Args:
+        sample: `Sample`.
+        rng: NumPy generator.
+        size: (height, width) of the window.
     """
     free = np.maximum(np.subtract(sample.size, size), 0)
     y, x = rng.integers(0, free + 1)

@@ -1,6 +1,6 @@
 """Ground truth of the heads: arrays of a fixed shape from a finished `Sample`.
 
-It is made in worker processes, which need no TensorFlow for it.
+Worker processes make it, so this module does not import TensorFlow.
 """
 
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from mask_rcnn.config import Config
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """What the batches hold for a head. A subclass is given to `register_head`.
+    """The arrays of a batch for a head. Pass a subclass to `register_head` for your own head.
 
     Args:
-        config: The `Config` of the model.
-        settings: The section of the head in it.
+        config: `Config` of the model.
+        settings: The section of the config for the head.
 
     Attributes:
-        needs_masks: Whether it is made of masks. Objects without one are ignored in training then. Defaults
-            to False.
+        needs_masks: Whether the ground truth is made from masks. If True, objects without a mask are ignored
+            in training. Defaults to False.
     """
 
     config: Config
@@ -26,17 +26,17 @@ class GroundTruth:
     needs_masks = False
 
     def spec(self):
-        """Returns `{name: (shape without the batch, dtype)}`; the first axis has a row for each object, G."""
+        """Returns `{name: (shape without the batch axis, dtype)}`. The first axis has length G."""
         raise NotImplementedError
 
     def __call__(self, sample):
-        """Returns `{name: array}`, with at most G rows, from a `Sample` after all transforms."""
+        """Returns `{name: array}` with at most G rows from a `Sample` after all transforms."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class MaskGroundTruth(GroundTruth):
-    """Masks of the objects in their boxes."""
+    """Masks of the objects, each inside its box: `gt_masks` `[G, M, M]` uint8."""
 
     needs_masks = True
 
@@ -50,7 +50,7 @@ class MaskGroundTruth(GroundTruth):
 
 @dataclass(frozen=True)
 class KeypointGroundTruth(GroundTruth):
-    """Keypoints of the objects, (y, x, visibility)."""
+    """Keypoints of the objects, (y, x, visibility): `gt_keypoints` `[G, J, 3]` float32."""
 
     def spec(self):
         return {"gt_keypoints": ((self.config.input.max_instances, len(self.settings.names), 3), "float32")}
@@ -63,7 +63,7 @@ GROUND_TRUTHS = {"mask": MaskGroundTruth, "keypoint": KeypointGroundTruth}  # na
 
 
 def needs_masks(truths):
-    """Returns whether any of these `GroundTruth`s is made of masks."""
+    """Returns whether one of these `GroundTruth`s is made from masks."""
     return any(truth.needs_masks for truth in truths)
 
 

@@ -1,4 +1,4 @@
-"""Finds the image files that a json names, also if their names were written on another system."""
+"""Finds the image files that a json names, also if the names come from another operating system."""
 
 import os
 import unicodedata
@@ -10,15 +10,15 @@ from mask_rcnn.paths import is_remote
 
 
 def find_image_files(images, folder, findings):
-    """Returns {image id: path}; a file that is not found has the path that the json says.
+    """Returns {image id: path}. For a file that is not found, it is the path in the json.
 
-    A name that is no file of the folder is tried with the separators of other systems, with URL escapes
-    replaced, without leading folders, and in other upper and lower case.
+    If a name is not a file of the folder, variants are tried: with separators of other systems, with decoded
+    URL escapes, without leading folders, and with other upper and lower case.
 
     Args:
         images: Dicts with `id` and `file_name`.
-        folder: Path of the folder of the images.
-        findings: `Findings`; repairs and refusals are added.
+        folder: Path of the image folder.
+        findings: `Findings`, to which repairs and refusals are added.
     """
     paths, index, names = {}, None, _names_of_files(folder)
     for image in images:
@@ -52,7 +52,7 @@ def _is_file(path):
 
 
 def name_parts(name):
-    """Returns the folders and the name of a path of any system, in one spelling, as a tuple.
+    """Returns the folders and the name of a path of any system as a tuple in a normalized form.
 
     >>> name_parts("C:\\\\Data\\\\My%20Photos\\\\A.JPG")
     ('data', 'my photos', 'a.jpg')
@@ -63,18 +63,18 @@ def name_parts(name):
 
 
 def _names_of_files(folder):
-    """Returns the set of the names of the files in a folder, without those of its folders."""
+    """Returns the set of the file names in a folder, without those in its subfolders."""
     if is_remote(folder):
         return {path.name for path in folder.files() if path.parent == folder}
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries if entry.is_file()}
-    except OSError:  # it cannot be listed; each file is looked for by its name
+    except OSError:  # the folder cannot be listed, so each file is checked by its name
         return set()
 
 
 def index_files(folder):
-    """Returns {last part of the name: [(all parts, path)]} of the files of a folder."""
+    """Returns {last part of the name: [(all parts, path)]} of the files in a folder and its subfolders."""
     index = {}
     for path in folder.files() if is_remote(folder) else folder.rglob("*"):
         parts = name_parts(path.relative_to(folder).as_posix())
@@ -84,17 +84,17 @@ def index_files(folder):
 
 
 def find_by_name(name, index):
-    """Returns the paths in `index_files` that end as the name does, those with most common parts."""
+    """Returns the paths in `index_files` whose end matches the name, those with the most common parts."""
     parts = name_parts(name)
     files = index.get(parts[-1], []) if parts else []
-    # The folder is either a part of the name, or above it.
+    # Either the name is the end of the path below the folder, or that path is the end of the name.
     files = [file for file in files if common_suffix(parts, file[0]) == min(len(parts), len(file[0]))]
     longest = max((len(file[0]) for file in files if len(file[0]) <= len(parts)), default=None)
     return [path for theirs, path in files if longest is None or len(theirs) == longest]
 
 
 def common_suffix(parts, others):
-    """Returns how many parts two paths have in common at their end."""
+    """Returns the number of equal parts at the end of two paths."""
     count = 0
     for ours, theirs in zip(reversed(parts), reversed(others), strict=False):
         if ours != theirs:
@@ -104,7 +104,7 @@ def common_suffix(parts, others):
 
 
 def _check_shared(paths, findings):
-    """Reports images that share a file."""
+    """Adds a repair for images that share a file."""
     owners = {}
     for id, path in paths.items():
         owners.setdefault(str(path), []).append(id)

@@ -1,8 +1,8 @@
-"""Headers of image files, read without decoding anything: format, size, orientation, comment.
+"""Reads headers of image files without decoding the pixels: format, size, orientation, comment.
 
-Only the few bytes that are needed are read, so that neither a wrong size nor huge metadata cost memory.
-Sources: JPEG, ITU-T T.81, annex B; PNG, third edition, section 5; GIF89a; BMP, Microsoft's
-BITMAPINFOHEADER; WebP, RFC 9649.
+Only the few necessary bytes are read, so that a wrong size or very large metadata cost no memory.
+Sources: JPEG, ITU-T T.81, annex B; PNG, third edition, section 5; GIF89a; BMP, Microsoft's BITMAPINFOHEADER;
+WebP, RFC 9649.
 """
 
 import os
@@ -14,20 +14,20 @@ from mask_rcnn.data.array_headers import NPY_START, TIFF_STARTS, parse_npy, pars
 from mask_rcnn.data.exif import UPRIGHT, exif_orientation, xmp_orientation
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-RGB8 = {"channels": 3, "dtype": "uint8"}  # the images that every part of the package takes
-ARRAY_FORMATS = ("TIFF", "NPY")  # with any number of channels
-# Of the files that are looked for in folders: arrays need not be images.
+RGB8 = {"channels": 3, "dtype": "uint8"}  # the pixel format that every part of the package supports
+ARRAY_FORMATS = ("TIFF", "NPY")  # formats with any number of channels
+# Suffixes of image files when a folder is searched. Not .npy, because such arrays need not be images.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 
-# Pixels of the largest image that is decoded; it takes 0.6 GB. Large scans, of A0 paper at 300 dots per inch,
-# have 140 million.
+# Maximum pixels of an image that is decoded, 0.6 GB as RGB. A large scan, A0 paper at 300 dots per inch, has
+# 140 million pixels.
 MAX_PIXELS = 200_000_000
 
-MAX_PARTS = 1_000_000  # segments or chunks of a file; walking through them takes about 3 s
-MAX_METADATA = 1 << 20  # bytes of EXIF, XMP or a comment that are looked at; larger ones are ignored
+MAX_PARTS = 1_000_000  # segments or chunks of a file; reading the start of each takes about 3 s
+MAX_METADATA = 1 << 20  # bytes of EXIF, XMP or a comment; larger ones are ignored
 
-DECODED_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by color type of PNG; a palette has colors
-SOF_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # start of frame, of any coding
+DECODED_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by color type of PNG; a palette gives colors
+SOF_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # start of frame, for any coding
 APP1, SOS, EOI, COM = 0xE1, 0xDA, 0xD9, 0xFE
 MARKERS_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
@@ -35,19 +35,20 @@ XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What is known of an image before its pixels are decoded.
+    """Properties of an image that are known before its pixels are decoded.
 
     Args:
-        height: pixels, after the orientation is applied.
-        width: pixels, after the orientation is applied.
-        orientation: EXIF orientation, 1..8; 1 is upright.
-        format: one of `FORMATS` or `ARRAY_FORMATS`.
-        bits: per sample, 8 or 16; fewer than 8 are stretched to 8.
-        channels: 1 is gray, 2 gray and alpha, 3 any color, 4 color and alpha; `ARRAY_FORMATS` have any
-            number. GIF, BMP and WebP count as color.
-        pages: of a TIFF file, each with `channels / pages` samples per pixel.
-        becomes_rgb: whether it is an image where 3 channels are expected: gray is repeated, alpha is dropped.
-        comment: text that the file carries in a JPEG comment or a PNG `Comment`.
+        height: Height in pixels, after the EXIF orientation is applied.
+        width: Width in pixels, after the EXIF orientation is applied.
+        orientation: EXIF orientation, 1..8. 1 is upright.
+        format: One of `FORMATS` or `ARRAY_FORMATS`.
+        bits: Bits per sample, 8 or 16. Fewer than 8 bits are scaled to 8. Defaults to 8.
+        channels: 1 is gray, 2 gray and alpha, 3 any color, 4 color and alpha. `ARRAY_FORMATS` have any
+            number. GIF, BMP and WebP count as color. Defaults to 3.
+        pages: Number of pages of a TIFF file, each with `channels / pages` samples per pixel. Defaults to 1.
+        becomes_rgb: Whether the file can be read as RGB: gray is repeated, alpha is dropped. Defaults to
+            True.
+        comment: Text of a JPEG comment or a PNG `Comment`. Defaults to "".
     """
 
     height: int
@@ -65,10 +66,10 @@ def parse_header(file):
     """Returns the `ImageHeader` of an image file.
 
     Args:
-        file: opened for reading bytes.
+        file: Open binary file.
 
     Raises:
-        ValueError, struct.error: the file is not an image of these formats, or its header is damaged.
+        ValueError, struct.error: The file is not an image of these formats, or its header is damaged.
     """
     start = _read(file, 0, 16)
     if start.startswith(b"\xff\xd8\xff"):
@@ -86,7 +87,7 @@ def parse_header(file):
     elif start.startswith(NPY_START):
         found = parse_npy(file)
     else:
-        raise ValueError("the first bytes are of no such format" if start else "the file is empty")
+        raise ValueError("the first bytes are not of such a format" if start else "the file is empty")
     height, width = found.pop("size")
     if height < 1 or width < 1:
         raise ValueError(f"its header says {width} x {height} pixels")
@@ -123,7 +124,7 @@ def jpeg_segments(file):
 
 
 def png_chunks(file):
-    """Yields (type, offset, length) of the content of each chunk, to IEND or the end of the file."""
+    """Yields (type, offset, length) of the content of each chunk, up to IEND or the end of the file."""
     at, end = 8, file.seek(0, os.SEEK_END)
     for _ in range(MAX_PARTS):
         if at + 8 > end:
@@ -154,7 +155,7 @@ def _parse_jpeg(file):
 
 
 def _take_metadata(found, data):
-    """Takes the orientation of an APP1 segment; the first of each kind counts."""
+    """Adds the orientation of an APP1 segment to `found`. The first EXIF and the first XMP segment count."""
     if data.startswith(b"Exif\0\0"):
         found.setdefault("exif", exif_orientation(data))
     elif data.startswith(XMP_SEGMENT):
@@ -178,7 +179,7 @@ def _parse_png(file):
 
 
 def _take_text(found, kind, data):
-    """Takes what is known of a text chunk: a comment, or the orientation in XMP or ImageMagick's EXIF."""
+    """Adds a comment, or the orientation in XMP or ImageMagick's EXIF, from a text chunk to `found`."""
     keyword, _, text = data.partition(b"\0")
     if kind == b"zTXt":
         text = _inflate(text[1:])
@@ -195,7 +196,7 @@ def _take_text(found, kind, data):
 
 
 def _inflate(data):
-    """Returns at most `MAX_METADATA` bytes of zlib data."""
+    """Decompresses at most `MAX_METADATA` bytes of zlib data; returns b"" if the data are damaged."""
     try:
         return zlib.decompressobj().decompress(data, MAX_METADATA)
     except zlib.error:
@@ -203,12 +204,12 @@ def _inflate(data):
 
 
 def _gif_size(file):
-    """Returns (height, width) of the screen, or of the first frame where that is larger, as Pillow does."""
+    """Returns (height, width) of the screen, or of the first frame if that is larger, as Pillow does."""
     width, height, flags = _unpack(file, 6, "<HHB")
     at = 13 + _color_table_bytes(flags)
     for _ in range(MAX_PARTS):
         introducer = _read(file, at, 1)
-        if introducer == b"!":  # an extension: label, then blocks up to an empty one
+        if introducer == b"!":  # an extension: a label, then blocks that end with an empty block
             at += 2
             while length := _unpack(file, at, "B")[0]:
                 at += 1 + length
@@ -233,7 +234,7 @@ def _bmp_size(file):
         width, height = _unpack(file, 18, "<HH")
     else:
         width, height = _unpack(file, 18, "<ii")
-    return abs(height), width  # rows of a negative height go from top to bottom
+    return abs(height), width  # a negative height means that rows go from top to bottom
 
 
 def _parse_webp(file):

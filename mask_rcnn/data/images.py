@@ -1,6 +1,6 @@
-"""Image files to pixels: upright, RGB of 8 bits unless said otherwise, decoded from what was checked before.
+"""Reads image files as upright arrays, by default 8-bit RGB.
 
-Whatever is wrong with a file becomes one error that names it.
+The header is checked before the pixels are decoded. Any problem becomes a single error that names the file.
 """
 
 import contextlib
@@ -18,37 +18,40 @@ from mask_rcnn.data.decoding import decode_8_bits, decode_16_bits, decode_channe
 from mask_rcnn.data.image_headers import ARRAY_FORMATS, FORMATS, MAX_PIXELS, parse_header
 from mask_rcnn.paths import as_path
 
-# The last bytes of a file that was written to its end. Padding may follow them, hence the tail.
+# The last bytes of a complete file. They are searched in a longer tail, because padding may follow.
 END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 TAIL_BYTES = 64
 
-TENSORFLOW_NODES = re.compile(r"\{\{.*?\}\} | \[Op:.*")  # in its messages
+TENSORFLOW_NODES = re.compile(r"\{\{.*?\}\} | \[Op:.*")  # node names in TensorFlow's error messages
 
 
 def read_header(path, max_pixels=MAX_PIXELS, channels=3):
-    """Returns the `ImageHeader` of an image file, without decoding it.
+    """Returns the `ImageHeader` of an image file without decoding its pixels.
 
     Args:
-        path: of the file, or a `RecordImage`.
-        max_pixels: Largest height times width that is accepted. Defaults to `MAX_PIXELS`.
-        channels: Of the image that is expected, as in `read_image`. Defaults to 3.
+        path: Path of the file, or a `RecordImage`.
+        max_pixels: Maximum height times width. Defaults to `MAX_PIXELS`.
+        channels: Expected number of channels, as in `read_image`. Defaults to 3.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a regular file, cannot be read, is not an image, is too large, or has another
-            number of channels.
+        FileNotFoundError: The file does not exist.
+        ValueError: The path is not a regular file, cannot be read, is not an image, is too large, or has
+            another number of channels.
     """
     with _opened(path) as file:
         return _checked_header(file, max_pixels, channels)
 
 
 def read_complete_header(path, max_pixels=MAX_PIXELS, channels=3):
-    """Returns the `ImageHeader` of an image file that was not cut off.
+    """Returns the `ImageHeader` of an image file and checks that the file is not truncated.
 
-    The end marker tells it without decoding; a file without one is decoded to be sure.
+    The end marker shows this without decoding. A file without an end marker is decoded to be sure.
 
     Args:
-        path, max_pixels, channels: As in `read_header`, which says what is raised.
+        path, max_pixels, channels: As in `read_header`.
+
+    Raises:
+        FileNotFoundError, ValueError: As in `read_header`, or the file is truncated.
     """
     with _opened(path) as file:
         header = _checked_header(file, max_pixels, channels)
@@ -56,43 +59,44 @@ def read_complete_header(path, max_pixels=MAX_PIXELS, channels=3):
         file.seek(max(end - TAIL_BYTES, 0))
         marker = END_MARKERS.get(header.format)
         is_complete = marker is not None and marker in file.read()
-    if not is_complete and header.format != "NPY":  # whose header tells its length
+    if not is_complete and header.format != "NPY":  # the length of an .npy file follows from its header
         read_samples(path, max_pixels, channels)
     return header
 
 
 def read_image(path, bit_depth=None, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"):
-    """Returns the pixels of an image file, `[H, W, channels]`, upright; as uint8 RGB unless said otherwise.
+    """Returns the pixels of an image file, upright, `[H, W, channels]`. By default they are 8-bit RGB.
 
-    With 3 channels, gray, CMYK and palettes become RGB, and alpha is dropped. With another number, a file
-    must have that many: nothing is repeated or dropped. Of an animation, the first frame is read. The
-    channels of a TIFF file are the samples of all its pages, those of an .npy file its last axis.
+    With 3 channels, gray, CMYK and palettes become RGB, and alpha is dropped. With any other number, the file
+    must have exactly that many channels. For an animation, the first frame is read. The channels of a TIFF
+    file are the samples of all its pages, and those of an .npy file are its last axis.
 
     Args:
-        path: of a JPEG, PNG, GIF, BMP, WebP, TIFF or .npy file, anywhere that `paths.as_path` knows; or a
-            `RecordImage`.
-        bit_depth: Bits that the samples of 16-bit files use, 8 to 16, as in `InputConfig.bit_depth`: the
-            upper 8 of them are kept. Files of 8 bits stay as they are. Defaults to None, which is 16.
-        max_pixels: Largest height times width that is accepted. Defaults to `MAX_PIXELS`.
+        path: Path of a JPEG, PNG, GIF, BMP, WebP, TIFF or .npy file, local or remote (see `paths.as_path`),
+            or a `RecordImage`.
+        bit_depth: Number of bits that the samples of 16-bit files use, 8 to 16, as in
+            `InputConfig.bit_depth`. For uint8, the upper 8 of these bits are kept. 8-bit files are not
+            affected. Defaults to None: 16.
+        max_pixels: Maximum height times width. Defaults to `MAX_PIXELS`.
         channels: Number of channels. Defaults to 3.
-        dtype: "uint8", or "uint16": 16-bit files stay as they are, and samples of 8 bits are multiplied by
-            `2 ** (bit_depth - 8)`, so that both are equally bright. Defaults to "uint8".
+        dtype: "uint8" or "uint16". With "uint16", 16-bit files stay unchanged, and 8-bit samples are
+            multiplied by `2 ** (bit_depth - 8)` to have the same brightness. Defaults to "uint8".
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, is not a complete image, is too large, has another number of channels,
-            or has a sample of more than `bit_depth` bits.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file cannot be read, is not a complete image, is too large, has another number of
+            channels, or has a sample with more than `bit_depth` bits.
     """
     convert = functools.partial(with_dtype, bit_depth=bit_depth or 16, dtype=dtype)
     return read_samples(path, max_pixels, channels, convert)
 
 
 def read_samples(path, max_pixels=MAX_PIXELS, channels=3, convert=None):
-    """As `read_image`, but returns the samples of 16-bit files as they are, `[H, W, channels]` uint16.
+    """Returns the same as `read_image`, but 16-bit files stay unchanged, `[H, W, channels]` uint16.
 
     Args:
         path, max_pixels, channels: As in `read_image`.
-        convert: Function of the samples whose result is returned. Defaults to none.
+        convert: Function that is applied to the samples. Defaults to None.
     """
     with _opened(path) as file:
         header = _checked_header(file, max_pixels, channels)
@@ -101,7 +105,7 @@ def read_samples(path, max_pixels=MAX_PIXELS, channels=3, convert=None):
 
 
 def used_bits(path, channels=3):
-    """Returns how many bits the largest sample of an image file needs; None unless it is a 16-bit file.
+    """Returns how many bits the largest sample of a 16-bit image file needs, or None for 8-bit files.
 
     Args:
         path, channels: As in `read_image`.
@@ -114,12 +118,12 @@ def used_bits(path, channels=3):
 
 
 def is_image_file(image):
-    """Tells whether an image is given as a file of `read_image`, and not as pixels."""
+    """Returns whether `image` is a file for `read_image` (a path or an object with `open`), not an array."""
     return isinstance(image, str) or hasattr(image, "open")
 
 
 def check_regular_file(path):
-    """Raises FileNotFoundError or ValueError unless `path` is a regular file: a FIFO would wait for ever."""
+    """Raises FileNotFoundError or ValueError unless `path` is a regular file. Opening a FIFO could block."""
     try:
         is_regular = stat.S_ISREG(os.stat(path).st_mode)
     except FileNotFoundError as error:
@@ -139,14 +143,14 @@ def check_regular_file(path):
 
 @contextlib.contextmanager
 def _opened(path):
-    """Opens an image file; turns whatever goes wrong inside into one error that names it."""
+    """Opens an image file. Any exception inside becomes one error that names the file."""
     path = as_path(path)
     if isinstance(path, Path):
         check_regular_file(path)
     try:
         with path.open("rb") as file:
             yield file
-    except Exception as error:  # decoders raise anything, down to IndexError and MemoryError
+    except Exception as error:  # decoders raise errors of any type, such as IndexError and MemoryError
         message = TENSORFLOW_NODES.sub("", str(error)) or type(error).__name__
         reason = getattr(error, "strerror", None) or message
         raise ValueError(
@@ -172,15 +176,15 @@ _ADVICE = {
     PermissionError: "Change the permissions of the file.",
     MemoryError: "Scale the image down, or cut it into tiles.",
     _TooLarge: "Scale the image down, raise `data.max_pixels` (`detect --max-pixels`), or convert it to "
-    "a TIFF file with tiles: of these, `detect --tile` and `data convert --tile` read one after the other.",
-    _TooDeep: "Declare the number of bits that your images use in `input.bit_depth`, or none.",
+    "a TIFF file with tiles, which `detect --tile` and `data convert --tile` read one after the other.",
+    _TooDeep: "Set `input.bit_depth` to the number of bits that your images use, or leave it out.",
     _OtherChannels: "Set `input.channels` to what your files have, or convert them.",
     ModuleNotFoundError: "Run `pip install mask-rcnn[tiff]`, or write a page per channel, or .npy files.",
 }
 
 
 def _shown(path):
-    """Returns a path in quotes, with control characters and bytes outside of UTF-8 escaped."""
+    """Returns a path in quotes, with control characters and bytes that are not UTF-8 escaped."""
     return repr(str(path))
 
 
@@ -203,7 +207,7 @@ def _checked_header(file, max_pixels, channels):
 
 
 def _decode(file, header, channels):
-    """Returns `[H, W, channels]` uint8, or uint16 of a 16-bit file, before the orientation is undone."""
+    """Returns `[H, W, channels]`, uint8 or (16-bit files) uint16, without applying the EXIF orientation."""
     if header.format in ARRAY_FORMATS:
         samples = decode_array(file, header)
         return as_rgb(samples) if channels == 3 else samples
@@ -213,7 +217,16 @@ def _decode(file, header, channels):
 
 
 def with_dtype(samples, bit_depth, dtype):
-    """Converts `[...]` uint8 or uint16 to `dtype`; 16-bit files use `bit_depth` bits, uint8 the upper 8."""
+    """Converts uint8 or uint16 samples to `dtype`.
+
+    Args:
+        samples: `[...]` uint8 or uint16.
+        bit_depth: Number of bits that uint16 samples use. For uint8, the upper 8 of them are kept.
+        dtype: "uint8" or "uint16".
+
+    Raises:
+        ValueError: A sample has more than `bit_depth` bits.
+    """
     shift = bit_depth - 8
     if samples.dtype == np.uint8:
         return samples if dtype == "uint8" else samples.astype(dtype) << shift
@@ -223,7 +236,7 @@ def with_dtype(samples, bit_depth, dtype):
 
 
 def _upright(pixels, orientation):
-    """Undoes an EXIF orientation: `[H, W, C]` to `[H, W, C]` or `[W, H, C]`."""
+    """Applies an EXIF orientation: `[H, W, C]` becomes `[H, W, C]` or `[W, H, C]`."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):

@@ -1,14 +1,14 @@
-"""How many annotations of an image are trained on, and how many are ignored."""
+"""Limits on the number of objects per image: how many are trained on and how many are ignored."""
 
 import numpy as np
 
 from mask_rcnn.data.dataset_arrays import arrays_of
 
-JOINED_DRAWS = 10_000  # random groups of images that stand for those of a run
+JOINED_DRAWS = 10_000  # number of random groups of images, a sample of the groups of a run
 
 
 def num_regions(dataset, max_instances):
-    """Returns how many rows hold the objects and the ignored regions of every image, T."""
+    """Returns T, the number of rows for the objects and ignored regions of any image of a data set."""
     return max([max_instances, *(len(image.annotations) for image in dataset.images)])
 
 
@@ -16,14 +16,14 @@ def count_ignored_objects(dataset, max_instances):
     """Counts the objects that training ignores because their images have more than `max_instances`.
 
     Args:
-        dataset: a `Dataset`.
-        max_instances: as `input.max_instances`.
+        dataset: `Dataset`.
+        max_instances: Maximum number of objects per image, as `input.max_instances`.
 
     Returns:
-        Dict of
-        objects: ignored objects;
-        images: images that have ignored objects;
-        most_objects: largest number of objects in an image.
+        Dict of ints:
+        objects: Number of ignored objects.
+        images: Number of images with ignored objects.
+        most_objects: Largest number of objects in an image.
     """
     arrays = arrays_of(dataset)
     counts = np.bincount(arrays.images[~arrays.crowd], minlength=len(dataset))
@@ -36,7 +36,7 @@ def count_ignored_objects(dataset, max_instances):
 
 
 def instance_limit_warning(dataset, max_instances):
-    """Returns a sentence about the objects that training ignores; None if it ignores none."""
+    """Returns a warning about the objects that training ignores, or None if it ignores none."""
     ignored = count_ignored_objects(dataset, max_instances)
     if not ignored["objects"]:
         return None
@@ -49,12 +49,12 @@ def instance_limit_warning(dataset, max_instances):
 
 
 def joined_limit_warning(dataset, max_instances, num_joined):
-    """Returns a sentence about objects that training may ignore as transforms join images; None if none.
+    """Returns a warning about objects that may be ignored after transforms join images, or None.
 
     Args:
-        dataset: a `Dataset`.
-        max_instances: as `input.max_instances`.
-        num_joined: images that become one, 1 without such transforms.
+        dataset: `Dataset`.
+        max_instances: Maximum number of objects per image, as `input.max_instances`.
+        num_joined: Number of images that are joined to one. 1 without such transforms.
     """
     if num_joined == 1:
         return None

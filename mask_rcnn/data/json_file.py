@@ -1,4 +1,4 @@
-"""Reads a json file, and says in one line why it cannot be read."""
+"""Reads json files; errors say in one line why a file cannot be read."""
 
 import json
 
@@ -6,18 +6,19 @@ from mask_rcnn.paths import as_path
 
 
 def read_json(path, expected):
-    """Reads a json file in UTF-8, UTF-16 or UTF-32; other bytes are read as Latin-1, with a note.
+    """Reads a json file in UTF-8, UTF-16 or UTF-32. Other text is read as Latin-1 and noted.
 
     Args:
         path: Path of the file.
-        expected: What the file should be, such as "a COCO json", for the error messages.
+        expected: What the file should be, such as "a COCO json", for error messages.
 
     Returns:
-        The content, and a list of notes, a sentence each, about what was guessed.
+        content: The parsed content.
+        notes: List of sentences about a guessed encoding.
 
     Raises:
-        OSError: There is no such file, or it cannot be opened.
-        ValueError: It is no json, it is nested too deeply, or an object repeats a key with another value.
+        OSError: The file does not exist or cannot be opened.
+        ValueError: The file is not json, is nested too deeply, or an object repeats a key with another value.
     """
     return parse_json(read_bytes(path, expected), path, expected)
 
@@ -26,12 +27,12 @@ def parse_json(data, path, expected):
     """Parses the bytes of a json file; see `read_json`.
 
     Args:
-        data: Content of the file.
-        path: Path of the file, for the error messages.
-        expected: What the file should be, for the error messages.
+        data: Bytes of the file.
+        path: Path of the file, for error messages.
+        expected: What the file should be, for error messages.
     """
     text, notes = _decode(data, path, expected)
-    repeated = {}  # a dict keeps the order
+    repeated = {}  # a dict as an ordered set
     try:
         content = json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, repeated))
     except RecursionError as error:
@@ -39,7 +40,7 @@ def parse_json(data, path, expected):
     except ValueError as error:
         at_end = getattr(error, "pos", -1) >= len(text.rstrip()) - 1
         advice = "The file ends too early: copy it again." if at_end else "Correct or convert the file."
-        raise _unreadable(path, expected, f"which is no json ({error})", advice) from error
+        raise _unreadable(path, expected, f"which is not json ({error})", advice) from error
     if repeated:
         keys = ", ".join(ascii(key[:40]) for key in list(repeated)[:5])
         reason = f"in which an object has the same key twice with different values: {keys}"
@@ -48,10 +49,10 @@ def parse_json(data, path, expected):
 
 
 def read_bytes(path, expected):
-    """Returns the bytes of a file that is not empty; raises as `read_json`."""
+    """Returns the bytes of a file that is not empty; raises the same errors as `read_json`."""
     path = as_path(path)
     if not path.is_file():
-        kind = "which is a folder" if path.is_dir() else "which is no file"
+        kind = "which is a folder" if path.is_dir() else "which is not a file"
         kind = kind if path.exists() else "which does not exist"
         error = IsADirectoryError if path.is_dir() else FileNotFoundError
         raise error(f"Expected {expected}. Received: {str(path)!r}, {kind}. Check the path.")
@@ -71,12 +72,10 @@ def _decode(data, path, expected):
     try:
         return data.decode(json.detect_encoding(data)), []
     except UnicodeDecodeError as error:
-        if b"\0" in data:  # no text has it, so this is another kind of file or a damaged one
-            reason = f"which is no text ({error.reason} at byte {error.start})"
+        if b"\0" in data:  # text has no zero bytes, so the file is of another kind or damaged
+            reason = f"which is not text ({error.reason} at byte {error.start})"
             raise _unreadable(path, expected, reason, "Copy the file again.") from error
-        note = (
-            f"{path} is not in UTF-8 (byte {error.start}): it is read as Latin-1; look at names with accents"
-        )
+        note = f"{path} is not in UTF-8 (byte {error.start}): it is read as Latin-1; check names with accents"
         return data.decode("latin-1"), [note]
 
 

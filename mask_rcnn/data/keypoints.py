@@ -1,7 +1,7 @@
-"""Keypoints of annotations: COCO's flat lists, checked, and as the network wants them.
+"""Keypoints of annotations: checks COCO's flat lists and converts them to arrays.
 
-COCO's coordinates are whole numbers, those of a pixel; the pixel (y, x) covers the square from (y, x) to
-(y + 1, x + 1), so its centre is half a pixel further.
+COCO's coordinates are whole numbers, the indices of a pixel. The pixel (y, x) covers the square from (y, x)
+to (y + 1, x + 1), so its center is half a pixel further.
 """
 
 import numpy as np
@@ -17,7 +17,10 @@ def read_category(entry):
     """Returns the `Category` of an entry of `categories`, with its keypoints and skeleton if it has any.
 
     Args:
-        entry: `{"id": int, "name": str}`, with `keypoints` and `skeleton` or without.
+        entry: `{"id": int, "name": str}`, optionally with `keypoints` and `skeleton`.
+
+    Raises:
+        ValueError: `keypoints` or `skeleton` are invalid.
     """
     names, skeleton = entry.get("keypoints") or (), entry.get("skeleton") or ()
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
@@ -42,19 +45,19 @@ def _is_bone(pair, num_keypoints):
 
 
 def read_keypoints(value, category, where, findings):
-    """Returns the keypoints of an annotation, checked and repaired, or None without any.
+    """Returns the checked and repaired keypoints of an annotation, or None if it has none.
 
     Args:
         value: `keypoints` of an annotation.
-        category: its `Category`.
-        where: Name of the annotation.
-        findings: `Findings`; repairs are added.
+        category: Its `Category`.
+        where: Name of the annotation, for messages.
+        findings: `Findings`, to which repairs are added.
 
     Returns:
-        A flat list x, y, visibility; (0, 0, 0) for a keypoint that is null or missing at the end.
+        A flat list x, y, visibility, with (0, 0, 0) for keypoints that are null or missing at the end.
 
     Raises:
-        ValueError: they are not three finite numbers for each keypoint of the category.
+        ValueError: The list does not hold three finite numbers for each keypoint of the category.
     """
     if not value:
         return None
@@ -71,7 +74,7 @@ def read_keypoints(value, category, where, findings):
         raise ValueError(
             f"`keypoints` must be a flat list x, y, visibility of {expected}. "
             f"Received: {where} with {length}{shown(value)}. "
-            "Those that are not visible have 0, 0, 0."
+            "Use 0, 0, 0 for keypoints that are not labeled."
         )
     if not set(flat[2::3]) <= {0, 1, 2}:
         raise ValueError(
@@ -85,7 +88,7 @@ def read_keypoints(value, category, where, findings):
 
 
 def _repaired(flat, where, findings):
-    """Returns keypoints with text as numbers, and (0, 0, 0) for those with a null; else as they are."""
+    """Returns keypoints with text converted and null as (0, 0, 0), or unchanged if one is unclear."""
     values = list(map(number, flat))
     if any(value is UNCLEAR for value in values):
         return flat
@@ -98,12 +101,12 @@ def _repaired(flat, where, findings):
 
 
 def has_keypoints(annotation):
-    """Tells whether any keypoint of an object is known; those of a crowd region are not."""
+    """Returns whether an annotation is an object (not a crowd region) with a labeled keypoint."""
     return not annotation.crowd and any(visibility for *_, visibility in annotation.keypoints or ())
 
 
 def mirrored_order(names, flip_pairs):
-    """Returns which keypoint stands in the place of each in a mirror, `[J]` int.
+    """Returns the index of the keypoint that takes the place of each one in a mirror image, `[J]` int.
 
     >>> mirrored_order(("nose", "left_eye", "right_eye"), ("left_eye:right_eye",)).tolist()
     [0, 2, 1]
@@ -114,12 +117,13 @@ def mirrored_order(names, flip_pairs):
 
 
 def keypoint_array(annotations, num_keypoints, half_pixel):
-    """Returns the keypoints of objects, `[N, J, 3]` float32 (y, x, visibility); zeros where there are none.
+    """Returns the keypoints of objects, `[N, J, 3]` float32 (y, x, visibility); zeros if an object has none.
 
     Args:
         annotations: N `Annotation`s.
         num_keypoints: J.
-        half_pixel: whether COCO's numbers are pixels, whose centre is meant, or already coordinates.
+        half_pixel: Whether COCO's numbers are pixel indices, so that half a pixel is added to get the center.
+            False if they are already coordinates.
     """
     missing = np.zeros((num_keypoints, 3))
     points = np.array([missing if one.keypoints is None else one.keypoints for one in annotations], "float32")

@@ -1,4 +1,4 @@
-"""`label_map.pbtxt` of the Object Detection API: ids and names of classes, also of those without objects."""
+"""Reads and writes `label_map.pbtxt` of the Object Detection API: ids and names of all classes."""
 
 import functools
 
@@ -10,7 +10,12 @@ FILE_NAME = "label_map.pbtxt"
 
 
 def write_label_map(path, categories):
-    """Writes the entries `categories` of a COCO json; skeletons have no place in it."""
+    """Writes the entries `categories` of a COCO json to a label map. Skeletons cannot be written to it.
+
+    Args:
+        path: `Path` of the file.
+        categories: List of dicts with `id`, `name` and optional `keypoints`.
+    """
     label_map = _label_map_class()()
     for each in categories:
         item = label_map.item.add(id=each["id"], name=each["name"])
@@ -20,10 +25,13 @@ def write_label_map(path, categories):
 
 
 def read_label_map(path):
-    """Returns the entries `categories` of a COCO json.
+    """Returns the entries `categories` of a COCO json from a label map.
+
+    Args:
+        path: `Path` of the file.
 
     Raises:
-        ValueError: The file is no label map.
+        ValueError: The file is not a label map.
     """
     try:
         text = path.read_bytes().decode("utf-8")

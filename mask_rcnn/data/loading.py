@@ -1,4 +1,4 @@
-"""One training example from its record, in any process: a function of the record, the config and a seed."""
+"""Loads training examples, in any process: an example depends only on its record, the config and a seed."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from mask_rcnn.data.others import apply_transforms
 from mask_rcnn.data.sample import FILL, OBJECT, Sample, make_sample
 from mask_rcnn.data.transforms import padded_size, padding_origin
 
-IGNORED = -1  # class id of a region that is neither a positive nor a negative
+IGNORED = -1  # class id of ignored regions, which are neither positives nor negatives
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class UnusableImage:
     """An image file that cannot be used.
 
     Args:
-        place: number of its record among those that were asked for, 0 for the first.
-        reason: text that names the file.
+        place: Index of its record among the requested records, from 0.
+        reason: Text that names the file and the problem.
     """
 
     place: int
@@ -35,9 +35,9 @@ class ExampleLoader:
     """Reads an image, applies the transforms and makes the ground truth of all heads.
 
     Args:
-        config: a `Config`.
-        transforms: functions `(sample, rng) -> sample`, or those of `takes_others`, in this order.
-        truths: the `GroundTruth`s of the heads.
+        config: `Config`.
+        transforms: Functions `(sample, rng) -> sample`, or functions marked with `takes_others`, in order.
+        truths: The `GroundTruth`s of the heads.
     """
 
     config: Config
@@ -45,20 +45,20 @@ class ExampleLoader:
     truths: tuple
 
     def __call__(self, record, seed, others=()):
-        """Returns an example, or the `UnusableImage` that was found.
+        """Returns an example, or an `UnusableImage` if one of the images cannot be used.
 
         Args:
-            record: an `ImageRecord`.
-            seed: two integers, of everything that is drawn.
-            others: the `ImageRecord`s of `num_others(transforms)` more images. Defaults to none.
+            record: `ImageRecord`.
+            seed: Two integers, the seed of all random numbers.
+            others: The `ImageRecord`s of `num_others(transforms)` more images. Defaults to none.
 
         Returns:
             Dict with R objects and ignored regions:
             image: `[H, W, C]`, `input.dtype` or float32, see `data.bake.render`.
-            origin: (y, x) of its first pixel in the padded image.
+            origin: (y, x) of the first pixel of the image in the padded image.
             gt_boxes: `[R, 4]` float32, yxyx, pixels of the padded image.
-            gt_class_ids: `[R]` int32; -1 for ignored regions.
-            and the ground truth of the heads, of at most the rows of their shapes.
+            gt_class_ids: `[R]` int32, 1..K, or -1 for ignored regions.
+            Other keys are the ground truth of the heads, without padding rows.
         """
         settings, samples = self.config.input, []
         for place, each in enumerate((record, *others)):
@@ -87,10 +87,10 @@ class ExampleLoader:
         return values
 
     def output_size(self, record, seed, others=()):
-        """Returns the (height, width) of an example without reading images: transforms see those of zeros.
+        """Returns the (height, width) of an example without reading images. Transforms get images of zeros.
 
         Args:
-            record, seed, others: as in a call.
+            record, seed, others: As in a call.
         """
         settings = self.config.input
         samples = [
@@ -107,9 +107,10 @@ class ExampleLoader:
 
 
 def fill_color(settings):
-    """Returns the value of each channel where no image is: `FILL` of 8-bit RGB, else the mean of the input.
+    """Returns the fill value of each channel: `FILL` for 8-bit RGB, otherwise the mean of the input.
 
-    Without a `mean`, which is then the backbone's own, the numbers of `FILL` take turns.
+    If `mean` is not set, it is that of the backbone, which is not known here. Then the values of `FILL` are
+    repeated.
     """
     if settings.is_rgb8:
         return FILL
@@ -119,7 +120,7 @@ def fill_color(settings):
 
 
 def read_unchanged(record, settings, max_pixels):
-    """Returns the pixels of a record, `[H, W, C]`; raises ValueError unless they have its size."""
+    """Returns the pixels of a record, `[H, W, C]`. Raises a ValueError unless they have its size."""
     image = read_image(record.path, settings.bit_depth, max_pixels, **settings.pixel_format)
     if image.shape[:2] != (record.height, record.width):
         raise ValueError(
@@ -131,7 +132,7 @@ def read_unchanged(record, settings, max_pixels):
 
 
 def checked(sample, transform, settings):
-    """Returns what a transform made; raises a ValueError unless it is a sound `Sample` for the input."""
+    """Returns the result of a transform. Raises a ValueError unless it is a valid `Sample` for the input."""
     if not isinstance(sample, Sample):
         raise ValueError(
             "A transform must return a `Sample`. "

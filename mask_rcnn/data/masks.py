@@ -1,7 +1,7 @@
-"""Masks of annotations: COCO's polygons and run lengths as pixels, in the image or in a box.
+"""Converts masks of annotations, COCO's polygons and run lengths, to pixels of the image or of a box.
 
-The pixel (y, x) covers the square from (y, x) to (y + 1, x + 1). Run lengths go down the columns,
-first the number of zeros (COCO's order).
+The pixel (y, x) covers the square from (y, x) to (y + 1, x + 1). Run lengths go down the columns, and the
+first run counts zeros (COCO's order).
 """
 
 import re
@@ -11,19 +11,19 @@ from pycocotools import mask as coco_mask
 
 from mask_rcnn.structures import encode_crop
 
-RUN_CHARACTERS = bytes(range(48, 48 + 64))  # of the compressed form
-# From P on, more characters of the same number follow. Eight hold 40 bits, more than any image needs.
+RUN_CHARACTERS = bytes(range(48, 48 + 64))  # characters of compressed run lengths
+# After a character from P on, the number continues. Eight characters hold 40 bits, more than any image needs.
 ENDLESS_RUN = re.compile(rb"[P-o]{8}|[P-o]$")
 
 
 def run_lengths(counts):
     """Decodes COCO's run lengths, compressed (str, bytes) or not (list), to `[R]` int64.
 
-    The compressed form writes 5 bits a character, lowest first, the sixth bit says that more
-    follow; from the fourth number on it holds the difference to the number two before.
+    The compressed form has 5 bits per character, lowest first. The sixth bit says that the number continues.
+    From the fourth number on, a number is the difference to the one two places before.
 
     Raises:
-        ValueError: The characters are not those of the compressed form.
+        ValueError: The text is not a valid compressed form.
     """
     if not isinstance(counts, str | bytes):
         return np.asarray(counts, "int64")
@@ -45,7 +45,7 @@ def run_lengths(counts):
 
 
 def full_mask(segmentation, height, width):
-    """Returns the mask of a segmentation in its image, `[height, width]` bool."""
+    """Returns the mask of a segmentation in the whole image, `[height, width]` bool."""
     if isinstance(segmentation, dict):
         runs = run_lengths(segmentation["counts"])
         return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
@@ -53,10 +53,10 @@ def full_mask(segmentation, height, width):
 
 
 def mask_in_window(segmentation, window):
-    """Returns the pixels of a mask in a window of its image, `[y2 - y1, x2 - x1]` bool.
+    """Returns the mask of a segmentation in a window of its image, `[y2 - y1, x2 - x1]` bool.
 
     Args:
-        segmentation: polygons or run lengths, as in COCO.
+        segmentation: Polygons or run lengths, as in COCO.
         window: (y1, x1, y2, x2), whole pixels inside of the image.
     """
     y1, x1, y2, x2 = map(int, window)
@@ -81,7 +81,7 @@ def encode_mask(mask, origin=(0, 0), size=None):
 
 
 def mask_extent(mask):
-    """Returns the yxyx box of the pixels of a `[H, W]` mask, `[4]` float64; zeros where it has none."""
+    """Returns the tight yxyx box of a mask `[H, W]`, `[4]` float64; zeros if the mask is empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:
         return np.zeros(4)
@@ -89,17 +89,14 @@ def mask_extent(mask):
 
 
 def mask_in_box(segmentation, box, size):
-    """Samples a mask at the centres of a grid that divides its box.
+    """Returns a mask sampled at the centers of a regular grid in a box, `[size, size]` bool.
 
-    Polygons are drawn straight into the grid, so that an object of a few pixels keeps its shape.
+    Polygons are rasterized directly in the grid, so that an object of a few pixels keeps its shape.
 
     Args:
-        segmentation: polygons or run lengths, as in COCO.
+        segmentation: Polygons or run lengths, as in COCO.
         box: (y1, x1, y2, x2), pixels.
-        size: cells along each side of the grid.
-
-    Returns:
-        `[size, size]` bool.
+        size: Number of cells along each side of the grid.
     """
     y1, x1, y2, x2 = box
     if isinstance(segmentation, dict):
@@ -114,7 +111,7 @@ def mask_in_box(segmentation, box, size):
 
 
 def _columns(rle, start, stop):
-    """Decodes the columns `start` to `stop` only, for objects are small in large images: `[H, columns]`."""
+    """Decodes only the columns `start` to `stop` of a mask, `[H, columns]`, as most objects are small."""
     height = rle["size"][0]
     ends = np.cumsum(run_lengths(rle["counts"])) - start * height
     runs = np.diff(np.clip(ends, 0, (stop - start) * height), prepend=0)
@@ -122,6 +119,6 @@ def _columns(rle, start, stop):
 
 
 def _rasterise(polygons, height, width):
-    """Union of polygons `[x, y, x, y, ...]` by pycocotools, so by the rule of the evaluation."""
+    """Returns the union of polygons `[x, y, x, y, ...]`, rasterized as in COCO's evaluation."""
     parts = coco_mask.frPyObjects(polygons, height, width)
     return full_mask(coco_mask.merge(parts), height, width)

@@ -1,4 +1,4 @@
-"""Weighted mixtures: several data sets in one, each with a fixed share of the training images."""
+"""Weighted mixtures: joins data sets to one, each with a fixed share of the training images."""
 
 import itertools
 from dataclasses import replace
@@ -10,24 +10,24 @@ from mask_rcnn.data.annotation_table import ImageAnnotations, concatenate, start
 from mask_rcnn.data.dataset_arrays import table_of_dataset
 from mask_rcnn.data.records import Dataset
 
-MIXED = 3  # separates the random numbers of a mixture from those of `data.batching`
+MIXED = 3  # part of seeds, so that the random numbers of a mixture differ from those of `data.batching`
 
 
 def mix_datasets(datasets, shares):
-    """Joins data sets to one, whose classes are those of all of them, joined by name.
+    """Joins data sets to one. Its classes are the classes of all sets, joined by name.
 
-    A class without an object in one of the sets is reported, with counts: where the images of that set show
-    one, it is taught as background.
+    A class that has no object in one of the sets is reported with counts. If the images of that set show such
+    objects, they are trained as background.
 
     Args:
-        datasets: `Dataset`s. Classes that only later ones have get new category ids.
-        shares: Part of the training images that each has, above 0 to 1; their sum is 1.
+        datasets: List of `Dataset`s. Classes that only later sets have get new category ids.
+        shares: Fraction of the training images from each set, in (0, 1]. The sum is 1.
 
     Returns:
-        A `Dataset` with `shares`, whose images know their `source`.
+        A `Dataset` with `shares`. Its images have `source`, the index of their set.
 
     Raises:
-        ValueError: A set has no object, or two sets give a class other keypoints.
+        ValueError: A set has no object, or a class has different keypoints in two sets.
     """
     categories = _joined_categories(datasets)
     numbers = {category.name: number for number, category in enumerate(categories, start=1)}
@@ -61,17 +61,17 @@ def mix_datasets(datasets, shares):
 
 
 def mixed_epochs(sources, shares, seed, draw):
-    """Yields the images of each epoch of a mixture, in random order: as many as there are in all sets.
+    """Yields the images of each epoch of a mixture in random order. An epoch has as many images as all sets.
 
-    A set goes through its images in turns, each in another order, and an epoch takes its share of them: no
-    image comes again before all of its set have come.
+    Each set is traversed again and again, each time in another order, and an epoch takes its share of images
+    from it. So no image is repeated before all images of its set were used.
 
     Args:
-        sources: `[N]` int, the set of each image.
-        shares: Part of an epoch that each set has; their sum is 1.
+        sources: `[N]` int, index of the set of each image.
+        shares: Fraction of an epoch from each set. The sum is 1.
         seed: Seed of the run.
-        draw: Function of `[M]` images of a set and a NumPy generator that returns them in random order, some
-            of them repeated.
+        draw: Function of `[M]` images of a set and a NumPy generator. It returns the images in random order,
+            with repeats for rare classes.
     """
     members = [np.flatnonzero(sources == source) for source in range(len(shares))]
     for source, images in enumerate(members):
@@ -95,13 +95,13 @@ def mixed_epochs(sources, shares, seed, draw):
 
 
 def _interleaved(parts, random):
-    """Joins arrays so that the items of each stay in order, at about equal distances."""
+    """Joins arrays at random. The items of each array keep their order and have about equal distances."""
     places = [(np.arange(len(part)) + random.random(len(part))) / max(len(part), 1) for part in parts]
     return np.concatenate(parts)[np.argsort(np.concatenate(places))]
 
 
 def _joined_categories(datasets):
-    """Returns the categories of all sets, those of the first one first; ids stay unique."""
+    """Returns the categories of all sets with unique ids, those of the first set first."""
     joined, names = list(datasets[0].categories), {}
     for dataset in datasets:
         for category in dataset.categories:
@@ -123,14 +123,14 @@ def _check_objects(datasets, tables):
     for dataset, table in zip(datasets, tables, strict=True):
         if table.crowd.all():
             raise ValueError(
-                "Every set of a mixture needs objects that are no crowd regions. "
+                "Every set of a mixture needs objects that are not crowd regions. "
                 f"Received: {dataset.name} with {len(dataset)} images and no object. "
                 "Look at it with `mask-rcnn data check`, or remove it from `data.mixture`."
             )
 
 
 def _report_missing(datasets, tables, categories):
-    """Logs which classes have objects in other sets only, with counts."""
+    """Logs which classes have no object in a set but have objects in other sets, with counts."""
     counts = np.array(
         [np.bincount(table.class_ids[~table.crowd], minlength=len(categories) + 1)[1:] for table in tables]
     )  # [sets, K]
@@ -146,7 +146,7 @@ def _report_missing(datasets, tables, categories):
     if lines:
         listing = "\n  ".join(lines)
         logging.warning(
-            "Classes without an object in some sets of the mixture. Where their images show one, it is "
-            "taught as background: annotate it there, or leave these images out.\n  %s",
+            "Some classes have no object in some sets of the mixture. If images of these sets show such "
+            "objects, they are trained as background: annotate them, or leave these images out.\n  %s",
             listing,
         )

@@ -1,4 +1,4 @@
-"""Mosaic: four images in one (Bochkovskiy et al. 2020)."""
+"""Mosaic augmentation: joins four images to one (Bochkovskiy et al. 2020)."""
 
 from dataclasses import replace
 
@@ -14,20 +14,20 @@ from mask_rcnn.data.segmentations import extent
 
 @takes_others(3)
 def mosaic(sample, rng, others, scale=0.5, margin=0.25, probability=0.5):
-    """Divides the frame into four parts at a random point, each with a part of another image.
+    """Divides the frame into four parts at a random point and fills each part from another image.
 
-    Each image is scaled by `scale`, or more where it would not fill its part, and cut at a random place.
+    Each image is scaled by `scale`, or by more if it would not fill its part, and cropped at a random place.
 
     Reference: Bochkovskiy et al. 2020, YOLOv4, section 3.3.
 
     Args:
-        sample: a `Sample`. Its geometric change is made, see `bake`.
+        sample: `Sample`. Its geometric change is applied first, see `bake`.
         rng: NumPy generator.
-        others: three `Sample`s of other images.
-        scale: Factor of the sides of each image. Defaults to 0.5.
-        margin: Smallest distance of the point from the edges, as part of the sides, 0 to 0.5. Defaults to
-            0.25.
-        probability: Of a change. Defaults to 0.5.
+        others: List of three `Sample`s of other images.
+        scale: Scale factor of each image. Defaults to 0.5.
+        margin: Smallest distance of the point from the edges as a fraction of the sides, 0 to 0.5. Defaults
+            to 0.25.
+        probability: Probability of a change. Defaults to 0.5.
     """
     if rng.random() >= probability:
         return sample
@@ -37,7 +37,7 @@ def mosaic(sample, rng, others, scale=0.5, margin=0.25, probability=0.5):
     for index, each in enumerate((sample, *others)):
         is_second = np.array(divmod(index, 2), bool)  # row, column
         origin, end = np.where(is_second, middle, 0), np.where(is_second, size, middle)
-        if (end == origin).any():  # an image of one row has no second one
+        if (end == origin).any():  # an empty part, for example in an image of one row
             continue
         part = _fill(each, rng, end - origin, scale)
         image[origin[0] : end[0], origin[1] : end[1]] = part.image
@@ -46,7 +46,7 @@ def mosaic(sample, rng, others, scale=0.5, margin=0.25, probability=0.5):
 
 
 def _fill(sample, rng, size, scale):
-    """Returns a sample of `size` that the image fills, at `scale` or larger."""
+    """Returns a crop of `size` that the image fills completely, scaled by `scale` or more."""
     scale = max(scale, *np.divide(size, sample.size))
     content = np.maximum(size, np.round(np.multiply(sample.size, scale)).astype(int))
     scaled = sample.moved(affine.scaling(*np.divide(content, sample.size)), content)
@@ -54,7 +54,7 @@ def _fill(sample, rng, size, scale):
 
 
 def _moved_part(part, origin, size):
-    """Moves the objects of a baked sample to `origin` in an image of `size`; masks end with their part."""
+    """Moves the objects of a baked part to `origin` in an image of `size`; masks end at the part's edge."""
     segmentations = tuple(
         each and _moved_mask(each, part.size, origin.tolist(), tuple(size.tolist()))
         for each in part.segmentations

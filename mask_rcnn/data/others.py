@@ -5,18 +5,18 @@ from dataclasses import replace
 
 import numpy as np
 
-# Fields of `Sample` with a row for each object.
+# Fields of `Sample` with one row per object.
 ROWS = ("boxes", "class_ids", "kinds", "areas", "segmentations", "keypoints")
 
 
 def takes_others(number):
     """Returns a decorator for a transform `(sample, rng, others, **parameters) -> sample`.
 
-    `others` is a list of samples of other images, drawn from the whole training set. They have been through
-    the transforms that are listed before this one, except through those that take others themselves.
+    `others` is a list of samples of other images, drawn at random from the training set. The transforms
+    before this one are already applied to them, except those that take other samples themselves.
 
     Args:
-        number: how many others it needs.
+        number: Number of other samples that the transform needs.
     """
 
     def mark(transform):
@@ -27,18 +27,18 @@ def takes_others(number):
 
 
 def num_others(transforms):
-    """Returns how many samples of other images these transforms need together."""
+    """Returns how many samples of other images a list of transforms needs in total."""
     return sum(_number(each) for each in transforms)
 
 
 def apply_transforms(transforms, samples, seed, check):
-    """Applies transforms to a sample, and to the others that they join with it.
+    """Applies transforms to a sample and to the other samples that they join with it.
 
     Args:
-        transforms: functions `(sample, rng) -> sample`, or those of `takes_others`.
-        samples: the `Sample`, then `num_others(transforms)` of other images.
-        seed: two integers, of everything that is drawn.
-        check: function of what a transform returned and of the transform, which returns the sample.
+        transforms: Functions `(sample, rng) -> sample`, or functions marked with `takes_others`.
+        samples: List with the `Sample` and `num_others(transforms)` other samples.
+        seed: Two integers, the seed of all random numbers.
+        check: Function of the result of a transform and of the transform. It returns the checked sample.
 
     Returns:
         A `Sample`.
@@ -61,11 +61,11 @@ def apply_transforms(transforms, samples, seed, check):
 
 
 def join_objects(samples, image):
-    """Returns a sample with the objects of several samples, without a geometric change to be made.
+    """Returns a sample with the objects of several samples and without a pending geometric change.
 
     Args:
-        samples: `Sample`s whose objects are in the pixels of `image`.
-        image: `[H, W, C]`.
+        samples: List of `Sample`s whose objects are in the pixels of `image`.
+        image: `[H, W, C]`, the new image.
     """
     rows = {name: [getattr(sample, name) for sample in samples] for name in ROWS}
     joined = {name: np.concatenate(values) for name, values in rows.items() if name != "segmentations"}

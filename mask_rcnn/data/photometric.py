@@ -1,4 +1,4 @@
-"""Transforms that change pixels and no geometry; see `data.augment` for `color_jitter`."""
+"""Transforms that change only pixel values; see `data.augment` for `color_jitter`."""
 
 from dataclasses import replace
 
@@ -11,18 +11,19 @@ from mask_rcnn.data.channels import by_channels
 
 
 def blur(sample, rng, low=0.1, high=2.0, probability=0.5):
-    """Blurs with a Gaussian of a random sigma.
+    """Blurs with a Gaussian of random sigma.
 
     Args:
-        sample: a `Sample`.
+        sample: `Sample`.
         rng: NumPy generator.
-        low: Smallest sigma, pixels of the output, above 0. Defaults to 0.1, as in SimCLR (Chen et al. 2020).
-        high: Largest sigma, pixels of the output. Defaults to 2.0, as in SimCLR.
-        probability: Of a change. Defaults to 0.5, as in SimCLR.
+        low: Smallest sigma, in pixels of the output, above 0. Defaults to 0.1, as in SimCLR (Chen et al.
+            2020).
+        high: Largest sigma, in pixels of the output. Defaults to 2.0, as in SimCLR.
+        probability: Probability of a change. Defaults to 0.5, as in SimCLR.
     """
     if rng.random() >= probability:
         return sample
-    sigma = rng.uniform(low, high) / affine.scale(sample.matrix)  # pixels of the image
+    sigma = rng.uniform(low, high) / affine.scale(sample.matrix)  # converted to pixels of the image
     image = by_channels(lambda part: cv2.GaussianBlur(part, (0, 0), sigma), sample.image)
     return replace(sample, image=image)
 
@@ -31,11 +32,11 @@ def noise(sample, rng, high=10.0, probability=0.5):
     """Adds Gaussian noise to each channel of each pixel of the output.
 
     Args:
-        sample: a `Sample`. Its geometric change is made, see `bake`.
+        sample: `Sample`. Its geometric change is applied first, see `bake`.
         rng: NumPy generator.
-        high: Largest standard deviation, gray levels of 0..255; one is drawn from 0 to it. Defaults to 10,
-            half of the weakest noise of ImageNet-C (Hendrycks and Dietterich 2019).
-        probability: Of a change. Defaults to 0.5.
+        high: Largest standard deviation in gray levels of 0..255. The standard deviation is drawn from [0,
+            high]. Defaults to 10, half of the weakest noise of ImageNet-C (Hendrycks and Dietterich 2019).
+        probability: Probability of a change. Defaults to 0.5.
     """
     if rng.random() >= probability:
         return sample
@@ -45,14 +46,14 @@ def noise(sample, rng, high=10.0, probability=0.5):
 
 
 def jpeg(sample, rng, low=30, high=95, probability=0.5):
-    """Compresses the output as JPEG, which leaves blocks and ringing at edges.
+    """Compresses the output as JPEG, which causes block artifacts and ringing at edges.
 
     Args:
-        sample: a `Sample`. Its geometric change is made, see `bake`.
+        sample: `Sample`. Its geometric change is applied first, see `bake`.
         rng: NumPy generator.
-        low: Lowest quality, 1 to 100. Defaults to 30; the weakest compression of ImageNet-C is 25.
+        low: Lowest quality, 1 to 100. Defaults to 30. The weakest compression of ImageNet-C has quality 25.
         high: Highest quality, 1 to 100. Defaults to 95.
-        probability: Of a change. Defaults to 0.5.
+        probability: Probability of a change. Defaults to 0.5.
     """
     if rng.random() >= probability:
         return sample
@@ -64,14 +65,15 @@ def jpeg(sample, rng, low=30, high=95, probability=0.5):
 
 
 def hue(sample, rng, degrees=18.0):
-    """Shifts the hue of all pixels by a random angle of the color circle.
+    """Shifts the hue of all pixels by the same random angle of the color circle.
 
     Args:
-        sample: a `Sample`.
+        sample: `Sample`.
         rng: NumPy generator.
-        degrees: Largest angle, in both directions. Defaults to 18, as in torchvision's training of SSD.
+        degrees: Largest angle in both directions, in degrees. Defaults to 18, as in torchvision's training of
+            SSD.
     """
-    shift = round(rng.uniform(-degrees, degrees) * 256 / 360)  # OpenCV's full circle has 256 steps
+    shift = round(rng.uniform(-degrees, degrees) * 256 / 360)  # in OpenCV's full range, 256 are 360 degrees
     if not shift:
         return sample
     hsv = cv2.cvtColor(sample.image, cv2.COLOR_RGB2HSV_FULL)
@@ -80,12 +82,12 @@ def hue(sample, rng, degrees=18.0):
 
 
 def grayscale(sample, rng, probability=0.2):
-    """Removes all color.
+    """Converts the image to gray, still with three channels.
 
     Args:
-        sample: a `Sample`.
+        sample: `Sample`.
         rng: NumPy generator.
-        probability: Of a change. Defaults to 0.2, as in SimCLR (Chen et al. 2020).
+        probability: Probability of a change. Defaults to 0.2, as in SimCLR (Chen et al. 2020).
     """
     if rng.random() >= probability:
         return sample

@@ -1,17 +1,17 @@
-"""Images of any channels and bits as pictures that a person can look at, and pictures as such images."""
+"""Converts between images of any format and 8-bit RGB pictures for people."""
 
 import numpy as np
 
 
 def to_rgb8(image, settings):
-    """Returns an image as a picture: red, green and blue are its first three channels, or gray its first one.
+    """Returns an image as an RGB picture, from its first three channels or its first channel as gray.
 
     Args:
-        image: `[H, W, C]`, pixels as the model gets them.
+        image: `[H, W, C]`, pixels in the input format of the model.
         settings: `InputConfig` with their channels and bits.
 
     Returns:
-        `[H, W, 3]` uint8; the image itself if it is one.
+        `[H, W, 3]` uint8. An image that is already 8-bit RGB is returned unchanged.
     """
     if settings.is_rgb8:
         return image
@@ -20,14 +20,14 @@ def to_rgb8(image, settings):
 
 
 def from_rgb8(images, settings):
-    """Returns pictures as images of a model: its channels are red, green and blue in turn.
+    """Returns RGB pictures as input images of a model, whose channels are red, green and blue in turn.
 
     Args:
         images: `[..., 3]` uint8.
         settings: `InputConfig` of the model.
 
     Returns:
-        `[..., C]`, as bright as the pictures.
+        `[..., C]` of `input.dtype`, with the same brightness.
     """
     if settings.is_rgb8:
         return images

@@ -1,7 +1,7 @@
-"""From records to training batches: dense, numeric, and the same in every run.
+"""Makes training batches from records.
 
-Everything random is a function of (seed, step, position in the batch), so that a resumed run gets the very
-batches that the interrupted one would have had.
+All random numbers are a function of (seed, step, position in the batch). So a resumed run gets exactly the
+batches that the interrupted run would have got.
 """
 
 import collections
@@ -25,43 +25,49 @@ from mask_rcnn.data.transforms import padded_size
 from mask_rcnn.data.workers import worker_pool
 from mask_rcnn.parallel import default_threads
 
-TENSOR_ALIGNMENT = 64  # bytes, of Eigen
-PREFETCHED_BATCHES = 2  # one in use, one ready; a batch of 16 at 800 x 1344 is 200 MB
+TENSOR_ALIGNMENT = 64  # bytes, the alignment that Eigen needs
+PREFETCHED_BATCHES = 2  # one in use and one ready; a batch of 16 images of 800 x 1344 has 200 MB
 
 
 def training_dataset(dataset, config, first_step=0, bad_images=None, transforms=(), share=(0, 1)):
-    """Returns the batches for training, from step `first_step` to the last of the schedule.
+    """Returns the training batches from step `first_step` to the last step of the schedule.
 
     An image that cannot be read is replaced by another one, see `BadImages` and `BatchPlan.candidates`.
 
     Args:
-        dataset: a `Dataset`.
-        config: a `Config`; batch size, steps and seed are those of `config.train`.
-        first_step: steps that a resumed run has finished. Defaults to 0.
-        bad_images: the `BadImages` of the run. Defaults to new ones.
-        transforms: functions `(sample, rng) -> sample`, or those of `data.others.takes_others`, that are
-            applied after those of `input.transforms`.
-        share: (number from 0, count) of the equal part of each batch to return, for a process of several. It
-            is padded to the size of the whole batch, so that all parts together are the batch of one
-            process. Defaults to the whole batch.
+        dataset: `Dataset`.
+        config: `Config`. Batch size, steps and seed are those of `config.train`.
+        first_step: Number of steps that are already finished. Defaults to 0.
+        bad_images: `BadImages` of the run. Defaults to a new one.
+        transforms: Functions `(sample, rng) -> sample`, or functions marked by `data.others.takes_others`.
+            They run after those of `input.transforms`. Defaults to none.
+        share: (index from 0, count) of the equal part of each batch to return, for distributed training. Its
+            images are padded to the size of the whole batch, so that all parts together equal the batch of a
+            single process. Defaults to (0, 1): the whole batch.
 
     Returns:
-        A `tf.data.Dataset` of dicts with B = `train.batch_size` / count, G = `input.max_instances`,
-        T = `num_regions` (more in a batch where transforms add objects), M = `input.mask_crop_size`, and
-        the smallest (H, W) that holds the images of the batch:
-        images: `[B, H, W, C]` float32, RGB, 0..255 unless `input.channels` and `input.dtype` say otherwise,
-        zeros around the image (`input.centered`) or after it.
+        A `tf.data.Dataset` of dicts with B = `train.batch_size` / count, G = `input.max_instances`, T =
+        `num_regions` (larger if transforms add objects), M = `input.mask_crop_size`, and the smallest padded
+        (H, W) for the images of the batch:
+        images: `[B, H, W, C]` float32, RGB in 0..255 unless `input.channels` and `input.dtype` say otherwise.
+            The padding is 0. It surrounds the image with `input.centered`, else it is at the bottom and
+            right.
         image_sizes: `[B, 2]` float32, (height, width) before padding.
         gt_boxes: `[B, T, 4]` float32, yxyx, pixels of the padded image.
-        gt_class_ids: `[B, T]` int32; at most G objects, then ignored regions (-1), then padding (0).
-        gt_masks: `[B, G, M, M]` uint8, 0 or 1, the mask in its box; only if there is a mask head.
-        gt_keypoints: `[B, G, J, 3]` float32, (y, x, visibility), pixels of the padded image; only if there
-        is a keypoint head.
-        seeds: `[B, 2]` int32, of what the model draws; another one for each image of each step.
+        gt_class_ids: `[B, T]` int32. First up to G objects (1..K), then ignored regions (-1), then padding
+            (0).
+        gt_masks: `[B, G, M, M]` uint8, 0 or 1, the masks inside their boxes. Only with a mask head.
+        gt_keypoints: `[B, G, J, 3]` float32, (y, x, visibility), pixels of the padded image. Only with a
+            keypoint head.
+        seeds: `[B, 2]` int32, the seeds for random sampling in the model, different for each image of each
+            step.
+
+    Raises:
+        ValueError: Config and data set do not fit together.
     """
     check(
         config.input.padded_size is not None or not config.input.centered,
-        "Training on images in the middle of their padding needs one `input.padded_size`.",
+        "Training with `input.centered` needs a fixed `input.padded_size`.",
         centered=config.input.centered,
         padded_size=config.input.padded_size,
     )
@@ -85,15 +91,15 @@ def training_dataset(dataset, config, first_step=0, bad_images=None, transforms=
 
 
 def images_of_step(dataset, config, step, bad_images=None):
-    """Returns the records that the batch of a step is made of: for a message about that batch.
+    """Returns the records of the images in the batch of a step, for error messages.
 
-    First those of the places of the batch, in order, then those that transforms of the config join with them.
+    First come the images of the batch, in order. Then come the images that transforms join with them.
 
     Args:
-        dataset: a `Dataset`.
-        config: a `Config`.
-        step: number of the step, from 0.
-        bad_images: the `BadImages` of the run, whose images were replaced. Defaults to none.
+        dataset: `Dataset`.
+        config: `Config`.
+        step: Index of the step, from 0.
+        bad_images: `BadImages` of the run, whose images were replaced. Defaults to None.
     """
     plan = batch_plan(dataset, config, step + 1)
     count = num_others(make_transforms(config.input))
@@ -106,13 +112,13 @@ def images_of_step(dataset, config, step, bad_images=None):
 
 
 def _candidates(plan, step, place, num_others):
-    """Returns iterators of the candidates for a place of a batch, and for each image that joins it."""
+    """Returns an iterator of candidates for a place of a batch, and one for each image to join with it."""
     others = (plan.other_candidates(step, place, number) for number in range(num_others))
     return [plan.candidates(step, place), *others]
 
 
 def _signature(config, truths, size):
-    """Returns the arrays of `size` images as they leave Python, `{name: tf.TensorSpec}`."""
+    """Returns the output signature `{name: tf.TensorSpec}` of a batch of `size` images."""
     signature = {
         "images": tf.TensorSpec((size, None, None, config.input.channels), _image_dtype(config)),
         "image_sizes": tf.TensorSpec((size, 2), "float32"),
@@ -127,16 +133,16 @@ def _signature(config, truths, size):
 
 
 def _image_dtype(config):
-    """Only "bilinear" has fractions of gray levels."""
+    """Returns the dtype of resized images: float32 for "bilinear", else `input.dtype`."""
     return "float32" if config.input.resize == "bilinear" else config.input.dtype
 
 
 def _batches(dataset, loader, plan, steps, places, bad_images):
-    """Yields the images at `places` of the batches of `steps`, dicts of NumPy arrays."""
+    """Yields the images at `places` of the batches of `steps` as dicts of NumPy arrays."""
     config, size = loader.config, len(places)
     rows, count = num_regions(dataset, config.input.max_instances), num_others(loader.transforms)
     ahead = 2 * (config.data.workers or default_threads())
-    num_slots = size + ahead + 1  # those of a batch, those ahead, and the one that is being replaced
+    num_slots = size + ahead + 1  # images of a batch, images loaded ahead, and one replacement
     sample_bytes = np.dtype(_image_dtype(config)).itemsize
     slot_bytes = config.input.channels * sample_bytes * config.input.long_side**2
     with worker_pool(loader, config.data.workers, num_slots, slot_bytes) as submit:
@@ -172,7 +178,10 @@ def _batches(dataset, loader, plan, steps, places, bad_images):
 
 
 def _detached(dataset, indices):
-    """Returns records with annotations of their own instead of the arrays of the whole data set."""
+    """Returns the records at `indices` with their own annotations, without the arrays of the whole data set.
+
+    This makes them small enough to send to worker processes.
+    """
     records = (dataset.images[index] for index in indices)
     return [replace(record, annotations=tuple(record.annotations)) for record in records]
 
@@ -183,9 +192,9 @@ def _seed(config, step, place):
 
 
 def _other_sizes(dataset, loader, plan, step, places):
-    """Returns the sizes of the images of a batch that are not at `places`: other processes load them.
+    """Returns the sizes of the images of a batch that other processes load.
 
-    An image that cannot be read, and is replaced there, is not known here.
+    If another process replaces an unreadable image, the size of the replacement is not known here.
     """
     config, count, sizes = loader.config, num_others(loader.transforms), []
     for place in range(config.train.batch_size):
@@ -198,14 +207,14 @@ def _other_sizes(dataset, loader, plan, step, places):
 
 
 def _batch(examples, other_sizes, config, truths, rows):
-    """Joins examples of `ExampleLoader` to a batch, as small as its images allow.
+    """Joins examples of `ExampleLoader` to a batch with the smallest possible padding.
 
     Args:
-        examples: list of dicts.
-        other_sizes: list of (height, width) that the padded size must hold, too.
-        config: a `Config`.
-        truths: the `GroundTruth`s of the heads.
-        rows: least number of rows of `gt_boxes`.
+        examples: List of dicts.
+        other_sizes: List of (height, width) of images that other processes load for the same batch.
+        config: `Config`.
+        truths: Tuple of the `GroundTruth`s of the heads.
+        rows: Minimum number of rows of `gt_boxes`.
     """
     settings = config.input
     sizes = np.array([example["image"].shape[:2] for example in examples])
@@ -229,7 +238,7 @@ def _batch(examples, other_sizes, config, truths, rows):
 
 
 def _aligned_empty(shape, dtype):
-    """Returns an array whose memory TensorFlow takes over as a tensor; it copies others."""
+    """Returns an uninitialized array that is aligned so that TensorFlow uses its memory without a copy."""
     num_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(num_bytes + TENSOR_ALIGNMENT, "uint8")
     start = -memory.ctypes.data % TENSOR_ALIGNMENT
@@ -237,7 +246,7 @@ def _aligned_empty(shape, dtype):
 
 
 def _stacked(values, shape, dtype):
-    """Stacks arrays to `[B, *shape]`, with zeros after the rows of each."""
+    """Returns arrays stacked to `[B, *shape]`, with padding rows of zeros after the rows of each array."""
     stacked = np.zeros((len(values), *shape), dtype)
     for rows, value in zip(stacked, values, strict=True):
         rows[: len(value)] = value

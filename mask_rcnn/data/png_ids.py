@@ -1,4 +1,4 @@
-"""The ids in PNG files of one channel: of instances, of classes, or 0 and 1 of a mask."""
+"""Decodes PNG files of one channel whose pixels are ids: instances, classes, or 0 and 1 of a mask."""
 
 import io
 import struct
@@ -8,22 +8,22 @@ from PIL import Image
 
 from mask_rcnn.data.image_headers import parse_header
 
-# Pillow's names of modes with one channel of integers.
+# Pillow's modes with one channel of integers.
 INTEGER_MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 
 
 def decode_ids(data, size, name, where, tolerance=0):
-    """Returns the pixels of a PNG file, `[H, W]` int64: gray values, or indices of the palette.
+    """Returns the pixels of a PNG file, `[H, W]` int64: gray values or palette indices.
 
     Args:
         data: Bytes of the file.
-        size: (height, width) that it must have.
-        name: Name of the file, for the message.
-        where: What it is the mask of, for the message.
-        tolerance: Pixels that height and width may differ. Defaults to 0.
+        size: Expected (height, width).
+        name: Name of the file, for error messages.
+        where: What the file is the mask of, for error messages.
+        tolerance: Allowed difference of height and width, in pixels. Defaults to 0.
 
     Raises:
-        ValueError: It is no complete PNG, has several channels, or another size.
+        ValueError: The file is not a complete PNG, has several channels, or has another size.
     """
     try:
         header = parse_header(io.BytesIO(data))
@@ -39,7 +39,7 @@ def decode_ids(data, size, name, where, tolerance=0):
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             mode, pixels = image.mode, np.asarray(image)
-    except Exception as error:  # decoders raise anything, down to SyntaxError
+    except Exception as error:  # decoders raise errors of any type, such as SyntaxError
         raise _damaged(name, error) from error
     if mode not in INTEGER_MODES:
         raise ValueError(

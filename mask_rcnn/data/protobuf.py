@@ -1,4 +1,4 @@
-"""Classes of protocol buffer messages, made of their field numbers: TensorFlow's would import TensorFlow."""
+"""Makes protocol buffer classes from field numbers, without importing TensorFlow."""
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
@@ -8,13 +8,13 @@ TYPES |= {"int32": FIELD.TYPE_INT32, "int64": FIELD.TYPE_INT64}
 
 
 def message_class(name, messages):
-    """Returns the class of a message.
+    """Returns the class of a protocol buffer message.
 
     Args:
-        name: Its name.
-        messages: {name: fields} of it and of the messages in it. Fields are texts such as "bytes value" in
-            the order of their numbers, 1 first. They begin with "repeated" or "oneof" where the schema does.
-            The fields of "Name.Entry" are the key and value of a map in `Name`.
+        name: Name of the message.
+        messages: {name: fields} of this message and of all messages inside it. Fields are texts such as
+            "bytes value" in the order of their numbers, starting with 1. They begin with "repeated" or
+            "oneof" as in the schema. The fields of "Name.Entry" are key and value of a map in `Name`.
     """
     file = descriptor_pb2.FileDescriptorProto(name="messages.proto", package="messages", syntax="proto3")
     made = {}

@@ -1,8 +1,8 @@
-"""What the readers remember between two runs, in files of the cache folder.
+"""Cache of the readers: keeps parsed data between runs in files of the cache folder.
 
-A file is keyed by the content that it was made from and by the version of the reader, and its checksums are
-compared when it is read. It is written atomically. The folder is bounded: files that were not used for the
-longest time are deleted first. `MASK_RCNN_DATA_CACHE=off` switches it off.
+The name of a file contains the content hash of its source and the version of the reader. Its checksums are
+verified when it is read. Files are written atomically. The folder has a size limit: the least recently used
+files are deleted first. `MASK_RCNN_DATA_CACHE=off` switches the cache off.
 """
 
 import contextlib
@@ -14,43 +14,43 @@ from absl import logging
 
 from mask_rcnn.files import atomic_write, cache_home, remove_leftovers
 
-READER_VERSION = 2  # raised with every change of what is kept or of what counts as a regular annotation
-MIN_BYTES = 4_000_000  # of a json; a smaller one is read faster than its cache
-MAX_BYTES = 4_000_000_000  # of the folder
+READER_VERSION = 2  # increase it if the cached data change, or the definition of a regular annotation
+MIN_BYTES = 4_000_000  # of a json; a smaller file is parsed faster than its cache is read
+MAX_BYTES = 4_000_000_000  # size limit of the folder
 OFF = ("0", "no", "false", "off")
 
 
 def content_key(data):
-    """Returns the key of a content: its SHA-256 and the version of the reader."""
+    """Returns the cache key of a content: its SHA-256 and the version of the reader."""
     return f"{hashlib.sha256(data).hexdigest()}-{READER_VERSION}"
 
 
 def is_saved(kind, key):
-    """Tells whether there is a file of this key."""
+    """Returns whether the cache has a file for this key."""
     return _path(kind, key).is_file()
 
 
 def load(kind, key):
-    """Returns the arrays that were saved, a dict, or None if there are none or they are damaged."""
+    """Returns a dict of the saved arrays, or None if there are none or they are damaged."""
     path = _path(kind, key)
     if not is_on() or not path.is_file():
         return None
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}  # compares the CRC-32 of each
+            arrays = {name: archive[name] for name in archive.files}  # verifies the CRC-32 of each
         if arrays.pop("key").tobytes() != key.encode():
-            raise ValueError("it belongs to another content")
-    except Exception as error:  # a damaged zip file raises anything
+            raise ValueError("it belongs to other content")
+    except Exception as error:  # a damaged zip file raises errors of any type
         logging.warning("The cache %s cannot be used (%s): the data is read again.", path, error)
         return None
-    with contextlib.suppress(OSError):  # a folder that cannot be written
+    with contextlib.suppress(OSError):  # the folder may be read-only
         os.utime(path)
     logging.info("Read from the cache: %s", path)
     return arrays
 
 
 def save(kind, key, arrays):
-    """Saves a dict of arrays; a folder that cannot be written is reported, and changes nothing else."""
+    """Saves a dict of arrays. If the folder cannot be written, it only logs a warning."""
     if not is_on():
         return
     path = _path(kind, key)
@@ -60,7 +60,9 @@ def save(kind, key, arrays):
         remove_leftovers(path.parent)
         _remove_oldest(path.parent)
     except OSError as error:
-        logging.warning("The cache %s cannot be written (%s): the next start reads again.", path, error)
+        logging.warning(
+            "The cache %s cannot be written (%s): the next start reads the data again.", path, error
+        )
     else:
         logging.info("Written to the cache, for the next start: %s", path)
 
@@ -70,12 +72,12 @@ def _path(kind, key):
 
 
 def is_on():
-    """Tells whether anything is remembered."""
+    """Returns whether the cache is used."""
     return os.environ.get("MASK_RCNN_DATA_CACHE", "").lower() not in OFF
 
 
 def _remove_oldest(folder):
-    """Deletes the files that were not used for the longest time until the folder is within `MAX_BYTES`."""
+    """Deletes the least recently used files until the folder is within `MAX_BYTES`."""
     files = sorted(((path.stat(), path) for path in folder.glob("*.npz")), key=lambda pair: -pair[0].st_mtime)
     total = 0
     for stat, path in files:

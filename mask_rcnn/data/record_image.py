@@ -1,4 +1,4 @@
-"""An image inside of a TFRecord file, in place of the path of an image file."""
+"""An image inside a TFRecord file, used instead of the path of an image file."""
 
 import io
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ ENCODED = "image/encoded"  # name of the feature that holds the image file
 
 @dataclass(frozen=True, slots=True)
 class RecordImage:
-    """Where an image file is inside of a TFRecord file; it has what code uses of the `Path` of an image.
+    """Location of an image file inside a TFRecord file, with the parts of the `Path` interface that are used.
 
     Args:
         file: Path of the TFRecord file.
-        number: Number of the record in it, 0 for the first.
-        offset: Bytes of the file before the data of the record.
-        length: Bytes of the data.
-        file_name: Name of the image, perhaps with folders.
+        number: Index of the record in it, from 0.
+        offset: Offset of the data of the record in the file, in bytes.
+        length: Length of the data, in bytes.
+        file_name: Name of the image, optionally with folders.
     """
 
     file: Path | RemotePath
@@ -44,7 +44,7 @@ class RecordImage:
 
         Raises:
             OSError: The TFRecord file cannot be read.
-            ValueError: It has changed: there is no such record any more.
+            ValueError: The file has changed and no longer has this record.
         """
         with self.file.open(mode) as file:
             file.seek(self.offset)

@@ -1,4 +1,4 @@
-"""A data set as plain records: what every reader produces and the pipeline consumes."""
+"""The data set format of this package: every reader returns these records, and the pipeline reads them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,16 @@ class Annotation:
     """One object, or one crowd region, of an image.
 
     Args:
-        id: number of the annotation in its file.
-        class_id: 1..K, of a crowd too.
+        id: Id of the annotation in its file.
+        class_id: 1..K, also for a crowd region.
         box: (y1, x1, y2, x2), pixels, inside the image.
-        area: of the mask, pixels.
-        crowd: True for a region of many objects that is neither a positive nor a negative.
-        segmentation: COCO's form: polygons `[[x, y, x, y, ...], ...]`, a run-length dict, or None.
-        keypoints: COCO's (x, y, visibility) of each keypoint, visibility 0 where it is unknown; or None.
+        area: Area of the mask, in square pixels.
+        crowd: Whether it is a region of many objects, which is neither a positive nor a negative. Defaults to
+            False.
+        segmentation: COCO's format: polygons `[[x, y, x, y, ...], ...]`, a run-length dict, or None. Defaults
+            to None.
+        keypoints: COCO's (x, y, visibility) of each keypoint, with visibility 0 if unknown, or None. Defaults
+            to None.
     """
 
     id: int
@@ -33,16 +36,16 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One image file and what is in it.
+    """One image file and its annotations.
 
     Args:
         id: Id of the image in its file, a number or text.
-        path: the image file.
-        height: pixels, after the EXIF orientation is applied.
-        width: pixels, after the EXIF orientation is applied.
-        annotations: objects and crowd regions; may be empty.
-        bits: of each sample in the file, 8 or 16.
-        source: number of its set in a mixture, from 0.
+        path: Path of the image file.
+        height: Height in pixels, after the EXIF orientation is applied.
+        width: Width in pixels, after the EXIF orientation is applied.
+        annotations: Objects and crowd regions. Defaults to none.
+        bits: Bits per sample in the file, 8 or 16. Defaults to 8.
+        source: Index of its data set in a mixture. Defaults to 0.
     """
 
     id: int | str
@@ -56,16 +59,16 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images with their annotations; class id `i` is `categories[i - 1]`.
+    """Images with their annotations. Class id `i` is `categories[i - 1]`.
 
     Args:
-        name: what reports call it.
-        categories: the K classes.
-        images: the records that can be used.
-        warnings: what the reader left out or changed, a sentence each.
-        num_left_out: images that the reader left out because they cannot be used.
-        shares: Part of the training images that each `source` has; empty unless it is a mixture, see
-            `data.mixture`.
+        name: Name of the data set in reports.
+        categories: Tuple of the K `Category`s.
+        images: Tuple of the usable `ImageRecord`s.
+        warnings: Sentences about what the reader left out or changed. Defaults to none.
+        num_left_out: Number of unusable images that the reader left out. Defaults to 0.
+        shares: Fraction of the training images from each `source` of a mixture, see `data.mixture`. Defaults
+            to empty: no mixture.
     """
 
     name: str
@@ -84,12 +87,12 @@ class Dataset:
 
     @property
     def sizes(self):
-        """`[N, 2]` int64: (height, width) of each image."""
+        """`[N, 2]` int64, (height, width) of each image."""
         return np.array([(image.height, image.width) for image in self.images], "int64").reshape(-1, 2)
 
 
 def as_json(dataset):
-    """Returns the content of a COCO json with the images, categories and annotations of a `Dataset`."""
+    """Returns a `Dataset` as the content of a COCO json, a dict."""
     categories = [
         {
             "id": each.id,

@@ -1,7 +1,7 @@
-"""Which annotations are regular: nothing is to be repaired, refused or reported. Checked in blocks.
+"""Selects the regular annotations, which need no repair, refusal or report. It checks whole blocks.
 
-The rules are those of `annotations.py` and `segmentations.py`. Where rounding could decide, an annotation is
-not called regular, and the functions there decide.
+The rules are those of `annotations.py` and `segmentations.py`. If rounding could change the result, an
+annotation is not called regular, and the functions of these modules decide.
 """
 
 import numpy as np
@@ -13,22 +13,22 @@ from mask_rcnn.data.federation import NEGATIVE
 from mask_rcnn.data.fields import MAX_EXACT
 from mask_rcnn.data.segmentations import MAX_OUTLINE
 
-MIN_DOUBLED_AREA = 1e-2  # of a polygon; ten times what counts as no area
+MIN_DOUBLED_AREA = 1e-2  # twice the area of a polygon; ten times the limit for an empty polygon
 
 
 class KnownImages:
-    """What a json says of images and categories, as arrays.
+    """Images and categories of a json as arrays.
 
     Args:
         images: `images` of the json.
         categories: `categories` of the json.
-        known: {id: image} of `read_images`.
+        known: {id: image} from `read_images`.
 
     Attributes:
         index: {image id: index}.
-        sizes: `[I, 2]` float64 (height, width); 0 where the json has none.
-        num_keypoints: {category id: number of its keypoints}; -1 where that is unclear.
-        are_federated: Whether they are those of LVIS, whose annotations have no `iscrowd`.
+        sizes: `[I, 2]` float64 (height, width). 0 if the json has no size.
+        num_keypoints: {category id: number of its keypoints}, or -1 if it is unclear.
+        are_federated: Whether the file is from LVIS, whose annotations have no `iscrowd`.
     """
 
     def __init__(self, images, categories, known):
@@ -44,10 +44,10 @@ class KnownImages:
 
 
 def is_well_formed(entry, images):
-    """Tells whether a decoded annotation belongs to a known image, and its keypoints are the usual ones.
+    """Returns whether a decoded annotation belongs to a known image and has regular keypoints.
 
     Args:
-        entry: Has the fields of a COCO annotation, of the usual types.
+        entry: Object with the fields of a COCO annotation, of the usual types.
         images: `KnownImages`.
     """
     return (
@@ -62,8 +62,8 @@ def are_regular(table, sizes):
     """Returns which annotations of a table are regular, `[N]` bool.
 
     Args:
-        table: `AnnotationTable` of well-formed annotations; its polygons are in the order of the rows.
-        sizes: `[I, 2]` float64 (height, width) of the images; 0 where that is unknown.
+        table: `AnnotationTable` of well-formed annotations. Its polygons are in the order of the rows.
+        sizes: `[I, 2]` float64 (height, width) of the images. 0 if unknown.
     """
     sizes = sizes[table.images]
     regular = (sizes > 0).all(axis=1) & (table.areas > 0) & (table.areas < MAX_EXACT)
@@ -74,7 +74,7 @@ def are_regular(table, sizes):
 
 
 def _are_boxes_regular(boxes, sizes):
-    """Tells which boxes `[N, 4]`, (x, y, width, height), are in their images of `sizes`, `[N, 2]`."""
+    """Returns which boxes `[N, 4]`, (x, y, width, height), are inside their images of `sizes`, `[N, 2]`."""
     x, y, width, height = boxes.T
     image_height, image_width = sizes.T
     right, bottom = x + width, y + height
@@ -97,7 +97,7 @@ def _are_keypoints_regular(entry, images):
 
 
 def _are_polygons_regular(table, sizes):
-    """Tells which annotations of a table have polygons that agree with their box, or none."""
+    """Returns which annotations of a table have no polygons, or polygons that agree with their box."""
     owners = np.repeat(np.arange(len(table)), table.num_polygons)  # [P]
     lengths = table.polygon_lengths // 2  # [P] points
     points = np.clip(as_floats(table.numbers), -MAX_EXACT, MAX_EXACT).reshape(-1, 2)
@@ -121,7 +121,7 @@ def _are_polygons_regular(table, sizes):
 
 
 def _doubled_areas(points, starts, lengths):
-    """Returns twice the signed area of each polygon, `[P]`; `points` is `[V, 2]`."""
+    """Returns twice the signed area of each polygon, `[P]`. `points` is `[V, 2]`."""
     x, y = (points - np.repeat(points[starts], lengths, axis=0)).T
     following = np.arange(1, len(points) + 1)
     following[starts + lengths - 1] = starts

@@ -1,4 +1,4 @@
-"""Reads a COCO results file, and finds the image of the annotations that each entry belongs to."""
+"""Reads a COCO results file and matches its entries with the images of the annotations."""
 
 import os
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ EXPECTED = "a COCO results file"
 
 @dataclass(frozen=True)
 class Results:
-    """The entries of a results file, checked and repaired.
+    """The checked and repaired entries of a results file.
 
     Args:
-        entries: Dicts with `image_id` and `category_id` of the annotations, `score`, and what there is of
+        entries: Dicts with `image_id` and `category_id` of the annotations, `score`, and at least one of
             `bbox`, `segmentation` (compressed run lengths) and `keypoints`.
-        warnings: What was left out or repaired, a line for each kind.
+        warnings: One line for each kind of repaired or left out content.
     """
 
     entries: tuple[dict, ...]
@@ -33,10 +33,13 @@ class Results:
 
 
 def load_results(source):
-    """Returns the list of a results file, its name, and notes about its encoding.
+    """Returns the list of entries of a results file, the name of the file, and notes about its encoding.
 
     Args:
-        source: Path of the json, or its content, a list.
+        source: Path of the json, or its parsed content, a list.
+
+    Raises:
+        ValueError: The content is not a list.
     """
     entries, name, notes = source, GIVEN, []
     if isinstance(source, str | os.PathLike | RemotePath):
@@ -51,7 +54,7 @@ def load_results(source):
 
 
 def mask_sizes(entries):
-    """Returns {image id: (height, width)} as run-length masks have it, if the ids are those of images."""
+    """Returns {image id: (height, width)} from the run-length masks of entries that use image ids."""
     sizes = {}
     for entry in entries:
         by_id = isinstance(entry, dict) and "file_name" not in entry
@@ -63,7 +66,7 @@ def mask_sizes(entries):
 
 
 def box_of(entry):
-    """Returns COCO's (x, y, width, height) of a checked entry: its box, or that of its mask or keypoints."""
+    """Returns COCO's (x, y, width, height) of a checked entry, computed from mask or keypoints if needed."""
     if "bbox" in entry:
         return entry["bbox"]
     if "segmentation" in entry:
@@ -75,18 +78,21 @@ def box_of(entry):
 def read_results(entries, content, shared_classes=False, name=GIVEN):
     """Checks and repairs the entries of a results file.
 
-    `mask-rcnn detect --json` writes `file_name` and `category_name`: such an entry belongs to the image and
-    the category of these names, whatever its ids, for the annotations may number them differently.
+    `mask-rcnn detect --json` writes `file_name` and `category_name`. Such entries are matched by these names,
+    whatever their ids, because the annotations may use other ids.
 
     Args:
-        entries: The list of `load_results`; it is not changed.
-        content: The `CocoContent` of the annotations.
-        shared_classes: Leave out entries of categories that the annotations do not have, with a report.
-            By default they are an error.
-        name: Name of the file, for error messages.
+        entries: The list from `load_results`. It is not changed.
+        content: `CocoContent` of the annotations.
+        shared_classes: Whether to leave out entries of categories that the annotations do not have, with a
+            report. Otherwise they are an error. Defaults to False.
+        name: Name of the file, for error messages. Defaults to "the given content".
 
     Returns:
         `Results`.
+
+    Raises:
+        ValueError: Entries are unclear. The message lists all of them.
     """
     findings = Findings()
     image_ids = _image_ids(entries, content, findings)
@@ -113,7 +119,7 @@ def read_results(entries, content, shared_classes=False, name=GIVEN):
 
 
 def _image_ids(entries, content, findings):
-    """Returns the image id of each entry; None for those that are left out or refused."""
+    """Returns the image id of each entry, or None if the entry is left out or refused."""
     images = [*content.images, *content.left_out]
     named = [isinstance(entry, dict) and isinstance(entry.get("file_name"), str) for entry in entries]
     if all(named) and named:
@@ -133,7 +139,7 @@ def _image_ids(entries, content, findings):
             findings.refuse("each entry must be an object", f"{where}, {shown(entry)}")
         elif id is UNCLEAR or id not in known:
             findings.refuse(
-                "`image_id` must be in the annotations; use the file of the images that were detected in",
+                "`image_id` must be in the annotations; use the annotations of the detected images",
                 f"{where} with image_id={shown(entry.get('image_id'))}",
             )
         else:
@@ -143,7 +149,7 @@ def _image_ids(entries, content, findings):
 
 
 def _category_ids(entries, content):
-    """Returns the category id of each entry, by its `category_name` if it has one; None without a match."""
+    """Returns the category id of each entry, by `category_name` if it has one, or None without a match."""
     ids = {category.id for category in content.categories}
     by_name = {category.name: category.id for category in content.categories}
     found = []
@@ -157,7 +163,7 @@ def _category_ids(entries, content):
 
 
 def _note_category(entry, content, shared_classes, where, findings):
-    """Refuses an entry of a category that the annotations do not have, or reports that it is left out."""
+    """Refuses or leaves out an entry of a category that the annotations do not have."""
     field = "category_name" if isinstance(entry.get("category_name"), str) else "category_id"
     received = f"{field}={shown(entry.get(field))}"
     if shared_classes:
@@ -171,7 +177,7 @@ def _note_category(entry, content, shared_classes, where, findings):
 
 
 def _ids_by_name(entries, images, findings):
-    """Returns the id of the image that the file name of each entry belongs to, or None."""
+    """Returns the id of the image with the file name of each entry, or None."""
     ids = _images_of_names(dict.fromkeys(entry["file_name"] for entry in entries), images)
     for name, found in ids.items():
         if len(found) > 1:
@@ -181,7 +187,7 @@ def _ids_by_name(entries, images, findings):
             )
         elif not found:
             findings.repair(
-                "files that the annotations do not have were left out with what was detected in them",
+                "files that the annotations do not have were left out with their detections",
                 shown(name),
             )
     _check_one_file(entries, ids, findings)
@@ -194,11 +200,11 @@ def _ids_by_name(entries, images, findings):
 
 
 def _check_one_file(entries, ids, findings):
-    """Refuses an image of the annotations that several files could be.
+    """Refuses images of the annotations that several files of the results match.
 
     Args:
         entries: Entries with `file_name`.
-        ids: {file name: ids of the images that it could be}.
+        ids: {file name: list of the ids of matching images}.
         findings: `Findings`.
     """
     matched = {}  # `detect` gives files of the same name in several folders different ids
@@ -215,7 +221,7 @@ def _check_one_file(entries, ids, findings):
 
 
 def _images_of_names(names, images):
-    """Returns {file name: ids of the images of that name, else of those whose names end in the same way}."""
+    """Returns {file name: ids of the images with this name, or else with the same end of the name}."""
     by_name, by_last = {}, {}
     for image in images:
         if isinstance(image["file_name"], str) and name_parts(image["file_name"]):
@@ -226,7 +232,7 @@ def _images_of_names(names, images):
 
 
 def _matching_images(name, by_last):
-    """Returns the ids of the images with the longest name of which one is the end of the other."""
+    """Returns the ids of the images whose name ends with the given name or is its end, the longest match."""
     parts = name_parts(name)
     candidates = by_last.get(parts[-1], []) if parts else []
     common = [(common_suffix(parts, theirs), theirs, id) for theirs, id in candidates]
@@ -236,7 +242,7 @@ def _matching_images(name, by_last):
 
 
 def _entry(entry, image_id, category_id, size, where, findings):
-    """Returns a checked entry; what is wrong with it is refused."""
+    """Returns a checked entry. Problems are added as refusals."""
     checked = {"image_id": image_id, "category_id": category_id, "score": number(entry.get("score"))}
     if checked["score"] is None or checked["score"] is UNCLEAR:
         findings.refuse("`score` must be a finite number", f"{where} with score={shown(entry.get('score'))}")
@@ -253,7 +259,7 @@ def _entry(entry, image_id, category_id, size, where, findings):
 
 
 def _geometry(entry, size, where, findings):
-    """Returns what an entry has of `bbox`, `segmentation` and `keypoints`."""
+    """Returns the `bbox`, `segmentation` and `keypoints` of an entry, as far as it has them."""
     box, mask, points = (entry.get(name) for name in ("bbox", "segmentation", "keypoints"))
     found = {}
     if box is not None:

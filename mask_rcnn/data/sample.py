@@ -1,4 +1,4 @@
-"""A training image with its objects, on its way through the transforms."""
+"""`Sample`: a training image with its objects while the transforms change it."""
 
 from dataclasses import dataclass, replace
 
@@ -8,33 +8,36 @@ from mask_rcnn.data import affine
 from mask_rcnn.data.keypoints import keypoint_array, mirrored_order
 from mask_rcnn.data.masks import mask_in_box
 
-# Color of the pixels that no image covers: ImageNet's mean, which is 0 after normalizing, as the padding is.
+# Color of pixels that no image covers: ImageNet's mean, which is 0 after normalization, as the padding is.
 FILL = (124, 116, 104)
 
 OBJECT, CROWD, IGNORE = range(
     3
-)  # kinds of objects; crowds and ignored ones are neither learned nor negatives
+)  # kinds of objects; crowd and ignored regions are neither positives nor negatives in training
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image and its N objects, with a geometric change that is still to be made.
+    """An image with its N objects, and a geometric change that is not applied yet.
 
     Image, boxes, masks and keypoints are in the pixels of `image`. Geometric transforms only change `matrix`
-    and `size`: the pixels are resampled once, after the last transform.
+    and `size`. So the pixels are resampled only once, after the last transform.
 
     Args:
-        image: `[H, W, C]`, RGB of uint8 unless `input.channels` and `input.dtype` say otherwise.
+        image: `[H, W, C]`, uint8 RGB unless `input.channels` and `input.dtype` say otherwise.
         boxes: `[N, 4]` float64, yxyx.
         class_ids: `[N]` int32, 1..K.
         kinds: `[N]` int8, `OBJECT`, `CROWD` or `IGNORE`.
-        areas: `[N]` float64, pixels; the largest objects are kept where there are too many.
-        segmentations: N masks as in COCO: polygons `[[x, y, x, y, ...], ...]`, a run-length dict, or None.
-        keypoints: `[N, J, 3]` float64, (y, x, visibility); J is 0 without a keypoint head.
-        mirrored_keypoints: `[J]` int, the keypoint that takes the place of each in a mirror.
-        matrix: `[3, 3]` float64, from pixels of `image` to pixels of the output; see `data.affine`.
+        areas: `[N]` float64, areas in square pixels. If an image has too many objects, the largest are used.
+        segmentations: Tuple of N masks in COCO's formats: polygons `[[x, y, x, y, ...], ...]`, a run-length
+            dict, or None.
+        keypoints: `[N, J, 3]` float64, (y, x, visibility). J is 0 without a keypoint head.
+        mirrored_keypoints: `[J]` int, the order of the keypoints in a mirror image: left and right are
+            swapped.
+        matrix: `[3, 3]` float64, affine matrix from pixels of `image` to pixels of the output, see
+            `data.affine`.
         size: (height, width) of the output.
-        fill: Value of each channel of pixels that no image covers. Defaults to `FILL`.
+        fill: Value of each channel for pixels that no image covers. Defaults to `FILL`.
     """
 
     image: np.ndarray
@@ -50,16 +53,16 @@ class Sample:
     fill: tuple[int, ...] = FILL
 
     def moved(self, matrix, size):
-        """Returns the sample with one more geometric change.
+        """Returns the sample with one more geometric change after the earlier ones.
 
         Args:
-            matrix: `[3, 3]`, from pixels of the output so far to pixels of the new output.
+            matrix: `[3, 3]`, from pixels of the current output to pixels of the new output.
             size: (height, width) of the new output.
         """
         return replace(self, matrix=matrix @ self.matrix, size=tuple(map(int, size)))
 
     def select(self, indices):
-        """Returns the sample with only these objects, in this order."""
+        """Returns the sample with only the objects at `indices`, in this order."""
         indices = np.asarray(indices, int)
         return replace(
             self,
@@ -73,7 +76,7 @@ class Sample:
 
     @property
     def num_objects(self):
-        """Number of objects to learn; after `finish` they come before all others."""
+        """Number of objects to train on. After `finish`, they come before all other entries."""
         return int(np.count_nonzero(self.kinds == OBJECT))
 
     def output_boxes(self):
@@ -88,9 +91,10 @@ class Sample:
         return keypoints[:, self.mirrored_keypoints] if is_mirrored else keypoints
 
     def output_masks(self, side):
-        """Returns the masks of the objects to learn in their output boxes, `[num_objects, side, side]` bool.
+        """Returns the masks of the training objects in their output boxes, `[num_objects, side, side]` bool.
 
-        Only after `finish`. The masks are drawn from the boxes of the image, for the matrix keeps boxes.
+        Call it only after `finish`, when the matrix is axis-aligned. Such a matrix maps boxes to boxes. So
+        each mask is rasterized in its box in `image`, and then only flipped if needed.
         """
         masks = np.zeros((self.num_objects, side, side), bool)
         for mask, box, segmentation in zip(masks, self.boxes, self.segmentations, strict=False):
@@ -103,13 +107,13 @@ def _sign(number):
 
 
 def make_sample(record, image, keypoint_head=None, fill=FILL):
-    """Returns the `Sample` of an `ImageRecord` and its pixels, before all transforms.
+    """Returns the `Sample` of an image record and its pixels, before all transforms.
 
     Args:
-        record: an `ImageRecord`.
-        image: `[H, W, C]`.
-        keypoint_head: `KeypointHeadConfig`, or None.
-        fill: As in `Sample`.
+        record: `ImageRecord`.
+        image: `[H, W, C]`, the pixels.
+        keypoint_head: `KeypointHeadConfig`, or None. Defaults to None.
+        fill: As in `Sample`. Defaults to `FILL`.
     """
     annotations = record.annotations
     keypoints, order = np.zeros((len(annotations), 0, 3)), np.zeros(0, int)
@@ -132,7 +136,7 @@ def make_sample(record, image, keypoint_head=None, fill=FILL):
 
 
 def _keypoints(annotations, num_keypoints, half_pixel):
-    """Returns `keypoint_array`; crowds, whose keypoints nothing learns, have none."""
+    """Returns `keypoint_array`, with zeros for crowd regions, whose keypoints are not used in training."""
     keypoints = np.zeros((len(annotations), num_keypoints, 3))
     objects = [index for index, each in enumerate(annotations) if not each.crowd]
     keypoints[objects] = keypoint_array([annotations[i] for i in objects], num_keypoints, half_pixel)

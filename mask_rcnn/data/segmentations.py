@@ -1,7 +1,7 @@
-"""Segmentations of a COCO json, checked and repaired before pycocotools sees them.
+"""Checks and repairs segmentations of a COCO json before they are given to pycocotools.
 
-pycocotools trusts its input: it reads [x, y, x, y] as a box, takes memory by the extent of a polygon, and
-writes run lengths that are too long over the end of its memory.
+pycocotools does not check its input. It reads [x, y, x, y] as a box. It needs memory in proportion to the
+extent of a polygon. And it writes run lengths that are too long beyond the end of its memory.
 """
 
 import math
@@ -14,8 +14,8 @@ from mask_rcnn.data.fields import UNCLEAR, are_numbers, numbers, whole_number
 from mask_rcnn.data.findings import shown
 from mask_rcnn.data.masks import run_lengths
 
-MAX_DECODED = 100_000_000  # pixels of a mask that is decoded, a byte each
-MAX_OUTLINE = 4_000_000  # pixels of a polygon's outline; pycocotools takes about 100 bytes for each
+MAX_DECODED = 100_000_000  # maximum pixels of a decoded mask, one byte each
+MAX_OUTLINE = 4_000_000  # maximum pixels of a polygon outline; pycocotools needs about 100 bytes for each
 
 # Kinds of repairs that leave an object without a mask.
 NO_PIXEL = "a run-length mask has no pixel: the object has a box but no mask"
@@ -23,19 +23,19 @@ NO_POLYGON = "no polygon with an area is left: the object has a box but no mask"
 
 
 def read_segmentation(value, size, where, findings):
-    """Returns a segmentation as pycocotools wants it.
+    """Returns a checked and repaired segmentation for pycocotools.
 
     Args:
         value: `segmentation` of an annotation.
         size: (height, width) of the image.
-        where: Name of the annotation.
-        findings: `Findings`; repairs are added.
+        where: Name of the annotation, for messages.
+        findings: `Findings`, to which repairs are added.
 
     Returns:
-        Polygons `[[x, y, x, y, ...], ...]`, `{"size", "counts"}`, or None if there is no mask.
+        Polygons `[[x, y, x, y, ...], ...]`, a dict `{"size", "counts"}`, or None if there is no mask.
 
     Raises:
-        ValueError: The segmentation makes no sense.
+        ValueError: The segmentation is invalid.
     """
     if isinstance(value, list) and value:
         return _polygons(value, size, where, findings)
@@ -53,7 +53,7 @@ def read_segmentation(value, size, where, findings):
 
 
 def extent(segmentation):
-    """Returns (x1, y1, x2, y2) of a segmentation that was read; all 0 if no pixel is set."""
+    """Returns (x1, y1, x2, y2) of a checked segmentation. All are 0 if no pixel is set."""
     if isinstance(segmentation, dict):
         x, y, width, height = coco_mask.toBbox(compressed(segmentation)).tolist()
         return x, y, x + width, y + height
@@ -63,14 +63,17 @@ def extent(segmentation):
 
 
 def mask_window(segmentation, size):
-    """Returns the window (y1, x1, y2, x2) of whole pixels that holds a mask in an image of `size`, int."""
+    """Returns the window (y1, x1, y2, x2) of whole pixels around a mask in an image of `size`, `[4]` int."""
     x1, y1, x2, y2 = extent(segmentation)
     top_left = np.clip(np.floor([y1, x1]), 0, size)
     return np.concatenate([top_left, np.clip(np.ceil([y2, x2]), top_left, size)]).astype(int)
 
 
 def swapped_extent(segmentation):
-    """Returns the `extent` if polygons have y first, or run lengths go along the rows; None if unknown."""
+    """Returns the `extent` if x and y were swapped, or None if it cannot be computed.
+
+    For polygons, y comes first. For run lengths, the runs go along the rows.
+    """
     if isinstance(segmentation, list):
         x1, y1, x2, y2 = extent(segmentation)
         return y1, x1, y2, x2
@@ -84,14 +87,14 @@ def swapped_extent(segmentation):
 
 
 def pixel_area(segmentation, size):
-    """Returns how many pixels a segmentation that was read covers."""
+    """Returns the number of pixels that a checked segmentation covers."""
     if isinstance(segmentation, list):
         return int(coco_mask.area(coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))))
     return int(run_lengths(segmentation["counts"])[1::2].sum())
 
 
 def compressed(mask):
-    """Returns a run-length mask in the compressed form, the only one that most of pycocotools takes."""
+    """Returns a run-length mask in compressed form, which most functions of pycocotools need."""
     if isinstance(mask["counts"], str):
         return mask
     return {**mask, "counts": coco_mask.frPyObjects(mask, *mask["size"])["counts"].decode("ascii")}
@@ -107,7 +110,7 @@ def _polygons(value, size, where, findings):
     polygons = [_polygon(polygon, where, findings) for polygon in value]
     kept = [polygon for polygon in polygons if _covers_area(polygon)]
     if len(kept) < len(polygons):
-        findings.repair("polygons of less than three points or without area were left out", where)
+        findings.repair("polygons of fewer than three points or without area were left out", where)
     for polygon in kept:
         _check_outline(polygon, size, where)
     if not kept:
@@ -134,26 +137,29 @@ def _polygon(value, where, findings):
 
 
 def _covers_area(polygon):
-    """Tells whether a polygon has three points that are not on one line."""
+    """Returns whether a polygon has at least three points that are not on one line."""
     if len(polygon) < 6:
         return False
     x, y = polygon[::2], polygon[1::2]
     doubled = sum(map(mul, x, y[1:] + y[:1])) - sum(map(mul, x[1:] + x[:1], y))
     if abs(doubled) > 1e-3:
         return True
-    points = np.reshape(polygon, (-1, 2)) - polygon[:2]  # a figure of eight has no net area either
+    points = np.reshape(polygon, (-1, 2)) - polygon[:2]  # the net area of a figure eight is 0, too
     farthest = points[np.argmax(np.abs(points).sum(axis=1))]
     return bool(np.abs(points @ (farthest[1], -farthest[0])).max() > 1e-6)
 
 
 def _check_outline(polygon, size, where):
-    """Checks that a polygon lies near its image, for pycocotools takes memory by its outline."""
+    """Raises a ValueError if a polygon reaches far beyond its image or has a very long outline.
+
+    pycocotools needs memory in proportion to the outline.
+    """
     (height, width), x, y = size, polygon[::2], polygon[1::2]
     if min(x) < -width or min(y) < -height or max(x) > 2 * width or max(y) > 2 * height:
         raise ValueError(
             "A polygon must lie in its image. "
             f"Received: {where} with x from {min(x):g} to {max(x):g} and y from {min(y):g} to {max(y):g} "
-            f"in an image of height={height}, width={width}. Are these pixels of this image?"
+            f"in an image of height={height}, width={width}. Check that these are pixels of this image."
         )
     longest = len(x) * max(max(x) - min(x), max(y) - min(y))
     if longest > MAX_OUTLINE and np.abs(np.diff(np.reshape(polygon, (-1, 2)), axis=0)).sum() > MAX_OUTLINE:
@@ -164,10 +170,17 @@ def _check_outline(polygon, size, where):
 
 
 def read_run_lengths(value, size, where, findings):
-    """Returns a checked run-length mask, `{"size": [H, W], "counts": str or list of int}`, and its pixels.
+    """Returns a checked run-length mask, and the number of its pixels.
 
     Args:
         value, size, where, findings: As in `read_segmentation`.
+
+    Returns:
+        mask: `{"size": [H, W], "counts": str or list of int}`.
+        area: Number of pixels, int.
+
+    Raises:
+        ValueError: The run lengths are invalid.
     """
     counts, declared = value.get("counts"), value.get("size")
     _check_size(declared, counts, size, where)

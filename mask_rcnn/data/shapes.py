@@ -1,7 +1,7 @@
-"""A synthetic data set: squares, circles and triangles, written as a COCO folder.
+"""A synthetic data set of squares, circles and triangles, written as a COCO json with images.
 
-Hard enough to teach: sizes from a fifth to more than half of the image, rotation, textures that say nothing
-of the class, objects that hide one another, images without any, noise and JPEG artefacts.
+It is hard enough to train on: sizes from a fifth to more than half of the image, rotation, textures that are
+independent of the class, occlusion, images without objects, noise and JPEG artifacts.
 """
 
 import json
@@ -13,27 +13,27 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 CLASSES = ("square", "circle", "triangle")
-SIDES = {"square": 4, "triangle": 3}  # corners of the regular polygons; the circle has none
+SIDES = {"square": 4, "triangle": 3}  # number of corners of the polygons
 
 MAX_OBJECTS = 5
-EMPTY_IMAGES = 0.05  # fraction without objects
-RADIUS = (0.1, 0.3)  # of the inscribed circle, in short sides of the image; drawn on a logarithmic scale
-MIN_VISIBLE = 0.6  # an object of which others hide more is not drawn
+EMPTY_IMAGES = 0.05  # fraction of images without objects
+RADIUS = (0.1, 0.3)  # of the inscribed circle, relative to the short side; its logarithm is uniform
+MIN_VISIBLE = 0.6  # an object with a smaller visible fraction is not drawn
 MIN_AREA = 20  # visible pixels
-NOISE = 6.0  # standard deviation, grey levels of 255
+NOISE = 6.0  # standard deviation, in gray levels of 0..255
 
 
 def write_shapes(folder, num_images, size, seed):
-    """Draws images and writes them with their annotations; the same seed gives the same set.
+    """Draws images and writes them with their annotations. The same seed gives the same data set.
 
     Args:
-        folder: where `instances.json` and `images/` go; made if it is not there.
-        num_images: how many; every second one is a JPEG, the others are PNG.
+        folder: Folder for `instances.json` and `images/`. It is created if it does not exist.
+        num_images: Number of images. Every second one is a JPEG, the others are PNG files.
         size: (height, width) of each image.
-        seed: of everything random.
+        seed: Seed of all random numbers.
 
     Returns:
-        (path of the json, path of the folder of images), as `read_coco` takes them.
+        (path of the json, path of the image folder), the arguments of `read_coco`.
     """
     folder = Path(folder)
     images_dir = folder / "images"
@@ -42,7 +42,7 @@ def write_shapes(folder, num_images, size, seed):
     for index in range(num_images):
         image, class_ids, masks = draw_scene(np.random.default_rng([seed, index]), size)
         file_name = f"{index:06d}.{'jpg' if index % 2 else 'png'}"
-        Image.fromarray(image).save(images_dir / file_name)  # JPEG: Pillow's quality 75
+        Image.fromarray(image).save(images_dir / file_name)  # JPEG with Pillow's default quality of 75
         images.append({"id": index + 1, "file_name": file_name, "height": size[0], "width": size[1]})
         for class_id, mask in zip(class_ids, masks, strict=True):
             annotations.append(_coco_annotation(len(annotations) + 1, index + 1, class_id, mask))
@@ -57,13 +57,13 @@ def draw_scene(random, size):
     """Draws one image.
 
     Args:
-        random: a NumPy generator.
-        size: (height, width).
+        random: NumPy generator.
+        size: (height, width) of the image.
 
     Returns:
         image: `[H, W, 3]` uint8, RGB.
-        class_ids: N numbers, 1..3.
-        masks: N masks `[H, W]` bool: what can be seen of each object.
+        class_ids: List of N ints, 1..3.
+        masks: List of N masks `[H, W]` bool, the visible part of each object.
     """
     class_ids, masks, coverages = _place_objects(random, size)
     scene = _texture(random, size)
@@ -74,7 +74,7 @@ def draw_scene(random, size):
 
 
 def _place_objects(random, size):
-    """Places objects from front to back; one that is mostly hidden finds no place."""
+    """Places objects from front to back and skips objects that would be mostly hidden."""
     class_ids, masks, coverages = [], [], []
     taken = np.zeros(size, bool)
     if random.random() < EMPTY_IMAGES:
@@ -94,10 +94,10 @@ def _place_objects(random, size):
 
 
 def _coverage(random, name, size):
-    """How much of each pixel a random object covers: `[H, W]` in 0..1, from the distance to its outline."""
+    """Returns how much of each pixel a random object covers, `[H, W]` in 0..1, with a smooth outline."""
     height, width = size
     radius = min(size) * np.exp(random.uniform(*np.log(RADIUS)))
-    centre_y = random.uniform(radius / 2, height - radius / 2)  # near the border, but not a mere sliver of it
+    centre_y = random.uniform(radius / 2, height - radius / 2)  # a large part stays inside the image
     centre_x = random.uniform(radius / 2, width - radius / 2)
     y, x = np.mgrid[:height, :width] + 0.5
     y, x = y - centre_y, x - centre_x
@@ -111,7 +111,7 @@ def _coverage(random, name, size):
 
 
 def _texture(random, size):
-    """A surface of two random colours, `[H, W, 3]` float64: mixed by stripes or by soft noise."""
+    """Returns a texture of two random colors, `[H, W, 3]` float64, mixed by stripes or by smooth noise."""
     height, width = size
     first, second = random.uniform(20, 235, 3), random.uniform(-30, 30, 3)
     if random.random() < 0.5:

@@ -1,4 +1,4 @@
-"""The COCO json of records that are read one after the other."""
+"""Builds a COCO json from TFRecord records that are read one after the other."""
 
 import re
 from pathlib import PurePosixPath
@@ -13,14 +13,14 @@ WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,14}")
 
 
 class ShardContent:
-    """Collects images, objects and classes.
+    """Collects images, objects and classes of records.
 
     Args:
-        path: Path of the first TFRecord file. A `label_map.pbtxt` beside it names the classes.
+        path: Path of the first TFRecord file. A `label_map.pbtxt` in the same folder names the classes.
 
     Attributes:
         names: `file_name` of each image.
-        findings: `Findings`; what is guessed is added to the repairs.
+        findings: `Findings`. Guesses are added as repairs.
     """
 
     def __init__(self, path):
@@ -33,12 +33,12 @@ class ShardContent:
         self._ids = {entry["name"]: entry["id"] for entry in entries}
 
     def add(self, image, fields, objects):
-        """Adds an image.
+        """Adds an image with its objects.
 
         Args:
             image: `RecordImage`.
-            fields: Of `read_image_fields`.
-            objects: Of `read_objects`.
+            fields: Dict from `read_image_fields`.
+            objects: List from `read_objects`.
 
         Raises:
             ValueError: Its classes contradict those of other images.
@@ -58,13 +58,13 @@ class ShardContent:
             self._annotations.append(msgspec.json.encode(ids | known))
 
     def as_json(self):
-        """Returns the bytes of the COCO json."""
+        """Returns the COCO json as bytes."""
         categories = msgspec.json.encode([self._categories[id] for id in sorted(self._categories)])
         images, annotations = (b",".join(each) for each in (self._images, self._annotations))
         return b'{"images":[%s],"categories":%s,"annotations":[%s]}' % (images, categories, annotations)
 
     def _image_id(self, image, source_id):
-        """Returns the id as a whole number if it is written as one, otherwise as text."""
+        """Returns the image id as an int if the text is a whole number, otherwise as text."""
         id = int(source_id) if WHOLE_NUMBER.fullmatch(source_id or "") else source_id
         if id in (None, "") or id in self._image_ids:
             self.findings.repair(

@@ -1,7 +1,7 @@
-"""Data sets in TFRecord files: one pass over the records makes a COCO json, and finds where the images are.
+"""Reads data sets in TFRecord files: one pass over the records makes a COCO json and locates the images.
 
-All that follows is what a COCO json and its image files have, so shards are checked, repaired and trained on
-alike. The images stay in the files, and are read at random places (`RecordImage`).
+All later steps are the same as for a COCO json with image files: checks, repairs, training. The images stay
+in the files and are read at random offsets (`RecordImage`).
 """
 
 import hashlib
@@ -35,11 +35,11 @@ class Shards:
     """The content of TFRecord files.
 
     Args:
-        name: Path or pattern that they were found by.
-        content: Bytes of a COCO json.
-        findings: `Findings`; what was guessed is among the repairs.
-        images: A `RecordImage` for each of its `images`, in their order.
-        files: `CheckedFile` of each, or the error that says why it cannot be used.
+        name: Path or pattern of the files.
+        content: COCO json as bytes.
+        findings: `Findings`. Guesses are among the repairs.
+        images: Tuple of a `RecordImage` for each of the json's `images`, in order.
+        files: Tuple of a `CheckedFile` for each image, or the error why it cannot be used.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Shards:
 
 
 def is_shards(path):
-    """Tells whether a path is that of TFRecord files: text or `Path`, perhaps a pattern with `*`."""
+    """Returns whether a path or pattern (str or `Path`) is of TFRecord files."""
     name = as_path(path).name
     return bool(IS_SHARD.search(name)) and not name.endswith(".json")
 
@@ -60,11 +60,11 @@ def read_shards(pattern, max_pixels=MAX_PIXELS):
 
     Args:
         pattern: Path of a file, or a pattern such as "gs://bucket/train-*.tfrecord".
-        max_pixels: As in `read_coco`.
+        max_pixels: As in `read_coco`. Defaults to `MAX_PIXELS`.
 
     Raises:
         FileNotFoundError: No file matches.
-        ValueError: Records are damaged. The message names file and record, the first is 0.
+        ValueError: Records are damaged. The message names the file and the record, counted from 0.
     """
     paths = find_shards(pattern)
     states = [(str(path), state.st_size, state.st_mtime_ns) for path in paths for state in [path.stat()]]
@@ -82,7 +82,11 @@ def read_shards(pattern, max_pixels=MAX_PIXELS):
 
 
 def find_shards(pattern):
-    """Returns the sorted paths of TFRecord files that match a pattern; at least one."""
+    """Returns the sorted paths of the TFRecord files that match a pattern.
+
+    Raises:
+        FileNotFoundError: No file matches.
+    """
     paths = find_paths(pattern)
     if not paths:
         raise FileNotFoundError(
@@ -93,7 +97,7 @@ def find_shards(pattern):
 
 
 def _read(pattern, paths, max_pixels):
-    """Returns the arrays of which `_unpacked` makes `Shards`."""
+    """Returns the arrays from which `_unpacked` makes `Shards`."""
     content, problems, places, headers = ShardContent(paths[0]), [], [], []
     _note_missing(paths, content.findings)
     numbers = {path: number for number, path in enumerate(paths)}
@@ -119,7 +123,7 @@ def _read(pattern, paths, max_pixels):
 
 
 def _records(paths, problems):
-    """Yields (`RecordImage`, data) of each record of files, and adds to `problems` why a file ends early."""
+    """Yields (`RecordImage`, data) of each record of files; an error of a file is added to `problems`."""
     for path in paths:
         try:
             with path.open("rb") as file:
@@ -130,7 +134,7 @@ def _records(paths, problems):
 
 
 class _InMemory:
-    """The image file of a record that has just been read."""
+    """The image file of a record whose data is in memory."""
 
     def __init__(self, image, encoded):
         self.image, self.encoded = image, encoded
@@ -143,7 +147,7 @@ class _InMemory:
 
 
 def _read_record(image, data, max_pixels):
-    """Returns the fields and objects of an image, and its `CheckedFile` or what is wrong with the image."""
+    """Returns fields, objects, and the `CheckedFile` or the error of the image of a record."""
     features = decode_example(data)
     fields = read_image_fields(features)
     named = RecordImage(
@@ -160,7 +164,7 @@ def _read_record(image, data, max_pixels):
 
 
 def _note_missing(paths, findings):
-    """Reports numbered files, as in name-00003-of-00010.tfrecord, whose set is not complete."""
+    """Adds a repair for each missing file of a numbered set, such as name-00003-of-00010.tfrecord."""
     found = {}
     for path in paths:
         if numbered := NUMBERED.fullmatch(path.name):
@@ -169,7 +173,7 @@ def _note_missing(paths, findings):
     for (name, count, suffix), numbers in found.items():
         for number in sorted(set(range(count)) - numbers):
             findings.repair(
-                "shards of a set are not among the files", f"{name}-{number:05d}-of-{count:05d}{suffix}"
+                "files of a numbered set of shards are missing", f"{name}-{number:05d}-of-{count:05d}{suffix}"
             )
 
 

@@ -1,9 +1,9 @@
-"""TFRecord files and `tf.train.Example`, without TensorFlow: worker processes start faster.
+"""Reads and writes TFRecord files and `tf.train.Example` without TensorFlow, so that workers start faster.
 
-Facts (tensorflow/core/lib/io/record_writer.h and tensorflow/core/example/feature.proto): a record is
+File format (tensorflow/core/lib/io/record_writer.h and tensorflow/core/example/feature.proto). A record is
 
-1. 8 bytes: its length, little endian, and 4 bytes: the masked CRC-32C of these.
-2. The data, and 4 bytes: their masked CRC-32C.
+1. 8 bytes: length of the data, little endian. 4 bytes: masked CRC-32C of the length.
+2. The data. 4 bytes: masked CRC-32C of the data.
 
 The data are an `Example`, a map from names to lists of bytes, float32 or int64.
 """
@@ -23,7 +23,12 @@ KINDS = ("bytes_list", "float_list", "int64_list")  # fields 1 to 3 of a Feature
 
 
 def write_record(file, data):
-    """Writes a record to a binary file."""
+    """Writes a record to a binary file.
+
+    Args:
+        file: Binary file, open for writing.
+        data: Bytes of the record.
+    """
     length = LENGTH.pack(len(data))
     file.write(length + FOOTER.pack(masked_crc32c(length)))
     file.write(data)
@@ -31,19 +36,19 @@ def write_record(file, data):
 
 
 def record_bytes(data):
-    """Returns how many bytes a record of these data has in a file."""
+    """Returns the size of a record in a file, in bytes."""
     return HEADER.size + len(data) + FOOTER.size
 
 
 def read_records(file, name):
-    """Yields (offset of the data in the file, data) of each record; checks both checksums.
+    """Yields (offset of the data in the file, data) of each record. Both checksums are verified.
 
     Args:
         file: Binary file at its start.
-        name: Path of the file, for the messages.
+        name: Path of the file, for error messages.
 
     Raises:
-        ValueError: The file is no TFRecord file, ends within a record, or has a wrong checksum.
+        ValueError: The file is not a TFRecord file, ends inside a record, or has a wrong checksum.
     """
     offset = 0
     for number in itertools.count():
@@ -72,7 +77,7 @@ def _length_of(header, name, number):
 
 
 def _read_at_most(file, length, part=1 << 26):
-    """Reads `length` bytes in parts, so that a wrong length takes no more memory than the file has bytes."""
+    """Reads `length` bytes in parts, so that a wrong length needs no more memory than the file has bytes."""
     parts = []
     while length > 0 and (data := file.read(min(length, part))):
         parts.append(data)
@@ -90,27 +95,30 @@ def encode_example(features):
     """Returns the bytes of an `Example`.
 
     Args:
-        features: {name: list of bytes, float or int}, each of one kind and not empty.
+        features: {name: list of bytes, float or int}. Each list is not empty and has a single type.
     """
     example = _example_class()()
     for name, values in features.items():
         kind = KINDS[(bytes, float, int).index(type(values[0]))]
         getattr(example.features.feature[name], kind).value.extend(values)
-    # Deterministic: the same features give the same bytes.
+    # With `deterministic`, the same features always give the same bytes.
     return example.SerializeToString(deterministic=True)
 
 
 def decode_example(data):
-    """Returns the features of an `Example`, {name: list of bytes, float or int}; [] for one without a kind.
+    """Returns the features of an `Example`, {name: list of bytes, float or int}; [] for an untyped feature.
+
+    Args:
+        data: Bytes of the `Example`.
 
     Raises:
-        ValueError: The bytes are no `Example`.
+        ValueError: The bytes are not an `Example`.
     """
     example = _example_class()()
     try:
         example.ParseFromString(data)
     except DecodeError as error:
-        raise ValueError("no `tf.train.Example`") from error
+        raise ValueError("not a `tf.train.Example`") from error
     features = {}
     for name, feature in example.features.feature.items():
         kind = feature.WhichOneof("kind")

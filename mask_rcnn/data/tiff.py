@@ -1,7 +1,7 @@
-"""Windows of TIFF files, read without the rest of the file.
+"""Reads windows of TIFF files without decoding the whole file.
 
-A TIFF file is a sequence of segments, tiles or strips of rows, each compressed by itself (TIFF 6.0, Adobe
-1992, sections 3 and 15). The package tifffile decodes them; it comes with the extra `tiff`.
+A TIFF file is a sequence of segments, tiles or strips of rows, which are compressed independently (TIFF 6.0,
+Adobe 1992, sections 3 and 15). The package tifffile decodes them. The extra `tiff` installs it.
 """
 
 import collections
@@ -18,30 +18,30 @@ from mask_rcnn.data.array_headers import JPEG, TIFF_STARTS, num_colors
 from mask_rcnn.data.exif import EXIF_ORIENTATION, UPRIGHT
 from mask_rcnn.data.image_headers import MAX_PIXELS
 
-MAX_CACHED = 1 << 27  # bytes of decoded segments that are kept, for windows that share them
-SEPARATE_PLANES = 2  # planar configuration, tag 284
+MAX_CACHED = 1 << 27  # bytes of decoded segments in the cache, because neighboring windows share segments
+SEPARATE_PLANES = 2  # value of tag 284, planar configuration
 
 
 def is_tiff(path):
-    """Returns whether a file begins as a TIFF file."""
+    """Returns whether a file starts with a TIFF signature."""
     with open(path, "rb") as file:
         return file.read(4) in TIFF_STARTS
 
 
 class TiffImage:
-    """The first image of a TIFF file, of which windows are read.
+    """The first image of a TIFF file, for reading windows of it.
 
-    The tiles or strips that have pixels of a window are decoded. Up to 134 MB of them are kept for the next
-    windows. The image may have any size; a tile, a strip or a window may have at most `max_pixels`.
+    Only the tiles or strips that a window touches are decoded. Up to 134 MB of them are cached for later
+    windows. The image may have any size. A tile, a strip or a window may have at most `max_pixels`.
 
     Args:
         path: Path of a TIFF file: gray or RGB, with or without alpha, 8 or 16 bits.
-        max_pixels: Largest number of pixels that is decoded at once. Defaults to `MAX_PIXELS`.
-        convert: Function of the samples of a window, whose result `read` returns. Defaults to none.
+        max_pixels: Maximum number of pixels that is decoded at once. Defaults to `MAX_PIXELS`.
+        convert: Function that is applied to the samples of each window. Defaults to None.
 
     Attributes:
         size: (height, width) in pixels.
-        has_whole: Whether the whole image may be read at once.
+        has_whole: Whether the whole image has at most `max_pixels`, so that it may be read at once.
 
     Raises:
         ValueError: The file cannot be read, or tifffile is not installed.
@@ -64,13 +64,13 @@ class TiffImage:
         self.has_whole = self.size[0] * self.size[1] <= max_pixels
 
     def read(self, window=None):
-        """Returns the samples of a window; may be called in several threads.
+        """Returns the samples of a window. It is thread-safe.
 
         Args:
             window: (y1, x1, y2, x2), whole pixels inside of the image. Defaults to the whole image.
 
         Returns:
-            `[y2 - y1, x2 - x1, 3]` uint8 or uint16 RGB, or what `convert` makes of it.
+            `[y2 - y1, x2 - x1, 3]` uint8 or uint16 RGB, or the result of `convert`.
         """
         y1, x1, y2, x2 = window = tuple(map(int, (0, 0, *self.size) if window is None else window))
         with self._errors(), self._lock:
@@ -80,28 +80,28 @@ class TiffImage:
             return samples if self._convert is None else self._convert(samples)
 
     def close(self):
-        """Frees the segments that are kept."""
+        """Frees the cached segments."""
         with self._lock:
             self._cache.clear()
 
     def _mapped(self, window):
-        """Returns a window of an uncompressed image whose strips follow one another, `[h, w, S]`."""
+        """Returns a window of an uncompressed image whose strips are contiguous, `[h, w, S]`."""
         y1, x1, y2, x2 = window
         page, (height, width) = self._page, self.size
         planes, dtype = page.samplesperpixel, np.dtype(page.parent.byteorder + page.dtype.char)
         is_separate = planes > 1 and page.planarconfig == SEPARATE_PLANES
         shape = (planes, height, width) if is_separate else (height, width, planes)
-        # Mapped anew for each window: pages of the file that were read would count as memory of the process.
+        # Mapped again for each window, because pages that were read count as memory of the process.
         whole = np.memmap(self._path, dtype, "r", page.dataoffsets[0], shape)
         part = whole[:, y1:y2, x1:x2].transpose(1, 2, 0) if is_separate else whole[y1:y2, x1:x2]
         return np.array(part, page.dtype)
 
     def _joined(self, window):
-        """Returns a window of the segments that it touches, `[h, w, S]`."""
+        """Returns a window joined from the segments that it touches, `[h, w, S]`."""
         y1, x1, y2, x2 = window
         page, (height, width) = self._page, self.size
         length, side = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, width)
-        length = min(length, height)  # of a single strip, it may be the largest number of 32 bits
+        length = min(length, height)  # for a single strip, the tag may hold the largest 32-bit number
         self._check_pixels("a tile" if page.is_tiled else "a strip", length * side)
         rows, columns = -(-height // length), -(-width // side)
         planes = page.samplesperpixel if page.planarconfig == SEPARATE_PLANES else 1
@@ -113,7 +113,7 @@ class TiffImage:
                 range(x1 // side, -(-x2 // side)),
             ):
                 segment = self._segment(file, (plane * rows + row) * columns + column)
-                if segment is None:  # it is not in the file: zeros
+                if segment is None:  # not in the file, so the pixels stay 0
                     continue
                 top, left = row * length, column * side
                 bottom, right = min(top + segment.shape[0], y2), min(left + segment.shape[1], x2)
@@ -127,7 +127,7 @@ class TiffImage:
         return samples
 
     def _segment(self, file, index):
-        """Returns the decoded segment `[h, w, S]` of a number, or None if it is empty; keeps it."""
+        """Returns the decoded segment `[h, w, S]` at an index, or None if it is empty; caches it."""
         if index in self._cache:
             self._cache.move_to_end(index)
             return self._cache[index]
@@ -153,7 +153,7 @@ class TiffImage:
 
     @contextlib.contextmanager
     def _errors(self):
-        """Turns whatever goes wrong inside into one error that names the file."""
+        """Context manager that turns any exception into one error that names the file."""
         try:
             yield
         except ImportError as error:
@@ -161,7 +161,7 @@ class TiffImage:
                 f"TIFF files need the package tifffile. Received: path={os.fspath(self._path)!r}. "
                 "Run `pip install mask-rcnn[tiff]`."
             ) from error
-        except Exception as error:  # tifffile raises anything
+        except Exception as error:  # tifffile raises errors of any type
             needs_codecs = "imagecodecs" in str(error)
             advice = "Convert it to RGB with 8 or 16 bits and tiles of 512 x 512 pixels."
             raise ValueError(
@@ -172,7 +172,7 @@ class TiffImage:
 
 
 def _check(page):
-    """Raises a ValueError unless the pixels of a page can be used as they are decoded."""
+    """Raises a ValueError unless the decoded pixels of a page can be used without conversion."""
     if page.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"samples of {page.bitspersample} bits, {page.dtype}")
     if num_colors(page.photometric, page.compression) is None:

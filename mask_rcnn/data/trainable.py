@@ -1,4 +1,4 @@
-"""Whether a data set can train a model, and what training ignores: known before the first step."""
+"""Checks before the first step whether a data set can train a model, and what training will ignore."""
 
 import numpy as np
 
@@ -11,19 +11,20 @@ from mask_rcnn.data.others import num_others
 from mask_rcnn.data.transforms import input_size
 from mask_rcnn.ops.anchors import base_anchors
 
-MAX_EXAMPLES = 5  # of each kind in a message
-MAX_OBJECTS = 100_000  # that are compared with the anchors, spread over the data set
-MAX_UNMATCHED = 0.01  # fraction of the objects that may have a shape without an anchor, without a warning
+MAX_EXAMPLES = 5  # examples of each kind in a message
+MAX_OBJECTS = 100_000  # number of objects that are compared with anchors, spread over the data set
+MAX_UNMATCHED = 0.01  # fraction of objects without a matching anchor above which there is a warning
 
 
 def check_trainable(dataset, config):
-    """Raises a ValueError unless every head can learn from a data set, or be evaluated on it.
+    """Raises a ValueError unless every head can be trained and evaluated on a data set.
 
-    The error has a line for each kind of problem, with a count, examples and what to do.
+    The error has a line for each kind of problem, with a count, examples and a fix.
 
     Args:
-        dataset: a `Dataset`.
-        config: a `Config`. The fraction `data.max_bad_images` of the images may have objects without a mask.
+        dataset: `Dataset`.
+        config: `Config`. At most the fraction `data.max_bad_images` of the images may have objects without a
+            mask.
     """
     problems = _annotation_problems(dataset)
     if needs_masks(ground_truths(config)):
@@ -39,11 +40,11 @@ def check_trainable(dataset, config):
 
 
 def training_warnings(dataset, config):
-    """Returns a sentence for each kind of annotation that training ignores or cannot make much of.
+    """Returns a list of warnings about annotations that training ignores or that are hard to learn.
 
     Args:
-        dataset: a `Dataset` that is trainable.
-        config: a `Config`.
+        dataset: `Dataset` that `check_trainable` accepts.
+        config: `Config`.
     """
     warnings = [
         instance_limit_warning(dataset, config.input.max_instances),
@@ -72,8 +73,8 @@ def keypoint_problems(dataset, names):
     """Returns a line for each reason why a data set cannot train a keypoint head.
 
     Args:
-        dataset: a `Dataset`.
-        names: names of the model's keypoints, J.
+        dataset: `Dataset`.
+        names: Names of the J keypoints of the model.
     """
     advice = "set `keypoint_head.names` and `flip_pairs` to those of the data, or `keypoint_head: null`"
     arrays = arrays_of(dataset)
@@ -92,7 +93,7 @@ def keypoint_problems(dataset, names):
 
 
 def _annotation_problems(dataset):
-    """Problems that only data sets have that no reader has checked."""
+    """Returns the problems of boxes and class ids, which only data sets without a reader can have."""
     arrays = arrays_of(dataset)
     boxes, class_ids = arrays.boxes, arrays.class_ids
     empty = ~(np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1))
@@ -121,7 +122,7 @@ def _mask_problems(dataset, max_bad_images):
 
 
 def are_tiny(dataset, arrays, config):
-    """Tells which objects are less than a pixel high or wide at the smallest training scale."""
+    """Returns which objects are less than a pixel high or wide at the smallest training scale, `[N]` bool."""
     sides = _resized_sides(dataset, arrays, config, min(config.train_short_sides))
     return ~arrays.crowd & (sides < 1).any(axis=1)
 
@@ -133,7 +134,7 @@ def resized_boxes(dataset, arrays, config, short_side):
         dataset: `Dataset`.
         arrays: Its `DatasetArrays`.
         config: `InputConfig`.
-        short_side: Pixels.
+        short_side: Target short side, in pixels.
     """
     shapes, which = np.unique(dataset.sizes, axis=0, return_inverse=True)
     scales = [np.divide(input_size(size, short_side, config), size) for size in shapes.tolist()]
@@ -141,19 +142,19 @@ def resized_boxes(dataset, arrays, config, short_side):
 
 
 def _resized_sides(dataset, arrays, config, short_side):
-    """Returns the sides of all boxes after resizing to a short side, `[N, 2]` (height, width), pixels."""
+    """Returns (height, width) of all boxes after resizing to a short side, `[N, 2]`, pixels."""
     boxes = resized_boxes(dataset, arrays, config, short_side)
     return boxes[:, 2:] - boxes[:, :2]
 
 
 def _counted(dataset, arrays, chosen, kind):
-    """Returns such as "2 objects (annotation 3 of image 1, annotation 7 of image 2)".
+    """Returns a text such as "2 objects (annotation 3 of image 1, annotation 7 of image 2)".
 
     Args:
         dataset: `Dataset`.
         arrays: Its `DatasetArrays`.
-        chosen: `[N]` bool, which annotations.
-        kind: What they are.
+        chosen: `[N]` bool, the annotations to count.
+        kind: Plural noun for them.
     """
     rows = np.flatnonzero(chosen)
     examples = [
@@ -165,16 +166,17 @@ def _counted(dataset, arrays, chosen, kind):
 
 
 def _anchor_warning(dataset, config):
-    """Returns a sentence about objects whose shape no anchor has, or None where they are few.
+    """Returns a warning about objects that match no anchor, or None if there are few.
 
-    The RPN teaches each object its best anchor. A box far from it is learned badly (Faster R-CNN, section
-    3.1.2). The IoU of two boxes with the same center is the largest that any position of the anchor gives.
+    The RPN trains the best anchor of each object to predict it. It learns poorly if the best anchor is far
+    from the box (Faster R-CNN, section 3.1.2). The IoU of two boxes with the same center is the largest IoU
+    over all positions.
     """
     arrays = arrays_of(dataset)
     rows = np.flatnonzero(~arrays.crowd)
     rows = rows[:: -(-len(rows) // MAX_OBJECTS) or 1]
     boxes = _resized_sides(dataset, arrays, config.input, config.input.short_side)[rows]
-    boxes = boxes[(boxes >= 1).all(axis=1)]  # [N, 2]; smaller ones cannot be learned anyway
+    boxes = boxes[(boxes >= 1).all(axis=1)]  # [N, 2]; smaller boxes have their own warning
     anchors = base_anchors(config.anchors.sizes, config.anchors.ratios)
     anchors = anchors[:, 2:] - anchors[:, :2]  # [A, 2]
     common = np.minimum(boxes[:, None], anchors).prod(axis=-1)

@@ -1,4 +1,4 @@
-"""Geometry of an image on its way into the network, and back, without TensorFlow."""
+"""Resizing and padding of input images, and the inverse mapping of detections. It needs no TensorFlow."""
 
 import dataclasses
 import functools
@@ -11,18 +11,21 @@ from PIL import Image
 from mask_rcnn.data.channels import by_channels
 from mask_rcnn.structures import FAR_EDGE
 
-CACHED_ROWS = 64  # of the output that are interpolated at a time, so that they stay in the processor's cache
+CACHED_ROWS = 64  # output rows that are interpolated at a time, so that they stay in the CPU cache
 
 
 def resized_size(height, width, short_side, long_side, rounding, upscale_only=False):
-    """Size of an image whose short side becomes `short_side`, unless the long one would exceed `long_side`.
+    """Returns the size of an image after scaling its short side to `short_side`.
+
+    The scale is smaller if the long side would otherwise exceed `long_side`.
 
     Args:
-        height, width: of the image, pixels.
-        short_side, long_side: pixels.
-        rounding: of both sides: "round" (half up, detectron2), "floor" (torchvision) or "half_even"
+        height, width: Size of the image, in pixels.
+        short_side, long_side: Target short side and maximum long side, in pixels.
+        rounding: Rounding of both sides: "round" (half up, detectron2), "floor" (torchvision) or "half_even"
             (matterport).
-        upscale_only: a short side that is longer than `short_side` stays.
+        upscale_only: Whether an image whose short side is longer than `short_side` keeps its size. The limit
+            `long_side` still applies. Defaults to False.
 
     Returns:
         (height, width).
@@ -37,7 +40,13 @@ def resized_size(height, width, short_side, long_side, rounding, upscale_only=Fa
 
 
 def input_size(original, short_side, config):
-    """As `resized_size`, of an image of `original` (height, width), as the `InputConfig` says."""
+    """Returns `resized_size` of an image with the settings of an `InputConfig`.
+
+    Args:
+        original: (height, width) of the image.
+        short_side: Target short side, in pixels.
+        config: `InputConfig`.
+    """
     long_side, rounding, upscale_only = config.long_side, config.size_rounding, config.upscale_only
     return resized_size(*original, short_side, long_side, rounding, upscale_only)
 
@@ -54,23 +63,23 @@ def scaled_input(settings, scale):
 
 
 def padded_size(size, multiple, fixed=None):
-    """Returns the sides (height, width) to pad to: those of `fixed`, or the next multiples of `multiple`."""
+    """Returns the padded (height, width): `fixed` if given, else the next multiples of `multiple`."""
     return tuple(fixed) if fixed else tuple(-(-int(side) // multiple) * multiple for side in size)
 
 
 def padding_origin(size, padded, centered):
-    """Returns where the image of `size` begins in the `padded` one, (y, x): top left, or in the middle."""
+    """Returns the position (y, x) of an image of `size` in its padded image: centered, or (0, 0)."""
     return tuple((int(p) - int(s)) // 2 if centered else 0 for s, p in zip(size, padded, strict=True))
 
 
 @dataclass(frozen=True)
 class Resize:
-    """A resize that remembers how to undo itself.
+    """A resize and its inverse.
 
     Args:
-        original: (height, width) of the image.
-        resized: (height, width) that it becomes.
-        origin: (y, x) of its first pixel in the padded image.
+        original: (height, width) of the original image.
+        resized: (height, width) of the resized image.
+        origin: (y, x) of the first pixel of the resized image in the padded image. Defaults to (0, 0).
     """
 
     original: tuple[int, int]
@@ -79,36 +88,36 @@ class Resize:
 
     @property
     def scale(self):
-        """`[4]` float64: what a yxyx box is multiplied by."""
+        """`[4]` float64, the factors that scale a yxyx box."""
         return np.tile(np.divide(self.resized, self.original), 2)
 
     def apply(self, image, method="bilinear", dtype="float32"):
-        """Returns the image `[H, W, C]` as `[*resized, C]`; see `resize_image`."""
+        """Returns the image `[H, W, C]` resized to `[*resized, C]`, without padding; see `resize_image`."""
         return resize_image(image, self.resized, method, dtype)
 
     def apply_boxes(self, boxes):
-        """Moves `[..., 4]` boxes of the original image to the padded one, float32."""
+        """Maps boxes `[..., 4]` from the original image to the padded image, float32."""
         return (np.asarray(boxes) * self.scale + np.tile(self.origin, 2)).astype("float32")
 
     def apply_keypoints(self, keypoints):
-        """Moves `[..., 3]` (y, x, anything) of the original image to the padded one, float32."""
+        """Maps keypoints `[..., 3]`, (y, x, any value), from the original to the padded image, float32."""
         return (np.asarray(keypoints) * (*self.scale[:2], 1) + (*self.origin, 0)).astype("float32")
 
     def invert_keypoints(self, keypoints):
-        """Moves `[..., 3]` (y, x, anything) of the padded image to the original one, float32."""
+        """Maps keypoints `[..., 3]`, (y, x, any value), from the padded to the original image, float32."""
         return ((np.asarray(keypoints) - (*self.origin, 0)) / (*self.scale[:2], 1)).astype("float32")
 
     def invert_boxes(self, boxes, inclusive=False):
-        """Moves boxes of the padded image to the original one.
+        """Maps boxes from the padded image to the original image.
 
         Args:
             boxes: `[..., 4]`, yxyx.
-            inclusive: the numbers of the first and the last pixel are scaled instead of the edges, so that
-                the last pixel of the resized image becomes the last one of the original, and rounded,
-                half to even (matterport's models say which pixels, not where the edges are).
+            inclusive: Whether to map pixel indices instead of edges, as matterport's models need it. The
+                index of the last pixel maps to the index of the last pixel, and results are rounded half to
+                even. Defaults to False.
 
         Returns:
-            `[..., 4]` float32, clipped to the image.
+            `[..., 4]` float32, clipped to the original image.
         """
         boxes = np.asarray(boxes) - np.tile(self.origin, 2)
         if inclusive:
@@ -120,23 +129,26 @@ class Resize:
 
 
 def resize_image(image, size, method="bilinear", dtype="float32"):
-    """Resizes an image, sampled at pixel centers.
+    """Resizes an image. Pixels are sampled at their centers.
 
     Args:
         image: `[H, W, C]` uint8 or uint16.
-        size: (height, width).
-        method: As in `InputConfig.resize`. "bilinear" interpolates the nearest pixels, without antialiasing,
-            and repeats the border, with the numbers of `tf.image.resize`. "antialiased_uint8" is Pillow's
-            bilinear filter, in whole numbers. "uint8" is what scikit-image and a cast make of the nearest
-            pixels (matterport): it blends the border with black, becomes no darker than the image, and drops
-            fractions. Defaults to "bilinear".
-        dtype: "float32" or "float64"; all but "bilinear" also that of the image. Defaults to "float32".
+        size: (height, width) of the result.
+        method: As in `InputConfig.resize`. One of
+            "bilinear": Bilinear interpolation without antialiasing. The border is repeated. The result equals
+                `tf.image.resize`.
+            "antialiased_uint8": Pillow's bilinear filter, rounded to whole numbers.
+            "uint8": Result of scikit-image followed by a cast, as in matterport. It blends the border with
+                black, is never below the minimum of the image, and drops fractions.
+            Defaults to "bilinear".
+        dtype: "float32" or "float64". For all methods but "bilinear" also the dtype of the image. Defaults to
+            "float32".
 
     Returns:
-        `[*size, C]` of `dtype`, same range.
+        `[*size, C]` of `dtype`, in the value range of the image.
     """
     height, width = map(int, size)
-    if image.shape[:2] == (height, width):  # every method leaves the pixels as they are then
+    if image.shape[:2] == (height, width):  # no method changes the pixels in this case
         return image.astype(dtype)
     if method == "antialiased_uint8":
         return by_channels(functools.partial(_resize_by_pillow, size=(height, width)), image).astype(dtype)
@@ -149,7 +161,7 @@ def resize_image(image, size, method="bilinear", dtype="float32"):
 
 
 def _resize_by_pillow(image, size):
-    """Resizes `[H, W, 3]` uint8, or `[H, W]`, in whole numbers; those of uint16 go through float32."""
+    """Resizes `[H, W, 3]` or `[H, W]` with Pillow; uint8 directly, uint16 via float32 and rounding."""
     if image.dtype == np.uint8:
         return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
     if image.ndim == 3:
@@ -159,10 +171,10 @@ def _resize_by_pillow(image, size):
 
 
 def _interpolate_float32(image, size):
-    """Returns what `tf.image.resize` returns: the same operations in the same order, along x and then y."""
+    """Returns the exact result of `tf.image.resize`: the same operations in the same order, x before y."""
     height, width, channels = image.shape
     top, bottom, row_share = _nearest_float32(height, size[0])
-    used = np.unique([top, bottom])  # of a large image few rows, so that it is never float32 as a whole
+    used = np.unique([top, bottom])  # only these rows are converted to float32, few of a large image
     top, bottom = np.searchsorted(used, top), np.searchsorted(used, bottom)
     rows = image.reshape(height, width * channels)[used]
     left, right, share = _nearest_float32(width, size[1])
@@ -181,7 +193,7 @@ def _interpolate_float32(image, size):
 
 
 def _blend(first, second, share):
-    """Returns `first + (second - first) * share`, in the memory of both arguments."""
+    """Returns `first + (second - first) * share`. It overwrites both arrays to save memory."""
     second -= first
     second *= share
     first += second
@@ -189,7 +201,7 @@ def _blend(first, second, share):
 
 
 def _nearest_float32(inputs, outputs):
-    """Returns the two pixels around each sample of an axis, int, and the share of the second, float32."""
+    """Returns the two pixels around each sample of an axis, int64, and the weight of the second, float32."""
     half = np.float32(0.5)
     scale = np.float32(inputs) / np.float32(outputs)
     position = (np.arange(outputs, dtype="float32") + half) * scale - half
@@ -199,12 +211,18 @@ def _nearest_float32(inputs, outputs):
 
 
 def _interpolate(image, size, border):
-    """Bilinear in float64; `border` is a mode of `np.pad`."""
+    """Returns the image resized bilinearly in float64.
+
+    Args:
+        image: `[H, W, C]`.
+        size: (height, width) of the result.
+        border: Mode of `np.pad` for the border.
+    """
     image = np.pad(image, [(1, 1), (1, 1), (0, 0)], border).astype("float64")
     y, upper_y = _nearest_pixels(image.shape[0] - 2, size[0])  # [H'] each
     x, upper_x = _nearest_pixels(image.shape[1] - 2, size[1])
     resized = 0.0
-    # The sum in this order, and no other, has the rounding errors of scikit-image before they are cut off.
+    # This order of the sum gives the rounding errors of scikit-image, which decide how fractions are dropped.
     for below, y_share in ((0, 1 - upper_y), (1, upper_y)):
         rows = image[y + below] * y_share[:, None, None]  # [H', W + 2, C]
         for right, x_share in ((0, 1 - upper_x), (1, upper_x)):
@@ -213,14 +231,16 @@ def _interpolate(image, size, border):
 
 
 def _nearest_pixels(inputs, outputs):
-    """Returns the first of the two pixels around each sample, of an axis with a border of one pixel before
-    it, and the share of the second: int64 and float64 `[outputs]`."""
+    """Returns the first of the two pixels around each sample, and the weight of the second.
+
+    The axis has a border of one pixel before the image. The results are int64 and float64 `[outputs]`.
+    """
     position = (np.arange(outputs) + 0.5) * (inputs / outputs) - 0.5
     low = np.floor(position)
     return low.astype("int64") + 1, position - low
 
 
 def pad_image(image, size, origin=(0, 0)):
-    """Puts `[H, W, C]` into zeros of `size`, (height, width), its first pixel at `origin`, (y, x)."""
+    """Returns the image `[H, W, C]` at `origin` (y, x) in an image of zeros of `size` (height, width)."""
     after = [int(size[axis]) - origin[axis] - image.shape[axis] for axis in (0, 1)]
     return np.pad(image, [(origin[0], after[0]), (origin[1], after[1]), (0, 0)])

@@ -1,4 +1,4 @@
-"""Images that an evaluation cannot read: a few are not scored, too many end it."""
+"""Unreadable images during evaluation: a few are not scored, too many stop it with an error."""
 
 from absl import logging
 
@@ -6,16 +6,16 @@ from mask_rcnn.data.findings import listed
 
 
 class UnreadableImages:
-    """Counts the images of a data set that cannot be read, and reports each once.
+    """Counts the images of a data set that cannot be read, and reports each of them once.
 
-    A file can pass the check of its header and fail to decode, or disappear after it.
+    A file can pass the check of its header and still fail to decode, or disappear after the check.
 
     Args:
-        dataset: A `Dataset`.
-        max_bad_images: Fraction of the images that may be bad, together with those that the reader left out.
+        dataset: `Dataset`.
+        max_bad_images: Maximum fraction of bad images, including those that the reader left out.
 
     Attributes:
-        reasons: `{image id: why it cannot be read}`.
+        reasons: `{image id: error message}`.
     """
 
     def __init__(self, dataset, max_bad_images):
@@ -24,11 +24,11 @@ class UnreadableImages:
         self.reasons = {}
 
     def add(self, record, error):
-        """Adds an image; a known one changes nothing.
+        """Adds an image that cannot be read. Adding it again has no effect.
 
         Args:
             record: Its `ImageRecord`.
-            error: `UnreadableImage` that says why, or its text.
+            error: `UnreadableImage` or its message.
 
         Raises:
             ValueError: Too many images are bad.
@@ -47,12 +47,12 @@ class UnreadableImages:
             )
 
     def warnings(self):
-        """Returns a list of one sentence about the images that are not scored, or of none."""
+        """Returns a list with a sentence about the images that are not scored, or an empty list."""
         if not self.reasons:
             return []
         listing = "; ".join(listed(self._in_order()))
         return [f"{len(self.reasons)} images cannot be read and are not scored: {listing}"]
 
     def _in_order(self):
-        """Returns the reasons, a list in the order of the data set."""
+        """Returns the list of error messages in the order of the data set."""
         return [self.reasons[image.id] for image in self.dataset.images if image.id in self.reasons]

@@ -1,4 +1,4 @@
-"""Which images of a COCO json can be used, and one table of all their annotations."""
+"""Selects the usable images of a COCO json and makes one table of all their annotations."""
 
 import collections
 import dataclasses
@@ -11,16 +11,16 @@ from mask_rcnn.data.annotations import read_annotation
 from mask_rcnn.data.coco_entries import EXPECTED
 from mask_rcnn.data.findings import listed, shown
 
-# Kind of repair.
+# A kind of repair, see `Findings`.
 REPEATED_OBJECT = "an object repeats another one of its image: it stays, and at most one of them can be found"
 
 
 class CocoAnnotations(Sequence):
-    """Annotations of a COCO json as dicts of `read_annotation`, made on demand from a table.
+    """Sequence of annotations as dicts of `read_annotation`, made on demand from a table.
 
     Args:
         table: `AnnotationTable` whose class ids are category ids.
-        images: Dicts with `id`, `height` and `width`; `table.images` counts them.
+        images: Dicts with `id`, `height` and `width`. `table.images` are indices into them.
     """
 
     def __init__(self, table, images):
@@ -30,7 +30,7 @@ class CocoAnnotations(Sequence):
         return len(self.table)
 
     def take(self, rows):
-        """Returns the annotations of some rows, chosen by index or by `[N]` bool."""
+        """Returns the annotations of the rows that are selected by index or by a mask `[N]` bool."""
         return CocoAnnotations(self.table.take(rows), self.images)
 
     def __getitem__(self, row):
@@ -51,17 +51,19 @@ class CocoAnnotations(Sequence):
 
 
 def usable_images(entries, size_of):
-    """Returns images, their annotations, the images that cannot be used, and why.
+    """Returns the usable images, their annotations, the unusable images, and the reasons.
 
     Args:
         entries: `Entries`.
-        size_of: Function from an image to (height, width), or a ValueError or OSError.
+        size_of: Function from an image to (height, width). It raises a ValueError or OSError if the image
+            cannot be used.
 
     Returns:
-        images: A list of dicts, with `height` and `width`.
-        table: `AnnotationTable` of their annotations, those of an image together; `images` counts `images`.
-        left_out: A list of dicts.
-        reasons: The message of the error of each image of `left_out`.
+        images: List of dicts with `height` and `width`.
+        table: `AnnotationTable` of their annotations, grouped by image. Its `images` are indices into
+            `images`.
+        left_out: List of the dicts of unusable images.
+        reasons: List of the error messages for `left_out`.
     """
     images, left_out, reasons, read = [], [], [], []
     new_index = np.full(len(entries.images), -1, "int32")
@@ -89,8 +91,8 @@ def _joined(entries, new_index, read):
 
     Args:
         entries: `Entries`.
-        new_index: `[I]` index of each image among the usable ones, -1 if it is left out.
-        read: (image index, position, annotation) of those that were read one by one.
+        new_index: `[I]`, index of each image among the usable ones, or -1 if it is left out.
+        read: (image index, position, annotation) of the annotations that were read one by one.
     """
     regular = dataclasses.replace(entries.regular, images=new_index[entries.regular.images])
     table, positions = regular, entries.positions
@@ -103,12 +105,14 @@ def _joined(entries, new_index, read):
 
 
 class _RowsOfImages:
-    """Which rows of a table belong to each of `num_images` images, and which images may repeat an object."""
+    """Table rows of each of `num_images` images, and which images may contain duplicate objects."""
 
     def __init__(self, table, num_images):
         self.order = np.argsort(table.images, kind="stable")
         self.bounds = np.searchsorted(table.images[self.order], np.arange(num_images + 1))
-        places = np.column_stack([table.images, table.class_ids, table.crowd, table.boxes]) + 0.0  # no -0.0
+        places = (
+            np.column_stack([table.images, table.class_ids, table.crowd, table.boxes]) + 0.0
+        )  # adding 0.0 turns -0.0 into 0.0
         hashes = np.zeros(len(table), "uint64")
         for column in np.ascontiguousarray(places.T).view("uint64"):
             hashes = (hashes ^ column) * np.uint64(0x9E3779B97F4A7C15)
@@ -145,7 +149,7 @@ def _read_all(annotations, size, entries):
 
 
 def _note_repeated(annotations, findings):
-    """Reports objects that equal another one of their image; they stay, as in every COCO evaluation."""
+    """Adds a repair for duplicate objects of an image. They stay, as in every COCO evaluation."""
     boxes = collections.Counter(map(_place, annotations))
     known = set()
     for one in annotations:
@@ -172,7 +176,16 @@ def _hashable(segmentation):
 
 
 def report(left_out, reasons, entries, max_bad_images):
-    """Returns what was left out and repaired, a line each; raises if too many images are bad."""
+    """Returns the warnings about left out and repaired content, one line each.
+
+    Args:
+        left_out, reasons: As from `usable_images`.
+        entries: `Entries`.
+        max_bad_images: Maximum fraction of images that may be left out.
+
+    Raises:
+        ValueError: Too many images are unusable.
+    """
     num_images = len(entries.images)
     bad = [
         f"image {shown(image['id'])} ({shown(image['file_name'])}): {reason}"

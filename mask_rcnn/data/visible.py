@@ -1,4 +1,4 @@
-"""What is left of objects that the edge of the image or another object cuts."""
+"""Updates objects that are cut by the edge of the image or covered by other objects."""
 
 from dataclasses import replace
 
@@ -8,30 +8,32 @@ from mask_rcnn.data.masks import encode_mask, mask_extent, mask_in_window
 from mask_rcnn.data.sample import IGNORE, OBJECT
 from mask_rcnn.data.segmentations import mask_window, pixel_area
 
-# An object of which a smaller share is visible is an ignored region: neither learned nor a negative, as
-# benchmarks of pedestrians treat strongly occluded ones (Dollar et al. 2012, Pedestrian Detection). The share
-# is our choice: so small that only objects are ignored that can hardly be told from background.
+# An object with a smaller visible fraction becomes an ignored region, neither a positive nor a negative.
+# Pedestrian benchmarks treat strongly occluded pedestrians in this way (Dollar et al. 2012, Pedestrian
+# Detection). The value is our choice. It is small, so that only objects are ignored that hardly differ from
+# the background.
 MIN_VISIBLE = 0.1
-TOLERANCE = 1e-6  # pixels; rounding errors of matrices cut nothing
+TOLERANCE = 1e-6  # pixels, so that rounding errors of matrices do not count as a cut
 
 
 def kind_of_visible(kind, share):
-    """Returns the kind of an object of which only a share is visible: `IGNORE` below `MIN_VISIBLE`."""
+    """Returns the kind of an object with a visible fraction `share`: `IGNORE` below `MIN_VISIBLE`."""
     return IGNORE if kind == OBJECT and share < MIN_VISIBLE else kind
 
 
 def cut_to_window(sample, window, source, scale=1.0):
-    """Clips objects to a window of the image; removes those outside, and ignores those hardly inside.
+    """Clips objects to a window of the image. Objects outside are removed, barely visible ones are ignored.
 
     Args:
-        sample: a `Sample`.
-        window: (y1, x1, y2, x2), pixels of its image.
-        source: the `Sample` with the whole masks of the same objects: itself, or as it was before a change.
-        scale: Factor of lengths from `source` to `sample`. Defaults to 1.
+        sample: `Sample`.
+        window: (y1, x1, y2, x2), in pixels of its image.
+        source: `Sample` with the complete masks of the same objects: `sample` itself, or the sample before a
+            geometric change.
+        scale: Scale factor of lengths from `source` to `sample`. Defaults to 1.
 
     Returns:
-        A `Sample`. Boxes that are cut are those of the visible part of the mask. Keypoints outside of the
-        window are unknown.
+        A `Sample`. The box of a clipped object is the box of the visible part of its mask. Keypoints outside
+        of the window get visibility 0.
     """
     boxes = np.concatenate(
         [np.maximum(sample.boxes[:, :2], window[:2]), np.minimum(sample.boxes[:, 2:], window[2:])], axis=1
@@ -54,14 +56,16 @@ def cut_to_window(sample, window, source, scale=1.0):
 
 
 def cover(sample, mask):
-    """Covers a part of the image: cuts the objects there, removes hidden ones, ignores hardly visible ones.
+    """Covers a part of the image and updates the objects there.
+
+    Hidden objects are removed, and barely visible ones are ignored.
 
     Args:
-        sample: a `Sample` without a geometric change that is still to be made.
-        mask: `[H, W]` bool, what is covered.
+        sample: `Sample` without a pending geometric change.
+        mask: `[H, W]` bool, the covered pixels.
 
     Returns:
-        A `Sample` with the same image. Masks that are cut are run lengths. Keypoints that are covered are
+        A `Sample` with the same image. Masks that lose pixels become run lengths. Covered keypoints become
         labeled but not visible (COCO's visibility 1).
     """
     size = sample.image.shape[:2]
@@ -98,12 +102,12 @@ def cover(sample, mask):
 
 
 def _visible_box(segmentation, box):
-    """Returns the box of the part of a mask that is inside of `box`, to a pixel, and its pixels.
+    """Returns the box of the part of a mask inside `box`, and the number of its pixels.
 
-    Where there is none, the box has no area.
+    If there is no such part, the box has no area.
     """
     window = _pixels_of(box)
-    if isinstance(segmentation, dict):  # rounding errors may have moved the box beyond the image
+    if isinstance(segmentation, dict):  # rounding errors may move the box slightly beyond the image
         window = np.clip(window, 0, np.tile(segmentation["size"], 2))
     mask = mask_in_window(segmentation, window)
     tight = mask_extent(mask)

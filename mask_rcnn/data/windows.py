@@ -1,4 +1,4 @@
-"""Images of which windows are read, from TIFF files of any size, or from others that are decoded once."""
+"""Opens images for reading windows: TIFF files of any size, or other images, which are decoded once."""
 
 import functools
 import threading
@@ -11,17 +11,19 @@ from mask_rcnn.data.tiff import TiffImage, is_tiff
 
 
 def open_image(path, max_pixels=MAX_PIXELS, channels=3, convert=None):
-    """Returns an image of which windows are read, a `TiffImage` or a `DecodedImage`.
+    """Returns an image for reading windows: a `TiffImage` or a `DecodedImage`.
 
     Args:
         path: Path of a TIFF file, or of an image file as for `read_image`.
-        max_pixels: Largest number of pixels that is decoded at once: of a window of a TIFF file, of the whole
-            image otherwise. Defaults to `MAX_PIXELS`.
-        channels: As in `read_image`. Windows of TIFF files are read of images with 3 channels. Defaults to 3.
-        convert: Function of the samples, uint8 or uint16 `[h, w, channels]`. Defaults to none.
+        max_pixels: Maximum number of pixels that is decoded at once: of a window for a TIFF file, otherwise
+            of the whole image. Defaults to `MAX_PIXELS`.
+        channels: As in `read_image`. Windows of a TIFF file are only decoded separately for 3 channels.
+            Defaults to 3.
+        convert: Function that is applied to the samples `[h, w, channels]`, uint8 or uint16. Defaults to
+            None.
 
     Raises:
-        FileNotFoundError, ValueError: As `read_image`; or tifffile is not installed.
+        FileNotFoundError, ValueError: As in `read_image`, or tifffile is not installed.
     """
     check_regular_file(path)
     if channels == 3 and is_tiff(path):
@@ -32,14 +34,14 @@ def open_image(path, max_pixels=MAX_PIXELS, channels=3, convert=None):
 
 
 class DecodedImage:
-    """An image that must be decoded as a whole. It is decoded for the first window that is read.
+    """An image that must be decoded as a whole. It is decoded when the first window is read.
 
     Args:
         size: (height, width) in pixels.
         decode: Function without arguments that returns the pixels, `[H, W, C]`.
 
     Attributes:
-        has_whole: True, as in `TiffImage`.
+        has_whole: True, because the whole image may be read at once (see `TiffImage`).
     """
 
     has_whole = True
@@ -49,13 +51,13 @@ class DecodedImage:
         self._decode, self._pixels, self._error, self._lock = decode, None, None, threading.Lock()
 
     def read(self, window=None):
-        """Returns the pixels of a window; may be called in several threads.
+        """Returns the pixels of a window. It is thread-safe.
 
         Args:
             window: (y1, x1, y2, x2), whole pixels inside of the image. Defaults to the whole image.
 
         Returns:
-            `[y2 - y1, x2 - x1, C]`, a copy, or the pixels themselves of the whole image.
+            `[y2 - y1, x2 - x1, C]`, a copy. For the whole image, the pixels themselves without a copy.
         """
         with self._lock:
             pixels = self._pixels = self._decoded() if self._pixels is None else self._pixels
@@ -65,7 +67,7 @@ class DecodedImage:
         return np.array(pixels[y1:y2, x1:x2])  # a view would keep the whole image in memory
 
     def _decoded(self):
-        if self._error is not None:  # it would fail again for each window
+        if self._error is not None:  # decoding would fail again for each window
             raise self._error
         try:
             return self._decode()
@@ -74,6 +76,6 @@ class DecodedImage:
             raise
 
     def close(self):
-        """Frees the pixels. The next window decodes them again."""
+        """Frees the pixels. The next window decodes the image again."""
         with self._lock:
             self._pixels = None

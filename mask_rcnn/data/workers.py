@@ -1,4 +1,4 @@
-"""Examples made ahead of training, in order: in threads, or in processes that share memory with this one."""
+"""Loads examples ahead of training, in order, in threads or in processes with shared memory."""
 
 import contextlib
 import math
@@ -18,8 +18,8 @@ import numpy as np
 
 from mask_rcnn.parallel import default_threads
 
-SHARED_MEMORY = Path("/dev/shm")  # of Linux, which may be small in a container
-_WORKER = {}  # what a worker process keeps between its calls: `load` and `memory`
+SHARED_MEMORY = Path("/dev/shm")  # on Linux; it may be small in a container
+_WORKER = {}  # state of a worker process between calls: `load`, `memory` and `slot_bytes`
 
 
 @contextlib.contextmanager
@@ -27,11 +27,11 @@ def worker_pool(load, workers, slots, slot_bytes):
     """Yields a function that submits a call of `load` and returns its future.
 
     Args:
-        load: function of a record, a seed and other records that returns a dict with `image`, or something
-            else instead. Picklable if there are worker processes.
-        workers: number of processes; 0 uses threads of this process.
-        slots: number of images that are held at the same time.
-        slot_bytes: size of the largest image. A larger one is copied through a pipe.
+        load: Function of a record, a seed and other records. It returns a dict with `image`, or an object of
+            another type for a failure. It must be picklable for worker processes.
+        workers: Number of processes. 0 uses threads of this process.
+        slots: Number of images that are held at the same time.
+        slot_bytes: Size of the largest expected image. A larger image is copied through a pipe.
 
     Yields:
         `submit(record, seed, others, slot)`. The image of a future is valid until its slot is used again.
@@ -42,7 +42,7 @@ def worker_pool(load, workers, slots, slot_bytes):
         return
     _check_picklable(load)
     with _shared(slots * slot_bytes) as memory:
-        context = multiprocessing.get_context("spawn")  # a fork would copy TensorFlow's locks
+        context = multiprocessing.get_context("spawn")  # a fork would copy the state of TensorFlow's locks
         arguments = (load, memory and memory.name, slot_bytes)
         with ProcessPoolExecutor(workers, context, _start_worker, arguments) as pool, _cancelled(pool):
 
@@ -53,7 +53,7 @@ def worker_pool(load, workers, slots, slot_bytes):
 
 
 class _Shared:
-    """A future whose image lies in shared memory."""
+    """A future whose image is in shared memory."""
 
     def __init__(self, future, memory):
         self.future, self.memory = future, memory
@@ -63,7 +63,7 @@ class _Shared:
             found = self.future.result()
         except BrokenProcessPool as error:
             raise RuntimeError(
-                "The worker processes of the training data must stay alive. Received: one was ended, by a "
+                "The worker processes of the training data must stay alive. Received: one was killed, by a "
                 "signal or for lack of memory. Lower `data.workers` or `train.batch_size`, then continue "
                 "with `--resume`. A script that trains with workers needs `if __name__ == '__main__':`."
             ) from error
@@ -74,10 +74,10 @@ class _Shared:
 
 
 def _start_worker(load, memory_name, slot_bytes):
-    """Prepares a worker process."""
+    """Initializes a worker process."""
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the GPUs belong to the training process
     cv2.setNumThreads(1)
-    for number in (signal.SIGINT, signal.SIGTERM):  # the training process decides when to end
+    for number in (signal.SIGINT, signal.SIGTERM):  # only the training process reacts to these signals
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     memory = memory_name and shared_memory.SharedMemory(memory_name)
@@ -90,7 +90,7 @@ def _end_with_parent():
 
 
 def _work(record, seed, others, slot):
-    """Calls `load` in a worker process; puts the image into its slot if it fits."""
+    """Calls `load` in a worker process and copies the image into its slot if it fits."""
     found = _WORKER["load"](record, seed, others)
     memory, slot_bytes = _WORKER["memory"], _WORKER["slot_bytes"]
     if isinstance(found, dict) and memory and found["image"].nbytes <= slot_bytes:
@@ -102,7 +102,7 @@ def _work(record, seed, others, slot):
 
 @contextlib.contextmanager
 def _shared(num_bytes):
-    """Yields shared memory, which takes space when written to; None if the system has too little."""
+    """Yields shared memory, or None if the system has too little. Memory is only allocated when written."""
     if SHARED_MEMORY.exists() and shutil.disk_usage(SHARED_MEMORY).free < num_bytes:
         yield None
         return
@@ -117,7 +117,7 @@ def _shared(num_bytes):
 
 @contextlib.contextmanager
 def _cancelled(pool):
-    """Cancels the calls that have not begun when the block ends."""
+    """Context manager that cancels the calls that have not started when the block ends."""
     try:
         yield
     finally:

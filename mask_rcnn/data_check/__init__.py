@@ -1,1 +1,1 @@
-"""What is wrong with a data set, how it hurts training, and what to do: `mask-rcnn data check`."""
+"""Checks data sets for `mask-rcnn data check`: problems, their effect on training, and how to fix them."""

@@ -1,33 +1,33 @@
-"""Anchor sizes and ratios that fit the boxes of a data set: Lloyd's algorithm with the distance 1 - IoU.
+"""Fits anchor sizes and ratios to the boxes of a data set: Lloyd's algorithm with the distance 1 - IoU.
 
-As in YOLO9000 (Redmon and Farhadi, 2017, section 2), with two differences. The anchors of a pyramid are all
-combinations of some sizes and some ratios. And a box is compared with the anchors where the grid of a level
-puts them, for a small anchor on a coarse grid misses most objects.
+The method follows YOLO9000 (Redmon and Farhadi, 2017, section 2), with two differences. The anchors of a
+pyramid are all combinations of some sizes and ratios. And a box is compared with anchors at their actual grid
+positions, because small anchors on a coarse grid miss most objects.
 """
 
 import numpy as np
 
 from mask_rcnn.ops.anchors import base_anchors
 
-GOOD_IOU = 0.5  # with the best anchor; below it, the box regression begins far from the object
-MAX_BOXES = 5_000  # that are fitted to, spread over the data set
+GOOD_IOU = 0.5  # of the best anchor; below it, the box regression starts far from the object
+MAX_BOXES = 5_000  # number of boxes for the fit, spread over the data set
 ITERATIONS = 20
-FACTORS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 1.5)  # of the sizes of the config: where the search starts
+FACTORS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 1.5)  # the search starts from sizes of the config times these
 
 
 def strides_of(anchors):
-    """Returns the stride of each size of an `AnchorConfig`, pixels."""
+    """Returns the stride for each size of an `AnchorConfig`, in pixels."""
     return anchors.strides if len(anchors.strides) > 1 else anchors.strides * len(anchors.sizes)
 
 
 def anchor_ious(boxes, sizes, ratios, strides):
-    """Returns the IoU of boxes with the anchors at the cell that is nearest to their center.
+    """Returns the IoU of boxes with the anchors at the grid cell closest to their center.
 
     Args:
         boxes: `[N, 4]` (y1, x1, y2, x2), pixels of the resized image.
-        sizes: L sizes of anchors, one for each pyramid level.
+        sizes: L anchor sizes, one per pyramid level, in pixels.
         ratios: R ratios, height / width.
-        strides: L distances between cells; cell (0, 0) is at pixel 0.
+        strides: L distances between grid cells, in pixels. Cell (0, 0) is at pixel 0.
 
     Returns:
         `[N, L, R]` float64.
@@ -47,16 +47,18 @@ def anchor_ious(boxes, sizes, ratios, strides):
 
 
 def fit_anchors(boxes, anchors):
-    """Returns sizes and ratios, as many as a config has, that are near to boxes.
+    """Returns anchor sizes and ratios that fit boxes, as many of each as a config has.
 
-    Of all iterations, the one with the largest sum of mean IoU and share of `GOOD_IOU` or more counts.
+    The result is from the iteration with the best score. The score is the mean IoU of the best anchors, plus
+    the fraction of boxes with an IoU of at least `GOOD_IOU`.
 
     Args:
         boxes: `[N, 4]` (y1, x1, y2, x2), N > 0, pixels of the resized image.
         anchors: `AnchorConfig`.
 
     Returns:
-        Sizes, a tuple of int, ascending and different; ratios, a tuple of float, ascending and different.
+        sizes: Tuple of distinct ints, ascending.
+        ratios: Tuple of distinct floats, ascending.
     """
     boxes = boxes[:: -(-len(boxes) // MAX_BOXES)]
     strides = strides_of(anchors)
@@ -67,7 +69,7 @@ def fit_anchors(boxes, anchors):
 
 
 def _lloyd(boxes, sizes, ratios, strides):
-    """Returns the score, the sizes and the ratios of the best iteration."""
+    """Returns score, sizes and ratios of the best iteration."""
     heights, widths = (boxes[:, 2:] - boxes[:, :2]).T
     best = (0.0, sizes, ratios)
     for _ in range(ITERATIONS):
@@ -82,14 +84,14 @@ def _lloyd(boxes, sizes, ratios, strides):
 
 
 def _medians(values, groups, old):
-    """Returns the median of each group of values, or the old value of an empty group."""
+    """Returns the median of each group of values, or the old value for an empty group."""
     return np.array(
         [np.median(values[groups == k]) if (groups == k).any() else old[k] for k in range(len(old))]
     )
 
 
 def _distinct(values, decimals):
-    """Returns ascending values that differ after rounding; equal ones are moved up by the last digit."""
+    """Returns ascending, rounded, distinct values; equal ones are raised by a unit of the last digit."""
     step = 10.0**-decimals
     result = []
     for value in np.sort(values):

@@ -1,4 +1,4 @@
-"""How well the anchors of a config fit the objects of a data set, and which would fit better."""
+"""Compares the anchors of a config with the objects of a data set, and suggests better anchors."""
 
 import numpy as np
 
@@ -6,37 +6,40 @@ from mask_rcnn.data.trainable import resized_boxes
 from mask_rcnn.data_check.anchor_fit import GOOD_IOU, anchor_ious, fit_anchors, strides_of
 from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
 
-MAX_OBJECTS = 100_000  # that are compared with the anchors, spread over the data set
-MAX_POOR = 0.01  # share of the objects without a good anchor, without a finding
-NUM_WORST = 4  # objects of which a picture is drawn
-CLEARLY_FEWER = 0.75  # part of the objects without a good anchor that a suggestion may leave
+MAX_OBJECTS = 100_000  # number of objects that are compared with anchors, spread over the data set
+MAX_POOR = 0.01  # fraction of objects without a good anchor above which there is a finding
+NUM_WORST = 4  # number of objects with a picture
+CLEARLY_FEWER = 0.75  # a suggestion may leave at most this fraction of the objects without a good anchor
 SIZE_BOUNDS = (0, 8, 16, 32, 64, 128, 256, 512, np.inf)  # pixels, square root of the area
 RATIO_BOUNDS = (0, 0.25, 0.5, 1, 2, 4, np.inf)  # height / width
 
 
 def anchor_coverage(dataset, arrays, config):
-    """Compares the objects of a data set with the anchors at the grid of each pyramid level.
+    """Compares the objects of a data set with the anchors on the grid of each pyramid level.
 
-    Objects are resized to the middle one of `input.train_short_sides`. Each is compared with the anchors at
-    the cell nearest to its center. Random transforms are not applied.
+    Objects are resized to the median of `input.train_short_sides`. Each object is compared with the anchors
+    at the grid cell closest to its center. Random transforms are not applied.
 
     Args:
-        dataset: a `Dataset`.
+        dataset: `Dataset`.
         arrays: Its `DatasetArrays`.
         config: `Config`.
 
     Returns:
-        None without objects, or a dict that json can hold:
-        objects: objects that were compared.
-        short_side: pixels.
-        mean_iou: of the best anchors.
-        poor: share of the objects whose best IoU is below 0.5.
-        unmatched: share of the objects whose best IoU is below `rpn.positive_iou`.
-        levels: dicts of `size`, `stride`, `matched` (share of the objects with `rpn.positive_iou` or more)
-            and `best` (share of the objects whose best anchor is of this level).
-        worst: dicts of `image` (its index), `annotation` (its id) and `iou`, of the objects of smallest IoU.
-        poor_shapes: dicts of `size`, `ratio` (texts) and `objects`, most objects first.
-        suggestion: None, or a dict of `sizes`, `ratios`, `mean_iou`, `poor` and `set`, the options.
+        None without objects, otherwise a dict for JSON:
+        objects: Number of compared objects.
+        short_side: Short side of the resized images, in pixels.
+        mean_iou: Mean IoU of the best anchors.
+        poor: Fraction of the objects whose best IoU is below 0.5.
+        unmatched: Fraction of the objects whose best IoU is below `rpn.positive_iou`.
+        positive_iou: `rpn.positive_iou`.
+        levels: List of dicts of `size`, `stride`, `matched` (fraction of the objects with at least
+            `rpn.positive_iou`) and `best` (fraction of the objects whose best anchor has this level).
+        worst: List of dicts of `image` (index), `annotation` (id) and `iou`, for the objects with the lowest
+            IoU.
+        poor_shapes: List of dicts of `size`, `ratio` (texts) and `objects`, the most frequent first.
+        suggestion: None, or a dict of `sizes`, `ratios`, `mean_iou`, `poor` and `set`, the command line
+            options.
     """
     rows, boxes = _training_boxes(dataset, arrays, config)
     if not len(boxes):
@@ -76,7 +79,7 @@ def anchor_coverage(dataset, arrays, config):
 
 
 def anchor_findings(coverage, dataset):
-    """Returns the finding about objects without a good anchor, in a list.
+    """Returns a list with the finding about objects without a good anchor, or an empty list.
 
     Args:
         coverage: Result of `anchor_coverage`.
@@ -124,7 +127,7 @@ def _short_side(config):
 
 
 def _training_boxes(dataset, arrays, config):
-    """Returns rows `[N]` and boxes `[N, 4]` (y1, x1, y2, x2) of objects of 1 pixel or more after resizing."""
+    """Returns rows `[N]` and resized boxes `[N, 4]` (y1, x1, y2, x2) of objects of at least 1 pixel."""
     rows = np.flatnonzero(~arrays.crowd)
     rows = rows[:: -(-len(rows) // MAX_OBJECTS) or 1]
     boxes = resized_boxes(dataset, arrays, config.input, _short_side(config))[rows]
@@ -138,7 +141,7 @@ def _level_ious(boxes, sizes, ratios, anchors):
 
 
 def _poor_shapes(boxes):
-    """Counts boxes by size and ratio; returns the most frequent kinds first."""
+    """Counts boxes by size and ratio; returns the most frequent shapes first."""
     heights, widths = (boxes[:, 2:] - boxes[:, :2]).T
     sizes = np.digitize(np.sqrt(heights * widths), SIZE_BOUNDS) - 1
     ratios = np.digitize(heights / widths, RATIO_BOUNDS) - 1
@@ -159,7 +162,7 @@ def _range(bounds, index):
 
 
 def _suggestion(boxes, anchors, best):
-    """Returns sizes and ratios that fit the boxes clearly better, with what they reach, or None."""
+    """Returns sizes and ratios that fit the boxes clearly better, with their IoU, or None."""
     sizes, ratios = fit_anchors(boxes, anchors)
     better = _level_ious(boxes, sizes, ratios, anchors).max(axis=1)
     poor, new_poor = (best < GOOD_IOU).mean(), (better < GOOD_IOU).mean()

@@ -1,4 +1,4 @@
-"""Runs all checks of one data set or of a training and a validation set."""
+"""Runs all checks of a data set, or of a training set and a validation set."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -25,19 +25,18 @@ from mask_rcnn.data_check.same_images import same_image_findings
 
 TRAIN, VAL = "train", "val"
 NOT_DECODED = (
-    "image files were not decoded. Damage inside of a file, images that are the same, gray and rotated "
-    "images were not looked for."
+    "image files were not decoded, so damaged files and duplicate, gray or rotated images were not detected."
 )
 
 
 @dataclass(frozen=True)
 class CheckedSet:
-    """A data set and what was found while it was read.
+    """A data set and the results of reading and decoding it.
 
     Args:
-        dataset: `Dataset` of the images that can be used, as far as their headers tell.
-        decoded: `DecodedImages` of them, or None.
-        reading: `CocoReading` if it was read from a COCO json, or None.
+        dataset: `Dataset` of the images that are usable according to their headers.
+        decoded: `DecodedImages` of them. Defaults to None: not decoded.
+        reading: `CocoReading` of a COCO json. Defaults to None: not read from a COCO json.
     """
 
     dataset: Dataset
@@ -45,7 +44,7 @@ class CheckedSet:
     reading: CocoReading | None = None
 
     def bad_files(self):
-        """Returns the ids of the images whose file cannot be used, a set."""
+        """Returns the set of the ids of images whose file cannot be used."""
         left_out = zip(self.reading.left_out, self.reading.reasons, strict=True) if self.reading else ()
         bad = {image["id"] for image, reason in left_out if not is_about_annotation(reason)}
         errors = self.decoded.errors if self.decoded else ()
@@ -56,18 +55,19 @@ def check_coco(sources, config, config_name, *, decode=True, track=None):
     """Checks COCO jsons and their images.
 
     Args:
-        sources: `{"train": (path of the json, folder of the images)}`, and perhaps "val".
-        config: `Config` to train with.
-        config_name: What the report calls it.
+        sources: `{"train": (path of the json, image folder)}`, optionally with "val".
+        config: `Config` for the training.
+        config_name: Name of the config in the report.
         decode: Whether to decode all images. Defaults to True.
-        track: Function of an iterable, its length and a description that shows progress and yields the
-            items. Defaults to None.
+        track: Function of (items, their number, a description) that yields the items and shows progress.
+            Defaults to None: no progress.
 
     Returns:
-        `Report`, and `{name: CheckedSet}` of the jsons that can be read.
+        report: `Report`.
+        sets: `{name: CheckedSet}` of the jsons that can be read.
 
     Raises:
-        OSError: A json or a folder does not exist or cannot be opened.
+        OSError: A json or an image folder does not exist or cannot be opened.
     """
     sets, findings = {}, []
     for name, (annotations, images) in sources.items():
@@ -83,7 +83,11 @@ def check_coco(sources, config, config_name, *, decode=True, track=None):
 
 
 def check_dataset(dataset, config, config_name="the given config", *, decode=True):
-    """Checks a `Dataset` of any reader; see `check_coco`.
+    """Checks a `Dataset` of any reader.
+
+    Args:
+        dataset: `Dataset`.
+        config, config_name, decode: As in `check_coco`. `config_name` defaults to "the given config".
 
     Returns:
         `Report`.
@@ -126,7 +130,7 @@ def _report(sets, findings, config, config_name, decode):
 
 
 def _findings(checked, arrays, counts, config, name):
-    """Returns the findings of one set."""
+    """Returns the findings of one data set."""
     dataset, reading, decoded = checked.dataset, checked.reading, checked.decoded
     names = [str(image["file_name"]) for image in reading.left_out] if reading else []
     reasons = list(reading.reasons) if reading else []
@@ -150,7 +154,7 @@ def _findings(checked, arrays, counts, config, name):
 
 
 def _trainable_findings(dataset, counts, config, name):
-    """Returns findings about what no head can learn from."""
+    """Returns the findings about objects that the heads cannot learn from."""
     if not counts["objects"]:
         severity = "error" if name == TRAIN else "warning"
         title = "There is no object" if name == TRAIN else "There is no object: AP cannot be measured"
@@ -160,7 +164,7 @@ def _trainable_findings(dataset, counts, config, name):
                 severity=severity,
                 title=title,
                 count=1,
-                advice="Is it the right file? Crowd regions are no objects.",
+                advice="Check that this is the right file. Crowd regions do not count as objects.",
             )
         ]
     try:

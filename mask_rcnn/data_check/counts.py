@@ -1,4 +1,4 @@
-"""What a data set holds: classes, sizes, objects per image; and what is out of balance."""
+"""Counts classes, sizes and objects per image of a data set, and finds imbalances."""
 
 import collections
 
@@ -9,30 +9,31 @@ from mask_rcnn.data.instances import count_ignored_objects
 from mask_rcnn.data.trainable import are_tiny
 from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
 
-# Areas in pixels at which COCO's evaluation calls an object medium and large.
+# Minimum area of each size in COCO's evaluation, in square pixels.
 AREA_BOUNDS = {"small": 0, "medium": 32**2, "large": 96**2}
-MIN_OBJECTS = 20  # of a class; fewer are hardly learned, and their AP says little
+MIN_OBJECTS = 20  # objects per class; with fewer, a class is hardly learned and its AP is uncertain
 
 
 def count_dataset(dataset, arrays):
-    """Counts what a training run and its author should know of a data set.
+    """Counts images, objects and classes of a data set.
 
     Args:
-        dataset: a `Dataset`.
+        dataset: `Dataset`.
         arrays: Its `DatasetArrays`.
 
     Returns:
-        A dict that json can hold:
-        name, images, objects, crowds: of the whole set.
-        images_left_out: images that cannot be used.
-        images_without_objects: how many.
-        objects_with_keypoints: how many have any that is known.
+        Dict for JSON:
+        name: Name of the data set.
+        images, objects, crowds: Numbers of images, objects and crowd regions.
+        images_left_out: Number of images that cannot be used.
+        images_without_objects: Number of images without objects.
+        objects_with_keypoints: Number of objects with at least one labeled keypoint.
         objects_per_image: {"median", "max"}.
-        objects_per_class: {name of the category: objects}, every category.
-        images_per_class: {name of the category: images that have any}, every category.
+        objects_per_class: {name of the category: number of objects}, for every category.
+        images_per_class: {name of the category: number of images with such objects}, for every category.
         objects_per_size: {"small", "medium", "large"} by COCO's areas.
-        image_sizes: {"HxW": images}, most frequent first.
-        image_bits: {"8", "16": images}.
+        image_sizes: {"HxW": number of images}, the most frequent first.
+        image_bits: {"8", "16": number of images}.
     """
     is_object = ~arrays.crowd
     names = [category.name for category in dataset.categories]
@@ -65,11 +66,11 @@ def count_findings(dataset, arrays, counts, config, is_training_set=True):
     """Returns the findings about numbers of objects.
 
     Args:
-        dataset: a `Dataset`.
+        dataset: `Dataset`.
         arrays: Its `DatasetArrays`.
         counts: Its `count_dataset`.
-        config: `Config` to train with.
-        is_training_set: Whether a model learns from it. Defaults to True.
+        config: `Config` for the training.
+        is_training_set: Whether the data set is used for training. Defaults to True.
     """
     found = (
         _images_without_objects(dataset, arrays, is_training_set),
@@ -99,7 +100,7 @@ def count_findings(dataset, arrays, counts, config, is_training_set=True):
 
 
 def split_findings(counts):
-    """Returns the finding about classes that have objects in only one of two sets, in a list.
+    """Returns a list with the finding about classes that only have objects in one of two sets.
 
     Args:
         counts: `{name of the set: count_dataset}` of two sets.
@@ -119,7 +120,7 @@ def split_findings(counts):
             severity="warning",
             title="Classes have objects in only one split",
             count=len(examples),
-            advice="Such a class is not learned, or its AP cannot be measured. Divide the images anew, so "
+            advice="Such a class is not learned, or its AP cannot be measured. Split the images again, so "
             "that each class is in both splits.",
             examples=tuple(examples[:MAX_EXAMPLES]),
             where=f"{first} and {second}",
@@ -142,11 +143,11 @@ def _images_without_objects(dataset, arrays, is_training_set):
         severity="note",
         title="Images have no object",
         count=len(rows),
-        advice="Look whether they are really empty. "
+        advice="Check that they are really empty. "
         + (
-            "They teach what background is, and an object that is not annotated teaches the opposite."
+            "Training uses them as background, so an object that is not annotated is learned as background."
             if is_training_set
-            else "Whatever is found in them counts as wrong."
+            else "Every detection in them counts as a false positive."
         ),
         examples=tuple(examples),
     )
@@ -207,7 +208,7 @@ def _too_many_objects(dataset, arrays, max_instances):
 
 
 def _objects(dataset, arrays, chosen, field, **texts):
-    """Returns a warning about objects, chosen by `[N]` bool, or None."""
+    """Returns a warning about the objects that `chosen`, `[N]` bool, selects, or None without any."""
     rows = np.flatnonzero(chosen)
     if not len(rows):
         return None

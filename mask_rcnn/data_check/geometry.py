@@ -1,4 +1,4 @@
-"""Boxes, masks and areas of annotations that do not fit together, and objects that are there twice."""
+"""Finds boxes, masks and areas of annotations that contradict each other, and duplicate objects."""
 
 import functools
 import math
@@ -17,14 +17,14 @@ from mask_rcnn.data_check.polygons import (
 )
 from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
 
-DUPLICATE_IOU = 0.95  # of two boxes of one class in one image
-AREA_TOLERANCE = 0.1  # of the area; outlines and pixels differ by less on all but small objects
-LARGE_LOOP = 0.05  # share of the area; a smaller loop at a crossing hardly hurts
-MIN_REACH = 1.0  # pixels that a box may reach out of its image: rounding
+DUPLICATE_IOU = 0.95  # minimum IoU of the boxes of duplicates, of one class in one image
+AREA_TOLERANCE = 0.1  # relative; area of polygon and area of pixels differ by less, except for small objects
+LARGE_LOOP = 0.05  # fraction of the area; a smaller loop at a crossing has little effect
+MIN_REACH = 1.0  # pixels; a box that exceeds its image by less is explained by rounding
 
 
 class Annotations:
-    """The annotations of a `Dataset` as a table, and examples of them.
+    """The annotations of a `Dataset` as a table, with methods to make examples for findings.
 
     Args:
         dataset: `Dataset`.
@@ -36,7 +36,14 @@ class Annotations:
         self.sizes = dataset.sizes[table.images]  # [N, 2] (height, width)
 
     def example(self, row, text, field, others=()):
-        """Returns the `Example` of a row; a picture shows it and the rows `others` of its image."""
+        """Returns the `Example` of a row.
+
+        Args:
+            row: Index of the row.
+            text: Text of the example.
+            field: Name of the json field.
+            others: Further rows of the same image for the picture. Defaults to none.
+        """
         record = self.dataset.images[self.table.images[row]]
         ids = tuple(int(self.table.ids[each]) for each in (row, *others))
         return Example(
@@ -44,7 +51,7 @@ class Annotations:
         )
 
     def segmentation(self, row):
-        """Returns the segmentation of a row in COCO's form, or None."""
+        """Returns the segmentation of a row in COCO's format, or None."""
         return self.table.segmentation(row, tuple(self.sizes[row].tolist()))
 
     @functools.cached_property
@@ -80,13 +87,18 @@ def geometry_findings(annotations):
 
 
 def reach_outside(boxes, sizes):
-    """Returns by how many pixels boxes `[N, 4]` (x, y, width, height) reach out of images `[N, 2]`, `[N]`."""
+    """Returns by how many pixels boxes exceed their images, `[N]`.
+
+    Args:
+        boxes: `[N, 4]` (x, y, width, height).
+        sizes: `[N, 2]` (height, width) of their images.
+    """
     x, y, width, height = boxes.T
     return np.max([-x, -y, x + width - sizes[:, 1], y + height - sizes[:, 0]], axis=0, initial=0)
 
 
 def _worst(values):
-    """Returns the indices of the largest values, at most `MAX_EXAMPLES`, largest first."""
+    """Returns the indices of the largest values, at most `MAX_EXAMPLES`, the largest first."""
     return np.argsort(-np.asarray(values), kind="stable")[:MAX_EXAMPLES]
 
 
@@ -105,7 +117,7 @@ def _outside(annotations):
         severity="warning",
         title="Boxes reach out of their image",
         count=len(rows),
-        advice="Training clips them. Look whether boxes and images belong together. `--fix` clips them.",
+        advice="Training clips them. Check that boxes and images belong together. `--fix` clips them.",
         examples=tuple(examples),
     )
 
@@ -114,7 +126,7 @@ def _box_and_mask(annotations):
     sizes = annotations.sizes
     bounds = clip_corners(annotations.mask_bounds, sizes)
     corners = clip_corners(_corners(annotations.table.boxes), sizes)
-    rows = np.flatnonzero((np.abs(corners - bounds) > TOLERANCE).any(axis=1))  # NaN compares as False
+    rows = np.flatnonzero((np.abs(corners - bounds) > TOLERANCE).any(axis=1))  # False for NaN
     if not len(rows):
         return None
     overlap = box_iou(corners[rows], bounds[rows])
@@ -133,14 +145,14 @@ def _box_and_mask(annotations):
         severity="warning",
         title=f"Boxes differ from the box around their mask by more than {TOLERANCE:g} pixels",
         count=len(rows),
-        advice="The box head and the mask head learn different objects. Look which one is right. "
+        advice="Box head and mask head learn different objects. Check whether box or mask is correct. "
         "`--fix` computes the box from the mask.",
         examples=tuple(examples),
     )
 
 
 def clip_corners(corners, sizes):
-    """Clips (x1, y1, x2, y2), `[N, 4]`, to images of sizes `[N, 2]` (height, width)."""
+    """Clips boxes (x1, y1, x2, y2), `[N, 4]`, to images of sizes `[N, 2]`, (height, width)."""
     return np.clip(corners, 0, np.tile(sizes[:, ::-1], 2))
 
 
@@ -150,9 +162,9 @@ def _corners(boxes):
 
 
 def box_iou(boxes, others):
-    """Returns the IoU of pairs of boxes (x1, y1, x2, y2), `[..., 4]` both, to `[...]`.
+    """Returns the IoU of pairs of boxes (x1, y1, x2, y2), `[..., 4]` each, as `[...]`.
 
-    `ops.boxes.iou` compares all boxes with all others, and needs TensorFlow, which no check loads.
+    `ops.boxes.iou` compares all boxes with all others, and it imports TensorFlow, which no check needs.
     """
     top_left = np.maximum(boxes[..., :2], others[..., :2])
     common = np.maximum(np.minimum(boxes[..., 2:], others[..., 2:]) - top_left, 0).prod(axis=-1)
@@ -161,16 +173,20 @@ def box_iou(boxes, others):
 
 
 def outline_areas(table):
-    """Returns the sum of the areas of the polygons of each row, `[N]` float64."""
+    """Returns the summed area of the polygons of each row, `[N]` float64."""
     owners = owners_of_polygons(table)
     used = owners >= 0
     return np.bincount(owners[used], polygon_areas(table)[used], minlength=len(table))
 
 
 def differs(areas, expected, boxes):
-    """Tells which areas are far from the expected ones, `[N]` bool; `boxes` are (x, y, width, height).
+    """Returns which areas differ much from the expected areas, `[N]` bool.
 
-    An outline and its pixels differ by about half a pixel along the border.
+    The area of a polygon and the number of its pixels may differ by about half a pixel along the border.
+
+    Args:
+        areas, expected: `[N]`, square pixels.
+        boxes: `[N, 4]` (x, y, width, height).
     """
     border = boxes[:, 2] + boxes[:, 3]
     return np.abs(areas - expected) > AREA_TOLERANCE * np.maximum(areas, expected) + border
@@ -202,8 +218,8 @@ def _areas(annotations, crossing_rows):
         severity="note",
         title=f"`area` differs from the area of the mask by more than {AREA_TOLERANCE:.0%}",
         count=len(rows),
-        advice="The evaluation takes `area` to tell small, medium and large objects apart. `--fix` computes "
-        "it from the mask.",
+        advice="The evaluation uses `area` to separate small, medium and large objects. `--fix` computes it "
+        "from the mask.",
         examples=tuple(examples),
     )
 
@@ -226,21 +242,21 @@ def _self_crossing(annotations, owners, shares):
         severity="warning" if num_large else "note",
         title=f"Polygons cross themselves{large if num_large else ''}",
         count=len(owners),
-        advice="The mask may have holes or parts that nobody meant. Draw the outlines in order. `--fix` "
-        "writes the mask that training sees as run lengths.",
+        advice="The mask may have unintended holes or parts. List the points of an outline in order. `--fix` "
+        "writes the mask that training uses as run lengths.",
         examples=tuple(examples),
     )
 
 
 def duplicate_pairs(table):
-    """Returns pairs of rows of one image and class whose boxes are nearly the same, `[M]` int64 each.
+    """Returns pairs of rows with the same image and class and nearly equal boxes, two arrays `[M]` int64.
 
-    The second of a pair is the later one in the table. Objects are not compared with crowd regions.
+    The second row of a pair comes later in the table. Objects are not compared with crowd regions.
     """
     x, width, corners = table.boxes[:, 0], table.boxes[:, 2], _corners(table.boxes)
     keys = np.stack([table.images, table.class_ids, table.crowd], axis=1)
     _, groups = np.unique(keys, axis=0, return_inverse=True)
-    # Boxes of that IoU start at nearly the same x.
+    # Boxes with such an IoU start at nearly the same x.
     reach = (1 / DUPLICATE_IOU - 1) * width + 1e-9
     found = [np.zeros((2, 0), "int64")]
     for i, j in overlapping_pairs(groups.reshape(-1), x, x + reach):
@@ -270,7 +286,7 @@ def _duplicates(annotations):
         severity="warning",
         title=f"Objects repeat another one: same image and class, IoU of the boxes {DUPLICATE_IOU} or more",
         count=len(again),
-        advice="A detector can find only one of them; the other is counted as missed. Remove one of each, "
+        advice="A detector can only find one of them. The other one counts as missed. Remove the duplicates, "
         "or use `--fix`.",
         examples=tuple(examples),
     )

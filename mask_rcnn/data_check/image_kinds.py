@@ -1,4 +1,4 @@
-"""Kinds of image files in a data set: bits, gray and color, EXIF rotation."""
+"""Finds different kinds of image files in a data set: bit depth, gray and color, EXIF rotation."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
 
 
 def bit_findings(dataset, config):
-    """Returns findings about the bits of the image files, which their headers tell.
+    """Returns findings about the bits per sample of the image files, according to their headers.
 
     Args:
         dataset: `Dataset`.
@@ -23,8 +23,8 @@ def bit_findings(dataset, config):
                 severity="warning",
                 title=f"Images of 16 bits per sample among {len(deep) - deep.sum()} of 8 bits",
                 count=int(deep.sum()),
-                advice="Look whether they are equally bright: `input.bit_depth` says how many of the 16 bits "
-                "are used. Write all files the same way.",
+                advice="Check that they have the same brightness. `input.bit_depth` sets how many of the 16 "
+                "bits are used. It is best to write all files with the same bit depth.",
                 examples=_examples(dataset, deep, "16 bits per sample"),
             )
         )
@@ -51,7 +51,7 @@ def pixel_findings(dataset, decoded):
 
     Args:
         dataset: `Dataset` of N images.
-        decoded: `DecodedImages` of them.
+        decoded: Their `DecodedImages`.
     """
     findings = []
     gray = decoded.gray & decoded.readable
@@ -64,8 +64,8 @@ def pixel_findings(dataset, decoded):
                 severity="note",
                 title=f"Images are {name}, the other {max(gray.sum(), color.sum())} are not",
                 count=int(rare.sum()),
-                advice="All become RGB. It is a problem only where the kind of image tells the class: give "
-                "each class images of both kinds.",
+                advice="All become RGB. This is only a problem if some classes occur in only one kind of "
+                "image. In this case, add images of both kinds for each class.",
                 examples=_examples(dataset, rare, name),
             )
         )
@@ -77,8 +77,8 @@ def pixel_findings(dataset, decoded):
                 severity="note",
                 title="Image files have an EXIF rotation or mirroring, which is applied",
                 count=int(rotated.sum()),
-                advice="Some annotation tools ignore EXIF. Look whether the outlines fit the objects in the "
-                "pictures; else save the files upright and annotate them again.",
+                advice="Some annotation tools ignore EXIF. Check that the outlines fit the objects in the "
+                "pictures. If not, save the files upright and annotate them again.",
                 examples=_examples(
                     dataset, rotated, lambda index: f"orientation {decoded.orientations[index]}", "file"
                 ),

@@ -1,4 +1,4 @@
-"""Decodes every image file of a data set once, in threads, and keeps what the checks need of it."""
+"""Decodes every image file of a data set once, in threads, and keeps small features for the checks."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -13,20 +13,20 @@ from mask_rcnn.data.picture import to_rgb8
 from mask_rcnn.parallel import default_threads, submit_ahead
 from mask_rcnn.paths import as_path
 
-THUMBNAIL = 16  # side, pixels
-HASH_SIZE = (9, 8)  # (width, height) of the image whose neighbors are compared: 64 bits
-GRAY_STEP = 4  # every fourth pixel of each axis tells whether an image is gray
+THUMBNAIL = 16  # side in pixels
+HASH_SIZE = (9, 8)  # (width, height) of the small image for the hash; comparing neighbors gives 8 x 8 bits
+GRAY_STEP = 4  # only every fourth pixel of each axis is tested for gray
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedImages:
-    """What is known of N image files after decoding them.
+    """Features of N decoded image files.
 
     Args:
-        errors: `{index: message}` of the files that cannot be decoded; their rows in the arrays are 0.
-        digests: `[N]` S16, BLAKE2b of the bytes of the file.
-        hashes: `[N]` uint64, difference hash: which pixels of a small gray version are brighter than their
-            left neighbors.
+        errors: `{index: message}` of the files that cannot be decoded. Their rows in the arrays are 0.
+        digests: `[N]` S16, BLAKE2b hash of the bytes of the file.
+        hashes: `[N]` uint64, difference hash: which pixels of a small gray image are brighter than their left
+            neighbors.
         thumbnails: `[N, 16, 16, 3]` uint8, RGB.
         contrasts: `[N]` float32, standard deviation of the thumbnail.
         orientations: `[N]` uint8, EXIF orientation, 1..8.
@@ -43,7 +43,7 @@ class DecodedImages:
 
     @property
     def readable(self):
-        """`[N]` bool, which files were decoded."""
+        """`[N]` bool, which files could be decoded."""
         return self.orientations > 0
 
 
@@ -53,9 +53,10 @@ def decode_images(paths, max_pixels, settings=None, track=None):
     Args:
         paths: Paths of the files.
         max_pixels: As in `read_image`.
-        settings: `InputConfig`, of which the bits and channels are read; of other images than RGB, the
-            picture of `to_rgb8` is looked at. Defaults to that of RGB images.
-        track: Function of an iterable that shows progress and yields its items. Defaults to None.
+        settings: `InputConfig` with bits and channels of the files. For images other than RGB, the picture of
+            `to_rgb8` is used. Defaults to 8-bit RGB.
+        track: Function of an iterable that yields its items and shows progress. Defaults to None: no
+            progress.
     """
     settings = settings or InputConfig()
     images = DecodedImages(
@@ -88,7 +89,7 @@ def decode_images(paths, max_pixels, settings=None, track=None):
 
 
 def _look(path, max_pixels, settings):
-    """Decodes one file; returns its values of the arrays of `DecodedImages`."""
+    """Decodes one file; returns its values for the arrays of `DecodedImages`."""
     header = read_header(path, max_pixels, settings.channels)
     pixels = to_rgb8(read_image(path, settings.bit_depth, max_pixels, **settings.pixel_format), settings)
     with as_path(path).open("rb") as file:
@@ -107,7 +108,7 @@ def _look(path, max_pixels, settings):
 
 
 def joined(parts):
-    """Returns the `DecodedImages` of several data sets, one after the other."""
+    """Returns the concatenated `DecodedImages` of several data sets."""
     errors, start = {}, 0
     for part in parts:
         errors |= {start + index: error for index, error in part.errors.items()}

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs no other file and no network."""
+"""Writes a report as a single HTML page without other files or network access."""
 
 from mask_rcnn.data_check.pictures import example_picture
 from mask_rcnn.data_check.text import (
@@ -13,19 +13,19 @@ from mask_rcnn.data_check.text import (
 )
 from mask_rcnn.html_page import html_figure, html_page, html_table, html_text
 
-MAX_PICTURES = 6  # of a finding
-MAX_ROWS = 100  # of a table
+MAX_PICTURES = 6  # maximum pictures of a finding
+MAX_ROWS = 100  # maximum rows of a table
 
 
 def write_page(path, report, sets, config, track=None):
     """Writes a report as an HTML page with pictures of examples.
 
     Args:
-        path: File to write to.
+        path: `Path` of the HTML file.
         report: `Report`.
-        sets: `{name: CheckedSet}`, as in `check_coco`.
+        sets: `{name: CheckedSet}`, as from `check_coco`.
         config: `Config`.
-        track: As in `check_coco`.
+        track: As in `check_coco`. Defaults to None.
     """
     findings = list(report.findings)
     shown = track(findings, len(findings), "drawing examples") if track else findings
@@ -50,7 +50,7 @@ def write_page(path, report, sets, config, track=None):
 
 
 def _finding(finding, categories, config, has_sets):
-    """Returns the HTML of a finding; errors and warnings are open."""
+    """Returns the HTML of a finding. Errors and warnings are expanded, notes are collapsed."""
     figures, listed = [], []
     for example in finding.examples:
         picture = None

@@ -1,23 +1,24 @@
-"""Pairs of intervals that overlap, found in one vectorized sweep."""
+"""Finds pairs of overlapping intervals in one vectorized sweep."""
 
 import numpy as np
 
 
 def overlapping_pairs(groups, low, high, is_open=None):
-    """Yields all pairs of intervals of the same group that overlap, in parts.
+    """Yields all pairs of overlapping intervals of the same group, in several parts.
 
-    The intervals are sorted by their lower ends. Each one is compared with its next neighbor, those that
-    overlap it with the second next, and so on: time and memory follow the number of pairs.
+    The intervals are sorted by their lower ends. Each interval is compared with the next one, those that
+    overlap it with the second next one, and so on. So time and memory are proportional to the number of
+    pairs.
 
     Args:
         groups: `[N]` int, group of each interval.
-        low: `[N]` lower ends.
-        high: `[N]` upper ends, included.
-        is_open: Function of `[M]` groups to `[M]` bool, whether more pairs of a group are wanted. Defaults to
-            None, which wants all.
+        low: `[N]`, lower ends.
+        high: `[N]`, upper ends, inclusive.
+        is_open: Function from `[M]` groups to `[M]` bool, whether more pairs of a group are needed. Defaults
+            to None: all pairs.
 
     Yields:
-        `(i, j)`, `[M]` int64 each: indices of intervals; `low[i] <= low[j] <= high[i]`.
+        `(i, j)`, `[M]` int64 each, indices of intervals with `low[i] <= low[j] <= high[i]`.
     """
     order = np.lexsort((low, groups))
     groups, low, high = groups[order], low[order], high[order]

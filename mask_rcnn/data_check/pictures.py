@@ -1,4 +1,4 @@
-"""Pictures of examples: the object with its surroundings, or two images side by side."""
+"""Draws pictures of examples: an object with its surroundings, or two images side by side."""
 
 import dataclasses
 
@@ -10,8 +10,8 @@ from mask_rcnn.data.images import read_image
 from mask_rcnn.data.picture import to_rgb8
 from mask_rcnn.visualize import draw
 
-HEIGHT, MAX_WIDTH = 260, 520  # pixels of a picture
-MARGIN = 0.5  # of the longer side of an object, on each side of it
+HEIGHT, MAX_WIDTH = 260, 520  # size of a picture, in pixels
+MARGIN = 0.5  # on each side of an object, as a fraction of its longer side
 MIN_MARGIN = 16  # pixels
 
 
@@ -20,8 +20,8 @@ def example_picture(example, categories, config):
 
     Args:
         example: `Example`.
-        categories: `Category` records of its data set.
-        config: `Config`, for the limits of image files.
+        categories: Tuple of `Category` of its data set.
+        config: `Config` with the pixel format and limits of the image files.
     """
     parts = []
     for record, ids in example.drawn:
@@ -29,14 +29,18 @@ def example_picture(example, categories, config):
             pixels = read_image(
                 record.path, config.input.bit_depth, config.data.max_pixels, **config.input.pixel_format
             )
-        except (ValueError, OSError):  # it is among the findings
+        except (ValueError, OSError):  # another finding reports it
             return None
         parts.append(_scaled(_drawn(to_rgb8(pixels, config.input), record, ids, categories)))
     return np.concatenate(parts, axis=1) if parts else None
 
 
 def _drawn(pixels, record, ids, categories):
-    """Draws the annotations with some ids on the part of the image around them, or all on the whole image."""
+    """Draws annotations on an image.
+
+    With `ids`, only these annotations are drawn, on the part of the image around them. With None, all are
+    drawn on the whole image.
+    """
     chosen = [one for one in record.annotations if ids is None or one.id in ids]
     shown = tuple(dataclasses.replace(one, crowd=False, keypoints=None) for one in chosen)
     detections = from_record(dataclasses.replace(record, annotations=shown))
@@ -50,12 +54,12 @@ def _drawn(pixels, record, ids, categories):
     if ids is None or detections.masks is None:
         return draw(pixels, detections, categories, colour_by="instance", labels=False)
     masks = draw(pixels, detections, categories, colour_by="instance", boxes=False, labels=False)
-    boxes = dataclasses.replace(detections, masks=None, mask_origins=None)  # without masks, they are opaque
+    boxes = dataclasses.replace(detections, masks=None, mask_origins=None)  # boxes without masks are opaque
     return draw(masks, boxes, categories, colour_by="instance", labels=False)
 
 
 def _window(detections):
-    """Returns the part of an image around all its detections, (y1, x1, y2, x2) in pixels."""
+    """Returns the window (y1, x1, y2, x2) of an image around all its detections, in pixels."""
     boxes = [detections.boxes]
     if detections.masks is not None:
         origins = detections.mask_origins
@@ -69,7 +73,7 @@ def _window(detections):
 
 
 def _scaled(pixels):
-    """Resizes a picture to `HEIGHT`, or to less if it would be wider than `MAX_WIDTH`."""
+    """Resizes a picture to `HEIGHT`, or less if it is wider than `MAX_WIDTH`, and pads it with white."""
     height, width = pixels.shape[:2]
     scale = min(HEIGHT / height, MAX_WIDTH / width)
     size = max(round(width * scale), 1), HEIGHT if scale == HEIGHT / height else max(round(height * scale), 1)

@@ -1,4 +1,4 @@
-"""Bounds, areas and crossing edges of all polygons of a table, in blocks."""
+"""Computes bounds, areas and crossing edges of all polygons of a table, in blocks."""
 
 import numpy as np
 
@@ -6,23 +6,24 @@ from mask_rcnn.data.annotation_table import as_floats, starts_of
 from mask_rcnn.data.fields import MAX_EXACT
 from mask_rcnn.data_check.pairs import overlapping_pairs
 
-BLOCK = 1_000_000  # points of polygons that are looked at together; takes about 200 MB
-MIN_CROSS = 1e-6  # square pixels; a smaller cross product is a touch or rounding
-MAX_CROSSINGS = 32  # of a polygon that are looked at
-MIN_LOOP = 0.01  # share of the area; a smaller loop at a crossing does not change the mask much
+BLOCK = 1_000_000  # points of polygons that are processed together; needs about 200 MB
+MIN_CROSS = 1e-6  # square pixels; a smaller cross product means a touch or a rounding error
+MAX_CROSSINGS = 32  # maximum number of crossings per polygon that are examined
+MIN_LOOP = 0.01  # fraction of the area; a smaller loop at a crossing hardly changes the mask
 
 
 def crossing_polygons(table):
-    """Finds the polygons in which two edges cross so that they cut off a loop of more than `MIN_LOOP`.
+    """Finds polygons that cross themselves and cut off a loop of more than `MIN_LOOP` of their area.
 
-    Edges that touch or share a point do not cross.
+    Edges that touch or share a point do not count as crossing.
 
     Args:
         table: `AnnotationTable`.
 
     Returns:
-        Two arrays of one value for each polygon that crosses itself: its index among the polygons of the
-        table, and the share of its area in the smaller of the two loops at a crossing, up to 0.5.
+        polygons: `[M]` int64, index of each such polygon among the polygons of the table.
+        shares: `[M]` float64, fraction of its area in the smaller of the two loops at a crossing, up to 0.5.
+            It is the largest over its crossings.
     """
     found, shares = [np.zeros(0, "int64")], [np.zeros(0)]
     for first, points, lengths in _blocks(table):
@@ -43,7 +44,7 @@ def polygon_bounds(table):
 
 
 def polygon_areas(table):
-    """Returns the area inside each polygon of a table, `[P]` float64; of one that crosses itself, less."""
+    """Returns the area of each polygon of a table, `[P]` float64; too small if it crosses itself."""
     areas = [np.zeros(0)]
     for _, points, lengths in _blocks(table):
         starts = starts_of(lengths)
@@ -54,18 +55,18 @@ def polygon_areas(table):
 
 
 def _blocks(table):
-    """Yields the index of the first polygon, the points `[V, 2]` (x, y) and the lengths `[P]` of blocks."""
+    """Yields blocks of polygons: index of the first one, points `[V, 2]` (x, y), numbers of points `[P]`."""
     starts, first = table.number_starts // 2, 0  # [P + 1] points
     while first < len(starts) - 1:
         last = max(int(np.searchsorted(starts, starts[first] + BLOCK, "right")) - 1, first + 1)
         points = as_floats(table.numbers[2 * starts[first] : 2 * starts[last]]).reshape(-1, 2)
-        points = np.clip(points, -MAX_EXACT, MAX_EXACT)  # polygons that no row uses may hold any number
+        points = np.clip(points, -MAX_EXACT, MAX_EXACT)  # polygons that no row uses may have any coordinate
         yield first, points, np.diff(starts[first : last + 1])
         first = last
 
 
 def _following(lengths):
-    """Returns the index of the next point of its polygon for each point, `[V]`."""
+    """Returns for each point the index of the next point of its polygon, `[V]`."""
     following = np.arange(1, lengths.sum() + 1)
     starts = starts_of(lengths)
     following[starts + lengths - 1] = starts
@@ -73,7 +74,7 @@ def _following(lengths):
 
 
 def owners_of_polygons(table):
-    """Returns the row of each polygon, `[P]` int64, -1 for a polygon that no row uses."""
+    """Returns the row of each polygon, `[P]` int64, or -1 if no row uses it."""
     owners = np.full(len(table.polygon_lengths), -1, "int64")
     total = int(table.num_polygons.sum())
     rows = np.repeat(np.arange(len(table)), table.num_polygons)
@@ -83,11 +84,11 @@ def owners_of_polygons(table):
 
 
 def _crossing(points, lengths):
-    """Returns which polygons cross themselves, and the share of the smaller loop of each.
+    """Returns the indices of self-crossing polygons, and the fraction of the area in their smaller loop.
 
     Args:
-        points: `[V, 2]` (x, y), one polygon after the other.
-        lengths: `[P]` points of each polygon.
+        points: `[V, 2]` (x, y), the polygons one after the other.
+        lengths: `[P]`, number of points of each polygon.
     """
     starts, ends = starts_of(lengths), points[_following(lengths)]
     polygons = np.repeat(np.arange(len(lengths)), lengths)
@@ -113,7 +114,7 @@ def _crossing(points, lengths):
 
 
 def _cross(a, b, c, d):
-    """Tells which segments ab and cd cross in their insides, `[M]` bool; each argument is `[M, 2]`."""
+    """Returns which segments ab and cd cross in their interior, `[M]` bool. Each argument is `[M, 2]`."""
 
     def side(start, end, point):
         along, away = end - start, point - start
@@ -124,7 +125,7 @@ def _cross(a, b, c, d):
 
 
 def _smaller_loop(points, i, j):
-    """Returns the share of the smaller of two loops of a polygon whose edges `i` < `j` cross."""
+    """Returns the fraction of the smaller of the two loops of a polygon whose edges `i` < `j` cross."""
     a, b, c, d = points[i], points[i + 1], points[j], points[(j + 1) % len(points)]
     along, across, offset = b - a, d - c, c - a
     product = along[0] * across[1] - along[1] * across[0]

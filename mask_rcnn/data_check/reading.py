@@ -1,4 +1,4 @@
-"""Findings of the reader: what it left out, repaired or refused."""
+"""Makes findings from the reader's results: content that it left out, repaired or refused."""
 
 import collections
 import re
@@ -12,18 +12,18 @@ from mask_rcnn.data.usable_images import REPEATED_OBJECT
 from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
 
 NAMED_ANNOTATION = re.compile(r"Received: annotation (-?\d+)\b ?(?:with )?")
-# Other checks find these, with pictures.
+# Other checks report these repairs with pictures.
 FOUND_ELSEWHERE = (NOT_THE_BOX_OF_THE_MASK, OUT_OF_IMAGE, REPEATED_OBJECT)
-LOSSES = (UNDECLARED_IMAGES, NO_PIXEL, NO_POLYGON)  # repairs that lose something
+LOSSES = (UNDECLARED_IMAGES, NO_PIXEL, NO_POLYGON)  # repairs that lose data
 
 
 def refusal_findings(error):
-    """Returns the findings of an error that the reader raised instead of a data set.
+    """Returns the findings for an error that the reader raised.
 
     Args:
-        error: ValueError; a `RefusedContent` tells which entries it is about.
+        error: ValueError. A `RefusedContent` lists the refused entries.
     """
-    advice = "Correct or remove them. Nothing else can be checked before."
+    advice = "Correct or remove them. The other checks can only run after that."
     refusals = getattr(error, "refusals", None)
     if not refusals:
         expected, received = _split(str(error))
@@ -34,7 +34,7 @@ def refusal_findings(error):
                 severity="error",
                 title=f"The annotation file cannot be read: {expected}",
                 count=1,
-                advice="Correct the file. Nothing else can be checked before.",
+                advice="Correct the file. The other checks can only run after that.",
                 examples=(example,),
             )
         ]
@@ -55,10 +55,10 @@ def left_out_findings(images, reasons, max_bad_images, num_images):
     """Returns the findings about images that cannot be used, one for each kind of reason.
 
     Args:
-        images: Names of their files.
-        reasons: The message of the error of each.
-        max_bad_images: Fraction of the images that training may leave out.
-        num_images: Number of images of the data set, with these.
+        images: List of the names of their files.
+        reasons: List of the error messages.
+        max_bad_images: Maximum fraction of images that training may leave out.
+        num_images: Number of images of the data set, including these.
     """
     stops = len(images) > max_bad_images * num_images or len(images) == num_images
     consequence = (
@@ -101,16 +101,16 @@ ADVICE = {
 
 
 def is_about_annotation(reason):
-    """Tells whether the reason why an image is left out is one of its annotations, not its file."""
+    """Returns whether an image is left out because of one of its annotations, not because of its file."""
     return bool(NAMED_ANNOTATION.search(reason))
 
 
 def repair_findings(findings, annotations):
-    """Returns the findings about what the reader repaired and other checks do not find.
+    """Returns the findings about repairs of the reader that other checks do not report.
 
     Args:
         findings: `Findings` of the reader.
-        annotations: `Annotations` of the data set that was read.
+        annotations: `Annotations` of the data set.
     """
     result = []
     for kind, (count, places) in findings.repairs.items():
@@ -131,14 +131,14 @@ def repair_findings(findings, annotations):
 
 
 def _example(place, kind, annotations):
-    """Returns the example of a place such as "annotation 7"."""
+    """Returns the example for a place such as "annotation 7"."""
     named = re.fullmatch(r"annotation (-?\d{1,18})", str(place))
     rows = np.flatnonzero(annotations.table.ids == int(named[1])) if named else ()
     return annotations.example(rows[0], "", _field(kind)) if len(rows) else Example(text=str(place))
 
 
 def encoding_findings(notes):
-    """Returns the findings about the encoding of the json; `notes` are sentences of the reader."""
+    """Returns the findings about the encoding of the json. `notes` are sentences of the reader."""
     return [
         Finding(
             kind="encoding",
@@ -153,7 +153,7 @@ def encoding_findings(notes):
 
 
 def warning_findings(warnings):
-    """Returns the finding about the warnings of a `Dataset` that was read before, in a list."""
+    """Returns a list with the finding about the warnings of a `Dataset` that is already read."""
     if not warnings:
         return []
     return [
@@ -169,7 +169,7 @@ def warning_findings(warnings):
 
 
 def _split(message):
-    """Returns what an error expected, without its period, and what it received."""
+    """Returns the expected part of an error message, without its period, and the received part."""
     expected, _, received = message.partition(" Received: ")
     return expected.strip().removesuffix("."), received
 

@@ -1,4 +1,4 @@
-"""Writes a repaired copy of a COCO json: the repairs of the reader, and those of the checks."""
+"""Writes a repaired copy of a COCO json, with the repairs of the reader and of the checks."""
 
 import numpy as np
 
@@ -24,21 +24,24 @@ from mask_rcnn.data_check.polygons import crossing_polygons, owners_of_polygons
 from mask_rcnn.data_check.reading import FOUND_ELSEWHERE
 from mask_rcnn.structures import encode_crop
 
-# Fields that `read_annotation` returns; those without a value are written only if the file has them.
+# Fields that `read_annotation` returns. IF_KNOWN are only written if they have a value or are in the file.
 ALWAYS, IF_KNOWN = ("id", "image_id", "category_id", "bbox", "area", "iscrowd"), ("segmentation", "keypoints")
 
 
 def repair_coco(annotations_path, images_dir, out, checked):
-    """Writes a repaired copy of a COCO json; all its other fields are kept.
+    """Writes a repaired copy of a COCO json. All other fields of the json are kept.
 
     Args:
         annotations_path: Path of the json, which is not changed.
-        images_dir: Folder of its images.
-        out: File to write to.
+        images_dir: `Path` of its image folder.
+        out: Path of the new file.
         checked: `CheckedSet` of the json.
 
     Returns:
-        A list of sentences, one for each kind of change, with counts and examples.
+        List of sentences, one for each kind of change, with counts and examples.
+
+    Raises:
+        ValueError: No image file can be used, or entries are unclear.
     """
     content, notes = read_json(annotations_path, EXPECTED)
     findings = Findings()
@@ -65,7 +68,7 @@ def repair_coco(annotations_path, images_dir, out, checked):
         "annotations": [_merged(*pairs[row]) for row in np.flatnonzero(keep).tolist()],
     }
     write_json(out, repaired)
-    for kind in FOUND_ELSEWHERE:  # what was done about them is listed by other sentences
+    for kind in FOUND_ELSEWHERE:  # other sentences list how these were repaired
         findings.repairs.pop(kind, None)
     return [*notes, *findings.lines()]
 
@@ -95,7 +98,7 @@ def _repaired_images(entries, known, images_dir, checked, findings):
 
 
 def _references(content, known, findings):
-    """Returns the annotations of declared images with whole, unique ids; and the categories by id."""
+    """Returns the annotations of declared images with unique whole ids, and the categories by id."""
     declared = {whole_number(entry.get("id")) for entry in content["categories"]}
     pairs = read_references(enumerate(content["annotations"]), known, declared, findings)
     entries = [entry for _, entry in pairs]
@@ -113,7 +116,7 @@ def _repaired_categories(entries, categories):
 
 
 def _read_all(references, images, categories, findings):
-    """Returns (entry, annotation of `read_annotation`) of the annotations that make sense."""
+    """Returns pairs (entry, annotation from `read_annotation`) of the valid annotations."""
     pairs = []
     for entry in references:
         where = f"annotation {entry['id']}"
@@ -125,7 +128,7 @@ def _read_all(references, images, categories, findings):
             one = read_annotation(entry, size, categories[entry["category_id"]], findings)
         except ValueError as error:
             reason = str(error).partition(" Received: ")[0].removesuffix(".")
-            findings.repair(f"annotations that make no sense were removed: {reason}", where)
+            findings.repair(f"invalid annotations were removed: {reason}", where)
             continue
         pairs.append((entry, one))
     return pairs
@@ -137,7 +140,7 @@ def _table(annotations, images):
 
 
 def _untangle(annotations, images, findings):
-    """Makes polygons that cross themselves run lengths of the mask that training sees, in place."""
+    """Replaces self-crossing polygons by run lengths of the mask that training uses, in-place."""
     table = _table(annotations, images)
     crossing, _ = crossing_polygons(table)
     for row in np.unique(owners_of_polygons(table)[crossing]).tolist():
@@ -151,7 +154,7 @@ def _untangle(annotations, images, findings):
 
 
 def _fit(one, size, findings):
-    """Fits box and area of an annotation to its image and its mask, in place."""
+    """Fits box and area of an annotation to its image and its mask, in-place."""
     where = f"annotation {one['id']}"
     box, sizes = np.array([one["bbox"]], "float64"), np.array([size])
     corners = clip_corners(np.hstack([box[:, :2], box[:, :2] + box[:, 2:]]), sizes)
@@ -176,7 +179,7 @@ def _as_box(corners):
 
 
 def _first_of_duplicates(annotations, images, findings):
-    """Returns which annotations do not repeat an earlier one, `[N]` bool."""
+    """Returns which annotations are not duplicates of an earlier one, `[N]` bool."""
     plain = [{**one, "segmentation": None, "keypoints": None} for one in annotations]
     _, later = duplicate_pairs(_table(plain, images))
     keep = np.ones(len(annotations), bool)
@@ -189,7 +192,7 @@ def _first_of_duplicates(annotations, images, findings):
 
 
 def _merged(entry, one):
-    """Returns an entry with the values that were read; its other fields stay."""
+    """Returns an entry with the repaired values of `one`. Its other fields stay."""
     merged = {**entry, **{name: one[name] for name in ALWAYS}}
     for name in IF_KNOWN:
         if one[name] or entry.get(name):

@@ -1,25 +1,25 @@
-"""What a check found, as plain records that text, json and HTML are written from."""
+"""Data classes for the results of a check, which are written as text, json and HTML."""
 
 from dataclasses import dataclass
 
 from mask_rcnn.data.records import ImageRecord
 
-# Training stops; training is hurt; good to know.
+# error: training stops. warning: training gets worse. note: information.
 SEVERITIES = ("error", "warning", "note")
-MAX_EXAMPLES = 10  # of a finding, worst first
+MAX_EXAMPLES = 10  # maximum examples of a finding, the worst first
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One place where something was found.
+    """One place where a problem was found.
 
     Args:
-        text: What was found there; may be empty.
-        image: Name of the image file, or "".
-        annotation: Id of the annotation, or None.
-        field: Field of the json, such as "bbox", or "".
-        drawn: `(ImageRecord, ids)` of what a picture shows: the annotations with these ids, or all if `ids`
-            is None.
+        text: Details of the problem. Defaults to "".
+        image: Name of the image file. Defaults to "".
+        annotation: Id of the annotation. Defaults to None.
+        field: Field of the json, such as "bbox". Defaults to "".
+        drawn: Pairs `(ImageRecord, ids)` for the picture: annotations with these ids, or all if `ids` is
+            None. Defaults to none.
     """
 
     text: str = ""
@@ -29,7 +29,7 @@ class Example:
     drawn: tuple[tuple[ImageRecord, tuple[int, ...] | None], ...] = ()
 
     def sentence(self):
-        """Returns the example as one line."""
+        """Returns the example as one line of text."""
         place = ", ".join(
             part
             for part in (
@@ -52,16 +52,16 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One kind of thing that was found.
+    """One kind of problem that was found.
 
     Args:
         kind: Name of the kind, for programs.
         severity: One of `SEVERITIES`.
-        title: What was found, a sentence without a period.
-        count: How many there are.
-        advice: What to do.
-        examples: The worst first, at most `MAX_EXAMPLES`.
-        where: Name of the set, such as "train".
+        title: Description of the problem, a sentence without a period.
+        count: Number of occurrences.
+        advice: How to fix it.
+        examples: At most `MAX_EXAMPLES` examples, the worst first. Defaults to none.
+        where: Name of the set, such as "train". Defaults to "".
     """
 
     kind: str
@@ -83,11 +83,11 @@ class Report:
     """The result of a check.
 
     Args:
-        config: Name of the config that the data is checked for.
+        config: Name of the config.
         sets: `{name: counts}` of each data set, see `count_dataset`.
-        findings: Errors first.
-        anchors: What `anchor_coverage` returns, or None without objects.
-        not_checked: Sentences about what was left out of the check.
+        findings: Tuple of `Finding`, errors first.
+        anchors: Result of `anchor_coverage`. Defaults to None: no objects.
+        not_checked: Sentences about checks that did not run. Defaults to none.
     """
 
     config: str
@@ -97,11 +97,11 @@ class Report:
     not_checked: tuple[str, ...] = ()
 
     def count(self, severity):
-        """Returns how many findings have a severity."""
+        """Returns the number of findings with a severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
     def as_dict(self):
-        """Returns the report as json can hold it."""
+        """Returns the report as a dict for JSON."""
         return {
             "config": self.config,
             "errors": self.count("error"),
@@ -115,5 +115,5 @@ class Report:
 
 
 def in_order(findings):
-    """Returns findings as a tuple, errors first."""
+    """Returns a tuple of the findings, sorted by severity, errors first."""
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))

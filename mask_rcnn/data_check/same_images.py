@@ -1,31 +1,31 @@
-"""Image files with the same bytes, and photographs that look the same, in one data set or in two.
+"""Finds image files with the same bytes and photographs that look the same, in one data set or in two.
 
-Candidates have difference hashes of at most `MAX_BITS` different bits. Of each candidate pair the colors of
-small versions are compared, for dark or plain images of different scenes often have the same hash.
+The difference hashes of candidates differ in at most `MAX_BITS` bits. Then the colors of the thumbnails of a
+pair are compared, because dark or plain images of different scenes often have the same hash.
 """
 
 import numpy as np
 
 from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
 
-MAX_BITS = 5  # of 64 that differ; files of one photograph in other sizes and qualities differ by 0 to 4
-BANDS = MAX_BITS + 1  # parts of a hash, of which at least one is equal then
-MIN_CORRELATION = 0.985  # of the colors of two small versions
-MIN_CONTRAST = 3.0  # standard deviation of a small version, of 255; plainer images look like many others
-THUMBNAILS_AT_ONCE = 10_000  # pairs whose colors are compared together; takes about 150 MB
-PAIRS_AT_ONCE = 1_000_000  # candidates that are compared together; takes about 50 MB
+MAX_BITS = 5  # of 64; hashes of one photograph in different sizes and qualities differ in 0 to 4 bits
+BANDS = MAX_BITS + 1  # parts of a hash; if at most MAX_BITS bits differ, at least one part is equal
+MIN_CORRELATION = 0.985  # of the colors of two thumbnails
+MIN_CONTRAST = 3.0  # standard deviation of a thumbnail in 0..255; plainer images look like many others
+THUMBNAILS_AT_ONCE = 10_000  # pairs whose colors are compared together; needs about 150 MB
+PAIRS_AT_ONCE = 1_000_000  # candidates that are compared together; needs about 50 MB
 
 
 def same_image_findings(records, decoded, splits):
-    """Returns the findings about images that are the same.
+    """Returns the findings about duplicate images.
 
     Args:
         records: `ImageRecord`s of all sets, N.
-        decoded: `DecodedImages` of them.
-        splits: `[N]` names of the set of each image.
+        decoded: Their `DecodedImages`.
+        splits: `[N]`, name of the set of each image.
 
     Returns:
-        A list of `Finding`s of each set, and of images that two sets share.
+        List of `Finding`s about each set, and about images that two sets share.
     """
     splits = np.asarray(splits)
     bytes_groups = _groups(len(records), *same_bytes(decoded))
@@ -58,19 +58,20 @@ TEXTS = {
     "shared_images": (
         "warning",
         "Images of one split are also in the other, as the same or nearly the same photograph",
-        "The validation score is too good: the model has seen these images. Remove them from one split.",
+        "The validation score is too high, because the model was trained on these images. Remove them from "
+        "one split.",
     ),
 }
 
 
 def same_bytes(decoded):
-    """Returns pairs `(i, j)` of images whose files have the same bytes: the first one and each other one."""
+    """Returns pairs `(i, j)` of images with equal file bytes: the first image and each other one."""
     rows = np.flatnonzero(decoded.readable)
     return _pairs_of_equal(decoded.digests[rows], rows)
 
 
 def similar_pairs(decoded):
-    """Returns pairs `(i, j)`, `[M]` int64 each, of images that have the same bytes or look the same."""
+    """Returns pairs `(i, j)`, `[M]` int64 each, of images with the same bytes or a similar look."""
     i, j = same_bytes(decoded)
     is_copy = np.zeros(len(decoded.hashes), bool)
     is_copy[j] = True
@@ -89,9 +90,9 @@ def _pairs_of_equal(keys, rows):
 
 
 def _candidates(hashes, rows):
-    """Yields pairs of rows whose hashes differ in at most `MAX_BITS` bits, in parts.
+    """Yields pairs of rows whose hashes differ in at most `MAX_BITS` bits, in several parts.
 
-    Of rows with equal hashes, only the first is compared with other hashes.
+    Of rows with equal hashes, only the first one is compared with other hashes.
     """
     first, others = _pairs_of_equal(hashes[rows], rows)
     for start in range(0, len(first), PAIRS_AT_ONCE):
@@ -100,7 +101,7 @@ def _candidates(hashes, rows):
     rows = rows[~np.isin(rows, others)]
     bits = np.unpackbits(hashes[rows].view("uint8").reshape(-1, 8), axis=1)  # [N, 64]
     for start in range(BANDS):
-        # Not neighbors of each other: those of a photograph are often equal.
+        # A band has every sixth bit, because neighboring bits of a photograph are often equal.
         band = np.packbits(bits[:, start::BANDS], axis=1).view("uint16")[:, 0]
         order = np.argsort(band, kind="stable")
         ordered = hashes[rows[order]]
@@ -111,7 +112,7 @@ def _candidates(hashes, rows):
 
 
 def _pairs_in_runs(values):
-    """Yields index pairs of equal values of a sorted array, at most about `PAIRS_AT_ONCE` at once."""
+    """Yields index pairs of equal values of a sorted array, about `PAIRS_AT_ONCE` at once."""
     first, step, waiting, size = np.arange(len(values)), 1, [], 0
     while True:
         first = first[first + step < len(values)]
@@ -128,7 +129,7 @@ def _pairs_in_runs(values):
 
 
 def _num_bits(values):
-    """Returns how many bits of uint64 values are set, by adding pairs, then fours, then bytes of bits."""
+    """Returns the number of set bits of uint64 values. It adds pairs of bits, then fours, then bytes."""
     values = values - (values >> np.uint64(1) & np.uint64(0x5555555555555555))
     fours = np.uint64(0x3333333333333333)
     values = (values & fours) + (values >> np.uint64(2) & fours)
@@ -141,7 +142,7 @@ def _correlation(thumbnails, first, second):
 
     Args:
         thumbnails: `[N, S, S, 3]` uint8.
-        first, second: `[M]` indices.
+        first, second: `[M]`, indices of the pairs.
     """
     parts = []
     for start in range(0, len(first), THUMBNAILS_AT_ONCE):
@@ -155,7 +156,7 @@ def _correlation(thumbnails, first, second):
 
 
 def _groups(count, i, j):
-    """Returns the group of each of `count` images, `[N]` int64, when pairs are joined."""
+    """Returns the group of each of `count` images, `[N]` int64, if all pairs `(i, j)` are joined."""
     parents = np.arange(count)
 
     def root(index):
@@ -171,12 +172,12 @@ def _groups(count, i, j):
 
 
 def _parts(groups, within=None, finer=None):
-    """Returns the groups of two or more images, as arrays of indices.
+    """Returns the groups of two or more images as a list of index arrays.
 
     Args:
-        groups: `[N]` group of each image.
-        within: `[N]` bool, which images count. Defaults to None, all.
-        finer: `[N]` groups of which only the first image counts. Defaults to None.
+        groups: `[N]`, group of each image.
+        within: `[N]` bool, the images to use. Defaults to None: all.
+        finer: `[N]`, groups of which only the first image is used. Defaults to None.
     """
     rows = np.arange(len(groups)) if within is None else np.flatnonzero(within)
     if finer is not None and len(rows):

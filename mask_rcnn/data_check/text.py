@@ -1,10 +1,10 @@
-"""A report as text for a terminal."""
+"""Formats a report as text for a terminal."""
 
 import textwrap
 
-MAX_ROWS = 20  # of a table
-BAR = 40  # characters of the longest bar
-WIDTH = 110  # characters of a line of text
+MAX_ROWS = 20  # maximum rows of a table
+BAR = 40  # length of the longest bar, in characters
+WIDTH = 110  # width of a line of text, in characters
 TABLES = {
     "objects_per_class": "objects of each class",
     "objects_per_size": "objects of each size (COCO: 32² and 96² pixels)",
@@ -13,7 +13,7 @@ TABLES = {
 
 
 def format_report(report, max_rows=MAX_ROWS):
-    """Writes a `Report` as text; long lists show their `max_rows` largest entries."""
+    """Returns a `Report` as text. Long tables show their first `max_rows` rows."""
     lines = []
     for name, counts in report.sets.items():
         lines += [*_counts(name, counts, max_rows), ""]
@@ -26,7 +26,7 @@ def format_report(report, max_rows=MAX_ROWS):
 
 
 def conclusion(report):
-    """Returns one line that says how many findings of each severity there are, and what follows."""
+    """Returns one line with the number of findings of each severity, and whether training can start."""
     errors, warnings, notes = (report.count(severity) for severity in ("error", "warning", "note"))
     numbers = ", ".join(
         f"{count} {word if count == 1 else f'{word}s'}"
@@ -59,7 +59,7 @@ def _counts(name, counts, max_rows):
 
 
 def ordered(key, counts):
-    """Returns the (name, count) pairs of a table of `TABLES`, largest count first; sizes by size."""
+    """Returns the (name, count) pairs of a table, the largest count first, but object sizes by size."""
     return list(counts.items()) if key == "objects_per_size" else sorted(counts.items(), key=lambda p: -p[1])
 
 
@@ -84,7 +84,7 @@ def anchor_rows(anchors):
 
 
 def anchor_sentence(report):
-    """Returns a sentence about all anchors together."""
+    """Returns a sentence about the fit of all anchors together."""
     anchors = report.anchors
     return (
         f"anchors of {report.config}, {anchors['objects']:,} objects, short side "
@@ -95,8 +95,8 @@ def anchor_sentence(report):
 
 ANCHOR_COLUMNS = ("size", "stride", "matched", "best here")
 ANCHOR_LEGEND = (
-    "matched: share of the objects that an anchor of this size matches at the positive IoU of the RPN. "
-    "best here: share of the objects whose best anchor has this size."
+    "matched: fraction of the objects that an anchor of this size matches at the positive IoU of the RPN. "
+    "best here: fraction of the objects whose best anchor has this size."
 )
 
 

@@ -1,1 +1,1 @@
-"""A report on an evaluation: which errors cost how much AP, where they are, and how two runs differ."""
+"""Reports on an evaluation: cost of each kind of error in AP, where errors are, comparison of two runs."""

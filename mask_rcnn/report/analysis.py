@@ -1,4 +1,4 @@
-"""All that is known of the detections of a run, by one IoU type."""
+"""Analyzes the detections of a run for each IoU type."""
 
 from dataclasses import dataclass
 
@@ -12,20 +12,20 @@ from mask_rcnn.report.evaluation import Evaluation, evaluate_images
 from mask_rcnn.report.operating_point import OperatingPoint, image_errors, operating_point
 
 TITLES = {"bbox": "boxes", "segm": "masks", "boundary": "mask boundaries", "keypoints": "keypoints"}
-MAIN_TYPES = ("keypoints", "segm", "bbox")  # what the report is about: the first that there is
+MAIN_TYPES = ("keypoints", "segm", "bbox")  # the report is about the first of these that was evaluated
 
 
 @dataclass(frozen=True, kw_only=True)
 class Detected:
-    """What is evaluated.
+    """The detections of a run and the annotations to evaluate them on.
 
     Args:
         name: Name of the results file or of the model.
         content: `CocoContent` of the annotations.
-        entries: Checked entries of a results file.
-        image_ids: Ids of the images that count.
-        iou_types: Those of `evaluate_results` that are measurable.
-        max_detections: How many detections of a class count in an image, the best first.
+        entries: Tuple of checked entries of a results file.
+        image_ids: Ids of the evaluated images.
+        iou_types: IoU types of `evaluate_results` that can be measured.
+        max_detections: Maximum number of detections per class and image. The best are evaluated.
     """
 
     name: str
@@ -45,22 +45,22 @@ class Detected:
 
     @property
     def class_names(self):
-        """Names of the classes, in the order of their ids."""
+        """Names of the classes in the order of their ids."""
         return [each.name for each in sorted(self.content.categories, key=lambda category: category.id)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """The evaluation of a run by one IoU type, and what follows from it.
+    """The evaluation of a run for one IoU type, and results derived from it.
 
     Args:
         evaluation: `Evaluation`.
-        curves: `score_curve` of each class.
+        curves: List with the `score_curve` of each class.
         total: `score_curve` of all classes together.
-        thresholds: `[K]`, the score thresholds that maximize F1.
-        kinds, targets: Of `detection_errors`.
-        point: `OperatingPoint` of the thresholds.
-        images: Of `image_errors`.
+        thresholds: `[K]`, the score threshold of each class with the largest F1.
+        kinds, targets: From `detection_errors`.
+        point: `OperatingPoint` at the thresholds.
+        images: From `image_errors`.
     """
 
     evaluation: Evaluation
@@ -92,11 +92,12 @@ def analyze(evaluation):
 
 
 def analyze_run(detected, track=None):
-    """Returns {IoU type: `Analysis`} of a run; masks are also evaluated by their boundaries.
+    """Returns {IoU type: `Analysis`} of a run. Masks are also evaluated by boundary IoU.
 
     Args:
         detected: `Detected`.
-        track: Function of items, their number and a description that yields them, to show progress.
+        track: Function of (items, their number, a description) that yields the items and shows progress.
+            Defaults to None: no progress.
     """
     found = {}
     for iou_type in detected.iou_types:
@@ -114,16 +115,16 @@ def analyze_run(detected, track=None):
 
 
 def measure(iou_types):
-    """Returns what overlaps are called: IoU, for keypoints OKS (object keypoint similarity), or both."""
+    """Returns the name of the overlap measure of IoU types: "IoU", "OKS" for keypoints, or both."""
     names = ["OKS" if kind == "keypoints" else "IoU" for kind in iou_types]
     return " or ".join(dict.fromkeys(names))
 
 
 def main_type(analyses):
-    """Returns the IoU type that a report is about; `analyses` has the IoU types as keys."""
+    """Returns the IoU type that a report is about. The keys of `analyses` are IoU types."""
     return next(kind for kind in MAIN_TYPES if kind in analyses)
 
 
 def progress(track, total, description):
-    """Returns what items are iterated through; `track` is that of `analyze_run`."""
+    """Returns a function that yields items and shows progress. `track` is as in `analyze_run`."""
     return iter if track is None else lambda items: track(items, total, description)

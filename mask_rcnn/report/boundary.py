@@ -1,7 +1,7 @@
-"""Boundary IoU: the IoU of the pixels of two masks that lie near their own outlines.
+"""Boundary IoU: the IoU of the pixels of two masks that are close to their own contours.
 
 Cheng, Girshick, Dollár, Berg and Kirillov, "Boundary IoU: Improving Object-Centric Image Segmentation
-Evaluation", CVPR 2021. Mask IoU hardly sees the outline of a large object; boundary IoU does.
+Evaluation", CVPR 2021. Mask IoU is not sensitive to the contour of a large object, boundary IoU is.
 """
 
 import math
@@ -12,11 +12,11 @@ from pycocotools import mask as coco_mask
 
 from mask_rcnn.data.masks import encode_mask, mask_in_window
 
-WIDTH = 0.02  # of the diagonal of the image; section 5 of the paper
+WIDTH = 0.02  # fraction of the image diagonal; section 5 of the paper
 
 
 def boundary_width(image_size):
-    """Returns how far from the outline a pixel may be, in pixels, at least 1.
+    """Returns the maximum distance of boundary pixels from the contour, in pixels, at least 1.
 
     Args:
         image_size: (height, width) of the image.
@@ -25,19 +25,19 @@ def boundary_width(image_size):
 
 
 def boundary_of(rle, width):
-    """Returns the pixels of a mask from which a pixel outside of it is at most `width` rows and columns away.
+    """Returns the pixels of a mask that are at most `width` rows and columns away from a pixel outside of it.
 
-    What lies outside of the image counts as outside of the mask.
+    Pixels beyond the image count as outside of the mask.
 
     Args:
         rle: Compressed run lengths.
-        width: Pixels, as of `boundary_width`.
+        width: Distance in pixels, from `boundary_width`.
 
     Returns:
         Compressed run lengths of the same size.
     """
     x, y, box_width, box_height = coco_mask.toBbox(rle).astype(int).tolist()
-    if min(box_width, box_height) <= 2 * width:  # no pixel is farther from the outline
+    if min(box_width, box_height) <= 2 * width:  # all pixels are close to the contour
         return rle
     crop = mask_in_window(rle, (y, x, y + box_height, x + box_width)).astype("uint8")
     square = np.ones((2 * width + 1, 2 * width + 1), "uint8")

@@ -1,12 +1,12 @@
-"""Charts as SVG text that stands in an HTML page and takes the colors of its theme."""
+"""Charts as SVG text for an HTML page, in the colors of its theme."""
 
 from mask_rcnn.html_page import html_attribute, html_text
 
 LINE_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
-SIDE = 300  # units of the plot area of a line chart
+SIDE = 300  # side of the plot area of a line chart, in SVG units
 LEFT, BOTTOM, MARGIN = 46, 40, 10
 BAR_HEIGHT = 26
-MANY_CLASSES = 8  # their names are written upwards, above narrow columns
+MANY_CLASSES = 8  # with more classes, columns are narrow and their names are written vertically
 
 STYLE = """\
 .charts { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); }
@@ -38,14 +38,14 @@ p { overflow-wrap: anywhere; }
 
 
 def line_chart(title, x_label, y_label, lines, ideal=False, points=False):
-    """Returns a chart of lines in the unit square.
+    """Returns a line chart with axes from 0 to 1, as HTML.
 
     Args:
-        title: Text above it.
-        x_label, y_label: Text at the axes.
-        lines: A list of (name, x, y): text and two sequences of numbers from 0 to 1.
-        ideal: Whether to draw the diagonal.
-        points: Whether to mark the points.
+        title: Text above the chart.
+        x_label, y_label: Texts at the axes.
+        lines: List of (name, x, y): a text and two sequences of numbers from 0 to 1.
+        ideal: Whether to draw the diagonal. Defaults to False.
+        points: Whether to mark the points. Defaults to False.
     """
     parts = [_axes(x_label, y_label)]
     if ideal:
@@ -65,11 +65,11 @@ def line_chart(title, x_label, y_label, lines, ideal=False, points=False):
 
 
 def bar_chart(title, bars, colors=None):
-    """Returns a chart of horizontal bars.
+    """Returns a chart of horizontal bars, as HTML.
 
     Args:
-        title: Text above it.
-        bars: A list of (name, value, text): the length from 0, and what is written beside the bar.
+        title: Text above the chart.
+        bars: List of (name, value, text): the length of the bar, at least 0, and a text next to the bar.
         colors: {name: CSS color}. Defaults to one color.
     """
     left, width, right = 96, 150, 130
@@ -88,22 +88,22 @@ def bar_chart(title, bars, colors=None):
 
 
 def color_key(names):
-    """Returns the legend of colors.
+    """Returns a legend of colors, as HTML.
 
     Args:
-        names: A list of (name, CSS color).
+        names: List of (name, CSS color).
     """
     items = [f'<span><i style="background:{color}"></i>{html_text(name)}</span>' for name, color in names]
     return f'<div class="key">{"".join(items)}</div>'
 
 
 def heat_table(labels, matrix, corner):
-    """Returns a square table of counts; the darker a cell, the larger its share of its row.
+    """Returns a square table of counts, as HTML. A cell is darker if its fraction of the row is larger.
 
     Args:
-        labels: Text of each row and column.
+        labels: Texts of the rows and columns.
         matrix: Rows of numbers.
-        corner: Text above the rows.
+        corner: Text above the row labels.
     """
     head = "".join(f"<th>{html_text(label)}</th>" for label in labels)
     rows = []

@@ -1,8 +1,8 @@
-"""Two runs on the same images: the difference of their AP with its confidence interval, and image by image.
+"""Compares two runs on the same images: AP difference with its confidence interval, and each image.
 
-The interval is that of a paired bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
-chapter 13): images are drawn with replacement, both runs are scored on the same draw, and the middle 95 % of
-the differences are the interval. Detections of an image that was drawn twice count twice.
+The interval is from a paired bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
+chapter 13). Images are drawn with replacement, and both runs are scored on the same draw. The interval is the
+middle 95 % of the differences. Detections of an image that was drawn twice count twice.
 """
 
 import numpy as np
@@ -14,20 +14,22 @@ def compare_by_resampling(first, second, track=iter):
     """Compares the AP of two evaluations of the same images.
 
     Args:
-        first, second: `Evaluation`, of the same objects.
-        track: What (run, class) pairs are iterated through, to show progress.
+        first, second: `Evaluation`s of the same objects.
+        track: Function that yields the (run, class) pairs of a list, to show progress. Defaults to `iter`.
 
     Returns:
-        `AP`, `AP50` and `classes` (a list of AP), each a dict, all None without objects, with
-
-        - `first`, `second`, and `difference`: second minus first;
-        - `low`, `high`: of the 95 % interval of the difference;
-        - `share_better`: share of the resamples in which the second run is better, with half of the ties;
-
-        and `num_resamples`.
+        Dict with
+        AP, AP50: Dicts as below, over all classes.
+        classes: List of dicts as below, with the AP of each class.
+        num_resamples: Number of resamples.
+        Each of these dicts has the keys below. All values are None without objects.
+        first, second: AP of both runs.
+        difference: `second` minus `first`.
+        low, high: Bounds of the 95 % interval of the difference.
+        share_better: Fraction of the resamples in which the second run is better. Ties count half.
     """
     counts = image_counts(first.num_images)
-    counts = np.concatenate([np.ones_like(counts[:1]), counts])  # the first row is the data set itself
+    counts = np.concatenate([np.ones_like(counts[:1]), counts])  # the first row counts each image once
     classes = [run.class_matches() for run in (first, second)]
     ap = np.empty((2, first.num_classes, len(counts), len(first.thresholds)))
     for run, k in track([(run, k) for run in range(2) for k in range(first.num_classes)]):
@@ -42,11 +44,11 @@ def compare_by_resampling(first, second, track=iter):
 
 
 def _difference(first, second):
-    """Returns a dict of `compare_by_resampling` from the `[R]` AP of each run, of all images first."""
+    """Returns a dict of `compare_by_resampling` from the `[1 + R]` AP of each run; index 0 is all images."""
     differences = second - first
     if np.isnan(differences[0]):
         return dict.fromkeys(("first", "second", "difference", "low", "high", "share_better"))
-    resampled = differences[1:][~np.isnan(differences[1:])]  # without those that have no object
+    resampled = differences[1:][~np.isnan(differences[1:])]  # without resamples that have no object
     low, high = interval(resampled)
     return {
         "first": float(first[0]),
@@ -62,14 +64,14 @@ def compare_images(first, second):
     """Compares two runs image by image, each at its own score thresholds.
 
     Args:
-        first, second: `Analysis`, of the same objects.
+        first, second: `Analysis` of the same objects.
 
     Returns:
-        A dict with
-
-        - `fixed`, `broken`: how many objects only the second, and only the first run found;
-        - `better`, `equal`, `worse`: in how many images the second run makes fewer, as many and more errors;
-        - `differences`: `[I]` int, errors of the second run minus errors of the first.
+        Dict with
+        fixed: Number of objects that only the second run found.
+        broken: Number of objects that only the first run found.
+        better, equal, worse: Numbers of images in which the second run has fewer, as many, or more errors.
+        differences: `[I]` int, errors of the second run minus errors of the first run.
     """
     found = first.point.found, second.point.found
     errors = [run.images["missed"] + run.images["wrong"] for run in (first, second)]

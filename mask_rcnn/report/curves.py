@@ -1,22 +1,22 @@
-"""Average precision from flags, the best score threshold, and the calibration of scores.
+"""Average precision from hits, the score threshold with the best F1, and the calibration of scores.
 
-Letters: T IoU thresholds, R recall points, K classes, D detections, S different scores.
+Letters: T IoU thresholds, R recall points, K classes, D detections, S distinct scores.
 """
 
 import numpy as np
 
 from mask_rcnn.bootstrap import ClassMatches, class_precisions
 
-NUM_BINS = 10  # of scores
+NUM_BINS = 10  # number of score bins
 
 
 def average_precision_of(hits, num_objects):
-    """Returns the AP of detections of a class.
+    """Returns the AP of the detections of one class.
 
     Args:
-        hits: `[D]` bool, the best score first; without detections that do not count.
-        num_objects: How many objects there are to find. Without any, AP is 1 if there are no detections,
-            otherwise 0.
+        hits: `[D]` bool, whether each detection is correct, the highest score first. Ignored detections are
+            left out.
+        num_objects: Number of objects. Without objects, AP is 1 if there are no detections, otherwise 0.
     """
     if not num_objects:
         return float(not len(hits))
@@ -25,13 +25,13 @@ def average_precision_of(hits, num_objects):
 
 
 def class_curves(evaluation):
-    """Returns precision, recall and F1 at each score, and the threshold that maximizes F1, of each class.
+    """Returns the `score_curve` of each class: precision, recall and F1 at each score.
 
     Args:
         evaluation: `Evaluation`.
 
     Returns:
-        A list with, for each class, the dict of `score_curve`.
+        List of dicts, one per class.
     """
     counted = ~evaluation.ignored[0]
     return [
@@ -53,20 +53,22 @@ def total_curve(evaluation):
 
 
 def score_curve(scores, hits, num_objects):
-    """Returns how good the detections above each score threshold are.
+    """Returns precision, recall and F1 of the detections above each score threshold.
 
     Args:
         scores: `[D]`.
-        hits: `[D]` bool.
-        num_objects: How many objects there are to find.
+        hits: `[D]` bool, whether each detection is correct.
+        num_objects: Number of objects.
 
     Returns:
-        `{"scores", "precision", "recall", "f1": [S]}` for each score that occurs, the highest first; and
-        `"best"`, the index of the largest F1, None if no detection is right.
+        Dict with
+        scores: `[S]`, each distinct score, the highest first.
+        precision, recall, f1: `[S]`, of the detections with at least this score.
+        best: Index of the largest F1, or None if no detection is correct.
     """
     order = np.argsort(-scores, kind="stable")
     scores, hits = scores[order], hits[order]
-    is_last = np.append(scores[1:] != scores[:-1], True)[: len(scores)]  # equal scores are cut together
+    is_last = np.append(scores[1:] != scores[:-1], True)[: len(scores)]  # equal scores share a threshold
     right = np.cumsum(hits)[is_last]
     total = np.flatnonzero(is_last) + 1
     f1 = 2 * right / (total + num_objects)
@@ -80,12 +82,12 @@ def score_curve(scores, hits, num_objects):
 
 
 def score_thresholds(curves, total):
-    """Returns the score threshold of each class that maximizes its F1, `[K]`.
+    """Returns the score threshold of each class with the largest F1, `[K]`.
 
-    A class of which nothing is right gets the threshold of all classes together.
+    A class without a correct detection gets the threshold of all classes together.
 
     Args:
-        curves: List of `score_curve`, of each class.
+        curves: List with the `score_curve` of each class.
         total: `score_curve` of all classes together.
     """
     fallback = _best_score(total, np.inf)
@@ -97,18 +99,20 @@ def _best_score(curve, fallback):
 
 
 def calibration(scores, hits):
-    """Compares scores with the share of detections that are right at IoU 0.5.
+    """Compares scores with the fraction of correct detections at IoU 0.5.
 
     Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2.
 
     Args:
         scores: `[D]`, from 0 to 1.
-        hits: `[D]` bool.
+        hits: `[D]` bool, whether each detection is correct.
 
     Returns:
-        `bins`: a list of dicts with `low`, `high`, `count`, `mean_score` and `precision` (None without
-        detections); and `error`, the expected calibration error, the mean distance of both, weighted by the
-        counts, None without detections.
+        Dict with
+        bins: List of dicts with `low`, `high`, `count`, `mean_score` and `precision`. The last two are None
+            without detections.
+        error: Expected calibration error, the mean absolute difference of both, weighted by `count`.
+            None without detections.
     """
     edges = np.linspace(0, 1, NUM_BINS + 1)
     which = np.clip(np.floor(scores * NUM_BINS).astype(int), 0, NUM_BINS - 1)

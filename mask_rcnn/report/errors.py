@@ -1,8 +1,8 @@
-"""The six kinds of errors of TIDE, and the AP50 that correcting each kind would give back.
+"""The six error types of TIDE, and how much AP50 would rise if each type was fixed.
 
 Bolya, Foley, Hays and Hoffman, "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020,
-sections 2.2 and 2.3. The paper leaves open what a false positive is that fits several kinds; the order here
-is that of the published toolbox: localization, classification, duplicate, background, both.
+sections 2.2 and 2.3. The paper does not say which type a false positive has that fits several types. The
+order here is that of the published toolbox: localization, classification, duplicate, background, both.
 """
 
 import numpy as np
@@ -12,20 +12,20 @@ from mask_rcnn.report.curves import average_precision_of
 FOREGROUND_IOU = 0.5
 BACKGROUND_IOU = 0.1
 KINDS = ("classification", "localization", "both", "duplicate", "background", "missed")
-SPECIAL_KINDS = ("false_positives", "false_negatives")  # all of a side, section 2.3
+SPECIAL_KINDS = ("false_positives", "false_negatives")  # all false positives or negatives, section 2.3
 CLASSIFICATION, LOCALIZATION, BOTH, DUPLICATE, BACKGROUND = range(5)
 NO_ERROR = -1
 
 
 def detection_errors(evaluation):
-    """Finds which error each detection is, at IoU 0.5.
+    """Returns the error type of each detection at IoU 0.5.
 
     Args:
         evaluation: `Evaluation` of D detections.
 
     Returns:
-        kinds: `[D]` int, index in `KINDS`, or -1 for detections that are right or do not count.
-        targets: `[D]` int, index of the object that a classification or localization error means, or -1.
+        kinds: `[D]` int, index in `KINDS`, or -1 for correct and for ignored detections.
+        targets: `[D]` int, index of the object of a classification or localization error, otherwise -1.
     """
     kinds = np.full(len(evaluation.scores), NO_ERROR)
     targets = kinds.copy()
@@ -50,7 +50,7 @@ def detection_errors(evaluation):
 
 
 def _best(overlaps, allowed):
-    """Returns the largest IoU of each row among what is allowed, 0 without any, and its column."""
+    """Returns the largest IoU of each row among the allowed objects, and its column; 0 if none is allowed."""
     if not overlaps.shape[1]:
         return np.zeros(len(overlaps)), np.zeros(len(overlaps), int)
     masked = np.where(allowed, overlaps, 0)
@@ -58,29 +58,30 @@ def _best(overlaps, allowed):
 
 
 def missed_objects(evaluation, targets):
-    """Returns which objects are missed, `[G]` bool: not found, and not meant by a detection that is wrong."""
+    """Returns which objects are missed, `[G]` bool: neither found, nor the target of a wrong detection."""
     is_meant = np.zeros(len(evaluation.object_images), bool)
     is_meant[targets[targets >= 0]] = True
     return ~evaluation.object_ignored & (evaluation.found_by < 0) & ~is_meant
 
 
 def decompose(evaluation, kinds, targets):
-    """Returns the AP50 that each kind of error costs.
+    """Returns how much AP50 each error type costs.
 
-    Each kind is corrected alone. Costs do not add up to 1 - AP50, for errors hide each other.
+    Each type is fixed alone. The costs do not add up to 1 - AP50, because errors hide each other. Fixes:
 
-    - classification, localization: the detection becomes right, if its object is not found already and no
-      better detection of the same kind means it; otherwise it is left out;
-    - both, duplicate, background: the detection is left out;
-    - missed: the objects are left out.
+    - classification, localization: The detection becomes correct, if its target is not found yet and no
+      better detection with an error of this type has the same target. Otherwise it is removed.
+    - both, duplicate, background: The detection is removed.
+    - missed: The objects are removed.
 
     Args:
         evaluation: `Evaluation`.
-        kinds, targets: Of `detection_errors`.
+        kinds, targets: From `detection_errors`.
 
     Returns:
-        `ap50`, None without objects; and `errors`, for each of `KINDS` and `SPECIAL_KINDS` its `count` and
-        `ap50_cost`.
+        Dict with
+        ap50: AP50, or None without objects.
+        errors: For each of `KINDS` and `SPECIAL_KINDS` a dict with `count` and `ap50_cost`.
     """
     counts = evaluation.object_counts
     has_objects = counts > 0
@@ -115,13 +116,13 @@ def _count(evaluation, which):
 
 
 class _Flags:
-    """Detections with their class, whether they count, and whether they are right.
+    """Detections with their classes, and whether they count and are correct.
 
     Args:
         evaluation: `Evaluation`.
-        classes: `[D]`. Defaults to those of the evaluation; so do the next two.
-        hits: `[D]` bool.
-        counted: `[D]` bool.
+        classes: `[D]` int. Defaults to those of the evaluation.
+        hits: `[D]` bool, correct detections at IoU 0.5. Defaults to those of the evaluation.
+        counted: `[D]` bool, detections that are not ignored. Defaults to those of the evaluation.
     """
 
     def __init__(self, evaluation, classes=None, hits=None, counted=None):
@@ -131,23 +132,23 @@ class _Flags:
         self.counted = ~evaluation.ignored[0] if counted is None else counted
 
     def without(self, rows):
-        """Returns a copy without some detections, `[D]` bool."""
+        """Returns a copy without the detections `rows`, `[D]` bool."""
         return _Flags(self.evaluation, self.classes, self.hits, self.counted & ~rows)
 
     def corrected(self, rows, targets):
-        """Returns a copy in which some detections, `[D]` bool, are right; see `decompose`."""
+        """Returns a copy in which the errors of detections `rows`, `[D]` bool, are fixed; see `decompose`."""
         evaluation = self.evaluation
         meaning = np.flatnonzero(rows & (targets >= 0))
         meaning = meaning[evaluation.found_by[targets[meaning]] < 0]
         meaning = meaning[np.argsort(-evaluation.scores[meaning], kind="stable")]
-        meaning = meaning[np.unique(targets[meaning], return_index=True)[1]]  # the best of each object
+        meaning = meaning[np.unique(targets[meaning], return_index=True)[1]]  # the best one per object
         classes, hits = self.classes.copy(), self.hits.copy()
         classes[meaning] = evaluation.object_classes[targets[meaning]]
         hits[meaning] = True
         return _Flags(evaluation, classes, hits, self.counted & (~rows | hits))
 
     def mean_ap(self, counts, has_objects):
-        """Returns the mean AP of the classes that had objects; None if none had."""
+        """Returns the mean AP of the classes with objects, or None if there are none."""
         scores = self.evaluation.scores
         values = []
         for k in np.flatnonzero(has_objects):

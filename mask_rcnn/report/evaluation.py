@@ -1,4 +1,4 @@
-"""An evaluation as flat arrays: what each detection found, and by what each object was found.
+"""An evaluation as flat arrays: the matches between detections and objects.
 
 Letters: T IoU thresholds, R recall points, K classes, S size ranges, D detections, G objects.
 """
@@ -17,27 +17,27 @@ NONE = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The matches of all detections with all objects, by one IoU type.
+    """The matches of all detections with all objects for one IoU type.
 
     Detections and objects are ordered by image, and the detections of an image by score.
 
     Args:
         iou_type: "bbox", "segm", "boundary" or "keypoints".
         thresholds: `[T]`, the IoU thresholds 0.50, 0.55, .. 0.95.
-        summary: COCO's numbers by name.
-        class_ap: AP of each class; None without objects.
-        precision: `[T, R, K, S]`, as COCOeval has it; -1 without objects.
-        num_images, num_classes: Counts.
+        summary: COCO's metrics by name.
+        class_ap: List with the AP of each class. None without objects.
+        precision: `[T, R, K, S]`, as in COCOeval. -1 without objects.
+        num_images, num_classes: Numbers of images and classes.
         images: `[D]` int, index of the image.
         classes: `[D]` int, index of the class, from 0.
-        scores: `[D]`.
+        scores: `[D]` float.
         entries: `[D]` int, index in the results file.
-        matches: `[T, D]` int, index of the object that was found, or -1.
-        ignored: `[T, D]` bool, detections that count neither as right nor as wrong.
-        object_images, object_classes: `[G]` int, as of the detections.
+        matches: `[T, D]` int, index of the matched object, or -1.
+        ignored: `[T, D]` bool, detections that are neither true nor false positives.
+        object_images, object_classes: `[G]` int, the same for objects.
         annotations: `[G]` int, index in `content.annotations`.
         object_ignored: `[G]` bool, objects that need not be found, such as crowd regions.
-        overlaps: For each image `[D, G]` IoU of its detections with its objects.
+        overlaps: For each image, the `[D, G]` IoU of its detections with its objects.
     """
 
     iou_type: str
@@ -61,7 +61,7 @@ class Evaluation:
 
     @cached_property
     def is_hit(self):
-        """`[T, D]` bool, detections that found an object which counts."""
+        """`[T, D]` bool, true positives: detections that match an object and are not ignored."""
         return (self.matches >= 0) & ~self.ignored
 
     @cached_property
@@ -71,19 +71,19 @@ class Evaluation:
 
     @cached_property
     def object_counts(self):
-        """`[K]` int, how many objects of each class there are to find."""
+        """`[K]` int, number of objects of each class that are not ignored."""
         return np.bincount(self.object_classes[~self.object_ignored], minlength=self.num_classes)
 
     @cached_property
     def found_by(self):
-        """`[G]` int, index of the detection that found each object at IoU 0.5, or -1."""
+        """`[G]` int, index of the detection that matches each object at IoU 0.5, or -1."""
         found = np.full(len(self.object_images), NONE)
         rows = np.flatnonzero(self.is_hit[0])
         found[self.matches[0, rows]] = rows
         return found
 
     def class_matches(self):
-        """Returns the `ClassMatches` of each class, from which the AP of resampled images is computed."""
+        """Returns a list with the `ClassMatches` of each class, to compute the AP of resampled images."""
         is_object = ~self.object_ignored
         result = []
         for k in range(self.num_classes):
@@ -114,15 +114,15 @@ class Evaluation:
 
 
 def evaluate_images(content, entries, image_ids, iou_type, max_detections, track=iter):
-    """Evaluates detections by one IoU type.
+    """Evaluates detections for one IoU type.
 
     Args:
         content: `CocoContent` of the annotations.
         entries: Checked entries of a results file.
-        image_ids: Ids of the images that count, `ordered`.
+        image_ids: Ids of the evaluated images, in the order of `ordered`.
         iou_type: One of "bbox", "segm", "keypoints", or "boundary" for Boundary AP.
-        max_detections: How many detections of a class count in an image, the best first.
-        track: What the images are iterated through, to show progress.
+        max_detections: Maximum number of detections per class and image. The best are evaluated.
+        track: Function that yields the images of a list, to show progress. Defaults to `iter`.
 
     Returns:
         `Evaluation`.
@@ -159,7 +159,7 @@ def evaluate_images(content, entries, image_ids, iou_type, max_detections, track
 
 
 def _matches(evaluator, detection_ids, object_ids):
-    """Returns `matches` and `ignored` of an `Evaluation`, from the results of all images and classes."""
+    """Returns `matches` and `ignored` of an `Evaluation` from the results of all images and classes."""
     shape = len(evaluator.params.iouThrs), len(detection_ids)
     row_of = {id: row for row, id in enumerate(detection_ids.tolist())}
     object_row = np.full(object_ids.max(initial=0) + 1, NONE)
@@ -167,9 +167,9 @@ def _matches(evaluator, detection_ids, object_ids):
     matches, ignored = np.full(shape, NONE), np.zeros(shape, bool)
     num_images, num_areas = len(evaluator.params.imgIds), len(evaluator.params.areaRng)
     for number, found in evaluator.evalImgs.items.items():
-        if number // num_images % num_areas:  # the first range has all areas
+        if number // num_images % num_areas:  # only the first size range, which contains all sizes
             continue
         rows = [row_of[id] for id in found["dtIds"]]
-        matches[:, rows] = object_row[found["dtMatches"]]  # id 0 is no object: row -1
+        matches[:, rows] = object_row[found["dtMatches"]]  # id 0 means no object and gives -1
         ignored[:, rows] = found["dtIgnore"]
     return matches, ignored

@@ -1,4 +1,4 @@
-"""The numbers of a report, as json can hold them."""
+"""Collects the numbers of a report in plain dicts for JSON."""
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from mask_rcnn.report.operating_point import confusion_matrix
 from mask_rcnn.report.slices import slice_rows
 
 BACKGROUND = "background"
-DECIMALS = 4  # of precision
-MAX_POINTS = 200  # of a curve over scores
+DECIMALS = 4  # decimals of precision values
+MAX_POINTS = 200  # maximum points of a curve over scores
 
 
 def report_numbers(detected, analyses, metrics):
@@ -21,12 +21,18 @@ def report_numbers(detected, analyses, metrics):
 
     Args:
         detected: `Detected`.
-        analyses: Of `analyze_run`.
+        analyses: From `analyze_run`.
         metrics: `Metrics`, or None.
 
     Returns:
-        A dict that json can hold: `detections`, `annotations` (names), `num_images`, `federated` (whether
-        the rules are those of LVIS), `metrics`, `classes` (names), and `evaluations`, by IoU type.
+        Dict for JSON:
+        detections: Name of the results.
+        annotations: Name of the annotations.
+        num_images: Number of images.
+        federated: Whether the rules of LVIS are used.
+        classes: List of class names.
+        metrics: `metrics` as json content, or None.
+        evaluations: Dict of the numbers by IoU type.
     """
     return {
         "detections": detected.name,
@@ -70,7 +76,7 @@ def _numbers(detected, analysis):
 
 
 def _classes(detected, analysis):
-    """Returns a dict of numbers for each class."""
+    """Returns a list with a dict of numbers for each class."""
     evaluation = analysis.evaluation
     counts = evaluation.object_counts
     missed = missed_objects(evaluation, analysis.targets)
@@ -99,12 +105,12 @@ def _classes(detected, analysis):
 
 
 def _measured(precision):
-    """Returns `[T, R]` as lists, rounded, for a thousand classes fill a file; None without objects."""
+    """Returns `[T, R]` as rounded lists, to limit the size of the file; None without objects."""
     return None if (precision < 0).any() else precision.round(DECIMALS).tolist()
 
 
 def _thinned(curve):
-    """Returns a `score_curve` with `MAX_POINTS` points at most, as lists, and its best point."""
+    """Returns a `score_curve` as lists of at most `MAX_POINTS` points, and its best point."""
     best, num = curve["best"], len(curve["scores"])
     kept = np.unique(np.linspace(0, num - 1, min(num, MAX_POINTS)).round().astype(int))
     lists = {key: curve[key][kept].tolist() for key in ("scores", "precision", "recall", "f1")}
@@ -113,7 +119,7 @@ def _thinned(curve):
 
 
 def _images(detected, errors):
-    """Returns a dict for each image, that with the most errors first."""
+    """Returns a list with a dict for each image, sorted by decreasing number of errors."""
     names = detected.file_names
     rows = [
         {
@@ -128,17 +134,20 @@ def _images(detected, errors):
 
 
 def comparison_numbers(detected, first, second, name, track=None):
-    """Returns how a second run differs from the first.
+    """Returns the differences between two runs.
 
     Args:
         detected: `Detected` of the first run.
-        first, second: {IoU type: `Analysis`} of both.
+        first, second: {IoU type: `Analysis`} of the two runs.
         name: Name of the second run.
-        track: As in `analyze_run`.
+        track: As in `analyze_run`. Defaults to None.
 
     Returns:
-        `detections` (name) and `evaluations`, by IoU type that both have: `bootstrap`, and the counts of
-        `compare_images` with `images`, a list of dicts that begins with the largest change.
+        Dict with
+        detections: Name of the second run.
+        evaluations: Dict by IoU type that both runs have. Each value has `bootstrap` (from
+            `compare_by_resampling`), the counts of `compare_images`, and `images`, a list of dicts sorted by
+            decreasing change.
     """
     names = detected.file_names
     found = {}

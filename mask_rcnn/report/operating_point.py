@@ -1,4 +1,4 @@
-"""What is right and wrong at the score thresholds that maximize F1: a confusion matrix, images, slices."""
+"""Results at the score thresholds with the largest F1: a confusion matrix, and errors of each image."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ from mask_rcnn.report.errors import FOREGROUND_IOU
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingPoint:
-    """The detections with a score of at least the threshold of their class.
+    """The detections whose score reaches the threshold of their class.
 
     Args:
-        kept: `[D]` bool, detections that are kept and count.
-        hits: `[D]` bool, those of them that found an object at IoU 0.5.
-        found: `[G]` bool, the objects that they found.
-        missed: `[G]` bool, the objects that count and were not found.
+        kept: `[D]` bool, detections that reach the threshold and are not ignored.
+        hits: `[D]` bool, kept detections that match an object at IoU 0.5.
+        found: `[G]` bool, objects that they match.
+        missed: `[G]` bool, objects that are neither matched nor ignored.
         confused: `[D]` int, index of the object of another class that a wrong detection covers, or -1.
     """
 
@@ -32,10 +32,15 @@ class OperatingPoint:
 
 
 def operating_point(evaluation, thresholds):
-    """Returns the `OperatingPoint` of score thresholds, `[K]`.
+    """Returns the `OperatingPoint` at score thresholds, `[K]`.
 
-    COCO's matches of an IoU threshold of 0.5 come first. Detections and objects that are left over are paired
-    across classes: each detection, the best first, gets the free object of the largest IoU from 0.5.
+    COCO's matches at IoU 0.5 come first. The remaining detections and objects are matched across classes. In
+    order of decreasing score, each detection gets the free object with the largest IoU, if it is at least
+    0.5.
+
+    Args:
+        evaluation: `Evaluation`.
+        thresholds: `[K]`, score threshold of each class.
     """
     kept = (evaluation.scores >= thresholds[evaluation.classes]) & ~evaluation.ignored[0]
     hits = kept & evaluation.is_hit[0]
@@ -56,15 +61,16 @@ def operating_point(evaluation, thresholds):
 
 
 def confusion_matrix(evaluation, point):
-    """Returns which class was detected as which.
+    """Returns the confusion matrix of classes.
 
     Args:
         evaluation: `Evaluation`.
         point: `OperatingPoint`.
 
     Returns:
-        `[K + 1, K + 1]` int: objects of class (row) that were detected as class (column). The last column
-        has the objects that were not detected, the last row the detections of background.
+        `[K + 1, K + 1]` int: number of objects of the class of the row that were detected as the class of the
+        column. The last column counts objects that were not detected. The last row counts detections without
+        an object.
     """
     background = evaluation.num_classes
     matrix = np.zeros((background + 1, background + 1), int)
@@ -82,11 +88,17 @@ def confusion_matrix(evaluation, point):
 
 
 def image_errors(evaluation, point):
-    """Counts what is right and wrong in each image.
+    """Counts true and false detections in each image.
+
+    Args:
+        evaluation: `Evaluation`.
+        point: `OperatingPoint`.
 
     Returns:
-        `{"objects", "found", "missed", "wrong": [I] int, "f1": [I]}`; F1 is 1 where there is nothing to find
-        and nothing is detected.
+        Dict with
+        objects, found, missed, wrong: `[I]` int, numbers of objects, of found and missed objects, and of
+            wrong detections.
+        f1: `[I]` float. 1 if an image has neither objects nor detections.
     """
 
     def count(images, which):

@@ -1,6 +1,6 @@
-"""COCO's evaluation with the IoU of every detection with every object of its image, of all classes.
+"""COCO's evaluation, extended by the IoU of each detection with objects of all classes of its image.
 
-The errors of a detector show in the IoUs across classes, which COCO's evaluation does not compute.
+COCO's evaluation does not compute IoUs across classes, but they are needed to find the type of an error.
 """
 
 import contextlib
@@ -14,19 +14,18 @@ from mask_rcnn.average_precision import coco_evaluator, coco_index
 from mask_rcnn.coco_matching import VectorizedCOCOeval, best_first
 from mask_rcnn.report.boundary import boundary_of, boundary_width
 
-ALL_CLASSES = None  # in the place of a category id
+ALL_CLASSES = None  # used instead of a category id
 
 
 class OverlapEvaluator(VectorizedCOCOeval):
-    """A COCOeval that keeps the IoUs of an image across its classes.
+    """A COCOeval that also keeps the IoUs across the classes of each image.
 
     Args:
-        truth, detections: Content of COCO jsons, as `coco_evaluator` makes them.
+        truth, detections: Contents of COCO jsons, from `coco_evaluator`.
         iou_type: "bbox", "segm" or "keypoints".
 
     Attributes:
-        overlaps: {image number: `[D, G]` IoU} of the detections of `detections_of` with the objects of
-            `objects_of`.
+        overlaps: {image number: `[D, G]` IoU} of `detections_of` and `objects_of` the image.
     """
 
     def __init__(self, truth, detections, iou_type):
@@ -34,11 +33,12 @@ class OverlapEvaluator(VectorizedCOCOeval):
         self.overlaps = {}
 
     def evaluate_all(self, boundary=False, track=iter):
-        """Matches all detections, and computes precision and recall.
+        """Matches all detections and computes precision and recall.
 
         Args:
-            boundary: Whether the IoU of masks is the smaller one of mask IoU and boundary IoU.
-            track: What the image numbers are iterated through, to show progress.
+            boundary: Whether the overlap of masks is the smaller of mask IoU and boundary IoU. Defaults to
+                False.
+            track: Function that yields the image numbers of a list, to show progress. Defaults to `iter`.
         """
         self._prepare()
         self.ious = {}
@@ -50,15 +50,15 @@ class OverlapEvaluator(VectorizedCOCOeval):
             self.accumulate()
 
     def objects_of(self, image):
-        """Returns the objects of an image, those of each class together."""
+        """Returns the objects of an image, grouped by class."""
         return self._gts[image, ALL_CLASSES]
 
     def detections_of(self, image):
-        """Returns the detections of an image that count, the best first."""
+        """Returns the evaluated detections of an image, the highest score first."""
         return self._dts[image, ALL_CLASSES]
 
     def _add_overlaps(self, image, categories, boundary):
-        """Computes the IoUs of an image, and the parts of its classes."""
+        """Computes the IoUs of an image, and selects those of each class."""
         objects, detections = [], []
         for category in categories:
             objects += self._gts[image, category]
@@ -75,7 +75,7 @@ class OverlapEvaluator(VectorizedCOCOeval):
             self.ious[image, category] = overlaps[rows == category][:, columns == category]
 
     def _overlaps(self, image, boundary):
-        limits, self.params.maxDets = self.params.maxDets, [sys.maxsize]  # they are limited by class before
+        limits, self.params.maxDets = self.params.maxDets, [sys.maxsize]  # already limited per class
         compute = self.computeOks if self.params.iouType == "keypoints" else self.computeIoU
         overlaps = compute(image, ALL_CLASSES)
         self.params.maxDets = limits
@@ -96,7 +96,7 @@ def evaluate_overlaps(content, entries, image_ids, iou_type, max_detections, tra
     Args:
         content, entries, image_ids, max_detections: As in `average_precision`.
         iou_type: One of "bbox", "segm", "keypoints", or "boundary" for Boundary AP.
-        track: As in `evaluate_all`.
+        track: As in `evaluate_all`. Defaults to `iter`.
     """
     is_boundary = iou_type == "boundary"
     evaluator = coco_evaluator(

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs no script, no other file and no network."""
+"""A report as a single HTML page without scripts, other files or network access."""
 
 from mask_rcnn.average_precision import FEDERATED_NUMBERS
 from mask_rcnn.html_page import html_page, html_text
@@ -22,28 +22,28 @@ from mask_rcnn.report.sections import (
     wide_table,
 )
 
-KIND_HELP = {  # {}: IoU or OKS
-    "classification": "the place is right, the class is wrong",
-    "localization": "the class is right, the {} is from 0.1 to 0.5",
+KIND_HELP = {  # {} becomes IoU or OKS
+    "classification": "the location is correct, the class is wrong",
+    "localization": "the class is correct, the {} is from 0.1 to 0.5",
     "both": "another class, and the {} is from 0.1 to 0.5",
-    "duplicate": "the object was found already, by a detection of a higher score",
+    "duplicate": "another detection with a higher score already found the object",
     "background": "there is no object: the {} with all objects is below 0.1",
-    "missed": "objects that no detection finds or means",
+    "missed": "objects without a correct detection, classification error or localization error",
 }
 
 
-SUMMARY = tuple(name for name, *_ in FEDERATED_NUMBERS)  # COCO has the same, without classes by frequency
+SUMMARY = tuple(name for name, *_ in FEDERATED_NUMBERS)  # COCO has the same names, except class frequencies
 
 
 def report_page(numbers, main, pictures, comparison=None, compared_pictures=()):
-    """Returns the page of a report as text.
+    """Returns the HTML page of a report as text.
 
     Args:
-        numbers: Of `report_numbers`.
-        main: IoU type that the page is about; the numbers of the others are in its tables.
-        pictures: A list of (picture `[H, W, 3]` uint8, caption), the worst images.
-        comparison: Of `comparison_numbers`. Defaults to None.
-        compared_pictures: As `pictures`, of the images that differ most.
+        numbers: Dict from `report_numbers`.
+        main: IoU type that the page is about. Numbers of other IoU types are only in tables.
+        pictures: List of (picture `[H, W, 3]` uint8, caption) of the images with the most errors.
+        comparison: Dict from `comparison_numbers`. Defaults to None.
+        compared_pictures: As `pictures`, of the images that differ most between the runs. Defaults to none.
     """
     one = numbers["evaluations"][main]
     parts = [
@@ -75,7 +75,7 @@ def report_page(numbers, main, pictures, comparison=None, compared_pictures=()):
 
 
 def _conclusions(one, main):
-    """Returns the sentences that a reader in a hurry needs."""
+    """Returns a paragraph with the most important results."""
     costs = {kind: one["errors"]["errors"][kind] for kind in KINDS}
     known = {kind: each["ap50_cost"] for kind, each in costs.items() if each["ap50_cost"] is not None}
     ap, ap50 = (number_text(one["summary"][name]) for name in ("AP", "AP50"))
@@ -83,7 +83,7 @@ def _conclusions(one, main):
     if known and max(known.values()) > 0:
         worst = max(known, key=known.get)
         sentences.append(
-            f"Most AP50 is lost by errors of the kind {worst} ({KIND_HELP[worst].format(measure([main]))}): "
+            f"Most AP50 is lost by errors of type {worst} ({KIND_HELP[worst].format(measure([main]))}): "
             f"{known[worst]:.3f} by {costs[worst]['count']:,} of them."
         )
     best = one["scores"]["best"]
@@ -118,13 +118,13 @@ def _summary(numbers):
         )
     if "boundary" in numbers["evaluations"]:
         note += (
-            " For mask boundaries, the IoU is that of the pixels within 2 % of the image diagonal of the "
-            "outlines, if it is smaller than the IoU of the masks."
+            " For mask boundaries, the IoU is that of the pixels whose distance to the contour is at most "
+            "2 % of the image diagonal, if it is smaller than the IoU of the masks."
         )
     if "keypoints" in numbers["evaluations"]:
         note += (
-            " For keypoints, OKS (object keypoint similarity) takes the place of the IoU. Objects without a "
-            "labeled keypoint do not count."
+            " For keypoints, OKS (object keypoint similarity) is used instead of the IoU. Objects without a "
+            "labeled keypoint are ignored."
         )
     return f"{wide_table(('', *(name.replace('_', ' ') for name in names)), rows)}<p>{html_text(note)}</p>"
 
@@ -148,8 +148,8 @@ def _errors(numbers):
         for name, text in KIND_HELP.items()
     )
     return (
-        "<p>How much AP50 would rise if all errors of one kind were corrected, and only these (TIDE). "
-        "The numbers do not add up to what is missing to 1. In parentheses: the number of errors.</p>"
+        "<p>How much AP50 would rise if all errors of one type were fixed, and only these (TIDE). "
+        "The numbers do not add up to 1 - AP50. In parentheses: the number of errors.</p>"
         f'<div class="charts">{"".join(charts)}</div><ul>{items}</ul>'
     )
 
@@ -171,7 +171,7 @@ def _comparison(comparison, numbers, pictures):
     note = (
         f"First: {numbers['detections']}. Second: {comparison['detections']}. The interval and the share of "
         f"resamples in which the second is better are those of a paired bootstrap with "
-        f"{one['bootstrap']['num_resamples']:,} resamples of the images. If the interval holds 0, chance "
+        f"{one['bootstrap']['num_resamples']:,} resamples of the images. If the interval contains 0, chance "
         f"may explain the difference. At the best score thresholds, the second finds {one['fixed']:,} "
         f"objects that the first does not find, and misses {one['broken']:,} that the first finds. It makes "
         f"fewer errors in {one['better']:,} images, as many in {one['equal']:,}, and more in "
@@ -184,7 +184,7 @@ def _comparison(comparison, numbers, pictures):
     ]
     parts = ["<h2>Comparison</h2>", f"<p>{html_text(note)}</p>", wide_table(headers, rows)]
     if pictures:
-        parts.append("<p>The images that changed most. Left or above: the first run.</p>")
+        parts.append("<p>The images with the largest changes. Left or top: the first run.</p>")
     parts.append(figures(pictures))
     parts.append(wide_table(("errors in each image", "first", "second"), images) if images else "")
     return parts

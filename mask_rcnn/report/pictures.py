@@ -1,4 +1,4 @@
-"""Pictures of images with what is right and wrong in them."""
+"""Draws images with found, missed and wrong detections."""
 
 import cv2
 import numpy as np
@@ -8,10 +8,10 @@ from mask_rcnn.data.results import box_of
 from mask_rcnn.report.errors import KINDS, NO_ERROR
 from mask_rcnn.visualize import BOX_OPACITY, draw_box, draw_keypoints, draw_mask
 
-LONG_SIDE = 640  # pixels of a picture
-BLANK = 64  # gray level of an image that is not there
+LONG_SIDE = 640  # long side of a picture, in pixels
+BLANK = 64  # gray level that replaces an image which is not available
 BLACK = (0, 0, 0)
-# Okabe and Ito, "Color Universal Design" (2008): readers with any color vision can tell them apart.
+# Okabe and Ito, "Color Universal Design" (2008): distinguishable with any color vision.
 COLORS = {
     "found": (0, 158, 115),
     "missed": (213, 94, 0),
@@ -24,18 +24,18 @@ COLORS = {
 
 
 def draw_errors(pixels, evaluation, point, kinds, image, shapes):
-    """Draws what is found, missed and wrong in an image.
+    """Draws found and missed objects and wrong detections of an image.
 
     Args:
-        pixels: `[H, W, 3]` uint8; it is not changed.
+        pixels: `[H, W, 3]` uint8. It is not changed.
         evaluation: `Evaluation`.
         point: Its `OperatingPoint`.
-        kinds: `[D]`, of `detection_errors`.
+        kinds: `[D]`, from `detection_errors`.
         image: Index of the image.
-        shapes: `Shapes`, what is drawn.
+        shapes: `Shapes` of the evaluation.
 
     Returns:
-        `[h, w, 3]` uint8, of at most `LONG_SIDE` pixels.
+        `[h, w, 3]` uint8 with a long side of `LONG_SIDE` pixels.
     """
     drawn = [
         (COLORS["found" if kinds[row] == NO_ERROR else KINDS[kinds[row]]], shapes.detection(row))
@@ -46,7 +46,7 @@ def draw_errors(pixels, evaluation, point, kinds, image, shapes):
         for row in np.flatnonzero((evaluation.object_images == image) & point.missed)
     ]
     canvas = np.ascontiguousarray(pixels).copy()
-    for color, shape in sorted(drawn, key=lambda each: -each[1]["size"]):  # large ones first
+    for color, shape in sorted(drawn, key=lambda each: -each[1]["size"]):  # small shapes on top
         if shape["mask"] is not None:
             draw_mask(canvas, *shape["mask"], color)
         else:
@@ -60,8 +60,8 @@ class Shapes:
     """The masks, keypoints or boxes of the detections and objects of an `Evaluation`.
 
     Args:
-        evaluation: `Evaluation`. What it compared is drawn; keypoints with their boxes.
-        content, entries, image_ids: What was evaluated, as in `evaluate_images`.
+        evaluation: `Evaluation`. Its IoU type decides what is drawn: masks, boxes, or keypoints with boxes.
+        content, entries, image_ids: As in `evaluate_images`.
     """
 
     def __init__(self, evaluation, content, entries, image_ids):
@@ -73,17 +73,20 @@ class Shapes:
         self.skeletons = {category.id: category.skeleton for category in content.categories}
 
     def detection(self, row):
-        """Returns what is drawn of a detection.
+        """Returns the shape of a detection.
 
         Returns:
-            A dict with `box` (yxyx), `mask` (crop and origin, or None), `keypoints` (`[J, 3]` and skeleton,
-            or None), and `size` in pixels.
+            Dict with
+            box: (y1, x1, y2, x2), pixels.
+            mask: Crop and origin, or None.
+            keypoints: `[J, 3]` and skeleton, or None.
+            size: Area of the box, in square pixels.
         """
         entry = self.entries[self.evaluation.entries[row]]
         return self._shape(entry, self.sizes[self.evaluation.images[row]])
 
     def object(self, row):
-        """Returns the same of an object."""
+        """Returns the shape of an object, a dict as for `detection`."""
         annotation = self.content.annotations[int(self.evaluation.annotations[row])]
         return self._shape(annotation, self.sizes[self.evaluation.object_images[row]])
 

@@ -1,4 +1,4 @@
-"""Sections of a report on one run, as HTML."""
+"""HTML sections of a report about one run."""
 
 from mask_rcnn.html_page import html_figure, html_table, html_text
 from mask_rcnn.report.analysis import TITLES, measure
@@ -6,11 +6,11 @@ from mask_rcnn.report.charts import color_key, heat_table, line_chart
 from mask_rcnn.report.errors import KINDS
 from mask_rcnn.report.pictures import COLORS
 
-MAX_CLASSES = 20  # of the confusion matrix
-MAX_CONFUSIONS = 15  # of the list of classes that are taken for each other
-MAX_IMAGES = 20  # of a table
-MAX_LINES = 6  # of a chart
-MAX_ROWS = 100  # of a table
+MAX_CLASSES = 20  # maximum classes of the confusion matrix
+MAX_CONFUSIONS = 15  # maximum rows of the list of confused classes
+MAX_IMAGES = 20  # maximum images of a table
+MAX_LINES = 6  # maximum lines of a chart
+MAX_ROWS = 100  # maximum rows of a table
 
 
 def class_section(numbers, main):
@@ -25,8 +25,9 @@ def class_section(numbers, main):
         rows.append((row["objects"], [*cells, *(f"{row['errors'][kind]:,}" for kind in KINDS)]))
     rows.sort(key=lambda row: -row[0])
     note = (
-        f"From AP50 on, of {TITLES[main]}. Threshold: the score at which F1 is best at {measure([main])} "
-        f"0.5; precision, recall and F1 are there. Errors are counted at any score.{_more(rows)}"
+        f"Columns from AP50 on are for {TITLES[main]}. Threshold: the score with the largest F1 at "
+        f"{measure([main])} 0.5. Precision, recall and F1 are at this threshold. Errors are counted at any "
+        f"score.{_more(rows)}"
     )
     return f"{wide_table(headers, [cells for _, cells in rows[:MAX_ROWS]])}<p>{html_text(note)}</p>"
 
@@ -76,13 +77,13 @@ def confusion_section(confusion):
     ]
     pairs.sort(key=lambda pair: -pair[0])
     note = (
-        "Rows: what the object is. Columns: what was detected. Only detections from the best score threshold "
-        "of their class count. Last column: objects that were not detected; last row: detections where there "
-        "is no object, or one that was found already."
+        "Rows: class of the object. Columns: detected class. Only detections with at least the best score "
+        "threshold of their class are counted. Last column: objects that were not detected. Last row: "
+        "detections without an object, or of an object that was already found."
     )
     shown = [*sorted(range(last), key=lambda k: -sum(matrix[k]))[:MAX_CLASSES], last]
     if len(shown) <= last:
-        note += f" The {MAX_CLASSES} classes with the most objects; all are in the json file."
+        note += f" Shown: the {MAX_CLASSES} classes with the most objects. All classes are in the json file."
     else:
         shown = range(last + 1)
     part = [[matrix[i][j] for j in shown] for i in shown]
@@ -106,15 +107,15 @@ def score_section(one, main):
         line_chart(
             f"Calibration, {overlap} 0.5",
             "mean score",
-            "share that is right",
+            "fraction of correct detections",
             reliability,
             ideal=True,
             points=True,
         ),
     ]
     note = (
-        f"Calibration: on the dashed line, a score is the probability that the detection is right. The mean "
-        f"distance from it is {number_text(calibration['error'])} (expected calibration error)."
+        f"Calibration: on the dashed line, a score is the probability that a detection is correct. The mean "
+        f"distance from this line is {number_text(calibration['error'])} (expected calibration error)."
     )
     return f'<div class="charts">{"".join(charts)}</div><p>{html_text(note)}</p>'
 
@@ -131,9 +132,10 @@ def slice_section(rows, main):
         for row in rows
     ]
     note = (
-        f"Found: share of the objects with a detection at {overlap} 0.5, of any score and of at least the "
-        "best score threshold. Overlap: whether the box of the object overlaps that of another one; crowded: "
-        "with an IoU of the boxes above 0.2. Truncation: whether its box touches the edge of the image."
+        f"Found: fraction of the objects with a correct detection at {overlap} 0.5, with any score, and with "
+        "at least the best score threshold. Overlap: whether the box of the object overlaps the box of "
+        "another one. Crowded: the IoU of these boxes is above 0.2. Truncation: whether the box touches the "
+        "edge of the image."
     )
     return f"{wide_table(headers, cells)}<p>{html_text(note)}</p>"
 
@@ -168,7 +170,7 @@ def image_name(row):
 
 
 def wide_table(headers, rows):
-    """Returns a table that is scrolled sideways where the screen is narrow."""
+    """Returns an HTML table that scrolls horizontally on narrow screens."""
     return f'<div class="wide">{html_table(headers, rows)}</div>'
 
 

@@ -1,4 +1,4 @@
-"""How well objects are found by their size, by how they overlap, and by whether the image cuts them."""
+"""Results by size of the objects, by overlap with other objects, and by truncation at the image edge."""
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -8,30 +8,35 @@ from mask_rcnn.data.results import box_of
 from mask_rcnn.report.curves import average_precision_of
 from mask_rcnn.report.errors import BACKGROUND_IOU
 
-EDGE = 1.0  # pixels between a box and the edge of the image that it touches
-CROWDED_IOU = 0.2  # of the box with that of another object
+EDGE = 1.0  # a box touches the edge of the image if it is closer than this, in pixels
+CROWDED_IOU = 0.2  # minimum IoU of the boxes of two objects that are crowded
 SIZES = ("small", "medium", "large")
-SIZE_LIMITS = (32**2, 96**2)  # pixels, COCO's
+SIZE_LIMITS = (32**2, 96**2)  # COCO's limits of the area, in square pixels
 CROWDING = ("alone", "overlapping", "crowded")
 TRUNCATION = ("inside", "at the edge")
 
 
 def slice_rows(evaluation, point, content, entries, image_ids):
-    """Returns what is found in each slice of the objects.
+    """Returns the results for each slice of the objects.
 
-    Boxes tell how objects overlap, for masks of some data sets never do. A false positive belongs to the
-    slice of the object that it overlaps most. If it overlaps none, it is alone, and its own box tells whether
-    it touches the edge. AP by size is COCO's.
+    Overlap is measured with boxes, because masks never overlap in some data sets. A false positive belongs to
+    the slice of the object that it overlaps most. If it overlaps no object, it counts as alone, and its own
+    box decides whether it touches the edge. AP by size is COCO's.
 
     Args:
         evaluation: `Evaluation`.
         point: Its `OperatingPoint`.
-        content, entries, image_ids: What was evaluated, as in `evaluate_images`.
+        content, entries, image_ids: As in `evaluate_images`.
 
     Returns:
-        A list of dicts: `group` ("size", "overlap", "truncation"), `slice`, `objects`, `recall` at any score,
-        `recall_at_threshold`, `mean_iou` of the objects that are found at IoU 0.5, `ap50`; None without
-        objects.
+        List of dicts with the keys below. All but the first three are None without objects.
+        group: "size", "overlap" or "truncation".
+        slice: Name of the slice.
+        objects: Number of objects.
+        recall: Fraction of objects that are found at IoU 0.5, with any score.
+        recall_at_threshold: The same with at least the score threshold.
+        mean_iou: Mean IoU of the objects that are found at IoU 0.5.
+        ap50: AP50.
     """
     table = content.annotations.table
     rows = evaluation.annotations
@@ -79,12 +84,12 @@ def _row(evaluation, point, group, name, inside, ap50):
 
 
 def _ap50(evaluation, inside, is_ours):
-    """Returns the mean AP50 of the classes that have objects in a slice.
+    """Returns the mean AP50 of the classes that have objects in a slice, or None if there are none.
 
     Args:
         evaluation: `Evaluation`.
         inside: `[G]` bool, the objects of the slice.
-        is_ours: `[D]` bool, the detections of the slice if they are wrong.
+        is_ours: `[D]` bool, the detections that belong to the slice if they are wrong.
     """
     inside = inside & ~evaluation.object_ignored
     hits = evaluation.is_hit[0] & _taken(inside, evaluation.matches[0])
@@ -99,7 +104,7 @@ def _ap50(evaluation, inside, is_ours):
 
 
 def _size_ap50(evaluation, name):
-    """Returns COCO's AP50 of a size; None without objects, and for small keypoints, which COCO has not."""
+    """Returns COCO's AP50 of a size, or None without objects or if COCO has no such size."""
     sizes = SIZES[-(evaluation.precision.shape[-1] - 1) :]  # the first range has all sizes
     if name not in sizes:
         return None
@@ -107,12 +112,12 @@ def _size_ap50(evaluation, name):
 
 
 def _taken(values, rows):
-    """Returns `values[rows]`; rows of -1 take 0."""
+    """Returns `values[rows]`, with 0 for rows of -1."""
     return np.append(values, np.zeros(1, values.dtype))[rows]
 
 
 def _touches_edge(boxes, sizes):
-    """Returns which boxes touch the edge of their image: `[N, 4]` xywh, `[N, 2]` -> `[N]` bool."""
+    """Returns which boxes `[N, 4]` xywh touch the edge of their images of sizes `[N, 2]`, `[N]` bool."""
     far = sizes[:, ::-1] - boxes[:, :2] - boxes[:, 2:]
     return (np.minimum(boxes[:, :2], far) < EDGE).any(axis=1)
 
@@ -129,7 +134,7 @@ def _crowding(boxes, evaluation):
 
 
 def _nearest_objects(evaluation):
-    """Returns the object that each detection overlaps most, -1 if it overlaps none: `[D]`."""
+    """Returns the object that each detection overlaps most, or -1 if it overlaps none, `[D]`."""
     nearest = np.full(len(evaluation.scores), -1)
     for rows, columns, overlaps in evaluation.per_image():
         if overlaps.size:
@@ -139,7 +144,7 @@ def _nearest_objects(evaluation):
 
 
 def _hit_ious(evaluation):
-    """Returns the IoU of each detection with the object that it found, 0 for others: `[D]`."""
+    """Returns the IoU of each detection with its matched object, 0 without a match, `[D]`."""
     ious = np.zeros(len(evaluation.scores))
     for rows, columns, overlaps in evaluation.per_image():
         is_hit = evaluation.is_hit[0, rows]

@@ -1,4 +1,4 @@
-"""Writes the report on a run: a page, its numbers, and the detections themselves."""
+"""Writes the report about a run: an HTML page and its numbers."""
 
 import collections
 
@@ -13,29 +13,30 @@ from mask_rcnn.report.numbers import comparison_numbers, report_numbers
 from mask_rcnn.report.page import report_page
 from mask_rcnn.report.pictures import Shapes, blank_image, draw_errors
 
-NUM_WORST = 12  # images that are drawn
-NUM_CHANGED = 3  # images of a comparison that are drawn, of either side
+NUM_WORST = 12  # number of pictures of images with the most errors
+NUM_CHANGED = 3  # number of pictures in a comparison, for each of better and worse
 GAP = 8  # pixels between two pictures
 PAGE, NUMBERS = "index.html", "report.json"
 
 
 def write_report(folder, detected, *, metrics=None, other=None, pixels_of=None, track=None):
-    """Explains an evaluation: writes `index.html` and `report.json` to a folder.
+    """Writes `index.html` and `report.json` about an evaluation to a folder.
 
     Args:
-        folder: Path of the folder; made if it does not exist.
-        detected: `Detected`, with at least one detection.
-        metrics: Its `Metrics`, which are repeated in the json. Defaults to None.
-        other: `Detected` of a second run on the same images, to be compared. Defaults to None.
-        pixels_of: Function of an image id that returns its pixels, `[H, W, 3]` uint8, or None if they cannot
-            be shown. Defaults to None: objects are drawn on gray.
-        track: Function of items, their number and a description that yields them, to show progress.
+        folder: Path of the folder. It is created if it does not exist.
+        detected: `Detected` with at least one detection.
+        metrics: Its `Metrics`, which are copied to the json. Defaults to None.
+        other: `Detected` of a second run on the same images, for a comparison. Defaults to None.
+        pixels_of: Function of an image id. It returns the pixels, `[H, W, 3]` uint8, or None if the image
+            cannot be shown. Defaults to None: objects are drawn on gray.
+        track: Function of (items, their number, a description) that yields the items and shows progress.
+            Defaults to None: no progress.
 
     Returns:
-        The numbers that `report.json` holds.
+        The content of `report.json`, a dict.
 
     Raises:
-        ValueError: There is no detection or no object, or the runs are of other images.
+        ValueError: There is no detection or no object, or the runs have different images.
     """
     folder = as_path(folder)
     _check(detected, other)
@@ -48,7 +49,7 @@ def write_report(folder, detected, *, metrics=None, other=None, pixels_of=None, 
         others = analyze_run(other, track)
         comparison = comparison_numbers(detected, analyses, others, other.name, track)
         numbers["comparison"] = comparison
-        shared = main_type(others)  # the second run may have boxes only
+        shared = main_type(others)  # the second run may only have boxes
         compared = [_Scene(detected, analyses[shared], pixels_of), _Scene(other, others[shared], pixels_of)]
         changed = _changed_pictures(comparison["evaluations"][shared]["images"], compared, track)
     worst = [row for row in numbers["evaluations"][main]["images"] if row["missed"] + row["wrong"]]
@@ -83,14 +84,14 @@ def _check(detected, other):
 
 
 def _changed_pictures(rows, scenes, track):
-    """Returns pictures of both runs, side by side, of the images with the largest change, and captions."""
+    """Returns (picture, caption) of the images with the largest changes, each with both runs side by side."""
     changes = [row for row in rows if row["first_errors"] != row["second_errors"]]
     better = [row for row in changes if row["second_errors"] < row["first_errors"]][:NUM_CHANGED]
     worse = [row for row in changes if row["second_errors"] > row["first_errors"]][:NUM_CHANGED]
     changes, pictures = [*better, *worse], []
     for row in progress(track, len(changes), "drawing changes")(changes):
         (first, _), (second, _) = (scene.picture(row["id"], row["file_name"]) for scene in scenes)
-        axis = int(first.shape[0] >= first.shape[1])  # wide images one above the other
+        axis = int(first.shape[0] >= first.shape[1])  # wide pictures are stacked vertically
         gap = np.full_like(first[:, :GAP] if axis else first[:GAP], 255)
         counts = f"{row['first_errors']} of the first run, {row['second_errors']} of the second"
         caption = f"{row['file_name'] or row['id']}: errors: {counts}"
@@ -99,7 +100,7 @@ def _changed_pictures(rows, scenes, track):
 
 
 class _Scene:
-    """The images of a run with what is right and wrong in them."""
+    """Draws the images of a run with their correct and wrong detections."""
 
     def __init__(self, detected, analysis, pixels_of):
         self.analysis, self.pixels_of = analysis, pixels_of
@@ -120,7 +121,7 @@ class _Scene:
         return drawn, f"{file_name or f'image {id}'}: {self._counts(image)}{note}"
 
     def _counts(self, image):
-        """Returns the errors of an image in words."""
+        """Returns the errors of an image as text."""
         analysis, evaluation = self.analysis, self.analysis.evaluation
         wrong = np.flatnonzero(analysis.point.wrong & (evaluation.images == image))
         counts = collections.Counter(KINDS[kind] for kind in analysis.kinds[wrong])

@@ -1,4 +1,4 @@
-"""What a user gives to `fit` and `evaluate` as batches for the model, checked before the first step."""
+"""Converts the data that a user gives to `fit` and `evaluate` into batches, and checks the first batch."""
 
 import collections.abc
 import contextlib
@@ -12,28 +12,29 @@ from mask_rcnn.data.pipeline import images_of_step, training_dataset
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.ops.matching import IGNORED
 
-BATCH_SIZE = 1  # of validation: an image is not padded to the size of another one
+BATCH_SIZE = 1  # for validation: no image is padded to the size of another image
 SEEDS = "seeds"
 
 
 def as_batches(x, model, batch_size=None, epochs=None):
-    """Returns the arguments of `keras.Model.fit` or `evaluate` for what the user gave.
+    """Returns the arguments of `keras.Model.fit` or `evaluate` for the data that the user gave.
 
     Args:
-        x: `Dataset`, or anything that Keras takes, with batches that are dicts.
+        x: `Dataset`, or any data that Keras accepts, with batches that are dicts.
         model: `MaskRCNN`.
-        batch_size: Images in a batch of a `Dataset` or of arrays. Defaults to that of the config for a
-            `Dataset`, and to 1 for arrays.
-        epochs: Passes through a `Dataset` in training. Defaults to None: one pass, without random changes.
+        batch_size: Number of images per batch, for a `Dataset` or for arrays. Defaults to `train.batch_size`
+            of the config for training on a `Dataset`, and to 1 otherwise.
+        epochs: Number of passes through a `Dataset` in training. Defaults to None: one pass without random
+            changes, for evaluation.
 
     Returns:
         Dict with
-        x: the batches;
-        steps_per_epoch: steps of a pass, only for the training on a `Dataset`;
-        batch_size: images in a batch, only for arrays.
+        x: The batches.
+        steps_per_epoch: Number of steps per epoch. Only for training on a `Dataset`.
+        batch_size: Number of images per batch. Only for a dict of arrays.
 
     Raises:
-        ValueError: The batches cannot be those of the model.
+        ValueError: The first batch does not fit the model, or the data set has other classes than the model.
     """
     if isinstance(x, Dataset):
         return _from_records(x, model, batch_size, epochs)
@@ -43,12 +44,15 @@ def as_batches(x, model, batch_size=None, epochs=None):
 
 @contextlib.contextmanager
 def batches_of(data, config, context):
-    """Yields a function from a step, from 0, to the batches from there on, and one that names their images.
+    """Yields two functions: one makes the batches from a given step on, the other names the images of a step.
+
+    The first function takes the number of finished steps and returns a `tf.data.Dataset`. The second one
+    takes a step, counted from 1, and returns the paths of its images, or "unknown" if `data` are batches.
 
     Args:
-        data: `Dataset`, or a `tf.data.Dataset` of batches.
+        data: `Dataset`, or a `tf.data.Dataset` of batches, which is repeated.
         config: `Config`.
-        context: `RunContext`. With several processes, each gets its share of every batch.
+        context: `RunContext`. With several processes, each process gets its share of every batch.
     """
     if not isinstance(data, Dataset):
         data = data.repeat()
@@ -66,20 +70,20 @@ def batches_of(data, config, context):
 
 
 def _each_batch_is_shared():
-    options = tf.data.Options()  # TensorFlow would give each process files of its own, if it finds files
+    options = tf.data.Options()  # by default, TensorFlow splits by input file if the data set reads files
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return options
 
 
 def _shared(context, make_batches):
-    """Returns the batches of the replicas of this process.
+    """Returns the batches for the replicas of this process.
 
     Args:
         context: `RunContext`.
-        make_batches: Function from a share, as in `training_dataset`, to the batches of a process.
+        make_batches: Function from a share (see `training_dataset`) to the batches of one process.
     """
     if context.num_processes == 1:
-        return make_batches((0, 1))  # `fit` distributes them
+        return make_batches((0, 1))  # `fit` distributes them to the replicas
     share = make_batches((context.rank, context.num_processes))
     num_replicas = context.strategy.num_replicas_in_sync // context.num_processes
     num_images = share.element_spec["seeds"].shape[0] // num_replicas
@@ -87,16 +91,16 @@ def _shared(context, make_batches):
 
 
 def validation_batches(dataset, model, share=(0, 1)):
-    """Returns the images of a data set one by one, without random changes, for the losses of a model.
+    """Returns the images of a data set in batches of one, without random changes, for validation losses.
 
     Args:
         dataset: `Dataset`.
         model: `MaskRCNN` with the classes of the data set.
-        share: (number from 0, count) of the share of a process. The shares, one after the other, are the
-            batches of one process. Defaults to all.
+        share: (index from 0, number of shares) of the share of one process. Joined in the order of their
+            indices, the shares equal the batches of a single process. Defaults to (0, 1): all images.
 
     Returns:
-        A `tf.data.Dataset` as of `training_dataset`, B = 1.
+        A `tf.data.Dataset` of batches as from `training_dataset`, with B = 1.
     """
     config = _evaluation_config(dataset, model, BATCH_SIZE)
     start, stop = (number * len(dataset) // share[1] for number in (share[0], share[0] + 1))
@@ -114,7 +118,7 @@ def _from_records(dataset, model, batch_size, epochs):
 
 
 def _evaluation_config(dataset, model, batch_size):
-    """Returns the `Config` for one pass through a data set, each image once and without random changes."""
+    """Returns a `Config` for one pass through a data set: each image once, without random changes."""
     _check_classes(dataset, model)
     config = without_random_changes(model.config)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, repeat_threshold=0.0))
@@ -132,7 +136,7 @@ def _check_classes(dataset, model):
 
 
 def without_random_changes(config):
-    """Returns a `Config` whose training images are resized as in an evaluation, and not changed further."""
+    """Returns a `Config` that resizes training images as in evaluation and applies no random transforms."""
     short_sides = (config.input.short_side,)
     plain = dataclasses.replace(
         config.input, horizontal_flip=0.0, transforms=(), train_short_sides=short_sides
@@ -152,7 +156,9 @@ def _with_steps(config, batch_size, steps):
 
 
 def add_seeds(batch, step):
-    """Returns a batch with `seeds` `[B, 2]` int32, which it may lack: another one for each image and step.
+    """Returns a batch that has `seeds`, `[B, 2]` int32: a different pair for each image and step.
+
+    Seeds that the batch already has are kept.
 
     Args:
         batch: Dict of tensors.
@@ -168,7 +174,7 @@ def add_seeds(batch, step):
 
 
 def _first_batch(x):
-    """Returns the first batch, or its `tf.TypeSpec`s where it cannot be looked at without taking it."""
+    """Returns the first batch, or its `tf.TypeSpec`s if reading the batch would consume it."""
     if isinstance(x, dict):
         return x
     if isinstance(x, tf.distribute.DistributedDataset):
@@ -183,7 +189,7 @@ def _first_batch(x):
 def _check(batch, model):
     """Raises a ValueError unless a batch has the names, shapes and values that the model needs."""
     if batch is None:
-        raise ValueError("Expected at least one batch. Received: data without any. Check its source.")
+        raise ValueError("Expected at least one batch. Received: data without a batch. Check its source.")
     batch = batch[0] if isinstance(batch, tuple | list) else batch
     expected = {name: each for name, each in model.training_model.input.items() if name != SEEDS}
     if not isinstance(batch, dict):

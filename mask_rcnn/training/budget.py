@@ -1,4 +1,4 @@
-"""A budget of time instead of a number of steps: a few steps are timed, and the schedule is scaled."""
+"""Training within a time budget: times a few steps and scales the schedule to fit the budget."""
 
 import dataclasses
 import gc
@@ -19,30 +19,34 @@ from mask_rcnn.training.validation import NUM_PICTURES, NUM_REHEARSED
 SCHEDULE = ("budget", "steps", "milestones", "warmup_steps", "ema_decay")
 WARM_STEPS = 4  # not timed: the first builds the graph, the next ones fill caches and the queue of batches
 TIMED_STEPS = 11
-TIMED_SHARE = 0.1  # of the budget, after which the timing ends with fewer steps
-RESERVE = 0.05  # of the time that is left for the steps: later steps may be slower, checkpoints take time
+TIMED_SHARE = 0.1  # of the budget: timing stops early, with fewer steps, after this share
+RESERVE = 0.05  # of the time left for steps: later steps may be slower, and checkpoints take time
 
 
 def within_budget(config, run_dir, prepare_run, context, started):
-    """Returns a `Config` with as many steps as `train.budget` has time for, and a schedule scaled to them.
+    """Returns a `Config` with as many steps as fit into `train.budget`, and a schedule scaled to them.
 
-    A few steps of the run are timed. What they change is undone or thrown away, so that the run is that of
-    the returned config. A run that has begun keeps the schedule that it began with.
+    The number of steps comes from timing a few steps of the run. The weights of a given model are restored
+    after the timing, and a model that was built for it is discarded. So the run is the same as a run of the
+    returned config. A run that has already begun keeps its original schedule.
 
     Args:
-        config: `Config` with a `train.budget`.
-        run_dir: `Path` of the run.
+        config: `Config` with a `train.budget`, in seconds.
+        run_dir: `Path` of the run folder.
         prepare_run: Function from a `Config` to a `Run` and its state, as `preflight` returns them.
         context: `RunContext`.
-        started: `time.perf_counter()` when the run was started.
+        started: Value of `time.perf_counter()` at the start of the run.
 
     Returns:
         `Config` without a budget.
+
+    Raises:
+        ValueError: The budget is too short for one step.
     """
     kept = context.gather(_kept_schedule(run_dir) if context.is_chief else None)[0]
     if kept is None:
         cost = _measure(config, prepare_run, context, started)
-        gc.collect()  # the model that was timed
+        gc.collect()  # frees the model that was timed
         steps = context.gather(cost.steps_within(config.train) if context.is_chief else 0)[0]
         cost.check(config.train.budget, steps)
         recipe = scaled(config.train, steps)
@@ -51,22 +55,22 @@ def within_budget(config, run_dir, prepare_run, context, started):
     else:
         recipe = config_io.override_all(config, {f"train.{name}": kept[name] for name in kept}).train
         if context.is_chief:
-            say(f"The run keeps the {recipe.scaled_steps} steps that its budget gave it at its start.")
+            say(f"The run keeps the {recipe.scaled_steps} steps that fitted into its budget at its start.")
     return dataclasses.replace(config, train=recipe)
 
 
 def scaled(recipe, steps):
-    """Returns a `TrainConfig` of another number of steps: milestones, warm-up and average scale with them.
+    """Returns a `TrainConfig` with another number of steps; milestones, warm-up and EMA decay are scaled too.
 
     Args:
         recipe: `TrainConfig`.
-        steps: Steps of the run, as `scaled_steps`.
+        steps: New number of steps of the run, in the unit of `scaled_steps`.
     """
     factor = steps / recipe.scaled_steps
     limits = RANGES["TrainConfig"]["ema_decay"]
     ema_decay = (
         recipe.ema_decay and 1 - (1 - recipe.ema_decay) / factor
-    )  # of a window of 1 / (1 - decay) steps
+    )  # scales the window of the average, 1 / (1 - decay) steps
     return dataclasses.replace(
         recipe,
         budget=None,
@@ -79,13 +83,13 @@ def scaled(recipe, steps):
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What the parts of a run take, in seconds.
+    """Duration of the parts of a run, in seconds.
 
     Attributes:
-        spent: Since the start of the run, with the timed steps.
-        start: To prepare the run once more and to build the graph of a step.
-        step: Of one step, with the wait for its data.
-        evaluation: Of the validation set; 0 without one.
+        spent: Time from the start of the run to the end of the timing.
+        start: Time to prepare the run once more and to build the graph of a step.
+        step: Time of one step, including the wait for its data.
+        evaluation: Time of one evaluation of the validation set. 0 without a validation set.
     """
 
     spent: float
@@ -94,26 +98,26 @@ class Cost:
     evaluation: float
 
     def steps_within(self, recipe):
-        """Returns how many steps `recipe.budget` has time for; less than 1 if it is too short."""
+        """Returns how many steps fit into `recipe.budget`, less than 1 if it is too short."""
         left = recipe.budget - self.spent - self.start - self.evaluation
         each = self.step + (self.evaluation / recipe.evaluate_every if recipe.evaluate_every else 0.0)
         return math.floor((1 - RESERVE) * left / each)
 
     def check(self, budget, steps):
-        """Raises a ValueError unless the budget has time for a step."""
+        """Raises a ValueError if the budget is too short for one step."""
         if steps < 1:
             needed = self.spent + self.start + self.evaluation + self.step / (1 - RESERVE)
             raise ValueError(
                 "`train.budget` must have time for the start, a step and an evaluation, here "
-                f"{needed:.0f} s. Received: {budget:g} s. Give more, or evaluate on fewer images."
+                f"{needed:.0f} s. Received: {budget:g} s. Increase it, or evaluate on fewer images."
             )
 
     def describe(self, recipe, chosen):
-        """Returns a line about the steps that a budget gives.
+        """Returns a line for the log with the number of steps that fit into the budget.
 
         Args:
             recipe: `TrainConfig` with the budget.
-            chosen: The `TrainConfig` scaled to it.
+            chosen: The `TrainConfig` scaled to the budget.
         """
         return (
             f"{recipe.budget:g} s are enough for {chosen.scaled_steps} steps of {self.step:.3g} s instead of "
@@ -123,7 +127,7 @@ class Cost:
 
 
 def _kept_schedule(run_dir):
-    """Returns the fields of SCHEDULE of a run that has begun, a dict; None for a new run."""
+    """Returns the SCHEDULE fields of a run that has already begun, as a dict, or None for a new run."""
     if not has_steps(run_dir):
         return None
     recipe = config_io.from_yaml(run_dir / CONFIG).train
@@ -131,7 +135,7 @@ def _kept_schedule(run_dir):
 
 
 def _measure(config, prepare_run, context, started):
-    """Times some steps and an evaluation of the first images; returns a `Cost`."""
+    """Times a few training steps and an evaluation of the first images; returns a `Cost`."""
     begun = time.perf_counter()
     run, _ = prepare_run(config)
     prepared = time.perf_counter() - begun
@@ -144,7 +148,7 @@ def _measure(config, prepare_run, context, started):
             run.model.fit(
                 make_batches(0), steps_per_epoch=timer.last_step, shuffle=False, verbose=0, callbacks=[timer]
             )
-    finally:  # a model of the user's is to be trained from the weights that it has
+    finally:  # a model that the user gave must be trained from its original weights
         for variable, value in zip(run.model.variables, values, strict=True):
             variable.assign(value)
     evaluation = _seconds_of_evaluation(run.validator) if context.is_chief and run.validator else 0.0
@@ -153,7 +157,7 @@ def _measure(config, prepare_run, context, started):
 
 
 def _seconds_of_evaluation(validator):
-    """Returns about how long the validation set and the pictures of it take."""
+    """Returns the estimated seconds to evaluate the validation set and to draw its pictures."""
     begun = time.perf_counter()
     validator.rehearse()
     seconds = time.perf_counter() - begun
@@ -162,12 +166,13 @@ def _seconds_of_evaluation(validator):
 
 
 class StepTimer(StepCallback):
-    """Ends a run after a few steps, and knows how long they took.
+    """Stops a run after a few steps and measures how long they took.
 
     Args:
-        last_step: Most steps.
-        budget: Seconds, of which the timing may take `TIMED_SHARE`, if two steps are done.
-        context: `RunContext`; all processes end after the same step.
+        last_step: Maximum number of steps.
+        budget: Budget of the whole run, in seconds. Timing stops early after `TIMED_SHARE` of it, but not
+            before the second step.
+        context: `RunContext`. All processes stop after the same step.
     """
 
     def __init__(self, last_step, budget, context):
@@ -182,10 +187,10 @@ class StepTimer(StepCallback):
 
     @property
     def seconds_of_step(self):
-        """Mean seconds of the steps after the first `WARM_STEPS`, or after the first where there are less."""
+        """Mean seconds per step after the first `WARM_STEPS`, or after the first if there are fewer."""
         return float(np.mean(self.seconds[WARM_STEPS:] or self.seconds[1:] or self.seconds))
 
     @property
     def seconds_of_graph(self):
-        """Seconds that the first step took longer than the others, which use its graph."""
+        """Seconds to build the graph: the time of the first step minus the mean of the later steps."""
         return max(0.0, self.seconds[0] - self.seconds_of_step)

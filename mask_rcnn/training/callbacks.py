@@ -1,6 +1,7 @@
-"""What happens after each step of a run: its row in the log, the check of its losses, the checkpoint.
+"""Callbacks of the training loop: logs, the check for NaN, checkpoints.
 
-Keras turns the logs of a step into floats once for all callbacks; that is the only wait for the device.
+Keras converts the logs of a step to floats once for all callbacks. This conversion is the only wait for the
+device in a step.
 """
 
 import csv
@@ -15,29 +16,32 @@ from absl import logging
 from mask_rcnn.files import atomic_write, room_for
 from mask_rcnn.training.checkpoint import save_checkpoint
 
-# TensorBoard keeps a thousand points of a curve, so that each step would be wasted on it.
+# TensorBoard shows about a thousand points of a curve, so logging every step would only waste space.
 TENSORBOARD_EVERY = 20
 
 
 class StepLogs(keras.callbacks.Callback):
-    """Makes the logs of each step the values of this step alone, not the means since the first one."""
+    """Resets the metrics before each step, so that the logs hold the values of this step alone.
+
+    Without it, Keras logs the means since the start of the epoch.
+    """
 
     def on_train_batch_begin(self, batch, logs=None):
         self.model.reset_metrics()
 
 
 class StepCallback(keras.callbacks.Callback):
-    """Counts the steps of the whole run from 1, where `fit` counts those of its own call from 0.
+    """Base class for callbacks that count the steps of the whole run from 1.
 
-    Subclasses have `on_step(step, logs, seconds)`: `logs` is a dict of floats, `seconds` the time that
-    the step took with the wait for its data.
+    Keras counts the steps of each call of `fit` from 0. Subclasses implement `on_step(step, logs, seconds)`.
+    `logs` is a dict of floats. `seconds` is the duration of the step, including the wait for its data.
 
     Args:
-        first_step: steps that were finished before this call of `fit`.
-        last_step: steps of the whole run.
+        first_step: Number of steps that were finished before this call of `fit`.
+        last_step: Number of steps of the whole run.
 
     Attributes:
-        step: the last finished step.
+        step: The last finished step.
     """
 
     def __init__(self, first_step, last_step):
@@ -54,19 +58,22 @@ class StepCallback(keras.callbacks.Callback):
         self.on_step(self.step, logs, time.perf_counter() - self._start)
 
     def is_due(self, step, every):
-        """Whether something done each `every` steps (0: never) and after the last is to be done now."""
+        """Returns whether an action that runs every `every` steps and after the last step is due now.
+
+        With `every=0`, it runs after the last step only.
+        """
         return step == self.last_step or (every > 0 and step % every == 0)
 
 
 class CsvLog(StepCallback):
-    """One row a step: step, all logs, images a second.
+    """Appends one row per step to a CSV file: step, loss, the other logs, images per second.
 
-    On resume, the rows after the checkpoint are dropped first: their steps come again.
+    On resume, rows after the checkpoint are removed first because those steps run again.
 
     Args:
-        path: the file.
-        first_step, last_step: as in `StepCallback`.
-        batch_size: images a step.
+        path: `Path` of the CSV file.
+        first_step, last_step: As in `StepCallback`.
+        batch_size: Number of images per step.
     """
 
     def __init__(self, path, first_step, last_step, batch_size):
@@ -86,22 +93,27 @@ class CsvLog(StepCallback):
 
 
 def keep_lines(path, is_kept):
-    """Rewrites a log with the whole lines for which `is_kept(line)`; no file is no line."""
+    """Rewrites a text file with only the complete lines for which `is_kept(line)` is true.
+
+    Args:
+        path: `Path` of the file. If it does not exist, nothing happens.
+        is_kept: Function from a line, with its newline, to a bool.
+    """
     if not path.exists():
         return
     lines = path.read_text().splitlines(keepends=True)
-    # A killed run may leave half a line.
+    # A killed run may leave an incomplete last line.
     kept = [line for line in lines if line.endswith("\n") and is_kept(line)]
     with atomic_write(path) as partial:
         partial.write_text("".join(kept))
 
 
 class TensorBoardLog(StepCallback):
-    """The logs of every 20th step as scalars, where `tensorboard` is installed.
+    """Writes the logs of every 20th step as TensorBoard scalars. Warns if `tensorboard` is not installed.
 
     Args:
-        folder: of the event files.
-        first_step, last_step: as in `StepCallback`.
+        folder: Folder for the event files.
+        first_step, last_step: As in `StepCallback`.
     """
 
     def __init__(self, folder, first_step, last_step):
@@ -118,19 +130,22 @@ class TensorBoardLog(StepCallback):
 
 
 def summary_writer(folder):
-    """Returns a writer of TensorBoard's event files, or None where `tensorboard` is not installed."""
+    """Returns a `tf.summary` writer for a folder, or None if `tensorboard` is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         return None
     return tf.summary.create_file_writer(str(folder))
 
 
 class NanGuard(StepCallback):
-    """Stops a run at the first loss that is not finite: no later step could repair the weights.
+    """Stops a run with an error at the first loss that is NaN or infinite.
+
+    No later step could repair the weights.
 
     Args:
-        first_step, last_step: as in `StepCallback`.
-        images_of: function from a step, counted from 1, to the names of its images.
-        bad_tensor_of: function from a step to a text that names its first tensor that is not finite.
+        first_step, last_step: As in `StepCallback`.
+        images_of: Function from a step, counted from 1, to the names of its images.
+        bad_tensor_of: Function from a step, counted from 1, to a text that names the first tensor with NaN or
+            infinity, or "" if there is none.
     """
 
     def __init__(self, first_step, last_step, images_of, bad_tensor_of):
@@ -144,27 +159,28 @@ class NanGuard(StepCallback):
             raise ValueError(
                 "Every loss of a training step must be finite. "
                 f"Received: step={step}, {values}, images={self.images_of(step)}{self._origin(step)}. "
-                "The last checkpoint was saved before this step. Look at the boxes of these images, or lower "
+                "The last checkpoint was saved before this step. Check the boxes of these images, or lower "
                 "the learning rate: `--resume --set train.learning_rate=...`; `train.warmup_steps` and "
-                "`train.clip_norm` help too."
+                "`train.clip_norm` can also help."
             )
 
     def _origin(self, step):
         try:
             found = self.bad_tensor_of(step)
         except Exception as error:
-            logging.warning("Where the first value that is not finite comes from is unknown: %s", error)
+            logging.warning("The origin of the first NaN or infinity could not be found: %s", error)
             found = ""
-        return f"; the first that is not finite is {found}" if found else ""
+        return f"; the first value that is not finite is in {found}" if found else ""
 
 
 class LossScaleReport(StepCallback):
-    """Reports the steps that loss scaling skips: their gradients overflow float16, and the scale is halved.
+    """Logs the steps that loss scaling skips because their gradients overflow float16.
 
-    The first one is reported at once, and their number at the end.
+    Keras lowers the loss scale after each such step. The first skipped step is logged at once, and the number
+    of all skipped steps at the end.
 
     Args:
-        first_step, last_step: as in `StepCallback`.
+        first_step, last_step: As in `StepCallback`.
     """
 
     def on_train_begin(self, logs=None):
@@ -178,7 +194,8 @@ class LossScaleReport(StepCallback):
             if self.num_skipped == 1:
                 logging.warning(
                     "Step %d is skipped: its gradients overflow float16. The loss scale is lowered to %g. "
-                    "Some steps at the start of a run may be; if many are, lower `train.learning_rate`.",
+                    "A few such steps at the start are normal. If there are many, lower "
+                    "`train.learning_rate`.",
                     step,
                     scale,
                 )
@@ -196,17 +213,17 @@ class LossScaleReport(StepCallback):
 
 
 class Checkpointing(StepCallback):
-    """Saves the state of the run, also when a signal wants the run to end, and ends it then.
+    """Saves checkpoints. After a stop signal it saves one more checkpoint and ends the run.
 
-    It comes before an evaluation of the same step: an evaluation that fails costs nothing.
+    It runs before an evaluation of the same step, so a failed evaluation loses no training.
 
     Args:
-        folder: of the checkpoints.
-        first_step, last_step: as in `StepCallback`.
+        folder: `Path` for the checkpoints.
+        first_step, last_step: As in `StepCallback`.
         recipe: `TrainConfig` with `checkpoint_every` and `keep_checkpoints`.
-        state: dict of the run, in which `step` is kept up to date.
-        stop: the `StopSignals` of the run.
-        context: `RunContext`; only the chief writes, and the others wait for it before they end.
+        state: Dict of the run. Its `step` is updated at each checkpoint.
+        stop: The `StopSignals` of the run.
+        context: `RunContext`. Only the chief writes. The other processes wait for it before they end.
     """
 
     def __init__(self, folder, first_step, last_step, recipe, state, stop, context):
@@ -234,10 +251,10 @@ class Checkpointing(StepCallback):
 
 
 class StopTogether(StepCallback):
-    """Ends the run in all processes when a callback has ended it in one of them.
+    """Stops the run in all processes when a callback has stopped it in one process.
 
     Args:
-        first_step, last_step: as in `StepCallback`.
+        first_step, last_step: As in `StepCallback`.
         context: `RunContext`.
     """
 

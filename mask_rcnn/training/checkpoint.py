@@ -1,6 +1,6 @@
 """Checkpoints: everything that a run needs to continue, in one HDF5 file with a checksum.
 
-A damaged checkpoint is never loaded: `restore_latest` reports it and takes the one before it.
+A damaged checkpoint is never loaded. `restore_latest` logs the damage and loads the previous checkpoint.
 """
 
 import collections
@@ -16,21 +16,21 @@ from mask_rcnn.hdf5 import read_hdf5, read_texts
 from mask_rcnn.verified_hdf5 import verify, write_verified
 
 FORMAT = "mask_rcnn checkpoint 3"
-MAX_EXAMPLES = 5  # of each kind in a message
+MAX_EXAMPLES = 5  # names of each kind in an error message
 AUTOMATIC_NAME = re.compile(r"(?<=[/_])variable_\d+(?=_|$)")
 NAME = re.compile(r"step_(\d{8,})\.h5")
 
 
 class OtherRunError(ValueError):
-    """An undamaged checkpoint is of another run or another model."""
+    """An undamaged checkpoint belongs to another run or another model."""
 
 
 def named_variables(model):
     """Returns `{"model/path" or "optimizer/path": variable}` of a compiled model with a built optimizer.
 
-    Numbers that Keras counts through the process are left out: those of optimizers, and of variables without
-    a name. Variables of the same path, such as those of the heads of a cascade, are numbered in their order:
-    "path", "path#2".
+    Keras numbers optimizers and unnamed variables across the whole process. These numbers are removed,
+    because they differ between processes. Variables with the same path, such as those of the heads of a
+    cascade, are numbered in their order: "path", "path#2".
     """
     pairs = [(f"model/{variable.path}", variable) for variable in model.variables]
     pairs += [(f"optimizer/{v.path.partition('/')[2] or v.path}", v) for v in model.optimizer.variables]
@@ -52,19 +52,20 @@ def _step(path):
 
 
 def save_checkpoint(folder, model, state, keep):
-    """Writes the checkpoint of `state["step"]` and deletes all but the newest `keep`.
+    """Writes a checkpoint for `state["step"]` and deletes all but the newest `keep` checkpoints.
 
     Args:
-        folder: Made if it does not exist.
-        model: Compiled model, its optimizer built.
-        state: Dict for JSON with the number of finished steps, `step`.
-        keep: Number of files that stay, at least 1.
+        folder: Folder of the checkpoints. It is created if it does not exist.
+        model: Compiled model with a built optimizer.
+        state: Dict for JSON. Its `step` is the number of finished steps.
+        keep: Number of checkpoints to keep, at least 1.
 
     Returns:
-        The path of the file.
+        The path of the new checkpoint.
 
     Raises:
-        DiskFull: There is no room. The checkpoints before stay.
+        DiskFull: The disk has no space left. The earlier checkpoints stay.
+        ValueError: A weight holds NaN or infinity.
     """
     folder = Path(folder)
     path = folder / f"step_{state['step']:08d}.h5"
@@ -86,7 +87,7 @@ def _finite(variable, step):
         raise ValueError(
             "The weights must be finite to be saved. "
             f"Received: {variable.path} holds NaN or infinity after step={step}. "
-            "Lower `train.learning_rate` or set `train.clip_norm`, and resume from the checkpoint before."
+            "Lower `train.learning_rate` or set `train.clip_norm`, and resume from the previous checkpoint."
         )
     return value
 
@@ -96,16 +97,16 @@ def restore_latest(folder, model, check=lambda state: None):
 
     Args:
         folder: Folder of the checkpoints.
-        model: Compiled model, its optimizer built.
-        check: Function that gets the state before anything is changed, and raises an `OtherRunError` if the
-            checkpoint is of another run. Defaults to none.
+        model: Compiled model with a built optimizer.
+        check: Function that gets the state before any variable is changed. It raises an `OtherRunError` if
+            the checkpoint belongs to another run. Defaults to no check.
 
     Returns:
-        The `state` it was saved with, or None if the folder has no checkpoint.
+        The `state` that was saved with the checkpoint, or None if the folder has no checkpoint.
 
     Raises:
-        ValueError: Every checkpoint is damaged, or the newest undamaged one is of another model.
-            Nothing was changed.
+        OtherRunError: The checkpoint belongs to another run or another model.
+        ValueError: All checkpoints are damaged.
     """
     remove_leftovers(folder)
     paths = checkpoints(folder)
@@ -119,7 +120,7 @@ def restore_latest(folder, model, check=lambda state: None):
         except OtherRunError:
             raise
         except (OSError, ValueError) as error:
-            logging.warning("%s cannot be read; the checkpoint before it is tried. %s", path, error)
+            logging.warning("%s cannot be read; the previous checkpoint is tried. %s", path, error)
             continue
         for name, variable in variables.items():
             variable.assign(values[name])
@@ -133,7 +134,7 @@ def restore_latest(folder, model, check=lambda state: None):
 
 
 def _read_state(path):
-    """Returns the state of a checkpoint whose checksum is right."""
+    """Returns the state of a checkpoint after verifying the checksum of the file."""
     verify(path, FORMAT, "checkpoint")
     (text,) = read_texts(path, ["state"])
     try:

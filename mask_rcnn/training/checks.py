@@ -1,12 +1,12 @@
-"""Runs independent checks one after the other, so that all that fail are reported at once."""
+"""Runs independent checks one after the other and reports all failures at once."""
 
 
 class Checks:
-    """Checks of a run before its first step.
+    """Runs the checks before the first step of a run and collects their errors.
 
     Args:
-        report: Function of the name of a check and a text of what it found, called after each check.
-            Defaults to no report.
+        report: Function that is called after each check with its name and a text of what it found. Defaults
+            to no report.
     """
 
     def __init__(self, report=lambda name, found: None):
@@ -14,12 +14,12 @@ class Checks:
         self._failed = []  # (name, error)
 
     def run(self, name, check, describe=str):
-        """Returns what a check returns, or None if it fails.
+        """Returns the result of a check, or None if the check fails.
 
         Args:
             name: Name of the check.
-            check: Function without arguments that raises a ValueError or OSError if the check fails.
-            describe: Function from what `check` returns to a text. Defaults to `str`.
+            check: Function without arguments. It raises a ValueError or OSError if the check fails.
+            describe: Function from the result of `check` to a text for the report. Defaults to `str`.
         """
         try:
             found = check()
@@ -31,7 +31,7 @@ class Checks:
         return found
 
     def finish(self):
-        """Raises the error of the check that failed, or a ValueError with the errors of all of them."""
+        """Raises the error of the failed check, or one ValueError with all errors if several failed."""
         if len(self._failed) == 1:
             raise self._failed[0][1]
         if self._failed:

@@ -1,4 +1,4 @@
-"""COCO's average precision after each epoch of `fit`, as a Keras callback."""
+"""Keras callback that computes COCO's average precision after epochs of `fit`."""
 
 import keras
 
@@ -13,20 +13,21 @@ from mask_rcnn.training.shared_evaluation import evaluate_together
 
 
 class CocoAP(keras.callbacks.Callback):
-    """Adds COCO's numbers to the logs of an epoch: `val_bbox/AP`, `val_segm/AP50`, ...
+    """Adds COCO's metrics to the logs of an epoch: `val_bbox/AP`, `val_segm/AP50`, ...
 
-    Put it before the callbacks that look at these numbers, and give them the direction:
-    `callbacks=[CocoAP(...), EarlyStopping(monitor="val_segm/AP", mode="max")]`. A number that cannot be
-    measured is left out of the logs. An optimizer with `use_ema` is measured with its averaged weights. With
-    several processes, each detects in its share of the images, and all get the numbers.
+    List it before the callbacks that use these metrics, and tell them that higher is better:
+    `callbacks=[CocoAP(...), EarlyStopping(monitor="val_segm/AP", mode="max")]`. A metric that cannot be
+    measured is left out of the logs. If the optimizer has `use_ema`, its averaged weights are evaluated. With
+    several processes, each process detects in its share of the images, and all of them get the metrics.
 
     Args:
-        images: Folder of 8-bit RGB images, or the `Dataset` that `read_coco` returned for the annotations.
-        annotations: Path of the COCO json. Defaults to None, for the annotations of a `Dataset`.
-        every: Epochs from evaluation to evaluation; the last epoch is evaluated, too. Defaults to 1.
+        images: Path of a folder of 8-bit RGB images, or the `Dataset` that `read_coco` returned for the
+            annotations.
+        annotations: Path of the COCO json file. Defaults to None: the annotations of a `Dataset`.
+        every: Number of epochs between evaluations. The last epoch is always evaluated. Defaults to 1.
 
     Attributes:
-        metrics: `Metrics` of the last evaluation, with a table by class; None before.
+        metrics: `Metrics` of the last evaluation, with a table by class. None before the first evaluation.
     """
 
     def __init__(self, images, annotations=None, every=1):

@@ -1,4 +1,4 @@
-"""Where the first value that is not finite comes from, when the losses of a step are not finite."""
+"""Finds where the first NaN or infinity comes from when the losses of a step are not finite."""
 
 import keras
 import numpy as np
@@ -6,10 +6,10 @@ import tensorflow as tf
 
 
 def first_bad_tensor(trainer, batch):
-    """Returns a text that names the first tensor of a step with NaN or infinity, "" if there is none.
+    """Returns a text that names the first tensor of a step with NaN or infinity, or "" if there is none.
 
-    The batch, the weights, the outputs of each network and of each layer in it, and the gradients are looked
-    at in this order. The weights must be those before the update.
+    It checks, in this order: the batch, the weights, the output of each layer of each network, and the
+    gradients. The weights must be those before the update of the step.
 
     Args:
         trainer: `Trainer`.
@@ -24,18 +24,20 @@ def first_bad_tensor(trainer, batch):
 
 
 def _bad_outputs(model, inputs, prefix=""):
-    """Returns, in a list, a text about the first output of a layer that is not finite, in nested models too.
+    """Returns a list with a text about the first layer output with NaN or infinity, or an empty list.
+
+    It also searches nested models.
 
     Args:
         model: Functional `keras.Model`.
         inputs: Its inputs.
-        prefix: Names of the models that it is in, such as "backbone/".
+        prefix: Names of the models that contain it, such as "backbone/".
     """
     calls = []
 
     def record(layer, *args, **kwargs):
         outputs = layer(*args, **kwargs)
-        network = getattr(layer, "network", layer)  # `CountedRois` and `Rematerialized` hold one
+        network = getattr(layer, "network", layer)  # `CountedRois` and `Rematerialized` wrap a network
         inner = args[0] if isinstance(network, keras.Model) else ()
         calls.append((network, (inner, outputs)))
         return outputs

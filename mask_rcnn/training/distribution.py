@@ -1,4 +1,4 @@
-"""Which devices and processes a run uses: the strategy of a recipe."""
+"""Chooses the devices and processes of a run: makes the `tf.distribute.Strategy` of a recipe."""
 
 import json
 import os
@@ -10,22 +10,27 @@ from mask_rcnn.errors import short_message
 from mask_rcnn.terminal import say
 from mask_rcnn.training.processes import TRAINING_JOBS, run_context
 
-CLUSTER = "TF_CONFIG"  # the environment variable of TensorFlow with the addresses of all processes
+CLUSTER = "TF_CONFIG"  # TensorFlow's environment variable with the addresses of all processes
 
 
 def make_strategy(name, batch_size):
-    """Returns the `tf.distribute.Strategy` of a recipe.
+    """Returns the `tf.distribute.Strategy` for a value of `train.strategy`.
 
     Args:
         name: One of
-            "auto": "multiworker" if `TF_CONFIG` has more than one process; else "mirrored" over as many GPUs
-            as divide the batch; else "none". It says what it chose, unless that is "none".
-            "none": one device.
-            "mirrored": all GPUs of this machine, or all logical CPUs where there is no GPU.
-            "multiworker": all GPUs of all processes of `TF_CONFIG`, or one CPU of each. TensorFlow must not
-            have computed anything before.
-            "tpu": the TPU of this machine.
-        batch_size: Images of a step, over all replicas.
+            "auto": "multiworker" if `TF_CONFIG` lists more than one process. Otherwise "mirrored" on the
+                largest number of GPUs that divides the batch size. Otherwise "none". It prints its choice if
+                that is "multiworker" or if there are several GPUs.
+            "none": One device.
+            "mirrored": All GPUs of this machine, or all logical CPUs if there is no GPU.
+            "multiworker": All GPUs of all processes of `TF_CONFIG`, or one CPU of each process. TensorFlow
+                must not have run any operation before.
+            "tpu": The TPU of this machine.
+        batch_size: Number of images per step, over all replicas.
+
+    Raises:
+        ValueError: The batch size is not a multiple of the number of replicas, or the strategy cannot be
+            made.
     """
     if name == "auto":
         strategy = _automatic(batch_size)
@@ -40,7 +45,7 @@ def make_strategy(name, batch_size):
     num_replicas = strategy.num_replicas_in_sync
     if batch_size % num_replicas:
         raise ValueError(
-            "Every replica must get the same number of images, or they would not count the same. "
+            "Every replica must get the same number of images, so that all images have the same weight. "
             f"Received: batch_size={batch_size}, {num_replicas} replicas. "
             f"Set `train.batch_size` to a multiple of {num_replicas}."
         )
@@ -48,7 +53,7 @@ def make_strategy(name, batch_size):
 
 
 def strategy_name(strategy):
-    """Returns the name of a strategy that `make_strategy` could have made."""
+    """Returns the `train.strategy` name of a `tf.distribute.Strategy`, "none" if it has no other."""
     kinds = {
         "multiworker": tf.distribute.MultiWorkerMirroredStrategy,
         "mirrored": tf.distribute.MirroredStrategy,
@@ -80,7 +85,7 @@ def _devices(kind):
 
 
 def _processes():
-    """Returns the addresses of the processes of `TF_CONFIG` that train, a list; empty without `TF_CONFIG`."""
+    """Returns the list of addresses of the training processes in `TF_CONFIG`; empty without `TF_CONFIG`."""
     text = os.environ.get(CLUSTER)
     if not text:
         return []
@@ -116,7 +121,7 @@ def _multiworker():
     except RuntimeError as error:
         raise ValueError(
             "The processes of a run must find each other before TensorFlow computes anything. "
-            f"Received: {short_message(error)}. Call `train` first of all."
+            f"Received: {short_message(error)}. Call `train` before any other TensorFlow operation."
         ) from error
 
 

@@ -1,6 +1,6 @@
-"""What a checkpoint belongs to: the config, the training data and their order.
+"""The fingerprint of a run: its config, its training data and the order of its images.
 
-A run is only continued with the same ones. Otherwise it would be another run, without an error.
+A run may only be resumed with the same fingerprint. Otherwise it would silently become another run.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from mask_rcnn.data.pipeline import images_of_step
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.training.run_folder import config_changes
 
-# Fields, or sections that end in a dot, that may change when a run is resumed. They say where things are,
-# when something is saved or evaluated, how detections are chosen, and how the optimizer goes on.
+# Fields that may change when a run is resumed. A name that ends in a dot is a whole section. These fields set
+# file locations, when to save and evaluate, how detections are selected, and the optimizer of later steps.
 MAY_CHANGE = (
     "data.",
     "backbone.weights",
@@ -52,25 +52,25 @@ MAY_CHANGE = (
     "box_head.best_class_only",
     "mask_head.paste",
 )
-# Fields of `data.` that say more than where data is: which images are trained on, and how often.
+# Fields of `data.` that must not change: they select the training images and how often each one occurs.
 CHOICES = ("data.shapes_train", "data.shapes_size", "data.overfit", "data.repeat_threshold")
-ORDER_STEP = 2  # the step, from 0, whose images stand for the order of all steps
+ORDER_STEP = 2  # the images of this step, counted from 0, represent the order of all steps
 
 
 def fingerprint(config, dataset):
-    """Returns what a run must have in common with the checkpoint that it is resumed from.
+    """Returns the values that must be equal between a checkpoint and the run that resumes it.
 
     Args:
-        config: The `Config` of the run.
-        dataset: Its training `Dataset`; or batches, of whose data nothing is known.
+        config: `Config` of the run.
+        dataset: Training `Dataset`, or a `tf.data.Dataset` of batches, whose content is not known.
 
     Returns:
         Dict for JSON:
-        config: The config as YAML.
-        images: Number of the training images.
-        objects: Number of their annotations.
-        digest: Hash of their names, sizes and annotations, in their order, and of the shares of a mixture.
-        order: Ids of the images of one step.
+        config: The config as YAML text.
+        images: Number of training images. 0 for batches.
+        objects: Number of their annotations. 0 for batches.
+        digest: Result of `digest`. "batches" for batches.
+        order: Ids of the images of one step. Empty for batches.
     """
     text = config_io.to_yaml(config)
     if not isinstance(dataset, Dataset):
@@ -85,7 +85,7 @@ def fingerprint(config, dataset):
 
 
 def digest(dataset):
-    """Returns a hash of the images of a `Dataset`: names, sizes, annotations, order, shares of a mixture."""
+    """Returns a hash of a `Dataset`: names, sizes, annotations and order of its images, mixture shares."""
     arrays = arrays_of(dataset)
     names = [(image.id, image.path.name, image.height, image.width) for image in dataset.images]
     found = hashlib.sha256(json.dumps(names).encode())
@@ -99,7 +99,7 @@ def digest(dataset):
 
 
 def check_fingerprint(saved, current):
-    """Raises a ValueError that says what changed, unless a run may continue from a checkpoint.
+    """Raises a ValueError that lists the changes if a run must not continue from a checkpoint.
 
     Args:
         saved: `fingerprint` of the checkpoint.
@@ -107,7 +107,7 @@ def check_fingerprint(saved, current):
     """
     if not isinstance(saved, dict) or saved.keys() != current.keys():
         raise ValueError(
-            "A checkpoint must say which config and data it belongs to. Received: one without them. "
+            "A checkpoint must hold its config and a digest of its data. Received: one without them. "
             "Start a run in another folder."
         )
     configs = (config_io.from_text(each["config"]) for each in (saved, current))
@@ -132,7 +132,10 @@ def check_fingerprint(saved, current):
 
 
 def _outlines(dataset):
-    """Yields the masks and keypoints of all annotations as buffers: their points can change without a box."""
+    """Yields the masks and keypoints of all annotations as buffers to hash.
+
+    Their points can change while the boxes stay the same.
+    """
     tables = {}
     for annotations in (image.annotations for image in dataset.images):
         if isinstance(annotations, ImageAnnotations):

@@ -1,4 +1,4 @@
-"""What a detector is before its first step: random, on an ImageNet backbone, or another detector."""
+"""Initial weights of a detector: random, an ImageNet backbone, or another detector."""
 
 import functools
 import re
@@ -16,7 +16,7 @@ from mask_rcnn.poolers import POOLERS
 from mask_rcnn.terminal import say
 from mask_rcnn.weights import assign_variables, read_arrays, read_header, variables
 
-# Conventions that weights were trained with: where they differ the result is worse, without an error.
+# Conventions that weights were trained with. If one differs, results get worse without an error.
 BACKBONE_CONVENTIONS = ("input.mean", "input.std", "backbone.name", "backbone.stride_in_1x1")
 CONVENTIONS = (
     *BACKBONE_CONVENTIONS,
@@ -37,15 +37,15 @@ CONVENTIONS = (
 
 
 def check_initial_weights(config):
-    """Checks, before any data is read, that a new run can begin with the weights that its config names.
+    """Checks, before any data is read, that a new run can load the initial weights that its config names.
 
     Args:
-        config: A `Config`.
+        config: `Config`.
 
     Raises:
-        FileNotFoundError: A file of weights does not exist.
-        OSError: Published weights cannot be fetched; the message says what to put where by hand.
-        ValueError: Something is frozen that would be random, the weights cannot fit, or the backbone or the
+        FileNotFoundError: A weights file does not exist.
+        OSError: Published weights cannot be downloaded. The message says which file to put where by hand.
+        ValueError: A frozen part would have random weights, the weights cannot fit, or the backbone or the
             RoI pooler is not registered.
     """
     backbone = config.backbone
@@ -57,7 +57,7 @@ def check_initial_weights(config):
     frozen = _frozen_fields(config)
     if frozen:
         raise ValueError(
-            "What is frozen keeps the weights that a run begins with, so these must not be random. "
+            "Frozen parts keep their initial weights, so these weights must not be random. "
             f"Received: {', '.join(frozen)}, backbone.weights={backbone.weights!r}, train.init_weights=None. "
             "Set `backbone.weights=imagenet` for a frozen backbone, or `train.init_weights` to a whole "
             "detector (a file, or a name of `mask-rcnn models list`). To begin with random weights, set "
@@ -67,13 +67,13 @@ def check_initial_weights(config):
         return
     if backbone.norm in ("group_norm", "none"):
         raise ValueError(
-            "Published weights of a backbone have batch normalizations. "
+            "Published backbone weights need batch normalization layers. "
             f"Received: backbone.norm={backbone.norm!r}, backbone.weights={backbone.weights!r}. "
             "Set `backbone.weights=null` and `backbone.frozen_stages=0` to begin with random weights, or "
             "`backbone.norm=frozen_batch_norm`."
         )
     if backbone.name not in IMAGENET:
-        return  # the library that the backbone is from loads its weights
+        return  # the library of this backbone loads the weights itself
     path = checkpoint_file(_backbone_weights(backbone))
     if not path.is_file():
         raise FileNotFoundError(
@@ -83,7 +83,7 @@ def check_initial_weights(config):
 
 
 def _frozen_fields(config):
-    """Returns "field=value" of all that is frozen and that `backbone.weights` gives no weights."""
+    """Returns "field=value" for each frozen part that gets no weights from `backbone.weights`."""
     normalized = {"fpn": config.fpn, "box_head": config.box_head}
     normalized |= {head.part: head.settings for head in heads_of(config)}
     if config.backbone.weights is None:
@@ -103,7 +103,13 @@ def _backbone_weights(backbone):
 
 
 def initialize(parts, config, categories):
-    """Gives the networks of a new run the weights that its config begins with."""
+    """Loads the initial weights that the config names into the networks of a new run.
+
+    Args:
+        parts: `Parts` of the detector.
+        config: `Config`.
+        categories: Tuple of `Category` of the data.
+    """
     if config.train.init_weights:
         load_detector(parts, config, categories, config.train.init_weights)
     elif config.backbone.weights:
@@ -111,7 +117,7 @@ def initialize(parts, config, categories):
 
 
 def _load_backbones(parts, config):
-    """Gives the backbone, and that of an RPN with features of its own, their pretrained weights."""
+    """Loads pretrained weights into the backbone and into the separate backbone of the RPN, if any."""
     if config.backbone.name in IMAGENET:
         weights = warn_of_backbone(config)
         load_backbone(parts.backbone, config.backbone.name, weights, parts.roi_stage)
@@ -129,11 +135,11 @@ def _load_from_library(source, backbone):
             "`train.init_weights` to a whole detector."
         )
     source.load(backbone.weights)
-    say(f"Begun with the weights {backbone.weights} of {backbone.name}.")
+    say(f"Loaded the weights {backbone.weights} of {backbone.name}.")
 
 
 def warn_of_backbone(config):
-    """Logs which conventions of the weights of the backbone differ from the config's; returns their name."""
+    """Logs how the conventions of the backbone weights differ from the config; returns their name."""
     weights = _backbone_weights(config.backbone)
     if weights in ENTRIES:
         _warn_of_conventions(config, find(weights).config, weights, BACKBONE_CONVENTIONS)
@@ -141,20 +147,20 @@ def warn_of_backbone(config):
 
 
 def load_detector(parts, config, categories, weights):
-    """Gives a detector the weights of another one, as far as they mean the same; prints what is new.
+    """Loads the weights of another detector for all layers with the same meaning, and prints what stays new.
 
-    With the same class names all weights are taken. Otherwise the layers with an output for each class stay
-    as they are, and so does a head that the other detector does not have. An RPN with features of its own
-    begins with copies of those that the other detector's RPN shares with its heads.
+    With the same class names all weights are loaded. Otherwise the layers with one output per class keep
+    their weights, and so does a head that the other detector does not have. If only this detector has
+    separate features for the RPN, they begin as copies of the other detector's shared features.
 
     Args:
         parts: `Parts` of the detector.
-        config: the `Config` they were built from.
-        categories: tuple of `Category` of the data.
-        weights: weights file, or a name of `mask-rcnn models list`.
+        config: `Config` that `parts` was built from.
+        categories: Tuple of `Category` of the data.
+        weights: Path of a weights file, or a name of `mask-rcnn models list`.
 
     Raises:
-        ValueError: names or shapes of other layers differ; both sides are listed.
+        ValueError: Names or shapes of other layers differ. The message lists both sides.
     """
     path = weights_file(weights)
     their_config, their_categories = read_header(path)
@@ -166,37 +172,38 @@ def load_detector(parts, config, categories, weights):
     new |= _parts_of(wanted) - _parts_of(arrays)
     unused = _parts_of(arrays) - _parts_of(wanted)
     if "rpn_backbone" in unused:
-        new |= {"rpn_head"}  # it is for the features that are left out
+        new |= {"rpn_head"}  # its weights belong to the features that are left out
     assign_variables(_without(wanted, new), _without(arrays, new | unused), source=path)
     kept = "all weights" if not new else f"all weights but those of {', '.join(sorted(new))}"
     say(
-        f"Begun with {weights}, {len(their_categories)} classes: {kept}."
+        f"Loaded {weights}, {len(their_categories)} classes: {kept}."
         + (f" These are new, for {len(categories)} classes." if new else "")
         + (f" Left out: {', '.join(sorted(unused))}." if unused else "")
     )
 
 
 def _rpn_features(wanted, arrays):
-    """Returns the features that heads and RPN of a detector share, for an RPN with features of its own.
+    """Returns copies of the shared features of another detector, for a detector with separate RPN features.
 
     Args:
-        wanted: `{"part/variable path": keras.Variable}` of a detector.
-        arrays: `{"part/variable path": array}` of another one.
+        wanted: `{"part/variable path": keras.Variable}` of this detector.
+        arrays: `{"part/variable path": array}` of the other detector.
 
     Returns:
-        `{"rpn_part/variable path": array}`; empty if the RPN has features of its own in both, or in none.
+        `{"rpn_part/variable path": array}`. Empty if both detectors or neither of them have separate RPN
+        features.
     """
     theirs = _parts_of(arrays)
     copied = {f"rpn_{part}" for part in ("backbone", "fpn") if part in theirs} & (_parts_of(wanted) - theirs)
     if copied:
-        say(f"The RPN begins with copies of the features of the heads: {', '.join(sorted(copied))}.")
+        say(f"The RPN starts from copies of the weights of the shared features: {', '.join(sorted(copied))}.")
     return {
         f"rpn_{name}": array for name, array in arrays.items() if f"rpn_{name.partition('/')[0]}" in copied
     }
 
 
 def _layers_of_classes(config, categories, their_config, their_categories):
-    """Returns the names of the layers whose outputs stand for other classes or keypoints in the two."""
+    """Returns the names of the layers whose outputs stand for different classes or keypoints in the two."""
     layers = set()
     same_classes = [each.name for each in categories] == [each.name for each in their_categories]
     if not same_classes:
@@ -216,16 +223,16 @@ def _parts_of(arrays):
 
 
 def _without(arrays, prefixes):
-    """Returns the entries of a dict that are not in one of `prefixes`, each "part" or "part/layer"."""
+    """Returns the entries of a dict whose names do not begin with a prefix, each "part" or "part/layer"."""
     pattern = re.compile("|".join(f"{re.escape(prefix)}/" for prefix in prefixes) or "$")
     return {name: array for name, array in arrays.items() if not pattern.match(name)}
 
 
 def _warn_of_conventions(config, their_config, weights, fields=CONVENTIONS):
-    """Says which of `fields` differ between a config and that of the weights it begins with."""
+    """Logs which of `fields` differ between a config and the config of its initial weights."""
     pairs = {name: _compared(config, their_config, name) for name in fields}
     changed = [
-        f"{name}={ours!r}, theirs {theirs!r}"
+        f"{name}={ours!r}, the weights had {theirs!r}"
         for name, (ours, theirs) in pairs.items()
         if not _are_equal(ours, theirs)
     ]
@@ -234,16 +241,21 @@ def _warn_of_conventions(config, their_config, weights, fields=CONVENTIONS):
 
 
 def _compared(config, their_config, name):
-    """Returns the values of a field of two configs; of the input, those of the channels that both have."""
+    """Returns the values of a field of two configs that should be equal.
+
+    If a config has more input channels than its weights, mean and std of the first channels are compared. If
+    it has fewer, they are not compared: for example, the gray channel of the config has no counterpart in RGB
+    weights.
+    """
     ours, theirs = _field(config, name), _field(their_config, name)
     if name in ("input.mean", "input.std") and config.input.channels != their_config.input.channels:
         is_more = ours and config.input.channels > their_config.input.channels
-        return (ours[: len(theirs or ())], theirs) if is_more else (None, None)  # gray has no color of theirs
+        return (ours[: len(theirs or ())], theirs) if is_more else (None, None)
     return ours, theirs
 
 
 def _are_equal(ours, theirs):
-    """Whether two values of a field are equal; detectron2's constants are rounded to float32."""
+    """Returns whether two values of a field are equal; tuples up to the float32 rounding of detectron2."""
     if isinstance(ours, tuple) and isinstance(theirs, tuple) and len(ours) == len(theirs):
         return bool(np.allclose(ours, theirs, rtol=1e-6))
     return ours == theirs

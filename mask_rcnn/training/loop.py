@@ -1,4 +1,4 @@
-"""The steps of a run, from the last checkpoint to the end."""
+"""The training loop of a run: restores the last checkpoint and trains until the last step."""
 
 import tensorflow as tf
 from absl import logging
@@ -24,20 +24,28 @@ from mask_rcnn.training.validation import Evaluation, is_out_of_patience
 
 
 def restore_or_initialize(trainer, run_dir, run_id, initialize=lambda: None, check=lambda state: None):
-    """Loads the newest checkpoint; where there is none, gives the model the weights of a new run.
+    """Loads the newest checkpoint, or the initial weights if the run has no checkpoint.
 
-    The chief process does, and all others get its weights: the files of the run are where it is.
+    Only the chief process reads files, because the files of the run are on its machine. All other processes
+    get its weights.
 
     Args:
         trainer: Compiled `Trainer`.
-        run_dir: `Path` of the run.
-        run_id: Its id.
-        initialize: Function without arguments that loads the initial weights.
-        check: Function that gets the state of the checkpoint, and raises a ValueError if the run must not
-            continue from it. Defaults to none.
+        run_dir: `Path` of the run folder.
+        run_id: Id of the run.
+        initialize: Function without arguments that loads the initial weights. Defaults to none.
+        check: Function that gets the state of the checkpoint. It raises a ValueError if the run must not
+            continue from it. Defaults to no check.
 
     Returns:
-        Dict of the run: `step`, the number of finished steps, and `run`, its id.
+        Dict with the state of the run:
+        step: Number of finished steps.
+        run: Id of the run.
+        Other keys are those that the checkpoint was saved with.
+
+    Raises:
+        OtherRunError: The checkpoint belongs to another run, or `check` failed.
+        ValueError: All checkpoints are damaged.
     """
 
     def check_state(state):
@@ -78,20 +86,24 @@ def run_steps(
     callbacks=(),
     images_of=lambda step: "unknown",
 ):
-    """Trains up to the last step of the recipe, or until a callback ends the run.
+    """Trains until the last step of the recipe, or until a callback stops the run.
 
     Only the chief process writes files.
 
     Args:
         trainer: Compiled `Trainer`.
-        make_batches: Function from the number of finished steps to a `tf.data.Dataset` of the batches
-            of all steps that are left.
+        make_batches: Function from the number of finished steps to a `tf.data.Dataset` with the batches of
+            all remaining steps.
         recipe: `TrainConfig`.
         run_dir: `Path` for `checkpoints/`, `log.csv`, `metrics.jsonl` and `tensorboard/`.
-        state: Dict of `restore_or_initialize`; its `step` is kept up to date.
-        validator: `Validator`; None does not evaluate. The last step is left to the caller.
-        callbacks: Further Keras callbacks.
-        images_of: Function from a step, counted from 1, to the names of its images, for errors.
+        state: Dict from `restore_or_initialize`. Its `step` is updated at each checkpoint.
+        validator: `Validator`. The caller evaluates after the last step. Defaults to None: no evaluation.
+        callbacks: Additional Keras callbacks. Defaults to none.
+        images_of: Function from a step, counted from 1, to the names of its images, for error messages.
+            Defaults to "unknown".
+
+    Raises:
+        ValueError: A step failed, a loss was not finite, or `make_batches` gave too few batches.
     """
     first, last = state["step"], recipe.scaled_steps
     context = run_context(trainer.distribute_strategy)
@@ -114,7 +126,7 @@ def run_steps(
                 guard,
                 LossScaleReport(first, last),
                 checkpointing,
-                progress,  # after the checkpoint: the terminal may be gone
+                progress,  # after the checkpoint, because writing to a closed terminal may fail
             ]
         if validator:
             own_callbacks.append(Evaluation(run_dir, first, last, recipe, validator, stop))
@@ -138,15 +150,15 @@ def run_steps(
 
 
 def _describe_failure(error, step, images_of):
-    """Returns the message of an operation that failed during a step."""
+    """Returns the error message for an operation that failed during a step."""
     if is_out_of_memory(error):
         reason = "there is not enough memory"
         advice = "Lower `train.batch_size`, `input.train_short_sides` or `input.max_instances`"
     else:
         reason = short_message(error)
-        advice = "Look at these images"
+        advice = "Check these images"
     return (
-        "Every training step must run to its end. "
+        "Every training step must finish. "
         f"Received: step={step}, {reason}, images={images_of(step)}. "
         f"{advice}, then continue from the last checkpoint with `--resume`."
     )

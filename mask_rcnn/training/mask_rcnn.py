@@ -1,4 +1,4 @@
-"""`MaskRCNN`: a detector with its config and classes, as a `keras.Model`."""
+"""`MaskRCNN`: a detector with its config and classes as a `keras.Model`."""
 
 import dataclasses
 import tempfile
@@ -25,29 +25,29 @@ from mask_rcnn.weights import load_weights, read_header, save_weights
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class MaskRCNN(Trainer):
-    """Mask R-CNN (He et al., 2017) and its relatives: trains with `fit`, detects with `predict_images`.
+    """Mask R-CNN (He et al., 2017) and related detectors: `fit` trains, `predict_images` detects objects.
 
     >>> model = mask_rcnn.MaskRCNN.from_preset("runs/mine/best.weights.h5")  # doctest: +SKIP
     >>> detections = model.predict_images(["photo.jpg"])  # doctest: +SKIP
 
-    `keras.models.load_model` knows the class once it is imported: `from mask_rcnn import MaskRCNN`.
+    `keras.models.load_model` can load a saved model after `from mask_rcnn import MaskRCNN`.
 
-    Called with a batch, the model returns detections, the dict of `model.inference_model`. With
-    `training=True` it returns losses, the dict of `model.training_model`. `fit` and `evaluate` need batches
-    with ground truth, see `data.pipeline.training_dataset`; `seeds` may be missing.
+    A call with a batch returns the detections, the dict of `model.inference_model`. With `training=True` it
+    returns the losses, the dict of `model.training_model`. `fit` and `evaluate` need batches with ground
+    truth, see `data.pipeline.training_dataset`. The key `seeds` of a batch is optional.
 
     Args:
         config: `Config`. Its `num_classes` must not be 0.
-        categories: Tuple of `Category` or of names; class id i is `categories[i - 1]`. Defaults to "class 1",
-            "class 2", and so on.
-        precision: Keras dtype policy to compute in. Defaults to the global one.
-        parts: `Parts` built from `config`. Defaults to new ones with random weights.
+        categories: Tuple of `Category` or of class names. Class id i is `categories[i - 1]`. Defaults to
+            "class 1", "class 2", and so on.
+        precision: Name of the Keras dtype policy. Defaults to the global policy.
+        parts: `Parts` built from `config`. Defaults to new parts with random weights.
 
     Attributes:
-        parts: The `Parts`. Each network is an attribute, too: `model.backbone`, `model.box_head`.
+        parts: The `Parts`. Each network is also an attribute: `model.backbone`, `model.box_head`.
         predictor: The `Predictor` that detects.
-        training_model: The functional model from a batch to its losses.
-        inference_model: The functional model from images to detections.
+        training_model: Functional model from a batch to its losses.
+        inference_model: Functional model from images to detections.
     """
 
     def __init__(self, config, categories=None, *, precision=None, parts=None, **kwargs):
@@ -67,22 +67,22 @@ class MaskRCNN(Trainer):
 
     @classmethod
     def from_preset(cls, name, *, num_classes=None, categories=None, **kwargs):
-        """Returns a model with the architecture and the initial weights of a preset.
+        """Returns a model with the architecture and the initial weights of a preset, not compiled.
 
         Args:
             name: One of
                 a name of `mask-rcnn models list`, such as "torchvision/maskrcnn_resnet50_fpn";
                 the path of a weights file;
-                a name of `mask-rcnn config list`, such as "fine_tune": a backbone with ImageNet weights.
-            num_classes: Number of classes without the background. If it or `categories` is given and the
-                classes are others than the preset's, the layers with an output for each class are new.
-                Defaults to the preset's.
-            categories: Tuple of `Category` or of names. Defaults to the preset's, or to numbered names if
-                `num_classes` is given.
+                a name of `mask-rcnn config list`, such as "fine_tune": a recipe with an ImageNet backbone.
+            num_classes: Number of classes, without the background. If the classes differ from those of the
+                preset, the layers with one output per class get random weights. Defaults to the preset's
+                number.
+            categories: Tuple of `Category` or of class names. Defaults to those of the preset, or to numbered
+                names if `num_classes` is given.
             kwargs: Other arguments of `MaskRCNN`.
 
         Raises:
-            ValueError: There is no such preset, or a recipe without `num_classes` and `categories`.
+            ValueError: There is no such preset, or a recipe needs `num_classes` or `categories`.
         """
         num_classes = len(categories) if num_classes is None and categories is not None else num_classes
         if name in model_zoo.names():
@@ -114,7 +114,7 @@ class MaskRCNN(Trainer):
         return self
 
     def load_initial_weights(self):
-        """Gives the networks the weights that `config` begins with."""
+        """Loads the initial weights that `config` names into the networks."""
         with dtype_policy(self.precision), self.distribute_strategy.scope():
             initialize(self.parts, self.config, self.categories)
 
@@ -123,7 +123,7 @@ class MaskRCNN(Trainer):
         """Returns a model with random weights.
 
         Args:
-            config: `Config`, or the dict of `get_config`.
+            config: `Config`, or the dict from `get_config`.
         """
         if isinstance(config, Config):
             return cls(config)
@@ -151,45 +151,45 @@ class MaskRCNN(Trainer):
         return self.predictor.model
 
     def compile(self, optimizer=None, jit_compile=False, **kwargs):
-        """Chooses the optimizer.
+        """Sets the optimizer. The model has its own losses, so `loss` and `metrics` are an error.
 
         Args:
-            optimizer: As in `keras.Model.compile`. Defaults to the optimizer and the schedule of
-                `config.train`, whose milestones are for `config.train.steps` steps.
-            jit_compile: Must be False: RoIAlign has operations that XLA does not know. Defaults to False.
-            kwargs: Other arguments of `keras.Model.compile`. The model brings its losses.
+            optimizer: As in `keras.Model.compile`. Defaults to the optimizer and learning rate schedule of
+                `config.train`, whose milestones assume `config.train.steps` steps.
+            jit_compile: Must be False: XLA does not support some operations of RoIAlign. Defaults to False.
+            kwargs: Other arguments of `keras.Model.compile`.
         """
         if kwargs.get("loss") is not None or kwargs.get("metrics"):
             raise ValueError(
-                "The model brings its own losses. Received: `loss` or `metrics` in compile(). Leave them out."
+                "The model has its own losses. Received: `loss` or `metrics` in compile(). Leave them out."
             )
         with self.distribute_strategy.scope():
             optimizer = build_optimizer(self.config.train) if optimizer is None else optimizer
             super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
 
     def compile_from_config(self, config):
-        """Compiles a loaded model as it was saved: Keras asks for this where `compile` is overridden."""
+        """Compiles a loaded model with its saved settings. Keras needs this if `compile` is overridden."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         with self.distribute_strategy.scope():
             self.optimizer.build(self.trainable_variables)
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, validation_data=None, **kwargs):
-        """Trains as `keras.Model.fit` does.
+        """Trains the model as `keras.Model.fit` does.
 
         Args:
-            x: A `Dataset` of `read_coco`, whose class names a model with numbered classes takes over; or
-                batches: a `tf.data.Dataset`, a dict of arrays, or anything else
-                that `fit` takes, of dicts with ground truth.
-            y: Must be None: the ground truth is in the batches.
-            batch_size: Images of a step, if `x` is a `Dataset` or arrays. Defaults to
+            x: `Dataset` from `read_coco`, or batches with ground truth: a `tf.data.Dataset`, a dict of
+                arrays, or other data that `keras.Model.fit` accepts. A model with numbered classes gets the
+                class names of a `Dataset`.
+            y: Must be None, because the ground truth is in the batches.
+            batch_size: Images per step, if `x` is a `Dataset` or a dict of arrays. Defaults to
                 `config.train.batch_size` for a `Dataset`, and to 1 for arrays.
-            epochs: Passes through the data. Defaults to 1.
+            epochs: Number of passes through the data. Defaults to 1.
             validation_data: As `x`. A `Dataset` is used without random changes, one image at a time.
             kwargs: Other arguments of `keras.Model.fit`.
 
         Returns:
-            Keras's `History`: `loss`, each loss by its name, and `learning_rate`; with `val_` those of
-            `validation_data`.
+            Keras `History` with `loss`, each loss by name, and `learning_rate`. The losses of
+            `validation_data` have the prefix `val_`.
         """
         if y is not None:
             raise ValueError(
@@ -201,18 +201,18 @@ class MaskRCNN(Trainer):
         if isinstance(x, Dataset):
             self._take_class_names(x)
         arguments = as_batches(x, self, batch_size, epochs)
-        kwargs.setdefault("shuffle", isinstance(x, dict))  # Keras can shuffle arrays only
+        kwargs.setdefault("shuffle", isinstance(x, dict))  # Keras can only shuffle arrays
         if validation_data is not None:
             kwargs["validation_data"] = as_batches(validation_data, self, BATCH_SIZE)["x"]
         return super().fit(epochs=epochs, **{**arguments, **kwargs})
 
     def _take_class_names(self, dataset):
-        """Gives classes that have only numbers the names of a data set with as many classes."""
+        """Replaces numbered class names by the names of a data set with the same number of classes."""
         if self.categories == as_categories(None, dataset.num_classes):
             self.predictor.categories = dataset.categories
 
     def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
-        """Returns the mean losses of data with ground truth, see `fit`; `CocoAP` measures the precision."""
+        """Returns the mean losses on data as for `fit`; `CocoAP` measures average precision."""
         if not self.compiled:
             self.compile()
         return super().evaluate(**{**as_batches(x, self, batch_size or BATCH_SIZE), **kwargs})
@@ -231,21 +231,21 @@ class MaskRCNN(Trainer):
         return super().test_step(add_seeds(batch, 0))
 
     def predict_images(self, images, batch_size=None, tile=None, tile_overlap=OVERLAP):
-        """Finds the objects in images of any sizes.
+        """Detects the objects in images of any size.
 
         Args:
-            images: Iterable of `[H, W, 3]` uint8 RGB arrays and paths of image files; the arrays of other
-                models have `input.channels` and `input.dtype`.
-            batch_size: Images that the model sees at once. Defaults to what is fast on this machine.
-            tile: Side in pixels of the tiles to detect in, for large images and small objects, see
-                `TiledPredictor`. Defaults to none.
-            tile_overlap: Share of the side that neighboring tiles have in common. Defaults to 0.2.
+            images: Iterable of paths of image files, or `[H, W, 3]` uint8 RGB arrays. Models with another
+                `input.channels` or `input.dtype` take arrays of that kind.
+            batch_size: Images per model call. Defaults to a fast value for this machine.
+            tile: Side of the tiles in pixels, for large images and small objects; see `TiledPredictor`.
+                Defaults to None: no tiles.
+            tile_overlap: Overlap of neighboring tiles as a fraction of `tile`. Defaults to 0.2.
 
         Returns:
-            List of `Detections`, in the pixels of each image.
+            List of `Detections`, one per image, in pixels of that image.
 
         Raises:
-            UnreadableImage: An image cannot be read. `predictor.predict_many` goes on with the others.
+            UnreadableImage: An image cannot be read. `predictor.predict_many` continues with the others.
         """
         predictor = self.predictor
         if tile is not None:
@@ -262,29 +262,29 @@ class MaskRCNN(Trainer):
 
         Args:
             filepath: Path, by convention `*.weights.h5`.
-            overwrite: False makes an existing file an error. Defaults to True.
+            overwrite: Whether to replace an existing file. If False, it is an error. Defaults to True.
         """
         if not overwrite and as_path(filepath).exists():
             raise FileExistsError(
-                f"Expected a path without a file. Received: {str(filepath)!r}. Choose another name."
+                f"With overwrite=False, use a new file. Received: {str(filepath)!r}. Choose another name."
             )
         save_weights(filepath, self.parts, self.config, self.categories)
 
     def load_weights(self, filepath, **kwargs):
-        """Reads a weights file of the same architecture, or published weights by their name."""
+        """Loads a weights file of the same architecture, or published weights by name."""
         load_weights(weights_file(filepath), self.parts)
 
     def export(self, filepath, format=None, images=None, **options):
-        """Writes the model for another runtime, runs it there, and keeps it if it says the same.
+        """Exports the model for another runtime; the export is kept only if its detections are the same.
 
         Args:
-            filepath: Folder of a SavedModel or a page, or a file that ends in .tflite or .onnx.
-            format: "saved_model", "tflite", "onnx" or "web". Defaults to what the suffix says.
-            images: List of paths of typical images to compare on. Defaults to drawn shapes.
+            filepath: Folder for a SavedModel or a page, or a file that ends in .tflite or .onnx.
+            format: "saved_model", "tflite", "onnx" or "web". Defaults to the format of the suffix.
+            images: List of paths of typical images for the comparison. Defaults to drawn shapes.
             options: Fields of `mask_rcnn.export.plan.Options`, such as `size=(512, 704)` of a TFLite file.
 
         Returns:
-            Dict, the report of the comparison.
+            Dict with the report of the comparison.
         """
         from mask_rcnn.export.plan import Options, export_model
         from mask_rcnn.export.samples import comparison_images

@@ -1,6 +1,6 @@
-"""How much memory a training step takes, before the first one.
+"""Estimates the memory of a training step before the first step.
 
-Letters: B images of one replica that are computed at once, a micro batch.
+Letters: B images of one micro batch, which one replica computes at once.
 """
 
 import dataclasses
@@ -23,25 +23,25 @@ from mask_rcnn.ops.kernels import has_gpu
 from mask_rcnn.training.processes import run_context
 
 GIGABYTE = 1e9
-# A step takes about FACTOR times the outputs of all layers that train, and WORKSPACE for its graph and
-# for what operations hold for a moment. Both are chosen, not fitted, so that ResNet-50-FPN with one image of
-# 800 x 1216 in float32 comes to its measured peak on two cores: 3.4 GB, with 0.6 GB for the libraries and
-# 0.2 GB for the weights. Other float32 steps on a CPU took between 11 % more and 10 % less: 1.45 and 1.94 GB
-# for one and two images of 320 x 480, and EfficientNet-Lite0 0.72 and 1.09 GB for two and four of 512 x 704.
-# With rematerialization ResNet-50 took 26 % more than estimated. Other precisions and GPUs are not measured:
-# the estimate only warns.
+# A step takes about FACTOR times the layer outputs that are kept for the backward pass, plus WORKSPACE for
+# its graph and temporary buffers. Both are chosen by hand to match one measured peak: 3.4 GB for
+# ResNet-50-FPN with one image of 800 x 1216 in float32 on two cores, of which 0.6 GB are libraries and
+# 0.2 GB weights. Other float32 steps on a CPU took between 11 % more and 10 % less than estimated: 1.45 and
+# 1.94 GB for one and two images of 320 x 480, and EfficientNet-Lite0 0.72 and 1.09 GB for two and four of
+# 512 x 704. With rematerialization ResNet-50 took 26 % more. Other precisions and GPUs were not measured, so
+# the estimate only leads to a warning.
 FACTOR, WORKSPACE = 1.2, 0.4 * GIGABYTE
 
 
 @dataclasses.dataclass(frozen=True)
 class MemoryEstimate:
-    """What a step takes beside what the process holds already, in bytes.
+    """Memory that a step needs in addition to the current memory of the process, in bytes.
 
     Attributes:
-        gradients: Of the weights that train, and optimizer slots that are not there yet.
+        gradients: Gradients of the trainable weights, and optimizer slots that do not exist yet.
         image: Activations of one image that are kept for the backward pass.
         num_images: B.
-        batches: Of the batches that the loader holds.
+        batches: Batches that the data loader holds.
     """
 
     gradients: float
@@ -57,12 +57,12 @@ class MemoryEstimate:
 def image_bytes(parts, config, size):
     """Returns the bytes of the activations of one image that are kept for the backward pass.
 
-    They are the outputs of all layers from the first one that trains on.
+    They are the outputs of all layers from the first trainable layer on.
 
     Args:
         parts: `Parts`.
         config: `Config`.
-        size: (height, width) of the padded images.
+        size: (height, width) of the padded images, in pixels.
     """
     total = 0
     for backbone, fpn in ((parts.backbone, parts.fpn), (parts.rpn_backbone, parts.rpn_fpn)):
@@ -88,7 +88,13 @@ def image_bytes(parts, config, size):
 
 
 def _roi_bytes(parts, network, shape):
-    """Returns the bytes of the activations of a head for pooled RoIs of a shape `[R, P, P, C]`."""
+    """Returns the bytes of the activations of a head for pooled RoIs.
+
+    Args:
+        parts: `Parts`.
+        network: `keras.Model` of the head.
+        shape: Shape of the pooled RoIs, `(R, P, P, C)`.
+    """
     total = math.prod(shape) * tf.float32.size
     if parts.roi_stage:
         kept, (shape,) = _outputs(parts.roi_stage, shape)
@@ -98,11 +104,11 @@ def _roi_bytes(parts, network, shape):
 
 
 def _outputs(network, *shapes):
-    """Returns the bytes of the outputs of all layers from the first that trains on, and the output shapes.
+    """Returns the bytes of all layer outputs from the first trainable layer on, and the output shapes.
 
     Args:
         network: Functional `keras.Model`.
-        shapes: Of its inputs.
+        shapes: Shapes of its inputs, tuples.
     """
     total, trains = 0, False
 
@@ -130,16 +136,16 @@ def _outputs(network, *shapes):
 
 
 def num_bytes(variables):
-    """Returns the bytes of the values of a list of `keras.Variable`."""
+    """Returns the total size in bytes of a list of `keras.Variable`."""
     return sum(math.prod(variable.shape) * tf.as_dtype(variable.dtype).size for variable in variables)
 
 
 def estimate_memory(model, size):
-    """Returns the `MemoryEstimate` of a step of a model.
+    """Returns the `MemoryEstimate` of a training step of a model.
 
     Args:
-        model: Compiled `MaskRCNN`; without a built optimizer its slots are counted, too.
-        size: (height, width) of the padded images.
+        model: Compiled `MaskRCNN`. If its optimizer is not built yet, the optimizer slots are counted too.
+        size: (height, width) of the padded images, in pixels.
     """
     recipe, strategy = model.config.train, model.distribute_strategy
     context = run_context(strategy)
@@ -157,10 +163,10 @@ def estimate_memory(model, size):
 
 
 def largest_size(dataset, config):
-    """Returns the (height, width) to which a batch of images is padded at most, transforms left out.
+    """Returns the largest (height, width) to which a batch is padded, without the effect of transforms.
 
     Args:
-        dataset: `Dataset`; or batches, whose images are taken to be as large as the config allows.
+        dataset: `Dataset`. For batches, the largest image that the config allows is assumed.
         config: `Config`.
     """
     settings = config.input
@@ -178,7 +184,7 @@ def largest_size(dataset, config):
 
 
 def free_memory():
-    """Returns the bytes that a step may take on each device; None where that is unknown."""
+    """Returns the bytes that a step may use on each device, or None if they are unknown."""
     if not has_gpu():
         return available_memory()
     total = _gpu_memory()
@@ -187,7 +193,7 @@ def free_memory():
 
 
 def _gpu_memory():
-    """Returns the bytes of the smallest GPU, as the driver of NVIDIA says; None without it."""
+    """Returns the bytes of the smallest GPU according to `nvidia-smi`, or None without it."""
     if shutil.which("nvidia-smi") is None:
         return None
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
@@ -197,20 +203,20 @@ def _gpu_memory():
 
 
 def describe_memory(model, dataset, free):
-    """Returns a line with the memory of a step and what is available, and whether it fits.
+    """Returns a line about the memory that a step needs and the memory that is free.
 
     Args:
         model, dataset: As in `estimate_memory` and `largest_size`.
-        free: Bytes, or None where that is unknown.
+        free: Free memory in bytes, or None if unknown.
 
     Returns:
-        text: It says what would fit if the step does not.
-        fits: Whether it fits, or nothing is known of that.
+        text: The line. If the step does not fit, it names settings that would fit.
+        fits: Whether the step fits. True if the need or the free memory is unknown.
     """
     try:
         size = largest_size(dataset, model.config)
         estimate = estimate_memory(model, size)
-    except Exception as error:  # of a layer of the user's; the estimate must not stop a run
+    except Exception as error:  # a custom layer may fail here; the estimate must not stop a run
         return f"unknown, {type(error).__name__}: {short_message(error)}", True
     images = f"{estimate.num_images} image{'s' * (estimate.num_images > 1)} of {size[0]} x {size[1]}"
     text = f"about {estimate.total / GIGABYTE:.1f} GB for a step with {images}"
@@ -223,7 +229,7 @@ def describe_memory(model, dataset, free):
 
 
 def _advice(model, size, estimate, free):
-    """Returns a sentence about the settings with which a step would fit."""
+    """Returns a sentence with the settings that would make a step fit."""
     recipe, changes, fitting = model.config.train, {}, []
     num_images = estimate.num_images + math.floor((free - estimate.total) / (FACTOR * estimate.image))
     if num_images > 0:
@@ -239,5 +245,5 @@ def _advice(model, size, estimate, free):
         smaller = dataclasses.replace(estimate, image=image)
         fitting += [f"{change} ({smaller.total / GIGABYTE:.1f} GB)"] if smaller.total <= free else []
     if not fitting:
-        return "Nothing but smaller images or another machine would fit."
+        return "Only smaller images or a machine with more memory would fit."
     return f"This would fit: {', or '.join(fitting)}."

@@ -1,9 +1,9 @@
-"""The optimizers of detection recipes: SGD with coupled weight decay, and AdamW.
+"""Optimizers for detection: SGD with coupled weight decay, and AdamW.
 
-Keras' own `SGD(weight_decay=...)` shrinks the weights beside the gradient, and keeps the learning rate inside
-the momentum, where it outlives a milestone. Published schedules are for the rule of torch and Caffe2, which
-is `CoupledSGD`. All Keras optimizers clip the gradient of each replica before the gradients are summed. The
-optimizers here clip the sum.
+Keras's `SGD(weight_decay=...)` applies weight decay outside of the momentum, and its momentum contains the
+learning rate. So after a milestone, earlier steps still act with the higher rate. Published schedules assume
+the rule of torch and Caffe2, which `CoupledSGD` implements. Keras optimizers clip the gradient of each
+replica before the sum over the replicas. The optimizers here clip the sum.
 """
 
 import contextlib
@@ -16,26 +16,27 @@ import tensorflow as tf
 
 from mask_rcnn.training.schedule import WarmupCosine, WarmupSteps
 
-# What Keras calls the scale and the shift of every normalisation layer.
+# Keras's names for the scale and the offset of normalization layers.
 NORM_VARIABLES = ("gamma", "beta")
 
 
 class DetectionOptimizer:
-    """Base class, before a Keras optimizer: clips, averages, and skips gradients that are not finite.
+    """Mixin for Keras optimizers: clips the summed gradient, keeps weight averages, skips bad gradients.
 
-    A variable whose gradient holds NaN or infinity stays as it is in this step.
+    List it before the Keras optimizer in the bases of a class. If the gradient of a variable holds NaN or
+    infinity, the variable stays unchanged in this step.
 
     Args:
-        weight_decay: Of kernels and biases. Defaults to 0.
-        norm_weight_decay: Of the gamma and beta of normalization layers. Defaults to 0.
-        clip_norm: Largest norm of the whole gradient, summed over the replicas; None does not clip. The
-            weight decay is added after it. Defaults to None.
-        kwargs: Arguments of the Keras optimizer. With `use_ema`, the average keeps the smaller of
-            `ema_momentum` and t / (9 + t) of itself in step t, from 0, so that it forgets the start of a run.
+        weight_decay: Weight decay of kernels and biases. Defaults to 0.
+        norm_weight_decay: Weight decay of gamma and beta of normalization layers. Defaults to 0.
+        clip_norm: Maximum global norm of the gradient after the sum over the replicas. Weight decay is added
+            after clipping. Defaults to None: no clipping.
+        kwargs: Arguments of the Keras optimizer. With `use_ema`, the decay of the average in step t, counted
+            from 0, is min(`ema_momentum`, t / (9 + t)). So the average soon forgets the initial weights.
     """
 
     def __init__(self, *, weight_decay=0.0, norm_weight_decay=0.0, clip_norm=None, **kwargs):
-        super().__init__(**kwargs)  # `weight_decay` of Keras has another rule
+        super().__init__(**kwargs)  # without `weight_decay`, because Keras applies it by another rule
         self.kernel_decay = weight_decay
         self.norm_weight_decay = norm_weight_decay
         self.clip_norm = clip_norm
@@ -50,7 +51,7 @@ class DetectionOptimizer:
         super().build(variables)
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
-        # The one place of Keras 3 where the gradient is summed over the replicas and not applied yet.
+        # The only hook of Keras 3 after the sum over the replicas and before the update.
         grads_and_vars = super()._all_reduce_sum_gradients(grads_and_vars)
         if self.clip_norm is None:
             return grads_and_vars
@@ -59,12 +60,13 @@ class DetectionOptimizer:
         return list(zip(clipped, variables, strict=True))
 
     def _update_model_variables_moving_average(self, trainable_variables):
-        """Does nothing: `update_step` moves the averages, without another sum over the replicas."""
+        """Does nothing: `update_step` updates the averages, which saves another sum over the replicas."""
 
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
         learning_rate = tf.cast(learning_rate, variable.dtype)
-        # Nothing here is computed before the gradient: TensorFlow would hold the products for the whole step.
+        # The dependency delays these operations until the gradient exists. Otherwise TensorFlow would compute
+        # the products early and hold them in memory for the whole step.
         with tf.control_dependencies([gradient]):
             is_finite = tf.reduce_all(tf.math.is_finite(gradient))
             gradient, learning_rate = (tf.where(is_finite, each, 0.0) for each in (gradient, learning_rate))
@@ -76,7 +78,7 @@ class DetectionOptimizer:
                 self.assign_add(average, share * (variable - average))
 
     def descend(self, gradient, variable, learning_rate, decay):
-        """Moves a variable by its gradient and its weight decay."""
+        """Updates a variable from its gradient and its weight decay. Subclasses implement it."""
         raise NotImplementedError
 
     def get_config(self):
@@ -90,10 +92,12 @@ class DetectionOptimizer:
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class CoupledSGD(DetectionOptimizer, keras.optimizers.SGD):
-    """`momentum = m * momentum + (gradient + decay * w)`, then `w = w - rate * momentum`.
+    """SGD whose weight decay is part of the gradient, as in torch and Caffe2.
+
+    `momentum = m * momentum + (gradient + decay * w)`, then `w = w - rate * momentum`.
 
     Args:
-        learning_rate: Number or schedule. Defaults to 0.01.
+        learning_rate: Float or learning rate schedule. Defaults to 0.01.
         momentum: `m`, in [0, 1]. Defaults to 0.
         kwargs: Arguments of `DetectionOptimizer`.
     """
@@ -120,7 +124,7 @@ class AdamW(DetectionOptimizer, keras.optimizers.Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2).
 
     Args:
-        learning_rate: Number or schedule. Defaults to 0.001.
+        learning_rate: Float or learning rate schedule. Defaults to 0.001.
         kwargs: Arguments of `DetectionOptimizer` and of `keras.optimizers.Adam`.
     """
 
@@ -134,13 +138,13 @@ class AdamW(DetectionOptimizer, keras.optimizers.Adam):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class LossScale(keras.optimizers.LossScaleOptimizer):
-    """Dynamic loss scaling for mixed_float16 that looks at the gradients of every replica.
+    """Dynamic loss scaling for mixed_float16 that checks the gradients of every replica for overflow.
 
-    Keras 3.15 asks the first replica only, so an overflow in another one would reach the weights.
+    Keras 3.15 checks only the first replica, so an overflow on another replica would reach the weights.
     """
 
     def build(self, var_list):
-        if not self.built:  # Keras would start its counters anew
+        if not self.built:  # Keras would reset its counters
             super().build(var_list)
 
     def apply(self, grads, trainable_variables=None):
@@ -149,13 +153,13 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
 
         overflows = tf.cast(tf.logical_not(self.check_finite(grads)), tf.float32)
         num_overflows = tf.distribute.get_replica_context().merge_call(over_replicas, [overflows])
-        spoil = tf.where(num_overflows > 0, math.nan, 0.0)  # so that the first replica sees it too
+        spoil = tf.where(num_overflows > 0, math.nan, 0.0)  # makes the check of the first replica fail too
         grads = [grad if grad is None else grad + tf.cast(spoil, grad.dtype) for grad in grads]
         super().apply(grads, trainable_variables)
 
 
 def build_optimizer(recipe):
-    """Returns the optimizer that a `TrainConfig` describes."""
+    """Returns the optimizer for a `TrainConfig`, with its learning rate schedule."""
     warm_up = {"warmup_steps": recipe.warmup_steps, "warmup_factor": recipe.warmup_factor}
     if recipe.schedule == "cosine":
         schedule = WarmupCosine(recipe.scaled_learning_rate, recipe.scaled_steps, **warm_up)
@@ -178,12 +182,14 @@ def build_optimizer(recipe):
 
 @contextlib.contextmanager
 def averaged_weights(model):
-    """Gives a model, in the block, the moving averages of its weights, if its optimizer keeps any.
+    """Context manager that gives a model the moving averages of its weights, then restores the weights.
+
+    Without averages in the optimizer, it does nothing.
 
     Args:
         model: Compiled `keras.Model`.
     """
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of `LossScale`
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # `LossScale` wraps an optimizer
     if not optimizer.use_ema:
         yield
         return

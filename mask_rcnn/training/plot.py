@@ -1,4 +1,4 @@
-"""The picture of a run, its losses by step, and the style of all plots."""
+"""Plots the losses of a run, and defines the style of all plots."""
 
 import csv
 import importlib.util
@@ -6,17 +6,17 @@ import importlib.util
 import numpy as np
 from absl import logging
 
-# Points of a curve: each is the mean of the steps between two points.
+# Maximum number of points per curve. Each point is the mean of a range of steps.
 POINTS = 300
 DPI = 120
 
 
 def plot_losses(log_path, picture_path):
-    """Draws every loss of `log.csv`; says that it does not, where matplotlib is missing.
+    """Draws every loss of `log.csv` as a curve over the steps. Without matplotlib, it only logs a warning.
 
     Args:
-        log_path: what `CsvLog` wrote.
-        picture_path: a PNG file.
+        log_path: `Path` of the file that `CsvLog` wrote.
+        picture_path: Path of the PNG file.
     """
     figure = new_figure("the losses", (9, 5))
     if figure is None:
@@ -36,10 +36,10 @@ def plot_losses(log_path, picture_path):
 
 
 def new_figure(what, size):
-    """Returns an empty matplotlib figure, or None, with a warning, where matplotlib is missing.
+    """Returns an empty matplotlib figure, or None with a warning if matplotlib is not installed.
 
     Args:
-        what: What it shows, for the warning.
+        what: Content of the figure, for the warning.
         size: (width, height) in inches.
     """
     if importlib.util.find_spec("matplotlib") is None:
@@ -51,13 +51,13 @@ def new_figure(what, size):
 
 
 def style(axes):
-    """Gives axes a light grid and no frame on top and at the right."""
+    """Adds a light grid to matplotlib axes and removes the top and right frame lines."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _means(values):
-    """Means of at most `POINTS` runs of neighbours."""
+    """Returns the means of at most `POINTS` ranges of neighboring values."""
     return [part.mean() for part in np.array_split(values, min(POINTS, len(values)))]
 
 

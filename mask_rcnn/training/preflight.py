@@ -1,4 +1,4 @@
-"""Every check of a run before its first step."""
+"""Runs all checks of a run before its first step."""
 
 import dataclasses
 import shutil
@@ -22,23 +22,25 @@ from mask_rcnn.training.sources import check_sources
 def preflight(
     config, run_dir, run_id, data_folder, *, given=None, strategy=None, report=lambda check, found: None
 ):
-    """Checks a run, and makes it ready for its first step.
+    """Runs all checks of a run and prepares it for its first step.
 
     Args:
-        config: A `Config`.
-        run_dir: `Path` of the run, in which nothing is changed.
+        config: `Config`.
+        run_dir: `Path` of the run folder. Nothing in it is changed.
         run_id: Id of the run.
-        data_folder: `Path` for synthetic shapes, if there are no other data.
+        data_folder: `Path` for synthetic shapes, which are drawn if there are no other data.
+        given: Dict with the arguments `model`, `train_data` and `val_data` of `train`. Defaults to none of
+            them.
         strategy: As in `prepare`.
-        given: Dict of `model`, `train_data` and `val_data` of `train`. Defaults to none of them.
-        report: Function of the name of a check and a text of what it found, called after each check.
+        report: Function that is called after each check with its name and a text of what it found. Defaults
+            to no report.
 
     Returns:
-        run: `Run` with the weights of its next step.
-        state: Dict for its checkpoints: `step`, `run` and `fingerprint`.
+        run: `Run` with the weights for its next step.
+        state: Dict for its checkpoints with `step`, `run` and `fingerprint`.
 
     Raises:
-        ValueError, OSError: Checks fail; the message says what to do about each.
+        ValueError, OSError: At least one check failed. The message says how to fix each failure.
     """
     given, checks = given or {}, Checks(report)
     check_sources(config.data, given.get("train_data"), given.get("val_data"))
@@ -53,7 +55,7 @@ def preflight(
     report("run folder", f"continues after step {state['step']}" if state["step"] else "new")
     if run_context(run.model.distribute_strategy).is_chief:
         checks.run("disk space", lambda: check_disk_space(run.model, run.config.train, run_dir))
-        # Before the evaluation, after which freed memory may stay with the process.
+        # Before the evaluation, because the process may keep memory that the evaluation frees.
         text, fits = describe_memory(run.model, run.train_set, free_memory())
         report("memory", text)
         if not fits:
@@ -65,10 +67,13 @@ def preflight(
 
 
 def _restore(run, run_dir, run_id):
-    """Loads the last checkpoint of a run, which must be of the same data and config, or its initial weights.
+    """Loads the last checkpoint of a run, or its initial weights if it has none.
 
     Returns:
         Dict of the run: `step`, `run` and `fingerprint`.
+
+    Raises:
+        ValueError: The checkpoint is of other data or of another config.
     """
     mark = fingerprint(run.config, run.train_set)
     validation = run.validator and digest(run.validator.dataset)
@@ -84,9 +89,9 @@ def _restore(run, run_dir, run_id):
 
 
 def check_same_run(mark, context):
-    """Raises a ValueError in all processes unless they have the same config, images, objects and order.
+    """Raises a ValueError in all processes if their configs or data differ.
 
-    The paths of the data may differ.
+    Config, images, objects and their order must be equal. The paths of the data may differ.
 
     Args:
         mark: `fingerprint` of this process, with the `digest` of its validation set.
@@ -100,7 +105,7 @@ def check_same_run(mark, context):
     if others:
         raise ValueError(
             "All processes of a run must have the same config and the same data. "
-            f"Received: {', '.join(others)} with others than process 0. "
+            f"Received: {', '.join(others)}, different from process 0. "
             "Start all with the same command and the same files."
         )
 
@@ -112,19 +117,20 @@ def _initial_weights(config):
 
 
 def check_disk_space(trainer, recipe, run_dir):
-    """Returns a text of the space that the checkpoints and weights of the whole run need, and that there is.
+    """Returns a text with the disk space that the whole run needs, and with the free space.
 
     Args:
         trainer: Compiled `Trainer` with a built optimizer.
         recipe: `TrainConfig`.
-        run_dir: `Path`; need not exist.
+        run_dir: `Path` of the run folder. It need not exist.
 
     Raises:
-        ValueError: The disk is too small.
+        ValueError: The disk has too little free space.
     """
     weights = num_bytes(trainer.variables)
     checkpoint = weights + num_bytes(trainer.optimizer.variables)
-    # One checkpoint is written before an old one is deleted; best and final weights, and one being written.
+    # A new checkpoint is written before an old one is deleted: one more than `keep_checkpoints`. There are
+    # three weights files: best, final, and one that is being written.
     needed = (recipe.keep_checkpoints + 1) * checkpoint + 3 * weights
     present = sum(path.stat().st_size for path in run_dir.rglob("*.h5"))
     existing = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())

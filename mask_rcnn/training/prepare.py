@@ -20,13 +20,13 @@ from mask_rcnn.training.validation import Validator
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is ready for its first step, but for its weights.
+    """Data, model and validator of a run. Only the initial weights are still missing.
 
     Attributes:
         config: `Config` with the number of classes of the data.
-        train_set: `Dataset` to train on, or a `tf.data.Dataset` of batches.
+        train_set: `Dataset` for training, or a `tf.data.Dataset` of batches.
         model: Compiled `MaskRCNN`.
-        initialize: Function without arguments that gives the model the weights of a new run.
+        initialize: Function without arguments that loads the initial weights of a new run.
         validator: `Validator`, or None without a validation set.
     """
 
@@ -38,14 +38,14 @@ class Run:
 
 
 def prepare(config, data_folder, model=None, train_data=None, val_data=None, checks=None, strategy=None):
-    """Reads and checks the data, and builds the model; returns a `Run`.
+    """Reads and checks the data and builds the model; returns a `Run`.
 
     Args:
-        config: A `Config`.
-        data_folder: `Path` for synthetic shapes, if there are no other data.
+        config: `Config`.
+        data_folder: `Path` for synthetic shapes, which are drawn if there are no other data.
         model, train_data, val_data: As in `train`.
         checks: `Checks`. Defaults to new ones.
-        strategy: `tf.distribute.Strategy` of a new model. Defaults to that of `config`.
+        strategy: `tf.distribute.Strategy` for a new model. Defaults to the strategy of `config`.
     """
     train_set, val_set, val_path = read_training_data(config, data_folder, train_data, val_data, checks)
     named = next((each for each in (train_set, val_set) if isinstance(each, Dataset)), None)
@@ -60,7 +60,7 @@ def prepare(config, data_folder, model=None, train_data=None, val_data=None, che
     with dtype_policy(trained.precision), trained.distribute_strategy.scope():
         validator = val_set and Validator(trained.predictor, val_set, val_path)
     if val_set and config.train.validation_loss:
-        validation_batches(val_set, trained)  # wrong classes are an error before the first step
+        validation_batches(val_set, trained)  # raises an error for wrong classes before the first step
     initialize = trained.load_initial_weights if model is None else lambda: None
     return Run(config, train_set, trained, initialize, validator)
 
@@ -81,7 +81,7 @@ def _model(config, given, categories, strategy):
 
 
 def _check_model(model, config, categories):
-    """Raises a ValueError unless a model of the user's has the config and the classes of the run."""
+    """Raises a ValueError unless a model that the user gave has the config and the classes of the run."""
     changes = config_changes(model.config, config)
     changes = [change for change in changes if not change.startswith(("train.", "data."))]
     ours, theirs = ([each.name for each in classes or ()] for classes in (model.categories, categories))

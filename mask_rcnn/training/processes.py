@@ -1,4 +1,4 @@
-"""The processes of a run: which of them this one is, and what they tell each other."""
+"""The processes of a distributed run: rank of this process, and communication between all of them."""
 
 import contextlib
 import json
@@ -11,20 +11,20 @@ import tensorflow as tf
 from mask_rcnn.errors import short_message
 
 TRAINING_JOBS = ("chief", "worker")
-WORD = 8  # bytes of an int64: the collectives of TensorFlow know no bytes
-PIECE = 1 << 26  # bytes that each process sends at once: a device holds those of all processes
+WORD = 8  # bytes of an int64: TensorFlow's collectives do not support uint8
+PIECE = 1 << 26  # bytes that each process sends at once, because a device must hold those of all processes
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """The processes of a run, and which of them this one is.
+    """The processes of a run, the rank of this process, and collective operations.
 
-    The methods are collectives: all processes must call them, in the same order.
+    The methods are collectives: all processes must call them in the same order.
 
     Args:
         strategy: The `tf.distribute.Strategy`.
-        rank: Number of this process, from 0. Defaults to 0.
-        num_processes: Number of the processes. Defaults to 1.
+        rank: Index of this process, from 0. Defaults to 0.
+        num_processes: Number of processes. Defaults to 1.
     """
 
     strategy: tf.distribute.Strategy
@@ -33,51 +33,51 @@ class RunContext:
 
     @property
     def is_chief(self):
-        """Whether this process writes checkpoints, logs and results. The others write nothing."""
+        """Whether this process writes checkpoints, logs and results. The other processes write nothing."""
         return self.rank == 0
 
     def gather_numbers(self, number):
-        """Returns the int of each process, a list in the order of their ranks."""
+        """Returns the int of each process as a list, in rank order."""
         if self.num_processes == 1:
             return [number]
         numbers = np.zeros(self.num_processes, "int64")
         numbers[self.rank] = number
-        # A graph takes half the time of an eager collective, and this comes after each step.
+        # A graph takes half the time of an eager collective, and this runs after each step.
         return _sum_in_graph(self.strategy, self._per_replica(numbers, 0 * numbers)).numpy().tolist()
 
     def any(self, flag):
-        """Returns whether a flag is true in any process."""
+        """Returns whether the flag is true in at least one process."""
         return any(self.gather_numbers(int(flag)))
 
     def gather(self, value):
-        """Returns the value of each process, a list in the order of their ranks.
+        """Returns the value of each process as a list, in rank order.
 
         Args:
-            value: Anything that json can write. It may differ in size between the processes.
+            value: Any value that can be written as JSON. Its size may differ between the processes.
         """
         if self.num_processes == 1:
             return [value]
         return [_decoded(content) for content in self._gather_bytes(_encoded(value))]
 
     def gather_to_chief(self, value):
-        """As `gather`, for large values: only the chief reads them, and the others get an empty list."""
+        """As `gather`, for large values: the chief gets the list, the other processes an empty list."""
         if self.num_processes == 1:
             return [value]
         contents = self._gather_bytes(_encoded(value))
         return [_decoded(content) for content in contents] if self.is_chief else []
 
     def agree(self, function):
-        """Calls a function in each process; an error in one of them is raised in all.
+        """Calls a function in each process. If it fails in one process, all processes raise an error.
 
         Args:
             function: Function without arguments. It must not call collectives.
 
         Returns:
-            What it returned in this process.
+            The result of the function in this process.
 
         Raises:
-            Exception: What it raised in this process.
-            ValueError: It failed in other processes; the message says in which, and why.
+            Exception: The error of the function in this process.
+            ValueError: The function failed only in other processes. The message says in which, and why.
         """
         if self.num_processes == 1:
             return function()
@@ -92,13 +92,17 @@ class RunContext:
         failed = [f"process {rank}: {reason}" for rank, reason in enumerate(reasons) if reason]
         if failed:
             raise ValueError(
-                f"All {self.num_processes} processes must do their part. Received: {'; '.join(failed)} "
-                "The output of that process says more."
+                f"All {self.num_processes} processes must succeed. Received: {'; '.join(failed)} "
+                "See the output of that process for details."
             )
         return result
 
     def copy_from_chief(self, variables):
-        """Gives the variables of all processes the values that they have in the chief."""
+        """Sets the variables of all processes to their values in the chief.
+
+        Args:
+            variables: List of variables, the same in each process.
+        """
         if self.num_processes == 1:
             return
         for variable in variables:
@@ -110,11 +114,11 @@ class RunContext:
             variable.assign(summed.astype(value.dtype))
 
     def wait(self):
-        """Returns when all processes have called it."""
+        """Blocks until all processes have called it."""
         self.gather_numbers(0)
 
     def _gather_bytes(self, content):
-        """Returns the bytes of each process, a list in the order of their ranks."""
+        """Returns the bytes of each process as a list, in rank order."""
         lengths = np.array(self.gather_numbers(len(content)))
         contents = [bytearray() for _ in lengths]
         for start in range(0, lengths.max(), PIECE):
@@ -128,7 +132,7 @@ class RunContext:
         return contents
 
     def _per_replica(self, values, others):
-        """Returns `values` on the first replica of this process and `others` on the rest."""
+        """Returns a per-replica value: `values` on the first replica of this process, else `others`."""
         first = self.rank * self.strategy.num_replicas_in_sync // self.num_processes
         return self.strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(values if context.replica_id_in_sync_group == first else others)
@@ -144,7 +148,10 @@ def _decoded(content):
 
 
 def _reason(error):
-    """Returns what other processes hear of an error. Errors of the library are sentences already."""
+    """Returns the text of an error for the other processes.
+
+    Messages of ValueErrors from this package are complete sentences, so they are used unchanged.
+    """
     is_sentence = isinstance(error, ValueError)
     return str(error) if is_sentence else f"{type(error).__name__}: {short_message(error)}."
 
@@ -156,19 +163,23 @@ def _sum_in_graph(strategy, per_replica):
 
 @contextlib.contextmanager
 def all_processes(context):
-    """A context that all processes of a run must live through; says so where another one has ended."""
+    """Context manager for the whole run that raises a clear error if another process has ended.
+
+    Args:
+        context: `RunContext`.
+    """
     try:
         yield
     except tf.errors.UnavailableError as error:
         raise ValueError(
             f"All {context.num_processes} processes of a run must stay alive. "
             f"Received: {short_message(error)}. "
-            "Look at the output of the others, then start all again with `--resume`."
+            "Check the output of the other processes, then start all again with `--resume`."
         ) from error
 
 
 def run_context(strategy):
-    """Returns the `RunContext` of a `tf.distribute.Strategy`: one process, unless it has a cluster."""
+    """Returns the `RunContext` of a `tf.distribute.Strategy`: one process if it has no cluster."""
     resolver = strategy.cluster_resolver
     cluster = resolver.cluster_spec().as_dict() if resolver else {}
     num_chiefs, num_workers = (len(cluster.get(job, ())) for job in TRAINING_JOBS)

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, a plain line now and then in a file."""
+"""Shows the progress of a run: a bar on a terminal, otherwise a plain line every few seconds."""
 
 import datetime
 import time
@@ -9,21 +9,21 @@ import rich.progress
 
 from mask_rcnn.training.callbacks import StepCallback
 
-# A file of a day's training stays readable with a line each ten seconds.
+# With a line every ten seconds, the log file of a day of training stays readable.
 SECONDS_BETWEEN_LINES = 10.0
-# Steps whose mean loss and speed are shown.
+# Number of recent steps over which loss and speed are averaged.
 WINDOW = 20
 
 
 class Progress(StepCallback):
-    """Shows step, loss, learning rate, images a second and the time that the whole run still takes.
+    """Shows step, loss, learning rate, images per second and the remaining time of the run.
 
-    Use it as a context around `fit`, so that an error leaves the terminal in order.
+    Use it as a context manager around `fit`, so that the terminal is restored after an error.
 
     Args:
-        first_step, last_step: as in `StepCallback`.
-        batch_size: images a step.
-        console: a `rich.console.Console`; None is standard output.
+        first_step, last_step: As in `StepCallback`.
+        batch_size: Number of images per step.
+        console: `rich.console.Console`. Defaults to standard output.
     """
 
     def __init__(self, first_step, last_step, batch_size, console=None):
@@ -31,7 +31,7 @@ class Progress(StepCallback):
         self.batch_size = batch_size
         self.console = console or rich.console.Console()
         self.recent = deque(maxlen=WINDOW)  # (loss, seconds)
-        self.started = None  # (step, time) after the first step, which traces the graph
+        self.started = None  # (step, time) after the first step, which is slow because it traces the graph
         self.next_line = 0.0
         self.bar = rich.progress.Progress(
             rich.progress.BarColumn(),
@@ -70,7 +70,7 @@ class Progress(StepCallback):
         )
 
     def time_left(self, step, now):
-        """The time of the steps that are left at the pace so far, evaluations counted in."""
+        """Returns the remaining time of the run at the mean speed so far, including evaluations."""
         if self.started is None:
             return "unknown"
         first, start = self.started

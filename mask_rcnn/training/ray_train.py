@@ -1,37 +1,37 @@
-"""Training on a Ray cluster: Ray starts the processes, connects and restarts them; they run `train`."""
+"""Training on a Ray cluster: Ray starts, connects and restarts the worker processes, which run `train`."""
 
 from mask_rcnn import config_io
 from mask_rcnn.paths import local_path
 
 
 def train_on_ray(config, run_dir, num_workers, *, setup=None, max_failures=3, **scaling):
-    """Runs `train` in the workers of Ray Train's `TensorflowTrainer`; needs the extra `ray`.
+    """Runs `train` in the workers of Ray Train's `TensorflowTrainer`. It needs the extra `ray`.
 
-    If a worker is lost, Ray starts all of them again, and the run continues from its last checkpoint.
+    If a worker fails, Ray restarts all workers, and the run continues from its last checkpoint.
 
     Args:
-        config: A `Config`. `train.strategy` must be "auto" or "multiworker".
-        run_dir: Folder of the run, which all machines must see under this path.
+        config: `Config`. `train.strategy` must be "auto" or "multiworker".
+        run_dir: Run folder. All machines must see it under this path.
         num_workers: Number of processes.
-        setup: Function without arguments that each worker calls first, to import code that registers
-            backbones, heads, RoI poolers or transforms. Defaults to none.
-        max_failures: Number of restarts; -1 for any number. Defaults to 3.
-        scaling: Other arguments of `ray.train.ScalingConfig`, such as `use_gpu=True` for one GPU in each
-            worker, or `resources_per_worker={"CPU": 8, "GPU": 2}`.
+        setup: Function without arguments that each worker calls first. It can import code that registers
+            backbones, heads, RoI poolers or transforms. Defaults to None.
+        max_failures: Number of restarts, -1 for no limit. Defaults to 3.
+        scaling: Other arguments of `ray.train.ScalingConfig`, such as `use_gpu=True` for one GPU per worker,
+            or `resources_per_worker={"CPU": 8, "GPU": 2}`.
 
     Returns:
         `ray.train.Result`. Weights, scores and pictures are in `run_dir`.
 
     Raises:
-        ray.train.TrainingFailedError: The run failed more often than it may.
-        ValueError: The config names a strategy for one process.
+        ray.train.TrainingFailedError: The run failed more often than `max_failures`.
+        ValueError: `train.strategy` is a strategy for a single process.
     """
     if config.train.strategy not in ("auto", "multiworker"):
         raise ValueError(
             "Ray's workers train together: `train.strategy` must be auto or multiworker. "
             f"Received: train.strategy={config.train.strategy!r}. Set it to auto."
         )
-    # Ray is an extra, and TensorFlow belongs to the workers: this process needs neither before.
+    # Imported here because Ray is an optional extra, and this process does not need TensorFlow itself.
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.tensorflow import TensorflowTrainer
 

@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, which run it holds, and that one process at a time writes to it."""
+"""The run folder: its files, the id of its run, and a lock so that only one process writes to it."""
 
 import contextlib
 import dataclasses
@@ -18,7 +18,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-MARKER = "run.json"  # written first, by us alone; holds the id that is in every checkpoint of the run
+MARKER = "run.json"  # written first, marks a run folder; holds the run id that every checkpoint contains
 LOCK = "run.lock"
 CONFIG = "config.yaml"
 LOG = "log.csv"
@@ -27,7 +27,7 @@ CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 BEST_WEIGHTS = "best.weights.h5"
 FINAL_WEIGHTS = "final.weights.h5"
-# All that a run writes. A file of one of these names in a folder without a marker is the user's.
+# All files and folders that a run writes. In a folder without a marker, such a file is not from a run.
 NAMES = (
     *(MARKER, CONFIG, LOG, METRICS, CHECKPOINTS, "loss.png", TENSORBOARD, "data", "pictures"),
     *(BEST_WEIGHTS, FINAL_WEIGHTS, "results.json", "detections.json"),
@@ -37,12 +37,12 @@ NAMES = (
 def check_run_folder(folder, resume):
     """Raises a ValueError unless a run may write to `folder`. The folder is not changed.
 
-    - A new run needs a folder without any of `NAMES`. One that a run has left before its first step counts
-      as new: nothing is lost.
+    A new run needs a folder without any of `NAMES`. A folder that another run left before its first step also
+    counts as new, because no training is lost.
 
     Args:
-        folder: `Path`; need not exist.
-        resume: Whether a run in the folder is to be continued.
+        folder: `Path`. It need not exist.
+        resume: Whether to continue a run that is already in the folder.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"A run needs a folder. Received: {str(folder)!r}, a file. Choose another path.")
@@ -72,18 +72,18 @@ def check_has_run(folder):
 
 @contextlib.contextmanager
 def run_folder(folder, resume):
-    """Makes the folder of a run, locks it as long as the context lasts, and removes partly written files.
+    """Context manager that creates and locks a run folder and removes partly written files.
 
     Args:
         folder, resume: As in `check_run_folder`.
 
     Yields:
-        The id of the run, str. A resumed run keeps its id.
+        Id of the run, str. A resumed run keeps its id.
     """
     check_run_folder(folder, resume)
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
-        check_run_folder(folder, resume)  # another process may have been faster
+        check_run_folder(folder, resume)  # another process may have created a run since the first check
         for each in (folder, folder / CHECKPOINTS):
             remove_leftovers(each)
         if run_id_of(folder) is None:
@@ -92,7 +92,7 @@ def run_folder(folder, resume):
 
 
 def run_id_of(folder):
-    """Returns the id of the run in `folder`, or None where there is no run."""
+    """Returns the id of the run in `folder`, or None if there is no run."""
     marker = folder / MARKER
     if not marker.is_file():
         return None
@@ -106,7 +106,7 @@ def run_id_of(folder):
 
 
 def write_config(folder, config):
-    """Writes the resolved config of a run; logs which fields differ from those that it began with."""
+    """Writes the resolved config of a run and logs which fields changed since the run began."""
     path = folder / CONFIG
     if path.exists():
         changes = config_changes(config_io.from_yaml(path), config)
@@ -116,7 +116,7 @@ def write_config(folder, config):
 
 
 def config_changes(old, new, prefix=""):
-    """Returns a list of texts `"train.steps: 100 -> 200"`, one for each field that differs."""
+    """Returns a list of texts such as `"train.steps: 100 -> 200"`, one for each field that differs."""
     changes = []
     for field in dataclasses.fields(old):
         before, after = getattr(old, field.name), getattr(new, field.name)
@@ -133,7 +133,7 @@ def _short(value):
 
 
 def has_steps(folder):
-    """Returns whether the run in `folder` has begun to train."""
+    """Returns whether the run in `folder` has finished a training step or has a checkpoint."""
     return (folder / LOG).exists() or bool(checkpoints(folder / CHECKPOINTS))
 
 
@@ -144,9 +144,12 @@ def _write(path, text):
 
 @contextlib.contextmanager
 def _lock(folder):
-    """Holds an exclusive lock; the system releases it when the process ends, however it ends."""
+    """Context manager that holds an exclusive lock on a folder.
+
+    The operating system releases the lock when the process ends, even after a crash.
+    """
     if fcntl is None:
-        logging.warning("This system cannot lock %s: start no second run in it.", folder)
+        logging.warning("This system cannot lock %s: do not start a second run in it.", folder)
         yield
         return
     with open(folder / LOCK, "a+", encoding="utf-8") as file:
@@ -160,7 +163,9 @@ def _lock(folder):
                 "Wait for it, stop it, or name another folder."
             ) from None
         except OSError as error:  # some network file systems have no locks
-            logging.warning("%s cannot be locked (%s): start no second run in it.", folder, error.strerror)
+            logging.warning(
+                "%s cannot be locked (%s): do not start a second run in it.", folder, error.strerror
+            )
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()

@@ -1,4 +1,4 @@
-"""The learning rate of each step: a linear warm-up, then steps or a cosine down."""
+"""Learning rate schedules: linear warm-up followed by step decay or cosine decay."""
 
 import math
 
@@ -10,13 +10,14 @@ from keras import ops
 class WarmupSteps(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up (Goyal et al. 2017, section 2.2) and step decay (Mask R-CNN, section 3.1).
 
-    Steps count from 0; the step whose number is a milestone is the first with the lower rate.
+    Steps count from 0. The step whose number is a milestone is the first one with the lower rate.
 
     Args:
-        learning_rate: the rate after the warm-up.
-        milestones: steps at which the rate is divided by ten.
-        warmup_steps: the first step with the whole rate; 0 is no warm-up.
-        warmup_factor: the part of the rate that step 0 gets.
+        learning_rate: Float, the rate after the warm-up.
+        milestones: Tuple of steps at which the rate is divided by ten. Defaults to none.
+        warmup_steps: Number of warm-up steps, so also the first step with the full rate. Defaults to 0: no
+            warm-up.
+        warmup_factor: Fraction of the rate at step 0 of the warm-up. Defaults to 0.001.
     """
 
     def __init__(self, learning_rate, milestones=(), warmup_steps=0, warmup_factor=0.001):
@@ -43,13 +44,13 @@ class WarmupSteps(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up, and half a cosine from the whole rate to 0 (Loshchilov and Hutter 2017, equation 5).
+    """Linear warm-up and cosine decay to 0 (Loshchilov and Hutter 2017, equation 5).
 
     Args:
-        learning_rate: the rate after the warm-up.
-        steps: the step, from 0, at which the rate would be 0.
-        warmup_steps: the first step without warm-up; 0 is no warm-up.
-        warmup_factor: the part of the rate that step 0 gets.
+        learning_rate: Float, the rate at the start of the decay.
+        steps: Step, counted from 0, at which the rate reaches 0.
+        warmup_steps: Number of warm-up steps. Warm-up and decay are multiplied. Defaults to 0: no warm-up.
+        warmup_factor: Fraction of the rate at step 0 of the warm-up. Defaults to 0.001.
     """
 
     def __init__(self, learning_rate, steps, warmup_steps=0, warmup_factor=0.001):
@@ -74,7 +75,7 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def _warm_up(step, steps, factor):
-    """Returns the part of the rate that a float32 step of the warm-up gets."""
+    """Returns the warm-up factor of the learning rate at a float32 step."""
     if not steps:
         return 1.0
     return factor + (1.0 - factor) * ops.minimum(step / steps, 1.0)

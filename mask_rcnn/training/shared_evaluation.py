@@ -1,7 +1,7 @@
-"""Evaluation in all processes of a run: each computes its share of the images, and the chief scores.
+"""Distributed evaluation: each process computes its share of the images, and the chief computes the scores.
 
-The numbers are those of one process, to the last digit: an image stays in its batch, see `model_evaluation`,
-and sums are over the images in one order.
+The results equal those of a single process exactly: each image stays in the same batch (see
+`model_evaluation`), and sums over the images have a fixed order.
 """
 
 import numpy as np
@@ -12,19 +12,20 @@ from mask_rcnn.training.batches import validation_batches
 
 
 def evaluate_together(evaluation, context):
-    """Detects in all images of a data set, and scores what was found.
+    """Detects in all images of a data set and scores the detections.
 
-    Processes send each other what they found. They need no common disk for that.
+    Processes send each other their detections, so they need no common disk.
 
     Args:
-        evaluation: The `ModelEvaluation` of this process.
+        evaluation: `ModelEvaluation` of this process.
         context: `RunContext`.
 
     Returns:
-        `Metrics`; and in the chief the entries of a COCO results file, None in the others.
+        metrics: `Metrics`, in each process.
+        entries: Entries of a COCO results file in the chief, None in the other processes.
 
     Raises:
-        ValueError: The share of another process failed.
+        ValueError: The detection failed in another process.
     """
     share = (context.rank, context.num_processes)
     batch_size = context.gather_numbers(evaluation.predictor.default_batch_size())[0]
@@ -37,7 +38,7 @@ def evaluate_together(evaluation, context):
 
 
 def _score(evaluation, shares):
-    """Returns what `ModelEvaluation.score` does of pairs of detections and unreadable images."""
+    """Returns `ModelEvaluation.score` for the detections and unreadable images of all shares."""
     reasons = {image_id: reason for _, unreadable in shares for image_id, reason in unreadable}
     for record in evaluation.dataset.images:
         if record.id in reasons:
@@ -46,9 +47,9 @@ def _score(evaluation, shares):
 
 
 class SharedLosses:
-    """The mean losses of a model on a data set that it is not trained on.
+    """Computes the mean losses of a model on a validation set.
 
-    The images are not changed at random, and their anchors and RoIs are sampled alike each time.
+    There are no random changes of the images. Anchors and RoIs are sampled with the same seeds each time.
 
     Args:
         dataset: `Dataset`.
@@ -57,10 +58,10 @@ class SharedLosses:
 
     def __init__(self, dataset, context):
         self.dataset, self.context = dataset, context
-        self._totals_of = None  # traced once: the model of a run stays the same
+        self._totals_of = None  # traced once, because the model of a run stays the same
 
     def __call__(self, model):
-        """Returns `{"loss": 0.5, "box_loss": 0.1, ...}` of a `MaskRCNN`, as `MaskRCNN.evaluate`."""
+        """Returns `{"loss": 0.5, "box_loss": 0.1, ...}` of a `MaskRCNN`, the same as `MaskRCNN.evaluate`."""
         totals = self.context.agree(lambda: self._totals(model))
         every = [each for share in self.context.gather(totals) for each in share]
         sums, counts = np.sum(every, axis=0).T  # float64 [L] each, from [N, L, 2]
@@ -68,7 +69,7 @@ class SharedLosses:
         return {"loss": float(means.sum()), **dict(zip(model.loss_means.names, means.tolist(), strict=True))}
 
     def _totals(self, model):
-        """Returns the sums and counts of the losses of each image of this process, `[N, L, 2]` as lists."""
+        """Returns sums and counts of the losses of each image of this process, nested lists `[N, L, 2]`."""
         batches = validation_batches(self.dataset, model, (self.context.rank, self.context.num_processes))
         if self._totals_of is None:
             self._totals_of = tf.function(

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGHUP and Ctrl-C during training: the running step ends and its state is saved."""
+"""Handles SIGTERM, SIGHUP and Ctrl-C during training: the current step ends and its state is saved."""
 
 import contextlib
 import os
@@ -10,13 +10,13 @@ STDERR = 2
 
 
 class StopSignals:
-    """A context in which the first signal only sets `received`; a second Ctrl-C ends the program at once.
+    """Context manager in which the first signal only sets `received`.
 
-    Outside the main thread, and for a signal that the process ignores (`nohup`), nothing changes. At the end
-    of the context the handlers of before are back.
+    A second Ctrl-C ends the program at once. Outside of the main thread, and for a signal that the process
+    ignores (`nohup`), it changes nothing. At its end, the previous signal handlers are restored.
 
     Attributes:
-        received: The first `signal.Signals` since the start, or None.
+        received: Last `signal.Signals` since the start, or None.
     """
 
     def __init__(self):
@@ -27,7 +27,7 @@ class StopSignals:
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
             for number in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
-                # None is a handler that was not set from Python: it could not be set again.
+                # None means a handler that was not set from Python, so Python could not restore it.
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._before[number] = signal.signal(number, self._receive)
         return self
@@ -37,9 +37,9 @@ class StopSignals:
             signal.signal(number, handler)
 
     def agreed(self, context):
-        """Returns the signal after which all processes end: one that any of them has received, or None.
+        """Returns a signal that at least one process has received, or None. All processes must then end.
 
-        It becomes `received`. All processes must call this after the same step.
+        The signal is also set as `received`. All processes must call this method after the same step.
 
         Args:
             context: `RunContext`.
@@ -52,7 +52,7 @@ class StopSignals:
 
     @contextlib.contextmanager
     def nothing_to_save(self):
-        """A context in which the state of the last step is saved already: signals end the program at once."""
+        """Context manager in which signals end the program at once, as the last step is already saved."""
         self._nothing_to_save = True
         if self.received is not None:
             self.end_program()
@@ -62,10 +62,10 @@ class StopSignals:
             self._nothing_to_save = False
 
     def end_program(self, message=""):
-        """Raises what ends a program: `KeyboardInterrupt`, or `SystemExit` with code 128 + signal.
+        """Ends the program: raises `KeyboardInterrupt`, or `SystemExit` with code 128 + signal.
 
         Args:
-            message: Text for the user, written to stderr first.
+            message: Text for the user, written to stderr first. Defaults to "".
         """
         _write_at_once(f"{self.received.name}: the run ends. {message}\n")
         if self.received == signal.SIGINT:
@@ -82,6 +82,6 @@ class StopSignals:
 
 
 def _write_at_once(text):
-    """Writes to stderr without Python's buffers, which the signal may have interrupted in use."""
-    with contextlib.suppress(OSError):  # SIGHUP: the terminal is gone
+    """Writes to stderr without Python's buffers, because the signal may have interrupted their use."""
+    with contextlib.suppress(OSError):  # after SIGHUP the terminal is closed
         os.write(STDERR, text.encode())

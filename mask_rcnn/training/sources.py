@@ -1,4 +1,4 @@
-"""The data of a run: the user's COCO files, or shapes drawn for it."""
+"""Reads the data of a run: the user's COCO files, or synthetic shapes."""
 
 import dataclasses
 
@@ -17,23 +17,24 @@ from mask_rcnn.data.trainable import check_trainable
 from mask_rcnn.paths import as_path
 from mask_rcnn.training.checks import Checks
 
-MAX_NAMES = 5  # classes in a line
+MAX_NAMES = 5  # class names shown in a line
 
 
 def read_training_data(config, folder, train_data=None, val_data=None, checks=None):
-    """Reads the images to train on and those to validate on, which `check_sources` accepts.
+    """Reads the training set and the validation set. `check_sources` must have accepted the arguments.
 
     Args:
-        config: A `Config`.
-        folder: Where the shapes are drawn, if there are no other data.
-        train_data: `Dataset`, or batches, used instead of the files that the config names.
-        val_data: `Dataset` used instead of the files that the config names.
-        checks: `Checks`; what is wrong with both sets is raised at once. Defaults to new ones.
+        config: `Config`.
+        folder: `Path` for synthetic shapes, which are drawn if there are no other data.
+        train_data: `Dataset`, or batches, used instead of the files of the config. Defaults to None.
+        val_data: `Dataset` used instead of the files of the config. Defaults to None.
+        checks: `Checks`. Errors of both sets are raised together. Defaults to new ones.
 
     Returns:
-        (training `Dataset` or batches, validation `Dataset`, path of the validation json). The last is None
-        for `val_data`, and both are None without a validation set. With `data.overfit`, both sets are the
-        same few images.
+        train_set: Training `Dataset` or batches. With `data.overfit`, both sets are the same few images.
+        val_set: Validation `Dataset`, or None without validation data.
+        val_path: Path of the validation json. None for `val_data`, `data.overfit` and without a validation
+            set.
     """
     checks = checks or Checks()
 
@@ -55,10 +56,10 @@ def read_training_data(config, folder, train_data=None, val_data=None, checks=No
 
 
 def check_sources(data, train_data=None, val_data=None):
-    """Raises a ValueError unless data are given once: as objects, or as files that exist in the config.
+    """Raises a ValueError unless data are given in one way: as objects, or as existing files in the config.
 
     Args:
-        data: A `DataConfig`.
+        data: `DataConfig`.
         train_data, val_data: As in `read_training_data`.
     """
     if val_data is not None and not isinstance(val_data, Dataset):
@@ -74,7 +75,7 @@ def check_sources(data, train_data=None, val_data=None):
     if train_data is not None and not isinstance(train_data, Dataset | tf.data.Dataset):
         raise ValueError(
             "`train_data` must be a `Dataset` of `read_coco` or a `tf.data.Dataset` of batches. "
-            f"Received: {type(train_data).__name__}. `MaskRCNN.fit` takes all that Keras takes."
+            f"Received: {type(train_data).__name__}. `MaskRCNN.fit` accepts all data that Keras accepts."
         )
     if data.overfit and isinstance(train_data, tf.data.Dataset):
         raise ValueError(
@@ -91,7 +92,7 @@ def check_sources(data, train_data=None, val_data=None):
 
 
 def _training_set(config, folder, given):
-    """Returns the `Dataset` to train on, which is trainable, or batches."""
+    """Returns the trainable `Dataset` for training, or batches."""
     data = config.data
     if given is None:
         drawn = data.train_annotations is None
@@ -105,7 +106,7 @@ def _training_set(config, folder, given):
 
 
 def _validation_set(config, folder):
-    """Returns the `Dataset` to validate on and the path of its json; None for both without such files."""
+    """Returns the validation `Dataset` and the path of its json. Both are None if the config names none."""
     data = config.data
     if data.train_annotations is not None and data.val_annotations is None:
         return None, None
@@ -115,7 +116,7 @@ def _validation_set(config, folder):
 
 
 def _read_mixture(paths, config):
-    """Returns the `Dataset` of a json and a folder, joined with those of `data.mixture`, if any."""
+    """Returns the `Dataset` of a json and an image folder, joined with the data sets of `data.mixture`."""
     others = [parse_mixture(text) for text in config.data.mixture]
     if not others:
         return read_set(paths, config)
@@ -126,13 +127,19 @@ def _read_mixture(paths, config):
 
 
 def read_set(paths, config):
-    """Returns the `Dataset` of a json and a folder, with the limits and the kind of images of a config."""
+    """Returns the `Dataset` of (json path, image folder), with limits and pixel format of a config."""
     data = config.data
     return read_coco(*paths, data.max_bad_images, data.max_pixels, **config.input.pixel_format)
 
 
 def draw_shapes(config, folder, split):
-    """Returns the paths of the json and of the images."""
+    """Draws a set of synthetic shapes; returns the paths of its json and of its image folder.
+
+    Args:
+        config: `Config`.
+        folder: `Path` for the files.
+        split: "train" or "val".
+    """
     data, is_val = config.data, split == "val"
     count = data.shapes_val if is_val else data.shapes_train
     return write_shapes(folder / split, count, data.shapes_size, 2 * config.train.seed + is_val)
@@ -145,7 +152,7 @@ def _trainable(data, config):
 
 
 def _described(data):
-    """Returns the numbers of images, objects and classes of a data set."""
+    """Returns a text with the numbers of images, objects and classes of a data set."""
     if not isinstance(data, Dataset):
         return "none" if data is None else "batches"
     names = [category.name for category in data.categories]
@@ -155,7 +162,7 @@ def _described(data):
 
 
 def with_keypoints_only(dataset):
-    """Leaves out images without an annotated keypoint: section 5 and detectron2 train without them."""
+    """Returns a `Dataset` of the images with keypoints, as Mask R-CNN (section 5) and detectron2 train."""
     arrays = arrays_of(dataset)
     images = tuple(dataset.images[index] for index in np.unique(arrays.images[arrays.has_keypoints]))
     logging.info("%s: %d of %d images have keypoints.", dataset.name, len(images), len(dataset))
@@ -163,17 +170,17 @@ def with_keypoints_only(dataset):
 
 
 def first_with_objects(dataset, count):
-    """Returns a `Dataset` of the first `count` images with objects that are no crowd regions, or of all."""
+    """Returns a `Dataset` of the first `count` images with objects that are not crowd regions."""
     arrays = arrays_of(dataset)
     indices = np.unique(arrays.images[~arrays.crowd])
     if len(indices) < count:
-        logging.warning("%s has %d images with objects; all are taken.", dataset.name, len(indices))
+        logging.warning("%s has %d images with objects; all are used.", dataset.name, len(indices))
     images = tuple(dataset.images[index] for index in indices[:count])
     return dataclasses.replace(dataset, images=images, shares=())
 
 
 def _check_paths(data):
-    """Raises a ValueError unless annotations and images are given together, and are files and folders."""
+    """Raises a ValueError unless annotations and images are given together and exist."""
     for split in ("train", "val"):
         annotations, images = _paths(data, split)
         if annotations is not None and is_shards(annotations):
@@ -228,16 +235,19 @@ def _check_same_classes(train_set, val_set, val_path):
 
 
 def with_class_count(config, dataset):
-    """Returns the config for as many classes as the data set has; one that says another number is wrong.
+    """Returns the config with `num_classes` set to the number of classes of the data set.
 
     Args:
-        config: a `Config`.
-        dataset: a `Dataset`; None for batches, whose classes the config must count.
+        config: `Config`.
+        dataset: `Dataset`, or None for batches. For batches, the config must set `num_classes`.
+
+    Raises:
+        ValueError: `num_classes` of the config contradicts the data set, or is missing for batches.
     """
     if dataset is None:
         if not config.num_classes:
             raise ValueError(
-                "Batches do not tell how many classes there are. Received: num_classes=0. "
+                "Training on batches needs the number of classes. Received: num_classes=0. "
                 "Set `num_classes` in the config."
             )
         return config
@@ -255,16 +265,16 @@ def with_class_count(config, dataset):
 
 
 def check_objects(train_set, val_set, iou_type):
-    """Raises a ValueError without an object to train on; logs a warning without an object to validate on.
+    """Raises a ValueError if the training set has no object; logs a warning if the validation set has none.
 
     Args:
-        train_set: `Dataset`, or batches, which are not looked at.
+        train_set: `Dataset`, or batches, which are not checked.
         val_set: `Dataset` or None.
-        iou_type: Of the score that picks the best weights.
+        iou_type: IoU type ("bbox", "segm" or "keypoints") of the score that selects the best weights.
     """
     if isinstance(train_set, Dataset) and not _has_objects(train_set):
         raise ValueError(
-            "A training set must have objects that are no crowd regions. "
+            "A training set must have objects that are not crowd regions. "
             f"Received: {train_set.name} with {len(train_set)} images and no object. "
             "Look at it with `mask-rcnn data check`."
         )

@@ -1,4 +1,4 @@
-"""A whole run: data and a config go in, trained weights with their score and their pictures come out."""
+"""Runs a whole training: from data and a config to trained weights, scores and pictures."""
 
 import contextlib
 import functools
@@ -31,47 +31,53 @@ from mask_rcnn.training.validation import evaluate_step
 
 
 def train(config, run_dir, *, model=None, train_data=None, val_data=None, callbacks=(), resume=True):
-    """Trains a model and writes all that comes of it into a folder.
+    """Trains a model and writes weights, logs, scores and pictures into a run folder.
 
-    `preflight` checks everything that can be known before the first step. With `train.budget` some steps are
-    timed first, and the run gets as many steps as it has time for, see `within_budget`.
+    `preflight` runs all checks before the first step. With `train.budget`, some steps are timed first, and
+    the run gets as many steps as fit into the budget, see `within_budget`.
 
-    With several processes (`train.strategy` multiworker), all call this with the same arguments, and each
-    reads its share of the images of every step and of every evaluation. Only the chief, process 0, writes. If
-    a process ends, the others end with an error, and a new start resumes the run.
+    With several processes (`train.strategy` multiworker), all of them call this function with the same
+    arguments. Each process reads its share of the images of every step and every evaluation. Only the chief,
+    process 0, writes files. If a process ends, the others end with an error. Start all of them again to
+    resume the run.
 
-    The folder holds `config.yaml`; `checkpoints/` to resume from; `log.csv`, a row for each step, and
-    `loss.png`; `metrics.jsonl`, a line for each evaluation; `best.weights.h5` and `final.weights.h5`;
-    `results.json`, `detections.json` and `pictures/` of the final weights on the validation set.
+    The run folder contains:
+        config.yaml: The resolved config.
+        checkpoints/: Checkpoints, for resuming.
+        log.csv, loss.png: One row per step, and a plot of the losses.
+        metrics.jsonl: One line per evaluation.
+        best.weights.h5, final.weights.h5: The best and the final weights.
+        results.json, detections.json, pictures/: Scores, detections and pictures of the final weights on the
+        validation set.
 
-    SIGTERM, SIGHUP and Ctrl-C save the state of the last finished step, and then raise `SystemExit` or
-    `KeyboardInterrupt`.
+    After SIGTERM, SIGHUP or Ctrl-C, the current step is finished and saved. Then `SystemExit` or
+    `KeyboardInterrupt` is raised.
 
     Args:
-        config: A `Config`.
-        run_dir: The folder; made if it does not exist.
-        model: A `MaskRCNN` to train from the weights that it has. Its config must be `config`, but for the
+        config: `Config`.
+        run_dir: Path of the run folder. It is created if it does not exist.
+        model: `MaskRCNN` to train from its current weights. Its config must equal `config` except for the
             sections `train` and `data`. Defaults to a new model with the initial weights of `config`.
-        train_data: A `Dataset` of `read_coco`; or a `tf.data.Dataset` of batches, dicts as `training_model`
-            takes them, which is repeated. A resumed run passes over the batches of its earlier steps: it is
-            exact if the same batches come in each process. Defaults to `config.data.train_annotations`, and
-            without them to synthetic shapes.
-        val_data: A `Dataset` to evaluate. Defaults to `config.data.val_annotations`; with `train_data` to
-            none.
-        callbacks: Keras callbacks, which count all steps as one epoch. They come after those of the run, so
-            that the checkpoint of a step is saved before them. Their own state is not saved. With several
-            processes, they run in each. Defaults to none.
-        resume: Whether to continue a run in the folder from its last checkpoint. It must have the same
-            training data, order and config (see `fingerprint.MAY_CHANGE` for the fields that may differ), and
-            ends with the same weights as a run that was never interrupted. False allows only a new run.
+        train_data: `Dataset` from `read_coco`, or a `tf.data.Dataset` of batches, which is repeated. A batch
+            is a dict of the inputs of `training_model`. A resumed run skips the batches of its earlier steps,
+            so it is only exact if each process gets the same batches again. Defaults to
+            `config.data.train_annotations`, or to synthetic shapes without them.
+        val_data: `Dataset` for evaluation. Defaults to `config.data.val_annotations`, or to none if
+            `train_data` is given.
+        callbacks: Keras callbacks, for which all steps are one epoch. They run after the callbacks of this
+            package, so the checkpoint of a step is saved first. Their state is not saved. With several
+            processes, they run in each process. Defaults to none.
+        resume: Whether to continue a run in the folder from its last checkpoint. Its training data, their
+            order and its config must be unchanged (`fingerprint.MAY_CHANGE` lists the fields that may
+            change). The final weights equal those of a run without interruption. False only allows a new run.
             Defaults to True.
 
     Returns:
-        `Metrics` of the final weights, in each process; None without a validation set.
+        `Metrics` of the final weights, in each process. None without a validation set.
 
     Raises:
-        PartialFailure: The weights are written, but their evaluation failed.
-        ValueError: Config, model, data or folder do not fit each other; said before the first step.
+        PartialFailure: The weights are saved, but their evaluation failed.
+        ValueError: Config, model, data and run folder do not fit together. Raised before the first step.
     """
     run_dir, started = local_path(run_dir), time.perf_counter()
     strategy = _strategy(config, model)
@@ -98,7 +104,8 @@ def train(config, run_dir, *, model=None, train_data=None, val_data=None, callba
                 callbacks=callbacks,
                 images_of=images_of,
             )
-        # If the optimizer keeps averages, they become the weights, also where `fit` had no step left.
+        # If the optimizer keeps averages, they become the weights. Keras does this at the end of `fit`, but
+        # `fit` is not called if no step is left.
         run.model.optimizer.finalize_variable_values(run.model.trainable_variables)
         if context.is_chief:
             run.model.save_weights(run_dir / FINAL_WEIGHTS)
@@ -116,7 +123,7 @@ def _strategy(config, model=None):
 
 @contextlib.contextmanager
 def _folders(run_dir, resume, context):
-    """Yields the id of the run and the folder for synthetic shapes; of the run folder only for the chief."""
+    """Yields the run id and the folder for synthetic shapes; only the chief opens the run folder."""
     if context.is_chief:
         with run_folder(run_dir, resume) as run_id:
             yield run_id, run_dir / "data"
@@ -126,10 +133,13 @@ def _folders(run_dir, resume, context):
 
 
 def check(config, run_dir, *, resume=True):
-    """Runs all checks that `train` makes before its first step, with a line for each, and changes nothing.
+    """Runs all checks that `train` runs before its first step and prints a line for each. It changes nothing.
 
     Args:
         config, run_dir, resume: As in `train`.
+
+    Raises:
+        ValueError, OSError: At least one check failed.
     """
     run_dir = local_path(run_dir)
     strategy = _strategy(config)
@@ -151,12 +161,15 @@ def check(config, run_dir, *, resume=True):
 
 
 def evaluate_final_weights(model, validator, run_dir, step):
-    """Evaluates the final weights, writes what they detect, shows the table and returns its `Metrics`.
+    """Evaluates the final weights, writes scores and detections, prints the table and returns `Metrics`.
 
-    All processes of a run must call it; the chief writes.
+    All processes of a run must call it. Only the chief writes.
 
     Args:
         model, validator, run_dir, step: As in `evaluate_step`.
+
+    Raises:
+        PartialFailure: The evaluation failed.
     """
     try:
         evaluate_step(model, validator, run_dir, step, step, run_dir / "pictures")

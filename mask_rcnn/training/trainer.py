@@ -1,4 +1,4 @@
-"""The model that `fit` trains: it divides the losses of all images by their counts."""
+"""The Keras model that `fit` trains: it divides summed losses by their counts over the whole batch."""
 
 from dataclasses import dataclass
 
@@ -12,30 +12,31 @@ from mask_rcnn.training.processes import run_context
 
 
 class Trainer(keras.Model):
-    """Minimizes the sum of the losses of a functional model from a training batch to its losses.
+    """Minimizes the sum of the losses that a functional model computes for a training batch.
 
-    The logs that callbacks, `history` and `evaluate` get are over all images since the start of the epoch or
-    since `reset_metrics`:
+    The logs for callbacks, `history` and `evaluate` cover all images since the start of the epoch or since
+    `reset_metrics`:
 
-    - `loss`: the sum of the losses below.
-    - each output by its name: the sum of its sums divided by the sum of its counts.
-    - `regularization_loss`: the sum of the weight regularizers, if a network has any.
-    - `learning_rate`: the rate of the last step; only in training.
-    - `loss_scale`: the factor of the loss after the last step; only in training with a `LossScaleOptimizer`.
+    - `loss`: Sum of the losses below.
+    - one key per output of `training_model`: Sum of the loss over all images divided by the sum of its
+      counts.
+    - `regularization_loss`: Sum of the weight regularizers, if a network has any.
+    - `learning_rate`: Learning rate of the last step. Only in training.
+    - `loss_scale`: Factor of the loss after the last step. Only in training with a `LossScaleOptimizer`.
 
-    Sums and counts are over all replicas, so nothing depends on how many there are.
+    Sums and counts are over all replicas, so the number of replicas does not change the result.
 
     Args:
-        training_model: Functional `keras.Model`. Its input is a dict, a batch. Its output is a dict of
-            tensors `[B, 2]`: the sum of each image, and the count to divide it by.
-        networks: `{name: keras.Model}`, what `training_model` is made of and what is saved. Each becomes an
-            attribute. Defaults to `training_model` as `network`.
+        training_model: Functional `keras.Model`. Its input is a batch, a dict. Its output is a dict of
+            tensors `[B, 2]`: the summed loss of each image, and the count to divide it by.
+        networks: `{name: keras.Model}`, the parts of `training_model` that are saved. Each becomes an
+            attribute. Defaults to `{"network": training_model}`.
         loss_normalization: "batch" divides the sum over all images by the count over all images, so that each
-            RoI counts the same (as detectron2 and torchvision). "image" divides the sum of each image by its
-            own count and takes the mean over the images. Defaults to "batch".
-        accumulate: Number of micro batches, one after the other, into which each replica splits its images to
-            save memory. The update is that of the whole batch, but for batch normalization, whose statistics
-            are those of a micro batch. Defaults to 1.
+            RoI has the same weight (as detectron2 and torchvision). "image" divides the sum of each image by
+            its own count and then averages over the images. Defaults to "batch".
+        accumulate: Number of micro batches into which each replica splits its images to save memory. They are
+            computed one after the other. The update equals that of the whole batch, except for batch
+            normalization, which uses the statistics of a micro batch. Defaults to 1.
     """
 
     def __init__(self, training_model, *, networks=None, loss_normalization="batch", accumulate=1, **kwargs):
@@ -54,19 +55,19 @@ class Trainer(keras.Model):
 
     @property
     def training_model(self):
-        """The functional model from a batch to its losses."""
+        """Functional model from a batch to its losses."""
         return self._graphs.training_model
 
     def build(self, input_shape=None):
-        """Does nothing: the networks are built when they are made."""
+        """Does nothing, because the networks are already built."""
 
     def call(self, batch, training=False):
         return self.training_model(batch, training=training)
 
     def train_step(self, data):
-        """Makes one update from a batch; returns the logs."""
+        """Updates the weights with one batch; returns the logs."""
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        learning_rate = ops.convert_to_tensor(self.optimizer.learning_rate)  # before the update moves it
+        learning_rate = ops.convert_to_tensor(self.optimizer.learning_rate)  # before the step counter grows
         if self.accumulate == 1:
             gradients, totals = self.gradients(batch)
         else:
@@ -83,8 +84,8 @@ class Trainer(keras.Model):
 
         Args:
             batch: Dict of tensors `[B, ...]`.
-            counts: `[L]`, what the sums of the losses are divided by. Defaults to the counts of the batch
-                over all replicas.
+            counts: `[L]`, the divisors of the summed losses. Defaults to the counts of the batch over all
+                replicas.
         """
         with tf.GradientTape() as tape:
             totals = self.loss_totals(batch, training=True)
@@ -93,19 +94,19 @@ class Trainer(keras.Model):
             # Keras sums the gradients of the replicas.
             loss = tf.reduce_sum(tf.math.divide_no_nan(totals[:, 0], counts))
             loss = self.optimizer.scale_loss(loss)
-        # TensorFlow makes zeros like its own variables, not like those of Keras.
+        # `unconnected_gradients="zero"` needs TensorFlow variables instead of Keras variables.
         variables = [variable.value for variable in self.trainable_variables]
         return tape.gradient(loss, variables, unconnected_gradients="zero"), totals
 
     def _accumulated_gradients(self, batch):
-        """Returns what `gradients` returns, with the memory of a micro batch.
+        """Returns the result of `gradients` with the memory of a single micro batch.
 
-        The gradients of several losses are added up, so that each loss must be divided before. Its count over
-        all micro batches takes a forward pass of its own, up to the sampled RoIs.
+        The gradients of the micro batches are added, so each loss must be divided by its count over all micro
+        batches before. This count needs an additional forward pass over all micro batches.
         """
 
         def forward(micro_batch):
-            # False: batch normalizations, if they train, update their statistics in the second pass only.
+            # False, so that batch normalization updates its statistics only in the second pass.
             return self.loss_totals(micro_batch, training=False)
 
         totals = tf.zeros([len(self.loss_means.names), 2])
@@ -118,20 +119,20 @@ class Trainer(keras.Model):
         )
 
     def test_step(self, data):
-        """Adds the losses of a batch to the means; returns the logs."""
+        """Adds the losses of a batch to the running means; returns the logs."""
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         self.loss_means.update_state(self.loss_totals(batch, training=False))
         return self._logs(self.get_metrics_result())
 
     def loss_totals(self, batch, training):
-        """Returns `[L, 2]`: the sums and the counts of the L losses over the images of this replica.
+        """Returns `[L, 2]`: sums and counts of the L losses over the images of this replica.
 
-        The last batch of a data set may leave a replica without an image. It computes an image of zeros then,
-        which counts for nothing.
+        The last batch of a data set may give a replica no image. The replica then computes an image of zeros,
+        which is not counted.
 
         Args:
             batch: Dict of tensors `[B, ...]`.
-            training: Whether layers behave as in training.
+            training: Whether layers run in training mode.
         """
         num_images = _num_images(batch)
         outputs = self.training_model(_never_empty(batch, num_images), training=training)
@@ -144,18 +145,19 @@ class Trainer(keras.Model):
         if not self._regularized:
             return totals
         penalty = tf.add_n([tf.cast(v.regularizer(v), tf.float32) for v in self._regularized])
-        count = tf.cast(num_images, tf.float32)  # the shares of replicas and micro batches add up to one
+        # Weighted by the number of images, so that replicas and micro batches together count it once.
+        count = tf.cast(num_images, tf.float32)
         return tf.concat([totals, [tf.stack([penalty * count, count])]], axis=0)
 
     def _logs(self, logs):
-        # Keras 3.15 takes the mean of the logs of several processes along their first axis.
+        # With several processes, Keras 3.15 averages each log over its first axis, so logs need an axis.
         if run_context(self.distribute_strategy).num_processes == 1:
             return logs
         return {name: tf.reshape(value, [1]) for name, value in logs.items()}
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # The networks are built already. To learn their shapes, Keras 3.15 would draw a batch here and
-        # average it over the replicas, which fails for whatever cannot be averaged.
+        # The networks are already built. Keras 3.15 would take a batch here to find their shapes and average
+        # it over the replicas, which fails for tensors that cannot be averaged.
         with self.distribute_strategy.scope():
             self.optimizer.build(self.trainable_variables)
 
@@ -164,7 +166,7 @@ def _refuse_activity_regularizers(model):
     names = [layer.path for layer in _layers(model) if getattr(layer, "activity_regularizer", None)]
     if names:
         raise ValueError(
-            "Training knows regularizers of weights, none of outputs. "
+            "Training supports weight regularizers, but no activity regularizers. "
             f"Received: `activity_regularizer` of {', '.join(names)}. Remove it from the layer."
         )
 
@@ -172,45 +174,50 @@ def _refuse_activity_regularizers(model):
 def _refuse_added_losses(model, num_regularized):
     if len(model.losses) > num_regularized:
         raise ValueError(
-            "Training knows the losses of the heads and regularizers of weights. "
+            "Training supports the losses of the heads and weight regularizers, but not `add_loss`. "
             f"Received: {len(model.losses) - num_regularized} losses of `add_loss` in a layer. "
-            "Give a registered head this loss instead."
+            "Add the loss to a registered head instead."
         )
 
 
 def _layers(model):
-    """Yields the layers of a model, and those of the models among them."""
+    """Yields the layers of a model and, recursively, the layers of nested models."""
     for layer in getattr(model, "layers", ()):
         yield layer
-        yield from _layers(getattr(layer, "network", layer))  # `CountedRois` and `Rematerialized` hold one
+        yield from _layers(getattr(layer, "network", layer))  # `CountedRois` and `Rematerialized` wrap one
 
 
 @dataclass(frozen=True)
 class _Graphs:
-    """Holds a functional model that is no layer of its owner: Keras would list its networks twice."""
+    """Wraps a functional model so that Keras does not track it as a layer.
+
+    Keras would otherwise list its networks twice.
+    """
 
     training_model: keras.Model
 
 
 class LossMeans(keras.metrics.Metric):
-    """Sums of losses over sums of counts, of all batches since the last reset and of all replicas.
+    """Keras metric: summed losses divided by summed counts, over all batches since the last reset.
+
+    The sums are over all replicas.
 
     Args:
-        names: of the L losses.
+        names: Names of the L losses.
     """
 
     def __init__(self, names):
         super().__init__(name="loss_means")
         self.names = names
-        # Every replica holds the totals of all of them, so reading one or their mean is the same.
+        # Every replica holds the totals over all replicas, so their mean equals each of them.
         self.totals = self.add_variable((len(names), 2), "zeros", aggregation="mean", name="totals")
 
     def update_state(self, totals):
-        """Adds `totals` `[L, 2]`, the sums and the counts of this replica."""
+        """Adds `totals` `[L, 2]`, the sums and counts of this replica."""
         self.totals.assign(self.totals + _over_replicas(totals))
 
     def result(self):
-        """Returns `{name: loss}`, with their sum as `loss`."""
+        """Returns `{name: loss}` with the sum of all losses as `loss`."""
         sums, counts = tf.unstack(tf.convert_to_tensor(self.totals), axis=-1)
         losses = tf.math.divide_no_nan(sums, counts)  # [L]
         return {"loss": tf.reduce_sum(losses), **dict(zip(self.names, tf.unstack(losses), strict=True))}
@@ -223,13 +230,13 @@ def _over_replicas(values):
 
 
 def _sum_over_micro_batches(function, batch, size, zeros):
-    """Returns the sum of `function(micro batch)` over the micro batches, one after the other.
+    """Returns the sum of `function(micro_batch)` over all micro batches, computed one after the other.
 
     Args:
         function: Function from a dict of tensors `[size, ...]` to a structure of tensors.
-        batch: Dict of tensors `[B, ...]`; the last micro batch may be smaller.
-        size: Number of images in a micro batch, int32 tensor.
-        zeros: What to begin with, of the structure that `function` returns.
+        batch: Dict of tensors `[B, ...]`. The last micro batch may be smaller.
+        size: Number of images per micro batch, int32 tensor.
+        zeros: Initial sums, with the structure of the result of `function`.
     """
     num_images = _num_images(batch)
 
@@ -237,7 +244,7 @@ def _sum_over_micro_batches(function, batch, size, zeros):
         values = function({name: value[start : start + size] for name, value in batch.items()})
         return start + size, tf.nest.map_structure(tf.add, sums, values)
 
-    # A loop of TensorFlow runs ten iterations at once, unless it is told not to.
+    # By default, `tf.while_loop` runs up to ten iterations in parallel, which would need their memory.
     return tf.while_loop(lambda start, _: start < num_images, body, (0, zeros), parallel_iterations=1)[1]
 
 
@@ -246,7 +253,7 @@ def _num_images(batch):
 
 
 def _never_empty(batch, num_images):
-    """Returns a batch with one image of zeros if it has no image."""
+    """Returns the batch, or a batch with one image of zeros if it has no image."""
     missing = tf.cast(num_images == 0, tf.int32)
     return {
         name: tf.ensure_shape(

@@ -1,4 +1,4 @@
-"""Evaluation during a run: what the model detects in the validation set, its scores, and the best weights."""
+"""Evaluation during a run: detections on the validation set, their scores, and the best weights."""
 
 import contextlib
 import dataclasses
@@ -25,38 +25,39 @@ from mask_rcnn.training.run_folder import BEST_WEIGHTS, METRICS, TENSORBOARD
 from mask_rcnn.training.shared_evaluation import SharedLosses, evaluate_together
 from mask_rcnn.visualize import draw
 
-# Pictures show what is more likely there than not.
+# Minimum score of detections in pictures: those that are more likely correct than wrong.
 PICTURE_SCORE = 0.5
 NUM_PICTURES = 8
-NUM_REHEARSED = 2  # images
-LOSS_PREFIX = "val_"  # Keras's, of the losses of a validation set
-LOGGED_SIDE = 640  # pixels of the longer side of a picture in TensorBoard's files
+NUM_REHEARSED = 2  # images evaluated before the first step
+LOSS_PREFIX = "val_"  # Keras's prefix for the losses on a validation set
+LOGGED_SIDE = 640  # maximum long side of a picture in TensorBoard's files, in pixels
 
 
 class Validator:
-    """Runs a model on a data set with known objects.
+    """Evaluates a model on a data set with ground truth.
 
-    With several processes, all must call `evaluate` and `losses`, and each computes its share of the images.
+    With several processes, all of them must call `evaluate` and `losses`. Each process computes its share of
+    the images.
 
     Args:
-        predictor: A `Predictor`; it uses the weights as they are at each call.
-        dataset: The `Dataset`.
-        annotations_path: The COCO json that it was read from; None takes the annotations of `dataset`.
+        predictor: `Predictor`. Each call uses its current weights.
+        dataset: `Dataset`.
+        annotations_path: Path of the COCO json of the data set, or None to use the annotations of `dataset`.
 
     Attributes:
-        context: The `RunContext` of the strategy under which it is made.
-        best_by: The number that is compared to find the best weights, `train.best_metric`. Of losses, whose
-            names begin with "val_", the smaller one is better; of scores the larger one.
-        found: Entries of a COCO results file of the last evaluation; None before, and in all processes but
-            the chief.
-        metrics: Their `Metrics`; None before.
+        context: `RunContext` of the strategy that is active when the object is created.
+        best_by: Name of the metric that selects the best weights, `train.best_metric`. Names that begin with
+            "val_" are losses, where lower is better. For all others higher is better.
+        found: Entries of a COCO results file from the last evaluation, in the chief. None before, and in the
+            other processes.
+        metrics: `Metrics` of the last evaluation. None before.
     """
 
     def __init__(self, predictor, dataset, annotations_path):
         self.predictor = predictor
         self.dataset = dataset
         self.context = run_context(tf.distribute.get_strategy())
-        self.content = content_of(dataset, annotations_path)  # read once: the file may change during the run
+        self.content = content_of(dataset, annotations_path)  # read once, as the file may change during a run
         config = predictor.config
         self.best_by = config.train.best_metric or f"{iou_types_of(config)[-1]}/AP"
         self.unreadable = UnreadableImages(dataset, config.data.max_bad_images)
@@ -64,23 +65,31 @@ class Validator:
         self._shared_losses = SharedLosses(dataset, self.context)
 
     def evaluate(self):
-        """Detects in all images; keeps `found`, the entries of a COCO results file, and their `metrics`.
+        """Detects in all images and sets `found` and `metrics`.
 
         Returns:
-            The numbers of `metrics` as a flat dict: `"segm/AP50": 0.5`.
+            The values of `metrics` as a flat dict such as `{"segm/AP50": 0.5}`. A value is None if it cannot
+            be measured.
         """
         evaluation = ModelEvaluation(self.predictor, self.dataset, self.content, unreadable=self.unreadable)
         self.metrics, self.found = evaluate_together(evaluation, self.context)
         return _flat(self.metrics)
 
     def losses(self, model):
-        """Returns the mean losses of a `MaskRCNN`, `{"val_loss": 0.5, ...}`, if the config asks for them."""
+        """Returns the mean losses of a `MaskRCNN`, such as `{"val_loss": 0.5, ...}`.
+
+        Without `train.validation_loss`, the dict is empty.
+        """
         if not self.predictor.config.train.validation_loss:
             return {}
         return {f"{LOSS_PREFIX}{name}": value for name, value in self._shared_losses(model).items()}
 
     def rehearse(self):
-        """Evaluates the first images, so that an evaluation that cannot work fails before the first step."""
+        """Evaluates the first images, so that an evaluation that cannot work fails before the first step.
+
+        Raises:
+            ValueError: `train.best_metric` is not one of the metrics.
+        """
         few = dataclasses.replace(self.dataset, images=self.dataset.images[:NUM_REHEARSED])
         metrics, _ = evaluate_model(self.predictor, few, self.content, unreadable=self.unreadable)
         is_loss = self.best_by.startswith(LOSS_PREFIX) and self.predictor.config.train.validation_loss
@@ -91,7 +100,7 @@ class Validator:
             )
 
     def pictures(self):
-        """Yields a few records of the set, each with a picture of its detections, `[H, W, 3]` uint8."""
+        """Yields pairs of a record and a picture of its detections, `[H, W, 3]` uint8, for a few images."""
         count = min(NUM_PICTURES, len(self.dataset))
         records = [self.dataset.images[i] for i in np.linspace(0, len(self.dataset) - 1, count).astype(int)]
         drawn = self.predictor.predict_many(
@@ -112,28 +121,30 @@ class Validator:
 
 
 def _flat(metrics):
-    """Returns the numbers of `Metrics` as a dict such as `{"segm/AP50": 0.5}`."""
+    """Returns the values of `Metrics` as a flat dict such as `{"segm/AP50": 0.5}`."""
     summary = metrics.summary
     return {f"{kind}/{name}": value for kind, values in summary.items() for name, value in values.items()}
 
 
 def _drawn(record, detections, pixels, predictor):
-    """Returns the picture of one image; see `predict_many`."""
+    """Returns the picture of one image with its detections; called by `predict_many`."""
     return draw(to_rgb8(pixels(), predictor.config.input), detections, predictor.categories)
 
 
 class Evaluation(StepCallback):
-    """Evaluates every `every` steps; after the last step the caller of `fit` does.
+    """Callback that evaluates every `evaluate_every` steps, except after the last step.
 
-    An evaluation that fails is logged, and training goes on: the checkpoint of its step is saved already,
-    and what failed once would fail again after each resume. All processes evaluate, and the chief writes.
+    The caller of `fit` evaluates after the last step. If an evaluation fails, the error is logged,
+    `metrics.jsonl` gets a line `{"step": ..., "error": text}`, and training goes on. The checkpoint of its
+    step is already saved, and the evaluation would fail again after each resume. All processes evaluate, and
+    only the chief writes.
 
     Args:
-        run_dir: `Path` of the run.
+        run_dir: `Path` of the run folder.
         first_step, last_step: As in `StepCallback`.
         recipe: `TrainConfig` with `evaluate_every` and `patience`.
-        validator: The `Validator`.
-        stop: The `StopSignals` of the run.
+        validator: `Validator`.
+        stop: `StopSignals` of the run.
     """
 
     def __init__(self, run_dir, first_step, last_step, recipe, validator, stop):
@@ -144,7 +155,7 @@ class Evaluation(StepCallback):
             keep_lines(run_dir / METRICS, lambda line: json.loads(line)["step"] <= first_step)
 
     def on_train_begin(self, logs=None):
-        """Makes up for an evaluation that was due at the checkpoint which the run is resumed from."""
+        """Runs the evaluation of the checkpoint from which the run resumes, if it was due and is missing."""
         context, is_missing = self.validator.context, False
         if context.is_chief and self.first_step > 0:
             lines = _read_lines(self.run_dir / METRICS)
@@ -171,18 +182,17 @@ class Evaluation(StepCallback):
 
 
 def evaluate_step(model, validator, run_dir, step, last_step, pictures_dir=None):
-    """Evaluates the weights as they are after `step`, and saves them if they are the best so far.
+    """Evaluates the current weights after `step` and saves them if they are the best so far.
 
-    It adds a line to `metrics.jsonl`: `{"step": ..., name: number, ...}`, or `{"step": ..., "error": text}`
-    for an evaluation that failed. A line of the same step is replaced. Only the chief writes.
+    It adds a line to `metrics.jsonl`: `{"step": ..., name: number, ...}`. An earlier line of the same step is
+    replaced. Only the chief writes.
 
     Args:
-        model: The `MaskRCNN`.
+        model: `MaskRCNN`.
         validator: Its `Validator`.
-        run_dir: `Path` of the run.
-        step, last_step: Of the run.
-        pictures_dir: `Path` of a folder for the pictures as PNG files. Defaults to None: they are written for
-            TensorBoard only.
+        run_dir: `Path` of the run folder.
+        step, last_step: Number of the current step, and of the last step of the run.
+        pictures_dir: `Path` of a folder for PNG pictures. Defaults to None: TensorBoard only.
     """
     path, is_chief = run_dir / METRICS, validator.context.is_chief
     if is_chief:
@@ -192,7 +202,7 @@ def evaluate_step(model, validator, run_dir, step, last_step, pictures_dir=None)
         return
     earlier = _gains(path, validator.best_by)
     score = metrics[validator.best_by]
-    # Without a score nothing tells which weights are better: the latest are kept.
+    # As long as no evaluation has a score, the latest weights are kept as the best.
     is_best = not earlier or (score is not None and _sign(validator.best_by) * score > max(earlier))
     if is_best:
         model.save_weights(run_dir / BEST_WEIGHTS)
@@ -207,12 +217,12 @@ def evaluate_step(model, validator, run_dir, step, last_step, pictures_dir=None)
 
 
 def is_out_of_patience(run_dir, validator, patience):
-    """Tells whether the last `patience` evaluations, more than 0, brought no better score than those before.
+    """Returns whether none of the last `patience` evaluations was better than the best one before them.
 
     Args:
-        run_dir: `Path` of the run.
+        run_dir: `Path` of the run folder.
         validator: `Validator`.
-        patience: As `train.patience`.
+        patience: Number of evaluations, as `train.patience`. With 0 the result is always False.
     """
     gains = _gains(run_dir / METRICS, validator.best_by)
     if not patience or len(gains) <= patience or max(gains[-patience:]) > max(gains[:-patience]):
@@ -222,7 +232,7 @@ def is_out_of_patience(run_dir, validator, patience):
 
 
 def _gains(path, name):
-    """Returns the numbers of a name in `metrics.jsonl`, those of losses with a minus: larger is better."""
+    """Returns the values of a metric in `metrics.jsonl`. Losses are negated, so that higher is better."""
     values = (line.get(name) for line in _read_lines(path))
     return [_sign(name) * value for value in values if value is not None]
 
@@ -232,10 +242,10 @@ def _sign(name):
 
 
 def _write_summary(folder, step, metrics, validator, pictures_dir):
-    """Writes scores and pictures for TensorBoard, where it is installed, and the pictures as PNG files.
+    """Writes scores and pictures for TensorBoard, if it is installed, and the pictures as PNG files.
 
     Args:
-        folder: `Path` of TensorBoard's files.
+        folder: `Path` for TensorBoard's files.
         step, metrics, validator, pictures_dir: As in `evaluate_step`.
     """
     writer = summary_writer(folder)
