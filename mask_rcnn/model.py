@@ -47,7 +47,7 @@ class Parts:
     heads: dict[str, keras.Model]
 
     def named(self):
-        """Returns the parts that are there, `{name: keras.Model}`; a cascade's are `box_head2`, ..."""
+        """Returns all existing networks, `{name: keras.Model}`. Those of a cascade are `box_head2`, ..."""
         parts = {name: part for name, part in vars(self).items() if isinstance(part, keras.Model)}
         return parts | self.heads | {part.name: part for part in self.cascade}
 
@@ -88,7 +88,7 @@ def _build_parts(config):
 
 @contextlib.contextmanager
 def dtype_policy(name):
-    """Layers that are made inside compute as the dtype policy `name` says; a slow one is said once."""
+    """Context manager that sets Keras's global dtype policy. Warns once if this machine computes it slowly."""
     warn_of_slow_precision(name)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
@@ -211,11 +211,9 @@ def _build_features(config):
 
 
 def _build_rpn_features(config, shared):
-    """Returns the backbone and the FPN of the RPN alone, None each where there is none.
+    """Returns the separate backbone and FPN of the RPN; None for each that does not exist.
 
-    Args:
-        config: `Config`.
-        shared: `Backbone` of the heads; no weight is in common with it.
+    `shared` is the `Backbone` of the heads. The backbone of the RPN must not share weights with it.
     """
     if config.rpn.shared_features:
         return None, None
@@ -246,7 +244,7 @@ def _build_backbone(config):
 
 
 def _build_heads(config, in_channels, stage):
-    """Returns the last fields of `Parts`, a dict; RoIs of `in_channels` go through `stage`, if any."""
+    """Returns `box_head`, `cascade` and `heads` of `Parts`, a dict. RoIs pass `stage` before the heads."""
     box = config.box_head
     num_outputs = config.num_classes + 1
 
