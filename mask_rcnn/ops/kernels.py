@@ -1,4 +1,4 @@
-"""Which operations compute the convolutions: "cpu", "gpu" or "portable", as in `model.build_parts`."""
+"""Choice of the operations that compute convolutions: "cpu", "gpu" or "portable", see `model.build_parts`."""
 
 import contextlib
 import contextvars
@@ -10,7 +10,7 @@ import tensorflow as tf
 from absl import logging
 from tensorflow.python.util import _pywrap_util_port
 
-# Names of Linux for the instruction sets that TensorFlow's kernels differ in.
+# Instruction sets that have their own TensorFlow kernels: from the flag in /proc/cpuinfo to a common name.
 INSTRUCTION_SETS = {
     "avx2": "AVX2",
     "avx512f": "AVX512",
@@ -24,18 +24,22 @@ _CHOSEN = contextvars.ContextVar("kernels", default=None)
 
 
 def has_gpu():
-    """Returns whether TensorFlow uses a GPU. GPUs that `tf.config.set_visible_devices` hides are none."""
+    """Returns whether TensorFlow uses a GPU. GPUs hidden by `tf.config.set_visible_devices` do not count."""
     return bool(tf.config.get_visible_devices("GPU"))
 
 
 def current_kernels():
-    """Returns the choice of `using_kernels`, or the fastest one of this machine."""
+    """Returns the name chosen with `using_kernels`; by default "gpu" on a machine with a GPU, else "cpu"."""
     return _CHOSEN.get() or ("gpu" if has_gpu() else "cpu")
 
 
 @contextlib.contextmanager
 def using_kernels(name):
-    """Layers that are made inside use the kernels `name`; None is the fastest choice of this machine."""
+    """Context manager that sets the kernels of all layers created inside it.
+
+    Args:
+        name: "cpu", "gpu" or "portable". None selects the default of `current_kernels`.
+    """
     token = _CHOSEN.set(name)
     try:
         yield
@@ -44,15 +48,19 @@ def using_kernels(name):
 
 
 def uses_onednn():
-    """Returns whether TensorFlow uses oneDNN's kernels, as `TF_ENABLE_ONEDNN_OPTS` and the CPU decide."""
+    """Returns whether TensorFlow uses oneDNN. `TF_ENABLE_ONEDNN_OPTS` and the CPU decide that."""
     return _pywrap_util_port.IsMklEnabled()
 
 
 def instruction_sets(cpuinfo=Path("/proc/cpuinfo")):
-    """Returns those of `INSTRUCTION_SETS` that the CPU has, or None where that is unknown.
+    """Returns the common names from `INSTRUCTION_SETS` that this CPU supports.
 
     Args:
-        cpuinfo: File in the format of Linux. May be missing.
+        cpuinfo: Path of a file in the format of Linux's /proc/cpuinfo, which is the default. It may be
+            missing.
+
+    Returns:
+        Tuple of strings, such as `("AVX2", "AVX512")`, or None if the file is missing or lists no flags.
     """
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     found = re.search(r"^flags\s*:\s*(.+)$", text, re.MULTILINE)
@@ -64,7 +72,11 @@ def instruction_sets(cpuinfo=Path("/proc/cpuinfo")):
 
 @functools.cache
 def warn_of_slow_precision(precision):
-    """Logs a warning, once in a process, if this machine computes a dtype policy slower than float32."""
+    """Logs a warning if this machine computes a dtype policy more slowly than float32; once per process.
+
+    Args:
+        precision: Name of a Keras dtype policy. Only "mixed_bfloat16" and "mixed_float16" can be slow.
+    """
     if precision not in ("mixed_bfloat16", "mixed_float16") or has_gpu():
         return
     known = instruction_sets()
