@@ -30,7 +30,7 @@ def load_yaml(text):
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(
-            f"A config may have {MAX_CHARACTERS} characters at most. Received: {len(text)}. Use another file."
+            f"A config must have at most {MAX_CHARACTERS} characters. Received: {len(text)}. Shorten it."
         )
     try:
         _check_events(text)
