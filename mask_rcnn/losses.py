@@ -66,7 +66,7 @@ def giou_loss(deltas, targets, anchors, positive, valid, weights=(1.0, 1.0, 1.0,
         targets: `[B, S, 4]`, target deltas.
         anchors: `[B, S, 4]`, yxyx: the boxes that the deltas are relative to.
         positive, valid: `[B, S]` bool.
-        weights: Four factors that the deltas are multiplied by. Defaults to ones.
+        weights: Four factors that `encode_deltas` multiplied the target deltas by. Defaults to ones.
 
     Returns:
         `[B, 2]`: sum over the positive samples, and count of the valid samples.

@@ -17,8 +17,9 @@ def rpn_targets(anchors, batch, samples, positive_fraction, positive_iou, negati
         batch: Dict with `gt_boxes` `[B, T, 4]`, `gt_class_ids` `[B, T]` and `seeds` `[B, 2]`.
         samples: Number of sampled anchors per image, S.
         positive_fraction: Maximum share of positives, 0..1.
-        positive_iou: An anchor is positive from this IoU on.
-        negative_iou: An anchor is negative below this IoU. Anchors in between are ignored.
+        positive_iou: An anchor is positive from this IoU on. The anchors with the highest IoU of each object
+            are always positive.
+        negative_iou: Other anchors are negative below this IoU. Anchors in between are ignored.
 
     Returns:
         Dict of

@@ -126,7 +126,7 @@ def _parse_categories(text):
         )
     for entry in entries:
         if not (_is_list_of(entry["keypoints"], str) and _is_list_of(entry["skeleton"], list)):
-            raise ValueError("Keypoints must be a list of names, and a skeleton a list of pairs of numbers.")
+            raise ValueError("Its keypoints must be lists of names, and its skeletons lists of number pairs.")
     return tuple(Category(**entry) for entry in entries)
 
 

@@ -112,7 +112,7 @@ def _converted(entry):
     try:
         is_current = out.is_file() and read_header(out)[0] == entry.config
     except ValueError as error:
-        logging.warning("The weights are converted again. %s", error)
+        logging.warning("The converted weights are invalid and will be converted again. %s", error)
         is_current = False
     if not is_current:
         convert_file(cache.fetch(entry), entry, out)

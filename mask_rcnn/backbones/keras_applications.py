@@ -32,7 +32,7 @@ def keras_application(config):
                 raise
             raise OSError(
                 f"The weights {weights!r} of {config.name} cannot be downloaded ({error}). "
-                "Connect to the internet once, or set `backbone.weights` to a .weights.h5 file of them."
+                "Connect to the internet once, or set `backbone.weights` to a .weights.h5 file with them."
             ) from error
 
     mean, std, bgr = _normalization(function)

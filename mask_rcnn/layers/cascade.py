@@ -16,7 +16,8 @@ class RefineBoxes(Float32Layer):
     The boxes have no gradient.
 
     Args:
-        delta_weights: Four factors that the deltas (dy, dx, dh, dw) of the head are multiplied by.
+        delta_weights: Four factors that the head's target deltas (dy, dx, dh, dw) are multiplied by. The
+            predicted deltas are divided by them.
         clamp_deltas: Whether to limit dh and dw, see `ops.boxes.decode_deltas`. Defaults to True.
 
     Call arguments:

@@ -76,7 +76,7 @@ def norm_layer(norm, epsilon, dtype):
                 momentum=0.9, epsilon=epsilon, synchronized=synchronized, name="norm", dtype=dtype
             )
     raise ValueError(
-        'Expected "none", "frozen_batch_norm", "batch_norm", "sync_batch_norm" or "group_norm". '
+        '`norm` must be "none", "frozen_batch_norm", "batch_norm", "sync_batch_norm" or "group_norm". '
         f"Received: norm={norm!r}."
     )
 

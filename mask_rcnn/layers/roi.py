@@ -14,7 +14,8 @@ class DetectionLayer(Float32Layer):
     """Computes the final boxes, classes and scores from the box head's outputs (Faster R-CNN, section 3.2).
 
     Args:
-        delta_weights: Four factors that the deltas (dy, dx, dh, dw) are multiplied by in training.
+        delta_weights: Four factors that the target deltas (dy, dx, dh, dw) are multiplied by in training.
+            The predicted deltas are divided by them.
         score_threshold: Only boxes with a higher score are returned, 0..1.
         nms_iou: A box is dropped if its IoU with a higher-scored kept box of its class is larger.
         max_detections: Number of boxes per image, D.
@@ -152,8 +153,8 @@ class BoxHeadLosses(Float32Layer):
     Args:
         beta: Transition point of the smooth-L1 loss, see `losses.smooth_l1`.
         box_loss: "smooth_l1" or "giou". Defaults to "smooth_l1".
-        delta_weights: Four factors that the deltas are multiplied by. Only "giou" uses them. Defaults to
-            ones.
+        delta_weights: Four factors that the target deltas were multiplied by. Only "giou" uses them, to
+            decode boxes. Defaults to ones.
 
     Call arguments:
         class_logits: `[B * S, K + 1]`.
