@@ -92,10 +92,12 @@ def load_backbone(backbone, name, weights, roi_stage=None):
     Args:
         backbone: `keras.Model` with (frozen) batch normalizations, as built by `build_parts`.
         name: Name of the backbone, a key of IMAGENET.
-        weights: "imagenet" for those of IMAGENET; a name of `mask-rcnn models list`, downloaded if necessary;
-            or a path. A file may be a weights file of `mask_rcnn.weights`, or a state dict in any format of
-            `read_state_dict`, with the names of torchvision, detectron2 or keras.applications (for
-            EfficientNet-Lite0: of its pip package).
+        weights: One of
+            "imagenet": the weights of IMAGENET;
+            a name of `mask-rcnn models list`, downloaded if necessary;
+            the path of a weights file of `mask_rcnn.weights`;
+            the path of a state dict in any format of `read_state_dict`. Its names must be those of
+            torchvision, detectron2 or keras.applications; for EfficientNet-Lite0 those of its pip package.
         roi_stage: `keras.Model` of the fifth stage if it is not part of the backbone (C4). Defaults to None.
 
     Raises:

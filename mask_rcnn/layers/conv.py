@@ -193,9 +193,9 @@ class ConvNorm(keras.layers.Layer):
     def _pad(self, x):
         """Returns the padded `x`, and the padding ("SAME" or "VALID") of the convolution itself.
 
-        TensorFlow could take a list of paddings instead, but not on CPUs (2.21): its gradients have no fast
-        bfloat16 kernel for it (up to 45 times slower), and a compiled depthwise convolution with a bias and a
-        ReLU aborts the process (oneDNN).
+        The convolution itself gets no list of paddings, because of two problems on CPUs (TensorFlow 2.21):
+        - The gradients have no fast bfloat16 kernel for it: up to 45 times slower.
+        - A compiled depthwise convolution with a bias and a ReLU aborts the process (oneDNN).
         """
         is_same = self.strides == 1 and self.kernel_size % 2 == 1
         if self.padding == "same" or is_same:

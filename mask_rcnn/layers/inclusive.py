@@ -3,10 +3,11 @@
 matterport divides the corners of a box by the index of the last pixel of the padded image, of size (H, W):
     (y1 / (H - 1), x1 / (W - 1), (y2 - 1) / (H - 1), (x2 - 1) / (W - 1)).
 Deltas and IoU are ratios along an axis. They are therefore the same for (y1, x1, y2 - 1, x2 - 1) in pixels.
-So it is enough to subtract one pixel from the far edges of anchors, ground truth and windows at the start,
-and to add it to the detections at the end. Two places relate a box to the image itself and need the factors H
-- 1 and W - 1: `CornerGrid` (level and position in a map) and `data.transforms.Resize.invert_boxes` (original
-image).
+So one pixel is subtracted from the far edges of anchors, ground truth and windows at the start. At the end it
+is added to those of the detections. Only two places need the factors H - 1 and W - 1, because they relate a
+box to the image itself:
+- `CornerGrid`: level of a RoI, and its position in a map;
+- `data.transforms.Resize.invert_boxes`: position in the original image.
 """
 
 import keras

@@ -209,8 +209,8 @@ def pyramid_levels(boxes, num_levels, epsilon=1e-8, offset=0.0, rounding="floor"
 def corner_grid_boxes(boxes, levels, map_sizes, strides, pool_size):
     """Returns boxes for which RoIAlign with one sample per bin samples like `tf.image.crop_and_resize`.
 
-    matterport pools with that op. Its positions in 0..1 go from the center of the first pixel to the center
-    of the last pixel, in the image and in the map. Its P samples go from one corner of the box to the other.
+    matterport pools with that op. Its positions 0 and 1 are the centers of the first and the last pixel, in
+    the image and in the map. Its P samples go from one corner of the box to the other.
 
     Args:
         boxes: `[B, N, 4]`, yxyx, image pixels.
