@@ -30,8 +30,7 @@ class VectorizedCOCOeval(COCOeval):
         self.match_images(classes)
 
     def classes_of_images(self):
-        """Returns {image: list of the classes with objects or detections in it}, both in the order of
-        `params`.
+        """Returns {image: list of the classes with objects or detections}, both in the order of `params`.
 
         Most images of a data set with a thousand classes have objects of only a few of them.
         """

@@ -158,8 +158,9 @@ class ModelEvaluation:
 
 
 def record_batches(predictor, records, size):
-    """Returns the records of images in batches of equal padded shape. At most one batch per shape is not
-    full.
+    """Returns the records of images in batches of equal padded shape.
+
+    At most one batch per shape is not full.
 
     Args:
         predictor: An `ImagePredictor` or a `TiledPredictor`.

@@ -50,8 +50,9 @@ def model_shapes(config):
 
 
 def save_weights(path, parts, config, categories):
-    """Writes a weights file for `load_weights` and `Predictor.load`. It contains the config and the
-    categories.
+    """Writes a weights file for `load_weights` and `Predictor.load`.
+
+    It contains all weights, the config and the categories.
 
     Args:
         path: File to write, by convention `*.weights.h5`.

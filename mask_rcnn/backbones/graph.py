@@ -183,8 +183,7 @@ def _stride_of(strides, output):
 
 
 def _stable_names(model):
-    """Returns `{name: new name}` for layers with automatic names. The new names are the same in every
-    process.
+    """Returns `{name: new name}` for layers with automatic names. New names are the same in every process.
 
     Keras numbers automatic names through the whole process, but weights are stored by layer name.
     """

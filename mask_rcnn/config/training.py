@@ -74,11 +74,10 @@ def parse_mixture(text):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Training recipe. The defaults are those of the paper (section 3.1): SGD, warm-up and learning rate
-    steps.
+    """Training recipe. The defaults are those of the paper (section 3.1).
 
-    `learning_rate`, `steps` and `milestones` are for `reference_batch_size`. They are scaled linearly with
-    the batch size.
+    They are SGD with a warm-up and steps of the learning rate. `learning_rate`, `steps` and `milestones` are
+    for `reference_batch_size`. They are scaled linearly with the batch size.
     """
 
     batch_size: int = 16  # images per step (one weight update), over all replicas

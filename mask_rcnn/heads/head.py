@@ -97,8 +97,7 @@ class Head:
         return {"attributes": {name: outputs[name] for name in self.outputs}}
 
     def class_layers(self, other, same_classes):
-        """Returns the names ("part/layer") of layers whose weights cannot be reused after a change of
-        classes.
+        """Returns the layers whose weights cannot be reused after a change of classes, as "part/layer".
 
         Args:
             other: The same head of the model that the weights come from, or None.

@@ -173,8 +173,9 @@ class RoiWarp(RoiAlign):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class RoiPool(RoiPooler):
-    """RoIPool (Fast R-CNN, section 2.1): maximum in each bin of whole map pixels, see
-    `ops.roi_pool.roi_pool`.
+    """RoIPool (Fast R-CNN, section 2.1): maximum in each bin of whole map pixels.
+
+    See `ops.roi_pool.roi_pool`.
 
     Args:
         strides, pool_size, levels: See `RoiPooler`.
