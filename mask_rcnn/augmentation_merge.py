@@ -1,10 +1,10 @@
-"""The detections of several views of an image, larger, smaller or mirrored, become those of the image.
+"""Merges the detections of several views of an image (resized or mirrored) for test-time augmentation.
 
-All boxes go through one non-maximum suppression for each class, as in detectron2. A box that is suppressed is
-another view of the object that is kept. The mask of an object is the mean of the masks of its views, its
-keypoints are the mean of theirs. So whatever model detected, the views need nothing but its `Detections`.
+As in detectron2, all boxes go through one non-maximum suppression per class. A suppressed box is another view
+of the kept object. The mask of an object is the mean of the masks of its views, and so are its keypoints.
+Only `Detections` are needed, so this works for any model.
 
-Letters: N detections of all views, V views that an object was found in.
+Letters: N detections of all views, V views in which an object was detected.
 """
 
 from dataclasses import replace
@@ -18,17 +18,17 @@ from mask_rcnn.uncertainty import AGREEMENT
 
 
 def merge_views(found, nms_iou, max_detections):
-    """Merges the detections of several views.
+    """Returns the detections of an image, merged from those of several views.
 
     Args:
-        found: List of `Detections` in the pixels of the image, one for each view.
+        found: List of `Detections` in the pixels of the image, one per view.
         nms_iou: Two boxes of a class with a larger IoU are the same object.
-        max_detections: Most objects that are kept, the best first.
+        max_detections: Maximum number of objects to return.
 
     Returns:
-        `Detections`, best first. Box, score and attributes of an object are those of its best view. Masks and
-        keypoints are means over its views, each with its score as weight. The attribute "agreement" is the
-        mean IoU of its box with those of the other views, 0 where a view does not have it.
+        `Detections`, sorted by score. Box, score and attributes of an object are those of its best view.
+        Masks and keypoints are means over its views, weighted by their scores. The attribute "agreement" is
+        the mean IoU of its box with those of the other views, 0 where a view does not have it.
     """
     views = np.repeat(np.arange(len(found)), [len(each) for each in found])
     detections = concatenate(found)
@@ -51,12 +51,12 @@ def merge_views(found, nms_iou, max_detections):
 
 
 def mirror(detections, keypoint_order=None):
-    """Returns the detections of a mirrored image as those of the image.
+    """Returns the detections of a mirrored image as detections of the original image.
 
     Args:
         detections: `Detections`.
-        keypoint_order: `[J]` int, which keypoint stands in the place of each, see `mirrored_order`. Defaults
-            to None, for detections without keypoints.
+        keypoint_order: `[J]` int: for each keypoint, the keypoint that it becomes in the mirror, see
+            `mirrored_order`. Defaults to None, for detections without keypoints.
     """
     width = detections.image_size[1]
     y1, x1, y2, x2 = detections.boxes.T
@@ -73,10 +73,11 @@ def mirror(detections, keypoint_order=None):
 
 
 def _suppress(detections, nms_iou, max_detections):
-    """Returns the groups of detections that are one object each, indices with the best first.
+    """Returns groups of detections of the same object: a list of index arrays, the best detection first.
 
     Args:
-        detections, nms_iou, max_detections: As in `merge_views`; `detections` of all views.
+        detections: `Detections` of all views.
+        nms_iou, max_detections: See `merge_views`.
     """
     xywh = _xywh(detections)
     left = np.argsort(-detections.scores, kind="stable")
@@ -85,7 +86,7 @@ def _suppress(detections, nms_iou, max_detections):
         best = left[0]
         iou = coco_mask.iou(xywh[left], xywh[best, None], [0])[:, 0]
         is_same = (iou > nms_iou) & (detections.class_ids[left] == detections.class_ids[best])
-        is_same[0] = True  # also of a box without an area
+        is_same[0] = True  # a box without an area has an IoU of 0 with itself
         groups.append(left[is_same])
         left = left[~is_same]
     return groups
@@ -103,13 +104,13 @@ def _xywh(detections):
 
 
 def _mean_mask(detections, group):
-    """Returns the pixels that half of the views of an object have, by weight, as (crop, (y, x))."""
+    """Returns the pixels that at least half of the views contain, by weight, as a tuple (crop, (y, x))."""
     weights = _weights(detections, group)
     masks = [detections.masks[i] for i in group]
     return vote(masks, detections.mask_origins[group], weights, np.float32(THRESHOLD) * weights.sum())
 
 
 def _weights(detections, group):
-    """Returns the scores of the views of an object, `[V]` float32; ones if all are 0."""
+    """Returns the scores of the views of an object, `[V]` float32. Returns ones if all scores are 0."""
     scores = detections.scores[group]
     return scores if scores.any() else np.ones_like(scores)

@@ -1,8 +1,8 @@
-"""The arithmetic of COCO's average precision, by pycocotools or hotcoco.
+"""COCO's average precision, computed by pycocotools or hotcoco.
 
-pycocotools is the reference; `coco_matching` has the loop in which it would spend nearly all of its time.
-hotcoco does the same arithmetic to the bit. Both give arrays of precision and recall, and each number that
-COCO reports is the mean over a part of one.
+pycocotools is the reference. `coco_matching` replaces the loop that takes nearly all of its time. The results
+of hotcoco are bitwise equal. Both return arrays of precision and recall. Each reported number is the mean
+over a part of one array.
 
 Letters: T IoU thresholds, R recall points, K classes, S size ranges, M limits of detections per image.
 """
@@ -22,7 +22,7 @@ from mask_rcnn.data.results import box_of
 
 BACKENDS = ("pycocotools", "hotcoco")
 
-# The numbers that COCO reports: name, array, IoU threshold (None: mean over all), size range, which limit.
+# Numbers that COCO reports: name, array, IoU threshold (None: mean over all), size range, index of the limit.
 OBJECT_NUMBERS = (
     ("AP", "precision", None, "all", -1),
     ("AP50", "precision", 0.5, "all", -1),
@@ -45,36 +45,38 @@ KEYPOINT_NUMBERS = (
     ("AR_medium", "recall", None, "medium", -1),
     ("AR_large", "recall", None, "large", -1),
 )
-# LVIS's numbers: those of sizes, and the means over the classes of each frequency.
+# Numbers that LVIS reports: AP by object size, and AP over the classes of each frequency.
 FEDERATED_NUMBERS = (
     *OBJECT_NUMBERS[:6],
     *((f"AP_{name}", "precision", None, letter, -1) for letter, name in FREQUENCIES.items()),
     OBJECT_NUMBERS[8],  # AR
 )
 NUMBERS = {"bbox": OBJECT_NUMBERS, "segm": OBJECT_NUMBERS, "keypoints": KEYPOINT_NUMBERS}
-MAX_KEYPOINT_DETECTIONS = 20  # COCO's
-NUM_COCO_KEYPOINTS = 17  # of a person; for these COCO has measured how exactly people place them
-OTHER_KEYPOINT_SIGMA = 0.07  # the mean of COCO's, for keypoints of which that is unknown
+MAX_KEYPOINT_DETECTIONS = 20  # COCO's limit per class and image
+NUM_COCO_KEYPOINTS = 17  # of a person; only for these, COCO has measured the sigmas of human annotators
+OTHER_KEYPOINT_SIGMA = 0.07  # for all other keypoints: the mean of COCO's sigmas
 
 
 def average_precision(content, entries, image_ids, iou_type, backend, max_detections):
-    """Scores detections by one IoU type.
+    """Computes AP and AR of detections for one IoU type.
 
     Args:
         content: `CocoContent` of the annotations.
         entries: Checked entries of a results file.
-        image_ids: Ids of the images that count.
-        iou_type: One of `NUMBERS`.
-        backend: One of `BACKENDS`.
-        max_detections: How many detections of a class count in an image, the best first; of all classes if
-            the annotations have a `Federation`.
+        image_ids: Ids of the images to evaluate.
+        iou_type: "bbox", "segm" or "keypoints".
+        backend: "pycocotools" or "hotcoco".
+        max_detections: Maximum number of detections per class and image, the best first. If the annotations
+            have a `Federation`, the maximum over all classes of an image.
 
     Returns:
-        The numbers of COCO, or of LVIS, by name, and the AP of each category in the order of its id; None if
-        there is nothing to measure.
+        Tuple of
+        summary: Dict of COCO's (or LVIS's) numbers by name, in 0..1.
+        class_ap: List of the AP of each category, in the order of their ids.
+        A number is None if it cannot be measured, because there are no objects.
     """
     evaluator = coco_evaluator(content, entries, image_ids, iou_type, max_detections, _EVALUATORS[backend])
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+    with contextlib.redirect_stdout(io.StringIO()):  # hides the progress output of pycocotools
         evaluator.evaluate()
         evaluator.accumulate()
     arrays = {name: np.asarray(evaluator.eval[name]) for name in ("precision", "recall")}
@@ -82,12 +84,12 @@ def average_precision(content, entries, image_ids, iou_type, backend, max_detect
 
 
 def summary_of(arrays, iou_type, frequencies=None):
-    """Returns the numbers of COCO, or of LVIS, by name; None if there is nothing to measure.
+    """Returns COCO's (or LVIS's) numbers by name. A number is None if there are no objects to measure it.
 
     Args:
-        arrays: `{"precision": [T, R, K, S, M], "recall": [T, K, S, M]}`, as COCOeval has them.
-        iou_type: One of `NUMBERS`.
-        frequencies: `[K]`, `CocoContent.frequencies`. Defaults to None: the numbers are COCO's.
+        arrays: `{"precision": [T, R, K, S, M], "recall": [T, K, S, M]}` of COCOeval.
+        iou_type: "bbox", "segm" or "keypoints".
+        frequencies: `[K]`, `CocoContent.frequencies`, for LVIS's numbers. Defaults to None: COCO's numbers.
     """
     if frequencies is None:
         return {name: _mean(arrays, iou_type, *part) for name, *part in NUMBERS[iou_type]}
@@ -102,16 +104,16 @@ def summary_of(arrays, iou_type, frequencies=None):
 
 
 def class_average_precision(precision):
-    """Returns the AP of each category in the order of its id; None without objects.
+    """Returns a list of the AP of each category, in the order of their ids. None for those without objects.
 
     Args:
-        precision: `[T, R, K, S, M]`, as COCOeval has it.
+        precision: `[T, R, K, S, M]` of COCOeval.
     """
     return [mean_of_measured(each) for each in np.moveaxis(precision[..., 0, -1], 2, 0)]
 
 
 def _mean(arrays, iou_type, name, threshold, size, limit):
-    """Returns one of COCO's numbers; the arguments after `iou_type` are those of a row of `NUMBERS`."""
+    """Returns one of COCO's numbers. The arguments after `iou_type` are those of a row of `NUMBERS`."""
     sizes = ("all", "medium", "large") if iou_type == "keypoints" else ("all", "small", "medium", "large")
     part = arrays[name][..., sizes.index(size), limit]
     if threshold is not None:
@@ -120,30 +122,31 @@ def _mean(arrays, iou_type, name, threshold, size, limit):
 
 
 def mean_of_measured(values):
-    """Returns the mean of what could be measured, or None; pycocotools marks what could not be with -1."""
+    """Returns the mean of the measured values, or None. pycocotools marks values without objects with -1."""
     measured = values[values > -1]
     return float(np.mean(measured)) if measured.size else None
 
 
 def _numbering(content):
-    """Returns {image id: 1..N} in the order of the ids, by which COCO breaks ties of equal scores."""
+    """Returns {image id: 1..N} in the order of the ids. COCO breaks ties of equal scores by this order."""
     return {id: number for number, id in enumerate(ordered(image["id"] for image in content.images), start=1)}
 
 
 def ordered(image_ids):
-    """Returns ids of images in the order of COCO, as a list: numbers before text, each sorted."""
+    """Returns the list of image ids in COCO's order: numbers before strings, each sorted."""
     return sorted(image_ids, key=lambda id: (isinstance(id, str), id))
 
 
 def coco_evaluator(content, entries, image_ids, iou_type, max_detections, evaluator_of):
-    """Returns a COCOeval that is ready to evaluate. It gets copies, for pycocotools writes into its input.
+    """Returns a COCOeval that is ready to evaluate.
 
-    Images get the numbers 1..N in the order of their ids, annotations and entries in their own order.
+    It gets copies, because pycocotools modifies its input. Images are numbered 1..N in the order of their
+    ids, annotations and entries in their own order.
 
     Args:
-        content, entries, image_ids, iou_type, max_detections: As in `average_precision`.
-        evaluator_of: Function of the ground truth, the detections (both as the content of a COCO json) and
-            the IoU type that returns a COCOeval.
+        content, entries, image_ids, iou_type, max_detections: See `average_precision`.
+        evaluator_of: Function that returns a COCOeval. Its arguments are the ground truth and the detections
+            (each as the content of a COCO json), and the IoU type.
     """
     numbers, num_keypoints = _numbering(content), _num_keypoints(content)
     truth = {
@@ -176,14 +179,14 @@ def coco_evaluator(content, entries, image_ids, iou_type, max_detections, evalua
 
 
 def _federated_fields(content):
-    """Returns what each image has of the fields of LVIS, a list of dicts."""
+    """Returns the LVIS fields of each image, a list of dicts. They are empty for other data sets."""
     if content.federation is None:
         return [{} for _ in content.images]
     return content.federation.fields_of_images(len(content.images))
 
 
 def _federated(detections, entries, content, max_detections):
-    """Returns the detections that count by LVIS's rules, as `VectorizedCOCOeval` takes them."""
+    """Returns the detections that count under LVIS's rules, in the format of `VectorizedCOCOeval`."""
     found = federated_entries(entries, content, max_detections)
     flags = zip(detections, found.is_counted.tolist(), found.is_excused.tolist(), strict=True)
     return [{**each, "is_excused": is_excused} for each, is_counted, is_excused in flags if is_counted]
@@ -209,7 +212,7 @@ _EVALUATORS = {"pycocotools": _pycocotools_evaluator, "hotcoco": _hotcoco_evalua
 
 
 def _numbered(annotation, number, image_numbers):
-    """Returns a copy without nulls and with ids from 1: pycocotools takes a match with the id 0 for none."""
+    """Returns a copy without nulls and with ids from 1: pycocotools treats a match with id 0 as none."""
     known = {name: value for name, value in annotation.items() if value is not None}
     return {**known, "id": number, "image_id": image_numbers[annotation["image_id"]]}
 
@@ -219,10 +222,10 @@ def _num_keypoints(content):
 
 
 def _with_geometry(annotation, iou_type, num_keypoints, size):
-    """Returns an annotation with what `iou_type` compares.
+    """Returns an annotation with the geometry that `iou_type` compares.
 
-    An object without a mask is for masks what a crowd region is: neither missed nor wrong if it is found.
-    COCO ignores objects without keypoints by itself.
+    For "segm", an object without a mask becomes a crowd region: it is neither missed nor a wrong detection.
+    COCO itself ignores objects without keypoints.
     """
     if iou_type == "segm" and annotation["segmentation"] is None:
         y1, x1, y2, x2 = clipped(annotation["bbox"], size)
@@ -234,8 +237,8 @@ def _with_geometry(annotation, iou_type, num_keypoints, size):
 
 
 def _as_annotation(entry, iou_type):
-    """Returns an entry of a results file in the form of an annotation, with the area that COCO compares."""
-    if iou_type == "segm":  # The size of an object is that of its mask, not of its box.
+    """Returns an entry of a results file as an annotation, with the area that COCO's size ranges use."""
+    if iou_type == "segm":  # the size of an object is the area of its mask, not of its box
         area = float(coco_mask.area(entry["segmentation"]))
     else:
         entry = {**entry, "bbox": box_of(entry)}
@@ -244,14 +247,14 @@ def _as_annotation(entry, iou_type):
 
 
 def _with_sigmas(evaluator, num_keypoints):
-    """Returns the evaluator with a sigma for each keypoint, where they are not those of COCO's persons."""
+    """Returns the evaluator. Sets the sigmas of the keypoints if these are not COCO's 17 of a person."""
     if evaluator.params.iouType == "keypoints" and num_keypoints != NUM_COCO_KEYPOINTS:
         evaluator.params.kpt_oks_sigmas = np.full(num_keypoints, OTHER_KEYPOINT_SIGMA)
     return evaluator
 
 
 def coco_index(content):
-    """Returns pycocotools' index of annotations that are in memory."""
+    """Returns pycocotools' `COCO` object of annotations in memory."""
     coco = COCO()
     coco.dataset = content
     with contextlib.redirect_stdout(io.StringIO()):

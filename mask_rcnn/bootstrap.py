@@ -1,7 +1,8 @@
 """Confidence intervals of COCO's average precision, by resampling the images (bootstrap, Efron 1979).
 
-A resample changes how often an image counts, not which of its detections match. So the matches are found
-once, and the AP of each resample is computed from them. Two models are compared on the same resamples.
+A resample changes how often an image counts, but not which of its detections match. Matches are therefore
+computed once, and the AP of each resample is computed from them. Two models are compared on the same
+resamples.
 
 Letters: I images, D detections of a class, T IoU thresholds, R resamples.
 """
@@ -10,22 +11,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
-LEVEL = 0.95  # of an interval
+RECALLS = np.linspace(0, 1, 101)  # recall points at which COCO samples the precision
+LEVEL = 0.95  # confidence level of an interval
 NUM_RESAMPLES = 1000
-MAX_NUMBERS = 1 << 21  # in an array
+MAX_NUMBERS = 1 << 21  # largest number of elements in an array, to limit the memory
 
 
 @dataclass(frozen=True)
 class ClassMatches:
     """The detections of a class in all images, and which of them match an object.
 
+    A detection that COCO ignores is neither true nor false.
+
     Args:
-        images: `[D]` int, the number of the image of each detection, from 0. The detection with the highest
-            score is first.
-        is_true: `[T, D]` bool, whether a detection matches an object.
-        is_false: `[T, D]` bool, whether it matches nothing. Neither is true of one that COCO ignores.
-        num_objects: `[I]` int, the objects to find in each image.
+        images: `[D]` int, index of the image of each detection. Sorted by descending score.
+        is_true: `[T, D]` bool, whether a detection matches an object (true positive).
+        is_false: `[T, D]` bool, whether a detection matches nothing (false positive).
+        num_objects: `[I]` int, number of objects to detect in each image.
     """
 
     images: np.ndarray
@@ -35,41 +37,41 @@ class ClassMatches:
 
 
 def image_counts(num_images, num_resamples=NUM_RESAMPLES, seed=0):
-    """Returns how often each image is drawn in each resample, `[R, I]` int; each draws I images.
+    """Returns how often each image is drawn in each resample, `[R, I]` int. Each resample draws I images.
 
     Args:
-        num_images: I.
-        num_resamples: R. Defaults to 1000.
-        seed: Of the random generator. Defaults to 0.
+        num_images: Number of images, I.
+        num_resamples: Number of resamples, R. Defaults to 1000.
+        seed: Seed of the random generator. Defaults to 0.
     """
     shares = np.full(num_images, 1 / num_images)
     return np.random.default_rng(seed).multinomial(num_images, shares, size=num_resamples)
 
 
 def average_precisions(classes, counts):
-    """Returns COCO's AP of resamples at each IoU threshold: the mean over the classes that have objects.
+    """Returns COCO's AP of each resample at each IoU threshold: the mean over the classes with objects.
 
     Args:
         classes: Sequence of `ClassMatches`.
         counts: `[R, I]` int, how often each image counts.
 
     Returns:
-        `[R, T]` float64; NaN for a resample without an object.
+        `[R, T]` float64 in 0..1. NaN for a resample without objects.
     """
     return mean_over_classes(np.stack([class_precisions(one, counts) for one in classes]))
 
 
 def mean_over_classes(values):
-    """Returns the mean over the first axis of what is not NaN; NaN if nothing is left."""
+    """Returns the mean over the first axis of `values`, ignoring NaN. NaN where all values are NaN."""
     known = ~np.isnan(values)
     total = np.where(known, values, 0).sum(axis=0)
     return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
 def class_precisions(one, counts):
-    """Returns COCO's AP of a class in resamples at each IoU threshold.
+    """Returns COCO's AP of one class in each resample, at each IoU threshold.
 
-    It is what pycocotools gives for a data set in which each image occurs as often as it counts. Only the
+    The result is that of pycocotools for a data set in which each image is repeated by its count. Only the
     order of equal scores in one image may differ.
 
     Args:
@@ -77,7 +79,7 @@ def class_precisions(one, counts):
         counts: `[R, I]` int, how often each image counts.
 
     Returns:
-        `[R, T]` float64; NaN for a resample without an object of the class.
+        `[R, T]` float64 in 0..1. NaN for a resample without an object of the class.
     """
     result = np.full([len(counts), len(one.is_true)], np.nan)
     num_objects = counts @ one.num_objects  # [R]
@@ -90,32 +92,32 @@ def class_precisions(one, counts):
 
 
 def _weighted_precision(one, weights, num_objects):
-    """Returns the mean precision over `RECALLS` of a class, `[R, T]`.
+    """Returns the mean precision of a class over the recall points `RECALLS`, `[R, T]`.
 
     Args:
         one: `ClassMatches`.
-        weights: `[R, D]` int, how often a resample has each detection.
-        num_objects: `[R]`, how many objects a resample has, more than 0.
+        weights: `[R, D]` int, how often each resample contains each detection.
+        num_objects: `[R]`, number of objects in each resample, above 0.
     """
     weights = weights[:, None].astype(float)  # [R, 1, D]
     right = np.cumsum(weights * one.is_true, axis=2)
     total = np.cumsum(weights * (one.is_true | one.is_false), axis=2)
-    columns = one.is_true.any(axis=0)  # elsewhere recall does not grow
+    columns = one.is_true.any(axis=0)  # recall grows only at true positives
     right, total = right[..., columns], total[..., columns]
     precision = right / np.maximum(total, 1)
     precision = np.maximum.accumulate(precision[..., ::-1], axis=2)[..., ::-1]
     recall = right / num_objects[:, None, None]
-    reached = np.searchsorted(RECALLS, recall, side="right")  # how many recall points are reached
+    reached = np.searchsorted(RECALLS, recall, side="right")  # number of recall points up to this recall
     new = np.diff(reached, axis=2, prepend=0)
     return (new * precision).sum(axis=2) / len(RECALLS)
 
 
 def interval(values, level=LEVEL):
-    """Returns the (low, high) between which the share `level` of values lies; None without a number.
+    """Returns the interval (low, high) that contains the share `level` of the values. None if all are NaN.
 
     Args:
-        values: `[R]` float, a number of each resample; NaN is left out.
-        level: Defaults to 0.95.
+        values: `[R]` float, one value per resample. NaN is ignored.
+        level: Confidence level in 0..1. Defaults to 0.95.
     """
     measured = values[~np.isnan(values)]
     if not len(measured):

@@ -1,20 +1,21 @@
-"""Which class of a data set is which class of a model."""
+"""Matching of the classes of a model with those of a data set."""
 
 
 def match_categories(model, dataset, shared_classes=False):
-    """Finds the data set's category for each class of a model, by its name; ids may differ.
+    """Returns the category of the data set for each class of a model, matched by name. Ids may differ.
 
     Args:
         model: `Category` records of the model.
         dataset: `Category` records of the data set.
-        shared_classes: Accept classes that only one of them has.
+        shared_classes: Whether to accept classes that only one of them has. Defaults to False.
 
     Returns:
-        A list with a `Category` of the data set for each class of the model, None if there is none;
-        and a list of sentences about the classes that are left out.
+        Tuple of
+        categories: List with one `Category` of the data set per class of the model, None if there is none.
+        notes: List of sentences about the classes that are left out.
 
     Raises:
-        ValueError: The classes differ, or none is shared.
+        ValueError: If the classes differ and `shared_classes` is False, or if no class is shared.
     """
     by_name = {category.name: category for category in dataset}
     names = [category.name for category in model]
@@ -22,9 +23,9 @@ def match_categories(model, dataset, shared_classes=False):
     only_dataset = [name for name in by_name if name not in names]
     if (only_model or only_dataset) and (not shared_classes or len(only_model) == len(names)):
         advice = (
-            "No class is shared."
+            "No class is shared: use annotations with the same class names."
             if len(only_model) == len(names)
-            else "Score the others with --shared-classes."
+            else "Add --shared-classes to score only the shared classes."
         )
         raise ValueError(
             f"The annotations must have the classes that the model was trained on: {_names(names)}. "

@@ -1,7 +1,7 @@
-"""COCO's matching of detections with objects, for all IoU thresholds at once.
+"""COCO's matching of detections with objects, vectorized over the IoU thresholds.
 
-pycocotools loops over thresholds, detections and objects in Python, which takes long for images with
-hundreds of objects. Its numbers are kept to the bit.
+pycocotools loops over thresholds, detections and objects in Python. That takes long for images with hundreds
+of objects. The results here are bitwise equal to those of pycocotools.
 """
 
 import copy
@@ -12,13 +12,13 @@ from pycocotools.cocoeval import COCOeval
 
 
 class VectorizedCOCOeval(COCOeval):
-    """A COCOeval with faster loops, which always compares classes; all else is that of pycocotools.
+    """COCOeval of pycocotools with faster loops. It always evaluates per class (`useCats`).
 
-    A detection with a true `is_excused` does not count as wrong: it is ignored if it matches nothing.
+    A detection with a true `is_excused` is not a false positive: it is ignored if it matches nothing.
     """
 
     def evaluate(self):
-        """Matches all detections, class by class."""
+        """Matches all detections with objects and stores the result in `evalImgs`, as pycocotools does."""
         self._prepare()
         compute = self.computeOks if self.params.iouType == "keypoints" else self.computeIoU
         classes = self.classes_of_images()
@@ -30,9 +30,9 @@ class VectorizedCOCOeval(COCOeval):
         self.match_images(classes)
 
     def classes_of_images(self):
-        """Returns {image: classes that it has objects or detections of}, both in the order of `params`.
+        """Returns {image: list of the classes with objects or detections}, both in the order of `params`.
 
-        Most images of a data set with a thousand classes have objects of a few of them.
+        Most images of a data set with a thousand classes have objects of only a few of them.
         """
         pairs = {pair for part in (self._gts, self._dts) for pair, found in part.items() if found}
         found = {image: [] for image in self.params.imgIds}
@@ -41,7 +41,11 @@ class VectorizedCOCOeval(COCOeval):
         return found
 
     def match_images(self, classes):
-        """Matches the detections of all images, whose IoUs are known; `classes` is of `classes_of_images`."""
+        """Matches the detections of all images. `self.ious` must be set.
+
+        Args:
+            classes: Dict of `classes_of_images`.
+        """
         parameters = self.params
         class_index = {category: k for k, category in enumerate(parameters.catIds)}
         num_images, num_areas, limit = len(parameters.imgIds), len(parameters.areaRng), parameters.maxDets[-1]
@@ -55,10 +59,11 @@ class VectorizedCOCOeval(COCOeval):
         self._paramsEval = copy.deepcopy(parameters)
 
     def evaluateImg(self, imgId, catId, aRng, maxDet):
-        """Matches detections of a class in an image, as pycocotools does; the names are those of its method.
+        """Matches the detections of a class in an image. Same name, arguments and result as in pycocotools.
 
-        Each detection, the best first, gets the free object of the largest IoU. An object that does not
-        count (a crowd region, or one outside of the range of areas) is only taken if no other is left.
+        Detections are processed by descending score. Each gets the unmatched object with the largest IoU.
+        Ignored objects (crowd regions, or objects outside the range of areas) are used only if no other one
+        is left.
         """
         objects = self._gts[imgId, catId]
         detections = best_first(self._dts[imgId, catId])[:maxDet]
@@ -90,11 +95,11 @@ class VectorizedCOCOeval(COCOeval):
 
 
 class SparseList(Sequence):
-    """A list of which nearly all items are None.
+    """A list in which nearly all items are None.
 
     Args:
         length: Number of items.
-        items: {index: item} of the others.
+        items: Dict {index: item} of the items that are not None.
     """
 
     def __init__(self, length, items):
@@ -110,7 +115,7 @@ class SparseList(Sequence):
 
 
 def best_first(detections):
-    """Returns entries of a results file, the best first; equal ones keep their order."""
+    """Returns entries of a results file by descending score. Entries with equal scores keep their order."""
     order = np.argsort([-each["score"] for each in detections], kind="mergesort")
     return [detections[i] for i in order]
 
@@ -120,16 +125,16 @@ def _is_outside(each, area_range):
 
 
 def match_in_order(overlaps, ignored, crowd, thresholds):
-    """Matches each detection in its order with the free object of the largest IoU, by COCO's rules.
+    """Matches each detection, in order, with the unmatched object with the largest IoU, by COCO's rules.
 
     Args:
-        overlaps: `[D, G]`, IoU.
-        ignored: `[G]` bool, objects that do not count; they come last.
-        crowd: `[G]` bool, objects that any number of detections may match.
-        thresholds: `[T]`, the least IoU.
+        overlaps: `[D, G]`, IoU of detections and objects.
+        ignored: `[G]` bool, objects that are ignored. They must come last.
+        crowd: `[G]` bool, objects that may match any number of detections.
+        thresholds: `[T]`, minimum IoU.
 
     Returns:
-        `[T, D]` int, index of the object, or -1.
+        `[T, D]` int, index of the matched object, or -1.
     """
     matches = np.full((len(thresholds), len(overlaps)), -1)
     least = np.minimum(thresholds, 1 - 1e-10)[:, None]
@@ -139,7 +144,7 @@ def match_in_order(overlaps, ignored, crowd, thresholds):
     hopeful = overlaps.max(axis=1, initial=0) >= least.min(initial=1)
     for row in np.flatnonzero(hopeful):
         for part in parts:
-            iou = overlaps[row, part][::-1]  # of equal objects, COCO takes the last one
+            iou = overlaps[row, part][::-1]  # reversed: of objects with equal IoU, COCO takes the last one
             allowed = free[:, part][:, ::-1] & (iou >= least)
             best = part.stop - 1 - np.where(allowed, iou, -1).argmax(axis=1)
             found = allowed.any(axis=1) & (matches[:, row] < 0)

@@ -1,4 +1,4 @@
-"""What merges the detections of several parts or views of an image."""
+"""Functions that merge the detections of several tiles or views of one image."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from mask_rcnn.structures import smallest_crop
 
 
 def concatenate(parts):
-    """Returns one `Detections` of several, all of one image."""
+    """Returns one `Detections` with the rows of all `parts`, a list of `Detections` of one image."""
     first = parts[0]
     fields = {"boxes": None, "scores": None, "class_ids": None, "mask_origins": None, "keypoints": None}
     for name in fields:
@@ -22,17 +22,17 @@ def concatenate(parts):
 
 
 def vote(masks, origins, weights, threshold):
-    """Combines masks, each a crop of the image: a pixel counts the weights of the masks that have it.
+    """Returns the pixels that at least `threshold` of several masks contain, by weight.
 
     Args:
-        masks: M crops `[h, w]` bool.
+        masks: List of M crops `[h, w]` bool.
         origins: `[M, 2]` int, (y, x) of the first pixel of each crop in the image.
-        weights: `[M]`, of each mask.
-        threshold: Least sum of weights of a pixel that is kept, above 0.
+        weights: `[M]`, weight of each mask.
+        threshold: Minimum sum of weights of a pixel, above 0.
 
     Returns:
-        The smallest crop `[h, w]` bool that holds the pixels that are kept, and the (y, x) of its first
-        pixel. It has no pixel if none is kept.
+        Tuple of the smallest crop `[h, w]` bool that contains these pixels, and (y, x) of its first pixel.
+        The crop is empty if there are none.
     """
     first = origins.min(axis=0)
     last = np.max([origin + mask.shape for mask, origin in zip(masks, origins, strict=True)], axis=0)

@@ -1,4 +1,4 @@
-"""How good detections are: COCO's average precision, for boxes, masks and keypoints."""
+"""Evaluation of detections: COCO's average precision for boxes, masks and keypoints."""
 
 import collections
 import importlib.metadata
@@ -13,8 +13,8 @@ from mask_rcnn.data.records import as_json
 from mask_rcnn.data.results import load_results, mask_sizes, read_results
 from mask_rcnn.metrics import Metrics, class_scores
 
-FIELDS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}  # what an IoU type compares
-MAX_DETECTIONS = 100  # COCO's, of a class in an image
+FIELDS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}  # json field of each IoU type
+MAX_DETECTIONS = 100  # COCO's limit per class and image
 
 
 def evaluate_results(
@@ -26,23 +26,26 @@ def evaluate_results(
     max_detections=None,
     shared_classes=False,
 ):
-    """Scores the entries of a COCO results file.
+    """Evaluates the entries of a COCO results file.
 
     Args:
-        results: Path of a results file, or its content as `to_coco` writes it; may be empty.
-        annotations: Path of the annotation file, its content, or a `CocoContent` that was read before.
-        iou_types: Any of `"bbox"`, `"segm"`, `"keypoints"`; None for those that the entries have.
-        backend: `"pycocotools"`, or `"hotcoco"` (the extra `fast-eval`).
-        image_ids: Ids of the images that were looked at. Defaults to all of the annotation file.
-        max_detections: How many detections of a class count in an image, the best first, for boxes and
-            masks; COCO counts 20 for keypoints. For images that were not searched for all classes, how many
-            of all classes count. Defaults to COCO's 100 or LVIS's 300; scores with another limit cannot be
-            compared with published ones.
-        shared_classes: Leave out entries of categories that the annotations do not have, with a report.
-            By default they are an error.
+        results: Path of a results file, or its content as returned by `to_coco`. It may be empty.
+        annotations: Path of the annotation file, its content, or a `CocoContent`.
+        iou_types: Sequence of `"bbox"`, `"segm"` and `"keypoints"`. None selects those that the entries
+            contain. Defaults to boxes and masks.
+        backend: `"pycocotools"`, the default, or `"hotcoco"` (the extra `fast-eval`).
+        image_ids: Ids of the images to evaluate. Defaults to all images of the annotations.
+        max_detections: Maximum number of detections per class and image for boxes and masks, the best first.
+            Keypoints always use COCO's 20. For LVIS it is the maximum over all classes of an image. Defaults
+            to COCO's 100 or LVIS's 300. With another limit, scores cannot be compared with published ones.
+        shared_classes: Whether to leave out entries of categories that the annotations do not have, with a
+            warning. Defaults to False: they are an error.
 
     Returns:
         `Metrics`.
+
+    Raises:
+        ValueError: If an option, the results or the annotations are invalid.
     """
     check_options(iou_types, backend, max_detections)
     entries, content, warnings = read_detections(results, annotations, shared_classes)
@@ -56,18 +59,18 @@ def evaluate_results(
 
 
 def default_max_detections(content, of_class=MAX_DETECTIONS):
-    """Returns how many detections count in an image: `of_class` of a class, or LVIS's 300 of all classes."""
+    """Returns the default limit of detections: `of_class` per class and image, or LVIS's 300 per image."""
     return of_class if content.federation is None else federated_results.MAX_DETECTIONS
 
 
 def read_detections(results, annotations, shared_classes=False):
-    """Reads a COCO results file and the annotations that it belongs to.
+    """Reads a COCO results file and its annotations.
 
     Args:
-        results, annotations, shared_classes: As in `evaluate_results`.
+        results, annotations, shared_classes: See `evaluate_results`.
 
     Returns:
-        The checked entries, the `CocoContent` of the annotations, and what was found, a sentence each.
+        Tuple of the checked entries, the `CocoContent` of the annotations, and warnings (one sentence each).
     """
     entries, name, warnings = load_results(results)
     if isinstance(annotations, CocoContent):
@@ -80,28 +83,26 @@ def read_detections(results, annotations, shared_classes=False):
 
 
 def iou_types_in(entries):
-    """Returns the IoU types that entries of a results file can be scored by; boxes if there is no entry.
+    """Returns the IoU types that the entries of a results file contain. Returns ("bbox",) without entries.
 
-    Boxes are those of masks, if an entry has no `bbox`. COCO's keypoint results have neither.
+    If an entry has no `bbox`, the box of its mask is used. COCO's keypoint results have neither.
     """
     found = [kind for kind in NUMBERS if any(FIELDS[kind] in entry for entry in entries)]
     return tuple(found) if found == ["keypoints"] else tuple(dict.fromkeys(("bbox", *found)))
 
 
 def check_options(iou_types, backend, max_detections):
-    """Raises a ValueError unless the options can be those of `evaluate_results`."""
+    """Raises a ValueError if an argument of `evaluate_results` is invalid."""
     unknown = [iou_type for iou_type in iou_types or () if iou_type not in NUMBERS]
     if unknown:
-        raise ValueError(
-            f"`iou_types` must be some of {tuple(NUMBERS)}. Received: {unknown}. Leave them out."
-        )
+        raise ValueError(f"`iou_types` must be some of {tuple(NUMBERS)}. Received: {unknown}. Remove them.")
     if backend not in BACKENDS:
         raise ValueError(
             f"`backend` must be one of {BACKENDS}. Received: backend={backend!r}. Correct its name."
         )
     if max_detections is not None and max_detections < 1:
         raise ValueError(
-            f"`max_detections` must be at least 1. Received: {max_detections}. COCO counts {MAX_DETECTIONS}."
+            f"`max_detections` must be at least 1. Received: {max_detections}. COCO uses {MAX_DETECTIONS}."
         )
 
 
@@ -109,11 +110,11 @@ def score_entries(entries, content, image_ids, iou_types, backend, max_detection
     """Returns the `Metrics` of checked entries.
 
     Args:
-        entries: Of a COCO results file.
-        content: `CocoContent`.
-        image_ids: Ids of the images that count.
-        iou_types, backend, max_detections: As in `evaluate_results`.
-        warnings: What was found before, a sentence each.
+        entries: Checked entries of a COCO results file.
+        content: `CocoContent` of the annotations.
+        image_ids: Ids of the images to evaluate.
+        iou_types, backend, max_detections: See `evaluate_results`.
+        warnings: Earlier warnings to include, one sentence each.
     """
     chosen = set(image_ids)
     entries = [entry for entry in entries if entry["image_id"] in chosen]
@@ -147,15 +148,17 @@ def score_entries(entries, content, image_ids, iou_types, backend, max_detection
 
 
 def not_measurable(content, iou_types, image_ids=None):
-    """Tells what cannot be measured with these annotations, before a model is run or trained.
+    """Returns which IoU types cannot be measured with these annotations, and why.
+
+    It needs no detections, so it can be called before a model runs or trains.
 
     Args:
-        content: `CocoContent`.
-        iou_types: As in `evaluate_results`.
-        image_ids: As in `evaluate_results`.
+        content: `CocoContent` of the annotations.
+        iou_types: See `evaluate_results`.
+        image_ids: See `evaluate_results`. Defaults to all images.
 
     Returns:
-        {IoU type: reason}; empty if everything can be measured.
+        Dict {IoU type: reason}. It is empty if all can be measured.
     """
     ids = {image["id"] for image in content.images} if image_ids is None else set(image_ids)
     table = content.annotations.table
@@ -174,23 +177,23 @@ def not_measurable(content, iou_types, image_ids=None):
 
 
 def check_measurable(content, iou_types):
-    """Raises a ValueError if nothing can be measured; logs a warning for each IoU type that cannot be.
+    """Raises a ValueError if no IoU type can be measured. Logs a warning for each one that cannot.
 
     Args:
-        content, iou_types: As in `not_measurable`.
+        content, iou_types: See `not_measurable`.
     """
     reasons = not_measurable(content, iou_types)
     if len(reasons) == len(iou_types):
         raise ValueError(
-            "Expected annotations with objects to measure by. "
-            f"Received: {content.name}, {'; '.join(dict.fromkeys(reasons.values()))}. Give other annotations."
+            "The annotations must contain objects that AP can be computed from. "
+            f"Received: {content.name}, {'; '.join(dict.fromkeys(reasons.values()))}. Use other annotations."
         )
     for iou_type, reason in reasons.items():
         logging.warning("%s: %s is not measurable: %s.", content.name, iou_type, reason)
 
 
 def _limit_warnings(entries, iou_type, limit):
-    """Says in how many images there are more detections of a class than count."""
+    """Returns a warning (in a list) if images have more detections of a class than are evaluated."""
     counts = collections.Counter((entry["image_id"], entry["category_id"]) for entry in entries)
     images = {image_id for (image_id, _), count in counts.items() if count > limit}
     if not images:
@@ -203,7 +206,7 @@ def _limit_warnings(entries, iou_type, limit):
 
 
 def _federation_warnings(entries, content, max_detections):
-    """Says how many detections do not count by LVIS's rules."""
+    """Returns warnings about detections that do not count under LVIS's rules."""
     found = federated_results.federated_entries(entries, content, max_detections)
     warnings = []
     if found.num_limited_images:
@@ -219,12 +222,12 @@ def _federation_warnings(entries, content, max_detections):
 
 
 def check_geometry(entries, content, iou_type):
-    """Raises a ValueError unless each entry has what an IoU type compares.
+    """Raises a ValueError if an entry lacks the field that an IoU type compares.
 
     Args:
         entries: Checked entries of a results file.
         content: `CocoContent` of the annotations.
-        iou_type: One of `FIELDS`.
+        iou_type: "bbox", "segm" or "keypoints".
     """
     field = FIELDS[iou_type]
     others = ("segmentation",) if iou_type == "bbox" else ()
@@ -232,8 +235,8 @@ def check_geometry(entries, content, iou_type):
     if missing:
         raise ValueError(
             f"To score {iou_type!r}, each entry needs {field!r}. Received: {len(missing)} of {len(entries)} "
-            f"entries without, the first is entry {missing[0]} of those that count. "
-            f"Leave {iou_type!r} out of `iou_types`, or add what is missing."
+            f"entries without it. The first is entry {missing[0]} of the evaluated images. "
+            f"Remove {iou_type!r} from `iou_types`, or add the field."
         )
     if iou_type == "keypoints":
         expected = 3 * content.annotations.table.num_keypoints.max()
@@ -241,7 +244,7 @@ def check_geometry(entries, content, iou_type):
         if other:
             raise ValueError(
                 f"Each entry needs the {expected // 3} keypoints of the annotations. "
-                f"Received: {len(other)} of {len(entries)} with another number, such as "
+                f"Received: {len(other)} of {len(entries)} entries with another number, such as "
                 f"{len(other[0]['keypoints']) // 3}. "
                 "Use the annotations that the model was trained with."
             )
@@ -252,10 +255,11 @@ def content_of(dataset, annotations=None):
 
     Args:
         dataset: A `Dataset`.
-        annotations: Path or content of its json, or its `CocoContent`. Defaults to its records.
+        annotations: Path of its json, the content of its json, or its `CocoContent`. Defaults to None: it is
+            created from the records of `dataset`.
     """
     if isinstance(annotations, CocoContent):
         return annotations
     sizes = {image.id: (image.height, image.width) for image in dataset.images}
     source = as_json(dataset) if annotations is None else annotations
-    return read_annotations(source, sizes, max_bad_images=1.0)  # the data set has been accepted
+    return read_annotations(source, sizes, max_bad_images=1.0)  # the data set has passed this check before

@@ -1,8 +1,8 @@
-"""Finds the keypoints of a detection in its heatmaps.
+"""Converts keypoint heatmaps to keypoints.
 
-A heatmap is 56 x 56 whatever the size of its box, so it is enlarged to the pixels of the box before its
-highest point is looked up: otherwise the keypoints of large objects would jump from cell to cell. torchvision
-and detectron2 do the same, in the resized image.
+A heatmap has 56 x 56 cells, whatever the size of its box. It is resized to the pixels of the box before its
+maximum is located. Otherwise the keypoints of large objects would jump from cell to cell. torchvision and
+detectron2 do the same, in the resized image.
 
 Letters: N detections, S side of the heatmaps, J keypoints.
 """
@@ -15,20 +15,20 @@ def decode_keypoints(heatmaps, boxes):
     """Returns the keypoints of N detections.
 
     Args:
-        heatmaps: `[N, S, S, J]`, logits, each stretched over its box.
+        heatmaps: `[N, S, S, J]`, logits. Each heatmap covers its box.
         boxes: `[N, 4]`, yxyx.
 
     Returns:
-        `[N, J, 3]` float32, (y, x, score), in the pixels of the boxes: the middle of the highest of the
-        pixels into which the box is divided, and its share of the softmax over the S * S cells; between the
-        cells that can exceed 1 a little.
+        `[N, J, 3]` float32, (y, x, score), in the coordinates of the boxes. The position is the center of the
+        pixel with the maximum of the resized heatmap. The score is the softmax probability over the S * S
+        cells at that position. Due to interpolation it can be slightly above 1.
     """
     keypoints = [_decode(logits, box) for logits, box in zip(heatmaps, boxes, strict=True)]
     return np.reshape(keypoints, (-1, heatmaps.shape[-1], 3)).astype("float32")
 
 
 def _decode(logits, box):
-    """`[S, S, J], [4] -> [J, 3]` float64."""
+    """Returns the keypoints `[J, 3]` float64 of one detection, from `logits` `[S, S, J]` and `box` `[4]`."""
     origin, size = np.split(np.asarray(box, "float64"), 2)
     size = np.maximum(size - origin, 1)
     height, width = np.ceil(size).astype(int).tolist()

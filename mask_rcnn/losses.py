@@ -1,8 +1,8 @@
-"""The losses of the paper: for each image, a sum and the count to divide it by, float32 `[B, 2]`.
+"""Losses of the paper. Each returns float32 `[B, 2]`: the sum per image, and the count to divide it by.
 
-Only `training.trainer` divides, because it alone sees the images of all replicas. Sums and counts are those
-of torchvision. detectron2 differs in one count: it divides the RPN losses by the number of anchors that were
-asked for, also where an image has fewer.
+`training.trainer` divides them, because only the trainer sees the images of all replicas. Sums and counts are
+the same as in torchvision. detectron2 differs in one count: it divides the RPN losses by the requested number
+of anchors, even if an image has fewer.
 """
 
 import tensorflow as tf
@@ -11,7 +11,11 @@ from mask_rcnn.ops import boxes as box_ops
 
 
 def smooth_l1(predictions, targets, beta):
-    """Returns the elementwise loss of Fast R-CNN, equation 3, with its corner at `beta`; L1 for 0.
+    """Returns the elementwise smooth-L1 loss (Fast R-CNN, equation 3).
+
+    Args:
+        predictions, targets: Float tensors of the same shape.
+        beta: Absolute error at which the loss changes from quadratic to linear. 0 gives the L1 loss.
 
     >>> smooth_l1(tf.constant([0.5, 2.0]), tf.constant([0.0, 0.0]), 1.0).numpy()
     array([0.125, 1.5  ], dtype=float32)
@@ -23,15 +27,15 @@ def smooth_l1(predictions, targets, beta):
 
 
 def objectness_loss(logits, targets, valid):
-    """Binary cross-entropy of the sampled anchors (Faster R-CNN, equation 1, left).
+    """Returns the binary cross-entropy of the sampled anchors (Faster R-CNN, equation 1, left term).
 
     Args:
         logits: `[B, S]`.
-        targets: `[B, S]`, 1 for an object, 0 for background.
+        targets: `[B, S]` float32, 1 for an object, 0 for background.
         valid: `[B, S]` bool.
 
     Returns:
-        `[B, 2]`: sum over the valid samples, their count.
+        `[B, 2]`: sum over the valid samples, and their count.
     """
     logits = tf.cast(logits, tf.float32)
     losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
@@ -39,31 +43,33 @@ def objectness_loss(logits, targets, valid):
 
 
 def box_loss(deltas, targets, positive, valid, beta):
-    """Smooth-L1 of the positives over the number of all samples (Faster R-CNN, equation 1, right).
+    """Returns the smooth-L1 loss of the positives (Faster R-CNN, equation 1, right term).
 
     Args:
-        deltas, targets: `[B, S, 4]`.
+        deltas: `[B, S, 4]`, predicted (dy, dx, dh, dw).
+        targets: `[B, S, 4]`, target deltas.
         positive, valid: `[B, S]` bool.
-        beta: corner of the smooth-L1.
+        beta: Transition point of the smooth-L1 loss, see `smooth_l1`.
 
     Returns:
-        `[B, 2]`: sum over the positive samples, count of the valid ones.
+        `[B, 2]`: sum over the positive samples, and count of the valid samples.
     """
     losses = tf.reduce_sum(smooth_l1(tf.cast(deltas, tf.float32), targets, beta), axis=-1)  # [B, S]
     return _sum_and_count(losses, positive, valid)
 
 
 def giou_loss(deltas, targets, anchors, positive, valid, weights=(1.0, 1.0, 1.0, 1.0)):
-    """1 - GIoU of the boxes that the deltas lead to (Rezatofighi et al. 2019), instead of `box_loss`.
+    """Returns 1 - GIoU of predicted and target boxes (Rezatofighi et al. 2019). An alternative to `box_loss`.
 
     Args:
-        deltas, targets: `[B, S, 4]`.
-        anchors: `[B, S, 4]`, yxyx: what the deltas are relative to.
+        deltas: `[B, S, 4]`, predicted (dy, dx, dh, dw).
+        targets: `[B, S, 4]`, target deltas.
+        anchors: `[B, S, 4]`, yxyx: the boxes that the deltas are relative to.
         positive, valid: `[B, S]` bool.
-        weights: four numbers that the deltas are multiplied by.
+        weights: Four factors that `encode_deltas` multiplied the target deltas by. Defaults to ones.
 
     Returns:
-        `[B, 2]`: sum over the positive samples, count of the valid ones.
+        `[B, 2]`: sum over the positive samples, and count of the valid samples.
     """
     deltas = tf.cast(deltas, tf.float32)
     boxes, objects = (box_ops.decode_deltas(x, anchors, weights) for x in (deltas, targets))
@@ -71,15 +77,15 @@ def giou_loss(deltas, targets, anchors, positive, valid, weights=(1.0, 1.0, 1.0,
 
 
 def class_loss(logits, class_ids, valid):
-    """Cross-entropy of the sampled RoIs (Fast R-CNN, equation 1, left).
+    """Returns the cross-entropy of the sampled RoIs over all classes (Fast R-CNN, equation 1, left term).
 
     Args:
         logits: `[B, S, K + 1]`, background first.
-        class_ids: `[B, S]` int32.
+        class_ids: `[B, S]` int32, target classes, 0 is background.
         valid: `[B, S]` bool.
 
     Returns:
-        `[B, 2]`: sum over the valid samples, their count.
+        `[B, 2]`: sum over the valid samples, and their count.
     """
     logits = tf.cast(logits, tf.float32)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=class_ids, logits=logits)
@@ -87,15 +93,15 @@ def class_loss(logits, class_ids, valid):
 
 
 def mask_loss(logits, targets, positive):
-    """Binary cross-entropy of the mask of the true class (section 3, L_mask).
+    """Returns the binary cross-entropy of the masks of the true classes (section 3, L_mask).
 
     Args:
         logits: `[B, S, M, M]`, of each RoI's true class.
-        targets: `[B, S, M, M]` of 0 and 1.
+        targets: `[B, S, M, M]` float32 of 0 and 1.
         positive: `[B, S]` bool.
 
     Returns:
-        `[B, 2]`: sum over the positive RoIs of the mean over the pixels of each, their count.
+        `[B, 2]`: sum over the positive RoIs of the mean over the pixels, and count of the positive RoIs.
     """
     logits = tf.cast(logits, tf.float32)
     losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
@@ -103,15 +109,15 @@ def mask_loss(logits, targets, positive):
 
 
 def competing_mask_loss(logits, targets, positive):
-    """Multinomial cross-entropy of each pixel over all classes (table 2b, "softmax").
+    """Returns the multinomial cross-entropy of each pixel over all classes (table 2b, "softmax").
 
     Args:
-        logits: `[B, S, M, M, 2]`: log-odds of each RoI's true class, and of the background.
-        targets: `[B, S, M, M]` of 0 and 1: a pixel of 1 is of the true class, one of 0 of the background.
+        logits: `[B, S, M, M, 2]` of `CompetingMasks`: log-odds of each RoI's true class and of background.
+        targets: `[B, S, M, M]` float32: 1 where the pixel belongs to the true class, 0 for background.
         positive: `[B, S]` bool.
 
     Returns:
-        `[B, 2]`: sum over the positive RoIs of the mean over the pixels of each, their count.
+        `[B, 2]`: sum over the positive RoIs of the mean over the pixels, and count of the positive RoIs.
     """
     right = tf.where(targets > 0.5, logits[..., 0], logits[..., 1])
     losses = tf.nn.softplus(-tf.cast(right, tf.float32))  # -log of the sigmoid
@@ -119,15 +125,15 @@ def competing_mask_loss(logits, targets, positive):
 
 
 def keypoint_loss(logits, cells, counts):
-    """Cross-entropy of each keypoint over all cells of its heatmap (section 5).
+    """Returns the cross-entropy of each keypoint over all cells of its heatmap (section 5).
 
     Args:
-        logits: `[B, S, C, J]`, of the C cells.
-        cells: `[B, S, J]` int32: the right one.
-        counts: `[B, S, J]` bool.
+        logits: `[B, S, C, J]` for the C cells of a heatmap.
+        cells: `[B, S, J]` int32, the target cells.
+        counts: `[B, S, J]` bool: whether a keypoint counts in the loss.
 
     Returns:
-        `[B, 2]`: sum over the keypoints that count, their number.
+        `[B, 2]`: sum over the keypoints that count, and their number.
     """
     logits = tf.transpose(tf.cast(logits, tf.float32), [0, 1, 3, 2])  # [B, S, J, C]
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=cells, logits=logits)  # [B, S, J]
@@ -137,6 +143,6 @@ def keypoint_loss(logits, cells, counts):
 
 
 def _sum_and_count(losses, summed, counted):
-    """Returns `[B, 2]`: the sum of the `losses` `[B, S]` that are `summed`, and how many are `counted`."""
+    """Returns `[B, 2]`: sum of `losses` `[B, S]` where `summed`, and number of True values in `counted`."""
     total = tf.reduce_sum(tf.where(summed, losses, 0.0), axis=-1)
     return tf.stack([total, tf.reduce_sum(tf.cast(counted, tf.float32), axis=-1)], axis=-1)

@@ -1,4 +1,4 @@
-"""What the C library does with the memory that a computation frees, and how much there is."""
+"""Control of the C library's memory allocator, and the amount of available memory."""
 
 import ctypes
 import platform
@@ -8,19 +8,20 @@ from pathlib import Path
 # Parameters of mallopt(3).
 TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8
 
-# Files of a control group with its limit and its use, in versions 2 and 1.
+# Files with the memory limit and the memory use of a control group, for cgroup versions 2 and 1.
 CGROUP_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
 
 
 def keep_freed_memory():
-    """Lets the process keep the memory it frees, for its next tensors, until it ends.
+    """Makes the process keep freed memory and reuse it for its next tensors.
 
-    The commands of `mask-rcnn` call this. The library does not, since it changes the whole process. Your own
-    program may call it once, after it imports TensorFlow and before its first model.
+    The commands of `mask-rcnn` call this. The library does not, because it changes the whole process. Your
+    own program may call it once, after the import of TensorFlow and before its first model.
 
-    glibc gives a freed tensor of more than 32 MB back to the system, which fills the next one with zeros
-    first, page by page: a fifth of the time of ResNet-50-FPN on a CPU. With one arena all threads share
-    what is kept, and the peak stays as it was. Other C libraries are left as they are.
+    glibc returns a freed tensor of more than 32 MB to the system. The system then fills the memory of the
+    next tensor with zeros, page by page. This takes a fifth of the time of ResNet-50-FPN on a CPU. With a
+    single arena, all threads share the kept memory, and the peak does not grow. With other C libraries this
+    function does nothing.
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
@@ -30,22 +31,23 @@ def keep_freed_memory():
 
 
 def release_freed_memory():
-    """Gives memory that was freed back to the system now, for instance after a large file was parsed.
+    """Returns freed memory to the system now, for example after parsing a large file.
 
-    glibc otherwise keeps what lies below memory that is still in use. Other C libraries are left as they are.
+    glibc otherwise keeps freed memory below memory that is still in use. With other C libraries this function
+    does nothing.
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def available_memory(root=Path("/")):
-    """Returns the bytes of memory that the process may still take; None where the system does not tell.
+    """Returns the memory that the process may still use, bytes. None if the system does not report it.
 
-    It is what Linux calls available, or less where the control group of the process, such as a container, has
-    a limit. Files that the system keeps in memory count as available.
+    This is Linux's MemAvailable, or less if the control group of the process (such as a container) has a
+    limit. File caches count as available.
 
     Args:
-        root: Folder that holds `proc` and `sys`. Defaults to the root of the system.
+        root: Folder that contains `proc` and `sys`. Defaults to the root of the file system.
     """
     found = [_kilobytes(root / "proc/meminfo", "MemAvailable")]
     for folder in _control_groups(root):
@@ -57,20 +59,20 @@ def available_memory(root=Path("/")):
 
 
 def _control_groups(root):
-    """Yields the folders of the control groups that limit the memory of the process, in versions 2 and 1."""
+    """Yields the folders of the control groups that limit the memory of the process, versions 2 and 1."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers in ("", "memory"):
             top = root / "sys/fs/cgroup" / controllers
             group = top / path.lstrip("/")
-            # In a container its own group may be mounted as the top.
+            # In a container, its own group may be mounted as the top folder.
             yield from {top, group, *(each for each in group.parents if top in each.parents)}
 
 
 def _droppable(group):
-    """Returns the bytes of files that a control group keeps in memory and does not use."""
+    """Returns the size of the inactive file cache of a control group, bytes. The system can drop it."""
     found = re.findall(r"^(?:total_)?inactive_file (\d+)$", _text(group / "memory.stat"), re.MULTILINE)
-    return int(found[-1]) if found else 0  # version 1 has the one of the group alone before that of all below
+    return int(found[-1]) if found else 0  # version 1: the last is the total with its subgroups
 
 
 def _kilobytes(path, name):
@@ -80,7 +82,7 @@ def _kilobytes(path, name):
 
 def _number(path):
     text = _text(path).strip()
-    return int(text) if text.isdecimal() else None  # "max" is no limit
+    return int(text) if text.isdecimal() else None  # "max" means no limit
 
 
 def _text(path):

@@ -1,23 +1,23 @@
-"""The numbers an evaluation gives, as a record, as json and as a table for people."""
+"""The result of an evaluation, as a record, as json and as a text table."""
 
 import collections
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-MAX_WIDTH = 80  # columns of the narrowest terminal in use
+MAX_WIDTH = 80  # characters, the width of a common narrow terminal
 MAX_NAME_LENGTH = 16
 FEDERATED_RULES = "LVIS's rules: in an image, only the classes that it was searched for count."
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """The score of one class.
+    """The AP of one class.
 
     Args:
-        id, name: of the category.
-        num_objects: how many there were to find; crowd regions do not count.
-        ap: AP by IoU type; None if there was no object to find.
+        id, name: Id and name of the category.
+        num_objects: Number of objects to detect, without crowd regions.
+        ap: AP in 0..1 by IoU type. None if there were no objects.
     """
 
     id: int
@@ -28,20 +28,20 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What an evaluation found. `metrics["segm"]["AP"]` is the number in the papers, from 0 to 1.
+    """The result of an evaluation. `metrics["segm"]["AP"]` is the mask AP of the papers, in 0..1.
 
-    A number that cannot be measured, because there is no object to find, is None (`null` in json).
-    pycocotools writes -1 instead, which is easily compared or averaged as if it were a score.
+    A number that cannot be measured, because there are no objects, is None (`null` in json). pycocotools
+    writes -1 instead, which is easily compared or averaged like a score.
 
     Args:
-        summary: For each IoU type its 12 numbers (keypoints, LVIS: 10) by name; None if not measurable.
-        classes: a `ClassScore` for each category, in the order of the annotation file.
-        num_images: how many images were evaluated.
-        max_detections: How many detections of a class counted in an image, the best first; of all classes
-            if `is_federated`.
-        backend, backend_version: what computed it.
-        warnings: What was repaired, left out, limited or not measurable, a sentence each.
-        is_federated: Whether the rules are those of LVIS. Defaults to False.
+        summary: `{IoU type: {name: number}}`, 12 numbers per IoU type (keypoints and LVIS: 10).
+        classes: A `ClassScore` for each category, in the order of the annotation file.
+        num_images: Number of evaluated images.
+        max_detections: Maximum number of detections per class and image, the best first. If `is_federated`,
+            the maximum over all classes of an image.
+        backend, backend_version: Library that computed the numbers.
+        warnings: Sentences about what was repaired, left out, limited or not measurable. Defaults to none.
+        is_federated: Whether LVIS's rules were used. Defaults to False.
     """
 
     summary: dict[str, dict[str, float | None]]
@@ -61,17 +61,17 @@ class Metrics:
         return sum(score.num_objects for score in self.classes)
 
     def to_json(self):
-        """Returns all of it as plain dicts and lists, ready for `write_json`."""
+        """Returns all fields as plain dicts and lists, for `write_json`."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, content):
-        """Returns the `Metrics` that `to_json` was called for."""
+        """Returns `Metrics` from the result of `to_json`."""
         classes = tuple(ClassScore(**each) for each in content["classes"])
         return cls(**{**content, "classes": classes, "warnings": tuple(content["warnings"])})
 
     def table(self):
-        """Returns the summary and the AP of each class as text for an 80 column terminal."""
+        """Returns the summary and the AP of each class as text, for a terminal with 80 columns."""
         title = (
             f"  {_plural(self.num_images, 'image')}, {_plural(self.num_objects, 'object')}, at most "
             f"{self.max_detections} detections per {'image' if self.is_federated else 'class'} "
@@ -81,7 +81,7 @@ class Metrics:
         return "\n".join([title, *rules, "", *self._summary_lines(), "", *self._class_lines()])
 
     def _summary_lines(self):
-        """One line for each IoU type, below a head that is repeated when the names of the numbers change."""
+        """Returns one line per IoU type. The header is repeated when the names of the numbers change."""
         lines, names = [], None
         for iou_type, numbers in self.summary.items():
             if tuple(numbers) != names:
@@ -94,7 +94,7 @@ class Metrics:
         return lines
 
     def _class_lines(self):
-        """The classes that had objects, down the first column, then down the next."""
+        """Returns the lines of the classes with objects, sorted down the first column, then down the next."""
         measured = [score for score in self.classes if score.num_objects]
         head = _headed(
             f"{'class':{MAX_NAME_LENGTH}} objects" + "".join(f"{_short(name):>6}" for name in self.summary)
@@ -121,7 +121,7 @@ def _class_cell(score):
 
 
 def _short(name):
-    """`AP_small` is headed `APs`, as in the papers; the full names are in the json."""
+    """Returns a column title: `AP_small` becomes `APs`, as in the papers. The json has the full names."""
     return (
         name.replace("keypoints", "kpts")
         .replace("_small", "s")
@@ -143,12 +143,12 @@ def _plural(number, one, many=None):
 
 
 def class_scores(content, image_ids, class_ap):
-    """Returns a `ClassScore` for each category.
+    """Returns a `ClassScore` for each category, in the order of the annotations.
 
     Args:
         content: `CocoContent`.
-        image_ids: Set of the ids of the images that count.
-        class_ap: `{IoU type: list of AP}`, in the order of the ids of the categories.
+        image_ids: Set of the ids of the evaluated images.
+        class_ap: `{IoU type: list of AP}`. The lists are in the order of the category ids.
     """
     order = sorted(category.id for category in content.categories)
     table = content.annotations.table

@@ -1,7 +1,4 @@
-"""The model: one set of parts, two functional models. The figure of the paper, from top to bottom.
-
-`build_parts` makes the networks that hold the weights; `training_model` and `inference_model` join them.
-"""
+"""Connects one set of networks (`build_parts`) to a `training_model` and an `inference_model`."""
 
 import contextlib
 import dataclasses
@@ -25,14 +22,18 @@ from mask_rcnn.stages import compare_boxes, detect, first_stage, pool, propose
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """The networks of a model. Their weights are all there is to save.
+    """The networks of a model. They contain all weights. A part is None if the config does without it.
 
-    `source`: what is known of the backbone, and the strides of the maps taken from it. `backbone`:
-    `[B, H, W, C]` normalized to maps such as C2..C5 (C2..C4 where `roi_stage` is). `fpn`: these to P2..P6.
-    `rpn_backbone`, `rpn_fpn`: the same for the RPN alone, where it does not share those of the heads.
-    `rpn_head`: a map to logits and deltas. `roi_stage`: pooled RoIs to what the heads get. `box_head`: RoIs
-    to class logits and deltas. `cascade`: the box heads behind it. `heads`: networks of `heads_of(config)` by
-    their names, such as `mask_head`. None is a part that the model does without.
+    Attributes:
+        source: The `Backbone` record, with the strides of the maps that the detector uses.
+        backbone: Normalized images `[B, H, W, C]` to maps such as C2..C5 (C2..C4 if there is a `roi_stage`).
+        fpn: Maps of the backbone to P2..P6.
+        rpn_backbone, rpn_fpn: Separate backbone and FPN of the RPN. None if it shares those of the heads.
+        rpn_head: One map to logits and deltas.
+        roi_stage: Pooled RoIs to the features of the heads (ResNet-C4).
+        box_head: RoI features to class logits and deltas.
+        cascade: The further box heads of a cascade.
+        heads: The networks of `heads_of(config)` by name, such as `mask_head`.
     """
 
     source: Backbone
@@ -47,7 +48,7 @@ class Parts:
     heads: dict[str, keras.Model]
 
     def named(self):
-        """Returns the parts that are there, `{name: keras.Model}`; a cascade's are `box_head2`, ..."""
+        """Returns all existing networks, `{name: keras.Model}`. Those of a cascade are `box_head2`, ..."""
         parts = {name: part for name, part in vars(self).items() if isinstance(part, keras.Model)}
         return parts | self.heads | {part.name: part for part in self.cascade}
 
@@ -56,11 +57,10 @@ def build_parts(config, kernels=None):
     """Builds the networks that `config` describes, with random weights.
 
     Args:
-        config: a `Config`.
-        kernels: what computes them: "cpu", the fastest where TensorFlow has nothing but CPUs; "gpu", its own
-            operations; "portable", those that other runtimes have too, for a model that is to be exported;
-            None for "cpu" or "gpu", as the machine is. The weights and, up to rounding, the results are the
-            same.
+        config: A `Config`.
+        kernels: Implementation of the convolutions: "cpu", the fastest on CPUs; "gpu", TensorFlow's own
+            operations; "portable", only operations that other runtimes have, for exports. Defaults to None:
+            "gpu" on a machine with a GPU, otherwise "cpu". Weights and, up to rounding, results are the same.
 
     Returns:
         `Parts`.
@@ -88,7 +88,7 @@ def _build_parts(config):
 
 @contextlib.contextmanager
 def dtype_policy(name):
-    """Layers that are made inside compute as the dtype policy `name` says; a slow one is said once."""
+    """Context manager that sets Keras's global dtype policy. Warns once if it is slow on this machine."""
     warn_of_slow_precision(name)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
@@ -99,23 +99,26 @@ def dtype_policy(name):
 
 
 def training_model(parts, config):
-    """Joins the parts for training.
+    """Connects the parts for training.
 
     Args:
-        parts: of `build_parts`.
-        config: the same `Config`.
+        parts: `Parts` of `build_parts`.
+        config: The `Config` of the parts.
 
     Returns:
         A functional `keras.Model`. Its input is a dict, a batch of `data.pipeline`:
-        `images` `[B, H, W, C]`, as `data.pipeline` says; `image_sizes` `[B, 2]`; `gt_boxes` `[B, T, 4]`;
-        `gt_class_ids` `[B, T]` int32, at most G objects, then ignored regions (-1), then padding (0);
-        the `GroundTruth` of each head, such as `gt_masks` `[B, G, C, C]` uint8, cropped to their boxes,
-        and `gt_keypoints` `[B, G, J, 3]`, (y, x, visibility);
-        `seeds` `[B, 2]` int32.
-        Its output is a dict of losses, float32 `[B, 2]` each: the sum of each image and the count to divide
-        it by (see `losses`; `Trainer` divides). The names are `rpn_objectness_loss`, `rpn_box_loss`,
-        `class_loss` and `box_loss`; of further heads of a cascade `class2_loss`, `box2_loss`, ...; and what
-        the `loss` of each head returns, such as `mask_loss` and `keypoint_loss`.
+        `images`: `[B, H, W, C]`, RGB in 0..255 unless `config.input` says otherwise, padded.
+        `image_sizes`: `[B, 2]`, (height, width) before padding.
+        `gt_boxes`: `[B, T, 4]`, yxyx.
+        `gt_class_ids`: `[B, T]` int32: at most G objects, then ignored regions (-1), then padding rows (0).
+        `seeds`: `[B, 2]` int32.
+        The arrays of the `GroundTruth` of each head, such as `gt_masks` `[B, G, C, C]` uint8, cropped to
+        their boxes, and `gt_keypoints` `[B, G, J, 3]`, (y, x, visibility).
+        Its output is a dict of losses, float32 `[B, 2]` each: the sum per image, and the count to divide it
+        by (see `losses`; `Trainer` divides):
+        `rpn_objectness_loss`, `rpn_box_loss`, `class_loss`, `box_loss`.
+        `class2_loss`, `box2_loss`, ...: of the further heads of a cascade.
+        `mask_loss`, `keypoint_loss`, ...: the losses that each head returns.
     """
     inputs = batch = _training_inputs(config)
     if config.train.rematerialize:
@@ -152,28 +155,32 @@ def training_model(parts, config):
 
 
 def inference_model(parts, config, intermediates=False):
-    """Joins the parts for detection.
+    """Connects the parts for inference.
 
     Args:
-        parts: of `build_parts`.
-        config: the same `Config`.
-        intermediates: the outputs hold what lies between, too.
+        parts: `Parts` of `build_parts`.
+        config: The `Config` of the parts.
+        intermediates: Whether to output intermediate tensors, too. Defaults to False.
 
     Returns:
-        A functional `keras.Model`. Its input is a dict: `images` `[B, H, W, C]` RGB 0..255 unless
-        `config.input` says otherwise, zero-padded; `image_sizes` `[B, 2]`, (height, width) before padding.
+        A functional `keras.Model`. Its input is a dict:
+        `images`: `[B, H, W, C]`, RGB in 0..255 unless `config.input` says otherwise, zero-padded.
+        `image_sizes`: `[B, 2]`, (height, width) before padding.
         Its output is a dict:
-        `boxes` `[B, D, 4]` yxyx, pixels of the resized image, best first; `scores` `[B, D]` in 0..1;
-        `class_ids` `[B, D]` int32, 0 behind the last detection; with a mask head `masks` `[B, D, M, M]`,
-        probabilities inside the boxes; with a keypoint head `keypoint_heatmaps` `[B, D, S, S, J]`, logits.
-        With `intermediates` also `normalized` `[B, H, W, C]`; of `C2`..`C5` and `P2`..`P6` those there are,
-        `[B, h, w, C]`; the same as `rpn_C2`.. and `rpn_P2`.. if the RPN has features of its own;
-        `rpn_logits`, `rpn_deltas`, `anchors`: lists, one for each level, `[B, h, w, A]`,
-        `[B, h, w, A * 4]` and `[h * w * A, 4]`; `proposals` `[B, N, 4]`, `proposal_scores` `[B, N]` (logits)
-        and `proposals_valid` `[B, N]`; `box_pooled` `[B * N, P, P, C]`, `class_logits` `[B * N, K + 1]`,
-        `box_deltas` `[B * N, (K + 1) * 4]` (class-agnostic: `[B * N, 4]`); of further heads of a cascade
-        `proposals2`, `box_pooled2`, `class_logits2`, `box_deltas2`, ... and `mean_logits`; of each
-        head, such as the mask head, `mask_pooled` and `mask_logits` `[B * D, ...]`.
+        `boxes`: `[B, D, 4]`, yxyx, pixels of the resized image, best first.
+        `scores`: `[B, D]` in 0..1.
+        `class_ids`: `[B, D]` int32; 0 in padding rows after the last detection.
+        `masks`: `[B, D, M, M]`, probabilities inside the boxes; with a mask head.
+        `keypoint_heatmaps`: `[B, D, S, S, J]`, logits; with a keypoint head.
+        With `intermediates` also:
+        `normalized`: `[B, H, W, C]`.
+        `C2`..`C5`, `P2`..`P6`: `[B, h, w, C]`, those that exist; `rpn_C2`.., `rpn_P2`.. of a separate RPN.
+        `rpn_logits` `[B, h, w, A]`, `rpn_deltas` `[B, h, w, A * 4]`, `anchors` `[h * w * A, 4]`: lists, by
+        level. `proposals` `[B, N, 4]`, `proposal_scores` `[B, N]` (logits), `proposals_valid` `[B, N]`.
+        `box_pooled` `[B * N, P, P, C]`, `class_logits` `[B * N, K + 1]`.
+        `box_deltas`: `[B * N, (K + 1) * 4]`, or `[B * N, 4]` if class-agnostic.
+        `proposals2`, `box_pooled2`, `class_logits2`, `box_deltas2`, ..., `mean_logits`: of a cascade.
+        `mask_pooled`, `mask_logits`, ...: `[B * D, ...]` for each head.
     """
     batch = _image_inputs(config)
     maps, rpn = first_stage(parts, config, batch)
@@ -197,7 +204,7 @@ def inference_model(parts, config, intermediates=False):
 
 
 def _build_features(config):
-    """Returns a `Backbone`, and the FPN over it or None."""
+    """Returns a `Backbone` and its FPN. The FPN is None if the config has none."""
     source = _build_backbone(config)
     channels = [x.shape[-1] for x in source.model.outputs]
     return source, config.fpn and fpn(
@@ -211,11 +218,9 @@ def _build_features(config):
 
 
 def _build_rpn_features(config, shared):
-    """Returns the backbone and the FPN of the RPN alone, None each where there is none.
+    """Returns the separate backbone and FPN of the RPN; None for each that does not exist.
 
-    Args:
-        config: `Config`.
-        shared: `Backbone` of the heads; no weight is in common with it.
+    `shared` is the `Backbone` of the heads. The backbone of the RPN must not share weights with it.
     """
     if config.rpn.shared_features:
         return None, None
@@ -234,7 +239,7 @@ def _renamed(network, name):
 
 
 def _build_backbone(config):
-    """Returns the `Backbone` with the maps that the detector takes, those of `anchors.strides`."""
+    """Returns the `Backbone`, limited to the maps with the strides in `anchors.strides`."""
     source = build_backbone(config)
     strides = pyramid_strides(source.strides, config.anchors.strides, config.fpn is not None)
     if not config.fpn or strides == source.strides:
@@ -246,7 +251,7 @@ def _build_backbone(config):
 
 
 def _build_heads(config, in_channels, stage):
-    """Returns the last fields of `Parts`, a dict; RoIs of `in_channels` go through `stage`, if any."""
+    """Returns `box_head`, `cascade` and `heads` of `Parts`, a dict. RoIs pass `stage` before the heads."""
     box = config.box_head
     num_outputs = config.num_classes + 1
 

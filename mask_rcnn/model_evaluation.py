@@ -1,10 +1,10 @@
-"""Evaluation of a model: what it detects in all images of a data set, and how good that is.
+"""Evaluation of a model: detects the objects in all images of a data set, and computes AP.
 
     records -> batches of one padded shape -> detections of each image -> scores
 
-A convolution sums another batch in another order, so the last digits of an image's detections depend on its
-batch. Here the batches follow from the data set alone, and no image changes its batch. Processes that share
-the batches find, together, exactly what one process finds.
+Convolutions of other batches sum in another order, so the last digits of an image's detections depend on its
+batch. Here the batches depend on the data set only, and no image ever changes its batch. Several processes
+that share the batches therefore find exactly what one process finds.
 """
 
 import contextlib
@@ -23,37 +23,37 @@ from mask_rcnn.parallel import equal_batches
 
 
 def evaluate_model(predictor, dataset, annotations, *, track=iter, batch_size=None, threads=None, **options):
-    """Detects the objects in all images of a data set, and scores them.
+    """Detects the objects in all images of a data set, and evaluates the detections.
 
-    An image that cannot be read is not scored: neither its objects nor its detections count. More of them
-    than `data.max_bad_images` of the model's config allows are an error.
+    An image that cannot be read is not evaluated: neither its objects nor its detections count. If there are
+    more of them than the model's `data.max_bad_images` allows, an error is raised.
 
     Args:
         predictor: An `ImagePredictor` or a `TiledPredictor`.
-        dataset: A `Dataset`; its classes are the model's, by name.
-        annotations: Path of the COCO json that it was read from, its content, or its `CocoContent`.
-        track: What the results are iterated through, to show progress.
-        batch_size, threads: As in `predict_many`.
+        dataset: A `Dataset`. Its classes are matched with the model's by name.
+        annotations: Path of the COCO json that the data set was read from, its content, or its `CocoContent`.
+        track: Function that wraps the iterator of results, such as a progress bar. Defaults to `iter`.
+        batch_size, threads: See `predict_many`.
         options: Other arguments of `ModelEvaluation`.
 
     Returns:
-        `Metrics`, and the entries of a COCO results file.
+        Tuple of `Metrics`, and the entries of a COCO results file.
     """
     evaluation = ModelEvaluation(predictor, dataset, annotations, **options)
     return evaluation.score(evaluation.detect(track=track, batch_size=batch_size, threads=threads))
 
 
 class ModelEvaluation:
-    """The two halves of `evaluate_model`: `detect`, which processes can share, and `score`.
+    """The two steps of `evaluate_model`: `detect`, which several processes can share, and `score`.
 
     Args:
-        predictor, dataset, annotations: As in `evaluate_model`.
-        backend: As in `evaluate_results`.
-        max_detections: As in `evaluate_results`. Defaults to as many as the model may give; to 300 for LVIS.
-        shared_classes: Score only the classes that model and annotations share. By default they must be
-            the same.
-        unreadable: `UnreadableImages` of earlier evaluations of the same data set: an image that it has is
-            not reported again. Defaults to a new one.
+        predictor, dataset, annotations: See `evaluate_model`.
+        backend: See `evaluate_results`.
+        max_detections: See `evaluate_results`. Defaults to the model's maximum; for LVIS to 300.
+        shared_classes: Whether to evaluate only the classes that model and annotations share. Defaults to
+            False: the classes must be the same.
+        unreadable: `UnreadableImages` of earlier evaluations of the same data set. Its images are not
+            reported again. Defaults to a new one.
     """
 
     def __init__(
@@ -84,14 +84,16 @@ class ModelEvaluation:
         self.unreadable = unreadable or UnreadableImages(dataset, predictor.config.data.max_bad_images)
 
     def detect(self, share=(0, 1), track=iter, batch_size=None, threads=None):
-        """Detects the objects in the images of a share. Images that cannot be read go to `unreadable`.
+        """Detects the objects in the images of a share. Images that cannot be read are added to `unreadable`.
 
         Args:
-            share: (number from 0, count) of the share of the batches. Defaults to all.
-            track, batch_size, threads: As in `evaluate_model`. All shares need the same batch size.
+            share: Tuple (index from 0, number of shares) of the share of the batches. Defaults to all
+                batches.
+            track, batch_size, threads: See `evaluate_model`. All shares must use the same batch size.
 
         Returns:
-            A list with (id, entries of a COCO results file, number of detections of the model) of each image.
+            List with one tuple per image: image id, list of entries of a COCO results file, and number of
+            detections of the model.
         """
         size = self.predictor.default_batch_size() if batch_size is None else batch_size
         batches = record_batches(self.predictor, self.dataset.images, size)[share[0] :: share[1]]
@@ -116,13 +118,16 @@ class ModelEvaluation:
         return found
 
     def score(self, found):
-        """Scores detections.
+        """Evaluates detections.
 
         Args:
-            found: What `detect` returned, the lists of all shares joined.
+            found: The concatenated lists of `detect` of all shares.
 
         Returns:
-            `Metrics`, and the entries of a COCO results file in the order of the data set.
+            Tuple of `Metrics`, and the entries of a COCO results file in the order of the data set.
+
+        Raises:
+            ValueError: If the results of some images are missing.
         """
         found = {image_id: each for image_id, *each in found}
         records = self.dataset.images
@@ -130,9 +135,9 @@ class ModelEvaluation:
         missing = [each for each in ids if each not in found and each not in self.unreadable.reasons]
         if missing:
             raise ValueError(
-                "Expected detections of all images. "
-                f"Received: {self.dataset.name}, none of {len(missing)} of {len(ids)} images, such as the "
-                f"one with the id {missing[0]}. Give all processes of a run the same data set."
+                "The detections of all images must be given. "
+                f"Received: {self.dataset.name} without those of {len(missing)} of {len(ids)} images, such "
+                f"as id {missing[0]}. Give all processes of a run the same data set."
             )
         image_ids = [each for each in ids if each in found]
         results = [entry for each in image_ids for entry in found[each][0]]
@@ -144,7 +149,7 @@ class ModelEvaluation:
         notes = [*self.notes]
         if full:
             limit = max(self.limits.values())
-            notes.append(f"{full} images have up to {limit} detections, as many as the model may give")
+            notes.append(f"{full} images have up to {limit} detections, the maximum of the model")
         notes += self.unreadable.warnings()
         metrics = score_entries(
             results, self.content, image_ids, self.iou_types, self.backend, self.max_detections, notes
@@ -153,7 +158,9 @@ class ModelEvaluation:
 
 
 def record_batches(predictor, records, size):
-    """Returns the records of images in batches of equal padded shapes; at most one of a shape is not full.
+    """Returns the records of images in batches of equal padded shape.
+
+    At most one batch per shape is not full.
 
     Args:
         predictor: An `ImagePredictor` or a `TiledPredictor`.
@@ -161,7 +168,7 @@ def record_batches(predictor, records, size):
         size: Number of images in a full batch.
 
     Returns:
-        A list of lists.
+        List of lists of `ImageRecord`.
     """
 
     def key(record):
@@ -171,13 +178,16 @@ def record_batches(predictor, records, size):
 
 
 def _coco_entries(record, detections, pixels, categories):
-    """Returns the detections of an image as entries of a results file, and how many the model gave.
+    """Returns the detections of an image as entries of a results file, and the number of its detections.
 
     Args:
         record: `ImageRecord`.
         detections: `Detections`.
-        pixels: Not used; see `predict_many`.
-        categories: Of `match_categories`; detections of a class without one are left out.
+        pixels: Not used, see `predict_many`.
+        categories: List of `match_categories`. Detections of classes without a category are left out.
+
+    Raises:
+        UnreadableImage: If the size of the image is not the one in the data set.
     """
     if detections.image_size != (record.height, record.width):
         raise UnreadableImage(
@@ -190,7 +200,7 @@ def _coco_entries(record, detections, pixels, categories):
 
 
 def _only(content, names):
-    """Returns a `CocoContent` with the categories of these names and their annotations."""
+    """Returns a `CocoContent` with only the categories of these names and their annotations."""
     kept = tuple(category for category in content.categories if category.name in names)
     ids = {category.id for category in kept}
     rows = np.isin(content.annotations.table.class_ids, list(ids))

@@ -1,26 +1,26 @@
-"""Threads that work ahead of a loop: bounded, in order, and ended when the loop ends."""
+"""Generators that compute ahead in threads, bounded and in order, and functions to batch and sort items."""
 
 import collections
 import os
 import queue
 import threading
 
-MAX_THREADS = 8  # more of them wait for the GIL
+MAX_THREADS = 8  # more threads would only wait for the GIL
 
 
 def default_threads():
-    """Returns the number of threads for work beside a model: one for each core, at most `MAX_THREADS`."""
+    """Returns the number of threads for work beside a model: one per core, at most `MAX_THREADS`."""
     return min(os.cpu_count() or 1, MAX_THREADS)
 
 
 def submit_ahead(pool, function, items, ahead):
-    """Yields `(item, future)` in the order of `items`, and makes at most `ahead` calls in advance.
+    """Yields `(item, future)` in the order of `items`. Submits at most `ahead` calls in advance.
 
     Args:
         pool: `concurrent.futures.Executor`.
-        function: Of one item.
-        items: Iterable; the next item is taken only when there is room.
-        ahead: Number of calls.
+        function: Function of one item.
+        items: Iterable. The next item is taken only when a call can be submitted.
+        ahead: Maximum number of calls in advance.
     """
     pending = collections.deque()
     for item in items:
@@ -31,14 +31,14 @@ def submit_ahead(pool, function, items, ahead):
 
 
 def in_background(items, size):
-    """Yields `items`, which a thread of its own makes; it waits when `size` of them wait for the loop.
+    """Yields `items`, which are computed in a background thread, at most `size` in advance.
 
-    An error that `items` raises is raised in the loop. When the loop ends early (an error, Ctrl-C, `close`),
-    `items` is closed after the item that is being made.
+    An exception in `items` is raised in the loop. When the loop ends early (exception, Ctrl-C, `close`),
+    `items` is closed after its current item.
 
     Args:
         items: Generator.
-        size: Number of items.
+        size: Maximum number of computed items that wait for the loop.
     """
     done, free, stop = queue.SimpleQueue(), threading.Semaphore(size), threading.Event()
 
@@ -49,7 +49,7 @@ def in_background(items, size):
                 if stop.is_set():
                     break
                 done.put((item, None, False))
-        except BaseException as error:  # noqa: BLE001, it is raised in the loop
+        except BaseException as error:  # noqa: BLE001, raised again in the loop
             done.put((None, error, True))
         else:
             done.put((None, None, True))
@@ -78,9 +78,9 @@ def equal_batches(items, key, batch_size, window):
 
     Args:
         items: Iterable.
-        key: Function of an item. None means that the item is a batch of its own.
-        batch_size: Items of a batch; fewer if no more come.
-        window: An item waits for others of its key while at most this many items come after it.
+        key: Function of an item. If it returns None, the item is a batch of its own.
+        batch_size: Number of items per batch. The last batch of a key may be smaller.
+        window: Maximum number of later items that an item waits for. Then its batch is yielded as it is.
 
     Yields:
         Lists of items.
@@ -103,7 +103,7 @@ def equal_batches(items, key, batch_size, window):
 
 
 def in_order(numbered):
-    """Yields the values of `(number, value)` pairs by number, which count from 0 and come in any order."""
+    """Yields the values of `(number, value)` pairs in the order of the numbers 0, 1, 2, ..."""
     waiting, following = {}, 0
     for number, value in numbered:
         waiting[number] = value

@@ -1,17 +1,17 @@
-"""Puts the small mask of a detection back into its box in the image.
+"""Converts the masks of detections, M x M in the box, to pixel masks in the image.
 
-The mask head sees each object through its box, on a grid of M x M. Between the grid's points the
-probability is interpolated linearly in y, then in x: two thin matrices, one for each axis, whose
-product is only ever made for a few rows at a time. So no image-sized array of floats exists.
+Between the points of the M x M grid, probabilities are interpolated linearly in y, then in x. Each axis has a
+thin matrix of weights. Their product is computed a few rows at a time, so that no float array of the size of
+the image exists.
 
 Three conventions are in use, about half a pixel apart:
 
-- `"pixel_centres"`: each pixel's centre is looked up in the grid; beyond the grid's outermost
-  points the mask fades to zero (detectron2).
-- `"padded_resize"`: the grid gets a border of zeros, the box grows with it and is cut to whole
-  pixels, and the grid is resized to that many pixels (torchvision).
-- `"rounded_box"`: the first, in a box that is rounded to whole pixels, half to even, and nowhere below
-  the smallest value of the mask: a mask that is all object fades at no border (matterport).
+- `"pixel_centres"`: samples the grid at the center of each pixel. Beyond the outermost points of the grid the
+  mask fades to zero (detectron2).
+- `"padded_resize"`: pads the grid with zeros, enlarges the box accordingly and truncates it to whole pixels,
+  then resizes the grid to that size (torchvision).
+- `"rounded_box"`: the first one, with the box rounded to whole pixels (half to even). Values are never below
+  the minimum of the mask, so a mask that is all foreground does not fade at the border (matterport).
 
 Letters: M side of the mask, H W image, h w crop.
 """
@@ -20,8 +20,9 @@ import numpy as np
 
 THRESHOLD = 0.5  # Mask R-CNN, section 3.1: "binarized at a threshold of 0.5"
 
-# Of one matrix product. OpenBLAS computes so few in the calling thread. It divides more of them among all
-# cores, where they wait for each other as soon as another thread computes too: measured 40 times slower.
+# Multiplications per matrix product. OpenBLAS computes products of this size in the calling thread. It
+# divides larger ones among all cores. Their threads then wait for each other if other threads compute, too:
+# measured 40 times slower.
 MAX_PRODUCTS = 1 << 18
 TILE_COLUMNS = 1024
 
@@ -29,16 +30,19 @@ METHODS = ("pixel_centres", "padded_resize", "rounded_box")
 
 
 def paste_mask(mask, box, image_size, method="pixel_centres"):
-    """Returns the pixels of one object as a crop of the image.
+    """Returns the pixel mask of one object as a crop of the image.
 
     Args:
         mask: `[M, M]`, probabilities on the grid of the box.
-        box: `[4]`, yxyx, in the pixels of the image; may reach beyond it.
+        box: `[4]`, yxyx, pixels of the image. It may extend beyond the image.
         image_size: (height, width) of the image.
-        method: one of METHODS; see the head of this file.
+        method: One of METHODS, see the top of this file. Defaults to "pixel_centres".
 
     Returns:
-        `(crop, (y, x))`: the mask `[h, w]` bool, and where its first pixel lies in the image.
+        Tuple `(crop, (y, x))`: the mask `[h, w]` bool, and the position of its first pixel in the image.
+
+    Raises:
+        ValueError: If `method` is unknown or `mask` is not square.
     """
     if method not in METHODS:
         raise ValueError(
@@ -68,16 +72,16 @@ def paste_mask(mask, box, image_size, method="pixel_centres"):
 
 
 def paste_masks(masks, boxes, image_size, method="pixel_centres"):
-    """Pastes N masks, as `Detections` keeps them.
+    """Returns the pixel masks of N objects, in the format of `Detections`.
 
     Args:
         masks: `[N, M, M]`, probabilities.
-        boxes: `[N, 4]`, yxyx, in the pixels of the image.
+        boxes: `[N, 4]`, yxyx, pixels of the image.
         image_size: (height, width) of the image.
-        method: as in `paste_mask`.
+        method: See `paste_mask`. Defaults to "pixel_centres".
 
     Returns:
-        `(crops, origins)`: a tuple of N bool arrays `[h, w]`, and `[N, 2]` int32, (y, x).
+        Tuple `(crops, origins)`: N bool arrays `[h, w]`, and `[N, 2]` int32, (y, x).
     """
     pasted = [paste_mask(mask, box, image_size, method) for mask, box in zip(masks, boxes, strict=True)]
     crops = tuple(crop for crop, _ in pasted)
@@ -85,24 +89,24 @@ def paste_masks(masks, boxes, image_size, method="pixel_centres"):
 
 
 def _grow(box, scale):
-    """Scales a box about its centre and drops the fractions of its corners."""
+    """Returns a box scaled about its center, with its corners truncated to whole pixels."""
     centre = 0.5 * (box[:2] + box[2:])
     half = 0.5 * scale * (box[2:] - box[:2])
     return np.trunc(np.concatenate([centre - half, centre + half]))  # [4]
 
 
 def _pixel_centre_weights(start, end, limit, side):
-    """Weights of the grid's points for each pixel whose centre can be inside of the mask.
+    """Returns the weights of the grid points for each pixel of a crop along one axis ("pixel_centres").
 
     Args:
-        start, end: where the box begins and ends on this axis.
-        limit: number of pixels of the image on this axis.
-        side: M.
+        start, end: Start and end of the box along this axis.
+        limit: Size of the image along this axis, pixels.
+        side: Side of the mask, M.
 
     Returns:
-        `(first, weights)`: the first pixel, and `[pixels, M]` float32.
+        Tuple `(first, weights)`: the first pixel of the crop, and `[pixels, M]` float32.
     """
-    if end <= start:  # an empty box covers no pixel; its grid would have no spacing
+    if end <= start:  # an empty box covers no pixel, and its grid would have a spacing of 0
         return 0, np.zeros((0, side), "float32")
     first, last = _clip(np.floor(start), np.ceil(end), limit)
     centres = np.arange(first, last) + 0.5
@@ -110,7 +114,7 @@ def _pixel_centre_weights(start, end, limit, side):
 
 
 def _resize_weights(start, end, limit, side):
-    """As `_pixel_centre_weights`, for a box of whole pixels whose far edge is included."""
+    """Like `_pixel_centre_weights`, for a box of whole pixels whose last pixel is `end` ("padded_resize")."""
     pixels = max(end - start + 1, 1)
     first, last = _clip(start, start + pixels, limit)
     grid = (np.arange(first, last) - start + 0.5) * side / pixels - 0.5
@@ -123,13 +127,13 @@ def _clip(start, end, limit):
 
 
 def _hat(positions, side):
-    """Linear interpolation as a matrix: 1 at a grid point, falling to 0 at its neighbours."""
+    """Returns the matrix of linear interpolation: 1 at a grid point, falling to 0 at its neighbors."""
     distance = np.abs(positions[:, None] - np.arange(side))  # [pixels, M]
     return np.maximum(1 - distance, 0).astype("float32")
 
 
 def _threshold_product(rows, columns):
-    """Returns `rows @ columns >= THRESHOLD`, a tile at a time: `[h, M] @ [M, w] -> [h, w]` bool."""
+    """Returns `rows @ columns >= THRESHOLD`, computed in tiles: `[h, M] @ [M, w] -> [h, w]` bool."""
     height, width = rows.shape[0], columns.shape[1]
     crop = np.empty((height, width), bool)
     step = max(MAX_PRODUCTS // (rows.shape[1] * min(max(width, 1), TILE_COLUMNS)), 1)

@@ -1,4 +1,4 @@
-"""RoI poolers: layers that cut a map of fixed size out of the pyramid for each RoI."""
+"""Registry of RoI poolers: layers that extract features of fixed size from the pyramid for each RoI."""
 
 from mask_rcnn.layers.roi_poolers import CornerGrid, RoiAlign, RoiPool, RoiWarp
 from mask_rcnn.registry import Registry
@@ -12,7 +12,7 @@ def roi_align(config, *, strides, pool_size, name):
 
     Args:
         config: A `RoiAlignConfig`.
-        strides: Image pixels per pixel of each map, powers of two.
+        strides: Image pixels per map pixel, for each map. Powers of two.
         pool_size: Bins per side, P.
         name: Name of the layer.
 
@@ -25,39 +25,41 @@ def roi_align(config, *, strides, pool_size, name):
 
 @POOLERS.register("roi_warp")
 def roi_warp(config, *, strides, pool_size, name):
-    """Bilinear samples of RoIs that are rounded to whole pixels (Dai et al. 2016; Mask R-CNN, table 2c).
+    """Bilinear samples of RoIs rounded to whole pixels (Dai et al. 2016; Mask R-CNN, table 2c).
 
-    Args and the returned layer are those of `roi_align`. `aligned` has no effect.
+    Arguments and returned layer are the same as for `roi_align`. `config.aligned` has no effect.
     """
     return RoiWarp(strides, pool_size, _levels(config, strides), **_samples(config), name=name)
 
 
 @POOLERS.register("roi_pool")
 def roi_pool(config, *, strides, pool_size, name):
-    """Largest value of the whole pixels in each bin (Fast R-CNN, section 2.1).
+    """Maximum of the whole pixels in each bin (Fast R-CNN, section 2.1).
 
-    Args and the returned layer are those of `roi_align`. The fields for samples have no effect.
+    Arguments and returned layer are the same as for `roi_align`. The sampling fields of `config` have no
+    effect.
     """
     return RoiPool(strides, pool_size, _levels(config, strides), name=name)
 
 
 @POOLERS.register("crop_and_resize")
 def crop_and_resize(config, *, strides, pool_size, name):
-    """One bilinear sample per bin, from corner to corner of the box (matterport).
+    """One bilinear sample per bin, on a grid from corner to corner of the box (matterport).
 
-    Args and the returned layer are those of `roi_align`. The fields for samples have no effect.
+    Arguments and returned layer are the same as for `roi_align`. The sampling fields of `config` have no
+    effect.
     """
     return CornerGrid(strides, pool_size, _levels(config, strides), name=name)
 
 
 def _samples(config):
-    """Returns which samples a bin has, as arguments of `RoiAlign`."""
+    """Returns the sampling arguments of `RoiAlign` as a dict."""
     names = ("sampling_ratio", "pooling", "sample_points")
     return {name: getattr(config, name) for name in names}
 
 
 def _levels(config, strides):
-    """Returns how the level of a RoI is chosen, as arguments of `ops.roi_align.pyramid_levels`."""
+    """Returns the arguments of `ops.roi_align.pyramid_levels` as a dict."""
     return {
         "epsilon": config.level_epsilon,
         "offset": config.level_offset,

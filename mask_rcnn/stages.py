@@ -1,4 +1,4 @@
-"""The steps that training and detection share, each joined from parts and layers as the config says."""
+"""Stages of the network that training and inference share. Each connects parts and layers by the config."""
 
 from mask_rcnn.layers.batch_norm import CountedRois
 from mask_rcnn.layers.cascade import MeanScores, RefineBoxes, RefinedTargets, ScaleGradient
@@ -10,21 +10,24 @@ from mask_rcnn.poolers import POOLERS
 
 
 def first_stage(parts, config, batch):
-    """Looks for objects of any class (Faster R-CNN, section 3.1).
+    """Applies backbone, FPN and RPN to a batch of images (Faster R-CNN, section 3.1).
 
     Args:
-        parts: `Parts`.
-        config: the same `Config`.
-        batch: dict of `images` and `image_sizes`.
+        parts: `Parts` of `build_parts`.
+        config: The `Config` of the parts.
+        batch: Dict with `images` and `image_sizes`, the inputs of the model.
 
     Returns:
-        The list of maps that RoIs are pooled from, P2..P5 or the last of the backbone alone; and a dict of
-        the RPN's `logits`, `deltas` and `anchors`, lists with an entry for each of its maps, of the `windows`
-        of `ImageWindows`, and of all `between`, `{name: tensor}` in the names of `inference_model`.
+        Tuple of
+        maps: List of maps for RoI pooling: P2..P5, or the last map of the backbone without an FPN.
+        rpn: Dict of
+            `logits`, `deltas`, `anchors`: Lists with one tensor per map of the RPN, see `ProposalLayer`.
+            `windows`: Dict of `ImageWindows`.
+            `between`: Dict `{name: tensor}` of intermediate tensors, named as in `inference_model`.
     """
     settings = config.input
     source = parts.source
-    # A sample of 16-bit images is `counts_per_level` times the gray level that it stands for.
+    # mean and std are in gray levels 0..255. In 16-bit images a gray level is `counts_per_level` units.
     mean, std = (
         [settings.counts_per_level * number for number in each] for each in (source.mean, source.std)
     )
@@ -57,19 +60,20 @@ def first_stage(parts, config, batch):
         "rpn_deltas": rpn["deltas"],
         "anchors": anchors,
     }
-    return maps[: len(source.strides)], rpn  # subsampled levels, such as P6, are for the RPN only
+    return maps[: len(source.strides)], rpn  # subsampled levels, such as P6, are used by the RPN only
 
 
 def _features(backbone, fpn, images, first_level):
-    """Returns the maps of the FPN, or the last one of the backbone alone, and all of them by their names.
+    """Returns the maps of the FPN, or the last map of the backbone if there is no FPN; and all maps by name.
 
     Args:
-        backbone, fpn: Of `Parts`.
+        backbone, fpn: See `Parts`. `fpn` may be None.
         images: `[B, H, W, C]`, normalized.
         first_level: Level of the finest map.
 
     Returns:
-        List of `[B, h, w, C]`; and a dict of them and those of the backbone: "C2", ..., and "P2", ...
+        Tuple of a list of maps `[B, h, w, C]`, finest first, and a dict of all maps by name: "C2", ..., and
+        "P2", ...
     """
     stages = backbone(images)
     named = {f"C{level}": features for level, features in enumerate(stages, first_level)}
@@ -80,7 +84,13 @@ def _features(backbone, fpn, images, first_level):
 
 
 def propose(config, rpn, pre_nms, post_nms):
-    """Returns the dict of `ProposalLayer`, from the dict of `first_stage`."""
+    """Returns the dict of `ProposalLayer`.
+
+    Args:
+        config: The section `config.rpn`.
+        rpn: Dict of `first_stage`.
+        pre_nms, post_nms: See `ProposalLayer`. They differ in training and inference.
+    """
     layer = ProposalLayer(
         pre_nms,
         post_nms,
@@ -94,21 +104,21 @@ def propose(config, rpn, pre_nms, post_nms):
 
 
 def pool(parts, config, maps, boxes, *, name, pool_size, counted=None):
-    """Cuts RoIs out of the maps for one of the heads.
+    """Pools the features of RoIs for one head.
 
     Args:
-        parts: `Parts`.
-        config: the same `Config`.
-        maps: of `first_stage`.
+        parts: `Parts` of `build_parts`.
+        config: The `Config` of the parts.
+        maps: List of maps of `first_stage`.
         boxes: `[B, N, 4]`, yxyx.
-        name: of the layer, such as "mask_pool".
-        pool_size: side of the pooled features, P.
-        counted: `[B, N]` bool, the RoIs whose statistics a batch normalization takes in training; None in
-            inference.
+        name: Name of the pooling layer, such as "mask_pool".
+        pool_size: Bins per side, P.
+        counted: `[B, N]` bool: the RoIs that batch normalizations compute their training statistics from.
+            Defaults to None, for inference.
 
     Returns:
-        What RoIAlign gives, `[B * N, P, P, C]`, and what the head gets: the same or, in a ResNet-C4, what the
-        fifth stage makes of it.
+        Tuple of the output of the RoI pooler, `[B * N, P, P, C]`, and the features for the head. These are
+        the same tensor, or the output of the fifth stage in a ResNet-C4.
     """
     pooler = POOLERS.find(config.roi_align.method)(
         config.roi_align,
@@ -125,18 +135,20 @@ def pool(parts, config, maps, boxes, *, name, pool_size, counted=None):
 
 
 def compare_boxes(parts, config, maps, rpn, proposals, batch):
-    """Trains the box heads (Fast R-CNN, section 2.3; one after the other: Cascade R-CNN, section 4).
+    """Computes the losses of all box heads (Fast R-CNN, section 2.3; cascade: Cascade R-CNN, section 4).
 
     Args:
-        parts: `Parts`.
-        config: the same `Config`.
-        maps, rpn: of `first_stage`.
-        proposals: of `propose`.
-        batch: dict, the input of `training_model`.
+        parts: `Parts` of `build_parts`.
+        config: The `Config` of the parts.
+        maps, rpn: Results of `first_stage`.
+        proposals: Dict of `propose`.
+        batch: Input dict of `training_model`.
 
     Returns:
-        The dict of `RoiTargets` of the first head; and a dict of losses: `class_loss` and `box_loss`, of
-        further heads `class2_loss`, `box2_loss`, ...
+        Tuple of
+        sampled: Dict of `RoiTargets` of the first head.
+        losses: Dict of `class_loss` and `box_loss`, `[B, 2]` each. Further heads of a cascade add
+            `class2_loss`, `box2_loss`, ...
     """
     head, heads = config.box_head, _box_heads(parts, config)
     rois, outputs = proposals, {}
@@ -162,16 +174,19 @@ def compare_boxes(parts, config, maps, rpn, proposals, batch):
 
 
 def detect(parts, config, maps, rpn, proposals):
-    """Turns proposals into detections; a cascade takes the mean of all scores and the boxes of the last head.
+    """Computes detections from proposals.
+
+    A cascade uses the mean scores of all box heads and the boxes of the last one.
 
     Args:
-        parts: `Parts`.
-        config: the same `Config`.
-        maps, rpn: of `first_stage`.
-        proposals: of `propose`.
+        parts: `Parts` of `build_parts`.
+        config: The `Config` of the parts.
+        maps, rpn: Results of `first_stage`.
+        proposals: Dict of `propose`.
 
     Returns:
-        The dict of `DetectionLayer`, and a dict of all between, in the names of `inference_model`.
+        Tuple of the dict of `DetectionLayer`, and a dict of intermediate tensors, named as in
+        `inference_model`.
     """
     head, heads = config.box_head, _box_heads(parts, config)
     rois, every, between = proposals, [], {}
@@ -205,7 +220,7 @@ def detect(parts, config, maps, rpn, proposals):
 
 
 def _box_heads(parts, config):
-    """Returns the network, the IoU of a positive and the weights of the deltas of each box head in a row."""
+    """Returns a tuple (network, positive IoU, delta weights) for each box head, in order."""
     head, cascade = config.box_head, config.cascade
     if cascade is None:
         return [(parts.box_head, head.positive_iou, head.delta_weights)]

@@ -1,4 +1,4 @@
-"""What the library hands to its users: NumPy arrays with names and stated shapes."""
+"""Result types for users of the library: NumPy arrays with named fields and fixed shapes."""
 
 from dataclasses import dataclass, field, replace
 
@@ -7,7 +7,7 @@ from pycocotools import mask as coco_mask
 
 from mask_rcnn.detection_conversions import ConversionMethods
 
-# From the last pixel of a box to its far edge, yxyx.
+# Offset from the last pixel of a box to its far edge, yxyx, pixels.
 FAR_EDGE = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -16,10 +16,11 @@ class Category:
     """A class that can be detected.
 
     Args:
-        id: the number that the data set gives it; COCO's have gaps (1..90).
-        name: what a person calls it.
-        keypoints: names of the points that its objects have; none by default.
-        skeleton: pairs of them that a line connects, as numbers from 1, as COCO counts.
+        id: Integer id in the data set. Ids may have gaps, as in COCO (1..90).
+        name: Name of the class.
+        keypoints: Names of the keypoints of its objects. Defaults to none.
+        skeleton: Pairs of keypoint numbers to connect by a line. Numbers start at 1, as in COCO. Defaults to
+            none.
     """
 
     id: int
@@ -34,21 +35,21 @@ class Category:
 
 @dataclass(frozen=True, eq=False)
 class Detections(ConversionMethods):
-    """The objects found in one image, in the pixels of the image that the user gave.
+    """The N objects detected in one image, in pixels of the original image.
 
-    A mask is kept as the crop that holds it, so that a hundred objects of a large photograph
-    fit in little memory; `full_mask` and `rle` give it in the frame of the image.
+    A mask is stored as a crop, so that a hundred objects of a large photograph fit in little memory.
+    `full_mask` and `rle` return it in the frame of the image.
 
     Args:
-        boxes: `[N, 4]` float32, yxyx, far edge not included.
-        scores: `[N]` float32.
-        class_ids: `[N]` int32, 1..K; class id `i` is `categories[i - 1]`.
-        image_size: (height, width) of the image.
-        masks: N boolean crops `[h, w]` of any sizes, or None where no masks were predicted.
-        mask_origins: `[N, 2]` int32, (y, x) of the first pixel of each crop in the image.
-        keypoints: `[N, J, 3]` float32, (x, y, score), or None; coordinates as those of the boxes, so that
-            pixel 7 reaches from 7 to 8. COCO's files have its number, half a pixel less than its centre.
-        attributes: `{name: [N, ...]}`, what further heads predict of each object; none by default.
+        boxes: `[N, 4]` float32, yxyx, pixels, far edge not included.
+        scores: `[N]` float32 in 0..1.
+        class_ids: `[N]` int32, 1..K. Class id `i` is `categories[i - 1]`.
+        image_size: (height, width) of the image, pixels.
+        masks: N boolean crops `[h, w]` of any size, or None if the model has no masks.
+        mask_origins: `[N, 2]` int32, (y, x) of the first pixel of each crop in the image; None without masks.
+        keypoints: `[N, J, 3]` float32, (x, y, score), or None. Coordinates are those of the boxes: pixel 7
+            extends from 7 to 8. COCO files store the pixel index, which is half a pixel less than its center.
+        attributes: Dict `{name: [N, ...]}` of the predictions of further heads. Defaults to empty.
     """
 
     boxes: np.ndarray
@@ -93,7 +94,7 @@ class Detections(ConversionMethods):
             self._set_masks(num_objects)
 
     def _set_array(self, name, dtype, shape):
-        """Makes field `name` an array of `dtype`, or says which shape it should have had."""
+        """Converts field `name` to an array of `dtype`. Raises a ValueError if its shape is not `shape`."""
         array = np.asarray(getattr(self, name), dtype)
         if array.shape != shape:
             raise ValueError(
@@ -103,7 +104,7 @@ class Detections(ConversionMethods):
         object.__setattr__(self, name, array)
 
     def _set_masks(self, num_objects):
-        """Makes `masks` a tuple of boolean crops that lie inside the image."""
+        """Converts `masks` to a tuple. Raises a ValueError unless all are boolean crops inside the image."""
         masks = tuple(np.asarray(mask) for mask in self.masks)
         object.__setattr__(self, "masks", masks)
         if len(masks) != num_objects:
@@ -130,7 +131,7 @@ class Detections(ConversionMethods):
         """Returns the detections that `index` selects, in its order.
 
         Args:
-            index: booleans `[N]`, integers, or a slice.
+            index: `[N]` bool, an array of integers, or a slice.
         """
         rows = np.arange(len(self))[index]
         has_masks = self.masks is not None
@@ -146,14 +147,22 @@ class Detections(ConversionMethods):
         )
 
     def full_mask(self, i):
-        """Returns mask `i` in the frame of the image, `[H, W]` bool."""
+        """Returns mask `i` in the frame of the image, `[H, W]` bool.
+
+        Raises:
+            ValueError: If the detections have no masks.
+        """
         crop, (y, x) = self._mask(i)
         mask = np.zeros(self.image_size, bool)
         mask[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
         return mask
 
     def rle(self, i):
-        """Returns mask `i` as COCO writes it: `{"size": [H, W], "counts": str}`."""
+        """Returns mask `i` in COCO's run-length encoding, `{"size": [H, W], "counts": str}`.
+
+        Raises:
+            ValueError: If the detections have no masks.
+        """
         crop, origin = self._mask(i)
         return encode_crop(crop, origin, self.image_size)
 
@@ -181,18 +190,18 @@ def smallest_crop(mask, origin=(0, 0)):
 
 
 def encode_crop(crop, origin, image_size):
-    """Encodes a mask that is zero outside of a crop, without making the whole image.
+    """Returns COCO's run-length encoding of a mask crop, without creating the full mask.
 
-    COCO counts the pixels of each run, column by column, zeros first; a run that leaves a column
-    at the bottom edge of the image goes on at the top of the next.
+    COCO encodes the lengths of runs, column by column, zeros first. A run that ends at the bottom edge of the
+    image continues at the top of the next column.
 
     Args:
-        crop: `[h, w]` bool.
+        crop: `[h, w]` bool. The mask is False outside of it.
         origin: (y, x) of its first pixel in the image.
         image_size: (height, width) of the image.
 
     Returns:
-        `{"size": [H, W], "counts": str}`, equal to what pycocotools makes of the whole mask.
+        `{"size": [H, W], "counts": str}`, equal to the result of pycocotools for the full mask.
     """
     (height, width), (y, x) = image_size, origin
     columns = np.zeros(
@@ -221,8 +230,8 @@ def as_categories(categories, num_classes):
     """Returns a tuple of `Category` for `num_classes` classes.
 
     Args:
-        categories: `Category` records or names. None gives numbered names.
-        num_classes: Number of classes.
+        categories: `Category` records or names. None creates the names "class 1", "class 2", ...
+        num_classes: Number of classes. Only used if `categories` is None.
     """
     if categories is None:
         categories = [f"class {number}" for number in range(1, num_classes + 1)]

@@ -1,4 +1,4 @@
-"""What each anchor and each RoI should have predicted. Nothing here has a gradient."""
+"""Training targets of anchors and RoIs. No gradient flows through them."""
 
 import tensorflow as tf
 
@@ -10,21 +10,24 @@ from mask_rcnn.ops.sampling import sample
 
 
 def rpn_targets(anchors, batch, samples, positive_fraction, positive_iou, negative_iou):
-    """Returns the sampled anchors of each image and their targets (Faster R-CNN, section 3.1.2).
+    """Returns a random sample of anchors per image and their training targets (Faster R-CNN, section 3.1.2).
 
     Args:
         anchors: `[A, 4]`, yxyx.
-        batch: dict with `gt_boxes` `[B, T, 4]`, `gt_class_ids` `[B, T]` and `seeds` `[B, 2]`.
-        samples: anchors an image, S.
-        positive_fraction: the largest share of positives.
-        positive_iou, negative_iou: an anchor is positive from the one, negative below the other.
+        batch: Dict with `gt_boxes` `[B, T, 4]`, `gt_class_ids` `[B, T]` and `seeds` `[B, 2]`.
+        samples: Number of sampled anchors per image, S.
+        positive_fraction: Maximum share of positives, 0..1.
+        positive_iou: An anchor is positive from this IoU on. The anchors with the highest IoU of each object
+            are always positive.
+        negative_iou: Other anchors are negative below this IoU. Anchors in between are ignored.
 
     Returns:
         Dict of
-        `indices` `[B, S]` int32: the sampled anchors;
-        `objectness` `[B, S]` float32: 1 for an object, 0 for background;
-        `deltas` `[B, S, 4]` float32: (dy, dx, dh, dw) from the anchor to its object;
-        `positive`, `valid` `[B, S]` bool: where the deltas and the objectness count.
+        `indices`: `[B, S]` int32, the sampled anchors, positives first.
+        `objectness`: `[B, S]` float32, 1 for an object, 0 for background.
+        `deltas`: `[B, S, 4]` float32, (dy, dx, dh, dw) from the anchor to its object.
+        `positive`: `[B, S]` bool: whether `deltas` count in the loss.
+        `valid`: `[B, S]` bool: whether `objectness` counts in the loss.
     """
     thresholds = (negative_iou, positive_iou)
     matched, labels = match(
@@ -43,26 +46,27 @@ def rpn_targets(anchors, batch, samples, positive_fraction, positive_iou, negati
 
 
 def roi_targets(proposals, proposals_valid, batch, samples, positive_fraction, positive_iou, delta_weights):
-    """Returns the sampled RoIs of each image and what the second stage should say (Fast R-CNN, section 2.3).
+    """Returns a random sample of RoIs per image and their training targets (Fast R-CNN, section 2.3).
 
-    The objects themselves are candidates too, so that there are positives before the RPN has learned.
+    The ground-truth boxes are candidates, too, so that there are positives before the RPN is trained.
 
     Args:
         proposals: `[B, N, 4]`, yxyx.
         proposals_valid: `[B, N]` bool.
-        batch: dict with `gt_boxes` `[B, T, 4]`, `gt_class_ids` `[B, T]` and `seeds` `[B, 2]`.
-        samples: RoIs an image, S.
-        positive_fraction: the largest share of positives.
-        positive_iou: a RoI is positive from this IoU, negative below.
-        delta_weights: four numbers that the deltas are multiplied by.
+        batch: Dict with `gt_boxes` `[B, T, 4]`, `gt_class_ids` `[B, T]` and `seeds` `[B, 2]`.
+        samples: Number of sampled RoIs per image, S.
+        positive_fraction: Maximum share of positives, 0..1.
+        positive_iou: A RoI is positive from this IoU on, and negative below.
+        delta_weights: Four factors for the target deltas (dy, dx, dh, dw).
 
     Returns:
         Dict of
-        `rois` `[B, S, 4]`, yxyx, positives first;
-        `class_ids` `[B, S]` int32: 0 is background;
-        `deltas` `[B, S, 4]` float32;
-        `matched` `[B, S]` int32: the object of a positive RoI;
-        `positive`, `valid` `[B, S]` bool.
+        `rois`: `[B, S, 4]`, yxyx, positives first.
+        `class_ids`: `[B, S]` int32, 0 is background.
+        `deltas`: `[B, S, 4]` float32, (dy, dx, dh, dw) from the RoI to its object.
+        `matched`: `[B, S]` int32, the row in `gt_boxes` of the object of a positive RoI.
+        `positive`: `[B, S]` bool: whether `deltas` count in the loss.
+        `valid`: `[B, S]` bool: whether `class_ids` count in the loss.
     """
     is_object = (batch["gt_class_ids"] > 0) & (box_ops.area(batch["gt_boxes"]) > 0)
     candidates = tf.concat([proposals, batch["gt_boxes"]], axis=1)  # [B, N + T, 4]
@@ -71,7 +75,7 @@ def roi_targets(proposals, proposals_valid, batch, samples, positive_fraction, p
     matched, labels = match(candidates, batch["gt_boxes"], batch["gt_class_ids"], thresholds)
     labels = tf.where(usable, labels, IGNORED)
 
-    seeds = batch["seeds"] + tf.constant([0, 1])  # another draw than the RPN's
+    seeds = batch["seeds"] + tf.constant([0, 1])  # other random numbers than for the RPN
     indices, valid = sample(labels, seeds, samples, positive_fraction)
     positive = valid & (tf.gather(labels, indices, batch_dims=1) == POSITIVE)
     matched = tf.gather(matched, indices, batch_dims=1)  # [B, S]
@@ -80,14 +84,14 @@ def roi_targets(proposals, proposals_valid, batch, samples, positive_fraction, p
 
 
 def refined_targets(rois, valid, batch, positive_iou, delta_weights):
-    """Returns what the next head of a cascade should say of the boxes of the one before; all of them count.
+    """Returns the targets of all RoIs of a later box head of a cascade, without sampling.
 
-    Cascade R-CNN, section 4.2: boxes become better from head to head, so that each can ask for a higher IoU.
+    Cascade R-CNN, section 4.2: the boxes improve from head to head, so each head can use a higher IoU.
 
     Args:
-        rois: `[B, S, 4]`, yxyx.
+        rois: `[B, S, 4]`, yxyx: the boxes of the previous head.
         valid: `[B, S]` bool.
-        batch, positive_iou, delta_weights: as in `roi_targets`.
+        batch, positive_iou, delta_weights: See `roi_targets`.
 
     Returns:
         The dict of `roi_targets`, in the order of `rois`.
@@ -112,18 +116,18 @@ def _roi_dict(rois, matched, positive, valid, batch, delta_weights):
 
 
 def mask_targets(rois, matched, batch, size):
-    """Returns the mask of each RoI's object in the grid of the RoI.
+    """Returns the ground-truth mask of each RoI's object in the grid of the RoI.
 
     Args:
         rois: `[B, S, 4]`, yxyx.
         matched: `[B, S]` int32, the object of each RoI.
-        batch: dict with `gt_boxes` `[B, T, 4]` and `gt_masks` `[B, G, C, C]` uint8, cropped to the boxes.
-        size: side of the result, M.
+        batch: Dict with `gt_boxes` `[B, T, 4]` and `gt_masks` `[B, G, C, C]` uint8, cropped to the boxes.
+        size: Side of the result, M.
 
     Returns:
         `[B, S, M, M]` float32 of 0 and 1.
     """
-    masks = tf.cast(batch["gt_masks"], tf.float32)  # GPUs gather no uint8
+    masks = tf.cast(batch["gt_masks"], tf.float32)  # GPUs have no gather for uint8
     masks = tf.gather(masks, matched, batch_dims=1)  # [B, S, C, C]
     boxes = tf.gather(batch["gt_boxes"], matched, batch_dims=1)  # [B, S, 4]
     side, num_rois = masks.shape[-1], rois.shape[1]
@@ -134,16 +138,16 @@ def mask_targets(rois, matched, batch, size):
 
 
 def keypoint_targets(rois, matched, batch, size):
-    """Returns the cell in which each RoI should find each keypoint of its object.
+    """Returns the target cell of each keypoint in the heatmap of each RoI.
 
     Args:
         rois: `[B, S, 4]`, yxyx.
         matched: `[B, S]` int32, the object of each RoI.
-        batch: dict with `gt_keypoints` `[B, G, J, 3]`, (y, x, visibility).
-        size: side of the heatmaps.
+        batch: Dict with `gt_keypoints` `[B, G, J, 3]`, (y, x, visibility).
+        size: Side of the heatmaps, cells.
 
     Returns:
-        `cells` `[B, S, J]` int32 and `counts` `[B, S, J]` bool; see `ops.keypoints.keypoint_cells`.
+        Tuple of `cells` `[B, S, J]` int32 and `counts` `[B, S, J]` bool, see `ops.keypoints.keypoint_cells`.
     """
     keypoints = tf.gather(batch["gt_keypoints"], matched, batch_dims=1)  # [B, S, J, 3]
     return keypoint_ops.keypoint_cells(keypoints, rois, size)

@@ -1,14 +1,15 @@
-"""The detections of overlapping tiles become those of the image, each object once.
+"""Merges the detections of overlapping tiles, so that each object of the image is detected once.
 
-An object that a tile cuts is found in the next tile too. Two detections of a class are the same object if
+An object that a tile cuts is also detected in the next tile. Two detections of a class are the same object if
 
-- their masks agree where both tiles can see: the IoU of the two parts in the overlap is above MIN_AGREEMENT;
-- or one is cut by its tile, and the other covers more than `MIN_AGREEMENT` of what it has in the overlap. The
-  other must be at least `MIN_SCORE_SHARE` as sure: noise must not connect two neighbors.
+- their masks agree in the overlap of their tiles: the IoU of the two parts is above `MIN_AGREEMENT`;
+- or one is cut by its tile, and the other covers more than `MIN_AGREEMENT` of its part in the overlap. The
+  score of the other must be at least `MIN_SCORE_SHARE` of its score. Otherwise noise could connect two
+  neighbors.
 
-Masks of different objects hardly overlap, so no mask agrees with two of them. What such pairs connect is
-one object. If a tile shows all of it, the best detection of such a tile is kept as it is. Otherwise it is the
-union of all parts.
+Masks of different objects hardly overlap, so no mask agrees with two of them. Detections that are connected
+by such pairs form one object. If a tile contains the whole object, the best detection of such a tile is kept
+unchanged. Otherwise the result is the union of all parts.
 
 Letters: T tiles, N detections, P pairs, h w crop.
 """
@@ -21,20 +22,20 @@ from mask_rcnn.detection_merge import concatenate, vote
 
 MIN_AGREEMENT = 0.5
 MIN_SCORE_SHARE = 0.5
-CUT_MARGIN = 0.01  # of the side of a tile; a box that ends nearer to its border counts as cut
+CUT_MARGIN = 0.01  # share of the side of a tile; a box that ends closer to the border counts as cut
 
 
 def merge_tiles(found, windows, image_size):
-    """Merges the detections of tiles.
+    """Returns the detections of an image, merged from those of its tiles.
 
     Args:
         found: List of T `Detections`, each in the pixels of its tile.
-        windows: `[T, 4]` int, yxyx, the tiles. The window of the whole image may be among them.
+        windows: `[T, 4]` int, yxyx, the tiles. The window of the whole image may be one of them.
         image_size: (height, width) of the image.
 
     Returns:
-        `Detections` of the image, best first. A merged object has the highest score of its parts. A union has
-        the tight box of its mask, and the keypoints and attributes of its best part.
+        `Detections` of the image, sorted by score. A merged object has the highest score of its parts. A
+        union has the bounding box of its mask, and the keypoints and attributes of its best part.
     """
     windows = np.asarray(windows)
     moved = [_move(each, window, image_size) for each, window in zip(found, windows, strict=True)]
@@ -45,7 +46,7 @@ def merge_tiles(found, windows, image_size):
 
 
 def _move(detections, window, image_size):
-    """Returns detections in the pixels of a tile as detections in those of the image."""
+    """Returns `Detections` moved from the pixels of a tile (`window` `[4]`) to those of the image."""
     y, x = window[:2]
     keypoints, origins = detections.keypoints, detections.mask_origins
     return replace(
@@ -58,11 +59,11 @@ def _move(detections, window, image_size):
 
 
 def _same_objects(detections, tiles, windows):
-    """Returns pairs of detections that are the same object, `[P, 2]` int.
+    """Returns pairs of detections of the same object, `[P, 2]` int.
 
     Args:
-        detections: `Detections` of N objects, those of a tile together.
-        tiles: `[N]` int, ascending, the tile of each.
+        detections: `Detections` of N objects, sorted by tile.
+        tiles: `[N]` int, ascending, the tile of each detection.
         windows: `[T, 4]` int, yxyx.
     """
     boxes, classes = detections.boxes, detections.class_ids
@@ -87,13 +88,13 @@ def _same_objects(detections, tiles, windows):
 
 
 def _is_same(one, other, common, is_cut, scores):
-    """Returns whether two detections are the same object, by the rules at the head of this file.
+    """Returns whether two detections are the same object, by the rules at the top of this file.
 
     Args:
-        one, other: (mask `[h, w]` bool, its window) of each.
-        common: `[4]` int, yxyx, what both tiles show.
-        is_cut: `[2]` bool, whether its tile cuts each.
-        scores: `[2]` of each.
+        one, other: Tuple (mask `[h, w]` bool, its window `[4]` int) of each detection.
+        common: `[4]` int, yxyx, the overlap of both tiles.
+        is_cut: `[2]` bool, whether each detection is cut by its tile.
+        scores: `[2]`, the score of each detection.
     """
     areas = np.array([np.count_nonzero(_part(*each, common)) for each in (one, other)])
     both = _intersect(_intersect(one[1], other[1]), common)
@@ -104,20 +105,20 @@ def _is_same(one, other, common, is_cut, scores):
 
 
 def _part(mask, window, common):
-    """Returns the part of a mask that lies in another window, empty if there is none."""
+    """Returns the part of a mask (with its `window`) inside the window `common`. It may be empty."""
     y1, x1, y2, x2 = np.maximum(_intersect(window, common) - np.tile(window[:2], 2), 0)
     return mask[y1:y2, x1:x2]
 
 
 def _are_cut(boxes, windows, image_size):
-    """Returns which boxes end at a border of their tile that is not one of the image, `[N]` bool."""
+    """Returns `[N]` bool: whether a box ends at a border of its tile that is not a border of the image."""
     sides = windows[:, 2:] - windows[:, :2]
     is_near = np.abs(boxes - windows) <= CUT_MARGIN * np.tile(sides, 2)
     return (is_near & (windows != [0, 0, *image_size])).any(axis=1)
 
 
 def _mask_crops(detections):
-    """Returns (mask `[h, w]` bool, window `[4]` int) of each detection: its pixels, or those of its box."""
+    """Returns a list of (mask `[h, w]` bool, window `[4]` int). Without masks the whole box is used."""
     if detections.masks is not None:
         origins = detections.mask_origins.astype("int64")
         return [
@@ -129,7 +130,7 @@ def _mask_crops(detections):
 
 
 def _components(pairs, count):
-    """Returns the label of each of `count` items, `[count]` int: the lowest item that pairs connect it to."""
+    """Returns the connected component of each of `count` items, `[count]` int: its lowest item."""
     labels = np.arange(count)
     while True:
         lowest = labels[pairs].min(axis=1)
@@ -142,11 +143,11 @@ def _components(pairs, count):
 
 
 def _merge(detections, labels, windows):
-    """Makes one object of the detections of each label.
+    """Returns `Detections` with one object per label, sorted by score.
 
     Args:
         detections: `Detections` of N parts.
-        labels: `[N]` int.
+        labels: `[N]` int, equal for the parts of an object.
         windows: `[N, 4]` int, the tile of each part.
     """
     scores, boxes, origins = detections.scores.copy(), detections.boxes.copy(), detections.mask_origins
@@ -189,12 +190,12 @@ def _extent(boxes):
 
 
 def _contain(windows, box):
-    """Returns which windows `[N, 4]` contain a box, `[N]` bool."""
+    """Returns `[N]` bool: whether each of `windows` `[N, 4]` contains the `box` `[4]`."""
     return (windows[:, :2] <= box[:2]).all(axis=1) & (windows[:, 2:] >= box[2:]).all(axis=1)
 
 
 def _intersect(boxes, others):
-    """Returns what boxes `[..., 4]` have in common with others; without an area where they do not meet."""
+    """Returns the intersections of `boxes` `[..., 4]` and `others`. They are inverted where there is none."""
     low = np.maximum(boxes[..., :2], others[..., :2])
     return np.concatenate([low, np.minimum(boxes[..., 2:], others[..., 2:])], axis=-1)
 

@@ -1,7 +1,7 @@
-"""Weights on disk: HDF5, every array under the name of its part and variable, the config beside them.
+"""Weights files: HDF5 with one array per variable, and the config and the categories of the model.
 
-A file says all that is needed to run it: no architecture has to be remembered. Nothing in it is executed, and
-damage is found by its checksum.
+A file contains everything needed to run the model. Loading executes no code from the file. A checksum detects
+damage.
 """
 
 import collections
@@ -21,14 +21,14 @@ FORMAT = "mask_rcnn weights 2"
 CATEGORY_FIELDS = {"id", "name", "keypoints", "skeleton"}
 AUTOMATIC_NAME = re.compile(r"/variable_\d+$")
 MAX_NAME = 1000  # characters
-MAX_ID = 2**53  # the largest integer that every JSON reader keeps
+MAX_ID = 2**53  # the largest integer that every JSON reader represents exactly
 
 
 def variables(parts):
-    """Returns `{"part/variable path": keras.Variable}` of all weights, in a fixed order.
+    """Returns `{"part/variable path": keras.Variable}` for all weights of `Parts`, in a fixed order.
 
-    Keras numbers variables without a name through the whole process (ConvNeXt's layer scales); such a number
-    is left out. Variables of equal paths are numbered in their order: "path", "path#2".
+    Keras numbers variables without a name through the whole process (layer scales of ConvNeXt). Such numbers
+    are removed from the path. Variables with equal paths are numbered in their order: "path", "path#2".
     """
     named, counts = {}, collections.Counter()
     for name, part in parts.named().items():
@@ -41,26 +41,28 @@ def variables(parts):
 
 @functools.lru_cache(maxsize=8)
 def model_shapes(config):
-    """Returns `{"part/variable path": shape}` of the model of a config, without keeping its memory."""
-    from mask_rcnn.model import build_parts  # imports TensorFlow, which a look at a header does not need
+    """Returns `{"part/variable path": shape}` for the model of a config, without keeping it in memory."""
+    from mask_rcnn.model import build_parts  # imports TensorFlow, which reading a header does not need
 
     shapes = {name: tuple(variable.shape) for name, variable in variables(build_parts(config)).items()}
-    gc.collect()  # a model refers to itself
+    gc.collect()  # a model has reference cycles
     return shapes
 
 
 def save_weights(path, parts, config, categories):
-    """Writes a model so that `load_weights` and `Predictor.load` need nothing else.
+    """Writes a weights file for `load_weights` and `Predictor.load`.
+
+    It contains all weights, the config and the categories.
 
     Args:
         path: File to write, by convention `*.weights.h5`.
         parts: `Parts`.
-        config: `Config` they were built from.
-        categories: Tuple of `Category`, class id i is `categories[i - 1]`.
+        config: The `Config` that they were built from.
+        categories: Tuple of `Category`. Class id i is `categories[i - 1]`.
 
     Raises:
-        ValueError: The parts or categories do not fit the config, or a weight is not finite. Nothing is
-            written.
+        ValueError: If parts or categories do not fit the config, or a weight is not finite. Nothing is
+            written then.
     """
     shapes = {name: tuple(variable.shape) for name, variable in variables(parts).items()}
     check_fit(model_shapes(config), shapes, source=f"the model to be saved as {path}")
@@ -68,9 +70,15 @@ def save_weights(path, parts, config, categories):
 
 
 def write_arrays(path, arrays, config, categories):
-    """Writes `{"part/variable path": array or variable}` as `save_weights` does.
+    """Writes a weights file from arrays. It is an atomic write: if it fails, an existing file is unchanged.
 
-    If it fails, the old file is as it was.
+    Args:
+        path: File to write.
+        arrays: `{"part/variable path": array or variable}`.
+        config, categories: See `save_weights`.
+
+    Raises:
+        ValueError: If the categories do not fit the config, or a value is not finite.
     """
     check_categories(categories, config)
     header = {
@@ -87,11 +95,11 @@ def _checked(name, array):
 
 
 def read_header(path):
-    """Returns the `Config` and the categories that a weights file carries.
+    """Returns the `Config` and the categories (tuple of `Category`) of a weights file.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is not a file of `save_weights`, or damaged.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a weights file of `save_weights`, or damaged.
     """
     verify(path, FORMAT, "weights file")
     config_text, categories_text = read_texts(path, ("config", "categories"))
@@ -100,7 +108,7 @@ def read_header(path):
         categories = _parse_categories(categories_text)
         check_categories(categories, config)
     except ValueError as error:
-        raise ValueError(f"The header of {path} is wrong. {error}") from error
+        raise ValueError(f"The header of {path} is invalid. {error}") from error
     return config, categories
 
 
@@ -109,7 +117,7 @@ def _parse_categories(text):
         entries = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(
-            f"Its categories are no JSON ({str(error)[:100]}). Save the weights again."
+            f"Its categories are not valid JSON ({str(error)[:100]}). Save the weights again."
         ) from None
     is_list = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
     if not is_list or any(set(entry) != CATEGORY_FIELDS for entry in entries):
@@ -119,12 +127,12 @@ def _parse_categories(text):
         )
     for entry in entries:
         if not (_is_list_of(entry["keypoints"], str) and _is_list_of(entry["skeleton"], list)):
-            raise ValueError("Keypoints must be a list of names, and a skeleton a list of pairs of numbers.")
+            raise ValueError("Its keypoints must be lists of names, and its skeletons lists of number pairs.")
     return tuple(Category(**entry) for entry in entries)
 
 
 def check_categories(categories, config):
-    """Raises a ValueError unless there is one valid category for each class of `config`.
+    """Raises a ValueError unless there is exactly one valid category per class of `config`.
 
     Args:
         categories: Tuple of `Category`.
@@ -141,24 +149,24 @@ def check_categories(categories, config):
         counts = collections.Counter(getattr(category, field) for category in categories)
         repeated = [value for value, count in counts.items() if count > 1][:5]
         if repeated:
-            raise ValueError(f"Every category needs another {field}. Received several times: {repeated}.")
+            raise ValueError(f"Each category needs a unique {field}. Received more than once: {repeated}.")
 
 
 def _check_category(category):
     if type(category.id) is not int or abs(category.id) > MAX_ID:
-        raise ValueError(f"The id of a category is an int up to 2**53. Received: {_short(category.id)}.")
+        raise ValueError(f"A category id must be an integer up to 2**53. Received: {_short(category.id)}.")
     if not _is_name(category.name):
         raise ValueError(
-            f"The name of a category is 1 to {MAX_NAME} characters. Received: {_short(category.name)}."
+            f"The name of a category must have 1 to {MAX_NAME} characters. Received: {_short(category.name)}."
         )
     if not all(map(_is_name, category.keypoints)):
-        raise ValueError(f"The keypoints of a category need names. Received: category {category.name!r}.")
+        raise ValueError(f"Every keypoint must have a name. Received: category {category.name!r} without.")
     numbers = range(1, len(category.keypoints) + 1)
     for pair in category.skeleton:
         if len(pair) != 2 or not all(type(each) is int and each in numbers for each in pair):
             raise ValueError(
-                f"A skeleton is pairs of keypoint numbers, 1 to {len(category.keypoints)}. "
-                f"Received: category {category.name!r} with another one."
+                f"A skeleton must contain pairs of keypoint numbers, 1 to {len(category.keypoints)}. "
+                f"Received: category {category.name!r} with other items."
             )
 
 
@@ -175,11 +183,14 @@ def _short(value):
 
 
 def load_weights(path, parts):
-    """Reads the weights of `save_weights` into `parts`.
+    """Loads a weights file into `parts`.
+
+    Args:
+        path: File of `save_weights`.
+        parts: `Parts`. They are changed only if everything fits.
 
     Raises:
-        ValueError: The file is damaged, or names or shapes differ; both sides are listed. No weight is
-            changed.
+        ValueError: If the file is damaged, or names or shapes differ. The message lists both sides.
     """
     wanted = variables(parts)
     shapes = {name: variable.shape for name, variable in wanted.items()}
@@ -191,28 +202,29 @@ def read_arrays(path, check=None):
     """Returns `{"part/variable path": array}` of a weights file.
 
     Args:
-        path: The file.
-        check: Function that gets `{"part/variable path": shape}` before any array is read. Defaults to none.
+        path: File of `save_weights`.
+        check: Function that is called with `{"part/variable path": shape}` before any array is read. Defaults
+            to None.
     """
     verify(path, FORMAT, "weights file")
     return read_hdf5(path, check and (lambda found: check({name: each[0] for name, each in found.items()})))
 
 
 def assign(parts, arrays, source):
-    """Gives every variable of `parts` its array, as `assign_variables` does."""
+    """Assigns arrays to all variables of `parts`, see `assign_variables`."""
     assign_variables(variables(parts), arrays, source)
 
 
 def assign_variables(wanted, arrays, source):
-    """Gives every variable its array; all or nothing.
+    """Assigns an array to every variable, or to none if anything does not fit.
 
     Args:
         wanted: `{"part/variable path": keras.Variable}`.
         arrays: `{"part/variable path": array}`.
-        source: Where they come from, for the error.
+        source: Where the arrays come from, for the message.
 
     Raises:
-        ValueError: Names, shapes or values are not as they must be; all of them are listed.
+        ValueError: If names, shapes or values are invalid. The message lists all of them.
     """
     shapes = {name: array.shape for name, array in arrays.items()}
     check_fit({name: variable.shape for name, variable in wanted.items()}, shapes, source)
@@ -222,12 +234,12 @@ def assign_variables(wanted, arrays, source):
 
 
 def check_fit(shapes, found, source):
-    """Raises a ValueError that lists both sides, unless `found` has the names and `shapes` of a model.
+    """Raises a ValueError that lists both sides, unless `found` has exactly the names and shapes of a model.
 
     Args:
         shapes: `{"part/variable path": shape}` of the model.
-        found: The same of the file.
-        source: Where it comes from, for the error.
+        found: `{"part/variable path": shape}` of the file.
+        source: Where they come from, for the message.
     """
     missing = [name for name in shapes if name not in found]
     unexpected = [name for name in found if name not in shapes]
@@ -241,26 +253,26 @@ def check_fit(shapes, found, source):
             f"The weights of {source} do not fit the model.\n"
             + _listing("missing in the file", missing)
             + _listing("unknown to the model", unexpected)
-            + _listing("of another shape", misshaped)
+            + _listing("with another shape", misshaped)
             + "Build the model from the config that belongs to the file (num_classes, backbone, heads)."
         )
 
 
 def check_values(arrays, source):
-    """Raises a ValueError that lists the arrays which cannot be weights.
+    """Raises a ValueError that lists all arrays that cannot be weights.
 
-    Weights are real floating-point numbers that float32 can hold.
+    Weights must be real floating-point numbers that are finite in float32.
 
     Args:
         arrays: `{"part/variable path": array}`.
-        source: Where they come from, for the error.
+        source: Where they come from, for the message.
     """
     wrong = [f"{name}: {problem}" for name, array in arrays.items() if (problem := _problem(array))]
     if wrong:
         raise ValueError(
             f"The weights of {source} must be finite floating-point numbers.\n"
             + _listing("wrong", wrong)
-            + "The file is damaged, or the training that wrote it diverged: use another file."
+            + "The file is damaged, or the training that wrote it diverged. Use another file."
         )
 
 

@@ -1,4 +1,4 @@
-"""Named recipes: one file each in `recipes/`, a function that returns the `Config` of a whole experiment."""
+"""Named recipes: functions that return the `Config` of a whole experiment, one file each in `recipes/`."""
 
 import difflib
 import importlib
@@ -23,12 +23,12 @@ RECIPES = (
 
 
 def names():
-    """Names of the recipes, for `config` and `mask-rcnn train --config`."""
+    """Returns the names of all recipes, for `config` and `mask-rcnn train --config`."""
     return RECIPES
 
 
 def config(name):
-    """Returns the `Config` of the recipe `name`.
+    """Returns the `Config` of the recipe `name`. Raises a ValueError if there is no such recipe.
 
     >>> config("faster_rcnn_resnet50_fpn").mask_head is None
     True
@@ -37,7 +37,7 @@ def config(name):
 
 
 def describe(name):
-    """What the recipe `name` is for, costs and reaches: its docstring; the first line is a summary."""
+    """Returns the docstring of the recipe `name`: use, cost and results. The first line is a summary."""
     return inspect.getdoc(_recipe(name))
 
 
@@ -46,7 +46,7 @@ def _recipe(name):
         close = difflib.get_close_matches(name, RECIPES, n=1)
         hint = f"Did you mean {close[0]!r}? " if close else ""
         raise ValueError(
-            f"There is a recipe for each of {', '.join(RECIPES)}. Received: {name!r}. "
+            f"The recipe must be one of {', '.join(RECIPES)}. Received: {name!r}. "
             f"{hint}See `mask-rcnn config list`."
         )
     return getattr(importlib.import_module(f"mask_rcnn.model_zoo.recipes.{name}"), name)

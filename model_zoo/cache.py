@@ -1,7 +1,7 @@
-"""Published files on this machine: fetched once, and checked each time before they are used.
+"""Cache of published files: downloaded once, and verified before each use.
 
-Nothing that lies in the cache is ever deleted or written over: a file with the wrong hash is an error that
-names it, for it may be one that the user put there.
+Files in the cache are never deleted or overwritten. A file with a wrong hash is an error that names the file,
+because the user may have put it there.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ NO = ("", "0", "no", "false", "off")
 
 
 def is_offline():
-    """Whether $MASK_RCNN_OFFLINE forbids to fetch anything."""
+    """Returns whether $MASK_RCNN_OFFLINE forbids downloads."""
     return os.environ.get("MASK_RCNN_OFFLINE", "").lower() not in NO
 
 
 def path_of(entry):
-    """Returns where the file of an entry is, or would be."""
+    """Returns the path of the file of an `Entry`, whether it exists or not."""
     if entry.packaged:
         package, _, file = entry.packaged.partition("/")
         return Path(importlib.util.find_spec(package).origin).parent / file
@@ -32,18 +32,18 @@ def path_of(entry):
 
 
 def fetch(entry):
-    """Returns the path of an entry's file with the published hash; downloads it if it is not there.
+    """Returns the path of the file of an `Entry`. Downloads it if necessary, and verifies its hash.
 
     Raises:
-        OSError: it is not there and cannot be downloaded; the message says what to put where by hand.
-        ValueError: what is there, or what came, has another hash.
+        OSError: If it is not in the cache and cannot be downloaded. The message says which file to save
+        where. ValueError: If the file has another hash than the published one.
     """
     path = path_of(entry)
     if not path.is_file():
         if is_offline():
-            raise OSError(f"$MASK_RCNN_OFFLINE forbids to fetch {entry.name}.{_by_hand(entry, path)}")
+            raise OSError(f"$MASK_RCNN_OFFLINE forbids downloading {entry.name}.{_by_hand(entry, path)}")
         with locked(path.parent):
-            if not path.is_file():  # another process may have fetched it meanwhile
+            if not path.is_file():  # another process may have downloaded it in the meantime
                 _download(entry, path)
                 return path
     verify(entry, path)
@@ -51,14 +51,14 @@ def fetch(entry):
 
 
 def verify(entry, path):
-    """Returns the whole hash of the file at `path`, by the algorithm that the source publishes, or SHA-256.
+    """Returns the hash of the file at `path`, by the algorithm that its source publishes, or SHA-256.
 
     Raises:
-        ValueError: the published digits are others.
+        ValueError: If it differs from the published hash.
     """
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, entry.algorithm or "sha256").hexdigest()
-    _check_hash(entry, digest, path, "Move it away, and fetch it again.")
+    _check_hash(entry, digest, path, "Move it away, and download it again.")
     return digest
 
 
@@ -71,29 +71,29 @@ def _check_hash(entry, digest, path, advice):
 
 
 def _download(entry, path):
-    logging.info("Fetching %s from %s", entry.name, entry.url)
+    logging.info("Downloading %s from %s", entry.name, entry.url)
     remove_leftovers(path.parent)
     with atomic_write(path) as partial:
         try:
             digest = download(entry.url, partial, entry.algorithm or "sha256", entry.name)
         except OSError as error:
-            raise OSError(f"{entry.name} could not be fetched ({error}).{_by_hand(entry, path)}") from error
-        _check_hash(entry, digest, entry.url, "Try again later; nothing was kept.")
+            raise OSError(
+                f"{entry.name} could not be downloaded ({error}).{_by_hand(entry, path)}"
+            ) from error
+        _check_hash(entry, digest, entry.url, "Nothing was saved. Try again later.")
     if not entry.algorithm:
-        logging.warning(
-            "%s publishes no hash, so nothing says that %s is what it should be.", entry.name, path
-        )
+        logging.warning("The source of %s publishes no hash, so %s cannot be verified.", entry.name, path)
 
 
 def _by_hand(entry, path):
     return (
-        f"\nFetch it on another machine and put it here:\n  url:  {entry.url}\n  hash: {entry.hash_text}\n"
+        f"\nDownload it elsewhere and save it as `file`:\n  url:  {entry.url}\n  hash: {entry.hash_text}\n"
         f"  file: {path}"
     )
 
 
 def local_copy(path):
-    """Returns the path of a copy of a remote file; it is fetched again if its size or time has changed.
+    """Returns the path of a local copy of a remote file. Copies it again if its size or time has changed.
 
     Args:
         path: `RemotePath`.
@@ -102,7 +102,7 @@ def local_copy(path):
     digest = hashlib.sha256(f"{path} {state}".encode()).hexdigest()
     copy = cache_home() / "remote" / digest / path.name
     if not copy.is_file():
-        logging.info("Fetching %s", path)
+        logging.info("Downloading %s", path)
         with (
             locked(copy.parent),
             atomic_write(copy) as partial,

@@ -1,10 +1,10 @@
-"""The categories of COCO (Lin et al. 2014), on which most published detectors were trained."""
+"""The categories of COCO (Lin et al. 2014). Most published detectors are trained on them."""
 
 from mask_rcnn.config.network import COCO_KEYPOINTS
 from mask_rcnn.structures import Category
 
 NUM_IDS = 90
-UNUSED_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # planned in 2014, without a single object
+UNUSED_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # planned in 2014, but no object has them
 _NAMES = (
     "person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, "
     "stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, "
@@ -21,7 +21,7 @@ COCO_CATEGORIES = tuple(
         (i for i in range(1, NUM_IDS + 1) if i not in UNUSED_IDS), _NAMES.split(", "), strict=True
     )
 )
-# Of a person, as its keypoint json lists them: legs, trunk, arms, face.
+# Skeleton of a person, in the order of COCO's keypoint json: legs, trunk, arms, face.
 COCO_SKELETON = (
     *((16, 14), (14, 12), (17, 15), (15, 13), (12, 13)),
     *((6, 12), (7, 13), (6, 7)),
@@ -30,7 +30,7 @@ COCO_SKELETON = (
 )
 COCO_PERSON = (Category(1, "person", COCO_KEYPOINTS, COCO_SKELETON),)
 
-# As torchvision numbers its classes: the COCO id itself, so that ten of them never occur.
+# torchvision uses the COCO id as the class id, so ten of its classes have no objects.
 COCO_CATEGORIES_WITH_GAPS = tuple(
     sorted((*COCO_CATEGORIES, *(Category(i, f"unused {i}") for i in UNUSED_IDS)), key=lambda x: x.id)
 )

@@ -1,11 +1,11 @@
-"""Where published systems differ: the documentation's table, made of the configs themselves."""
+"""Table of the conventions in which published systems differ, created from their configs."""
 
 import dataclasses
 
 from mask_rcnn.config import Config
 from mask_rcnn.model_zoo.registry import find
 
-# One of each kind; the others of a source differ from these in their backbone only.
+# One model per kind. The other models of a source differ from these only in the backbone.
 MODELS = (
     "torchvision/maskrcnn_resnet50_fpn",
     "torchvision/maskrcnn_resnet50_fpn_v2",
@@ -13,17 +13,17 @@ MODELS = (
     "detectron2/mask_rcnn_R_50_C4_3x",
     "matterport/mask_rcnn_coco",
 )
-LEFT_OUT = ("train", "data", "backbone.weights")  # what trained weights do not depend on
+LEFT_OUT = ("train", "data", "backbone.weights")  # fields without effect on trained weights
 
 
 def table(models=MODELS):
-    """Returns a Markdown table of the fields in which the configs of `models` differ.
+    """Returns a Markdown table of the config fields in which `models` differ from the defaults.
 
     Args:
-        models: names of published detectors.
+        models: Names of published detectors. Defaults to MODELS.
 
     Returns:
-        The lines as one string: a row for each field, with our default and what each model has instead of it.
+        String with one row per field: its name, our default, and the value of each model where it differs.
     """
     configs = [_fields(find(name).config) for name in models]
     rows = [("field", "default", *models), ("---",) * (len(models) + 2)]
@@ -36,7 +36,7 @@ def table(models=MODELS):
 
 
 def _fields(config, prefix=""):
-    """`{"rpn.channels": 256, ...}`; a part that is None has no fields."""
+    """Returns the fields of a config as a flat dict `{"rpn.channels": 256, ...}`, without LEFT_OUT."""
     flat = {}
     for field in dataclasses.fields(config):
         value, name = getattr(config, field.name), f"{prefix}{field.name}"

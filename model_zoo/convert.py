@@ -1,4 +1,4 @@
-"""One engine for all converters: a source is a table of name patterns."""
+"""Conversion of weights from other systems. Each system is described by a table of name patterns."""
 
 import re
 
@@ -12,13 +12,13 @@ TRANSPOSITIONS = {
     "depthwise_conv": lambda x: x.transpose(2, 3, 0, 1),  # C1HW to HWC1
     "transposed_conv": lambda x: x.transpose(2, 3, 1, 0),  # IOHW to HWOI
     "dense": lambda x: x.transpose(),
-    "pointwise": lambda x: x[:, :, 0, 0].transpose(),  # a 1x1 convolution as a matrix
+    "pointwise": lambda x: x[:, :, 0, 0].transpose(),  # 1x1 convolution to a matrix
     "deltas": lambda x: swap_xy(x),
     "deltas_conv": lambda x: swap_xy(x).transpose(2, 3, 1, 0),
     "deltas_dense": lambda x: swap_xy(x).transpose(),
 }
 
-# A batch normalisation in PyTorch's names and ours; a group normalisation has the first two.
+# Variables of a batch normalization in PyTorch and here. A group normalization has only the first two.
 BATCH_NORM = (
     ("weight", "gamma"),
     ("bias", "beta"),
@@ -28,12 +28,23 @@ BATCH_NORM = (
 
 
 def norm_rows(pattern, target):
-    """Returns the rows of the normalisation that belongs to the layer `target`."""
+    """Returns the table rows of the normalization of the layer `target`.
+
+    Args:
+        pattern: Pattern of the name of the normalization in the other system.
+        target: Path of the layer here, "part/layer". It may refer to groups of the pattern.
+    """
     return [(rf"{pattern}\.{theirs}", f"{target}/norm/{ours}", "same") for theirs, ours in BATCH_NORM]
 
 
 def affine_rows(pattern, target, kernel, bias="same"):
-    """Returns the rows of a layer's kernel and bias, transposed as `kernel` and `bias` say."""
+    """Returns the table rows of the kernel and the bias of a layer.
+
+    Args:
+        pattern: Pattern of the name of the layer in the other system.
+        target: Path of the layer here, "part/layer". It may refer to groups of the pattern.
+        kernel, bias: Transpositions, see `convert`. `bias` defaults to "same".
+    """
     return [
         (rf"{pattern}\.weight", f"{target}/kernel", kernel),
         (rf"{pattern}\.bias", f"{target}/bias", bias),
@@ -41,12 +52,16 @@ def affine_rows(pattern, target, kernel, bias="same"):
 
 
 def swap_xy(x):
-    """Turns outputs (dx, dy, dw, dh) into (dy, dx, dh, dw), along the first axis."""
+    """Returns an array whose outputs (dx, dy, dw, dh), along the first axis, become (dy, dx, dh, dw)."""
     return x.reshape(-1, 2, 2, *x.shape[1:])[:, :, ::-1].reshape(x.shape)
 
 
 def flattened_dense(pool_size):
-    """Returns the transposition of the first linear layer behind a flattened `[C, P, P]` RoI."""
+    """Returns the transposition for the first linear layer after a flattened RoI `[C, P, P]`.
+
+    Args:
+        pool_size: Side of the pooled RoI, P.
+    """
 
     def transpose(x):
         x = x.reshape(len(x), -1, pool_size, pool_size)  # [out, C, P, P]
@@ -56,32 +71,40 @@ def flattened_dense(pool_size):
 
 
 def convert(parts, state_dict, table, ignored=(), source="the state dict"):
-    """Reads the weights of another system into a model.
+    """Loads the weights of another system into a model.
 
     Args:
-        parts: `Parts` of the config that the source's preset gives.
-        state_dict: `{name: array}` in the source's own names and layout.
-        table: rows of (pattern, replacement, transposition). The first pattern that matches a whole name
-            gives its variable, `"part/path"`, groups as in `re.sub`; the transposition is a key of
+        parts: `Parts`, built from the config of the system's preset.
+        state_dict: `{name: array}` with the names and layouts of the other system.
+        table: Rows (pattern, replacement, transposition). The first pattern that matches the whole name gives
+            the path of our variable, "part/path", as in `re.sub`. The transposition is a key of
             TRANSPOSITIONS or a function of an array.
-        ignored: patterns of names that have no counterpart on purpose.
-        source: where the state dict comes from, for errors.
+        ignored: Patterns of names that have no counterpart. Defaults to none.
+        source: Where the state dict comes from, for the message. Defaults to "the state dict".
 
     Raises:
-        ValueError: a name matches no row, or names and shapes do not fit the model; both sides are listed.
+        ValueError: If a name matches no row, or names or shapes do not fit the model. The message lists both
+            sides.
     """
     assign(parts, translate(state_dict, table, ignored), source)
 
 
 def translate(state_dict, table, ignored=()):
-    """Returns the arrays of `state_dict` in our names and layout; what no row matches stays as it is."""
+    """Returns the arrays of `state_dict` with our names and layouts. Names that match no row stay unchanged.
+
+    Args:
+        state_dict, table, ignored: See `convert`.
+
+    Raises:
+        ValueError: If two arrays belong to the same variable.
+    """
     arrays = {}
     for name, array in state_dict.items():
         if not any(re.fullmatch(pattern, name) for pattern in ignored):
             target, transpose = _look_up(name, table)
             if target in arrays:
                 raise ValueError(
-                    f"Every variable needs one array. Received: {target} twice, the second as {name!r}. "
+                    f"Each variable must have one array. Received: {target} twice, the second as {name!r}. "
                     "Delete one of the two from the checkpoint."
                 )
             arrays[target] = _transposed(np.asarray(array), transpose)
@@ -90,12 +113,13 @@ def translate(state_dict, table, ignored=()):
 
 
 def fold_biases(arrays):
-    """Moves the bias of each convolution into the mean of the batch normalisation behind it, in place.
+    """Subtracts the bias of each convolution from the mean of its batch normalization, in place.
 
-    Ours have no such bias, for it has no effect of its own; matterport's and keras.applications' do.
+    Our convolutions with a normalization have no bias, because it has no effect. Those of matterport and
+    keras.applications have one.
 
     Args:
-        arrays: `{"part/layer/variable": array}`; a bias without such a normalization of its shape stays.
+        arrays: `{"part/layer/variable": array}`. A bias stays if there is no normalization of its shape.
     """
     for name in [name for name in arrays if name.endswith("/bias")]:
         mean = f"{name.removesuffix('/bias')}/norm/moving_mean"
@@ -107,7 +131,7 @@ def _transposed(array, transpose):
     try:
         return transpose(array)
     except (ValueError, IndexError, TypeError):
-        return array  # of a rank or size that does not go with its name: `assign` lists it as misshaped
+        return array  # rank or size do not fit its name: `assign` reports its shape
 
 
 def _look_up(name, table):
@@ -115,4 +139,4 @@ def _look_up(name, table):
         match = re.fullmatch(pattern, name)
         if match:
             return match.expand(replacement), TRANSPOSITIONS.get(transposition, transposition)
-    return name, TRANSPOSITIONS["same"]  # `assign` reports it among the unexpected
+    return name, TRANSPOSITIONS["same"]  # `assign` reports it as unknown to the model

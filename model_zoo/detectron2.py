@@ -1,4 +1,4 @@
-"""detectron2's detectors: their conventions and the names of their weights (references.md, section 5)."""
+"""detectron2's detectors: their conventions as configs, and the table of their weight names."""
 
 import functools
 from dataclasses import replace
@@ -22,11 +22,11 @@ from mask_rcnn.model_zoo.coco import COCO_CATEGORIES, COCO_PERSON
 from mask_rcnn.model_zoo.convert import affine_rows, flattened_dense, norm_rows, swap_xy
 from mask_rcnn.model_zoo.preset import Preset
 
-# detectron2 holds these in float32, which shows where we compute in float64. RGB, as everywhere here.
+# float32 values as in detectron2; the difference is visible in float64 computations. RGB, as everywhere here.
 MEAN = tuple(np.float32([123.675, 116.28, 103.53]).tolist())
 STD = tuple(np.float32([58.395, 57.12, 57.375]).tolist())
 TRAIN_SIDES = (640, 672, 704, 736, 768, 800)
-MSRA = {"stride_in_1x1": True}  # whose ResNets carry the deviation of the pixels in their first kernel
+MSRA = {"stride_in_1x1": True}  # in MSRA's ResNets the division by std is part of the first kernel
 BACKBONES = {
     "R_50": BackboneConfig(name="resnet50", weights="detectron2/MSRA/R-50", **MSRA),
     "R_101": BackboneConfig(name="resnet101", weights="detectron2/MSRA/R-101", **MSRA),
@@ -39,7 +39,12 @@ SCHEDULES = {
 
 
 def mask_rcnn_fpn(backbone, schedule):
-    """Returns the `Config` of `mask_rcnn_{backbone}_FPN_{schedule}`."""
+    """Returns the `Config` of `mask_rcnn_{backbone}_FPN_{schedule}`.
+
+    Args:
+        backbone: A key of BACKBONES.
+        schedule: A key of SCHEDULES.
+    """
     return Config(
         input=InputConfig(
             resize="antialiased_uint8",
@@ -54,7 +59,7 @@ def mask_rcnn_fpn(backbone, schedule):
 
 
 def mask_rcnn_c4(backbone, schedule):
-    """Returns the `Config` of `mask_rcnn_{backbone}_C4_{schedule}`: the fifth stage is the head's."""
+    """Returns the `Config` of `mask_rcnn_{backbone}_C4_{schedule}`: the fifth stage is applied to RoIs."""
     config = _single_map(mask_rcnn_fpn(backbone, schedule), channels=1024)
     return replace(
         config,
@@ -71,7 +76,7 @@ def mask_rcnn_dc5(backbone, schedule):
 
 
 def _single_map(config, channels):
-    """Changes an FPN's `Config` to what its RPN is on a single map of stride 16."""
+    """Returns the `Config` of an FPN model changed to an RPN on a single map of stride 16."""
     return replace(
         config,
         input=replace(config.input, pad_multiple=1),
@@ -82,7 +87,7 @@ def _single_map(config, channels):
 
 
 def faster_rcnn(of, backbone, schedule):
-    """Returns the `Config` of the Faster R-CNN that has no masks but is otherwise `of` these arguments."""
+    """Returns the `Config` of the Faster R-CNN (no masks) that corresponds to `of(backbone, schedule)`."""
     return replace(of(backbone, schedule), mask_head=None)
 
 
@@ -110,11 +115,11 @@ def cascade_mask_rcnn_fpn(backbone, schedule):
 
 
 def mask_rcnn_normalized(norm, **backbone):
-    """Returns the `Config` of a Mask R-CNN with the normalisation `norm` everywhere, 4conv1fc box head.
+    """Returns the `Config` of a Mask R-CNN with the normalization `norm` everywhere and a 4conv1fc box head.
 
     Args:
-        norm: see `NORMS`.
-        backbone: fields of its `BackboneConfig`.
+        norm: Normalization, see `NORMS`.
+        backbone: Fields of its `BackboneConfig`.
     """
     config = mask_rcnn_fpn("R_50", "3x")
     return replace(
@@ -129,7 +134,12 @@ def mask_rcnn_normalized(norm, **backbone):
 def mask_rcnn_lsj(name, epochs):
     """Returns the `Config` of the new baselines `mask_rcnn_..._FPN_{epochs}ep_LSJ`, trained from scratch.
 
-    The large-scale jitter fits images into 1024 x 1024, scales them by 0.1 to 2.0, and crops or pads them.
+    Large-scale jitter resizes images to fit into 1024 x 1024, scales them by 0.1 to 2.0, and crops or pads
+    them.
+
+    Args:
+        name: Name of the backbone.
+        epochs: Number of epochs, such as 100.
     """
     config = mask_rcnn_normalized("sync_batch_norm", name=name, frozen_stages=0, **MSRA)
     rounds = epochs / 100
@@ -146,7 +156,7 @@ def mask_rcnn_lsj(name, epochs):
     return replace(config, input=jitter, rpn=replace(config.rpn, convs=2), train=train)
 
 
-# Arrays of detectron2: the background is the last class, and has neither a box nor a mask.
+# In detectron2, background is the last class, and it has neither a box nor a mask.
 
 
 def _rgb_conv(x):
@@ -182,7 +192,7 @@ def _masks_pointwise(x):
 
 
 def resnet_rows(prefix):
-    """Returns the rows of a ResNet whose names begin with `prefix`, a pattern."""
+    """Returns the table rows of a ResNet whose names begin with the pattern `prefix`."""
     rows = [(rf"{prefix}stem\.conv1\.weight", "backbone/stem/kernel", _rgb_conv)]
     rows += norm_rows(rf"{prefix}stem\.conv1\.norm", "backbone/stem")
     for theirs, ours in ((prefix, "backbone"), (r"roi_heads\.", "roi_stage")):
@@ -203,14 +213,14 @@ def _rpn_rows():
     head = r"proposal_generator\.rpn_head"
     return [
         *affine_rows(rf"{head}\.conv", "rpn_head/conv0", "conv"),
-        *affine_rows(rf"{head}\.conv\.conv(\d)", r"rpn_head/conv\1", "conv"),  # of several
+        *affine_rows(rf"{head}\.conv\.conv(\d)", r"rpn_head/conv\1", "conv"),  # if there are several
         *affine_rows(rf"{head}\.objectness_logits", "rpn_head/objectness", "conv"),
         *affine_rows(rf"{head}\.anchor_deltas", "rpn_head/deltas", "deltas_conv", "deltas"),
     ]
 
 
 def _box_head_rows(index, part, deltas_dense, deltas):
-    """Rows of the box head `part`, the names of which end in `index`."""
+    """Returns the table rows of the box head `part`. detectron2's module names end in `index`."""
     head, predictor = rf"roi_heads\.box_head{index}", rf"roi_heads\.box_predictor{index}"
     return [
         (rf"{head}\.conv(\d)\.weight", rf"{part}/conv\1/kernel", "conv"),
@@ -243,7 +253,7 @@ TABLE = (
     *_backbone_rows(),
     *_rpn_rows(),
     *_box_head_rows("", "box_head", _deltas_dense, _deltas),
-    *_box_head_rows(r"\.0", "box_head", "deltas_dense", "deltas"),  # a cascade's boxes are of all classes
+    *_box_head_rows(r"\.0", "box_head", "deltas_dense", "deltas"),  # boxes of a cascade are class-agnostic
     *_box_head_rows(r"\.1", "box_head2", "deltas_dense", "deltas"),
     *_box_head_rows(r"\.2", "box_head3", "deltas_dense", "deltas"),
     *_mask_and_keypoint_rows(),

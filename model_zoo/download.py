@@ -1,4 +1,4 @@
-"""Downloads that end: of a limited size, at a minimum rate, never from https to http."""
+"""Downloads with limits: maximum size, minimum rate, timeouts, and no redirect from https to http."""
 
 import contextlib
 import hashlib
@@ -12,24 +12,27 @@ import urllib.request
 from mask_rcnn.terminal import printable
 
 CHUNK = 1 << 20  # bytes
-TIMEOUT = 30  # seconds without a byte
-ANSWER_SECONDS = 120  # until the headers are complete, redirects included
-MAX_BYTES = 4 << 30  # the largest published model has 0.8 GB
-MIN_RATE = 10_000  # bytes per second, on average
-GRACE_SECONDS = 30  # before the rate counts
+TIMEOUT = 30  # maximum time without a byte, seconds
+ANSWER_SECONDS = 120  # maximum time until the headers are complete, including redirects
+MAX_BYTES = 4 << 30  # maximum size; the largest published model has 0.8 GB
+MIN_RATE = 10_000  # minimum average rate, bytes per second
+GRACE_SECONDS = 30  # time before the minimum rate is enforced
 
 
 def download(url, path, algorithm, description):
-    """Writes what a URL gives into a file and returns its hash.
+    """Downloads a URL to a file and returns the hash of its content.
 
     Args:
-        url: http or https.
-        path: The file, for instance that of `atomic_write`.
-        algorithm: Name of the hash, as `hashlib.new` takes it.
-        description: What the progress bar shows.
+        url: http or https URL.
+        path: The file to write, for example that of `atomic_write`.
+        algorithm: Name of the hash, see `hashlib.new`.
+        description: Text of the progress bar.
+
+    Returns:
+        Hexadecimal hash.
 
     Raises:
-        OSError: Whatever goes wrong with the connection, the server or the disk. Its text can be printed.
+        OSError: For every problem with the connection, the server or the disk. Its text is printable.
     """
     hasher = hashlib.new(algorithm)
     try:
@@ -51,7 +54,7 @@ def download(url, path, algorithm, description):
 
 
 def _chunks(response):
-    """Yields the body as it comes; ends with an error if it is too large or too slow."""
+    """Yields the body in chunks. Raises an OSError if it is too large or too slow."""
     start, received = time.monotonic(), 0
     while chunk := response.read1(CHUNK):
         received += len(chunk)
@@ -69,23 +72,23 @@ def _declared_size(response):
     if not (text.isascii() and text.isdigit()) or len(text) > 20:
         raise OSError(f"the server sent Content-Length {text[:40]!r}")
     if int(text) > MAX_BYTES:
-        raise OSError(f"the server declares {text} bytes, at most {MAX_BYTES} are expected")
+        raise OSError(f"the server declares {text} bytes, at most {MAX_BYTES} are allowed")
     return int(text)
 
 
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but not from https to a protocol without encryption."""
+    """Follows redirects, but not from https to an unencrypted protocol."""
 
     def redirect_request(self, request, response, code, message, headers, new_url):
         old, new = request.full_url.partition(":")[0].lower(), new_url.partition(":")[0].lower()
         if new != "https" and (old == "https" or new != "http"):
             response.close()
-            raise OSError(f"the server redirects from {old} to {new}, which is refused")
+            raise OSError(f"the server redirects from {old} to {new}, which is not allowed")
         return super().redirect_request(request, response, code, message, headers, new_url)
 
 
 def _open(url):
-    """Returns the response of a URL, whose headers may take ANSWER_SECONDS in all."""
+    """Returns the response for a URL. Its headers must be complete within ANSWER_SECONDS."""
     result = []
     thread = threading.Thread(target=_request, args=(url, result), daemon=True)
     thread.start()
@@ -101,15 +104,15 @@ def _request(url, result):
     request = urllib.request.Request(url, headers={"User-Agent": "mask-rcnn"})
     try:
         result.append(urllib.request.build_opener(_NoDowngrade).open(request, timeout=TIMEOUT))
-    except Exception as error:  # for the thread that waits
+    except Exception as error:  # raised again in the waiting thread
         if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it is a response too
+            error.close()  # an HTTPError is also an open response
         result.append(error)
 
 
 @contextlib.contextmanager
 def _progress(description, total):
-    """Gives a function of the bytes that came; on a terminal it moves a bar."""
+    """Yields a function of the number of received bytes. On a terminal it updates a progress bar."""
     if not sys.stderr.isatty():
         yield lambda size: None
         return

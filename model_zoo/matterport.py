@@ -1,7 +1,7 @@
-"""matterport/Mask_RCNN: its conventions and the names in its Keras 2 files (references.md, section 5).
+"""matterport/Mask_RCNN: its conventions as a config, and the table of the names in its Keras 2 files.
 
-What its networks do and ours do not is folded into the weights: two logits for an anchor, the scale of the
-deltas, and batch normalisation in the heads, which it never trains on COCO.
+Operations of its networks that ours do not have are folded into the weights: two logits per anchor, the scale
+of the deltas, and the batch normalization of the heads, which it never trains on COCO.
 """
 
 import re
@@ -22,16 +22,21 @@ from mask_rcnn.config import (
 from mask_rcnn.model_zoo.coco import COCO_CATEGORIES
 from mask_rcnn.model_zoo.preset import Preset
 
-NORM_EPSILON = 1e-3  # of Keras
-RPN_DELTA_STD = (0.1, 0.1, 0.2, 0.2)  # what its RPN's (dy, dx, dh, dw) are multiplied by
-BLOCKS = string.ascii_lowercase[:23]  # a letter for each block of a stage, res4a to res4w in ResNet-101
+NORM_EPSILON = 1e-3  # the default of Keras
+RPN_DELTA_STD = (0.1, 0.1, 0.2, 0.2)  # its RPN's (dy, dx, dh, dw) are multiplied by these factors
+BLOCKS = string.ascii_lowercase[:23]  # one letter per block of a stage: res4a to res4w in ResNet-101
 
-# Where a layer's name stands in a file: below the group of its model, repeated or replaced behind it.
+# Path of a variable in a file: group of its model, name of the layer (perhaps repeated), name of the
+# variable.
 LAYER = re.compile(r"(?:model_weights/)?(?:rpn_model/)*([^/]+)/(?:.*/)?(\w+)(?::0)?")
 
 
 def mask_rcnn_coco(backbone="resnet101"):
-    """Returns the `Config` of `mask_rcnn_coco.h5`, as it detects by default."""
+    """Returns the `Config` of `mask_rcnn_coco.h5` with matterport's default settings for inference.
+
+    Args:
+        backbone: Name of the backbone. Defaults to "resnet101".
+    """
     return Config(
         inclusive_boxes=True,
         input=InputConfig(
@@ -81,14 +86,16 @@ def mask_rcnn_coco(backbone="resnet101"):
 
 
 def prepare(state_dict):
-    """Brings a file's arrays to one form before the table is applied.
+    """Returns the arrays of a file with uniform names, before the table is applied.
+
+    The batch normalizations of the heads are folded into the layers before them.
 
     Args:
-        state_dict: `{path: array}`, as Keras 2 nests the groups: "conv1/conv1/kernel:0",
+        state_dict: `{path: array}` with the nested groups of Keras 2: "conv1/conv1/kernel:0",
             "rpn_model/rpn_conv_shared/kernel:0".
 
     Returns:
-        `{"layer/variable": array}`, the normalisations of the heads folded into the layers before them.
+        `{"layer/variable": array}`.
     """
     arrays = {}
     for path, array in state_dict.items():
@@ -101,9 +108,9 @@ def prepare(state_dict):
 
 
 def _fold_norm(arrays, layer, norm):
-    """Multiplies a fixed normalisation into the layer in front of it, in place.
+    """Folds a frozen batch normalization into the layer before it, in place.
 
-    If anything is missing or misshaped all stays as it is, for the error that lists what does not fit.
+    If an array is missing or has a wrong shape, nothing is changed. The later check then reports it.
     """
     names = [f"{layer}/kernel", f"{layer}/bias"]
     names += [f"{norm}/{name}" for name in ("gamma", "beta", "moving_mean", "moving_variance")]
@@ -113,7 +120,7 @@ def _fold_norm(arrays, layer, norm):
     kernel = arrays.pop(names[0])
     bias, gamma, beta, mean, variance = (np.float64(arrays.pop(name)) for name in names[1:])
     scale = gamma / np.sqrt(variance + NORM_EPSILON)
-    arrays[f"{layer}/kernel"] = kernel * np.float32(scale)  # 50 MB, which in float64 would be 100
+    arrays[f"{layer}/kernel"] = kernel * np.float32(scale)  # 50 MB; float64 would take 100 MB
     arrays[f"{layer}/bias"] = ((bias - mean) * scale + beta).astype("float32")
 
 
@@ -132,7 +139,7 @@ def _backbone_rows():
 
 
 def _foreground(x):
-    """One logit for each anchor from its (background, foreground): a softmax of two is a sigmoid."""
+    """Returns one logit per anchor from (background, foreground): a softmax over two is a sigmoid."""
     return x[..., 1::2] - x[..., ::2]
 
 
@@ -141,7 +148,7 @@ def _scaled_deltas(x):
 
 
 def _as_matrix(x):
-    """The kernel of a convolution that covers its whole input, `[P, P, C, C']`, as that of a dense layer."""
+    """Returns the kernel `[P, P, C, C']` of a convolution that covers its whole input as a dense kernel."""
     return x.reshape(-1, x.shape[-1])
 
 

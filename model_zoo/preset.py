@@ -1,4 +1,4 @@
-"""What is known of a model that someone else has published, apart from where its weights are."""
+"""Record of a model that others have published: its conventions and the conversion of its weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,14 +9,15 @@ from mask_rcnn.structures import Category
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A published model: its conventions as a `Config`, and how its weights become ours.
+    """A published model: its conventions as a `Config`, and how to convert its weights.
 
     Args:
-        config: function without arguments that returns the `Config`.
-        table: rows of `model_zoo.convert.convert`, for the names of its state dict.
-        ignored: patterns of names without a counterpart.
-        prepare: what is done to its state dict, `{name: array}`, before the table is applied.
-        categories: class id i is `categories[i - 1]`, with the ids of its data set.
+        config: Function without arguments that returns the `Config`.
+        table: Rows for the names of its state dict, see `model_zoo.convert.convert`.
+        ignored: Patterns of names without a counterpart. Defaults to none.
+        prepare: Function of its state dict, `{name: array}`, that is applied before the table. Defaults to no
+            change.
+        categories: Tuple of `Category`. Class id i is `categories[i - 1]`. The ids are those of its data set.
     """
 
     config: Callable[[], Config]

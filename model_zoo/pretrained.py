@@ -1,4 +1,4 @@
-"""Published weights made ours: converted once, and from then on a weights file like any other."""
+"""Published weights as weights files of this package. They are converted once and cached."""
 
 from pathlib import Path
 
@@ -13,15 +13,16 @@ from mask_rcnn.paths import RemotePath, as_path
 
 
 def weights_file(name):
-    """Returns the path of a weights file, for whatever a user may name one by.
+    """Returns the path of a weights file for a path or the name of published weights.
 
     Args:
-        name: path of a weights file, anywhere that `paths.as_path` knows; or the name of published weights
-            (`mask-rcnn models list`), which are fetched and converted if that has not been done yet.
+        name: Path of a weights file, in any form that `paths.as_path` supports; or a name of
+            `mask-rcnn models list`. Published weights are downloaded and converted if necessary.
 
     Raises:
-        FileNotFoundError: it is neither.
-        OSError, ValueError: published weights cannot be fetched, or are not what they should be.
+        FileNotFoundError: If it is neither.
+        OSError: If published weights cannot be downloaded.
+        ValueError: If published weights are damaged or do not fit.
     """
     path = as_path(name)
     if isinstance(path, RemotePath):
@@ -37,7 +38,11 @@ def weights_file(name):
 
 
 def checkpoint_file(name):
-    """Returns the path of a checkpoint in its source's format: `name` itself, or what it names, fetched."""
+    """Returns the path of a checkpoint in the format of its source.
+
+    Args:
+        name: Path of a checkpoint, or a name of `mask-rcnn models list`, which is downloaded if necessary.
+    """
     path = as_path(name)
     if isinstance(path, RemotePath):
         return cache.local_copy(path)
@@ -46,7 +51,10 @@ def checkpoint_file(name):
 
 
 def config_of(name):
-    """Returns the `Config` of what `weights_file` takes; published weights are not fetched for it."""
+    """Returns the `Config` of the weights that `name` (see `weights_file`) refers to.
+
+    Published weights are not downloaded for it.
+    """
     from mask_rcnn.weights import read_header
 
     path = as_path(name)
@@ -56,7 +64,7 @@ def config_of(name):
 
 
 def detector(name):
-    """Returns the `Entry` of a published detector; the name of a backbone is an error."""
+    """Returns the `Entry` of a published detector. Raises a ValueError for the name of a backbone."""
     entry = find(name)
     if entry.is_backbone:
         raise ValueError(
@@ -67,15 +75,15 @@ def detector(name):
 
 
 def convert_file(path, entry, out):
-    """Writes a checkpoint of another system as a weights file of ours, with its config and categories.
+    """Converts a checkpoint of another system to a weights file with its config and categories.
 
     Args:
-        path: the checkpoint, in any format of `read_state_dict`.
-        entry: `Entry` of the detector that it is a checkpoint of.
-        out: path of the weights file.
+        path: The checkpoint, in any format of `read_state_dict`.
+        entry: `Entry` of the published detector that the checkpoint belongs to.
+        out: Path of the weights file to write.
 
     Raises:
-        ValueError: it is no checkpoint, or names or shapes do not fit; both sides are listed.
+        ValueError: If it is not a checkpoint, or names or shapes do not fit. The message lists both sides.
     """
     from mask_rcnn.model_zoo.convert import translate
     from mask_rcnn.model_zoo.readers import bytes_for, read_state_dict
@@ -86,7 +94,7 @@ def convert_file(path, entry, out):
     shapes = model_shapes(config)
     state_dict = read_state_dict(path, bytes_for(shapes.values()))
     source = f"{path}, taken as {entry.name},"
-    with np.errstate(all="ignore"):  # of numbers that `check_values` refuses
+    with np.errstate(all="ignore"):  # `check_values` rejects invalid numbers below
         arrays = translate(preset.prepare(state_dict), preset.table, preset.ignored)
     check_fit(shapes, {name: array.shape for name, array in arrays.items()}, source)
     check_values(arrays, source)
@@ -104,7 +112,7 @@ def _converted(entry):
     try:
         is_current = out.is_file() and read_header(out)[0] == entry.config
     except ValueError as error:
-        logging.warning("The weights are converted again. %s", error)
+        logging.warning("The converted weights are invalid and will be converted again. %s", error)
         is_current = False
     if not is_current:
         convert_file(cache.fetch(entry), entry, out)

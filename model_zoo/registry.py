@@ -1,6 +1,6 @@
-"""All published weights by name. Looking one up reads no file and imports no TensorFlow.
+"""All published weights by name. A lookup reads no file and does not import TensorFlow.
 
-URLs, hashes and figures are as their sources publish them: read there, not tried by a download.
+URLs, hashes and scores are copied from the sources. They were not checked by a download.
 """
 
 import difflib
@@ -15,7 +15,7 @@ ENTRIES = {
 
 
 def find(name):
-    """Returns the `Entry` called `name`.
+    """Returns the `Entry` with the given name. Raises a ValueError if there is none.
 
     >>> find("torchvision/maskrcnn_resnet50_fpn").mask_ap
     34.6
@@ -29,7 +29,7 @@ def find(name):
 
 
 def did_you_mean(name):
-    """Returns a sentence with the nearest names, and a space behind it; nothing where none is near."""
+    """Returns a sentence with the most similar names and a trailing space, or "" if no name is similar."""
     own_names = {entry.partition("/")[2]: entry for entry in ENTRIES}
     found = difflib.get_close_matches(name, ENTRIES, n=3) or [
         own_names[near] for near in difflib.get_close_matches(name.rpartition("/")[2], own_names, n=3)

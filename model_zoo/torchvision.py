@@ -1,4 +1,4 @@
-"""torchvision's detectors: their conventions and the names of their weights (references.md, section 5)."""
+"""torchvision's detectors: their conventions as configs, and the table of their weight names."""
 
 from dataclasses import replace
 
@@ -23,7 +23,11 @@ KEYPOINT_TRAIN_SIDES = (640, 672, 704, 736, 768, 800)
 
 
 def maskrcnn_resnet50_fpn(num_classes=NUM_CLASSES):
-    """Returns the `Config` of `maskrcnn_resnet50_fpn` as it is with its COCO_V1 weights."""
+    """Returns the `Config` of `maskrcnn_resnet50_fpn` with its COCO_V1 weights.
+
+    Args:
+        num_classes: Number of classes without background. Defaults to 90.
+    """
     return Config(
         num_classes=num_classes,
         input=InputConfig(size_rounding="floor"),
@@ -37,7 +41,7 @@ def maskrcnn_resnet50_fpn(num_classes=NUM_CLASSES):
 
 
 def maskrcnn_resnet50_fpn_v2():
-    """Returns the `Config` of `maskrcnn_resnet50_fpn_v2`: batch normalisation outside the backbone too."""
+    """Returns the `Config` of `maskrcnn_resnet50_fpn_v2`: batch normalization outside the backbone, too."""
     config = maskrcnn_resnet50_fpn()
     return replace(
         config,
@@ -50,7 +54,7 @@ def maskrcnn_resnet50_fpn_v2():
 
 
 def fasterrcnn_resnet50_fpn():
-    """Returns the `Config` of `fasterrcnn_resnet50_fpn` as it is with its COCO_V1 weights."""
+    """Returns the `Config` of `fasterrcnn_resnet50_fpn` with its COCO_V1 weights."""
     return replace(maskrcnn_resnet50_fpn(), mask_head=None)
 
 
@@ -60,7 +64,7 @@ def fasterrcnn_resnet50_fpn_v2():
 
 
 def keypointrcnn_resnet50_fpn():
-    """Returns the `Config` of `keypointrcnn_resnet50_fpn` as it is with its COCO_V1 weights."""
+    """Returns the `Config` of `keypointrcnn_resnet50_fpn` with its COCO_V1 weights."""
     config = fasterrcnn_resnet50_fpn()
     return replace(
         config,
@@ -71,7 +75,7 @@ def keypointrcnn_resnet50_fpn():
 
 
 def resnet_table(prefix):
-    """Returns the rows of a ResNet backbone whose names begin with `prefix`, a pattern."""
+    """Returns the table rows of a ResNet backbone whose names begin with the pattern `prefix`."""
     rows = [(f"{prefix}conv1.weight", "backbone/stem/kernel", "conv")]
     rows += norm_rows(rf"{prefix}bn1", "backbone/stem")
     for layer in (1, 2, 3, 4):

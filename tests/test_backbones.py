@@ -148,7 +148,7 @@ def test_what_does_not_fit_is_listed_on_both_sides_and_nothing_changes(small_res
     assert "1 missing in the file:\n    backbone/stem/kernel\n" in message
     assert "2 unknown to the model:\n" in message
     assert "backbone/stage2_block1_conv1/kernel" in message and "avgpool.weight" in message
-    assert "2 of another shape:\n" in message
+    assert "2 with another shape:\n" in message
     assert "backbone/stem/norm/gamma: (32,) in the file, (64,) in the model" in message
     assert "backbone/stage2_block0_conv1/kernel: (64, 64) in the file, (1, 1, 64, 64) in the model" in message
     for name, array in arrays_of(small_resnet).items():

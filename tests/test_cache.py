@@ -99,7 +99,7 @@ def test_without_an_answer_the_error_says_what_to_put_where(home):
     with serving(b"") as (url, _), pytest.raises(OSError) as caught:
         cache.fetch(entry_of(url))
     message = str(caught.value)
-    assert "source/model could not be fetched (HTTP Error 404: Not Found)" in message
+    assert "source/model could not be downloaded (HTTP Error 404: Not Found)" in message
     assert f"url:  {url}\n  hash: sha256 {SHA256}\n" in message
     assert f"file: {home / 'files' / 'source' / 'model' / 'model-0123.pth'}" in message
 
@@ -107,7 +107,9 @@ def test_without_an_answer_the_error_says_what_to_put_where(home):
 def test_offline_nothing_is_asked_for_and_the_error_says_the_same(home, monkeypatch):
     monkeypatch.setenv("MASK_RCNN_OFFLINE", "1")
     with serving(CONTENT) as (url, requests):
-        with pytest.raises(OSError, match=f"MASK_RCNN_OFFLINE forbids to fetch source/model.\n.*\n.*{url}"):
+        with pytest.raises(
+            OSError, match=f"MASK_RCNN_OFFLINE forbids downloading source/model.\n.*\n.*{url}"
+        ):
             cache.fetch(entry_of(url))
         assert not requests
 

@@ -64,7 +64,7 @@ def test_a_wrong_command_line_exits_with_2(words, capsys):
 
 def test_an_error_is_one_message_without_traceback(capsys):
     assert run("config", "show", "shape") == 2
-    assert capsys.readouterr().err.startswith("mask-rcnn: error: There is a recipe for each of ")
+    assert capsys.readouterr().err.startswith("mask-rcnn: error: The recipe must be one of ")
 
 
 def test_verbose_adds_the_traceback(capsys):

@@ -58,7 +58,7 @@ def test_an_error_in_a_file_names_file_and_field(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("train: [", "no YAML"),
+        ("train: [", "must be valid YAML"),
         ("- 1", "must be a mapping"),
         ("train: 3", "`train` must be a mapping"),
         ("trian: {steps: 3}", "Did you mean train"),

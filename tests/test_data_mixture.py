@@ -143,11 +143,14 @@ def test_the_fingerprint_covers_all_sets_and_shares(tiny_config, mixed, sets):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"mixture": ("b.json photos 0.5",)}, "first set of `data.mixture`.*train_annotations"),
-        ({"train_annotations": "a.json", "mixture": ("b.json 0.5",)}, "json, the folder .* 'b.json 0.5'"),
+        ({"mixture": ("b.json photos 0.5",)}, "`data.mixture` adds data sets .*train_annotations"),
+        (
+            {"train_annotations": "a.json", "mixture": ("b.json 0.5",)},
+            "json, its image folder .* 'b.json 0.5'",
+        ),
         ({"train_annotations": "a.json", "mixture": ("b.json photos 0",)}, "above 0"),
         ({"train_annotations": "a.json", "mixture": ("b.json x 0.5", "c.json x 0.5")}, "sum below 1"),
-        ({"train_annotations": "a.json", "mixture": ("./a.json photos 0.5",)}, "given once"),
+        ({"train_annotations": "a.json", "mixture": ("./a.json photos 0.5",)}, "must occur once"),
     ],
 )
 def test_a_mixture_that_means_nothing_is_refused(fields, message):

@@ -124,7 +124,7 @@ def test_a_broken_server_is_one_error_and_leaves_nothing(home, monkeypatch, name
     start = time.monotonic()
     with serving(answer) as (url, _), pytest.raises(OSError, match=message) as caught:
         cache.fetch(entry_of(url))
-    assert "source/model could not be fetched" in str(caught.value)
+    assert "source/model could not be downloaded" in str(caught.value)
     assert time.monotonic() - start < 8
     assert files_in(home) == []
 

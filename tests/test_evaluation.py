@@ -140,7 +140,7 @@ def test_what_cannot_be_measured_is_known_before_a_model_runs():
         "keypoints": "none of the 1 objects has keypoints",
     }
     check_measurable(content, ("bbox", "segm"))
-    with pytest.raises(ValueError, match="with objects to measure by. Received: .* has a mask"):
+    with pytest.raises(ValueError, match="objects that AP can be computed from. Received: .* has a mask"):
         check_measurable(content, ("segm",))
     metrics = evaluate_results([detected([0, 0, 10, 10])], truth)
     assert metrics["bbox"]["AP"] == pytest.approx(1) and metrics["segm"]["AP"] is None

@@ -48,7 +48,7 @@ def test_the_layout_is_checked_before_the_first_array_is_read(path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    "compression, message", [("lzf", "something else than gzip"), (None, "all of its 4")]
+    "compression, message", [("lzf", "another compression than gzip"), (None, "all of its 4")]
 )
 def test_other_filters_and_missing_chunks_are_refused(path, compression, message):
     with h5py.File(path, "w") as file:

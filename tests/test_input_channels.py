@@ -142,7 +142,7 @@ def test_a_keras_model_is_inflated_with_its_weights_and_its_normalization():
 def test_a_network_that_cannot_be_inflated_is_refused():
     network = small_network(keras.layers.DepthwiseConv2D(3, padding="same"))
     backbone = from_keras_model(network, BackboneConfig(name="mine"))
-    with pytest.raises(ValueError, match="first convolutions only. Received: input.channels=5"):
+    with pytest.raises(ValueError, match="first convolution changes. Received: input.channels=5"):
         with_channels(backbone, 5)
 
 

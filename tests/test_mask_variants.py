@@ -80,5 +80,5 @@ def test_the_mlp_has_the_layers_of_table_2e():
 
 
 def test_classes_that_compete_need_a_mask_each():
-    with pytest.raises(ValueError, match="need a mask each"):
+    with pytest.raises(ValueError, match="needs one mask per class"):
         MaskHeadConfig(loss="softmax", class_agnostic=True)

@@ -88,7 +88,7 @@ def test_the_weights_of_another_number_of_classes_do_not_fit(saved, tiny_config)
         load_weights(saved, parts)
     message = str(caught.value)
     assert str(saved) in message
-    assert "6 of another shape" in message
+    assert "6 with another shape" in message
     assert "box_head/class_logits/kernel: (32, 4) in the file, (32, 6) in the model" in message
     assert "Build the model from the config that belongs to the file" in message
     assert_same(arrays_of(parts), before)
@@ -150,9 +150,9 @@ def test_parts_of_another_config_are_not_saved(tmp_path, tiny_parts, tiny_config
     "categories, message",
     [
         (CATEGORIES[:2], "2 categories, num_classes=3"),
-        ((*CATEGORIES[:2], Category(1, "cow")), "another id"),
-        ((*CATEGORIES[:2], Category(2, "cat")), "another name"),
-        ((*CATEGORIES[:2], Category(True, "cow")), "an int"),
+        ((*CATEGORIES[:2], Category(1, "cow")), "unique id"),
+        ((*CATEGORIES[:2], Category(2, "cat")), "unique name"),
+        ((*CATEGORIES[:2], Category(True, "cow")), "an integer"),
         ((*CATEGORIES[:2], Category(2, "")), "1 to 1000 characters"),
         ((*CATEGORIES[:2], Category(2, 7)), "1 to 1000 characters"),
         ((*CATEGORIES[:2], Category(2, "cow", ("nose",), ((1, 2),))), "keypoint numbers, 1 to 1"),

@@ -1,4 +1,4 @@
-"""Backbones by name: ours, those of keras.applications and KerasHub, and a user's own `keras.Model`."""
+"""Backbones by name: built-in ones, those of keras.applications and KerasHub, and user models."""
 
 from mask_rcnn.backbones import hub, keras_applications, own  # registers them
 from mask_rcnn.backbones.backbone import BACKBONES, Backbone
@@ -26,10 +26,11 @@ def build_backbone(config):
         config: A `Config`.
 
     Returns:
-        A `Backbone`. Its `mean` and `std` are those of `config.input`, or its own where these are None.
+        A `Backbone`. Its `mean` and `std` are those of `config.input`, or the backbone's own where these are
+        None.
 
     Raises:
-        ValueError: No backbone has this name, or it needs another normalization of its input.
+        ValueError: If no backbone has this name, or if it requires another normalization of its input.
     """
     backbone = BACKBONES.find(config.backbone.name)(config.backbone)
     backbone = with_channels(backbone, config.input.channels)

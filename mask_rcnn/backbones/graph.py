@@ -1,4 +1,4 @@
-"""Turns any functional `keras.Model` into a backbone: strides, stages and names are read from its graph."""
+"""Converts any functional `keras.Model` to a backbone. Reads strides, stages and names from its graph."""
 
 import re
 
@@ -10,15 +10,15 @@ from absl import logging
 from mask_rcnn.backbones.backbone import Backbone
 from mask_rcnn.networks.inputs import feature_input
 
-PROBE_SIDE = 512  # pixels of the image whose map sizes give the strides
+PROBE_SIDE = 512  # side of the symbolic image whose map sizes give the strides, pixels
 MAX_STRIDE = 64
 PREPROCESSING = (keras.layers.Rescaling, keras.layers.Normalization)
-NORMS = {"frozen_batch_norm": False, "batch_norm": True}  # whether batch normalizations train
+NORMS = {"frozen_batch_norm": False, "batch_norm": True}  # whether batch normalizations are trainable
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class ReverseChannels(keras.layers.Layer):
-    """Turns RGB into BGR, which the networks of Caffe were trained on."""
+    """Converts RGB to BGR, the channel order of networks trained in Caffe."""
 
     def call(self, images):
         return tf.reverse(images, axis=[-1])
@@ -28,28 +28,31 @@ class ReverseChannels(keras.layers.Layer):
 
 
 def from_keras_model(model, config, *, outputs=None, mean=None, std=None, bgr=False, load=None):
-    """Makes a backbone of a functional `keras.Model`; the model itself stays as it is.
+    """Creates a backbone from a functional `keras.Model`. The model itself is not changed.
 
-    Leading `Rescaling` and `Normalization` layers are taken out: `input.mean` and `input.std` do their work,
-    so that pixels are normalized once and padding is 0 afterwards, as for every backbone.
+    Leading `Rescaling` and `Normalization` layers are removed and replaced by `input.mean` and `input.std`.
+    Pixels are then normalized once, and padding is 0 afterwards, as for every backbone.
 
-    A layer belongs to stage `log2(stride of its output)`, at least 1, and trains if its stage is above
-    `config.frozen_stages`. With `config.norm="frozen_batch_norm"` no `BatchNormalization` trains: Keras runs
-    a batch normalization with `trainable=False` in inference mode.
+    A layer belongs to stage `log2(stride of its output)`, at least 1. It is trainable if its stage is above
+    `config.frozen_stages`. With `config.norm="frozen_batch_norm"` no `BatchNormalization` is trainable. Keras
+    runs batch normalizations with `trainable=False` in inference mode.
 
     Args:
-        model: `keras.Model` from `[B, H, W, 3]` with H and W None. Its layers keep their weights.
-        config: `BackboneConfig`; `norm` must be "frozen_batch_norm" or "batch_norm".
-        outputs: Tensors of the model to give to the detector, finest first. Defaults to the last tensor of
-            each stride from 2 to 64.
-        mean, std: Three numbers each, RGB of pixels 0..255, which the model's input is normalized with.
-            Default to what its leading layers do, or to None, unknown, where there are none.
-        bgr: Whether the model takes BGR. Defaults to False.
+        model: `keras.Model` from `[B, H, W, 3]` with H and W None. The backbone gets its weights.
+        config: `BackboneConfig`. `norm` must be "frozen_batch_norm" or "batch_norm".
+        outputs: Tensors of the model to use as maps, finest first. Defaults to the last tensor of each stride
+            from 2 to 64.
+        mean, std: Normalization that the model expects, three numbers each, for RGB in 0..255. Default to
+            that of its leading layers, or to None (unknown) if it has none.
+        bgr: Whether the model expects BGR. Defaults to False.
         load: Function of `backbone.weights` that returns a model of the same layers with published weights.
-            Defaults to none.
+            Defaults to None.
 
     Returns:
         A `Backbone`.
+
+    Raises:
+        ValueError: If the model has other inputs, or `config.norm` is not supported.
     """
     _check_model(model, config)
     layers, start = _leading_preprocessing(model)
@@ -81,10 +84,16 @@ def from_keras_model(model, config, *, outputs=None, mean=None, std=None, bgr=Fa
 
 
 def normalization_of(function):
-    """Returns `(mean, std, bgr)` with `function(pixel) = (pixel - mean) / std`, RGB; measured on colors.
+    """Returns `(mean, std, bgr)` such that `function(pixel) = (pixel - mean) / std`.
+
+    They are measured by calling the function with black, red, green and blue.
 
     Args:
-        function: NumPy array `[N, 1, 1, 3]` of RGB 0..255 to the same shape.
+        function: Function from a NumPy array `[N, 1, 1, 3]` of RGB in 0..255 to the same shape. It must scale
+            and shift each channel, and may reverse their order.
+
+    Returns:
+        Tuple of mean and std, three numbers each, RGB, and whether the function converts to BGR.
     """
     colors = np.concatenate([np.zeros([1, 3]), 255 * np.eye(3)]).astype("float32")
     found = np.asarray(function(colors[:, None, None].copy()), "float64")[:, 0, 0]  # [4, 3]
@@ -106,12 +115,12 @@ def _check_model(model, config):
     if config.norm not in NORMS:
         raise ValueError(
             f"`backbone.norm` of a backbone that is a Keras model must be one of {', '.join(NORMS)}. "
-            f"Received: backbone.norm={config.norm!r}. Its other normalizations stay as they are."
+            f"Received: backbone.norm={config.norm!r}. Normalizations of other kinds are not changed."
         )
 
 
 def _leading_preprocessing(model):
-    """Returns the layers that only normalize pixels, and the tensor after them."""
+    """Returns the leading layers that only normalize pixels, and the tensor after them."""
     layers = []
     for operation in model.operations[1:]:
         if not isinstance(operation, PREPROCESSING):
@@ -127,7 +136,7 @@ def _apply(layers, pixels):
 
 
 def _strides(model):
-    """Returns `(operation, its output, stride)` for each map of the graph, in the order of the graph."""
+    """Returns a list of (operation, output, stride) for each map of the graph, in the order of the graph."""
     maps = [(op, op.output) for op in model.operations[1:] if _is_map(op.output)]
     probe = keras.Model(model.inputs, [tensor for _, tensor in maps])
     specs = probe.compute_output_spec(keras.KerasTensor((1, PROBE_SIDE, PROBE_SIDE, 3)))
@@ -162,7 +171,7 @@ def _last_of_each_stride(model, strides):
     if smaller:
         logging.warning(
             "%s has convolutions without padding, so its maps are shifted and smaller than image / stride "
-            "(%s): boxes and masks become less exact.",
+            "(%s). Boxes and masks will be less accurate.",
             model.name,
             "; ".join(smaller),
         )
@@ -174,9 +183,9 @@ def _stride_of(strides, output):
 
 
 def _stable_names(model):
-    """Returns `{name: new name}` of layers without a name of their own, the same in every process.
+    """Returns `{name: new name}` for layers with automatic names. New names are the same in every process.
 
-    Keras numbers them through the whole process; weights are stored by these names.
+    Keras numbers automatic names through the whole process, but weights are stored by layer name.
     """
     counts, names = {}, {}
     for layer in model.layers:

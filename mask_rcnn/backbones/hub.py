@@ -1,4 +1,4 @@
-"""The backbones of KerasHub with pyramid outputs, by preset: `keras_hub/resnet_50_imagenet`, or a folder."""
+"""Backbones of KerasHub with pyramid outputs, by preset (`keras_hub/resnet_50_imagenet`) or preset folder."""
 
 import keras
 import numpy as np
@@ -51,7 +51,7 @@ def _pyramid(source):
 
 
 def _normalization(keras_hub, preset):
-    """Returns the mean and std of the preset's image converter; (None, None) where it has none."""
+    """Returns mean and std of the preset's image converter, or (None, None) if it has no converter."""
     try:
         converter = keras_hub.layers.ImageConverter.from_preset(preset, image_size=None)
     except (ValueError, FileNotFoundError):

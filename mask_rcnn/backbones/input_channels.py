@@ -1,7 +1,8 @@
-"""Backbones for images with other than three channels: the same networks with inflated kernels.
+"""Backbones for images without three channels: the same networks with inflated kernels.
 
-The rule is that of timm's `adapt_input_conv`: for one channel, the kernels of red, green and blue are summed;
-for N channels they are copied in turn and multiplied by 3 / N, so that the sum of all stays about the same.
+The rule is that of timm's `adapt_input_conv`. For one channel, the kernels of red, green and blue are summed.
+For N channels they are repeated cyclically and multiplied by 3 / N. The sum over all channels then stays
+about the same.
 """
 
 import dataclasses
@@ -13,20 +14,22 @@ from mask_rcnn.backbones.graph import ReverseChannels
 from mask_rcnn.networks.inputs import feature_input
 from mask_rcnn.terminal import say
 
-RGB = 3  # channels that published weights are for
+RGB = 3  # input channels of published weights
 
 
 def with_channels(backbone, channels):
-    """Returns a backbone for images with `channels`, whose weights are inflated from RGB.
+    """Returns a backbone for images with `channels` channels, with weights inflated from RGB.
 
-    Its `mean` and `std` are those of red, green and blue in turn, or their mean for one channel.
+    Its `mean` and `std` are those of red, green and blue, repeated cyclically; for one channel, their
+    average.
 
     Args:
-        backbone: A `Backbone`. One that takes this number of channels is returned as it is.
+        backbone: A `Backbone`. It is returned unchanged if it already has this number of channels.
         channels: Number of channels.
 
     Raises:
-        ValueError: A layer cannot take so many channels, or more than the first convolution would change.
+        ValueError: If a layer cannot take this number of channels, or if more than the first convolution
+            would change.
     """
     model = backbone.model
     if model.input_shape[-1] == channels:
@@ -45,18 +48,21 @@ def with_channels(backbone, channels):
         model=copy if network is model else _as_backbone(copy, channels),
         mean=_in_turn(backbone.mean, channels),
         std=_in_turn(backbone.std, channels),
-        fixed_normalization=False,  # what other sensors measure has statistics of its own
+        fixed_normalization=False,  # channels of other sensors have their own mean and std
         load=backbone.load and load,
     )
 
 
 def inflated(kernel, shape, bgr=False):
-    """Returns the kernel of a convolution of RGB for more or fewer channels; other arrays as they are.
+    """Returns the kernel of a first convolution for RGB, converted to another number of channels.
+
+    Other arrays are returned unchanged.
 
     Args:
         kernel: `[h, w, 3, F]`, or any other array.
-        shape: Shape that is wanted, such as `(h, w, N, F)`.
-        bgr: Whether the kernel is for BGR; the result is for RGB and further channels. Defaults to False.
+        shape: Shape of the result, such as `(h, w, N, F)`.
+        bgr: Whether the kernel is for BGR. The result is always for RGB, then further channels. Defaults to
+            False.
     """
     is_stem = len(shape) == 4 and kernel.shape == (*shape[:2], RGB, shape[3]) and shape[2] != RGB
     if not is_stem:
@@ -68,11 +74,11 @@ def inflated(kernel, shape, bgr=False):
 
 
 def inflated_arrays(arrays, wanted):
-    """Returns `{name: array}` with inflated kernels, which is reported.
+    """Returns the weights with inflated kernels, `{name: array}`. Prints which kernel was inflated.
 
     Args:
-        arrays: `{name: array}` of weights for RGB.
-        wanted: `{name: keras.Variable}` of a model.
+        arrays: Weights for RGB, `{name: array}`.
+        wanted: Variables of the target model, `{name: keras.Variable}`.
     """
     result = {
         name: inflated(array, tuple(wanted[name].shape)) if name in wanted else array
@@ -83,22 +89,22 @@ def inflated_arrays(arrays, wanted):
 
 
 def report_inflation(kernels):
-    """Prints that kernels are inflated, and whether they are frozen.
+    """Prints how kernels were inflated, and whether they are frozen.
 
     Args:
-        kernels: `keras.Variable`s `[h, w, N, F]`; none print nothing.
+        kernels: List of `keras.Variable`s `[h, w, N, F]`. Nothing is printed if it is empty.
     """
     if not kernels:
         return
     channels = kernels[0].shape[2]
     how = "summed" if channels == 1 else f"copied in turn, times {RGB}/{channels}"
     is_frozen = not any(kernel.trainable for kernel in kernels)
-    advice = " It is frozen; `backbone.frozen_stages=0` lets it learn." if is_frozen else ""
+    advice = " It is frozen. Set `backbone.frozen_stages=0` to train it." if is_frozen else ""
     say(f"The first kernel is inflated from {RGB} channels to {channels}: {how}.{advice}")
 
 
 def _copied(network, channels):
-    """Returns the network for another number of channels, with random weights."""
+    """Returns a copy of the network for another number of channels, with random weights."""
     images = feature_input((None, None, channels), "images")
     try:
         return keras.models.clone_model(
@@ -111,7 +117,7 @@ def _copied(network, channels):
 
 
 def _take_inflated(source, target, bgr):
-    """Gives a network the inflated weights of another one; returns the variables that are inflated."""
+    """Copies the inflated weights of `source` to `target`. Returns the list of inflated variables."""
     arrays = [
         inflated(np.asarray(variable), tuple(wanted.shape), bgr)
         for variable, wanted in zip(source.weights, target.weights, strict=True)
@@ -125,9 +131,9 @@ def _take_inflated(source, target, bgr):
 
 def _not_possible(channels, reason):
     return ValueError(
-        f"The weights of a backbone are inflated in its first convolutions only. Received: input.channels="
-        f"{channels}, with which other layers would change, too ({' '.join(reason.split())[:200]}). Choose "
-        "another `backbone.name`, or register one for this number of channels."
+        "A backbone can take another number of channels only if no layer but its first convolution changes. "
+        f"Received: input.channels={channels}, which other layers do not support "
+        f"({' '.join(reason.split())[:200]}). Choose another `backbone.name`, or register one that does."
     )
 
 

@@ -1,4 +1,4 @@
-"""The networks of keras.applications, by name, such as `keras.applications/MobileNetV3Small`."""
+"""Networks of keras.applications by name, such as `keras.applications/MobileNetV3Small`."""
 
 import inspect
 import sys
@@ -23,15 +23,16 @@ def keras_application(config):
     def load(weights):
         try:
             with warnings.catch_warnings():
-                # MobileNets warn that weights for 224 pixels are loaded; those for all sizes are equal.
+                # MobileNets warn that weights for 224 pixels are loaded. The weights do not depend on the
+                # size.
                 warnings.filterwarnings("ignore", message="`input_shape` is undefined")
                 return make(weights)
-        except Exception as error:  # of `keras.utils.get_file`, which raises nothing more exact
+        except Exception as error:  # `keras.utils.get_file` raises no more specific class
             if "URL fetch failure" not in str(error):
                 raise
             raise OSError(
                 f"The weights {weights!r} of {config.name} cannot be downloaded ({error}). "
-                "Connect to the internet once, or set `backbone.weights` to a .weights.h5 file of them."
+                "Connect to the internet once, or set `backbone.weights` to a .weights.h5 file with them."
             ) from error
 
     mean, std, bgr = _normalization(function)
@@ -52,10 +53,11 @@ def _function(name):
 def _normalization(function):
     """Returns the `mean`, `std` and `bgr` of the library's `preprocess_input`.
 
-    `(None, None, False)` where it changes no pixel: the network begins with layers that do.
+    The result is `(None, None, False)` if that function changes no pixel, because the network itself begins
+    with normalization layers.
     """
     module = sys.modules[function.__module__]
-    if module.__name__.endswith(".efficientnet"):  # its layer has these numbers with ImageNet weights only
+    if module.__name__.endswith(".efficientnet"):  # its layers have them only with ImageNet weights
         return IMAGENET_MEAN, IMAGENET_STD, False
     mean, std, bgr = normalization_of(module.preprocess_input)
     return (None, None, False) if (mean, std) == ((0.0,) * 3, (1.0,) * 3) else (mean, std, bgr)

@@ -1,21 +1,20 @@
-"""Which maps of a backbone the detector takes."""
+"""Selection of the backbone maps that the detector uses."""
 
 
 def pyramid_strides(available, wanted, has_fpn):
-    """Returns the strides of the maps that are taken from the backbone.
+    """Returns the strides of the backbone maps that the detector uses.
 
     Args:
-        available: Strides of the maps of the backbone, finest first.
-        wanted: `anchors.strides`. The FPN takes neighboring maps of the backbone; each further level has
-            twice the stride of the one before and is subsampled from it. Without an FPN it is the stride of
-            the last map.
-        has_fpn: Whether there is a feature pyramid.
+        available: Strides of all maps of the backbone, finest first.
+        wanted: `anchors.strides`. With an FPN: strides of neighboring backbone maps, followed by strides that
+            double (levels subsampled from the one before). Without an FPN: the stride of the last map only.
+        has_fpn: Whether the config has a feature pyramid.
 
     Returns:
-        The strides, a part of `available`.
+        Tuple of strides, a part of `available`.
 
     Raises:
-        ValueError: `wanted` does not follow from `available`; the message proposes other values.
+        ValueError: If `wanted` does not match `available`. The message proposes other values.
     """
     if not has_fpn:
         _check(tuple(wanted) == available[-1:], available, wanted, available[-1:])
@@ -40,7 +39,7 @@ def _check(condition, available, wanted, proposal):
     text = ", ".join(map(str, proposal))
     sizes = f" and `anchors.sizes={', '.join(str(8 * s) for s in proposal)}`" if len(proposal) > 1 else ""
     raise ValueError(
-        f"`anchors.strides` must follow from the backbone, whose maps have strides {list(available)}: "
-        "neighboring ones and then doubled ones with an FPN, the last one without. "
+        f"`anchors.strides` must match the maps of the backbone, which have strides {list(available)}. "
+        "With an FPN: neighboring strides, then each twice the one before. Without: the last stride. "
         f"Received: anchors.strides={list(wanted)}. Set `anchors.strides={text}`{sizes}."
     )

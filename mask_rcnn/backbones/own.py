@@ -1,4 +1,4 @@
-"""Our own networks: ResNets, ResNeXts and EfficientNet-Lite0."""
+"""Built-in networks: ResNets, ResNeXts and EfficientNet-Lite0."""
 
 from mask_rcnn.backbones.backbone import BACKBONES, IMAGENET_MEAN, IMAGENET_STD, Backbone
 from mask_rcnn.networks.efficientnet_lite import efficientnet_lite0
@@ -30,7 +30,7 @@ for _name in BLOCKS:
 
 @BACKBONES.register("efficientnet_lite0")
 def _build_efficientnet_lite0(config):
-    """EfficientNet-B0 (Tan and Le 2019) made for devices, C2..C5."""
+    """EfficientNet-B0 (Tan and Le 2019) adapted to mobile devices, C2..C5."""
     return Backbone(
         model=efficientnet_lite0(config.norm, config.frozen_stages),
         strides=(4, 8, 16, 32),

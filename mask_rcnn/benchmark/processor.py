@@ -15,8 +15,8 @@ def describe_processor(cpuinfo=Path("/proc/cpuinfo")):
     Returns:
         Dict of texts:
         cpu: Model name, or "unknown".
-        instruction_sets: Those of `processor.INSTRUCTION_SETS` that the CPU has, or "unknown". oneDNN, if it is on,
-            selects one of them.
+        instruction_sets: Those of `processor.INSTRUCTION_SETS` that the CPU has, or "unknown". oneDNN,
+            if it is on, selects one of them.
         onednn: "on" or "off", as `TF_ENABLE_ONEDNN_OPTS` and the CPU decide.
         kernels: "cpu" or "gpu", see `model.build_parts`.
     """

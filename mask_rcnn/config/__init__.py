@@ -1,8 +1,8 @@
-"""What a model, its data and its training are made of: frozen dataclasses, from and to YAML.
+"""Configuration of model, data and training: frozen dataclasses, which `config_io` converts from and to YAML.
 
-Only builders (`model.py`, `data/pipeline.py`, `training/train.py`, ...) read a config; layers and ops
-get plain numbers. Conventions in which published systems differ are fields here, never branches on a
-system's name. Sizes are pixels of the resized image, (height, width).
+Only builders (`model.py`, `data/pipeline.py`, `training/train.py`, ...) read a config. Layers and ops get
+plain numbers. Conventions in which published systems differ are fields here, never branches on the name of a
+system. Sizes are (height, width), in pixels of the resized image.
 """
 
 from dataclasses import dataclass, field
@@ -53,26 +53,26 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """A whole experiment. The defaults are Mask R-CNN with ResNet-50-FPN as the paper trains it."""
+    """Configuration of a whole experiment. The defaults are Mask R-CNN with ResNet-50-FPN as in the paper."""
 
-    num_classes: int = 80  # without the background; 0 is as many as the data set has
-    inclusive_boxes: bool = False  # boxes end on their last pixel, one less than ours (matterport)
+    num_classes: int = 80  # without background; 0: the number of classes of the data set
+    inclusive_boxes: bool = False  # the far edge of a box is its last pixel (matterport), not one past it
     input: InputConfig = field(default_factory=InputConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
-    fpn: FpnConfig | None = field(default_factory=FpnConfig)  # None: the last map of the backbone alone
+    fpn: FpnConfig | None = field(default_factory=FpnConfig)  # None: only the last map of the backbone
     anchors: AnchorConfig = field(default_factory=AnchorConfig)
     rpn: RpnConfig = field(default_factory=RpnConfig)
     roi_align: RoiAlignConfig = field(default_factory=RoiAlignConfig)
     box_head: BoxHeadConfig = field(default_factory=BoxHeadConfig)
     cascade: CascadeConfig | None = None
-    mask_head: MaskHeadConfig | None = field(default_factory=MaskHeadConfig)  # None is Faster R-CNN
+    mask_head: MaskHeadConfig | None = field(default_factory=MaskHeadConfig)  # None: Faster R-CNN
     keypoint_head: KeypointHeadConfig | None = None
-    heads: HeadSections = field(default_factory=HeadSections)  # further ones, see `register_head`
+    heads: HeadSections = field(default_factory=HeadSections)  # user heads, see `register_head`
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def head_settings(self):
-        """Returns `{name: section}` of the heads beside the box head, in their order."""
+        """Returns `{name: section}` of all heads except the box head, in building order."""
         sections = {"mask": self.mask_head, "keypoint": self.keypoint_head, **self.heads}
         return {name: section for name, section in sections.items() if section is not None}
 
@@ -81,25 +81,25 @@ class Config:
         check_ranges(self)
         check(
             self.fpn is not None or len(self.anchors.strides) == 1,
-            "Without an FPN the anchors have a single stride.",
+            "Without an FPN, `anchors.strides` must contain a single stride.",
             strides=self.anchors.strides,
         )
         check(
             self.cascade is None or self.box_head.class_agnostic,
-            "A cascade moves one box for all classes: `box_head.class_agnostic`.",
+            "A cascade needs one box for all classes. Set `box_head.class_agnostic` to true.",
             class_agnostic=self.box_head.class_agnostic,
         )
         check(
             self.fpn is None or self.backbone.last_stage == 5,
-            "An FPN needs all stages of the backbone.",
+            "An FPN needs all stages of the backbone. Set `backbone.last_stage` to 5.",
             last_stage=self.backbone.last_stage,
         )
         check(
             self.rpn.shared_features
             or self.fpn is not None
             or self.backbone.frozen_stages < self.backbone.last_stage,
-            "A backbone of which nothing trains gives RPN and heads the same features. Set "
-            "`rpn.shared_features` to true, or `backbone.frozen_stages` to less.",
+            "If all stages of the backbone are frozen, RPN and heads get the same features. Set "
+            "`rpn.shared_features` to true, or reduce `backbone.frozen_stages`.",
             shared_features=self.rpn.shared_features,
             frozen_stages=self.backbone.frozen_stages,
             fpn=self.fpn,

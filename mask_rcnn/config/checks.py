@@ -1,4 +1,4 @@
-"""Checks of fields, with errors that show what was received, and the kinds of ranges."""
+"""Checks of config fields, with messages that show the received values, and the types of allowed values."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ def check_choice(name, value, choices):
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`. Both are included, unless `is_open`: then `low` is not."""
+    """Numbers from `low` to `high`, both included. If `is_open`, `low` is excluded."""
 
     low: float
     high: float
@@ -23,7 +23,7 @@ class Range:
 
     def __contains__(self, value):
         above = value > self.low if self.is_open else value >= self.low
-        return above and value <= self.high  # NaN is neither
+        return above and value <= self.high  # False for NaN
 
     def __str__(self):
         return (
@@ -33,7 +33,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Items:
-    """Lists of `least` to `most` items, each of them in `each`."""
+    """Tuples of `least` to `most` items, each of them in `each`."""
 
     each: object
     least: int = 0
@@ -42,7 +42,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some texts."""
+    """One of several values, which are strings or bools."""
 
     texts: tuple[str, ...]
 
@@ -55,7 +55,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Text:
-    """A name or a path."""
+    """A name or a path of 1 to `longest` printable characters."""
 
     longest: int = 4096
 

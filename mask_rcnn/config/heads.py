@@ -1,4 +1,4 @@
-"""The config sections of registered heads: `heads: {NAME: {...}}`."""
+"""Config sections of registered heads: `heads: {NAME: {...}}`."""
 
 import dataclasses
 import difflib
@@ -6,18 +6,18 @@ import typing
 
 from mask_rcnn.config.ranges import CELLS, field_types, has_type, short
 
-PLAIN = (int, float, bool, str)  # types of a field, and those of the items of a tuple
-BUILT_IN = ("box", "mask", "keypoint")  # have fields of their own in `Config`
-SECTIONS = {}  # name of a head -> its dataclass
+PLAIN = (int, float, bool, str)  # allowed types of fields and of tuple items
+BUILT_IN = ("box", "mask", "keypoint")  # these heads have their own fields in `Config`
+SECTIONS = {}  # {name of a head: its config dataclass}
 
 
 class HeadSections(dict):
-    """The sections of a config by the names of their heads, `{name: dataclass}`; it cannot be changed."""
+    """Immutable dict of the config sections of heads, `{name: dataclass instance}`."""
 
     def _refuse(self, *args, **kwargs):
         raise TypeError(
             "A config cannot be changed. Received: a change of `heads`. "
-            "Make another config with `dataclasses.replace(config, heads={...})`."
+            "Create a new config with `dataclasses.replace(config, heads={...})`."
         )
 
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
@@ -30,12 +30,15 @@ class HeadSections(dict):
 
 
 def add_head_config(name, section_class):
-    """Makes `heads.NAME` a section of the config.
+    """Registers the config section `heads.NAME`.
 
     Args:
         name: Name of the head, a Python identifier.
-        section_class: Frozen dataclass. Its fields have defaults, and types of `PLAIN` or tuples of them; one
-            of them is `pool_size`.
+        section_class: Frozen dataclass. All fields need a default value, and a type of `PLAIN` or a tuple of
+            these. One field must be `pool_size`.
+
+    Raises:
+        ValueError: If the name or the dataclass does not meet these conditions.
     """
     is_frozen = dataclasses.is_dataclass(section_class) and section_class.__dataclass_params__.frozen
     kinds = field_types(section_class) if is_frozen else {}
@@ -44,23 +47,28 @@ def add_head_config(name, section_class):
     wrong += [field for field, (kind, _) in kinds.items() if not _is_plain(kind)]
     if not name.isidentifier() or name in BUILT_IN or wrong or "pool_size" not in kinds:
         raise ValueError(
-            f"A head needs a Python identifier other than {', '.join(BUILT_IN)} as its name, and a frozen "
-            "dataclass with `pool_size` as its config; each field has a default and is an int, float, bool, "
-            f"str or a tuple of these. Received: {name!r}, {section_class.__name__} with the fields "
+            f"The name of a head must be a Python identifier other than {', '.join(BUILT_IN)}. Its config "
+            "must be a frozen dataclass with a field `pool_size`. Each field needs a default, and must be an "
+            "int, float, bool, str or a tuple of these. "
+            f"Received: {name!r}, {section_class.__name__} with the fields "
             f"{', '.join(kinds) or 'none'}. Change {', '.join(wrong) or 'the name or the dataclass'}."
         )
     SECTIONS[name] = section_class
 
 
 def head_config(name):
-    """Returns the dataclass of section `heads.NAME`; raises a ValueError unless the head is registered."""
+    """Returns the dataclass of the section `heads.NAME`.
+
+    Raises:
+        ValueError: If the head is not registered.
+    """
     if name not in SECTIONS:
         close = difflib.get_close_matches(str(name), SECTIONS, n=1)
         raise ValueError(
-            f"`heads` must hold registered heads: {', '.join(SECTIONS) or 'there are none'}. "
+            f"`heads` must contain registered heads only: {', '.join(SECTIONS) or 'there are none'}. "
             f"Received: heads.{short(name)}. "
             + (f"Did you mean {close[0]!r}? " if close else "")
-            + "Import the file that registers a head of your own first (`--import FILE`)."
+            + "First import the file that registers your own head (`--import FILE`)."
         )
     return SECTIONS[name]
 
@@ -68,14 +76,17 @@ def head_config(name):
 def head_sections(heads):
     """Returns `HeadSections` of a dict.
 
+    Args:
+        heads: Dict `{name: instance of the head's config dataclass}`.
+
     Raises:
-        ValueError: A name is not registered, a section is not of its head's dataclass, or a field of it has
+        ValueError: If a name is not registered, a section is not an instance of its dataclass, or a field has
             another type than its annotation.
     """
     if not isinstance(heads, dict):
         raise ValueError(
             f"`heads` must be a dict from names of heads to their configs. Received: {short(heads)}. "
-            "Pass `{}` for none."
+            "Use `{}` for no heads."
         )
     for name, section in heads.items():
         section_class = head_config(name)

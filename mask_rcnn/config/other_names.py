@@ -1,4 +1,4 @@
-"""What other systems call our fields, for errors that say what to write instead."""
+"""Names of our config fields in other systems, so that errors can say which field to use instead."""
 
 OTHER_NAMES = {
     "train.learning_rate": "lr base_lr lr0 initial_lr eta",
@@ -70,6 +70,6 @@ OTHER_NAMES = {
 
 
 def fields_of(other_name):
-    """Returns our fields that another system calls `other_name`, such as "SOLVER.IMS_PER_BATCH"."""
+    """Returns a list of our fields that another system calls `other_name`, as in "SOLVER.IMS_PER_BATCH"."""
     wanted = other_name.rpartition(".")[2].lower().replace("-", "_")
     return [field for field, names in OTHER_NAMES.items() if wanted in names.split()]

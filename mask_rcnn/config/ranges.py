@@ -1,6 +1,6 @@
-"""The values that each field of a config may have: one table, read by `check_ranges`.
+"""Allowed values of all config fields, as a table that `check_ranges` reads.
 
-A limit is where a value stops being meaningful, or would exhaust any machine.
+A limit is the point at which a value is no longer meaningful or would exhaust any machine.
 """
 
 import functools
@@ -20,16 +20,16 @@ PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 
 SIDE = Range(1, 32_768)  # pixels of an image
 LONG_SIDES = Range(16, 32_768)
-CELLS = Range(1, 256)  # side of a pooled RoI
-MAX_CHANNELS = 256  # of an image
+CELLS = Range(1, 256)  # side of a pooled RoI, bins
+MAX_CHANNELS = 256  # channels of an image
 CHANNELS = Range(1, 16_384)
 CONVS = Range(0, 64)
-COUNT = Range(1, 1_000_000)  # boxes of an image
+COUNT = Range(1, 1_000_000)  # boxes per image
 STEPS = Range(1, 10**9)
 FRACTION = Range(0, 1)
 POSITIVE = Range(0, 10**6, is_open=True)
 NOT_NEGATIVE = Range(0, 10**6)
-MIN_SIZE = Range(-1, 32_768)  # pixels; -1 keeps every box
+MIN_SIZE = Range(-1, 32_768)  # minimum side of a box, pixels; -1 keeps every box
 COLOR = Range(-1000, 1000)
 FLAG = Choice((True, False))
 NORM = {"norm": Choice(NORMS), "norm_epsilon": FRACTION}
@@ -198,11 +198,11 @@ RANGES = {
 
 
 def check_ranges(section, prefix=""):
-    """Raises a ValueError for the first field that has another type than its annotation or is out of range.
+    """Raises a ValueError for the first field that has the wrong type or a value outside its range.
 
     Args:
         section: A dataclass of a config.
-        prefix: Its name and a dot, such as "train."; empty for the config itself.
+        prefix: Name of the section and a dot, such as "train.". Empty for the config itself.
     """
     ranges = RANGES[type(section).__name__]
     for name, (kind, is_optional) in field_types(type(section)).items():
@@ -217,12 +217,12 @@ def check_ranges(section, prefix=""):
 
 @functools.cache
 def field_types(section_type):
-    """Returns `{field: (type without None, whether None is allowed)}` of a dataclass."""
+    """Returns `{field: (type without None, whether None is allowed)}` for a dataclass."""
     return {name: unwrap(hint) for name, hint in typing.get_type_hints(section_type).items()}
 
 
 def unwrap(hint):
-    """Returns a type without None, and whether None was in it."""
+    """Returns a type hint without None, and whether it contained None."""
     if not isinstance(hint, types.UnionType):
         return hint, False
     (kind,) = (each for each in typing.get_args(hint) if each is not types.NoneType)
@@ -230,7 +230,7 @@ def unwrap(hint):
 
 
 def short(value):
-    """Returns how an error shows a value: at most 100 characters."""
+    """Returns a representation of a value for an error message, of about 100 characters at most."""
     text = (
         repr(value) if isinstance(value, str | int | float | bool | type(None)) else _short_collection(value)
     )
@@ -264,7 +264,7 @@ def _check_items(path, value, kind, allowed):
 
 
 def has_type(value, kind):
-    """Whether a value has the type of a field: a plain type, or a tuple such as `tuple[int, ...]`."""
+    """Returns whether a value has the type of a field: a plain type, or a tuple such as `tuple[int, ...]`."""
     if typing.get_origin(kind) is tuple:
         each = typing.get_args(kind)[0]
         return isinstance(value, tuple) and all(has_type(item, each) for item in value)

@@ -1,4 +1,4 @@
-"""What a model is trained on, and how."""
+"""Configuration of the data and of the training."""
 
 import itertools
 import os
@@ -11,21 +11,21 @@ from mask_rcnn.config.ranges import check_ranges
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Where the images and their COCO json are; None is the synthetic shapes."""
+    """Paths of images and COCO annotations. Without annotations (None), synthetic shapes are used."""
 
     train_annotations: str | None = None
     train_images: str | None = None
     val_annotations: str | None = None
     val_images: str | None = None
-    shapes_train: int = 300  # synthetic images, when there are no annotations
-    shapes_val: int = 40
-    shapes_size: tuple[int, int] = (128, 128)
-    overfit: int = 0  # train and validate on so many training images, without random changes; 0: on all
-    repeat_threshold: float = 0.0  # images of classes in a smaller share of them are repeated; LVIS: 0.001
-    mixture: tuple[str, ...] = ()  # further training sets with their shares, such as "more.json photos 0.3"
-    workers: int = 0  # processes that read and transform training images; 0: threads of the training process
-    max_bad_images: float = 0.01  # fraction of unreadable images that is skipped with a report
-    max_pixels: int = 200_000_000  # height times width of the largest image that is decoded, 0.6 GB
+    shapes_train: int = 300  # number of synthetic training images, used without annotations
+    shapes_val: int = 40  # number of synthetic validation images
+    shapes_size: tuple[int, int] = (128, 128)  # (height, width) of synthetic images, pixels
+    overfit: int = 0  # train and validate on this number of training images, without augmentation; 0: off
+    repeat_threshold: float = 0.0  # repeat images of classes in a smaller share of images; LVIS: 0.001
+    mixture: tuple[str, ...] = ()  # further training sets: json, image folder, share: "more.json photos 0.3"
+    workers: int = 0  # processes that load and transform training images; 0: threads of the main process
+    max_bad_images: float = 0.01  # maximum share of unreadable images, which are skipped and reported
+    max_pixels: int = 200_000_000  # maximum height * width of a decoded image (0.6 GB)
 
     def __post_init__(self):
         check_ranges(self, "data.")
@@ -35,7 +35,7 @@ class DataConfig:
     def _check_mixture(self):
         check(
             self.train_annotations is not None,
-            "The first set of `data.mixture` is that of `data.train_annotations`. Set both.",
+            "`data.mixture` adds data sets to that of `data.train_annotations`. Set both.",
             train_annotations=None,
             mixture=self.mixture,
         )
@@ -43,14 +43,14 @@ class DataConfig:
         shares = [share for *_, share in others]
         check(
             min(shares) > 0 and sum(shares) < 1,
-            "The shares of `data.mixture` must be above 0, and their sum below 1: the rest is the share of "
+            "The shares of `data.mixture` must be above 0, and their sum below 1. The rest is the share of "
             "`data.train_annotations`.",
             mixture=self.mixture,
         )
         files = [os.path.normpath(path) for path in (self.train_annotations, *(each[0] for each in others))]
         check(
             len(set(files)) == len(files),
-            "Every json of a mixture is given once; its share says how often its images come. Remove it.",
+            "Each json of a mixture must occur once. Its share sets how often its images are used.",
             train_annotations=self.train_annotations,
             mixture=self.mixture,
         )
@@ -67,45 +67,49 @@ def parse_mixture(text):
         return annotations, images, float(share)
     except ValueError as error:
         raise ValueError(
-            'An entry of `data.mixture` is a json, the folder of its images and a share, as in "more.json '
-            f'photos 0.3", with quotes around a path with spaces. Received: {text!r} ({error}). Correct it.'
+            'An entry of `data.mixture` must be a json, its image folder and a share, as in "more.json '
+            f'photos 0.3". Put paths with spaces in quotes. Received: {text!r} ({error}). Correct it.'
         ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The recipe of the paper (section 3.1): SGD, warm-up, steps; scaled linearly with the batch."""
+    """Training recipe. The defaults are those of the paper (section 3.1).
 
-    batch_size: int = 16  # images of a step (one update), over all replicas
-    accumulate: int = 1  # micro batches that a batch is split into to save memory; the update is the same
+    They are SGD with a warm-up and steps of the learning rate. `learning_rate`, `steps` and `milestones` are
+    for `reference_batch_size`. They are scaled linearly with the batch size.
+    """
+
+    batch_size: int = 16  # images per step (one weight update), over all replicas
+    accumulate: int = 1  # split each batch into this number of micro batches to save memory; same update
     rematerialize: bool = False  # compute the backbone again in the backward pass: less memory, more time
-    reference_batch_size: int = 16  # what the learning rate and the steps below are for
-    steps: int = 160_000
-    budget: float | None = None  # seconds of the whole run, which set the steps and scale the schedule below
-    learning_rate: float = 0.02
-    optimizer: str = "sgd"  # with coupled weight decay; "adamw": learns in fewer steps, at a lower rate
-    schedule: str = "steps"  # of the learning rate; "cosine": half a cosine from its maximum to 0, smoothly
-    milestones: tuple[int, ...] = (120_000,)  # of "steps": steps at which it is divided by ten
-    warmup_steps: int = 500  # linear, not scaled (Goyal et al. 2017, section 2.2)
-    warmup_factor: float = 0.001
-    momentum: float = 0.9  # of "adamw": beta 1
-    weight_decay: float = 1e-4  # "sgd" adds it to the gradient, "adamw" takes it from the weights
-    norm_weight_decay: float = 0.0  # of gamma and beta, where they train
-    clip_norm: float | None = None  # of the global gradient
-    ema_decay: float | None = None  # of the moving average of the weights that is evaluated and saved
-    loss_normalization: str = "batch"  # each RoI counts the same; "image": each image does
-    checkpoint_every: int = 500  # steps
-    evaluate_every: int = 5000  # steps; a multiple of checkpoint_every; 0 is only at the end
-    best_metric: str | None = (
-        None  # "bbox/AP50" or "val_loss", of the best weights; None: AP of masks, else of boxes
-    )
-    validation_loss: bool = False  # each evaluation also gives the losses: "val_loss", "val_box_loss", ...
-    patience: int = 0  # evaluations without a better score, after which the run ends; 0: it never does
-    keep_checkpoints: int = 2
-    init_weights: str | None = None  # of a whole detector to begin with: a file, or a name of `models list`
-    precision: str = "float32"
+    reference_batch_size: int = 16  # batch size that the learning rate and the steps below are for
+    steps: int = 160_000  # number of weight updates at the reference batch size
+    budget: float | None = None  # seconds for the whole run; sets the steps and scales the schedule below
+    learning_rate: float = 0.02  # maximum learning rate at the reference batch size
+    optimizer: str = "sgd"  # with coupled weight decay; "adamw" needs fewer steps and a lower learning rate
+    schedule: str = "steps"  # of the learning rate; "cosine": half a cosine from the maximum to 0
+    milestones: tuple[int, ...] = (120_000,)  # for "steps": divide the learning rate by 10 at these steps
+    warmup_steps: int = 500  # linear warm-up; not scaled (Goyal et al. 2017, section 2.2)
+    warmup_factor: float = 0.001  # the warm-up starts at this share of the learning rate
+    momentum: float = 0.9  # beta 1 for "adamw"
+    weight_decay: float = 1e-4  # "sgd" adds it to the gradient, "adamw" applies it to the weights
+    norm_weight_decay: float = 0.0  # weight decay of gamma and beta of trainable normalizations
+    clip_norm: float | None = None  # maximum global norm of the gradient
+    ema_decay: float | None = None  # decay of the moving average of the weights, which is evaluated and saved
+    loss_normalization: str = "batch"  # every RoI has the same weight; "image": every image has
+    checkpoint_every: int = 500  # steps between checkpoints
+    evaluate_every: int = 5000  # steps, a multiple of checkpoint_every; 0: evaluate only at the end
+    # Metric that selects the best weights, such as "bbox/AP50" or "val_loss". None: AP of keypoints, masks or
+    # boxes, the first of them that the model predicts.
+    best_metric: str | None = None
+    validation_loss: bool = False  # also compute "val_loss", "val_box_loss", ... in each evaluation
+    patience: int = 0  # stop after this number of evaluations without improvement; 0: never
+    keep_checkpoints: int = 2  # number of latest checkpoints to keep
+    init_weights: str | None = None  # initial weights of a whole detector: a file, or a name of `models list`
+    precision: str = "float32"  # Keras dtype policy
     strategy: str = "auto"  # devices and processes, see `training.distribution.make_strategy`
-    seed: int = 0
+    seed: int = 0  # random seed of data and training
 
     def __post_init__(self):
         check_ranges(self, "train.")
@@ -129,12 +133,12 @@ class TrainConfig:
 
     @property
     def scale(self):
-        """How many reference batches one batch is."""
+        """Ratio of batch size and reference batch size."""
         return self.batch_size / self.reference_batch_size
 
     @property
     def scaled_steps(self):
-        """Steps for the same number of images as the reference recipe."""
+        """Number of steps that processes as many images as the reference recipe."""
         return max(1, round(self.steps / self.scale))
 
     @property

@@ -1,4 +1,4 @@
-"""YAML for configs: plain mappings, lists and scalars, of bounded size and depth."""
+"""Reading of YAML configs: plain mappings, lists and scalars, of limited size and depth."""
 
 import collections
 
@@ -9,7 +9,7 @@ MAX_DEPTH = 16
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses duplicate keys, which YAML forbids and PyYAML accepts."""
+    """Rejects duplicate keys. YAML forbids them, but PyYAML accepts them."""
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -22,14 +22,15 @@ class _Loader(yaml.SafeLoader):
 
 
 def load_yaml(text):
-    """Returns what a YAML text holds.
+    """Returns the content of a YAML text as dicts, lists and scalars.
 
     Raises:
-        ValueError: It is no YAML, is too long or too deep, has an alias or a tag, or a key occurs twice.
+        ValueError: If it is not valid YAML, is too long or too deep, or has an alias, a tag or a duplicate
+        key.
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(
-            f"A config has at most {MAX_CHARACTERS} characters. Received: {len(text)}. Give another file."
+            f"A config must have at most {MAX_CHARACTERS} characters. Received: {len(text)}. Shorten it."
         )
     try:
         _check_events(text)
@@ -37,12 +38,12 @@ def load_yaml(text):
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         words = " ".join(str(error).split())
         raise ValueError(
-            f"This is no YAML of a config. Received: {words[:300]}. Correct the text."
+            f"A config must be valid YAML. Received: {words[:300]}. Correct the text."
         ) from error
 
 
 def _check_events(text):
-    """Raises an error for what could make a short text a huge object."""
+    """Raises an error for syntax with which a short text could create a huge object."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):

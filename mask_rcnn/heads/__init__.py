@@ -1,4 +1,4 @@
-"""Heads that look at each detected box: masks, keypoints and those that a user registers."""
+"""Heads that predict something for each detected box: masks, keypoints and registered user heads."""
 
 from mask_rcnn.heads.head import HEADS, Head, decode, heads_of, iou_types_of, register_head
 from mask_rcnn.heads.keypoint import KeypointHead

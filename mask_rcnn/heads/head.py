@@ -1,4 +1,4 @@
-"""What a head is, and the registry of heads.
+"""Base class of heads, and the registry of heads.
 
 Letters: B images, G objects, P positive RoIs per image, D detections per image, R RoIs of all images.
 """
@@ -16,85 +16,95 @@ HEADS = Registry("heads")
 
 @dataclass(frozen=True)
 class Head:
-    """A branch that predicts something for each box. Subclasses are registered with `register_head`.
+    """Base class of a branch that predicts something for each box. Register subclasses with `register_head`.
 
-    The network of head "mask" is the part "mask_head": its weights are saved as `mask_head/...`.
+    The network of a head named "mask" is the part "mask_head". Its weights are saved as `mask_head/...`.
 
     Args:
         config: The `Config` of the model.
-        settings: The section of this head in the config. Its field `pool_size` is the side of the features.
+        settings: The section of this head in the config. Its field `pool_size` is the side of the pooled
+            features.
     """
 
     config: Config
     settings: object
 
     name: ClassVar[str]  # set by `register_head`
-    iou_type: ClassVar[str | None] = None  # "segm" or "keypoints": what COCO's AP is computed of
+    iou_type: ClassVar[str | None] = None  # COCO's type of AP: "segm", "keypoints", or None: no AP
     outputs: ClassVar[tuple[str, ...]] = ()  # names of the tensors of `predict`
 
     @property
     def part(self):
-        """Name of the head's network, which its weights begin with."""
+        """Name of the head's network, and prefix of its weights."""
         return f"{self.name}_head"
 
     @property
     def pooling(self):
-        """Name of the layer that pools the head's features, and their side, as `stages.pool` takes them."""
+        """Dict of the arguments `name` and `pool_size` of `stages.pool`."""
         return {"name": f"{self.name}_pool", "pool_size": self.settings.pool_size}
 
     def build(self, feature_shape):
-        """Returns the network, a `keras.Model` of the name `self.part`.
+        """Returns the network of the head, a `keras.Model` with the name `self.part`.
 
         Args:
-            feature_shape: (height, width, channels) of the features of one RoI.
+            feature_shape: (height, width, channels) of the pooled features of one RoI.
         """
         raise NotImplementedError
 
     def network_inputs(self, features, class_ids):
-        """Returns what the network is called with.
+        """Returns the inputs of the network. By default these are the features alone.
 
         Args:
             features: `[R, h, w, C]`.
-            class_ids: int32, `[B, P]` in training and `[B, D]` in inference.
+            class_ids: `[B, P]` int32 in training, `[B, D]` int32 in inference.
         """
         return features
 
     def loss(self, outputs, positives, batch):
-        """Returns `{"..._loss": [B, 2]}`: the sum of each image, and the count to divide it by.
+        """Returns the losses of the head as a dict `{"..._loss": [B, 2]}`: sum per image, and its divisor.
 
         Args:
             outputs: Output of the network.
-            positives: Dict of the positive RoIs, see `RoiTargets`: `rois` `[B, P, 4]`, `class_ids` `[B, P]`,
-                `matched` `[B, P]` (rows of the ground truth) and `positive` `[B, P]`.
-            batch: Input dict of `training_model`, with the arrays of its `GroundTruth`.
+            positives: Dict of the positive RoIs, see `RoiTargets`:
+                `rois`: `[B, P, 4]`, yxyx.
+                `class_ids`: `[B, P]` int32.
+                `matched`: `[B, P]` int32, rows of the ground truth.
+                `positive`: `[B, P]` bool.
+            batch: Input dict of `training_model`, with the arrays of the head's `GroundTruth`.
         """
         raise NotImplementedError
 
     def predict(self, outputs, boxes):
-        """Returns `{name: [B, D, ...]}` for the names in `self.outputs`.
+        """Returns a dict `{name: [B, D, ...]}` with the names in `self.outputs`.
 
         Args:
             outputs: Output of the network.
-            boxes: `[B, D, 4]`, the detections.
+            boxes: `[B, D, 4]`, the detections, yxyx.
         """
         raise NotImplementedError
 
     def decode(self, outputs, boxes, resize):
-        """Returns fields of `Detections` from the outputs for N detections of one image.
+        """Returns fields of `Detections` for the N detections of one image, as a dict.
+
+        By default all outputs become `attributes`.
 
         Args:
-            outputs: Dict of arrays `[N, ...]`, of all heads, and `boxes` in pixels of the resized image.
-            boxes: `[N, 4]` yxyx, pixels of the original image.
-            resize: The `Resize` between the two.
+            outputs: Dict of arrays `[N, ...]`: the outputs of all heads, and `boxes` in pixels of the resized
+                image.
+            boxes: `[N, 4]`, yxyx, pixels of the original image.
+            resize: The `Resize` from the original to the resized image.
         """
         return {"attributes": {name: outputs[name] for name in self.outputs}}
 
     def class_layers(self, other, same_classes):
-        """Returns names of layers, "part/layer", whose weights do not fit after a change of classes.
+        """Returns the layers whose weights cannot be reused after a change of classes, as "part/layer".
 
         Args:
             other: The same head of the model that the weights come from, or None.
             same_classes: Whether both models have the same classes.
+
+        Returns:
+            Set of strings. It is empty by default.
         """
         return set()
 
@@ -102,13 +112,16 @@ class Head:
 def register_head(name, config_class, ground_truth=None):
     """Returns a decorator that registers a subclass of `Head`.
 
-    A config selects it with `heads: {NAME: {...}}`, whose fields are those of `config_class`.
+    A config selects the head with `heads: {NAME: {...}}`. The fields are those of `config_class`.
 
     Args:
         name: Name in the config, a Python identifier.
         config_class: Frozen dataclass with default values and a field `pool_size`.
-        ground_truth: Subclass of `data.ground_truth.GroundTruth`. Defaults to none, for a head that learns
-            from boxes and classes alone.
+        ground_truth: Subclass of `data.ground_truth.GroundTruth`. Defaults to None, for a head that needs
+            only boxes and classes for training.
+
+    Raises:
+        ValueError: If the name or the dataclass does not meet these conditions.
     """
     add_head_config(name, config_class)
     if ground_truth is not None:
@@ -117,7 +130,7 @@ def register_head(name, config_class, ground_truth=None):
 
 
 def register_builtin(name):
-    """Returns a decorator that registers a `Head` whose settings have a field of their own in `Config`."""
+    """Returns a decorator that registers a `Head` whose settings are a field of `Config` itself."""
 
     def add(head_class):
         HEADS.register(name)(head_class)
@@ -128,17 +141,17 @@ def register_builtin(name):
 
 
 def heads_of(config):
-    """Returns the `Head`s of a `Config`, in the order in which they are built."""
+    """Returns a tuple of the `Head`s of a `Config`, in the order in which they are built."""
     return tuple(HEADS.find(name)(config, settings) for name, settings in config.head_settings().items())
 
 
 def iou_types_of(config):
-    """Returns what the detections of a model can be scored by: its boxes, and what its heads add."""
+    """Returns the AP types of a model: "bbox", and the `iou_type` of each head that has one."""
     return ("bbox", *(head.iou_type for head in heads_of(config) if head.iou_type))
 
 
 def decode(heads, outputs, boxes, resize):
-    """Returns the fields of `Detections` that the heads fill, for the N detections of one image.
+    """Returns the fields of `Detections` that the heads fill for the N detections of one image, as a dict.
 
     Args:
         heads: Tuple of `Head`.

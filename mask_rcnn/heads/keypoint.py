@@ -1,4 +1,4 @@
-"""The keypoint head (Mask R-CNN, section 5)."""
+"""Keypoint head (Mask R-CNN, section 5)."""
 
 from mask_rcnn.data.keypoints import HALF_PIXEL
 from mask_rcnn.heads.head import Head, register_builtin
@@ -9,7 +9,7 @@ from mask_rcnn.networks.keypoints import keypoint_head
 
 @register_builtin("keypoint")
 class KeypointHead(Head):
-    """Predicts a heatmap for each keypoint of each box; field `keypoint_head`."""
+    """Predicts a heatmap per keypoint for each box. Its config section is `keypoint_head`."""
 
     iou_type = "keypoints"
     outputs = ("keypoint_heatmaps",)
@@ -29,7 +29,7 @@ class KeypointHead(Head):
     def decode(self, outputs, boxes, resize):
         keypoints = decode_keypoints(outputs["keypoint_heatmaps"], outputs["boxes"])
         keypoints = resize.invert_keypoints(keypoints)[..., [1, 0, 2]]  # x, y, score
-        if not self.settings.half_pixel:  # the numbers of pixels, not yet their centers
+        if not self.settings.half_pixel:  # the head predicts pixel indices; half a pixel more is the center
             keypoints[..., :2] += HALF_PIXEL
         return {"keypoints": keypoints}
 

@@ -1,4 +1,4 @@
-"""The mask head (Mask R-CNN, figure 4), and the ones that the paper compares it with (table 2)."""
+"""Mask head (Mask R-CNN, figure 4) and the variants of the paper's ablations (table 2)."""
 
 from mask_rcnn.heads.head import Head, register_builtin
 from mask_rcnn.layers.mask_variants import CompetingMaskLoss, FirstMask
@@ -9,7 +9,7 @@ from mask_rcnn.paste import paste_masks
 
 @register_builtin("mask")
 class MaskHead(Head):
-    """Predicts a mask inside each box; field `mask_head`."""
+    """Predicts a mask inside each box. Its config section is `mask_head`."""
 
     iou_type = "segm"
     outputs = ("masks",)

@@ -1,1 +1,1 @@
-"""Keras layers: they hold arguments and weights, and call the functions of ops, targets and losses."""
+"""Keras layers. They hold arguments and weights, and call the functions of `ops`, `targets` and `losses`."""

@@ -1,4 +1,4 @@
-"""Batch normalization of RoIs: padding and negatives are in the batch, but not in its statistics."""
+"""Batch normalization of RoIs: padding rows are in the batch, but do not count in its statistics."""
 
 import contextlib
 import contextvars
@@ -6,8 +6,9 @@ import contextvars
 import keras
 import tensorflow as tf
 
-# `[R]` bool while `CountedRois` calls a network, else None: Keras passes a layer's own arguments only. Each
-# replica has a thread, and so a value, of its own.
+# `[R]` bool while `CountedRois` calls a network, else None. A context variable, because a `keras.Model`
+# cannot pass an extra argument to the layers inside it. Each replica runs in its own thread and has its own
+# value.
 _COUNTED = contextvars.ContextVar("counted", default=None)
 
 
@@ -22,17 +23,17 @@ def _statistics_of(counted):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class CountedRois(keras.layers.Layer):
-    """Calls a network whose batch normalizations take their statistics from some of the RoIs only.
+    """Calls a network whose batch normalizations compute their statistics from some of the RoIs only.
 
     Args:
-        network: `keras.Model` whose inputs begin with the axis of the RoIs, R.
+        network: `keras.Model`. The first axis of its inputs is the RoIs, R.
 
     Call arguments:
-        inputs: What `network` takes.
-        counted: `[B, N]` bool, the RoIs that count, with B * N = R.
+        inputs: The inputs of `network`.
+        counted: `[B, N]` bool with B * N = R: the RoIs to compute the statistics from.
 
     Returns:
-        What `network` returns.
+        The outputs of `network`.
     """
 
     def __init__(self, network, **kwargs):
@@ -56,10 +57,10 @@ class CountedRois(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class BatchNorm(keras.layers.BatchNormalization):
-    """Batch normalization that knows `CountedRois`.
+    """Batch normalization whose training statistics can be limited to some RoIs by `CountedRois`.
 
-    Without any RoI that counts, the moving statistics stay as they are and normalize the batch. Outside
-    `CountedRois` and in inference it is Keras's own.
+    If no RoI counts, it normalizes the batch with the moving statistics and does not update them. Outside
+    `CountedRois` and in inference it is `keras.layers.BatchNormalization`.
     """
 
     def call(self, x, training=None):
@@ -75,7 +76,7 @@ class BatchNorm(keras.layers.BatchNormalization):
         return tf.cast(y, self.compute_dtype)
 
     def _statistics(self, values, counted):
-        """Returns mean `[C]` and variance `[C]` of `values` `[R, H, W, C]`, and whether any RoI counts."""
+        """Returns mean and variance `[C]` of `values` `[R, H, W, C]`, and whether any RoI counts."""
         is_counted = counted[:, None, None, None]
         num_pixels = tf.cast(tf.shape(values)[1] * tf.shape(values)[2], values.dtype)
         count = self._total(tf.reduce_sum(tf.cast(counted, values.dtype)) * num_pixels)

@@ -1,4 +1,4 @@
-"""Box heads in a row: what lies between them (Cai and Vasconcelos 2018)."""
+"""Layers between the box heads of a cascade (Cascade R-CNN: Cai and Vasconcelos 2018)."""
 
 import keras
 import tensorflow as tf
@@ -11,19 +11,24 @@ from mask_rcnn.ops import boxes as box_ops
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class RefineBoxes(Float32Layer):
-    """Moves RoIs by what a head says, for the next head to look at. There is no gradient through boxes.
+    """Applies the deltas of a box head to its RoIs. The results are the RoIs of the next box head.
+
+    The boxes have no gradient.
 
     Args:
-        delta_weights: four numbers that the deltas of the head are multiplied by.
-        clamp_deltas: see `ops.boxes.decode_deltas`.
+        delta_weights: Four factors that the head's target deltas (dy, dx, dh, dw) are multiplied by. The
+            predicted deltas are divided by them.
+        clamp_deltas: Whether to limit dh and dw, see `ops.boxes.decode_deltas`. Defaults to True.
 
     Call arguments:
         deltas: `[B * N, 4]`.
-        rois: dict of `boxes` `[B, N, 4]` and `valid` `[B, N]`.
-        windows: `[B, 4]`, yxyx, where boxes may lie.
+        rois: Dict of `boxes` `[B, N, 4]`, yxyx, and `valid` `[B, N]` bool.
+        windows: `[B, 4]`, yxyx: the region that boxes are clipped to.
 
     Returns:
-        Dict of `boxes` and `valid`; one that became empty is not valid.
+        Dict of
+        `boxes`: `[B, N, 4]`, yxyx.
+        `valid`: `[B, N]` bool. A box that became empty is not valid.
     """
 
     def __init__(self, delta_weights, clamp_deltas=True, **kwargs):
@@ -50,14 +55,15 @@ class RefineBoxes(Float32Layer):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class RefinedTargets(Float32Layer):
-    """What a head behind the first should say: see `targets.refined_targets`.
+    """Computes the training targets of a box head after the first one, see `targets.refined_targets`.
 
     Args:
-        positive_iou, delta_weights: as there.
+        positive_iou: A RoI is positive from this IoU on, and negative below.
+        delta_weights: Four factors for the target deltas (dy, dx, dh, dw).
 
     Call arguments:
-        rois: dict of `RefineBoxes`.
-        batch: dict of `gt_boxes` and `gt_class_ids`.
+        rois: Dict of `RefineBoxes`.
+        batch: Dict with `gt_boxes` and `gt_class_ids`.
 
     Returns:
         The dict of `targets.roi_targets`.
@@ -82,16 +88,16 @@ class RefinedTargets(Float32Layer):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class ScaleGradient(keras.layers.Layer):
-    """Lets values through as they are, and their gradient times a number.
+    """Returns its input unchanged, and multiplies the gradient by a constant.
 
-    Each head of a cascade learns from a loss of its own at full rate, but what they share moves by the mean
-    of their gradients, not the sum.
+    Each head of a cascade trains on its own loss with the full gradient. The layers that they share get the
+    mean of the heads' gradients instead of the sum.
 
     Args:
-        scale: that number.
+        scale: Float that the gradient is multiplied by.
 
     Call arguments:
-        x: tensor.
+        x: Tensor of any shape.
     """
 
     def __init__(self, scale, **kwargs):
@@ -114,10 +120,12 @@ class ScaleGradient(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class MeanScores(Float32Layer):
-    """Joins the opinions of several heads: the logarithm of their mean probability is a logit again.
+    """Averages the class probabilities of several box heads and returns the logarithm.
+
+    The logarithm of the mean probabilities can be used as logits: its softmax is the mean again.
 
     Call arguments:
-        class_logits: list of `[B * N, K + 1]`.
+        class_logits: List of `[B * N, K + 1]`, one per head.
 
     Output shape:
         `[B * N, K + 1]`.

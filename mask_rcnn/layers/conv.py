@@ -1,4 +1,4 @@
-"""Convolutions with their normalisation and activation."""
+"""Convolutions with normalization and activation."""
 
 import keras
 import tensorflow as tf
@@ -8,19 +8,19 @@ from mask_rcnn.ops import decomposed, winograd
 from mask_rcnn.ops.empty_batch import never_empty
 from mask_rcnn.ops.kernels import current_kernels
 
-# Fewer channels gain less than the transforms cost.
+# Minimum number of input and output channels. With fewer, the transforms cost more than Winograd saves.
 WINOGRAD_CHANNELS = 128
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class FrozenBatchNorm(keras.layers.Layer):
-    """Batch normalisation with fixed statistics and a fixed affine map: a scale and a shift a channel.
+    """Batch normalization with fixed statistics, scale and shift: an affine map per channel.
 
-    What detection networks use for their pretrained backbone, since their batches are too small for
+    Detection networks use it in their pretrained backbone, because their batches are too small for batch
     statistics (section 3.1, "implementation details" of ResNet-C4 and FPN).
 
     Args:
-        epsilon: added to the variance.
+        epsilon: Small float added to the variance to avoid division by zero. Defaults to 1e-5.
     """
 
     def __init__(self, epsilon=1e-5, **kwargs):
@@ -39,7 +39,7 @@ class FrozenBatchNorm(keras.layers.Layer):
         self.moving_variance = add("moving_variance", "ones")
 
     def scale_and_shift(self):
-        """Returns two `[C]` tensors: the layer is x * scale + shift."""
+        """Returns scale and shift, `[C]` each. The output of the layer is x * scale + shift."""
         scale = self.gamma * tf.math.rsqrt(self.moving_variance + self.epsilon)
         return scale, self.beta - self.moving_mean * scale
 
@@ -52,12 +52,21 @@ class FrozenBatchNorm(keras.layers.Layer):
 
 
 def norm_layer(norm, epsilon, dtype):
-    """Returns the normalisation layer called `norm`, or None for "none"."""
+    """Returns a new normalization layer, or None for "none".
+
+    Args:
+        norm: "none", "frozen_batch_norm", "batch_norm", "sync_batch_norm" or "group_norm" (32 groups).
+        epsilon: Small float added to the variance.
+        dtype: Keras dtype policy of the layer.
+
+    Raises:
+        ValueError: If `norm` is another string.
+    """
     match norm:
         case "none":
             return None
         case "frozen_batch_norm":
-            # Under float64 the parity tests want all of it in float64.
+            # The variable dtype is float32, except in the parity tests, which compute all in float64.
             return FrozenBatchNorm(epsilon, name="norm", dtype=dtype.variable_dtype)
         case "group_norm":
             return keras.layers.GroupNormalization(32, epsilon=epsilon, name="norm", dtype=dtype)
@@ -67,33 +76,35 @@ def norm_layer(norm, epsilon, dtype):
                 momentum=0.9, epsilon=epsilon, synchronized=synchronized, name="norm", dtype=dtype
             )
     raise ValueError(
-        'Expected "none", "frozen_batch_norm", "batch_norm", "sync_batch_norm" or "group_norm". '
+        '`norm` must be "none", "frozen_batch_norm", "batch_norm", "sync_batch_norm" or "group_norm". '
         f"Received: norm={norm!r}."
     )
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class ConvNorm(keras.layers.Layer):
-    """A convolution, its normalisation and its activation; it has a bias where it has no normalisation.
+    """Convolution followed by normalization and activation. It has a bias only if it has no normalization.
 
-    A frozen batch normalisation is multiplied into the kernel, in training too: it costs nothing then.
+    A frozen batch normalization is multiplied into the kernel, also in training, so it costs no time.
 
     Args:
-        filters: output channels; None makes it depthwise.
-        kernel_size: side of the kernel.
-        strides: pixels from output to output.
-        padding: "symmetric" pads (kernel_size - 1) // 2 on each side, as PyTorch models do; "same" is
-            TensorFlow's, which pads more at the bottom and right.
-        norm: "none", "frozen_batch_norm", "batch_norm", "sync_batch_norm" or "group_norm".
-        norm_epsilon: of the normalisation.
-        activation: name of a Keras activation, or None.
-        kernel_initializer: He's by default, which keeps the variance through ReLUs.
-        groups: how many times a filter's channels fit into the input's (ResNeXt: Xie et al. 2017, figure 3c).
-        dilation: pixels from tap to tap of the kernel; above 1 only with stride 1.
-        kernels: what computes it, see `build_parts`. Defaults to `ops.kernels.current_kernels`. It belongs to
-            a machine, so the saved config has none. The weights and, up to rounding, the values are the same:
-            "cpu" has `ops.winograd` for wide 3x3 convolutions of stride 1 in float32, in half the time; "cpu"
-            and "portable" have `ops.decomposed` for groups and dilation.
+        filters: Number of output channels. None makes a depthwise convolution.
+        kernel_size: Side of the kernel, pixels.
+        strides: Stride, pixels. Defaults to 1.
+        padding: "symmetric" pads (kernel_size - 1) // 2 pixels on each side, as PyTorch models do. "same" is
+            TensorFlow's padding: more at the bottom and right. Defaults to "symmetric".
+        norm: Normalization, see `norm_layer`. Defaults to "none".
+        norm_epsilon: Small float added to the variance. Defaults to 1e-5.
+        activation: Name of a Keras activation, or None, which is the default.
+        kernel_initializer: Keras initializer. Defaults to "he_normal", which keeps the variance through
+            ReLUs.
+        groups: Number of groups (ResNeXt: Xie et al. 2017, figure 3c). Defaults to 1.
+        dilation: Distance between kernel taps, pixels. Above 1 only with a stride of 1. Defaults to 1.
+        kernels: Implementation: "cpu", "gpu" or "portable", see `model.build_parts`. Defaults to
+            `ops.kernels.current_kernels`. Weights and, up to rounding, results do not depend on it. "cpu"
+            uses `ops.winograd` for wide 3x3 convolutions of stride 1 in float32, which halves their time.
+            "cpu" and "portable" use `ops.decomposed` for groups and dilation. It depends on the machine and
+            is therefore not part of the saved config.
 
     Output shape:
         `[B, H', W', filters]`.
@@ -128,13 +139,13 @@ class ConvNorm(keras.layers.Layer):
         self.kernels = kernels or current_kernels()
         self.norm = norm_layer(norm, norm_epsilon, self.dtype_policy)
         if self.norm is not None and not self.trainable:
-            self.norm.trainable = False  # otherwise gamma and beta train, and the statistics move
+            self.norm.trainable = False  # otherwise gamma and beta train, and the statistics are updated
 
     def build(self, input_shape):
         channels = input_shape[-1]
         side = (self.kernel_size, self.kernel_size)
         last = (channels, 1) if self.filters is None else (channels // self.groups, self.filters)
-        # Not cast automatically: the normalisation is multiplied in before the cast.
+        # No autocast: the kernel is multiplied by the normalization's scale before it is cast.
         self.kernel = self.add_weight(
             name="kernel", shape=(*side, *last), initializer=self._initial_kernel, autocast=False
         )
@@ -148,14 +159,14 @@ class ConvNorm(keras.layers.Layer):
     def _initial_kernel(self, shape, dtype=None):
         if self.filters is not None:
             return self.kernel_initializer(shape, dtype=dtype)
-        # Each output of a depthwise kernel has one input channel, which the initializer should know.
+        # Each output of a depthwise kernel has one input channel. The initializer must see a fan-in of one.
         kernel = self.kernel_initializer((*shape[:2], 1, shape[2]), dtype=dtype)
         return tf.reshape(kernel, shape)
 
     def call(self, x, training=None):
         if self.norm is None or isinstance(self.norm, FrozenBatchNorm):
             return never_empty(self._convolve_and_activate, x)
-        y = never_empty(lambda x: self._convolve(x, self.kernel), x)  # no zeros in the statistics
+        y = never_empty(lambda x: self._convolve(x, self.kernel), x)  # keeps the zeros out of the statistics
         return self.activation(self.norm(y, training=training))
 
     def _convolve_and_activate(self, x):
@@ -180,16 +191,16 @@ class ConvNorm(keras.layers.Layer):
         return conv2d(x, kernel, self.strides, padding, dilations=self.dilation)
 
     def _pad(self, x):
-        """Returns `x`, padded where "SAME" is not meant, and the padding that is left to the convolution.
+        """Returns the padded `x`, and the padding ("SAME" or "VALID") of the convolution itself.
 
-        No list of paddings is given to a convolution. On CPUs its gradients have no fast bfloat16 kernel
-        (TensorFlow 2.21: up to 45 times slower), and a compiled depthwise convolution with a bias and a ReLU
-        ends the process (oneDNN).
+        The convolution itself gets no list of paddings, because of two problems on CPUs (TensorFlow 2.21):
+        - The gradients have no fast bfloat16 kernel for it: up to 45 times slower.
+        - A compiled depthwise convolution with a bias and a ReLU aborts the process (oneDNN).
         """
         is_same = self.strides == 1 and self.kernel_size % 2 == 1
         if self.padding == "same" or is_same:
             return x, "SAME"
-        pad = (self.kernel_size - 1) // 2  # only strides of 1 are dilated
+        pad = (self.kernel_size - 1) // 2  # a dilated convolution has stride 1 and returned above
         return tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]]) if pad else x, "VALID"
 
     def _suits_winograd(self, kernel):

@@ -1,10 +1,10 @@
-"""The base of all layers that handle boxes."""
+"""Base class of all layers that compute with boxes."""
 
 import keras
 
 
 class Float32Layer(keras.layers.Layer):
-    """A layer that computes in float32 whatever the dtype policy: bfloat16 can't tell pixel 513 from 514."""
+    """Layer that computes in float32 under any dtype policy: bfloat16 cannot tell pixel 513 from 514."""
 
     def __init__(self, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})

@@ -1,4 +1,4 @@
-"""What happens to the pixels before the backbone."""
+"""Layers that prepare the images before the backbone."""
 
 import keras
 import tensorflow as tf
@@ -10,13 +10,15 @@ from mask_rcnn.structures import FAR_EDGE
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class NormalizeImages(keras.layers.Layer):
-    """Subtracts the mean colour and divides by the deviation.
+    """Subtracts the mean and divides by the standard deviation of each channel.
 
     Args:
-        mean: of each of the C channels, in the numbers of the images.
-        std: likewise.
-        padding: "mean" makes the padding 0, the mean colour; "black" treats it like the image.
-        centered: the image lies in the middle of its padding, see `ops.boxes.windows`.
+        mean: C floats, the mean of each channel, in the unit of the pixels.
+        std: C floats, the standard deviation of each channel.
+        padding: Value of the padding. "mean" sets it to 0 after normalization, which is the mean color.
+            "black" normalizes it like the image. Defaults to "mean".
+        centered: Whether the image is in the center of its padding, see `ops.boxes.windows`. Defaults to
+            False: top left.
 
     Call arguments:
         images: `[B, H, W, C]`, such as RGB 0..255.
@@ -34,7 +36,7 @@ class NormalizeImages(keras.layers.Layer):
         self.centered = centered
 
     def call(self, images, image_sizes):
-        dtype = self.variable_dtype  # float32 until the last moment: bfloat16 can't tell 200 from 201
+        dtype = self.variable_dtype  # float32 until the final cast: bfloat16 has only 8 significant bits
         pixels = (tf.cast(images, dtype) - tf.constant(self.mean, dtype)) / tf.constant(self.std, dtype)
         if self.padding == "mean":
             size = tf.shape(images)[1:3]
@@ -61,18 +63,21 @@ class NormalizeImages(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class ImageWindows(Float32Layer):
-    """Where boxes may lie, in the images that are all padded to one size.
+    """Returns the regions of the padded images that proposals and detections are clipped to.
 
     Args:
-        centered: see `ops.boxes.windows`. Proposals may then reach into the padding, as matterport's may.
-        inclusive: boxes end on their last pixel, and so do the windows; see `InclusiveBoxes`.
+        centered: Whether images are in the center of their padding, see `ops.boxes.windows`. If True,
+            proposals may extend into the padding, as in matterport. Defaults to False.
+        inclusive: Whether the far edge of a box is its last pixel, see `layers.inclusive`. Defaults to False.
 
     Call arguments:
         image_sizes: `[B, 2]`, (height, width) before padding.
-        images: `[B, H, W, C]`, padded; read only for `centered`.
+        images: `[B, H, W, C]`, padded. Required only if `centered` is True. Defaults to None.
 
     Returns:
-        Dict of `proposals` and `detections`, `[B, 4]` each, yxyx.
+        Dict of
+        `proposals`: `[B, 4]`, yxyx, pixels.
+        `detections`: `[B, 4]`, yxyx, pixels.
     """
 
     def __init__(self, centered=False, inclusive=False, **kwargs):

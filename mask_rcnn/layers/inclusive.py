@@ -1,12 +1,13 @@
-"""Boxes that end on their last pixel instead of behind it: matterport's, whose weights know no others.
+"""Inclusive boxes: the far edge is the last pixel, not one past it. Needed for matterport's weights.
 
-matterport divides the corners of a box by the last pixel of the padded image, of sides H and W:
+matterport divides the corners of a box by the index of the last pixel of the padded image, of size (H, W):
     (y1 / (H - 1), x1 / (W - 1), (y2 - 1) / (H - 1), (x2 - 1) / (W - 1)).
-Deltas and IoU are ratios along an axis, so they are the same of (y1, x1, y2 - 1, x2 - 1) in pixels. It is
-enough, then, to take a pixel off the far edges of anchors, truth and windows before anything is computed
-from them, and to give it back to the detections. What compares a box with the image itself, its level
-and its place in a map, has the factors H - 1 and W - 1 in `CornerGrid`, what takes it to the original image
-in `data.transforms.Resize.invert_boxes`.
+Deltas and IoU are ratios along an axis. They are therefore the same for (y1, x1, y2 - 1, x2 - 1) in pixels.
+So one pixel is subtracted from the far edges of anchors, ground truth and windows at the start. At the end it
+is added to those of the detections. Only two places need the factors H - 1 and W - 1, because they relate a
+box to the image itself:
+- `CornerGrid`: level of a RoI, and its position in a map;
+- `data.transforms.Resize.invert_boxes`: position in the original image.
 """
 
 import keras
@@ -18,14 +19,15 @@ from mask_rcnn.structures import FAR_EDGE
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class MoveFarEdges(Float32Layer):
-    """Makes boxes inclusive, or takes them back.
+    """Converts boxes to the inclusive convention and back.
 
     Args:
-        pixels: -1 moves the far edge onto the last pixel, 1 behind it.
+        pixels: Added to y2 and x2. -1 converts to inclusive boxes, 1 converts back.
 
     Call arguments:
         boxes: `[..., 4]`, yxyx.
-        class_ids: `[...]` int32, where 0 marks filling that is to stay zero; may be left out.
+        class_ids: `[...]` int32. Boxes with class 0 (padding rows) stay unchanged. Defaults to None: all
+            boxes are moved.
 
     Output shape:
         `[..., 4]`, yxyx.

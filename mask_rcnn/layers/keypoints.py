@@ -1,4 +1,4 @@
-"""The keypoint branch around its convolutions."""
+"""Layers of the keypoint branch."""
 
 import keras
 import tensorflow as tf
@@ -10,7 +10,7 @@ from mask_rcnn.ops.empty_batch import never_empty
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class KeypointDeconv(keras.layers.Conv2DTranspose):
-    """`keras.layers.Conv2DTranspose`, with the right gradient for an empty batch too."""
+    """`keras.layers.Conv2DTranspose` that also supports an empty batch, with correct gradients."""
 
     def call(self, inputs):
         return never_empty(super().call, inputs)
@@ -18,15 +18,15 @@ class KeypointDeconv(keras.layers.Conv2DTranspose):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class KeypointLoss(Float32Layer):
-    """Compares the heatmaps of the positive RoIs with the keypoints of their objects (section 5).
+    """Computes the keypoint loss of the positive RoIs (section 5).
 
     Args:
         weight: Float that the loss is multiplied by. Defaults to 1.
 
     Call arguments:
         heatmaps: `[B * P, S, S, J]`, logits.
-        positives: dict of `FirstRois`.
-        batch: dict of `gt_keypoints`.
+        positives: Dict of `FirstRois`.
+        batch: Dict with `gt_keypoints`.
 
     Returns:
         `[B, 2]`: weighted sum and count, see `losses.keypoint_loss`.
@@ -53,11 +53,11 @@ class KeypointLoss(Float32Layer):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class KeypointHeatmaps(Float32Layer):
-    """Gives the heatmaps of all detections their image back.
+    """Reshapes keypoint heatmaps from `[B * D, S, S, J]` to `[B, D, S, S, J]`.
 
     Call arguments:
         heatmaps: `[B * D, S, S, J]`, logits.
-        boxes: `[B, D, 4]`.
+        boxes: `[B, D, 4]`, the detections.
 
     Output shape:
         `[B, D, S, S, J]`, logits.

@@ -1,4 +1,4 @@
-"""Mask branches that the paper compares with its own: classes that compete, and fully connected layers."""
+"""Mask branches of the paper's ablations: softmax over the classes, and fully connected layers."""
 
 import keras
 import tensorflow as tf
@@ -10,10 +10,10 @@ from mask_rcnn.layers.masks import MaskKernel
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class EveryMask(MaskKernel):
-    """The last 1x1 convolution of the mask branch, for all classes.
+    """Last 1x1 convolution of the mask branch, computed for all classes of each RoI.
 
     Args:
-        num_outputs: Classes with the background, K + 1.
+        num_outputs: Number of classes including background, K + 1.
 
     Call arguments:
         features: `[R, P, P, 4, C]` of `MaskDeconv`.
@@ -33,14 +33,14 @@ class EveryMask(MaskKernel):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class ChosenMasks(Float32Layer):
-    """Picks the mask of the class of each RoI.
+    """Selects the mask of the class of each RoI.
 
     Call arguments:
-        logits: `[R, M, M, K + 1]`, or `[R, M, M, 1]` for all classes alike.
+        logits: `[R, M, M, K + 1]`, or `[R, M, M, 1]` for class-agnostic masks.
         class_ids: `[R]` int32.
 
     Output shape:
-        `[R, M, M]`.
+        `[R, M, M]`, logits.
     """
 
     def call(self, logits, class_ids):
@@ -55,10 +55,10 @@ class ChosenMasks(Float32Layer):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class CompetingMasks(Float32Layer):
-    """The softmax over the classes of each pixel, as log-odds of two classes (Mask R-CNN, table 2b).
+    """Returns the per-pixel softmax over the classes, as log-odds of two classes (Mask R-CNN, table 2b).
 
-    The sigmoid of an output is the probability that the softmax gives that class. So a mask is computed from
-    them as from the independent masks of `MaskPredictor`.
+    The sigmoid of the log-odds of a class is the softmax probability of that class. Masks can therefore be
+    computed from them as from the independent logits of `MaskPredictor`.
 
     Call arguments:
         logits: `[R, M, M, K + 1]`, background first.
@@ -83,12 +83,12 @@ class CompetingMasks(Float32Layer):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class CompetingMaskLoss(Float32Layer):
-    """Compares masks whose classes compete with the objects of the positive RoIs.
+    """Computes the mask loss of the positive RoIs for masks with a softmax over the classes.
 
     Call arguments:
         logits: `[B * P, M, M, 2]` of `CompetingMasks`.
         positives: Dict of `FirstRois`.
-        batch: Dict of `gt_boxes` and `gt_masks`.
+        batch: Dict with `gt_boxes` and `gt_masks`.
 
     Returns:
         `[B, 2]`: sum and count, see `losses.competing_mask_loss`.
@@ -107,7 +107,7 @@ class CompetingMaskLoss(Float32Layer):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class FirstMask(Float32Layer):
-    """Takes the log-odds of the class of each RoI: `[R, M, M, 2]` of `CompetingMasks` to `[R, M, M]`."""
+    """Selects the log-odds of the class of each RoI: `[R, M, M, 2]` of `CompetingMasks` to `[R, M, M]`."""
 
     def call(self, logits):
         return logits[..., 0]

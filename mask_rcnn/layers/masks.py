@@ -1,4 +1,4 @@
-"""The mask branch around its convolutions."""
+"""Layers of the mask branch."""
 
 import keras
 import tensorflow as tf
@@ -10,16 +10,18 @@ from mask_rcnn.ops.empty_batch import never_empty
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class MaskDeconv(keras.layers.Layer):
-    """The 2x2 deconvolution of stride 2 with its ReLU (figure 4), its pixels not yet in their places.
+    """2x2 transposed convolution of stride 2 with ReLU (figure 4), with a separate axis for its four pixels.
 
-    Nothing overlaps: each input pixel becomes four, by a matrix. They are put in their places when the
-    predictor has made one number of their C channels, which moves C times less memory.
+    The outputs do not overlap, so one matrix turns each input pixel into four output pixels. The predictor
+    moves them to their positions (depth to space) after it has reduced the C channels to one. That moves C
+    times less memory.
 
     Args:
-        filters: C.
+        filters: Number of output channels, C.
 
     Output shape:
-        `[R, P, P, 4, C]` for `[R, P, P, C']`: top left, top right, bottom left, bottom right.
+        `[R, P, P, 4, C]` for an input `[R, P, P, C']`. Order of the four pixels: top left, top right, bottom
+        left, bottom right.
     """
 
     def __init__(self, filters, **kwargs):
@@ -27,7 +29,7 @@ class MaskDeconv(keras.layers.Layer):
         self.filters = filters
 
     def build(self, input_shape):
-        # In the layout of keras.layers.Conv2DTranspose.
+        # Same layout as in keras.layers.Conv2DTranspose.
         self.kernel = self.add_weight(
             name="kernel", shape=(2, 2, self.filters, input_shape[-1]), initializer="he_normal"
         )
@@ -51,10 +53,11 @@ class MaskDeconv(keras.layers.Layer):
 
 
 class MaskKernel(keras.layers.Layer):
-    """Base class of the last 1x1 convolution of the mask branch: its weights.
+    """Base class with the weights of the last 1x1 convolution of the mask branch.
 
     Args:
-        num_outputs: Classes with the background, K + 1; 1 is one mask for all classes (section 4.2).
+        num_outputs: Number of classes including background, K + 1; or 1 for class-agnostic masks (section
+            4.2).
     """
 
     def __init__(self, num_outputs, **kwargs):
@@ -74,12 +77,13 @@ class MaskKernel(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class MaskPredictor(MaskKernel):
-    """The last 1x1 convolution of the mask branch, computed for one class of each RoI only.
+    """Last 1x1 convolution of the mask branch, computed only for one class of each RoI.
 
-    Section 3: masks are class-specific and do not compete; of K masks a RoI needs the one of its class.
+    Section 3: masks are class-specific and do not compete. Of K masks, only that of the RoI's class is used.
 
     Args:
-        num_outputs: classes with the background, K + 1; 1 is one mask for all classes (section 4.2).
+        num_outputs: Number of classes including background, K + 1; or 1 for class-agnostic masks (section
+            4.2).
 
     Call arguments:
         features: `[R, P, P, 4, C]` of `MaskDeconv`.
@@ -95,7 +99,7 @@ class MaskPredictor(MaskKernel):
     def call(self, features, class_ids):
         if self.num_outputs == 1:
             class_ids = tf.zeros_like(class_ids)
-        # One-hot instead of a gather: the gradient of the kernel stays dense.
+        # A one-hot product instead of a gather, so that the gradient of the kernel stays dense.
         chosen = tf.one_hot(class_ids, self.num_outputs, dtype=self.compute_dtype)  # [R, K + 1]
         kernel = tf.matmul(chosen, self.kernel, transpose_b=True)  # [R, C]
         bias = tf.linalg.matvec(chosen, self.bias)  # [R]
@@ -110,16 +114,16 @@ class MaskPredictor(MaskKernel):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class FirstRois(Float32Layer):
-    """The first RoIs of each image: where `RoiTargets` puts the positives.
+    """Returns the first RoIs of each image. `RoiTargets` puts the positives first.
 
     Args:
-        count: how many, P.
+        count: Number of RoIs to return per image, P.
 
     Call arguments:
-        sampled: dict of `RoiTargets`.
+        sampled: Dict of `RoiTargets`, `[B, S, ...]`.
 
     Returns:
-        The same dict, `[B, P, ...]`.
+        Dict with the same keys, `[B, P, ...]`.
     """
 
     def __init__(self, count, **kwargs):
@@ -141,7 +145,7 @@ class FirstRois(Float32Layer):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class MergeRois(Float32Layer):
-    """Puts the RoIs of all images in a row, as the heads take them: `[B, N, ...]` to `[B * N, ...]`."""
+    """Merges the axes of images and RoIs, as the heads expect: `[B, N, ...]` to `[B * N, ...]`."""
 
     def call(self, x):
         return tf.reshape(x, [-1, *x.shape[2:]])
@@ -152,12 +156,12 @@ class MergeRois(Float32Layer):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class MaskLoss(Float32Layer):
-    """Compares the masks of the positive RoIs with their objects (section 3, L_mask).
+    """Computes the mask loss of the positive RoIs (section 3, L_mask).
 
     Call arguments:
         logits: `[B * P, M, M]`.
-        positives: dict of `FirstRois`.
-        batch: dict of `gt_boxes` and `gt_masks`.
+        positives: Dict of `FirstRois`.
+        batch: Dict with `gt_boxes` and `gt_masks`.
 
     Returns:
         `[B, 2]`: sum and count, see `losses.mask_loss`.
@@ -176,14 +180,14 @@ class MaskLoss(Float32Layer):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class MaskProbabilities(Float32Layer):
-    """Gives the masks of all detections their image back.
+    """Reshapes mask logits from `[B * D, M, M]` to `[B, D, M, M]` and applies the sigmoid.
 
     Call arguments:
         logits: `[B * D, M, M]`.
-        boxes: `[B, D, 4]`.
+        boxes: `[B, D, 4]`, the detections.
 
     Output shape:
-        `[B, D, M, M]`, in 0..1.
+        `[B, D, M, M]`, probabilities in 0..1.
     """
 
     def call(self, logits, boxes):

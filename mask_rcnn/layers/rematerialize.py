@@ -1,7 +1,7 @@
-"""Rematerialization: activations are computed again in the backward pass instead of being kept.
+"""Rematerialization: activations are computed again in the backward pass instead of kept in memory.
 
 Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016, arXiv:1604.06174: a network of n layers
-keeps about sqrt(n) of them, and computes the others again from the last kept one.
+keeps about sqrt(n) activations. The others are computed again from the last kept one.
 """
 
 import itertools
@@ -13,29 +13,29 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class Rematerialized(keras.layers.Layer):
-    """Calls a network, and keeps nothing but its input and its outputs for the backward pass.
+    """Calls a network and keeps only its input and its outputs for the backward pass.
 
-    Only the first call updates variables: in the backward pass batch normalizations take the statistics of
-    the batch again, and leave the moving ones as they are. Dropouts drop the same values again.
+    Only the first call updates variables. In the backward pass, batch normalizations compute the batch
+    statistics again but leave the moving statistics unchanged. Dropouts drop the same values again.
 
     Args:
-        network: `keras.Model` with one input, which does not read moving statistics in training.
+        network: `keras.Model` with one input. It must not use moving statistics in training.
 
     Call arguments:
-        x: What `network` takes.
+        x: The input of `network`.
 
     Returns:
-        What `network` returns.
+        The outputs of `network`.
     """
 
     def __init__(self, network, **kwargs):
-        super().__init__(**{"autocast": False, **kwargs})  # the layers of the network cast for themselves
+        super().__init__(**{"autocast": False, **kwargs})  # the layers of the network cast their own inputs
         self.network = network
 
     def call(self, x, training=None):
         if not training:
             return self.network(x, training=training)
-        # The integers are the states of random generators, which the first call moves on.
+        # Integer variables are states of random generators. The first call advances them.
         variables = [v for v in self.network.non_trainable_variables if tf.as_dtype(v.dtype).is_integer]
         states = [(variable, tf.identity(variable.value)) for variable in variables]
         is_first = True
@@ -45,7 +45,7 @@ class Rematerialized(keras.layers.Layer):
             if is_first:
                 is_first = False
                 return self.network(x, training=training)
-            with keras.StatelessScope(states):  # it drops all updates
+            with keras.StatelessScope(states):  # discards all variable updates
                 return self.network(x, training=training)
 
         return keras.remat(run)(x)
@@ -62,13 +62,16 @@ class Rematerialized(keras.layers.Layer):
 
 
 def rematerialized(network):
-    """Returns a model that computes what a network does, with the same layers, and keeps fewer activations.
+    """Returns a model with the same layers and results as `network` that keeps fewer activations.
 
-    The network is cut where it has a single tensor to go on from, such as between residual blocks. Layers
-    before the first one that trains are left as they are: nothing of them is kept anyway.
+    The network is split at positions where a single tensor is passed on, such as between residual blocks.
+    Layers before the first trainable one stay unchanged, because their activations are not kept anyway.
 
     Args:
         network: Functional `keras.Model` with one input.
+
+    Returns:
+        Functional `keras.Model` with the inputs, outputs and name of `network`.
     """
     if any(map(_is_functional, network.operations)):
         return keras.models.clone_model(
@@ -76,7 +79,7 @@ def rematerialized(network):
         )
     cuts, positions = _cuts(network)
     outputs = {id(tensor): tensor for tensor in network.outputs}
-    results = dict(outputs)  # those before the first cut stay
+    results = dict(outputs)  # outputs before the first cut stay as they are
     x = cuts[0][1] if cuts else None
     for number, ((start, source), (end, target)) in enumerate(itertools.pairwise(cuts)):
         ends = {key: tensor for key, tensor in outputs.items() if start < positions.get(key, end) <= end}
@@ -92,12 +95,12 @@ def _is_functional(operation):
 
 
 def _cuts(network):
-    """Returns where a network is cut, and the position of each of its tensors.
+    """Returns the positions at which to split a network, and the position of each of its tensors.
 
     Returns:
-        cuts: List of (position, tensor), the first before the first layer that trains, the last at the end of
-            the network, whose tensor is None. It is empty if nothing trains.
-        positions: Dict from the id of each tensor to the number of the operation that makes it; -1 for the
+        cuts: List of (position, tensor). The first is before the first trainable layer. The last is at the
+            end of the network, and its tensor is None. The list is empty if no layer is trainable.
+        positions: Dict from the id of each tensor to the index of the operation that computes it; -1 for the
             input.
     """
     operations = [each for each in network.operations if not isinstance(each, keras.layers.InputLayer)]
@@ -109,7 +112,7 @@ def _cuts(network):
     if first is None:
         return [], positions
     possible = [(-1, network.inputs[0])]
-    # The tensors of a layer that is called more than once are not all known: such a network is not cut.
+    # A layer that is called more than once hides some of its tensors. Such a network is not split.
     is_known = {*last_use, *map(id, network.outputs)} <= positions.keys()
     for number, operation in enumerate(operations if is_known else ()):
         live = {key for key, made in positions.items() if made <= number < last_use.get(key, -1)}

@@ -1,4 +1,4 @@
-"""The second stage: detections, targets and losses."""
+"""Layers of the second stage: detections, targets and losses."""
 
 import keras
 import tensorflow as tf
@@ -11,26 +11,30 @@ from mask_rcnn.ops import nms
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class DetectionLayer(Float32Layer):
-    """Turns the box head's output into the final boxes, classes and scores (Faster R-CNN, section 3.2).
+    """Computes the final boxes, classes and scores from the box head's outputs (Faster R-CNN, section 3.2).
 
     Args:
-        delta_weights: four numbers that (dy, dx, dh, dw) were multiplied by in training.
-        score_threshold: only higher scores count.
-        nms_iou: a box that overlaps a better one of its class by more is dropped.
-        max_detections: boxes of an image, D.
-        min_size: boxes with a shorter side are dropped, see `ops.boxes.large`.
-        clamp_deltas: see `ops.boxes.decode_deltas`.
-        best_class_only: a RoI is at most of one class, its best; of none where that is the background.
+        delta_weights: Four factors that the target deltas (dy, dx, dh, dw) are multiplied by in training.
+            The predicted deltas are divided by them.
+        score_threshold: Only boxes with a higher score are returned, 0..1.
+        nms_iou: A box is dropped if its IoU with a higher-scored kept box of its class is larger.
+        max_detections: Number of boxes per image, D.
+        min_size: Minimum side of a box, pixels, see `ops.boxes.large`. Defaults to 0.
+        clamp_deltas: Whether to limit dh and dw, see `ops.boxes.decode_deltas`. Defaults to True.
+        best_class_only: Whether a RoI yields at most one detection: its best class, or none if that is
+            background. Defaults to False.
 
     Call arguments:
         class_logits: `[B * N, K + 1]`, background first.
-        deltas: `[B * N, (K + 1) * 4]`; `[B * N, 4]` for all classes alike.
-        proposals: dict of `boxes` `[B, N, 4]` and `valid` `[B, N]`.
-        windows: `[B, 4]`, yxyx, where detections may lie.
+        deltas: `[B * N, (K + 1) * 4]`, or `[B * N, 4]` for class-agnostic boxes.
+        proposals: Dict of `boxes` `[B, N, 4]`, yxyx, and `valid` `[B, N]` bool.
+        windows: `[B, 4]`, yxyx: the region that detections are clipped to.
 
     Returns:
-        Dict of `boxes` `[B, D, 4]`, yxyx, `scores` `[B, D]`, falling, and `class_ids` `[B, D]` int32: 0
-        and zeros everywhere behind the last detection.
+        Dict of
+        `boxes`: `[B, D, 4]`, yxyx; zeros in padding rows.
+        `scores`: `[B, D]` in 0..1, in descending order; 0 in padding rows.
+        `class_ids`: `[B, D]` int32, 1..K; 0 in padding rows.
     """
 
     def __init__(
@@ -52,7 +56,7 @@ class DetectionLayer(Float32Layer):
         self.min_size = min_size
         self.clamp_deltas = clamp_deltas
         self.best_class_only = best_class_only
-        self.suppress = nms.nms_per_class  # exports replace it, as they replace `RoiAlign.align`
+        self.suppress = nms.nms_per_class  # exports replace this function, as they do `RoiAlign.align`
 
     def call(self, class_logits, deltas, proposals, windows):
         num_rois, num_outputs = proposals["boxes"].shape[1], class_logits.shape[-1]
@@ -94,7 +98,7 @@ class DetectionLayer(Float32Layer):
 
 
 def roi_targets_spec(shape):
-    """Returns the dict of `targets.roi_targets` as symbolic tensors of RoIs `[B, S]`."""
+    """Returns the dict of `targets.roi_targets` as symbolic tensors, for RoIs of the given `shape` (B, S)."""
     return {
         "rois": keras.KerasTensor((*shape, 4)),
         "class_ids": keras.KerasTensor(shape, dtype="int32"),
@@ -107,17 +111,20 @@ def roi_targets_spec(shape):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class RoiTargets(Float32Layer):
-    """Samples RoIs from the proposals and the objects: see `targets.roi_targets`.
+    """Samples RoIs from proposals and ground truth and computes their targets, see `targets.roi_targets`.
 
     Args:
-        samples, positive_fraction, positive_iou, delta_weights: as there.
+        samples: RoIs per image, S.
+        positive_fraction: Maximum share of positives, 0..1.
+        positive_iou: A RoI is positive from this IoU on, and negative below.
+        delta_weights: Four factors for the target deltas (dy, dx, dh, dw).
 
     Call arguments:
-        proposals: dict of `boxes` `[B, N, 4]` and `valid` `[B, N]`.
-        batch: dict of `gt_boxes`, `gt_class_ids` and `seeds`.
+        proposals: Dict of `boxes` `[B, N, 4]`, yxyx, and `valid` `[B, N]` bool.
+        batch: Dict with `gt_boxes`, `gt_class_ids` and `seeds`.
 
     Returns:
-        The dict of `targets.roi_targets`, S RoIs an image.
+        The dict of `targets.roi_targets`, with S RoIs per image.
     """
 
     def __init__(self, samples, positive_fraction, positive_iou, delta_weights, **kwargs):
@@ -141,20 +148,24 @@ class RoiTargets(Float32Layer):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class BoxHeadLosses(Float32Layer):
-    """Compares the box head with the targets of its RoIs (Fast R-CNN, equation 1).
+    """Computes the classification and box losses of a box head (Fast R-CNN, equation 1).
 
     Args:
-        beta: corner of the smooth-L1.
-        box_loss: "smooth_l1" or "giou".
-        delta_weights: four numbers that the deltas are multiplied by; only the GIoU needs them.
+        beta: Transition point of the smooth-L1 loss, see `losses.smooth_l1`.
+        box_loss: "smooth_l1" or "giou". Defaults to "smooth_l1".
+        delta_weights: Four factors that the target deltas were multiplied by. Only "giou" uses them, to
+            decode boxes. Defaults to ones.
 
     Call arguments:
         class_logits: `[B * S, K + 1]`.
-        deltas: `[B * S, (K + 1) * 4]`, of which those of the true class count; `[B * S, 4]` for all alike.
-        sampled: dict of `RoiTargets`.
+        deltas: `[B * S, (K + 1) * 4]`, of which those of the true class are used; or `[B * S, 4]` for
+            class-agnostic boxes.
+        sampled: Dict of `RoiTargets`.
 
     Returns:
-        Dict of `class_loss` and `box_loss`, `[B, 2]` each: sum and count, see `losses`.
+        Dict of
+        `class_loss`: `[B, 2]`, sum and count, see `losses`.
+        `box_loss`: `[B, 2]`, sum and count.
     """
 
     def __init__(self, beta, box_loss="smooth_l1", delta_weights=(1.0, 1.0, 1.0, 1.0), **kwargs):

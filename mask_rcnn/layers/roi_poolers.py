@@ -1,4 +1,4 @@
-"""RoI poolers: layers that cut a map of fixed size out of the pyramid for each RoI."""
+"""RoI poolers: layers that extract features of fixed size from the pyramid for each RoI."""
 
 import functools
 import itertools
@@ -13,16 +13,16 @@ from mask_rcnn.ops.roi_pool import pyramid_roi_pool, whole_pixel_rois
 
 
 class RoiPooler(Float32Layer):
-    """Base class: each RoI is pooled from its own pyramid level (FPN, equation 1).
+    """Base class of RoI poolers. Each RoI is pooled from its own pyramid level (FPN, equation 1).
 
     Args:
-        strides: Image pixels per pixel of each map.
+        strides: Image pixels per map pixel, for each map.
         pool_size: Bins per side, P.
         levels: Dict of further arguments of `ops.roi_align.pyramid_levels`. Defaults to none.
 
     Call arguments:
         pyramid: List of maps `[B, H, W, C]`.
-        boxes: `[B, N, 4]`, yxyx, pixels of the image.
+        boxes: `[B, N, 4]`, yxyx, image pixels.
 
     Output shape:
         `[B * N, P, P, C]`.
@@ -39,11 +39,16 @@ class RoiPooler(Float32Layer):
         return tf.reshape(pooled, [-1, *pooled.shape[2:]])
 
     def pool(self, pyramid, boxes):
-        """Returns the pooled RoIs, `[B, N, P, P, C]`."""
+        """Returns the pooled RoIs `[B, N, P, P, C]`. Subclasses must implement it.
+
+        Args:
+            pyramid: List of maps `[B, H, W, C]`.
+            boxes: `[B, N, 4]`, yxyx, image pixels.
+        """
         raise NotImplementedError
 
     def levels_of(self, boxes):
-        """Returns the level of each RoI, `[B, N]` int32."""
+        """Returns the index of the map that each of `boxes` `[B, N, 4]` is pooled from, `[B, N]` int32."""
         return pyramid_levels(boxes, len(self.strides), **self.levels)
 
     def compute_output_spec(self, pyramid, boxes):
@@ -60,11 +65,11 @@ class RoiAlign(RoiPooler):
 
     Args:
         strides, pool_size, levels: See `RoiPooler`.
-        sampling_ratio: Samples per bin and axis; 0 is adaptive. Defaults to 2, which is four samples.
-        aligned: Half-pixel shift, see `ops.roi_align.roi_align`. Defaults to True.
+        sampling_ratio: Samples per bin and axis. 0 means adaptive. Defaults to 2: four samples per bin.
+        aligned: Whether to shift by half a pixel, see `ops.roi_align.roi_align`. Defaults to True.
         pooling: "average" or "max" of the samples of a bin. Defaults to "average".
-        sample_points: Position (y, x) of each sample in its bin, in 0..1, as one flat sequence. Defaults to
-            none, which is the regular grid of `sampling_ratio`.
+        sample_points: Flat sequence y1, x1, y2, x2, ... of the sample positions in a bin, in 0..1. Defaults
+            to empty: the regular grid of `sampling_ratio`.
     """
 
     def __init__(
@@ -84,13 +89,13 @@ class RoiAlign(RoiPooler):
         self.aligned = aligned
         self.pooling = pooling
         self.sample_points = tuple(sample_points)
-        self.align = pyramid_roi_align  # exports replace it by one that their runtime has the operations for
+        self.align = pyramid_roi_align  # exports replace this function by one that their runtime supports
 
     def pool(self, pyramid, boxes):
         return self.sample(pyramid, boxes, self.levels_of(boxes))
 
     def sample(self, pyramid, boxes, levels):
-        """Returns RoIAlign of boxes whose levels `[B, N]` are known, `[B, N, P, P, C]`."""
+        """Returns RoIAlign `[B, N, P, P, C]` of boxes whose pyramid levels `[B, N]` int32 are given."""
 
         def align(rois, sampling_ratio):
             return self.align(
@@ -100,10 +105,10 @@ class RoiAlign(RoiPooler):
         if self.pooling == "average" and not self.sample_points:
             return align(boxes, self.sampling_ratio)
         size = boxes[..., 2:] - boxes[..., :2]
-        if not self.aligned:  # RoIs are at least one map pixel wide
+        if not self.aligned:  # RoIs are at least one map pixel high and wide
             size = tf.maximum(size, tf.gather(tf.constant(self.strides, tf.float32), levels)[..., None])
         bin_size = size / self.pool_size  # [B, N, 2]
-        # One sample per bin is in its center: moving the RoI puts it where it is wanted.
+        # With one sample per bin, the sample is in the center. Shifting the RoI moves it to another point.
         shifts = (bin_size * (np.array(point, "float32") - 0.5) for point in self._points())
         samples = (align(boxes + tf.tile(shift, [1, 1, 2]), 1) for shift in shifts)
         if self.pooling == "max":
@@ -111,7 +116,7 @@ class RoiAlign(RoiPooler):
         return tf.add_n(list(samples)) / len(self._points())
 
     def _points(self):
-        """Returns the positions (y, x) of the samples in a bin, in 0..1."""
+        """Returns the list of positions (y, x) of the samples in a bin, in 0..1."""
         if self.sample_points:
             return list(zip(self.sample_points[::2], self.sample_points[1::2], strict=True))
         positions = [(index + 0.5) / self.sampling_ratio for index in range(self.sampling_ratio)]
@@ -129,7 +134,9 @@ class RoiAlign(RoiPooler):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class CornerGrid(RoiPooler):
-    """One bilinear sample per bin, from corner to corner of the box (matterport), see `corner_grid_boxes`.
+    """Samples one point per bin, on a grid from corner to corner of the box (matterport).
+
+    See `ops.roi_align.corner_grid_boxes`.
 
     Args:
         strides, pool_size, levels: See `RoiPooler`.
@@ -142,7 +149,7 @@ class CornerGrid(RoiPooler):
     def pool(self, pyramid, boxes):
         map_sizes = tf.stack([tf.shape(features)[1:3] for features in pyramid])  # [L, 2]
         side = tf.cast(map_sizes[0] * self.strides[0], tf.float32)
-        # The level comes from the size in 0..1, as `corner_grid_boxes` has it, times that of the image.
+        # matterport computes the level from the box in 0..1 (see `corner_grid_boxes`) times the image size.
         levels = self.levels_of(boxes * tf.tile(side / (side - 1.0), [2]))
         boxes = corner_grid_boxes(boxes, levels, map_sizes, self.strides, self.pool_size)
         return self.align(pyramid, boxes, levels, self.strides, self.pool_size, 1, True)
@@ -150,9 +157,9 @@ class CornerGrid(RoiPooler):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class RoiWarp(RoiAlign):
-    """RoIWarp (Dai et al. 2016, section 3.2): bilinear samples of a RoI that was rounded to whole pixels.
+    """RoIWarp (Dai et al. 2016, section 3.2): bilinear samples of a RoI rounded to whole map pixels.
 
-    As Mask R-CNN, table 2c, describes it: the RoI is quantized as in RoIPool, its bins are not.
+    As Mask R-CNN describes it (table 2c): the RoI is quantized as in RoIPool, but its bins are not.
 
     Args:
         strides, pool_size, levels, sampling_ratio, pooling, sample_points: See `RoiAlign`.
@@ -166,7 +173,9 @@ class RoiWarp(RoiAlign):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class RoiPool(RoiPooler):
-    """RoIPool (Fast R-CNN, section 2.1): the largest value in each bin of whole pixels, see `roi_pool`.
+    """RoIPool (Fast R-CNN, section 2.1): maximum in each bin of whole map pixels.
+
+    See `ops.roi_pool.roi_pool`.
 
     Args:
         strides, pool_size, levels: See `RoiPooler`.
@@ -174,7 +183,7 @@ class RoiPool(RoiPooler):
 
     def __init__(self, strides, pool_size, levels=None, **kwargs):
         super().__init__(strides, pool_size, levels, **kwargs)
-        self.pool_maximum = pyramid_roi_pool  # exports replace it, see `RoiAlign`
+        self.pool_maximum = pyramid_roi_pool  # exports replace this function, see `RoiAlign`
 
     def pool(self, pyramid, boxes):
         return self.pool_maximum(pyramid, boxes, self.levels_of(boxes), self.strides, self.pool_size)

@@ -1,4 +1,4 @@
-"""Region proposals: anchors, proposals, and the RPN's losses."""
+"""Layers of the region proposal network (RPN): anchors, proposals and losses."""
 
 import keras
 import tensorflow as tf
@@ -12,22 +12,25 @@ from mask_rcnn.ops.anchors import base_anchors, grid_anchors
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class Anchors(Float32Layer):
-    """The anchor boxes of each pyramid level.
+    """Returns the anchor boxes of each pyramid level.
 
     Args:
-        sizes: sqrt(area) of the anchors of each level, pixels; of a single level all of them.
-        strides: pixels from cell to cell of each level.
-        ratios: heights over widths.
-        rounded: base anchors have whole-pixel corners, as torchvision's.
-        stride_from_padded_size: the stride is the padded side divided by the side of the map, rounded
-            down, as in torchvision: 61 instead of 64 for the 13 rows of P6 of an 800 pixel image.
+        sizes: Square roots of the anchor areas, pixels: one per level. With a single level, all of them are
+            used on it.
+        strides: Distance between cells of each level, image pixels.
+        ratios: Sequence of height / width.
+        rounded: Whether to round the corners of the base anchors to whole pixels, as torchvision does.
+            Defaults to False.
+        stride_from_padded_size: Whether to use padded image side // map side as stride, as torchvision does.
+            For the 13 rows of P6 of an 800 pixel image this is 61 instead of 64. Defaults to False.
 
     Call arguments:
-        pyramid: list of maps `[B, H, W, C]`.
+        pyramid: List of maps `[B, H, W, C]`.
         images: `[B, H, W, 3]`, padded.
 
     Returns:
-        List of `[H * W * A, 4]`, yxyx; at a cell one size after the other, in each of them the ratios.
+        List of `[H * W * A, 4]`, yxyx, image pixels, one per level. Order within a cell: all ratios of the
+        first size, then those of the second size, and so on.
     """
 
     def __init__(self, sizes, strides, ratios, rounded=False, stride_from_padded_size=False, **kwargs):
@@ -37,7 +40,7 @@ class Anchors(Float32Layer):
         self.ratios = tuple(ratios)
         self.rounded = rounded
         self.stride_from_padded_size = stride_from_padded_size
-        self.grid = grid_anchors  # exports put in one that is computed when the model runs
+        self.grid = grid_anchors  # exports replace this function by one that is computed at run time
 
     def call(self, pyramid, images):
         anchors = []
@@ -67,27 +70,31 @@ class Anchors(Float32Layer):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class ProposalLayer(Float32Layer):
-    """Turns the RPN's maps into the best boxes (Faster R-CNN, section 3.1; FPN, section 4.1).
+    """Computes the proposals from the RPN's outputs (Faster R-CNN, section 3.1; FPN, section 4.1).
 
-    The best candidates of each level are decoded and clipped, overlapping ones of a level suppressed, and
-    the best of all levels kept.
+    It takes the best candidates of each level, decodes and clips them, and applies NMS within each level. The
+    best boxes of all levels are the proposals.
 
     Args:
-        pre_nms: candidates of each level.
-        post_nms: proposals of an image, N.
-        nms_iou: a candidate that overlaps a better one of its level by more is dropped.
-        min_size: candidates with a shorter side are dropped, see `ops.boxes.large`.
-        joint_levels: all levels count as one.
-        clamp_deltas: see `ops.boxes.decode_deltas`.
+        pre_nms: Maximum number of candidates per level.
+        post_nms: Number of proposals per image, N.
+        nms_iou: A candidate is dropped if its IoU with a higher-scored kept one of its level is larger.
+            Defaults to 0.7.
+        min_size: Minimum side of a candidate, pixels, see `ops.boxes.large`. Defaults to 0.
+        joint_levels: Whether to treat all levels as one. Defaults to False.
+        clamp_deltas: Whether to limit dh and dw, see `ops.boxes.decode_deltas`. Defaults to True.
 
     Call arguments:
-        logits: list of `[B, H, W, A]`.
-        deltas: list of `[B, H, W, A * 4]`, (dy, dx, dh, dw).
-        anchors: list of `[H * W * A, 4]`.
-        windows: `[B, 4]`, yxyx, where proposals may lie.
+        logits: List of `[B, H, W, A]`.
+        deltas: List of `[B, H, W, A * 4]`, (dy, dx, dh, dw).
+        anchors: List of `[H * W * A, 4]`, yxyx.
+        windows: `[B, 4]`, yxyx: the region that proposals are clipped to.
 
     Returns:
-        Dict of `boxes` `[B, N, 4]`, `scores` `[B, N]` (logits, falling) and `valid` `[B, N]` bool.
+        Dict of
+        `boxes`: `[B, N, 4]`, yxyx.
+        `scores`: `[B, N]`, logits in descending order.
+        `valid`: `[B, N]` bool. Rows that are not valid are zeros.
     """
 
     def __init__(
@@ -100,7 +107,7 @@ class ProposalLayer(Float32Layer):
         self.min_size = min_size
         self.joint_levels = joint_levels
         self.clamp_deltas = clamp_deltas
-        self.suppress = nms.nms_per_group  # exports put in one that their runtime has the ops for
+        self.suppress = nms.nms_per_group  # exports replace this function by one that their runtime supports
 
     def call(self, logits, deltas, anchors, windows):
         if self.joint_levels:
@@ -142,7 +149,7 @@ class ProposalLayer(Float32Layer):
 
 
 def _one_level(logits, deltas, anchors):
-    """The maps of all levels in a row, as if they were one: `[B, A]`, `[B, A, 4]` and `[A, 4]`, in lists."""
+    """Returns the concatenated maps of all levels as lists of one: `[B, A]`, `[B, A, 4]` and `[A, 4]`."""
     counts = [tf.shape(level)[0] for level in anchors]
     logits = [tf.reshape(x, [-1, count]) for x, count in zip(logits, counts, strict=True)]
     deltas = [tf.reshape(x, [-1, count, 4]) for x, count in zip(deltas, counts, strict=True)]
@@ -151,19 +158,21 @@ def _one_level(logits, deltas, anchors):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class RpnLosses(Float32Layer):
-    """Samples anchors and compares the RPN with their targets.
+    """Samples anchors and computes the losses of the RPN.
 
     Args:
-        samples, positive_fraction, positive_iou, negative_iou: as in `targets.rpn_targets`.
-        beta: corner of the smooth-L1.
-        box_loss: "smooth_l1" or "giou".
+        samples, positive_fraction, positive_iou, negative_iou: See `targets.rpn_targets`.
+        beta: Transition point of the smooth-L1 loss, see `losses.smooth_l1`.
+        box_loss: "smooth_l1" or "giou". Defaults to "smooth_l1".
 
     Call arguments:
-        logits, deltas, anchors: as in `ProposalLayer`.
-        batch: dict of `gt_boxes`, `gt_class_ids` and `seeds`.
+        logits, deltas, anchors: See `ProposalLayer`.
+        batch: Dict with `gt_boxes`, `gt_class_ids` and `seeds`.
 
     Returns:
-        Dict of `rpn_objectness_loss` and `rpn_box_loss`, `[B, 2]` each: sum and count, see `losses`.
+        Dict of
+        `rpn_objectness_loss`: `[B, 2]`, sum and count, see `losses`.
+        `rpn_box_loss`: `[B, 2]`, sum and count.
     """
 
     def __init__(

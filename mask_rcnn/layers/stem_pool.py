@@ -1,4 +1,4 @@
-"""The pooling behind a ResNet's first convolution."""
+"""Max pooling after the first convolution of a ResNet."""
 
 import keras
 import tensorflow as tf
@@ -6,11 +6,11 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class StemPool(keras.layers.Layer):
-    """Maximum of 3x3 pixels, every second one (He et al. 2016, table 1), of features behind a ReLU.
+    """3x3 max pooling with stride 2 (He et al. 2016, table 1), for features after a ReLU.
 
     Args:
-        padding: "symmetric" pads one pixel on each side, as PyTorch models do; "same" is TensorFlow's, which
-            pads at the bottom and right only.
+        padding: "symmetric" pads one pixel on each side, as PyTorch models do. "same" is TensorFlow's
+            padding: for even sides, only at the bottom and right. Defaults to "symmetric".
 
     Output shape:
         `[B, ceil(H / 2), ceil(W / 2), C]`.
@@ -23,8 +23,8 @@ class StemPool(keras.layers.Layer):
     def call(self, x):
         if self.padding == "same":
             return tf.nn.max_pool2d(x, 3, 2, "SAME")
-        # No list of paddings: the gradient takes 5 to 12 times as long with one (TensorFlow 2.21, CPU). 0 is
-        # the smallest value after a ReLU.
+        # Pads with `tf.pad`: with a list of paddings in max_pool2d, the gradient takes 5 to 12 times as long
+        # (TensorFlow 2.21, CPU). Padding with 0 is correct, because 0 is the smallest value after a ReLU.
         return tf.nn.max_pool2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), 3, 2, "VALID")
 
     def compute_output_shape(self, input_shape):

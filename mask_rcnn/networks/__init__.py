@@ -1,1 +1,1 @@
-"""Everything with trained weights, as functional Keras models."""
+"""All networks with trained weights, as functional Keras models."""

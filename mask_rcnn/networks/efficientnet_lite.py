@@ -1,6 +1,6 @@
-"""EfficientNet-Lite0 as a backbone: EfficientNet-B0 (Tan and Le 2019, table 1) made for devices.
+"""EfficientNet-Lite0 as a backbone: EfficientNet-B0 (Tan and Le 2019, table 1) adapted to mobile devices.
 
-No squeeze-and-excitation, ReLU6 instead of swish, a stem that is not scaled.
+It has no squeeze-and-excitation, ReLU6 instead of swish, and a stem that is not scaled.
 """
 
 import keras
@@ -8,7 +8,7 @@ import keras
 from mask_rcnn.layers.conv import ConvNorm
 from mask_rcnn.networks.inputs import feature_input
 
-# Expansion, kernel side, stride, output channels, repeats; stages 1 to 7 of the table.
+# Expansion factor, kernel side, stride, output channels and repeats of the stages 1 to 7 in the table.
 STAGES = (
     (1, 3, 1, 16, 1),
     (6, 3, 2, 24, 2),
@@ -19,9 +19,9 @@ STAGES = (
     (6, 3, 1, 320, 1),
 )
 STEM_CHANNELS = 32
-NORM_EPSILON = 1e-3  # what the published weights were trained with
+NORM_EPSILON = 1e-3  # the published weights were trained with it
 
-# The stage of a ResNet (stem 1, C2 2, ...) that each stage above stands for; its last one gives C2..C5.
+# The corresponding ResNet stage of each stage above (stem: 1, C2: 2, ...). The last one of each gives C2..C5.
 PYRAMID_STAGE = (1, 2, 3, 4, 4, 5, 5)
 
 
@@ -29,12 +29,13 @@ def efficientnet_lite0(norm="frozen_batch_norm", frozen_stages=0):
     """Builds the convolutional part of EfficientNet-Lite0, without its classifier.
 
     Args:
-        norm: of every convolution, see `ConvNorm`.
-        frozen_stages: this many of stem, C2, C3, ... do not train.
+        norm: Normalization of every convolution, see `ConvNorm`. Defaults to "frozen_batch_norm".
+        frozen_stages: Number of stages that are not trained, counted from the stem: stem, C2, C3, ...
+            Defaults to 0.
 
     Returns:
-        A `keras.Model`: `[B, H, W, 3]`, normalised, to the list C2..C5 with 24, 40, 112 and 320 channels
-        and strides 4, 8, 16 and 32. Layers are called `stem`, `block0_depthwise`, ...
+        A `keras.Model`: `[B, H, W, 3]`, normalized, to the list C2..C5 with 24, 40, 112 and 320 channels
+        and strides 4, 8, 16 and 32. Layers are named `stem`, `block0_depthwise`, ...
     """
 
     def conv(filters, size, strides=1, activation="relu6", *, layer_name, stage):

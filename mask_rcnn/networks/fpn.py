@@ -1,4 +1,4 @@
-"""The feature pyramid (FPN, section 3)."""
+"""Feature pyramid network (FPN, section 3)."""
 
 import keras
 import tensorflow as tf
@@ -9,7 +9,7 @@ from mask_rcnn.networks.inputs import feature_input
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class UpsampleAdd(keras.layers.Layer):
-    """Doubles the coarse map by repeating its pixels, and adds the fine one (FPN, figure 3).
+    """Upsamples the coarse map to the size of the fine map (nearest neighbor) and adds both (FPN, figure 3).
 
     Call arguments:
         coarse: `[B, H / 2, W / 2, C]`.
@@ -27,18 +27,18 @@ class UpsampleAdd(keras.layers.Layer):
 
 
 def fpn(in_channels, channels=256, norm="none", norm_epsilon=1e-5, *, first_level=2, subsampled=1):
-    """Builds the pyramid over a backbone.
+    """Builds the feature pyramid network on top of a backbone.
 
     Args:
-        in_channels: channels of the maps of the backbone, such as C2..C5.
-        channels: of every level.
-        norm, norm_epsilon: of its convolutions, see `ConvNorm`.
-        first_level: level of the first map. Defaults to 2.
-        subsampled: number of further levels. Defaults to 1, which is P6.
+        in_channels: Channels of each map of the backbone, such as C2..C5, finest first.
+        channels: Channels of every pyramid level. Defaults to 256.
+        norm, norm_epsilon: Normalization of its convolutions, see `ConvNorm`. Defaults to "none".
+        first_level: Level of the finest map. Defaults to 2.
+        subsampled: Number of further levels, subsampled from the last one. Defaults to 1, which is P6.
 
     Returns:
-        A `keras.Model`: the list C2..C5 to the list P2..P6; P6 is every second pixel of P5 (FPN, section
-        4.1, footnote), and so on for further levels.
+        A `keras.Model`: the list C2..C5 to the list P2..P6. P6 is every second pixel of P5 (FPN, section
+        4.1, footnote). Each further level is every second pixel of the level before.
     """
 
     def conv(size, name):

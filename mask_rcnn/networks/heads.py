@@ -1,4 +1,4 @@
-"""The heads: RPN, boxes, masks."""
+"""Networks of the RPN head, the box head and the mask head."""
 
 import keras
 
@@ -12,13 +12,13 @@ STD_DEFAULT, STD_BOX = 0.01, 0.001
 
 
 def rpn_head(in_channels, channels=256, num_anchors=3, convs=1):
-    """Builds the region proposal network's head (Faster R-CNN, figure 3), shared by all levels.
+    """Builds the head of the region proposal network (Faster R-CNN, figure 3), shared by all levels.
 
     Args:
-        in_channels: of the pyramid.
-        channels: of the 3x3 convolutions.
-        num_anchors: anchors of each cell, A.
-        convs: how many 3x3 convolutions.
+        in_channels: Channels of the pyramid.
+        channels: Channels of the 3x3 convolutions. Defaults to 256.
+        num_anchors: Anchors per cell, A. Defaults to 3.
+        convs: Number of 3x3 convolutions. Defaults to 1.
 
     Returns:
         A `keras.Model`: `[B, H, W, C]` to objectness logits `[B, H, W, A]` and deltas `[B, H, W, A * 4]`,
@@ -27,7 +27,7 @@ def rpn_head(in_channels, channels=256, num_anchors=3, convs=1):
     features = x = feature_input((None, None, in_channels), "features")
 
     def conv(filters, side, layer_name, activation=None):
-        # One initializer for each layer: each object draws the same numbers again.
+        # A new initializer for each layer: one object would return the same numbers in every call.
         normal = keras.initializers.RandomNormal(stddev=STD_DEFAULT)
         return ConvNorm(filters, side, activation=activation, kernel_initializer=normal, name=layer_name)
 
@@ -39,12 +39,15 @@ def rpn_head(in_channels, channels=256, num_anchors=3, convs=1):
 
 
 def hidden_convs(convs, channels, norm="none", norm_epsilon=1e-5):
-    """Returns the 3x3 convolutions `conv1`, `conv2`, ... that `box_head` and `mask_head` may begin with.
+    """Returns the hidden 3x3 convolutions `conv1`, `conv2`, ... at the start of `box_head` and `mask_head`.
 
     Args:
-        convs: how many.
-        channels: of each of them.
-        norm, norm_epsilon: see `ConvNorm`.
+        convs: Number of convolutions.
+        channels: Channels of each convolution.
+        norm, norm_epsilon: Normalization, see `ConvNorm`. Defaults to "none".
+
+    Returns:
+        List of `ConvNorm` with ReLU.
     """
     arguments = {"norm": norm, "norm_epsilon": norm_epsilon, "activation": "relu"}
     return [ConvNorm(channels, 3, name=f"conv{index}", **arguments) for index in range(1, convs + 1)]
@@ -59,20 +62,23 @@ def box_head(
     class_agnostic=False,
     name="box_head",
 ):
-    """Builds the second stage's head: hidden layers, a class and a box (FPN, section 4.2).
+    """Builds the box head of the second stage: hidden layers, class logits and deltas (FPN, section 4.2).
 
     Args:
-        pooled_shape: (P, P, C), of the pooled features.
-        convs: of `hidden_convs` (Wu and He 2018, section 5.2: four, and one dense layer).
-        dense_units: sizes of the dense hidden layers.
-        num_outputs: classes with the background, K + 1.
-        average_pool: over the RoI, instead of flattening it (He et al. 2016, appendix A).
-        class_agnostic: there is one box for all classes.
-        name: of the model.
+        pooled_shape: (P, P, C), the shape of the pooled features of one RoI.
+        convs: Layers of `hidden_convs`. Defaults to none. Wu and He 2018, section 5.2: four, and one dense
+            layer.
+        dense_units: Units of each hidden dense layer. Defaults to (1024, 1024).
+        num_outputs: Number of classes including background, K + 1. Defaults to 81.
+        average_pool: Whether to average the features over the RoI instead of flattening them (He et al. 2016,
+            appendix A). Defaults to False.
+        class_agnostic: Whether to predict one box for all classes. Defaults to False.
+        name: Name of the model. Defaults to "box_head".
 
     Returns:
-        A `keras.Model`: `[R, P, P, C]` to class logits `[R, K + 1]`, background first, and deltas
-        `[R, (K + 1) * 4]`, (dy, dx, dh, dw) of each class, those of the background never used; or `[R, 4]`.
+        A `keras.Model`: `[R, P, P, C]` to class logits `[R, K + 1]`, background first, and deltas. The deltas
+        are `[R, (K + 1) * 4]`, (dy, dx, dh, dw) of each class, of which those of the background are never
+        used; or `[R, 4]` if class-agnostic.
     """
     pooled = x = feature_input(pooled_shape, "pooled")
     for conv in convs:
@@ -97,15 +103,18 @@ def mask_head(pooled_shape, convs=(), channels=256, num_outputs=81, competing=Fa
     """Builds the fully convolutional mask branch (Mask R-CNN, figure 4).
 
     Args:
-        pooled_shape: (P, P, C), of the pooled features.
-        convs: Layers of `hidden_convs`: four after an FPN, none after the fifth stage (figure 4).
-        channels: Channels of the deconvolution.
-        num_outputs: Classes with the background, K + 1; 1 is one mask for all classes.
-        competing: Whether the classes compete for each pixel (table 2b, "softmax"). Defaults to False.
+        pooled_shape: (P, P, C), the shape of the pooled features of one RoI.
+        convs: Layers of `hidden_convs`: four after an FPN, none after the fifth stage (figure 4). Defaults to
+            none.
+        channels: Channels of the deconvolution. Defaults to 256.
+        num_outputs: Number of classes including background, K + 1; or 1 for class-agnostic masks. Defaults to
+            81.
+        competing: Whether to use a softmax over the classes of each pixel (table 2b, "softmax"). Defaults to
+            False.
 
     Returns:
-        A `keras.Model`: features `[R, P, P, C]` and class ids `[R]` to mask logits `[R, 2P, 2P]`, or
-        `[R, 2P, 2P, 2]` of `CompetingMasks`.
+        A `keras.Model`: features `[R, P, P, C]` and class ids `[R]` to mask logits `[R, 2P, 2P]`; or to
+        `[R, 2P, 2P, 2]` of `CompetingMasks` if `competing`.
     """
     pooled, class_ids, x = _mask_inputs(pooled_shape, convs)
     x = MaskDeconv(channels, name="deconv")(x)
@@ -121,7 +130,8 @@ def mlp_mask_head(pooled_shape, convs=(), dense_units=(1024, 1024), num_outputs=
 
     Args:
         pooled_shape, convs, num_outputs, competing: See `mask_head`.
-        dense_units: Sizes of the hidden layers: (1024, 1024) and (1024, 1024, 1024) in the table.
+        dense_units: Units of each hidden layer. The table has (1024, 1024), the default, and
+            (1024, 1024, 1024).
 
     Returns:
         A `keras.Model`, see `mask_head`.
@@ -139,7 +149,7 @@ def mlp_mask_head(pooled_shape, convs=(), dense_units=(1024, 1024), num_outputs=
 
 
 def _mask_inputs(pooled_shape, convs):
-    """Returns the inputs of a mask branch, features and class ids, and the features after `convs`."""
+    """Returns the inputs of a mask branch (features and class ids), and the features after `convs`."""
     pooled = x = feature_input(pooled_shape, "pooled")
     class_ids = keras.Input((), dtype="int32", name="class_ids")
     for conv in convs:

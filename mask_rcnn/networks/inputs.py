@@ -1,16 +1,16 @@
-"""The inputs of the networks."""
+"""Inputs of the networks."""
 
 import keras
 
 
 def feature_input(shape, name):
-    """Returns a `keras.Input` in the compute dtype of the current policy.
+    """Returns a `keras.Input` in the compute dtype of the current dtype policy.
 
-    Keras's own default is float32, to which it would silently cast every map on its way from one part
-    to the next, under bfloat16 as under float64.
+    Keras's default is float32. It would silently cast every map between two networks to float32, both under
+    bfloat16 and under float64.
 
     Args:
-        shape: without the batch.
-        name: of the input.
+        shape: Shape without the batch axis.
+        name: Name of the input.
     """
     return keras.Input(shape, dtype=keras.config.dtype_policy().compute_dtype, name=name)

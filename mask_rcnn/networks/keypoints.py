@@ -1,4 +1,4 @@
-"""The keypoint branch (section 5)."""
+"""Network of the keypoint head (section 5)."""
 
 import keras
 
@@ -8,24 +8,25 @@ from mask_rcnn.networks.inputs import feature_input
 
 
 def keypoint_head(in_channels, pool_size=14, convs=8, channels=512, num_keypoints=17):
-    """Builds the keypoint branch: convolutions, a deconvolution to the keypoints, bilinear to twice its size.
+    """Builds the keypoint branch: convolutions, a deconvolution and bilinear upsampling by 2.
 
-    "Keypoint head architecture", section 5: the high resolution is what localisation needs.
+    Section 5, "Keypoint head architecture": keypoint localization needs a high resolution.
 
     Args:
-        in_channels: of the pooled features.
-        pool_size: their side, P.
-        convs: how many 3x3 convolutions.
-        channels: of each of them.
-        num_keypoints: J.
+        in_channels: Channels of the pooled features.
+        pool_size: Side of the pooled features, P. Defaults to 14.
+        convs: Number of 3x3 convolutions. Defaults to 8.
+        channels: Channels of each convolution. Defaults to 512.
+        num_keypoints: Number of keypoints, J. Defaults to 17.
 
     Returns:
-        A `keras.Model`: `[R, P, P, C]` to the logits of a heatmap for each keypoint, `[R, 4P, 4P, J]`.
+        A `keras.Model`: `[R, P, P, C]` to heatmap logits `[R, 4P, 4P, J]`, one heatmap per keypoint.
     """
     pooled = x = feature_input((pool_size, pool_size, in_channels), "pooled")
     for index in range(1, convs + 1):
         x = ConvNorm(channels, 3, activation="relu", name=f"conv{index}")(x)
-    # Almost the same everywhere at first: cells that begin unlike would have to be unlearnt.
+    # Small initial weights: all cells start with nearly equal logits. Training need not undo random
+    # differences.
     initializer = keras.initializers.RandomNormal(stddev=0.001)
     x = KeypointDeconv(num_keypoints, 4, 2, padding="same", kernel_initializer=initializer, name="deconv")(
         x

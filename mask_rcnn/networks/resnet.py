@@ -1,4 +1,4 @@
-"""ResNets (He et al. 2016, table 1) and ResNeXts (Xie et al. 2017) as backbones: an image in, C2..C5 out."""
+"""ResNets (He et al. 2016, table 1) and ResNeXts (Xie et al. 2017) as backbones: images to C2..C5."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from mask_rcnn.layers.conv import ConvNorm
 from mask_rcnn.layers.stem_pool import StemPool
 from mask_rcnn.networks.inputs import feature_input
 
-# Blocks of each stage, C2..C5.
+# Number of blocks in each stage, C2..C5.
 BLOCKS = {
     "resnet50": (3, 4, 6, 3),
     "resnet101": (3, 4, 23, 3),
@@ -17,7 +17,7 @@ BLOCKS = {
     "resnext101_32x8d": (3, 4, 23, 3),
     "resnext101_64x4d": (3, 4, 23, 3),
 }
-# Groups of the 3x3 convolutions, and the channels of each group in C2; they double with every stage.
+# Number of groups of the 3x3 convolutions, and channels per group in C2. The channels double in each stage.
 GROUPS = {"resnext50_32x4d": (32, 4), "resnext101_32x8d": (32, 8), "resnext101_64x4d": (64, 4)}
 ONE_GROUP = (1, 64)  # ResNets
 
@@ -26,16 +26,17 @@ def resnet(name, last_stage=5, dilated_c5=False, stem_pool_padding="symmetric", 
     """Builds the convolutional part of a ResNet or ResNeXt.
 
     Args:
-        name: a key of BLOCKS.
-        last_stage: 5, or 4 where `roi_stage` is applied to each RoI instead (ResNet-C4).
-        dilated_c5: the fifth stage keeps the stride of the fourth; its 3x3 convolutions have a dilation of 2,
-            so that they see as much of the image as they were trained to.
-        stem_pool_padding: "symmetric", or "same", which pads at the bottom and right only.
+        name: A key of BLOCKS.
+        last_stage: 5, or 4 if `roi_stage` is applied to each RoI instead (ResNet-C4). Defaults to 5.
+        dilated_c5: Whether the fifth stage keeps the stride of the fourth. Its 3x3 convolutions then have a
+            dilation of 2, so that their receptive field is the same as in pretraining. Defaults to False.
+        stem_pool_padding: "symmetric", or "same", which pads at the bottom and right only. Defaults to
+            "symmetric".
         conventions: `norm`, `norm_epsilon`, `stride_in_1x1` and `frozen_stages` of `Bottlenecks`.
 
     Returns:
-        A `keras.Model`: `[B, H, W, 3]`, normalised, to the list C2..C5, `[B, H/4, W/4, 256]` to
-        `[B, H/32, W/32, 2048]`. Layers are called `stem`, `stage2_block0_conv1`, ...
+        A `keras.Model`: `[B, H, W, 3]`, normalized, to the list C2..C5, `[B, H/4, W/4, 256]` to
+        `[B, H/32, W/32, 2048]`. Layers are named `stem`, `stage2_block0_conv1`, ...
     """
     blocks = Bottlenecks(name, **conventions)
     images = feature_input((None, None, 3), "images")
@@ -50,10 +51,10 @@ def resnet(name, last_stage=5, dilated_c5=False, stem_pool_padding="symmetric", 
 
 
 def roi_stage(name, **conventions):
-    """Builds the fifth stage of a network on its own, the head of ResNet-C4 (He et al. 2016, appendix A).
+    """Builds the fifth stage as a separate network, the head of ResNet-C4 (He et al. 2016, appendix A).
 
     Args:
-        name, conventions: as in `resnet`.
+        name, conventions: See `resnet`.
 
     Returns:
         A `keras.Model`: RoIs pooled from C4 `[R, P, P, 1024]` to `[R, P/2, P/2, 2048]`.
@@ -64,14 +65,16 @@ def roi_stage(name, **conventions):
 
 @dataclass(frozen=True)
 class Bottlenecks:
-    """The residual blocks of a network (He et al. 2016, figure 5, right; Xie et al. 2017, figure 3c).
+    """Builds the residual blocks of a network (He et al. 2016, figure 5, right; Xie et al. 2017, figure 3c).
 
     Args:
-        name: a key of BLOCKS.
-        norm, norm_epsilon: of every convolution, see `ConvNorm`.
-        stride_in_1x1: the first convolution of a stage strides, as in the original networks of MSRA;
-            otherwise the 3x3 does, as in torchvision's.
-        frozen_stages: this many of stem, C2, C3, ... do not train.
+        name: A key of BLOCKS.
+        norm, norm_epsilon: Normalization of every convolution, see `ConvNorm`. Defaults to
+            "frozen_batch_norm".
+        stride_in_1x1: Whether the first 1x1 convolution of a stage has the stride, as in the original
+            networks of MSRA. Otherwise the 3x3 convolution has it, as in torchvision. Defaults to False.
+        frozen_stages: Number of stages that are not trained, counted from the stem: stem, C2, C3, ...
+            Defaults to 0.
     """
 
     name: str
@@ -81,7 +84,7 @@ class Bottlenecks:
     frozen_stages: int = 0
 
     def stage(self, x, stage, strides, dilation=1):
-        """Applies all blocks of a stage, 2..5; the first of them strides."""
+        """Returns `x` after all blocks of stage 2..5. The first block has the stride `strides`."""
         for index in range(BLOCKS[self.name][stage - 2]):
             x = self.block(x, stage, index, strides if index == 0 else 1, dilation)
         return x

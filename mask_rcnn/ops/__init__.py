@@ -1,1 +1,1 @@
-"""Pure functions on tensors: no weights, no config, no layer."""
+"""Pure functions on tensors. They have no weights, read no config and create no layers."""

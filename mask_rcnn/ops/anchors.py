@@ -5,15 +5,17 @@ import tensorflow as tf
 
 
 def base_anchors(sizes, ratios, rounded=False):
-    """Returns the anchors of some sizes around the origin.
+    """Returns anchors of the given sizes and ratios, centered at the origin.
 
     Args:
-        sizes: square roots of their areas, pixels; or just one.
-        ratios: heights over widths.
-        rounded: corners are rounded to whole pixels (half to even), as torchvision does.
+        sizes: Square roots of the anchor areas, pixels. A number or a sequence.
+        ratios: Sequence of height / width.
+        rounded: Whether to round the corners to whole pixels (half to even), as torchvision does.
+            Defaults to False.
 
     Returns:
-        `[A, 4]` float32 NumPy array, yxyx: one size after the other, in each of them the ratios.
+        `[A, 4]` float32 NumPy array, yxyx, pixels, with A = number of sizes * number of ratios. All ratios
+        of the first size come first, then those of the second size, and so on.
 
     >>> base_anchors(32, (1.0,))
     array([[-16., -16.,  16.,  16.]], dtype=float32)
@@ -26,15 +28,15 @@ def base_anchors(sizes, ratios, rounded=False):
 
 
 def grid_anchors(map_size, stride, base):
-    """Puts the base anchors on every cell of a feature map.
+    """Returns the base anchors shifted to every cell of a feature map.
 
     Args:
         map_size: (height, width) of the map, tensors or integers.
-        stride: (vertical, horizontal) pixels from cell to cell; cell (0, 0) is at pixel 0.
-        base: `[A, 4]`, yxyx around the origin.
+        stride: (vertical, horizontal) distance between cells, image pixels. Cell (0, 0) is at pixel (0, 0).
+        base: `[A, 4]` float32 of `base_anchors`, yxyx, centered at the origin.
 
     Returns:
-        `[height * width * A, 4]`, yxyx; rows first, then columns, then base anchors.
+        `[height * width * A, 4]` float32, yxyx, image pixels. Sorted by row, then column, then base anchor.
     """
     rows = tf.cast(tf.range(map_size[0]) * stride[0], tf.float32)
     columns = tf.cast(tf.range(map_size[1]) * stride[1], tf.float32)

@@ -1,32 +1,35 @@
-"""Non-maximum suppression of all images and classes at once, made of operations that GPUs have.
+"""Non-maximum suppression for all images and classes at once, from operations that run on GPUs.
 
-`tf.image.combined_non_max_suppression` has a kernel for CPUs only (TensorFlow 2.21).
+`tf.image.combined_non_max_suppression` has only a CPU kernel (TensorFlow 2.21).
 """
 
 import tensorflow as tf
 
 from mask_rcnn.ops import boxes as box_ops
 
-BLOCK = 512  # candidates compared with each other at once: B * 512 * 512 numbers
+BLOCK = 512  # candidates per step; comparing a block with itself takes B * 512 * 512 numbers
 
 
 def combined_nms(boxes, scores, iou_threshold, score_threshold, max_output):
-    """Returns what `tf.image.combined_non_max_suppression` returns, without its clipping.
+    """Returns the result of `tf.image.combined_non_max_suppression` with `clip_boxes=False`.
 
-    The candidates of all classes are taken in the order of their scores, a block at a time, until each image
-    has `max_output` boxes. Of equal scores the lower index is first; the order of TensorFlow's kernel is then
-    that of its heap.
+    The candidates of all classes are sorted by score. They are processed in blocks until each image has
+    `max_output` boxes. Candidates with equal scores are processed in the order of their index. TensorFlow's
+    kernel processes them in the order of its heap.
 
     Args:
-        boxes: `[B, N, K, 4]`, yxyx, one box of each class, or `[B, N, 1, 4]` for all of them.
-        scores: `[B, N, K]`, above -1.
-        iou_threshold: A box that overlaps a better one of its class by more is suppressed.
-        score_threshold: Only higher scores count.
-        max_output: Number of boxes to return, M.
+        boxes: `[B, N, K, 4]` float32, yxyx: one box per class, or `[B, N, 1, 4]`: one box for all classes.
+        scores: `[B, N, K]` float32. All scores must be above -1.
+        iou_threshold: A box is suppressed if its IoU with a higher-scored kept box of its class is larger.
+        score_threshold: Only boxes with a higher score are kept.
+        max_output: Number of boxes to return per image, M.
 
     Returns:
-        boxes `[B, M, 4]`, scores `[B, M]` in falling order, classes `[B, M]` int32 and the number of boxes
-        `[B]` int32; zeros after the last box.
+        Tuple of
+        boxes: `[B, M, 4]` float32, yxyx.
+        scores: `[B, M]` float32, in descending order.
+        classes: `[B, M]` int32 in 0..K-1.
+        count: `[B]` int32, the number of boxes. The rows after them are zeros.
     """
     num_images, num_boxes, num_classes = tf.unstack(tf.shape(scores))
     scores = tf.where(scores > score_threshold, scores, -1.0)
@@ -38,7 +41,7 @@ def combined_nms(boxes, scores, iou_threshold, score_threshold, max_output):
 
     def add_block(start, *kept):
         places = order[:, start : start + BLOCK]
-        places = tf.minimum(places, tf.shape(shared)[1] - 1)  # those of the padding do not count
+        places = tf.minimum(places, tf.shape(shared)[1] - 1)  # padding has an index out of range
         block = (
             flat[:, start : start + BLOCK],
             tf.gather(shared, places, batch_dims=1),
@@ -47,7 +50,7 @@ def combined_nms(boxes, scores, iou_threshold, score_threshold, max_output):
         return start + BLOCK, *_add_block(kept, block, iou_threshold)
 
     def unfinished(start, kept_scores, *_):
-        first = flat[:, start : start + 1]  # [B, 1], the best candidate that is left
+        first = flat[:, start : start + 1]  # [B, 1], the highest remaining score
         return tf.reduce_any((kept_scores[:, -1:] < 0.0) & (first > -1.0))
 
     count = [num_images, max_output]
@@ -60,12 +63,16 @@ def combined_nms(boxes, scores, iou_threshold, score_threshold, max_output):
 
 
 def _add_block(kept, block, iou_threshold):
-    """Returns the best `max_output` of what is kept and of the part of a block that nothing suppresses.
+    """Returns the best M boxes among the kept ones and the candidates of a block that no box suppresses.
 
     Args:
-        kept: scores `[B, M]`, falling, -1 where there is none; boxes `[B, M, 4]`; classes `[B, M]`.
-        block: the same of the next candidates, `[B, C, ...]`.
-        iou_threshold: As in `combined_nms`.
+        kept: Tuple of scores `[B, M]` (descending, -1 in unused rows), boxes `[B, M, 4]` and classes
+            `[B, M]` int32.
+        block: The same tuple for the next C candidates: `[B, C]`, `[B, C, 4]`, `[B, C]`.
+        iou_threshold: See `combined_nms`.
+
+    Returns:
+        Tuple like `kept`.
     """
     scores = tf.concat([kept[0], block[0]], axis=1)  # [B, M + C]
     boxes = tf.concat([kept[1], block[1]], axis=1)
@@ -75,14 +82,14 @@ def _add_block(kept, block, iou_threshold):
     overlaps = box_ops.iou(block[1], boxes) > iou_threshold  # [B, C, M + C]
     overlaps &= (block[2][:, :, None] == classes[:, None, :]) & counts[:, None, :]
     place = tf.range(tf.shape(scores)[1])
-    overlaps &= place[None, :] < place[max_output:, None]  # a better candidate alone suppresses
+    overlaps &= place[None, :] < place[max_output:, None]  # only a higher-scored box may suppress
 
     def settle(chosen, _):
         free = ~tf.reduce_any(overlaps & chosen[:, None, :], axis=2)  # [B, C]
         settled = counts & tf.concat([tf.ones_like(kept[0], bool), free], axis=1)
         return settled, tf.reduce_any(settled != chosen)
 
-    # Each round settles at least one more candidate of each image, and all that no settled one depends on.
+    # Iterates to a fixed point. Each round gives the final answer for at least one more candidate per image.
     chosen, _ = tf.while_loop(lambda _, changed: changed, settle, (counts, True))
     best, order = tf.math.top_k(tf.where(chosen, scores, -1.0), max_output)
     return best, tf.gather(boxes, order, batch_dims=1), tf.gather(classes, order, batch_dims=1)

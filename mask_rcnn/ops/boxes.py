@@ -1,22 +1,22 @@
-"""Boxes: float32, yxyx, absolute pixels, far edge not included (height = y2 - y1)."""
+"""Functions on boxes: float32, yxyx, absolute pixels, far edge not included (height = y2 - y1)."""
 
 import math
 
 import tensorflow as tf
 
-# A 16 px box may grow to 1000 px and no more: exp() of a wild delta overflows.
+# Largest decoded dh and dw: a 16 pixel box grows to at most 1000 pixels. exp() of a huge delta overflows.
 MAX_LOG_SCALE = math.log(1000 / 16)
 
 
 def area(boxes):
-    """Returns the areas `[...]` of boxes `[..., 4]`; inverted boxes have none."""
+    """Returns the areas `[...]` of boxes `[..., 4]`, yxyx. Inverted boxes have an area of 0."""
     size = tf.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)  # [..., 2]
     return size[..., 0] * size[..., 1]
 
 
 def intersection(boxes, others):
-    """Returns the areas `[..., N, M]` that `boxes` `[..., N, 4]` share with `others` `[..., M, 4]`."""
-    # One coordinate at a time: arrays of N x M x 2 would be cut and joined for longer than computed with.
+    """Returns the intersection areas `[..., N, M]` of `boxes` `[..., N, 4]` and `others` `[..., M, 4]`."""
+    # Computed per coordinate: slicing and joining `[N, M, 2]` arrays takes longer than the arithmetic.
     y1, x1, y2, x2 = (side[..., :, None] for side in tf.unstack(boxes, axis=-1))  # [..., N, 1]
     other_y1, other_x1, other_y2, other_x2 = (side[..., None, :] for side in tf.unstack(others, axis=-1))
     height = tf.nn.relu(tf.minimum(y2, other_y2) - tf.maximum(y1, other_y1))  # [..., N, M]
@@ -30,10 +30,10 @@ def iou(boxes, others, shared=None):
     Args:
         boxes: `[..., N, 4]`, yxyx.
         others: `[..., M, 4]`, yxyx.
-        shared: `[..., N, M]`, their `intersection` where it is known already.
+        shared: `[..., N, M]`, the result of `intersection` if already known. Defaults to None: computed here.
 
     Returns:
-        `[..., N, M]` in 0..1; 0 where both boxes are empty.
+        `[..., N, M]` in 0..1. 0 where both boxes are empty.
     """
     shared = intersection(boxes, others) if shared is None else shared
     union = area(boxes)[..., :, None] + area(others)[..., None, :] - shared
@@ -41,16 +41,16 @@ def iou(boxes, others, shared=None):
 
 
 def generalized_iou(boxes, others):
-    """Returns how well each of `boxes` fits the one of `others` at its place.
+    """Returns the generalized IoU of each box and the box with the same index in `others`.
 
-    Rezatofighi et al. 2019, algorithm 1.
+    Rezatofighi et al. 2019, algorithm 1. GIoU is the IoU minus a penalty. The penalty is the share of the
+    smallest enclosing box that neither of the two boxes covers.
 
     Args:
         boxes, others: `[..., 4]`, yxyx.
 
     Returns:
-        `[...]` in -1..1: the IoU, less the share of the smallest box around both that neither covers; 0 where
-        both are empty and in the same place.
+        `[...]` in -1..1. 0 where both boxes are empty and at the same place.
     """
     overlap = tf.concat([tf.maximum(boxes, others)[..., :2], tf.minimum(boxes, others)[..., 2:]], axis=-1)
     around = tf.concat([tf.minimum(boxes, others)[..., :2], tf.maximum(boxes, others)[..., 2:]], axis=-1)
@@ -60,18 +60,18 @@ def generalized_iou(boxes, others):
 
 
 def encode_deltas(boxes, anchors, weights=(1.0, 1.0, 1.0, 1.0)):
-    """Returns what a head should predict at `anchors` to arrive at `boxes`.
+    """Returns the deltas that transform `anchors` into `boxes`: the regression targets of a head.
 
-    R-CNN, appendix C, equations 6 to 9. The inverse of `decode_deltas` for boxes that have an area; the
-    padding (empty boxes) gets finite numbers that no loss may use.
+    R-CNN, appendix C, equations 6 to 9. It is the inverse of `decode_deltas` for boxes with an area. Empty
+    boxes (padding rows) get finite values, which no loss may use.
 
     Args:
         boxes: `[..., N, 4]`, yxyx.
-        anchors: `[..., N, 4]`, yxyx: what the deltas are relative to.
-        weights: four numbers that (dy, dx, dh, dw) are multiplied by.
+        anchors: `[..., N, 4]`, yxyx: the boxes that the deltas are relative to.
+        weights: Four factors for (dy, dx, dh, dw). Defaults to ones.
 
     Returns:
-        `[..., N, 4]`, (dy, dx, dh, dw).
+        `[..., N, 4]`, (dy, dx, dh, dw), multiplied by `weights`.
     """
     size = tf.maximum(boxes[..., 2:] - boxes[..., :2], 1e-6)  # [..., N, 2]
     anchor_size = tf.maximum(anchors[..., 2:] - anchors[..., :2], 1e-6)
@@ -82,15 +82,15 @@ def encode_deltas(boxes, anchors, weights=(1.0, 1.0, 1.0, 1.0)):
 
 
 def decode_deltas(deltas, boxes, weights=(1.0, 1.0, 1.0, 1.0), clamp=True):
-    """Moves `boxes` by the deltas that a head predicted for them.
+    """Returns `boxes` moved and scaled by the predicted deltas.
 
     R-CNN, appendix C, equations 1 to 4.
 
     Args:
         deltas: `[..., N, 4]`, (dy, dx, dh, dw).
         boxes: `[..., N, 4]`, yxyx.
-        weights: what `encode_deltas` multiplied each delta by.
-        clamp: no box grows by more than MAX_LOG_SCALE allows.
+        weights: The four factors that `encode_deltas` multiplied the deltas by. Defaults to ones.
+        clamp: Whether to limit dh and dw to MAX_LOG_SCALE. Defaults to True.
 
     Returns:
         `[..., N, 4]`, yxyx, not clipped to the image.
@@ -105,15 +105,17 @@ def decode_deltas(deltas, boxes, weights=(1.0, 1.0, 1.0, 1.0), clamp=True):
 
 
 def windows(image_sizes, padded_size=None, centered=False):
-    """Returns the part of each padded image that is image.
+    """Returns the region of each padded image that contains the image itself.
 
     Args:
-        image_sizes: `[B, 2]`, (height, width) before padding.
-        padded_size: (height, width) of all; only `centered` needs it.
-        centered: the image lies in the middle, rounded to the top left, instead of at the top left.
+        image_sizes: `[B, 2]`, (height, width) before padding, pixels.
+        padded_size: (height, width) of the padded images. Required only if `centered` is True.
+            Defaults to None.
+        centered: Whether the image is in the center of the padding (origin rounded down) instead of at the
+            top left. Defaults to False.
 
     Returns:
-        `[B, 4]` of the same dtype, yxyx.
+        `[B, 4]` of the dtype of `image_sizes`, yxyx, pixels.
     """
     origin = tf.zeros_like(image_sizes)
     if centered:
@@ -122,12 +124,13 @@ def windows(image_sizes, padded_size=None, centered=False):
 
 
 def large(boxes, min_size):
-    """Tells which boxes are large enough.
+    """Returns which boxes have a height and width of at least `min_size`.
 
     Args:
         boxes: `[..., 4]`, yxyx.
-        min_size: of both sides; 0 is true of all but empty boxes, a negative number of all: an inclusive box
-            (`layers.inclusive`) of a single pixel has sides of 0.
+        min_size: Minimum height and width, pixels. 0 accepts every box whose height and width are above 0.
+            A negative number also accepts sides of 0: an inclusive box of one pixel (`layers.inclusive`) has
+            sides of 0.
 
     Returns:
         `[...]` bool.
@@ -137,14 +140,14 @@ def large(boxes, min_size):
 
 
 def clip(boxes, windows):
-    """Cuts boxes off at the borders of their image.
+    """Returns the boxes clipped to their image.
 
     Args:
         boxes: `[B, ..., 4]`, yxyx.
-        windows: `[B, 4]`, yxyx: the part that is image.
+        windows: `[B, 4]`, yxyx: the region of the image, see the function `windows`.
 
     Returns:
-        The boxes inside the image; one that lies outside becomes empty.
+        `[B, ..., 4]`, yxyx. A box outside the window becomes empty.
     """
     between = [1] * (len(boxes.shape) - 2)
     near, far = (

@@ -1,8 +1,8 @@
-"""Convolutions that also work on an empty batch.
+"""Convolutions that also work for an empty batch.
 
-TensorFlow's oneDNN convolutions (2.21, float32 and bfloat16 on CPUs) give an empty result the shape of their
-input: `[0, H, W, C]` instead of `[0, H', W', K]`, which the next bias or gradient then refuses. Pull request
-https://github.com/tensorflow/tensorflow/pull/112639 describes the early return that does so. It was not
+TensorFlow's oneDNN convolutions (2.21, float32 and bfloat16 on CPUs) return an empty result with the shape
+of their input: `[0, H, W, C]` instead of `[0, H', W', K]`. The next bias or gradient then fails. Pull request
+https://github.com/tensorflow/tensorflow/pull/112639 describes the early return that causes this. It was not
 merged.
 """
 
@@ -10,19 +10,20 @@ import tensorflow as tf
 
 
 def never_empty(convolve, x):
-    """Returns `convolve(x)`. An empty batch is convolved as one image of zeros, which is then removed.
+    """Returns `convolve(x)`. For an empty batch it convolves one image of zeros and removes it again.
 
-    A batch that is not empty is not copied: TensorFlow passes it through a padding of zero images and through
-    a slice of all images.
+    A batch that is not empty is not copied: TensorFlow forwards the tensor through a padding of zero images
+    and through a slice of all images.
 
     Args:
-        convolve: Function from `[B, H, W, C]` to a tensor `[B, ...]` of static rank, for B of at least 1.
+        convolve: Function from `[B, H, W, C]` to a tensor `[B, ...]` of static rank. It is only called with
+            B of at least 1.
         x: `[B, H, W, C]`. B may be 0.
 
     Returns:
         `[B, ...]`.
     """
-    if x.shape[0]:  # known when the graph is built, as in exports to TFLite and ONNX
+    if x.shape[0]:  # the batch size is static, as in exports to TFLite and ONNX
         return convolve(x)
     count = tf.shape(x)[0]
     padded = tf.pad(x, [[0, tf.cast(count == 0, tf.int32)], [0, 0], [0, 0], [0, 0]])

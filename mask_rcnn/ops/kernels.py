@@ -1,4 +1,4 @@
-"""Which operations compute the convolutions: "cpu", "gpu" or "portable", as in `model.build_parts`."""
+"""Choice of the operations that compute convolutions: "cpu", "gpu" or "portable", see `model.build_parts`."""
 
 import contextlib
 import contextvars
@@ -14,18 +14,22 @@ _CHOSEN = contextvars.ContextVar("kernels", default=None)
 
 
 def has_gpu():
-    """Returns whether TensorFlow uses a GPU. GPUs that `tf.config.set_visible_devices` hides are none."""
+    """Returns whether TensorFlow uses a GPU. GPUs hidden by `tf.config.set_visible_devices` do not count."""
     return bool(tf.config.get_visible_devices("GPU"))
 
 
 def current_kernels():
-    """Returns the choice of `using_kernels`, or the fastest one of this machine."""
+    """Returns the name chosen with `using_kernels`; by default "gpu" on a machine with a GPU, else "cpu"."""
     return _CHOSEN.get() or ("gpu" if has_gpu() else "cpu")
 
 
 @contextlib.contextmanager
 def using_kernels(name):
-    """Layers that are made inside use the kernels `name`; None is the fastest choice of this machine."""
+    """Context manager that sets the kernels of all layers created inside it.
+
+    Args:
+        name: "cpu", "gpu" or "portable". None selects the default of `current_kernels`.
+    """
     token = _CHOSEN.set(name)
     try:
         yield
@@ -34,13 +38,17 @@ def using_kernels(name):
 
 
 def uses_onednn():
-    """Returns whether TensorFlow uses oneDNN's kernels, as `TF_ENABLE_ONEDNN_OPTS` and the CPU decide."""
+    """Returns whether TensorFlow uses oneDNN. `TF_ENABLE_ONEDNN_OPTS` and the CPU decide that."""
     return _pywrap_util_port.IsMklEnabled()
 
 
 @functools.cache
 def warn_of_slow_precision(precision):
-    """Logs a warning, once in a process, if this machine computes a dtype policy slower than float32."""
+    """Logs a warning if this machine computes a dtype policy more slowly than float32; once per process.
+
+    Args:
+        precision: Name of a Keras dtype policy. Only "mixed_bfloat16" and "mixed_float16" can be slow.
+    """
     if precision not in ("mixed_bfloat16", "mixed_float16") or has_gpu():
         return
     known = instruction_sets()

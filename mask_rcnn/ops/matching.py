@@ -1,4 +1,4 @@
-"""Which object, if any, an anchor or a RoI stands for."""
+"""Matching of anchors and RoIs with ground-truth objects."""
 
 import tensorflow as tf
 
@@ -6,36 +6,40 @@ from mask_rcnn.ops import boxes as box_ops
 
 POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
 
-# COCO's evaluation forgives a detection of which this much lies in a crowd region; so does training.
+# A negative with more than this share of its area in one crowd region is ignored. COCO's evaluation ignores
+# detections with half of their area in a crowd region, too (at its IoU threshold of 0.5).
 COVERAGE = 0.5
 
-# Bytes of the largest array: as many regions are compared with all boxes at a time as fit into it, float32
-# `[B, C, N]`. Up to seven such arrays are alive at once.
+# Largest size of an array `[B, C, N]` float32, bytes. It limits C, the number of regions that are compared
+# with all boxes at a time. Up to seven such arrays are in memory at once.
 MAX_BYTES = 64 * 2**20
 
 
 def match(boxes, gt_boxes, gt_class_ids, thresholds, keep_best=False):
-    """Matches each box with the object that it overlaps most.
+    """Returns the object that each box overlaps most, and whether the box is positive, negative or ignored.
 
-    Faster R-CNN, section 3.1.2 (anchors: thresholds (0.3, 0.7), `keep_best`); Fast R-CNN, section 2.3
-    (RoIs: (0.5, 0.5)). A box between the thresholds is ignored.
+    Faster R-CNN, section 3.1.2 (anchors: thresholds (0.3, 0.7), `keep_best=True`); Fast R-CNN, section 2.3
+    (RoIs: thresholds (0.5, 0.5)). A box with an IoU between the thresholds is ignored.
 
-    A would-be negative is ignored too if it would not be a negative with an ignored region as an object, or
-    if more than half of it lies in one ignored region.
+    Ignored regions, such as COCO's crowds, turn negatives into ignored boxes. This happens to a negative in
+    two cases: it would not be negative if the region were an object, or more than `COVERAGE` of its area lies
+    in one ignored region.
 
     Args:
         boxes: `[B, N, 4]` or `[1, N, 4]`, yxyx.
-        gt_boxes: `[B, T, 4]`, yxyx; objects and ignored regions.
-        gt_class_ids: `[B, T]` int32; 0 is padding, -1 an ignored region.
-        thresholds: (negative below, positive from).
-        keep_best: the best boxes of each object are positive whatever their IoU.
+        gt_boxes: `[B, T, 4]`, yxyx: objects and ignored regions, then padding rows.
+        gt_class_ids: `[B, T]` int32: 1..K for objects, -1 for ignored regions, 0 for padding rows.
+        thresholds: (low, high). A box is negative below the IoU `low` and positive from the IoU `high` on.
+        keep_best: Whether the boxes with the highest IoU of each object are positive even if that IoU is
+            below `high`. It must be above 0. Defaults to False.
 
     Returns:
-        indices: `[B, N]` int32, the object of each box; 0 where there is none.
+        Tuple of
+        indices: `[B, N]` int32, the row in `gt_boxes` of the object with the highest IoU; 0 without objects.
         labels: `[B, N]` int32, POSITIVE, NEGATIVE or IGNORED.
     """
     low, high = thresholds
-    # Most of the T places are padding, after everything else.
+    # Most of the T rows are padding, at the end. They are cut off.
     used = tf.reduce_max(tf.math.count_nonzero(gt_class_ids, axis=1, dtype=tf.int32))
     gt_boxes, gt_class_ids = gt_boxes[:, :used], gt_class_ids[:, :used]
 
@@ -44,7 +48,7 @@ def match(boxes, gt_boxes, gt_class_ids, thresholds, keep_best=False):
 
     def compare(start, best, indices, kept, ignored):
         some_boxes, class_ids = gt_boxes[:, start : start + chunk], gt_class_ids[:, start : start + chunk]
-        shared = box_ops.intersection(some_boxes, boxes)  # [B, C, N]: boxes last, which are the most
+        shared = box_ops.intersection(some_boxes, boxes)  # [B, C, N]: the longest axis last, for speed
         overlaps = box_ops.iou(some_boxes, boxes, shared)
         is_best = _is_best(overlaps) if keep_best else False
         is_object, is_ignored = (class_ids > 0)[..., None], (class_ids < 0)[..., None]  # [B, C, 1]
@@ -73,17 +77,17 @@ def match(boxes, gt_boxes, gt_class_ids, thresholds, keep_best=False):
 
 
 def _regions_at_once(shape):
-    """Returns how many regions are compared with all boxes `[B, N]` at a time, C, at least 1."""
+    """Returns C: how many regions to compare with all boxes of `shape` (B, N) at a time. At least 1."""
     row_bytes = 4 * tf.reduce_prod(tf.cast(shape, tf.int64))
     return tf.cast(tf.maximum(MAX_BYTES // tf.maximum(row_bytes, 1), 1), tf.int32)
 
 
 def _is_best(overlaps):
-    """Returns `[B, C, N]` bool: whether no other box overlaps a region more."""
+    """Returns `[B, C, N]` bool: whether a box has the highest IoU with a region, and it is above 0."""
     best_of_region = tf.reduce_max(overlaps, axis=-1, keepdims=True)  # [B, C, 1]
     return (overlaps == best_of_region) & (best_of_region > 0)
 
 
 def _mostly_inside(boxes, shared):
-    """Returns `[B, C, N]` bool: whether more than `COVERAGE` of a box lies in a region."""
+    """Returns `[B, C, N]` bool: whether more than `COVERAGE` of the area of a box lies in a region."""
     return shared > COVERAGE * box_ops.area(boxes)[..., None, :]

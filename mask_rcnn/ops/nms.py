@@ -1,32 +1,36 @@
-"""Non-maximum suppression into fixed sizes: the best boxes first, zeros behind them."""
+"""Non-maximum suppression with outputs of fixed size: best boxes first, then padding rows of zeros."""
 
 import tensorflow as tf
 
 from mask_rcnn.ops import batched_nms
 from mask_rcnn.ops.kernels import has_gpu
 
-# Candidates with this score are never chosen: it marks padding and what a threshold dropped.
+# Candidates with this score are never selected. It marks padding rows and candidates below a threshold.
 DROPPED = -1e9
 
-# combined_non_max_suppression takes no scores below -1: logits are moved up by this and back, and sit above
-# 0 as long as they are larger than -64. They keep a resolution of 1e-5, far finer than a sigmoid near 1.
+# combined_non_max_suppression ignores scores below -1. Logits are therefore shifted by this number, and back
+# afterwards: a logit above -64 becomes positive. The shifted float32 keeps a resolution of 1e-5, which is
+# much finer than that of a sigmoid near 1.
 LOGIT_SHIFT = 64.0
 
 
 def nms_per_group(boxes, scores, groups, num_groups, iou_threshold, max_output):
-    """Suppresses among boxes of the same group, and keeps the best of all groups.
+    """Suppresses overlapping boxes within each group, then returns the best boxes of all groups.
 
     Args:
         boxes: `[B, N, 4]`, yxyx.
-        scores: `[B, N]`, logits, those below -63 count as -63; DROPPED is never kept.
-        groups: `[N]` int32 in 0..num_groups-1, as the pyramid level.
-        num_groups: how many groups there are.
-        iou_threshold: a box that overlaps a better one by more is suppressed.
-        max_output: number of boxes to return, M.
+        scores: `[B, N]`, logits. Logits below -63 are treated as -63. Boxes with the score DROPPED are never
+            returned.
+        groups: `[N]` int32 in 0..num_groups-1, such as the pyramid level.
+        num_groups: Number of groups.
+        iou_threshold: A box is suppressed if its IoU with a higher-scored kept box of its group is larger.
+        max_output: Number of boxes to return per image, M.
 
     Returns:
-        boxes `[B, M, 4]`, scores `[B, M]`, both in falling order of the scores and zero where not valid,
-        and valid `[B, M]` bool.
+        Tuple of
+        boxes: `[B, M, 4]`, yxyx; zeros where not valid.
+        scores: `[B, M]`, logits in descending order; zeros where not valid.
+        valid: `[B, M]` bool.
     """
     mine = groups[:, None] == tf.range(num_groups)  # [N, groups]
     shifted = tf.where(scores > DROPPED, tf.maximum(scores + LOGIT_SHIFT, 1.0), 0.0)
@@ -37,25 +41,28 @@ def nms_per_group(boxes, scores, groups, num_groups, iou_threshold, max_output):
 
 
 def nms_per_class(boxes, scores, iou_threshold, score_threshold, max_output):
-    """Suppresses among boxes of the same class, and keeps the best of all classes.
+    """Suppresses overlapping boxes within each class, then returns the best boxes of all classes.
 
     Args:
-        boxes: `[B, N, K, 4]`, one box of each class, or `[B, N, 1, 4]` for all of them.
+        boxes: `[B, N, K, 4]`, yxyx: one box per class, or `[B, N, 1, 4]`: one box for all classes.
         scores: `[B, N, K]`.
-        iou_threshold: a box that overlaps a better one of its class by more is suppressed.
-        score_threshold: only higher scores count.
-        max_output: number of boxes to return, M.
+        iou_threshold: A box is suppressed if its IoU with a higher-scored kept box of its class is larger.
+        score_threshold: Only boxes with a higher score are returned.
+        max_output: Number of boxes to return per image, M.
 
     Returns:
-        boxes `[B, M, 4]`, scores `[B, M]` in falling order, classes `[B, M]` int32 in 0..K-1, and
-        valid `[B, M]` bool; zeros where not valid.
+        Tuple of
+        boxes: `[B, M, 4]`, yxyx; zeros where not valid.
+        scores: `[B, M]` in descending order; zeros where not valid.
+        classes: `[B, M]` int32 in 0..K-1; zeros where not valid.
+        valid: `[B, M]` bool.
     """
     boxes, scores, classes, count = _combined_nms(boxes, scores, iou_threshold, score_threshold, max_output)
     return boxes, scores, classes, tf.range(max_output) < count[:, None]
 
 
 def _combined_nms(boxes, scores, iou_threshold, score_threshold, max_output):
-    """Returns boxes, scores, classes and counts; see `batched_nms.combined_nms`."""
+    """Returns the result of `batched_nms.combined_nms`, by the fastest implementation on this machine."""
     if has_gpu():
         return batched_nms.combined_nms(boxes, scores, iou_threshold, score_threshold, max_output)
     boxes, scores, classes, count = tf.image.combined_non_max_suppression(

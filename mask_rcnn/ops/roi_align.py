@@ -1,6 +1,6 @@
-"""RoIAlign (section 3), exact, with a fixed or an adaptive number of samples in each bin.
+"""RoIAlign (section 3), exact, with a fixed or an adaptive number of samples per bin.
 
-Letters: R RoIs, P bins a side, S samples a bin and axis, H W the map, C channels.
+Letters: R RoIs, P bins per side, S samples per bin and axis, H W the map, C channels.
 """
 
 import tensorflow as tf
@@ -9,20 +9,22 @@ from mask_rcnn.ops.kernels import has_gpu
 
 
 def roi_align(features, boxes, image_indices, scale, pool_size, sampling_ratio=2, aligned=True):
-    """Pools a grid of bilinear samples from one feature map for each RoI.
+    """Returns RoIAlign of one feature map: the mean of bilinear samples in each bin of each RoI.
 
-    A sample that lies more than one pixel outside the map is 0, one that lies less outside takes the value
-    of the border, as in every published implementation.
+    A sample more than one pixel outside the map is 0. A sample less than one pixel outside takes the value of
+    the border. All published implementations do this.
 
     Args:
         features: `[B, H, W, C]`.
-        boxes: `[R, 4]`, yxyx, pixels of the image.
+        boxes: `[R, 4]`, yxyx, image pixels.
         image_indices: `[R]` int32, the image of each RoI.
-        scale: map pixels for each image pixel, 1 / stride.
-        pool_size: bins a side, P.
-        sampling_ratio: samples a bin and axis, S; 0 takes ceil(RoI size / P) of each RoI.
-        aligned: shifts by half a pixel, so that the centre of map pixel 0 is at 0.5. Without it (the
-            convention of Caffe2 and torchvision) RoIs are also at least one map pixel wide.
+        scale: Map pixels per image pixel, 1 / stride.
+        pool_size: Bins per side, P.
+        sampling_ratio: Samples per bin and axis, S. 0 means adaptive: ceil(RoI size / P) for each RoI.
+            Defaults to 2.
+        aligned: Whether to shift by half a pixel, so that the center of map pixel 0 is at 0.5. False is the
+            convention of Caffe2 and torchvision: no shift, and RoIs are at least one map pixel high and wide.
+            Defaults to True.
 
     Returns:
         `[R, P, P, C]` float32.
@@ -33,20 +35,20 @@ def roi_align(features, boxes, image_indices, scale, pool_size, sampling_ratio=2
     start, size = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]  # [R, 2] each
     if not aligned:
         size = tf.maximum(size, 1.0)
-    features = tf.cast(features, tf.float32)  # crop_and_resize takes no bfloat16
+    features = tf.cast(features, tf.float32)  # crop_and_resize does not support bfloat16
     if sampling_ratio == 0:
         samples = tf.cast(tf.math.ceil(size / pool_size), tf.int64)
         return _adaptive(features, start, size, image_indices, pool_size, samples)
-    if has_gpu():  # its gradient of crop_and_resize adds atomically
+    if has_gpu():  # on GPUs, the gradient of crop_and_resize uses atomic additions and is correct
         return _fixed(features, start, size, image_indices, pool_size, sampling_ratio)
     return _fixed_with_gradient(features, start, size, image_indices, pool_size, sampling_ratio)
 
 
 def _fixed(features, start, size, image_indices, pool_size, samples):
-    """Samples a (P S) x (P S) grid with crop_and_resize, then averages each bin.
+    """Samples a (P S) x (P S) grid with `tf.image.crop_and_resize`, then averages the samples of each bin.
 
-    crop_and_resize places its first and last sample on the edges of the box it gets, and treats what lies
-    outside the map as 0: so the box is drawn through the outer samples, and the map gets a border of one.
+    crop_and_resize puts its first and last sample on the edges of its box, so the box goes through the outer
+    samples. It returns 0 outside the map, so the map is padded by one repeated border pixel.
     """
     features = tf.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
     step = size / (pool_size * samples)  # [R, 2]
@@ -59,11 +61,11 @@ def _fixed(features, start, size, image_indices, pool_size, samples):
 
 
 def _fixed_with_gradient(features, start, size, image_indices, pool_size, samples):
-    """`_fixed` with a gradient that is exact and the same in every run, for CPUs.
+    """Returns `_fixed` with an exact and deterministic gradient, for CPUs.
 
-    The threads of TensorFlow's CropAndResizeGradImage add to the same pixels without a lock and lose sums,
-    unless all ops of the process are made deterministic
-    (https://github.com/tensorflow/tensorflow/issues/42033). Boxes get no gradient.
+    The threads of TensorFlow's CropAndResizeGradImage add to the same pixels without a lock, so that sums get
+    lost (https://github.com/tensorflow/tensorflow/issues/42033). Only
+    `tf.config.experimental.enable_op_determinism` prevents that. Boxes get no gradient.
     """
 
     @tf.custom_gradient
@@ -78,14 +80,14 @@ def _fixed_with_gradient(features, start, size, image_indices, pool_size, sample
 
 
 def _gradient_by_image(upstream, shape, rois, pool_size, samples):
-    """Returns the gradient of the map, image by image, which bounds the memory.
+    """Returns the gradient of the map, computed image by image to limit the memory.
 
     Args:
-        upstream: `[R, P, P, C]`.
-        shape: `[4]` int32, of the map.
-        rois: start `[R, 2]`, size `[R, 2]` and image `[R]` of each RoI, map pixels.
-        pool_size: bins a side, P.
-        samples: of each bin along each axis, S.
+        upstream: `[R, P, P, C]`, the gradient of the result.
+        shape: `[4]` int32, the shape of the map.
+        rois: Tuple of start `[R, 2]` and size `[R, 2]` in map pixels, and image index `[R]`.
+        pool_size: Bins per side, P.
+        samples: Samples per bin and axis, S.
 
     Returns:
         `[B, H, W, C]`.
@@ -107,7 +109,7 @@ def _gradient_by_image(upstream, shape, rois, pool_size, samples):
 
 
 def _adaptive(features, start, size, image_indices, pool_size, samples):
-    """Multiplies the map by the sparse matrix of all samples."""
+    """Returns RoIAlign as the product of the sparse matrix of all samples and the map."""
     shape, channels = tf.shape(features), features.shape[-1]
     matrix = _sampling_matrix(shape[1:3], shape[0], start, size, image_indices, pool_size, samples)
     flat = tf.reshape(features, [-1, channels])  # [B H W, C]
@@ -116,24 +118,24 @@ def _adaptive(features, start, size, image_indices, pool_size, samples):
 
 
 def _sampling_matrix(map_size, num_images, start, size, image_indices, pool_size, samples):
-    """Returns a sparse matrix with a row for each bin: the bilinear weights of all its samples.
+    """Returns a sparse matrix with one row per bin: the bilinear weights of all its samples.
 
     Args:
-        map_size: `[2]` int32, height and width of the map.
-        num_images: int, or int32 scalar.
-        start, size: `[R, 2]`, of the RoIs, map pixels.
+        map_size: `[2]` int32, (height, width) of the map.
+        num_images: Integer or int32 scalar.
+        start, size: `[R, 2]`, top left corner and size of the RoIs, map pixels.
         image_indices: `[R]`, the image of each RoI.
-        pool_size: bins a side, P.
-        samples: `[R, 2]` int64, of each bin along each axis.
+        pool_size: Bins per side, P.
+        samples: `[R, 2]` int64, samples per bin along each axis.
 
     Returns:
-        `tf.SparseTensor` `[R P P, B H W]` float32. An entry may occur more than once.
+        `tf.SparseTensor` `[R P P, B H W]` float32. The same position may occur more than once.
     """
     height, width = tf.unstack(tf.cast(map_size, tf.int64))
     y_roi, y_bin, y_pixel, y_weight = _axis_weights(start[:, 0], size[:, 0], pool_size, height, samples[:, 0])
     x_roi, x_bin, x_pixel, x_weight = _axis_weights(start[:, 1], size[:, 1], pool_size, width, samples[:, 1])
 
-    # Each vertical weight meets every horizontal weight of its RoI: one matrix entry for each pair.
+    # One matrix entry for each pair of a vertical and a horizontal weight of the same RoI.
     num_rois = tf.shape(start, tf.int64)[0]
     x_count = 2 * pool_size * samples[:, 1]  # [R]
     x_first = tf.cumsum(x_count, exclusive=True)  # [R]
@@ -151,21 +153,21 @@ def _sampling_matrix(map_size, num_images, start, size, image_indices, pool_size
 
 
 def _axis_weights(start, size, pool_size, length, samples):
-    """Returns what each map row (or column) adds to each bin of each RoI.
+    """Returns the weight of each map row (or column) in each bin of each RoI.
 
     Args:
-        start, size: `[R]`, of the RoIs along this axis, in map pixels.
-        pool_size: bins, P.
-        length: int64 scalar, the side of the map.
-        samples: `[R]` int64, in each bin.
+        start, size: `[R]`, start and size of the RoIs along this axis, map pixels.
+        pool_size: Bins, P.
+        length: int64 scalar, size of the map along this axis.
+        samples: `[R]` int64, samples per bin.
 
     Returns:
-        Four vectors with two entries for each sample, in the order of the RoIs: the RoI, its bin, the map
-        pixel (all int64) and the weight.
+        Four vectors with two entries per sample, sorted by RoI: index of the RoI, bin, map pixel (all int64)
+        and weight (float32).
     """
     per_roi = samples * pool_size
     roi = tf.repeat(tf.range(tf.size(per_roi, tf.int64)), per_roi)  # [T]
-    index = tf.ragged.range(per_roi).flat_values  # [T], of the sample in its RoI
+    index = tf.ragged.range(per_roi).flat_values  # [T], number of the sample within its RoI
     step = tf.gather(size / tf.cast(per_roi, tf.float32), roi)
     position = tf.gather(start, roi) + (tf.cast(index, tf.float32) + 0.5) * step
 
@@ -187,15 +189,15 @@ def pyramid_levels(boxes, num_levels, epsilon=1e-8, offset=0.0, rounding="floor"
     """Returns the pyramid level that each RoI is pooled from (FPN, equation 1).
 
     Args:
-        boxes: `[..., 4]`, yxyx, pixels of the image.
-        num_levels: how many levels there are, from `first_level` on.
-        epsilon: added to size / 224 inside the logarithm (detectron2).
-        offset: added to the level before it is rounded (torchvision: 1e-6).
-        rounding: "floor", or "nearest", half to even (matterport).
-        first_level: level of the finest map. Defaults to 2, which is P2.
+        boxes: `[..., 4]`, yxyx, image pixels.
+        num_levels: Number of levels, starting with `first_level`.
+        epsilon: Added to sqrt(area) / 224 inside the logarithm, as in detectron2. Defaults to 1e-8.
+        offset: Added to the level before rounding. Defaults to 0; torchvision uses 1e-6.
+        rounding: "floor", or "nearest" with half to even (matterport). Defaults to "floor".
+        first_level: Level of the finest map. Defaults to 2, which is P2.
 
     Returns:
-        `[...]` int32; 0 is the first level.
+        `[...]` int32 in 0..num_levels-1. 0 is the finest level.
     """
     size = boxes[..., 2:] - boxes[..., :2]
     root = tf.sqrt(tf.maximum(size[..., 0] * size[..., 1], 0.0))
@@ -205,40 +207,40 @@ def pyramid_levels(boxes, num_levels, epsilon=1e-8, offset=0.0, rounding="floor"
 
 
 def corner_grid_boxes(boxes, levels, map_sizes, strides, pool_size):
-    """Returns boxes in which RoIAlign with one sample a bin samples what `tf.image.crop_and_resize` does.
+    """Returns boxes for which RoIAlign with one sample per bin samples like `tf.image.crop_and_resize`.
 
-    That op takes positions in 0..1, from the middle of the first pixel to the middle of the last, in the
-    image as in the map, and puts its P samples from one corner of the box to the other (matterport).
+    matterport pools with that op. Its positions 0 and 1 are the centers of the first and the last pixel, in
+    the image and in the map. Its P samples go from one corner of the box to the other.
 
     Args:
-        boxes: `[B, N, 4]`, yxyx, pixels of the image.
+        boxes: `[B, N, 4]`, yxyx, image pixels.
         levels: `[B, N]` int32 of `pyramid_levels`.
         map_sizes: `[L, 2]` int32, (height, width) of the maps.
-        strides: image pixels for each pixel of each map; all maps are of whole strides.
-        pool_size: samples a side, P.
+        strides: Image pixels per map pixel, for each map. The image size must be map size * stride.
+        pool_size: Samples per side, P.
 
     Returns:
-        `[B, N, 4]`, yxyx, for `pyramid_roi_align` with `sampling_ratio=1` and `aligned=True`.
+        `[B, N, 4]`, yxyx, image pixels, for `pyramid_roi_align` with `sampling_ratio=1` and `aligned=True`.
     """
     strides = tf.constant(strides, tf.float32)[:, None]  # [L, 1]
     sides = tf.cast(map_sizes, tf.float32)
     scale = tf.gather((sides - 1.0) / (sides * strides - 1.0), levels)  # [B, N, 2]
     stride = tf.gather(strides, levels)  # [B, N, 1]
     start, end = boxes[..., :2] * scale, boxes[..., 2:] * scale  # the outer samples, map pixels
-    margin = (end - start) * (0.5 / max(pool_size - 1, 1))  # half a bin; a single sample is in the middle
+    margin = (end - start) * (0.5 / max(pool_size - 1, 1))  # half a bin; a single sample is in the center
     if pool_size == 1:
         margin = tf.zeros_like(margin)
     return tf.concat([start - margin + 0.5, end + margin + 0.5], axis=-1) * stride
 
 
 def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio=2, aligned=True):
-    """Pools each RoI from its own level.
+    """Returns RoIAlign of each RoI, pooled from its own pyramid level.
 
     Args:
         pyramid: List of maps `[B, H, W, C]`, such as P2..P5.
-        boxes: `[B, N, 4]`, yxyx, pixels of the image.
+        boxes: `[B, N, 4]`, yxyx, image pixels.
         levels: `[B, N]` int32 of `pyramid_levels`.
-        strides: Image pixels per pixel of each map.
+        strides: Image pixels per map pixel, for each map.
         pool_size, sampling_ratio, aligned: See `roi_align`.
 
     Returns:
@@ -252,13 +254,14 @@ def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio
 
 
 def pool_by_level(pool, pyramid, boxes, levels, strides):
-    """Pools each RoI from its own level.
+    """Pools each RoI from its own pyramid level with the function `pool`.
 
-    The RoIs of a level are picked out by a dynamic gather: a third of the time of pooling every RoI from
-    every level and choosing afterwards.
+    The RoIs of each level are selected by a dynamic gather. This takes a third of the time of pooling every
+    RoI from every level and selecting afterwards.
 
     Args:
-        pool: Function of `(features, boxes, image_indices, scale)`, those of `roi_align`, to `[R, P, P, C]`.
+        pool: Function of `(features, boxes, image_indices, scale)`, see `roi_align`, that returns
+            `[R, P, P, C]`.
         pyramid, boxes, levels, strides: See `pyramid_roi_align`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""RoIPool and the quantization that it shares with RoIWarp.
+"""RoIPool, and the rounding of RoIs that it shares with RoIWarp.
 
 Letters: R RoIs, P bins per side, H W the map, C channels.
 """
@@ -11,33 +11,34 @@ from mask_rcnn.ops.roi_align import pool_by_level
 
 
 def whole_pixel_rois(boxes, scale):
-    """Rounds RoIs to whole pixels of a map (Fast R-CNN, section 2.1).
+    """Returns RoIs rounded to whole pixels of a map (Fast R-CNN, section 2.1).
 
-    The last pixel belongs to the RoI, as in Caffe's and torchvision's RoIPool. A RoI has at least one pixel
+    The last pixel belongs to the RoI, as in RoIPool of Caffe and torchvision. A RoI has at least one pixel
     per side.
 
     Args:
-        boxes: `[..., 4]`, yxyx, pixels of the image.
-        scale: Map pixels per image pixel, 1 / stride; a number, or `[..., 1]`.
+        boxes: `[..., 4]`, yxyx, image pixels.
+        scale: Map pixels per image pixel, 1 / stride. A number, or `[..., 1]`.
 
     Returns:
-        `[..., 4]` float32, yxyx, whole pixels of the map, far edge not included.
+        `[..., 4]` float32, yxyx, whole map pixels, far edge not included.
     """
     corners = boxes * scale
-    corners = tf.sign(corners) * tf.floor(tf.abs(corners) + 0.5)  # half away from zero, unlike `tf.round`
+    corners = tf.sign(corners) * tf.floor(tf.abs(corners) + 0.5)  # rounds half away from 0, unlike tf.round
     start, last = corners[..., :2], corners[..., 2:]
     return tf.concat([start, tf.maximum(last, start) + 1.0], axis=-1)
 
 
 def roi_pool(features, boxes, image_indices, scale, pool_size):
-    """Returns the largest value in each bin of each RoI (RoIPool: Fast R-CNN, section 2.1).
+    """Returns the maximum of each bin of each RoI (RoIPool: Fast R-CNN, section 2.1).
 
-    The RoI is rounded to whole pixels, and so is each bin, outward. Neighboring bins may share a row or a
-    column. A bin outside the map is 0. The gradient goes to one pixel per bin and channel, a largest one.
+    The RoI is rounded to whole pixels. Each bin is rounded outward to whole pixels. Neighboring bins may
+    therefore share a row or a column. A bin outside the map is 0. The gradient of each bin and channel goes
+    to one pixel with the maximum.
 
     Args:
         features: `[B, H, W, C]`.
-        boxes: `[R, 4]`, yxyx, pixels of the image.
+        boxes: `[R, 4]`, yxyx, image pixels.
         image_indices: `[R]` int32, the image of each RoI.
         scale: Map pixels per image pixel, 1 / stride.
         pool_size: Bins per side, P.
@@ -58,7 +59,7 @@ def roi_pool(features, boxes, image_indices, scale, pool_size):
         def gradient(upstream):
             shape = tf.shape(features)
             num_pixels, channels = tf.reduce_prod(shape[:3]), shape[3]
-            # An empty bin has the pixel -1, which `unsorted_segment_sum` leaves out.
+            # An empty bin has the pixel -1. `unsorted_segment_sum` drops negative segment ids.
             values = tf.where(pixels < 0, pixels, pixels * channels + tf.range(channels))
             flat = tf.math.unsorted_segment_sum(upstream, values, num_pixels * channels)
             return tf.cast(tf.reshape(flat, shape), features.dtype)
@@ -69,14 +70,14 @@ def roi_pool(features, boxes, image_indices, scale, pool_size):
 
 
 def pyramid_roi_pool(pyramid, boxes, levels, strides, pool_size):
-    """Pools each RoI from its own level.
+    """Returns RoIPool of each RoI, pooled from its own pyramid level.
 
     Args:
         pyramid: List of maps `[B, H, W, C]`, such as P2..P5.
-        boxes: `[B, N, 4]`, yxyx, pixels of the image.
+        boxes: `[B, N, 4]`, yxyx, image pixels.
         levels: `[B, N]` int32 of `ops.roi_align.pyramid_levels`.
-        strides: Image pixels per pixel of each map.
-        pool_size: See `roi_pool`.
+        strides: Image pixels per map pixel, for each map.
+        pool_size: Bins per side, P.
 
     Returns:
         `[B, N, P, P, C]` float32.
@@ -89,39 +90,42 @@ def pyramid_roi_pool(pyramid, boxes, levels, strides, pool_size):
 
 
 def bin_edges(start, end, length, pool_size):
-    """Returns the first row (or column) of each bin and the one after its last, clipped to the map.
+    """Returns the start and the end of each bin along one axis, clipped to the map.
 
     Args:
-        start, end: `[R]`, of the RoIs along this axis, whole map pixels.
-        length: int32, side of the map; a scalar, or `[R, 1, 1]`.
+        start, end: `[R]`, the RoIs along this axis, whole map pixels, end not included.
+        length: int32, size of the map along this axis. A scalar, or `[R, 1, 1]`.
         pool_size: Bins, P.
 
     Returns:
-        `[R, 2, P]` int32.
+        `[R, 2, P]` int32: first row (or column) of each bin, and one past its last row.
     """
     start, end = tf.cast(start, tf.int32)[:, None], tf.cast(end, tf.int32)[:, None]
-    size, bins = end - start, tf.range(pool_size)  # integers: a bin must not grow by a rounding error
-    # The last is rounded up. No dividend is negative: runtimes round those in different ways.
+    size, bins = end - start, tf.range(pool_size)  # integers, so that no rounding error enlarges a bin
+    # The end is rounded up. No dividend is negative, because runtimes round negative quotients differently.
     first, last = bins * size // pool_size, ((bins + 1) * size + pool_size - 1) // pool_size
     return tf.clip_by_value(start[:, None] + tf.stack([first, last], axis=1), 0, length)
 
 
 def _pool_with_argmax(features, rois, pool_size):
-    """Returns the maximum of each bin, and the pixel that has it.
+    """Returns the maximum of each bin and the pixel that has it.
 
     Args:
         features: `[B, H, W, C]`.
-        rois: Image `[R]`, rows `[R, 2, P]` and columns `[R, 2, P]` of each RoI's bins, see `bin_edges`.
+        rois: Tuple of image index `[R]`, rows `[R, 2, P]` and columns `[R, 2, P]` of the bins, see
+            `bin_edges`.
         pool_size: Bins per side, P.
 
     Returns:
-        `[R, P, P, C]` float32, and `[R, P, P, C]` int32: the row of `[B * H * W, C]`, or -1 for an empty bin.
+        Tuple of
+        maximum: `[R, P, P, C]` float32; 0 for an empty bin.
+        pixel: `[R, P, P, C]` int32, the row in `[B * H * W, C]`; -1 for an empty bin.
     """
     _, height, width, channels = tf.unstack(tf.shape(features))
     flat = tf.reshape(tf.cast(features, tf.float32), [-1, channels])
 
     def pool_one(roi):
-        # One RoI at a time: the pixels of the bins of all RoIs together would not fit into memory.
+        # Processes one RoI at a time: the bin pixels of all RoIs together would not fit into memory.
         image, rows, columns = roi
         row, is_row = _bin_pixels(rows)  # [P, h] each
         column, is_column = _bin_pixels(columns)  # [P, w] each
@@ -139,10 +143,14 @@ def _pool_with_argmax(features, rois, pool_size):
 
 
 def _bin_pixels(edges):
-    """Returns rows (or columns) `[P, n]` int32 for each bin, and which of them it has, `[P, n]` bool.
+    """Returns the rows (or columns) of each bin, padded to the size n of the largest bin.
 
     Args:
-        edges: `[2, P]` int32, see `bin_edges`. n is the size of the largest bin, at least 1.
+        edges: `[2, P]` int32, see `bin_edges`.
+
+    Returns:
+        Tuple of indices `[P, n]` int32, and `[P, n]` bool: whether the index is inside the bin. n is at
+        least 1.
     """
     start, end = edges[0][:, None], edges[1][:, None]
     index = start + tf.range(tf.maximum(tf.reduce_max(end - start), 1))

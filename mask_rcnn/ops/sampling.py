@@ -1,4 +1,4 @@
-"""A fixed number of random positives and negatives of each image."""
+"""Random sampling of a fixed number of positives and negatives per image."""
 
 import tensorflow as tf
 
@@ -6,20 +6,22 @@ from mask_rcnn.ops.matching import NEGATIVE, POSITIVE
 
 
 def sample(labels, seeds, num_samples, positive_fraction):
-    """Chooses at random which boxes of each image a loss sees (Faster R-CNN, section 3.1.3).
+    """Returns a random sample of boxes per image for a loss (Faster R-CNN, section 3.1.3).
 
-    At most `positive_fraction` of the samples are positives; negatives fill the rest as far as there are
-    enough of them. The choice depends on the image's seed alone: the same in every run and on every replica.
+    At most `positive_fraction` of the samples are positives. Negatives fill the rest, as far as there are
+    enough. The sample depends only on the labels and the seed of the image, so it is the same in every run
+    and on every replica.
 
     Args:
         labels: `[B, N]` int32 of `matching.match`.
-        seeds: `[B, 2]` int32.
-        num_samples: samples an image, S.
-        positive_fraction: the largest share of positives.
+        seeds: `[B, 2]` int32, the random seed of each image.
+        num_samples: Samples per image, S.
+        positive_fraction: Maximum share of positives, 0..1.
 
     Returns:
-        indices: `[B, S]` int32, the chosen boxes, positives first.
-        valid: `[B, S]` bool; where it is False the index is 0 and means nothing.
+        Tuple of
+        indices: `[B, S]` int32, the sampled boxes, positives first; 0 where not valid.
+        valid: `[B, S]` bool. It is False in the rows that no box was left for.
     """
     noise = tf.map_fn(
         lambda seed: tf.random.stateless_uniform([tf.shape(labels)[1]], seed),
@@ -30,7 +32,7 @@ def sample(labels, seeds, num_samples, positive_fraction):
     is_positive, is_negative = labels == POSITIVE, labels == NEGATIVE
     priority = tf.where(is_negative, noise, -1.0)
     priority = _with_positives(priority, tf.where(is_positive, noise, 2.0), max_positives)
-    # A small image has fewer anchors than samples, and top_k takes no k beyond its input.
+    # A small image has fewer anchors than samples. top_k requires k of at most the size of its input.
     missing = tf.maximum(num_samples - tf.shape(labels)[1], 0)
     priority = tf.pad(priority, [[0, 0], [0, missing]], constant_values=-1.0)
     top, indices = tf.math.top_k(priority, k=num_samples)
@@ -39,12 +41,15 @@ def sample(labels, seeds, num_samples, positive_fraction):
 
 
 def _with_positives(priority, noise, max_positives):
-    """Moves the positives with the lowest noise to the front, in random order.
+    """Returns `priority` with new values above 1 for the positives with the lowest noise.
 
     Args:
         priority: `[B, N]` float32, below 1.
-        noise: `[B, N]` float32 below 1 of the positives, 2.0 of all other boxes.
-        max_positives: how many may be moved.
+        noise: `[B, N]` float32: random numbers in 0..1 for positives, 2.0 for all other boxes.
+        max_positives: Maximum number of positives to raise.
+
+    Returns:
+        `[B, N]` float32. A positive with the noise x gets the priority 2 - x.
     """
     lowest, places = tf.math.top_k(-noise, tf.minimum(max_positives, tf.shape(noise)[1]))  # [B, P]
     moved = tf.where(lowest > -2.0, 2.0 - lowest, tf.gather(priority, places, batch_dims=1))

@@ -1,26 +1,27 @@
-"""3x3 convolutions by Winograd's minimal filtering F(4x4, 3x3): a quarter of the multiplications.
+"""3x3 convolutions by Winograd's minimal filtering F(4x4, 3x3), with a quarter of the multiplications.
 
-For CPUs, whose TensorFlow kernels multiply directly. Lavin and Gray, "Fast Algorithms for Convolutional
-Neural Networks", 2015, arXiv:1509.09308, section 4.
+They are faster on CPUs, where TensorFlow's kernels compute the direct sum. Lavin and Gray, "Fast Algorithms
+for Convolutional Neural Networks", 2015, arXiv:1509.09308, section 4.
 
-Letters: T tiles of 4x4 output pixels, C channels in, K channels out.
+Letters: T tiles of 4x4 output pixels, C input channels, K output channels.
 """
 
 import numpy as np
 import tensorflow as tf
 
-OUT, IN = 4, 6  # sides of a tile after and before the convolution
+OUT, IN = 4, 6  # side of a tile of the output and of the input, pixels
 
-# Where the polynomials are multiplied, beside infinity. Differs from the paper, whose 0, 1, -1, 2, -2 have
-# four times the rounding error; these keep all powers small, and each factor is exact in binary.
+# Interpolation points of the polynomials, in addition to infinity. Differs from the paper: its points 0, 1,
+# -1, 2, -2 have four times the rounding error. These points have small powers, and all factors are exact in
+# binary.
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 
 
 def _matrices():
-    """Returns BT `[36, 36]`, G `[36, 9]` and AT `[16, 36]` of section 4.3: data, kernel, result.
+    """Returns the matrices of section 4.3 for input, kernel and output: `[36, 36]`, `[36, 9]`, `[16, 36]`.
 
-    The product by a matrix on both sides of a square is one product of its Kronecker square with the
-    flattened square.
+    They are the Kronecker squares of the paper's BT, G and AT. One product with a flattened tile then
+    replaces the products from both sides.
     """
 
     def powers(count):
@@ -35,14 +36,14 @@ def _matrices():
 
 DATA, KERNEL, RESULT = _matrices()
 
-# Tiles worked on at a time: so many that the products seldom have to read the filters anew.
+# Tiles per chunk. Large enough that the matrix products rarely read the filters from memory again.
 CHUNK = 1024
 
 
 def conv2d(x, kernel):
-    """Returns `tf.nn.conv2d(x, kernel, 1, "SAME")` for a 3x3 kernel, with both gradients as fast.
+    """Returns `tf.nn.conv2d(x, kernel, 1, "SAME")` for a 3x3 kernel. Both gradients are fast, too.
 
-    In float32 it differs from the direct sum by about 1e-5 of the largest value.
+    In float32 the result differs from the direct sum by about 1e-5 of the largest value.
 
     Args:
         x: `[B, H, W, C]`, of any size.
@@ -64,11 +65,12 @@ def _conv2d(x, kernel):
 
 
 def _after(first, then):
-    """Returns `then`, which is not there before `first`.
+    """Returns `then`, computed only after `first`.
 
-    TensorFlow computes each operation as soon as its inputs are there. The transforms of kernels would be
-    computed at the start of a step, and those of the maps for the backward pass in the forward pass, four and
-    two times as large as what they are made from. They would fill the memory until they are needed.
+    TensorFlow computes each operation as soon as its inputs are known. It would transform all kernels at the
+    start of a step, and the maps for the backward pass already in the forward pass. Transformed kernels are
+    four times and transformed maps two times as large as the originals. They would fill the memory until they
+    are needed.
     """
     with tf.control_dependencies([first]):
         return tf.identity(then)
@@ -97,7 +99,7 @@ def _convolve(x, kernel):
 
 
 def _kernel_gradient(x, upstream):
-    """Returns `[3, 3, C, K]`: each product of `_convolve` transposed."""
+    """Returns the gradient of the kernel `[3, 3, C, K]`: the transposed products of `_convolve`."""
     batch, height, width = tf.unstack(tf.shape(x)[:3])
     rows, columns = _grid(height, width)
     num_chunks, chunk = _chunks(batch * rows, columns)
@@ -116,23 +118,24 @@ def _kernel_gradient(x, upstream):
 
 
 def _grid(height, width):
-    """Returns how many rows and columns of tiles cover a map."""
+    """Returns the numbers of rows and columns of tiles that cover a map."""
     return (height + OUT - 1) // OUT, (width + OUT - 1) // OUT
 
 
 def _chunks(tile_rows, columns):
-    """Returns how many chunks there are, and the rows of tiles of each: about CHUNK tiles."""
+    """Returns the number of chunks, and the rows of tiles per chunk (about CHUNK tiles)."""
     most = tf.maximum(CHUNK // columns, 1)
     num_chunks = tf.maximum((tile_rows + most - 1) // most, 1)
     return num_chunks, (tile_rows + num_chunks - 1) // num_chunks
 
 
 def _tiles(x, tile_rows, side):
-    """Cuts some tiles out of `x`, with zeros around it.
+    """Returns the tiles of `x` in some rows of tiles. Pixels outside `x` are 0.
 
     Args:
         x: `[B, H, W, C]`.
-        tile_rows: `[R]` int32, numbered through all the images; behind the last they hold anything.
+        tile_rows: `[R]` int32, numbered through all images of the batch. The content of rows after the last
+            one is undefined.
         side: OUT, or IN for tiles that overlap by two pixels.
 
     Returns:
@@ -152,6 +155,6 @@ def _tiles(x, tile_rows, side):
 
 
 def _times(matrix, x):
-    """Returns `matrix` `[M, N]` times `x` `[N, ...]`, `[M, ...]`."""
+    """Returns the product `[M, ...]` of `matrix` `[M, N]` and `x` `[N, ...]`."""
     product = tf.matmul(tf.constant(matrix, x.dtype), tf.reshape(x, [matrix.shape[1], -1]))
     return tf.reshape(product, tf.concat([[matrix.shape[0]], tf.shape(x)[1:]], axis=0))
