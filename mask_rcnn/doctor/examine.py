@@ -66,13 +66,13 @@ def _check_tensorflow(report, outcome):
 def _check_onednn(report, is_used, sets):
     if sets and "AVX512" in sets and not is_used:
         report.slow(
-            "TensorFlow does not use oneDNN, whose kernels are the faster ones on a CPU with AVX512.",
+            "TensorFlow does not use oneDNN, which is its own choice on a CPU with AVX512.",
             "Unset TF_ENABLE_ONEDNN_OPTS, or set it to 1.",
         )
     if sets is not None and "AVX512" not in sets and is_used:
         report.slow(
-            "TensorFlow uses oneDNN on a CPU without AVX512. There, detection with EfficientNet-Lite0-FPN took "
-            "1.3 times more CPU time than without.",
+            "TensorFlow uses oneDNN on a CPU without AVX512. There, detection with EfficientNet-Lite0-FPN "
+            "took 1.3 times the CPU time.",
             "Unset TF_ENABLE_ONEDNN_OPTS, or set it to 0.",
         )
 
