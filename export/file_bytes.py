@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 MAX_PARTS = 1000  # that are passed: a file of nothing but empty ones takes milliseconds, not minutes
+BYTES = tf.constant([bytes([value]) for value in range(256)])
 
 
 def read_bytes(contents, at, size):
@@ -39,6 +40,17 @@ def number(digits, big_endian=False):
 def read_number(contents, at, size, big_endian=False):
     """Returns the unsigned integer of `size` bytes at a place of a file, `[]` int32."""
     return number(tf.ensure_shape(read_bytes(contents, at, size), [size]), big_endian)
+
+
+def find(contents, word):
+    """Returns the index of the first place of a word in a file, `[]` int32; -1 if it is not there.
+
+    Args:
+        contents: `[]` string, the bytes of the file.
+        word: bytes.
+    """
+    parts = tf.strings.split(contents, word, maxsplit=1)
+    return tf.where(tf.size(parts) == 2, tf.strings.length(parts[0]), -1)
 
 
 def walk(is_other, after, start):

@@ -19,6 +19,7 @@ class Format:
             machine would: it imports NumPy, its runtime, and nothing of ours.
         options: names of the fields of `plan.Options` that it has. Defaults to none.
         packages: `{module: name for pip}` that writing and running it needs. Defaults to none.
+        notes: Sentences that who runs it elsewhere must know, for the report. Defaults to none.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Format:
     runner: str
     options: tuple = ()
     packages: dict = field(default_factory=dict)
+    notes: tuple = ()
 
     @property
     def runner_file(self):
@@ -34,6 +36,10 @@ class Format:
         return Path(__file__).parent / f"{self.runner}.py"
 
 
+OPENVINO_NOTE = (
+    "OpenVINO computes in bfloat16 on CPUs that have it, without a message, and what it finds then is wrong. "
+    "Set INFERENCE_PRECISION_HINT to f32."
+)
 FRAME_OPTIONS = ("size", "proposals", "detections")
 FORMATS = {
     format.name: format
@@ -60,6 +66,7 @@ FORMATS = {
             runner="lite_runner",
             options=FRAME_OPTIONS,
             packages={"tf2onnx": "tf2onnx", "onnx": "onnx", "onnxruntime": "onnxruntime"},
+            notes=(OPENVINO_NOTE,),
         ),
         Format(
             name="web",

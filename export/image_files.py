@@ -15,6 +15,7 @@ MAX_PIXELS = 50_000_000  # a decoded image of 150 MB, as of the cameras of phone
 # Every scan of a progressive JPEG file passes all pixels: one of 50 kB could take minutes. Encoders write 10.
 MAX_SCANS = 100
 JPEG_SCAN = b"\xff\xda"
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8", "BMP": b"BM", "WEBP": b"RIFF"}
 
 
@@ -94,6 +95,7 @@ def _decode(contents, format, bit_depth):
 
 
 def _decode_png(contents, bit_depth):
+    contents = tf.strings.join([contents, PNG_END])  # libpng wants it, other readers do without
     if bit_depth in (None, 16):
         return tf.io.decode_png(contents, channels=3)
     is_deep = read_number(contents, 24, 1) == 16

@@ -15,6 +15,7 @@ from mask_rcnn.export.compare import EXACT, HALF
 from mask_rcnn.export.keras_runner import Runner
 from mask_rcnn.export.lite_file import check_operators, pack
 from mask_rcnn.export.lite_graph import LiteGraph, check_size
+from mask_rcnn.export.lite_metadata import add_metadata, labels_by_value
 from mask_rcnn.export.lite_quantize import quantize
 from mask_rcnn.export.lite_runner import letterbox
 from mask_rcnn.export.own_scale import OwnScale
@@ -145,7 +146,8 @@ def write_file(path, predictor, method="none", pictures=()):
         inputs = [as_inputs(image, predictor) for image in images]
         content = quantize(content, method, inputs)
     check_operators(content)
-    assets = write_assets(predictor.config, predictor.categories)
+    assets = write_assets(predictor.config, predictor.categories) | labels_by_value(predictor.categories)
+    content = add_metadata(content, predictor.metadata)
     Path(path).write_bytes(pack(content, assets, {**predictor.metadata, "quantize": method}))
 
 

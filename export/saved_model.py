@@ -38,7 +38,9 @@ class ServedModel(tf.Module):
     - `serving_default`: `input_tensor` uint8 `[B, H, W, 3]`, RGB, of one size; other models have their
       `input.channels` and `input.dtype`.
     - `image_bytes`: string `[B]`, files in JPEG, PNG, GIF, BMP or WebP, each of its own size, decoded as
-      `read_image` does: upright as EXIF says, colors of a palette as RGB, the first frame of an animation.
+      `read_image` does: upright as EXIF or XMP says, colors of a palette as RGB, the first frame of an
+      animation. TIFF and .npy files are refused, BMP files with run lengths or 16 bits per pixel, animations
+      whose first frame is smaller than the canvas, and JPEG files of more than 100 scans.
     - `tf_example`: string `[B]`, serialized `tf.train.Example`s with such a file as `image/encoded`.
 
     Only models of 8-bit RGB have the last two: TensorFlow decodes no other files as `read_image` does.

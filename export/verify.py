@@ -106,6 +106,7 @@ def verify(path, reference, images, tolerance, *, least_bytes=0, own_scale=None,
 
         - `outcome`: a key of OUTCOMES; only "failed" means that it must not be used.
         - `problems`, `doubts`, `warnings`: lists of sentences; the first that is not empty is the outcome.
+        - `notes`: list of sentences about the format, which do not change the outcome.
         - `format`, `bytes`, `versions`, `load` (seconds).
         - `images`: `{name: result of compare}`; `worst`: the sums and maxima of these; `tolerance`.
         - `strays`: result of `share_of`: the detections that differ by more than the tolerance, or that one
@@ -123,7 +124,7 @@ def verify(path, reference, images, tolerance, *, least_bytes=0, own_scale=None,
     }
     worst, strays = _worst(compared.values()), _strays(compared.values())
     own = compare_with_own_scale(own_scale, images, found) if own_scale else None
-    size = size_on_disk(path)
+    size, format = size_on_disk(path), format_of(path)
     problems = [*_size_problems(size, least_bytes), *_problems(worst, strays, tolerance)]
     doubts = list(_doubts(strays, tolerance, len(images)))
     warnings = list(own_scale_warnings(own)) if own else []
@@ -132,7 +133,8 @@ def verify(path, reference, images, tolerance, *, least_bytes=0, own_scale=None,
         "problems": problems,
         "doubts": doubts,
         "warnings": warnings,
-        "format": format_of(path).name,
+        "notes": list(format.notes),
+        "format": format.name,
         "bytes": size,
         "versions": exported.versions,
         "load": exported.load,
@@ -171,6 +173,7 @@ def format_verification(report):
         *report["problems"],
         *report["doubts"],
         *(f"warning: {warning}" for warning in report["warnings"]),
+        *(f"note: {note}" for note in report["notes"]),
         OUTCOMES[report["outcome"]],
     ]
     return "\n".join(lines)

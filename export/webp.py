@@ -6,11 +6,10 @@ Source: RFC 9649, sections 2.5 to 2.7.
 
 import tensorflow as tf
 
-from mask_rcnn.export.file_bytes import number, read_bytes, read_number, walk
+from mask_rcnn.export.file_bytes import BYTES, number, read_bytes, read_number, walk
 
 FIRST_CHUNK, CHUNK_HEADER, FRAME_HEADER = 12, 8, 16  # bytes
 ANIMATION = 2  # flag of the chunk VP8X
-BYTES = tf.constant([bytes([value]) for value in range(256)])
 
 
 def size(contents):

@@ -43,6 +43,21 @@ def shared_data():
 
 
 @pytest.fixture(scope="session")
+def decode():
+    """Function of the bytes of an image file, the third of a batch, to its pixels, as in a SavedModel."""
+    import tensorflow as tf
+
+    from mask_rcnn.export.image_files import decode_file
+
+    function = tf.function(
+        lambda contents: decode_file(2, contents, max_pixels=1_000_000),
+        input_signature=[tf.TensorSpec([], tf.string)],
+        autograph=False,
+    )
+    return lambda contents: function(contents).numpy()
+
+
+@pytest.fixture(scope="session")
 def tiny_config():
     """A whole Mask R-CNN of three classes for images of 64 x 96 pixels."""
     return Config(

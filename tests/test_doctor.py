@@ -248,6 +248,22 @@ def test_a_tensorflow_that_computes_nothing_right_is_an_error(found, message):
     assert message in messages(examine(probe_outcomes(found)), ERROR)
 
 
+@pytest.mark.parametrize(
+    "sets, onednn, expected",
+    [
+        (["AVX2"], True, "uses oneDNN on a CPU without AVX512"),
+        (["AVX2"], False, ""),
+        (["AVX2", "AVX512"], False, "does not use oneDNN"),
+        (["AVX2", "AVX512"], True, ""),
+        (None, False, ""),
+    ],
+)
+def test_onednn_is_slow_where_it_should_not_be_used_or_should(sets, onednn, expected):
+    report = Report()
+    examine_module._check_onednn(report, onednn, sets)
+    assert expected in messages(report, SLOW) and bool(report.of(SLOW)) == bool(expected)
+
+
 def test_tiff_files_need_an_extra_and_are_no_error():
     report = examine(probe_outcomes(images=Outcome(found={"TIFF": "needs the package tifffile"})))
     assert not report.is_broken

@@ -1,12 +1,21 @@
-"""The Python code blocks of each page of the documentation run, in their order, in an empty folder."""
+"""The documentation holds: its Python code runs, its commands parse, and its links lead somewhere."""
 
+import argparse
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-PAGES = sorted((Path(__file__).parent.parent / "docs").rglob("*.md"))
+from mask_rcnn.cli.main import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+TEXTS = [ROOT / "README.md", *PAGES]
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHELL = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -17,3 +26,45 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     names = {"__name__": f"page_{page.stem}"}
     for block in blocks:
         exec(compile(block, str(page), "exec"), names)
+
+
+@pytest.fixture(scope="module")
+def parser():
+    root = argparse.ArgumentParser(prog="mask-rcnn", exit_on_error=False)
+    commands = root.add_subparsers()
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return root
+
+
+def commands_of(page):
+    """Returns the words of each `mask-rcnn` command of a page; "..." says that a command is not complete."""
+    blocks = SHELL.findall(page.read_text(encoding="utf-8"))
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    commands = [line.partition("mask-rcnn ")[2] for line in lines if line.startswith("mask-rcnn ")]
+    return [shlex.split(command, comments=True) for command in commands if "..." not in command]
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.stem)
+def test_the_commands_of_a_page_have_the_options_that_it_shows(page, parser):
+    for words in commands_of(page):
+        parser.parse_args(words)  # exits with an error otherwise
+
+
+def test_the_first_hour_has_commands():
+    assert len(commands_of(ROOT / "README.md")) > 5
+
+
+def headings(page):
+    """Returns the anchors of the headings of a page, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.stem)
+def test_the_links_of_a_page_lead_to_files_and_headings(page):
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    for place, heading in LINK.findall(text):
+        target = page.parent / place if place else page
+        assert target.exists(), place
+        assert not heading or heading in headings(target), (place, heading)

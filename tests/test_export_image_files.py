@@ -17,7 +17,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, [20, 30, 4]).astype("uint8")
 RGB = Image.fromarray(PIXELS[..., :3])
 RGBA = Image.fromarray(PIXELS)
 TURNED = RGB.rotate(180)
-MAX_PIXELS = 1_000_000
+MAX_PIXELS = 1_000_000  # of the fixture `decode`
 
 
 def encode(image, format, **options):
@@ -60,16 +60,6 @@ FILES = {
     "animated WebP": encode(RGB, "WEBP", lossless=True, save_all=True, append_images=[TURNED] * 3),
     "turned WebP": encode(RGB, "WEBP", lossless=True, exif=orientation(3)),
 }
-
-
-@pytest.fixture(scope="module")
-def decode():
-    """Function of the bytes of a file, the third of a batch, to its pixels."""
-    signature = [tf.TensorSpec([], tf.string)]
-    function = tf.function(
-        lambda contents: decode_file(2, contents, MAX_PIXELS), input_signature=signature, autograph=False
-    )
-    return lambda contents: function(contents).numpy()
 
 
 def by_pillow(contents):

@@ -107,3 +107,4 @@ def test_a_report_with_a_loss_does_not_say_passed(tmp_path, monkeypatch):
     assert "lost:  27 of 90, 30.0%" in text
     assert text.splitlines()[-1].startswith("PASSED WITH WARNINGS")
     assert "2 calibration images; 1 of them are among the images that were compared" in text
+    assert "note: OpenVINO computes in bfloat16" in text and len(report["notes"]) == 1

@@ -1,6 +1,7 @@
 """An evaluation never costs a checkpoint or the weights."""
 
 import dataclasses
+import importlib.util
 import json
 import logging
 import types
@@ -163,6 +164,26 @@ def test_tensorboard_has_the_scores_and_the_pictures(tmp_path):
     width, height, encoded = tf.make_ndarray(picture.tensor_proto)
     assert (int(width), int(height)) == (21, 640)
     assert (tf.image.decode_png(encoded).numpy() == 7).all()
+
+
+def test_without_tensorboard_an_evaluation_writes_its_pictures(tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "tensorboard" else find(name)
+    )
+
+    def missing(name, value):
+        raise NotImplementedError("TensorBoard is not installed")  # as TensorFlow does
+
+    monkeypatch.setattr(tf.summary, "scalar", missing)
+    monkeypatch.setattr(tf.summary, "image", missing)
+    record = types.SimpleNamespace(path=tmp_path / "cat.jpg")
+    validator = ToyValidator(lambda: {"segm/AP": 0.25}, best_by="segm/AP")
+    validator.pictures = lambda: [(record, np.full([9, 30, 3], 7, "uint8"))]
+    model = types.SimpleNamespace(save_weights=lambda path: None)
+    evaluate_step(model, validator, tmp_path, 3, 3, pictures_dir=tmp_path / "pictures")
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["cat.png"]
+    assert not (tmp_path / "tensorboard").exists()
 
 
 def test_an_operation_that_fails_names_the_step_and_its_images_only(tmp_path):

@@ -249,23 +249,33 @@ def _write_summary(folder, step, metrics, validator, pictures_dir):
         step, metrics, validator, pictures_dir: As in `evaluate_step`.
     """
     writer = summary_writer(folder)
+    if writer is None and not pictures_dir:
+        return
     if pictures_dir:
         pictures_dir.mkdir(parents=True, exist_ok=True)
-    elif writer is None:
-        return
-    with (writer or tf.summary.create_noop_writer()).as_default(step=step):
-        for name, value in metrics.items():
-            if value is not None:
-                tf.summary.scalar(name, value)
+    with writer.as_default(step=step) if writer else contextlib.nullcontext():
+        if writer:
+            _log_scores(metrics)
         for record, picture in validator.pictures():
             if pictures_dir:
                 Image.fromarray(picture).save(pictures_dir / f"{record.path.stem}.png")
-            side = max(picture.shape[:2])
-            size = np.maximum(np.multiply(picture.shape[:2], min(1, LOGGED_SIDE / side)).astype(int), 1)
-            small = Image.fromarray(picture).resize(size[::-1].tolist())
-            tf.summary.image(record.path.stem, np.asarray(small)[None])
+            if writer:
+                _log_picture(record.path.stem, picture)
     if writer:
         writer.close()
+
+
+def _log_scores(metrics):
+    for name, value in metrics.items():
+        if value is not None:
+            tf.summary.scalar(name, value)
+
+
+def _log_picture(name, picture):
+    side = max(picture.shape[:2])
+    size = np.maximum(np.multiply(picture.shape[:2], min(1, LOGGED_SIDE / side)).astype(int), 1)
+    small = Image.fromarray(picture).resize(size[::-1].tolist())
+    tf.summary.image(name, np.asarray(small)[None])
 
 
 def _read_lines(path):
