@@ -59,13 +59,19 @@ function tint({ width, height, data }, color, side) {
   );
   const inner = erode(data, width, height, reach);
   const pixels = new ImageData(width, height);
-  const fill = Math.round(255 * FILL_OPACITY);
+  const words = new Uint32Array(pixels.data.buffer); // a pixel each: much faster than four bytes
+  const [fill, line] = [asWord(color, Math.round(255 * FILL_OPACITY)), asWord(color, 255)];
   data.forEach((inside, index) => {
-    if (inside) pixels.data.set([...color, inner[index] ? fill : 255], 4 * index);
+    if (inside) words[index] = inner[index] ? fill : line;
   });
   const canvas = new OffscreenCanvas(width, height);
   canvas.getContext("2d").putImageData(pixels, 0, 0);
   return canvas;
+}
+
+/** Returns a pixel as a number whose bytes are red, green, blue, alpha in the order of memory. */
+function asWord(color, alpha) {
+  return new Uint32Array(Uint8Array.of(...color, alpha).buffer)[0];
 }
 
 /** Returns the pixels of a mask whose neighbors up to `reach` in each direction are all in it. */
