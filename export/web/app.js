@@ -212,7 +212,10 @@ function listenToButtons() {
     button.addEventListener("click", () => ACTIONS[button.dataset.action]());
     if (button.dataset.action === "camera") button.hidden = !hasCamera;
   }
-  $("dismiss").addEventListener("click", hideError);
+  $("dismiss").addEventListener("click", () => {
+    hideError();
+    tellResult();
+  });
   $("retry").addEventListener("click", () => attempt(retry, retry));
   $("token-form").addEventListener("submit", (event) => {
     event.preventDefault();

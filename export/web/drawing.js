@@ -42,7 +42,7 @@ export function drawScene(context, picture, scene, pixel) {
     if (layers.keypoints && each.keypoints) drawKeypoints(context, each, scene.skeletons, color, pixel);
   }
   context.globalAlpha = 1;
-  if (layers.labels) drawLabels(context, picture, inOrder.reverse(), highlight, pixel);
+  if (layers.labels) drawLabels(context, picture, highlight ? [highlight] : inOrder.reverse(), pixel);
 }
 
 function drawMask(context, detection, color, side) {
@@ -135,7 +135,7 @@ function drawKeypoints(context, { keypoints, category }, skeletons, color, pixel
 }
 
 /** Writes labels where none hides another: above the box, in it, below it, or not at all. */
-function drawLabels(context, picture, detections, highlight, pixel) {
+function drawLabels(context, picture, detections, pixel) {
   context.font = `600 ${LETTERS * pixel}px system-ui, sans-serif`;
   context.textBaseline = "middle";
   const height = (LETTERS + MARGIN) * pixel;
@@ -147,7 +147,6 @@ function drawLabels(context, picture, detections, highlight, pixel) {
     if (!place) continue;
     taken.push(place);
     const color = classColor(each.classNumber, each.shade);
-    context.globalAlpha = highlight && each !== highlight ? FAINT : 1;
     context.fillStyle = css(color);
     context.beginPath();
     context.roundRect(place.x, place.y, width, height, 3 * pixel);
@@ -155,7 +154,6 @@ function drawLabels(context, picture, detections, highlight, pixel) {
     context.fillStyle = inkOn(color);
     context.fillText(text, place.x + MARGIN * pixel, place.y + height / 2);
   }
-  context.globalAlpha = 1;
 }
 
 function freePlace([x, y, boxWidth, boxHeight], width, height, picture, taken) {
