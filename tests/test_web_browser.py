@@ -222,6 +222,45 @@ def test_the_camera_takes_a_picture(server, new_page):
     assert Image.open(io.BytesIO(state.asked[0][1])).format == "JPEG"
 
 
+DROP = "new DragEvent('drop', { dataTransfer: files, cancelable: true })"
+PASTE = "new ClipboardEvent('paste', { clipboardData: files })"
+
+
+@pytest.mark.parametrize("event", [DROP, PASTE], ids=["dropped", "pasted"])
+def test_a_picture_is_dropped_or_pasted(server, new_page, event):
+    page, _ = new_page(server[0])
+    page.evaluate(
+        f"""(bytes) => {{
+            const files = new DataTransfer();
+            files.items.add(new File([Uint8Array.from(bytes)], "photo.png", {{ type: "image/png" }}));
+            document.dispatchEvent({event});
+        }}""",
+        list(SMALL["buffer"]),
+    )
+    page.wait_for_selector("#results:not([hidden])")
+    assert objects(page) == [["person", "90%"]]
+
+
+def test_the_picture_is_zoomed_moved_and_clicked(server, new_page):
+    page, _ = new_page(server[0])
+    choose(page, SMALL)
+    canvas = page.locator("canvas").first.bounding_box()
+    scale = min(canvas["width"] / 8, canvas["height"] / 6)
+    middle = canvas["x"] + canvas["width"] / 2, canvas["y"] + canvas["height"] / 2
+    person = middle[0] + (2.5 - 4) * scale, middle[1] + (3.5 - 3) * scale  # pixel (2, 3) of 8 x 6
+    page.mouse.click(*person)
+    assert page.get_attribute("#objects button", "aria-pressed") == "true"
+    page.mouse.click(middle[0] + 3 * scale, middle[1] + 2 * scale)
+    assert page.get_attribute("#objects button", "aria-pressed") == "false"
+    page.mouse.move(*person)
+    page.mouse.wheel(0, -700)
+    page.wait_for_function("() => document.querySelector('#zoom').textContent !== '100%'")
+    page.mouse.click(*person)  # is where it was
+    assert page.get_attribute("#objects button", "aria-pressed") == "true"
+    page.click("[data-action=fit]")
+    assert page.inner_text("#zoom") == "100%"
+
+
 def test_all_works_by_keyboard(server, new_page):
     page, _ = new_page(server[0])
     page.on("filechooser", lambda chooser: chooser.set_files(SMALL))

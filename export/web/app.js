@@ -91,10 +91,8 @@ async function show(blob, name) {
   work.abort();
   session.picture?.bitmap.close();
   session.picture = picture;
-  stages.forEach((stage, place) => {
-    stage.picture = picture;
-    figures[place].style.aspectRatio = `${picture.width} / ${picture.height}`; // of a phone's layout
-  });
+  for (const stage of stages) stage.picture = picture;
+  $("stages").style.setProperty("--ratio", `${picture.width} / ${picture.height}`);
   $("welcome").hidden = true;
   for (const id of ["stages", "toolbar", "keys"]) $(id).hidden = false;
   view.reset();
@@ -214,7 +212,10 @@ function listenToButtons() {
     button.addEventListener("click", () => ACTIONS[button.dataset.action]());
     if (button.dataset.action === "camera") button.hidden = !hasCamera;
   }
-  $("dismiss").addEventListener("click", hideError);
+  $("dismiss").addEventListener("click", () => {
+    hideError();
+    tellResult();
+  });
   $("retry").addEventListener("click", () => attempt(retry, retry));
   $("token-form").addEventListener("submit", (event) => {
     event.preventDefault();

@@ -28,17 +28,23 @@ async function reply(question) {
   }
 }
 
+/** Returns a promise of the modules; after a failure, such as a lost network, the next call tries again. */
 function startRuntime() {
-  runtime ??= (async () => {
-    const [liteRt, liteModel] = await Promise.all([import("../litert/index.js"), import("./lite_model.js")]);
-    // Threads need memory that is shared, which browsers give to isolated pages only; see README.txt.
-    const threads = self.crossOriginIsolated && (await liteRt.supportsFeature("relaxedSimd"));
-    // LiteRT.js hands this object to its WebAssembly, which looks beside this worker otherwise.
-    self.Module = { locateFile: (name) => WASM + name, mainScriptUrlOrBlob: WASM + THREADED, printErr };
-    await liteRt.loadLiteRt(WASM, { threads });
-    return { liteRt, liteModel };
-  })();
+  runtime ??= importRuntime().catch((error) => {
+    runtime = undefined;
+    throw error;
+  });
   return runtime;
+}
+
+async function importRuntime() {
+  const [liteRt, liteModel] = await Promise.all([import("../litert/index.js"), import("./lite_model.js")]);
+  // Threads need memory that is shared, which browsers give to isolated pages only; see README.txt.
+  const threads = self.crossOriginIsolated && (await liteRt.supportsFeature("relaxedSimd"));
+  // LiteRT.js hands this object to its WebAssembly, which looks beside this worker otherwise.
+  self.Module = { locateFile: (name) => WASM + name, mainScriptUrlOrBlob: WASM + THREADED, printErr };
+  await liteRt.loadLiteRt(WASM, { threads });
+  return { liteRt, liteModel };
 }
 
 /** LiteRT.js writes all its notes to stderr, which browsers show as errors. */
