@@ -47,7 +47,7 @@ def server_of(path_of):
         @functools.cache
         def server_of(kind):
             models = {kind: loading.load_model(path_of(kind))}
-            return stack.enter_context(running(models, timeout=300))
+            return stack.enter_context(running(models, timeout=300, patience=300))
 
         yield server_of
 
