@@ -50,6 +50,6 @@ if __name__ == "__main__":
     detector = Detector(load=functools.partial(detect_ray.load, folder, killed == "worker"))
     launch = functools.partial(detect_on_ray, detector=detector, num_cpus=1)
     with Parts(folder / "rows", {}, max_rows=16) as parts:
-        for number, _ in enumerate(detect_in_parts(images, parts, launch), start=1):
-            if killed == "driver" and number == len(images) // 2:
+        for _ in detect_in_parts(images, parts, launch):
+            if killed == "driver" and len(parts.done) >= len(images) // 2:
                 os.kill(os.getpid(), signal.SIGKILL)

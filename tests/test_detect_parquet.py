@@ -277,8 +277,8 @@ def test_workers_of_ray_need_ray(words, capsys):
 def test_lines_of_progress_say_how_long_the_rest_takes(capsys, monkeypatch):
     seconds = iter((0.0, 20.0, 40.0, 60.0))
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
-    assert list(progress.track("abc", 3, "Detecting")) == ["a", "b", "c"]
+    assert list(progress.track(["ab", "cd", "efgh"], 8, "Detecting", len)) == ["ab", "cd", "efgh"]
     assert capsys.readouterr().err == (
-        "Detecting: 1/3, about 0:00:40 left\nDetecting: 2/3, about 0:00:20 left\n"
-        "Detecting: 3/3, about 0:00:00 left\n"
+        "Detecting: 2/8, about 0:01:00 left\nDetecting: 4/8, about 0:00:40 left\n"
+        "Detecting: 8/8, about 0:00:00 left\n"
     )

@@ -37,7 +37,7 @@ def post(url, content):
     """Returns the status and the JSON of an answer."""
     request = urllib.request.Request(url, json.dumps(content).encode(), {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=120) as reply:
+        with urllib.request.urlopen(request, timeout=SECONDS_TO_START) as reply:
             return reply.status, json.load(reply)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -109,7 +109,7 @@ def run(task):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"signature_name": "image_bytes", "instances": [binary(b"no picture")]}, "index 0"),
+        ({"signature_name": "image_bytes", "instances": [binary(b"no picture")]}, "counted from 0:] [0]"),
         ({"signature_name": "image_bytes", "instances": [{"b64": "%"}]}, 'Expected {"b64": "..."}'),
         ({"signature_name": "image_bytes", "instances": ["text"]}, 'Expected {"b64": "..."}'),
         ({"signature_name": "absent", "instances": [1]}, "Expected signature_name, one of"),

@@ -58,7 +58,8 @@ class SavedModel(kserve.Model):
             with self._lock:
                 outputs = signature(**{input_name: inputs})
         except tf.errors.InvalidArgumentError as error:  # an image that cannot be decoded, with its index
-            raise InvalidInput(error.message.splitlines()[0]) from error
+            lines = [line for line in error.message.splitlines() if line and not line.startswith("\t")]
+            raise InvalidInput(lines[-1]) from error
         columns = {name: output.numpy().tolist() for name, output in outputs.items()}
         rows = zip(*columns.values(), strict=True)
         return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}

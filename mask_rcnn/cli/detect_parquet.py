@@ -33,8 +33,8 @@ def run(args):
         if parts.done:
             say(f"{args.parquet} has {len(parts.done)} images already.")
         total = sum(image.name not in parts.done for image in images)
-        with contextlib.closing(detect_in_parts(images, parts, _launch(args))) as names:
-            for _ in track(names, total, "Detecting"):
+        with contextlib.closing(detect_in_parts(images, parts, _launch(args))) as tables:
+            for _ in track(tables, total, "Detecting", len):
                 pass
     if args.json:
         write_results(args.parquet, args.json)

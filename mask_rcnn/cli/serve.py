@@ -12,10 +12,9 @@ from mask_rcnn.cli.options import HelpFormatter, add_command, add_precision, loc
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.model_zoo.pretrained import weights_file
 from mask_rcnn.parallel import default_threads
-from mask_rcnn.serving.options import Options
+from mask_rcnn.serving.options import TOKEN_VARIABLE, Options
 from mask_rcnn.serving.sources import MODEL_SUFFIXES, Source, check_sources, parse_source
 
-TOKEN_VARIABLE = "MASK_RCNN_TOKEN"
 EPILOG = """\
 examples:
   mask-rcnn serve runs/fruits/best.weights.h5

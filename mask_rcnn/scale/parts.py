@@ -121,7 +121,7 @@ def detect_in_parts(images, parts, launch):
         launch: Function of a list of `ImageFile` that yields a `pyarrow.Table` with their rows now and then.
 
     Yields:
-        The name of each image that is done.
+        A list with the names of the images of each table.
 
     Raises:
         RuntimeError: `launch` ended without rows of some images.
@@ -132,7 +132,7 @@ def detect_in_parts(images, parts, launch):
     with contextlib.closing(launch(todo)) as tables:
         for table in tables:
             parts.add(table)
-            yield from table["file"].to_pylist()
+            yield table["file"].to_pylist()
     if missing := [image.name for image in todo if image.name not in parts.done]:
         raise RuntimeError(
             f"Expected a row for each image. Received: none for {len(missing)}, such as {missing[0]!r}. "

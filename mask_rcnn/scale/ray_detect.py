@@ -37,11 +37,12 @@ def detect_on_ray(images, detector, *, num_workers=None, **resources):
     ray.data.DataContext.get_current().enable_progress_bars = False
     num_tasks = -(-len(images) // IMAGES_PER_TASK)
     items = [{"path": image.path, "name": image.name} for image in images]
+    num_workers = num_workers or min(num_tasks, _workers_of_cluster(resources))
     rows = ray.data.from_items(items, override_num_blocks=num_tasks).map_batches(
         _Worker,
         fn_constructor_args=(detector, os.getcwd(), resources.get("num_cpus")),
         batch_size=IMAGES_PER_TASK,
-        concurrency=num_workers or min(num_tasks, _workers_of_cluster(resources)),
+        compute=ray.data.ActorPoolStrategy(size=num_workers),
         max_task_retries=MAX_RETRIES,
         **resources,
     )

@@ -13,10 +13,9 @@ import threading
 from dataclasses import fields, replace
 
 from mask_rcnn.scale.processes import prepare_process
-from mask_rcnn.serving.options import Options
+from mask_rcnn.serving.options import TOKEN_VARIABLE, Options
 from mask_rcnn.serving.sources import check_sources, parse_source
 
-TOKEN_VARIABLE = "MASK_RCNN_TOKEN"
 MAX_STARTS = 3  # of a replica whose models cannot be loaded
 LIMITS = {field.name: field.type for field in fields(Options) if field.name != "token"}
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, fields
 
+TOKEN_VARIABLE = "MASK_RCNN_TOKEN"  # of the environment
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
