@@ -217,8 +217,8 @@ print(f"{len(layers)} layers")
 #
 # A filter is dead by its weights if nearly nothing is left of its kernel after the scale. It is dead by its
 # outputs if its ReLU gives 0 everywhere in the nine photographs. The first kind costs time and never gives
-# anything. Of the second kind are many in the last blocks: ImageNet's thousand classes have features that no
-# photograph of dried fruit shows. Pruning would take both out.
+# anything. Many filters of the last blocks are of the second kind. They were trained for the thousand classes
+# of ImageNet, and this model has three. Pruning takes out both kinds.
 
 
 # %%
