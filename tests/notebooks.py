@@ -12,7 +12,15 @@ import nbformat
 from nbclient import NotebookClient
 
 SAMPLES = Path(__file__).parents[1] / "samples"
-NAMES = ("detect", "train_on_your_data", "inspect_model", "export_and_compare", "paper_ideas")
+NAMES = (
+    "detect",
+    "train_on_your_data",
+    "inspect_data",
+    "augmentations",
+    "inspect_model",
+    "export_and_compare",
+    "paper_ideas",
+)
 TIMEOUT = 900  # seconds a cell; on a busy machine a minute of training is several
 
 # Published weights are not fetched, and TensorFlow does not greet.
