@@ -16,6 +16,8 @@ from mask_rcnn.detection_merge import concatenate, vote
 from mask_rcnn.paste import THRESHOLD
 from mask_rcnn.uncertainty import AGREEMENT
 
+SAME_BOX = 0.75  # IoU at which no correction is needed; the stricter one of COCO's AP50 and AP75
+
 
 def merge_views(found, nms_iou, max_detections):
     """Returns the detections of an image, merged from those of several views.
@@ -28,7 +30,7 @@ def merge_views(found, nms_iou, max_detections):
     Returns:
         `Detections`, sorted by score. Box, score and attributes of an object are those of its best view.
         Masks and keypoints are means over its views, weighted by their scores. The attribute "agreement" is
-        the mean IoU of its box with those of the other views, 0 where a view does not have it.
+        the share of the other views that have the object, with an IoU of the boxes of `SAME_BOX` or more.
     """
     views = np.repeat(np.arange(len(found)), [len(each) for each in found])
     detections = concatenate(found)
@@ -93,9 +95,11 @@ def _suppress(detections, nms_iou, max_detections):
 
 
 def _agreement(detections, group, num_views):
-    """Returns the mean IoU of the first box of a group with the others; views without one count as 0."""
+    """Returns the share of the views but its own that have the first box of a group."""
     xywh = _xywh(detections)[group]
-    return coco_mask.iou(xywh[1:], xywh[:1], [0]).sum() / (num_views - 1) if len(group) > 1 else 0.0
+    return (
+        np.sum(coco_mask.iou(xywh[1:], xywh[:1], [0]) >= SAME_BOX) / (num_views - 1) if len(group) > 1 else 0
+    )
 
 
 def _xywh(detections):

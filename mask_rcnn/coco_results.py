@@ -12,7 +12,7 @@ import numpy as np
 from mask_rcnn.data.keypoints import HALF_PIXEL
 from mask_rcnn.data.masks import full_mask
 from mask_rcnn.files import atomic_write
-from mask_rcnn.structures import Detections, smallest_crop
+from mask_rcnn.structures import Detections, as_categories, smallest_crop
 
 PIXEL_CENTRE = np.array((HALF_PIXEL, HALF_PIXEL, 0), "float32")  # of pixel (0, 0), with a score
 
@@ -23,13 +23,14 @@ def to_coco(detections, image_id, categories):
     Args:
         detections: a `Detections` of N objects.
         image_id: the id of the image in the annotation file.
-        categories: the K `Category` records; class id `i` is `categories[i - 1]`.
+        categories: the K `Category` records, or names with the ids 1..K; class id `i` is `categories[i - 1]`.
 
     Returns:
         A list of N dicts, ready for `write_json`: `image_id`, `category_id`, `bbox` (x, y, width, height
         as floats), `score`; `segmentation` (compressed RLE) and `keypoints` (flat x, y, score, in numbers
         of pixels) where there are any.
     """
+    categories = as_categories(categories, len(categories))
     if len(detections) and detections.class_ids.max() > len(categories):
         raise ValueError(
             f"Class ids must not exceed the number of categories, {len(categories)}. "
@@ -61,11 +62,12 @@ def from_coco(entries, image_size, categories):
     Args:
         entries: dicts of one image, with `category_id` and `bbox`.
         image_size: (height, width) of the image.
-        categories: the K `Category` records.
+        categories: the K `Category` records, or names with the ids 1..K.
 
     Returns:
         A `Detections` of as many objects, in the same order.
     """
+    categories = as_categories(categories, len(categories))
     class_ids = {category.id: i for i, category in enumerate(categories, start=1)}
     boxes = np.array([entry["bbox"] for entry in entries], "float64").reshape(-1, 4)  # xywh
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=-1)  # xyxy

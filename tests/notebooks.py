@@ -15,6 +15,8 @@ SAMPLES = Path(__file__).parents[1] / "samples"
 NAMES = (
     "detect",
     "train_on_your_data",
+    "inspect_data",
+    "augmentations",
     "inspect_model",
     "inspect_weights",
     "error_analysis",

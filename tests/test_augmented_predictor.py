@@ -73,13 +73,13 @@ def test_keypoints_are_means_by_weight():
     np.testing.assert_allclose(merge_views(views, 0.5, 100).keypoints, points + 1, rtol=1e-6)
 
 
-def test_agreement_is_the_mean_iou_with_the_other_views():
+def test_agreement_is_the_share_of_the_other_views_that_have_the_box():
     views = [
         found((0, 0, 10, 10, 0.9, 1), (0, 20, 10, 30, 0.8, 1)),
         found((0, 0, 10, 10, 0.6, 1)),
-        found((0, 0, 10, 8, 0.7, 1)),
+        found((0, 0, 10, 7, 0.7, 1)),  # IoU 0.7: the same object elsewhere
     ]
-    assert merge_views(views, 0.5, 100).attributes["agreement"].tolist() == pytest.approx([0.9, 0])
+    assert merge_views(views, 0.5, 100).attributes["agreement"].tolist() == [0.5, 0]
     assert "agreement" not in merge_views(views[:1], 0.5, 100).attributes
 
 

@@ -69,6 +69,12 @@ def test_a_class_without_category_is_an_error():
         to_coco(one_toothbrush(), 7, CATEGORIES[:1])
 
 
+def test_names_of_categories_have_the_ids_from_1_on():
+    (entry,) = to_coco(one_toothbrush(), 7, ("car", "toothbrush"))
+    assert entry["category_id"] == 2
+    assert from_coco([entry], IMAGE_SIZE, ("car", "toothbrush")).class_ids.tolist() == [2]
+
+
 def test_what_was_written_is_read_back():
     detections = one_toothbrush(masks=[SQUARE], mask_origins=[[1, 4]])
     back = from_coco(to_coco(detections, 7, CATEGORIES), IMAGE_SIZE, CATEGORIES)

@@ -12,6 +12,7 @@ from mask_rcnn.data.findings import Findings
 from mask_rcnn.data.masks import full_mask
 from mask_rcnn.formats.brush_rle import decode_brush, encode_brush
 from mask_rcnn.formats.conversion import Selection, read, write
+from mask_rcnn.formats.polygons import crop_polygons
 from mask_rcnn.structures import Category, Detections
 
 CATEGORIES = (Category(7, "apple"), Category(9, "pear"))
@@ -181,6 +182,15 @@ def test_coarse_polygons_are_counted(tmp_path):
     assert "polygons have an IoU below 0.95 with their mask" in findings.lines()[0]
     with pytest.raises(ValueError, match="`--polygons` is a number of pixels"):
         Selection(polygon_tolerance=-1)
+
+
+def test_simple_polygons_keep_corners_and_smooth_stairs():
+    (rectangle,) = crop_polygons(np.ones((6, 9), bool), 0.5)
+    assert {tuple(point) for point in rectangle.tolist()} == {(0, 0), (9, 0), (9, 6), (0, 6)}
+    (exact,), (simple,) = crop_polygons(disk(), 0), crop_polygons(disk(), 0.5)
+    assert len(simple) <= len(exact) / 2
+    drawn = full_mask([simple.ravel().tolist()], 25, 25)
+    assert (drawn & disk()).sum() / (drawn | disk()).sum() >= 0.98
 
 
 @pytest.mark.parametrize(("share", "width"), [(0.0, 530), (0.4, 53), (1.0, 530)])

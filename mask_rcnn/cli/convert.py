@@ -117,7 +117,8 @@ def _add_selection(parser):
         "--polygons",
         metavar="PIXELS",
         type=float,
-        help="make polygons of masks, at most this far from their outlines; 0 is exact (default: keep masks)",
+        help="make polygons of masks, at most about this far from their outlines, such as 0.5; 0 is exact "
+        "(default: keep masks)",
     )
     parser.add_argument(
         "--shards",

@@ -1,6 +1,7 @@
 """Masks of run lengths as polygons, which a person can correct corner by corner."""
 
 import cv2
+import numpy as np
 
 from mask_rcnn.coco_results import mask_crop
 from mask_rcnn.data.masks import full_mask
@@ -14,8 +15,8 @@ def masks_to_polygons(content, tolerance, findings):
 
     Args:
         content: Content of a COCO json.
-        tolerance: Largest distance between an outline and its polygon, in pixels. With 0, they cover the same
-            pixels.
+        tolerance: Largest distance in pixels between a polygon and the line through the middles of the pixel
+            sides of the outline. With 0, polygons have exactly the outline.
         findings: `Findings`; polygons that differ much from their mask are counted.
     """
     sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
@@ -46,11 +47,32 @@ def crop_polygons(mask, tolerance):
 
 
 def _simplified(ring, tolerance):
-    """Returns a ring with fewer corners (Douglas and Peucker); as it is if it would have no area."""
+    """Returns a ring with fewer corners (Douglas and Peucker); as it is if it would have no area.
+
+    The line through the middles of the pixel sides is simplified. Unlike the corners of stairs, they lie on
+    both sides of a slanted outline alike.
+    """
     if not tolerance:
         return ring
-    simple = cv2.approxPolyDP(ring[:, None].astype("int32"), tolerance, True)[:, 0]
+    line = _smooth_line(ring)[:, None].astype("float32")
+    simple = cv2.approxPolyDP(line, tolerance, True)[:, 0]
     return simple if len(simple) >= 3 else ring
+
+
+def _smooth_line(ring):
+    """Returns the middles of the pixel sides along a ring, and the corners that are no stairs, `[N, 2]`.
+
+    One of the two sides of a stair is one pixel long, so that both sides of other corners are longer.
+
+    Args:
+        ring: `[N, 2]` int, corners of horizontal and vertical lines.
+    """
+    steps = np.roll(ring, -1, axis=0) - ring  # [N, 2], one of both is 0
+    lengths = np.abs(steps).sum(axis=1)
+    units = np.repeat(np.sign(steps), lengths, axis=0)  # a row for each pixel side
+    middles = ring[0] + np.cumsum(units, axis=0) - units / 2
+    is_corner = np.minimum(lengths, np.roll(lengths, 1)) > 1
+    return np.insert(middles, (np.cumsum(lengths) - lengths)[is_corner], ring[is_corner], axis=0)
 
 
 def _iou(polygons, crop):
