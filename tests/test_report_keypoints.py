@@ -80,7 +80,7 @@ def test_the_page_of_keypoint_results_speaks_of_oks(scene):
     page = (scene / "out" / "index.html").read_text()
     assert "the OKS is from 0.1 to 0.5" in page and "Calibration, OKS 0.5" in page
     assert "mask" not in page.split("</style>")[1]
-    assert page.count("IoU") == page.count("IoU of the boxes") + page.count("place of the IoU")
+    assert page.count("IoU") == page.count("IoU of the boxes") + page.count("instead of the IoU")
     assert "is not shown" not in page
 
 

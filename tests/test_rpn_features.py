@@ -124,7 +124,7 @@ def test_weights_of_a_detector_with_shared_features_detect_the_same(
     save_weights(path, shared, shared_config, CATEGORIES)
     load_detector(own, config, CATEGORIES, path)
     text = capsys.readouterr().out
-    assert "begins with copies of the features of the heads: rpn_backbone, rpn_fpn." in text
+    assert "starts from copies of the weights of the shared features: rpn_backbone, rpn_fpn." in text
     assert "3 classes: all weights." in text
     batch = {name: tiny_batch[name] for name in ("images", "image_sizes")}
     expected = inference_model(shared, shared_config)(batch)

@@ -195,7 +195,7 @@ def test_a_signal_in_another_process_is_agreed_on():
 
 
 def test_a_lost_process_is_an_error_that_says_so():
-    message = "All 2 processes.* Received: Socket closed. Look at the output"
+    message = "All 2 processes.* Received: Socket closed. Check the output"
     with pytest.raises(ValueError, match=message), all_processes(RunContext(None, 0, 2)):
         raise tf.errors.UnavailableError(None, None, "Socket closed")
 

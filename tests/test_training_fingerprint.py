@@ -123,7 +123,7 @@ def test_the_folder_of_the_data_may_be_another_one(folder, tmp_path):
 
 @pytest.mark.parametrize("saved", [None, 3, {}, {"config": "train: {}"}])
 def test_a_checkpoint_without_a_fingerprint_is_an_error(folder, saved):
-    with pytest.raises(ValueError, match="which config and data it belongs to"):
+    with pytest.raises(ValueError, match="must hold its config and a digest of its data"):
         check_fingerprint(saved, fingerprint(CONFIG, read(folder)))
 
 

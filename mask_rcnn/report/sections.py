@@ -134,7 +134,7 @@ def slice_section(rows, main):
     note = (
         f"Found: fraction of the objects with a correct detection at {overlap} 0.5, with any score, and with "
         "at least the best score threshold. Overlap: whether the box of the object overlaps the box of "
-        "another one. Crowded: the IoU of these boxes is above 0.2. Truncation: whether the box touches the "
+        "another one. Crowded: the IoU of the boxes is above 0.2. Truncation: whether the box touches the "
         "edge of the image."
     )
     return f"{wide_table(headers, cells)}<p>{html_text(note)}</p>"
