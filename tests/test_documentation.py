@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from cli_fakes import FakePredictor, write_image
 
 from mask_rcnn.cli.main import COMMANDS
 
@@ -53,6 +54,15 @@ def test_the_commands_of_a_page_have_the_options_that_it_shows(page, parser):
 
 def test_the_first_hour_has_commands():
     assert len(commands_of(ROOT / "README.md")) > 5
+
+
+def test_the_five_lines_of_the_readme_draw_what_is_likely(tmp_path, monkeypatch):
+    write_image(tmp_path / "demo/run/data/val/images/000000.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mask_rcnn.predict.load", lambda path: FakePredictor())
+    (code, *_), names = PYTHON.findall((ROOT / "README.md").read_text(encoding="utf-8")), {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["detections"].scores.min() < 0.5 and names["picture"].any()
 
 
 def headings(page):
