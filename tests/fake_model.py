@@ -12,13 +12,15 @@ from mask_rcnn.image_predictor import ImagePredictor
 from mask_rcnn.serving.served_model import ServedModel
 from mask_rcnn.structures import Category
 
-POISON = 13  # a batch with an image of this blue fails
+POISON = 13  # a batch with a `pixels(blue=POISON)` fails
 CATEGORIES = (Category(4, "fig"), Category(9, "nut"))
 MASK_SIDE = 4
+RED, GREEN = 204, 0  # of `pixels`: a fig of score 0.8
 
 
 class FakePredictor(ImagePredictor):
-    """Finds one object: the left half of the image, with the score red / 255 and the class green.
+    """Finds one object: the left half of the image, with the score red / 255; if green is
+    odd, of class 2.
 
     Attributes:
         batches: Number of images of each batch.
@@ -41,7 +43,7 @@ class FakePredictor(ImagePredictor):
     def detect_batch(self, inputs):
         self.entered.release()
         assert self.gate.wait(20)
-        if any(image[0, 0, 2] == POISON for image in inputs):
+        if any(image[0, 0].tolist() == [RED, GREEN, POISON] for image in inputs):
             raise RuntimeError("poisoned")
         self.batches.append(len(inputs))
         return [_find(image) for image in inputs]
@@ -52,11 +54,11 @@ class FakePredictor(ImagePredictor):
 
 def _find(image):
     red, green, _ = image[0, 0].tolist()
-    count = 1 if red else 0
+    count, class_id = (1 if red else 0), 1 + green % 2
     return {
         "detection_boxes": np.array([[0, 0, 1, 0.5]] * count, "float32").reshape(-1, 4),
         "detection_scores": np.full(count, red / 255, "float32"),
-        "detection_classes": np.full(count, green, "float32"),
+        "detection_classes": np.full(count, class_id, "float32"),
         "detection_masks": np.ones((count, MASK_SIDE, MASK_SIDE), "float32"),
         "num_detections": np.float32(count),
     }
@@ -76,7 +78,7 @@ def fake_model(predictor=None):
     return model
 
 
-def pixels(red=204, green=1, blue=0, size=(6, 8)):
+def pixels(red=RED, green=GREEN, blue=0, size=(6, 8)):
     """Returns an image `[H, W, 3]` of one color."""
     return np.full((*size, 3), (red, green, blue), "uint8")
 

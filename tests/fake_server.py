@@ -27,14 +27,14 @@ class Reply:
 
 
 class Running:
-    """A server that runs: `port`, `server` of uvicorn, and its `repository`."""
+    """A server that runs: `port`, `server` of uvicorn, its `repository`, and `patience` for answers, s."""
 
-    def __init__(self, port, server, repository):
-        self.port, self.server, self.repository = port, server, repository
+    def __init__(self, port, server, repository, patience):
+        self.port, self.server, self.repository, self.patience = port, server, repository, patience
 
     def request(self, method, path, body=None, headers=None):
         """Returns the `Reply` to a request; a dict is sent as JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.patience)
         with contextlib.closing(connection):
             body = json.dumps(body) if isinstance(body, dict) else body
             connection.request(method, path, body, headers or {})
@@ -51,13 +51,14 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(models=None, *, sources=None, load=None, wait=True, **options):
+def running(models=None, *, sources=None, load=None, wait=True, patience=SECONDS, **options):
     """Runs a server; by default of one model `fruits`.
 
     Args:
         models: `{name: ServedModel}`.
         sources, load: Of a `Repository`, instead of models.
         wait: Whether to wait until the models are loaded.
+        patience: Seconds to wait for an answer.
         options: Of `Options`.
     """
     models = models or {"fruits": fake_model()}
@@ -70,7 +71,7 @@ def running(models=None, *, sources=None, load=None, wait=True, **options):
     thread.start()
     try:
         until(lambda: server.started and (repository.is_ready or not wait))
-        yield Running(port, server, repository)
+        yield Running(port, server, repository, patience)
     finally:
         server.should_exit = True
         thread.join(SECONDS)

@@ -23,7 +23,7 @@ def form(contents, field="image"):
 
 
 def test_detections_are_coco_with_names(server):
-    reply = server.detect(png(red=204, green=2))
+    reply = server.detect(png(red=204, green=1))
     assert reply.status == 200
     found = reply.json()
     assert (found["model"], found["version"]) == ("fruits", "1")

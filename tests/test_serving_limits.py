@@ -134,7 +134,7 @@ def test_images_of_one_size_share_a_batch():
     with context as server, ThreadPoolExecutor(6) as clients:
         first = clients.submit(server.detect, png())
         assert predictor.entered.acquire(timeout=20)
-        others = [clients.submit(server.detect, png(green=2)) for _ in range(3)]
+        others = [clients.submit(server.detect, png(green=1)) for _ in range(3)]
         others += [clients.submit(server.detect, png(size=(9, 9))) for _ in range(2)]
         until(lambda: server.repository.available("fruits")[0].batcher.unfinished == 6)
         predictor.gate.set()

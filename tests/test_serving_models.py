@@ -1,6 +1,8 @@
 """Models of every format behind the server: a client cannot tell them apart."""
 
 import base64
+import contextlib
+import functools
 import io
 import json
 
@@ -12,33 +14,42 @@ from PIL import Image
 from mask_rcnn.client import Client
 from mask_rcnn.export import lite, onnx, plan
 from mask_rcnn.serving import loading
-from mask_rcnn.serving.sources import Source
 from mask_rcnn.weights import save_weights
 
 pytestmark = pytest.mark.slow
 KINDS = ("weights", "saved_model", "tflite", "onnx")
+WRITERS = {"tflite": lite, "onnx": onnx}
 SIZE = (64, 96)  # of the frame, so that no format resizes
 
 
 @pytest.fixture(scope="module")
-def paths(tiny_parts, tiny_config, tiny_categories, tiny_saved_model, tmp_path_factory):
-    """Paths of the tiny model in each format."""
+def path_of(tiny_parts, tiny_config, tiny_categories, tiny_saved_model, tmp_path_factory):
+    """A function from a kind to the path of the tiny model in its format."""
     folder = tmp_path_factory.mktemp("served")
     weights = folder / "tiny.weights.h5"
     save_weights(weights, tiny_parts, tiny_config, tiny_categories)
-    options = plan.Options(size=SIZE)
-    paths = {"weights": weights, "saved_model": tiny_saved_model}
-    for kind, writer in (("tflite", lite), ("onnx", onnx)):
-        paths[kind] = folder / f"tiny.{kind}"
-        writer.plan(weights, options).write(paths[kind])
-    return paths
+
+    @functools.cache
+    def path_of(kind):
+        path = {"weights": weights, "saved_model": tiny_saved_model}.get(kind, folder / f"tiny.{kind}")
+        if kind in WRITERS:
+            WRITERS[kind].plan(weights, plan.Options(size=SIZE)).write(path)
+        return path
+
+    return path_of
 
 
 @pytest.fixture(scope="module")
-def server(paths):
-    sources = [Source(kind, path) for kind, path in paths.items()]
-    with running(sources=sources, load=loading.load_model, timeout=300) as one:
-        yield one
+def server_of(path_of):
+    """A function from a kind to a server of the tiny model in its format, under the kind as its name."""
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def server_of(kind):
+            models = {kind: loading.load_model(path_of(kind))}
+            return stack.enter_context(running(models, timeout=300, patience=300))
+
+        yield server_of
 
 
 def image(seed=0, size=SIZE):
@@ -65,19 +76,19 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize("kind", KINDS[1:])
 @pytest.mark.parametrize("signature", ["serving_default", "image_bytes"])
-def test_predictions_are_those_of_the_weights(server, kind, signature):
+def test_predictions_are_those_of_the_weights(server_of, kind, signature):
     values = [image(0), image(1)]
     values = [b64(png(each)) if signature == "image_bytes" else each.tolist() for each in values]
     body = {"signature_name": signature, "instances": values}
-    expected = server.predict(body, "weights").json()["predictions"]
-    for found, row in zip(server.predict(body, kind).json()["predictions"], expected, strict=True):
-        assert_same(found, row)
+    rows, expected = (server_of(name).predict(body, name).json() for name in (kind, "weights"))
+    for row, wanted in zip(rows["predictions"], expected["predictions"], strict=True):
+        assert_same(row, wanted)
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])
-def test_signatures_are_those_of_the_weights(server, kind):
+def test_signatures_are_those_of_the_weights(server_of, kind):
     def signatures(kind):
-        answer = server.get(f"/v1/models/{kind}/metadata").json()
+        answer = server_of(kind).get(f"/v1/models/{kind}/metadata").json()
         definitions = answer["metadata"]["signature_def"]["signature_def"]
         return {
             (name, side, tensor): (info["dtype"], info["tensor_shape"])
@@ -90,8 +101,8 @@ def test_signatures_are_those_of_the_weights(server, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_detect_and_predict_find_the_same(server, kind):
-    client = Client(f"http://127.0.0.1:{server.port}")
+def test_detect_and_predict_find_the_same(server_of, kind):
+    client = Client(f"http://127.0.0.1:{server_of(kind).port}")
     contents = png(image(2))
     expected = client.detect(contents, kind, score=0)
     (found,) = client.predict([contents], kind)
@@ -102,17 +113,19 @@ def test_detect_and_predict_find_the_same(server, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_bad_file_is_named_and_costs_nothing_else(server, kind):
+def test_a_bad_file_is_named_and_costs_nothing_else(server_of, kind):
     body = {"signature_name": "image_bytes", "instances": [b64(png(image())), b64(b"GIF89a")]}
+    server = server_of(kind)
     reply = server.predict(body, kind)
     assert reply.status == 400
     assert "instances[1]" in reply.json()["error"]
     assert server.detect(png(image()), f"?model={kind}").status == 200
 
 
-def test_examples_are_a_signature_of_the_saved_model(server):
+def test_examples_are_a_signature_of_the_saved_model(server_of):
     import tensorflow as tf
 
+    server = server_of("saved_model")
     features = {"image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[png(image())]))}
     example = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
     files = {"signature_name": "image_bytes", "inputs": [b64(png(image()))]}
@@ -120,41 +133,41 @@ def test_examples_are_a_signature_of_the_saved_model(server):
     found = server.predict(examples, "saved_model")
     assert found.json() == server.predict(files, "saved_model").json()
     assert server.predict({**examples, "inputs": [b64(b"no example")]}, "saved_model").status == 400
-    assert server.predict(examples, "weights").status == 400  # has no such signature
+    assert server_of("weights").predict(examples, "weights").status == 400  # has no such signature
 
 
-def test_answers_are_the_messages_of_tensorflow_serving(server):
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_are_the_messages_of_tensorflow_serving(server_of, kind):
     pytest.importorskip("tensorflow_serving")
     from google.protobuf.json_format import MessageToDict, ParseDict
     from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
     from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
 
-    for kind in KINDS:
-        status = server.get(f"/v1/models/{kind}").json()
-        message = ParseDict(status, GetModelStatusResponse())
-        assert message.model_version_status[0].state == 30  # AVAILABLE
-        everything = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
-        assert MessageToDict(message, **everything) == status
-        metadata = server.get(f"/v1/models/{kind}/metadata").json()
-        message = ParseDict(metadata, GetModelMetadataResponse())
-        signatures = SignatureDefMap()
-        assert message.metadata["signature_def"].Unpack(signatures)
-        assert signatures.signature_def["image_bytes"].method_name == "tensorflow/serving/predict"
-        assert (message.model_spec.name, message.model_spec.version.value) == (kind, 1)
+    status = server_of(kind).get(f"/v1/models/{kind}").json()
+    message = ParseDict(status, GetModelStatusResponse())
+    assert message.model_version_status[0].state == 30  # AVAILABLE
+    everything = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
+    assert MessageToDict(message, **everything) == status
+    metadata = server_of(kind).get(f"/v1/models/{kind}/metadata").json()
+    message = ParseDict(metadata, GetModelMetadataResponse())
+    signatures = SignatureDefMap()
+    assert message.metadata["signature_def"].Unpack(signatures)
+    assert signatures.signature_def["image_bytes"].method_name == "tensorflow/serving/predict"
+    assert (message.model_spec.name, message.model_spec.version.value) == (kind, 1)
 
 
-def test_outputs_are_the_tensors_of_a_predict_response(server, paths):
+def test_outputs_are_the_tensors_of_a_predict_response(server_of, path_of):
     pytest.importorskip("tensorflow_serving")
     import tensorflow as tf
     from tensorflow_serving.apis.predict_pb2 import PredictResponse
 
     contents = [png(image(0)), png(image(1))]
-    signature = tf.saved_model.load(str(paths["saved_model"])).signatures["image_bytes"]
+    signature = tf.saved_model.load(str(path_of("saved_model"))).signatures["image_bytes"]
     response = PredictResponse()
     for name, tensor in signature(image_bytes=tf.constant(contents)).items():
         response.outputs[name].CopyFrom(tf.make_tensor_proto(tensor.numpy()))
     body = {"signature_name": "image_bytes", "inputs": [b64(each) for each in contents]}
-    outputs = json.loads(server.predict(body, "saved_model").body)["outputs"]
+    outputs = json.loads(server_of("saved_model").predict(body, "saved_model").body)["outputs"]
     assert outputs.keys() == set(response.outputs)
     for name, values in outputs.items():
         expected = tf.make_ndarray(response.outputs[name])

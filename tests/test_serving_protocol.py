@@ -26,7 +26,7 @@ def ask(*values, form="instances", signature="image_bytes", **others):
 
 
 def test_rows_of_files_are_answered_by_rows(server):
-    reply = server.predict(ask(b64(png(red=204)), b64(png(red=51, green=2))))
+    reply = server.predict(ask(b64(png(red=204)), b64(png(red=51, green=1))))
     assert reply.status == 200
     assert reply.headers["Content-Type"] == "application/json"
     first, second = reply.json()["predictions"]

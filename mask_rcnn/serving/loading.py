@@ -6,6 +6,7 @@ from mask_rcnn.export.exported import ExportedPredictor
 from mask_rcnn.export.formats import KERAS, format_of
 from mask_rcnn.export.outputs import without_padding
 from mask_rcnn.serving.served_model import ServedModel, ServedSavedModel
+from mask_rcnn.serving.tensorflow_rest import STRING
 
 
 def load_model(path, precision="float32"):
@@ -66,13 +67,29 @@ def _load_saved_model(path):
 
     predictor = ExportedPredictor(path)
     graph = SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs[0]
-    functions = predictor.runner.signatures
+    signatures = predictor.runner.signatures
     definitions = {
         name: MessageToDict(
             graph.signature_def[name],
             preserving_proto_field_name=True,
             always_print_fields_with_no_presence=True,
         )
-        for name in functions
+        for name in signatures
     }
+    functions = {}
+    for name, definition in definitions.items():
+        ((input_name, info),) = definition["inputs"].items()
+        if info["dtype"] == STRING:
+            functions[name] = _of_bytes(signatures[name], input_name)
     return ServedSavedModel(predictor, definitions, functions)
+
+
+def _of_bytes(signature, input_name):
+    """Returns a signature of a batch of strings as a function of bytes to `{name: array}`."""
+    import tensorflow as tf
+
+    def run(contents):
+        outputs = signature(**{input_name: tf.constant([contents])})
+        return {name: output.numpy()[0] for name, output in outputs.items()}
+
+    return run

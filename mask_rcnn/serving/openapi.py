@@ -62,10 +62,13 @@ def _paths():
         ("/v1/models/{name}", model),
         ("/v1/models/{name}/versions/{version}", version),
     ):
-        paths[prefix] = {"parameters": parameters, "get": _get("Status of versions.", _ref("Status"), "404")}
+        paths[prefix] = {
+            "parameters": parameters,
+            "get": _get("Status of versions.", _ref("Status"), "400", "404"),
+        }
         paths[f"{prefix}/metadata"] = {
             "parameters": parameters,
-            "get": _get("The signatures of a model.", {"type": "object"}, "404"),
+            "get": _get("The signatures of a model.", {"type": "object"}, "400", "404"),
         }
         paths[f"{prefix}:predict"] = {"parameters": parameters, "post": _predict()}
     return paths
@@ -109,7 +112,7 @@ def _predict():
 
 
 def _get(text, schema, *errors):
-    return _operation(text, {JSON: {"schema": schema}}, ("401", *errors, "503"))
+    return _operation(text, {JSON: {"schema": schema}}, (*errors, "401", "503"))
 
 
 def _operation(text, answers, errors):

@@ -1,14 +1,16 @@
 """A loaded model, and what it is to do for each image of a request."""
 
 import functools
+import io
 
 import numpy as np
+from PIL import Image
 
 from mask_rcnn.data.array_images import checked_image
 from mask_rcnn.errors import short_message
 from mask_rcnn.serving.batcher import Task
 from mask_rcnn.serving.refusal import Refusal
-from mask_rcnn.serving.tensorflow_rest import DEFAULT_SIGNATURE, METHOD, STRING, tensor_info
+from mask_rcnn.serving.tensorflow_rest import DEFAULT_SIGNATURE, METHOD, tensor_info
 from mask_rcnn.serving.uploads import check_pixels, decode_upload
 
 IMAGE_BYTES = "image_bytes"
@@ -39,13 +41,13 @@ class ServedModel:
 
     def describe(self):
         """Returns the classes of the model as `GET /models` lists them, a dict."""
-        heads = self.predictor.config
+        config = self.predictor.config
         entry = {
             "kind": self.kind,
             "classes": [{"id": each.id, "name": each.name} for each in self.categories],
-            "masks": heads.mask_head is not None,
+            "masks": config.mask_head is not None,
         }
-        if heads.keypoint_head is not None:
+        if config.keypoint_head is not None:
             entry["keypoints"] = {
                 each.name: {
                     "names": list(each.keypoints),
@@ -136,16 +138,22 @@ class ServedSavedModel(ServedModel):
     Args:
         predictor: `ExportedPredictor` of the folder.
         definitions: `{name: signature}`, as TensorFlow Serving tells them.
-        functions: `{name: function}`, the signatures themselves.
+        functions: `{name: function}` for the signatures of strings: of bytes to `{name: array}`.
     """
 
     def __init__(self, predictor, definitions, functions):
         super().__init__(predictor, "saved_model", lambda outputs, size: outputs)
         self._definitions, self._functions = definitions, functions
 
+    def warm_up(self):
+        super().warm_up()
+        if IMAGE_BYTES in self._functions:
+            file = io.BytesIO()
+            Image.new("RGB", WARMUP_SIZES[0][::-1]).save(file, "PNG")
+            self._functions[IMAGE_BYTES](file.getvalue())
+
     def signature_task(self, signature, value, max_pixels):
-        ((name, info),) = self.signatures[signature]["inputs"].items()
-        if info["dtype"] != STRING:
+        if signature not in self._functions:
             return super().signature_task(signature, value, max_pixels)
 
         def prepare():
@@ -153,19 +161,19 @@ class ServedSavedModel(ServedModel):
                 check_pixels(value, max_pixels)
             return None, value, None
 
-        run = functools.partial(_run_signature, self._functions[signature], name)
+        run = functools.partial(_run_on_one, self._functions[signature])
         return Task(prepare, run, lambda outputs, context: outputs)
 
     def _make_signatures(self, outputs, settings):
         return self._definitions
 
 
-def _run_signature(function, name, values):
-    """Runs a signature on a list of one string; whatever is wrong with it is the client's error."""
+def _run_on_one(function, values):
+    """Calls a function of bytes for a list of one; what the graph says of them is the client's error."""
+    (value,) = values
     try:
-        outputs = function(**{name: np.array(values, object)})
+        return [function(value)]
     except Exception as error:
         if type(error).__name__ == "InvalidArgumentError":
             raise Refusal(400, short_message(error)) from error
         raise
-    return [{key: output[0] for key, output in outputs.items()}]
