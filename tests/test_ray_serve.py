@@ -1,5 +1,6 @@
 """Ray Serve: arguments of the application, and answers of two replicas, one of which is killed."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -44,6 +45,30 @@ def test_paths_of_models_do_not_depend_on_the_working_folder(tmp_path, monkeypat
     (tmp_path / "fruits.tflite").touch()
     (source,) = ray_serve._sources("fruits.tflite")
     assert source.path == tmp_path / "fruits.tflite" and source.name == "fruits"
+
+
+def test_a_replica_starts_as_ray_starts_it_and_answers(tmp_path, monkeypatch):
+    config = pytest.importorskip("uvicorn.config", reason="needs the extra `serve`")
+    from fake_model import fake_model
+    from uvicorn.lifespan.on import LifespanOn
+
+    monkeypatch.setattr(ray_serve, "prepare_process", lambda num_cpus: None)
+    (tmp_path / "fruits.tflite").touch()
+    sources = ray_serve._sources(str(tmp_path / "fruits.tflite"))
+    app = ray_serve._ready_app(sources, lambda path: fake_model(), ray_serve._options({}), 1)
+    lifespan, sent = LifespanOn(config.Config(app, lifespan="on", log_config=None)), []
+
+    async def ask():
+        await lifespan.startup()
+        scope = {"type": "http", "method": "GET", "path": "/healthz", "headers": [], "query_string": b""}
+
+        async def send(message):
+            sent.append(message)
+
+        await app(scope, None, send)
+
+    asyncio.run(ask())
+    assert not lifespan.should_exit and sent[0]["status"] == 200
 
 
 @pytest.mark.slow

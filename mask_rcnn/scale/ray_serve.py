@@ -104,4 +104,9 @@ def _ready_app(sources, load, options, num_cpus):
     loaded.wait()
     if repository.failure is not None:
         raise repository.failure
-    return service.app()
+    answer = service.app()
+
+    async def asgi(scope, receive, send):  # Ray's uvicorn takes a callable that is no coroutine for ASGI 2
+        await answer(scope, receive, send)
+
+    return asgi
