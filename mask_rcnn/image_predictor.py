@@ -76,19 +76,18 @@ class ImagePredictor:
                 uint8 RGB.
 
         Returns:
-            Tuple (inputs, resize): the model's inputs, and the object that `postprocess` needs to map
-            detections back to the image.
+            Tuple (inputs, resize): the model's inputs, and what `postprocess` needs.
         """
         raise NotImplementedError
 
     def batch_key(self, image_size):
-        """Returns the batch key of an image. Only images with equal keys share a batch.
+        """Returns the batch key of an image: only images with equal keys share a batch.
 
         Args:
             image_size: (height, width) of the image, pixels.
 
         Returns:
-            A hashable value, or None if the image must be a batch of its own.
+            A hashable value. None if the image must be a batch of its own.
         """
         raise NotImplementedError
 
@@ -117,13 +116,9 @@ class ImagePredictor:
         raise NotImplementedError
 
     def scaled(self, scale):
-        """Returns a predictor of the same model with another input size.
+        """Returns a predictor of the same model that resizes images to `scale` times the config's sides.
 
-        Args:
-            scale: Factor on `input.short_side` and `input.long_side` of the config.
-
-        Raises:
-            ValueError: If the model has a fixed input size and `scale` is not 1.
+        Raises a ValueError if the model has a fixed input size and `scale` is not 1.
         """
         if scale == 1:
             return self
@@ -192,11 +187,8 @@ class ImagePredictor:
             score_threshold: Detections with lower scores are removed. Defaults to 0.
 
         Yields:
-            `(source, result)` in the order of `sources`. The result is one of:
-            `Detections`, if `finish` is None.
-            The return value of `finish`.
-            `UnreadableImage`, for an image that cannot be read or used.
-            Another exception, if the model or `finish` raised it.
+            `(source, result)` in the order of `sources`. The result is a `Detections`, the return value of
+            `finish`, or an exception. The exception is `UnreadableImage` if the image cannot be read or used.
 
         Raises:
             ValueError: If `batch_size` or `threads` is less than 1.
