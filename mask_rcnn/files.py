@@ -44,9 +44,9 @@ def cache_home():
 def atomic_write(path, num_bytes=None):
     """Context manager for the atomic write of a file or folder.
 
-    The new file replaces the old one only when it is complete and flushed to disk, so readers find either
-    the old file or the new one. An exception inside the context leaves the old file unchanged. A killed
-    process leaves a hidden work folder, which `remove_leftovers` deletes.
+    The new file replaces the old one only when it is complete and flushed to disk. Readers find either the
+    old file or the new one. An exception inside the context leaves the old file unchanged. A killed process
+    leaves a hidden work folder, which `remove_leftovers` deletes.
 
     Args:
         path: Path of the file or folder to write. Missing parent folders are created. A symbolic link is

@@ -194,8 +194,8 @@ def cut_annotation(annotation, windows, size):
         size: (height, width) of the image, pixels.
 
     Yields:
-        (index of the window, fraction of the object's pixels in it, annotation in pixels of the tile) for
-        each window that contains a pixel of the object.
+        (index, fraction, annotation) for each window that contains a pixel of the object: the index of the
+        window, the fraction of the object's pixels in it, and the annotation in pixels of the tile.
     """
     x, y, width, height = annotation["bbox"]
     box = np.array([y, x, y + height, x + width])

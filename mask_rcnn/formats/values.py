@@ -38,7 +38,7 @@ def checked(value, kind, where):
 
 
 def class_name(value, where):
-    """Returns a class name without surrounding spaces. Raises a ValueError unless it is printable text."""
+    """Returns a class name without outer spaces. Raises a ValueError if it is empty or not printable."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise _wrong(f"the class of {where} to be text", value)
     return value.strip()

@@ -49,13 +49,13 @@ def read_state_dict(path, max_bytes=MAX_BYTES):
     """Reads the arrays of a checkpoint, with the names and layout of the system that wrote it.
 
     The format is detected from the contents, not from the file name. A pickle may contain only arrays. If it
-    refers to anything else, it is rejected and none of its code is run. For formats that declare sizes, no
-    array is read before the sizes of all arrays are checked.
+    refers to anything else, it is rejected and none of its code is run. The total size of the arrays (of the
+    file for .safetensors) is checked before any array is read.
 
     Args:
-        path: Path of a PyTorch .pth or .pt file (zip archive, or the older format; the state dict may be
-            under "model" or "state_dict"), a detectron2 .pkl, an .npz, a .safetensors, a weights file of this
-            package, or an .h5 file, whose arrays are named by their path in the file.
+        path: Path of a PyTorch .pth or .pt, detectron2 .pkl, .npz, .safetensors or .h5 file, or of a weights
+            file of this package. PyTorch files may be zip archives or have the older format. Their state dict
+            may be under a key such as "model" or "state_dict". Arrays of .h5 files are named by their paths.
         max_bytes: Maximum size of all arrays together, bytes; for a known model, `bytes_for`. Defaults to
             4 GiB.
 
