@@ -1,4 +1,4 @@
-"""Test-time augmentation: images are detected in several sizes and mirrored, and detections are merged."""
+"""Test-time augmentation: detects resized and mirrored versions of an image and merges the detections."""
 
 import numpy as np
 
@@ -8,17 +8,20 @@ from mask_rcnn.image_predictor import ImagePredictor
 
 
 class AugmentedPredictor(ImagePredictor):
-    """Finds the objects in several views of each image, and merges what was found; see `merge_views`.
+    """Detects objects in several views of each image and merges the detections by `merge_views`.
 
-    The time is that of `len(scales)` images, twice of it with `horizontal_flip`. It takes the place of an
-    `ImagePredictor` wherever images are detected, also in a `TiledPredictor`.
+    Each scale takes the time of an image of this size, and twice that with `horizontal_flip`. Can be used in
+    place of an `ImagePredictor`, also in a `TiledPredictor`.
 
     Args:
-        predictor: An `ImagePredictor`, of weights or of an exported model. An exported model resizes images
-            itself, so that its only scale is 1.
-        scales: Sizes of the views, as multiples of `input.short_side` and `input.long_side`. Defaults to the
-            usual size alone.
-        horizontal_flip: Whether each view is detected mirrored, too. Defaults to True.
+        predictor: `ImagePredictor`, of weights or of an exported model. An exported model resizes images
+            itself, so its only scale is 1.
+        scales: Sequence of floats: the sizes of the views, as multiples of `input.short_side` and
+            `input.long_side` of the config. Defaults to `(1.0,)`.
+        horizontal_flip: Whether to also detect each view mirrored from left to right. Defaults to True.
+
+    Raises:
+        ValueError: If `scales` is empty or contains a number twice or one that is not positive.
 
     Example:
 
@@ -30,7 +33,7 @@ class AugmentedPredictor(ImagePredictor):
         if not scales or min(scales) <= 0 or len(set(scales)) < len(scales):
             raise ValueError(
                 "`scales` must be different numbers above 0, such as (0.75, 1.0, 1.25). "
-                f"Received: scales={tuple(scales)}. Correct them."
+                f"Received: scales={tuple(scales)}. Give each scale once."
             )
         self.predictor, self.max_pixels = predictor, predictor.max_pixels
         self.config, self.categories = predictor.config, predictor.categories
@@ -47,10 +50,13 @@ class AugmentedPredictor(ImagePredictor):
         return None if None in keys else keys
 
     def preprocess(self, image):
-        """Returns the inputs of all views, and what `postprocess` needs of each.
+        """Prepares all views of one image for the model.
 
         Args:
-            image: `[H, W, C]`.
+            image: `[H, W, C]`, see `ImagePredictor.preprocess`.
+
+        Returns:
+            Tuple (inputs, resizes). Both are tuples with one item per view, see `ImagePredictor.preprocess`.
         """
         mirrored = np.ascontiguousarray(image[:, ::-1])
         prepared = [view.preprocess(mirrored if flip else image) for view, flip in self._views]
@@ -62,7 +68,7 @@ class AugmentedPredictor(ImagePredictor):
             view.detect_batch([each[number] for each in inputs])
             for number, (view, _) in enumerate(self._views)
         ]
-        return list(zip(*outputs, strict=True))  # for each image the outputs of its views
+        return list(zip(*outputs, strict=True))  # per image, a tuple with the outputs of its views
 
     def postprocess(self, outputs, resize, score_threshold=0.0):
         found = []

@@ -1,8 +1,8 @@
-"""Detections as COCO writes them, to a file and back; `data/results.py` reads results files of any system.
+"""Converts `Detections` to and from entries of COCO results files.
 
-A results file is a json list with one entry for each object:
-`{"image_id", "category_id", "bbox": [x, y, width, height], "score", "segmentation": RLE}`.
-This is the only place where boxes leave and enter as xywh, and keypoints as numbers of pixels.
+`data/results.py` reads the results files of any system. A results file is a JSON list with one entry per
+object: `{"image_id", "category_id", "bbox": [x, y, width, height], "score", "segmentation": RLE}`. Only this
+module converts boxes from and to xywh, and keypoints from and to pixel indices.
 """
 
 import json
@@ -14,21 +14,28 @@ from mask_rcnn.data.masks import full_mask
 from mask_rcnn.files import atomic_write
 from mask_rcnn.structures import Detections, as_categories, smallest_crop
 
-PIXEL_CENTRE = np.array((HALF_PIXEL, HALF_PIXEL, 0), "float32")  # of pixel (0, 0), with a score
+PIXEL_CENTRE = np.array((HALF_PIXEL, HALF_PIXEL, 0), "float32")  # (x, y, score): center of pixel (0, 0)
 
 
 def to_coco(detections, image_id, categories):
-    """Returns the detections of one image as entries of a COCO results file.
+    """Converts the detections of one image to entries of a COCO results file.
 
     Args:
-        detections: a `Detections` of N objects.
-        image_id: the id of the image in the annotation file.
-        categories: the K `Category` records, or names with the ids 1..K; class id `i` is `categories[i - 1]`.
+        detections: `Detections` of N objects.
+        image_id: Id of the image in the annotation file.
+        categories: Sequence of K `Category`, or names with the ids 1..K. Class id i is `categories[i - 1]`.
 
     Returns:
-        A list of N dicts, ready for `write_json`: `image_id`, `category_id`, `bbox` (x, y, width, height
-        as floats), `score`; `segmentation` (compressed RLE) and `keypoints` (flat x, y, score, in numbers
-        of pixels) where there are any.
+        List of N dicts, ready for `write_json`:
+        image_id: As given.
+        category_id: `id` of the category.
+        bbox: List of 4 floats, (x, y, width, height), pixels.
+        score: Float, 0 to 1.
+        segmentation: Compressed RLE, only if `detections` has masks.
+        keypoints: Flat list of (x, y, score) for each keypoint, in pixel indices, only if there are any.
+
+    Raises:
+        ValueError: If a class id is larger than K.
     """
     categories = as_categories(categories, len(categories))
     if len(detections) and detections.class_ids.max() > len(categories):
@@ -54,18 +61,19 @@ def to_coco(detections, image_id, categories):
 
 
 def from_coco(entries, image_size, categories):
-    """Returns entries of a results file, or annotations of a data set, as `Detections`.
+    """Converts entries of a COCO results file or COCO annotations (ground truth) to `Detections`.
 
-    An annotation is truth: it has score 1. An entry without a segmentation gets an empty mask if
-    any other has one.
+    Annotations have no score and get the score 1. An entry without a segmentation gets an empty mask if
+    another entry has a segmentation.
 
     Args:
-        entries: dicts of one image, with `category_id` and `bbox`.
-        image_size: (height, width) of the image.
-        categories: the K `Category` records, or names with the ids 1..K.
+        entries: List of dicts of one image, with the keys `category_id` and `bbox`. The keys `score`,
+            `segmentation` and `keypoints` are optional.
+        image_size: (height, width) of the image, pixels.
+        categories: Sequence of K `Category`, or names with the ids 1..K. Class id i is `categories[i - 1]`.
 
     Returns:
-        A `Detections` of as many objects, in the same order.
+        `Detections` of all entries, in the same order.
     """
     categories = as_categories(categories, len(categories))
     class_ids = {category.id: i for i, category in enumerate(categories, start=1)}
@@ -87,7 +95,7 @@ def from_coco(entries, image_size, categories):
 
 
 def from_record(record):
-    """Returns the objects of an `ImageRecord`, without its crowd regions, as `Detections` with score 1."""
+    """Converts the annotations of an `ImageRecord` to `Detections` with score 1. Omits crowd regions."""
     objects = [annotation for annotation in record.annotations if not annotation.crowd]
     image_size = (record.height, record.width)
     masks, origins = _crops([annotation.segmentation for annotation in objects], image_size)
@@ -103,11 +111,11 @@ def from_record(record):
 
 
 def _points(points, are_truth):
-    """Returns keypoints as `Detections` keeps them, `[N, J, 3]` (x, y, score), or None if there are none.
+    """Converts keypoints to the form of `Detections`: `[N, J, 3]`, (x, y, score), or None without keypoints.
 
     Args:
-        points: N tuples of COCO's (x, y, visibility or score), or None.
-        are_truth: the third number is the visibility: what is known has score 1.
+        points: N items, each None or a tuple of COCO's (x, y, visibility or score).
+        are_truth: Whether the third number is a visibility. If so, labeled keypoints get the score 1.
     """
     if not any(points):
         return None
@@ -119,24 +127,28 @@ def _points(points, are_truth):
 
 
 def _crops(segmentations, image_size):
-    """Returns the masks and their origins as `Detections` keeps them, or None twice if there are none."""
+    """Returns (masks, mask_origins) in the form of `Detections`. Both are None without segmentations."""
     if not any(segmentations):
         return None, None
     return zip(*[mask_crop(segmentation, image_size) for segmentation in segmentations], strict=True)
 
 
 def mask_crop(segmentation, image_size):
-    """Returns the smallest crop `[h, w]` bool that holds the mask of a segmentation, and its (y, x).
+    """Returns the mask of a segmentation, cropped to its bounding box.
 
     Args:
-        segmentation: Polygons or run lengths as in COCO; None is an empty mask.
-        image_size: (height, width) of the image.
+        segmentation: COCO polygons or RLE. None is an empty mask.
+        image_size: (height, width) of the image, pixels.
+
+    Returns:
+        Tuple of the crop, `[h, w]` bool, and the (y, x) of its first pixel in the image. An empty mask has
+        the shape `[0, 0]` and the origin (0, 0).
     """
     mask = full_mask(segmentation, *image_size) if segmentation else np.zeros(image_size, bool)
     return smallest_crop(mask)
 
 
 def write_json(path, value):
-    """Writes `value` to `path`; a reader finds the old file or the new one, never half of it."""
+    """Writes `value` as JSON to `path` in an atomic write."""
     with atomic_write(path) as partial:
         partial.write_text(json.dumps(value), encoding="utf-8")

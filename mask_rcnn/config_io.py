@@ -1,7 +1,7 @@
-"""Configs from and to YAML, and fields changed by their dotted name: `train.steps`, `mask_head.convs`.
+"""Reads and writes configs as YAML, and changes fields by their dotted names, such as `mask_head.convs`.
 
-The dataclasses of `config.py` are the schema: each value is checked against the type of its field, and a name
-that no field has is answered with the nearest one that exists.
+The dataclasses of the package `config` are the schema. Each value is checked against the type of its field.
+The error about an unknown name suggests similar names.
 """
 
 import dataclasses
@@ -19,20 +19,25 @@ from mask_rcnn.config.ranges import short, unwrap
 from mask_rcnn.config.yaml_text import MAX_CHARACTERS, load_yaml
 from mask_rcnn.paths import as_path
 
-MAX_INT = 2**53  # beyond it a float is another number
-NULLS = ("null", "None", "~")  # how YAML and Python write it
+MAX_INT = 2**53  # float64 represents all integers up to here exactly
+NULLS = ("null", "None", "~")  # spellings of null in YAML and Python
 
 
 def to_yaml(config):
-    """Returns `config` as YAML text, every field written out; `from_yaml` reads it back."""
+    """Returns `config` as YAML text with all fields. `from_yaml` reads it back."""
     return yaml.dump(dataclasses.asdict(config), Dumper=_Dumper, sort_keys=False, width=110)
 
 
 def from_yaml(source):
-    """Returns the `Config` that `source` describes; fields that it does not name have their defaults.
+    """Reads a `Config` from YAML. Omitted fields have their defaults.
 
     Args:
-        source: YAML text, or the path of a file: a `Path`, or a string that ends in .yaml or .yml.
+        source: YAML text, or the path of a file. A path is a `Path`, or a string of one line that ends in
+            .yaml or .yml.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the YAML is invalid, or a field is unknown or has an invalid value.
     """
     is_path = not isinstance(source, str) or (source.endswith((".yaml", ".yml")) and "\n" not in source)
     if not is_path:
@@ -40,7 +45,7 @@ def from_yaml(source):
     path = as_path(source)
     if not path.is_file():
         raise FileNotFoundError(
-            f"There is no config file {str(source)!r}. Write one: `mask-rcnn config show`."
+            f"There is no config file {str(source)!r}. Create one from the output of `mask-rcnn config show`."
         )
     try:
         with io.TextIOWrapper(path.open("rb"), encoding="utf-8") as file:
@@ -50,7 +55,7 @@ def from_yaml(source):
 
 
 def override(config, path, value):
-    """Returns a copy of `config` with one field changed.
+    """Returns a copy of `config` with one field changed, see `override_all`.
 
     >>> override(Config(), "train.learning_rate", "0.01").train.learning_rate
     0.01
@@ -59,12 +64,18 @@ def override(config, path, value):
 
 
 def override_all(config, changes):
-    """Returns a copy of `config` with several fields changed at once, so that those that depend fit together.
+    """Returns a copy of `config` with several fields changed.
+
+    All fields are changed before the config is checked, so dependent fields can be changed together.
 
     Args:
-        config: a `Config`.
-        changes: dict from the dotted name of a field to its value: text as YAML or Python write it, or the
-            value itself. A whole section takes a mapping, and `null` where it may be absent (`mask_head`).
+        config: `Config`.
+        changes: Dict from the dotted name of a field to its new value: YAML or Python text, or the value
+            itself. The value of a section is a mapping. It may be null if the section is optional, such as
+            `mask_head`.
+
+    Raises:
+        ValueError: If a field is unknown or a value is invalid.
     """
     values = dataclasses.asdict(config)
     values["heads"] = dict(values["heads"])
@@ -74,7 +85,7 @@ def override_all(config, changes):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes tuples as [1, 2, 3], on one line."""
+    """YAML dumper that writes a tuple as [1, 2, 3], on one line."""
 
 
 _Dumper.add_representer(HeadSections, yaml.SafeDumper.represent_dict)
@@ -84,13 +95,13 @@ _Dumper.add_representer(
 
 
 def from_text(text):
-    """Returns the `Config` of a YAML text, which is never taken for the path of a file."""
+    """Returns the `Config` of YAML text. Unlike in `from_yaml`, the text cannot be the path of a file."""
     values = load_yaml(text)
     return _build(Config, {} if values is None else values)
 
 
 def _assign(values, path, value):
-    """Puts `value` at the dotted `path` of nested dicts."""
+    """Sets `value` at the dotted `path` of nested dicts, in-place. Text is parsed by the field's type."""
     *sections, name = path.split(".")
     kind = Config
     for depth, section in enumerate(sections, start=1):
@@ -101,7 +112,7 @@ def _assign(values, path, value):
             parent = ".".join(sections[:depth])
             raise ValueError(
                 f"`{path}` is a field of `{parent}`, which is null. "
-                f"Received: {path}={short(value)}. Give it its defaults first: `{parent}={{}}`."
+                f"Received: {path}={short(value)}. Set it to its defaults first: `{parent}={{}}`."
             )
         values = values[section]
     field_type = _field_type(kind, name, path)
@@ -109,7 +120,7 @@ def _assign(values, path, value):
 
 
 def _parse(field_type, text):
-    """Reads `text` as the command line gives it: strings need no quotes, tuples no brackets."""
+    """Parses the text of a command-line value: strings need no quotes, tuples need no brackets."""
     kind, optional = unwrap(field_type)
     if optional and text in NULLS:
         return None
@@ -121,7 +132,13 @@ def _parse(field_type, text):
 
 
 def _build(kind, values, path=""):
-    """Returns the section `kind` from a dict as YAML gives it, its types checked."""
+    """Builds a config section and checks the types of its values.
+
+    Args:
+        kind: Class of the section.
+        values: Dict of field values, as parsed from YAML.
+        path: Dotted name of the section, for messages. Defaults to "", the whole config.
+    """
     if not isinstance(values, dict):
         name = f"`{path}`" if path else "A config"
         raise ValueError(f"{name} must be a mapping from fields to values. Received: {short(values)}.")
@@ -153,7 +170,7 @@ def _convert(field_type, value, path):
 
 
 def _is_number_text(value):
-    """Whether it is like 1e-4, which YAML 1.1 reads as text: it wants 1.0e-4."""
+    """Returns whether `value` is a string such as "1e-4". YAML 1.1 parses only 1.0e-4 as a number."""
     return isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value) is not None
 
 
@@ -162,7 +179,7 @@ def _is_section(kind):
 
 
 def _field_types(kind):
-    """Returns `{name: type}` of what a section may hold."""
+    """Returns `{name: type}` of the fields of a section."""
     return SECTIONS if kind is HeadSections else typing.get_type_hints(kind)
 
 
@@ -185,7 +202,7 @@ def _unknown(path):
 
 
 def _paths(kind, prefix=""):
-    """Yields the dotted name of each section and field."""
+    """Yields the dotted names of all sections and fields of `kind`."""
     for name, field_type in _field_types(kind).items():
         yield prefix + name
         section, _ = unwrap(field_type)
@@ -194,7 +211,7 @@ def _paths(kind, prefix=""):
 
 
 def _describe(field_type):
-    """A type in words: `tuple[int, ...] | None` is "a list of int, or null"."""
+    """Describes a type in words. `tuple[int, ...] | None` becomes "a list of int, or null"."""
     kind, optional = unwrap(field_type)
     items = typing.get_args(kind)
     if _is_section(kind):

@@ -1,9 +1,9 @@
-"""Errors that have a meaning of their own, and library messages in a form that a person can read."""
+"""Exceptions of this package, and functions that shorten and classify exceptions of libraries."""
 
 import re
 
 MAX_LENGTH = 300  # characters
-# Lines of TensorFlow's messages that name nodes of the graph or lines of its code.
+# Beginnings of lines in TensorFlow's messages that only name graph nodes or lines of code.
 NOISE = re.compile(
     r'Graph execution error|Detected at node|File "|<stack traces|Stack trace|Traceback|\d+ root error'
 )
@@ -11,18 +11,22 @@ ADDRESS = re.compile(r" \[\[\{\{.*| \[Op:.*|^\(\d+\) \w+: +")
 
 
 class PartialFailure(Exception):
-    """Part of a command failed and all else is done. The message lists what failed."""
+    """Raised when a command finished all but some of its work. The message lists what failed."""
 
 
 class UnreadableImage(ValueError):
-    """One image of many cannot be read or used. The message says why."""
+    """An image that cannot be read or used. The message contains the reason."""
 
 
 def short_message(error):
-    """Returns the first line of a library's message that says what is wrong, without graph nodes.
+    """Returns the first informative line of an exception's message, without TensorFlow's graph nodes.
 
     Args:
-        error: The exception.
+        error: Exception.
+
+    Returns:
+        String of at most 300 characters (then "..."), or the name of the exception's class if it has no
+        message.
     """
     text = getattr(error, "message", None) or str(error)
     lines = (ADDRESS.sub("", line.strip()) for line in str(text).splitlines())
@@ -31,5 +35,5 @@ def short_message(error):
 
 
 def is_out_of_memory(error):
-    """Returns whether memory is exhausted, as Python, NumPy or TensorFlow say it."""
+    """Returns whether an exception of Python, NumPy or TensorFlow means that memory is exhausted."""
     return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"

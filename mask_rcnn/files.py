@@ -1,4 +1,4 @@
-"""Atomic writes of files and folders, removal of what killed processes left behind, and the cache folder."""
+"""Atomic writes of files and folders, cleanup after killed processes, folder locks, and the cache folder."""
 
 import contextlib
 import errno
@@ -16,19 +16,19 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-# Hidden work folder beside the target; eight random characters follow.
+# Prefix of the hidden work folder beside the target. Eight random characters follow.
 PREFIX = ".mask_rcnn_partial_"
-# Seconds. Where a file system has no locks, only a work folder of this age counts as abandoned.
+# Seconds. On a file system without locks, only a work folder of this age counts as abandoned.
 ABANDONED_AGE = 24 * 3600
-NO_ROOM = ("ENOSPC", "EDQUOT", "EFBIG")  # names in `errno`; Windows has not all
+NO_ROOM = ("ENOSPC", "EDQUOT", "EFBIG")  # names in `errno`; Windows does not define all of them
 
 
 class DiskFull(OSError):
-    """There is no room for a file. The message names the file."""
+    """Raised when a disk has too little free space for a file. The message names the file."""
 
 
 def cache_home():
-    """Returns the cache folder: $MASK_RCNN_HOME, or `mask_rcnn` in the cache folder of the platform."""
+    """Returns the `Path` of the cache folder: $MASK_RCNN_HOME, or `mask_rcnn` in the platform's cache."""
     if os.environ.get("MASK_RCNN_HOME"):
         return Path(os.environ["MASK_RCNN_HOME"]).expanduser()
     if sys.platform == "win32":
@@ -42,23 +42,25 @@ def cache_home():
 
 @contextlib.contextmanager
 def atomic_write(path, num_bytes=None):
-    """Writes a file or folder that replaces the old one only when it is complete and on the disk.
+    """Context manager for the atomic write of a file or folder.
 
-    An error inside the context leaves the old file as it was. A reader finds the old file or the new one.
-    A killed process leaves a hidden work folder, which `remove_leftovers` deletes.
+    The new file replaces the old one only when it is complete and flushed to disk. Readers find either the
+    old file or the new one. An exception inside the context leaves the old file unchanged. A killed process
+    leaves a hidden work folder, which `remove_leftovers` deletes.
 
     Args:
-        path: File or folder to write. Missing parent folders are made. A symbolic link is followed. A new
-            file has the permissions that `open` would give it, a replaced one keeps its own. A remote path,
-            which only a file can have, is written when the context ends.
-        num_bytes: Size of the file, for the error of a full disk. Defaults to None, unknown.
+        path: Path of the file or folder to write. Missing parent folders are created. A symbolic link is
+            followed. A new file gets the default permissions, a replaced file keeps its own. A remote path
+            must be a file. It is uploaded when the context ends.
+        num_bytes: Approximate size of the file in bytes, for the message about a full disk. Defaults to
+            None, unknown.
 
     Yields:
-        `Path` to write to, of the same name and on the same disk.
+        `Path` to write to, with the same name. For local paths, it is on the same disk.
 
     Raises:
-        DiskFull: There is no room for the file; the message names it.
-        ValueError: `path` is a device, a pipe or a socket.
+        DiskFull: If there is too little space for the file.
+        ValueError: If `path` is a device, a pipe or a socket.
     """
     path = as_path(path)
     if isinstance(path, RemotePath):
@@ -85,14 +87,14 @@ def atomic_write(path, num_bytes=None):
 
 @contextlib.contextmanager
 def room_for(path, num_bytes=None):
-    """A context that writes a file; the error of a full disk names the file and the space that it needs.
+    """Context manager that converts errors about a full disk to `DiskFull`, which names the file.
 
     Args:
-        path: `Path` of the file.
-        num_bytes: Size of the file. Defaults to None, unknown.
+        path: `Path` of the file that is written in the context.
+        num_bytes: Approximate size of the file in bytes, for the message. Defaults to None, unknown.
 
     Raises:
-        DiskFull: The disk is full, or a quota or another limit of the system is reached.
+        DiskFull: If the disk is full, or a quota or another limit of the system is reached.
     """
     try:
         yield
@@ -104,13 +106,13 @@ def room_for(path, num_bytes=None):
         needed = "" if num_bytes is None else f" of about {num_bytes:,} bytes"
         raise DiskFull(
             f"Expected room for the file {path}{needed}. "
-            f"Received: a disk with {shutil.disk_usage(path.parent).free:,} bytes free, or a limit that is "
-            "reached. Free some space, then start again. A run continues with `--resume`."
+            f"Received: a disk with {shutil.disk_usage(path.parent).free:,} bytes free, or a quota that is "
+            "reached. Free some space, then start again. A training run continues with `--resume`."
         ) from error
 
 
 def _is_disk_full(error):
-    """Returns whether an error, or one that it followed, is that of a full disk. HDF5 says so in its text."""
+    """Returns whether an error or its context reports a full disk. HDF5 has the errno only in its message."""
     if error is None:
         return False
     numbers = [getattr(errno, name) for name in NO_ROOM if hasattr(errno, name)]
@@ -120,34 +122,35 @@ def _is_disk_full(error):
 
 
 def remove_leftovers(folder):
-    """Deletes what `atomic_write` left in `folder` when its process was killed.
+    """Deletes the work folders that killed processes left in `folder` during an `atomic_write`.
 
-    A work folder in which a living process writes is locked and stays, and so does every other file. A folder
-    that was being replaced when the process died is put back.
+    The work folder of a running process is locked and is not deleted. All other files are not touched. If
+    the process was killed while it replaced a folder, the old folder is restored.
 
     Args:
-        folder: Folder that files are written to. It need not exist. Subfolders are not searched.
+        folder: Folder in which files were written. It need not exist. Subfolders are not searched.
 
     Returns:
-        The number of work folders that were deleted.
+        Number of deleted work folders.
     """
     removed = 0
     for leftover in Path(folder).glob(f"{PREFIX}*"):
         if leftover.is_symlink() or not leftover.is_dir():
             continue
-        with contextlib.suppress(OSError):  # of another user, or deleted by another process
+        with contextlib.suppress(OSError):  # belongs to another user, or another process deleted it
             removed += _discard_if_abandoned(leftover)
     return removed
 
 
 @contextlib.contextmanager
 def locked(folder):
-    """Holds an exclusive lock of a folder, and waits for it as long as another thread or process has it.
+    """Context manager that holds an exclusive lock on a folder. Waits while another thread or process has it.
 
-    The system releases it when the process ends. On a file system without locks nothing is locked.
+    The system releases the lock when the process ends. On Windows and on file systems without locks, nothing
+    is locked.
 
     Args:
-        folder: Made if it does not exist.
+        folder: Path of the folder. It is created if it does not exist.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     descriptor = _open_folder(folder)
@@ -160,7 +163,7 @@ def locked(folder):
 
 @contextlib.contextmanager
 def _work_folder(parent):
-    """Makes a locked folder in `parent`, and deletes it at the end."""
+    """Context manager that creates a locked folder in `parent` and deletes it at the end."""
     folder, descriptor = _new_locked_folder(parent)
     try:
         yield folder
@@ -182,7 +185,7 @@ def _new_locked_folder(parent):
 
 
 def _discard_if_abandoned(folder):
-    """Deletes a work folder unless a living process writes in it; returns whether it is gone."""
+    """Deletes a work folder unless a running process uses it. Returns whether it was deleted."""
     descriptor = _open_folder(folder)
     try:
         if not _is_abandoned(folder, descriptor):
@@ -194,7 +197,7 @@ def _discard_if_abandoned(folder):
 
 
 def _discard(folder):
-    """Deletes a work folder; what was moved into it to be replaced, and was not, goes back."""
+    """Deletes a work folder. Moves an old file or folder in it back if its replacement did not happen."""
     for old in folder.glob("old/*"):
         if not os.path.lexists(folder.parent / old.name):
             os.replace(old, folder.parent / old.name)
@@ -202,7 +205,7 @@ def _discard(folder):
 
 
 def _replace(path, new, old):
-    """Moves `new` to `path`. A folder cannot be renamed over: it is moved to `old` first."""
+    """Moves `new` to `path`. An existing folder is first moved to `old`: a rename cannot replace a folder."""
     if path.is_dir() and new.is_dir():
         old.parent.mkdir()
         os.replace(path, old)
@@ -210,7 +213,7 @@ def _replace(path, new, old):
 
 
 def _open_folder(folder):
-    """Returns a file descriptor of a folder, or None on Windows, which has none."""
+    """Returns a file descriptor of a folder. Returns None on Windows, which cannot open folders."""
     return None if fcntl is None else os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 
@@ -226,7 +229,7 @@ def _lock(descriptor):
 
 
 def _is_abandoned(folder, descriptor):
-    """Returns whether no living process writes in a work folder; it is locked then."""
+    """Returns whether no running process uses a work folder. Locks the folder if the file system can."""
     try:
         if descriptor is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -239,7 +242,7 @@ def _is_abandoned(folder, descriptor):
 
 
 def _sync(path):
-    """Waits until a file, or a folder with all that is in it, is on the disk."""
+    """Flushes a file, or a folder with all of its contents, to disk."""
     if path.is_dir():
         for each in path.iterdir():
             _sync(each)

@@ -1,4 +1,4 @@
-"""Fonts for class names in any script, and a visible form of the names that no font here can draw."""
+"""Selects fonts for class names in any script, and escapes the characters that no font can draw."""
 
 import functools
 import importlib.util
@@ -21,31 +21,37 @@ SYSTEM_FOLDERS = (
     "C:/Windows/Fonts",
 )
 SUFFIXES = (".ttf", ".ttc", ".otf")
-UNWANTED = ("lastresort", "adobeblank")  # they have a box, or nothing, for every character
-PLAIN = None  # stands for Pillow's own font, which has ASCII only
+UNWANTED = ("lastresort", "adobeblank")  # these draw a placeholder, or nothing, for every character
+PLAIN = None  # path that stands for Pillow's built-in font, which has only ASCII characters
 
 PROBE_SIZE = 16  # pixels
 PROBE_SPACE = 3 * PROBE_SIZE
-NO_CHARACTER = "\U0001fffe"  # will never be one (Unicode, section 23.7): fonts draw what is missing
+# Never a character (Unicode, section 23.7). Fonts draw their glyph for missing characters.
+NO_CHARACTER = "\U0001fffe"
 
 MAX_CHARACTERS = 40  # of a name in a picture
-MAX_EXAMPLES = 3
-RIGHT_TO_LEFT = ("R", "AL")  # classes of the bidirectional algorithm
-# Scripts whose letters change with their neighbors: those of India up to Sinhala, Tibetan, Myanmar, Khmer.
+MAX_EXAMPLES = 3  # names in the warning
+RIGHT_TO_LEFT = ("R", "AL")  # classes of Unicode's bidirectional algorithm
+# Scripts whose letters change with their neighbors: Indian scripts up to Sinhala, Tibetan, Myanmar, Khmer.
 SHAPED_BLOCKS = ((0x0900, 0x0DFF), (0x0F00, 0x109F), (0x1780, 0x17FF))
 
 
 @functools.cache
 def label_names(categories, font=None):
-    """Returns how to write the name of each category in a picture; warns once of those that no font has.
+    """Returns the text and the font to write the name of each category in a picture.
+
+    Logs one warning if no font can draw some of the names.
 
     Args:
-        categories: tuple of K `Category`.
-        font: path of a font that is tried first. Defaults to None.
+        categories: Tuple of K `Category`.
+        font: Path of a font that is tried first. Defaults to None.
 
     Returns:
-        K tuples (text, path of a font for `open_font`). A name without font has escapes for the characters
-        that are missing, as `\\u732b`. A long name is cut, and the id of its category tells it from others.
+        Tuple of K tuples (text, path of a font for `open_font`). Characters that the font of a name does not
+        have are escaped, for example `\\u732b`. A long name is shortened and begins with its category id.
+
+    Raises:
+        ValueError: If `font` is not a scalable font file.
     """
     if font is not None:
         _check_font(font)
@@ -55,7 +61,7 @@ def label_names(categories, font=None):
     if missing:
         shown = ", ".join(f"{name} as {_escaped(name, font)[0]}" for name in missing[:MAX_EXAMPLES])
         logging.warning(
-            "No font has the letters of %d of %d class names, which are written as code points: %s. "
+            "No font has all letters of %d of %d class names, which are written as code points: %s. "
             "Give a font that has them (`font=`, --font FILE).",
             len(missing),
             len(categories),
@@ -66,7 +72,12 @@ def label_names(categories, font=None):
 
 @functools.lru_cache(maxsize=64)
 def open_font(path, size):
-    """Returns the font of a file in a size in pixels; None is Pillow's own."""
+    """Returns a Pillow font.
+
+    Args:
+        path: Path of a font file. None is Pillow's built-in font.
+        size: Font size, pixels.
+    """
     return ImageFont.load_default(size) if path is PLAIN else ImageFont.truetype(str(path), size)
 
 
@@ -83,12 +94,12 @@ def _check_font(font):
     except (OSError, ValueError) as error:
         raise ValueError(
             f"Expected a TrueType or OpenType font. Received: font={str(font)!r} ({error}). "
-            "Give the path of a .ttf, .otf or .ttc file that scales."
+            "Give the path of a scalable .ttf, .otf or .ttc file."
         ) from error
 
 
 def _find_fonts(names, font):
-    """Returns {name: path of the first font that has all of its characters}."""
+    """Returns `{name: path of the first font that has all of its characters}`. Omits names without a font."""
     found, remaining = {}, set(names)
     for path in _candidates(font):
         having = {name for name in remaining if can_draw(path, name)}
@@ -100,7 +111,7 @@ def _find_fonts(names, font):
 
 
 def _candidates(font):
-    """Yields the paths of fonts, best first."""
+    """Yields the paths of fonts in the order in which they are tried."""
     yield from _base_fonts(font)
     yield from _system_fonts()
 
@@ -113,7 +124,7 @@ def _base_fonts(font):
 
 @functools.cache
 def _system_fonts():
-    """Returns the paths of the fonts of this machine, upright sans serifs of regular weight first."""
+    """Returns the paths of the fonts of this machine, upright sans-serif fonts of regular weight first."""
     paths = [
         path
         for folder in SYSTEM_FOLDERS
@@ -130,7 +141,12 @@ def _system_fonts():
 
 
 def can_draw(path, text):
-    """Returns whether a font has every character of a text, and the text can be laid out with it."""
+    """Returns whether a font has all characters of a text and Pillow can lay out its script.
+
+    Args:
+        path: Path of a font for `open_font`.
+        text: String.
+    """
     if _needs_shaping(text) and not features.check("raqm"):
         return False
     return all(_has_character(path, character) for character in text)
@@ -146,15 +162,15 @@ def _needs_shaping(text):
 
 @functools.cache
 def _has_character(path, character):
-    """Returns whether a font draws a character otherwise than one that does not exist."""
-    if character.isspace() or unicodedata.category(character) == "Cf":  # not drawn: joiners, for example
+    """Returns whether a font has a character: whether its glyph differs from that of a missing character."""
+    if character.isspace() or unicodedata.category(character) == "Cf":  # not drawn, for example joiners
         return True
     try:
-        # Without layout engine: that of raqm adds a circle to a combining mark.
+        # The layout engine raqm would add a dotted circle to a combining mark.
         font = open_font(path, PROBE_SIZE).font_variant(layout_engine=ImageFont.Layout.BASIC)
         drawn = _drawn(font, character)
         return any(drawn) and drawn != _drawn(font, NO_CHARACTER)
-    except (OSError, ValueError):  # bitmap fonts have other sizes; damaged ones fail at once or here
+    except (OSError, ValueError):  # a bitmap font without this size, or a damaged font
         return False
 
 
@@ -165,7 +181,7 @@ def _drawn(font, character):
 
 
 def _escaped(name, font):
-    """Returns a name with escapes, and the font that needs the fewest of them."""
+    """Returns a name with escaped characters, and the path of the font that needs the fewest escapes."""
     bases = _base_fonts(font)
     complex_script = _needs_shaping(name) and not features.check("raqm")
     has = {path: [c.isascii() if complex_script else _has_character(path, c) for c in name] for path in bases}

@@ -1,4 +1,4 @@
-"""Parts of a report as one HTML page that needs no script, no other file and no network."""
+"""Builds self-contained HTML pages for reports: no scripts, no other files, no network."""
 
 import base64
 import io
@@ -44,12 +44,12 @@ ul { margin: 0.5rem 0; padding-left: 1.2rem; } li { overflow-wrap: anywhere; }
 
 
 def html_page(title, body, style=""):
-    """Returns a page as text.
+    """Returns a complete HTML page as a string.
 
     Args:
-        title: Its title, plain text.
-        body: HTML.
-        style: CSS rules besides the common ones.
+        title: Title of the page, plain text.
+        body: HTML of the body.
+        style: CSS rules in addition to the common ones. Defaults to "".
     """
     return (
         "<!doctype html>\n"
@@ -62,21 +62,21 @@ def html_page(title, body, style=""):
 
 
 def html_text(value):
-    """Returns text as HTML; what is in backticks becomes code."""
+    """Converts plain text to HTML. Text in backticks becomes a `<code>` element."""
     return CODE.sub(r"<code>\1</code>", html_attribute(value))
 
 
 def html_attribute(value):
-    """Returns text as it can stand in a quoted attribute."""
+    """Escapes plain text for a quoted HTML attribute."""
     return escape(printable(value))
 
 
 def html_table(headers, rows):
-    """Returns a table of text; all columns but the first are aligned as numbers.
+    """Returns an HTML table. All columns but the first are right-aligned, for numbers.
 
     Args:
-        headers: Text of each column; no head if all are empty.
-        rows: Lists of text.
+        headers: List of strings, the column headers. If all are empty, the table has no header row.
+        rows: List of lists of strings.
     """
 
     def row(cells, tag):
@@ -91,7 +91,12 @@ def html_table(headers, rows):
 
 
 def html_figure(picture, caption):
-    """Returns a picture, `[H, W, 3]` uint8, with its caption, as HTML that holds the file itself."""
+    """Returns the HTML of a figure with an embedded JPEG.
+
+    Args:
+        picture: `[H, W, 3]` uint8, RGB.
+        caption: Plain text.
+    """
     return (
         f'<figure><img src="{data_uri(picture)}" width="{picture.shape[1]}" '
         f'height="{picture.shape[0]}" alt="{html_attribute(caption)}">'
@@ -100,7 +105,7 @@ def html_figure(picture, caption):
 
 
 def data_uri(pixels):
-    """Returns a picture, `[H, W, 3]` uint8, as the text of a JPEG data URI."""
+    """Returns an image, `[H, W, 3]` uint8 RGB, as a JPEG data URI string."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=JPEG_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

@@ -1,9 +1,9 @@
-"""What every predictor can do with many images: read ahead, detect in batches, finish beside the model.
+"""Base class of predictors: a pipeline that reads, detects and post-processes many images in parallel.
 
     sources -> threads: read, preprocess -> batches of one shape -> model -> threads: postprocess -> in order
 
-The model runs in a thread of its own, so that neither reading nor the loop of the caller makes it wait. Every
-stage is bounded: when the caller is slow, the stages before wait.
+The model runs in its own thread, so it waits neither for image reading nor for the loop of the caller. All
+queues are bounded: when the caller is slow, the earlier stages wait.
 """
 
 import contextlib
@@ -21,27 +21,27 @@ from mask_rcnn.data.images import is_image_file, read_header, read_image
 from mask_rcnn.errors import UnreadableImage, short_message
 from mask_rcnn.parallel import default_threads, equal_batches, in_background, in_order, submit_ahead
 
-# Of larger images (16.8 million pixels, 50 MB) only one is in memory at a time.
+# Only one image with more pixels (16.8 million, 50 MB as RGB) is in memory at a time.
 LARGE_PIXELS = 1 << 24
-WINDOW_BATCHES = 4  # an image waits for others of its shape while so many batches of images come
+WINDOW_BATCHES = 4  # an image waits for others of its shape for at most this many batches of images
 
 _large_image = threading.Lock()
 
 
 @dataclass
 class _Job:
-    """An image on its way through the stages.
+    """State of one image in the pipeline.
 
     Args:
-        number: Position among the sources.
-        source: As the caller gave it.
-        key: What it has in common with the images of its batch; None if it is a batch of its own.
-        large: Whether it is a very large file.
-        image: Pixels `[H, W, 3]` if they are kept for `finish`, else None.
-        inputs: Of `detect_batch`.
+        number: Index of the image among the sources.
+        source: The source, as given by the caller.
+        key: Batch key. Images of a batch have equal keys. None if the image is a batch of its own.
+        large: Whether the image is a file of more than `LARGE_PIXELS`.
+        image: Pixels `[H, W, C]` if they are kept for `finish`, else None.
+        inputs: Model inputs, the first result of `preprocess`.
         resize: The second result of `preprocess`.
-        outputs: Of `detect_batch`.
-        error: What failed, or None.
+        outputs: Model outputs of `detect_batch` for the image, `{name: array}`.
+        error: The exception if a stage failed, else None.
     """
 
     number: int
@@ -56,75 +56,98 @@ class _Job:
 
 
 class ImagePredictor:
-    """Finds the objects in images of any size: one, or many with all cores and in batches.
+    """Base class of predictors: detects objects in one image, or in many with all cores and in batches.
 
-    A subclass has the attributes `config` and `categories`, and the methods `preprocess`, `detect_batch` and
-    `postprocess`.
+    A subclass sets the attributes `config` and `categories`. It defines the methods `preprocess`,
+    `batch_key`, `detect_batch` and `postprocess`.
 
     Attributes:
-        max_pixels: Largest height times width of an image file that is read; of a `Predictor`, that of
-            `data.max_pixels`.
+        max_pixels: Maximum height times width of an image file. Defaults to `MAX_PIXELS`. A `Predictor` takes
+            it from the config field `data.max_pixels`.
     """
 
     max_pixels = MAX_PIXELS
 
     def preprocess(self, image):
-        """Returns `(inputs, resize)`: the model's input for one image, and what `postprocess` needs.
+        """Prepares one image for the model.
 
         Args:
-            image: `[H, W, 3]` uint8 RGB.
+            image: `[H, W, C]`, with the channels and dtype of the config's `input` section. By default
+                uint8 RGB.
+
+        Returns:
+            Tuple (inputs, resize): the model's inputs, and what `postprocess` needs.
         """
         raise NotImplementedError
 
     def batch_key(self, image_size):
-        """Returns what images of one batch have in common; None if a batch is one image.
+        """Returns the batch key of an image: only images with equal keys share a batch.
 
         Args:
-            image_size: (height, width) of an image.
+            image_size: (height, width) of the image, pixels.
+
+        Returns:
+            A hashable value. None if the image must be a batch of its own.
         """
         raise NotImplementedError
 
     def detect_batch(self, inputs):
-        """Runs the model.
+        """Runs the model on a batch.
 
         Args:
-            inputs: List of the inputs of images with the same `batch_key`.
+            inputs: List with the model inputs of each image. All images have the same `batch_key`.
 
         Returns:
-            A list with the outputs for each image, `{name: array}`.
+            List with the model outputs of each image, `{name: array}`.
         """
         raise NotImplementedError
 
     def postprocess(self, outputs, resize, score_threshold=0.0):
-        """Returns the `Detections` of one image, in its pixels, without those below `score_threshold`."""
+        """Converts the model outputs of one image to detections.
+
+        Args:
+            outputs: Model outputs of the image, from `detect_batch`.
+            resize: The second result of `preprocess` for the image.
+            score_threshold: Detections with lower scores are removed. Defaults to 0.
+
+        Returns:
+            `Detections` in the pixels of the image.
+        """
         raise NotImplementedError
 
     def scaled(self, scale):
-        """Returns a predictor of the same model that resizes each image to `scale` times the usual sides."""
+        """Returns a predictor of the same model that resizes images to `scale` times the config's sides.
+
+        Raises a ValueError if the model has a fixed input size and `scale` is not 1.
+        """
         if scale == 1:
             return self
         raise ValueError(
-            "This model resizes images itself, so that it has one size only. "
-            f"Received: a scale of {scale:g}. Leave scales out, or take the weights that were exported."
+            "This model resizes images itself, so it has only one input size. "
+            f"Received: a scale of {scale:g}. Omit the scales, or use the weights that were exported."
         )
 
     def default_batch_size(self):
-        """Returns the number of images of a batch that is fast on this machine."""
+        """Returns the number of images per batch that is fast on this machine."""
         return 1
 
     def max_detections(self, image_size):
-        """Returns how many objects the model may find in an image of (height, width) pixels."""
+        """Returns the maximum number of detections in an image of (height, width) `image_size`."""
         return self.config.box_head.max_detections
 
     def predict(self, image):
-        """Finds the objects in one image.
+        """Detects the objects in one image.
 
         Args:
-            image: `[H, W, 3]` uint8 RGB array, or the path of an image file. The arrays of other models have
-                `input.channels` and `input.dtype`.
+            image: `[H, W, C]` array, or the path of an image file. The config fields `input.channels` and
+                `input.dtype` set C and the dtype of an array. Their defaults are 3 (RGB) and uint8.
 
         Returns:
-            `Detections` in the pixels of the image, best first.
+            `Detections` in the pixels of the image, sorted by descending score.
+
+        Raises:
+            OSError: If the file cannot be read.
+            ValueError: If the file is not a readable image, or the array has another shape or dtype.
         """
         inputs, resize = self.preprocess(self._read(image))
         return self.postprocess(self.detect_batch([inputs])[0], resize)
@@ -141,30 +164,34 @@ class ImagePredictor:
         keep_images=False,
         score_threshold=0.0,
     ):
-        """Finds the objects in many images, in bounded memory.
+        """Detects the objects in many images, in bounded memory.
 
-        Images whose padded shapes are equal are detected together. The results are those of `predict`, up to
-        the rounding of the model's operations. An image that fails does not stop the others.
+        Images with equal padded shapes are detected in batches. The results equal those of `predict`, up to
+        rounding in the operations of the model. An image that fails does not stop the others.
 
         Args:
-            sources: Iterable of images as for `predict`, or of anything that `image_of` turns into one. It is
+            sources: Iterable of images as for `predict`, or of any objects if `image_of` is given. It is
                 iterated in another thread, a few images ahead.
-            batch_size: Images that the model sees at once, on all replicas together. Defaults to what is fast
-                on this machine.
-            threads: Threads that read images and finish detections. Defaults to one for each core, at most 8.
-            image_of: Function of a source that returns an array or a path. Defaults to the source itself.
-            batch_of: Function of a source. Only images for which it returns the same share a batch. Defaults
-                to none: all images may.
-            finish: Function of `(source, detections, pixels)` that is called in a thread; `pixels()` returns
-                the image `[H, W, 3]`. Its result takes the place of the detections. Defaults to none.
-            keep_images: Keep the pixels for `finish`, except of very large images, which are read again.
-                Defaults to False: `pixels()` reads the file again.
-            score_threshold: Detections with lower scores are left out. Defaults to 0.
+            batch_size: Number of images per batch, on all replicas together. Defaults to None, the number
+                that is fast on this machine.
+            threads: Number of threads that read images and post-process detections. Defaults to None, one
+                per core, at most 8.
+            image_of: Function of a source that returns an array or a path. Defaults to None, the source
+                itself.
+            batch_of: Function of a source. Only images with equal results share a batch. Defaults to None,
+                no such condition.
+            finish: Function of `(source, detections, pixels)`, called in a thread. `pixels()` returns the
+                image, `[H, W, C]`. Its result is yielded instead of the detections. Defaults to None.
+            keep_images: Whether to keep the pixels in memory for `finish`. Files of more than 16.8 million
+                pixels are read again in any case. Defaults to False: `pixels()` reads the file again.
+            score_threshold: Detections with lower scores are removed. Defaults to 0.
 
         Yields:
-            `(source, result)` in the order of `sources`. The result is a `Detections`, or what `finish`
-            returned, or an exception: `UnreadableImage` for an image that cannot be used, or what the model
-            or `finish` raised.
+            `(source, result)` in the order of `sources`. The result is a `Detections`, the return value of
+            `finish`, or an exception. The exception is `UnreadableImage` if the image cannot be read or used.
+
+        Raises:
+            ValueError: If `batch_size` or `threads` is less than 1.
         """
         batch_size = self.default_batch_size() if batch_size is None else batch_size
         threads = default_threads() if threads is None else threads
@@ -184,34 +211,34 @@ class ImagePredictor:
         try:
             for future in in_order(background):
                 yield future.result()
-        finally:  # also when the caller leaves the loop early: what has not begun is not begun
+        finally:  # also if the caller leaves the loop early: jobs that have not started are canceled
             pool.shutdown(wait=False, cancel_futures=True)
             background.close()
             pool.shutdown()
 
     def _finishing(self, batches, pool, complete):
-        """Runs the model on each batch; yields (number, future of (source, result)) of its images."""
+        """Runs the model on each batch. Yields (number, future of (source, result)) for each image."""
         for batch in batches:
             self._detect(batch)
             for job in batch:
                 yield job.number, pool.submit(complete, job)
 
     def _read(self, image):
-        """Returns the pixels of an array or a file."""
+        """Returns the pixels of an array or a file, `[H, W, C]`."""
         settings = self.config.input
         if is_image_file(image):
             return read_image(image, settings.bit_depth, self.max_pixels, **settings.pixel_format)
         return checked_image(image, settings)
 
     def _is_large(self, image):
-        """Returns whether an image is a very large file. An array is in memory already."""
+        """Returns whether an image is a file of more than `LARGE_PIXELS`. An array is already in memory."""
         if not is_image_file(image):
             return False
         header = read_header(image, self.max_pixels, self.config.input.channels)
         return header.height * header.width > LARGE_PIXELS
 
     def _prepare(self, job, image_of, batch_of, keep):
-        """Reads and preprocesses the image of a job."""
+        """Reads and preprocesses the image of a job. Stores an exception in the job."""
         try:
             where = image_of(job.source)
             job.large = self._is_large(where)
@@ -229,7 +256,7 @@ class ImagePredictor:
         return job
 
     def _detect(self, batch):
-        """Fills the outputs of jobs; those of a batch that fails are tried one by one."""
+        """Sets the outputs of the jobs of a batch. If the batch fails, retries its images one by one."""
         if batch[0].error:
             return
         try:
@@ -239,7 +266,7 @@ class ImagePredictor:
                 batch[0].error = error
                 return
             logging.warning(
-                "A batch of %d images failed (%s). They are tried one by one.",
+                "A batch of %d images failed (%s). Its images are detected one by one.",
                 len(batch),
                 short_message(error),
             )
@@ -247,10 +274,10 @@ class ImagePredictor:
                 self._detect([job])
             return
         for job, each in zip(batch, outputs, strict=True):
-            job.outputs, job.inputs = each, None  # the pixels are not needed any more
+            job.outputs, job.inputs = each, None  # frees the pixels
 
     def _complete(self, job, image_of, finish, threshold):
-        """Returns the source of a job, and its result or error."""
+        """Returns (source, result) of a job. The result may be an exception."""
         try:
             if job.error:
                 return job.source, job.error
@@ -269,7 +296,7 @@ class ImagePredictor:
 
 
 def _room(job):
-    """A context in which the pixels of a job may be in memory: of very large images, one at a time."""
+    """Returns a context for the pixels of a job. Only one large image is in memory at a time."""
     return _large_image if job.large else contextlib.nullcontext()
 
 
@@ -277,5 +304,5 @@ def _check_positive(**values):
     for name, value in values.items():
         if value < 1:
             raise ValueError(
-                f"`{name}` must be at least 1. Received: {name}={value}. Leave it out for a default."
+                f"`{name}` must be at least 1. Received: {name}={value}. Omit it to use the default."
             )

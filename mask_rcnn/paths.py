@@ -1,6 +1,6 @@
-"""Paths of any file system: `Path` for this machine's, `RemotePath` for gs://bucket/train.json and the like.
+"""Paths of any file system: `Path` for local paths, `RemotePath` for others such as gs://bucket/train.json.
 
-TensorFlow reads and writes the remote ones (`tf.io.gfile`), and is imported for them alone.
+Remote files are read and written by `tf.io.gfile`. TensorFlow is imported only for them.
 """
 
 import contextlib
@@ -12,20 +12,23 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-COLLAPSED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # what `pathlib` makes of a scheme
+COLLAPSED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # `pathlib` changes gs://bucket to gs:/bucket
 LOCAL = "file://"
-BUFFER = 1 << 20  # bytes that are read from a remote file at once
+BUFFER = 1 << 20  # bytes per read from a remote file
 
 
 def as_path(path):
-    """Returns where a path is: a `Path` on this machine, a `RemotePath` elsewhere.
+    """Converts a path to a `Path` if it is local, or to a `RemotePath`.
 
     Args:
-        path: Text or `Path`; gs://bucket/name and file:///folder/name are understood as text only. Whatever
-            has a method `open`, such as an image of a TFRecord file, is returned as it is.
+        path: String or `Path`. A URL such as gs://bucket/name or file:///folder/name must be a string. Any
+            other object with a method `open`, such as an image of a TFRecord file, is returned unchanged.
+
+    Returns:
+        `Path`, `RemotePath`, or `path` itself.
 
     Raises:
-        ValueError: It is a `Path` that was made of a text with a scheme, which it has destroyed.
+        ValueError: If `path` is a `Path` that was created from a URL. `pathlib` joins the slashes of "://".
     """
     if isinstance(path, str) and path.startswith(LOCAL):
         return Path(path.removeprefix(LOCAL))
@@ -35,19 +38,30 @@ def as_path(path):
         return path
     if COLLAPSED.match(os.fspath(path)):
         raise ValueError(
-            "Expected a path, or a path with a scheme as text. "
-            f"Received: {str(path)!r}, in which `pathlib` has joined the slashes. Give the text itself."
+            "Expected a path, or a URL as a string. "
+            f"Received: {str(path)!r}, in which `pathlib` has joined the slashes. Give the URL as a string."
         )
     return Path(path)
 
 
 def is_remote(path):
-    """Tells whether a path, text or of `as_path`, is not on this machine."""
+    """Returns whether a path is remote.
+
+    Args:
+        path: String, or a result of `as_path`.
+    """
     return bool(SCHEME.match(str(path))) and not str(path).startswith(LOCAL)
 
 
 def local_path(path):
-    """Returns the `Path` of a place on this machine; a `RemotePath` is an error that says what to do."""
+    """Converts a path to a local `Path`.
+
+    Args:
+        path: See `as_path`.
+
+    Raises:
+        ValueError: If the path is remote. The message names two workarounds.
+    """
     path = as_path(path)
     if isinstance(path, RemotePath):
         raise ValueError(
@@ -58,9 +72,17 @@ def local_path(path):
 
 
 def find_paths(pattern):
-    """Returns the sorted paths that match a pattern with `*`, `?` and `[...]`, of any file system."""
+    """Returns the paths that match a pattern, sorted.
+
+    Args:
+        pattern: Local or remote path with the wildcards `*`, `?` and `[...]`. The exact path of a file
+            matches only that file, even if it contains such characters.
+
+    Returns:
+        List of `Path` or of `RemotePath`.
+    """
     path = as_path(pattern)
-    if path.is_file():  # its name may have brackets
+    if path.is_file():  # its name may contain brackets
         return [path]
     if isinstance(path, RemotePath):
         with _errors_of(path):
@@ -69,7 +91,7 @@ def find_paths(pattern):
 
 
 class FileState(NamedTuple):
-    """Size in bytes and time of the last change in ns, named as those of `os.stat`."""
+    """Size in bytes and modification time in ns of a file. The fields have the names of `os.stat`."""
 
     st_size: int
     st_mtime_ns: int
@@ -78,10 +100,10 @@ class FileState(NamedTuple):
 class RemotePath:
     """A path with a scheme, such as gs://bucket/folder/name, with those methods of `Path` that are used here.
 
-    It is no `os.PathLike`: a function that knows only the files of this machine refuses it.
+    It is not an `os.PathLike`, so functions that only support local files reject it.
 
     Args:
-        url: Text.
+        url: String. Slashes at the end are removed.
     """
 
     def __init__(self, url):
@@ -120,7 +142,7 @@ class RemotePath:
 
     @property
     def parts(self):
-        """The folders and the name without "..", for a path below a local folder."""
+        """Tuple of the folder names and the file name without "..", for use below a local folder."""
         return tuple(part for part in self._path.parts if part not in ("/", ".."))
 
     @property
@@ -139,7 +161,7 @@ class RemotePath:
         return self.exists() and not self.is_dir()
 
     def stat(self):
-        """Returns the `FileState` of a file."""
+        """Returns the `FileState` of the file."""
         with _errors_of(self):
             found = _gfile().stat(self.url)
             return FileState(found.length, found.mtime_nsec)
@@ -149,23 +171,23 @@ class RemotePath:
             return file.read()
 
     def open(self, mode="rb"):
-        """Returns a binary file to read, at its start."""
+        """Opens the file. Returns a binary stream to read, which supports `seek`."""
         if mode != "rb":
-            raise ValueError(f"A remote file is opened to read bytes. Received: mode={mode!r}. Use 'rb'.")
+            raise ValueError(f"Remote files can only be read as bytes. Received: mode={mode!r}. Use 'rb'.")
         return io.BufferedReader(_RemoteFile(self), BUFFER)
 
     def relative_to(self, folder):
-        """Returns the rest of the path below a folder, a `PurePosixPath`."""
+        """Returns the path relative to `folder`, another `RemotePath`, as a `PurePosixPath`."""
         return self._path.relative_to(folder._path)
 
     def files(self):
-        """Yields the paths of all files in a folder and its subfolders."""
+        """Yields the `RemotePath` of each file in this folder and its subfolders."""
         with _errors_of(self):
             for folder, _, names in _gfile().walk(self.url):
                 yield from (RemotePath(folder) / name for name in names)
 
     def write(self, path):
-        """Copies a local file to this path; a reader finds the old content or the new one."""
+        """Copies a local file to this path. Readers find either the old content or the new content."""
         partial = f"{self.url}.partial"
         with _errors_of(self):
             gfile = _gfile()
@@ -218,7 +240,7 @@ def _gfile():
 
 @contextlib.contextmanager
 def _errors_of(path):
-    """Turns the errors of TensorFlow's file systems into those that Python has for files."""
+    """Converts the exceptions of TensorFlow's file systems to Python's file exceptions."""
     import tensorflow as tf
 
     try:
@@ -230,12 +252,12 @@ def _errors_of(path):
     except tf.errors.UnimplementedError as error:
         schemes = ", ".join(f"{name}://" for name in tf.io.gfile.get_registered_schemes() if name)
         raise ValueError(
-            f"Expected a path of this machine, or one of {schemes}. Received: {str(path)!r}. "
+            f"Expected a local path, or a URL that begins with one of {schemes}. Received: {str(path)!r}. "
             "Install the plugin of this file system (`tensorflow[gcs-filesystem]` for gs://), copy the files "
             "to this machine, or mount them as a folder."
         ) from error
     except tf.errors.OpError as error:
         reason = " ".join(error.message.split())
         raise OSError(
-            f"{str(path)!r} cannot be used ({reason}). Check the path and the permissions."
+            f"{str(path)!r} cannot be read or written ({reason}). Check the path and the permissions."
         ) from error

@@ -1,4 +1,4 @@
-"""An image in, its objects out: the model with everything around it."""
+"""Predictor: resizes and pads images, runs the model, and converts its output to pixels of the image."""
 
 import copy
 import dataclasses
@@ -14,21 +14,28 @@ from mask_rcnn.ops.kernels import has_gpu
 from mask_rcnn.structures import Detections
 from mask_rcnn.weights import load_weights, read_header
 
-# Images of a batch on each replica. A CPU computes a batch no faster than its images one by one.
+# Images per replica and batch. On a CPU, a batch is no faster than the same images one by one.
 CPU_BATCH_SIZE, GPU_BATCH_SIZE = 1, 4
 
 
 class Predictor(ImagePredictor):
-    """Finds the objects in images of any size, on all replicas of the strategy that it is made under.
+    """Detects objects in images of any size, on all replicas of the current distribution strategy.
+
+    The strategy is the one in whose scope the predictor is created.
 
     Args:
         parts: `Parts` with their weights.
-        config: the `Config` they were built from.
-        categories: tuple of `Category`; class id i is `categories[i - 1]`.
+        config: The `Config` that `parts` were built from.
+        categories: Sequence of `config.num_classes` `Category`. Class id i is `categories[i - 1]`.
 
     Attributes:
-        parts: as given; `inference_model(parts, config, intermediates=True)` shows what lies between.
-        model: the `inference_model`; `detect` is the same, compiled.
+        parts: As given. `inference_model(parts, config, intermediates=True)` also returns the intermediate
+            tensors.
+        model: The Keras model of `inference_model`.
+        detect: `model` as a `tf.function`.
+
+    Raises:
+        ValueError: If the number of categories differs from `config.num_classes`.
 
     Example:
 
@@ -46,7 +53,7 @@ class Predictor(ImagePredictor):
         self.parts, self.config, self.max_pixels = parts, config, config.data.max_pixels
         self.categories = tuple(categories)
         self.model = inference_model(parts, config)
-        # Nothing in it is Python that AutoGraph would have to rewrite.
+        # The model has no Python control flow, so AutoGraph is not needed.
         self.detect = tf.function(self.model, autograph=False, reduce_retracing=True)
         self.strategy = tf.distribute.get_strategy()
         self._detect_on_replicas = tf.function(
@@ -55,12 +62,23 @@ class Predictor(ImagePredictor):
 
     @classmethod
     def load(cls, path, precision="float32", kernels=None):
-        """Returns the predictor of a weights file, which carries its config and categories.
+        """Returns the predictor of a weights file. Config and categories are read from the file.
 
         Args:
-            path: file of `save_weights`; or a name of `mask-rcnn models list`, fetched when first used.
-            precision: Keras dtype policy to compute in; "mixed_bfloat16" is fast where the hardware has it.
-            kernels: as in `build_parts`; "portable" is for a model that is to be exported.
+            path: Path of a file of `save_weights`; or a name of `mask-rcnn models list`, which is downloaded
+                on first use.
+            precision: Keras dtype policy of the computation. "mixed_bfloat16" is fast on hardware that
+                supports bfloat16. Defaults to "float32".
+            kernels: Implementation of the convolutions, see `build_parts`. Use "portable" for a model that
+                will be exported. Defaults to None.
+
+        Returns:
+            `Predictor`.
+
+        Raises:
+            FileNotFoundError: If `path` is neither a file nor a name of published weights.
+            OSError: If published weights cannot be downloaded.
+            ValueError: If the file is damaged, or its weights do not fit its config.
         """
         path = weights_file(path)
         config, categories = read_header(path)
@@ -73,10 +91,14 @@ class Predictor(ImagePredictor):
         """Resizes and pads an image for the model.
 
         Args:
-            image: `[H, W, C]`, uint8 RGB unless `input.channels` and `input.dtype` say otherwise.
+            image: `[H, W, C]`. The config fields `input.channels` and `input.dtype` set C and the dtype.
+                Their defaults are 3 (RGB) and uint8.
 
         Returns:
-            The input dict of the model, a batch of one, and the `Resize` that undoes it.
+            Tuple of the model's inputs and the `Resize` that maps detections back to the image. The inputs
+            are a dict, a batch of one image:
+            images: `[1, PH, PW, C]`, resized and padded.
+            image_sizes: `[1, 2]` float32, (height, width) before padding, pixels.
         """
         settings = self.config.input
         size, padded = self._sizes(image.shape[:2])
@@ -86,11 +108,11 @@ class Predictor(ImagePredictor):
         return {"images": tf.constant(pixels[None]), "image_sizes": tf.constant([size], tf.float32)}, resize
 
     def batch_key(self, image_size):
-        """Returns the padded shape: padding an image more would change what the model computes."""
+        """Returns the padded (height, width). More padding would change the result of the model."""
         return self._sizes(image_size)[1]
 
     def _sizes(self, image_size):
-        """Returns (height, width) of the resized and of the padded image for one of `image_size`."""
+        """Returns the (height, width) of the resized image and of the padded image."""
         settings = self.config.input
         size = input_size(image_size, settings.short_side, settings)
         return size, padded_size(size, settings.pad_multiple, settings.padded_size)
@@ -106,19 +128,19 @@ class Predictor(ImagePredictor):
         return self._num_replicas() * (GPU_BATCH_SIZE if has_gpu() else CPU_BATCH_SIZE)
 
     def _num_replicas(self):
-        """Returns the number of replicas in this process: with several processes, each detects alone."""
+        """Returns the number of replicas in this process. Each of several processes detects on its own."""
         if self.strategy.num_replicas_in_sync == 1:
             return 1
         return len(self.strategy.extended.worker_devices)
 
     def detect_batch(self, inputs):
-        """Runs the model on images of equal padded shapes, divided among the replicas.
+        """Runs the model on images with equal padded shapes, divided among the replicas.
 
         Args:
-            inputs: list of input dicts, batches of one.
+            inputs: List of input dicts of `preprocess`, each a batch of one image.
 
         Returns:
-            A list with the output dict of each image, arrays without the batch axis.
+            List with the output dict of each image, NumPy arrays without the batch axis.
         """
         num_replicas = self._num_replicas()
         if num_replicas == 1:
@@ -136,17 +158,18 @@ class Predictor(ImagePredictor):
         return _unbatched(replicas)[: len(inputs)]
 
     def postprocess(self, outputs, resize, score_threshold=0.0):
-        """Takes the model's output for one image back to the pixels of that image.
+        """Converts the model's output for one image to detections in the pixels of that image.
 
         Args:
-            outputs: dict of `detect_batch` for the image.
-            resize: the `Resize` of `preprocess`.
-            score_threshold: detections with lower scores are left out.
+            outputs: Output dict of `detect_batch` for the image.
+            resize: The `Resize` of `preprocess` for the image.
+            score_threshold: Detections with lower scores are removed. Defaults to 0.
 
         Returns:
-            `Detections`.
+            `Detections`, without padding rows.
         """
-        found = (outputs["class_ids"] > 0) & ~(outputs["scores"] < score_threshold)  # NaN stays visible
+        # A score of NaN is kept, so that the error is visible.
+        found = (outputs["class_ids"] > 0) & ~(outputs["scores"] < score_threshold)
         outputs = {name: output[found] for name, output in outputs.items()}
         boxes = resize.invert_boxes(outputs["boxes"], self.config.inclusive_boxes)
         fields = decode(heads_of(self.config), outputs, boxes, resize)
@@ -160,12 +183,12 @@ class Predictor(ImagePredictor):
 
 
 def _batched(inputs):
-    """Joins input dicts, batches of one, to one batch."""
+    """Concatenates input dicts of one image each to one batch."""
     return {name: tf.concat([one[name] for one in inputs], axis=0) for name in inputs[0]}
 
 
 def _unbatched(outputs):
-    """Returns the output dict of each image, NumPy arrays, from the output dicts of several batches."""
+    """Splits the output dicts of batches into a list with one dict of NumPy arrays per image."""
     arrays = [{name: output.numpy() for name, output in batch.items()} for batch in outputs]
     return [
         {name: output[index] for name, output in batch.items()}

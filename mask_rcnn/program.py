@@ -1,24 +1,25 @@
-"""Another program that runs beside us, asked a line at a time and answering each with a line of JSON."""
+"""Subprocesses that answer requests: each request is a line of text, each answer a line of JSON."""
 
 import contextlib
 import json
 import subprocess
 import tempfile
 
-PATIENCE = 10  # seconds that it has to end
-LAST_LINES = 5  # of its stderr, for an error
+PATIENCE = 10  # seconds until a process that does not end is killed
+LAST_LINES = 5  # of stderr that an error message quotes
 
 
 class Program:
-    """A process of its own; a context manager.
+    """A subprocess that answers requests. The context manager starts and ends it.
 
     Args:
-        words: its command line, the interpreter first.
-        expected: what it should have been, one sentence, for the errors.
-        advise: function of its message to what the user can do; by default to nothing.
+        words: Command line, a list of the program (for example an interpreter) and its arguments.
+        expected: Sentence about what was expected, with which error messages begin.
+        advise: Function of the subprocess's error message that returns what the user can do. Defaults to a
+            function that returns an empty string.
 
     Attributes:
-        process_id: while it runs.
+        process_id: Process id, while it runs.
     """
 
     def __init__(self, words, expected, advise=lambda message: ""):
@@ -42,12 +43,18 @@ class Program:
         return self._process.pid
 
     def ask(self, line):
-        """Sends a line; returns its answer.
+        """Sends a request and returns the answer.
+
+        Args:
+            line: One line of text without a newline.
+
+        Returns:
+            The parsed JSON answer, a dict.
 
         Raises:
-            ValueError: it answers with an error, with anything but JSON, or has ended.
+            ValueError: If the answer has a key "error" or is not JSON, or if the process has ended.
         """
-        with contextlib.suppress(BrokenPipeError):  # it has ended; its stderr says why
+        with contextlib.suppress(BrokenPipeError):  # the process has ended; its stderr contains the reason
             print(line, file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline()
         try:
@@ -68,18 +75,18 @@ class Program:
         except OSError as error:
             raise ValueError(
                 f"{self._expected} Received: {self._words[0]!r} ({error.strerror}). "
-                "Give the bin/python of an environment."
+                "Give the path of bin/python in a virtual environment."
             ) from error
 
     def _end(self):
         try:
-            self._process.communicate(timeout=PATIENCE)  # closes its input, which ends it
+            self._process.communicate(timeout=PATIENCE)  # closes stdin, which ends the process
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
 
     def _last_words(self, answer):
-        """What it said where it should have answered: JSON is missing, or it has ended."""
+        """Returns an answer that is not JSON, or the exit code and the end of stderr of an ended process."""
         if answer:
             return repr(answer)
         self._process.wait(PATIENCE)

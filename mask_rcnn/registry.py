@@ -1,15 +1,16 @@
-"""A registry: names for parts of a model that a config selects and a user can add."""
+"""Registry of model parts: a config selects them by name, and users can add their own."""
 
 import difflib
 
 
 class Registry:
-    """Maps the names of a config to the functions that build a part.
+    """Maps names to the functions that build a model part.
 
-    A name that ends in "/" stands for all names that begin with it, such as "keras.applications/".
+    A registered name that ends in "/" is a prefix: it matches all names that begin with it. An example is
+    "keras.applications/".
 
     Args:
-        field: Field of the config that selects an entry, such as "backbone.name".
+        field: Config field that selects an entry, such as "backbone.name".
     """
 
     def __init__(self, field):
@@ -19,18 +20,18 @@ class Registry:
     def register(self, name):
         """Returns a decorator that registers a function under `name`.
 
-        The same function may be registered again, as a notebook does when a cell runs twice.
+        A function may be registered again. This happens when a notebook cell runs twice.
 
         Raises:
-            ValueError: Another function has this name.
+            ValueError: If another function is registered under this name.
         """
 
         def add(builder):
             known = self._builders.get(name)
             if known and _identity(known) != _identity(builder):
                 raise ValueError(
-                    f"Every value of `{self.field}` is registered once. "
-                    f"Received: {name!r}, which {'.'.join(_identity(known))} has. Choose another name."
+                    f"Every value of `{self.field}` can be registered only once. "
+                    f"Received: {name!r}, registered for {'.'.join(_identity(known))}. Choose another name."
                 )
             self._builders[name] = builder
             return builder
@@ -41,7 +42,7 @@ class Registry:
         """Returns the function registered under `name`, or under its prefix up to the first "/".
 
         Raises:
-            ValueError: There is none; the message lists the names.
+            ValueError: If there is none. The message lists the registered names.
         """
         prefix = f"{name.partition('/')[0]}/"
         if name in self._builders:
@@ -53,11 +54,11 @@ class Registry:
             f"`{self.field}` must be a registered name: {', '.join(self.names())}. "
             f"Received: {self.field}={name!r}. "
             + (f"Did you mean {close[0]!r}? " if close else "")
-            + "Import the file that registers a part of your own first (`--import FILE`)."
+            + "If it is your own part, import the file that registers it first (`--import FILE`)."
         )
 
     def names(self):
-        """Returns all names in the order of their registration; prefixes as "prefix/NAME"."""
+        """Returns the list of names in the order of registration. A prefix is listed as "prefix/NAME"."""
         return [f"{name}NAME" if name.endswith("/") else name for name in self._builders]
 
     def summaries(self):

@@ -1,20 +1,22 @@
-"""Text for a terminal: names from files may hold escape sequences, which must not reach it."""
+"""Safe terminal output: names from files may contain escape sequences, which are escaped before printing."""
 
 import sys
 import unicodedata
 
 # Line and paragraph separators, control characters and lone surrogates of undecodable file names.
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
-# They change the direction of the text after them, so that a name reads as another one.
+# These change the direction of the text after them, so a name could be displayed as another one.
 DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def printable(text, allowed="\n\t"):
-    r"""Returns `text` with every character escaped that a terminal would obey instead of showing it.
+    r"""Returns `text` with control characters, line separators, lone surrogates and direction marks escaped.
+
+    A terminal would execute such characters instead of displaying them.
 
     Args:
-        text: str, or anything that `str` converts.
-        allowed: Control characters that stay as they are. Defaults to newline and tab.
+        text: String, or any object that `str` converts.
+        allowed: String of control characters that are not escaped. Defaults to newline and tab.
 
     >>> printable("a\x1b[31m.jpg")
     'a\\x1b[31m.jpg'
@@ -26,11 +28,13 @@ def printable(text, allowed="\n\t"):
 
 
 def say(text="", file=None):
-    """Prints a line, made printable, in any encoding of the terminal; all commands print through this.
+    """Prints a line after escaping. All commands use this function for output.
+
+    Characters that the encoding of the stream does not have are escaped, too.
 
     Args:
-        text: The line.
-        file: A text stream. Defaults to standard output.
+        text: The line. Defaults to an empty line.
+        file: Text stream. Defaults to None, standard output.
     """
     file = sys.stdout if file is None else file
     encoding = getattr(file, "encoding", None) or "utf-8"

@@ -1,4 +1,4 @@
-"""Detection in large images: overlapping tiles go through a predictor, and their detections are merged."""
+"""Detection in large images: detects objects in overlapping tiles and merges the detections."""
 
 import contextlib
 import functools
@@ -16,17 +16,18 @@ from mask_rcnn.tile_merge import merge_tiles
 
 
 class TiledPredictor:
-    """Finds the objects in large images, and small objects: each tile is resized for the model by itself.
+    """Detects objects in the tiles of large images. Small objects are found, too.
 
-    An image that is not larger than a tile is detected as without tiles. Of a larger one, the whole image is
-    detected besides, for the objects that are in no tile as a whole.
+    Each tile is resized to the input size of the model, so small objects become larger. An image that is not
+    larger than a tile is detected without tiles. A larger image is also detected as a whole, for the objects
+    that no tile contains completely.
 
-    It takes the place of an `ImagePredictor` wherever images are detected.
+    Can be used in place of an `ImagePredictor` to detect images.
 
     Args:
-        predictor: An `ImagePredictor`, of weights or of an exported model.
-        tiling: `Tiling`.
-        whole_image: Whether to detect in the whole image besides. Defaults to True.
+        predictor: `ImagePredictor`, of weights or of an exported model.
+        tiling: `Tiling`, the size and overlap of the tiles.
+        whole_image: Whether to also detect in the whole image. Defaults to True.
 
     Example:
 
@@ -44,29 +45,32 @@ class TiledPredictor:
 
     @property
     def categories(self):
-        """Tuple of `Category`; class id i is `categories[i - 1]`."""
+        """Tuple of `Category`. Class id i is `categories[i - 1]`."""
         return self.predictor.categories
 
     def max_detections(self, image_size):
-        """Returns how many objects the model may find in an image of (height, width) pixels."""
+        """Returns the maximum number of detections in an image of (height, width) `image_size`."""
         return len(self._windows(image_size)) * self.predictor.max_detections(image_size)
 
     def batch_key(self, image_size):
-        """Returns what images of one batch have in common; None if the tiles of one image are batches."""
+        """Returns the batch key of an image with one window. Returns None for an image with several tiles."""
         return self.predictor.batch_key(image_size) if len(self._windows(image_size)) == 1 else None
 
     def default_batch_size(self):
-        """Returns the number of tiles of a batch that is fast on this machine."""
+        """Returns the number of tiles per batch that is fast on this machine."""
         return self.predictor.default_batch_size()
 
     def predict(self, image):
-        """Finds the objects in one image.
+        """Detects the objects in one image.
 
         Args:
-            image: `[H, W, 3]` uint8 RGB array, or the path of an image file.
+            image: `[H, W, C]` array, or the path of an image file, as in `ImagePredictor.predict`.
 
         Returns:
-            `Detections` in the pixels of the image, best first.
+            `Detections` in the pixels of the image, sorted by descending score.
+
+        Raises:
+            ValueError: If the image cannot be read or used.
         """
         ((_, result),) = self.predict_many([image])
         if isinstance(result, Exception):
@@ -85,20 +89,21 @@ class TiledPredictor:
         keep_images=False,
         score_threshold=0.0,
     ):
-        """Finds the objects in many images. The tiles of an image are detected in batches.
+        """Detects the objects in many images. The tiles of an image are detected in batches.
 
-        An image file is decoded once, and is in memory until its last tile is resized; of very large files,
-        at most two at a time. Of TIFF files, windows are read. The whole image is not detected besides if it
-        has more than `max_pixels` of the predictor.
+        An image file is decoded once. Its pixels are in memory until its last tile is resized. At most two
+        very large files are in memory at a time. Of a TIFF file, only the windows are decoded. If it has more
+        pixels than `max_pixels` of the predictor, it is not detected as a whole.
 
         Args:
-            sources, image_of, batch_of, keep_images, score_threshold: As in `ImagePredictor.predict_many`.
-            batch_size: Tiles that the model sees at once, see there.
-            threads: Threads that read and resize tiles, see there.
-            finish: As there; it is called in the loop of the caller, while the model goes on.
+            sources, image_of, batch_of, keep_images, score_threshold: See `ImagePredictor.predict_many`.
+            batch_size: Number of tiles per batch. Defaults to None, the number that is fast on this machine.
+            threads: Number of threads that read and resize tiles. Defaults to None, one per core, at most 8.
+            finish: Function of `(source, detections, pixels)`, see `ImagePredictor.predict_many`. Here it is
+                called in the thread of the caller, while the model continues. Defaults to None.
 
         Yields:
-            `(source, result)` as there.
+            `(source, result)` in the order of `sources`, see `ImagePredictor.predict_many`.
         """
         images = (_Image(self.predictor, source, image_of, keep_images) for source in sources)
         parts = ((image, window) for image in images for window in image.windows(self._windows))
@@ -115,19 +120,19 @@ class TiledPredictor:
                 yield image.source, self._result(image, list(found), finish)
 
     def _windows(self, image_size, has_whole=True):
-        """Returns the windows to detect in, `[T, 4]` int64, yxyx; the whole image is last, if it may be."""
+        """Returns the windows to detect in, `[T, 4]` int64, yxyx. The last may be the whole image."""
         windows = self.tiling.windows(image_size)
         if len(windows) == 1 or not self.whole_image or not has_whole:
             return windows
         return np.concatenate([windows, [[0, 0, *image_size]]])
 
     def _result(self, image, found, finish):
-        """Returns the detections of an image, or what `finish` makes of them, or an error.
+        """Returns the detections of an image, or the result of `finish`, or an exception.
 
         Args:
             image: `_Image`.
-            found: List of ((image, window), `Detections` or exception), one for each window.
-            finish: As in `predict_many`.
+            found: List of ((image, window), `Detections` or exception), one per window.
+            finish: See `predict_many`.
         """
         try:
             for _, each in found:
@@ -143,30 +148,30 @@ class TiledPredictor:
 
 
 def _merged(parts, windows, image_size):
-    """Returns the `Detections` of an image from those of its windows; see `merge_tiles`."""
+    """Returns the `Detections` of an image, merged from those of its windows by `merge_tiles`."""
     if tuple(windows[-1]) == (0, 0, *image_size):
         parts = [*parts[:-1], _objects_in_no_tile(parts[-1], windows[:-1])]
     return merge_tiles(parts, windows, image_size)
 
 
 def _objects_in_no_tile(detections, tiles):
-    """Returns the detections whose boxes no tile contains: in tiles, the others are seen more closely."""
+    """Returns the detections whose boxes no tile contains. Tiles show all other objects at a larger scale."""
     boxes = detections.boxes[:, None]  # [N, 1, 4]
     inside = (boxes[..., :2] >= tiles[:, :2]) & (boxes[..., 2:] <= tiles[:, 2:])  # [N, T, 2]
     return detections.keep(~inside.all(axis=-1).any(axis=1))
 
 
 class _Image:
-    """An image that is read once for all of its tiles.
+    """An image that is opened once for all of its tiles.
 
     Args:
-        predictor: `ImagePredictor` that detects in it.
-        source: As the caller of `predict_many` gave it.
+        predictor: `ImagePredictor`, which sets the pixel format and the maximum size.
+        source: The source, as given by the caller of `predict_many`.
         image_of: Function of `source` that returns an array or a path, or None for `source` itself.
-        keep: Whether the pixels stay in memory after the last tile.
+        keep: Whether to keep the pixels in memory after the last tile.
 
     Attributes:
-        size: (height, width), or None if it cannot be read; set by `windows`.
+        size: (height, width), set by `windows`. None if the image cannot be read.
     """
 
     def __init__(self, predictor, source, image_of, keep):
@@ -175,15 +180,15 @@ class _Image:
         self._pixels, self._unread, self._lock = None, 1, threading.Lock()
 
     def windows(self, windows_of):
-        """Returns what to read, a list of yxyx windows. None is the whole image.
+        """Returns the windows to read, yxyx. `[None]` is the whole image.
 
         Args:
-            windows_of: Function of (height, width), and of whether the whole image may be one of the windows,
-                that returns `[T, 4]` int.
+            windows_of: Function of `(image_size, has_whole)` that returns the windows, `[T, 4]` int.
+                `has_whole` is whether the whole image may be one of the windows.
         """
         try:
             self._pixels = self._open()
-        except Exception:  # `read` raises it again, and it becomes the result of the image
+        except Exception:  # `read` opens again and raises it; it becomes the result of the image
             return [None]
         self.size = self._pixels.size
         windows = windows_of(self.size, self._pixels.has_whole)
@@ -192,7 +197,7 @@ class _Image:
         return windows if len(windows) > 1 else [None]
 
     def read(self, window):
-        """Returns the pixels of a window, `[h, w, 3]` uint8; frees the image after its last window."""
+        """Returns the pixels of a window, `[h, w, C]`. Frees the image after its last window."""
         if self._pixels is None:
             self._pixels = self._open()  # raises
         pixels = self._pixels.read(window)
@@ -203,11 +208,11 @@ class _Image:
         return pixels
 
     def all_pixels(self):
-        """Returns the pixels of the whole image, `[H, W, 3]` uint8."""
+        """Returns the pixels of the whole image, `[H, W, C]`."""
         return self._pixels.read()
 
     def _open(self):
-        """Returns the image as `open_image` does, not decoded yet; raises if that is not possible."""
+        """Returns the opened image, see `open_image`. Pixels are decoded later."""
         where = self.source if self._image_of is None else self._image_of(self.source)
         settings = self._predictor.config.input
         if isinstance(where, (str, Path)):

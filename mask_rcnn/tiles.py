@@ -1,23 +1,26 @@
-"""Where the tiles of a large image lie."""
+"""Positions of the overlapping tiles of a large image."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-OVERLAP = 0.2  # of the side, as in SAHI (Akyon et al. 2022)
-MIN_SIZE = 32  # pixels; the coarsest features of the networks have this stride
-MAX_OVERLAP = 0.9  # with more, each pixel would be in more than a hundred tiles
+OVERLAP = 0.2  # fraction of the side, as in SAHI (Akyon et al. 2022)
+MIN_SIZE = 32  # pixels; stride of the coarsest backbone features
+MAX_OVERLAP = 0.9  # a larger overlap would put each pixel in more than 100 tiles
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tiling:
-    """Square tiles that overlap.
+    """Square, overlapping tiles.
 
     Args:
-        size: Side of a tile in pixels, 32 or more.
-        overlap: Share of the side that neighbors have in common at least, 0 to 0.9. Objects of up to
-            `overlap * size` pixels are whole in at least one tile. Defaults to 0.2.
+        size: Integer, side of a tile, pixels, at least 32.
+        overlap: Float from 0 to 0.9: minimum overlap of neighboring tiles, as a fraction of the side. At
+            least one tile contains all of an object of up to `overlap * size` pixels. Defaults to 0.2.
+
+    Raises:
+        ValueError: If an argument is out of range.
     """
 
     size: int
@@ -27,22 +30,23 @@ class Tiling:
         if not isinstance(self.size, int) or self.size < MIN_SIZE:
             raise ValueError(
                 f"The side of a tile must be a whole number of pixels, {MIN_SIZE} or more. "
-                f"Received: {self.size}. 1024 is usual."
+                f"Received: {self.size}. A common value is 1024."
             )
         if not 0 <= self.overlap <= MAX_OVERLAP:
             raise ValueError(
-                f"The overlap of tiles must be a share of their side, 0 to {MAX_OVERLAP}. "
-                f"Received: {self.overlap}. Give 0.2 for a fifth."
+                f"The overlap of tiles must be a fraction of their side, 0 to {MAX_OVERLAP}. "
+                f"Received: {self.overlap}. Give 0.2 for 20 %."
             )
 
     def windows(self, image_size):
         """Returns the tiles of an image, row by row.
 
-        All have the same size. They are spread evenly: the first begin and the last end at the border of
-        the image. A side of the image that is not longer than a tile has one tile of this length.
+        All tiles have the same size and are evenly spaced. The first tile of a row or column begins at the
+        image border and the last one ends at it. A tile is never longer than the image: if the image has at
+        most `size` pixels along an axis, a single tile covers that axis.
 
         Args:
-            image_size: (height, width) in pixels.
+            image_size: (height, width) of the image, pixels.
 
         Returns:
             `[T, 4]` int64, yxyx, far edge not included.
@@ -52,7 +56,7 @@ class Tiling:
         return np.stack([top, left, top + height, left + width], axis=1)
 
     def _starts(self, length):
-        """Returns where the tiles begin along an axis of `length` pixels, `[S]` int64, and their side."""
+        """Returns the first pixels of the tiles along an axis, `[S]` int64, and their length in pixels."""
         if length <= self.size:
             return np.zeros(1, "int64"), length
         step = self.size - math.ceil(self.size * self.overlap)

@@ -1,7 +1,7 @@
-"""Pictures of detections: masks with an outline, boxes, and labels that stay out of each other's way.
+"""Draws detections on images: masks with outlines, boxes, keypoints, and labels that do not overlap.
 
-Every size follows from the size of the image, so that a thumbnail and a photograph of 20 megapixels
-look alike. Large objects are drawn first: a small one in front of them stays visible.
+All sizes are relative to the image size, so a thumbnail and a photograph of 20 megapixels look alike. Large
+objects are drawn first, so a small object in front of a large one stays visible.
 """
 
 import math
@@ -14,43 +14,48 @@ from PIL import Image, ImageDraw
 from mask_rcnn.data.images import is_image_file, read_image
 from mask_rcnn.fonts import label_names, open_font
 
-# In units of the image's side, the root of its area: 11 px letters and 1.7 px lines at 640 x 480.
+# Relative to the square root of the image area: 11 px letters and 1.7 px lines at 640 x 480.
 LETTER_SIZE = 0.02
 LINE_WIDTH = 0.003
-MIN_LETTER_SIZE = 11  # pixels; smaller ones cannot be read
-MAX_LINE_SHARE = 0.06  # of an object's shorter side: an outline must not bury a small object
+MIN_LETTER_SIZE = 11  # pixels; smaller letters are not readable
+MAX_LINE_SHARE = 0.06  # of an object's shorter side, so that an outline does not cover a small object
 
 FILL_OPACITY = 0.4
-BOX_OPACITY = 0.5  # beside masks; without masks boxes are opaque
-MAX_HIDDEN = 0.5  # a label that hides more of any object than this is left out
-MIN_KEYPOINT_SCORE = 0.05
-MAX_LIMB_SHARE = 0.02  # width of a limb, of what the keypoints of an object span
+BOX_OPACITY = 0.5  # with masks; without masks boxes are opaque
+MAX_HIDDEN = 0.5  # a label that would cover a larger fraction of any box is not drawn
+MIN_KEYPOINT_SCORE = 0.05  # keypoints must have a higher score to be drawn
+MAX_LIMB_SHARE = 0.02  # width of a limb relative to the larger extent of the object's keypoints
 WHITE = (255, 255, 255)
 
-STRIP_PIXELS = 1 << 22  # of a region that are tinted at a time
-SUBPIXEL_BITS = 4  # OpenCV draws at 1/16 of a pixel
-CHROMA = 0.17  # as vivid as most hues can be on a screen
-SHADES = (0.74, 0.64, 0.84)  # lightness
-GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))  # steps of it never come back to a hue that was used
+STRIP_PIXELS = 1 << 22  # pixels of a region that are tinted at a time
+SUBPIXEL_BITS = 4  # OpenCV draws with a precision of 1/16 pixel
+CHROMA = 0.17  # OKLab chroma, the maximum that sRGB has for most hues
+SHADES = (0.74, 0.64, 0.84)  # OKLab lightness
+GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))  # radians; multiples of it never repeat a hue
 
 
 def draw(image, detections, categories, colour_by="class", boxes=True, labels=True, scores=True, font=None):
-    """Draws detections, or the truth, on a copy of an image.
+    """Draws detections, or ground truth as `Detections`, on a copy of an image.
 
     Args:
-        image: `[H, W, 3]` uint8, RGB; or the path of an image file.
-        detections: `Detections` of that image.
-        categories: the K `Category` records; class id `i` is `categories[i - 1]`.
-        colour_by: what gives an object its hue: `"class"`, the same in all pictures, in a different shade for
-            each instance; or `"instance"`, for many objects of few classes.
-        boxes: whether to draw the boxes.
-        labels: whether to write class names; one that would hide an object or a label is left out.
-        scores: whether to write scores beside them; the truth has none.
-        font: path of a font for the class names. Defaults to None: the first font of Pillow, matplotlib and
-            the system that has their letters. Letters that no font has are written as code points.
+        image: `[H, W, 3]` uint8 RGB array, or the path of an image file.
+        detections: `Detections` of the image.
+        categories: Sequence of K `Category`. Class id i is `categories[i - 1]`.
+        colour_by: "class": the hue depends on the class and is equal in all images, and instances differ in
+            their shades. "instance": each object has its own hue, for many objects of few classes. Defaults
+            to "class".
+        boxes: Whether to draw the boxes. Defaults to True.
+        labels: Whether to write class names. A label is omitted if it would cover another label or more than
+            half of an object's box. Defaults to True.
+        scores: Whether to write scores, in percent. Use False for ground truth. Defaults to True.
+        font: Path of a font for the labels. Defaults to None: the first font of Pillow, matplotlib and the
+            system with all letters of a class name. Letters that no font has are written as code points.
 
     Returns:
         `[H, W, 3]` uint8, RGB.
+
+    Raises:
+        ValueError: If shape, dtype or size of `image`, `colour_by` or `font` are not as described.
     """
     image = read_image(image) if is_image_file(image) else np.asarray(image)
     _check(image, detections, colour_by)
@@ -85,8 +90,8 @@ def _check(image, detections, colour_by):
         )
     if image.shape[:2] != detections.image_size:
         raise ValueError(
-            f"`detections` must be of this image, of size {image.shape[:2]}. "
-            f"Received: detections.image_size={detections.image_size}. Give that image."
+            f"`detections` must belong to this image, of size {image.shape[:2]}. "
+            f"Received: detections.image_size={detections.image_size}. Give the image of the detections."
         )
     if colour_by not in ("class", "instance"):
         raise ValueError(
@@ -95,7 +100,7 @@ def _check(image, detections, colour_by):
 
 
 def _texts(detections, categories, scores, font):
-    """Returns (name, score, font) of each label; the name of the only class there is would say nothing."""
+    """Returns (name, score, font) of each label. The name is empty if there is only one category."""
     names = label_names(tuple(categories), font)
     percents = [f"{score:.0%}" if scores else "" for score in detections.scores]
     return [
@@ -106,10 +111,13 @@ def _texts(detections, categories, scores, font):
 
 @cache
 def colour(number, shade=0):
-    """Returns the colour of class or instance `number` as (red, green, blue), 0..255.
+    """Returns the color of a class or an instance, a tuple (red, green, blue) of ints from 0 to 255.
 
-    Neighbouring numbers get hues far apart; shades are lighter and darker versions of a hue.
-    The space is OKLab, where colours of equal lightness look equally light.
+    The color space is OKLab, where colors of equal lightness look equally light.
+
+    Args:
+        number: Class id, or index of the instance. The hues of consecutive numbers differ strongly.
+        shade: Index of a lightness in `SHADES`, modulo their number. Defaults to 0.
     """
     hue = 0.5 + number * GOLDEN_ANGLE
     lightness = SHADES[shade % len(SHADES)]
@@ -135,13 +143,13 @@ def _line_width(canvas):
 
 
 def draw_mask(canvas, crop, origin, colour):
-    """Tints the pixels of a mask and draws its outline, in place.
+    """Tints the pixels of a mask and draws its outline, in-place.
 
     Args:
-        canvas: `[H, W, 3]` uint8.
-        crop: `[h, w]` bool.
-        origin: (y, x) of its first pixel in the image.
-        colour: (red, green, blue), 0..255.
+        canvas: `[H, W, 3]` uint8, RGB.
+        crop: `[h, w]` bool, the mask in its own crop of the image.
+        origin: (y, x) of the crop's first pixel in the image.
+        colour: (red, green, blue), 0 to 255.
     """
     if not crop.size:
         return
@@ -151,9 +159,9 @@ def draw_mask(canvas, crop, origin, colour):
     region = canvas[y : y + crop.shape[0], x : x + crop.shape[1]]
     inside = np.zeros(crop.shape, "uint8")
     cv2.fillPoly(inside, outlines, 255, cv2.LINE_8, SUBPIXEL_BITS)
-    tint = _blend(np.arange(256)[:, None], colour, FILL_OPACITY)  # [256, 3]: what each brightness becomes
+    tint = _blend(np.arange(256)[:, None], colour, FILL_OPACITY)  # [256, 3], lookup table per channel
     rows = max(STRIP_PIXELS // crop.shape[1], 1)
-    for top in range(0, crop.shape[0], rows):  # so that no large region is copied as a whole
+    for top in range(0, crop.shape[0], rows):  # strips limit the memory of copies
         strip = region[top : top + rows]
         cv2.copyTo(cv2.LUT(strip, tint[None]), inside[top : top + rows], strip)
     offset = np.array([x, y]) << SUBPIXEL_BITS
@@ -162,7 +170,7 @@ def draw_mask(canvas, crop, origin, colour):
 
 
 def _outlines(crop, window):
-    """Returns the outlines of a mask and of its holes, `[P, 2]` (x, y) each, without the steps of pixels."""
+    """Returns the outlines of a mask and its holes, `[P, 2]` (x, y) each, averaged over `window` points."""
     padded = np.pad(crop, 1).astype("uint8")
     contours, _ = cv2.findContours(padded, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     outlines = []
@@ -171,24 +179,24 @@ def _outlines(crop, window):
         if len(points) > 4 * window:
             ends = np.concatenate([points[-(window // 2) :], points, points[: window // 2]])
             sums = np.cumsum(np.pad(ends, ((1, 0), (0, 0))), axis=0)
-            points = (sums[window:] - sums[:-window]) / window  # mean of `window` neighbours on the ring
+            points = (sums[window:] - sums[:-window]) / window  # circular moving average
         outlines.append(points)
     return outlines
 
 
 def _fixed_point(points):
-    """Converts coordinates of pixel centres to the integers that OpenCV draws with."""
+    """Converts pixel indices (integers are pixel centers) to OpenCV's fixed-point integers."""
     return np.round(points * (1 << SUBPIXEL_BITS)).astype("int32")
 
 
 def draw_box(canvas, box, colour, opacity):
-    """Draws the frame of a box just inside its edges, in place.
+    """Draws the frame of a box just inside its edges, in-place.
 
     Args:
-        canvas: `[H, W, 3]` uint8.
-        box: `[4]`, yxyx.
-        colour: (red, green, blue), 0..255.
-        opacity: From 0 to 1.
+        canvas: `[H, W, 3]` uint8, RGB.
+        box: `[4]`, yxyx, pixels.
+        colour: (red, green, blue), 0 to 255.
+        opacity: Float from 0 to 1. Frames that are not opaque are half as wide.
     """
     width = _line_width(canvas) if opacity == 1 else max(_line_width(canvas) // 2, 1)
     y1, x1, y2, x2 = (round(float(side)) for side in box)
@@ -207,20 +215,21 @@ def _blend(pixels, colour, opacity):
 
 
 def draw_keypoints(canvas, keypoints, skeleton, colour, limb_colours=None):
-    """Draws the keypoints that were found and lines between them, both with a rim, in place.
+    """Draws keypoints with a score above 0.05 and the limbs between them, both with a rim, in-place.
 
     Args:
-        canvas: `[H, W, 3]` uint8.
-        keypoints: `[J, 3]` (x, y, score), as in `Detections`.
-        skeleton: Pairs of numbers of keypoints, from 1.
-        colour: (red, green, blue), 0..255, of the keypoints.
-        limb_colours: Those of the rims of the lines and of the lines. Defaults to `colour` and white.
+        canvas: `[H, W, 3]` uint8, RGB.
+        keypoints: `[J, 3]`, (x, y, score), x and y in pixels, as in `Detections`.
+        skeleton: Pairs of keypoint numbers, counted from 1, which a limb connects.
+        colour: (red, green, blue), 0 to 255, of the keypoints.
+        limb_colours: Tuple of two colors: of the rims of the limbs, and of the limbs. Defaults to None,
+            `colour` and white.
     """
     rim, core = limb_colours or (colour, WHITE)
     found = keypoints[:, 2] > MIN_KEYPOINT_SCORE
     if not found.any():
         return
-    points = keypoints[:, :2].astype("float64") - 0.5  # numbers of pixels
+    points = keypoints[:, :2].astype("float64") - 0.5  # pixel indices: integers are pixel centers
     height = np.ptp(points[found], axis=0).max()
     width = max(min(_line_width(canvas), round(MAX_LIMB_SHARE * height)), 1)
     points = _fixed_point(points).tolist()
@@ -235,7 +244,7 @@ def draw_keypoints(canvas, keypoints, skeleton, colour, limb_colours=None):
 
 
 def _draw_labels(canvas, boxes, order, texts, colours):
-    """Draws each label at the best free place near its box, in place."""
+    """Draws each label at the best free place near its box, in-place. Omits labels without a free place."""
     letter_size = max(round(LETTER_SIZE * _side(canvas)), MIN_LETTER_SIZE)
     taken = np.zeros((0, 4))
     for i in (i for i in order if any(texts[i][:2])):
@@ -256,7 +265,7 @@ def _draw_labels(canvas, boxes, order, texts, colours):
 
 
 def _fitting(name, percent, font, max_width):
-    """Returns the text of a label, its name cut so that it is at most `max_width` pixels wide."""
+    """Returns the text of a label. Shortens the name if the text is wider than `max_width` pixels."""
     text = f"{name} {percent}".strip()
     length = len(name)
     while font.getlength(text) > max_width and length > 1:
@@ -266,17 +275,18 @@ def _fitting(name, percent, font, max_width):
 
 
 def _free_place(box, size, image_size, boxes, taken):
-    """Returns where the label of a box hides least, or None where it would hide too much.
+    """Returns the place for the label of a box that covers the objects least.
 
     Args:
-        box: `[4]`, yxyx.
-        size: (height, width) of the label.
-        image_size: (height, width).
-        boxes: `[N, 4]`, of all objects.
-        taken: `[L, 4]`, the labels so far.
+        box: `[4]`, yxyx, pixels.
+        size: (height, width) of the label, pixels.
+        image_size: (height, width) of the image.
+        boxes: `[N, 4]`, yxyx, boxes of all objects.
+        taken: `[L, 4]`, yxyx, places of the labels that are already drawn.
 
     Returns:
-        `[4]` int, yxyx, or None. Of equal places the first: above the box, in it, below it.
+        `[4]` int, yxyx. Among equal places, above the box is preferred to inside, and inside to below it.
+        None if each place is outside the image, overlaps a label, or covers more than `MAX_HIDDEN` of a box.
     """
     (y1, x1, y2, x2), (height, width) = np.round(box).astype(int).tolist(), size
     tops = (y1 - height, y1, y2, y2 - height)
@@ -290,7 +300,7 @@ def _free_place(box, size, image_size, boxes, taken):
 
 
 def _hidden(boxes, places):
-    """Returns for each place the largest share of any box that it covers: `[N, 4], [P, 4] -> [P]`."""
+    """Returns the largest fraction of any box that each place covers: `[N, 4], [P, 4] -> [P]`."""
     top_left = np.maximum(boxes[:, None, :2], places[:, :2])  # [N, P, 2]
     bottom_right = np.minimum(boxes[:, None, 2:], places[:, 2:])
     covered = np.prod(np.maximum(bottom_right - top_left, 0), axis=-1)  # [N, P]
@@ -299,6 +309,6 @@ def _hidden(boxes, places):
 
 
 def _ink(colour):
-    """Black or white, whichever reads better on `colour`."""
+    """Returns black or white, whichever has more contrast to `colour`."""
     red, green, blue = colour
     return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 130 else (255, 255, 255)

@@ -147,7 +147,7 @@ def test_a_merge_into_a_class_that_exists_keeps_its_keypoints_only_if_all_have_t
     assert merged["annotations"][0] == {"id": 1, "category_id": 5}
     assert merged["annotations"][2] == content["annotations"][2]
     assert findings.lines() == [
-        "keypoints were left out, for the merged classes have different ones (1: cat)"
+        "keypoints were left out: the merged classes have different keypoints (1: cat)"
     ]
     assert content["annotations"][0]["keypoints"] == [1, 1, 2]
     assert keep_classes(merged, ("cat",), findings)["categories"] == [{"id": 5, "name": "cat"}]

@@ -228,7 +228,7 @@ def test_the_command_writes_what_the_reader_takes(tmp_path, capsys):
         (["--min-visible", "0.2"], "--keep-empty and --min-visible need --tile"),
         (["--tile-overlap", "0.2"], "--tile-overlap needs --tile"),
         (["--tile", "40", "--to", "yolo"], "--tile writes a folder.*Received: --to yolo"),
-        (["--tile", "40", "--min-visible", "20"], "`--min-visible` is the share.*Received: 20"),
+        (["--tile", "40", "--min-visible", "20"], "`--min-visible` must be the fraction.*Received: 20"),
         (["--tile", "40", "--classes", "cow"], "`--classes` takes names of classes"),
     ],
 )

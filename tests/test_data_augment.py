@@ -209,6 +209,6 @@ def test_a_wrong_transform_is_one_clear_error(text, message):
 
 def test_a_name_belongs_to_one_transform():
     with pytest.raises(
-        ValueError, match=r"'crop', which mask_rcnn.data.augment.crop has\. Choose another name"
+        ValueError, match=r"'crop', registered for mask_rcnn.data.augment.crop\. Choose another name"
     ):
         augment.TRANSFORMS.register("crop")(lambda sample, rng: sample)

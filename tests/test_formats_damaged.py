@@ -122,7 +122,7 @@ EDITS = [
         "[25, NaN]",
         r"points \[x, y\] of finite numbers in shapes\[0\] of",
     ),
-    ("labelme", "json/a.json", "photos\\\\a.png", "photos\\\\d.png", "d.png', which is not there"),
+    ("labelme", "json/a.json", "photos\\\\a.png", "photos\\\\d.png", "d.png', which was not found"),
     ("labelme", "json/a.json", '"imageHeight": 60', '"imageHeight": 61', "height=61, width=90 in .*a.json"),
     (
         "labelme",
@@ -144,7 +144,7 @@ EDITS = [
     ("yolo", "labels/train/a.txt", "0 0.055556 0.083333", "0 0.05", "line 1 of .*a.txt with 12 words"),
     ("yolo", "data.yaml", "2: bus", "3: bus", "names.2. of .*data.yaml to be text"),
     ("yolo", "data.yaml", "names:", "names: [", "Expected YAML. Received: .*data.yaml"),
-    ("voc", "Annotations/a.xml", "<bndbox>", "<box>", "no complete XML .*line 1"),
+    ("voc", "Annotations/a.xml", "<bndbox>", "<box>", "not complete XML .*line 1"),
     ("voc", "Annotations/a.xml", "<name>cat</name>", "", "the class of object 1 of .*a.xml"),
     ("voc", "Annotations/a.xml", "<xmin>6</xmin>", "<xmin>six</xmin>", "`xmin` of object 1 of .*a.xml"),
     ("voc", "Annotations/a.xml", "<annotation>", f"{BOMB}<annotation>", "a.xml', which has a document type"),
@@ -169,7 +169,7 @@ EDITS = [
         '{"animal": 4}',
         "a class in the attribute 'animal' of regions",
     ),
-    ("via", "via_project.json", '{"animal": "cat"}', '{"hue": 4}', "Name it with `--class-attribute`"),
+    ("via", "via_project.json", '{"animal": "cat"}', '{"hue": 4}', "Choose one with `--class-attribute`"),
     (
         "cvat",
         "annotations.xml",
@@ -225,7 +225,7 @@ EDITS = [
         "project.json",
         "1f0e5a77-a.png",
         "1f0e5a77-d.png",
-        "'/data/upload/3/1f0e5a77-d.png', which is not there",
+        "'/data/upload/3/1f0e5a77-d.png', which was not found",
     ),
     (
         "cityscapes_polygons",

@@ -67,13 +67,13 @@ def test_a_place_that_must_be_local_says_so(path):
 
 
 def test_a_path_that_pathlib_has_joined_is_an_error():
-    with pytest.raises(ValueError, match="`pathlib` has joined the slashes. Give the text itself"):
+    with pytest.raises(ValueError, match="`pathlib` has joined the slashes. Give the URL as"):
         read_coco(Path("gs://bucket/a.json"), "images")
 
 
 def test_an_unknown_scheme_names_those_that_work():
     with pytest.raises(
-        ValueError, match="or one of .*ram://.*Received: 'unknown://a/b.json'.*copy the files"
+        ValueError, match="begins with one of .*ram://.*Received: 'unknown://a/b.json'.*copy the files"
     ):
         read_coco("unknown://a/b.json", ".")
 

@@ -222,5 +222,5 @@ def test_a_missing_file_is_an_error(tmp_path):
 def test_a_checkpoint_without_a_state_dict_names_what_it_holds(tmp_path):
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps({"weights": {"w": WEIGHT}, "epoch": 3}))
-    with pytest.raises(ValueError, match="which holds weights, epoch"):
+    with pytest.raises(ValueError, match="which contains weights, epoch"):
         read_state_dict(path)

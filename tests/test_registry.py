@@ -76,7 +76,7 @@ def test_a_hash_in_words_says_how_much_of_it_is_published():
 
 
 def test_a_hash_must_be_hexadecimal():
-    with pytest.raises(ValueError, match="`sha256` is hexadecimal.*Received: 'xyz'"):
+    with pytest.raises(ValueError, match="`sha256` must be hexadecimal.*Received: 'xyz'"):
         dataclasses.replace(find("keras/resnet50"), sha256="xyz")
 
 

@@ -202,7 +202,7 @@ def test_detect_takes_tiles(blobs, tmp_path, capsys):
         (("--tile-overlap", "0.1"), "--tile-overlap needs --tile. Received: no --tile."),
         (("--tile-whole-image",), "--tile-whole-image needs --tile. Received: no --tile."),
         (("--tile", "8"), "32 or more. Received: 8"),
-        (("--tile", "64", "--tile-overlap", "20"), "Received: 20.0. Give 0.2 for a fifth."),
+        (("--tile", "64", "--tile-overlap", "20"), "Received: 20.0. Give 0.2 for 20 %."),
     ],
 )
 def test_options_that_make_no_sense_are_errors(options, message, blobs, tmp_path, capsys):

@@ -34,9 +34,9 @@ def test_tiles_cover_the_image_and_overlap_as_much_as_they_should(height, width,
     [
         ({"size": 16}, "32 or more. Received: 16"),
         ({"size": 64.5}, "whole number of pixels.*Received: 64.5"),
-        ({"size": 64, "overlap": 20}, "a share of their side.*Received: 20. Give 0.2"),
-        ({"size": 64, "overlap": -0.1}, "a share of their side"),
-        ({"size": 64, "overlap": float("nan")}, "a share of their side"),
+        ({"size": 64, "overlap": 20}, "a fraction of their side.*Received: 20. Give 0.2"),
+        ({"size": 64, "overlap": -0.1}, "a fraction of their side"),
+        ({"size": 64, "overlap": float("nan")}, "a fraction of their side"),
     ],
 )
 def test_sizes_that_make_no_sense_are_errors(options, message):

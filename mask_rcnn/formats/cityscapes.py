@@ -1,11 +1,13 @@
-"""Cityscapes: polygons or instance ids of each image, in folders of cities.
+"""Reader for Cityscapes: polygons or instance ids of each image, in one folder per city.
 
 Facts of the format (https://github.com/mcordts/cityscapesScripts):
 
-- `gtFine/PART/CITY/NAME_gtFine_polygons.json` has `imgHeight`, `imgWidth` and `objects`, a list of `label`
-  and `polygon`, [[x, y], ...] in numbers of pixels, with border pixels. Later polygons cover earlier ones.
-- `NAME_gtFine_instanceIds.png` has 1000 * class + number in an object, and the class alone in other pixels.
-- A label that ends with "group" is a region of many objects that cannot be told apart: a crowd.
+- `gtFine/PART/CITY/NAME_gtFine_polygons.json` has `imgHeight`, `imgWidth` and `objects`, a list of dicts with
+  `label` and `polygon`. A polygon is [[x, y], ...] in pixel indices and includes its border pixels. Later
+  polygons cover earlier ones.
+- In `NAME_gtFine_instanceIds.png`, a pixel of an object is 1000 * class id + number of the object. Any other
+  pixel is the class id.
+- A label that ends with "group" is a region of many objects that were not separated: a crowd.
 - The image is `leftImg8bit/PART/CITY/NAME_leftImg8bit.png`.
 """
 
@@ -22,7 +24,7 @@ from mask_rcnn.formats.id_maps import instances, read_ids
 from mask_rcnn.formats.registry import READERS, FoundImage, FoundObject
 from mask_rcnn.structures import encode_crop
 
-# Ids of the classes that have instances; the benchmark does not count caravans and trailers.
+# Ids of the classes that have instances. The benchmark does not evaluate caravans and trailers.
 CLASSES = {
     "person": 24,
     "rider": 25,
@@ -36,22 +38,22 @@ CLASSES = {
     "bicycle": 33,
 }
 NAMES = {id: name for name, id in CLASSES.items()}
-NUMBERS = 1000  # instance ids of a class
-NOT_DRAWN = ("license plate",)  # part of the vehicle that it belongs to
+NUMBERS = 1000  # instance ids per class
+NOT_DRAWN = ("license plate",)  # its pixels count as part of the vehicle
 FILE_NAME = re.compile(r"(.+)_gt(Fine|Coarse)_(polygons\.json|instanceIds\.png)")
-MAX_COORDINATE = 2**15
+MAX_COORDINATE = 2**15  # pixels
 
 
 @READERS.register("cityscapes")
 def read_cityscapes(source):
-    """Reads Cityscapes: polygons.json files, or instanceIds.png files where there are none."""
+    """Reads Cityscapes: *_polygons.json files, or *_instanceIds.png files if there are no JSON files."""
     folder = source.path / source.subset if source.subset else source.path
     polygons, ids = (find_files(folder, f"*_gt*_{suffix}") for suffix in ("polygons.json", "instanceIds.png"))
     paths = [path for path in polygons or ids if FILE_NAME.fullmatch(path.name)]
     if not paths:
         raise ValueError(
             f"Expected files *_gtFine_polygons.json or *_gtFine_instanceIds.png in {folder}. Received: none. "
-            "Give the folder gtFine, and `--subset train` or `val` for a part of it."
+            "Give the folder gtFine. For a part of it, add `--subset train` or `--subset val`."
         )
     return collect(source, paths, functools.partial(_read_image, source), list(CLASSES))
 
@@ -60,7 +62,7 @@ def _read_image(source, path):
     name = FILE_NAME.fullmatch(path.name)[1]
     try:
         image_path = source.images.find(f"{name}_leftImg8bit.png", str(path))
-    except ValueError:  # the images of some mirrors are JPEG files
+    except ValueError:  # some mirrors have JPEG images
         image_path = source.images.find_stem(f"{name}_leftImg8bit", str(path))
     if path.suffix == ".json":
         ids, size = _draw(path, image_path, source)
@@ -76,7 +78,7 @@ def _read_image(source, path):
 
 
 def _draw(path, image_path, source):
-    """Returns the instance ids of a polygons.json, `[H, W]`, and their size."""
+    """Returns the instance ids of a *_polygons.json file, `[H, W]` int64, and the (height, width)."""
     content = source.read_json(path, "a polygons.json of Cityscapes")
     entries = values.value_of(content, "objects", list, str(path))
     declared = [values.whole_number_of(content, f"img{side}", str(path)) for side in ("Height", "Width")]
@@ -92,7 +94,8 @@ def _draw(path, image_path, source):
         points = values.polygon(entry.get("polygon"), where)
         if np.abs(points).max() > MAX_COORDINATE:
             raise ValueError(
-                f"Expected coordinates near the image in {where}. Received: {np.abs(points).max():g}."
+                f"Expected coordinates near the image in {where}. Received: {np.abs(points).max():g}. "
+                "Correct the file."
             )
         group = label.removesuffix("group")
         id = CLASSES.get(label) or CLASSES.get(group, 0)
@@ -101,7 +104,8 @@ def _draw(path, image_path, source):
             numbers[label] += 1
             if numbers[label] > NUMBERS:
                 raise ValueError(
-                    f"Expected at most {NUMBERS} objects {label!r} in {path}. Received: more. Correct it."
+                    f"Expected at most {NUMBERS} objects {label!r} in {path}. Received: more. "
+                    "Correct the file."
                 )
         pen.polygon([tuple(point) for point in points.tolist()], fill=id)
     return np.asarray(picture, "int64"), size

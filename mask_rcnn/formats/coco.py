@@ -1,10 +1,10 @@
-"""COCO instances, and LVIS, which has the same json with other fields of the images.
+"""Reader and writer for COCO instances, and reader for LVIS: the same JSON with other fields of the images.
 
 Facts of LVIS (https://www.lvisdataset.org/dataset):
 
-- An image has `coco_url`, whose last two parts are folder and name of the file, and no `file_name`.
-- Not all classes are labeled in an image: it was searched for `neg_category_ids` and for the classes of its
-  objects, and not for all objects of `not_exhaustive_category_ids`.
+- An image has no `file_name`. It has `coco_url`, whose last two parts are the folder and name of the file.
+- Not all classes are labeled in an image. The labeled classes are `neg_category_ids`, which are absent, and
+  the classes of its objects. Some objects of `not_exhaustive_category_ids` are not labeled.
 """
 
 from mask_rcnn.coco_results import write_json
@@ -15,13 +15,13 @@ from mask_rcnn.formats.registry import READERS, WRITERS
 
 @READERS.register("coco")
 def read_coco_instances(source):
-    """Reads COCO instances; keypoints and ids are kept."""
+    """Reads COCO instances. Keeps keypoints and ids."""
     return source.path
 
 
 @READERS.register("lvis")
 def read_lvis(source):
-    """Reads LVIS; its files are found by `coco_url`."""
+    """Reads LVIS. Finds the image files by `coco_url`."""
     content = source.read_json(source.path, "an LVIS json")
     check_lists(content, str(source.path))
     for image in content["images"]:
@@ -32,6 +32,6 @@ def read_lvis(source):
 
 @WRITERS.register("coco")
 def write_coco(target):
-    """Writes COCO instances, a json file."""
+    """Writes COCO instances as one JSON file."""
     (content,) = target.parts.values()
     write_json(target.path, content)

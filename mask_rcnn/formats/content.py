@@ -1,4 +1,4 @@
-"""The content of a COCO json as the writers need it."""
+"""Functions that readers and writers share: annotations by image, file names, class names, text files."""
 
 import shutil
 from pathlib import PurePosixPath
@@ -9,7 +9,14 @@ CLASS_NAMES = "class_names.txt"
 
 
 def by_image(content):
-    """Returns a list of (image, list of its annotations) in the order of the images."""
+    """Groups the annotations of a COCO JSON by image.
+
+    Args:
+        content: Content of a COCO JSON.
+
+    Returns:
+        List of (image, list of its annotations), in the order of the images.
+    """
     annotations = {image["id"]: [] for image in content["images"]}
     for annotation in content["annotations"]:
         annotations[annotation["image_id"]].append(annotation)
@@ -17,14 +24,17 @@ def by_image(content):
 
 
 def relative_name(file_name, part="", suffix=None):
-    """Returns a path inside of a folder for the file of an image.
+    """Returns a relative path for the file of an image, which cannot leave the folder that it is joined to.
 
-    Leading separators, drives and ".." are dropped, so that no name of a json leads out of the folder.
+    Leading separators, drives and ".." are removed.
 
     Args:
         file_name: `file_name` of the image.
-        part: Subfolder, or "".
-        suffix: Replaces the suffix of the name, such as ".txt". None keeps it.
+        part: Subfolder, which becomes the first part of the path. Defaults to "", no subfolder.
+        suffix: New suffix of the name, such as ".txt". Defaults to None, which keeps the suffix.
+
+    Returns:
+        `PurePosixPath`.
     """
     parts = PurePosixPath(file_name.replace("\\", "/")).parts
     path = PurePosixPath(part, *[each for each in parts if each not in ("/", "//", "..") and ":" not in each])
@@ -32,11 +42,14 @@ def relative_name(file_name, part="", suffix=None):
 
 
 def find_files(folder, pattern):
-    """Returns the sorted files of a folder and its subfolders that match a pattern, without hidden ones.
+    """Returns the files of a folder and its subfolders that match a pattern, sorted. Omits hidden files.
 
     Args:
-        folder: Path of the folder.
-        pattern: As in `Path.rglob`.
+        folder: `Path` of the folder.
+        pattern: Pattern of `Path.rglob`.
+
+    Returns:
+        List of `Path`.
     """
     return [
         path for path in sorted(folder.rglob(pattern)) if path.is_file() and not path.name.startswith(".")
@@ -44,28 +57,34 @@ def find_files(folder, pattern):
 
 
 def copy_image(target, image, path):
-    """Copies the file of an image to `path`, relative to the folder that a `Target` writes."""
+    """Copies an image file into the output folder.
+
+    Args:
+        target: `Target`.
+        image: Image entry of the COCO JSON.
+        path: Path of the copy, relative to the output folder.
+    """
     found = target.images.find(image["file_name"], "the annotations")
     (target.path / path).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(found, target.path / path)
 
 
 def write_text(path, text):
-    """Writes a text file in UTF-8, and makes its folder."""
+    """Writes a text file in UTF-8. Creates missing parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 
 
 def read_text(path, expected):
-    """Returns the text of a file in UTF-8, with or without a byte order mark.
+    """Returns the text of a UTF-8 file, with or without a byte order mark.
 
     Args:
         path: Path of the file.
-        expected: What the file should be, for the messages.
+        expected: What the file should be, for the messages, such as "a list of image names".
 
     Raises:
-        OSError: There is no such file.
-        ValueError: It is empty, or is not in UTF-8.
+        OSError: If there is no such file.
+        ValueError: If it is empty or not in UTF-8.
     """
     try:
         return read_bytes(path, expected).decode("utf-8-sig")
@@ -75,18 +94,18 @@ def read_text(path, expected):
 
 
 def write_class_names(folder, content):
-    """Writes the names of all classes, so that those without objects are known when the folder is read again.
+    """Writes class_names.txt, so that a reader of the folder also finds the classes without objects.
 
-    The file is the one that labelme's exports have: a line for the background, and a line for each class.
+    The format is that of labelme's exports: one line for the background, then one line per class.
     """
     names = names_of(content).values()
     write_text(folder / CLASS_NAMES, "".join(f"{name}\n" for name in ("_background_", *names)))
 
 
 def read_class_names(folder):
-    """Returns the names of a file of `write_class_names`, or of labelme's `labels.txt`; empty without one.
+    """Returns the class names in class_names.txt, or in labelme's labels.txt. Returns [] without a file.
 
-    Names that begin with "_", such as "_background_" and "__ignore__", are no classes.
+    Names that begin with "_", such as "_background_" and "__ignore__", are not classes and are omitted.
     """
     path = next((folder / name for name in (CLASS_NAMES, "labels.txt") if (folder / name).is_file()), None)
     lines = read_text(path, "a list of class names").splitlines() if path else ()
@@ -94,5 +113,5 @@ def read_class_names(folder):
 
 
 def names_of(content):
-    """Returns {category id: name}."""
+    """Returns `{category id: name}` of the content of a COCO JSON."""
     return {category["id"]: category["name"] for category in content["categories"]}

@@ -1,4 +1,4 @@
-"""PNG files of one channel whose pixels are ids of instances or classes."""
+"""Reads and writes PNG files with one channel whose pixels are ids of instances or classes."""
 
 import numpy as np
 from PIL import Image
@@ -6,22 +6,32 @@ from PIL import Image
 from mask_rcnn.data.json_file import read_bytes
 from mask_rcnn.data.png_ids import decode_ids
 
-VOID = 255  # pixels of Pascal VOC that belong to no object
+VOID = 255  # Pascal VOC: pixels that belong to no object (borders, unlabeled objects)
 
 
 def read_ids(path, size, where):
-    """Returns the pixels of a PNG file, `[H, W]` int64; see `decode_ids`."""
+    """Returns the pixels of a PNG file, `[H, W]` int64.
+
+    Args:
+        path: Path of the file.
+        size: (height, width) that the file must have.
+        where: What the ids belong to, for the messages, such as the path of the image.
+
+    Raises:
+        ValueError: If the file is not a complete PNG file of one channel or has another size.
+    """
     return decode_ids(read_bytes(path, "a PNG file"), size, str(path), where)
 
 
 def instances(ids):
-    """Returns {id: (crop, origin)} of the ids of a map that are not 0, in ascending order.
+    """Returns the mask of each id of a map, cropped to its bounding box. Id 0 is background.
 
     Args:
         ids: `[H, W]` integers.
 
     Returns:
-        Crops `[h, w]` bool and the (y, x) of their first pixels.
+        `{id: (crop, origin)}` in ascending order of the ids. The crop is `[h, w]` bool. The origin is the
+        (y, x) of its first pixel in the map.
     """
     rows, columns = np.nonzero(ids)
     values = ids[rows, columns]
@@ -42,7 +52,7 @@ def write_png(path, pixels, palette=None):
     Args:
         path: Path of the file, or a binary stream.
         pixels: `[H, W]` uint8 or uint16.
-        palette: `[256, 3]` uint8 colors for a palette file, or None for gray values.
+        palette: `[256, 3]` uint8 RGB colors for a palette PNG of uint8 pixels. Defaults to None, gray values.
     """
     image = Image.fromarray(pixels)
     if palette is not None:

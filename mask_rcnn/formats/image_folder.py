@@ -1,4 +1,4 @@
-"""Finds the image files that annotations name, and their sizes."""
+"""Finds the image files that annotations refer to, and reads their sizes."""
 
 import functools
 import os
@@ -12,13 +12,13 @@ from mask_rcnn.paths import local_path
 
 
 class ImageFolder:
-    """The folder that image files are looked up in; subfolders are searched.
+    """A folder in which image files are looked up, including its subfolders.
 
     Args:
-        folder: Path of the folder.
+        folder: Local path of the folder.
 
     Raises:
-        FileNotFoundError: There is no such folder.
+        FileNotFoundError: If there is no such folder.
     """
 
     def __init__(self, folder):
@@ -31,20 +31,23 @@ class ImageFolder:
     def find(self, name, where, beside=None):
         """Returns the path of an image file.
 
-        A name that is no file of the folder is looked up without its leading folders and in other upper and
-        lower case.
+        If the folder has no file of this name, the search ignores leading folders of the name and case.
 
         Args:
-            name: Name that the annotations have.
-            where: File that has the name, for the message.
-            beside: Path of the file that the name is relative to, if not to the folder.
+            name: Name of the image in the annotations.
+            where: File that contains the name, for the message.
+            beside: Path of a file. If given, the name is first looked up relative to the folder of that file.
+                Defaults to None.
+
+        Returns:
+            `Path`.
 
         Raises:
-            ValueError: There is no such file, or there are several.
+            ValueError: If there is no such file or several files match.
         """
         if not isinstance(name, str) or not name.strip() or "\0" in name:
             raise ValueError(
-                f"Expected the name of an image. Received: {shown(name)} in {where}. Correct it."
+                f"Expected the name of an image. Received: {shown(name)} in {where}. Correct the name."
             )
         for base in [beside.parent, self.folder] if beside else [self.folder]:
             exact = Path(os.path.normpath(base / name.replace("\\", "/")))
@@ -60,7 +63,13 @@ class ImageFolder:
         Args:
             stem: Name without suffix, with or without folders.
             where: File that belongs to the image, for the message.
-            excluded: Paths of files that are not images.
+            excluded: Paths of files to ignore, such as masks. Defaults to none.
+
+        Returns:
+            `Path`.
+
+        Raises:
+            ValueError: If there is no such file or several files match.
         """
         found = []
         for suffix in SUFFIXES:
@@ -69,26 +78,26 @@ class ImageFolder:
         return self._only(found, f"{shown(stem)} with an image suffix", where)
 
     def name_of(self, path):
-        """Returns the `file_name` of an image file, relative to the folder."""
+        """Returns the path of an image file relative to the folder, a string with "/"."""
         return Path(os.path.relpath(path, self.folder)).as_posix()
 
     def size(self, path):
-        """Returns (height, width) of an image file, upright."""
+        """Returns the (height, width) of an image file after its EXIF orientation is applied."""
         if path not in self._sizes:
             header = read_header(path)
             self._sizes[path] = (header.height, header.width)
         return self._sizes[path]
 
     def checked_size(self, path, declared, where):
-        """Returns the size of an image file, which must be the size that the annotations declare.
+        """Returns the (height, width) of an image file, and checks the size that the annotations declare.
 
         Args:
-            path: Path of the file.
-            declared: (height, width); None stands for a side that is not declared.
-            where: File that declares it, for the message.
+            path: Path of the image file.
+            declared: (height, width) in the annotations. A side that is not declared is None.
+            where: File of the annotations, for the message.
 
         Raises:
-            ValueError: The sizes differ.
+            ValueError: If the sizes differ.
         """
         size = self.size(path)
         if any(theirs not in (None, ours) for ours, theirs in zip(size, declared, strict=True)):
@@ -109,7 +118,7 @@ class ImageFolder:
     def _only(self, found, name, where):
         if len(found) == 1:
             return found[0]
-        count = "which is not there" if not found else f"which {len(found)} files could be"
+        count = "which was not found" if not found else f"which matches {len(found)} files"
         raise ValueError(
             f"Expected the image of {where} in {self.folder}. Received: {name}, {count}. "
             "Give the folder of the images with `--images`."

@@ -1,12 +1,12 @@
-"""Folders of mask PNGs: a map of instance ids for each image, or a file for each object.
+"""Reader and writer for folders of mask PNGs: one map of instance ids per image, or one file per object.
 
-Two layouts are read:
+Two layouts are supported:
 
-- `NAME.png`, in which each value but 0 is an object of the image NAME.
-- `NAME/*.png` or `NAME/masks/*.png`, in which each file is the mask of an object: all pixels that are not 0.
+- `NAME.png`: each pixel value except 0 is an object of the image NAME.
+- `NAME/*.png` or `NAME/masks/*.png`: each file is the mask of an object, the pixels that are not 0.
 
-A file of the second layout may be called `NUMBER_CLASS.png` or `NUMBER_CLASS.crowd.png`, as written here.
-Other objects have the class "object"; `--merge` gives it another name.
+In the second layout, the file name can give the class: `NUMBER_CLASS.png`, or `NUMBER_CLASS.crowd.png` for a
+crowd region. The writer uses these names. Other objects get the class "object", which `--merge` can rename.
 """
 
 import functools
@@ -36,7 +36,7 @@ NUMBER_AND_CLASS = re.compile(r"\d+_(?P<name>.+?)(?P<crowd>\.crowd)?\.png")
 
 @READERS.register("masks")
 def read_masks(source):
-    """Reads folders of mask PNGs: a map of ids for each image, or a file for each object."""
+    """Reads folders of mask PNGs: one map of instance ids per image, or one file per object."""
     if not source.path.is_dir():
         raise NotADirectoryError(
             f"Expected a folder of mask PNGs. Received: {str(source.path)!r}. Check the path."
@@ -84,7 +84,7 @@ def _object(name, crop, origin, size, crowd=False):
 
 @WRITERS.register("masks")
 def write_masks(target):
-    """Writes a folder for each image and in it a PNG for each object, 255 inside of the object."""
+    """Writes one folder per image with one PNG file per object. Pixels of the object are 255."""
     for part, content in target.parts.items():
         names, images = names_of(content), by_image(content)
         for image, annotations in target.track(images, len(images), f"writing {part}".strip()):
@@ -92,7 +92,7 @@ def write_masks(target):
             if folder.exists():
                 raise ValueError(
                     "Mask folders need images whose names differ without their suffix. "
-                    f"Received: {image['file_name']!r}, whose folder another image has. Rename the image."
+                    f"Received: {image['file_name']!r}, whose folder is already used. Rename the image."
                 )
             folder.mkdir(parents=True)
             for number, annotation in enumerate(annotations, start=1):

@@ -1,4 +1,4 @@
-"""Which classes and images of a data set are written: filters, merges and splits."""
+"""Selects what a conversion writes: merges classes, filters classes, and splits the images."""
 
 import random
 
@@ -9,18 +9,19 @@ PARTS = ("train", "val")  # of a split
 
 
 def merge_classes(content, merges, findings):
-    """Gives classes a common name.
+    """Merges classes: gives several classes a common name and id.
 
     Args:
-        content: Content of a COCO json.
-        merges: {new name: [old names]}.
-        findings: `Findings`; what is lost is added.
+        content: Content of a COCO JSON.
+        merges: Dict `{new name: [old names]}`.
+        findings: `Findings`. Keypoints that are lost are added.
 
     Returns:
-        A new content. The new class has the id of the first old one, or of a class that has its name already.
+        New content. The id of the merged class is that of the first of its classes in the list of categories.
+        A class that already has the new name is one of them.
 
     Raises:
-        ValueError: There is no such class, or a class is merged twice.
+        ValueError: If a class is unknown or is merged twice.
     """
     if not merges:
         return content
@@ -38,7 +39,7 @@ def merge_classes(content, merges, findings):
         first = categories.setdefault(name, {**category, "name": name})
         ids[category["id"]] = first["id"]
         if category is not first and category.get("keypoints", []) != first.get("keypoints", []):
-            findings.repair("keypoints were left out, for the merged classes have different ones", name)
+            findings.repair("keypoints were left out: the merged classes have different keypoints", name)
             for key in ("keypoints", "skeleton"):
                 first.pop(key, None)
     annotations = [{**each, "category_id": ids[each["category_id"]]} for each in content["annotations"]]
@@ -51,12 +52,15 @@ def merge_classes(content, merges, findings):
 
 
 def keep_classes(content, names, findings):
-    """Returns a content with the given classes only; images without objects stay.
+    """Returns content with the given classes only. Keeps all images, also those without objects.
 
     Args:
-        content: Content of a COCO json.
-        names: Names of the classes. Empty keeps all.
-        findings: `Findings`; the objects that are left out are counted.
+        content: Content of a COCO JSON.
+        names: Names of the classes. If empty, all classes are kept.
+        findings: `Findings`. The removed objects are added.
+
+    Raises:
+        ValueError: If a class is unknown.
     """
     if not names:
         return content
@@ -84,24 +88,24 @@ def _check_known(names, content, option):
 
 
 def split(content, fraction, seed):
-    """Divides the images at random into "train" and "val".
+    """Splits the images at random into "train" and "val".
 
-    Images of the same file are in the same part. The same content and seed give the same parts.
+    Images with the same file are in the same part. The same content and seed give the same parts.
 
     Args:
-        content: Content of a COCO json.
-        fraction: Of the files in "train", between 0 and 1. Each part has one file or more.
-        seed: Of the random numbers, an int.
+        content: Content of a COCO JSON.
+        fraction: Float from 0 to 1, fraction of the files in "train". Each part gets at least one file.
+        seed: Integer, seed of the random numbers.
 
     Returns:
-        {"train": content, "val": content}.
+        Dict `{"train": content, "val": content}`.
 
     Raises:
-        ValueError: There are fewer than two files.
+        ValueError: If there are fewer than two image files.
     """
     files = sorted({image["file_name"] for image in content["images"]})
     if len(files) < 2:
-        raise ValueError(f"`--split` needs at least two images. Received: {len(files)}. Leave it out.")
+        raise ValueError(f"`--split` needs at least two images. Received: {len(files)}. Omit `--split`.")
     random.Random(seed).shuffle(files)
     count = min(max(round(fraction * len(files)), 1), len(files) - 1)
     return {

@@ -1,4 +1,4 @@
-"""Shapes that annotation tools draw, as COCO's polygons and run lengths.
+"""Converts the shapes of annotation tools to COCO polygons and run-length encodings (RLE).
 
 Coordinates are (x, y) in pixels. The pixel (y, x) covers the square from (x, y) to (x + 1, y + 1).
 """
@@ -11,32 +11,33 @@ from pycocotools import mask as coco_mask
 from mask_rcnn.data.segmentations import read_run_lengths, read_segmentation
 from mask_rcnn.formats.registry import FoundObject
 
-MAX_SAGITTA = 0.05  # pixels between an arc and the side of the polygon that stands for it
-MAX_CORNERS = 720
+MAX_SAGITTA = 0.05  # pixels, maximum distance of an arc and the polygon side that approximates it
+MAX_CORNERS = 720  # of the polygon of an ellipse
 
 
 def rectangle(x, y, width, height, degrees=0.0, pivot=None):
-    """Returns the corners of a rectangle, `[4, 2]`.
+    """Returns the corners of a rectangle, `[4, 2]` float64, (x, y).
 
     Args:
-        x, y, width, height: Upper left corner and size before the rotation.
-        degrees: Rotation, clockwise in the image. Defaults to 0.
-        pivot: (x, y) of the center of the rotation. Defaults to the center of the rectangle.
+        x, y, width, height: Upper left corner and size before the rotation, pixels.
+        degrees: Rotation in degrees, clockwise in the image. Defaults to 0.
+        pivot: (x, y) of the center of rotation. Defaults to None, the center of the rectangle.
     """
     corners = np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)], "float64")
     return _rotated(corners, degrees, corners.mean(axis=0) if pivot is None else pivot)
 
 
 def ellipse(x, y, radius_x, radius_y, degrees=0.0):
-    """Returns a polygon of an ellipse, `[N, 2]`.
+    """Returns a polygon that approximates an ellipse, `[N, 2]` float64, (x, y).
 
     Args:
-        x, y: Center.
-        radius_x, radius_y: Radii before the rotation.
-        degrees: Rotation, clockwise in the image. Defaults to 0.
+        x, y: Center, pixels.
+        radius_x, radius_y: Radii before the rotation, pixels.
+        degrees: Rotation in degrees, clockwise in the image. Defaults to 0.
     """
     radius = max(radius_x, radius_y, 1.0)
-    corners = 4 * math.ceil(math.pi / math.acos(1 - MAX_SAGITTA / radius) / 4)  # four of them at the extremes
+    # A multiple of 4, so that corners lie at the extreme points of both axes.
+    corners = 4 * math.ceil(math.pi / math.acos(1 - MAX_SAGITTA / radius) / 4)
     angles = np.linspace(0, 2 * math.pi, min(max(corners, 16), MAX_CORNERS), endpoint=False)
     points = np.stack([x + radius_x * np.cos(angles), y + radius_y * np.sin(angles)], axis=1)
     return _rotated(points, degrees, (x, y))
@@ -50,17 +51,18 @@ def _rotated(points, degrees, pivot):
 
 
 def object_of(class_name, masks, boxes, size, source, where, crowd=False):
-    """Returns a `FoundObject` of the parts that a tool has for one object.
+    """Returns the `FoundObject` of an object that may consist of several parts.
 
     Args:
         class_name: Name of the class.
-        masks: Parts with an outline: `[N, 2]` points, or run lengths `{"size", "counts"}` of the image.
-        boxes: Rectangles, `[4, 2]` corners each. They count as masks beside other masks, and if
-            `source.boxes_as_masks` says so.
-        size: (height, width) of the image.
+        masks: List of the parts with an outline. Each is `[N, 2]` points, (x, y), or an RLE of the whole
+            image, `{"size", "counts"}`.
+        boxes: List of rectangles, `[4, 2]` corners each. They become part of the mask if `masks` is not empty
+            or `source.boxes_as_masks` is true. Otherwise the object has a box and no mask.
+        size: (height, width) of the image, pixels.
         source: `Source`.
         where: Name of the object, for messages.
-        crowd: Whether it is a region of many objects.
+        crowd: Whether the object is a crowd region. Defaults to False.
     """
     if boxes and not masks and not source.boxes_as_masks:
         corners = np.concatenate(boxes)
@@ -75,7 +77,7 @@ def object_of(class_name, masks, boxes, size, source, where, crowd=False):
 
 
 def _union(parts, size, where, findings):
-    """Returns the run lengths of the union of polygons and run lengths."""
+    """Returns the RLE of the union of polygons and RLEs."""
     masks = []
     for part in parts:
         if isinstance(part, dict):

@@ -1,7 +1,7 @@
-"""TFRecord files for TensorFlow Model Garden and the Object Detection API.
+"""Reader and writer for TFRecord files of TensorFlow Model Garden and the Object Detection API.
 
-`mask_rcnn/data/detection_example.py` states the facts of the schema. Masks are PNG files of the whole image,
-as other readers expect them. Image files are copied byte by byte.
+`mask_rcnn/data/detection_example.py` documents the schema. Masks are PNG files of the whole image, as other
+readers expect. Image files are copied unchanged.
 """
 
 import math
@@ -21,12 +21,12 @@ from mask_rcnn.files import atomic_write
 from mask_rcnn.formats.content import by_image, names_of, relative_name
 from mask_rcnn.formats.registry import READERS, WRITERS
 
-SHARD_BYTES = 100_000_000  # of the images of a file, about as TensorFlow's guide recommends
+SHARD_BYTES = 100_000_000  # bytes of images per file, about the size that TensorFlow's guide recommends
 
 
 @READERS.register("tfrecord")
 def read_tfrecord(source):
-    """Reads TFRecord files, and writes the image files into the folder of images, which is empty before."""
+    """Reads TFRecord files. Writes their images to the image folder, which must be empty."""
     shards = read_shards(source.path)
     with atomic_write(source.images.folder) as folder:
         folder.mkdir()
@@ -34,7 +34,7 @@ def read_tfrecord(source):
             path = folder / relative_name(image.file_name)
             if path.exists():
                 raise ValueError(
-                    f"Expected images of different names. Received: two of the name {image}. Rename one."
+                    f"Expected images with different names. Received: two named {image}. Rename one of them."
                 )
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(image.open().read())
@@ -43,7 +43,7 @@ def read_tfrecord(source):
 
 @WRITERS.register("tfrecord")
 def write_tfrecord(target):
-    """Writes NAME-00000-of-00010.tfrecord and so on; NAME is the part of a split, or that of the folder."""
+    """Writes NAME-00000-of-00010.tfrecord etc. NAME is the part of a split, or the name of the folder."""
     for part, content in target.parts.items():
         images = by_image(content)
         paths = [target.images.find(image["file_name"], "the annotations") for image, _ in images]
@@ -62,22 +62,25 @@ def write_tfrecord(target):
 
 
 def _shard_numbers(sizes, count):
-    """Returns the number of the file of each image, so that order stays and files have about the same size.
+    """Assigns images to files of about equal size, without a change of their order.
 
     Args:
-        sizes: Bytes of each image.
+        sizes: Size of each image, bytes.
         count: Number of files.
+
+    Returns:
+        List with the index of the file of each image, from 0 to `count` - 1.
     """
     centers = np.cumsum(sizes) - np.array(sizes) / 2
     return np.minimum(centers * count / sum(sizes), count - 1).astype(int).tolist()
 
 
 class _Encoder:
-    """Makes the bytes of an `Example` of each image; reports what other readers do not understand.
+    """Serializes each image to a `tf.train.Example`, and reports what other readers do not support.
 
     Args:
-        content: Content of a COCO json.
-        findings: `Findings`.
+        content: Content of a COCO JSON.
+        findings: `Findings`. What the format or other readers do not support is added.
     """
 
     def __init__(self, content, findings):
@@ -89,7 +92,7 @@ class _Encoder:
                 findings.repair("skeletons of keypoints were left out", category["name"])
             if category["id"] < 1:
                 findings.repair(
-                    "ids of classes are below 1: other readers take 0 for the background", category["id"]
+                    "ids of classes are below 1: other readers use 0 for the background", category["id"]
                 )
 
     def __call__(self, image, annotations, path):
@@ -139,14 +142,14 @@ class _Encoder:
             mask = full_mask(segmentation, *size).astype("uint8")
         else:
             self.findings.repair(
-                "objects without a mask have one without a pixel, for every object of an image needs one",
+                "objects without a mask got an empty mask: the format needs a mask for each object",
                 f"annotation {annotation['id']}",
             )
             mask = np.zeros(size, "uint8")
         return cv2.imencode(".png", mask)[1].tobytes()
 
     def _keypoints(self, annotations, size):
-        """Returns keypoints, as many for each object: those that it does not have are 0 and have no name."""
+        """Returns the keypoint features, padded to the same number for each object: zeros, empty names."""
         points = np.zeros((len(annotations), self.num_points, 3))
         names = []
         for row, each in enumerate(annotations):

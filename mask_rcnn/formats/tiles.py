@@ -1,9 +1,9 @@
-"""Large images of a data set cut into tiles: an image file for each tile, and a COCO json with what is in it.
+"""Cuts the images of a data set into tiles: writes one image file per tile, and a COCO JSON of all tiles.
 
-- A mask that a tile cuts becomes run lengths with exactly its pixels in the tile. Others keep their form.
-- An object of which a tile shows too little becomes a crowd region: training takes it neither for an object
-  nor for background, and an evaluation ignores it.
-- Keypoints outside of the tile are unknown (0, 0, 0).
+- A mask that a tile cuts becomes an RLE of exactly its pixels in the tile. Other masks keep their form.
+- An object with too few pixels in a tile becomes a crowd region there. Training uses it neither as an object
+  nor as background, and evaluation ignores it.
+- Keypoints outside the tile become unlabeled (0, 0, 0).
 """
 
 import shutil
@@ -28,22 +28,24 @@ from mask_rcnn.formats.registry import silent
 from mask_rcnn.tiles import Tiling
 
 IMAGES = "images"  # folder of the tiles
-JPEG_SUFFIXES = (".jpg", ".jpeg")  # whose tiles are JPEG files too; those of other files are PNG files
+JPEG_SUFFIXES = (".jpg", ".jpeg")  # tiles of these files are JPEG files, tiles of all others PNG files
 JPEG_OPTIONS = (
     *(cv2.IMWRITE_JPEG_QUALITY, 95),
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
 )
-PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 3)  # of 9; higher numbers take much longer for a few percent
+PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 3)  # 0 to 9; higher is much slower and saves only a few percent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cutting:
-    """How a data set is cut into tiles.
+    """Settings for cutting a data set into tiles.
 
     Args:
-        tiling: `Tiling`.
-        min_visible: An object of which a smaller share of the pixels is in a tile becomes a crowd region.
-        keep_empty: Whether tiles without an object, crowd regions aside, are written.
+        tiling: `Tiling`, size and overlap of the tiles.
+        min_visible: Float from 0 to 1. An object with a smaller fraction of its pixels in a tile becomes a
+            crowd region there. Defaults to `MIN_VISIBLE`.
+        keep_empty: Whether to write tiles without objects. Crowd regions do not count as objects. Defaults to
+            False.
     """
 
     tiling: Tiling
@@ -53,30 +55,30 @@ class Cutting:
     def __post_init__(self):
         if not 0 <= self.min_visible <= 1:
             raise ValueError(
-                "`--min-visible` is the share of an object that a tile must show, 0 to 1, such as 0.1. "
-                f"Received: {self.min_visible}. Correct it."
+                "`--min-visible` must be the fraction of an object that a tile must show, from 0 to 1. "
+                f"Received: {self.min_visible}. Give a fraction such as 0.1."
             )
 
 
 def write_tiles(content, images_dir, out, cutting, selection=None, findings=None, track=silent):
-    """Writes the tiles of a data set, and their annotations.
+    """Writes the tiles of a data set and their annotations.
 
     Args:
-        content: Content of a COCO json.
-        images_dir: Folder that its `file_name`s are relative to.
-        out: Folder to write, which must not exist: `images`, and `instances.json`. A split divides the images
-            before they are cut, and writes `instances_train.json` and `instances_val.json`.
+        content: Content of a COCO JSON.
+        images_dir: Folder that the `file_name`s are relative to.
+        out: Path of the new folder, which gets `images` and `instances.json`. With a split, the whole images
+            are split, and the files are `instances_train.json` and `instances_val.json`.
         cutting: `Cutting`.
-        selection: `Selection`. Defaults to everything.
-        findings: `Findings`; what is changed or left out is added.
-        track: As in `Source`.
+        selection: `Selection`. Defaults to None, everything.
+        findings: `Findings`. What is changed or left out is added. Defaults to None.
+        track: Function that reports progress, see `Source`. Defaults to `silent`.
 
     Returns:
-        {part: content} as it was written, and the list of the paths of the jsons. Images have the further
-        fields `tile_of`, the `file_name` of the whole image, and `tile_origin`, (x, y) of the tile in it.
+        Tuple of `{part: content}` as written and the list of the paths of the JSON files. Images have two
+        more fields: `tile_of`, `file_name` of the whole image; `tile_origin`, (x, y) of the tile in it.
 
     Raises:
-        ValueError: `out` exists, an image cannot be read, or no tile has an object.
+        ValueError: If `out` exists, an image cannot be read, or no tile contains an object.
     """
     selection, findings, out = selection or Selection(), findings or Findings(), Path(out)
     parts = select(content, selection, findings)
@@ -92,11 +94,11 @@ def write_tiles(content, images_dir, out, cutting, selection=None, findings=None
 
 
 class _Writer:
-    """Writes the tiles of the parts of a data set into one folder.
+    """Writes the tiles of all parts of a data set to one folder.
 
     Args:
         images: `ImageFolder` of the whole images.
-        folder: Path of the folder of the tiles.
+        folder: Path of the folder for the tiles.
         cutting: `Cutting`.
         findings: `Findings`.
     """
@@ -106,7 +108,7 @@ class _Writer:
         self._names = set()
 
     def write(self, content, track):
-        """Writes the tiles of one part, and returns its content."""
+        """Writes the tiles of one part. Returns the content of its COCO JSON."""
         images, annotations = [], []
         whole = by_image(content)
         for image, objects in track(whole, len(whole), "cutting"):
@@ -117,13 +119,13 @@ class _Writer:
                     annotations.append({**each, **ids})
         if not images:
             raise ValueError(
-                f"Expected objects in the tiles. Received: {len(whole)} images without. "
-                "`--keep-empty` writes tiles without objects."
+                f"Expected objects in the tiles. Received: {len(whole)} images without objects. "
+                "Use `--keep-empty` to write tiles without objects."
             )
         return {**content, "images": images, "annotations": annotations}
 
     def _write_tiles(self, image, objects):
-        """Yields (entry of the tile, its annotations) of an image, without ids, once the tile is written."""
+        """Writes the tiles of an image. Yields (image entry, annotations) of each, without ids."""
         name, size = image["file_name"], (image["height"], image["width"])
         path = self._images.find(name, "the annotations")
         pixels = open_image(path)
@@ -155,7 +157,7 @@ class _Writer:
             yield {"file_name": str(tile), **sides, "tile_of": name, "tile_origin": origin}, annotations
 
     def _new_name(self, name, origin, is_whole):
-        """Returns a path in the folder that no other tile has."""
+        """Returns a unique path in the folder for a tile."""
         if not is_whole:
             suffix = name.suffix if name.suffix.lower() in JPEG_SUFFIXES else ".png"
             name = name.with_name(f"{name.stem}_x{origin[0]}_y{origin[1]}{suffix}")
@@ -166,7 +168,7 @@ class _Writer:
         return unique
 
     def _cut(self, annotation, windows, size):
-        """Yields (number of the window, annotation) for each window that shows something of an object."""
+        """Yields (index of the window, annotation) for each window that contains a pixel of an object."""
         where, parts = f"annotation {annotation['id']}", list(cut_annotation(annotation, windows, size))
         if not parts:
             self._findings.repair("objects without a pixel in any tile were left out", where)
@@ -187,23 +189,23 @@ def cut_annotation(annotation, windows, size):
     """Cuts an object exactly at the borders of tiles.
 
     Args:
-        annotation: Annotation of a COCO json that was checked.
-        windows: `[T, 4]` int, yxyx.
-        size: (height, width) of the image.
+        annotation: Annotation of a COCO JSON that was checked.
+        windows: `[T, 4]` int, yxyx, the tiles.
+        size: (height, width) of the image, pixels.
 
     Yields:
-        (number of the window, share of the object's pixels in it, annotation in the pixels of the tile) for
-        each window with a pixel of it.
+        (index, fraction, annotation) for each window that contains a pixel of the object: the index of the
+        window, the fraction of the object's pixels in it, and the annotation in pixels of the tile.
     """
     x, y, width, height = annotation["bbox"]
     box = np.array([y, x, y + height, x + width])
     segmentation = annotation.get("segmentation")
-    # Drawn in the whole image: moved polygons can differ in a pixel, for pycocotools rounds coordinates.
+    # Drawn in the whole image: pycocotools rounds coordinates, so shifted polygons can differ by a pixel.
     runs = _as_runs(segmentation, size) if segmentation else None
     pixels = mask_window(runs, size) if runs else box
     extents = [box, pixels, mask_window(segmentation, size)] if segmentation else [box]
     first, last = np.min(extents, axis=0)[:2], np.max(extents, axis=0)[2:]
-    if segmentation and not (pixels[2:] > pixels[:2]).all():  # so thin that it has no pixel
+    if segmentation and not (pixels[2:] > pixels[:2]).all():  # too thin to contain a pixel
         pixels = np.concatenate([first, last])
     mask = None
     for number in np.flatnonzero((windows[:, :2] < pixels[2:]).all(1) & (windows[:, 2:] > pixels[:2]).all(1)):
@@ -224,7 +226,7 @@ def cut_annotation(annotation, windows, size):
 
 
 def _as_runs(segmentation, size):
-    """Returns a segmentation that was read as run lengths of the image, `{"size": [H, W], "counts": str}`."""
+    """Converts a checked segmentation to an RLE of the image, `{"size": [H, W], "counts": str}`."""
     if isinstance(segmentation, dict):
         return segmentation
     merged = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
@@ -232,11 +234,11 @@ def _as_runs(segmentation, size):
 
 
 def _cut_mask(mask, pixels, window):
-    """Returns the share of a mask in a tile, and the fields of an annotation for that part.
+    """Returns the fraction of a mask in a tile, and the annotation fields of that part.
 
     Args:
         mask: `[h, w]` bool.
-        pixels: `[4]` int, yxyx, its window in the image.
+        pixels: `[4]` int, yxyx, the window of the mask in the image.
         window: `[4]` int, yxyx, the tile.
     """
     y1, x1 = first = np.maximum(pixels[:2], window[:2])
@@ -252,7 +254,7 @@ def _cut_mask(mask, pixels, window):
 
 
 def _cut_box(box, window):
-    """Returns the share of an object without a mask in a tile, and the fields of an annotation for it."""
+    """Returns the fraction of a box in a tile, and the annotation fields of that part."""
     top, left = np.maximum(box[:2], window[:2]) - window[:2]
     bottom, right = np.minimum(box[2:], window[2:]) - window[:2]
     area = (bottom - top) * (right - left)
@@ -261,19 +263,19 @@ def _cut_box(box, window):
 
 
 def _moved(segmentation, pixels, window):
-    """Returns a segmentation whose `pixels` lie inside of a window, in the pixels of the window."""
+    """Converts a segmentation inside a window from pixels of the image to pixels of the window."""
     if isinstance(segmentation, dict):
         return _encoded(mask_in_window(segmentation, pixels), pixels, window)
     return [(np.reshape(each, (-1, 2)) - window[1::-1]).ravel().tolist() for each in segmentation]
 
 
 def _encoded(mask, pixels, window):
-    """Returns the run lengths in a window of a mask `[h, w]` that lies in the window `pixels`."""
+    """Returns the RLE in `window` of a mask, `[h, w]`, whose window in the image is `pixels`."""
     return encode_mask(mask, (pixels[:2] - window[:2]).tolist(), (window[2:] - window[:2]).tolist())
 
 
 def _keypoints(annotation, window):
-    """Returns the fields `keypoints` and `num_keypoints` of an annotation in a window, if it has any."""
+    """Returns the fields `keypoints` and `num_keypoints` of an annotation in a window, or {} without any."""
     if not annotation.get("keypoints"):
         return {}
     points = np.reshape(annotation["keypoints"], (-1, 3)) - (window[1], window[0], 0)
@@ -284,7 +286,7 @@ def _keypoints(annotation, window):
 
 
 def _plain(fields):
-    """Returns fields with Python numbers instead of NumPy's, for json."""
+    """Converts the NumPy values of fields to Python numbers and lists, for JSON."""
     return {
         name: value if name == "segmentation" else np.asarray(value).tolist()
         for name, value in fields.items()
@@ -292,7 +294,7 @@ def _plain(fields):
 
 
 def _write_pixels(path, samples):
-    """Writes `[H, W, 3]` uint8 or uint16 RGB as JPEG or PNG file, by the suffix of `path`."""
+    """Writes RGB pixels, `[H, W, 3]` uint8 or uint16, as a JPEG or PNG file, by the suffix of `path`."""
     options = JPEG_OPTIONS if path.suffix.lower() in JPEG_SUFFIXES else PNG_OPTIONS
     if not cv2.imwrite(str(path), samples[..., ::-1], options):
-        raise OSError(f"Expected to write a tile. Received: {path}, which cannot be written.")
+        raise OSError(f"Expected a writable path for a tile. Received: {path}. Check its folder.")

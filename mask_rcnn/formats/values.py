@@ -1,4 +1,4 @@
-"""Values of annotation files: each has the type that the format says, or one error names file and key."""
+"""Reads values of annotation files and checks their types. The errors name the file and the key."""
 
 import numpy as np
 
@@ -10,14 +10,17 @@ TYPE_NAMES = {dict: "an object", list: "a list", str: "text"}
 
 
 def value_of(entry, key, kind, where, default=REQUIRED):
-    """Returns `entry[key]`, which must be of the type `kind`.
+    """Returns `entry[key]` after a check of its type.
 
     Args:
-        entry: Object of a json file.
-        key: Its key.
-        kind: `dict`, `list` or `str`.
+        entry: Object of a JSON file.
+        key: Key of the value.
+        kind: Expected type: `dict`, `list` or `str`.
         where: File and object, for the message.
-        default: Returned if the key is missing or null. Without it, that is an error.
+        default: Value to return if the key is missing or null. If it is not given, this is an error.
+
+    Raises:
+        ValueError: If `entry` is not a dict, or the value is missing or has another type.
     """
     value = checked(entry, dict, where).get(key)
     if value is None and default is not REQUIRED:
@@ -28,26 +31,26 @@ def value_of(entry, key, kind, where, default=REQUIRED):
 
 
 def checked(value, kind, where):
-    """Returns a value that must be of the type `kind`: `dict`, `list` or `str`."""
+    """Returns `value`. Raises a ValueError unless its type is `kind`: `dict`, `list` or `str`."""
     if not isinstance(value, kind):
         raise _wrong(f"{where} to be {TYPE_NAMES[kind]}", value)
     return value
 
 
 def class_name(value, where):
-    """Returns the name of a class: text that is not empty, without spaces around it."""
+    """Returns a class name without outer spaces. Raises a ValueError if it is empty or not printable."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise _wrong(f"the class of {where} to be text", value)
     return value.strip()
 
 
 def number_of(entry, key, where, default=REQUIRED):
-    """Returns `entry[key]`, which must be a finite number, also as text; see `value_of`."""
+    """Returns `entry[key]` as a finite number. It may be stored as text. See `value_of`."""
     return _number(entry, key, number, "a finite number", where, default)
 
 
 def whole_number_of(entry, key, where, default=REQUIRED):
-    """Returns `entry[key]`, which must be a whole number, also as text; see `value_of`."""
+    """Returns `entry[key]` as an integer. It may be stored as text. See `value_of`."""
     return _number(entry, key, whole_number, "a whole number", where, default)
 
 
@@ -62,19 +65,19 @@ def _number(entry, key, read, kind, where, default):
 
 
 def is_set(value):
-    """Tells whether a flag is 1, true, or text that says so."""
+    """Returns whether a flag is set: 1, true, or the text of one of them."""
     return flag(value) == 1
 
 
 def polygon(value, where):
-    """Returns the points of a polygon, `[N, 2]` float64, N at least 3.
+    """Returns the points of a polygon, `[N, 2]` float64, (x, y), N at least 3.
 
     Args:
         value: List of pairs [x, y].
         where: File and object, for the message.
 
     Raises:
-        ValueError: These are fewer points, or no pairs of finite numbers.
+        ValueError: If there are fewer than 3 points, or they are not pairs of finite numbers.
     """
     found = points(value, where)
     if len(found) < 3:
@@ -83,10 +86,10 @@ def polygon(value, where):
 
 
 def points(value, where):
-    """Returns points, `[N, 2]` float64, from a list of pairs [x, y] of finite numbers."""
+    """Returns points, `[N, 2]` float64, from a list of pairs [x, y]. See `polygon`."""
     is_list = isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in value)
     flat = [each for pair in value for each in pair] if is_list else None
-    if is_list and not are_numbers(flat):  # text, or no numbers
+    if is_list and not are_numbers(flat):  # numbers as text, or no numbers
         flat = numbers(flat)
     if not isinstance(flat, list):
         raise _wrong(f"points [x, y] of finite numbers in {where}", value)

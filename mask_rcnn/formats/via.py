@@ -1,11 +1,13 @@
-"""VIA, the VGG Image Annotator 2: a project file or a json export of all images.
+"""Reader for VIA, the VGG Image Annotator 2: a project file or a JSON export of all images.
 
 Facts of the format (https://www.robots.ox.ac.uk/~vgg/software/via):
 
-- A project has the images in `_via_img_metadata`; an export is that object alone. Keys are of no meaning.
+- A project has the images in the object `_via_img_metadata`. An export is that object alone. The keys of the
+  images have no meaning.
 - An image has `filename`, `size` (bytes of the file) and `regions`, a list, or an object in VIA 1.
-- A region has `shape_attributes`: `name` (polygon, rect, circle, ellipse, polyline, point) and pixels.
-- `region_attributes` are those that the user defines: text, or {name: true} for check boxes.
+- A region has `shape_attributes`: `name` (polygon, rect, circle, ellipse, polyline, point) and coordinates in
+  pixels.
+- The user defines the `region_attributes`. Their values are text, or {name: true} for check boxes.
 - `theta` of an ellipse is its rotation in radians, clockwise in the image.
 """
 
@@ -19,14 +21,14 @@ from mask_rcnn.formats.collect import collect
 from mask_rcnn.formats.registry import READERS, FoundImage
 
 EXPECTED = "a VIA project or json export"
-# Names of the attribute that holds the class, if `--class-attribute` does not tell it and there are several.
+# Usual names of the attribute with the class. Used if there are several and no `--class-attribute`.
 USUAL_ATTRIBUTES = ("class", "label", "category", "name", "type", "object")
-NO_CLASS = "object"  # class of regions in a file without attributes
+NO_CLASS = "object"  # class of all regions in a file without attributes
 
 
 @READERS.register("via")
 def read_via(source):
-    """Reads a project or json export of the VGG Image Annotator (VIA) 2."""
+    """Reads a project or JSON export of the VGG Image Annotator (VIA) 2."""
     content = source.read_json(source.path, EXPECTED)
     images = values.checked(content, dict, str(source.path))
     if "_via_img_metadata" in images:
@@ -36,7 +38,7 @@ def read_via(source):
 
 
 def _class_attribute(images, source):
-    """Returns the name of the attribute that holds the class, or None if no region has attributes."""
+    """Returns the name of the attribute with the class, or None if no region has attributes."""
     counts = collections.Counter()
     for image in images:
         regions = image.get("regions") if isinstance(image, dict) else None
@@ -51,14 +53,14 @@ def _class_attribute(images, source):
     if counts:
         raise ValueError(
             f"Expected one attribute that holds the class. Received: {source.path} with the attributes "
-            f"{', '.join(map(shown, list(counts)[:10]))}. Name it with `--class-attribute`."
+            f"{', '.join(map(shown, list(counts)[:10]))}. Choose one with `--class-attribute`."
         )
     source.findings.repair(f"no region has a class: all are of the class {NO_CLASS!r}", source.path.name)
     return None
 
 
 def _listed(regions):
-    """Returns the regions of an image; VIA 1 has an object of them."""
+    """Returns the regions of an image as a list. In VIA 1 they are an object."""
     found = list(regions.values()) if isinstance(regions, dict) else regions
     return found if isinstance(found, list) else []
 
@@ -69,7 +71,7 @@ def _read_image(source, attribute, image):
     where = f"image {shown(name)} of {source.path}"
     path = source.images.find(name, where)
     size = source.images.size(path)
-    if not isinstance(image.get("regions"), dict):  # VIA 1 has an object of them
+    if not isinstance(image.get("regions"), dict):  # in VIA 1, `regions` is an object
         values.value_of(image, "regions", list, where)
     objects = []
     for number, region in enumerate(_listed(image["regions"])):
@@ -84,7 +86,7 @@ def _read_image(source, attribute, image):
 
 
 def _parts(shape, where):
-    """Returns the masks and boxes of a shape, one of them or none."""
+    """Returns (masks, boxes) of a shape, see `shapes.object_of`. Both are empty for unsupported shapes."""
     kind = values.value_of(shape, "name", str, where)
     number = functools.partial(values.number_of, shape, where=where)
     if kind == "polygon":
@@ -109,7 +111,7 @@ def _class_name(attributes, attribute, where):
     if attribute is None:
         return NO_CLASS
     value = attributes.get(attribute)
-    if isinstance(value, dict):  # check boxes
+    if isinstance(value, dict):  # check boxes: the only checked one is the class
         checked = [name for name, is_checked in value.items() if is_checked]
         value = checked[0] if len(checked) == 1 else value
     if not isinstance(value, str) or not value.strip():

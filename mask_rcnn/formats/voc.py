@@ -1,14 +1,15 @@
-"""Pascal VOC: an XML file of boxes for each image, and PNG files of object numbers.
+"""Reader for Pascal VOC: an XML file with boxes for each image, and PNG files with object numbers.
 
 Facts of the format (http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/):
 
-- `Annotations/NAME.xml` has the objects with class and box. Pixels count from 1; `xmax` and `ymax` are in
-  the box.
-- `SegmentationObject/NAME.png` has a palette. Pixel i belongs to object i of the XML, 0 is background, 255 is
-  void: borders and objects that are not labeled.
-- `SegmentationClass/NAME.png` has the numbers of classes.
-- `ImageSets/Segmentation/PART.txt`, or `Main/PART.txt` for boxes, lists the names of a part.
-- The evaluation ignores objects that are `difficult`, as COCO's ignores crowds: each is read as the other.
+- `Annotations/NAME.xml` contains the class and box of each object. Pixels are counted from 1. The box
+  includes `xmax` and `ymax`.
+- `SegmentationObject/NAME.png` is a palette PNG. Pixels of value i belong to object i of the XML file,
+  counted from 1. The value 0 is background. The value 255 is void: borders and unlabeled objects.
+- `SegmentationClass/NAME.png` contains class numbers.
+- `ImageSets/Segmentation/PART.txt`, or `Main/PART.txt` for boxes, lists the image names of a part.
+- VOC's evaluation ignores `difficult` objects, as COCO's ignores crowds. The reader converts difficult
+  objects to crowds, and the writer converts crowds to difficult objects.
 """
 
 import functools
@@ -24,20 +25,21 @@ from mask_rcnn.formats.registry import READERS, FoundImage, FoundObject
 from mask_rcnn.formats.xml_file import read_xml
 from mask_rcnn.structures import encode_crop
 
-# Of the box of a mask with the box of its object: fraction of the former by number, IoU without.
+# Minimum overlap of the box of a mask with the box of its object. If they have the same number, this is the
+# fraction of the mask's box. Otherwise it is the IoU.
 MIN_OVERLAP = 0.5
 
 
 @READERS.register("voc")
 def read_voc(source):
-    """Reads Pascal VOC: Annotations/*.xml with the masks of SegmentationObject/*.png."""
+    """Reads Pascal VOC: Annotations/*.xml, with masks from SegmentationObject/*.png."""
     masks = {path.stem: path for path in sorted(source.path.glob("SegmentationObject/*.png"))}
     boxes = {path.stem: path for path in sorted(source.path.glob("Annotations/*.xml"))}
     names = _names(source) if source.subset else list(masks or boxes)
     if not names:
         raise ValueError(
             f"Expected the folders Annotations and SegmentationObject in {source.path}. Received: no files. "
-            "Give the folder that has both, such as VOCdevkit/VOC2012."
+            "Give the folder that contains them, such as VOCdevkit/VOC2012."
         )
     for name in sorted(boxes.keys() - set(names)) if not source.subset else ():
         source.findings.repair("images without a file in SegmentationObject were left out", name)
@@ -56,7 +58,9 @@ def _names(source):
 
 def _read_image(source, boxes, masks, name):
     if name not in boxes:
-        raise ValueError(f"Expected Annotations/{name}.xml in {source.path}. Received: no such file. Add it.")
+        raise ValueError(
+            f"Expected Annotations/{name}.xml in {source.path}. Received: no such file. Add the file."
+        )
     path = boxes[name]
     root = read_xml(path, "a Pascal VOC file", "annotation")
     file_name = root.findtext("filename") or f"{name}.jpg"
@@ -75,7 +79,7 @@ def _read_image(source, boxes, masks, name):
     for number, (label, _, crowd) in enumerate(entries, start=1):
         if crowd:
             source.findings.repair(
-                "difficult objects have become crowds: scores ignore both", f"{label} of {name}"
+                "difficult objects have become crowds: evaluation ignores both", f"{label} of {name}"
             )
         if masks and number not in segmentations:
             source.findings.repair(
@@ -91,7 +95,7 @@ def _whole_number(element, tag, path):
 
 
 def _entry(element, where):
-    """Returns (class, (x1, y1, x2, y2), whether it is difficult) of an object."""
+    """Returns (class, box, whether it is difficult) of an object. The box is (x1, y1, x2, y2) from 0."""
     box = element.find("bndbox")
     if box is None:
         raise ValueError(f"Expected <bndbox> in {where}. Received: none. Correct the file.")
@@ -112,9 +116,10 @@ def _ids(path, size, xml_path, source):
 
 
 def _matched(found, entries, size, path, source):
-    """Returns {number of the object in the XML, from 1: run lengths}.
+    """Assigns masks to the objects of the XML file. Returns `{number of the object, from 1: RLE}`.
 
-    The number of a pixel is that of its object. Some tools number them otherwise, so that the boxes decide.
+    Usually the pixel value is the number of the object. Some tools number the masks in another way. If the
+    boxes of mask and object hardly overlap, the mask belongs to the object whose box has the largest IoU.
     """
     matched = {}
     for id, (crop, (y, x)) in found.items():
@@ -123,11 +128,12 @@ def _matched(found, entries, size, path, source):
         if id > len(entries) or _common(box, entries[id - 1][1]) < MIN_OVERLAP * crop.size:
             number = _best_match(box, entries, path)
             source.findings.repair(
-                "masks belong to objects by their boxes, not by number", f"{id} of {path.name}"
+                "masks were assigned to objects by their boxes, not by number", f"{id} of {path.name}"
             )
         if number in matched:
             raise ValueError(
-                f"Expected one mask for each object. Received: {path} with two for object {number}."
+                f"Expected one mask for each object. Received: {path} with two for object {number}. "
+                "Correct the file."
             )
         matched[number] = encode_crop(crop, (y, x), size)
     return matched
@@ -148,7 +154,7 @@ def _best_match(box, entries, path):
 
 
 def _common(box, other):
-    """Returns the area that two boxes have in common."""
+    """Returns the area of the intersection of two boxes, (x1, y1, x2, y2)."""
     width = min(box[2], other[2]) - max(box[0], other[0])
     height = min(box[3], other[3]) - max(box[1], other[1])
     return max(width, 0) * max(height, 0)

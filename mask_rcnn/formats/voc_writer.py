@@ -1,4 +1,4 @@
-"""Writes Pascal VOC; `voc.py` says how the format is."""
+"""Writer for Pascal VOC. `voc.py` documents the format."""
 
 import collections
 import math
@@ -19,12 +19,12 @@ from mask_rcnn.formats.content import (
 from mask_rcnn.formats.id_maps import VOID, write_png
 from mask_rcnn.formats.registry import WRITERS
 
-MAX_OBJECTS = VOID - 1  # of an image
+MAX_OBJECTS = VOID - 1  # per image
 
 
 @WRITERS.register("voc")
 def write_voc(target):
-    """Writes a folder of Pascal VOC with copies of the images."""
+    """Writes a Pascal VOC folder with copies of the images."""
     stems = collections.Counter()
     for part, content in target.parts.items():
         names, images = names_of(content), by_image(content)
@@ -42,11 +42,11 @@ def _check(image, annotations, count):
     if count > 1:
         raise ValueError(
             "Pascal VOC needs images whose names differ without folder and suffix. "
-            f"Received: {image['file_name']!r}, whose name another image has. Rename the image."
+            f"Received: {image['file_name']!r}, whose name is already used. Rename the image."
         )
     if len(annotations) > MAX_OBJECTS:
         raise ValueError(
-            f"Pascal VOC has at most {MAX_OBJECTS} objects in an image, for its masks have one byte. "
+            f"Pascal VOC stores at most {MAX_OBJECTS} objects per image: its masks have one byte per pixel. "
             f"Received: {image['file_name']!r} with {len(annotations)}. Choose another format."
         )
 
@@ -56,7 +56,7 @@ def _write_image(target, image, annotations, names, stem):
     objects, classes = np.zeros(size, "uint8"), np.zeros(size, "uint8")
     numbers = {id: number for number, id in enumerate(names, start=1)}
     covered = 0
-    # Large objects first: small ones that lie in front of them keep their pixels.
+    # Large objects are drawn first, so small objects in front of them keep their pixels.
     for number, annotation in sorted(enumerate(annotations, start=1), key=_drawing_order):
         crop, (y, x) = mask_crop(annotation.get("segmentation"), size)
         box = np.s_[y : y + crop.shape[0], x : x + crop.shape[1]]
@@ -91,7 +91,7 @@ def _xml(file_name, image, annotations, names):
         name = names[annotation["category_id"]]
         _add(element, name=name, pose="Unspecified", truncated=0, difficult=annotation["iscrowd"])
         x, y, width, height = annotation["bbox"]
-        # Pixels count from 1, and the last one is in the box.
+        # Pixels are counted from 1, and the box includes the last pixel.
         corners = {
             "xmin": math.floor(x + 1e-6) + 1,
             "ymin": math.floor(y + 1e-6) + 1,
@@ -109,7 +109,7 @@ def _add(element, **fields):
 
 
 def _palette():
-    """Returns VOC's colors, `[256, 3]` uint8: bits 3 i to 3 i + 2 of a number are bit 7 - i of R, G and B."""
+    """Returns VOC's colors, `[256, 3]` uint8. Bits 3i to 3i + 2 of a number are bit 7 - i of R, G and B."""
     numbers = np.arange(256)
     colors = np.zeros((256, 3), "uint8")
     for bit in range(8):

@@ -1,10 +1,10 @@
-"""Reads XML files of annotation tools, without document types and entities."""
+"""Reads XML files of annotation tools. Rejects document types and entities."""
 
 import xml.etree.ElementTree as ElementTree
 
 from mask_rcnn.data.json_file import read_bytes
 
-MAX_DEPTH = 64  # of elements; CVAT's files have 6 levels
+MAX_DEPTH = 64  # nested elements; CVAT's files have 6 levels
 
 
 class _DocumentTypeError(Exception):
@@ -12,7 +12,7 @@ class _DocumentTypeError(Exception):
 
 
 class _PlainTreeBuilder(ElementTree.TreeBuilder):
-    """Refuses document types, for only they declare entities, and elements that are nested too deeply."""
+    """Rejects elements that are nested too deeply, and document types, because they can declare entities."""
 
     depth = 0
 
@@ -38,17 +38,20 @@ def read_xml(path, expected, root):
         expected: What the file should be, such as "a CVAT file", for the messages.
         root: Name that the root element must have.
 
+    Returns:
+        `xml.etree.ElementTree.Element`.
+
     Raises:
-        OSError: There is no such file, or it cannot be opened.
-        ValueError: It is no XML, it has a document type, or another root.
+        OSError: If there is no such file, or it cannot be opened.
+        ValueError: If it is not complete XML, has a document type, is nested too deeply, or has another root.
     """
     parser = ElementTree.XMLParser(target=_PlainTreeBuilder())
     try:
         parser.feed(read_bytes(path, expected))
         element = parser.close()
     except ElementTree.ParseError as error:
-        raise _unreadable(path, expected, f"which is no complete XML ({error})") from error
-    except (LookupError, ValueError) as error:  # an encoding that Python does not have
+        raise _unreadable(path, expected, f"which is not complete XML ({error})") from error
+    except (LookupError, ValueError) as error:  # an encoding that Python does not support
         raise _unreadable(path, expected, f"which cannot be decoded ({error})") from error
     except _DocumentTypeError as error:
         raise _unreadable(path, expected, f"which has {error}") from error
@@ -58,4 +61,6 @@ def read_xml(path, expected, root):
 
 
 def _unreadable(path, expected, reason):
-    return ValueError(f"Expected {expected}. Received: {str(path)!r}, {reason}. Correct or export it again.")
+    return ValueError(
+        f"Expected {expected}. Received: {str(path)!r}, {reason}. Correct the file or export it again."
+    )

@@ -1,1 +1,1 @@
-"""Where published weights are, one file a source; `model_zoo.registry` looks them up."""
+"""Lists of published weights, one module per source. `model_zoo.registry` looks them up."""

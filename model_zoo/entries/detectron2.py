@@ -1,4 +1,4 @@
-"""detectron2's model zoo: box, mask and keypoint AP of its MODEL_ZOO.md, file names of its model_zoo.py."""
+"""Weights of detectron2's model zoo. AP is from its MODEL_ZOO.md, file names are from its model_zoo.py."""
 
 from mask_rcnn.model_zoo.entries.entry import Entry
 
@@ -6,7 +6,8 @@ BASE = "https://dl.fbaipublicfiles.com/detectron2/"
 LICENCE = "CC BY-SA 3.0"
 SOURCE = "detectron2, MODEL_ZOO.md and detectron2/model_zoo/model_zoo.py"
 
-# Name, model id, first digits of the file's MD5 ("in its file name", MODEL_ZOO.md), what it is, its AP.
+# Name, model id, first digits of the file's MD5 (in the file name, see MODEL_ZOO.md), description, box AP,
+# and mask or keypoint AP.
 MASK = (
     ("mask_rcnn_R_50_C4_1x", 137259246, "9243eb", "Mask R-CNN R50-C4 1x", 36.8, 32.2),
     ("mask_rcnn_R_50_C4_3x", 137849525, "4ce675", "Mask R-CNN R50-C4 3x", 39.8, 34.4),
@@ -55,7 +56,7 @@ BOXES = (
 
 
 def _detectors(folder, rows, score):
-    """Returns the entries of `rows`; the last column is the AP called `score`."""
+    """Returns the entries of `rows`. The last column becomes the field `score`, such as "mask_ap"."""
     return tuple(
         Entry(
             name=f"detectron2/{name}",

@@ -1,34 +1,42 @@
-"""What is known of one published file of weights."""
+"""Record of a published weights file."""
 
 import importlib
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-DIGITS = {"sha256": 64, "md5": 32}  # hexadecimal digits of a whole hash
+DIGITS = {"sha256": 64, "md5": 32}  # hexadecimal digits of a complete hash
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A published file of weights: facts only, each read where the source publishes it.
+    """A published weights file. All facts are from the publications of its source.
 
-    What could not be confirmed there is None or shorter, and said in `unconfirmed`.
+    Facts that could not be confirmed are None, empty or shortened, and listed in `unconfirmed`.
 
     Args:
-        name: the source, then the source's own name: "torchvision/maskrcnn_resnet50_fpn".
-        what: the architecture and what it was trained on, in a few words.
-        url: where the source offers the file.
-        file_format: one of the formats of `readers.read_state_dict`.
-        licence: of the weights.
-        source: where the URL and the hash were read.
-        published: where the AP below is published, and on what it was measured.
-        sha256: first hexadecimal digits of the file's hash, as many as are published; 64 are the whole.
-        md5: the same for MD5, where the source publishes that instead.
-        box_ap: AP of boxes, percent; also `mask_ap`, `keypoint_ap`. Not measured again by us.
-        top1: accuracy on ImageNet, percent, of a backbone.
-        unconfirmed: what could not be confirmed, and why.
-        packaged: path of the file in a pip package that is installed with this one: nothing is fetched.
-        is_backbone: an ImageNet classifier, for `backbone.weights`, instead of a whole detector.
+        name: Name of the source and its name of the weights, such as "torchvision/maskrcnn_resnet50_fpn".
+        what: Architecture and training data, in a few words.
+        url: URL of the file.
+        file_format: Format of the file, one that `readers.read_state_dict` supports.
+        licence: License of the weights.
+        source: Publication of the URL and the hash.
+        published: Publication of the scores below, and the data they were measured on.
+        sha256: First hexadecimal digits of the file's SHA-256, as many as are published. A complete hash has
+            64. Defaults to "".
+        md5: First hexadecimal digits of the file's MD5, if the source publishes MD5 instead. Defaults to "".
+        box_ap: Published box AP, percent. Not measured by this project. Defaults to None.
+        mask_ap: Published mask AP, percent. Defaults to None.
+        keypoint_ap: Published keypoint AP, percent. Defaults to None.
+        top1: Published top-1 accuracy of a backbone on ImageNet, percent. Defaults to None.
+        unconfirmed: Tuple of strings: the facts that could not be confirmed, and why. Defaults to ().
+        packaged: Path of the file in the folder of installed packages, if a pip package contains it. Then
+            nothing is downloaded. Defaults to "".
+        is_backbone: Whether it is an ImageNet classifier for `backbone.weights`, not a detector. Defaults to
+            False.
+
+    Raises:
+        ValueError: If a hash is not lower-case hexadecimal or too long.
     """
 
     name: str
@@ -52,16 +60,19 @@ class Entry:
         for algorithm, length in DIGITS.items():
             digits = getattr(self, algorithm)
             if not re.fullmatch(rf"[0-9a-f]{{0,{length}}}", digits):
-                raise ValueError(f"`{algorithm}` is hexadecimal, lower case. Received: {digits!r}.")
+                raise ValueError(
+                    f"`{algorithm}` must be hexadecimal, in lower case, and not longer than the hash. "
+                    f"Received: {digits!r}. Copy the published hash."
+                )
 
     @property
     def algorithm(self):
-        """The hash that is published: "sha256", "md5", or "" for none."""
+        """Algorithm of the published hash: "sha256", "md5", or "" if none is published."""
         return next((algorithm for algorithm in DIGITS if getattr(self, algorithm)), "")
 
     @property
     def digits(self):
-        """What is known of that hash: its first digits, or all of them."""
+        """The published digits of the hash: the first ones, or all."""
         return getattr(self, self.algorithm) if self.algorithm else ""
 
     @property
@@ -70,7 +81,7 @@ class Entry:
 
     @property
     def hash_text(self):
-        """The hash in words, for tables and errors."""
+        """Description of the hash for tables and messages."""
         if not self.algorithm:
             return "none published"
         return f"{self.algorithm} {self.digits}" + (
@@ -83,7 +94,7 @@ class Entry:
 
     @property
     def preset(self):
-        """The `Preset`: config, table and class names; of a backbone only `backbone` and `input` count."""
+        """`Preset` of the source. Of a backbone's preset, only `backbone` and `input` are used."""
         if self.is_backbone:
             return importlib.import_module("mask_rcnn.model_zoo.backbones").PRESETS[self.name]
         source, _, own_name = self.name.partition("/")
@@ -91,7 +102,7 @@ class Entry:
 
     @property
     def config(self):
-        """The conventions of its source as a `Config`."""
+        """`Config` with the conventions of the source."""
         return self.preset.config()
 
     @property

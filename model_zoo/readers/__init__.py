@@ -1,4 +1,4 @@
-"""Checkpoints of other systems as `{name: array}`, without PyTorch and without running what is in them."""
+"""Reads checkpoints of other systems as `{name: array}`, without PyTorch and without running pickled code."""
 
 import math
 
@@ -14,11 +14,11 @@ from mask_rcnn.paths import local_path
 
 FORMATS = "PyTorch .pth or .pt, detectron2 .pkl, .npz, .safetensors or Keras .h5"
 
-# Bytes. Without a model to compare with, a checkpoint may have a billion weights.
+# Bytes, a billion float32 weights. The limit of a checkpoint if its model is not known.
 MAX_BYTES = 4 << 30
-# A checkpoint of a known model may be in float64, and have a few more layers.
+# A checkpoint of a known model may be in float64 (factor) and have a few more layers (bytes).
 SLACK_FACTOR, SLACK_BYTES = 2, 256 << 20
-FILE_FACTOR = 2  # a file with the state of its optimizer is larger than its arrays
+FILE_FACTOR = 2  # a file may also contain the optimizer state, so it may be larger than the arrays
 MAX_ARRAYS = 20_000
 MAX_NAME = 1000  # characters
 
@@ -37,7 +37,7 @@ SAFETENSORS_DTYPES = {
 
 
 def bytes_for(shapes):
-    """Returns the most bytes that the arrays of a checkpoint of a known model may take together.
+    """Returns the maximum total size of the arrays of a checkpoint of a known model, bytes.
 
     Args:
         shapes: Iterable of the shapes of the model's variables.
@@ -46,24 +46,26 @@ def bytes_for(shapes):
 
 
 def read_state_dict(path, max_bytes=MAX_BYTES):
-    """Reads the arrays of a checkpoint, in the names and layout of the system that wrote it.
+    """Reads the arrays of a checkpoint, with the names and layout of the system that wrote it.
 
-    The format is told from the contents, not from the name of the file. A pickle may only ask for arrays:
-    one that asks for anything else is refused before any of it is run. No array is read before the sizes of
-    all of them are known.
+    The format is detected from the contents, not from the file name. A pickle may contain only arrays. If it
+    refers to anything else, it is rejected and none of its code is run. The total size of the arrays (of the
+    file for .safetensors) is checked before any array is read.
 
     Args:
-        path: PyTorch .pth or .pt (zip archive, or the older format; the state dict may be under "model" or
-            "state_dict"), detectron2 .pkl, .npz, .safetensors, or .h5, whose arrays are named by their path.
-        max_bytes: Limit for all arrays together, `bytes_for` a known model. Defaults to 4 GiB.
+        path: Path of a PyTorch .pth or .pt, detectron2 .pkl, .npz, .safetensors or .h5 file, or of a weights
+            file of this package. PyTorch files may be zip archives or have the older format. Their state dict
+            may be under a key such as "model" or "state_dict". Arrays of .h5 files are named by their paths.
+        max_bytes: Maximum size of all arrays together, bytes; for a known model, `bytes_for`. Defaults to
+            4 GiB.
 
     Returns:
-        `{name: np.ndarray}`, real numbers; bfloat16 becomes float32. The arrays may be read-only.
+        `{name: np.ndarray}`, real numbers. bfloat16 becomes float32. The arrays may be read-only.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is of no known format, damaged, too large, holds no arrays of numbers, or
-            (UnsafePickleError) asks for something that is no array.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the format is unknown, or the file is damaged, too large or without arrays of numbers.
+            The subclass UnsafePickleError means that a pickle refers to something other than arrays.
     """
     path = local_path(path)
     check_regular_file(path, "checkpoint")
@@ -74,21 +76,24 @@ def read_state_dict(path, max_bytes=MAX_BYTES):
     except UnsafePickleError as error:
         raise UnsafePickleError(
             f"Expected a checkpoint of arrays only. Received: {path}, which asks for {error}. "
-            "Nothing of it was run. If it is your own, save its state dict alone, "
-            "`torch.save(model.state_dict(), path)`; if it is a stranger's, delete it."
+            "Nothing of it was run. If the file is your own, save only its state dict: "
+            "`torch.save(model.state_dict(), path)`. If you do not trust its source, delete it."
         ) from None
     except NoArraysError as error:
         raise ValueError(
             f"Expected a dict of arrays, at the top or under one of {', '.join(NESTS)}. "
-            f"Received: {path}, which holds {error}. Save the state dict itself."
+            f"Received: {path}, which contains {error}. Save the state dict itself."
         ) from None
-    except Exception as error:  # a damaged file can raise nearly anything
+    except Exception as error:  # damaged files raise many types of exceptions
         raise ValueError(
-            f"Expected a whole checkpoint. Received: {path}, {path.stat().st_size} bytes, "
-            f"which is truncated or damaged ({type(error).__name__}: {str(error)[:300]}). Fetch it again."
+            f"Expected a complete checkpoint. Received: {path}, {path.stat().st_size} bytes, "
+            f"which is truncated or damaged ({type(error).__name__}: {str(error)[:300]}). Download it again."
         ) from error
     if not arrays:
-        raise ValueError(f"Expected a checkpoint with arrays. Received: {path}, which holds none.")
+        raise ValueError(
+            f"Expected a checkpoint with arrays. Received: {path}, which contains none. "
+            "Choose another file, or save the state dict."
+        )
     return arrays
 
 
@@ -108,12 +113,12 @@ def _reader(path):
         return lambda path, max_bytes: read_hdf5(path, max_bytes=max_bytes)
     if start.startswith(b"\x80"):
         return _read_pickle
-    if start[8:9] == b"{":  # after the length of the header
+    if start[8:9] == b"{":  # after the 8 bytes of the header's length
         return _read_safetensors
     raise ValueError(
         f"Expected a checkpoint: {FORMATS}. "
         f"Received: {path}, {path.stat().st_size} bytes that begin with {start[:9]!r}. "
-        "A web page or a Git LFS pointer saved under that name looks like this: fetch the file itself."
+        "It may be a web page or a Git LFS pointer that was saved under this name. Download the file itself."
     )
 
 
@@ -142,8 +147,8 @@ def _read_safetensors(path, max_bytes):
 
 
 def _read_bytes(path, max_bytes):
-    """Returns the contents of a file, which may have an optimizer's state beside its arrays."""
+    """Returns the contents of a file. Rejects files larger than `FILE_FACTOR` * `max_bytes`."""
     size = path.stat().st_size
     if size > FILE_FACTOR * max_bytes:
-        raise ValueError(f"it has {size} bytes, at most {FILE_FACTOR * max_bytes} are expected")
+        raise ValueError(f"it has {size} bytes, at most {FILE_FACTOR * max_bytes} are allowed")
     return path.read_bytes()

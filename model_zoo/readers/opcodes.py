@@ -1,23 +1,23 @@
-"""An interpreter of pickles for files that nobody vouches for.
+"""Safe interpreter of pickles, for untrusted files.
 
-Python's own trusts the sizes and numbers in a file: 13 bytes can make it allocate 4 GB. This one knows the
-opcodes that checkpoints consist of, allocates nothing that the file does not contain, and hashes only
-scalars.
+Python's `pickle` trusts the sizes in a file: 13 bytes can make it allocate 4 GB. This interpreter supports
+only the opcodes that checkpoints use. It allocates no more than the file contains, and hashes only scalars.
 """
 
 import struct
 
 MAX_OPCODES = 400_000  # the largest training checkpoints have about 100,000
-MAX_LINE = 1000  # bytes of a line, which holds a number or a dotted name
+MAX_LINE = 1000  # bytes of a line, which contains a number or a dotted name
 MAX_INT = 64  # bytes
-KEYS = (str, int, float, bool, bytes, type(None))  # hashing nested tuples can take for ever
+KEYS = (str, int, float, bool, bytes, type(None))  # the hash of nested tuples could take too long
 
 CONSTANTS = {b"N": None, b"\x88": True, b"\x89": False}
 EMPTY = {b"]": list, b"}": dict, b"\x8f": set, b")": tuple}
-# Opcodes with an argument of fixed size, and its format in `struct`.
+# Opcodes with an argument of fixed size, and its `struct` format.
 NUMBERS = {b"J": "<i", b"K": "<B", b"M": "<H", b"G": ">d"}
 MEMO = {b"q": "<B", b"r": "<I", b"h": "<B", b"j": "<I"}
-# Opcodes with a length before their argument: format of the length, and encoding of the text, None for bytes.
+# Opcodes with a length before their argument: `struct` format of the length, and the encoding of text, "int"
+# for integers, or None for bytes.
 SIZED = {
     b"T": ("<i", "latin1"),
     b"U": ("<B", "latin1"),
@@ -35,18 +35,18 @@ TUPLES = {b"\x85": 1, b"\x86": 2, b"\x87": 3}
 
 
 class RefusedPickleError(ValueError):
-    """A pickle has a form that no checkpoint has; the text says which."""
+    """A pickle has a form that checkpoints do not have. The message describes it."""
 
 
 class Interpreter:
-    """Interprets one pickle after another in a buffer.
+    """Interprets consecutive pickles in a buffer.
 
     Args:
         buffer: memoryview of the bytes.
-        find: Function from a dotted name to the object that stands for it.
-        load_storage: Function from the id of a persistent object to the object.
-        call: Function of an object and a tuple of arguments, for what a pickle calls.
-        set_state: Function of an object and the state that a pickle gives it.
+        find: Function of a dotted name that returns the object to use for it.
+        load_storage: Function of a persistent id that returns the object.
+        call: Function of (callable object, tuple of arguments) that performs a call of the pickle.
+        set_state: Function of (object, state) that sets the state of an object.
     """
 
     def __init__(self, buffer, find, load_storage, call, set_state):
@@ -55,7 +55,7 @@ class Interpreter:
         self.budget = MAX_OPCODES
 
     def load(self):
-        """Returns the object of the next pickle."""
+        """Returns the object of the next pickle. Raises exceptions of many types if the pickle is damaged."""
         self.stack, self.marks, self.memo = [], [], {}
         while True:
             self.budget -= 1
@@ -85,7 +85,7 @@ class Interpreter:
         return line.decode("utf-8")
 
     def _push_value(self, code):
-        """Pushes a scalar or an empty container, if that is what the opcode `code` does."""
+        """Executes an opcode that pushes a scalar or an empty container. Returns False for other opcodes."""
         if code in CONSTANTS:
             self.stack.append(CONSTANTS[code])
         elif code in EMPTY:
@@ -111,17 +111,17 @@ class Interpreter:
             raise RefusedPickleError(f"an int of {size} bytes")
         content = self._read(size)
         if encoding is None:
-            return content  # no copy: it may be an array
+            return content  # not copied, because it may be a large array
         if encoding == "int":
             return int.from_bytes(content, "little", signed=True)
         return str(content, encoding, "strict" if encoding == "latin1" else "surrogatepass")
 
     def _change(self, code):
-        """Changes the stack, the memo or a container, if that is what the opcode `code` does."""
+        """Executes an opcode that changes the stack, the memo or a container. Returns False for others."""
         if code == b"\x80":
-            self._read(1)  # the protocol; the opcodes say the same
+            self._read(1)  # protocol version, not needed to interpret the opcodes
         elif code == b"\x95":
-            self._read(8)  # the size of a frame
+            self._read(8)  # size of a frame
         elif code == b"(":
             self.marks.append(len(self.stack))
         elif code == b"0":
@@ -152,7 +152,7 @@ class Interpreter:
         return True
 
     def _build(self, code):
-        """Makes an object from others, if that is what the opcode `code` does."""
+        """Executes an opcode that builds an object from others. Returns False for other opcodes."""
         if code in TUPLES:
             self.stack[-TUPLES[code] :] = [tuple(self.stack[-TUPLES[code] :])]
         elif code == b"t":
@@ -189,7 +189,7 @@ class Interpreter:
     def _target(self, kind):
         if not isinstance(self.stack[-1], kind):
             raise RefusedPickleError(
-                f"items for a {type(self.stack[-1]).__name__}, which is no {kind.__name__}"
+                f"items for a {type(self.stack[-1]).__name__}, which is not a {kind.__name__}"
             )
         return self.stack[-1]
 
@@ -210,7 +210,7 @@ def _hashable(value):
 
 def _text(value):
     if type(value) is not str or len(value) > MAX_LINE:
-        raise RefusedPickleError("a name that is no text")
+        raise RefusedPickleError("a name that is not text or too long")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Files of `torch.save`, read without PyTorch: the zip archive (since 1.6) and the older chain of pickles."""
+"""Reads files of `torch.save` without PyTorch: zip archives (since 1.6), and the older format of pickles."""
 
 import struct
 
@@ -6,20 +6,26 @@ from mask_rcnn.model_zoo.readers.unpickle import Storage, state_dict_of, unpickl
 from mask_rcnn.model_zoo.readers.zip_files import read_member
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the older format
-MAX_PICKLE = 64 << 20  # bytes of a pickle without its storages; a large model's has 200 kB
+MAX_PICKLE = 64 << 20  # bytes of a pickle without its storages; that of a large model has 200 kB
 
 
 def pickle_name(names):
-    """Returns which of the names in a zip archive is torch's pickle, None if it is no archive of torch's."""
+    """Returns the name of the pickle in a zip archive of torch, or None if it is another archive.
+
+    Args:
+        names: List of the member names of the archive.
+    """
     return next((name for name in names if name.endswith("/data.pkl")), None)
 
 
 def read_zip(archive, max_bytes):
-    """Returns the state dict of an archive: `NAME/data.pkl`, and each storage as `NAME/data/KEY`.
+    """Returns the state dict `{name: array}` of an archive.
+
+    The archive contains the pickle `NAME/data.pkl`, and each storage as `NAME/data/KEY`.
 
     Args:
         archive: Open `zipfile.ZipFile`, checked by `open_zip`.
-        max_bytes: Limit for all arrays together.
+        max_bytes: Maximum size of all arrays together, bytes.
     """
     prefix = pickle_name(archive.namelist()).removesuffix("data.pkl")
     if f"{prefix}byteorder" in archive.namelist():
@@ -30,14 +36,14 @@ def read_zip(archive, max_bytes):
 
 
 def read_legacy(buffer, max_bytes):
-    """Returns the state dict of the older format.
+    """Returns the state dict `{name: array}` of the older format.
 
-    After the magic number come four pickles: the version, facts about the machine, the object and the keys
-    of its storages; then for each key the number of values, int64, and the values.
+    The pickle of the magic number is followed by four pickles: version, facts about the machine, object, and
+    keys of its storages. Then each key has the number of values, int64, and the values.
 
     Args:
         buffer: memoryview of the file.
-        max_bytes: Limit for all arrays together.
+        max_bytes: Maximum size of all arrays together, bytes.
     """
     places = {}
     storages = _Storages(lambda key: lambda size: _slice(buffer, places[key], size))
@@ -45,7 +51,7 @@ def read_legacy(buffer, max_bytes):
     _, _, machine, tree, keys = (pickles.load() for _ in range(5))
     _check_little_endian(isinstance(machine, dict) and machine.get("little_endian") is True)
     if not isinstance(keys, list) or not all(type(key) is str and key in storages.found for key in keys):
-        raise ValueError("its list of storages is wrong")
+        raise ValueError("its list of storages is invalid")
     position = pickles.position
     for key in keys:
         (numel,) = struct.unpack("<q", _slice(buffer, position, 8))
@@ -57,10 +63,10 @@ def read_legacy(buffer, max_bytes):
 
 
 class _Storages:
-    """Makes each storage once, however many tensors share it.
+    """Creates one `Storage` per key, which several tensors may share.
 
     Args:
-        reader_of: Function of the key of a storage that returns its `read_bytes`.
+        reader_of: Function of the key of a storage that returns the `read_bytes` of the storage.
     """
 
     def __init__(self, reader_of):

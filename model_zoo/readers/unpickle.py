@@ -1,7 +1,8 @@
-"""Checkpoints in pickles, read without running them.
+"""Reads checkpoints from pickles without running their code.
 
-A pickle may call whatever it can name. Here it can name only what is on ALLOWED, and each entry there is an
-inert stand-in of ours. A stand-in checks what it is given and allocates nothing; arrays are made by `read`.
+A pickle can call any function by its name. Here only the names in ALLOWED are accepted. Each name is mapped
+to a harmless stand-in of this module, which checks its arguments and allocates nothing. `read` creates the
+arrays.
 """
 
 import math
@@ -12,8 +13,8 @@ import numpy as np
 from mask_rcnn.model_zoo.readers.bfloat16 import BFLOAT16, widen
 from mask_rcnn.model_zoo.readers.opcodes import KEYS, Interpreter, RefusedPickleError
 
-# Where a checkpoint keeps its state dict: torchvision and detectron2; Lightning and timm; PyTorch's own
-# tutorial; Caffe2.
+# Keys of the state dict in a checkpoint, in this order: torchvision and detectron2; Lightning and timm;
+# PyTorch's tutorial; Caffe2.
 NESTS = ("model", "state_dict", "model_state_dict", "blobs")
 
 STORAGES = {
@@ -36,29 +37,29 @@ DTYPE = re.compile(r"[biuf]\d{1,2}")
 
 
 class UnsafePickleError(ValueError):
-    """A pickle asks for what is not on ALLOWED; its text says for what. Nothing of it was run."""
+    """A pickle refers to something not in ALLOWED. The message names it. None of its code was run."""
 
 
 class NoArraysError(ValueError):
-    """A checkpoint is whole, but no state dict is where one is looked for; its text says what is there."""
+    """A complete checkpoint has no state dict at the known places. The message lists its contents."""
 
 
 class StandIn:
-    """What a pickle may make. It may not set attributes, of the class or of an object."""
+    """Base class of the objects that a pickle may create. A pickle may not set their attributes."""
 
     def __setstate__(self, state):
         raise UnsafePickleError(f"a change of {type(self).__name__}")
 
 
 class Call(StandIn):
-    """Stands for a function that a pickle may call."""
+    """Stand-in for a function that a pickle may call."""
 
     def __init__(self, function):
         self.function = function
 
 
 class Ignored(StandIn):
-    """Stands for what training scripts keep beside the weights: arguments, schedules, devices."""
+    """Stand-in for other objects that training scripts save: arguments, schedules, devices. Ignored."""
 
     def __init__(self, *args):
         pass
@@ -68,10 +69,10 @@ class Ignored(StandIn):
 
 
 class StateDict(dict, StandIn):
-    """Stands for `OrderedDict`, without the versions of modules that torch attaches to it."""
+    """Stand-in for `OrderedDict`. Ignores the versions of modules that torch attaches to it."""
 
     def __init__(self, pairs=()):
-        # Python 2 gives the pairs as lists.
+        # Pickles of Python 2 contain the pairs as lists.
         _expect(isinstance(pairs, list | tuple), "an OrderedDict of pairs", pairs)
         for pair in pairs:
             _expect(isinstance(pair, list | tuple) and len(pair) == 2, "an OrderedDict of pairs", pair)
@@ -83,7 +84,7 @@ class StateDict(dict, StandIn):
 
 
 class Dtype(StandIn):
-    """Stands for `numpy.dtype`: real numbers only."""
+    """Stand-in for `numpy.dtype`. Accepts only real numbers."""
 
     def __init__(self, code, *flags):
         if not (isinstance(code, str) and DTYPE.fullmatch(code)):
@@ -100,7 +101,7 @@ class Dtype(StandIn):
 
 
 class Latin1(StandIn):
-    """Stands for `_codecs.encode`, by which pickles of protocol 2 hold bytes."""
+    """Stand-in for `_codecs.encode`, with which pickles of protocol 2 store bytes."""
 
     def __init__(self, text, encoding="latin1"):
         _expect(isinstance(text, str) and encoding == "latin1", "latin1 text", text)
@@ -108,7 +109,7 @@ class Latin1(StandIn):
 
 
 class Array(StandIn):
-    """Stands for `numpy.ndarray`, which a pickle makes empty and then fills."""
+    """Stand-in for `numpy.ndarray`, which a pickle creates empty and then sets by its state."""
 
     def __init__(self, *empty):
         self.shape, self.nbytes = None, 0
@@ -123,7 +124,7 @@ class Array(StandIn):
         self.nbytes = math.prod(self.shape) * self.dtype.itemsize
 
     def read(self):
-        """Returns the array; it may be read-only."""
+        """Returns the NumPy array, which may be read-only."""
         _expect(self.shape is not None, "an array with contents", self)
         text = self.data.text if isinstance(self.data, Latin1) else self.data
         if len(text) != self.nbytes:
@@ -133,12 +134,12 @@ class Array(StandIn):
 
 
 class Storage(StandIn):
-    """Stands for a torch storage: a run of numbers that several tensors may share, read when first needed.
+    """Stand-in for a torch storage: a 1D array that several tensors may share. It is read on first use.
 
     Args:
-        kind: a key of STORAGES.
-        numel: how many numbers there are.
-        read_bytes: function of the number of bytes that gives so many.
+        kind: Key of STORAGES.
+        numel: Number of values.
+        read_bytes: Function of the number of bytes that returns the bytes.
     """
 
     def __init__(self, kind, numel, read_bytes):
@@ -157,7 +158,7 @@ class Storage(StandIn):
 
 
 class Tensor(StandIn):
-    """Stands for `torch.Tensor`: a strided view of a storage."""
+    """Stand-in for `torch.Tensor`: a strided view of a storage."""
 
     def __init__(self, storage, offset, size, stride, *gradient_and_hooks):
         _expect(isinstance(storage, Storage), "a tensor with a storage", storage)
@@ -169,7 +170,7 @@ class Tensor(StandIn):
         self.nbytes = math.prod(size) * max(storage.dtype.itemsize, 4 if storage.dtype == BFLOAT16 else 1)
 
     def read(self):
-        """Returns the array, in C order; it may share the memory of others and is read-only then."""
+        """Returns the NumPy array in C order. If it shares memory with others, it is read-only."""
         if math.prod(self.size) == 0:
             return widen(np.zeros(self.size, self.storage.dtype))
         last = self.offset + sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True))
@@ -207,7 +208,7 @@ def _parameter(data, *gradient_and_hooks):
 
 
 ALLOWED = {
-    **{name: name for name in STORAGES},  # they are only named, in the ids of storages
+    **{name: name for name in STORAGES},  # only their names are used, in the persistent ids of storages
     "collections.OrderedDict": StateDict,
     "torch._utils._rebuild_tensor": Tensor,
     "torch._utils._rebuild_tensor_v2": Tensor,
@@ -228,13 +229,15 @@ for _core in ("numpy.core", "numpy._core"):  # NumPy 1 and 2
 
 
 def unpickler(buffer, storage=None):
-    """Returns an interpreter whose `load()` reads one pickle after another from a buffer.
+    """Returns an `Interpreter` whose `load()` returns the object of the next pickle in a buffer.
 
-    Its objects are dicts, lists, strings, numbers and, for arrays, objects whose `read()` gives one.
+    The objects are dicts, lists, strings, numbers, and stand-ins. The stand-ins of arrays have a method
+    `read()` that returns the array.
 
     Args:
         buffer: memoryview of the bytes.
-        storage: Makes a `Storage` of torch's (kind, key, location, number of values, view).
+        storage: Function of torch's (kind, key, location, number of values, view) that returns a `Storage`.
+            Defaults to None: a pickle with storages is rejected.
     """
     return Interpreter(buffer, _find, lambda pid: _load_storage(pid, storage), _call, _set_state)
 
@@ -267,14 +270,16 @@ def _set_state(target, state):
 
 
 def state_dict_of(tree, max_bytes):
-    """Returns the arrays `{name: array}` of a pickle, found under one of NESTS or at the top.
+    """Returns the arrays `{name: array}` of a pickle, from a key in NESTS or from the top level.
 
     Args:
-        tree: What `unpickler(...).load()` gave.
-        max_bytes: Limit for all arrays together, checked before the first is read.
+        tree: Result of `unpickler(...).load()`.
+        max_bytes: Maximum size of all arrays together, bytes. Checked before an array is read.
+
+    Raises a NoArraysError if there are no arrays, a ValueError if they are too large or damaged.
     """
     found = tree
-    for _ in NESTS:  # no deeper: a pickle can contain itself
+    for _ in NESTS:  # limited depth, because a pickle can contain itself
         found = next((found[key] for key in NESTS if isinstance(found, dict) and key in found), found)
     leaves = found.items() if isinstance(found, dict) else ()
     leaves = {name: leaf for name, leaf in leaves if isinstance(leaf, Array | Tensor) and type(name) is str}
@@ -283,12 +288,12 @@ def state_dict_of(tree, max_bytes):
     storages = {id(leaf.storage): leaf.storage.nbytes for leaf in leaves.values() if isinstance(leaf, Tensor)}
     total = max(sum(leaf.nbytes for leaf in leaves.values()), sum(storages.values()))
     if total > max_bytes:
-        raise ValueError(f"its arrays take {total} bytes, at most {max_bytes} are expected")
+        raise ValueError(f"its arrays take {total} bytes, at most {max_bytes} are allowed")
     return {name: leaf.read() for name, leaf in leaves.items()}
 
 
 def _contents(tree):
-    """Returns in a few words what a pickle holds instead of a state dict."""
+    """Returns a short description of a pickle's contents, for the error about a missing state dict."""
     if not isinstance(tree, dict) or not tree:
         return "nothing" if not tree else f"a {type(tree).__name__}"
     return ", ".join(key[:40] if type(key) is str else type(key).__name__ for key in list(tree)[:12])

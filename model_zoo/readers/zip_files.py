@@ -1,4 +1,4 @@
-"""Zip archives, and .npz files in them, whose members are no larger than they are expected to be."""
+"""Safe reading of zip archives and .npz files: members are decompressed only up to their expected size."""
 
 import ast
 import contextlib
@@ -14,31 +14,38 @@ MAX_HEADER = 10_000  # bytes of the header of an .npy file, as in NumPy
 
 @contextlib.contextmanager
 def open_zip(path):
-    """Opens an archive of uncompressed or deflated members, each of another name.
+    """Context manager that opens a zip archive.
 
     Args:
-        path: The file.
+        path: Path of the archive.
 
     Yields:
         `zipfile.ZipFile`.
+
+    Raises:
+        ValueError: If it has too many members, two members of the same name, or another compression than
+            deflate.
     """
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if len(members) > MAX_MEMBERS or len({member.filename for member in members}) != len(members):
-            raise ValueError("it has too many members, or two of one name")
+            raise ValueError("it has too many members, or two of the same name")
         if any(member.compress_type not in METHODS for member in members):
-            raise ValueError("it is compressed by something else than deflate")
+            raise ValueError("it uses another compression than deflate")
         yield archive
 
 
 def read_member(archive, name, max_bytes, expected=None):
-    """Returns the bytes of a member; they are decompressed only if their declared size is as expected.
+    """Returns the bytes of a member. Decompresses it only if its declared size is as expected.
 
     Args:
-        archive: `zipfile.ZipFile`. It stops at the declared size, and checks the CRC-32 of what it read.
+        archive: `zipfile.ZipFile`. It reads up to the declared size and checks the CRC-32.
         name: Name of the member.
-        max_bytes: Limit of its size.
-        expected: Its exact size. Defaults to any.
+        max_bytes: Maximum size, bytes.
+        expected: Exact size, bytes. Defaults to None, any size up to `max_bytes`.
+
+    Raises:
+        ValueError: If the member has another size.
     """
     declared = archive.getinfo(name).file_size
     if declared > max_bytes or expected not in (None, declared):
@@ -54,20 +61,23 @@ def read_npz(archive, max_bytes):
 
     Args:
         archive: Open `zipfile.ZipFile`, checked by `open_zip`.
-        max_bytes: Limit for all arrays together, checked before the first is read.
+        max_bytes: Maximum size of all members together, bytes. Checked before an array is read.
+
+    Raises:
+        ValueError: If the members are too large, or one is not a valid array of real numbers.
     """
     names = archive.namelist()
     total = sum(archive.getinfo(name).file_size for name in names)
     if total > max_bytes:
-        raise ValueError(f"its members take {total} bytes, at most {max_bytes} are expected")
+        raise ValueError(f"its members take {total} bytes, at most {max_bytes} are allowed")
     return {name.removesuffix(".npy"): _read_npy(archive, name) for name in names}
 
 
 def _read_npy(archive, name):
-    """Returns the array of a member, whose header must agree with its size (NumPy's format 1.0 to 3.0)."""
+    """Returns the array of an .npy member (format 1.0 to 3.0) after a check of its header and size."""
     content = read_member(archive, name, archive.getinfo(name).file_size)
     if content[:6] != b"\x93NUMPY" or len(content) < 12 or content[6] not in (1, 2, 3):
-        raise ValueError(f"the member {name[:80]!r} is no array of NumPy's")
+        raise ValueError(f"the member {name[:80]!r} is not a NumPy array")
     length_bytes = 2 if content[6] == 1 else 4
     start = 8 + length_bytes
     length = int.from_bytes(content[8:start], "little")
@@ -75,7 +85,7 @@ def _read_npy(archive, name):
         raise ValueError(f"the header of {name[:80]!r} has {length} bytes")
     shape, dtype, is_fortran = _parse_header(content[start : start + length].decode("utf-8"))
     if len(content) - start - length != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"the array {name[:80]!r} has another size than its header says")
+        raise ValueError(f"the array {name[:80]!r} does not have the size that its header declares")
     array = np.frombuffer(content, dtype, offset=start + length)
     return array.reshape(shape, order="F" if is_fortran else "C")
 
@@ -89,5 +99,5 @@ def _parse_header(text):
         raise ValueError("the header of an array is wrong")
     dtype = np.dtype(descr)
     if dtype.kind not in "biuf" or not all(type(side) is int and side >= 0 for side in shape):
-        raise ValueError(f"arrays of dtype {descr[:20]!r} are no weights, or a side is negative")
+        raise ValueError(f"arrays of dtype {descr[:20]!r} are not weights, or a side is negative")
     return shape, dtype, header["fortran_order"] is True
