@@ -3,6 +3,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# One test file per process at a time, for tests of a file share models. TensorFlow takes 2 GB in each process.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 HELD_OUT := demo/run/data/val
 # TensorFlow 2.20 and 2.21 have wheels for these versions only.
 SUPPORTED := import sys; raise SystemExit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -33,10 +35,10 @@ demo: $(INSTALLED)
 	@echo 'losses, score  demo/run/loss.png, demo/run/results.json'
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 kernels: $(INSTALLED)
-	$(BIN)/python -m pytest -m 'kernels and not slow'
+	$(PYTEST) -m 'kernels and not slow'
 
 slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
