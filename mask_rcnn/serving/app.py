@@ -122,8 +122,7 @@ class Service:
 
     async def numbers(self, request):
         for name in self._repository.names:
-            waiting = sum(version.batcher.unfinished for version in self._repository.available(name))
-            self._metrics.waiting.labels(name).set(waiting)
+            self._metrics.waiting.labels(name).set(self._repository.waiting(name))
         return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
 
     async def description(self, request):
@@ -134,7 +133,8 @@ class Service:
         for name in self._repository.names:
             if versions := self._repository.available(name):
                 numbers = [str(version.number) for version in versions]
-                entries.append({"name": name, "versions": numbers, **versions[0].model.describe()})
+                with self._repository.lease(name) as newest:
+                    entries.append({"name": name, "versions": numbers, **newest.model.describe()})
         return JSONResponse({"models": entries})
 
     async def status(self, request):

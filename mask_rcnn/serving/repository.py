@@ -133,6 +133,15 @@ class Repository:
                 if version.state == AVAILABLE
             ]
 
+    def waiting(self, name):
+        """Returns the number of images that the available versions of a model have not yet answered."""
+        with self._changed:
+            return sum(
+                version.batcher.unfinished
+                for version in self._versions(name).values()
+                if version.state == AVAILABLE
+            )
+
     def _versions(self, name):
         if name not in self._entries:
             raise Refusal(404, f"Servable not found for request: Latest({name})")
