@@ -284,7 +284,7 @@ def test_a_depthwise_convolution_keeps_channels_apart():
 
 
 def test_an_unknown_norm_is_named():
-    with pytest.raises(ValueError, match=r"Expected .*group_norm.*Received: norm='layer_norm'"):
+    with pytest.raises(ValueError, match=r"`norm` must be .*group_norm.*Received: norm='layer_norm'"):
         ConvNorm(8, 3, norm="layer_norm")
 
 

@@ -60,8 +60,9 @@ def _read_task(source, numbered):
 
 
 def _labels(task, where, source):
-    """Returns the annotations of a task, or the predictions of one that nobody has labeled."""
-    if "annotations" not in values.checked(task, dict, where) and "predictions" in task:
+    """Returns the annotations of a task, or the predictions of a task to import, which nobody has labeled."""
+    labeled = {"annotations", "completions"} & set(values.checked(task, dict, where))  # the second before 1.0
+    if not labeled and task.get("predictions"):
         source.findings.repair("tasks without annotations: the predictions of a model were taken", where)
         return values.value_of(task, "predictions", list, where)
     return values.value_of(task, "annotations", list, where)
