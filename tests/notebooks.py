@@ -24,6 +24,7 @@ NAMES = (
     "serve_and_call",
     "paper_ideas",
     "your_own_backbone_and_head",
+    "distributed_training",
 )
 TIMEOUT = 900  # seconds a cell; on a busy machine a minute of training is several
 

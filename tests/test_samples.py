@@ -10,7 +10,7 @@ MAX_BYTES = 1_000_000  # a page that a browser shows at once
 # Less data and fewer steps than a reader gets; what comes of them is not judged.
 SHORTER = {"train_on_your_data": {"num_images=120": "num_images=8", "240, 128": "3, 64"}}
 # These take a minute of CPU time with less data too, so only the slow tests run them, in full.
-LONG = ("error_analysis", "serve_and_call", "your_own_backbone_and_head")
+LONG = ("error_analysis", "serve_and_call", "your_own_backbone_and_head", "distributed_training")
 FRUIT_STEPS = {"steps": 24, "milestones": [20], "warmup_steps": 4}
 
 
