@@ -52,7 +52,7 @@ def orientation(contents, format):
         ),
     }
     cases = [(format == name, lambda each=each: _first_of(each, contents)) for name, each in readers.items()]
-    return tf.case(cases, default=lambda: UPRIGHT)
+    return tf.case(cases, default=lambda: tf.constant(UPRIGHT))
 
 
 def _first_of(readers, contents):
