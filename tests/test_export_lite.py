@@ -94,7 +94,13 @@ def test_names_of_inputs_and_outputs(file):
 
 def test_associated_files_lie_in_a_zip_at_the_end(file):
     with zipfile.ZipFile(file) as archive:
-        assert sorted(archive.namelist()) == ["categories.json", "config.yaml", "labels.txt", "metadata.json"]
+        assert sorted(archive.namelist()) == [
+            "categories.json",
+            "config.yaml",
+            "labels.txt",
+            "labels_by_value.txt",
+            "metadata.json",
+        ]
         assert archive.read("labels.txt") == b"cat\ndog\ncow\n"
     assert lite_runner.Runner(file).labels == ("cat", "dog", "cow")
 
