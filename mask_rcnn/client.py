@@ -197,9 +197,7 @@ def decode_rle(rle):
             continue
         if code & 16:  # sign bit
             number -= 1 << shift
-        counts.append(
-            number + (counts[-2] if len(counts) > 2 else 0)
-        )  # difference to the count before the last
+        counts.append(number + (counts[-2] if len(counts) > 2 else 0))  # relative to two counts before
         number, shift = 0, 0
     values = np.arange(len(counts)) % 2 == 1  # the first run is background
     return np.repeat(values, counts).reshape(width, height).T
