@@ -71,7 +71,7 @@ def without_gpu_kernel(graph):
         if kernels and not any(map(is_fit, kernels)):
             types = {kind for c in kernels[0].constraint for kind in types_of(node, c.name)}
             missing.add((node.op, *sorted(tf.as_dtype(kind).name for kind in types)))
-    # The words of error messages are on the host wherever an assertion runs.
+    # The texts of error messages are always on the host.
     return missing - {("Const", "string")}
 
 
