@@ -98,11 +98,7 @@ class Client:
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     def models(self):
-        """Returns the models of the server, a list of dicts.
-
-        Their keys are `name`, `versions`, `kind`, `classes`, `masks` and, for models with keypoints,
-        `keypoints`.
-        """
+        """Returns the models of the server, dicts with `name`, `versions`, `kind`, `classes`, ..."""
         return self._json("GET", "/models")["models"]
 
     def detect(self, image, model=None, *, version=None, score=0.5, masks=True):
@@ -136,8 +132,8 @@ class Client:
             images: List of images as in `detect`, or `[B, H, W, 3]` uint8 RGB, which is sent as numbers.
             model: Name of the model.
             version: Int, version number. Defaults to None, the newest.
-            signature: Name of the signature. Defaults to "image_bytes" for a list of images, and to
-                "serving_default" for an array `[B, H, W, 3]`.
+            signature: Name of the signature. Defaults to None: "image_bytes" for a list, "serving_default"
+                for an array.
             score: Objects with lower scores are left out, 0..1. Defaults to 0.
             paste: Method of `mask_rcnn.paste` that resizes masks to the image. Defaults to "pixel_centres",
                 the method of models trained with mask_rcnn.
@@ -179,14 +175,7 @@ class Client:
 
 
 def decode_rle(rle):
-    """Decodes COCO's compressed RLE.
-
-    Args:
-        rle: Dict `{"size": [H, W], "counts": str}`.
-
-    Returns:
-        `[H, W]` bool.
-    """
+    """Decodes COCO's compressed RLE, `{"size": [H, W], "counts": str}`, to `[H, W]` bool."""
     height, width = rle["size"]
     counts, number, shift = [], 0, 0
     for character in rle["counts"]:

@@ -46,7 +46,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 class FakeServer(Quiet):
-    """Replies to `/`, `/static/...`, `/models` and `/detect` with MODELS and DETECTIONS, as its `State` says."""
+    """Replies to `/`, `/static/...`, `/models` and `/detect` with MODELS and DETECTIONS, by its `State`."""
 
     def do_GET(self):
         if self.path == "/models":
