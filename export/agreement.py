@@ -1,25 +1,30 @@
-"""A share of detections, counted in some images, and what can be said of it for all images like them."""
+"""Estimates a share of detections from a sample of images, with confidence bounds."""
 
 import math
 
-# One-sided 95 %: of 20 models that are as bad as the tolerance, one passes.
+# Normal quantile, one-sided 95 %. Of 20 models whose true share equals the tolerance, about one passes.
 Z = 1.645
 
 
 def share_of(counts, totals):
-    """Estimates a share of detections with its confidence bounds.
+    """Returns the estimated share of detections of a kind, with its confidence bounds.
 
-    The bounds are Wilson's (1927), one-sided 95 % each. Detections of one image are alike, so that they count
-    as fewer: the effective number is the number divided by the design effect of the ratio estimator (Korn and
-    Graubard, Survey Methodology 24, 1998). None of this depends on the order of the images.
+    The bounds are Wilson's (1927), one-sided 95 % each. Detections in one image are correlated, so they carry
+    less information than independent ones. The effective number is the number of detections divided by the
+    design effect of the ratio estimator (Korn and Graubard, Survey Methodology 24, 1998). The result does not
+    depend on the order of the images.
 
     Args:
-        counts: per image, the number of detections of a kind.
-        totals: per image, the number of all detections.
+        counts: List of int, the number of detections of the kind in each image.
+        totals: List of int, the number of all detections in each image.
 
     Returns:
-        Dict of `count`, `total`: sums; `effective`: number of independent detections that tell as much;
-        `share`, `lower`, `upper`: 0..1, or 0, 0 and 1 without detections.
+        Dict of:
+
+        - `count`, `total`: sums of `counts` and of `totals`.
+        - `effective`: float, number of independent detections with the same information.
+        - `share`: estimate, 0..1. 0.0 without detections.
+        - `lower`, `upper`: its bounds, 0..1. 0.0 and 1.0 without detections.
     """
     count, total = sum(counts), sum(totals)
     if not total:
@@ -35,14 +40,15 @@ def share_of(counts, totals):
 
 
 def images_needed(share, tolerance, num_images):
-    """Returns about how many images would show that a share like this one is below a tolerance.
-
-    None if it is not below.
+    """Returns about how many images would show that a share is below a tolerance.
 
     Args:
-        share: result of `share_of`.
-        tolerance: 0..1.
-        num_images: those that it was estimated from.
+        share: Dict, result of `share_of`.
+        tolerance: Float, 0..1.
+        num_images: Number of images that `share` was estimated from.
+
+    Returns:
+        Int, or None if the estimate is not below the tolerance or there are no detections.
     """
     distance = tolerance - share["share"]
     if distance <= 0 or not share["total"]:
@@ -53,7 +59,7 @@ def images_needed(share, tolerance, num_images):
 
 
 def _design_effect(counts, totals):
-    """Returns the variance of a share over images, relative to that of independent detections, 1 or more."""
+    """Returns the variance of a share over images divided by that of independent detections; at least 1."""
     images, total = len(totals), sum(totals)
     share = sum(counts) / total
     if images < 2 or share in (0.0, 1.0):

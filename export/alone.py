@@ -1,13 +1,15 @@
-"""Runs one exported model in a fresh interpreter: a program that imports nothing of ours but the runner.
+"""Runs one exported model in a separate Python process, without importing mask_rcnn.
 
-Its input is lines, each answered by a line of JSON.
+It reads lines from stdin and answers each with one line of JSON on stdout.
 
-- The first is a job: `runner`, path of the source of a `Runner`; `model`, what it opens; `threads` or null;
-  `images`, an .npz of uint8 images `[H, W, 3]`. The answer: `versions` of what runs it; `load`, seconds;
-  `imported`, those of HEAVY that it needed.
-- `run NAME` runs an image of the .npz: `wall` and `cpu`, seconds.
-- `save FILE` writes what was found in the images that were run, an .npz of `IMAGE/OUTPUT`.
-- Anything that goes wrong: `error`.
+- The first line is a job, a JSON object of `runner`: path of a Python file with a class `Runner`; `model`:
+  path of the model; `threads`: int or null; `images`: path of an .npz file with uint8 images `[H, W, 3]`.
+  The answer has `versions`: of the runtime; `load`: loading time in seconds; `imported`: names of the modules
+  in HEAVY that were imported.
+- `run NAME` runs one image of the .npz file. The answer has `wall` and `cpu`, both in seconds.
+- `save FILE` writes the outputs for the images run so far, as an .npz file with keys `IMAGE/OUTPUT`. The
+  answer is empty.
+- If anything fails, the answer has `error`, a message, and the process ends.
 """
 
 import importlib.util
@@ -18,7 +20,7 @@ import time
 
 import numpy as np
 
-HEAVY = ("mask_rcnn", "tensorflow", "keras")  # what a small device has not
+HEAVY = ("mask_rcnn", "tensorflow", "keras")  # not available on a small device
 
 
 def load_runner(job):
@@ -50,11 +52,11 @@ def answers():
 
 def main():
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # runtimes greet on stdout
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # runtimes print messages to stdout
     try:
         for answer in answers():
             print(json.dumps(answer), file=channel, flush=True)
-    except Exception as error:  # whatever it is, the other side must hear of it
+    except Exception as error:  # the parent process reports any error
         print(json.dumps({"error": f"{type(error).__name__}: {error}"}), file=channel, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The small files that travel in every exported model: what its numbers mean."""
+"""Text files in every exported model: class names, categories and config."""
 
 import json
 
@@ -9,14 +9,19 @@ LABELS, CONFIG, CATEGORIES = "labels.txt", "config.yaml", "categories.json"
 
 
 def write_assets(config, categories):
-    """Returns the files of a model, `{name: text}`.
-
-    `labels.txt`: a name a line, that of class 1 first. `categories.json`: for each class its number `class`,
-    as `detection_classes` has it, and the `id` and `name` of the data set. `config.yaml`: the whole config.
+    """Returns the text files of a model, `{file name: text}`.
 
     Args:
         config: `Config` of the model.
-        categories: tuple of `Category`, class id i is `categories[i - 1]`.
+        categories: Tuple of `Category`. Class i is `categories[i - 1]`.
+
+    Returns:
+        Dict of:
+
+        - `labels.txt`: one class name per line, class 1 first.
+        - `categories.json`: for each class its number `class`, as in `detection_classes`, and the `id` and
+          `name` from the data set.
+        - `config.yaml`: the complete config.
     """
     entries = [{"class": i, **vars(category)} for i, category in enumerate(categories, start=1)]
     return {
@@ -27,11 +32,14 @@ def write_assets(config, categories):
 
 
 def read_assets(assets, source):
-    """Returns the `Config` and the categories that `write_assets` wrote.
+    """Returns the `Config` and the tuple of `Category` that `write_assets` wrote.
 
     Args:
-        assets: `{name: text}`.
-        source: where they come from, for the error.
+        assets: `{file name: text}`.
+        source: Path of the model, for the error messages.
+
+    Raises:
+        ValueError: A file is missing, or the categories do not match the number of classes in the config.
     """
     missing = {CONFIG, CATEGORIES} - set(assets)
     if missing:

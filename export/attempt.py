@@ -1,4 +1,4 @@
-"""`try`/`except` for TensorFlow graphs."""
+"""`try`/`except` for TensorFlow graphs: returns a default value if an op fails."""
 
 import tensorflow as tf
 
@@ -6,13 +6,13 @@ import tensorflow as tf
 def attempt(function, value, otherwise):
     """Returns `function(value)`, or a default value if one of its ops fails.
 
-    Only `tf.data` continues after an op has failed: the failed element is left out, and the next one is the
-    default.
+    Only `tf.data` continues after an op has failed. `ignore_errors` drops the failed element, and the element
+    after it is the default value.
 
     Args:
-        function: of a tensor to a tensor; without Python control flow on tensors.
-        value: a tensor.
-        otherwise: The default value, of the dtype of the result and a compatible shape.
+        function: Function of one tensor that returns one tensor, without Python control flow on tensors.
+        value: Tensor, the argument of `function`.
+        otherwise: Default value, of the dtype of the result and a compatible shape.
     """
     function = tf.autograph.experimental.do_not_convert(function)
     results = tf.data.Dataset.from_tensors(value).map(function).ignore_errors()

@@ -1,16 +1,17 @@
-"""BMP files in a graph. TensorFlow's decoder takes the numbers of a palette's colors for gray levels.
+"""Decodes BMP files with TensorFlow ops.
 
-Source: Microsoft's BITMAPINFOHEADER, and BITMAPCOREHEADER of OS/2.
+TensorFlow's own decoder reads the palette indices of a file as gray levels.
+Sources: Microsoft's BITMAPINFOHEADER, and BITMAPCOREHEADER of OS/2.
 """
 
 import tensorflow as tf
 
 from mask_rcnn.export.file_bytes import number, read_bytes, read_number
 
-CORE_HEADER = 12  # bytes of the header of OS/2, in which sizes have 2 bytes and colors 3
+CORE_HEADER = 12  # bytes of the OS/2 header, where each size has 2 bytes and each color 3 bytes
 COLORS = 256
-BIT_FIELDS = 3  # value of the field compression
-BGR_MASKS = (0, 0, 255, 0, 0, 255, 0, 0, 255, 0, 0, 0)  # of red, green and blue
+BIT_FIELDS = 3  # value of the field `compression`: the file has bit masks for the channels
+BGR_MASKS = (0, 0, 255, 0, 0, 255, 0, 0, 255, 0, 0, 0)  # masks of red, green and blue, 4 bytes each
 
 
 def size(contents):
@@ -20,10 +21,16 @@ def size(contents):
 
 
 def decode(contents):
-    """Decodes a BMP file: `[]` string to `[H, W, 3]` uint8, RGB.
+    """Decodes a BMP file.
 
-    Files of 1, 4, 8 (with a palette), 24 and 32 bits per pixel (the fourth byte is dropped) are read;
-    compressed ones and those of 16 bits fail.
+    Supports 1, 4 and 8 bits per pixel with a palette, 24 bits, and 32 bits, whose fourth byte is dropped.
+    An op fails for compressed files and for 16 bits per pixel.
+
+    Args:
+        contents: `[]` string, the bytes of the file.
+
+    Returns:
+        `[H, W, 3]` uint8, RGB.
     """
     width, height, top_down = _geometry(contents)
     bits = _bits(contents)
@@ -31,7 +38,7 @@ def decode(contents):
     stride = (width * bits + 31) // 32 * 4  # bytes of a row
     start = read_number(contents, 10, 4)
     data = tf.io.decode_raw(tf.strings.substr(contents, start, stride * height), tf.uint8)
-    rows = tf.reshape(data, [height, stride])  # fails if the file was cut off
+    rows = tf.reshape(data, [height, stride])  # fails if the file is truncated
     image = tf.cond(
         bits <= 8,
         lambda: tf.gather(_palette(contents, bits), _indices(rows, bits)[:, :width]),
@@ -41,7 +48,7 @@ def decode(contents):
 
 
 def _geometry(contents):
-    """Returns the width, the height, and whether the first row is at the top: `[]` int32, int32, bool."""
+    """Returns the width, the height, and whether the first row is the top row: `[]` int32, int32, bool."""
     is_core = read_number(contents, 14, 4) == CORE_HEADER
     width, height = (
         tf.where(is_core, number(short), _signed(long))
@@ -55,7 +62,7 @@ def _geometry(contents):
 
 
 def _signed(digits):
-    """`[4]` int32 bytes to `[]` int32 in two's complement."""
+    """Decodes a two's complement integer: `[4]` int32 bytes, lowest first, to `[]` int32."""
     return tf.reduce_sum(tf.bitwise.left_shift(digits, [0, 8, 16, 24]))
 
 
@@ -65,7 +72,7 @@ def _bits(contents):
 
 
 def _is_plain(contents, bits):
-    """Whether the pixels are not compressed, and masks of their bits are those of BGR."""
+    """Returns whether the pixels are uncompressed and any channel masks are those of BGR, `[]` bool."""
     is_core = read_number(contents, 14, 4) == CORE_HEADER
     compression = tf.cond(is_core, lambda: 0, lambda: read_number(contents, 30, 4))
     has_masks = (compression == BIT_FIELDS) & (bits == 32)
@@ -76,7 +83,7 @@ def _is_plain(contents, bits):
 
 
 def _palette(contents, bits):
-    """Returns the colors of a file, `[256, 3]` uint8 RGB, black after the last one."""
+    """Returns the palette of a file, `[256, 3]` uint8 RGB. Unused entries are black."""
     header = read_number(contents, 14, 4)
     entry = tf.where(header == CORE_HEADER, 3, 4)  # bytes
     used = tf.cond(header == CORE_HEADER, lambda: 0, lambda: read_number(contents, 46, 4))
@@ -87,7 +94,7 @@ def _palette(contents, bits):
 
 
 def _indices(rows, bits):
-    """Takes bytes apart into the numbers of colors: `[H, bytes]` uint8 to `[H, pixels]` int32."""
+    """Unpacks bytes into palette indices: `[H, bytes]` uint8 to `[H, pixels]` int32."""
     shifts = tf.range(8 - bits, -1, -bits)
     numbers = tf.bitwise.right_shift(tf.cast(rows, tf.int32)[..., None], shifts)
     numbers = tf.bitwise.bitwise_and(numbers, tf.bitwise.left_shift(1, bits) - 1)
@@ -95,6 +102,6 @@ def _indices(rows, bits):
 
 
 def _bgr(rows, width, channels):
-    """`[H, bytes]` to `[H, W, 3]` uint8, RGB."""
+    """Converts rows of BGR pixels to RGB: `[H, bytes]` to `[H, W, 3]` uint8."""
     pixels = tf.reshape(rows[:, : width * channels], [tf.shape(rows)[0], width, channels])
     return pixels[..., 2::-1]

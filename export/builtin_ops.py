@@ -1,10 +1,10 @@
-"""Anchors, NMS and RoI poolers from operations of every small runtime: the builtin ones of TFLite, and ONNX.
+"""Anchors, NMS and RoI poolers built from ops that TFLite and ONNX runtimes have.
 
-Each function takes the place of its namesake in `mask_rcnn.ops`, has the same arguments and gives the same
-results, for a batch of one. TensorFlow's own, `CombinedNonMaxSuppression` and `CropAndResize`, exist in no
-other runtime.
+Each function replaces the function of the same name in `mask_rcnn.ops`. It has the same arguments and gives
+the same results, for a batch of one image. TensorFlow's `CombinedNonMaxSuppression` and `CropAndResize` exist
+in no other runtime.
 
-Letters: N RoIs, P bins a side, S samples a bin and axis, H W a map, C channels.
+Letters: N RoIs, P bins per side, S samples per bin and axis, H W a map, C channels.
 """
 
 import math
@@ -15,21 +15,28 @@ import tensorflow as tf
 from mask_rcnn.ops.nms import DROPPED
 from mask_rcnn.ops.roi_pool import bin_edges, whole_pixel_rois
 
-# Class-wise NMS looks at this many of the best pairs of a box and a class; COCO's limit is 100 detections.
+# Class-wise NMS considers this many pairs of a box and a class, best scores first. COCO's limit is 100
+# detections.
 MAX_CANDIDATES = 2000
 
-# Adaptive sampling takes ceil(size / P) samples a bin and axis, which a fixed graph has to bound. On the
-# level of its size a square RoI spans fewer than 28 pixels (FPN, equation 1): 4 of them in each of 7 bins.
+# Adaptive sampling takes ceil(size / P) samples per bin and axis. A graph of fixed size needs an upper bound.
+# On the pyramid level that FPN's equation 1 assigns, a square RoI spans fewer than 28 pixels, 4 per bin for
+# 7 bins.
 MAX_ADAPTIVE_SAMPLES = 4
 
 
 def grid_anchors(map_size, stride, base, zero):
-    """Puts the base anchors on every cell of a map: `mask_rcnn.ops.anchors.grid_anchors`.
+    """Returns the base anchors at every cell of a map; see `mask_rcnn.ops.anchors.grid_anchors`.
 
     Args:
-        map_size, stride, base: as there.
-        zero: `[]` float32, a 0 that only the running model knows. Without it a converter would compute all
-            anchors and store them: 2 MB for 512 x 704 pixels, half of the weights of a quantized model.
+        map_size: (height, width) of the map, integers.
+        stride: (vertical, horizontal) distance between cells, image pixels.
+        base: `[A, 4]` float32, yxyx, pixels, centered at the origin.
+        zero: `[]` float32, a 0 computed from the model's input. With a constant, a converter would compute
+            all anchors and store them: 2 MB for 512 x 704 pixels, half of the weights of a quantized model.
+
+    Returns:
+        `[height * width * A, 4]` float32, yxyx, image pixels.
     """
     rows = tf.cast(tf.range(map_size[0]) * stride[0], tf.float32) + zero
     columns = tf.cast(tf.range(map_size[1]) * stride[1], tf.float32) + zero
@@ -40,7 +47,7 @@ def grid_anchors(map_size, stride, base, zero):
 
 
 def nms_per_group(boxes, scores, groups, num_groups, iou_threshold, max_output):
-    """Suppresses among boxes of the same group: `mask_rcnn.ops.nms.nms_per_group` for one image."""
+    """Applies NMS within each group of boxes; `mask_rcnn.ops.nms.nms_per_group` for one image."""
     boxes, scores = boxes[0], scores[0]
     kept, valid = _suppress(boxes, scores, groups, num_groups, iou_threshold, 0.5 * DROPPED, max_output)
     boxes = tf.where(valid[:, None], tf.gather(boxes, kept), 0.0)
@@ -49,9 +56,9 @@ def nms_per_group(boxes, scores, groups, num_groups, iou_threshold, max_output):
 
 
 def nms_per_class(boxes, scores, iou_threshold, score_threshold, max_output):
-    """Suppresses among boxes of the same class: `mask_rcnn.ops.nms.nms_per_class` for one image."""
+    """Applies NMS within each class; `mask_rcnn.ops.nms.nms_per_class` for one image."""
     num_classes = scores.shape[-1]
-    sharing = num_classes // boxes.shape[2]  # classes that have a box in common: one, or all of them
+    sharing = num_classes // boxes.shape[2]  # number of classes that share a box: one, or all of them
     flat = tf.reshape(scores, [-1])  # [N K]
     scores, candidates = tf.math.top_k(flat, min(MAX_CANDIDATES, flat.shape[0]))
     boxes = tf.gather(tf.reshape(boxes, [-1, 4]), candidates // sharing)
@@ -64,10 +71,10 @@ def nms_per_class(boxes, scores, iou_threshold, score_threshold, max_output):
 
 
 def _suppress(boxes, scores, groups, num_groups, iou_threshold, score_threshold, max_output):
-    """Returns the indices `[max_output]` of the boxes to keep, best first, and which of them count.
+    """Returns the indices `[max_output]` of the kept boxes, best score first, and which of them are valid.
 
-    Boxes of unlike groups are moved apart, so that they never overlap. The groups lie side by side in a
-    square: large coordinates would cost precision.
+    Boxes of different groups are shifted apart so that they never overlap. The groups form a square grid,
+    which keeps coordinates small: large ones lose float32 precision.
     """
     if num_groups > 1:
         columns = math.ceil(math.sqrt(num_groups))
@@ -85,12 +92,13 @@ def _suppress(boxes, scores, groups, num_groups, iou_threshold, score_threshold,
 
 
 def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio=2, aligned=True):
-    """Pools each RoI from its own level: `mask_rcnn.ops.roi_align.pyramid_roi_align` for one image.
+    """Pools each RoI from its own level; `ops.roi_align.pyramid_roi_align` for one image.
 
-    The maps of all levels lie in one table of pixels. A bin is the weighted sum of the pixels next to its
-    samples: the first neighbour of every bin is gathered, weighted and added, then the second, and so on.
+    The maps of all levels are concatenated into one table of pixels. A bin is the weighted sum of the pixels
+    next to its samples. The loop gathers, weights and adds the first neighbor of every bin, then the second,
+    and so on.
 
-    With `sampling_ratio` 0, a bin that needs more than MAX_ADAPTIVE_SAMPLES gets that many.
+    With `sampling_ratio` 0, a bin has at most MAX_ADAPTIVE_SAMPLES samples per axis.
     """
     table, channels = _pixels(pyramid), pyramid[0].shape[-1]
     first_pixel, map_size, scale = _level_facts(pyramid, strides, levels[0])
@@ -105,7 +113,7 @@ def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio
 
     pooled = 0.0
     for row, row_weight in zip(rows, row_weights, strict=True):  # [N, P] each
-        # Whole numbers below 2 ** 24 are exact in float32, in which runtimes calculate fastest.
+        # float32 represents integers below 2 ** 24 exactly, and runtimes compute fastest in it.
         row_start = first_pixel[:, None] + row * map_size[:, 1:]
         for column, column_weight in zip(columns, column_weights, strict=True):
             pixel = tf.cast(row_start[:, :, None] + column[:, None, :], tf.int32)  # [N, P, P]
@@ -115,9 +123,10 @@ def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio
 
 
 def pyramid_roi_pool(pyramid, boxes, levels, strides, pool_size):
-    """Pools each RoI from its own level: `mask_rcnn.ops.roi_pool.pyramid_roi_pool` for one image.
+    """Pools each RoI from its own level; `mask_rcnn.ops.roi_pool.pyramid_roi_pool` for one image.
 
-    A loop looks at one pixel of each bin of each RoI at a time, as often as the largest bin has pixels.
+    Each step of a loop reads one pixel of each bin of each RoI. The largest bin determines the number of
+    steps.
     """
     table, channels = _pixels(pyramid), pyramid[0].shape[-1]
     first_pixel, map_size, scale = _level_facts(pyramid, strides, levels[0])
@@ -126,7 +135,7 @@ def pyramid_roi_pool(pyramid, boxes, levels, strides, pool_size):
     rows, row_ends = tf.unstack(bin_edges(rois[:, 0], rois[:, 2], sides[:, 0], pool_size), axis=1)  # [N, P]
     columns, column_ends = tf.unstack(bin_edges(rois[:, 1], rois[:, 3], sides[:, 1], pool_size), axis=1)
     height, width = (
-        tf.maximum(tf.reduce_max(ends - starts, axis=1, keepdims=True), 1)  # [N, 1], of the largest bin
+        tf.maximum(tf.reduce_max(ends - starts, axis=1, keepdims=True), 1)  # [N, 1], size of the largest bin
         for starts, ends in ((rows, row_ends), (columns, column_ends))
     )
 
@@ -149,12 +158,12 @@ def pyramid_roi_pool(pyramid, boxes, levels, strides, pool_size):
 
 
 def _pixels(pyramid):
-    """Returns the pixels of the maps of one image, one level after the other, `[sum of H W, C]`."""
+    """Returns the pixels of the maps of one image, concatenated over the levels, `[sum of H W, C]`."""
     return tf.concat([tf.reshape(x, [-1, x.shape[-1]]) for x in pyramid], axis=0)
 
 
 def _level_facts(pyramid, strides, levels):
-    """Returns of each RoI's level the first row in the table `[N]`, (H, W) `[N, 2]` and 1 / stride `[N]`."""
+    """Returns data of each RoI's level: first row in the table `[N]`, (H, W) `[N, 2]`, 1 / stride `[N]`."""
     sizes = [x.shape[1:3] for x in pyramid]
     firsts = np.cumsum([0, *(height * width for height, width in sizes[:-1])])
     facts = [[first, *size, 1 / stride] for first, size, stride in zip(firsts, sizes, strides, strict=True)]
@@ -163,13 +172,13 @@ def _level_facts(pyramid, strides, levels):
 
 
 def _axis_neighbours(start, size, length, pool_size, sampling_ratio):
-    """Returns the map rows (or columns) that each bin is summed from, and their weights.
+    """Returns the map rows (or columns) that each bin sums, and their weights.
 
     Args:
-        start, size: `[N]`, of the RoIs along this axis, in map pixels.
-        length: `[N]`, the sides of their maps.
-        pool_size: bins, P.
-        sampling_ratio: samples of each bin; 0 is adaptive.
+        start, size: `[N]`, start and size of the RoIs along this axis, map pixels.
+        length: `[N]`, side of each RoI's map, pixels.
+        pool_size: Number of bins per side, P.
+        sampling_ratio: Number of samples per bin. 0 is adaptive.
 
     Returns:
         Two lists of 2 S tensors `[N, P]`, float32.

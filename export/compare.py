@@ -1,4 +1,4 @@
-"""Two models on the same image: which detections are the same, and by how much they differ."""
+"""Compares the detections of two models in the same image."""
 
 from dataclasses import dataclass
 
@@ -7,24 +7,26 @@ import numpy as np
 from mask_rcnn.export.outputs import WORDS, without_padding
 from mask_rcnn.paste import THRESHOLD
 
-SAME_BOX = 0.5  # IoU from which two boxes of a class may be the same detection
-SURE = 0.3  # score from which a detection may not come or go; below, small differences decide
+SAME_BOX = 0.5  # lowest IoU of two boxes of a class that count as the same detection
+# Lowest score of a detection that both models must have. Below it, small numerical differences decide.
+SURE = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """How far an exported model may be from the Keras model.
+    """Largest allowed differences between an exported model and the Keras model.
 
     Args:
-        boxes: pixels of the image.
-        scores: 0..1.
-        masks: of a probability.
-        outlines: 1 - IoU of the masks on their grid.
-        keypoints: pixels of the image.
-        attributes: of an output of a registered head, as a part of its number, or of 1 if that is less.
-        strays: share of the detections that may differ by more, or be on one side only, in images like those
-            that are compared; see `agreement.share_of`. 0.0 allows none.
-        least_score: of the detections whose numbers are compared.
+        boxes: Difference of a coordinate, pixels of the image.
+        scores: Difference of a score, 0..1.
+        masks: Difference of a mask probability, 0..1.
+        outlines: 1 - IoU of two masks on their grid, 0..1.
+        keypoints: Difference of a coordinate, pixels of the image.
+        attributes: Difference of an output of a registered head, divided by its value or by 1, whichever is
+            larger.
+        strays: Share of the detections that may differ by more, or that only one model may have, 0..1. It is
+            estimated for images like those compared; see `agreement.share_of`. 0.0 allows none.
+        least_score: Lowest score of the detections that are compared, 0..1.
     """
 
     boxes: float
@@ -48,8 +50,8 @@ EXACT = Tolerance(
     strays=0.0,
     least_score=0.0,
 )
-# Convolutions of 8 (bfloat16) or 11 bits (float16): most sure detections stay where they are, more or less.
-# At a mask's edge a probability can become anything, but the edge moves little.
+# Convolutions of 8 (bfloat16) or 11 significant bits (float16) move most detections of high score little.
+# A probability at a mask's edge may take any value, but the edge itself moves little.
 HALF = Tolerance(
     boxes=6.0,
     scores=0.1,
@@ -64,19 +66,24 @@ DIFFERENCES = ("boxes", "scores", "masks", "outlines", "keypoints", "attributes"
 
 
 def compare(expected, found, image_size, tolerance):
-    """Compares what two models say of one image.
+    """Compares the outputs of two models for one image.
 
     Args:
-        expected, found: outputs of a runner, `{name: array}`.
-        image_size: (height, width).
+        expected: Outputs of the reference model, `{name: array}`, as a runner returns them.
+        found: Outputs of the other model, in the same form.
+        image_size: (height, width) of the image, pixels.
         tolerance: `Tolerance`.
 
     Returns:
-        A dict: `expected`, `found`: numbers of detections; `missing` and `added`: those of a score from SURE
-        on that only one side has; `matched`: how many are on both sides and compared; `moved`: how many of
-        these differ by more than the tolerance; and their largest differences, NaN where one is that, 0.0
-        where there are none: `boxes` in pixels of the image, `scores`, `masks` (of a probability),
-        `outlines` (1 - IoU of the masks), `keypoints` in pixels, `attributes` relative to their numbers.
+        Dict of:
+
+        - `expected`, `found`: number of detections of each model.
+        - `matched`: number of detections that both models have and that are compared.
+        - `moved`: number of these that differ by more than the tolerance.
+        - `missing`: number of detections from score SURE that only the reference model has.
+        - `added`: number of detections from score SURE that only the other model has.
+        - `boxes`, `scores`, `masks`, `outlines`, `keypoints`, `attributes`: largest difference, in the units
+          of `Tolerance`. NaN if one of the differences is NaN, 0.0 without detections.
     """
     expected, found = without_padding(expected), without_padding(found)
     ours, theirs = match(expected, found)
@@ -96,13 +103,13 @@ def compare(expected, found, image_size, tolerance):
 
 
 def match(expected, found):
-    """Pairs the detections of two models: same class, the closest box first, each at most once.
+    """Pairs the detections of two models: same class, highest IoU first, each detection at most once.
 
     Args:
-        expected, found: `{name: array}` without padding.
+        expected, found: `{name: array}` without padding rows.
 
     Returns:
-        Two index arrays of the same length.
+        Two int arrays of the same length: indices into `expected` and into `found`.
     """
     iou = _iou(expected["detection_boxes"], found["detection_boxes"])  # [expected, found]
     same_class = expected["detection_classes"][:, None] == found["detection_classes"]
@@ -117,7 +124,7 @@ def match(expected, found):
 
 
 def _iou(boxes, others):
-    """`[N, 4]` and `[M, 4]` yxyx to `[N, M]`."""
+    """Returns the IoU of each pair of boxes, yxyx: `[N, 4]` and `[M, 4]` to `[N, M]`."""
     boxes, others = boxes[:, None].astype("float64"), others[None].astype("float64")
     overlap = np.minimum(boxes[..., 2:], others[..., 2:]) - np.maximum(boxes[..., :2], others[..., :2])
     shared = np.prod(np.maximum(overlap, 0), axis=-1)
@@ -131,7 +138,7 @@ def _sure_and_alone(outputs, matched):
 
 
 def _differences(expected, found, ours, theirs, image_size):
-    """Returns `{name: [N]}` of the pairs, zeros for what the models do not have."""
+    """Returns the largest differences of each pair, `{name: [N]}`; zeros for outputs that the models lack."""
     height_width = np.tile(np.array(image_size, "float64"), 2)
 
     def largest(name, scale=1.0):
@@ -151,7 +158,10 @@ def _differences(expected, found, ours, theirs, image_size):
 
 
 def _attribute_differences(expected, found, ours, theirs):
-    """Largest relative difference of the outputs of registered heads; infinite for one that is missing."""
+    """Returns the largest relative difference of the registered heads' outputs, `[N]`.
+
+    It is infinite if `found` lacks an output.
+    """
     differences = np.zeros(len(ours))
     for name in expected.keys() - WORDS:
         if name not in found:
@@ -164,7 +174,7 @@ def _attribute_differences(expected, found, ours, theirs):
 
 
 def _outline_differences(expected, found, ours, theirs):
-    """1 - IoU of the masks, on the grid in their boxes."""
+    """Returns 1 - IoU of each pair of masks, on the grid inside their boxes, `[N]`."""
     if "detection_masks" not in expected:
         return np.zeros(len(ours))
     one = expected["detection_masks"][ours] >= THRESHOLD  # [N, M, M]

@@ -1,10 +1,10 @@
-"""Which way up a photograph is, from the bytes of its file, in a graph: a SavedModel has no Pillow.
+"""Reads the orientation of a photograph from the bytes of its file, with TensorFlow ops.
 
-JPEG keeps EXIF and XMP in segments APP1, WebP in chunks EXIF and "XMP ". PNG keeps EXIF in a chunk eXIf, or
-in hexadecimal digits in a text chunk (ImageMagick), and XMP in a text chunk iTXt, which may be compressed.
-EXIF is a TIFF header with one directory of entries of 12 bytes. It counts before XMP, as in
-`mask_rcnn.data.image_headers`. Sources: EXIF 2.32, sections 4.5 and 4.6; XMP, part 3; PNG, third edition,
-11.3; WebP, RFC 9649, 2.7.1.5.
+A SavedModel cannot use Pillow. JPEG stores EXIF and XMP in segments APP1. WebP stores them in chunks "EXIF"
+and "XMP ". PNG stores EXIF in a chunk eXIf, or as hexadecimal digits in a text chunk (ImageMagick), and XMP
+in a text chunk iTXt, which may be compressed. EXIF is a TIFF header with one directory of entries of 12
+bytes. EXIF takes precedence over XMP, as in `mask_rcnn.data.image_headers`. Sources: EXIF 2.32, sections 4.5
+and 4.6; XMP, part 3; PNG, third edition, 11.3; WebP, RFC 9649, 2.7.1.5.
 """
 
 import tensorflow as tf
@@ -20,20 +20,20 @@ JPEG_APP1, JPEG_SCAN = 0xE1, 0xDA  # markers
 EXIF_SEGMENT = b"Exif\0\0"
 TIFF_STARTS = (b"II*\0", b"MM\0*")
 XMP_TEXT, EXIF_TEXT = b"XML:com.adobe.xmp\0", b"Raw profile type exif\0"  # keywords of text chunks of PNG
-MAX_COMPRESSED = 1 << 16  # bytes of compressed metadata that are looked at; they may become 1032 times more
+MAX_COMPRESSED = 1 << 16  # largest compressed metadata, bytes; zlib expands by up to 1032 times
 XMP_TAG = b"tiff:Orientation"
 HEXADECIMAL = [int(chr(code), 16) if chr(code) in "0123456789abcdefABCDEF" else -1 for code in range(256)]
 
 
 def orientation(contents, format):
-    """Returns the orientation of a file as EXIF or XMP say, 1..8; 1 if it has none, or none that can be read.
+    """Returns the orientation of a file from its EXIF or XMP data.
 
     Args:
         contents: `[]` string, the bytes of the file.
-        format: `[]` string, one of "JPEG", "PNG", "WEBP"; files of other formats are upright.
+        format: `[]` string, "JPEG", "PNG" or "WEBP". Files of other formats are upright.
 
     Returns:
-        `[]` int32.
+        `[]` int32, 1..8 as in EXIF; 1 (upright) if the file has no readable orientation.
     """
     format = tf.convert_to_tensor(format)
     readers = {
@@ -56,7 +56,7 @@ def orientation(contents, format):
 
 
 def _first_of(readers, contents):
-    """Returns the first orientation that one of the functions finds, or UPRIGHT."""
+    """Returns the first valid orientation that one of the functions finds, or UPRIGHT."""
     if not readers:
         return tf.constant(UPRIGHT)
     found = attempt(readers[0], contents, 0)  # reading after the end fails
@@ -65,12 +65,12 @@ def _first_of(readers, contents):
 
 
 def _find_in_jpeg(contents, word):
-    """Returns the index of what follows a word at the start of a segment APP1."""
+    """Returns the index after a word at the start of the data of a segment APP1."""
     letters = tf.constant([*word])
 
     def is_other(at):
         marker = read_bytes(contents, at, 2)[1]
-        tf.debugging.assert_none_equal(marker, JPEG_SCAN)  # pixels; no metadata come after them
+        tf.debugging.assert_none_equal(marker, JPEG_SCAN)  # no metadata comes after the pixels
         # Only a segment APP1 must be long enough to hold the word.
         return tf.cond(
             marker == JPEG_APP1,
@@ -97,19 +97,19 @@ def _jpeg_xmp(contents):
 
 
 def _find_in_png(contents):
-    """Returns the index of the data of the chunk eXIf, which may stand before or after the pixels."""
+    """Returns the index of the data of the chunk eXIf, which may be before or after the pixels."""
     return _find_any(contents, [b"eXIf" + start for start in TIFF_STARTS]) + 4
 
 
 def _png_text(contents, kinds, keyword):
-    """Returns the data of a text chunk of PNG after its keyword, and its kind, one of `kinds`."""
+    """Returns the data of a PNG text chunk after its keyword, and its chunk type, one of `kinds`."""
     at = _find_any(contents, [kind + keyword for kind in kinds])
     text = tf.strings.substr(contents, at + 4, read_number(contents, at - 4, 4, True))
     return tf.strings.substr(text, len(keyword), tf.strings.length(text)), tf.strings.substr(contents, at, 4)
 
 
 def _find_any(contents, words):
-    """Returns the index of one of several words, `[]` int32; fails if none is there."""
+    """Returns the index of one of several words, `[]` int32; fails if the file has none of them."""
     at = tf.reduce_max([find(contents, word) for word in words])
     tf.debugging.assert_non_negative(at)
     return at
@@ -128,17 +128,20 @@ def _png_xmp(contents):
 
 
 def _after_languages(text):
-    """Returns what follows two bytes, the language and the translated keyword, which end with zeros."""
+    """Returns the text of a chunk iTXt, which may be compressed.
+
+    It skips two bytes, the language tag and the translated keyword, which both end with a zero byte.
+    """
     return tf.strings.split(tf.strings.substr(text, 2, tf.strings.length(text)), b"\0", maxsplit=2)[2]
 
 
 def _png_digits(contents):
-    """Returns EXIF data of a text chunk as bytes, `[]` string, and the index of their TIFF header."""
+    """Returns the EXIF data of a PNG text chunk as bytes, `[]` string, and the index of their TIFF header."""
     text, kind = _png_text(contents, (b"zTXt", b"tEXt"), EXIF_TEXT)
     text = tf.cond(
         kind == b"zTXt", lambda: _inflate(tf.strings.substr(text, 1, tf.strings.length(text))), lambda: text
     )
-    digits = tf.strings.reduce_join(tf.strings.split(text, b"\n")[3:])  # after an empty line, name and length
+    digits = tf.strings.reduce_join(tf.strings.split(text, b"\n")[3:])  # lines 1 to 3: empty, name, length
     values = tf.gather(HEXADECIMAL, tf.cast(tf.io.decode_raw(digits, tf.uint8), tf.int32))
     tf.debugging.assert_non_negative(values)
     pairs = tf.reshape(values, [-1, 2])
@@ -152,7 +155,7 @@ def _inflate(data):
 
 
 def _find_in_webp(contents):
-    """Returns the index of the data of the chunk EXIF, after the letters that some writers repeat there."""
+    """Returns the index of the data of the chunk "EXIF", after the prefix "Exif" that some writers repeat."""
     at = _webp_chunk(contents, b"EXIF")
     return tf.where(tf.strings.substr(contents, at, 6) == EXIF_SEGMENT, at + 6, at)
 
@@ -163,7 +166,7 @@ def _webp_xmp(contents):
 
 
 def _webp_chunk(contents, name):
-    """Returns the index of the data of the first chunk of a name."""
+    """Returns the index of the data of the first chunk with the given name."""
 
     def is_other(at):
         read_bytes(contents, at, 8)  # fails at the end
@@ -173,10 +176,10 @@ def _webp_chunk(contents, name):
 
 
 def _read_tiff(contents, at):
-    """Returns the orientation in the directory of the TIFF header at index `at`."""
+    """Returns the orientation in the directory of the TIFF header at index `at`, `[]` int32."""
     start = tf.strings.substr(contents, at, 2)
     tf.debugging.assert_equal((start == b"II") | (start == b"MM"), True)
-    big = start == b"MM"  # Motorola's order of bytes, otherwise Intel's
+    big = start == b"MM"  # big-endian (Motorola); "II" is little-endian (Intel)
     directory = at + read_number(contents, at + 4, 4, big)
     count = tf.minimum(read_number(contents, directory, 2, big), MAX_ENTRIES)
     entries = tf.reshape(read_bytes(contents, directory + 2, 12 * count), [-1, 12])
@@ -186,7 +189,7 @@ def _read_tiff(contents, at):
 
 def _read_xmp(xmp):
     """Returns the orientation in XMP data, `[]` string: the digit in `tiff:Orientation="6"` or `...>6<`."""
-    after = tf.strings.join([tf.strings.split(xmp, XMP_TAG)[1:], b"   "])  # at least three letters each
+    after = tf.strings.join([tf.strings.split(xmp, XMP_TAG)[1:], b"   "])  # pads to three characters
     is_attribute = tf.strings.substr(after, 0, 2) == b'="'
     is_element = tf.strings.substr(after, 0, 1) == b">"
     digits = tf.where(is_attribute, tf.strings.substr(after, 2, 1), tf.strings.substr(after, 1, 1))

@@ -1,4 +1,4 @@
-"""An exported model in the place of a `Predictor`."""
+"""Detects objects with an exported model through the interface of `Predictor`."""
 
 import contextlib
 import importlib.util
@@ -11,22 +11,23 @@ from mask_rcnn.export.formats import format_of
 from mask_rcnn.export.outputs import to_detections
 from mask_rcnn.image_predictor import ImagePredictor
 
-MAX_REASON = 200  # characters of a runtime's error
+MAX_REASON = 200  # characters of a runtime's error message that are shown
 
 
 class ExportedPredictor(ImagePredictor):
-    """Finds the objects in images of any size with an exported model, whatever its format.
+    """Detects objects in images of any size with an exported model of any format.
 
     A SavedModel takes batches of images of one size. The other formats take one image at a time.
 
     Args:
-        path: SavedModel folder, .tflite or .onnx file of `mask-rcnn export`.
-        threads: that its runtime may use; None is its own choice.
+        path: SavedModel folder, .tflite or .onnx file, or web page folder of `mask-rcnn export`.
+        threads: Int, number of threads that the runtime may use. Defaults to None, the runtime's own choice.
 
     Attributes:
-        config, categories: of the model, from its assets.
-        runner: function of an image `[H, W, 3]` uint8 to `{name: array}`; see `outputs.py`. If it takes
-            batches, its method `detect_batch` takes `[B, H, W, 3]` and returns a list of them.
+        config, categories: `Config` and tuple of `Category` of the model, from its assets.
+        runner: Function of an image `[H, W, 3]` uint8 that returns `{name: array}`; see `outputs.py`. A
+            runner that supports batches has a method `detect_batch`, which takes `[B, H, W, 3]` and returns a
+            list of these dicts.
     """
 
     def __init__(self, path, threads=None):
@@ -37,7 +38,7 @@ class ExportedPredictor(ImagePredictor):
             self.config, self.categories = read_assets(self.runner.assets, path)
 
     def preprocess(self, image):
-        """Returns the image, which the exported model resizes itself, and its size."""
+        """Returns the image unchanged, because the exported model resizes it, and its (height, width)."""
         return image, image.shape[:2]
 
     def batch_key(self, image_size):
@@ -60,14 +61,14 @@ load = ExportedPredictor
 
 @contextlib.contextmanager
 def _one_error(path):
-    """Turns whatever a runtime raises into one ValueError that names the model."""
+    """Converts any error of a runtime to one ValueError that names the model."""
     try:
         yield
     except ImportError:
         raise
     except Exception as error:
-        is_ours = isinstance(error, RuntimeError) and "Received:" in str(error)  # of threads set too late
-        if is_ours or str(path) in str(error):  # it says what was expected, and of which model
+        is_ours = isinstance(error, RuntimeError) and "Received:" in str(error)  # from `set_threads`
+        if is_ours or str(path) in str(error):  # the message is already complete
             raise
         reason = " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
         raise ValueError(
@@ -77,7 +78,7 @@ def _one_error(path):
 
 
 def load_runner(file):
-    """Returns the class `Runner` of a source file, which need not be in a package."""
+    """Returns the class `Runner` of a Python file, which need not be part of a package."""
     spec = importlib.util.spec_from_file_location(Path(file).stem, file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

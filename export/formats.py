@@ -1,4 +1,4 @@
-"""The formats of exported models: their options, their packages, and how to tell them apart."""
+"""Formats of exported models: their options, the packages they need, and how to recognize them."""
 
 import importlib.util
 from dataclasses import dataclass, field
@@ -9,17 +9,17 @@ from mask_rcnn.paths import local_path
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """One way to write a model down.
+    """One format of exported models.
 
     Args:
-        name: what the user types.
-        suffix: of its files; "" is a folder.
-        writer: module of this package that writes it.
-        runner: module of this package that runs it. It must run without mask_rcnn, as a copy on another
-            machine would: it imports NumPy, its runtime, and nothing of ours.
-        options: names of the fields of `plan.Options` that it has. Defaults to none.
-        packages: `{module: name for pip}` that writing and running it needs. Defaults to none.
-        notes: Sentences that who runs it elsewhere must know, for the report. Defaults to none.
+        name: Name of the format, the value of `--format`.
+        suffix: Suffix of its files. "" is a folder.
+        writer: Name of the module of this package that writes it.
+        runner: Name of the module of this package that runs it. The module must run without mask_rcnn, as a
+            copy on another machine does. It imports only NumPy and its runtime.
+        options: Names of the fields of `plan.Options` that the format supports. Defaults to none.
+        packages: `{module: pip package}` that writing and running it needs. Defaults to none.
+        notes: Sentences for the report that users of other runtimes must know. Defaults to none.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Format:
 
     @property
     def runner_file(self):
-        """Path of the runner's source."""
+        """Path of the runner's Python file."""
         return Path(__file__).parent / f"{self.runner}.py"
 
 
@@ -78,20 +78,23 @@ FORMATS = {
         ),
     )
 }
-QUANTIZER = {"ai_edge_quantizer": "ai-edge-quantizer"}  # of "dynamic" and "int8"
-METHODS = ("none", "float16", "dynamic", "int8")  # of `quantize`
+QUANTIZER = {"ai_edge_quantizer": "ai-edge-quantizer"}  # package that "dynamic" and "int8" need
+METHODS = ("none", "float16", "dynamic", "int8")  # values of the option `quantize`
 PRECISIONS = ("float32", "bfloat16", "float16")
 
-# The model itself, to be compared with: its runner needs mask_rcnn.
+# The Keras model, the reference of comparisons. Its runner needs mask_rcnn.
 KERAS = Format(name="keras", suffix=".h5", writer="", runner="keras_runner")
 
 
 def format_of(path):
-    """Returns the `Format` of a file or folder that is there.
+    """Returns the `Format` of an exported model.
+
+    Args:
+        path: File or folder of the model.
 
     Raises:
-        FileNotFoundError: there is nothing.
-        ValueError: it is none of them.
+        FileNotFoundError: The path does not exist.
+        ValueError: The path has none of the formats.
     """
     path = local_path(path)
     if not path.exists():
@@ -110,12 +113,16 @@ def format_of(path):
 
 
 def check_options(format, path, options):
-    """Raises an error if an export cannot be what is asked for; nothing is imported or read to find out.
+    """Raises an error if the options of an export are invalid, before anything is imported or read.
 
     Args:
-        format: name of one of FORMATS.
-        path: file or folder to write.
-        options: `{name: value}` of the fields of `plan.Options`; None is the choice of the format.
+        format: Name of a format, a key of FORMATS.
+        path: File or folder to write.
+        options: `{name: value}` of the fields of `plan.Options`. None selects the format's default.
+
+    Raises:
+        ValueError: The path or an option does not fit the format.
+        ImportError: A package that the format needs is not installed.
     """
     chosen = {name: value for name, value in options.items() if value is not None}
     _check_path(path, FORMATS[format])
@@ -152,7 +159,7 @@ def _check_path(path, format):
 
 
 def check_replaceable(path):
-    """Raises a ValueError if there is something at `path` that is not an earlier export."""
+    """Raises a ValueError if `path` exists and is not an earlier export."""
     if not path.exists():
         return
     try:

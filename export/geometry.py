@@ -1,4 +1,7 @@
-"""`Resize` and `Predictor.preprocess` as TensorFlow ops: to the model's input and back in a SavedModel."""
+"""`Resize` and `Predictor.preprocess` as TensorFlow ops.
+
+A SavedModel maps images to the model's input and detections back to the original image with them.
+"""
 
 from typing import NamedTuple
 
@@ -11,10 +14,13 @@ from mask_rcnn.structures import FAR_EDGE
 
 
 class Frame(NamedTuple):
-    """How an image lies in the model's input: `[2]` int32 each, (height, width) or (y, x).
+    """Sizes of an image and its place in the model's input, all `[2]` int32, pixels.
 
-    `original`: the image; `resized`: what it becomes; `padded`: the model's input; `origin`: where its first
-    pixel is in there.
+    Args:
+        original: (height, width) of the image.
+        resized: (height, width) of the resized image.
+        padded: (height, width) of the model's input.
+        origin: (y, x) of the first pixel of the resized image in the padded one.
     """
 
     original: tf.Tensor
@@ -24,7 +30,12 @@ class Frame(NamedTuple):
 
 
 def make_frame(original, settings):
-    """Returns the `Frame` of an image of `original` (height, width), as the `InputConfig` says."""
+    """Returns the `Frame` of an image.
+
+    Args:
+        original: `[2]` int32, (height, width) of the image, pixels.
+        settings: `InputConfig` of the model.
+    """
     resized = resized_size(original, settings)
     padded = -(-resized // settings.pad_multiple) * settings.pad_multiple
     if settings.padded_size:
@@ -34,7 +45,7 @@ def make_frame(original, settings):
 
 
 def resized_size(original, settings):
-    """`data.transforms.resized_size` for a `[2]` int32 tensor; in float64, as Python has it."""
+    """Returns `data.transforms.resized_size` for a `[2]` int32 tensor, computed in float64 as in Python."""
     sides = tf.cast(original, tf.float64)
     scale = settings.short_side / tf.reduce_min(sides)
     if settings.upscale_only:
@@ -48,13 +59,13 @@ def preprocess(image, frame, settings, dtype):
     """Resizes and pads an image.
 
     Args:
-        image: `[H, W, C]`, uint8 RGB unless `settings` say otherwise.
-        frame: its `Frame`.
+        image: `[H, W, C]`, uint8 RGB unless `settings` specify another format.
+        frame: `Frame` of the image.
         settings: `InputConfig` of the model.
-        dtype: of the model's images.
+        dtype: Dtype of the model's images.
 
     Returns:
-        `[H', W', C]` of `dtype`, the size of `frame.padded`.
+        `[H', W', C]` of `dtype`, where (H', W') is `frame.padded`.
     """
     if settings.resize == "antialiased_uint8":
         resized = tf.cast(resize_as_pillow(image, frame.resized), dtype)
@@ -65,15 +76,15 @@ def preprocess(image, frame, settings, dtype):
 
 
 def invert_boxes(boxes, frame, inclusive):
-    """Moves boxes of the padded image to the original one, as `Resize.invert_boxes` does.
+    """Maps boxes from the padded image to the original one, as `Resize.invert_boxes` does.
 
     Args:
         boxes: `[..., 4]`, yxyx, pixels of the padded image.
-        frame: `Frame`.
-        inclusive: as there.
+        frame: `Frame` of the image.
+        inclusive: Whether boxes include their last pixel, as in `Resize.invert_boxes`.
 
     Returns:
-        `[..., 4]` float32, as parts of the original image, clipped to it.
+        `[..., 4]` float32, yxyx as fractions of the original image, clipped to 0..1.
     """
     original, resized, origin = (tf.cast(part, tf.float32) for part in (frame.original, *frame[1::2]))
     boxes -= tf.tile(origin, [2])
@@ -85,15 +96,16 @@ def invert_boxes(boxes, frame, inclusive):
 
 
 def invert_keypoints(keypoints, frame, half_pixel):
-    """Moves keypoints of the padded image to the original one, as `Predictor` does.
+    """Maps keypoints from the padded image to the original one, as `Predictor` does.
 
     Args:
-        keypoints: `[..., 3]`, y, x, score, pixels of the padded image.
-        frame: `Frame`.
-        half_pixel: as in `KeypointHeadConfig`; without it the numbers of pixels become their centres.
+        keypoints: `[..., 3]`, y, x in pixels of the padded image, and the score.
+        frame: `Frame` of the image.
+        half_pixel: Bool, as in `KeypointHeadConfig`. If False, coordinates are pixel indices, and half a
+            pixel of the original image is added to reach the pixel center.
 
     Returns:
-        `[..., 3]` float32, y and x as parts of the original image.
+        `[..., 3]` float32: y, x as fractions of the original image, and the score.
     """
     original, resized, origin = (tf.cast(part, tf.float32) for part in (frame.original, *frame[1::2]))
     points = (keypoints[..., :2] - origin) / resized
@@ -103,11 +115,11 @@ def invert_keypoints(keypoints, frame, half_pixel):
 
 
 def image_info(frame):
-    """Returns `[4, 2]` float32: the sizes before and after the resize, its scale, and the origin."""
+    """Returns `[4, 2]` float32: original size, resized size, resize scale, and origin, see `Frame`."""
     original, resized, origin = (tf.cast(part, tf.float32) for part in (frame.original, *frame[1::2]))
     return tf.stack([original, resized, resized / original, origin])
 
 
 def keep_rows(values, present):
-    """Returns `values` `[B, D, ...]` as float32, with zeros where `present` `[B, D]` is 0, else 1."""
+    """Returns `values` `[B, D, ...]` as float32, zero where `present` `[B, D]` is 0. `present` is 0 or 1."""
     return tf.cast(values, tf.float32) * present[(..., *(tf.newaxis,) * (values.shape.rank - 2))]

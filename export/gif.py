@@ -1,5 +1,6 @@
-"""GIF files in a graph: the first frame is taken out of the file. TensorFlow's decoder decodes all of them.
+"""Reads the size and the first frame of GIF files with TensorFlow ops.
 
+TensorFlow's decoder decodes every frame. To avoid that, the first frame is cut out of the file.
 Source: GIF89a specification, sections 18 (screen), 20 (image), 22 (data) and 23 to 26 (extensions).
 """
 
@@ -7,10 +8,10 @@ import tensorflow as tf
 
 from mask_rcnn.export.file_bytes import number, read_bytes, read_number
 
-SCREEN_BYTES, IMAGE_BYTES = 13, 10  # of the header with the screen, and of an image's
-FULL_BLOCK = 256  # bytes of a data block of 255 and its length
+SCREEN_BYTES, IMAGE_BYTES = 13, 10  # sizes of the file header with the screen, and of an image header
+FULL_BLOCK = 256  # bytes of the largest data block: a length byte and 255 bytes of data
 BLOCKS_AT_ONCE = 64
-MAX_STEPS = 10_000  # blocks, or rows of full ones: 160 MB at most, and 2 s
+MAX_STEPS = 10_000  # steps over blocks, or runs of full blocks: at most 160 MB and 2 s
 EXTENSION, IMAGE, TRAILER = ord("!"), ord(","), b";"
 
 
@@ -23,10 +24,17 @@ def size(contents):
 
 
 def first_frame(contents):
-    """Returns a file with the first frame only, without the color that would be transparent: `[]` string."""
+    """Returns a GIF file with the first frame only, without its transparent color.
+
+    Args:
+        contents: `[]` string, the bytes of the file.
+
+    Returns:
+        `[]` string, the bytes of the new file.
+    """
     colors = SCREEN_BYTES + _color_table(contents, 10)
     start = _find_image(contents)
-    data = start + IMAGE_BYTES + _color_table(contents, start + 9) + 1  # a byte says how long codes are
+    data = start + IMAGE_BYTES + _color_table(contents, start + 9) + 1  # one byte is the length of the codes
     _, end = tf.while_loop(
         lambda more, at: more,
         lambda more, at: _pass_blocks(contents, at),
@@ -38,7 +46,10 @@ def first_frame(contents):
 
 
 def _find_image(contents):
-    """Returns the index of the first image, after the extensions, whose blocks end with an empty one."""
+    """Returns the index of the first image, `[]` int32.
+
+    Extensions may come before it. The last block of an extension is empty.
+    """
 
     def step(in_extension, at):
         value = read_number(contents, at, 1)
@@ -56,14 +67,14 @@ def _find_image(contents):
 
 
 def _color_table(contents, at):
-    """Returns the bytes of the color table that the flags at a place announce."""
+    """Returns the size of a color table in bytes, 0 without one, from the flags at index `at`."""
     flags = read_number(contents, at, 1)
     entries = tf.bitwise.left_shift(2, tf.bitwise.bitwise_and(flags, 7))
     return tf.where(flags >= 128, 3 * entries, 0)
 
 
 def _pass_blocks(contents, at):
-    """Returns whether more blocks follow, and the index after the next one, or after a row of full ones."""
+    """Returns whether more blocks follow, and the index after the next block or a run of full blocks."""
     data = tf.io.decode_raw(tf.strings.substr(contents, at, FULL_BLOCK * BLOCKS_AT_ONCE), tf.uint8)
     lengths = tf.cast(data[::FULL_BLOCK], tf.int32)
     full = tf.reduce_sum(tf.math.cumprod(tf.cast(lengths == FULL_BLOCK - 1, tf.int32)))

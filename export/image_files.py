@@ -1,7 +1,7 @@
-"""Image files to pixels in a graph: a SavedModel has no Pillow.
+"""Decodes image files with TensorFlow ops, because a SavedModel cannot use Pillow.
 
-The size of an image is read from its header before anything is decoded, so that a small file with a huge
-image costs nothing. Sources: PNG, third edition, section 11.2.1; GIF89a, sections 18 to 24; BMP, Microsoft's
+The size of an image is read from its header before it is decoded. A small file with a huge image is refused
+without cost. Sources: PNG, third edition, section 11.2.1; GIF89a, sections 18 to 24; BMP, Microsoft's
 BITMAPINFOHEADER; WebP, RFC 9649.
 """
 
@@ -11,8 +11,9 @@ from mask_rcnn.export import bmp, exif, gif, webp
 from mask_rcnn.export.attempt import attempt
 from mask_rcnn.export.file_bytes import number, read_bytes, read_number
 
-MAX_PIXELS = 50_000_000  # a decoded image of 150 MB, as of the cameras of phones
-# Every scan of a progressive JPEG file passes all pixels: one of 50 kB could take minutes. Encoders write 10.
+MAX_PIXELS = 50_000_000  # 150 MB decoded; enough for the cameras of phones
+# Each scan of a progressive JPEG file updates all pixels, so a file of 50 kB could take minutes to decode.
+# Encoders write about 10 scans.
 MAX_SCANS = 100
 JPEG_SCAN = b"\xff\xda"
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
@@ -20,17 +21,20 @@ STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8", 
 
 
 def decode_file(index, contents, max_pixels=MAX_PIXELS, bit_depth=None):
-    """Decodes one file of a batch, as `mask_rcnn.data.images.read_image` does.
+    """Decodes one image file of a batch, as `mask_rcnn.data.images.read_image` does.
 
     Args:
-        index: `[]` int32, place of the file in the batch, for the errors.
+        index: `[]` int32, index of the file in the batch, for the error messages.
         contents: `[]` string, the bytes of a JPEG, PNG, GIF, BMP or WebP file.
-        max_pixels: Largest height times width that is decoded. Defaults to `MAX_PIXELS`.
-        bit_depth: Bits that the samples of 16-bit PNG files use, as in `InputConfig`. Defaults to None: 16.
+        max_pixels: Int, largest height times width to decode. Defaults to `MAX_PIXELS`.
+        bit_depth: Int, number of bits that the samples of 16-bit PNG files use, as in `InputConfig`. Defaults
+            to None, which is 16.
 
     Returns:
-        `[H, W, 3]` uint8, RGB, upright. InvalidArgumentError, with the index, if the file is damaged, of
-        another kind, or too large.
+        `[H, W, 3]` uint8, RGB, with the orientation of EXIF or XMP applied.
+
+    Raises:
+        InvalidArgumentError: The file is damaged, of another format, or too large. The message has the index.
     """
     format = file_format(contents)
     size = attempt(lambda contents: image_size(contents, format), contents, tf.zeros([2], tf.int32))
@@ -43,7 +47,7 @@ def decode_file(index, contents, max_pixels=MAX_PIXELS, bit_depth=None):
     with tf.control_dependencies([whole, small]):
         contents = tf.identity(contents)
     nothing = tf.zeros([0, 0, 3], tf.uint8)
-    # The decoder's own error would not say in which file.
+    # The decoder's own error message does not name the file.
     image = attempt(lambda contents: _decode(contents, format, bit_depth), contents, nothing)
     with tf.control_dependencies([_assert(tf.reduce_all(tf.shape(image)[:2] == size), index, WHOLE)]):
         return _upright(image, exif.orientation(contents, format))
@@ -57,7 +61,7 @@ def _assert(condition, index, expected):
 
 
 def file_format(contents):
-    """Returns the name of the format that a file begins as, a key of STARTS, or "": `[]` string."""
+    """Returns the format of a file from its first bytes, `[]` string: a key of STARTS, or ""."""
     found = tf.constant("")
     for name, start in STARTS.items():
         found = tf.where(tf.strings.substr(contents, 0, len(start)) == start, name, found)
@@ -65,7 +69,7 @@ def file_format(contents):
 
 
 def image_size(contents, format):
-    """Returns (height, width) `[2]` int32 of the image in a file, before its orientation is undone."""
+    """Returns (height, width) `[2]` int32 of the image in a file, before its EXIF orientation is applied."""
     sizes = {"JPEG": _jpeg_size, "PNG": _png_size, "GIF": gif.size, "BMP": bmp.size, "WEBP": webp.size}
     cases = [(format == name, lambda size=size: size(contents)) for name, size in sizes.items()]
     return tf.case(cases, default=lambda: tf.zeros([2], tf.int32))
@@ -82,9 +86,9 @@ def _png_size(contents):
 
 
 def _decode(contents, format, bit_depth):
-    """`[]` string to `[H, W, 3]` uint8, before the orientation is undone."""
+    """Decodes a file, `[]` string, to `[H, W, 3]` uint8, before its EXIF orientation is applied."""
     decoders = {
-        # The accurate transform gives the pixels of Pillow and torchvision; the default is off by up to 3.
+        # The accurate DCT gives the same pixels as Pillow and torchvision. The default differs by up to 3.
         "JPEG": lambda: tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"),
         "PNG": lambda: _decode_png(contents, bit_depth),
         "GIF": lambda: tf.io.decode_image(gif.first_frame(contents), channels=3, expand_animations=False),
@@ -95,7 +99,7 @@ def _decode(contents, format, bit_depth):
 
 
 def _decode_png(contents, bit_depth):
-    contents = tf.strings.join([contents, PNG_END])  # libpng wants it, other readers do without
+    contents = tf.strings.join([contents, PNG_END])  # libpng requires it, other readers do not
     if bit_depth in (None, 16):
         return tf.io.decode_png(contents, channels=3)
     is_deep = read_number(contents, 24, 1) == 16
@@ -111,7 +115,7 @@ def _decode_deep(contents, bit_depth):
 
 
 def _upright(image, orientation):
-    """Undoes an EXIF orientation: `[H, W, 3]` to `[H, W, 3]` or `[W, H, 3]`."""
+    """Rotates and mirrors an image to undo its EXIF orientation: `[H, W, 3]` to itself or `[W, H, 3]`."""
     image = tf.ensure_shape(image, [None, None, 3])
     image = tf.cond(orientation >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
     mirrored = tf.reduce_any(orientation == (2, 3, 6, 7))

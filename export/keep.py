@@ -1,4 +1,4 @@
-"""An exported model is written, checked, and replaces the older one only when it is good."""
+"""Writes an exported model, checks it, and replaces the earlier export only if the check succeeds."""
 
 import json
 
@@ -9,21 +9,22 @@ from mask_rcnn.paths import local_path
 
 
 def export_checked(path, write, check):
-    """Writes a model, checks it, and puts it in its place.
+    """Writes a model to a temporary path, checks it, and moves it to its path if the check succeeds.
 
-    The report is kept beside it, `NAME.report.json`. If the model fails, nothing is written but its report,
-    `NAME.failed.json`, and an older export stays. What a killed export left in the folder is removed first.
+    The report is written beside the model, as `NAME.report.json`. If the check fails, only the report is
+    written, as `NAME.failed.json`, and an earlier export stays. Temporary files of interrupted exports are
+    removed first.
 
     Args:
-        path: file or folder that it becomes.
-        write: function of a path that writes the model there.
-        check: function of a path to the report of `verify`.
+        path: File or folder to write.
+        write: Function of a path that writes the model there.
+        check: Function of a path that returns the report of `verify`.
 
     Returns:
-        The report.
+        Dict, the report of `verify`.
 
     Raises:
-        ValueError: the check found problems, or `path` is something else than an exported model.
+        ValueError: The check found problems, or `path` exists and is not an exported model.
     """
     path = local_path(path)
     remove_leftovers(path.parent)

@@ -1,4 +1,4 @@
-"""Runs the Keras model as an exported one is run: what the others are compared with."""
+"""Runs the Keras model with the interface of an exported model, as the reference for comparisons."""
 
 import keras
 import numpy as np
@@ -11,11 +11,22 @@ from mask_rcnn.predict import Predictor
 
 
 class Runner:
-    """A weights file or a `Predictor`, with the outputs of an exported model.
+    """The Keras model, with the outputs of an exported model.
 
     Args:
-        model: a `Predictor`, or the path of a weights file.
-        threads: as in `set_threads`.
+        model: A `Predictor`, or the path of a weights file.
+        threads: Int or None, as in `set_threads`.
+
+    Attributes:
+        predictor: The `Predictor`.
+        assets: `{file name: text}` of `write_assets`.
+        versions: `{package: version}` of TensorFlow and Keras.
+
+    Call arguments:
+        image: `[H, W, C]` array, uint8 RGB unless the config specifies another format.
+
+    Returns:
+        `{name: array}`, see `outputs.py`.
     """
 
     def __init__(self, model, threads=None):
@@ -30,12 +41,15 @@ class Runner:
 
 
 def in_words(outputs, resize, config):
-    """Returns the outputs of a `Predictor` for an image as exported models name them, see `outputs.py`.
+    """Converts the outputs of a `Predictor` for one image to those of exported models; see `outputs.py`.
 
     Args:
         outputs: Dict of `Predictor.detect_batch` for the image.
         resize: The `Resize` of `Predictor.preprocess`.
         config: `Config` of the model.
+
+    Returns:
+        `{name: array}`, without the batch axis.
     """
     count = np.count_nonzero(outputs["class_ids"])
     size = np.array(resize.original, "float32")

@@ -1,22 +1,22 @@
-"""`mask_rcnn.keypoint_decode` as TensorFlow ops: heatmaps to points, inside a SavedModel.
+"""`mask_rcnn.keypoint_decode` as TensorFlow ops: decodes heatmaps to keypoints inside a SavedModel.
 
-Letters: D detections, S side of the heatmaps, J keypoints, h w pixels of a box.
+Letters: D detections, S side of the heatmaps, J keypoints, h w height and width of a box in pixels.
 """
 
 import tensorflow as tf
 
-SHARPNESS = -0.75  # of OpenCV's cubic interpolation: the slope at distance 1 (Keys 1981, "a")
+SHARPNESS = -0.75  # slope at distance 1 of OpenCV's cubic interpolation (Keys 1981, "a")
 
 
 def decode_keypoints(heatmaps, boxes):
     """Returns the keypoints of the detections of one image; see `keypoint_decode.decode_keypoints`.
 
     Args:
-        heatmaps: `[D, S, S, J]`, logits, each stretched over its box.
+        heatmaps: `[D, S, S, J]`, logits on a grid that covers the box.
         boxes: `[D, 4]`, yxyx, pixels of the padded image.
 
     Returns:
-        `[D, J, 3]` float32: y, x in the pixels of the boxes, and the score.
+        `[D, J, 3]` float32: y, x in pixels of the padded image, and the score, 0..1.
     """
     rows = tf.TensorSpec([heatmaps.shape[-1], 3], tf.float32)
     one = (tf.cast(heatmaps, tf.float32), boxes)
@@ -24,7 +24,7 @@ def decode_keypoints(heatmaps, boxes):
 
 
 def _decode(logits, box):
-    """`[S, S, J], [4] -> [J, 3]`."""
+    """Decodes the heatmaps of one detection: `[S, S, J], [4] -> [J, 3]`."""
     origin = box[:2]
     size = tf.maximum(box[2:] - origin, 1)
     pixels = tf.cast(tf.math.ceil(size), tf.int32)
@@ -41,11 +41,13 @@ def _decode(logits, box):
 
 
 def cubic_matrix(inputs, outputs):
-    """Cubic interpolation of an axis as a matrix, sampled at pixel centres, the border repeated.
+    """Returns the matrix of a cubic interpolation along one axis.
+
+    It samples at pixel centers. Border pixels are repeated.
 
     Args:
-        inputs: pixels before, a number.
-        outputs: `[]` int32, pixels after.
+        inputs: Int, number of pixels before.
+        outputs: `[]` int32, number of pixels after.
 
     Returns:
         `[outputs, inputs]` float32.

@@ -1,4 +1,4 @@
-"""A TFLite file: the complete model, picture in, objects with masks out, for phones and small computers."""
+"""Writes TFLite files, for phones and small computers: the complete model, image to objects with masks."""
 
 import functools
 import tempfile
@@ -25,19 +25,20 @@ from mask_rcnn.model_zoo.pretrained import weights_file
 from mask_rcnn.predict import Predictor
 from mask_rcnn.weights import load_weights, read_header
 
-# The same operations, of other kernels: sums in another order.
+# TFLite's float32 kernels add in another order than TensorFlow's.
 FLOAT32 = replace(EXACT, boxes=5e-3, scores=1e-4, masks=1e-3, attributes=1e-3)
-# 256 steps: what is doubtful moves far, what is sure is still found. Spoiled ranges lose far more than that.
+# int8 has 256 levels. Uncertain detections change a lot, but those of high score are still found. Wrong
+# quantization ranges lose far more than this tolerance allows.
 INT8 = replace(HALF, boxes=16.0, scores=0.2, outlines=0.3, keypoints=16.0, attributes=0.2, strays=0.25)
 TOLERANCE = {"none": FLOAT32, "float16": HALF, "dynamic": INT8, "int8": INT8}
 
 
 class FramedPredictor(Predictor):
-    """The Keras model, seeing pictures in the frame that an exported model sees them in.
+    """The Keras model with the fixed input frame of an exported model.
 
     Args:
-        parts, config, categories: of `Predictor`.
-        metadata: of `describe`.
+        parts, config, categories: As in `Predictor`.
+        metadata: Dict of `describe`.
     """
 
     def __init__(self, parts, config, categories, metadata):
@@ -71,12 +72,20 @@ def plan(weights, options):
 
 
 def kernel_size(predictor):
-    """Returns how many weights must be in a file: those of the kernels, into which others are multiplied."""
+    """Returns the number of weights in convolution and dense kernels.
+
+    A file must contain at least these. Converters fold the other weights into them.
+    """
     return sum(np.size(variable) for variable in predictor.model.variables if len(variable.shape) > 1)
 
 
 def framed_predictor(weights, options):
-    """Returns the `FramedPredictor` of a weights file, for the `size`, ... of `Options`."""
+    """Returns the `FramedPredictor` of a weights file.
+
+    Args:
+        weights: Path of a weights file, or a model name.
+        options: `Options`. Uses `size`, `proposals` and `detections`.
+    """
     weights = weights_file(weights)
     config, categories = read_header(weights)
     size = options.size or default_size(config.input)
@@ -84,7 +93,7 @@ def framed_predictor(weights, options):
     parts = build_parts(config, kernels="portable")
     load_weights(weights, parts)
     rpn, head = config.rpn, config.box_head
-    # No weight depends on how many boxes are looked at.
+    # No weight depends on the number of proposals or detections.
     config = replace(
         config,
         rpn=replace(rpn, post_nms=options.proposals or rpn.post_nms),
@@ -94,11 +103,11 @@ def framed_predictor(weights, options):
 
 
 def own_scale(weights, predictor):
-    """Returns the `OwnScale` of a weights file: its model with its own sizes and limits.
+    """Returns the `OwnScale` of a weights file: its model with the sizes and limits of its own config.
 
     Args:
-        weights: the weights file.
-        predictor: its `FramedPredictor`, whose networks are used.
+        weights: Path of the weights file, or a model name.
+        predictor: Its `FramedPredictor`. The networks are shared.
     """
     config, categories = read_header(weights_file(weights))
     runner = Runner(Predictor(predictor.parts, config, categories))
@@ -106,7 +115,7 @@ def own_scale(weights, predictor):
 
 
 def default_size(settings):
-    """Returns the frame of a landscape picture as long as the `InputConfig` has it, (height, width)."""
+    """Returns the default frame (height, width), pixels: a landscape image of the `InputConfig`'s size."""
     sides = (settings.short_side, settings.long_side)
     return settings.padded_size or tuple(
         -(-side // settings.pad_multiple) * settings.pad_multiple for side in sides
@@ -114,7 +123,12 @@ def default_size(settings):
 
 
 def describe(config, size):
-    """Returns what a runner needs to know, a dict that JSON can hold; see `lite_runner.letterbox`."""
+    """Returns the metadata that a runner needs, a dict that JSON can represent; see `lite_runner.letterbox`.
+
+    Args:
+        config: `Config` of the model.
+        size: (height, width) of the frame, pixels.
+    """
     points = config.keypoint_head
     return {
         "size": list(size),
@@ -133,10 +147,10 @@ def write_file(path, predictor, method="none", pictures=()):
     """Writes a TFLite file.
 
     Args:
-        path: of the file.
+        path: Path of the file.
         predictor: `FramedPredictor`, its parts built with `kernels="portable"`.
-        method: one of `formats.METHODS`.
-        pictures: paths of images, for "int8".
+        method: Quantization, one of `formats.METHODS`. Defaults to "none".
+        pictures: Paths of the calibration images for "int8". Defaults to none.
     """
     graph = LiteGraph(predictor.parts, predictor.config, predictor.metadata["size"])
     content = convert(graph, half=method == "float16")
@@ -152,7 +166,7 @@ def write_file(path, predictor, method="none", pictures=()):
 
 
 def as_inputs(image, predictor):
-    """Returns the inputs of a `LiteGraph` for an image `[H, W, C]`, as NumPy arrays."""
+    """Returns the inputs of a `LiteGraph` for an image `[H, W, C]`, a dict of NumPy arrays."""
     frame, resized, _ = letterbox(image, predictor.metadata)
     return {"image": frame[None], "image_size": np.array([resized], "int32")}
 
@@ -162,9 +176,9 @@ def convert(graph, half=False):
 
     Args:
         graph: `LiteGraph`.
-        half: weights are float16.
+        half: Whether to store the weights as float16. Defaults to False.
     """
-    # A SavedModel on the way: of the converter's ways in it is the one that keeps the signature.
+    # Converts from a SavedModel: no other input of the converter keeps the signature.
     holder = tf.Module()
     holder.weights = [variable.value for variable in graph.model.variables]
     function = graph.function.get_concrete_function()

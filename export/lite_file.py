@@ -1,7 +1,7 @@
-"""A TFLite file: what is in it, and the small files that travel at its end.
+"""Checks the ops of TFLite files, and appends the associated files.
 
-The associated files of TFLite are a zip behind the flatbuffer, which a zip reader finds from the end and an
-interpreter never reads.
+The associated files of TFLite are a zip archive after the flatbuffer. A zip reader finds it from the end of
+the file, and an interpreter never reads it.
 """
 
 import collections
@@ -14,14 +14,14 @@ METADATA = "metadata.json"
 
 
 def operators(content):
-    """Counts the operations of a TFLite file.
+    """Counts the ops of a TFLite file.
 
     Args:
-        content: bytes of the file.
+        content: Bytes of the file.
 
     Returns:
-        `collections.Counter` of their names: "CONV_2D", ...; those that are not built in by the name they
-        were given, such as "FlexCropAndResize".
+        `collections.Counter` of op names, such as "CONV_2D". Ops that are not built in have their custom
+        name, such as "FlexCropAndResize".
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -36,7 +36,7 @@ def operators(content):
 
 
 def check_operators(content):
-    """Raises a ValueError if a file needs more than TFLite's own operations, or lost its weights."""
+    """Raises a ValueError if a TFLite file has ops that are not built in, or variables instead of weights."""
     from ai_edge_litert import schema_py_generated as schema
 
     found = operators(content)
@@ -54,7 +54,7 @@ def check_operators(content):
 
 
 def metadata_file(metadata):
-    """Returns the dict of what a runner needs to know as a file, `{name: text}`."""
+    """Returns the metadata for a runner as a file, `{file name: text}`."""
     return {METADATA: json.dumps(metadata, indent=1) + "\n"}
 
 
@@ -62,16 +62,19 @@ def pack(content, assets, metadata):
     """Returns a TFLite file with its associated files.
 
     Args:
-        content: bytes of the flatbuffer.
-        assets: `{name: text}` of `assets.write_assets`.
-        metadata: dict for METADATA: what a runner needs to know. The size and the checksum of the flatbuffer
-            are added: interpreters do not notice all damage.
+        content: Bytes of the flatbuffer.
+        assets: `{file name: text}` of `assets.write_assets`.
+        metadata: Dict for the file METADATA, which a runner needs. The size and the SHA-256 of the flatbuffer
+            are added, because interpreters do not notice all damage.
+
+    Returns:
+        Bytes of the complete file.
     """
     checksum = {"model_bytes": len(content), "model_sha256": hashlib.sha256(content).hexdigest()}
     metadata = {**metadata, **checksum}
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in (assets | metadata_file(metadata)).items():
-            # A fixed date: the same model gives the same bytes.
+            # A fixed date, so that the same model always gives the same bytes.
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
     return content + stream.getvalue()

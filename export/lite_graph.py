@@ -1,4 +1,4 @@
-"""The whole model as one function of a frame, from operations that small runtimes have."""
+"""The complete model as one function of a fixed-size frame, built from ops that small runtimes have."""
 
 import functools
 
@@ -15,16 +15,16 @@ from mask_rcnn.ops import boxes as box_ops
 
 
 class LiteGraph:
-    """Detection in one frame of a fixed size: what a TFLite or an ONNX file does.
+    """Detection in one frame of a fixed size: the graph of a TFLite or an ONNX file.
 
     Args:
-        parts: `Parts`, of `build_parts(config, kernels="portable")`.
-        config: the `Config` they were built from.
+        parts: `Parts` of `build_parts(config, kernels="portable")`.
+        config: The `Config` that they were built from.
         size: (height, width) of the frame, multiples of `input.pad_multiple`.
 
     Attributes:
-        model: the `inference_model`; its NMS, RoI poolers and anchors are those of `builtin_ops`.
-        function: `detect` for its one signature.
+        model: The `inference_model` with the NMS, the RoI poolers and the anchors of `builtin_ops`.
+        function: `detect` as a `tf.function` with its one signature.
     """
 
     def __init__(self, parts, config, size):
@@ -51,14 +51,14 @@ class LiteGraph:
         """Detects the objects in one frame.
 
         Args:
-            image: `[1, H, W, C]`, uint8 RGB unless the config says otherwise, the frame with the picture in
-                its top left corner (in its middle with `input.centered`).
-            image_size: `[1, 2]` int32, (height, width) of the picture; what lies around it does not count.
+            image: `[1, H, W, C]`, uint8 RGB unless the config specifies another format. The frame, with the
+                image in its top left corner, or in its center with `input.centered`.
+            image_size: `[1, 2]` int32, (height, width) of the image in the frame. The rest is padding.
 
         Returns:
-            Dict of float32 tensors, named and meant as in `outputs.py`, with a batch of one in front; boxes
-            are parts of the picture. With a keypoint head, in place of the keypoints:
-            `detection_keypoint_heatmaps` `[1, D, S, S, J]`, logits on a grid inside the box.
+            Dict of float32 tensors with the names of `outputs.py` and a batch axis of size 1. Boxes are
+            fractions of the image. A keypoint head gives `detection_keypoint_heatmaps` `[1, D, S, S, J]`
+            instead of keypoints: logits on a grid inside the box.
         """
         size = tf.cast(image_size, tf.float32)
         zero = tf.minimum(size[0, 0], 0.0)
@@ -79,7 +79,7 @@ class LiteGraph:
 
 
 def check_size(size, multiple):
-    """Raises a ValueError if the sides of a frame, (height, width), are not multiples of a number."""
+    """Raises a ValueError if the sides of a frame are not two positive multiples of `multiple`."""
     if len(size) != 2 or any(side <= 0 or side % multiple for side in size):
         rounded = " ".join(str(max(-(-side // multiple), 1) * multiple) for side in size)
         raise ValueError(

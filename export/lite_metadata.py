@@ -1,7 +1,7 @@
-"""The standard metadata of a TFLite file: what its inputs and outputs are, for tools that know no mask_rcnn.
+"""Standard metadata of TFLite files: describes the inputs and outputs for tools other than mask_rcnn.
 
-Readers of `TFLITE_METADATA` count the lines of a label file from 0, and class 0 is none of ours:
-LABELS_BY_VALUE has a first line for it.
+Readers of `TFLITE_METADATA` number the lines of a label file from 0. Class 0 is the background here, so
+LABELS_BY_VALUE has an extra first line for it.
 """
 
 import numpy as np
@@ -15,14 +15,14 @@ BUFFER = "TFLITE_METADATA"
 LABELS_BY_VALUE = "labels_by_value.txt"
 BACKGROUND = "background"
 
-# Numbers of the schema.
+# Constants of the schema.
 RGB, GRAYSCALE = np.int8(1), np.int8(2)  # ColorSpaceType; 0 is unknown
 BOUNDARIES, RATIO = np.int8(1), np.int8(0)  # BoundingBoxType, CoordinateType
 DESCRIPTIONS, TENSOR_VALUE_LABELS = np.int8(1), np.int8(3)  # AssociatedFileType
 PROPERTIES = {"FeatureProperties": 1, "ImageProperties": 2, "BoundingBoxProperties": 3}  # of a union
 NORMALIZATION = np.uint8(1)
-TOP_LEFT_BOTTOM_RIGHT = np.array([1, 0, 3, 2], "uint32")  # places of left, top, right, bottom
-PARSER_VERSION = "1.2.0"  # since which there are groups of tensors
+TOP_LEFT_BOTTOM_RIGHT = np.array([1, 0, 3, 2], "uint32")  # indices of left, top, right and bottom in a box
+PARSER_VERSION = "1.2.0"  # first version with groups of tensors
 
 OUTPUTS = {
     "detection_boxes": "Top, left, bottom and right of each object, parts of the picture, best first.",
@@ -32,7 +32,7 @@ OUTPUTS = {
     "detection_masks": "Mask of each object: probabilities on a grid inside its box.",
     "detection_keypoint_heatmaps": "Heatmaps of keypoints, logits on a grid inside the box of each object.",
 }
-# First and last axis of what belongs to one object. Axis 0 is the batch, axis 1 counts objects.
+# First and last axis of the values of one object. Axis 0 is the batch, axis 1 the objects.
 AXES = {
     "detection_boxes": (2, 2),
     "detection_scores": (2, 2),
@@ -43,20 +43,20 @@ AXES = {
 
 
 def labels_by_value(categories):
-    """Returns the associated file of the classes, `{name: text}`: line i, counted from 0, is class i."""
+    """Returns the label file, `{file name: text}`. Line i, counted from 0, is the name of class i."""
     names = (BACKGROUND, *(category.name for category in categories))
     return {LABELS_BY_VALUE: "".join(f"{name}\n" for name in names)}
 
 
 def add_metadata(content, metadata):
-    """Returns a TFLite file with its standard metadata.
+    """Returns a TFLite file with standard metadata added.
 
     Args:
-        content: bytes of the flatbuffer, with one signature.
-        metadata: dict of `lite.describe`.
+        content: Bytes of the flatbuffer, with one signature.
+        metadata: Dict of `lite.describe`.
 
     Returns:
-        bytes: the same graph and weights, with one more buffer.
+        Bytes of the flatbuffer with the same graph and weights, and one more buffer.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema

@@ -1,6 +1,7 @@
-"""Smaller numbers in a TFLite file: weights alone, or the convolutions with what flows between them.
+"""Quantizes TFLite files: the weights only, or the convolutions with their activations.
 
-Boxes, NMS and RoIAlign stay float32: in 256 steps a coordinate of a 512 pixel frame is 2 pixels off.
+Boxes, NMS and RoIAlign stay float32. With 256 levels, coordinates in a frame of 512 pixels have steps of 2
+pixels.
 """
 
 import contextlib
@@ -9,10 +10,10 @@ import warnings
 
 import numpy as np
 
-# The networks, by the names that Keras gives their operations; what they hand on to a branch below is float.
+# Names that Keras gives to the ops of the networks. Outputs that a network passes to other parts are float.
 NETWORKS = r"(?:rpn_)?backbone|(?:rpn_)?fpn|roi_stage|\w+_head"
-# The last layers of the heads: their outputs are what is ranked, decoded and thresholded. Only their weights
-# become int8.
+# The last layers of the heads. Their outputs are ranked, decoded and thresholded, so only the weights become
+# int8.
 LAST_LAYERS = "objectness|deltas|class_logits|predictor"
 INT8_SCOPE = rf"mask_rcnn[^;]*/({NETWORKS})[_0-9]*/(?!{LAST_LAYERS})"
 LAST_SCOPE = rf"mask_rcnn[^;]*/({NETWORKS})[_0-9]*/({LAST_LAYERS})"
@@ -22,13 +23,14 @@ def quantize(content, method, inputs=()):
     """Quantizes a float32 TFLite file with ai-edge-quantizer.
 
     Args:
-        content: bytes of the file.
-        method: "dynamic": weights are int8, what flows is float32 and quantized anew by each operation;
-            "int8": what flows through backbone, pyramid and heads is int8, in ranges seen on `inputs`.
-        inputs: dicts of the signature's inputs, for "int8".
+        content: Bytes of the file.
+        method: "dynamic": weights are int8. Activations are float32, and each op quantizes them at run time.
+            "int8": weights and activations of backbone, pyramid and heads are int8. Their ranges are measured
+            on `inputs`.
+        inputs: List of dicts, the signature's inputs for each calibration image of "int8". Defaults to none.
 
     Returns:
-        bytes of the quantized file.
+        Bytes of the quantized file.
     """
     from ai_edge_quantizer import qtyping
     from ai_edge_quantizer.quantizer import Quantizer
@@ -47,7 +49,7 @@ def quantize(content, method, inputs=()):
 
 @contextlib.contextmanager
 def quiet():
-    """The quantizer prints progress, sizes and warnings of its own."""
+    """Suppresses the progress, sizes and warnings that the quantizer prints."""
     nowhere = io.StringIO()
     with (
         contextlib.redirect_stdout(nowhere),

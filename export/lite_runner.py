@@ -1,7 +1,8 @@
-"""Runs a TFLite or ONNX file of `mask-rcnn export`: one file to copy to a device, with its model.
+"""Runs a TFLite or ONNX file of `mask-rcnn export` without mask_rcnn or TensorFlow.
 
-Needs NumPy and the runtime (`pip install ai-edge-litert numpy`, or tflite-runtime; for ONNX `pip install
-onnxruntime numpy`); Pillow reads pictures (`pip install Pillow`). Nothing of mask_rcnn, no TensorFlow.
+To use it on a device, copy this file and the model there. It needs NumPy and the runtime: `pip install
+ai-edge-litert numpy`, or tflite-runtime; for ONNX `pip install onnxruntime numpy`. Pillow reads image files
+(`pip install Pillow`).
 
     python lite_runner.py model.tflite photo.jpg --out found.png
 
@@ -11,7 +12,7 @@ In a program:
     found = runner(image)  # [H, W, 3] uint8, RGB
     mask, (y, x) = paste(found["detection_masks"][0], found["detection_boxes"][0], image.shape[:2])
 
-Letters: H W the picture, h w the frame that the model sees, M side of a mask, S of a heatmap, J keypoints.
+Letters: H W the image, h w the frame that the model sees, M side of a mask, S of a heatmap, J keypoints.
 """
 
 import argparse
@@ -22,42 +23,48 @@ import zipfile
 
 import numpy as np
 
-THRESHOLD = 0.5  # a pixel belongs to an object from this probability (Mask R-CNN, section 3.1)
-HALF_PIXEL = 0.5  # from the number of a pixel to its centre
-FAR_EDGE = (0, 0, 1, 1)  # from the last pixel of a box to where it ends
-CUBIC = -0.75  # slope of cubic interpolation at distance 1, OpenCV's
-OVERLAY = 0.5  # opacity of a mask in a picture
+THRESHOLD = 0.5  # lowest mask probability of a pixel that belongs to an object (Mask R-CNN, section 3.1)
+HALF_PIXEL = 0.5  # distance from the index of a pixel to its center
+FAR_EDGE = (0, 0, 1, 1)  # added to a box that names its last pixel, gives one that names its far edge
+CUBIC = -0.75  # slope at distance 1 of OpenCV's cubic interpolation
+OVERLAY = 0.5  # opacity of masks in the output image
 
-ASSETS = ("labels.txt", "metadata.json")  # that a runner reads
-MAX_ASSET = 1 << 24  # bytes of one
+ASSETS = ("labels.txt", "metadata.json")  # files that a runner reads
+MAX_ASSET = 1 << 24  # largest size of all associated files together, bytes
 TFLITE_IDENTIFIER = b"TFL3"  # bytes 4 to 8 of a TFLite file
-# The last 76 bytes of an ONNX file: an entry of the metadata with the SHA-256 of all before it.
+# Start of the last 76 bytes of an ONNX file: a metadata entry with the SHA-256 of the bytes before it.
 ONNX_CHECKSUM = b"\x72\x4a\x0a\x06sha256\x12\x40"
 ONNX_CHECKSUM_BYTES = 76
 
 
 class Runner:
-    """A TFLite or ONNX file, fed with pictures of any size.
+    """Runs a TFLite or ONNX file on images of any size.
 
     Args:
-        path: the file.
-        threads: that the runtime may use; None is its own choice.
+        path: Path of the file.
+        threads: Int, number of threads that the runtime may use. Defaults to None, the runtime's own choice.
 
     Attributes:
-        assets: `{name: text}` of the files that the model carries: `labels.txt`, `categories.json`,
-            `config.yaml`, `metadata.json`.
-        labels: tuple of names; class i is `labels[i - 1]`.
-        versions: `{name: version}` of what runs it.
+        assets: `{file name: text}` of the files in the model: `labels.txt`, `categories.json`, `config.yaml`,
+            `metadata.json`.
+        metadata: Dict of `metadata.json`.
+        labels: Tuple of class names. Class i is `labels[i - 1]`.
+        versions: `{package: version}` of the runtime.
 
     Call arguments:
-        image: `[H, W, 3]` uint8 RGB, or what `channels` and `dtype` of `metadata.json` say.
+        image: `[H, W, 3]` uint8 RGB, or the `channels` and `dtype` of `metadata.json`.
 
     Returns:
-        `{name: array}`: `detection_boxes` `[D, 4]` as parts of the picture, yxyx, best first;
-        `detection_scores` `[D]`; `detection_classes` `[D]`, 1..K; `num_detections` `[]`: rows behind it are
-        filling; `detection_masks` `[D, M, M]`, probabilities inside the box; with a keypoint head
-        `detection_keypoints` `[N, J, 2]`, yx as parts of the picture, and `detection_keypoint_scores`
-        `[N, J]`, of the detections only.
+        `{name: array}` of:
+
+        - `detection_boxes`: `[D, 4]`, yxyx as fractions of the image, 0..1, best first.
+        - `detection_scores`: `[D]`, 0..1.
+        - `detection_classes`: `[D]`, 1..K; 0 in padding rows.
+        - `num_detections`: `[]`, number of detections. The rows after them are padding.
+        - `detection_masks`: `[D, M, M]`, probabilities on a grid inside the box, with a mask head.
+        - `detection_keypoints`: `[N, J, 2]`, yx as fractions of the image, with a keypoint head. N is
+          `num_detections`.
+        - `detection_keypoint_scores`: `[N, J]`, 0..1, with a keypoint head.
     """
 
     def __init__(self, path, threads=None):
@@ -86,7 +93,16 @@ class Runner:
 
 
 def load_tflite(path, threads):
-    """Returns the function of the inputs to the outputs, both by name; the texts; the runtime's package."""
+    """Loads a TFLite file.
+
+    Args:
+        path: Path of the file.
+        threads: Int or None, as in `Runner`.
+
+    Returns:
+        Function of `{input name: array}` that returns `{output name: array}`; the associated files `{file
+        name: text}`; and the pip package of the runtime.
+    """
     assets = read_associated_files(path)
     check_flatbuffer(path, read_metadata(assets, path))
     interpreter, package = import_interpreter()
@@ -96,7 +112,7 @@ def load_tflite(path, threads):
 
 
 def load_onnx(path, threads):
-    """As `load_tflite`, for ONNX."""
+    """Loads an ONNX file; arguments and results are those of `load_tflite`."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -118,7 +134,7 @@ def load_onnx(path, threads):
 
 
 def import_interpreter():
-    """Returns the class that runs TFLite files, and the name of its package."""
+    """Returns the class that runs TFLite files, and the name of its pip package."""
     try:
         from ai_edge_litert.interpreter import Interpreter
 
@@ -137,7 +153,7 @@ def import_interpreter():
 
 
 def read_associated_files(path):
-    """Returns the texts in the zip at the end of a file, `{name: text}`."""
+    """Returns the text files in the zip archive at the end of a TFLite file, `{file name: text}`."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -149,7 +165,12 @@ def read_associated_files(path):
 
 
 def read_metadata(assets, path):
-    """Returns the dict of `metadata.json`, with all that a runner needs to know."""
+    """Returns the dict of `metadata.json`, after checking that it has all that a runner needs.
+
+    Args:
+        assets: `{file name: text}`.
+        path: Path of the model, for the error messages.
+    """
     missing = [name for name in ASSETS if name not in assets]
     if missing:
         raise damaged(path, f"without {', '.join(missing)}")
@@ -169,8 +190,8 @@ def read_metadata(assets, path):
 
 
 def check_flatbuffer(path, metadata):
-    """Raises a ValueError if a TFLite file is damaged: interpreters do not notice all damage."""
-    size = metadata.get("model_bytes")  # files of older versions have none, and no checksum
+    """Raises a ValueError if a TFLite file is damaged. Interpreters do not notice all damage."""
+    size = metadata.get("model_bytes")  # files from older versions lack it, and have no checksum
     with open(path, "rb") as file:
         content = file.read(size if type(size) is int and size >= 0 else -1)
     if content[4:8] != TFLITE_IDENTIFIER:
@@ -180,7 +201,7 @@ def check_flatbuffer(path, metadata):
 
 
 def read_onnx(path):
-    """Returns the bytes of an ONNX file, after a look at its checksum; files of older versions have none."""
+    """Returns the bytes of an ONNX file after checking its SHA-256. Files from older versions have none."""
     with open(path, "rb") as file:
         content = file.read()
     body, last = content[:-ONNX_CHECKSUM_BYTES], content[-ONNX_CHECKSUM_BYTES:]
@@ -192,7 +213,7 @@ def read_onnx(path):
 
 
 def damaged(path, reason):
-    """Returns the error for a file that is not a whole model."""
+    """Returns the ValueError for an incomplete or damaged file."""
     return ValueError(
         f"Expected a complete model of `mask-rcnn export`. Received: {str(path)!r} ({reason}). "
         "Copy the file again, or export the weights again."
@@ -200,15 +221,15 @@ def damaged(path, reason):
 
 
 def letterbox(image, metadata):
-    """Puts a picture into the frame that the model sees, as large as it fits.
+    """Resizes an image to the largest size that fits into the model's frame, and pads it with zeros.
 
     Args:
-        image: `[H, W, 3]` uint8 RGB, or with the channels and the dtype of `metadata`.
-        metadata: dict of the file: `size` (h, w), `resize`, `size_rounding`, `centered`, and `channels` and
-            `dtype`, without which it is for 8-bit RGB.
+        image: `[H, W, 3]` uint8 RGB, or the channels and the dtype of `metadata`.
+        metadata: Dict of `metadata.json`: `size` (h, w), `resize`, `size_rounding`, `centered`, and
+            optionally `channels` and `dtype`. Without these two it is 8-bit RGB.
 
     Returns:
-        The frame `[h, w, C]`, (height, width) of the picture in it, and (y, x) of its first pixel.
+        The frame `[h, w, C]`, (height, width) of the image in it, and (y, x) of the image's first pixel.
     """
     channels, dtype = metadata.get("channels", 3), metadata.get("dtype", "uint8")
     if image.dtype != dtype or image.ndim != 3 or image.shape[2] != channels or 0 in image.shape:
@@ -226,7 +247,7 @@ def letterbox(image, metadata):
 
 
 def place_in_frame(image_size, metadata):
-    """Returns (height, width) of a picture of `image_size` in the frame, and (y, x) of its first pixel."""
+    """Returns (height, width) of an image of `image_size` in the frame, and (y, x) of its first pixel."""
     size = metadata["size"]
     scale = min(limit / side for side, limit in zip(image_size, size, strict=True))
     half = 0.0 if metadata["size_rounding"] == "floor" else 0.5
@@ -239,10 +260,10 @@ def place_in_frame(image_size, metadata):
 
 
 def resize(image, size, method):
-    """Brings `[H, W, C]` to `[*size, C]` of its dtype, as the model was trained: see `InputConfig.resize`."""
+    """Resizes `[H, W, C]` to `[*size, C]` of the same dtype, as in training; see `InputConfig.resize`."""
     if method == "antialiased_uint8":
         return _resize_by_pillow(image, size)
-    # scikit-image blends the border with black, and a cast drops fractions (matterport).
+    # matterport resizes with scikit-image, which blends the border with black, and truncates fractions.
     black, dtype = method == "uint8", image.dtype
     image = np.pad(image, ((1, 1), (1, 1), (0, 0)), "constant" if black else "edge")
     y, down = _nearest_pixels(image.shape[0] - 2, size[0])
@@ -267,22 +288,22 @@ def _resize_by_pillow(image, size):
 
 
 def _nearest_pixels(length, target):
-    """Returns the first of two padded pixels around each output, and the share of the second."""
+    """Returns the index of the first of the two padded pixels around each output, and the second's weight."""
     position = ((np.arange(target) + 0.5) * (length / target) + 0.5).astype("float32")
     first = np.floor(position)
     return first.astype(int), position - first
 
 
 def paste(mask, box, image_size):
-    """Puts the small mask of a detection into the picture: the centre of each pixel is looked up in its grid.
+    """Resizes the mask of a detection to its box in the image: samples the grid at the center of each pixel.
 
     Args:
         mask: `[M, M]`, probabilities.
-        box: `[4]`, yxyx as parts of the picture.
-        image_size: (H, W).
+        box: `[4]`, yxyx as fractions of the image.
+        image_size: (H, W) of the image, pixels.
 
     Returns:
-        The mask as a crop of the picture, bool, and (y, x) of its first pixel.
+        The mask as a crop of the image, bool, and (y, x) of its first pixel.
     """
     corners = box.astype("float64") * np.tile(image_size, 2)
     first = np.floor(corners[:2]).astype(int)
@@ -298,7 +319,16 @@ def paste(mask, box, image_size):
 
 
 def whole_pixels(boxes, resized, original):
-    """Takes boxes that name their last pixel to the picture, as matterport does: `[D, 4]`, parts of it."""
+    """Maps boxes to the original image by the indices of their first and last pixels, as matterport does.
+
+    Args:
+        boxes: `[D, 4]`, yxyx as fractions of the resized image.
+        resized: (height, width) of the resized image, pixels.
+        original: `[2]` array, (height, width) of the original image, pixels.
+
+    Returns:
+        `[D, 4]` float32, yxyx as fractions of the original image. Padding rows stay 0.
+    """
     scale = (original - 1) / np.maximum(np.subtract(resized, 1), 1)
     pixels = np.round((boxes * np.tile(resized, 2) - FAR_EDGE) * np.tile(scale, 2) + FAR_EDGE)
     empty = np.all(boxes == 0, axis=1, keepdims=True)
@@ -306,14 +336,14 @@ def whole_pixels(boxes, resized, original):
 
 
 def decode_keypoints(heatmaps, boxes):
-    """Finds the highest point of each heatmap, enlarged to the pixels of its box.
+    """Returns the maximum of each heatmap, after the heatmap is resized to the pixels of its box.
 
     Args:
         heatmaps: `[N, S, S, J]`, logits.
         boxes: `[N, 4]`, yxyx, pixels of the frame.
 
     Returns:
-        `[N, J, 3]` float32: y, x in these pixels, and its share of the softmax over the heatmap.
+        `[N, J, 3]` float32: y, x in pixels of the frame, and the softmax probability there.
     """
     keypoints = np.zeros((len(boxes), heatmaps.shape[-1], 3), "float32")
     for points, logits, box in zip(keypoints, heatmaps, boxes, strict=True):
@@ -331,7 +361,10 @@ def decode_keypoints(heatmaps, boxes):
 
 
 def cubic_matrix(length, target):
-    """Cubic interpolation of an axis, sampled at pixel centres, the border repeated: `[target, length]`."""
+    """Returns the matrix of a cubic interpolation along one axis, `[target, length]`.
+
+    It samples at pixel centers. Border pixels are repeated.
+    """
     position = (np.arange(target) + 0.5) * (length / target) - 0.5
     taps = np.floor(position)[:, None] + np.arange(-1, 3)  # [target, 4]
     x, a = np.abs(position[:, None] - taps), CUBIC

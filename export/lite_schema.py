@@ -1,4 +1,4 @@
-"""Tables of `metadata_schema.fbs`, the standard metadata of TFLite files, and their bytes as a flatbuffer.
+"""Tables of `metadata_schema.fbs`, the standard metadata of TFLite files, and their flatbuffer encoding.
 
 Source: the schema of TensorFlow Lite Support and MediaPipe, version 1.5.0, identifier M001.
 """
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 IDENTIFIER = b"M001"
-# Fields of each table in the order of the schema, up to the last one that is used here.
+# Fields of each table in the order of the schema, up to the last field that is used here.
 FIELDS = {
     "ModelMetadata": (
         "name",
@@ -58,9 +58,9 @@ class Table(NamedTuple):
     """A table of the schema.
 
     Args:
-        kind: Name of one of FIELDS.
-        values: `{field: value}`: a text, a NumPy scalar or vector of the type in the schema, a `Table`, or a
-            list of texts or of tables.
+        kind: Name of the table, a key of FIELDS.
+        values: `{field: value}`. A value is a str, a NumPy scalar or vector of the schema's type, a `Table`,
+            or a list of str or `Table`.
     """
 
     kind: str
@@ -68,7 +68,7 @@ class Table(NamedTuple):
 
 
 def table(kind, **values):
-    """Returns the `Table` of a kind with its fields; those that are None are left out."""
+    """Returns the `Table` of a kind with the given fields. Fields that are None are left out."""
     return Table(kind, {name: value for name, value in values.items() if value is not None})
 
 
@@ -82,7 +82,7 @@ def to_bytes(root):
 
 
 def _write(builder, value):
-    """Writes a value behind what it refers to, and returns its offset."""
+    """Writes a value after the values that it refers to, and returns its offset."""
     if isinstance(value, str):
         return builder.CreateString(value)
     if isinstance(value, np.ndarray):

@@ -1,7 +1,7 @@
-"""LiteRT.js, Google's runtime of TFLite files in browsers: its files, of one version, for a page.
+"""Provides the files of LiteRT.js, Google's runtime of TFLite files in browsers, for a web page.
 
-They are taken from an installed npm package, or fetched from the npm registry. LiteRT.js has the Apache
-License 2.0.
+They come from an installed npm package or from the npm registry, in one fixed version. LiteRT.js has the
+Apache License 2.0.
 """
 
 import base64
@@ -20,11 +20,11 @@ INSTALL = "npm install @litertjs/core@{version}"
 
 @dataclass(frozen=True, kw_only=True)
 class NpmPackage:
-    """One version of a package of the npm registry, as `cache.fetch` takes it.
+    """One version of a package of the npm registry, in the form that `cache.fetch` takes.
 
     Args:
-        name: With its scope.
-        version: The one that was tried.
+        name: Name with its scope, such as "@litertjs/core".
+        version: The version that this package was tested with.
         integrity: Hash of its archive as npm publishes it, `sha512-BASE64`.
     """
 
@@ -61,25 +61,27 @@ WASM_UTILS = NpmPackage(
     version="2.5.3",
     integrity="sha512-4fJiw6tBQnIs+0jH/OQ16nYOiSl8/+zZnn5h2ul8aTKHi05sVqZW580Tmk78pC2kT39A9OYBVdFawteZ/sI1kQ==",
 )
-# The variants that a page needs: of browsers with relaxed SIMD, with threads besides, and of older ones.
+# WebAssembly variants that a page needs: for browsers with relaxed SIMD, the same with threads, and for older
+# browsers.
 VARIANTS = ("litert_wasm_internal", "litert_wasm_threaded_internal", "litert_wasm_compat_internal")
 CORE_FILES = ("dist/index.js", *(f"wasm/{name}.{suffix}" for name in VARIANTS for suffix in ("js", "wasm")))
 UTILS_FILES = ("dist/index.js",)
-# A browser knows no packages: the import names the file beside it instead.
+# A browser cannot import a package by name. The import is replaced by a relative path.
 PACKAGE_IMPORT, FILE_IMPORT = b'"@litertjs/wasm-utils"', b'"./wasm_utils.js"'
 SOURCE_MAP = re.compile(rb"^//# sourceMappingURL=.*$", re.MULTILINE)
 
 
 def read_litert(folder=None):
-    """Returns the files of LiteRT.js, `{name: bytes}`: `index.js`, `wasm_utils.js`, and those of `wasm/`.
+    """Returns the files of LiteRT.js, `{path: bytes}`: `index.js`, `wasm_utils.js`, and those in `wasm/`.
 
     Args:
-        folder: `Path` of a folder of npm packages, or of one that has `node_modules`. Defaults to None: the
-            `node_modules` of the working directory if it has the version of `CORE`, or else the registry.
+        folder: `Path` of a folder of npm packages, or of a folder that contains `node_modules`. Defaults to
+            None: the `node_modules` of the working directory if it has the version of `CORE`, else the
+                registry.
 
     Raises:
-        ValueError: The folder has not the version of `CORE`, or a file is not as expected.
-        OSError: The archives are neither here nor can they be fetched.
+        ValueError: The folder does not have the version of `CORE`, or a file has unexpected content.
+        OSError: The archives are not in the cache and cannot be downloaded.
     """
     core, utils = _installed(folder) if folder else _installed_here() or _fetched()
     index = core.pop("dist/index.js")
@@ -96,7 +98,7 @@ def read_litert(folder=None):
 
 
 def _installed_here():
-    """Returns what `_installed` does for the working directory, or None if it has another version or none."""
+    """Returns the result of `_installed` for the working directory, or None without the version of `CORE`."""
     folder = Path("node_modules")
     version = _version(folder / CORE.name)
     if version == CORE.version:
@@ -107,7 +109,7 @@ def _installed_here():
 
 
 def _installed(folder):
-    """Returns the files of both packages in a folder, two dicts `{name: bytes}`."""
+    """Returns the files of both packages in a folder, two dicts `{path: bytes}`."""
     packages = folder / "node_modules" if (folder / "node_modules").is_dir() else folder
     version = _version(packages / CORE.name)
     if version != CORE.version:
@@ -131,7 +133,7 @@ def _read(package, names):
 
 
 def _fetched():
-    """Returns what `_installed` does, from the archives of the registry, which stay in the cache."""
+    """Returns the result of `_installed` from the archives of the registry, which stay in the cache."""
     return _unpack(cache.fetch(CORE), CORE_FILES), _unpack(cache.fetch(WASM_UTILS), UTILS_FILES)
 
 

@@ -1,7 +1,7 @@
-"""An ONNX file: the graph of the TFLite file, for onnxruntime and all that reads ONNX.
+"""Writes ONNX files: the graph of the TFLite file, for onnxruntime and other ONNX runtimes.
 
-TensorFlow's graph cannot pass as it is: tf2onnx knows neither `CombinedNonMaxSuppression` nor the ragged
-RoIs of a level (`DynamicPartition`). `builtin_ops`, made for TFLite, has neither.
+tf2onnx cannot convert the original TensorFlow graph. It supports neither `CombinedNonMaxSuppression` nor the
+ragged RoIs per level (`DynamicPartition`). `builtin_ops`, written for TFLite, uses neither.
 """
 
 import contextlib
@@ -36,12 +36,12 @@ def plan(weights, options):
 
 
 def write(path, predictor, converter):
-    """Writes an ONNX file with the inputs and outputs of `LiteGraph`, its texts in the metadata.
+    """Writes an ONNX file with the inputs and outputs of `LiteGraph`. Its metadata holds the text files.
 
     Args:
-        path: of the file.
+        path: Path of the file.
         predictor: `lite.FramedPredictor`, its parts built with `kernels="portable"`.
-        converter: the module tf2onnx.
+        converter: The module tf2onnx.
     """
     graph = LiteGraph(predictor.parts, predictor.config, predictor.metadata["size"])
     with _quiet():
@@ -56,9 +56,9 @@ def write(path, predictor, converter):
 
 
 def with_checksum(model):
-    """Returns the bytes of an `onnx.ModelProto` with the SHA-256 of all before it as their last entry.
+    """Returns the bytes of an `onnx.ModelProto` followed by a metadata entry with their SHA-256.
 
-    Protocol buffers may be concatenated: the entry is one more of the metadata.
+    Concatenated protocol buffers are merged, so the entry is read as part of the metadata.
     """
     content = model.SerializeToString()
     last = type(model)()
@@ -88,7 +88,7 @@ def replace_deprecated_resize(graph):
 
 @contextlib.contextmanager
 def _quiet():
-    """tf2onnx logs each step."""
+    """Suppresses the log message that tf2onnx prints for each step."""
     logger = logging.getLogger("tf2onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

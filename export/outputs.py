@@ -1,22 +1,23 @@
-"""What every exported model says, in the words of the TensorFlow Object Detection API, as NumPy arrays.
+"""Outputs of exported models for one image: NumPy arrays named as in the TensorFlow Object Detection API.
 
 | name | shape | dtype | meaning |
 |---|---|---|---|
-| `detection_boxes` | `[D, 4]` | float32 | y1, x1, y2, x2 as parts of the *original* image, 0..1; best first |
+| `detection_boxes` | `[D, 4]` | float32 | y1, x1, y2, x2 as fractions of the *original* image; best first |
 | `detection_scores` | `[D]` | float32 | 0..1 |
-| `detection_classes` | `[D]` | float32 | 1..K: class i is line i of labels.txt; 0 behind the last detection |
+| `detection_classes` | `[D]` | float32 | 1..K: class i is line i of labels.txt; 0 in padding rows |
 | `detection_masks` | `[D, M, M]` | float32 | probabilities on a grid inside the box; with a mask head |
-| `detection_keypoints` | `[D, J, 2]` | float32 | y, x as parts of the original image; with a keypoint head |
-| `detection_keypoint_scores` | `[D, J]` | float32 | 0..1, the heatmap's softmax there |
+| `detection_keypoints` | `[D, J, 2]` | float32 | y, x as fractions of the original image; keypoint head |
+| `detection_keypoint_scores` | `[D, J]` | float32 | 0..1, the heatmap's softmax at the keypoint |
 | `detection_NAME` | `[D, ...]` | float32 | output NAME of a registered head |
-| `num_detections` | `[]` | float32 | rows that are detections; those behind are zeros |
+| `num_detections` | `[]` | float32 | number of detections; the rows after them are padding and zero |
 
-Classes are floats as there, and the label map's ids there are the numbers of the lines here: the ids of the
-data set, which may have gaps or begin at 0, are in categories.json. A batch adds an axis in front.
+As in the Object Detection API, classes are floats. Class i is line i of labels.txt, counted from 1. The
+category ids of the data set, which may have gaps or begin at 0, are in categories.json. A batch adds a first
+axis.
 
-D is the number of rows. In a TFLite or ONNX file it is fixed, the most detections that come out. In a
-SavedModel it is the largest `num_detections` of the batch, 0 if nothing is found: a JSON reply has no rows
-that are padding for every image of the batch.
+D is the number of rows. In a TFLite or ONNX file it is fixed: the largest number of detections. In a
+SavedModel it is the largest `num_detections` of the batch, 0 without detections. A JSON reply then contains
+no row that is padding for every image of the batch.
 """
 
 import numpy as np
@@ -24,7 +25,7 @@ import numpy as np
 from mask_rcnn.paste import paste_masks
 from mask_rcnn.structures import Detections
 
-# The outputs that are fields of `Detections`; others are its `attributes`.
+# Outputs that are fields of `Detections`. The others become its `attributes`.
 WORDS = {
     "detection_boxes",
     "detection_scores",
@@ -36,27 +37,27 @@ WORDS = {
 
 
 def has_rows(name):
-    """Whether an output has a row for each detection."""
+    """Returns whether an output has one row per detection."""
     return name.startswith("detection_")
 
 
 def without_padding(outputs):
-    """Returns the outputs for one image cut behind the last detection, `{name: array}`."""
+    """Returns the outputs for one image that have rows, without the padding rows, `{name: array}`."""
     count = int(outputs["num_detections"])
     return {name: np.asarray(output)[:count] for name, output in outputs.items() if has_rows(name)}
 
 
 def to_detections(outputs, image_size, paste, score_threshold=0.0):
-    """Returns the `Detections` that the outputs of a runner for one image say.
+    """Converts the outputs of a runner for one image to `Detections`.
 
     Args:
-        outputs: `{name: array}`; see the head of this file.
-        image_size: (height, width) of the image.
-        paste: method of `paste_masks`, the one of the model's config.
-        score_threshold: detections with lower scores are left out.
+        outputs: `{name: array}`, see the table at the top of this file.
+        image_size: (height, width) of the image, pixels.
+        paste: Method of `paste_masks`, from the model's config.
+        score_threshold: Detections with lower scores are left out, 0..1. Defaults to 0.0.
     """
     rows = without_padding(outputs)
-    sure = ~(rows["detection_scores"] < score_threshold)  # NaN stays visible
+    sure = ~(rows["detection_scores"] < score_threshold)  # keeps NaN, so that users see it
     rows = {name: values[sure] for name, values in rows.items()}
     boxes = rows["detection_boxes"] * np.tile(np.array(image_size, "float32"), 2)
     masks, origins, keypoints = None, None, None

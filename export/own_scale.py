@@ -1,6 +1,7 @@
-"""What a fixed frame, fewer proposals or fewer detections cost: an export beside the model as it was trained.
+"""Measures what a fixed frame, fewer proposals or fewer detections cost an export.
 
-In the same frame the Keras model makes the same mistakes as the export, so that this comparison shows none.
+It compares the export with the Keras model at the model's own input size. In the same frame the Keras model
+makes the same mistakes as the export, so a comparison in that frame shows no loss.
 """
 
 from dataclasses import dataclass
@@ -13,22 +14,23 @@ from mask_rcnn.export.compare import SURE, match
 from mask_rcnn.export.keras_runner import Runner
 from mask_rcnn.export.outputs import without_padding
 
-CONFIDENT = 0.5  # score from which `mask-rcnn detect` shows an object
-# Measured with a model of synthetic shapes that was trained at 128 pixels, segm AP 0.700, in frames of
-# 160: 9 % lost, AP 0.673; 96: 14 %, 0.595; 192: 18 %, 0.590; 64: 31 %, 0.305; 256: 41 %, 0.450.
+CONFIDENT = 0.5  # lowest score of the objects that `mask-rcnn detect` shows
+# Largest share of lost or added detections without a warning. Measured with a model of synthetic shapes,
+# trained at 128 pixels with segm AP 0.700. Frame 160: 9 % lost, AP 0.673; 96: 14 %, 0.595; 192: 18 %, 0.590;
+# 64: 31 %, 0.305; 256: 41 %, 0.450.
 MAX_LOSS = 0.1
-MAX_SCALE = 1.25  # larger or smaller than in training by more than this is said beforehand
+MAX_SCALE = 1.25  # largest ratio of object sizes to those in training without a warning, and its inverse
 TYPICAL_SIZES = {"landscape": (480, 640), "portrait": (640, 480)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnScale:
-    """The Keras model without the changes of an export.
+    """The Keras model with its own input size and limits, without the changes of an export.
 
     Args:
         runner: `keras_runner.Runner` with the sizes, proposals and detections of the model's config.
         settings: `InputConfig` of the model.
-        frame: (height, width) of the export.
+        frame: (height, width) of the export's frame, pixels.
     """
 
     runner: Runner
@@ -37,15 +39,20 @@ class OwnScale:
 
 
 def compare_scales(own_scale, image_sizes):
-    """Returns how large objects are in the frame, relative to the size that the model was trained for.
+    """Returns the scale of objects in the frame, relative to the size that the model was trained for.
 
     Args:
         own_scale: `OwnScale`.
-        image_sizes: (height, width) of the images.
+        image_sizes: List of (height, width) of the images, pixels.
 
     Returns:
-        Dict of `given`: [smallest, median, largest] in the images; `landscape`, `portrait`: in images of 4:3;
-        `trained`: [smallest, largest] in training; `expected`: whether objects have about these sizes.
+        Dict of:
+
+        - `given`: [smallest, median, largest] scale in the images.
+        - `landscape`, `portrait`: scale in images of 640 x 480 and of 480 x 640 pixels.
+        - `trained`: [smallest, largest] scale in training.
+        - `expected`: bool, whether the median and the landscape scale are close to those in training, within
+          a factor of MAX_SCALE.
     """
     settings = own_scale.settings
     ratios = [_relative_scale(own_scale, size) for size in image_sizes]
@@ -64,16 +71,22 @@ def _relative_scale(own_scale, image_size):
 
 
 def compare_with_own_scale(own_scale, images, found):
-    """Counts the confident detections that only the export or only the model at its own scale has.
+    """Counts the confident detections that only the export, or only the model at its own scale, has.
+
+    A detection is confident from score CONFIDENT. It is found by the other model if that has the same
+    detection with at least score SURE.
 
     Args:
         own_scale: `OwnScale`.
         images: `{name: [H, W, 3] uint8}`.
-        found: outputs of the export, `{name: {output: array}}`.
+        found: Outputs of the export, `{image name: {output: array}}`.
 
     Returns:
-        Dict of `scale`: result of `compare_scales`; `lost`, `added`: results of `share_of`: detections from
-        score CONFIDENT of the model (of the export) that the other one does not have from score SURE.
+        Dict of:
+
+        - `scale`: result of `compare_scales`.
+        - `lost`: result of `share_of`, confident detections of the model that the export does not find.
+        - `added`: result of `share_of`, confident detections of the export that the model does not find.
     """
     expected = {name: own_scale.runner(image) for name, image in images.items()}
     lost = [_unmatched(expected[name], found[name]) for name in images]
@@ -86,7 +99,7 @@ def compare_with_own_scale(own_scale, images, found):
 
 
 def _unmatched(outputs, others):
-    """Returns how many confident detections have no counterpart, and how many there are."""
+    """Returns the number of confident detections without a counterpart, and of all confident detections."""
     outputs, others = _from_score(outputs, CONFIDENT), _from_score(others, SURE)
     matched, _ = match(outputs, others)
     total = len(outputs["detection_scores"])
@@ -100,10 +113,10 @@ def _from_score(outputs, least):
 
 
 def own_scale_warnings(report):
-    """Yields a sentence for each way in which an export differs from the model at its own scale.
+    """Yields a sentence for each important difference between an export and the model at its own scale.
 
     Args:
-        report: result of `compare_with_own_scale`.
+        report: Dict, result of `compare_with_own_scale`.
     """
     scale, (least, median, most) = report["scale"], report["scale"]["given"]
     if not scale["expected"]:

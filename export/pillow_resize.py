@@ -1,23 +1,25 @@
-"""Pillow's bilinear resize as TensorFlow ops, to the bit: what detectron2's models were trained on.
+"""Pillow's bilinear resize as TensorFlow ops, bit-exact. detectron2's models were trained with it.
 
-It filters along the rows, then along the columns; each filter is a triangle as wide as the distance of two
-output pixels (or of two input pixels, where it enlarges), its weights are whole numbers of 22 bits, and each
-pass rounds to uint8. Source: Pillow's `src/libImaging/Resample.c`. Pillow 13 begins with the columns where it
-reduces them by more than twice as many pixels (python-pillow/Pillow#9549): there, in tall images, this is one
-grey level off now and then, and what the models were trained on.
+It filters along the rows, then along the columns. Each filter is a triangle as wide as the distance of two
+output pixels, or of two input pixels when it enlarges. The weights are integers of 22 bits, and each pass
+rounds to uint8. Source: Pillow's `src/libImaging/Resample.c`.
+
+Pillow 13 filters the columns first if it reduces them by more than twice as many pixels as the rows
+(python-pillow/Pillow#9549). For such tall images this file may differ from Pillow 13 by one gray level. It
+follows the earlier versions, which the models were trained with.
 """
 
 import tensorflow as tf
 
-PRECISION_BITS = 22  # 32, less 8 of the pixel and 2 to spare
+PRECISION_BITS = 22  # 32 bits minus 8 for the pixel and 2 spare bits
 
 
 def resize_as_pillow(image, size):
-    """Returns what `PIL.Image.resize(size, BILINEAR)` makes of an image.
+    """Returns the same image as `PIL.Image.resize` with BILINEAR.
 
     Args:
         image: `[H, W, C]` uint8.
-        size: `[2]` int32, (height, width).
+        size: `[2]` int32, (height, width), pixels.
 
     Returns:
         `[*size, C]` uint8.
@@ -27,14 +29,14 @@ def resize_as_pillow(image, size):
 
 
 def filter_weights(inputs, outputs):
-    """The triangles of all output pixels of an axis.
+    """Returns the triangle filters of all output pixels of an axis.
 
     Args:
-        inputs, outputs: `[]` int32, pixels before and after.
+        inputs, outputs: `[]` int32, number of pixels before and after.
 
     Returns:
-        `[outputs]` int32, the first pixel that each one sees, and `[outputs, T]` int32, the weights of that
-        and of the T - 1 pixels after it.
+        `[outputs]` int32, the first input pixel of each filter, and `[outputs, T]` int32, the weights of that
+        pixel and of the T - 1 pixels after it.
     """
     scale = tf.cast(inputs, tf.float64) / tf.cast(outputs, tf.float64)
     support = tf.maximum(scale, 1.0)
@@ -49,12 +51,12 @@ def filter_weights(inputs, outputs):
 
 
 def _resize_rows(image, outputs):
-    """`[H, W, C]` uint8 to `[outputs, W, C]`."""
+    """Resizes the first axis: `[H, W, C]` uint8 to `[outputs, W, C]`."""
     inputs = tf.shape(image)[0]
     first, weights = filter_weights(inputs, outputs)
 
     def add(tap, total):
-        rows = tf.gather(image, tf.minimum(first + tap, inputs - 1))  # those beyond weigh nothing
+        rows = tf.gather(image, tf.minimum(first + tap, inputs - 1))  # pixels outside have weight 0
         return tap + 1, total + tf.cast(rows, tf.int32) * weights[:, tap, None, None]
 
     half = tf.fill([outputs, tf.shape(image)[1], tf.shape(image)[2]], 2 ** (PRECISION_BITS - 1))

@@ -1,4 +1,4 @@
-"""From a weights file to a checked file of another runtime."""
+"""Exports a weights file to a checked file of another runtime."""
 
 import functools
 import importlib
@@ -15,17 +15,19 @@ from mask_rcnn.export.verify import verify
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What can be chosen of an export; None is the format's own choice.
+    """Options of an export. None selects the default of the format.
 
     Args:
-        precision: of the convolutions and dense layers, one of `formats.PRECISIONS` (SavedModel).
-        max_pixels: largest height times width of an image file that is decoded (SavedModel).
-        size: (height, width) of the model's input (TFLite, ONNX, web).
-        quantize: which numbers become smaller, one of `formats.METHODS` (TFLite, web).
-        calibration: paths of pictures like those that the model is for ("int8" of TFLite, web).
-        proposals, detections: boxes that the second stage looks at and that come out, instead of the
-            config's: fewer are faster (TFLite, ONNX, web).
-        litert: folder of npm packages with LiteRT.js (web); see `litert_js.read_litert`.
+        precision: Dtype of the convolutions and dense layers, one of `formats.PRECISIONS` (SavedModel).
+        max_pixels: Largest height times width of an image file that is decoded (SavedModel).
+        size: (height, width) of the model's input, pixels (TFLite, ONNX, web).
+        quantize: Quantization, one of `formats.METHODS` (TFLite, web).
+        calibration: Paths of the calibration images for "int8" (TFLite, web).
+        proposals: Number of proposals that the second stage classifies, instead of the config's. Fewer are
+            faster (TFLite, ONNX, web).
+        detections: Largest number of detections, instead of the config's. Fewer are faster (TFLite, ONNX,
+            web).
+        litert: Folder of npm packages with LiteRT.js, see `litert_js.read_litert` (web).
     """
 
     precision: str | None = None
@@ -40,14 +42,14 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How a format writes a model, and what the result is held against; `plan` of a writer makes it.
+    """How to write and check one export. Each writer module has a function `plan` that returns it.
 
     Args:
-        write: function of a path that writes the model there.
-        reference: `keras_runner.Runner` of the Keras model.
-        tolerance: how far the result may be from it.
-        least_bytes: that the weights need in the file.
-        own_scale: `OwnScale` of a format with a fixed frame. Defaults to None.
+        write: Function of a path that writes the model there.
+        reference: `keras_runner.Runner` of the Keras model, which the export is compared with.
+        tolerance: `Tolerance`, the largest allowed differences from `reference`.
+        least_bytes: Number of bytes that the weights need in the file.
+        own_scale: `OwnScale` for a format with a fixed frame. Defaults to None.
     """
 
     write: Callable
@@ -58,21 +60,21 @@ class Plan:
 
 
 def export_model(weights, path, format, images, options=None):
-    """Exports a model, runs it alone, and keeps it when it says what the Keras model says.
+    """Exports a model and runs it in a separate process. Keeps it if it agrees with the Keras model.
 
     Args:
-        weights: file of `save_weights`, or a name of `mask-rcnn models list`.
-        path: file or folder to write; an older export is replaced.
-        format: name of one of FORMATS.
-        images: `{name: [H, W, 3] uint8}` to compare on; the model should find something there.
-        options: `Options`.
+        weights: Path of a weights file, or a name that `mask-rcnn models list` prints.
+        path: File or folder to write. An earlier export is replaced.
+        format: Name of a format, a key of FORMATS.
+        images: `{name: [H, W, 3] uint8}` for the comparison. The model should detect objects in them.
+        options: `Options`. Defaults to None, the defaults of the format.
 
     Returns:
-        The report of `verify`.
+        Dict, the report of `verify`.
 
     Raises:
-        ValueError: the options do not fit the format, or the export says something else; then nothing is
-            written, and an older export stays.
+        ValueError: The options do not fit the format, or the export does not agree with the Keras model. Then
+            the export is not written, and an earlier one stays.
     """
     options = options or Options()
     check_options(format, path, vars(options))

@@ -1,14 +1,14 @@
-"""The resizes of `data.transforms` that have no antialiasing, as TensorFlow ops for a SavedModel."""
+"""The resize methods of `data.transforms` without antialiasing, as TensorFlow ops for a SavedModel."""
 
 import tensorflow as tf
 
 
 def resize_image(image, size, method):
-    """Returns what `data.transforms.resize_image` returns for "bilinear" and "uint8".
+    """Resizes an image as `data.transforms.resize_image` does for "bilinear" and "uint8".
 
     Args:
         image: `[H, W, C]` uint8 or uint16.
-        size: `[2]` int32, (height, width).
+        size: `[2]` int32, (height, width), pixels.
         method: "bilinear" or "uint8".
 
     Returns:
@@ -21,18 +21,18 @@ def resize_image(image, size, method):
 
 
 def pad_image(image, size, origin):
-    """Puts `[H, W, C]` into zeros of `size`, (height, width), its first pixel at `origin`, (y, x)."""
+    """Pads `[H, W, C]` with zeros to `size`, (height, width), with its first pixel at `origin`, (y, x)."""
     after = [size[axis] - origin[axis] - tf.shape(image)[axis] for axis in (0, 1)]
     return tf.pad(image, [[origin[0], after[0]], [origin[1], after[1]], [0, 0]])
 
 
 def _interpolate(image, size):
-    """Bilinear in float64, which `tf.image.resize` has not; the border is black."""
+    """Bilinear resize in float64, which `tf.image.resize` does not support, with a black border."""
     image = tf.pad(tf.cast(image, tf.float64), [[1, 1], [1, 1], [0, 0]])
     y, upper_y = _nearest_pixels(tf.shape(image)[0] - 2, size[0])  # [H'] each
     x, upper_x = _nearest_pixels(tf.shape(image)[1] - 2, size[1])
     resized = 0.0
-    # The sum in this order, and no other, has the rounding errors of scikit-image before they are cut off.
+    # Only this order of the additions has the rounding errors of scikit-image, which the floor depends on.
     for below, y_share in ((0, 1 - upper_y), (1, upper_y)):
         rows = tf.gather(image, y + below) * y_share[:, None, None]  # [H', W + 2, 3]
         for right, x_share in ((0, 1 - upper_x), (1, upper_x)):
@@ -41,8 +41,11 @@ def _interpolate(image, size):
 
 
 def _nearest_pixels(inputs, outputs):
-    """Returns the first of the two pixels around each sample, of an axis with a border of one pixel before
-    it, and the share of the second: int32 and float64 `[outputs]`."""
+    """Returns the two source pixels of each sample along an axis with a border of one pixel before it.
+
+    Returns:
+        The index of the first pixel, `[outputs]` int32, and the weight of the second, `[outputs]` float64.
+    """
     scale = tf.cast(inputs, tf.float64) / tf.cast(outputs, tf.float64)
     position = (tf.cast(tf.range(outputs), tf.float64) + 0.5) * scale - 0.5
     low = tf.floor(position)

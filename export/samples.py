@@ -1,4 +1,4 @@
-"""Images to compare an exported model with the Keras model on."""
+"""Images for the comparison of an exported model with the Keras model."""
 
 import numpy as np
 
@@ -7,16 +7,17 @@ from mask_rcnn.data.images import read_image
 from mask_rcnn.data.picture import from_rgb8
 from mask_rcnn.data.shapes import draw_scene
 
-CHECK_IMAGES = 50  # two or three models look at each
-SIZES = ((240, 320), (320, 240), (300, 300))  # of drawn images, pixels
+CHECK_IMAGES = 50  # each takes the time of two or three models
+SIZES = ((240, 320), (320, 240), (300, 300))  # (height, width) of drawn images, pixels
 
 
 def comparison_images(files, settings=None, count=CHECK_IMAGES):
-    """Returns `{name: [H, W, C] array}` with the channels and the dtype of a model.
+    """Returns images with the channels and the dtype of a model, `{name: [H, W, C] array}`.
 
     Args:
-        files: Paths of image files, of which the first `count` are read. None or none draws shapes.
-        settings: `InputConfig` of the model. Defaults to that of 8-bit RGB.
+        files: Paths of image files. The first `count` are read. If None or empty, images of synthetic shapes
+            are drawn.
+        settings: `InputConfig` of the model. Defaults to 8-bit RGB.
         count: Largest number of images. Defaults to 50.
     """
     settings = settings or InputConfig()

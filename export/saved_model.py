@@ -1,4 +1,4 @@
-"""A SavedModel that a server takes as it is: bytes or pixels in, detections in the user's own image out."""
+"""Writes SavedModels for model servers: image files or pixels in, detections in the original image out."""
 
 import functools
 import json
@@ -31,31 +31,34 @@ from mask_rcnn.terminal import say
 class ServedModel(tf.Module):
     """A detector with its weights, its assets and three signatures, each of which takes a batch.
 
-    All return what `outputs.py` lists, with the batch as first axis, and `image_info` `[B, 4, 2]`: (height,
-    width) of the image and of the resized image, the scale of both axes, and where the image begins in the
-    padded one. D is the largest `num_detections` of the batch, 0 if nothing is found in any image.
+    All signatures return the outputs of `outputs.py` with a batch axis, and `image_info` `[B, 4, 2]`:
+    (height, width) of the image, (height, width) of the resized image, the (y, x) scale, and the (y, x)
+    position of the image in the padded one. D is the largest `num_detections` of the batch, 0 without
+    detections.
 
-    - `serving_default`: `input_tensor` uint8 `[B, H, W, 3]`, RGB, of one size; other models have their
-      `input.channels` and `input.dtype`.
-    - `image_bytes`: string `[B]`, files in JPEG, PNG, GIF, BMP or WebP, each of its own size, decoded as
-      `read_image` does: upright as EXIF or XMP says, colors of a palette as RGB, the first frame of an
-      animation. TIFF and .npy files are refused, BMP files with run lengths or 16 bits per pixel, animations
-      whose first frame is smaller than the canvas, and JPEG files of more than 100 scans.
+    - `serving_default`: `input_tensor` uint8 `[B, H, W, 3]`, RGB, images of one size. Other models have their
+      own `input.channels` and `input.dtype`.
+    - `image_bytes`: string `[B]`, JPEG, PNG, GIF, BMP or WebP files of any sizes. They are decoded as
+      `read_image` does: upright according to EXIF or XMP, palette colors as RGB, the first frame of an
+      animation. These files are refused: TIFF, .npy, BMP files with run lengths or 16 bits per pixel,
+      animations whose first frame is smaller than the canvas, and JPEG files of more than 100 scans.
     - `tf_example`: string `[B]`, serialized `tf.train.Example`s with such a file as `image/encoded`.
 
-    Only models of 8-bit RGB have the last two: TensorFlow decodes no other files as `read_image` does.
+    Only models of 8-bit RGB have the last two. TensorFlow decodes no other files as `read_image` does.
 
-    Each file is resized and padded for itself and goes through the model alone: what is found in it does not
-    depend on what else is in the batch. One that cannot be decoded fails the whole call, with an
-    InvalidArgument error that names its index, so that no answer is silently wrong; a server that puts the
-    requests of several clients in one batch gains nothing here and should not. Pixels of another dtype or
-    rank do not match the signature, which TensorFlow says; an image without pixels is an error too. An image
-    with fewer detections than another of its batch has zeros in the rows after its last one.
+    Each file is resized and padded separately and goes through the model alone, so its detections do not
+    depend on the rest of the batch. A file that cannot be decoded fails the whole call with an
+    InvalidArgument error that names its index. No result is silently wrong. A server should not combine files
+    of several clients in one
+    batch: it is not faster.
+
+    TensorFlow reports pixels of another dtype or rank as a signature mismatch. An image without pixels is an
+    error. An image with fewer detections than others of its batch has padding rows of zeros.
 
     Args:
-        predictor: `Predictor`, in the precision that it computes in.
-        assets: paths of the files that travel with it.
-        max_pixels: Largest height times width of an image file; the header tells it before anything is
+        predictor: `Predictor`, in the precision to compute in.
+        assets: Paths of the text files to store with the model.
+        max_pixels: Largest height times width of an image file. The header is checked before the file is
             decoded. Defaults to `MAX_PIXELS`.
     """
 
@@ -75,7 +78,7 @@ class ServedModel(tf.Module):
             }
         else:
             say("The SavedModel takes arrays only: image_bytes and tf_example are for 8-bit RGB.")
-        self.endpoints = endpoints  # whole: `tf.Module` saves no dict that grows afterwards
+        self.endpoints = endpoints  # assigned once: `tf.Module` cannot save a dict that changes later
         self.__call__ = self.endpoints["serving_default"]
 
     def _pixels(self):
@@ -84,11 +87,11 @@ class ServedModel(tf.Module):
         return "input_tensor", [None, None, None, settings.channels], tf.as_dtype(settings.dtype)
 
     def _detect(self, images):
-        """`[B, H, W, C]` to `{name: tensor}` without padding rows."""
+        """Detects objects: `[B, H, W, C]` to `{name: tensor}` without common padding rows."""
         return _cut_padding(self._detect_padded(images))
 
     def _detect_padded(self, images):
-        """`[B, H, W, C]` to `{name: tensor}` with as many rows as the model has."""
+        """Detects objects: `[B, H, W, C]` to `{name: tensor}` with all rows of the model."""
         original = tf.shape(images)[1:3]
         expected = "Expected images with pixels. Received images of (height, width):"
         check = tf.debugging.Assert(tf.reduce_min(original) > 0, [expected, original])
@@ -106,7 +109,7 @@ class ServedModel(tf.Module):
         return {**self._in_words(found, frame), "image_info": info}
 
     def _detect_files(self, contents):
-        """`[B]` string to `{name: tensor}` without padding rows."""
+        """Detects objects in image files: `[B]` string to `{name: tensor}` without common padding rows."""
         detect = _endpoint(self._detect_padded, *self._pixels()).get_concrete_function()
 
         def detect_file(numbered):
@@ -118,16 +121,16 @@ class ServedModel(tf.Module):
             for name, output in detect.structured_outputs.items()
         }
         numbered = (tf.range(tf.size(contents)), contents)
-        # One at a time: each uses all cores, and the maps of one image are hundreds of megabytes.
+        # One file at a time: each uses all cores, and its feature maps need hundreds of megabytes.
         return _cut_padding(tf.map_fn(detect_file, numbered, parallel_iterations=1, fn_output_signature=row))
 
     def _detect_examples(self, examples):
-        """`[B]` string, serialized `tf.train.Example`s, to `{name: tensor}`."""
+        """Detects objects in `[B]` serialized `tf.train.Example`s; returns `{name: tensor}`."""
         features = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
         return self._detect_files(tf.io.parse_example(examples, features)["image/encoded"])
 
     def _in_words(self, found, frame):
-        """The model's outputs in the words of `outputs.py`."""
+        """Converts the model's outputs to those of `outputs.py`."""
         present = tf.cast(found["class_ids"] > 0, tf.float32)  # [B, D]
         boxes = invert_boxes(found["boxes"], frame, self._config.inclusive_boxes)
         outputs = {
@@ -175,8 +178,8 @@ def write(path, predictor, max_pixels=MAX_PIXELS):
     """Writes a `Predictor` as a SavedModel; see `ServedModel`.
 
     Args:
-        path: folder to write.
-        predictor: `Predictor`; its parts should be built with `kernels="portable"`, for any machine.
+        path: Folder to write.
+        predictor: `Predictor`. Build its parts with `kernels="portable"` if other machines run the model.
         max_pixels: As in `ServedModel`.
     """
     with tempfile.TemporaryDirectory(prefix="mask_rcnn_assets_") as folder:
@@ -192,9 +195,9 @@ def write(path, predictor, max_pixels=MAX_PIXELS):
 
 
 def _cut_padding(outputs):
-    """Cuts the rows after the last detection of the batch off: 100 of them are most of a JSON reply."""
+    """Removes the rows after the last detection of the batch. 100 padding rows are most of a JSON reply."""
     count = tf.cast(tf.reduce_max(outputs["num_detections"], axis=0), tf.int32)
-    count = tf.maximum(count, 0)  # an empty batch has the lowest number as its maximum
+    count = tf.maximum(count, 0)  # the maximum of an empty batch is the lowest float
     return {name: output[:, :count] if has_rows(name) else output for name, output in outputs.items()}
 
 

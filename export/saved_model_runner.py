@@ -1,4 +1,4 @@
-"""Runs a SavedModel of `mask-rcnn export` with TensorFlow alone: nothing of mask_rcnn is imported."""
+"""Runs a SavedModel of `mask-rcnn export` with TensorFlow only, without importing mask_rcnn."""
 
 import hashlib
 import json
@@ -6,14 +6,17 @@ from pathlib import Path
 
 import tensorflow as tf
 
-CHECKSUMS = "assets.extra/sha256.json"  # in the folder: `{path of a file: SHA-256}`
+CHECKSUMS = "assets.extra/sha256.json"  # file in the model folder, `{path of a file: SHA-256}`
 
 
 def set_threads(threads):
-    """Lets an op use so many threads; None leaves them as they are.
+    """Sets the number of threads that an op may use.
+
+    Args:
+        threads: Int, or None to keep the current setting.
 
     Raises:
-        RuntimeError: TensorFlow has computed something before, and now keeps the threads it has.
+        RuntimeError: TensorFlow has already run an op in this process and can no longer change the setting.
     """
     if threads in (None, tf.config.threading.get_intra_op_parallelism_threads()):
         return
@@ -27,28 +30,28 @@ def set_threads(threads):
 
 
 class Runner:
-    """A SavedModel, fed with one image, or with a batch of one size.
+    """Runs a SavedModel on one image, or on a batch of images of one size.
 
     Args:
-        path: its folder.
-        threads: as in `set_threads`.
+        path: Folder of the SavedModel.
+        threads: Int or None, as in `set_threads`.
 
     Attributes:
-        assets: `{name: text}`: `labels.txt`, `categories.json`, `config.yaml`.
-        versions: `{name: version}` of what runs it.
+        assets: `{file name: text}` of `labels.txt`, `categories.json` and `config.yaml`.
+        versions: `{package: version}` of TensorFlow.
         signatures: `{name: function}` of the SavedModel.
 
     Call arguments:
-        image: `[H, W, 3]` uint8 RGB.
+        image: `[H, W, C]` array, uint8 RGB unless the model takes another format.
 
     Returns:
-        `{name: array}`: `detection_boxes` `[D, 4]` and the others, without the batch.
+        `{name: array}`: `detection_boxes` `[D, 4]` and the other outputs, without the batch axis.
     """
 
     def __init__(self, path, threads=None):
         set_threads(threads)
         check_files(path)
-        self._model = tf.saved_model.load(str(path))  # the signatures live as long as it does
+        self._model = tf.saved_model.load(str(path))  # keeps a reference: the signatures need it
         self.signatures = self._model.signatures
         self._detect = self.signatures["serving_default"]
         self.assets = {file.name: file.read_text("utf-8") for file in Path(path, "assets").iterdir()}
@@ -58,14 +61,21 @@ class Runner:
         return self.detect_batch(image[None])[0]
 
     def detect_batch(self, images):
-        """Returns a list with the outputs for each image of a batch `[B, H, W, 3]` uint8."""
+        """Returns a list with the outputs for each image of a batch.
+
+        Args:
+            images: `[B, H, W, C]` array, as in the call.
+
+        Returns:
+            List of `{name: array}`, without the batch axis.
+        """
         outputs = self._detect(input_tensor=tf.constant(images))
         arrays = {name: output.numpy() for name, output in outputs.items()}
         return [{name: array[index] for name, array in arrays.items()} for index in range(len(images))]
 
 
 def checksums(folder):
-    """Returns `{path: SHA-256}` of the files of a SavedModel, those of `assets.extra` left out."""
+    """Returns `{path: SHA-256}` of the files of a SavedModel, without those in `assets.extra`."""
     files = sorted(file for file in Path(folder).rglob("*") if file.is_file())
     names = {file: file.relative_to(folder).as_posix() for file in files}
     return {
@@ -78,7 +88,7 @@ def checksums(folder):
 def check_files(folder):
     """Raises a ValueError if files of a SavedModel are damaged or missing.
 
-    Folders of older versions have no checksums: they must have assets.
+    Folders from earlier versions have no checksums. For them, only the folder `assets` must exist.
     """
     file = Path(folder, CHECKSUMS)
     if not file.is_file():
@@ -97,7 +107,7 @@ def check_files(folder):
 
 
 def damaged(path, reason):
-    """Returns the error for a folder that is not a whole model."""
+    """Returns the ValueError for an incomplete or damaged model."""
     return ValueError(
         f"Expected a complete model of `mask-rcnn export`. Received: {str(path)!r} ({reason}). "
         "Copy the folder again, or export the weights again."

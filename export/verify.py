@@ -1,4 +1,4 @@
-"""An exported model is run before anyone relies on it: alone, in a fresh interpreter of its own runtime."""
+"""Checks an exported model: runs it in a separate Python process and compares it with the Keras model."""
 
 import contextlib
 import json
@@ -26,17 +26,17 @@ OUTCOMES = {
 
 
 class Alone:
-    """An exported model in a process of its own, a context manager.
+    """A context manager that runs an exported model in a separate Python process.
 
     Args:
-        path: the model.
+        path: Path of the model.
         images: `{name: [H, W, 3] uint8}`.
-        threads: that it may use; None is its runtime's choice.
+        threads: Int, number of threads that the runtime may use. Defaults to None, the runtime's own choice.
 
     Attributes:
-        versions: of its runtime.
-        load: seconds it took to load.
-        process_id: while it runs.
+        versions: `{package: version}` of its runtime.
+        load: Loading time, seconds.
+        process_id: Id of the process while it runs.
     """
 
     def __init__(self, path, images, threads=None):
@@ -47,10 +47,10 @@ class Alone:
         with contextlib.ExitStack() as stack:
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mask_rcnn_alone_")))
             images = self._folder / "images.npz"
-            # Numbers for names: a name may hold line breaks and slashes.
+            # Numbers instead of names, because a name may contain line breaks and slashes.
             self._numbers = {name: str(number) for number, name in enumerate(self._images)}
             np.savez(images, **{self._numbers[name]: image for name, image in self._images.items()})
-            # Isolated (-I), the interpreter sees what is installed and not what lies around.
+            # In isolated mode (-I), Python imports nothing from the working directory.
             words = [sys.executable, "-I", alone.__file__]
             expected = f"{str(self._path)!r} must run in an interpreter of its own."
             self._program = stack.enter_context(Program(words, expected))
@@ -73,11 +73,11 @@ class Alone:
         return self._program.process_id
 
     def run(self, name):
-        """Runs image `name`; returns a dict of `wall` and `cpu`, seconds."""
+        """Runs the image `name`. Returns a dict of `wall` and `cpu`, seconds."""
         return self._program.ask(f"run {self._numbers[name]}")
 
     def found(self):
-        """Returns the outputs for each image that was run, `{image: {name: array}}`."""
+        """Returns the outputs for each image that was run, `{image name: {output: array}}`."""
         file = self._folder / "found.npz"
         self._program.ask(f"save {file}")
         outputs = {number: {} for number in self._numbers.values()}
@@ -89,30 +89,39 @@ class Alone:
 
 
 def verify(path, reference, images, tolerance, *, least_bytes=0, own_scale=None, calibration=()):
-    """Compares an exported model with the Keras model.
+    """Compares an exported model with the Keras model on some images.
 
     Args:
-        path: the exported model.
-        reference: function of an image to the outputs of a runner: a `keras_runner.Runner`.
-        images: `{name: [H, W, 3] uint8}`, on which the model finds something. The more there are, the smaller
-            a difference is seen.
+        path: Path of the exported model.
+        reference: Function of an image that returns the outputs of a runner: a `keras_runner.Runner`.
+        images: `{name: [H, W, 3] uint8}`. The model should detect objects in them. More images reveal smaller
+            differences.
         tolerance: `Tolerance`.
-        least_bytes: Number of bytes that the weights need, which a converter may lose. Defaults to 0.
-        own_scale: `OwnScale` of a format with a fixed frame. Defaults to None.
-        calibration: names of the images from which the ranges of int8 were taken. Defaults to none.
+        least_bytes: Int, number of bytes that the weights need. A smaller export has lost weights. Defaults
+            to 0.
+        own_scale: `OwnScale` for a format with a fixed frame. Defaults to None.
+        calibration: Names of the calibration images of int8. Defaults to none.
 
     Returns:
-        The report, a dict that JSON can hold:
+        Dict that JSON can represent:
 
-        - `outcome`: a key of OUTCOMES; only "failed" means that it must not be used.
-        - `problems`, `doubts`, `warnings`: lists of sentences; the first that is not empty is the outcome.
+        - `outcome`: a key of OUTCOMES. The model must not be used if it is "failed".
+        - `problems`, `doubts`, `warnings`: lists of sentences. The first list that is not empty determines
+          the
+          outcome: "failed", "undecided" or "warned".
         - `notes`: list of sentences about the format, which do not change the outcome.
-        - `format`, `bytes`, `versions`, `load` (seconds).
-        - `images`: `{name: result of compare}`; `worst`: the sums and maxima of these; `tolerance`.
-        - `strays`: result of `share_of`: the detections that differ by more than the tolerance, or that one
-          side only has.
+        - `format`: name of the format.
+        - `bytes`: size of the model on disk.
+        - `versions`: `{package: version}` of the runtime.
+        - `load`: loading time, seconds.
+        - `images`: `{name: result of compare}`.
+        - `worst`: sums of the counts and maxima of the differences over all images.
+        - `tolerance`: dict of `Tolerance`.
+        - `strays`: result of `share_of` for the detections that differ by more than the tolerance, or that
+          only one model has.
         - `own_scale`: result of `compare_with_own_scale`, or None.
-        - `calibration`: dict of `images`, a number, and `compared`, how many of them are compared on too.
+        - `calibration`: dict of `images`, the number of calibration images, and `compared`, the number of
+          these that are also compared.
     """
     with Alone(path, images) as exported:
         for name in images:
@@ -148,7 +157,7 @@ def verify(path, reference, images, tolerance, *, least_bytes=0, own_scale=None,
 
 
 def size_on_disk(path):
-    """Returns the bytes of a file, or of all files in a folder."""
+    """Returns the size of a file, or of all files in a folder, bytes."""
     path = Path(path)
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(os.path.getsize(file) for file in files)
@@ -180,7 +189,7 @@ def format_verification(report):
 
 
 def _percentages(share):
-    """Such as "2 of 40, 5.0% (1.6% to 14.5% in images like these)"."""
+    """Returns a share as text, such as "2 of 40, 5.0% (1.6% to 14.5% in images like these)"."""
     return (
         f"{share['count']} of {share['total']}, {share['share']:.1%} "
         f"({share['lower']:.1%} to {share['upper']:.1%} in images like these)"
@@ -210,7 +219,7 @@ def _worst(compared):
     compared = list(compared)
     counts = ("expected", "found", "matched", "moved", "missing", "added")
     sums = {name: sum(each[name] for each in compared) for name in counts}
-    # np.max, for max() forgets NaN.
+    # np.max keeps NaN, max() may not.
     return sums | {name: float(np.max([each[name] for each in compared])) for name in DIFFERENCES}
 
 
@@ -240,7 +249,7 @@ def _problems(worst, strays, tolerance):
 
 
 def _doubts(strays, tolerance, num_images):
-    """Yields a sentence if the share of strays may be on either side of the tolerance."""
+    """Yields a sentence if the confidence bounds of the strays include the tolerance."""
     if strays["lower"] <= tolerance.strays < strays["upper"] and tolerance.strays:
         needed = images_needed(strays, tolerance.strays, num_images)
         advice = f"about {needed} images" if needed else "many more images"

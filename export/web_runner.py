@@ -1,22 +1,22 @@
-"""Runs the model of a page of `mask-rcnn export --format web` in Python, as `lite_runner.py` does."""
+"""Runs the model of a web page of `mask-rcnn export --format web` in Python, as `lite_runner.py` does."""
 
 import importlib.util
 import json
 import urllib.parse
 from pathlib import Path
 
-CONFIG = "static/config.json"  # in the folder
+CONFIG = "static/config.json"  # path in the folder of the page
 
 
 def model_file(folder):
-    """Returns the path of the first TFLite file of a page, as its configuration names it."""
+    """Returns the path of the first TFLite file that the configuration of a page names."""
     folder = Path(folder)
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     return folder / urllib.parse.unquote(config["models"][0]["file"])
 
 
 def _lite_runner():
-    """Returns `lite_runner.py` as a module; it lies beside this file, which may be run from anywhere."""
+    """Returns `lite_runner.py`, which is beside this file, as a module, without importing mask_rcnn."""
     spec = importlib.util.spec_from_file_location("lite_runner", Path(__file__).with_name("lite_runner.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -24,11 +24,11 @@ def _lite_runner():
 
 
 class Runner(_lite_runner().Runner):
-    """As `lite_runner.Runner`, for the folder of a page.
+    """`lite_runner.Runner` for the first model of a web page.
 
     Args:
-        path: the folder.
-        threads: as there.
+        path: Folder of the page.
+        threads: Int or None, as in `lite_runner.Runner`.
     """
 
     def __init__(self, path, threads=None):

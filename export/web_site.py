@@ -1,4 +1,4 @@
-"""A folder with a page that runs a model in the browser: any web server can host it, GitHub Pages too."""
+"""Writes a folder with a web page that runs a model in the browser. Any static web server can host it."""
 
 import json
 import urllib.parse
@@ -11,8 +11,8 @@ from mask_rcnn.export.litert_js import CORE, read_litert
 from mask_rcnn.export.web_runner import CONFIG
 
 PAGE, STATIC, LITERT, MODELS = "index.html", "static", "litert", "models"
-SERVICE_WORKER = "sw.js"  # must lie beside the page: it serves its own folder only
-RUN_FILES = ("best", "final")  # weights of a run, which are named by its folder
+SERVICE_WORKER = "sw.js"  # must be in the folder of the page: a service worker controls its own folder only
+RUN_FILES = ("best", "final")  # weights files of a training run; the model gets the name of the run's folder
 
 README = """\
 A page that finds objects in pictures, written by `mask-rcnn export --format web`
@@ -44,9 +44,9 @@ LiteRT.js was changed.
 
 
 def plan(weights, options):
-    """Returns the `Plan` of a page; its model is checked as a TFLite file is. See `plan.py`."""
+    """Returns the `Plan` of a web page; see `plan.py`. Its model is checked like a TFLite file."""
     name = model_name(weights)
-    files = site_files(name, read_litert(options.litert))  # first: it may not be there
+    files = site_files(name, read_litert(options.litert))  # may fail
     of_model = lite.plan(weights, options)
 
     def write(folder):
@@ -60,18 +60,18 @@ def plan(weights, options):
 
 
 def model_name(weights):
-    """Returns what the page calls the model of a weights file: the name of the file, or that of its run."""
+    """Returns the name of the model on the page: the name of its weights file, or of its run's folder."""
     path = Path(str(weights))
     stem = path.name.removesuffix(".h5").removesuffix(".weights")
     return path.resolve().parent.name if stem in RUN_FILES else stem
 
 
 def site_files(name, litert):
-    """Returns all files of a page but the model, `{path in the folder: bytes}`.
+    """Returns all files of a page except the model, `{path in the folder: bytes}`.
 
     Args:
-        name: of the model.
-        litert: dict of `read_litert`.
+        name: Name of the model.
+        litert: Dict of `read_litert`.
     """
     page = {
         file.name: file.read_bytes() for file in resources.files("mask_rcnn.export").joinpath("web").iterdir()
@@ -82,7 +82,7 @@ def site_files(name, litert):
     config = {
         "backend": "litert",
         "models": [{"name": name, "file": f"{MODELS}/{urllib.parse.quote(name)}.tflite"}],
-        # Kept at the first visit. WebAssembly and models are kept when they are used.
+        # Cached at the first visit. WebAssembly and models are cached at their first use.
         "files": sorted(file for file in files if not file.endswith((".wasm", SERVICE_WORKER))),
     }
     files[CONFIG] = (json.dumps(config, indent=1, ensure_ascii=False) + "\n").encode()
@@ -90,13 +90,13 @@ def site_files(name, litert):
 
 
 def write_site(folder, files, name, write_model):
-    """Writes a page.
+    """Writes a web page.
 
     Args:
-        folder: `Path`, which does not exist yet.
-        files: dict of `site_files`.
-        name: of the model.
-        write_model: function of a path that writes the TFLite file there.
+        folder: `Path` that does not exist yet.
+        files: Dict of `site_files`.
+        name: Name of the model.
+        write_model: Function of a path that writes the TFLite file there.
     """
     for file, content in files.items():
         path = folder / file

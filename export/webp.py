@@ -1,21 +1,21 @@
-"""WebP files in a graph: the first frame of an animation becomes a file of its own.
+"""Decodes WebP files with TensorFlow ops.
 
-TensorFlow's decoder writes outside of its memory if it is given an animation and asked for one frame (2.21).
-Source: RFC 9649, sections 2.5 to 2.7.
+The first frame of an animation is copied to a file of its own. TensorFlow's decoder (2.21) writes outside its
+memory when it decodes one frame of an animation. Source: RFC 9649, sections 2.5 to 2.7.
 """
 
 import tensorflow as tf
 
 from mask_rcnn.export.file_bytes import BYTES, number, read_bytes, read_number, walk
 
-FIRST_CHUNK, CHUNK_HEADER, FRAME_HEADER = 12, 8, 16  # bytes
-ANIMATION = 2  # flag of the chunk VP8X
+FIRST_CHUNK, CHUNK_HEADER, FRAME_HEADER = 12, 8, 16  # index of the first chunk, and sizes of headers, bytes
+ANIMATION = 2  # flag in the chunk VP8X
 
 
 def size(contents):
     """Returns (height, width) of a WebP file, `[2]` int32.
 
-    The first chunk is the picture, without (VP8) or with alpha (VP8L), or says the size (VP8X).
+    The first chunk is a lossy image (VP8), a lossless image (VP8L), or has the size (VP8X).
     """
     data = tf.ensure_shape(read_bytes(contents, FIRST_CHUNK + CHUNK_HEADER, 10), [10])
     kind = tf.strings.substr(contents, FIRST_CHUNK, 4)
@@ -27,7 +27,7 @@ def size(contents):
 
 
 def decode(contents):
-    """Decodes a WebP file: `[]` string to `[H, W, 3]` uint8; alpha is dropped."""
+    """Decodes a WebP file: `[]` string to `[H, W, 3]` uint8, RGB. Alpha is dropped."""
     is_extended = tf.strings.substr(contents, FIRST_CHUNK, 4) == b"VP8X"
     flags = read_number(contents, FIRST_CHUNK + CHUNK_HEADER, 1)
     is_animation = is_extended & (tf.bitwise.bitwise_and(flags, ANIMATION) > 0)
@@ -36,13 +36,13 @@ def decode(contents):
 
 
 def after_chunk(contents, at):
-    """Returns the index of the chunk after the one at a place."""
+    """Returns the index after the chunk at index `at`."""
     length = read_number(contents, at + 4, 4)
     return at + CHUNK_HEADER + length + length % 2
 
 
 def _first_frame(contents):
-    """Returns the first frame of an animation as a file; fails if it does not fill the canvas."""
+    """Returns the first frame of an animation as a WebP file; fails if it does not fill the canvas."""
 
     def is_other(name):
         def test(at):
@@ -55,7 +55,7 @@ def _first_frame(contents):
     x, y, width, height = tf.unstack(number(tf.reshape(read_bytes(contents, frame, 12), [4, 3])))
     tf.debugging.assert_equal(tf.stack([y, x, height + 1, width + 1]), tf.concat([[0, 0], size(contents)], 0))
     picture = frame + FRAME_HEADER
-    is_alpha = tf.strings.substr(contents, picture, 4) == b"ALPH"  # alpha of the VP8 chunk after it
+    is_alpha = tf.strings.substr(contents, picture, 4) == b"ALPH"  # alpha channel of the next chunk, VP8
     picture = tf.cond(is_alpha, lambda: after_chunk(contents, picture), lambda: picture)
     length = after_chunk(contents, picture) - picture
     digits = tf.bitwise.bitwise_and(tf.bitwise.right_shift(length + 4, [0, 8, 16, 24]), 255)

@@ -1,11 +1,11 @@
-"""A client of `mask-rcnn serve`, with NumPy and the standard library alone: no TensorFlow is imported.
+"""A client for `mask-rcnn serve`. It needs only NumPy and the standard library, and imports no TensorFlow.
 
 >>> from mask_rcnn.client import Client
 >>> client = Client("http://127.0.0.1:8501")  # doctest: +SKIP
 >>> found = client.detect("photo.jpg")  # doctest: +SKIP
 >>> found.class_names, found.scores, found.masks()  # doctest: +SKIP
 
-`Client.predict` speaks TensorFlow Serving's REST protocol, and works with TensorFlow Serving, too.
+`Client.predict` uses TensorFlow Serving's REST protocol, so it also works with TensorFlow Serving.
 """
 
 import base64
@@ -23,18 +23,18 @@ import numpy as np
 
 from mask_rcnn.paste import paste_mask
 
-RLE_BITS = 5  # of a number in each character of a compressed RLE; the sixth says that more follow
-RLE_FIRST = 48  # code of the character that stands for 0
-HALF_PIXEL = 0.5  # from the number of a pixel, as COCO has it, to its centre
+RLE_BITS = 5  # bits of a number in each character of a compressed RLE; the sixth bit says that more follow
+RLE_FIRST = 48  # code of the character for 0
+HALF_PIXEL = 0.5  # distance from the index of a pixel, which COCO uses, to its center
 
 
 class ServerError(Exception):
     """The server refused a request, or could not be reached.
 
     Args:
-        status: HTTP status; 0 if there was no answer.
-        message: Error of the server.
-        retry_after: Seconds after which it may be tried again, or None.
+        status: Int, HTTP status. 0 without a reply.
+        message: Error message of the server.
+        retry_after: Value of the header Retry-After: str, seconds after which to try again. Defaults to None.
     """
 
     def __init__(self, status, message, retry_after=None):
@@ -44,17 +44,17 @@ class ServerError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The objects that a server found in an image, best first.
+    """The objects in an image that a server found, best first.
 
     Args:
-        image_size: (height, width) of the image, upright.
-        boxes: `[N, 4]` float32, yxyx in pixels, far edge not included.
-        scores: `[N]` float32.
-        class_ids: `[N]` int. Of `detect` the ids of the data set; of `predict` 1..K.
-        class_names: N texts; None of `predict`, for the protocol has no names.
-        crops: N boolean masks `[h, w]`, each the part of the image around an object; None without masks.
-        origins: N pairs (y, x) of the first pixel of each crop.
-        keypoints: `[N, J, 3]` float32, (x, y, score), pixel 7 reaches from 7 to 8; None without keypoints.
+        image_size: (height, width) of the upright image, pixels.
+        boxes: `[N, 4]` float32, yxyx, pixels, far edge not included.
+        scores: `[N]` float32, 0..1.
+        class_ids: `[N]` int. From `detect`: category ids of the data set. From `predict`: classes, 1..K.
+        class_names: N names. None from `predict`, because the protocol has no names.
+        crops: N boolean masks `[h, w]`, each a crop of the image around an object. None without masks.
+        origins: N pairs (y, x), the position of each crop in the image. None without masks.
+        keypoints: `[N, J, 3]` float32, (x, y, score). Pixel i covers i to i + 1. None without keypoints.
     """
 
     image_size: tuple[int, int]
@@ -70,7 +70,7 @@ class Found:
         return len(self.boxes)
 
     def mask(self, index):
-        """Returns the mask of an object in the frame of the image, `[H, W]` bool."""
+        """Returns the mask of one object in the size of the image, `[H, W]` bool."""
         if self.crops is None:
             raise ValueError("The answer has no masks. Ask a model with masks, and not for masks='none'.")
         crop, (y, x) = self.crops[index], self.origins[index]
@@ -79,7 +79,7 @@ class Found:
         return mask
 
     def masks(self):
-        """Returns all masks, `[N, H, W]` bool."""
+        """Returns the masks of all objects in the size of the image, `[N, H, W]` bool."""
         masks = [self.mask(index) for index in range(len(self))]
         return np.array(masks, bool).reshape(-1, *self.image_size)
 
@@ -88,9 +88,9 @@ class Client:
     """Sends images to a server.
 
     Args:
-        url: Of the server, such as http://127.0.0.1:8501.
-        token: That the server asks for. Defaults to none.
-        timeout: Seconds to wait for an answer. Defaults to 60.
+        url: URL of the server, such as http://127.0.0.1:8501.
+        token: Token that the server requires. Defaults to None.
+        timeout: Seconds to wait for a reply. Defaults to 60.
     """
 
     def __init__(self, url, token=None, timeout=60.0):
@@ -98,7 +98,7 @@ class Client:
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     def models(self):
-        """Returns the models of the server, a list of dicts: `name`, `versions`, `kind`, `classes`, ..."""
+        """Returns the models of the server, dicts with `name`, `versions`, `kind`, `classes`, ..."""
         return self._json("GET", "/models")["models"]
 
     def detect(self, image, model=None, *, version=None, score=0.5, masks=True):
@@ -106,10 +106,13 @@ class Client:
 
         Args:
             image: Path of an image file, its bytes, or `[H, W, 3]` uint8 RGB, which is sent as a PNG file.
-            model: Name of the model. Defaults to the only one of the server.
-            version: Its version. Defaults to the newest one.
-            score: Objects with lower scores are left out. Defaults to 0.5.
-            masks: Whether to ask for masks. Defaults to True.
+            model: Name of the model. Defaults to None, for a server with one model.
+            version: Int, version number. Defaults to None, the newest.
+            score: Objects with lower scores are left out, 0..1. Defaults to 0.5.
+            masks: Whether to request masks. Defaults to True.
+
+        Raises:
+            ServerError: The server refused the request, or could not be reached.
         """
         query = {"model": model, "version": version, "score": score, "masks": "rle" if masks else "none"}
         query = {name: value for name, value in query.items() if value is not None}
@@ -117,23 +120,26 @@ class Client:
         return _from_detect(self._json("POST", path, _file(image), "application/octet-stream"))
 
     def picture(self, image, model=None, *, score=0.5):
-        """Returns the drawn picture of an image, the bytes of a PNG file; see `detect` for the arguments."""
+        """Returns the image with the objects drawn, bytes of a PNG file. See `detect` for the arguments."""
         query = {"score": score, "picture": "png"} | ({} if model is None else {"model": model})
         path = f"/detect?{urllib.parse.urlencode(query)}"
         return self._send("POST", path, _file(image), "application/octet-stream")
 
     def predict(self, images, model, *, version=None, signature=None, score=0.0, paste="pixel_centres"):
-        """Returns a list with a `Found` for each image, by TensorFlow Serving's protocol.
+        """Returns a list with a `Found` for each image, through TensorFlow Serving's protocol.
 
         Args:
-            images: List of images as for `detect`; or `[B, H, W, 3]` uint8 RGB, which is sent as numbers.
+            images: List of images as in `detect`, or `[B, H, W, 3]` uint8 RGB, which is sent as numbers.
             model: Name of the model.
-            version: Its version. Defaults to the newest one.
-            signature: Name of the signature. Defaults to "image_bytes" for files and "serving_default" for
-                an array `[B, H, W, 3]`.
-            score: Objects with lower scores are left out. Defaults to 0.
-            paste: Method of `mask_rcnn.paste` that brings masks to the image. Defaults to "pixel_centres",
-                that of models that were trained here.
+            version: Int, version number. Defaults to None, the newest.
+            signature: Name of the signature. Defaults to None: "image_bytes" for a list, "serving_default"
+                for an array.
+            score: Objects with lower scores are left out, 0..1. Defaults to 0.
+            paste: Method of `mask_rcnn.paste` that resizes masks to the image. Defaults to "pixel_centres",
+                the method of models trained with mask_rcnn.
+
+        Raises:
+            ServerError: The server refused the request, or could not be reached.
         """
         if isinstance(images, np.ndarray) and images.ndim == 4:
             values, default = images.tolist(), "serving_default"
@@ -154,7 +160,7 @@ class Client:
             raise ServerError(0, f"Expected JSON. Received: {content[:60]!r}. Check the url.") from error
 
     def _send(self, method, path, body=None, kind=None):
-        """Returns the body of an answer; other statuses than 200 are a `ServerError`."""
+        """Returns the body of a reply; raises a `ServerError` for any status but 200."""
         headers = self._headers | ({} if kind is None else {"Content-Type": kind})
         request = urllib.request.Request(self._url + path, body, headers, method=method)
         try:
@@ -169,25 +175,25 @@ class Client:
 
 
 def decode_rle(rle):
-    """Returns the mask `[H, W]` bool of COCO's compressed run lengths, `{"size": [H, W], "counts": text}`."""
+    """Decodes COCO's compressed RLE, `{"size": [H, W], "counts": str}`, to `[H, W]` bool."""
     height, width = rle["size"]
     counts, number, shift = [], 0, 0
     for character in rle["counts"]:
         code = ord(character) - RLE_FIRST
         number |= (code & 31) << shift
         shift += RLE_BITS
-        if code & 32:  # more follows
+        if code & 32:  # the number continues in the next character
             continue
-        if code & 16:  # the sign
+        if code & 16:  # sign bit
             number -= 1 << shift
-        counts.append(number + (counts[-2] if len(counts) > 2 else 0))  # a difference to the last but one
+        counts.append(number + (counts[-2] if len(counts) > 2 else 0))  # relative to two counts before
         number, shift = 0, 0
-    values = np.arange(len(counts)) % 2 == 1  # zeros first
+    values = np.arange(len(counts)) % 2 == 1  # the first run is background
     return np.repeat(values, counts).reshape(width, height).T
 
 
 def _file(image):
-    """Returns the bytes of an image file."""
+    """Returns the bytes of the image file of a path, of bytes, or of an array."""
     if isinstance(image, bytes):
         return image
     if isinstance(image, np.ndarray):
@@ -196,14 +202,14 @@ def _file(image):
 
 
 def encode_png(image):
-    """Returns `[H, W, 3]` uint8 RGB as a PNG file, bytes, hardly compressed."""
+    """Returns `[H, W, 3]` uint8 RGB as the bytes of a PNG file, with fast compression."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(
             "An image must be an RGB array [H, W, 3] of uint8. "
             f"Received: shape={image.shape}, dtype={image.dtype}. OpenCV's are BGR: use image[..., ::-1]."
         )
     height, width = image.shape[:2]
-    lines = np.zeros((height, 1 + 3 * width), "uint8")  # each begins with its filter, 0
+    lines = np.zeros((height, 1 + 3 * width), "uint8")  # the first byte of a row is its filter, 0
     lines[:, 1:] = image.reshape(height, -1)
 
     def chunk(kind, data):
@@ -237,7 +243,7 @@ def _from_detect(answer):
 
 
 def _crop(mask):
-    """Returns the part of a mask that is not empty, and (y, x) of its first pixel."""
+    """Returns the smallest crop of a mask that contains all its pixels, and (y, x) of its first pixel."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return np.zeros((0, 0), bool), (0, 0)
@@ -246,7 +252,7 @@ def _crop(mask):
 
 
 def _from_prediction(row, score, paste):
-    """Returns the `Found` of one of `predictions`."""
+    """Converts one element of `predictions` to `Found`."""
     count = int(row["num_detections"])
     scores = np.array(row["detection_scores"][:count], "float32")
     kept = np.flatnonzero(scores >= score)
@@ -280,7 +286,7 @@ def _from_prediction(row, score, paste):
 
 
 def _message(error):
-    """Returns the text of an error of the server, or its first bytes if it has another form."""
+    """Returns the error message of a reply, or its first bytes if it has another form."""
     content = error.read(65536)
     try:
         return json.loads(content)["error"]

@@ -1,4 +1,4 @@
-"""The CPU: its name, its instruction sets, and how many of its cores the process may use."""
+"""Returns facts about the CPU: its name, its instruction sets, and the number of usable cores."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
 
-# Names of Linux for the instruction sets that TensorFlow's kernels differ in.
+# Linux flags of the instruction sets that TensorFlow has different kernels for.
 INSTRUCTION_SETS = {
     "avx2": "AVX2",
     "avx512f": "AVX512",
@@ -22,16 +22,16 @@ def processor_name(cpuinfo=CPUINFO):
     """Returns the model name of the CPU, or "unknown".
 
     Args:
-        cpuinfo: File in the format of Linux. May be missing.
+        cpuinfo: `Path` of a file in the format of /proc/cpuinfo, which need not exist. Defaults to that file.
     """
     return _field(cpuinfo, "model name") or platform.processor() or "unknown"
 
 
 def instruction_sets(cpuinfo=CPUINFO):
-    """Returns those of `INSTRUCTION_SETS` that the CPU has, or None where that is unknown.
+    """Returns the instruction sets of the CPU, a tuple of values of INSTRUCTION_SETS, or None if unknown.
 
     Args:
-        cpuinfo: File in the format of Linux. May be missing.
+        cpuinfo: `Path` of a file in the format of /proc/cpuinfo, which need not exist. Defaults to that file.
     """
     flags = _field(cpuinfo, "flags")
     if flags is None:
@@ -41,14 +41,14 @@ def instruction_sets(cpuinfo=CPUINFO):
 
 
 def usable_cores():
-    """Returns how many cores the process may run on: taskset and containers may allow fewer than all."""
+    """Returns the number of cores that the process may run on. taskset and containers may limit it."""
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _field(cpuinfo, name):
-    """Returns the value of the first line of a field, or None."""
+    """Returns the value of the first line with the field `name`, or None."""
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     found = re.search(rf"^{name}\s*:\s*(.+)$", text, re.MULTILINE)
     return found[1].strip() if found else None

@@ -1,19 +1,20 @@
-"""How many corrections an image needs, as far as the model can tell: which images to label next.
+"""Estimates how many corrections the detections of an image need, to choose which images to label next.
 
-A detection i has a score s and an agreement a with other views of the image, 1 without them (`--tta`). With
-p = s * a as the probability that it is an object, and the threshold t of `detect`:
+A detection has a score s, and an agreement a with other views of the image, which is 1 without them
+(`--tta`). Take p = s * a as the probability that it is an object, and the threshold t of `detect`:
 
     uncertainty = sum over s >= t of (1 - p)  +  sum over s < t of p
 
-The first sum is the expected number of wrong detections, the second is that of missed objects. Both are right
-if the scores are probabilities; see the calibration of `mask-rcnn evaluate --report`.
+The first sum is the expected number of wrong detections, the second that of missed objects. Both are correct
+if scores are probabilities. To check that, see the calibration of `mask-rcnn evaluate --report`.
 
 - 1 - p and p are the least confidence of a decision (Settles, Active Learning Literature Survey, 2009). A
   detection counts most near the threshold.
-- The sum over detections was best in Brust et al., Active Learning for Deep Object Detection, VISAPP 2019.
-  It prefers images with many objects. These take longer to label: the mean per object is given, too.
+- Brust et al., Active Learning for Deep Object Detection, VISAPP 2019, obtained the best results with the sum
+  over detections. It prefers images with many objects, which take longer to label. Therefore the mean per
+  object is reported, too.
 - Elezi et al., Not All Labels Are Equal, CVPR 2022, found inconsistency between an image and its mirror image
-  more reliable than scores, and united both. The product of score and agreement is ours.
+  more reliable than scores, and combined both. The product of score and agreement differs from their method.
 """
 
 from dataclasses import dataclass
@@ -21,18 +22,18 @@ from dataclasses import dataclass
 import numpy as np
 
 AGREEMENT = "agreement"  # attribute of detections that were merged from several views
-LEAST_SCORE = 0.05  # what is less sure counts as background, as in COCO's evaluation of detectron2
+LEAST_SCORE = 0.05  # detections with lower scores count as background, as in detectron2's evaluation of COCO
 
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """The parts of the uncertainty of an image, in expected corrections.
+    """The uncertainty of an image, in expected corrections.
 
     Args:
-        wrong: Of found objects whose score is low.
-        disagreement: Of found objects that other views do not find, or find elsewhere.
-        missed: Of what scored below the threshold.
-        num_objects: Number of found objects.
+        wrong: Expected number of wrong detections due to low scores.
+        disagreement: Expected number of wrong detections that other views do not find, or find elsewhere.
+        missed: Expected number of objects among the detections below the threshold.
+        num_objects: Number of detections from the threshold on.
         num_candidates: Number of detections below the threshold.
     """
 
@@ -44,17 +45,17 @@ class Uncertainty:
 
     @property
     def total(self):
-        """Expected corrections, all parts together."""
+        """Expected number of corrections: the sum of the parts."""
         return self.wrong + self.disagreement + self.missed
 
     @property
     def per_object(self):
-        """Expected corrections for each object that is found or may be missing; 0 without."""
+        """Expected number of corrections per detection, above or below the threshold; 0 without any."""
         return self.total / max(self.num_objects + self.num_candidates, 1)
 
     @property
     def reason(self):
-        """The largest part, in words."""
+        """Name of the largest part, as text."""
         if not self.num_objects + self.num_candidates:
             return "nothing found"
         parts = {
@@ -69,9 +70,9 @@ def image_uncertainty(detections, score_threshold=0.5):
     """Returns the `Uncertainty` of an image.
 
     Args:
-        detections: `Detections` with scores from `LEAST_SCORE` on; lower ones are left out. The attribute
-            "agreement" `[N]`, 0 to 1, is that of other views.
-        score_threshold: Detections from this score on are objects. Defaults to 0.5.
+        detections: `Detections`. Scores below LEAST_SCORE are ignored. The optional attribute "agreement"
+            `[N]`, 0..1, is the agreement with other views.
+        score_threshold: Lowest score of a detection that counts as an object. Defaults to 0.5.
     """
     scores = detections.scores.astype("float64")
     agreement = np.asarray(detections.attributes.get(AGREEMENT, np.ones(len(scores))), "float64")

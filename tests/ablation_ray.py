@@ -1,4 +1,4 @@
-"""`ablation_ray.py FOLDER`: a table of tiny runs in the processes of Ray, then one whose runs fail."""
+"""`ablation_ray.py FOLDER`: a table of tiny runs in Ray processes, then a table whose runs fail."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,7 @@
 """One small data set, written by hand in the conventions of each annotation tool.
 
-Image a has objects of several kinds, image b is a photograph that EXIF rotates and has a rectangle, image c
-has no object. Each `write_FORMAT(folder)` writes into an empty folder and returns the path for the reader.
+Image a has objects of several kinds. Image b is a photograph that EXIF rotates, with a rectangle. Image c has
+no object. Each function `write_FORMAT(folder)` writes to an empty folder and returns the path for the reader.
 """
 
 import base64
@@ -39,7 +39,7 @@ def drawn(polygon, size=SIZES["a.png"]):
 
 
 def truth():
-    """Returns {name of the object: (image, class, mask, whether it is a crowd)}."""
+    """Returns the ground truth, `{name of the object: (image, class, mask, whether it is a crowd)}`."""
     x, y, width, height = RECTANGLE
     corners = [[x, y], [x + width, y], [x + width, y + height], [x, y + height]]
     masks = {
@@ -58,12 +58,12 @@ def truth():
 
 
 def write_images(folder, names=None):
-    """Writes the images; `names` gives other paths, {name: path}."""
+    """Writes the images. `names` gives other paths, `{name: path}`."""
     for name, (height, width) in SIZES.items():
         path = folder / (names or {}).get(name, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(height).integers(0, 255, (height, width, 3), "uint8")
-        if name == "b.jpg":  # the file is on its side; orientation 6 turns it clockwise
+        if name == "b.jpg":  # stored rotated; orientation 6 rotates it clockwise
             exif = Image.Exif()
             exif[0x0112] = 6
             Image.fromarray(np.rot90(pixels)).save(path, exif=exif)
@@ -166,7 +166,7 @@ def write_yolo(folder):
     def line(number, polygon):
         return " ".join([str(number), *(f"{x / width:.6f} {y / height:.6f}" for x, y in polygon)])
 
-    # Parts and holes hang on a line that goes forth and back.
+    # Parts and holes are connected by a line that is traversed in both directions.
     parts = [*PARTS[0][:2], PARTS[1][0], *PARTS[1][1:], PARTS[1][0], *PARTS[0][1:]]
     ring = [RING[0], HOLE[0], *reversed(HOLE), *RING]
     lines = [line(0, L_SHAPE), line(1, parts), line(0, ring), line(2, HEXAGON)]
@@ -204,7 +204,7 @@ def write_voc(folder):
 def _voc_xml(name, objects):
     lines = []
     for _, label, mask, crowd in objects:
-        rows, columns = np.flatnonzero(mask.any(1)) + 1, np.flatnonzero(mask.any(0)) + 1  # pixels from 1
+        rows, columns = np.flatnonzero(mask.any(1)) + 1, np.flatnonzero(mask.any(0)) + 1  # from 1
         corners = {"xmin": columns[0], "ymin": rows[0], "xmax": columns[-1], "ymax": rows[-1]}
         box = "".join(f"<{tag}>{value}</{tag}>" for tag, value in corners.items())
         fields = f"<name>{label}</name><truncated>0</truncated><difficult>{int(crowd)}</difficult>"
@@ -229,7 +229,7 @@ def write_masks(folder):
 def write_cityscapes_polygons(folder):
     _write_cityscapes_images(folder)
 
-    def pixels(polygon):  # corners of the border pixels, for they are drawn too
+    def pixels(polygon):  # indices of the border pixels, because Cityscapes draws the border, too
         right, bottom = max(x for x, _ in polygon), max(y for _, y in polygon)
         return [[x - (x == right), y - (y == bottom)] for x, y in polygon]
 
@@ -302,7 +302,7 @@ def write_cvat(folder):
     write_images(folder / "images")
     ring = truth()["ring"][2][35:57, 5:35]
     edges = np.flatnonzero(np.diff(ring.ravel().astype(int), prepend=0, append=1 - int(ring[-1, -1])))
-    runs = np.diff(edges, prepend=0).tolist()  # the first number is that of zeros
+    runs = np.diff(edges, prepend=0).tolist()  # the first run is background
     x, y, width, height = RECTANGLE
     mask = f'rle="{", ".join(map(str, runs))}" left="5" top="35" width="30" height="22"'
     shapes = [
@@ -342,14 +342,14 @@ def write_label_studio(folder):
             _label_studio_polygon("cat", L_SHAPE),
             _label_studio_brush("dog", truth()["parts"][2]),
             _label_studio_brush("cat", truth()["ring"][2]),
-            # As the tag `Labels` makes it: two results of one id.
+            # As the tag `Labels` writes it: two results with one id.
             {**_label_studio_polygon("", HEXAGON), "id": "7", "type": "polygon"},
             {"id": "7", "type": "labels", "value": {"labels": ["bus"]}},
         ],
         "b.jpg": [_label_studio_result("rectangle", "cat", percent, "b.jpg")],
         "c.png": [],
     }
-    # An uploaded file, a local file, and a url.
+    # An uploaded file, a local file, and a URL.
     urls = {"a.png": "/data/upload/3/1f0e5a77-a.png", "b.jpg": "/data/local-files/?d=photos/b.jpg"}
     tasks = [
         {
@@ -386,7 +386,7 @@ def _label_studio_result(kind, label, value, name="a.png"):
 
 
 def brush_rle(mask):
-    """Returns the brush run lengths of a mask, in runs of at most 2 ** 16 values."""
+    """Returns Label Studio's brush RLE of a mask, in runs of at most 2 ** 16 values."""
     values = np.repeat(mask.ravel() * 255, 4)
     starts = np.flatnonzero(np.diff(values, prepend=-1))
     bits = f"{len(values):032b}{7:05b}{2:04b}{3:04b}{7:04b}{15:04b}"

@@ -1,4 +1,4 @@
-"""The command in this process, with a model that always finds the same."""
+"""Runs commands in this process, with a fake model whose detections are always the same."""
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ def run(*words):
 
 
 class FakePredictor(ImagePredictor):
-    """Finds an apple with score 0.9 and a pear with score 0.2 in the upper left of every image."""
+    """Detects an apple with score 0.9 and a pear with score 0.2 in the upper left of every image."""
 
     categories = CATEGORIES
 
@@ -41,7 +41,7 @@ class FakePredictor(ImagePredictor):
         return [self.detect(image) for image in inputs]
 
     def detect(self, image):
-        """The model: outputs for one image. Tests replace it."""
+        """Returns the outputs for one image. Tests replace this method."""
         return {"scores": np.array([0.9, 0.2], "float32")}
 
     def postprocess(self, outputs, resize, score_threshold=0.0):

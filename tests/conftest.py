@@ -1,4 +1,4 @@
-"""What several test files need."""
+"""Fixtures that several test files share."""
 
 import pathlib
 import signal
@@ -24,7 +24,7 @@ SHARED_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 
 @pytest.fixture(autouse=True)
 def default_signals():
-    """Handles signals as in a terminal; `nohup` and background jobs start with some ignored."""
+    """Sets the signal handlers of a terminal; with `nohup` and in background jobs some are ignored."""
     handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     if hasattr(signal, "SIGHUP"):  # not on Windows
         handlers[signal.SIGHUP] = signal.SIG_DFL
@@ -36,7 +36,7 @@ def default_signals():
 
 @pytest.fixture(scope="session")
 def shared_data():
-    """The folder of the real data sets; tests that need them are skipped on a machine without."""
+    """The folder of the real data sets. Tests that need it are skipped if it does not exist."""
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs the real data sets in {SHARED_DATA}")
     return SHARED_DATA
@@ -44,7 +44,10 @@ def shared_data():
 
 @pytest.fixture(scope="session")
 def decode():
-    """Function of the bytes of an image file, the third of a batch, to its pixels, as in a SavedModel."""
+    """A function of the bytes of an image file that returns its pixels, as in a SavedModel.
+
+    In error messages it is file 2 of a batch, counted from 0.
+    """
     import tensorflow as tf
 
     from mask_rcnn.export.image_files import decode_file
@@ -59,7 +62,7 @@ def decode():
 
 @pytest.fixture(scope="session")
 def tiny_config():
-    """A whole Mask R-CNN of three classes for images of 64 x 96 pixels."""
+    """The config of a complete Mask R-CNN with three classes for images of 64 x 96 pixels."""
     return Config(
         num_classes=3,
         input=InputConfig(
@@ -75,14 +78,14 @@ def tiny_config():
 
 
 def spread_scores(parts):
-    """Makes the scores of random networks as different as trained ones, so that rounding changes no order."""
+    """Spreads the scores of random networks like those of trained ones, so that rounding changes no order."""
     for layer in (parts.rpn_head.get_layer("objectness"), parts.box_head.get_layer("class_logits")):
         layer.kernel.assign(layer.kernel * 30)
 
 
 @pytest.fixture(scope="session")
 def tiny_parts(tiny_config):
-    """Its networks on ImageNet weights, with scores as different as trained ones. Not to be changed."""
+    """The networks of `tiny_config` with ImageNet weights and spread scores. Do not modify them."""
     import keras
 
     from mask_rcnn.model import build_parts
@@ -97,7 +100,7 @@ def tiny_parts(tiny_config):
 
 @pytest.fixture(scope="session")
 def tiny_batch():
-    """Two unlike images: one of 64 x 96 with two objects, one of 50 x 80 with one."""
+    """Two different images: one of 64 x 96 pixels with two objects, one of 50 x 80 with one."""
     rng = np.random.default_rng(0)
     image_sizes = np.array([[64, 96], [50, 80]], "float32")
     images = np.zeros([2, 64, 96, 3], "float32")
@@ -118,7 +121,7 @@ def tiny_batch():
 
 @pytest.fixture(scope="session")
 def resnet50_parts():
-    """The networks of torchvision's `maskrcnn_resnet50_fpn`, 44 million weights. Not to be changed."""
+    """The networks of torchvision's `maskrcnn_resnet50_fpn`, 44 million weights. Do not modify them."""
     from mask_rcnn.model import build_parts
     from mask_rcnn.model_zoo.torchvision import maskrcnn_resnet50_fpn
 
@@ -134,7 +137,7 @@ def tiny_categories():
 
 @pytest.fixture(scope="session")
 def tiny_tflite(tiny_parts, tiny_config, tiny_categories, tmp_path_factory):
-    """The path of the tiny model as a TFLite file with a frame of 64 x 96 pixels. Not to be changed."""
+    """The path of the tiny model as a TFLite file with a frame of 64 x 96 pixels. Do not modify it."""
     from mask_rcnn.export import lite
 
     metadata = lite.describe(tiny_config, (64, 96))
@@ -145,7 +148,7 @@ def tiny_tflite(tiny_parts, tiny_config, tiny_categories, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_saved_model(tiny_parts, tiny_config, tiny_categories, tmp_path_factory):
-    """The path of the tiny model as a SavedModel. Not to be changed."""
+    """The path of the tiny model as a SavedModel. Do not modify it."""
     from mask_rcnn.export import saved_model
     from mask_rcnn.predict import Predictor
 

@@ -1,7 +1,7 @@
-"""A seeded generator of damaged and hostile COCO jsons, for the tests of the reader.
+"""A seeded generator of damaged and hostile COCO files, for the tests of the reader.
 
-Each file is a valid json of two images with one thing wrong. The kinds are listed in `KINDS`; a kind gives a
-different file for each seed.
+Each file has two images and one error. `KINDS` lists the kinds of errors. Each seed of a kind gives a
+different file.
 """
 
 import copy
@@ -63,7 +63,7 @@ VALUES = (
 
 
 def valid_content():
-    """Returns a json of two images, three objects and a crowd region in which nothing is wrong."""
+    """Returns valid COCO content with two images, three objects and a crowd region."""
     objects = [
         (1, 1, 1, [4, 3, 10, 9], [SQUARE], 0),
         (2, 1, 2, [4, 3, 3, 9], RUNS, 0),
@@ -103,7 +103,7 @@ def _text(content):
 
 
 def _swapped_value(draw):
-    """A field of one or all entries has a value of another type."""
+    """Replaces the value of a field, in one or all entries, with one of another type."""
     content = valid_content()
     part, field = draw.choice(FIELDS)
     value = draw.choice(VALUES)
@@ -121,7 +121,7 @@ def _missing_field(draw):
 
 
 def _swapped_entry(draw):
-    """A list, or an entry of one, is something else."""
+    """Replaces a list, or an entry of a list, with something else."""
     content = valid_content()
     part = draw.choice(("images", "categories", "annotations"))
     how = draw.randrange(5)
@@ -139,7 +139,7 @@ def _swapped_entry(draw):
 
 
 def _top_level(draw):
-    """The whole file is another kind of json."""
+    """Replaces the complete content with another kind of JSON."""
     content = valid_content()
     results = [{"image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5], "score": 0.5}]
     others = (results, content["annotations"], [content], json.dumps(content), *VALUES)
@@ -267,7 +267,7 @@ def _box_garbage(draw):
 
 
 def _references(draw):
-    """Ids are repeated, missing, or of something that is not there."""
+    """Makes ids repeated, missing, or references to entries that do not exist."""
     content = valid_content()
     ids = (0, 1, 2, 77, "1", "one", 1.0, 1.5, None, True, [], "\ud800")
     part, field = draw.choice((("images", "id"), ("categories", "id"), *(FIELDS[8:11])))
@@ -350,7 +350,7 @@ KINDS = {
 
 
 def damaged_results(seed):
-    """Returns the entries of a damaged results file for `valid_content`; the same seed gives the same."""
+    """Returns the entries of a damaged results file for `valid_content`. The seed determines the result."""
     draw = random.Random(f"results {seed}")
     found = {"image_id": 1, "category_id": 1, "bbox": [4, 3, 10, 9], "score": 0.9}
     found |= {"segmentation": RUNS, "keypoints": POINTS}
@@ -371,5 +371,5 @@ def damaged_results(seed):
 
 
 def damaged_coco(kind, seed):
-    """Returns the bytes of a damaged json; the same kind and seed give the same bytes."""
+    """Returns the bytes of a damaged COCO file. The kind and the seed determine the result."""
     return KINDS[kind](random.Random(f"{kind} {seed}"))

@@ -1,6 +1,7 @@
-"""`detect_ray.py FOLDER [worker|driver]`: rows of all images from two workers of Ray, one of which is killed.
+"""`detect_ray.py FOLDER [worker|driver]`: detects in all images with two Ray workers.
 
-FOLDER has `model.weights.h5` and `photos`. The driver, if it is to be killed, is this process.
+The second argument says what is killed meanwhile: one of the workers, or the driver, which is this process.
+FOLDER has `model.weights.h5` and `photos`.
 """
 
 import functools
@@ -14,11 +15,11 @@ from mask_rcnn.scale.parts import Parts, detect_in_parts
 from mask_rcnn.scale.ray_detect import detect_on_ray
 from mask_rcnn.scale.rows import Detector, ImageFile
 
-IMAGES_BEFORE = 20  # of the worker that is killed, which is in its second task then
+IMAGES_BEFORE = 20  # images before a worker is killed, during its second task
 
 
 def load(folder, is_killed):
-    """Returns the predictor of a worker; one worker kills itself once."""
+    """Returns the predictor of a worker. With `is_killed`, one worker kills itself once."""
     from mask_rcnn.predict import Predictor
 
     predictor = Predictor.load(folder / "model.weights.h5")
@@ -45,7 +46,7 @@ if __name__ == "__main__":
     own = {"num_cpus": 2, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     ray.init(runtime_env=workers, **({} if "RAY_ADDRESS" in os.environ else own))
     images = [ImageFile(os.fsencode(path), path.name) for path in sorted((folder / "photos").iterdir())]
-    import detect_ray  # the functions of the main program would be pickled by value
+    import detect_ray  # functions of the module `__main__` would be pickled by value
 
     detector = Detector(load=functools.partial(detect_ray.load, folder, killed == "worker"))
     launch = functools.partial(detect_on_ray, detector=detector, num_cpus=1)

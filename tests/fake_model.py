@@ -1,4 +1,4 @@
-"""A model without a network, for tests of the server: what it finds is written in the pixels."""
+"""A model without a network, for tests of the server. The color of an image determines its detections."""
 
 import io
 import threading
@@ -12,19 +12,20 @@ from mask_rcnn.image_predictor import ImagePredictor
 from mask_rcnn.serving.served_model import ServedModel
 from mask_rcnn.structures import Category
 
-POISON = 13  # a batch with a `pixels(blue=POISON)` fails
+POISON = 13  # a batch with an image `pixels(blue=POISON)` fails
 CATEGORIES = (Category(4, "fig"), Category(9, "nut"))
 MASK_SIDE = 4
-RED, GREEN = 204, 0  # of `pixels`: a fig of score 0.8
+RED, GREEN = 204, 0  # default color of `pixels`: a fig with score 0.8
 
 
 class FakePredictor(ImagePredictor):
-    """Finds one object: the left half of the image, with the score red / 255; if green is
-    odd, of class 2.
+    """Detects one object: the left half of the image, with the score red / 255.
+
+    Its class is 1 if green is even, else 2. With red 0 there is no object.
 
     Attributes:
-        batches: Number of images of each batch.
-        gate: Event that a batch waits for.
+        batches: List with the number of images of each batch.
+        gate: Event that each batch waits for.
         entered: Semaphore that each batch releases when it begins.
     """
 
@@ -69,7 +70,7 @@ def _with_image_info(outputs, size):
 
 
 def fake_model(predictor=None):
-    """Returns a warm `ServedModel` with a `FakePredictor`."""
+    """Returns a `ServedModel` with a `FakePredictor`, after `warm_up`."""
     model = ServedModel(predictor or FakePredictor(), "weights", _with_image_info)
     model.warm_up()
     model.predictor.batches.clear()
@@ -79,7 +80,7 @@ def fake_model(predictor=None):
 
 
 def pixels(red=RED, green=GREEN, blue=0, size=(6, 8)):
-    """Returns an image `[H, W, 3]` of one color."""
+    """Returns an image of one color, `[H, W, 3]` uint8."""
     return np.full((*size, 3), (red, green, blue), "uint8")
 
 

@@ -1,4 +1,4 @@
-"""A server of fake models in a thread, and requests to it with nothing but the standard library."""
+"""Runs a server of fake models in a thread, and sends requests with the standard library only."""
 
 import contextlib
 import http.client
@@ -13,11 +13,11 @@ from mask_rcnn.serving.options import Options
 from mask_rcnn.serving.server import bind, make_server
 from mask_rcnn.serving.sources import Source
 
-SECONDS = 20  # until a test gives up
+SECONDS = 20  # time limit of waiting in a test
 
 
 class Reply:
-    """An answer: `status`, `headers` and `body`, bytes."""
+    """A reply: `status`, `headers`, and `body` in bytes."""
 
     def __init__(self, response):
         self.status, self.headers, self.body = response.status, response.headers, response.read()
@@ -27,13 +27,20 @@ class Reply:
 
 
 class Running:
-    """A server that runs: `port`, `server` of uvicorn, its `repository`, and `patience` for answers, s."""
+    """A running server.
+
+    Attributes:
+        port: Its port.
+        server: uvicorn server.
+        repository: `Repository`.
+        patience: Seconds to wait for a reply.
+    """
 
     def __init__(self, port, server, repository, patience):
         self.port, self.server, self.repository, self.patience = port, server, repository, patience
 
     def request(self, method, path, body=None, headers=None):
-        """Returns the `Reply` to a request; a dict is sent as JSON."""
+        """Returns the `Reply` to a request. A dict is sent as JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.patience)
         with contextlib.closing(connection):
             body = json.dumps(body) if isinstance(body, dict) else body
@@ -52,14 +59,14 @@ class Running:
 
 @contextlib.contextmanager
 def running(models=None, *, sources=None, load=None, wait=True, patience=SECONDS, **options):
-    """Runs a server; by default of one model `fruits`.
+    """A context manager that runs a server and yields a `Running`.
 
     Args:
-        models: `{name: ServedModel}`.
-        sources, load: Of a `Repository`, instead of models.
-        wait: Whether to wait until the models are loaded.
-        patience: Seconds to wait for an answer.
-        options: Of `Options`.
+        models: `{name: ServedModel}`. Defaults to one model, `fruits`.
+        sources, load: Arguments of `Repository`, instead of `models`.
+        wait: Whether to wait until the models are loaded. Defaults to True.
+        patience: Seconds to wait for a reply. Defaults to 20.
+        options: Fields of `Options`.
     """
     models = models or {"fruits": fake_model()}
     sources = sources or [Source(name, Path("nowhere", name)) for name in models]
@@ -80,7 +87,7 @@ def running(models=None, *, sources=None, load=None, wait=True, patience=SECONDS
 
 
 def until(condition):
-    """Waits until a function returns something true, and returns it."""
+    """Waits until a function returns a true value, and returns it."""
     end = time.monotonic() + SECONDS
     while not (result := condition()):
         assert time.monotonic() < end, "it takes too long"

@@ -1,4 +1,4 @@
-"""A small COCO data set in which nothing is wrong, and one fault of each kind that a check finds in it."""
+"""A small COCO data set without errors, and a function for each kind of fault that a check finds."""
 
 import copy
 import io
@@ -7,14 +7,14 @@ import json
 import numpy as np
 from PIL import Image
 
-SIZE = (64, 80)  # (height, width)
+SIZE = (64, 80)  # (height, width) of the images
 NUM_IMAGES = 4
-CORNERS = [(y, x) for y in (4, 34) for x in (4, 30, 56)]  # of the objects of an image
-SIDE = 20  # of an object, pixels
+CORNERS = [(y, x) for y in (4, 34) for x in (4, 30, 56)]  # (y, x) of the objects in each image
+SIDE = 20  # side of an object, pixels
 
 
 def clean_content():
-    """Returns a json of four images with six squares each."""
+    """Returns COCO content with four images of six squares each."""
     images = [
         {"id": id, "file_name": f"{id}.png", "height": SIZE[0], "width": SIZE[1]}
         for id in range(1, NUM_IMAGES + 1)
@@ -41,13 +41,13 @@ def square(id, image_id, y, x, side=SIDE):
 
 
 def photograph(seed, size=SIZE):
-    """Returns a picture of random colors, `[H, W, 3]` uint8."""
+    """Returns an image of smooth random colors, `[H, W, 3]` uint8."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype="uint8")
     return np.asarray(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def write_clean(folder, first_seed=0):
-    """Writes images and json into a folder; returns the content."""
+    """Writes the images and the annotations to a folder, and returns the content."""
     folder.mkdir(parents=True, exist_ok=True)
     content = clean_content()
     for number, image in enumerate(content["images"]):
@@ -66,7 +66,7 @@ def _cut_off(folder, content):
 
 
 def _damaged_inside(folder, content):
-    """Complete by its end marker; only decoding finds it."""
+    """Damages a file that still has its end marker. Only decoding detects it."""
     path = folder / "2.png"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
@@ -198,7 +198,7 @@ def _only_crowds(folder, content):
         one["iscrowd"] = 1
 
 
-# Name of the fault: (kind of the finding, its severity, what makes it).
+# `{name of the fault: (kind of the finding, its severity, function that makes the fault)}`.
 FAULTS = {
     make.__name__.strip("_"): (kind, severity, make)
     for kind, severity, make in (
@@ -238,7 +238,7 @@ FAULTS = {
 
 
 def write_faulty(folder, fault):
-    """Writes the data set with one fault into a folder."""
+    """Writes the data set with one fault to a folder."""
     content = copy.deepcopy(write_clean(folder))
     FAULTS[fault][2](folder, content)
     write_json(folder, content)

@@ -1,13 +1,13 @@
-"""Damaged and hostile weights, one process for many: `python hostile_files.py FOLDER COUNT FORMAT...`.
+"""Loads damaged and hostile weights files: `python hostile_files.py FOLDER COUNT FORMAT...`.
 
-Prints one JSON line per file: format, name of the damage, outcome, seconds, growth of memory in MB. Outcomes:
+Prints one JSON line per file: format, name of the damage, outcome, seconds, memory growth in MB. Outcomes:
 
-- "equal": loaded, every value as written.
+- "equal": loaded, with every value as written.
 - "changed": loaded with another value.
-- "refused": one ValueError or OSError that names the file.
+- "refused": a ValueError or OSError that names the file.
 - The name of any other exception or signal.
 
-Seeded: the same files each time.
+The files are seeded: they are the same in each run.
 """
 
 import io
@@ -44,7 +44,7 @@ GIGABYTE = 1 << 30
 
 
 class Variable:
-    """Stands for a Keras variable, without TensorFlow."""
+    """A stand-in for a Keras variable, without TensorFlow."""
 
     def __init__(self, path, value):
         self.path, self.value, self.shape, self.dtype = path, value, value.shape, str(value.dtype)
@@ -57,7 +57,7 @@ class Variable:
 
 
 class Model:
-    """Stands for a compiled Keras model."""
+    """A stand-in for a compiled Keras model."""
 
     def __init__(self, arrays):
         self.variables = [Variable(name, array) for name, array in arrays.items()]
@@ -65,7 +65,7 @@ class Model:
 
 
 def tensor_pickle(storage_size=None, **sizes):
-    """Returns torch's pickle of ARRAYS, with storages named by number."""
+    """Returns torch's pickle of ARRAYS. Storages are named by number."""
     out = [b"\x80\x02}q\x00("]
     for index, (name, array) in enumerate(ARRAYS.items()):
         numel = storage_size or array.size
@@ -87,7 +87,7 @@ def _int(value):
 
 
 def write_base(path, kind):
-    """Writes ARRAYS, undamaged."""
+    """Writes ARRAYS to an undamaged file."""
     if kind == "weights":
         from mask_rcnn.config import Config
         from mask_rcnn.structures import Category
@@ -136,7 +136,7 @@ def torch_legacy(pickled):
 
 
 def load(path, kind):
-    """Returns all arrays as a model would get them."""
+    """Returns all arrays that a model would get from a file."""
     if kind == "checkpoint":
         from mask_rcnn.training.checkpoint import restore_latest
 
@@ -160,7 +160,7 @@ def load(path, kind):
 
 
 def limit(readers):
-    """Returns the limit that a model sets; there was none before `bytes_for`."""
+    """Returns the size limit that a model sets, or nothing in versions without `bytes_for`."""
     return (
         [readers.bytes_for(array.shape for array in ARRAYS.values())] if hasattr(readers, "bytes_for") else []
     )
@@ -170,7 +170,7 @@ def fit(arrays, path):
     """Returns `arrays` after the checks that `assign_variables` makes."""
     from mask_rcnn import weights
 
-    if not hasattr(weights, "check_values"):  # before it existed
+    if not hasattr(weights, "check_values"):  # earlier versions do not have it
         weights.check_fit({name: array.shape for name, array in ARRAYS.items()}, arrays, path)
         return arrays
     shapes = {name: array.shape for name, array in arrays.items()}
@@ -180,7 +180,7 @@ def fit(arrays, path):
 
 
 def seal(path, kind):
-    """Gives a changed file of ours the right checksum, as somebody with bad intentions can."""
+    """Gives a modified file the correct checksum, as an attacker can."""
     try:
         from mask_rcnn import verified_hdf5
     except ImportError:
@@ -193,7 +193,7 @@ def seal(path, kind):
 
 
 def damage_bytes(content, rng, protected=()):
-    """Returns `content` with one random damage that touches none of the `protected` ranges, and its name."""
+    """Returns `content` with one random damage outside the `protected` ranges, and the name of the damage."""
     for _ in range(1000):
         at, size = rng.randrange(len(content)), rng.choice([1, 1, 1, 2, 8, 64])
         if not any(start < at + size and at < stop for start, stop in protected):
@@ -419,7 +419,7 @@ def cases(kind, count, folder):
     rng, base = random.Random(f"{SEED} {kind}"), folder / "base" / base_name(kind)
     base.parent.mkdir(parents=True)
     write_base(base, kind)
-    assert attempt(base, kind) == "equal"  # which imports what every child needs, too
+    assert attempt(base, kind) == "equal"  # also imports the modules that every child needs
     made = list(structural(kind, folder, base))
     rng.shuffle(made)
     made = made[: max(count // 2, count - 60)]
@@ -441,14 +441,14 @@ def base_name(kind):
 def data_ranges(content):
     starts = [(content.find(array.tobytes()), array.nbytes) for array in ARRAYS.values()]
     stored = [(start, start + size) for start, size in starts if start >= 0]
-    if content.startswith(b"\x89HDF"):  # and the one that is compressed
+    if content.startswith(b"\x89HDF"):  # also the compressed array
         start = content.find(b"\x78\x5e")
         stored += [(start, start + 800)] if start >= 0 else []
     return stored
 
 
 def new_path(folder, base, name):
-    """Returns a path for a damaged file; a checkpoint has an undamaged older one beside it."""
+    """Returns a path for a damaged file. For a checkpoint, an undamaged older one is copied to its folder."""
     path = folder / name.replace("/", "_").replace(" ", "_") / base.name
     path.parent.mkdir()
     older = base.with_name("step_00000001.h5")
@@ -547,7 +547,7 @@ def write_duplicate(path):
 
 
 def attempt(path, kind):
-    """Returns what loading a file comes to."""
+    """Loads a file and returns the outcome."""
     try:
         arrays = load(path, kind)
     except (ValueError, OSError) as error:
@@ -562,7 +562,7 @@ def attempt(path, kind):
 
 
 def attempt_in_child(path, kind):
-    """Returns the outcome, the seconds and the growth of memory in MB of a process that loads a file."""
+    """Loads a file in a child process. Returns the outcome, the seconds, and the memory growth in MB."""
     start, before = (
         time.monotonic(),
         int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE"),
@@ -570,7 +570,7 @@ def attempt_in_child(path, kind):
     read, write = os.pipe()
     child = os.fork()
     if not child:
-        signal.alarm(MAX_SECONDS)  # ends the process, whatever library it is in
+        signal.alarm(MAX_SECONDS)  # ends the process even inside a library
         os.write(write, attempt(path, kind).encode())
         os._exit(0)
     _, status, usage = os.wait4(child, 0)

@@ -1,4 +1,4 @@
-"""Damaged and hostile image files, the same for every run."""
+"""Damaged and hostile image files, the same in each run."""
 
 import io
 import random
@@ -25,8 +25,8 @@ def hostile_files(seed=0, large=True):
     """Yields (kind, name, contents) of at least 300 files.
 
     Args:
-        seed: of the damages.
-        large: whether to make those that take a second or much memory to make or to decode.
+        seed: Seed of the damages.
+        large: Whether to include files that take a second or much memory to create or decode.
     """
     makers = (_whole, _options, _truncated, _flipped, _lying, _foreign, _polyglots, _exif, _metadata)
     for make in (*makers, *((_large_lying, _bombs) if large else ())):
@@ -52,7 +52,7 @@ def png_chunk(kind, data):
 
 
 def _base_files():
-    """The files that are damaged."""
+    """Yields (format, contents) of the files that are damaged."""
     for file_format in FORMATS:
         yield file_format, encode(picture(), file_format)
     yield "JPEG", encode(picture(), "JPEG", progressive=True)
@@ -100,13 +100,13 @@ def _flipped(rng):
 
 
 def _lying(rng):
-    """Headers that declare sizes that the content does not have."""
+    """Yields files whose headers declare sizes that the content does not have."""
     for size in SIZES:
         yield from _lies(*size)
 
 
 def _large_lying(rng):
-    """Sizes below the limit."""
+    """Yields such files with sizes below the limit."""
     yield from _lies(13000, 13000)
 
 
@@ -197,7 +197,7 @@ def _exif(rng):
 
 
 def _metadata(rng):
-    """Comments, profiles and chunks that are large once they are inflated, or wrong."""
+    """Yields files whose comments, profiles or chunks are invalid, or large after decompression."""
     png = encode(picture(), "PNG")
     bomb = zlib.compress(bytes(100_000_000), 9)
     for name, chunk in {
@@ -224,7 +224,7 @@ def _metadata(rng):
 
 
 def _bombs(rng):
-    """Complete files of many pixels and few bytes."""
+    """Yields valid files of many pixels and few bytes."""
     limit, ImageFile.MAXBLOCK = ImageFile.MAXBLOCK, 1 << 24
     try:
         yield "13000.png", encode(Image.new("1", (14000, 13000)), "PNG")

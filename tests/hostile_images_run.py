@@ -1,6 +1,6 @@
-"""Reads every file of a folder with `read_header` and `read_image`, and writes a line of json about each.
+"""Reads every file of a folder with `read_header` and `read_image`, and writes a line of JSON for each.
 
-Run as a process of its own: `python hostile_images_run.py FOLDER`, so that its memory can be measured.
+Run it in a separate process, `python hostile_images_run.py FOLDER`, so that its memory can be measured.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import warnings
 from unittest import mock
 
 import numpy as np
-import tensorflow as tf  # noqa: F401, large files are decoded by it; its libraries are no growth
+import tensorflow as tf  # noqa: F401, decodes large files; its libraries must not count as growth
 from PIL import Image, ImageOps, PngImagePlugin
 
 from mask_rcnn.data.images import read_header, read_image
@@ -23,11 +23,11 @@ OWN_ERRORS = (ValueError, FileNotFoundError)
 
 
 def by_pillow(path):
-    """Returns what Pillow makes of a file, `[H, W, 3]` uint8, upright; None if it refuses."""
+    """Returns a file decoded by Pillow, `[H, W, 3]` uint8, upright, or None if Pillow refuses it."""
     try:
         with Image.open(path) as image:
             image.load()
-            with contextlib.suppress(Exception):  # its EXIF data is damaged
+            with contextlib.suppress(Exception):  # for damaged EXIF data
                 image = ImageOps.exif_transpose(image)
             if image.mode == "I;16":
                 return np.repeat((np.asarray(image) >> 8).astype("uint8")[..., None], 3, axis=-1)
@@ -38,7 +38,7 @@ def by_pillow(path):
 
 @contextlib.contextmanager
 def unlimited():
-    """Lifts the limits of Pillow on pixels and on metadata."""
+    """Removes Pillow's limits on pixels and metadata."""
     with (
         mock.patch.object(Image, "MAX_IMAGE_PIXELS", None),
         mock.patch.object(PngImagePlugin, "MAX_TEXT_CHUNK", 1 << 30),
@@ -54,13 +54,13 @@ def memory(field):
 
 
 def reset_peak():
-    """Begins to measure the peak of memory anew; returns the memory in use."""
+    """Resets the peak memory, and returns the memory in use."""
     pathlib.Path("/proc/self/clear_refs").write_text("5")
     return memory("VmRSS")
 
 
 def examine(path):
-    """Returns what reading a file led to."""
+    """Returns the results of reading a file."""
     declared, before, start = 0, reset_peak(), time.process_time()
     try:
         with warnings.catch_warnings(record=True) as leaked:
@@ -86,9 +86,9 @@ def examine(path):
 
 if __name__ == "__main__":
     Image.new("RGB", (4, 4)).save(pathlib.Path(sys.argv[1]) / ".first.png")
-    read_image(pathlib.Path(sys.argv[1]) / ".first.png")  # loads libraries, which are no growth
+    read_image(pathlib.Path(sys.argv[1]) / ".first.png")  # loads libraries, which must not count as growth
     for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
         if not path.name.startswith("."):
             gc.collect()
-            ctypes.CDLL(None).malloc_trim(0)  # what earlier files have left would hide growth
+            ctypes.CDLL(None).malloc_trim(0)  # memory freed by earlier files would hide growth
             print(json.dumps({"name": path.name, **examine(path)}), flush=True)

@@ -1,7 +1,7 @@
 """`mask_rcnn_mirrored.py FILE`: the same steps of the tiny model on one and on two logical devices.
 
-A script, for TensorFlow's devices cannot be split once it runs. The last batch has a single image, so that
-the second replica gets none. Writes JSON.
+It is a script because TensorFlow's devices cannot be split after its first use. The last batch has one image,
+so the second replica gets none. Writes JSON.
 """
 
 import json
@@ -28,7 +28,7 @@ images["seeds"] = np.stack([np.arange(5), np.zeros(5)], axis=1).astype("int32")
 def train(strategy):
     with strategy.scope():
         keras.utils.set_random_seed(0)
-        # In float32, rounding that differs from run to run can choose another one of two equal proposals.
+        # In float32, rounding differs between runs and can select the other one of two equal proposals.
         model = mask_rcnn.MaskRCNN(config, precision="float64")
         model.compile(keras.optimizers.SGD(0.01))
     start = model.get_weights()

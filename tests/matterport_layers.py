@@ -1,4 +1,4 @@
-"""Layers of matterport's Mask R-CNN: their names and shapes, random weights for them, and its h5 files."""
+"""Layers of matterport's Mask R-CNN: their names and shapes, random weights, and h5 files."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ RPN_LAYERS = ("rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred")
 
 @dataclass(frozen=True)
 class Sizes:
-    """How wide the layers behind the backbone are; the defaults are the published ones."""
+    """Numbers of channels and units of the layers after the backbone. The defaults are the published ones."""
 
     pyramid: int = 256
     rpn: int = 512
@@ -24,10 +24,11 @@ class Sizes:
 class Layers:
     """Collects `{"layer/variable": array}`.
 
-    Gains keep the activations of random weights within bounds, so that NMS has something to choose from.
+    Gains keep the activations of random weights within bounds, so that NMS has different scores.
 
     Args:
-        random: a NumPy generator; None makes arrays of nothing but a shape.
+        random: A NumPy generator. Defaults to None, which creates arrays of the right shape filled with
+            zeros.
     """
 
     def __init__(self, random=None):
@@ -48,7 +49,7 @@ class Layers:
         self.uniform(f"{name}/gamma", 0.7, 1.1, channels)
         self.uniform(f"{name}/beta", -0.1, 0.1, channels)
         self.uniform(f"{name}/moving_mean", -0.2, 0.2, channels)
-        self.uniform(f"{name}/moving_variance", 0.001, 0.01, channels)  # so small that the epsilon shows
+        self.uniform(f"{name}/moving_variance", 0.001, 0.01, channels)  # small, so that epsilon matters
 
     def normal(self, name, std, *shape):
         self.uniform(name, -math.sqrt(3) * std, math.sqrt(3) * std, *shape)
@@ -60,7 +61,7 @@ class Layers:
 
 
 def model_layers(layers, blocks, sizes):
-    """Fills `layers` with a whole model and returns their arrays."""
+    """Fills `layers` with a complete model and returns their arrays."""
     backbone_layers(layers, blocks)
     for level, inputs in ((2, 256), (3, 512), (4, 1024), (5, 2048)):
         layers.conv(f"fpn_c{level}p{level}", 1, inputs, sizes.pyramid, 0.05)
@@ -79,7 +80,7 @@ def model_layers(layers, blocks, sizes):
             f"mrcnn_mask_conv{index}", 3, sizes.pyramid if index == 1 else sizes.masks, sizes.masks, 0.08
         )
         layers.norm(f"mrcnn_mask_bn{index}", sizes.masks)
-    layers.conv("mrcnn_mask_deconv", 2, sizes.masks, sizes.masks)  # as many in as out
+    layers.conv("mrcnn_mask_deconv", 2, sizes.masks, sizes.masks)  # equal numbers of inputs and outputs
     layers.conv("mrcnn_mask", 1, sizes.masks, sizes.outputs)
     return layers.arrays
 
@@ -104,19 +105,22 @@ def backbone_layers(layers, blocks):
 
 
 def paths(arrays):
-    """`{path: array}` as Keras 2 nests its groups: one a layer, its name again inside; one for the RPN."""
+    """Returns `{path: array}` with the groups that Keras 2 writes.
+
+    Each layer has a group that contains a group of the same name. The layers of the RPN are in one group.
+    """
     layer_of = {name: name.split("/")[0] for name in arrays}
     groups = {name: "rpn_model" if layer in RPN_LAYERS else layer for name, layer in layer_of.items()}
     return {f"{groups[name]}/{name}:0": array for name, array in arrays.items()}
 
 
 def write_keras2(path, arrays):
-    """Writes `{"layer/variable": array}` as Keras 2 saves weights."""
+    """Writes `{"layer/variable": array}` in the format of Keras 2."""
     nested = {}
     for name, array in paths(arrays).items():
         group, _, weight = name.partition("/")
         nested.setdefault(group, {})[weight] = array
-    nested |= {"input_image": {}, "roi_align_classifier": {}}  # layers without weights are there, too
+    nested |= {"input_image": {}, "roi_align_classifier": {}}  # layers without weights have groups, too
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [name.encode() for name in nested]
         file.attrs["keras_version"], file.attrs["backend"] = b"2.0.8", b"tensorflow"

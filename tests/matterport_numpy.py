@@ -1,6 +1,6 @@
-"""What matterport's Mask R-CNN computes, in NumPy and from its own layers (references.md, section 5).
+"""matterport's Mask R-CNN in NumPy, with its own layers and without mask_rcnn.
 
-Boxes are its own: yxyx in 0..1 of the padded image, whose last pixel is 1. Nothing of mask_rcnn is used.
+Boxes have its format: yxyx in 0..1 of the padded image, whose last pixel is 1.
 """
 
 import numpy as np
@@ -10,7 +10,10 @@ NORM_EPSILON = 1e-3
 
 
 def resized(image, size):
-    """Order 1 with zeros around the image, then a cast to uint8; no output is below the image's smallest."""
+    """Resizes as scikit-image with order 1 and a border of zeros, then converts to uint8.
+
+    No output is below the smallest value of the image.
+    """
 
     rows, columns = (resize_weights(*sides) for sides in zip(image.shape, size, strict=False))
     values = along_axes(image.astype("float64"), rows, columns)
@@ -18,13 +21,13 @@ def resized(image, size):
 
 
 def resize_weights(inputs, outputs):
-    """`[outputs, inputs]`: linear between the middles of pixels, zero outside."""
+    """Returns `[outputs, inputs]` weights: linear between pixel centers, zero outside."""
     position = (np.arange(outputs) + 0.5) * inputs / outputs - 0.5
     return np.maximum(1 - np.abs(position[:, None] - np.arange(inputs)), 0)
 
 
 def along_axes(x, rows, columns):
-    """`[Y, H]` and `[X, W]` times `[H, W, C]`, `[Y, X, C]`."""
+    """Multiplies `[H, W, C]` with `[Y, H]` and `[X, W]`; returns `[Y, X, C]`."""
     return np.moveaxis(np.tensordot(columns, np.tensordot(rows, x, 1), (1, 1)), 0, 1)
 
 
@@ -47,13 +50,16 @@ def relu(x):
 
 
 def same_pool(x):
-    """Maximum of 3x3 with stride 2 of an even map: "same" pads one row below and one column at the right."""
+    """Max pooling of 3x3 with stride 2 and "same" padding of an even map.
+
+    The padding adds one row at the bottom and one column at the right.
+    """
     x = np.pad(x, ((0, 1), (0, 1), (0, 0)), constant_values=-np.inf)
     return np.lib.stride_tricks.sliding_window_view(x, (3, 3), (0, 1))[::2, ::2].max((-1, -2))
 
 
 def backbone(x, layers):
-    """Returns C2..C5 of `[H, W, 3]`; the first 1x1 of a stage strides."""
+    """Returns C2..C5 of `[H, W, 3]`. The first 1x1 convolution of a stage has the stride."""
     x = same_pool(relu(norm(conv(x, layers, "conv1", 2, 3), layers, "bn_conv1")))
     maps = []
     for stage, letters in BLOCKS.items():
@@ -83,7 +89,10 @@ def pyramid(maps, layers):
 
 
 def anchors(side, sizes):
-    """All anchors of a square image, in 0..1; at each cell tall, square, wide: ratios are width / height."""
+    """Returns all anchors of a square image, in 0..1.
+
+    Each cell has a tall, a square and a wide anchor, because ratios are width / height.
+    """
     boxes = []
     for level, size in enumerate(sizes, start=2):
         y, x, ratio = np.meshgrid(
@@ -111,7 +120,7 @@ def moved(boxes, deltas):
 
 
 def suppressed(boxes, scores, threshold, most):
-    """Indices that remain, best first."""
+    """Returns the indices after NMS, best score first."""
     order, kept = list(np.argsort(-scores, kind="stable")), []
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     while order and len(kept) < most:
@@ -143,7 +152,7 @@ def proposals(probabilities, deltas, boxes, pre_nms, post_nms):
 
 
 def pooled(levels, boxes, side, pool_size):
-    """One sample a bin, from corner to corner; `[N, P, P, C]`."""
+    """Pools with one sample per bin, from corner to corner; returns `[N, P, P, C]`."""
     size = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)) + 1e-12
     level = 4 + np.round(np.log2(size / (224 / side))).astype(int)
     return np.stack(
@@ -155,7 +164,7 @@ def pooled(levels, boxes, side, pool_size):
 
 
 def crop(x, box, pool_size):
-    """Bilinear samples of a map whose first and last pixel are 0 and 1."""
+    """Returns bilinear samples of a map whose first pixel is at 0 and last pixel at 1."""
     steps = np.arange(pool_size) / (pool_size - 1)
     weights = []
     for axis in (0, 1):
@@ -177,7 +186,7 @@ def box_head(rois, layers):
 
 
 def detections(boxes, probabilities, deltas, window, threshold):
-    """Returns boxes, classes and scores: only the best class of a RoI counts."""
+    """Returns boxes, classes and scores. Only the best class of each RoI counts."""
     classes = probabilities.argmax(axis=1)
     rows = np.arange(len(boxes))
     scores = probabilities[rows, classes]
@@ -192,7 +201,7 @@ def detections(boxes, probabilities, deltas, window, threshold):
 
 
 def masks(rois, classes, layers):
-    """Returns probabilities `[N, 28, 28]` of the given classes."""
+    """Returns the probabilities of the given classes, `[N, 28, 28]`."""
     found = []
     for x, class_id in zip(rois, classes, strict=True):
         for index in (1, 2, 3, 4):

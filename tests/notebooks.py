@@ -1,4 +1,4 @@
-"""Runs the notebooks of samples/. As a program it writes them anew, with what they show: `make samples`."""
+"""Runs the notebooks of samples/. As a program, it rewrites them with their outputs: `make samples`."""
 
 import os
 import shutil
@@ -26,30 +26,30 @@ NAMES = (
     "your_own_backbone_and_head",
     "distributed_training",
 )
-TIMEOUT = 900  # seconds a cell; on a busy machine a minute of training is several
+TIMEOUT = 900  # seconds per cell; on a busy machine a minute of training takes several minutes
 
-# Published weights are not fetched, and TensorFlow does not greet.
+# No downloads of published weights, and no start-up messages of TensorFlow.
 ENVIRONMENT = {"MASK_RCNN_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def copy_data(folder):
-    """Copies what the notebooks read into the folder that they are to run in."""
+    """Copies the data of the notebooks to the folder in which they run."""
     shutil.copytree(SAMPLES / "fruits_nuts", folder / "fruits_nuts")
 
 
 def execute(name, folder, changes=None):
-    """Runs a notebook in a fresh kernel.
+    """Runs a notebook in a new kernel.
 
     Args:
-        name: one of NAMES.
-        folder: where it runs.
-        changes: `{old text: new text}` of its source, for runs that are to be shorter.
+        name: Name of the notebook, one of NAMES.
+        folder: Working directory of the notebook.
+        changes: `{old text: new text}` of its source, for shorter runs. Defaults to None.
 
     Returns:
-        The notebook with its outputs, without what was written on stderr.
+        The notebook with its outputs, without those on stderr.
 
     Raises:
-        nbclient.exceptions.CellExecutionError: a cell failed; it says which.
+        nbclient.exceptions.CellExecutionError: A cell failed. The message says which.
     """
     text = (SAMPLES / f"{name}.py").read_text(encoding="utf-8")
     for old, new in (changes or {}).items():
@@ -70,7 +70,7 @@ def execute(name, folder, changes=None):
 
 
 def pictures(notebook):
-    """Returns how many pictures a notebook shows."""
+    """Returns the number of pictures that a notebook shows."""
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     return sum("image/jpeg" in output.get("data", {}) for output in outputs)
 

@@ -1,7 +1,7 @@
-"""Our models with the weights of published ones against what those computed, stage by stage.
+"""Compares models that have published weights with the original implementations, stage by stage.
 
-What agreement means: `../shared/parity/README.md`. The peers computed in float64, so that our own float64
-tells a wrong convention from rounding.
+The README of the fixtures defines the tolerances. The original models were run in float64. The comparison in
+float64 distinguishes a wrong convention from rounding.
 """
 
 import cv2
@@ -12,14 +12,14 @@ from parity_run import XYXY, Peer, Run
 
 from mask_rcnn.model_zoo.convert import swap_xy
 
-SCORE_MARGIN = 0.02  # a detection this near to the threshold may be missing or extra
+SCORE_MARGIN = 0.02  # a detection so close to the score threshold may be missing or added
 
 
 class ParityTests:
-    """A test file has a subclass `Test...` for each fixture.
+    """Tests of all models. A test file has a subclass `Test...` for each fixture.
 
     Attributes:
-        fixture: its name, which is the preset's too.
+        fixture: Name of the fixture, which is also that of the preset.
     """
 
     fixture = ""
@@ -36,17 +36,17 @@ class ParityTests:
 
     @pytest.fixture
     def tolerance(self, run):
-        """Of the largest value of a map."""
+        """Tolerance for maps, relative to the largest value."""
         return 1e-6 if run.exact else 5e-4
 
     @pytest.fixture
     def head_tolerance(self, run):
-        """Of the largest value of what a head makes of the peer's own features."""
+        """Tolerance for outputs of a head on the original model's features, relative to the largest value."""
         return 1e-6 if run.exact else 1e-5
 
     @pytest.fixture
     def roi_tolerance(self, run):
-        """Of what RoIs of the peer's are on our maps: they and their pooling are float32 in every run."""
+        """Tolerance for outputs on the original model's RoIs, whose pooling is float32 in every run."""
         return 1e-4 if run.exact else 5e-4
 
     def test_the_resized_and_normalised_input_agrees(self, run, peer):
@@ -62,7 +62,7 @@ class ParityTests:
             ours, stride = channels_first(run.outputs[name][0]), int(peer[f"{name}.stride"])
             assert ours.shape == tuple(peer[f"{name}.shape"])
             assert relative_error(ours[:, ::stride, ::stride], peer[name]) <= tolerance, name
-            limit = tolerance * np.abs(peer[name]).max()  # of the whole map, which the subsampled can't show
+            limit = tolerance * np.abs(peer[name]).max()  # of the complete map, not of the subsampled one
             assert np.abs(ours.mean((1, 2)) - peer[f"{name}.mean"]).max() <= limit, name
             assert np.abs(ours.std((1, 2), ddof=1) - peer[f"{name}.std"]).max() <= limit, name
 
@@ -118,19 +118,19 @@ class ParityTests:
 
 
 class MaskTests:
-    """More, where there are masks."""
+    """Additional tests for models with masks."""
 
     def test_the_mask_head_agrees_on_rois_of_the_peer(self, run, peer, roi_tolerance):
         pooled = run.roi_stage(run.pool(peer.boxes("boxes_resized"), "mask_pool"))
-        expected = channels_last(peer["mask_pooled"])  # the first two, and of many channels the first 256
+        expected = channels_last(peer["mask_pooled"])  # the first two RoIs, and at most 256 channels
         assert relative_error(pooled[:2, ..., : expected.shape[-1]].numpy(), expected) <= roi_tolerance
         logits = run.parts.heads["mask_head"]([pooled, tf.constant(peer.class_ids(), "int32")]).numpy()
         assert relative_error(logits, peer["mask_logits"]) <= roi_tolerance
 
     def test_pasted_masks_agree(self, run, peer):
-        # A corner that moves by 0.05 px in float32 can cross a whole pixel, to which torchvision cuts boxes:
-        # the noisy masks of random weights then move by that pixel (torchvision itself: 2 of 60). RoIs are
-        # float32 in every run: a corner of v2 is 0.00005 px from a whole one.
+        # torchvision truncates boxes to whole pixels. A corner that moves by 0.05 px in float32 can cross
+        # one, and the noisy masks of random weights then move by a pixel (torchvision itself: 2 of 60). RoIs
+        # are float32 in every run, and a corner of v2 is 0.00005 px from a whole pixel.
         different = []
         matches = match_detections(run.detections, peer)
         for i, j in matches.items():
@@ -142,7 +142,7 @@ class MaskTests:
 
 
 class KeypointTests:
-    """More, where there are keypoints."""
+    """Additional tests for models with keypoints."""
 
     def test_the_keypoint_head_agrees_on_rois_of_the_peer(self, run, peer, roi_tolerance):
         expected = channels_last(peer["keypoint_logits"])
@@ -151,34 +151,34 @@ class KeypointTests:
 
     def test_keypoints_agree(self, run, peer):
         found, matches = run.detections.keypoints[..., :2], match_detections(run.detections, peer)
-        # Ours are pixel centres. torchvision's are the numbers of pixels.
+        # Pixel centers, while torchvision returns pixel indices.
         theirs = peer["keypoints"][..., :2] + (0.0 if peer.background_last else 0.5)
         distance = np.stack([np.abs(found[j] - theirs[i]).max(-1) for i, j in matches.items()])  # [M, J]
         boxes, heatmaps = run.outputs["boxes"][0], run.outputs["keypoint_heatmaps"][0]
-        # Two peaks may each be off by what rounding does to the heatmaps, which depends on the kernels.
+        # Rounding changes each of two peaks by an amount that depends on the kernels.
         margin = 2 * max(
             heatmap_error(heatmaps[matches[i]], expected)
             for i, expected in enumerate(channels_last(peer["keypoint_logits"]))
             if i in matches
         )
         clear = np.stack([has_one_peak(heatmaps[j], boxes[j], margin) for j in matches.values()])
-        assert clear.mean() >= 1 / 3  # in float64 nearly all are clear
+        assert clear.mean() >= 1 / 3  # in float64 nearly all of them
         assert distance[clear].max() <= 2
 
 
 def heatmap_error(heatmaps, expected):
-    """Returns by how much 99 % of the points of heatmaps `[S, S, J]` differ, as a share of each range."""
+    """Returns the 99th percentile of the differences of heatmaps `[S, S, J]`, relative to their range."""
     return np.quantile(np.abs(heatmaps - expected) / np.ptp(expected, axis=(0, 1)), 0.99)
 
 
 def has_one_peak(heatmaps, box, margin, radius=3):
-    """Tells of which keypoints the place is certain.
+    """Returns which keypoints have an unambiguous position.
 
     Args:
-        heatmaps: `[S, S, J]`.
-        box: `[4]`, yxyx, over which they are stretched.
-        margin: by which the highest point exceeds all other peaks, a share of the map's range.
-        radius: pixels around the highest point that belong to its peak.
+        heatmaps: `[S, S, J]`, logits on a grid that covers the box.
+        box: `[4]`, yxyx, pixels.
+        margin: Amount by which the maximum exceeds all other peaks, as a fraction of the map's range.
+        radius: Distance from the maximum within which points belong to the same peak, pixels. Defaults to 3.
 
     Returns:
         `[J]` bool.
@@ -195,7 +195,10 @@ def has_one_peak(heatmaps, box, margin, radius=3):
 
 
 def match_detections(found, peer):
-    """Returns `{theirs: ours}` of the same class within 1.5 px and 0.02 of the score, each used once."""
+    """Returns `{index in peer: index in found}` of detections that agree, each used once.
+
+    They have the same class, boxes within 1.5 px, and scores within 0.02.
+    """
     matches = {}
     theirs = zip(peer.boxes("boxes"), peer["scores"], peer.class_ids(), strict=True)
     for i, (box, score, class_id) in enumerate(theirs):

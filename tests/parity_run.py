@@ -1,7 +1,7 @@
-"""A published model's fixture and ours beside it: what the parity tests compare.
+"""Loads a fixture of a published model, and runs the same model here, for the parity tests.
 
-`tests/parity` holds the two fixtures that every test run uses; the others are read in `../shared/parity`,
-whose README describes them.
+`tests/parity` has the two fixtures of every test run. The others are in `SHARED_PARITY`, outside the
+repository.
 """
 
 import importlib
@@ -27,7 +27,10 @@ XYXY = [1, 0, 3, 2]  # turns yxyx into xyxy and back
 
 
 class Peer:
-    """A fixture, its arrays turned into our layout: RGB, channels last, background first, (dy, dx, ...)."""
+    """A fixture. Its methods return arrays in the layout of this package.
+
+    That is RGB, channels last, background first, and deltas as (dy, dx, dh, dw).
+    """
 
     def __init__(self, name):
         folder = next((x for x in (PARITY, SHARED_PARITY) if (x / f"{name}.outputs.npz").is_file()), None)
@@ -47,18 +50,18 @@ class Peer:
         return name in self.arrays
 
     def levels(self):
-        """Names of the maps that have anchors."""
+        """Returns the names of the maps that have anchors."""
         return [name[len("rpn_logits.") :] for name in self.arrays if name.startswith("rpn_logits.")]
 
     def pixels(self, name):
-        """`[3, H, W]` in RGB."""
+        """Returns an image `[3, H, W]` in RGB."""
         return self[name][::-1] if self.background_last else self[name]
 
     def class_logits(self, name):
         return np.roll(self[name], 1, axis=-1) if self.background_last else self[name]
 
     def box_deltas(self, name):
-        """`[R, K * 4]`, (dy, dx, dh, dw), without the background."""
+        """Returns `[R, K * 4]`, (dy, dx, dh, dw), without the background."""
         deltas = swap_xy(self[name].T).T
         return deltas if self.background_last else deltas[:, 4:]
 
@@ -66,7 +69,7 @@ class Peer:
         return self["labels"] + 1 if self.background_last else self["labels"]
 
     def boxes(self, name):
-        """`[N, 4]`, yxyx."""
+        """Returns `[N, 4]`, yxyx."""
         return self[name][:, XYXY]
 
     def mask(self, index):
@@ -74,7 +77,7 @@ class Peer:
 
 
 class Run:
-    """The fixture's image through our model, in one precision."""
+    """Runs this package's model on the fixture's image, in one precision."""
 
     def __init__(self, peer, precision):
         self.exact = precision == "float64"
@@ -86,26 +89,27 @@ class Run:
             predictor = Predictor(self.parts, config, peer.preset.categories)
         image = read_image(PARITY / "image_427x640.png")
         if self.exact and not peer.background_last:
-            image = 255 * (image.astype("float32") / np.float32(255)).astype("float64")  # its first step
+            # The original's first step, which rounds to float32.
+            image = 255 * (image.astype("float32") / np.float32(255)).astype("float64")
         self.batch, resize = predictor.preprocess(image)
         self.outputs = tf.nest.map_structure(lambda x: x.numpy(), self._run(self.batch))
         final = {name: self.outputs[name][0] for name in predictor.model.output}
         self.detections = predictor.postprocess(final, resize)
         self.pyramid = [self.outputs[name] for name in peer.levels() if name != "P6"]
 
-    @tf.function(autograph=False)  # which frees each map when it is done
+    @tf.function(autograph=False)  # a graph frees each map after its last use
     def _run(self, batch):
         return {name: x for name, x in self.model(batch).items() if not name.endswith("_pooled")}
 
     def pool(self, boxes, layer):
-        """Pools `[N, 4]` boxes from our own maps, for the head that `layer` is in front of."""
+        """Pools boxes `[N, 4]` from this model's maps with the layer `layer`."""
         return self.model.get_layer(layer)(self.pyramid, boxes[None])
 
     def roi_stage(self, pooled):
-        """The features of a head: what the backbone's last stage makes of pooled ones, where there is one."""
+        """Returns the features of a head: the pooled ones, after the backbone's last stage if RoIs use it."""
         return self.parts.roi_stage(pooled) if self.parts.roi_stage else pooled
 
     def box_head(self, pooled):
-        """Returns logits and, without those of the background, deltas."""
+        """Returns the logits, and the deltas without those of the background."""
         logits, deltas = self.parts.box_head(self.roi_stage(pooled))
         return logits.numpy(), deltas.numpy()[:, 4:]

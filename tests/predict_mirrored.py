@@ -1,7 +1,7 @@
-"""`predict_mirrored.py FILE`: detections of five images by one and by two replicas, on logical CPUs.
+"""`predict_mirrored.py FILE`: detects in five images with one and with two replicas on logical CPUs.
 
-Writes JSON: `{"single": [...], "mirrored": [...]}`, for each image `class_ids`, `scores` and `boxes`; and
-`"batch_size"`, the default on two replicas.
+Writes JSON: `{"single": [...], "mirrored": [...]}` with `class_ids`, `scores` and `boxes` for each image, and
+`"batch_size"`, the default for two replicas.
 """
 
 import json
@@ -40,7 +40,7 @@ if __name__ == "__main__":
     images = np.random.default_rng(0).integers(0, 256, [5, 64, 64, 3]).astype("uint8")
     results = {
         "single": detect(single, images),
-        "mirrored": detect(mirrored, images),  # the last batch has one image for two replicas
+        "mirrored": detect(mirrored, images),  # the last batch has one image only
         "batch_size": mirrored.default_batch_size(),
     }
     Path(sys.argv[1]).write_text(json.dumps(results))

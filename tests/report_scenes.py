@@ -18,7 +18,7 @@ CAT, DOG = 3, 8  # category ids
 
 
 def rle(box, size=(HEIGHT, WIDTH)):
-    """Returns the run lengths of a rectangle (x, y, width, height) of whole pixels."""
+    """Returns the RLE of a rectangle (x, y, width, height) of whole pixels."""
     mask = np.zeros(size, "uint8", order="F")
     x, y, width, height = box
     mask[y : y + height, x : x + width] = 1
@@ -27,11 +27,12 @@ def rle(box, size=(HEIGHT, WIDTH)):
 
 
 def truth(objects, num_images=1):
-    """Returns a COCO json.
+    """Returns COCO content.
 
     Args:
-        objects: A list of (box, category id), with an image number (1) and a crowd flag (0) if they differ.
-        num_images: Count.
+        objects: List of (box, category id), optionally with an image id (default 1) and a crowd flag (default
+            0).
+        num_images: Number of images.
     """
     annotations = []
     for number, (box, category, *rest) in enumerate(objects, start=1):
@@ -58,7 +59,7 @@ def truth(objects, num_images=1):
 
 
 def results(detections):
-    """Returns entries of a results file from a list of (box, category id, score), with an image if not 1."""
+    """Returns COCO results entries from a list of (box, category id, score), optionally with an image id."""
     return [
         {
             "image_id": rest[0] if rest else 1,
@@ -72,7 +73,7 @@ def results(detections):
 
 
 def evaluate(annotations, entries, iou_type="bbox", max_detections=100):
-    """Returns the `Evaluation` of a COCO json and entries."""
+    """Returns the `Evaluation` of COCO content and results entries."""
     content = read_annotations(annotations)
     ids = [image["id"] for image in content.images]
     return evaluate_images(content, entries, ids, iou_type, max_detections)
@@ -87,7 +88,7 @@ def scene(objects, detections, iou_type="bbox"):
 
 
 def detected(annotations, entries, name="results.json", iou_types=("bbox", "segm")):
-    """Returns the `Detected` of a COCO json and entries."""
+    """Returns the `Detected` of COCO content and results entries."""
     content = read_annotations(annotations)
     return Detected(
         name=name,
@@ -100,7 +101,7 @@ def detected(annotations, entries, name="results.json", iou_types=("bbox", "segm
 
 
 def random_scene(seed, num_images=4, num_objects=24):
-    """Returns a COCO json with crowd regions, and entries with equal scores and all kinds of errors."""
+    """Returns COCO content with crowd regions, and entries with equal scores and all kinds of errors."""
     random = np.random.default_rng(seed)
     objects, detections = [], []
     for _ in range(num_objects):
@@ -117,13 +118,13 @@ def random_scene(seed, num_images=4, num_objects=24):
 
 
 def coco_eval(annotations, entries, iou_type="bbox", evaluator=COCOeval):
-    """Returns pycocotools' own evaluation."""
+    """Returns the evaluation of pycocotools."""
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = copy.deepcopy(annotations)
         coco.createIndex()
         found = copy.deepcopy(entries)
-        if iou_type == "segm":  # pycocotools takes the area of the box if there is one
+        if iou_type == "segm":  # pycocotools would use the area of the box
             found = [{name: value for name, value in each.items() if name != "bbox"} for each in found]
         else:
             found = [

@@ -1,7 +1,7 @@
-"""`serve_ray.py FOLDER`: two replicas of Ray Serve answer for all images; one is killed in the middle.
+"""`serve_ray.py FOLDER`: two replicas of Ray Serve answer requests for all images. One is killed meanwhile.
 
-FOLDER has `model.weights.h5` and `photos`. `answers.json` becomes [[name, answer], ...], and the seconds
-until the first answer, and of a request with 1 and with 8 clients.
+FOLDER has `model.weights.h5` and `photos`. Writes `answers.json` with a list of [name, reply], the seconds
+until the first reply, and the seconds per request with 1 and with 8 clients.
 """
 
 import json
@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 URL = "http://127.0.0.1:8123/detect?score=0"
-MAX_TRIES = 60  # of a request, a second after each other: a new replica imports TensorFlow first
+MAX_TRIES = 60  # attempts per request, one per second, because a new replica must import TensorFlow
 
 
 def ask(path):
-    """Returns the answer for an image; one that was lost with its replica is asked for again."""
+    """Returns the reply for an image. Repeats the request if its replica dies."""
     for _ in range(MAX_TRIES):
         request = urllib.request.Request(URL, path.read_bytes(), {"Content-Type": "image/png"})
         try:
@@ -34,7 +34,7 @@ def ask(path):
 
 
 def timed(paths, clients):
-    """Returns [name, answer] of each image, and the mean seconds of a request."""
+    """Returns [name, reply] for each image, and the mean time of a request in seconds."""
     seconds = []
 
     def ask_timed(path):
@@ -54,7 +54,7 @@ def replicas():
         try:
             if b"ServeReplica" in (folder / "cmdline").read_bytes():
                 found.append(int(folder.name))
-        except OSError:  # it ended meanwhile
+        except OSError:  # the process has ended
             continue
     return found
 

@@ -1,4 +1,4 @@
-"""A server of a fake model as a process of its own: `python serving_process.py`."""
+"""Runs a server of a fake model in a separate process: `python serving_process.py`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A small data set of every kind of annotation: polygons, run lengths, crowds, keypoints, three shapes."""
+"""A small data set with every kind of annotation: polygons, RLE, crowds and keypoints."""
 
 import json
 
@@ -14,7 +14,7 @@ SIZES = ((48, 64), (64, 48), (48, 72), (40, 90), (64, 48), (50, 64))
 
 
 def read_small_coco(folder):
-    """Writes the data set into a folder and returns its `Dataset`."""
+    """Writes the data set to a folder and returns its `Dataset`."""
     images, annotations = [], []
     for index, size in enumerate(SIZES):
         random = np.random.default_rng([7, index])
@@ -32,7 +32,7 @@ def read_small_coco(folder):
 
 
 def _annotation(id, image_id, number, size, random):
-    """Returns an object: polygons for even numbers, run lengths for odd ones, a crowd for the last one."""
+    """Returns an annotation: polygons for numbers 0 and 2, RLE for 1 and 3, and a crowd region for 4."""
     height, width = size
     side = float(random.uniform(8, 20))
     y, x = random.uniform(0, height - side), random.uniform(0, width - side)

@@ -1,4 +1,4 @@
-"""The tables of the paper: their configs, which runs are made, and what is said of them."""
+"""Tests of the paper's tables: their configs, the runs that they make, and the messages."""
 
 import dataclasses
 import importlib.util
@@ -162,7 +162,10 @@ def test_wrong_options_are_an_error(words, message, capsys):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Replaces training: a row finds the objects with the right boxes, or with halves of them, or fails."""
+    """Replaces training. A row finds the correct boxes, or only halves of them, or is interrupted.
+
+    Returns the list of the folders of its calls.
+    """
     folders = []
 
     def train(config, folder, resume):
@@ -288,7 +291,7 @@ def test_weights_of_a_row_are_evaluated_with_views(trained, tmp_path, monkeypatc
     comparison = ablate(Table(key="0", title="views", rows=rows, iou_types=("bbox",)), TINY, tmp_path)
     assert len(trained) == 1 and list(comparison.rows["b"].differences) == ["bbox"]
     entries = json.loads((tmp_path / "b/seed_0/detections.json").read_text())
-    assert len(entries) == 2 * 4  # two images, two objects and their mirror images
+    assert len(entries) == 2 * 4  # two images of two objects, and their mirror images
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="the extra `ray` is installed")

@@ -1,4 +1,4 @@
-"""The runs of a table as tasks of Ray end as those of one process."""
+"""Tests that the runs of a table in Ray tasks give the results of one process."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Anchor boxes: base anchors, and their places on the grid."""
+"""Tests of anchor boxes: base anchors, and their positions on the grid."""
 
 import numpy as np
 import pytest
@@ -32,9 +32,9 @@ def test_the_grid_goes_by_rows_then_columns_then_ratios():
     expected = [
         [-1, -2, 1, 2],
         [-2, -1, 2, 1],
-        [-1, 6, 1, 10],  # one column further, 8 pixels
+        [-1, 6, 1, 10],  # next column, 8 pixels
         [-2, 7, 2, 9],
-        [3, -2, 5, 2],  # one row further, 4 pixels
+        [3, -2, 5, 2],  # next row, 4 pixels
         [2, -1, 6, 1],
         [3, 6, 5, 10],
         [2, 7, 6, 9],

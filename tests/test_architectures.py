@@ -1,4 +1,4 @@
-"""Every architecture as a config of the one model: built, trained for a step, saved, loaded and run."""
+"""Tests of every architecture: the model is built, trained for a step, saved, loaded and run."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ from mask_rcnn.weights import load_weights, save_weights
 
 CATEGORIES = tuple(Category(number, name) for number, name in enumerate(("ant", "bee", "cow"), start=1))
 ONE_MAP = {"fpn": None, "anchors": AnchorConfig(sizes=(8, 16, 32), strides=(16,))}
-FIRST_BLOCKS = (1, 1, 1, 1)  # of each stage, instead of 3, 4, 6, 3
+FIRST_BLOCKS = (1, 1, 1, 1)  # blocks per stage, instead of 3, 4, 6, 3
 BOX_HEAD = BoxHeadConfig(dense_units=(16,), samples=16, max_detections=4)
 ONE_CONV = {"convs": 1, "dense_units": (16,)}
 
@@ -35,7 +35,7 @@ def backbone(name="resnet50", **fields):
 
 
 def heads(norm="none", **fields):
-    """A box head and a mask head with 32 channels."""
+    """Returns a box head and a mask head with 32 channels."""
     box = replace(BOX_HEAD, norm=norm, conv_channels=32, **ONE_CONV, **fields)
     return {"box_head": box, "mask_head": MaskHeadConfig(convs=1, channels=32, norm=norm)}
 
@@ -134,7 +134,7 @@ def detections(parts, config, batch):
 
 
 def train(model, batch):
-    """One step of gradient descent. Returns the losses, and the variables that moved."""
+    """Makes one step of gradient descent. Returns the losses, and the ids of the variables that changed."""
     variables = model.trainable_variables
     with tf.GradientTape() as tape:
         losses = model(inputs_of(model, batch), training=True)
@@ -169,11 +169,11 @@ def test_an_architecture_is_trained_saved_loaded_and_run(fields, make_config, ba
 @pytest.mark.parametrize("fields", ARCHITECTURES.values(), ids=ARCHITECTURES.keys())
 def test_no_two_kernels_start_from_the_same_random_numbers(fields, make_config):
     parts = build_parts(make_config(**fields)).named()
-    starts = {}  # the first numbers, whatever the standard deviation and the shape
+    starts = {}  # by the ratios of the first values, which do not depend on standard deviation and shape
     for name, part in parts.items():
         for variable in part.weights:
             first = np.ravel(variable)[:4].astype("float64")
-            if np.ptp(first) > 0:  # no bias, no gamma
+            if np.ptp(first) > 0:  # excludes biases and gammas
                 starts.setdefault(tuple(np.round(first[1:] / first[0], 4)), []).append(
                     f"{name}/{variable.path}"
                 )
@@ -249,7 +249,7 @@ def test_a_cascade_of_heads_that_move_nothing_is_one_head(make_config, batch):
 
 
 def test_what_a_cascade_shares_moves_by_the_mean_of_its_heads(make_config, batch):
-    """With equal heads that move nothing, and equal IoUs and weights, all three losses are the same."""
+    """With equal heads that do not move boxes, and equal IoUs and weights, the three losses are equal."""
     cascade = CascadeConfig(positive_ious=(0.5, 0.5, 0.5), delta_scales=(1.0, 1.0, 1.0))
     config = make_config(**{**ARCHITECTURES["cascade"], "mask_head": None, "cascade": cascade})
     parts = build_parts(config)

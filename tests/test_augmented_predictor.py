@@ -1,4 +1,4 @@
-"""Test-time augmentation: merging by hand, and with models that find what they see."""
+"""Tests of test-time augmentation: merging by hand, and with fake models that find what is visible."""
 
 import sys
 import types
@@ -20,7 +20,7 @@ SIZE = (20, 40)
 
 
 def found(*objects, **fields):
-    """Returns `Detections` of (y1, x1, y2, x2, score, class id), each with its whole box as mask."""
+    """Returns `Detections` of (y1, x1, y2, x2, score, class id). Each mask fills its box."""
     boxes = np.array([each[:4] for each in objects], "float32").reshape(-1, 4)
     corners = boxes.astype(int)
     return Detections(
@@ -50,18 +50,18 @@ def test_boxes_of_other_classes_and_of_other_places_stay():
 
 def test_a_pixel_is_in_the_mask_if_half_of_the_views_by_weight_have_it():
     views = [found((0, 0, 10, 10, 0.5, 1)), found((0, 2, 10, 10, 0.3, 1)), found((0, 0, 10, 9, 0.3, 1))]
-    merged = merge_views(views, 0.5, 100)  # columns 0..1 have 0.8 of 1.1, column 9 has 0.8
+    merged = merge_views(views, 0.5, 100)  # columns 0..1 have 0.8 of 1.1, as has column 9
     assert merged.full_mask(0)[:10, :10].all() and merged.full_mask(0).sum() == 100
-    views[1:] = [found((0, 2, 10, 9, 0.4, 1)), found((0, 2, 10, 9, 0.4, 1))]  # they have 0.5 of 1.3 now
+    views[1:] = [found((0, 2, 10, 9, 0.4, 1)), found((0, 2, 10, 9, 0.4, 1))]  # now 0.5 of 1.3
     merged = merge_views(views, 0.5, 100)
     assert merged.mask_origins.tolist() == [[0, 2]] and merged.masks[0].shape == (10, 7)
     assert merged.boxes.tolist() == [[0, 0, 10, 10]]
 
 
 def test_a_view_counts_once_for_an_object():
-    twice = found((0, 2, 10, 10, 0.8, 1), (0, 2, 10, 9, 0.7, 1))  # both overlap with the best one
+    twice = found((0, 2, 10, 10, 0.8, 1), (0, 2, 10, 9, 0.7, 1))  # both overlap the best detection
     merged = merge_views([found((0, 0, 10, 10, 0.9, 1)), twice], 0.5, 100)
-    assert len(merged) == 1 and merged.masks[0].shape == (10, 10)  # 0.9 against 0.8
+    assert len(merged) == 1 and merged.masks[0].shape == (10, 10)  # columns 0..1: weight 0.9 for, 0.8 against
 
 
 def test_keypoints_are_means_by_weight():
@@ -77,7 +77,7 @@ def test_agreement_is_the_share_of_the_other_views_that_have_the_box():
     views = [
         found((0, 0, 10, 10, 0.9, 1), (0, 20, 10, 30, 0.8, 1)),
         found((0, 0, 10, 10, 0.6, 1)),
-        found((0, 0, 10, 7, 0.7, 1)),  # IoU 0.7: the same object elsewhere
+        found((0, 0, 10, 7, 0.7, 1)),  # IoU 0.7: the same object, shifted
     ]
     assert merge_views(views, 0.5, 100).attributes["agreement"].tolist() == [0.5, 0]
     assert "agreement" not in merge_views(views[:1], 0.5, 100).attributes

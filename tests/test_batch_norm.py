@@ -1,4 +1,4 @@
-"""Batch normalization in the heads: which RoIs its statistics come from."""
+"""Tests of batch normalization in the heads: which RoIs its statistics use."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ NOWHERE = np.zeros_like(COUNTED)
 
 @pytest.fixture
 def rois():
-    """`[6, 2, 3, 4]`: what does not count is far away."""
+    """RoI features `[6, 2, 3, 4]`. Those that must not count have very different values."""
     rng = np.random.default_rng(0)
     x = rng.normal([1, -2, 30, 0], [1, 2, 3, 0.1], [6, 2, 3, 4]).astype("float32")
     x[~COUNTED.reshape(-1)] += 1e3
@@ -35,7 +35,7 @@ def moving(network):
 
 
 def run(call, network, x):
-    """Returns the output, the gradients of a sum of squares, and the moving statistics after it."""
+    """Returns the output, the gradients of a loss, and the moving statistics after the call."""
     x = tf.constant(x)
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -108,7 +108,7 @@ def head_configs(tiny_config, monkeypatch):
 
 
 def statistics_after_a_step(config, *batches):
-    """Returns the moving statistics of the parts that train: at the start, after a step with each batch."""
+    """Returns the moving statistics of the trained parts: at the start, then after a step with each batch."""
     keras.utils.set_random_seed(0)
     parts = build_parts(config)
     variables = {

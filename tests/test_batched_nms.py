@@ -1,4 +1,4 @@
-"""The suppression for GPUs against TensorFlow's kernel for CPUs."""
+"""Compares the NMS for GPUs with TensorFlow's CPU kernel."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_boxes_are_those_of_the_cpu_kernel(block, boxes_per_class, max_output, m
     monkeypatch.setattr(batched_nms, "BLOCK", block)
     rng = np.random.default_rng(block)
     boxes = random_boxes(rng, [2, 90, boxes_per_class])
-    scores = rng.permutation(2 * 90 * 3).reshape(2, 90, 3).astype("f") / 540  # no two are equal
+    scores = rng.permutation(2 * 90 * 3).reshape(2, 90, 3).astype("f") / 540  # all different
     assert_equal_results((boxes, scores, 0.5, 0.3, max_output))
 
 
@@ -66,5 +66,6 @@ def test_equal_scores_of_boxes_that_do_not_overlap_are_all_kept_as_by_the_cpu_ke
     arguments = (boxes[None, :, None], scores[None, :, None], 0.5, 0.0, 100)
     found, expected = ([*map(np.asarray, nms(*arguments))] for nms in (combined_nms, tensorflow_nms))
     np.testing.assert_array_equal(found[1], expected[1])
-    for half in (slice(0, 50), slice(50, 100)):  # the CPU kernel leaves the order of equal scores to its heap
+    # The CPU kernel returns equal scores in the order of its heap.
+    for half in (slice(0, 50), slice(50, 100)):
         np.testing.assert_array_equal(*(np.sort(boxes[0, half, 1]) for boxes in (found[0], expected[0])))

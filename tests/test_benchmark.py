@@ -29,7 +29,7 @@ LOSSES = {"rpn_objectness_loss", "rpn_box_loss", "class_loss", "box_loss", "mask
 
 PROCESSOR = {"cpu": "Fast 9000", "instruction_sets": "AVX2", "onednn": "off", "kernels": "cpu"}
 
-# Speaks as torchvision_peer does, without torch: one detection, losses of 1 to 5, half a second a run.
+# Answers like torchvision_peer, without torch: one detection, losses of 1 to 5, half a second per run.
 FAKE_PEER = """
 import json, sys
 job = json.loads(sys.stdin.readline())
@@ -47,7 +47,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def interpreter(tmp_path):
-    """Returns a function from a program to an executable that runs it whatever it is asked to run."""
+    """A function that writes a program to an executable, which ignores the Python code that it should run."""
 
     def make(program):
         path = tmp_path / "python"
@@ -89,7 +89,7 @@ def test_timed_counts_work_as_processor_time():
 
 def test_peak_memory_counts_what_was_held():
     assert np.ones(10_000_000)[0] == 1
-    assert peak_memory() is None or peak_memory() > 80_000_000  # eight bytes each
+    assert peak_memory() is None or peak_memory() > 80_000_000  # 8 bytes each
 
 
 def test_peak_memory_of_an_unknown_process_is_none():
@@ -100,7 +100,7 @@ def test_ellipse_touches_the_sides_of_its_box():
     mask = ellipse((2, 1, 8, 5), height=10, width=7)  # 6 high, 4 wide
     rows, columns = np.nonzero(mask)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (2, 7, 1, 4)
-    assert not mask[2, 1] and mask.sum() == 20  # a corner is not in it; its area is 18.8
+    assert not mask[2, 1] and mask.sum() == 20  # without a corner; the ellipse has an area of 18.8
 
 
 def test_work_is_repeatable_and_inside_the_image():
@@ -109,7 +109,7 @@ def test_work_is_repeatable_and_inside_the_image():
     assert work.images.shape == (1, 64, 96, 3) and work.images.dtype == np.uint8
     assert work.masks.shape == (1, NUM_OBJECTS, 64, 96)
     assert work.boxes.min() >= 0 and np.all(work.boxes[..., 2:] <= [64, 96])
-    assert np.all(work.boxes[..., 2:] - work.boxes[..., :2] >= 4)  # a sixteenth of 64
+    assert np.all(work.boxes[..., 2:] - work.boxes[..., :2] >= 4)  # 1/16 of 64
     assert work.class_ids.min() >= 1 and work.class_ids.max() <= 3
 
 
@@ -192,7 +192,7 @@ def test_stages_give_what_the_whole_model_gives(tiny_parts, tiny_config):
     boxes, scores, _ = results["box head"]
     assert all(len(detections) > 1 for detections in whole)
     for index, detections in enumerate(whole):
-        found = slice(len(detections))  # zeros follow
+        found = slice(len(detections))  # without padding rows
         np.testing.assert_allclose(scores[index][found], detections.scores, rtol=1e-4)
         np.testing.assert_allclose(boxes[index][found], detections.boxes, atol=1e-2)
         np.testing.assert_allclose(results["paste"][index].boxes, detections.boxes, atol=1e-2)
@@ -230,7 +230,7 @@ def test_training_batch_has_the_objects_of_the_work(max_instances, kept, tiny_co
     assert batch["gt_masks"].shape == (1, max_instances, 16, 16)
     np.testing.assert_array_equal(batch["gt_boxes"][0, :kept], work.boxes[0, :kept])
     assert np.count_nonzero(batch["gt_class_ids"]) == kept
-    assert np.mean(batch["gt_masks"][0, 0]) == pytest.approx(np.pi / 4, abs=0.03)  # a disc in its square
+    assert np.mean(batch["gt_masks"][0, 0]) == pytest.approx(np.pi / 4, abs=0.03)  # a disk
 
 
 def test_agreement_counts_the_same_class_in_the_same_place():
@@ -284,7 +284,7 @@ def test_torchvision_program_runs_alone_and_reports_what_is_missing():
     assert "torch" in json.loads(done.stdout)["error"]
 
 
-# Runs the program where torch cannot be imported, and nothing of ours or TensorFlow either.
+# Runs the program in a process that cannot import torch, mask_rcnn or TensorFlow.
 BLOCKED = """
 import runpy, sys
 for name in ("torch", "mask_rcnn", "tensorflow", "keras"):

@@ -41,7 +41,7 @@ def test_a_server_is_measured_in_turns_with_the_bare_model(tmp_path, monkeypatch
 
 
 class _Given:
-    """A context with the url of a server that runs already."""
+    """A context manager that returns the URL of a server that is already running."""
 
     def __init__(self, port):
         self._url = f"http://127.0.0.1:{port}"

@@ -1,4 +1,4 @@
-"""AP of resampled images is what pycocotools gives for a data set in which images are repeated."""
+"""Tests that AP of resampled images equals pycocotools' AP of a data set with repeated images."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,10 @@ SIZES = {"images": 6, "objects": 5}
 
 
 def objects_and_results(seed):
-    """Images of two classes with moved, missed and invented detections, some of equal scores, and a crowd."""
+    """Returns ground truth of two classes with crowds, and results with moved, missed and repeated objects.
+
+    Some scores are equal, but only in different images.
+    """
     random = np.random.default_rng(seed)
     annotations, results = [], []
     for image_id in range(1, SIZES["images"] + 1):
@@ -26,7 +29,7 @@ def objects_and_results(seed):
             for _ in range(random.integers(0, 3)):
                 dx, dy = (int(each) for each in random.integers(-4, 5, 2))
                 mine = [each for each in results if each["image_id"] == image_id]
-                score = int(random.integers(1, 9)) / 10 + len(mine) / 1000  # equal ones in other images only
+                score = int(random.integers(1, 9)) / 10 + len(mine) / 1000  # unique in each image
                 box = [x + dx, y + dy, width, height]
                 results.append(
                     {k: one[k] for k in ("image_id", "category_id")} | {"bbox": box, "score": score}
@@ -40,7 +43,7 @@ def objects_and_results(seed):
 
 
 def repeated(truth, results, counts):
-    """Returns a data set in which image i occurs `counts[i]` times, its copies one after the other."""
+    """Returns a data set in which image i occurs `counts[i]` times. Its copies are consecutive."""
     images, annotations, entries = [], [], []
     for image, count in zip(truth["images"], counts, strict=True):
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""Boxes: areas, overlaps, deltas and clipping, with numbers by hand."""
+"""Tests of box areas, overlaps, deltas and clipping, with numbers computed by hand."""
 
 import math
 
@@ -37,7 +37,7 @@ def test_an_inverted_box_has_no_area():
         ([2, 2, 4, 7], 10, 100),  # inside
         ([0, 10, 10, 20], 0, 200),  # side by side
         ([20, 20, 30, 30], 0, 200),
-        ([3, 3, 3, 9], 0, 100),  # without a height
+        ([3, 3, 3, 9], 0, 100),  # height 0
     ],
 )
 def test_overlap_of_two_boxes(other, shared, union):
@@ -78,7 +78,7 @@ def test_decode_of_zero_deltas_returns_the_box():
     [
         ([0.5, 0, 0, 0], [20, 20, 40, 60]),  # half the height of 20 downwards
         ([0, -0.25, 0, 0], [10, 10, 30, 50]),  # a quarter of the width of 40 to the left
-        ([0, 0, math.log(2), 0], [0, 20, 40, 60]),  # twice as high around the same centre
+        ([0, 0, math.log(2), 0], [0, 20, 40, 60]),  # twice the height around the same center
         ([0, 0, 0, math.log(0.5)], [10, 30, 30, 50]),
     ],
 )
@@ -159,10 +159,10 @@ def test_clip_keeps_the_shape(shape):
     ("other", "expected"),
     [
         (SQUARE, 1),
-        ([0, 5, 10, 10], 0.5),  # inside: the box around both is the larger one
-        ([5, 5, 15, 15], 25 / 175 - 50 / 225),  # a quarter shared; two corners of 25 left over
-        ([0, 10, 10, 20], 0),  # they touch
-        ([0, 20, 10, 30], -1 / 3),  # a gap as wide as each
+        ([0, 5, 10, 10], 0.5),  # inside: the enclosing box is the larger box
+        ([5, 5, 15, 15], 25 / 175 - 50 / 225),  # a quarter shared; two empty corners of 25
+        ([0, 10, 10, 20], 0),  # touching
+        ([0, 20, 10, 30], -1 / 3),  # a gap as wide as each box
         ([5, 5, 5, 5], 0),  # empty
     ],
 )

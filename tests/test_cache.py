@@ -1,4 +1,4 @@
-"""The cache of published files, with a server of the test's own."""
+"""Tests of the cache of published files, with a local server."""
 
 import contextlib
 import hashlib
@@ -25,7 +25,7 @@ def home(tmp_path, monkeypatch):
 
 @contextlib.contextmanager
 def serving(content, length=None):
-    """Gives the URL of a file, and the list of requests for it; `length` is what the server says it has."""
+    """Yields the URL of a file and the list of requests for it. `length` is the declared Content-Length."""
     requests = []
 
     class Handler(http.server.BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""What lies between the box heads of a cascade, by hand."""
+"""Tests of the layers between the box heads of a cascade, with numbers computed by hand."""
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +17,7 @@ def test_refined_boxes_are_moved_and_cut_off_at_the_border():
     deltas = np.array([[0, 5, 0, 0], [0, 30, 0, 0], [0, 0, 0, 0]], "float32")
     refined = RefineBoxes(WEIGHTS)(deltas, ROIS, WINDOWS)
     np.testing.assert_allclose(refined["boxes"], [[[10, 20, 30, 40], [40, 64, 60, 64], [0, 0, 8, 8]]])
-    assert refined["valid"].numpy().tolist() == [[True, False, False]]  # the second has left the image
+    assert refined["valid"].numpy().tolist() == [[True, False, False]]  # the second is outside the image
 
 
 def test_refined_boxes_have_no_gradient():

@@ -109,7 +109,7 @@ def test_set_of_an_unknown_field_names_the_nearest(capsys):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Stands in for `training.train`; holds the arguments of its calls."""
+    """Replaces `training.train`. Returns the list of the arguments of its calls."""
     calls = []
 
     def train(config, run_dir, resume=False):
@@ -181,7 +181,7 @@ def predictor(monkeypatch):
 
 @pytest.fixture
 def truth(tmp_path):
-    """A folder with one image of two objects, and its annotations."""
+    """The folder of one image with two objects, and its annotations."""
     write_image(tmp_path / "photos" / "a.png")
     objects = [(7, [0, 0, 20, 10]), (9, [0, 10, 20, 10])]
     annotations = []
@@ -231,7 +231,7 @@ def test_what_detect_writes_scores_as_the_model_does_whatever_the_numbers(predic
     content = json.loads(truth.read_text())
     content["images"].insert(0, {"id": 1, "file_name": "other.png", "height": 32, "width": 48})
     for category, annotation in zip(content["categories"], content["annotations"], strict=True):
-        category["id"] = annotation["category_id"] = 16 - category["id"]  # 7 and 9 change places
+        category["id"] = annotation["category_id"] = 16 - category["id"]  # swaps 7 and 9
     truth.write_text(json.dumps(content))
     found = ["--no-pictures", "--json", tmp_path / "found.json", "--score-threshold", "0.05"]
     assert run("detect", tmp_path / "photos", "--weights", "w.h5", *found) == 0
@@ -259,7 +259,7 @@ def test_evaluate_finds_classes_by_name(predictor, truth, tmp_path, capsys):
 def test_evaluate_refuses_annotations_without_objects_before_it_detects(
     predictor, truth, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(FakePredictor, "detect", None)  # cannot be called
+    monkeypatch.setattr(FakePredictor, "detect", None)  # a call would fail
     content = {**json.loads(truth.read_text()), "annotations": []}
     truth.write_text(json.dumps(content))
     words = ["--annotations", truth, "--images", tmp_path / "photos"]

@@ -1,4 +1,4 @@
-"""`mask-rcnn data convert`: options, summary, filters, merges and splits."""
+"""Tests of `mask-rcnn data convert`: options, summary, filters, merges and splits."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""`mask-rcnn data check`: exit status, files that are written, and command lines that are wrong."""
+"""Tests of `mask-rcnn data check`: exit status, written files, and invalid command lines."""
 
 import json
 

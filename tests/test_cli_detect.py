@@ -1,4 +1,4 @@
-"""`mask-rcnn detect`: what it finds, writes, leaves out, and says about it."""
+"""Tests of `mask-rcnn detect`: its detections, files, skipped inputs and messages."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def write_video(path, num_frames=3):
 
 
 def unmarked(path):
-    """Removes the mark of our own videos, as a camera would have written it."""
+    """Removes the mark of `detect` from a video, so that it looks like one from a camera."""
     path.write_bytes(path.read_bytes()[: -len(pictures.MP4_MARK)])
     return path
 
@@ -46,7 +46,7 @@ def test_a_folder_is_drawn_and_written_as_coco_results(predictor, tmp_path, caps
     out, json_file = tmp_path / "out", tmp_path / "found.json"
     assert run("detect", tmp_path / "photos", *WEIGHTS, "--out", out, "--json", json_file) == 0
     assert sorted(path.name for path in out.iterdir()) == ["a.jpg", "b.png"]
-    assert cv2.imread(str(out / "b.png")).min() == 255  # drawn by the fake: black becomes white
+    assert cv2.imread(str(out / "b.png")).min() == 255  # the fake drawing turns black into white
     first, second = json.loads(json_file.read_text())
     assert first == {
         "image_id": 1,
@@ -72,7 +72,7 @@ def test_images_that_need_most_corrections_are_first(suffix, predictor, tmp_path
     path, found = tmp_path / f"rank{suffix}", tmp_path / "found.json"
     words = ("--no-pictures", "--rank-uncertain", path, "--json", found)
     assert run("detect", tmp_path / "photos", *WEIGHTS, *words) == 0
-    assert len(json.loads(found.read_text())) == 3  # --score-threshold counts there
+    assert len(json.loads(found.read_text())) == 3  # --score-threshold applies to the file
     assert f"Ranking: {path}" in capsys.readouterr().out
     if suffix == ".json":
         rows = [list(map(str, row.values())) for row in json.loads(path.read_text())]
@@ -168,7 +168,7 @@ def test_what_was_found_is_written_when_the_command_is_stopped(
     assert 5 < len(written) < 30 and written == names[: len(written)]
     drawn = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert drawn[: len(written)] == written
-    assert len(seen) <= 21  # the model ends with the image that it is at
+    assert len(seen) <= 21  # the model stops after the current image
 
 
 def test_the_results_of_an_interrupted_video_are_kept(predictor, tmp_path, monkeypatch):
@@ -324,7 +324,7 @@ def test_video_is_read_and_written(predictor, tmp_path):
     assert run("detect", clip, *WEIGHTS, "--out", out, "--json", json_file) == 0
     frames = list(video.read_frames(out / "clip.mp4"))
     assert len(frames) == 3 and frames[0].shape == (32, 48, 3)
-    assert abs(int(frames[0].mean()) - 55) <= 3  # 255 - 200, but for the codec
+    assert abs(int(frames[0].mean()) - 55) <= 3  # 255 - 200, up to errors of the codec
     assert video.frame_rate(out / "clip.mp4") == 10.0
     found = json.loads(json_file.read_text())
     assert [(entry["image_id"], entry["frame"]) for entry in found] == [(1, 0), (2, 1), (3, 2)]

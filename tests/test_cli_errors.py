@@ -1,4 +1,4 @@
-"""No exception reaches the user as a traceback, and each kind has its exit code."""
+"""Tests that every exception becomes a message without a traceback, with the exit code of its kind."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""`--import`: the commands know what a user's file registers."""
+"""Tests of `--import`: the commands can use what a user's file registers."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""`mask-rcnn data preview`."""
+"""Tests of `mask-rcnn data preview`."""
 
 import re
 
@@ -26,7 +26,7 @@ def pixels(path):
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
-    """The json and the folder of six images of shapes."""
+    """The annotations and the folder of six images of shapes."""
     return write_shapes(tmp_path_factory.mktemp("shapes"), 6, (48, 64), seed=1)
 
 

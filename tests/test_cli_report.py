@@ -1,4 +1,4 @@
-"""`mask-rcnn evaluate --report`: the files that it writes, and command lines that are wrong."""
+"""Tests of `mask-rcnn evaluate --report`: written files, and invalid command lines."""
 
 import json
 import sys

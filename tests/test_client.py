@@ -88,7 +88,7 @@ def test_the_error_of_the_server_is_told(client, server):
 
 
 class _Other(BaseHTTPRequestHandler):
-    """A server of something else."""
+    """A server of another kind, which does not reply with JSON of `mask-rcnn serve`."""
 
     def do_GET(self):
         self.send_response(200)

@@ -1,4 +1,4 @@
-"""Every field of a config has a range, which YAML, `--set`, Python and weights files share."""
+"""Tests that every config field has a range, which YAML, `--set`, Python and weights files respect."""
 
 import dataclasses
 import math
@@ -71,7 +71,7 @@ def value_at(config, path):
 
 
 def test_every_field_has_a_range():
-    """A new field needs a line in `config/ranges.py`."""
+    """Each new field needs a line in `config/ranges.py`."""
     for section in SECTIONS:
         plain = {
             name
@@ -182,7 +182,7 @@ def test_yaml_that_no_config_needs_is_refused(text, message):
 def test_a_huge_file_is_not_read_whole(tmp_path):
     path = tmp_path / "a.yaml"
     with open(path, "wb") as file:
-        file.truncate(1 << 40)  # sparse
+        file.truncate(1 << 40)  # a sparse file
     with pytest.raises(ValueError, match=r"a\.yaml"):
         config_io.from_yaml(path)
 

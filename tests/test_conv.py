@@ -1,4 +1,4 @@
-"""Convolutions with groups, dilation and GroupNorm, by hand."""
+"""Tests of grouped and dilated convolutions and GroupNorm, with numbers computed by hand."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_group_norm_by_hand():
     layer.kernel.assign(np.eye(64)[None, None])
     layer.norm.gamma.assign(rng.normal(size=64))
     layer.norm.beta.assign(rng.normal(size=64))
-    groups = x.astype("float64").reshape(2, 20, 32, 2)  # two channels a group
+    groups = x.astype("float64").reshape(2, 20, 32, 2)  # two channels per group
     mean, variance = groups.mean(axis=(1, 3), keepdims=True), groups.var(axis=(1, 3), keepdims=True)
     expected = ((groups - mean) / np.sqrt(variance + 0.5)).reshape(x.shape)
     expected = expected * layer.norm.gamma.numpy() + layer.norm.beta.numpy()

@@ -1,4 +1,4 @@
-"""The table of conventions, which the documentation shows."""
+"""Tests of the table of conventions, which the documentation shows."""
 
 import pathlib
 

@@ -1,4 +1,4 @@
-"""Weights of PyTorch in our layout: each transposition by the definition of its layer, names by a table."""
+"""Tests of the conversion of PyTorch weights: transpositions by each layer's definition, names by a table."""
 
 import pathlib
 
@@ -13,7 +13,7 @@ from mask_rcnn.weights import variables
 
 RNG = np.random.default_rng(0)
 FIXTURE = pathlib.Path(__file__).parent / "parity" / "maskrcnn_resnet50_fpn.weights.npz"
-# As torchvision before 0.13 and after it call the same tensor.
+# Names of the same tensor in torchvision before 0.13 and since.
 RENAMED = {
     "backbone.fpn.inner_blocks.0.weight": "backbone.fpn.inner_blocks.0.0.weight",
     "backbone.fpn.layer_blocks.3.bias": "backbone.fpn.layer_blocks.3.0.bias",
@@ -28,7 +28,7 @@ def normal(*shape):
 
 
 def state_dict_shapes():
-    """`{name: shape}` of torchvision's own state dict."""
+    """Returns `{name: shape}` of torchvision's state dict."""
     with np.load(FIXTURE) as fixture:
         names = [key.partition("/") for key in fixture.files]
         return {
@@ -110,7 +110,7 @@ def test_the_first_row_that_matches_a_whole_name_counts():
     assert {name: array.shape for name, array in arrays.items()} == {
         "part/layer1/kernel": (3, 2),
         "part/norm/gamma": (2,),
-        "norm.more": (1,),  # stays, for the error that lists it
+        "norm.more": (1,),  # remains, so that the error lists it
     }
 
 

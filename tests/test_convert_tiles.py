@@ -1,4 +1,4 @@
-"""`mask-rcnn data convert --tile`: tiles as images, and exactly the pixels of each object in them."""
+"""Tests of `mask-rcnn data convert --tile`: the tiles, and exactly the pixels of each object in them."""
 
 import json
 import re
@@ -64,7 +64,7 @@ def picture(folder, name="a.png", size=SIZE, dtype="uint8"):
 
 
 def star(seed, corners=12):
-    """Returns a polygon with hollows, [x, y, ...], inside of the image."""
+    """Returns a concave polygon, [x, y, ...], inside the image."""
     rng = np.random.default_rng(seed)
     angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
     radii, (y, x) = rng.uniform(5, 45, corners), rng.uniform([46, 46], [50, 82])
@@ -87,7 +87,7 @@ def test_each_tile_has_exactly_the_pixels_of_the_object_in_it(seed, as_runs, sev
             continue
         share, part = parts[number]
         found = full_mask(part["segmentation"], 32, 32)
-        if isinstance(part["segmentation"], list):  # inside of the tile; moved, ties are rounded otherwise
+        if isinstance(part["segmentation"], list):  # inside the tile; the shift changes how ties are rounded
             assert share == 1 and (found != expected).sum() <= 0.02 * expected.sum()
             total += part["area"]
             continue
@@ -105,7 +105,7 @@ def test_an_object_inside_of_a_tile_keeps_its_form():
     for segmentation in ([polygon], runs):
         one = annotation(segmentation, keypoints=[40, 50, 2, 10, 10, 1], num_keypoints=2)
         ((number, share, part),) = cut_annotation(one, TILING.windows(SIZE), SIZE)
-        assert (number, share) == (5, 1)  # of tiles that begin at y = 32, x = 32
+        assert (number, share) == (5, 1)  # the tile that begins at y = 32, x = 32
         assert part["bbox"] == [one["bbox"][0] - 32, one["bbox"][1] - 32, *one["bbox"][2:]]
         assert part["area"] == one["area"]
         assert part["keypoints"] == [8, 18, 2, 0, 0, 0] and part["num_keypoints"] == 1
@@ -152,7 +152,7 @@ def test_the_tiles_of_an_image_are_its_pixels(tmp_path):
 def test_tiles_of_a_photograph_are_photographs_and_small_images_are_copied(tmp_path):
     smooth = cv2.resize(picture(tmp_path, size=(6, 8)), SIZE[::-1], interpolation=cv2.INTER_CUBIC)
     exif = Image.Exif()
-    exif[0x0112] = 6  # the file is on its side
+    exif[0x0112] = 6  # stored rotated
     Image.fromarray(np.rot90(smooth)).save(tmp_path / "a.JPG", exif=exif, quality=95)
     tiles, _ = write_tiles(content_of(name="a.JPG"), tmp_path, tmp_path / "out", EVERYTHING)
     upright = read_image(tmp_path / "a.JPG").astype(int)

@@ -1,4 +1,7 @@
-"""Damaged and hostile jsons: a result or one clear error, in bounded time and memory; no silent changes."""
+"""Tests of damaged and hostile COCO files: a result or one clear error, within time and memory limits.
+
+Values never change without a warning.
+"""
 
 import json
 import resource
@@ -34,7 +37,7 @@ def quiet(monkeypatch):
 
 
 def outcome(function, name):
-    """Returns what a function gives, or None after a ValueError or OSError that names the file."""
+    """Returns the result of a function, or None after a ValueError or OSError that names the file."""
     start = time.monotonic()
     try:
         return function()
@@ -47,7 +50,7 @@ def outcome(function, name):
 
 
 def check_unchanged(dataset, content):
-    """Without a warning, each value in the records is that of the json."""
+    """Checks that without a warning each value in the records is that of the file."""
     images = {image.id: image for image in dataset.images}
     assert list(images) == [image["id"] for image in content["images"]]
     ids = {class_id: category.id for class_id, category in enumerate(dataset.categories, start=1)}

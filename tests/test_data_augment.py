@@ -1,4 +1,4 @@
-"""Transforms of training samples: numbers by hand, and agreement of pixels, boxes, masks and keypoints."""
+"""Tests of transforms: numbers by hand, and agreement of pixels, boxes, masks and keypoints."""
 
 import dataclasses
 import functools
@@ -34,10 +34,10 @@ def test_a_flip_mirrors_boxes_masks_and_the_sides_of_keypoints():
 
 def test_a_crop_cuts_boxes_to_the_visible_part_of_the_mask_and_drops_what_is_outside():
     corner = [[0, 0, 5, 0, 5, 5, 0, 5]]
-    # An L: its upright reaches to y = 20, its foot begins at y = 35; x 10 to 40.
+    # An L: its vertical bar begins at y = 20, its horizontal bar at y = 35; x 10 to 40.
     ell = [[10, 20, 15, 20, 15, 35, 40, 35, 40, 40, 10, 40]]
     sample = sample_of([ell, corner], boxes=[(20, 10, 40, 40), (0, 0, 5, 5)])
-    upper = sample.moved(affine.translation(-10, -8), (20, 40))  # y 10 to 30: without the foot
+    upper = sample.moved(affine.translation(-10, -8), (20, 40))  # y 10 to 30: without the horizontal bar
     found = done(upper)
     assert found.class_ids.tolist() == [1]
     np.testing.assert_allclose(found.output_boxes(), [[10, 2, 20, 7]])
@@ -94,7 +94,7 @@ def test_boxes_and_masks_stay_on_the_pixels(transform, method):
             continue
         visible += 1
         expected = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
-        # The box of what is cut is known to a pixel of the original image.
+        # The box of a cut object is accurate to a pixel of the original image.
         np.testing.assert_allclose(found.output_boxes()[0], expected, atol=1 + abs(found.matrix[0, 0]))
         assert found.output_masks(16).mean() > 0.9
     assert visible > 6
@@ -156,7 +156,7 @@ def test_noise_and_jpeg_change_the_pixels_of_the_output():
     gray = gray.moved(affine.scaling(2, 2), (120, 160))
     noisy = photometric.noise(gray, np.random.default_rng(0), high=20.0, probability=1.0)
     assert noisy.image.shape == (120, 160, 3)
-    sigma = np.random.default_rng(0).uniform(0, 20, 2)[1]  # drawn after the probability
+    sigma = np.random.default_rng(0).uniform(0, 20, 2)[1]  # the first draw is the probability
     assert noisy.image.std() == pytest.approx(sigma, rel=0.05)
     assert noisy.image.mean() == pytest.approx(100, abs=0.5)
     blocks = photometric.jpeg(noisy, np.random.default_rng(0), low=5, high=5, probability=1.0)
@@ -178,7 +178,7 @@ def test_color_jitter_changes_the_image_and_nothing_else():
 
 
 class _Ones:
-    """A generator that always draws one end of the interval."""
+    """A random generator that always returns one end of the interval."""
 
     def __init__(self, value=1.0):
         self.value = value

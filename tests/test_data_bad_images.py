@@ -1,4 +1,4 @@
-"""Images that pass the check at the start of a run, and turn out to be unusable during the run."""
+"""Tests of images that pass the check at the start of a run and turn out to be damaged later."""
 
 import dataclasses
 import re
@@ -27,7 +27,7 @@ def shapes(tmp_path):
 
 
 def damage(path):
-    """Overwrites the middle of a PNG file: its header and its last bytes stay."""
+    """Overwrites the middle of a PNG file. Its header and its last bytes stay."""
     content = bytearray(path.read_bytes())
     third = len(content) // 3
     content[third : 2 * third] = b"\x00" * third

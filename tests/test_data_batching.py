@@ -1,4 +1,4 @@
-"""Which image is where in which batch."""
+"""Tests of the order of images in batches."""
 
 from types import SimpleNamespace
 
@@ -14,7 +14,7 @@ LANDSCAPE, PORTRAIT, PANORAMA, TOWER = (30, 40), (40, 30), (30, 90), (90, 30)
 
 
 def copies(order):
-    """The largest number of places of one image in each batch."""
+    """Returns the largest number of times that an image occurs in each batch."""
     return np.array([np.bincount(batch).max() for batch in order])
 
 

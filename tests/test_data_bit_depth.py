@@ -1,4 +1,4 @@
-"""16-bit images of which 12 bits are used: what is said about them, and that training uses them all."""
+"""Tests of 16-bit images that use 12 bits: the warnings, and that training uses all 12."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""Images with any number of channels and with 16 bits: read as they are, transformed alike, and refused."""
+"""Tests of images with any number of channels and with 16 bits: reading, transforms and errors."""
 
 import dataclasses
 import itertools
@@ -33,7 +33,7 @@ def channel_input(channels, dtype="uint8", **fields):
 
 
 def write(path, image):
-    """Writes an image as the suffix says: a page of a TIFF file, or a plane of an array, for each channel."""
+    """Writes an image by its suffix: each channel becomes a page of a TIFF file, or a plane of an array."""
     if path.suffix == ".npy":
         np.save(path, image)
     elif path.suffix == ".tif":
@@ -44,7 +44,7 @@ def write(path, image):
 
 
 def write_coco(folder, images, suffix):
-    """Writes images with one object each; returns the paths of the json and of the folder."""
+    """Writes images with one object each; returns the paths of the annotations and of the folder."""
     entries, objects = [], []
     for number, image in enumerate(images, start=1):
         write(folder / f"{number}{suffix}", image)
@@ -72,7 +72,7 @@ def test_files_with_channels_are_read_as_they_are(tmp_path, suffix, channels, dt
 def test_alpha_is_a_channel(tmp_path, channels):
     path = write(tmp_path / "image.png", pixels(channels))
     np.testing.assert_array_equal(read_image(path, channels=channels), pixels(channels))
-    assert read_image(path).shape == (*SIZE, 3)  # as before: alpha is dropped
+    assert read_image(path).shape == (*SIZE, 3)  # alpha is dropped
 
 
 def test_a_png_file_of_16_bits_keeps_its_four_channels(tmp_path):
@@ -96,7 +96,7 @@ def test_arrays_of_any_byte_order_and_memory_order(tmp_path, order):
     image = pixels(3, "uint16")
     np.save(tmp_path / "image.npy", np.asfortranarray(image.astype(order)))
     found = read_image(tmp_path / "image.npy", channels=3, dtype="uint16")
-    assert found.dtype == np.uint16  # of this machine
+    assert found.dtype == np.uint16  # in the byte order of this machine
     np.testing.assert_array_equal(found, image)
 
 
@@ -280,7 +280,7 @@ def test_pixels_without_an_image_have_the_mean(tmp_path, tiny_config):
     )
     images = [np.full((*SIZE, 2), 4000, "uint16")] * 2
     (batch,) = batches(tmp_path, tiny_config, dataclasses.replace(kind, **SIDES), images, ".npy", steps=1)
-    assert batch[0, -1, -1].tolist() == [160, 320]  # 16 counts are one of 256 levels
+    assert batch[0, -1, -1].tolist() == [160, 320]  # 16 steps of 12 bits are one of 8 bits
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Checks of data sets: each kind of fault is found where it is, and only there."""
+"""Tests of the data set checks: each kind of fault is found where it is, and nowhere else."""
 
 import copy
 import json
@@ -17,7 +17,7 @@ from mask_rcnn.data_check.repair import repair_coco
 from mask_rcnn.data_check.text import format_report
 
 CONFIG = model_zoo.config("fine_tune")
-# What `--fix` repairs or removes.
+# Kinds of findings that `--fix` repairs or removes.
 FIXED = (
     "cut_off",
     "damaged_inside",
@@ -114,7 +114,7 @@ def test_a_repaired_copy_has_no_such_fault(fault, tmp_path):
     assert changes
     assert (tmp_path / "instances.json").read_bytes() == before
     report, _ = check(tmp_path, "fixed.json")
-    assert kinds(report) <= {"rare_classes"}  # fewer objects are left where an image was removed
+    assert kinds(report) <= {"rare_classes"}  # removed images leave fewer objects
 
 
 def test_a_repaired_copy_keeps_what_was_right(tmp_path):
@@ -140,7 +140,7 @@ def test_a_crossing_polygon_keeps_its_pixels(tmp_path):
 
 
 def two_splits(folder, change=lambda folder, content: None):
-    """Writes two splits and checks them; `change` changes the second."""
+    """Writes two splits and checks them. `change` modifies the second one."""
     write_clean(folder / "train")
     content = write_clean(folder / "val", first_seed=100)
     change(folder, content)
@@ -180,7 +180,7 @@ def test_other_photographs_of_the_same_colors_are_not_the_same(tmp_path):
     Image.fromarray(photograph(0) // 8 + 100).resize((80, 64)).save(tmp_path / "3.png")
     report, _ = check(tmp_path)
     assert [example.sentence() for example in finding(report, "similar_images").examples] == [
-        "1.png: as 3.png"  # darker and paler, but the same picture; the mirrored one is another
+        "1.png: as 3.png"  # darker and paler copies are found, mirrored ones are not
     ]
     assert len(content["images"]) == 4
 

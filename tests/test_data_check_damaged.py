@@ -1,4 +1,4 @@
-"""Damaged jsons and image files: a check never fails, reports each of them, and repairs what it reads."""
+"""Tests that a check never fails on damaged files, reports each of them, and repairs what it can read."""
 
 import itertools
 import json
@@ -17,11 +17,11 @@ from mask_rcnn.data_check.text import format_report
 from mask_rcnn.terminal import printable
 
 CONFIG = model_zoo.config("fine_tune")
-# Findings of the undamaged json, which is far too small to train with.
+# Findings of the undamaged data set, which is too small for training.
 OF_THE_VALID = {"rare_classes", "similar_images", "identical_images", "anchors"}
 
 
-# Findings that a repaired copy must not have.
+# Findings that must not occur in a repaired copy.
 REPAIRED = {
     "bad_image",
     "bad_annotation",
@@ -43,7 +43,7 @@ def check(folder, name):
 
 
 def check_damaged(kind, seeds, folder):
-    """Checks damaged jsons; what the reader repairs, refuses or leaves out must be among the findings."""
+    """Checks damaged files. What the reader repairs, refuses or leaves out must be among the findings."""
     write_images(folder)
     for seed in seeds:
         (folder / "damaged.json").write_bytes(damaged_coco(kind, seed))
@@ -61,7 +61,7 @@ def check_damaged(kind, seeds, folder):
 
 
 def check_repaired(folder, checked):
-    """Repairs a json, unless none of its image files can be used, and checks the copy."""
+    """Repairs a damaged file, unless none of its images can be used, and checks the copy."""
     try:
         repair_coco(folder / "damaged.json", folder, folder / "fixed.json", checked)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Sweeps over intervals, polygons and hashes against hand-made cases and slow references."""
+"""Compares sweeps over intervals, polygons and hashes with hand-made cases and slow references."""
 
 import itertools
 
@@ -16,7 +16,7 @@ from mask_rcnn.data_check.same_images import MAX_BITS, similar_pairs
 
 
 def table(polygons, boxes=None):
-    """Returns a table of one annotation for each polygon, all of one image and class."""
+    """Returns a table with one annotation per polygon, all of one image and class."""
     count = len(polygons)
     return make_table(
         ids=list(range(1, count + 1)),
@@ -52,7 +52,7 @@ def test_overlapping_pairs_are_those_of_a_double_loop():
         ([0, 0, 10, 10, 10, 0, 0, 10], 0.5),  # a bow tie of two equal triangles
         ([0, 0, 20, 0, 20, 23, 23, 23, 23, 20, 0, 20], 9 / 409),  # a square with a loop of 3 x 3 at a corner
         ([0, 0, 20, 0, 20, 21, 21, 21, 21, 20, 0, 20], None),  # with a loop of 1 x 1, too small to matter
-        ([0, 0, 5, 5, 10, 0, 10, 10, 5, 5, 0, 10], None),  # two triangles that touch in a point
+        ([0, 0, 5, 5, 10, 0, 10, 10, 5, 5, 0, 10], None),  # two triangles that share a point
         ([0, 0, 10, 0, 10, 0, 10, 10, 0, 10], None),  # a point twice
         ([0, 0, 10, 0, 4, 0, 10, 10, 0, 10], None),  # an edge that goes back along itself
     ],
@@ -72,7 +72,7 @@ def test_crossings_are_those_of_all_pairs_of_edges():
     crossing = {i for i, polygon in enumerate(polygons) if _crosses(np.reshape(polygon, (-1, 2)))}
     assert 20 < len(crossing) < 80
     assert set(found.tolist()) <= crossing
-    assert len(found) > 0.9 * len(crossing)  # the others cut off next to nothing
+    assert len(found) > 0.9 * len(crossing)  # the others cut off almost nothing
 
 
 def _crosses(points):

@@ -1,4 +1,4 @@
-"""Image files that a second process checks while the json is read."""
+"""Tests of the second process that checks image files while the annotations are read."""
 
 import json
 import os
@@ -15,7 +15,7 @@ NUM_IMAGES = checked_files.MIN_REMEMBERED
 
 @pytest.fixture
 def large_set(tmp_path, monkeypatch):
-    """A folder of `NUM_IMAGES` images and the content of a json that names them."""
+    """A folder of `NUM_IMAGES` images, and COCO content with all of them."""
     monkeypatch.setenv("MASK_RCNN_HOME", str(tmp_path / "home"))
     folder = tmp_path / "images"
     folder.mkdir()
@@ -32,7 +32,7 @@ def large_set(tmp_path, monkeypatch):
 
 @pytest.fixture
 def processes(monkeypatch):
-    """The processes that were started, and the names of the files that this process checked."""
+    """The list of started processes, and the list of files that this process checked."""
     started, checked = [], []
     start, check = subprocess.Popen, checked_files._check
     monkeypatch.setattr(

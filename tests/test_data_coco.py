@@ -41,7 +41,7 @@ CONTENT = {
 
 @pytest.fixture
 def read(tmp_path):
-    """A function that writes a content next to two images of 10 x 20 pixels and reads it."""
+    """A function that writes COCO content beside two images of 10 x 20 pixels and reads it."""
     for name in ("a.png", "b.png"):
         Image.new("RGB", (20, 10)).save(tmp_path / name)
 
@@ -54,7 +54,7 @@ def read(tmp_path):
 
 
 def changed(part, index, **fields):
-    """`CONTENT` with other fields in one entry; None removes a field."""
+    """Returns a copy of `CONTENT` with other fields in one entry. None removes a field."""
     content = copy.deepcopy(CONTENT)
     entry = content[part][index]
     entry.update(fields)
@@ -95,7 +95,7 @@ def test_area_crowd_flag_and_segmentation_may_be_left_out(read):
 def test_a_rotated_photo_has_the_size_that_people_see(read, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.new("RGB", (10, 20)).save(tmp_path / "a.png", exif=exif)  # stored upright, meant to lie
+    Image.new("RGB", (10, 20)).save(tmp_path / "a.png", exif=exif)  # stored upright, rotated by EXIF
     image = read().images[0]
     assert (image.height, image.width) == (10, 20)
 

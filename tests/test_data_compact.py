@@ -1,4 +1,4 @@
-"""The compact reader: equal to the careful one on any file, and a cache that is never trusted blindly."""
+"""Tests of the compact reader: results equal those of the careful reader, and its cache is validated."""
 
 import dataclasses
 import json
@@ -28,7 +28,7 @@ CATEGORIES = [
 
 
 def generated_content(seed, num_annotations=60):
-    """A json of ordinary annotations in any order, with one irregular annotation in six."""
+    """Returns COCO content with ordinary annotations in random order; one in six is irregular."""
     draw = random.Random(seed)
     images = [{"id": id, "file_name": f"{id}.png", "height": 60, "width": 80} for id in range(1, 7)]
     annotations = [_annotation(draw, id) for id in range(1, num_annotations + 1)]
@@ -108,7 +108,7 @@ CHANGES = (
 
 
 def outcome(read):
-    """Returns everything that a reader gives, or the text of its error."""
+    """Returns all results of a reader, or the text of its error."""
     try:
         content = read()
     except (ValueError, OSError) as error:
@@ -117,7 +117,7 @@ def outcome(read):
 
 
 def both_outcomes(path, monkeypatch):
-    """Returns what the fast path gives, and what checking each annotation one by one gives."""
+    """Returns the outcomes of the fast path and of checking each annotation separately."""
     fast = outcome(lambda: read_annotations(path, max_bad_images=0.9))
     with monkeypatch.context() as patch:
         patch.setattr(coco_scan, "_split_and_read", lambda *values: None)
@@ -180,7 +180,7 @@ def test_annotations_of_an_image_behave_as_a_tuple(tmp_path):
 
 @pytest.fixture
 def cached(tmp_path, monkeypatch):
-    """A json that is cached, its path, and the cached file."""
+    """The path of annotations that are in the cache, the cached file, and the expected outcome."""
     monkeypatch.setenv("MASK_RCNN_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(reader_cache, "MIN_BYTES", 0)
     path = tmp_path / "instances.json"
@@ -191,7 +191,7 @@ def cached(tmp_path, monkeypatch):
 
 
 def count_reads(monkeypatch):
-    """Returns a list that grows each time the annotations of a json are parsed."""
+    """Returns a list that grows each time annotations are parsed."""
     reads, original = [], coco_scan._split_and_read
     monkeypatch.setattr(coco_scan, "_split_and_read", lambda *values: reads.append(1) or original(*values))
     return reads
@@ -228,7 +228,7 @@ def test_a_damaged_cache_is_reported_and_replaced(cached, monkeypatch, caplog, d
         assert outcome(lambda: read_annotations(path, max_bad_images=0.9)) == expected
     assert reads and "cannot be used" in caplog.text and str(file) in caplog.text
     assert outcome(lambda: read_annotations(path, max_bad_images=0.9)) == expected
-    assert len(reads) == 1  # it was written again
+    assert len(reads) == 1  # the cache was written again
 
 
 def test_the_cache_of_another_reader_is_not_used(cached, monkeypatch):
@@ -251,7 +251,7 @@ def test_a_cache_under_the_name_of_another_content_is_not_used(cached, monkeypat
 @pytest.mark.parametrize("obstacle", ["file", "off"])
 def test_without_a_cache_folder_the_result_is_the_same(cached, monkeypatch, tmp_path, caplog, obstacle):
     path, _, expected = cached
-    (tmp_path / "no_folder").write_text("a file")  # a folder cannot be made; root may write in any other
+    (tmp_path / "no_folder").write_text("a file")  # a folder cannot be created here, even by root
     monkeypatch.setenv("MASK_RCNN_HOME", str(tmp_path / "no_folder"))
     if obstacle == "off":
         monkeypatch.setenv("MASK_RCNN_DATA_CACHE", "off")
@@ -334,7 +334,7 @@ def test_arrays_of_a_data_set_are_those_of_its_records(folder, seed):
             np.testing.assert_array_equal(values, getattr(by_records, name), name)
 
 
-# Prints what the reader adds to the memory of a process, at its end and at its peak, in bytes.
+# Prints the memory growth of a process that reads annotations, at the end and at the peak, in bytes.
 READ = """
 import json, sys
 from mask_rcnn.data.coco_content import read_annotations

@@ -14,14 +14,14 @@ from mask_rcnn.data.images import read_complete_header, read_header, read_image,
 
 
 def soft_picture(height=24, width=32):
-    """`[H, W, 3]` uint8 with soft slopes, which JPEG keeps well."""
+    """Returns `[H, W, 3]` uint8 with smooth gradients, which JPEG preserves well."""
     y, x = np.mgrid[:height, :width]
     return np.stack([y * 8, x * 7, 255 - y * 4 - x * 3], axis=-1).astype("uint8")
 
 
 @pytest.fixture
 def decode(tmp_path):
-    """Function of the bytes of a file to what `read_image` reads."""
+    """A function of the bytes of a file that returns the result of `read_image`."""
 
     def read(contents):
         path = tmp_path / "picture"
@@ -169,13 +169,13 @@ def test_options_of_formats_do_not_matter(tmp_path, file_format, options):
     path = tmp_path / "picture"
     picture.save(path, file_format, **options)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow, about transparency
+        warnings.simplefilter("ignore")  # Pillow warns about transparency
         expected = by_pillow(path.read_bytes())
     np.testing.assert_array_equal(read_image(path), expected)
 
 
 def bmp(header_bytes, bits, rows, palette=b"", height=2, compression=0):
-    """A BMP file of 4 x 2 pixels."""
+    """Returns the bytes of a BMP file of 4 x 2 pixels."""
     start = 14 + header_bytes + len(palette)
     if header_bytes == 12:
         header = struct.pack("<IHHHH", 12, 4, height, 1, bits)
@@ -196,9 +196,9 @@ OS2_PALETTE = bytes([0, 0, 255, 255, 0, 0])
         bmp(40, 1, bytes([0x50, 0, 0, 0] * 2), RED_BLUE),
         bmp(40, 4, bytes([0x01, 0x10, 0, 0] * 2), RED_BLUE * 8),
         bmp(40, 8, bytes([0, 1, 1, 0] * 2), RED_BLUE * 128),
-        bmp(40, 8, bytes([2, 0, 2, 1, 0, 0, 4, 1, 0, 1]), RED_BLUE * 128, compression=1),  # run lengths
+        bmp(40, 8, bytes([2, 0, 2, 1, 0, 0, 4, 1, 0, 1]), RED_BLUE * 128, compression=1),  # RLE
         bmp(40, 24, bytes(range(24))),
-        bmp(40, 24, bytes(range(24)), height=-2),  # from top to bottom
+        bmp(40, 24, bytes(range(24)), height=-2),  # first row at the top
         bmp(40, 32, bytes(range(32))),
         bmp(108, 32, bytes(range(32))),
         bmp(12, 1, bytes([0x50, 0, 0, 0] * 2), OS2_PALETTE),
@@ -212,7 +212,7 @@ def test_bmp_files_of_all_kinds_have_the_colors_of_pillow(tmp_path, contents):
 
 
 def png_16_bits(samples):
-    """A PNG file of `[H, W, C]` uint16, C channels, with the plainest filter."""
+    """Returns a PNG file of `[H, W, C]` uint16 without row filters."""
     height, width, channels = samples.shape
     color_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
@@ -253,7 +253,7 @@ def test_the_pixel_limit_is_checked_before_decoding(tmp_path):
     with pytest.raises(ValueError, match="at most"):
         read_image(path, max_pixels=11_999)
     assert read_image(path, max_pixels=12_000).shape == (100, 120, 3)
-    assert MAX_PIXELS > Image.MAX_IMAGE_PIXELS  # that of Pillow is not what decides
+    assert MAX_PIXELS > Image.MAX_IMAGE_PIXELS  # Pillow's limit has no effect
 
 
 def png_header(width, height):
@@ -264,7 +264,7 @@ def png_header(width, height):
 @pytest.mark.slow
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
 def test_every_size_below_the_pixel_limit_is_decoded(tmp_path, file_format):
-    height, width = 12_207, 16_383  # 0.1 % below; the widest WebP file
+    height, width = 12_207, 16_383  # 0.1 % below the limit, and the largest width of WebP
     assert 0.999 * MAX_PIXELS < height * width <= MAX_PIXELS
     path = tmp_path / f"large.{file_format.lower()}"
     Image.new("L", (width, height), 77).save(path, file_format)

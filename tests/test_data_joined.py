@@ -1,4 +1,4 @@
-"""Transforms that join images: copy-paste, mosaic, and how the pipeline gets their images."""
+"""Tests of transforms that join images, copy-paste and mosaic, and of how the pipeline provides images."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ HIDING = [[5, 15, 35, 15, 35, 45, 5, 45]]  # covers all of it
 
 
 def gray_sample(segmentation, box, **fields):
-    """A sample of class 7 whose object is gray on black."""
+    """Returns a sample of class 7 whose object is gray on black."""
     sample = sample_of([segmentation], [box])
     image = (sample.image // 2).astype("uint8")
     return dataclasses.replace(sample, image=image, class_ids=np.array([7], "int32"), **fields)
@@ -34,7 +34,7 @@ def gray_sample(segmentation, box, **fields):
 def test_a_pasted_object_cuts_the_one_below_it():
     other = gray_sample(OVER, (20, 20, 40, 40))
     found = done(copy_paste(sample_of(), np.random.default_rng(0), [other], share=1.0))
-    assert found.class_ids.tolist() == [7, 1]  # by area
+    assert found.class_ids.tolist() == [7, 1]  # sorted by area
     np.testing.assert_array_equal(found.output_boxes(), [[20, 20, 40, 40], [20, 10, 40, 20]])
     assert found.output_masks(10).all()
     image = render(found, "uint8")[..., 0]

@@ -1,4 +1,4 @@
-"""Keypoints from a json to the arrays of a batch."""
+"""Tests of keypoints from annotations to the arrays of a batch."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ HEAD = KeypointHeadConfig(names=NAMES, flip_pairs=("left_eye:right_eye",))
 
 @pytest.fixture
 def read(tmp_path):
-    """A function that reads two images of 10 x 20 pixels with these annotations and this category."""
+    """A function that reads two images of 10 x 20 pixels with the given annotations and category."""
 
     def write_and_read(*annotations, category=CATEGORY):
         for name in ("a.png", "b.png"):
@@ -153,7 +153,7 @@ def test_no_annotations_have_no_keypoints():
 
 
 def test_a_batch_has_keypoints_in_resized_pixels(read):
-    batch = batch_of(read(person()), config())  # twice the size
+    batch = batch_of(read(person()), config())  # resized by 2
     assert batch["gt_keypoints"].shape == (1, 3, 3, 3) and batch["gt_keypoints"].dtype == "float32"
     np.testing.assert_allclose(batch["gt_keypoints"][0, 0], [[5, 11, 2], [7, 15, 1], [1, 1, 0]])
     assert not batch["gt_keypoints"][0, 1:].any()
@@ -163,7 +163,7 @@ def test_a_batch_has_keypoints_in_resized_pixels(read):
 def test_a_flipped_image_has_mirrored_keypoints(read, half_pixel, nose):
     points = batch_of(read(person()), config(half_pixel, flip=1.0))["gt_keypoints"][0, 0]
     np.testing.assert_allclose(points[0], nose)
-    assert points[:, 2].tolist() == [2, 0, 1]  # the left eye that was known is the right one now
+    assert points[:, 2].tolist() == [2, 0, 1]  # the labeled left eye became the right eye
 
 
 def test_without_a_keypoint_head_there_are_no_keypoints(read):

@@ -1,4 +1,4 @@
-"""Weighted mixtures of data sets: shares, classes by name, order, and what is refused and reported."""
+"""Tests of weighted mixtures of data sets: shares, classes by name, order, errors and messages."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ SIZE = (40, 60)
 
 
 def write_set(folder, num_images, names, used=None, first_id=1, keypoints=()):
-    """Writes a set of gray images with an object of each of the `used` classes; returns its two paths."""
+    """Writes gray images with one object of each of the `used` classes; returns the two paths."""
     folder.mkdir()
     images, objects = [], []
     for number in range(num_images):
@@ -90,10 +90,10 @@ def test_an_epoch_has_each_set_by_its_share():
     for epoch in order:
         assert np.bincount(sources[epoch]).tolist() == [50, 30, 20]
     counts = np.bincount(order.ravel(), minlength=100)
-    for source, expected in enumerate((2.5, 12, 8)):  # each image of a set as often as the others
+    for source, expected in enumerate((2.5, 12, 8)):  # all images of a set equally often
         assert set(counts[sources == source]) <= {int(expected), int(np.ceil(expected))}
     share_of_batches = (sources[order.reshape(40, 10)] == 0).mean(axis=1)
-    assert share_of_batches.min() >= 0.2 and share_of_batches.max() <= 0.8  # spread over the epoch
+    assert share_of_batches.min() >= 0.2 and share_of_batches.max() <= 0.8  # evenly over the epoch
 
 
 def test_the_order_depends_on_the_seed_and_on_nothing_else():

@@ -112,7 +112,7 @@ def test_images_of_a_step_are_those_of_its_batch(shapes):
 
 
 def with_annotations(dataset, *annotations):
-    """The data set with these annotations, a list for each of its first images."""
+    """Returns a copy of the data set with these annotations: a list for each of its first images."""
     images = [
         dataclasses.replace(image, annotations=tuple(each))
         for image, each in zip(dataset.images, annotations, strict=False)
@@ -121,7 +121,7 @@ def with_annotations(dataset, *annotations):
 
 
 def square(id, side, crowd=False):
-    """An object, or a crowd region without a mask, at the top left."""
+    """Returns an object, or a crowd region without a mask, in the top left corner."""
     segmentation = None if crowd else [[0, 0, side, 0, side, side, 0, side]]
     return Annotation(id, 1, (0.0, 0.0, float(side), float(side)), float(side**2), crowd, segmentation)
 
@@ -197,4 +197,4 @@ def test_the_shares_of_two_processes_are_the_batches_of_one(shapes, transforms):
         for name, value in batch.items():
             np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), value)
     sizes = np.array([batch["image_sizes"] for batch in whole])
-    assert (sizes[:, 0] != sizes[:, 1]).any()  # one of the two is padded to the size of the other
+    assert (sizes[:, 0] != sizes[:, 1]).any()  # padding makes their sizes equal

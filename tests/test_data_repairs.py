@@ -1,4 +1,4 @@
-"""What other tools write in a COCO json: repaired and reported, or refused with every entry named at once."""
+"""Tests of COCO files from other tools: repaired with a warning, or refused with all entries named."""
 
 import copy
 import json
@@ -43,7 +43,7 @@ FOUND = [
 
 
 def changed(part, **fields):
-    """`CONTENT` with other fields in the first entry of a list; `...` removes one."""
+    """Returns a copy of `CONTENT` with other fields in the first entry of a list. `...` removes a field."""
     content = copy.deepcopy(CONTENT)
     content[part][0].update(fields)
     for name in [name for name, value in fields.items() if value is ...]:
@@ -60,7 +60,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def read(folder):
-    """A function that reads a content, or bytes, by both readers; they must agree."""
+    """A function that reads content, or bytes, with both readers, which must agree."""
 
     def write_and_read(content, max_bad_images=0.01):
         path = folder / "instances.json"
@@ -130,7 +130,7 @@ def test_an_object_without_a_usable_mask_stays_as_a_box(read, segmentation):
     dataset = read(content)
     assert dataset.images[0].annotations[0].segmentation is None
     assert "the object has a box but no mask (1: annotation 1)" in dataset.warnings[-1]
-    # For masks it is neither missed nor wrong if it is found.
+    # In the evaluation of masks it is ignored: neither missed nor a false positive.
     for found in (FOUND, FOUND[1:]):
         assert evaluate_results(found, content)["segm"]["AP"] == pytest.approx(1)
 
@@ -371,7 +371,7 @@ def test_the_size_of_a_mask_stands_in_for_that_of_the_image():
 
 @pytest.mark.parametrize("first_id", [0, 1, 7])
 def test_the_score_does_not_depend_on_the_ids_of_the_annotations(first_id):
-    # pycocotools takes a match with an annotation whose id is 0 for no match.
+    # pycocotools treats a match with an annotation of id 0 as no match.
     content = copy.deepcopy(CONTENT)
     for id, one in enumerate(content["annotations"], start=first_id):
         one["id"] = id

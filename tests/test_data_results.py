@@ -1,4 +1,4 @@
-"""Results files of our own and of other systems, before they are scored."""
+"""Tests of reading results files of this and other systems before they are scored."""
 
 import json
 
@@ -134,7 +134,7 @@ def test_a_file_name_that_could_be_several_images_is_refused():
     two_files = r"image 9, which could be 'x/b.png' \(image_id=7\), 'y/b.png' \(image_id=7\)"
     with pytest.raises(ValueError, match=two_files):
         read(entry(file_name="x/b.png"), entry(file_name="y/b.png"))
-    # `detect x y` gives both of them the name that they have in their folder.
+    # `detect x y` names both files relative to their folders.
     with pytest.raises(ValueError, match=r"'b.png' \(image_id=1\), 'b.png' \(image_id=2\)"):
         read(entry(file_name="b.png", image_id=1), entry(file_name="b.png", image_id=2))
 
@@ -156,7 +156,7 @@ def test_files_without_annotations_are_left_out_with_a_count():
 
 
 def test_the_numbers_of_detect_do_not_matter():
-    # `detect` numbers its files from 1; image 9 is its first.
+    # `detect` numbers its files from 1, and image 9 is its first file.
     found = [entry(image_id=1, file_name="photos/b.png")]
     assert evaluate_results(found, TRUTH)["segm"]["AP"] == pytest.approx(1)
 

@@ -1,4 +1,4 @@
-"""Windows of TIFF files: every layout gives the pixels, and memory stays flat."""
+"""Tests of windows of TIFF files: every layout gives the same pixels, and memory stays constant."""
 
 import json
 import subprocess
@@ -181,5 +181,5 @@ def test_an_image_of_400_million_pixels_takes_less_than_400_mb(layout, tmp_path)
     words = [sys.executable, "-c", PEAK, path, Path(__file__).parent]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     count, megabytes = map(int, done.stdout.split())
-    assert count == (156 if "tile" in layout else 40)  # four lie in the part of tiles beyond the image
-    assert megabytes < 400  # its pixels are 1200
+    assert count == (156 if "tile" in layout else 40)  # four are in the part of tiles outside the image
+    assert megabytes < 400  # all pixels need 1200

@@ -1,4 +1,4 @@
-"""What is said about a data set before the first step, and what cannot be trained on."""
+"""Tests of the warnings and errors about a data set before the first training step."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ def annotation(id, **fields):
 
 
 def dataset(*images):
-    """Images of 100 x 200 pixels with these lists of annotations, of ids 1, 2, ..."""
+    """Returns a `Dataset` of images of 100 x 200 pixels with these lists of annotations, ids from 1."""
     records = (ImageRecord(id, "", 100, 200, tuple(each)) for id, each in enumerate(images, start=1))
     return Dataset("cats", (Category(1, "cat"),), tuple(records))
 
@@ -79,7 +79,7 @@ def test_an_object_without_a_mask_is_an_ignored_region_only_for_a_mask_head():
     ]
 
     def areas(max_instances, needs_mask):
-        """Areas of the objects to learn, and of the ignored regions."""
+        """Returns the areas of the trained objects, and of the ignored regions."""
         (record,) = dataset(annotations).images
         sample = finish(make_sample(record, np.zeros((100, 200, 3), "uint8")), max_instances, needs_mask)
         is_object = sample.kinds == OBJECT

@@ -1,4 +1,4 @@
-"""Properties that every registered transform must have, on random images, masks and keypoints."""
+"""Tests of properties that every registered transform must have, on random images, masks and keypoints."""
 
 import functools
 import math
@@ -19,7 +19,7 @@ from mask_rcnn.data.masks import encode_mask, full_mask, mask_extent
 from mask_rcnn.data.others import apply_transforms, num_others
 from mask_rcnn.data.sample import OBJECT, Sample
 
-# Strong parameters: a test of a transform that hardly changes anything would pass.
+# Strong parameters, because a transform with small changes would pass the tests.
 GEOMETRIC = (
     "horizontal_flip probability=1.0",
     "vertical_flip probability=1.0",
@@ -67,7 +67,7 @@ EXAMPLES = settings(max_examples=8, deadline=None, derandomize=True)
 
 
 def random_sample(size, seed, number, count=2):
-    """White objects on black: ellipses as run lengths and as polygons, with three keypoints each.
+    """Returns white objects on black: ellipses as RLE and as polygons, with three keypoints each.
 
     The class of object i of sample `number` is 10 * number + i + 1.
     """
@@ -100,7 +100,7 @@ def random_sample(size, seed, number, count=2):
 
 
 def transformed(text, size, seed, make=random_sample):
-    """Returns samples, and the first of them after the transforms that `text` lists."""
+    """Returns the samples, and the first of them after the transforms in `text`."""
     transforms = list(map(parse_transform, text.split(", ")))
     samples = [make(size, seed + number, number) for number in range(1 + num_others(transforms))]
     check = functools.partial(checked, settings=InputConfig())
@@ -127,7 +127,7 @@ def test_white_pixels_masks_and_boxes_stay_together(text, size, seed):
     sample = finish(sample, 20, needs_mask=True)
     image, baked = render(sample, "antialiased_uint8"), bake(sample)
     assert image.shape == (*sample.size, 3)
-    # A pixel of the image, whose edges the polygon crosses, and one of the output.
+    # One pixel of the image, at whose edges the polygon is rasterized, and one of the output.
     margin = 5 if text == CHAIN else math.ceil(max(2.0, *np.divide(sample.size, size)))
     inner = np.zeros(sample.size, bool)
     inner[margin:-margin, margin:-margin] = True
@@ -138,12 +138,12 @@ def test_white_pixels_masks_and_boxes_stay_together(text, size, seed):
     assert not ((white < 90) & inner & changed_by(union, margin, cv2.erode)).any()
     for mask, box in zip(masks, baked.boxes, strict=True):
         sides = box[2:] - box[:2]
-        if sides.min() >= 3:  # thinner masks, and pointed ends, are shorter in pixels than as polygons
+        if sides.min() >= 3:  # thin masks and acute corners are shorter in pixels than as polygons
             np.testing.assert_allclose(mask_extent(mask), box, atol=margin + 0.1 * sides.max())
 
 
 def sample_of_positions(size, seed, number):
-    """A sample whose pixels say where they are: red is y, green is x, in units of 1/6 pixel."""
+    """Returns a sample whose pixels encode their position: red is y, green is x, in units of 1/6 pixel."""
     rows, columns = np.mgrid[: size[0], : size[1]] * 6
     image = np.stack([rows, columns, np.zeros(size, int)], axis=-1).astype("uint8")
     return replace(random_sample(size, seed, number), image=image)
@@ -159,9 +159,9 @@ def test_keypoints_move_with_their_pixels_and_keep_left_and_right(text, size, se
     for points, class_id in zip(sample.output_keypoints(), sample.class_ids, strict=True):
         source = samples[class_id // 10].keypoints[class_id % 10 - 1]
         at_edge = ((source[:, :2] < 2) | (source[:, :2] > np.subtract(size, 2))).any()
-        if (points[:, 2] < 2).any() or at_edge:  # outside or covered; pixels at edges are mixed with others
+        if (points[:, 2] < 2).any() or at_edge:  # outside or covered; pixels at edges are interpolated
             continue
-        # A mirror image changes the sense of rotation, and the exchange of left and right changes it back.
+        # A mirror image reverses the orientation, and swapping left and right reverses it again.
         assert np.sign(turn(points)) == np.sign(turn(source))
         found = np.array([image[int(y), int(x), :2] / 6 + 0.5 for y, x, _ in points])
         expected = source[source_order(text), :2]
@@ -169,7 +169,7 @@ def test_keypoints_move_with_their_pixels_and_keep_left_and_right(text, size, se
 
 
 def source_order(text):
-    """Left and right keypoints, numbers 1 and 2, change places in a mirror image."""
+    """Swaps left and right keypoints, numbers 1 and 2, which a mirror image has swapped."""
     return [0, 2, 1] if "_flip" in text else [0, 1, 2]
 
 

@@ -1,4 +1,4 @@
-"""The batches of the default pipeline: recorded before transforms could be chosen."""
+"""Compares the batches of the default pipeline with recorded ones from before transforms could be chosen."""
 
 from pathlib import Path
 

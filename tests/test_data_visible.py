@@ -1,4 +1,4 @@
-"""What is left of objects: at the edge of the image, and under what is pasted."""
+"""Tests of the visible parts of objects: at the edge of the image, and under pasted objects."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ FORMS = pytest.mark.parametrize("form", [lambda mask: mask, None], ids=["polygon
 
 
 def square(form):
-    """A sample with a square of x 10 to 30 and y 20 to 40, as polygon or as run lengths."""
+    """Returns a sample with a square of x 10 to 30 and y 20 to 40, as a polygon or as RLE."""
     return sample_of([SQUARE if form else run_lengths(full_mask(SQUARE, 60, 80))])
 
 
@@ -25,8 +25,8 @@ def square(form):
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize(("visible", "kind"), [(1, IGNORE), (3, OBJECT)])
 def test_an_object_with_less_than_a_tenth_visible_is_ignored(form, turned, visible, kind):
-    sample = square(form).moved(affine.translation(0, visible - 30), (60, 80))  # 20 columns in all
-    if turned:  # hardly: 0.0001 radians
+    sample = square(form).moved(affine.translation(0, visible - 30), (60, 80))  # of 20 rows
+    if turned:  # by 0.0001 radians
         sample = sample.moved(np.array([[1, -1e-4, 0], [1e-4, 1, 0], [0, 0, 1]]), (60, 80))
     found = done(sample)
     assert found.kinds.tolist() == [kind]
@@ -53,7 +53,7 @@ def test_what_turns_out_of_the_image_is_cut_and_what_leaves_it_is_dropped(form):
         runs = tuple(run_lengths(full_mask(each, 60, 80)) for each in corner.segmentations)
         corner = dataclasses.replace(corner, segmentations=runs)
     turn = affine.around((30, 20), np.array([[1, -1], [1, 1]]) / np.sqrt(2))  # 45 degrees around the square
-    found = done(corner.moved(affine.translation(-30, 0) @ turn, (60, 80)))  # its lower half is left
+    found = done(corner.moved(affine.translation(-30, 0) @ turn, (60, 80)))  # its lower half remains
     assert found.class_ids.tolist() == [1]
     diagonal = 20 / np.sqrt(2)
     np.testing.assert_allclose(found.output_boxes(), [[0, 20 - diagonal, diagonal, 20 + diagonal]], atol=1.0)

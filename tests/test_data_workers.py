@@ -1,4 +1,4 @@
-"""Training data from worker processes: equal to that of threads, with clear errors."""
+"""Tests of training data from worker processes: equal to that of threads, with clear errors."""
 
 import dataclasses
 
@@ -64,7 +64,7 @@ def test_a_worker_needs_no_tensorflow_and_sees_no_gpu(shapes):
 
 def test_images_larger_than_their_shared_memory_take_the_pipe(shapes, monkeypatch):
     expected = batches(shapes, config(0, steps=1))
-    monkeypatch.setattr(workers, "SHARED_MEMORY", workers.Path("/proc"))  # a file system without free space
+    monkeypatch.setattr(workers, "SHARED_MEMORY", workers.Path("/proc"))  # has no free space
     assert_equal(batches(shapes, config(1, steps=1)), expected)
 
 

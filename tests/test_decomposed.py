@@ -1,4 +1,4 @@
-"""ops/decomposed.py against TensorFlow's own kernels."""
+"""Compares ops/decomposed.py with TensorFlow's kernels."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_values_are_those_of_one_convolution(size, kernel_size, strides, padding
 
 @each_case
 def test_gradients_are_those_of_something_linear(size, kernel_size, strides, padding, dilation):
-    """For y linear in x, the change of sum(y * u) by dx is that of its gradient: sum(gradient * dx)."""
+    """y is linear in x, so sum(gradient * dx) equals the change of sum(y * u) by dx."""
     x, kernel = random_tensor(*size), random_tensor(*kernel_size, seed=1)
     dx, dkernel = random_tensor(*size, seed=2), random_tensor(*kernel_size, seed=3)
     with tf.GradientTape() as tape:

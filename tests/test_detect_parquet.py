@@ -1,4 +1,4 @@
-"""`mask-rcnn detect --parquet`: each image is a row once, whenever a call ended and whatever failed."""
+"""Tests of `mask-rcnn detect --parquet`: each image has one row, despite interruptions and failures."""
 
 import importlib.util
 import json
@@ -22,7 +22,7 @@ rows = pytest.importorskip("mask_rcnn.scale.rows")
 
 @pytest.fixture
 def words(monkeypatch, tmp_path):
-    """The command for the images of `photos`, with the fake model."""
+    """Returns the command line arguments for the images in `photos`, with the fake model."""
     monkeypatch.setitem(sys.modules, "mask_rcnn.predict", types.SimpleNamespace(Predictor=FakePredictor))
     weights = tmp_path / "w.h5"
     weights.write_bytes(b"weights")
@@ -85,7 +85,7 @@ def test_a_second_call_detects_in_new_images_only(words, tmp_path, capsys, monke
     assert run(*words) == 0
     assert "rows has 3 images already" in capsys.readouterr().out
     assert len(seen) == 5
-    monkeypatch.setattr(FakePredictor, "load", None)  # a call without new images needs no model
+    monkeypatch.setattr(FakePredictor, "load", None)  # without new images no model is loaded
     assert run(*words) == 0
     assert sorted(row["file"] for row in read(tmp_path)) == names
 
@@ -176,14 +176,15 @@ def test_parts_are_written_when_enough_rows_or_seconds_are_there(tmp_path, monke
     with parts.Parts(folder, {}, max_rows=2) as writer:
         for name in "abc":
             writer.add(one_row(name))
-        assert [row["file"] for row in parts.read_rows(folder)] == ["a", "b"]  # a reader sees whole parts
+        # Only complete parts are visible.
+        assert [row["file"] for row in parts.read_rows(folder)] == ["a", "b"]
     with parts.Parts(folder, {}, max_seconds=0) as writer:
         assert writer.done == {"a", "b", "c"}
         writer.add(one_row("d"))
         assert [file.name for file in parts.part_files(folder)] == [
             f"part-00000{number}.parquet" for number in range(3)
         ]
-    assert pq.read_table(folder).num_rows == 4  # other readers take the folder as one table
+    assert pq.read_table(folder).num_rows == 4  # other readers read the folder as one table
 
 
 def test_rows_that_failed_leave_the_other_rows_and_the_settings(tmp_path):

@@ -1,4 +1,4 @@
-"""Workers of Ray detect in each image once, also if one of them or the driver is killed."""
+"""Tests that Ray workers detect in each image once, even if a worker or the driver is killed."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def save_tiny_weights(path, config):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny_config):
-    """A model that finds something in noise, and images, one of them broken."""
+    """A folder with a model that detects objects in noise, and images, one of them damaged."""
     folder = tmp_path_factory.mktemp("detect_ray")
     save_tiny_weights(folder / "model.weights.h5", tiny_config)
     (folder / "photos").mkdir()

@@ -1,4 +1,4 @@
-"""A disk without room is an error that names the file, and costs nothing that was saved before."""
+"""Tests that a full disk gives an error that names the file, and that earlier files stay intact."""
 
 import contextlib
 import shutil
@@ -30,7 +30,7 @@ def disk(tmp_path):
     if done.returncode:
         pytest.skip(f"needs the right to mount a file system: {done.stderr}")
     yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)  # TensorBoard's writer keeps its file open
+    subprocess.run(["umount", "--lazy", folder], check=True)  # TensorBoard's writer still has a file open
 
 
 def fill(disk):
@@ -40,7 +40,7 @@ def fill(disk):
 
 
 class FillAfter(keras.callbacks.Callback):
-    """Fills a disk after a step."""
+    """Fills the disk after a step."""
 
     def __init__(self, disk, step):
         super().__init__()

@@ -1,4 +1,4 @@
-"""`mask-rcnn doctor`: what it finds on machines that are made up of a few files, and what it finds here."""
+"""Tests of `mask-rcnn doctor`, with simulated machines of a few files, and on this machine."""
 
 import json
 import os
@@ -34,7 +34,7 @@ TENSORFLOW = {
 
 
 class Packages(Environment):
-    """The packages of this machine, with other versions of some; None is a missing one."""
+    """The packages of this machine, some with other versions. None is a missing package."""
 
     def __init__(self, **versions):
         self.versions = {name.replace("_", "-"): version for name, version in versions.items()}
@@ -54,7 +54,7 @@ def packages_report(**versions):
 
 
 def probe_outcomes(tensorflow=None, **outcomes):
-    """Returns a function like `run_probe` with outcomes that are given; all else is well."""
+    """Returns a function like `run_probe` with the given outcomes. All other outcomes are good."""
     well = {
         "tensorflow": Outcome(found=TENSORFLOW | (tensorflow or {})),
         "modules": Outcome(found={}),
@@ -111,7 +111,7 @@ def test_every_needed_package_is_imported_by_a_probe():
 
 
 def write_machine(root, flags="avx2", quota="max 100000", kilobytes=8_000_000):
-    """Writes the files of Linux that describe a machine."""
+    """Writes the Linux files that describe a machine."""
     for name, text in {
         "proc/cpuinfo": f"model name\t: Fast 9000\nflags\t\t: fpu {flags}\n",
         "proc/meminfo": f"MemAvailable: {kilobytes} kB\n",

@@ -1,4 +1,4 @@
-"""The documentation holds: its Python code runs, its commands parse, and its links lead somewhere."""
+"""Tests of the documentation: its Python code runs, its commands parse, and its links resolve."""
 
 import argparse
 import re
@@ -39,7 +39,7 @@ def parser():
 
 
 def commands_of(page):
-    """Returns the words of each `mask-rcnn` command of a page; "..." says that a command is not complete."""
+    """Returns the words of each `mask-rcnn` command of a page. "..." marks an incomplete command."""
     blocks = SHELL.findall(page.read_text(encoding="utf-8"))
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     commands = [line.partition("mask-rcnn ")[2] for line in lines if line.startswith("mask-rcnn ")]

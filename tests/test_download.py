@@ -1,4 +1,4 @@
-"""Downloads from servers that are broken, slow or hostile: one error, in bounded time, and nothing left."""
+"""Tests of downloads from broken, slow or hostile servers: one error, in bounded time, and no files left."""
 
 import contextlib
 import hashlib
@@ -28,7 +28,7 @@ def home(tmp_path, monkeypatch):
 
 @contextlib.contextmanager
 def serving(answer):
-    """Yields the URL of a server and the list of its connections, each of which gets `answer(socket)`."""
+    """Yields the URL of a server and the list of its connections, each of which is passed to `answer`."""
     listener = socket.create_server(("127.0.0.1", 0))
     connections = []
 
@@ -185,7 +185,7 @@ def test_a_killed_download_leaves_nothing_after_the_next_one(home):
         while not files_in(home) and process.poll() is None:
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
-    assert files_in(home) == ["model-0123.pth"]  # in the hidden folder of the killed process
+    assert files_in(home) == ["model-0123.pth"]  # in the temporary folder of the killed process
     with serving(send(HEAD, b"Content-Length: 7000\r\n\r\n", CONTENT)) as (url, _):
         path = cache.fetch(entry_of(url))
     assert [each.name for each in path.parent.iterdir()] == ["model-0123.pth"]

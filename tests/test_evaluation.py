@@ -20,7 +20,10 @@ def rectangle(x, y, width, height):
 
 
 def truth_of(boxes, crowd=()):
-    """One image of 100 x 100 pixels with an object of category 5 in each box (x, y, width, height)."""
+    """Returns ground truth: two images of 100 x 100 pixels, with an object of category 5 in each box.
+
+    Boxes are (x, y, width, height) in the first image. `crowd` has the ids of crowd regions, counted from 1.
+    """
     return {
         "images": [{"id": 1, "height": 100, "width": 100}, {"id": 2, "height": 100, "width": 100}],
         "categories": [{"id": 9, "name": "cup"}, {"id": 5, "name": "dog"}],
@@ -46,7 +49,7 @@ def detected(box, score=0.9, image_id=1):
 
 
 def noisy_results(truth, seed):
-    """Ground truth with moved boxes and masks, random scores, some missed and some invented."""
+    """Returns results with moved boxes and masks and random scores. Some objects are missed, some false."""
     random = np.random.default_rng(seed)
     boxes = [a["bbox"] for a in truth["annotations"]] + [[60, 60, 30, 30], [0, 50, 9, 9]]
     results = []
@@ -73,7 +76,7 @@ def test_truth_scores_one_and_the_crowd_is_not_missed(backend):
 
 
 def test_an_overlap_of_four_fifths_counts_up_to_that_threshold():
-    # 10 x 8 in 10 x 10: IoU 0.8, so right at 0.50, 0.55, .. 0.80, that is 7 of 10 thresholds.
+    # 10 x 8 in 10 x 10: IoU 0.8, so correct at 0.50, 0.55, .. 0.80, 7 of 10 thresholds.
     metrics = evaluate_results([detected([0, 0, 10, 8])], truth_of([(0, 0, 10, 10)]))
     assert metrics["bbox"]["AP"] == pytest.approx(0.7)
     assert metrics["bbox"]["AP75"] == pytest.approx(1)
@@ -230,7 +233,10 @@ def test_the_table_fits_a_terminal_and_names_every_class():
 
 
 def keypoint_case(num_keypoints, shift):
-    """A truth of two objects, one without keypoints, and what was found of the other, too far right."""
+    """Returns ground truth of two objects, one without keypoints, and a result for the other.
+
+    The result's keypoints are `shift` pixels too far to the right.
+    """
     truth = truth_of([(0, 0, 40, 50), (50, 50, 40, 40)])  # the first has an area of 2000 pixels
     known = np.stack([np.arange(num_keypoints), np.arange(num_keypoints), np.full(num_keypoints, 2)], axis=1)
     truth["annotations"][0]["keypoints"] = known.ravel().tolist()
@@ -249,7 +255,7 @@ def test_objects_without_keypoints_are_not_missed(num_keypoints, backend):
 
 @pytest.mark.parametrize("backend", ["pycocotools", "hotcoco"])
 def test_keypoints_that_are_not_of_persons_are_compared_with_one_tolerance(backend):
-    # 5 pixels: exp(-25 / (2 * 2000 * (2 * 0.07)^2)) = 0.727, right at 0.50, 0.55, .. 0.70.
+    # 5 pixels: exp(-25 / (2 * 2000 * (2 * 0.07)^2)) = 0.727, correct at 0.50, 0.55, .. 0.70.
     pytest.importorskip(backend)
     truth, result = keypoint_case(4, 5)
     assert evaluate_results([result], truth, ("keypoints",), backend)["keypoints"]["AP"] == pytest.approx(0.5)

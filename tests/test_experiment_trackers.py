@@ -1,4 +1,4 @@
-"""The example of the documentation with a tracker of experiments, where that is installed."""
+"""Runs the documentation's example of an experiment tracker, if the tracker is installed."""
 
 import re
 from pathlib import Path

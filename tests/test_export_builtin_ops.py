@@ -1,4 +1,4 @@
-"""The operations of small runtimes give what TensorFlow's own give."""
+"""Compares the ops of small runtimes with TensorFlow's own."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_roi_align_gives_what_crop_and_resize_gives(sampling_ratio, aligned):
     pyramid = [rng.normal(size=[1, 96 // stride, 128 // stride, 3]).astype("float32") for stride in STRIDES]
     boxes = random_boxes(rng, 20, 96.0)
     boxes[0, 0] = [0, 0, 96, 128]  # the whole image
-    boxes[0, 1] = [90, 120, 99, 135]  # reaches beyond it
+    boxes[0, 1] = [90, 120, 99, 135]  # extends beyond the image
     boxes[0, 2] = 5.0  # empty
     levels = pyramid_levels(boxes, 2, offset=2.0)  # both levels are in use
     assert set(np.unique(levels)) == {0, 1}
@@ -71,7 +71,7 @@ def test_roi_align_gives_what_crop_and_resize_gives(sampling_ratio, aligned):
 def test_roi_pool_finds_the_same_maxima(pool_size):
     rng = np.random.default_rng(0)
     pyramid = [rng.normal(size=[1, 96 // stride, 128 // stride, 3]).astype("float32") for stride in STRIDES]
-    boxes = random_boxes(rng, 200, 140.0) - 20.0  # many reach beyond the image
+    boxes = random_boxes(rng, 200, 140.0) - 20.0  # many extend beyond the image
     boxes[0, :50] = np.round(boxes[0, :50] / 2) * 2  # half pixels of the map are rounded away from zero
     special = [[0, 0, 96, 128], [-90, -90, -20, -20], [200, 200, 300, 300], [5, 5, 5, 5], [0, 0, 0, 0]]
     boxes[0, -5:] = special
@@ -80,7 +80,7 @@ def test_roi_pool_finds_the_same_maxima(pool_size):
     arguments = (pyramid, boxes, levels, STRIDES, pool_size)
     expected = tf.function(pyramid_roi_pool, autograph=False)(
         *arguments
-    )  # eagerly each RoI takes milliseconds
+    )  # in eager mode each RoI takes milliseconds
     assert not np.any(expected[0, -3]) and np.all(expected[0, -2])  # outside, and one pixel
     np.testing.assert_array_equal(builtin_ops.pyramid_roi_pool(*arguments), expected)
 
@@ -88,7 +88,7 @@ def test_roi_pool_finds_the_same_maxima(pool_size):
 def test_adaptive_samples_are_bounded():
     features = np.arange(40 * 40, dtype="float32").reshape(1, 40, 40, 1)
     box = np.array([[[0, 0, 40, 40]]], "float32")
-    # 40 samples for each of 1 x 1 bins would be exact; of a plane, four have the same mean.
+    # 40 samples per bin and axis would be exact. For a linear map, four have the same mean.
     pooled = builtin_ops.pyramid_roi_align([features], box, np.zeros([1, 1], "int32"), (1,), 1, 0)
     np.testing.assert_allclose(np.squeeze(pooled), features.mean(), rtol=1e-6)
 

@@ -1,4 +1,4 @@
-"""The commands take exported models in the place of weights."""
+"""Tests of the commands with exported models instead of weights."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from mask_rcnn.export import formats
 from mask_rcnn.export.assets import write_assets
 from mask_rcnn.structures import Category
 
-# Finds the same dog in the upper left quarter of every image.
+# Detects the same dog in the upper left quarter of every image.
 RUNNER = """
 import json
 import pathlib
@@ -64,7 +64,7 @@ def run(*words):
 
 
 def write_annotations(path):
-    """One dog, where the toy sees it."""
+    """Writes annotations with one dog where the toy model detects it."""
     polygon = [0, 0, 30, 0, 30, 20, 0, 20]
     dog = {"id": 1, "image_id": 1, "category_id": 5, "segmentation": [polygon], "bbox": [0, 0, 30, 20]}
     content = {

@@ -1,4 +1,4 @@
-"""A damaged export is one clear error, whatever is damaged: no traceback, no crash, no other numbers."""
+"""Tests that any damage of an exported model gives one clear error: no traceback, crash or wrong result."""
 
 import io
 import json
@@ -16,7 +16,7 @@ MODELS = ("model.tflite", "saved_model", "model.onnx")
 
 
 def damages(content, random):
-    """Yields damaged copies of the bytes of a file, for ever."""
+    """Yields an infinite sequence of damaged copies of the bytes of a file."""
     while True:
         at, other = sorted(random.integers(0, len(content), 2).tolist())
         yield content[:at]
@@ -28,7 +28,7 @@ def damages(content, random):
 
 
 def check_damaged(path, content, number, seed):
-    """Loads so many damaged copies of the file at `path`; returns how many were refused."""
+    """Loads `number` damaged copies of the file at `path`. Returns how many were refused."""
     model = next(part for part in (path, *path.parents) if part.name in MODELS)
     copies = damages(content, np.random.default_rng(seed))
     refused = 0
@@ -79,7 +79,7 @@ def test_many_damaged_files(
 
 
 def repacked(content, change):
-    """Returns a TFLite file whose associated files were changed: a function of their dict."""
+    """Returns a TFLite file whose associated files were modified by a function of their dict."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         texts = {name: archive.read(name) for name in archive.namelist()}
         start = min(member.header_offset for member in archive.infolist())

@@ -1,4 +1,4 @@
-"""What a SavedModel does in its graph is what Python does outside of it."""
+"""Compares the TensorFlow ops of a SavedModel with the Python functions that they replace."""
 
 import dataclasses
 import io
@@ -98,7 +98,7 @@ def test_keypoints_are_those_of_the_predictor():
 
 
 def encoded(orientation, format, **options):
-    """A file of 4 x 2 pixels with an EXIF orientation and another tag in front of it."""
+    """Returns a file of 4 x 2 pixels with an EXIF orientation and another tag before it."""
     tags = Image.Exif()
     tags[0x010F] = "a camera's maker, longer than four bytes"
     if orientation is not None:
@@ -139,7 +139,7 @@ def test_orientation_is_read_in_either_order_of_bytes():
         b"\xff\xd8\xff\xe1",
         b"\xff\xd8\xff\xe0\0\0",
         b"\x89PNG\r\n\x1a\n\xff\xff\xff\xff",
-        b"\x89PNG\r\n\x1a\n\xff\xff\xff\xf4abcd",  # as a signed number -12: this chunk, for ever
+        b"\x89PNG\r\n\x1a\n\xff\xff\xff\xf4abcd",  # -12 as a signed integer, an infinite loop over this chunk
     ],
 )
 def test_what_has_no_orientation_is_upright(contents):

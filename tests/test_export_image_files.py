@@ -1,4 +1,4 @@
-"""A SavedModel decodes image files in its graph as `read_image` does outside of it, and no more than fits."""
+"""Compares the image decoders of a SavedModel with `read_image`, and tests their limits."""
 
 import io
 import struct
@@ -17,7 +17,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, [20, 30, 4]).astype("uint8")
 RGB = Image.fromarray(PIXELS[..., :3])
 RGBA = Image.fromarray(PIXELS)
 TURNED = RGB.rotate(180)
-MAX_PIXELS = 1_000_000  # of the fixture `decode`
+MAX_PIXELS = 1_000_000  # limit in the fixture `decode`
 
 
 def encode(image, format, **options):
@@ -90,7 +90,7 @@ def bmp(bits, rows, palette=b"", compression=0, height=None):
 
 def test_bmp_of_4_bits_by_hand(decode):
     palette = b"\x01\x02\x03\0" + b"\x04\x05\x06\0"  # blue, green, red
-    contents = bmp(4, [b"\x01\x10\0\0", b"\x11\x11\0\0"], palette)  # the last row is first
+    contents = bmp(4, [b"\x01\x10\0\0", b"\x11\x11\0\0"], palette)  # the last row comes first
     np.testing.assert_array_equal(decode(contents)[..., 0], [[6, 6, 6, 6], [3, 6, 6, 3]])
     np.testing.assert_array_equal(decode(contents)[1, 0], [3, 2, 1])
 
@@ -102,7 +102,7 @@ def test_bmp_with_the_first_row_at_the_top(decode):
 
 
 def lying_png(width, height):
-    """A PNG file of a few bytes that says that it has many pixels."""
+    """Returns a PNG file of a few bytes whose header declares many pixels."""
 
     def chunk(name, data):
         checksum = zlib.crc32(name + data)
@@ -117,7 +117,7 @@ def replaced(contents, at, data):
 
 
 def frame_size(width, height):
-    """The GIF of FILES, its frame but not its screen of another size."""
+    """Returns the GIF file in FILES with another size of its frame, but not of its screen."""
     at = int(gif._find_image(FILES["GIF"]))
     return replaced(FILES["GIF"], at + 5, struct.pack("<HH", width, height))
 
@@ -173,7 +173,7 @@ def test_a_damaged_file_is_an_error_with_its_index(decode, name):
 def test_no_frame_but_the_first_is_decoded(decode):
     frames = [RGB.rotate(angle).convert("P") for angle in range(3)]
     few = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    start = few.index(b"!\xf9", int(gif._find_image(few)))  # from the second frame on
+    start = few.index(b"!\xf9", int(gif._find_image(few)))  # start of the second frame
     many = few[:start] + few[start:-1] * 5000 + b";"
     assert gif.first_frame(many).numpy() == gif.first_frame(few).numpy()
     assert len(gif.first_frame(many).numpy()) < len(few)

@@ -1,4 +1,4 @@
-"""A SavedModel turns images upright by the metadata that `read_image` knows, and reads the same pixels."""
+"""Tests that a SavedModel orients images by the same metadata as `read_image`, and reads the same pixels."""
 
 import io
 import struct
@@ -31,7 +31,7 @@ def exif_tag(number):
 
 
 def tiff(number):
-    """Returns EXIF data, the first byte highest."""
+    """Returns EXIF data in big-endian byte order."""
     return struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, 0x0112, 3, 1, number, 0, 0)
 
 
@@ -97,7 +97,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory):
-    """As `decode`, by `read_image`."""
+    """A function like `decode` that uses `read_image`."""
     path = tmp_path_factory.mktemp("image") / "file"
 
     def read(contents):
@@ -114,7 +114,7 @@ def test_a_file_has_the_pixels_of_read_image(decode, read, name):
 
 @st.composite
 def image_files(draw):
-    """Returns the bytes of a file of any format, mode, size and orientation that both sides read."""
+    """Draws the bytes of a file of any format, mode, size and orientation that both decoders read."""
     format = draw(st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "WEBP"]))
     modes = {"JPEG": ["L", "RGB"], "GIF": ["P", "L", "1"], "BMP": ["1", "L", "P", "RGB", "RGBA"]}
     mode = draw(

@@ -1,4 +1,4 @@
-"""A TFLite file says what the Keras model says, with built-in operations only."""
+"""Tests that a TFLite file agrees with the Keras model, and has built-in ops only."""
 
 import dataclasses
 import re
@@ -45,7 +45,7 @@ def content(tiny_tflite):
 
 @pytest.fixture(scope="module")
 def pack(predictor, tmp_path_factory):
-    """Function of the bytes of a model to its file."""
+    """A function of the bytes of a model that writes a file with associated files and returns its path."""
     assets = write_assets(predictor.config, CATEGORIES)
 
     def write(content):
@@ -112,7 +112,7 @@ def test_nothing_found_is_zeros(tiny_parts, tiny_config):
         image=tf.zeros([1, 64, 96, 3], tf.uint8), image_size=tf.constant([[64, 96]])
     )
     assert outputs["detection_masks"].shape == (1, 8, 28, 28)
-    assert all(not np.any(output) for output in outputs.values())  # NaN is not False
+    assert all(not np.any(output) for output in outputs.values())  # NaN would count as True
 
 
 def test_a_frame_that_does_not_fit_the_strides_is_refused(tiny_parts, tiny_config):

@@ -1,4 +1,4 @@
-"""The standard metadata of a TFLite file, read as `metadata_schema.fbs` numbers its fields."""
+"""Reads the standard metadata of a TFLite file by the field numbers of `metadata_schema.fbs`."""
 
 import zipfile
 
@@ -15,7 +15,7 @@ from mask_rcnn.structures import Category
 
 
 def place(table, slot):
-    """Returns where the field of a number lies in a table, and fails if it is not there."""
+    """Returns the position of a field in a table, and fails if the table lacks it."""
     offset = table.Offset(4 + 2 * slot)
     assert offset, slot
     return offset + table.Pos
@@ -52,7 +52,7 @@ def content(tiny_tflite):
 
 @pytest.fixture(scope="module")
 def metadata(content):
-    """The root table of the metadata in it."""
+    """The root table of the metadata in the flatbuffer."""
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     (entry,) = [each for each in model.metadata if each.name == b"TFLITE_METADATA"]
     return root(model.buffers[entry.buffer].data.tobytes())

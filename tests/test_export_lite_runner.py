@@ -1,4 +1,4 @@
-"""The device's side: what it does alone is what the library does."""
+"""Compares the runner for devices with the functions of the library."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_letterbox_of_a_picture_of_8000_pixels():
 def test_resize_is_that_of_the_library(method, size):
     expected = resize_image(IMAGE, size, method)
     resized = lite_runner.resize(IMAGE, size, method)
-    allowed = {"bilinear": 0.501, "antialiased_uint8": 0, "uint8": 1}[method]  # the half is its rounding
+    allowed = {"bilinear": 0.501, "antialiased_uint8": 0, "uint8": 1}[method]  # rounding adds up to 0.5
     assert np.abs(resized - expected).max() <= allowed
 
 

@@ -1,4 +1,4 @@
-"""Every architecture becomes a TFLite file of built-in operations: minutes each, random weights."""
+"""Converts every architecture with random weights to TFLite with built-in ops. Each takes minutes."""
 
 from dataclasses import replace
 

@@ -1,4 +1,7 @@
-"""A frame, proposals or detections that cost objects are seen, though export and Keras agree in the frame."""
+"""Tests that losses from a frame, fewer proposals or fewer detections are reported.
+
+In these cases the export and the Keras model agree in the frame.
+"""
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ BOXES = np.array([[0.1 * i, 0, 0.1 * i + 0.05, 1] for i in range(10)], "float32"
 
 
 def outputs(count, score=0.9):
-    """So many of ten objects."""
+    """Returns outputs with the first `count` of ten objects."""
     return {
         "detection_boxes": BOXES[:count],
         "detection_scores": np.full(count, score, "float32"),
@@ -77,7 +80,7 @@ def test_a_detection_that_became_unsure_is_not_lost():
 def test_a_loss_is_a_warning_with_both_numbers():
     (warning,) = own_scale_warnings(compared(outputs(7), frame=(128, 192)))
     assert warning.startswith("60 of 200 confident detections of the model at its own size are lost: 30%")
-    assert not list(own_scale_warnings(compared(outputs(9), frame=(128, 192))))  # a tenth
+    assert not list(own_scale_warnings(compared(outputs(9), frame=(128, 192))))  # one of ten is lost
     scale, _ = own_scale_warnings(compared(outputs(7), frame=(64, 96)))
     assert scale.startswith(
         "Objects are 0.50 times as large as at the model's own size (0.50 to 0.50 in these"

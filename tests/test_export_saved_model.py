@@ -1,4 +1,4 @@
-"""A SavedModel says what the Keras model says, whatever comes in and however."""
+"""Tests that a SavedModel agrees with the Keras model for all kinds of inputs."""
 
 import concurrent.futures
 import dataclasses
@@ -30,7 +30,7 @@ SIZES = ((64, 96), (120, 90), (33, 150))
 
 
 def shapes(count):
-    """The shapes of all outputs for an image, with so many rows of detections."""
+    """Returns the shapes of all outputs for an image with `count` rows of detections."""
     return {
         "detection_boxes": (count, 4),
         "detection_scores": (count,),
@@ -41,10 +41,10 @@ def shapes(count):
     }
 
 
-# Other kernels, and batches of other sizes, add in another order. A sum in another order is the exact sum of
-# weights that are each off by a few units of float32 rounding (Higham 2002, section 3.1).
+# Other kernels and other batch sizes change the order of additions. A sum in another order equals the exact
+# sum with weights that differ by a few units of float32 rounding (Higham 2002, section 3.1).
 ROUNDING = 2.0**-23
-MARGIN = 8  # over the largest difference that some random roundings of all weights make
+MARGIN = 8  # factor on the largest difference from some random roundings of all weights
 
 
 def picture(height, width):
@@ -84,7 +84,7 @@ def call(model, signature, value):
 
 
 def rounding_tolerances(predictor):
-    """Returns what rounding may change in each output, measured with weights that are rounded at random."""
+    """Returns the tolerance of each output for rounding errors, measured with randomly rounded weights."""
     random = np.random.default_rng(0)
     parts = build_parts(predictor.config)
     rounded, largest = Runner(Predictor(parts, predictor.config, CATEGORIES)), {}
@@ -107,7 +107,7 @@ def tolerances(predictor):
 
 
 def assert_says(outputs, index, expected, tolerances):
-    """Row `index` of a batch says what a runner says of one image, up to rounding."""
+    """Asserts that row `index` of a batch equals the output of a runner for one image, up to rounding."""
     found = without_padding({name: outputs[name][index] for name in outputs})
     expected = without_padding(expected)
     assert found.keys() == expected.keys()
@@ -157,7 +157,7 @@ def test_image_info_has_the_size_of_each_image(model):
 
 def test_jpeg_is_decoded_and_turned_as_keras_sees_it(model, predictor, tolerances, tmp_path):
     tags = Image.Exif()
-    tags[0x0112] = 6  # a quarter turn
+    tags[0x0112] = 6  # rotated by 90 degrees
     path = tmp_path / "turned.jpg"
     path.write_bytes(encode(picture(60, 100), "JPEG", exif=tags, quality=95))
     upright = read_image(path)
@@ -294,7 +294,7 @@ def test_images_of_one_size_are_detected_as_a_batch(folder, monkeypatch):
     for image, one in zip(images, found, strict=True):
         other = exported.predict(image)
         np.testing.assert_array_equal(one.class_ids, other.class_ids)
-        np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-3)  # sums of a batch in another order
+        np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-3)  # a batch changes the order of sums
 
 
 def test_rows_after_the_last_detection_of_the_batch_are_cut_off():
@@ -308,7 +308,7 @@ def test_rows_after_the_last_detection_of_the_batch_are_cut_off():
 def test_where_nothing_is_found_there_are_no_rows(folder):
     model = tf.saved_model.load(str(folder))
     (bias,) = (weight for weight in model.weights if weight.name.startswith("class_logits/bias"))
-    bias.assign([100.0, 0, 0, 0])  # sure of the background
+    bias.assign([100.0, 0, 0, 0])  # always background
     outputs = call(model, "serving_default", picture(64, 96)[None])
     assert {name: value.shape[1:] for name, value in outputs.items()} == shapes(0)
     assert outputs["num_detections"] == 0

@@ -1,4 +1,4 @@
-"""An export is compared alone with the Keras model, and a bad one does not take the place of a good one."""
+"""Tests of the comparison of an export with the Keras model, and that a failed export replaces nothing."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ from mask_rcnn.weights import save_weights
 
 IMAGE = np.zeros([100, 200, 3], "uint8")
 
-# One object, of class 2, and a row of padding. The image is 100 x 200: its box is 10, 20, 50, 100.
+# One object of class 2, and one padding row. The image is 100 x 200 pixels, and the box 10, 20, 50, 100.
 OUTPUTS = {
     "detection_boxes": np.array([[0.1, 0.1, 0.5, 0.5], [0, 0, 0, 0]], "float32"),
     "detection_scores": np.array([0.9, 0], "float32"),
@@ -45,7 +45,7 @@ def test_equal_outputs_differ_by_nothing():
 
 
 def test_boxes_differ_by_pixels_of_the_image():
-    # 0.01 of 200 pixels in x.
+    # A shift by 0.01 of 200 pixels in x.
     found = changed(detection_boxes=[[0.1, 0.11, 0.5, 0.5], [0, 0, 0, 0]])
     assert compare(OUTPUTS, found, (100, 200), EXACT)["boxes"] == pytest.approx(2)
 
@@ -105,7 +105,7 @@ WORST = {
 
 
 def judged(counts, tolerance, each=5):
-    """Returns the problems and doubts about so many strays in images of `each` detections."""
+    """Returns the problems and doubts for `counts` strays in images with `each` detections."""
     strays = share_of(counts, [each] * len(counts))
     worst = {**WORST, **dict.fromkeys(DIFFERENCES, 1e3)}
     doubts = list(verify._doubts(strays, tolerance, len(counts)))
@@ -139,7 +139,7 @@ def test_a_share_has_the_bounds_of_wilson():
     share = share_of([1] * 3 + [0] * 47, [1] * 50)
     assert share["effective"] == pytest.approx(49)  # independent: the variance of a sample, n / (n - 1)
     for bound in (share["lower"], share["upper"]):
-        # Wilson's bounds: the shares from which the found one is Z standard deviations away.
+        # Wilson's bounds: the estimate is Z standard deviations away from them.
         assert abs(bound - 0.06) == pytest.approx(Z * math.sqrt(bound * (1 - bound) / 49))
     assert share["lower"] < 0.06 < share["upper"]
     assert share_of([0, 0], [0, 0])["upper"] == 1
@@ -156,7 +156,7 @@ def test_strays_of_the_same_image_count_as_fewer():
 def test_the_outcome_is_that_of_the_model_not_of_the_images_that_come_first(rate):
     random = np.random.default_rng(0)
     totals = random.integers(1, 9, 400)
-    # Some images are harder than others.
+    # The share differs between images.
     counts = random.binomial(totals, random.beta(4 * rate, 4 * (1 - rate), 400))
     outcomes = []
     for _ in range(300):
@@ -233,7 +233,10 @@ class Runner:
 
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
-    """Returns a function that makes .toy files models: their content is the score of a single detection."""
+    """A function that registers the format .toy and returns the path of a model in it.
+
+    The content of a .toy file is the score of its only detection.
+    """
 
     def make(start="pass"):
         runner = tmp_path / "toy_runner.py"
@@ -348,7 +351,7 @@ def test_a_killed_export_leaves_the_old_one_and_nothing_after_the_next_start(tmp
     (path / "saved_model.pb").write_text("old")
     subprocess.run([sys.executable, "-c", KILLED, str(path)], capture_output=True)
     assert (path / "saved_model.pb").read_text() == "old"
-    assert len(list(tmp_path.iterdir())) == 2  # the leftover of the killed one
+    assert len(list(tmp_path.iterdir())) == 2  # the temporary file of the killed export
     with pytest.raises(FileNotFoundError):
         export_checked(path, lambda new: (new / "absent").read_text(), None)
     assert [file.name for file in tmp_path.iterdir()] == ["model"]

@@ -1,4 +1,4 @@
-"""The folder of a page: LiteRT.js of the pinned version, the page, its configuration and the model."""
+"""Tests of the web page folder: LiteRT.js of the fixed version, the page, its configuration and the model."""
 
 import base64
 import hashlib
@@ -43,7 +43,7 @@ def archive(files):
 
 @pytest.fixture
 def cached(tmp_path, monkeypatch):
-    """The folder of the cache, with archives of a fake LiteRT.js; nothing can be fetched."""
+    """The cache folder, with archives of a fake LiteRT.js. Downloads are disabled."""
     monkeypatch.setenv("MASK_RCNN_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MASK_RCNN_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)

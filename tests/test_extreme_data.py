@@ -1,4 +1,4 @@
-"""Losses and gradients stay finite whatever the sizes and numbers of objects are."""
+"""Tests that losses and gradients stay finite for any sizes and numbers of objects."""
 
 import dataclasses
 
@@ -16,11 +16,11 @@ from mask_rcnn.structures import Category
 
 NAMES = ("nose", "left_eye", "right_eye")
 SIZES = ((64, 96), (1, 1000), (1000, 1), (7, 5), (33, 31), (1, 1), (200, 200))
-SIDES = (1e-6, 1e-3, 0.5, 1.0, 2.0, 10.0, 1e4)  # pixels; the largest is cut off to the image
+SIDES = (1e-6, 1e-3, 0.5, 1.0, 2.0, 10.0, 1e4)  # pixels; the largest is limited to the image
 
 
 def random_annotation(rng, size, id):
-    """An object or a crowd region: of any size from a millionth of a pixel to the whole image."""
+    """Returns an object or a crowd region of any size, from a millionth of a pixel to the complete image."""
     sides = np.minimum(rng.choice(SIDES, 2), size)
     y1, x1 = rng.uniform(0, np.subtract(size, sides))
     y2, x2 = y1 + sides[0], x1 + sides[1]
@@ -38,7 +38,7 @@ def random_annotation(rng, size, id):
 
 
 def random_dataset(folder, seed, num_images=8):
-    """Images of extreme shapes with none, one, a few or 300 annotations; and one that is a single object."""
+    """Returns images of extreme shapes with 0, 1, 5 or 300 annotations. One object fills the first image."""
     rng = np.random.default_rng(seed)
     records = []
     for id in range(num_images):
@@ -58,7 +58,7 @@ def random_dataset(folder, seed, num_images=8):
 
 
 def all_heads(config):
-    """A cascade with a keypoint head, and the GIoU loss."""
+    """Returns the config with a cascade, a keypoint head and the GIoU loss."""
     points = KeypointHeadConfig(names=NAMES, flip_pairs=("left_eye:right_eye",), convs=1, channels=8)
     return dataclasses.replace(
         config,
@@ -70,7 +70,7 @@ def all_heads(config):
 
 
 def check_finite(config, folder, seeds, step_of):
-    """Runs `step_of(model)` on all batches: a function from a batch to the losses and other numbers."""
+    """Runs `step_of(model)`, a function of a batch that returns losses and other numbers, on all batches."""
     keras.utils.set_random_seed(0)
     config = dataclasses.replace(
         config, train=TrainConfig(batch_size=2, reference_batch_size=2, steps=4, seed=1)

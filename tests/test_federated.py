@@ -1,4 +1,4 @@
-"""LVIS: average precision where images were not searched for all classes."""
+"""Tests of AP for LVIS, where not all classes were annotated in every image."""
 
 import json
 from pathlib import Path
@@ -17,12 +17,12 @@ from mask_rcnn.report.evaluation import evaluate_images
 
 REFERENCE = json.loads((Path(__file__).parent / "golden" / "lvis_reference.json").read_text())
 SIZE = REFERENCE["height"], REFERENCE["width"]
-CAT, DOG, OWL = 3, 8, 5  # ids of categories
+CAT, DOG, OWL = 3, 8, 5  # category ids
 BOX, FAR = (10, 10, 20, 20), (60, 30, 20, 20)
 
 
 def reference_case(number):
-    """Returns a scene of the reference as annotations, entries, limit and {IoU type: numbers}."""
+    """Returns a scene of the reference: annotations, entries, limit, and `{IoU type: numbers}`."""
     case = REFERENCE["scenes"][number]
     images = [{**each, "height": SIZE[0], "width": SIZE[1]} for each in case["images"]]
     annotations, entries = [], []
@@ -57,7 +57,7 @@ def test_the_report_evaluates_in_the_same_way(iou_type):
 
 
 def lvis(objects, negative=(), not_exhaustive=()):
-    """Returns a json of LVIS with one image and three categories; objects are (box, category id)."""
+    """Returns LVIS annotations with one image and three categories. Objects are (box, category id)."""
     return {
         "images": [
             {
@@ -105,7 +105,7 @@ def test_a_wrong_detection_of_a_class_with_further_objects_is_excused_and_a_righ
 
 
 def two_images(**fields):
-    """Two images with a cat in the first; the second has the given lists."""
+    """Returns two images with a cat in the first one. The second one has the given lists."""
     truth = lvis([(BOX, CAT)])
     truth["images"].append({**truth["images"][0], "id": 5, **fields})
     return truth, [*found((BOX, CAT, 0.8)), {**found((BOX, CAT, 0.9))[0], "image_id": 5}]

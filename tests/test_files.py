@@ -1,4 +1,4 @@
-"""Atomic writes: complete or not there, by any number of processes, and nothing left behind."""
+"""Tests of atomic writes: complete or absent files, by any number of processes, without leftovers."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ with atomic_write(sys.argv[1]) as partial:
 
 @pytest.fixture
 def writer(tmp_path):
-    """A process that is in the middle of writing `tmp_path / "file"`."""
+    """A process that is writing `tmp_path / "file"`."""
     process = subprocess.Popen(
         [sys.executable, "-c", WRITE_AND_WAIT, tmp_path / "file"], stdout=subprocess.PIPE, text=True
     )
@@ -137,7 +137,7 @@ def test_a_pipe_is_refused_and_stays(tmp_path):
 
 def test_leftovers_of_a_killed_process_are_removed_and_those_of_a_living_one_stay(tmp_path, writer):
     (tmp_path / ".hidden").touch()
-    (tmp_path / f"{PREFIX}file").touch()  # a file of the user's
+    (tmp_path / f"{PREFIX}file").touch()  # a user's file
     assert remove_leftovers(tmp_path) == 0
     assert any(path.is_dir() for path in tmp_path.glob(f"{PREFIX}*"))
     writer.send_signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Class names in any script: legible where a font has the letters, visibly escaped elsewhere."""
+"""Tests of class names in any script: drawn where a font has the letters, escaped elsewhere."""
 
 import importlib.util
 from pathlib import Path
@@ -18,7 +18,7 @@ NAMES = ("cat", "żółw", "größe", "Ёлка", "кот", "пёс", "γάτα"
 
 @pytest.fixture
 def warnings(monkeypatch):
-    """The warnings of a machine without fonts but those of matplotlib and Pillow."""
+    """The warnings on a machine that has no fonts except those of matplotlib and Pillow."""
     logged = []
     monkeypatch.setattr(fonts.logging, "warning", lambda message, *values: logged.append(message % values))
     monkeypatch.setattr(fonts, "SYSTEM_FOLDERS", ())

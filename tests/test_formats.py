@@ -1,4 +1,4 @@
-"""Each format becomes the same COCO json, from one ground truth in the conventions of each tool."""
+"""Tests that each format gives the same COCO content, from ground truth in the conventions of each tool."""
 
 import annotation_samples as samples
 import numpy as np
@@ -11,7 +11,7 @@ from mask_rcnn.formats.conversion import read, write
 from mask_rcnn.formats.detection import detect_format
 
 WITHOUT_CROWD = tuple(name for name in samples.ALL if name != "crowd")
-# {name of the sample: (format, objects that the format can hold)}
+# {name of the sample: (format, objects that the format can represent)}
 SAMPLES = {
     "coco": ("coco", samples.ALL),
     "lvis": ("lvis", WITHOUT_CROWD),
@@ -46,7 +46,7 @@ def found_objects(content):
 
 
 def assert_same(content, expected, classes=None, boxes_only=(), no_crowds=False):
-    """Checks class, crowd, mask and box of each object; the order is that of the file."""
+    """Compares class, crowd flag, mask and box of each object, in the order of the file."""
     found = found_objects(content)
     truth = samples.truth()
     assert len(found) == len(expected)

@@ -1,4 +1,4 @@
-"""Malformed and hostile files of each format: one ValueError or OSError that names the file."""
+"""Tests that invalid and hostile files of each format give one ValueError or OSError that names the file."""
 
 import random
 import re
@@ -22,7 +22,7 @@ def annotation_files(path):
 
 
 def mutated(data, rng):
-    """Returns bytes with a random damage: cut, bytes changed, a piece repeated, or a number replaced."""
+    """Returns bytes with a random damage: truncated, changed, a piece repeated, or a number replaced."""
     kind = rng.randrange(5)
     at, end = sorted(rng.randrange(len(data) + 1) for _ in range(2))
     if kind == 0:
@@ -54,7 +54,7 @@ def mutated(data, rng):
 
 
 def damage(sample, tmp_path, count):
-    """Reads a sample `count` times with another random damage, and checks what is raised."""
+    """Reads a sample `count` times with different random damages, and checks the exceptions."""
     path = write_sample(sample, tmp_path)
     rng, refused = random.Random(sample), 0
     files = (
@@ -90,7 +90,7 @@ def test_many_damaged_files_are_read_or_refused_by_name(sample, tmp_path):
 
 BOMB = '<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;">]>'
 EXTERNAL = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>'
-# (sample, file, what is replaced, by what, part of the message)
+# (sample, file, old text, new text, part of the message)
 EDITS = [
     ("coco", "instances.json", '"images"', '"pictures"', "without a list `images`"),
     ("lvis", "instances.json", '"category_id": 3', '"category_id": 4', "`category_id` must be declared"),

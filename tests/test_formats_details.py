@@ -1,4 +1,4 @@
-"""Conventions of single formats, and the geometry below them."""
+"""Tests of conventions of single formats, and of their geometry functions."""
 
 import json
 
@@ -124,7 +124,7 @@ def test_a_polygon_is_clipped_to_the_image(tmp_path):
     path = samples.write_labelme(tmp_path)
     content = json.loads((path / "a.json").read_text())
     content["shapes"] = [content["shapes"][0]]
-    content["shapes"][0]["points"] = [[-30, 30], [45, -45], [120, 30], [45, 105]]  # a rhombus about the image
+    content["shapes"][0]["points"] = [[-30, 30], [45, -45], [120, 30], [45, 105]]  # a rhombus
     (path / "a.json").write_text(json.dumps(content))
     findings = Findings()
     found = read("labelme", path, tmp_path, findings=findings)

@@ -1,8 +1,8 @@
-"""Every operation of training and inference has a GPU kernel.
+"""Tests that every operation of training and inference has a GPU kernel.
 
-The facts come from TensorFlow's own list of kernels. The Linux packages of TensorFlow contain the GPU kernels
-and list them on a machine without a GPU too. Here TensorFlow is told that it sees a GPU, so that the graphs
-are those of a machine with one. They are traced, not run.
+TensorFlow's list of kernels shows this. Its Linux packages contain the GPU kernels and list them on a machine
+without a GPU, too. Here TensorFlow is told that it has a GPU, so that the graphs are those of a machine with
+one. The graphs are traced, not run.
 """
 
 from dataclasses import replace
@@ -48,7 +48,7 @@ def one_gpu(monkeypatch):
     if "GPU" not in {kernel.device_type for kernel in get_registered_kernels_for_op("Conv2D").kernel}:
         pytest.skip("this package of TensorFlow lists no GPU kernels")
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["a GPU"])
-    monkeypatch.setitem(BLOCKS, "resnet50", (1, 1, 1, 1))  # of each stage; the operations are the same
+    monkeypatch.setitem(BLOCKS, "resnet50", (1, 1, 1, 1))  # blocks per stage; the operations are the same
 
 
 def types_of(node, name):
@@ -57,7 +57,7 @@ def types_of(node, name):
 
 
 def without_gpu_kernel(graph):
-    """Returns the operations that have kernels, but none for GPUs and their types, `{(name, types)}`."""
+    """Returns `{(op name, types)}` of the operations that have kernels, but none for GPUs and these types."""
     definition = graph.as_graph_def()
     nodes = [*definition.node, *(node for f in definition.library.function for node in f.node_def)]
     missing = set()
@@ -71,7 +71,7 @@ def without_gpu_kernel(graph):
         if kernels and not any(map(is_fit, kernels)):
             types = {kind for c in kernels[0].constraint for kind in types_of(node, c.name)}
             missing.add((node.op, *sorted(tf.as_dtype(kind).name for kind in types)))
-    # The words of error messages are on the host wherever an assertion runs.
+    # The texts of error messages are always on the host.
     return missing - {("Const", "string")}
 
 

@@ -1,4 +1,4 @@
-"""HDF5 files that refer to other places, or declare more than they store, are refused unread."""
+"""Tests that HDF5 files with external references, or with sizes above those stored, are refused unread."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A head that a user registers: the one of docs/extending/head.md, read from the page."""
+"""Tests of a head that a user registers: the one in docs/extending/head.md, read from the page."""
 
 import dataclasses
 import re

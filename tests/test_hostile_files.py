@@ -1,4 +1,4 @@
-"""Damaged and hostile weights of every format: loaded as written, or one error that names the file."""
+"""Tests that damaged and hostile weights are loaded as written, or give one error that names the file."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ def results(folder, count, kind):
 
 def check(found, count, kind):
     assert len(found) == count
-    # No format without a checksum can tell one number from another.
+    # Formats without a checksum cannot detect changed numbers.
     allowed = {"equal", "refused"} if kind in CHECKSUMMED else {"equal", "refused", "changed"}
     assert [each for each in found if each["outcome"] not in allowed] == []
     assert [each for each in found if each["seconds"] > MAX_SECONDS or each["growth"] > MAX_GROWTH] == []

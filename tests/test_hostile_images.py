@@ -1,4 +1,4 @@
-"""Hundreds of damaged and hostile files: each is read as Pillow reads it, or refused with one clear error."""
+"""Tests hundreds of damaged and hostile images: each is read as Pillow reads it, or gives one clear error."""
 
 import collections
 import json
@@ -12,13 +12,13 @@ from cli_fakes import FakePredictor, run
 from hostile_images import hostile_files
 from hostile_images_run import examine
 
-MAX_SECONDS = 10  # of CPU time, for one file
-MAX_OTHER_BYTES = 500_000_000  # beside the decoded image
+MAX_SECONDS = 10  # CPU time per file
+MAX_OTHER_BYTES = 500_000_000  # memory in addition to the decoded image
 COMPLETE = ("whole", "options")  # kinds of files that must be read
 
 
 def write_files(folder, large):
-    """Writes the files as KIND-NAME and returns the number of each kind."""
+    """Writes the files as KIND-NAME, and returns the number of each kind."""
     counts = collections.Counter()
     for kind, name, contents in hostile_files(large=large):
         (folder / f"{kind}-{name}").write_bytes(contents)
@@ -27,7 +27,7 @@ def write_files(folder, large):
 
 
 def problems(results):
-    """Returns what is wrong with the results of `examine`, {name: result}."""
+    """Returns the problems in the results of `examine`, `{name: result}`."""
     return [
         f"{name}: {result}"
         for name, result in results.items()
@@ -59,7 +59,7 @@ def test_files_are_read_as_pillow_reads_them_or_refused(results):
 def test_detect_survives_all_of_them(folder, results, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "mask_rcnn.predict", types.SimpleNamespace(Predictor=FakePredictor))
     words = ["--weights", "w.h5", "--out", tmp_path / "out", "--json", tmp_path / "found.json"]
-    # What the fake model finds is 20 pixels high.
+    # The detections of the fake model are 20 pixels high.
     images = [path for path in folder.iterdir() if path.suffix != ".bmp" and "1x60000" not in path.name]
     assert run("detect", *images, *words) == 3
     readable = {path.name for path in images if results[path.name]["outcome"] == "pixels"}

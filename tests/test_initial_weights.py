@@ -1,4 +1,4 @@
-"""What is checked of the initial weights before a run builds its model."""
+"""Tests of the checks of initial weights before a run builds its model."""
 
 import importlib
 import pkgutil
@@ -33,7 +33,7 @@ def config_of(name):
 
 @pytest.fixture
 def fetched(monkeypatch, tmp_path):
-    """The names of the weights that would be fetched; they are there then."""
+    """The list of the names of weights that would be downloaded. Their files exist after that."""
     names = []
 
     def checkpoint_file(name):

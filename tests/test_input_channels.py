@@ -1,4 +1,4 @@
-"""Models for images with other than three channels or eight bits: inflated, trained, saved and exported."""
+"""Tests of models for images with other than three channels or eight bits, from weights to export."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ def with_input(config, channels, dtype="uint8", **fields):
 
 
 def batch_of(batch, channels):
-    """The tiny batch with red, green and blue in turn as channels."""
+    """Returns the tiny batch with red, green and blue in turn as its channels."""
     return {**batch, "images": batch["images"][..., np.arange(channels) % 3]}
 
 
@@ -50,7 +50,7 @@ def small_backbone(config):
 
 
 def small_config(config, channels, dtype="uint8", **fields):
-    """The tiny config with a backbone of five convolutions."""
+    """Returns the tiny config with a backbone of five convolutions."""
     backbone = BackboneConfig(name="small_network_of_channels", weights=None, frozen_stages=0)
     return with_input(dataclasses.replace(config, backbone=backbone), channels, dtype, **fields)
 

@@ -1,4 +1,4 @@
-"""`Detections` to the forms of other tools and back."""
+"""Tests of conversions of `Detections` to the formats of other tools and back."""
 
 import io
 import json
@@ -15,11 +15,11 @@ POINTS = ([[1.5, 2.25, 0.5], [3, 4.75, 0.25]], [[5, 6, 1], [7, 8, 0]], [[0, 0, 0
 
 
 def ring_and_island():
-    """A mask with a hole, with pixels that meet at a corner, and with a second part."""
+    """Returns a mask with a hole, with pixels that touch at a corner, and with a second part."""
     mask = np.zeros((20, 30), bool)
     mask[2:12, 3:20] = True
     mask[5:9, 6:14] = False
-    mask[12, 20] = True  # meets the corner of the ring
+    mask[12, 20] = True  # touches the corner of the ring
     mask[15:18, 22:29] = True
     return mask
 
@@ -95,7 +95,7 @@ def test_everything_comes_back(convert):
     detections = three_objects(keypoints=POINTS, attributes={} if convert is through_coco else attributes)
     expected = detections.boxes
     found = convert(detections)
-    if convert is through_coco:  # x2 is x + width there
+    if convert is through_coco:  # COCO's x2 is x + width
         np.testing.assert_allclose(found.boxes, expected, rtol=1e-6)
     assert_equal(found, detections, boxes=convert is not through_coco)
 
@@ -171,7 +171,7 @@ def test_labelme_keeps_masks_scores_and_classes_and_says_what_it_has_no_place_fo
     np.testing.assert_array_equal(back.class_ids, detections.class_ids)
     for i in range(2):
         np.testing.assert_array_equal(back.full_mask(i), detections.full_mask(i))
-    assert back.boxes.tolist() == [[12, 23, 28, 49], [55, 70, 59, 75], [1, 2, 3, 4]]  # those of the masks
+    assert back.boxes.tolist() == [[12, 23, 28, 49], [55, 70, 59, 75], [1, 2, 3, 4]]  # the boxes of the masks
 
 
 def test_boxes_of_labelme_are_exact():

@@ -1,4 +1,4 @@
-"""Backbones that are not ours: keras.applications, KerasHub and a Keras model of the user's own."""
+"""Tests of other backbones: keras.applications, KerasHub, and a user's own Keras model."""
 
 from dataclasses import replace
 
@@ -60,7 +60,7 @@ def assert_trains_and_loads(config, batch, categories, folder):
     changed = [
         np.any(a != v.numpy()) for a, v in zip(before, parts.backbone.trainable_variables, strict=True)
     ]
-    assert np.mean(changed) > 0.8  # ConvNeXt scales each block by 1e-6, which hides some from two steps
+    assert np.mean(changed) > 0.8  # ConvNeXt scales blocks by 1e-6, so some hardly change
     save_weights(folder / "a.weights.h5", parts, config, categories)
     again = build_parts(config)
     load_weights(folder / "a.weights.h5", again)
@@ -105,7 +105,7 @@ def assert_equal_detections(found, expected):
     "name",
     [
         "MobileNetV3Small",
-        pytest.param("ResNet50", marks=pytest.mark.slow),  # BGR, no deviation
+        pytest.param("ResNet50", marks=pytest.mark.slow),  # BGR, without a standard deviation
         pytest.param("MobileNetV2", marks=pytest.mark.slow),
         pytest.param("DenseNet121", marks=pytest.mark.slow),
         pytest.param("EfficientNetV2B0", marks=pytest.mark.slow),
@@ -145,7 +145,7 @@ MODULES = {
 
 
 def own_model():
-    """Three maps, strides 4, 8 and 16, from layers without names."""
+    """Returns a model with three maps of strides 4, 8 and 16, from layers without names."""
     x = images = keras.Input((None, None, 3))
     x = keras.layers.Rescaling(1 / 255, offset=-0.5)(x)
     for channels, strides in ((8, 4), (12, 2), (16, 2)):

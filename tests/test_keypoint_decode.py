@@ -1,4 +1,4 @@
-"""Heatmaps to keypoints: by hand, and what torchvision made of the same heatmaps."""
+"""Tests of keypoint decoding, by hand and against torchvision's results for the same heatmaps."""
 
 import pathlib
 

@@ -1,4 +1,4 @@
-"""The keypoint branch can overfit ten photographs of persons."""
+"""Tests that the keypoint branch can overfit ten photographs of persons."""
 
 import collections
 import json
@@ -10,7 +10,7 @@ from mask_rcnn.training.train import train
 
 
 def write_ten_images(source, path):
-    """Writes the part of a COCO keypoint json that has the ten images with the fewest annotated persons."""
+    """Writes the part of a COCO keypoint file with the ten images that have the fewest annotated persons."""
     content = json.loads(source.read_text())
     persons = collections.Counter(a["image_id"] for a in content["annotations"] if a["num_keypoints"])
     chosen = set(sorted(persons, key=lambda image_id: (persons[image_id], image_id))[:10])
@@ -38,7 +38,7 @@ def test_the_keypoint_branch_overfits_ten_images(shared_data, tmp_path):
             "input.short_side": 320,
             "input.train_short_sides": (320,),
             "input.long_side": 560,
-            "keypoint_head.convs": 4,  # the paper's branch, 8 of 512 channels, would take four times as long
+            "keypoint_head.convs": 4,  # the paper's 8 convolutions of 512 channels take 4 times as long
             "keypoint_head.channels": 256,
             "train.steps": 800,
             "train.milestones": (600,),

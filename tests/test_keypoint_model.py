@@ -1,4 +1,4 @@
-"""A whole Keypoint R-CNN, alone and beside masks: its outputs, its losses, its files and its detections."""
+"""Tests of a complete Keypoint R-CNN, with and without masks: outputs, losses, files and detections."""
 
 import copy
 import dataclasses
@@ -32,7 +32,7 @@ def config(tiny_config):
 def parts(tiny_parts, config):
     keras.utils.set_random_seed(3)
     head = build_parts(config).heads["keypoint_head"]
-    head.get_layer("deconv").kernel.assign(head.get_layer("deconv").kernel * 1000)  # peaks to be found
+    head.get_layer("deconv").kernel.assign(head.get_layer("deconv").kernel * 1000)  # makes clear peaks
     return dataclasses.replace(tiny_parts, heads=tiny_parts.heads | {"keypoint_head": head})
 
 
@@ -40,7 +40,7 @@ def parts(tiny_parts, config):
 def batch(tiny_batch):
     gt_keypoints = np.zeros([2, 4, 3, 3], "float32")
     gt_keypoints[0, 0] = [[10, 20, 2], [30, 40, 1], [0, 0, 0]]
-    gt_keypoints[1, 0] = [[15, 25, 2], [200, 25, 2], [40, 50, 2]]  # one is outside of all boxes
+    gt_keypoints[1, 0] = [[15, 25, 2], [200, 25, 2], [40, 50, 2]]  # one is outside all boxes
     return tiny_batch | {"gt_keypoints": gt_keypoints}
 
 

@@ -1,4 +1,4 @@
-"""The keypoint branch: its layers against PyTorch, its targets and its loss by hand."""
+"""Tests of the keypoint branch: its layers against PyTorch, its targets and its loss by hand."""
 
 import math
 import pathlib
@@ -15,7 +15,7 @@ from mask_rcnn.ops.keypoints import keypoint_cells
 from mask_rcnn.targets import keypoint_targets
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "keypoints.npz"
-ROI = [10.0, 20.0, 18.0, 60.0]  # 8 high, 40 wide: cells of 2 x 10 on a grid of 4 x 4
+ROI = [10.0, 20.0, 18.0, 60.0]  # 8 high, 40 wide: a grid of 4 x 4 has cells of 2 x 10
 KNOWN = 2.0
 
 
@@ -26,7 +26,7 @@ def golden():
 
 
 def cell(y, x, visibility=KNOWN, roi=ROI, size=4):
-    """(cell, counts) of one point in one RoI."""
+    """Returns (cell, counts) of one point in one RoI."""
     cells, counts = keypoint_cells(tf.constant([[[y, x, visibility]]]), tf.constant([roi]), size)
     return int(cells[0, 0]), bool(counts[0, 0])
 
@@ -60,7 +60,7 @@ def test_the_deconvolution_and_the_upsampling_are_pytorchs(golden, dtype):
     heatmaps = head(golden["features"].astype(dtype)).numpy()
     assert heatmaps.dtype == dtype
     error = np.abs(heatmaps - golden["upsampled"]).max() / np.abs(golden["upsampled"]).max()
-    assert error < 1e-6  # TensorFlow interpolates in float32 always
+    assert error < 1e-6  # TensorFlow always interpolates in float32
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""KServe with our class answers as the SavedModel itself and as `mask-rcnn serve`."""
+"""Compares replies of KServe with those of the SavedModel and of `mask-rcnn serve`."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ from PIL import Image
 from test_serving_files import FOLDER, KSERVE_PYTHON, needs_kserve
 
 pytestmark = [pytest.mark.slow, needs_kserve]
-SECONDS_TO_START = 500  # TensorFlow and KServe are imported on machines that do other things, too
+SECONDS_TO_START = 500  # the import of TensorFlow and KServe is slow on a busy machine
 SIZES = ((64, 96), (90, 70))
 
 
@@ -34,7 +34,7 @@ def binary(contents):
 
 
 def post(url, content):
-    """Returns the status and the JSON of an answer."""
+    """Returns the status and the JSON of a reply."""
     request = urllib.request.Request(url, json.dumps(content).encode(), {"Content-Type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=SECONDS_TO_START) as reply:
@@ -100,7 +100,7 @@ def test_answers_are_those_of_the_saved_model_and_of_our_server(kserve_url, tiny
 
 
 def run(task):
-    """Returns the result of a task of our server."""
+    """Returns the result of a task of this package's server."""
     _, inputs, context = task.prepare()
     (outputs,) = task.run([inputs])
     return task.finish(outputs, context)

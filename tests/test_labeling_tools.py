@@ -1,4 +1,4 @@
-"""Predictions to the files of labeling tools, and back as annotations."""
+"""Tests of predictions written for labeling tools, and read back as annotations."""
 
 import json
 import xml.etree.ElementTree as ElementTree
@@ -33,7 +33,7 @@ def disk():
 
 
 def write_predictions(folder, named=True):
-    """Writes two images, their json, and results with one prediction of score 0.3; returns the results."""
+    """Writes images, annotations, and three predictions, one of score 0.3; returns the results' path."""
     masks = ((ring_and_island(), (5, 10)), (disk(), (3, 0)), (np.ones((4, 4), bool), (0, 0)))
     entries = []
     for image_id, found in ((1, [0, 2]), (2, [1])):
@@ -59,7 +59,7 @@ def write_predictions(folder, named=True):
 
 
 def objects(content):
-    """Returns {(image name, class): mask} of a content."""
+    """Returns `{(image name, class): mask}` of COCO content."""
     images = {image["id"]: image["file_name"] for image in content["images"]}
     names = {category["id"]: category["name"] for category in content["categories"]}
     return {
@@ -100,7 +100,7 @@ def test_a_coco_json_names_images_and_classes_of_ids(tmp_path):
     content = read("coco_results", path, tmp_path / "photos", annotations=tmp_path / "instances.json")
     assert [image["file_name"] for image in content["images"]] == ["1.png", "2.png", "3.png"]
     assert [category["name"] for category in content["categories"]] == ["apple", "pear", "plum"]
-    assert content["annotations"][0]["bbox"] == [13, 7, 26, 16]  # of the mask, not of the box head
+    assert content["annotations"][0]["bbox"] == [13, 7, 26, 16]  # the box of the mask, not of the box head
 
 
 def test_keypoints_frames_and_objects_without_pixels(tmp_path):
@@ -195,7 +195,7 @@ def test_simple_polygons_keep_corners_and_smooth_stairs():
 
 @pytest.mark.parametrize(("share", "width"), [(0.0, 530), (0.4, 53), (1.0, 530)])
 def test_brush_run_lengths_are_the_inverse_of_their_reader(share, width):
-    mask = np.random.default_rng(0).random((37, width)) < share  # runs longer than a word of 16 bits, too
+    mask = np.random.default_rng(0).random((37, width)) < share  # with runs longer than 16 bits can count
     np.testing.assert_array_equal(decode_brush(encode_brush(mask), mask.shape), mask)
 
 

@@ -1,4 +1,4 @@
-"""Every layer: saved and loaded, symbolic and eager, in half precision; and numbers by hand."""
+"""Tests of every layer: saved and loaded, symbolic and eager, in half precision, and with numbers by hand."""
 
 import inspect
 
@@ -47,7 +47,7 @@ def random_boxes(*shape):
     return np.sort(RNG.uniform(0, 60, [*shape, 2, 2]), axis=-2).reshape(*shape, 4).astype("float32")
 
 
-# Two images of 64 x 64, two levels of strides 4 and 8 with one anchor a cell, three classes.
+# Two images of 64 x 64 pixels, two levels of strides 4 and 8 with one anchor per cell, three classes.
 PYRAMID = [normal(2, 16, 16, 5), normal(2, 8, 8, 5)]
 LOGITS = [normal(2, 16, 16, 1), normal(2, 8, 8, 1)]
 DELTAS = [normal(2, 16, 16, 4), normal(2, 8, 8, 4)]
@@ -149,7 +149,7 @@ def flat(structure):
 
 
 def symbolic(inputs):
-    """The same structure of `keras.Input`s, whose first axis is not known."""
+    """Returns the same structure of `keras.Input`s with an unknown first axis."""
     return keras.tree.map_structure(lambda x: keras.Input(x.shape[1:], dtype=str(x.dtype)), inputs)
 
 
@@ -162,7 +162,7 @@ def assert_equal(actual, desired):
 @each_layer
 def test_a_config_holds_every_argument(layer, inputs):
     arguments = inspect.signature(type(layer)).parameters.keys() - {"args", "kwargs"}
-    of_the_machine = {"kernels"}  # chosen anew where the layer is loaded
+    of_the_machine = {"kernels"}  # chosen again on the machine that loads the layer
     assert arguments - of_the_machine <= layer.get_config().keys()
     assert not of_the_machine & layer.get_config().keys()
 
@@ -199,7 +199,7 @@ def test_symbolic_and_eager_outputs_agree(layer, inputs):
         assert len(promised.shape) == len(given.shape)
         for mine, other in zip(promised.shape, given.shape, strict=True):
             assert mine in (None, other)
-    assert len({id(x) for x in flat(outputs)}) == len(flat(outputs))  # Keras keeps its books by identity
+    assert len({id(x) for x in flat(outputs)}) == len(flat(outputs))  # Keras identifies tensors by id
 
 
 @each_layer
@@ -273,7 +273,7 @@ def test_a_frozen_batch_norm_is_multiplied_into_the_kernel():
 def test_a_stride_of_two_begins_at_the_border_or_inside(padding, expected):
     layer = ConvNorm(1, 3, 2, padding, kernel_initializer="ones")
     output = layer(np.ones([1, 4, 4, 1], "float32"))
-    np.testing.assert_array_equal(output[0, :, :, 0], expected)  # pixels of the image below the kernel
+    np.testing.assert_array_equal(output[0, :, :, 0], expected)  # the pixels under the kernel
 
 
 def test_a_depthwise_convolution_keeps_channels_apart():
@@ -297,7 +297,7 @@ def test_upsampling_repeats_pixels():
 def test_each_roi_gets_the_mask_of_its_class():
     deconv, predictor = MaskDeconv(5), MaskPredictor(4)
     class_ids = np.array([0, 3, 1], "int32")
-    predictor(deconv(FEATURES), class_ids)  # builds them
+    predictor(deconv(FEATURES), class_ids)  # builds the layers
     predictor.bias.assign(normal(4))
     keras_deconv = keras.layers.Conv2DTranspose(5, 2, 2, activation="relu")
     keras_deconv.build(FEATURES.shape)
@@ -341,7 +341,7 @@ def test_the_best_candidates_become_proposals():
         [40, 40, 48, 48],
         [0] * 4,
         [0] * 4,
-    ]  # the second beats the first
+    ]  # the second has a higher score
     np.testing.assert_array_equal(proposals["boxes"][0], expected)
     np.testing.assert_allclose(proposals["scores"][0], [3, 2, -1, 0, 0], atol=1e-5)
     assert proposals["valid"].numpy().tolist() == [[True] * 3 + [False] * 2]
@@ -352,14 +352,14 @@ def test_each_level_gives_its_own_candidates():
     logits = [np.array([5, 4], "float32").reshape(1, 1, 2, 1), np.array([-9], "float32").reshape(1, 1, 1, 1)]
     deltas = [np.zeros([1, 1, 2, 4], "float32"), np.zeros([1, 1, 1, 4], "float32")]
     proposals = ProposalLayer(1, 3)(logits, deltas, anchors, WINDOWS[:1])
-    np.testing.assert_allclose(proposals["scores"], [[5, -9, 0]], atol=1e-5)  # the best of each, equal boxes
+    np.testing.assert_allclose(proposals["scores"], [[5, -9, 0]], atol=1e-5)  # the best of each level
 
 
 def test_joint_levels_share_their_candidates_and_suppress_each_other():
     anchors = [np.array([[0, 0, 8, 8], [20, 0, 28, 8]], "float32"), np.array([[0, 0, 8, 8]], "float32")]
     logits = [np.array([5, 4], "float32").reshape(1, 1, 2, 1), np.array([6], "float32").reshape(1, 1, 1, 1)]
     deltas = [np.zeros([1, 1, 2, 4], "float32"), np.zeros([1, 1, 1, 4], "float32")]
-    for pre_nms, scores in ((3, [6, 4, 0]), (2, [6, 0, 0])):  # of two candidates both are the same box
+    for pre_nms, scores in ((3, [6, 4, 0]), (2, [6, 0, 0])):  # with two candidates, both are the same box
         layer = ProposalLayer(pre_nms, 3, joint_levels=True)
         proposals = layer(logits, deltas, anchors, WINDOWS[:1])
         np.testing.assert_allclose(proposals["scores"], [scores], atol=1e-5)
@@ -374,7 +374,7 @@ def test_small_and_empty_proposals_are_dropped(min_size, count):
 
 
 def detect(class_probabilities, deltas, boxes, valid, threshold=0.05, min_size=0.0):
-    """One image of 64 x 64, three detections at most."""
+    """Returns the detections in one image of 64 x 64, at most three."""
     logits = np.log(np.array(class_probabilities, "float32"))
     proposals = {"boxes": np.array([boxes], "float32"), "valid": np.array([valid])}
     layer = DetectionLayer(WEIGHTS, threshold, 0.5, 3, min_size)

@@ -1,4 +1,4 @@
-"""The whole learns: a few images by heart, through the same files, graph and evaluation as any data set."""
+"""Tests that the complete system can overfit a few images, with the usual files, graph and evaluation."""
 
 from mask_rcnn import config_io, model_zoo
 from mask_rcnn.data.shapes import write_shapes

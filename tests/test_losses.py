@@ -1,4 +1,4 @@
-"""The losses: numbers by hand, and what has no part in them."""
+"""Tests of the losses: numbers by hand, and values that must have no effect."""
 
 import math
 
@@ -10,7 +10,7 @@ from mask_rcnn.losses import box_loss, class_loss, giou_loss, mask_loss, objectn
 
 TRUE, FALSE = True, False
 LOG_2 = math.log(2)
-WILD = 1e9  # in places that must not count
+WILD = 1e9  # value at positions that must not count
 
 
 def floats(*rows):
@@ -60,10 +60,10 @@ ANCHORS = floats([[0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 0, 0]])
 
 
 def test_giou_is_of_the_boxes_that_the_deltas_lead_to():
-    deltas = floats([[0, 0, 0, 0], [0, 2, 0, 0], [WILD] * 4, [WILD] * 4])  # none; two widths to the right
+    deltas = floats([[0, 0, 0, 0], [0, 2, 0, 0], [WILD] * 4, [WILD] * 4])  # no shift; two widths to the right
     positive = tf.constant([[TRUE, TRUE, FALSE, FALSE]])
     valid = tf.constant([[TRUE, TRUE, TRUE, FALSE]])
-    # Apart by 10 columns in a box of 30: no overlap, a third of the box around them is neither's.
+    # A gap of 10 columns: no overlap, and a third of the enclosing box is empty.
     loss = giou_loss(deltas, tf.zeros([1, 4, 4]), ANCHORS, positive, valid)
     np.testing.assert_allclose(loss, [[0 + 1 + 1 / 3, 3]], rtol=1e-5)
     loss = giou_loss(10 * deltas, tf.zeros([1, 4, 4]), ANCHORS, positive, valid, (10.0,) * 4)

@@ -1,4 +1,4 @@
-"""`MaskRCNN` as a person who knows Keras uses it."""
+"""Tests of `MaskRCNN` as a Keras user would use it."""
 
 import csv
 import dataclasses
@@ -30,7 +30,7 @@ def model(tiny_config, tiny_categories):
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
-    """The annotations and the folder of five drawn images, and the `Dataset` of them."""
+    """The annotations, the folder and the `Dataset` of five drawn images."""
     annotations, images = write_shapes(tmp_path_factory.mktemp("shapes"), 5, (64, 64), 0)
     return annotations, images, mask_rcnn.read_coco(annotations, images)
 
@@ -90,7 +90,7 @@ def test_every_callback_of_keras_works_on_the_users_own_batches(model, batches, 
         ),
     ]
     history = model.fit(batches, validation_data=batches, epochs=4, callbacks=callbacks, verbose=0).history
-    assert len(history["loss"]) == 3  # the first epoch and two without the progress of 1e9
+    assert len(history["loss"]) == 3  # the first epoch, and two without an improvement of 1e9
     assert history["learning_rate"][1] < history["learning_rate"][0]
     rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
     assert [float(row["val_mask_loss"]) for row in rows] == pytest.approx(history["val_mask_loss"], rel=1e-5)
@@ -200,7 +200,7 @@ def test_a_data_set_of_other_classes_is_an_error(tiny_config, shapes):
         model.fit(shapes[2])
 
 
-@pytest.mark.slow  # each export runs in a fresh interpreter: a minute
+@pytest.mark.slow  # each export is checked in a new process: a minute
 @pytest.mark.parametrize(("name", "options"), [("1", {}), ("model.tflite", {"size": (64, 96)})])
 def test_an_export_is_run_and_kept(model, tmp_path, name, options):
     report = model.export(tmp_path / name, **options)
@@ -218,7 +218,7 @@ def test_four_micro_batches_of_four_images_are_a_batch_of_sixteen(tiny_config, t
             tiny_config.train, batch_size=16, reference_batch_size=16, accumulate=accumulate
         )
         keras.utils.set_random_seed(0)
-        # In float32, rounding can choose another one of two equal proposals.
+        # In float32, rounding can select the other one of two equal proposals.
         model = mask_rcnn.MaskRCNN(dataclasses.replace(tiny_config, train=recipe), precision="float64")
         model.compile(keras.optimizers.SGD(0.01))
         start = model.get_weights()

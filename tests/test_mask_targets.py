@@ -1,4 +1,4 @@
-"""Ground-truth masks in the grid of a RoI."""
+"""Tests of ground-truth masks in the grid of a RoI."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_a_roi_on_the_right_half_is_empty():
 
 
 def test_outside_its_box_a_mask_is_empty():
-    roi = [2, 20, 34, 52]  # half of the box's height more, above and below
+    roi = [2, 20, 34, 52]  # extends by half of the box's height, above and below
     np.testing.assert_array_equal(crop(FULL, roi), [[0] * 4, [1] * 4, [1] * 4, [0] * 4])
 
 
@@ -40,7 +40,7 @@ def test_a_roi_beside_the_box_is_empty():
 
 @pytest.mark.parametrize(("left", "expected"), [(9, [0, 0, 0, 1]), (10.4, [0, 0, 1, 1])])
 def test_a_cell_is_set_where_half_of_it_is_covered(left, expected):
-    # The box begins at column 20, in the third cell of 4 columns: a quarter, then 0.6 of it are covered.
+    # The box begins at column 20. It covers a quarter, or 0.6, of the third cell, which has 4 columns.
     np.testing.assert_array_equal(crop(FULL, [10, left, 26, left + 16]), [expected] * 4)
 
 

@@ -1,4 +1,4 @@
-"""The mask branches that the paper compares with its own (tables 2b and 2e)."""
+"""Tests of the mask branches that the paper compares with its own (tables 2b and 2e)."""
 
 import numpy as np
 import pytest

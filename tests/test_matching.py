@@ -1,4 +1,4 @@
-"""Matching: which anchor or RoI stands for which object."""
+"""Tests of the matching of anchors or RoIs with objects."""
 
 import os
 import subprocess
@@ -114,17 +114,17 @@ ANCHOR_RULE = {"thresholds": (0.3, 0.7), "keep_best": True}
 RULES = [
     ANCHOR_RULE,
     *({"thresholds": (iou, iou)} for iou in (0.3, 0.5, 0.6, 0.7)),
-]  # RoIs, heads of a cascade
+]  # RoIs, and the heads of a cascade
 
 
 def random_boxes(rng, *shape):
-    """Boxes on a coarse grid, so that equal boxes, boxes inside others and exact thresholds are frequent."""
+    """Returns boxes on a coarse grid, so that equal boxes, nested boxes and exact thresholds are frequent."""
     corners = rng.integers(0, 12, (*shape, 2))
     return np.concatenate([corners, corners + rng.integers(1, 9, (*shape, 2))], axis=-1).astype("float32")
 
 
 def expected_match(boxes, regions, class_ids, thresholds, keep_best=False):
-    """The rule of `match` for one image in float64 NumPy, all pairs at once: `[N]` indices and labels."""
+    """Computes `match` for one image in float64 NumPy, all pairs at once: `[N]` indices and labels."""
     low, high = thresholds
     corners = np.maximum(boxes[:, None, :2], regions[None, :, :2])
     sides = np.minimum(boxes[:, None, 2:], regions[None, :, 2:]) - corners
@@ -225,4 +225,4 @@ def test_matching_a_large_batch_takes_little_memory():
         [sys.executable, "-c", PEAK_OF_MATCHING], capture_output=True, text=True, timeout=170, check=True
     )
     megabytes = int(done.stdout.split()[-1])
-    assert megabytes < 600  # one array of all pairs has 1636 MB
+    assert megabytes < 600  # one array of all pairs needs 1636 MB

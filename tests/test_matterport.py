@@ -1,4 +1,4 @@
-"""matterport's h5 files in our model, against its stages in NumPy; no file of its own is at hand."""
+"""Tests of matterport's h5 files against its stages in NumPy. The files are generated here."""
 
 import dataclasses
 import string
@@ -26,7 +26,7 @@ PRE_NMS, POST_NMS, THRESHOLD = 600, 100, 0.4
 
 
 def small_config():
-    """matterport's conventions for small images and heads, on a whole ResNet-50."""
+    """Returns matterport's conventions for small images and heads, on a complete ResNet-50."""
     config = mask_rcnn_coco("resnet50")
     replace = dataclasses.replace
     return replace(
@@ -53,14 +53,14 @@ def scene():
 @pytest.fixture(scope="module")
 def layers():
     arrays = model_layers(Layers(np.random.default_rng(0)), BLOCKS, SMALL)
-    for name in ("rpn_conv_shared", "mrcnn_class_conv1"):  # what RoIs have in common would decide alone
+    for name in ("rpn_conv_shared", "mrcnn_class_conv1"):  # removes the mean, which would dominate the scores
         arrays[f"{name}/kernel"] -= arrays[f"{name}/kernel"].mean((0, 1))
     return arrays
 
 
 @pytest.fixture(scope="module")
 def peer(layers):
-    """Every stage of a scene of 150 x 200, which becomes 192 x 256 in the middle of 256 x 256."""
+    """Every stage for a scene of 150 x 200 pixels, which becomes 192 x 256 in the center of 256 x 256."""
     image = scene()
     images = np.pad(theirs.resized(image, (192, 256)), ((32, 32), (0, 0), (0, 0)))
     stages = theirs.backbone(images - [123.7, 116.8, 103.9], layers)
@@ -70,7 +70,7 @@ def peer(layers):
     proposals = theirs.proposals(probabilities, deltas, anchors, PRE_NMS, POST_NMS)
     pooled = theirs.pooled(levels, proposals, SIDE, 7)
     log_probabilities = np.log(theirs.box_head(pooled, layers)[0])
-    layers["mrcnn_class_logits/bias"] -= log_probabilities.mean(0).astype("float32")  # no class wins always
+    layers["mrcnn_class_logits/bias"] -= log_probabilities.mean(0).astype("float32")  # balances the classes
     class_probabilities, box_deltas = theirs.box_head(pooled, layers)
     window = theirs.normalized(np.array([32, 0, 224, 256]), (SIDE, SIDE))
     found = theirs.detections(proposals, class_probabilities, box_deltas, window, THRESHOLD)
@@ -94,7 +94,7 @@ def peer(layers):
 
 @pytest.fixture(scope="module")
 def run(layers, peer, tmp_path_factory):
-    """The same scene through our model, with the weights of an h5 file."""
+    """The same scene through this package's model, with the weights of an h5 file."""
     path = tmp_path_factory.mktemp("matterport") / "mask_rcnn.h5"
     write_keras2(path, layers)
     config = small_config()
@@ -115,7 +115,7 @@ def relative_error(actual, expected):
 
 
 def matches(ours, theirs, limit):
-    """The share of `theirs` that has one of `ours` within `limit`."""
+    """Returns the share of `theirs` that have one of `ours` within `limit`."""
     distance = np.abs(ours[:, None] - theirs[None]).max(-1)  # [ours, theirs]
     return (distance.min(0) <= limit).mean()
 
@@ -171,7 +171,7 @@ def test_the_box_head_agrees_on_their_features(run, peer):
 
 def test_detections_agree_in_the_pixels_of_the_image(run, peer):
     found = run.detections
-    np.testing.assert_array_equal(found.boxes, np.round(found.boxes))  # they are whole pixels
+    np.testing.assert_array_equal(found.boxes, np.round(found.boxes))  # whole pixels
     ours = np.column_stack([found.boxes, 100 * found.class_ids, 100 * found.scores])
     expected = np.column_stack([peer.boxes, 100 * peer.classes, 100 * peer.scores])
     assert len(expected) > 40 and len(set(peer.classes)) == 3

@@ -99,4 +99,4 @@ def test_the_memory_of_a_training_step(tmp_path):
     command = [sys.executable, "-m", "mask_rcnn", "benchmark", *options, "--json", str(report)]
     subprocess.run(command, check=True, capture_output=True)
     peak = json.loads(report.read_text())["training"]["ours"]["peak_memory"]
-    assert peak < 3.8e9  # R50-FPN; 3.4 GB on two cores, and 5.0 GB when kernels were transformed too early
+    assert peak < 3.8e9  # R50-FPN: 3.4 GB on two cores; 5.0 GB if kernels are transformed early

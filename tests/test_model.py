@@ -1,4 +1,4 @@
-"""The two models over one set of parts: what they share, and what may not matter."""
+"""Tests of the two models over one set of parts: what they share, and what must have no effect."""
 
 import dataclasses
 
@@ -42,7 +42,7 @@ def images_of(batch):
 
 
 def select(batch, *rows):
-    """The images `rows` of a batch."""
+    """Returns the images `rows` of a batch."""
     return {name: value[list(rows)] for name, value in batch.items()}
 
 
@@ -86,7 +86,7 @@ def test_detections_have_fixed_sizes_and_types(detections):
 
 def test_detections_are_inside_their_image_best_first(detections, tiny_batch):
     boxes, scores, class_ids = (detections[name] for name in ("boxes", "scores", "class_ids"))
-    assert (class_ids[:, 0] > 0).all()  # there is something to look at
+    assert (class_ids[:, 0] > 0).all()  # there are detections to compare
     far = np.tile(tiny_batch["image_sizes"], 2)[:, None]
     assert (boxes >= 0).all() and (boxes <= far).all()
     assert (boxes[..., 2:] > boxes[..., :2]).all(axis=-1)[class_ids > 0].all()
@@ -149,7 +149,7 @@ def test_images_without_objects_have_no_box_and_no_mask_loss(training, losses, t
 
 def test_an_image_inside_a_crowd_teaches_nothing(training, losses, tiny_batch):
     gt_boxes = tiny_batch["gt_boxes"].copy()
-    gt_boxes[1] = [[-300, -300, 400, 400], *np.zeros([3, 4])]  # all anchors, those over the border too
+    gt_boxes[1] = [[-300, -300, 400, 400], *np.zeros([3, 4])]  # all anchors, also those across the border
     batch = with_classes(tiny_batch | {"gt_boxes": gt_boxes}, [1, 3, 0, 0], [-1, 0, 0, 0])
     found = to_numpy(training(batch))
     for name in LOSSES:

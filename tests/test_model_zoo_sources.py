@@ -1,6 +1,6 @@
-"""The presets of torchvision and detectron2: categories, conventions, and how single arrays are turned.
+"""Tests of the presets of torchvision and detectron2: categories, conventions, and conversions of arrays.
 
-Whole models are compared in test_parity_torchvision.py and test_parity_detectron2.py.
+test_parity_torchvision.py and test_parity_detectron2.py compare complete models.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ ALL = torchvision.PRESETS | detectron2.PRESETS
 
 
 def converted(name, array, source=detectron2):
-    """Returns `(our name, our array)` of one array of the source."""
+    """Returns `(name here, array here)` of one array of the source."""
     (item,) = translate({name: np.asarray(array, "float32")}, source.TABLE, source.IGNORED).items()
     return item
 

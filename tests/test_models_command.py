@@ -1,4 +1,4 @@
-"""`mask-rcnn models` and `--weights NAME`, with published weights of the test's own."""
+"""Tests of `mask-rcnn models` and `--weights NAME`, with test entries of published weights."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def published(home, monkeypatch, tiny_config):
-    """An entry whose system names its arrays "theirs.NAME"; nothing of it is in the cache yet."""
+    """An entry whose system names its arrays "theirs.NAME". Its file is not in the cache."""
 
     class TinyEntry(Entry):
         @property

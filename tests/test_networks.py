@@ -1,4 +1,4 @@
-"""Backbones, pyramid and heads: sizes, counts of weights, and what trains."""
+"""Tests of backbones, pyramid and heads: sizes, numbers of weights, and trainable weights."""
 
 import keras
 import numpy as np
@@ -27,7 +27,7 @@ WEIGHTS = {
     "box_head": (7 * 7 * 256 + 1) * 1024 + (1024 + 1) * 1024 + (1024 + 1) * (91 + 4 * 91),
     "mask_head": 4 * (9 * 256 * 256 + 256) + 4 * 256 * 256 + 256 + (256 + 1) * 91,
 }
-# torchvision's counts for ImageNet, in the meta data of its weights (torchvision 0.29.2, models/resnet.py).
+# torchvision's counts for ImageNet, in the metadata of its weights (torchvision 0.29.2, models/resnet.py).
 IMAGENET_PARAMETERS = {
     "resnet50": 25_557_032,
     "resnet101": 44_549_160,
@@ -37,9 +37,9 @@ IMAGENET_PARAMETERS = {
     "resnext101_64x4d": 83_455_272,
 }
 CLASSIFIER = (2048 + 1) * 1000
-# The same of its detectors (models/detection/mask_rcnn.py, faster_rcnn.py).
+# The counts of its detectors (models/detection/mask_rcnn.py, faster_rcnn.py).
 V2_PARAMETERS = {"maskrcnn_resnet50_fpn_v2": 46_359_409, "fasterrcnn_resnet50_fpn_v2": 43_712_278}
-# torchvision's own count of the parameters; its frozen normalisations are buffers and not in it.
+# torchvision's own number of parameters, without its frozen normalizations, which are buffers.
 TORCHVISION_PARAMETERS = 44_401_393
 
 
@@ -63,7 +63,7 @@ def test_the_parts_have_as_many_weights_as_those_of_torchvision(resnet50_parts):
 
 
 def parameters(part):
-    """Weights as torch counts them: statistics are none."""
+    """Returns the number of weights as torch counts them, without statistics."""
     return sum(v.numpy().size for v in part.weights if "moving" not in v.path)
 
 
@@ -85,7 +85,7 @@ def test_the_second_versions_have_as_many_weights_as_those_of_torchvision(name):
 def test_what_is_frozen_does_not_train(resnet50_parts):
     names = {v.path.split("/")[0] for v in resnet50_parts.backbone.trainable_variables}
     assert not [name for name in names if name.startswith(("stem", "stage2"))]
-    assert len(names) == 13 + 19 + 10  # convolutions of C3, C4, C5: 3 a block and a shortcut
+    assert len(names) == 13 + 19 + 10  # convolutions of C3, C4, C5: 3 per block, and a shortcut
     kinds = {v.path.split("/")[-1] for v in resnet50_parts.backbone.trainable_variables}
     assert kinds == {"kernel"}
     for part in ("fpn", "rpn_head", "box_head", "mask_head"):
@@ -162,7 +162,7 @@ def test_a_dilated_c5_sees_with_the_same_weights_at_twice_the_resolution(one_blo
         mine.assign(theirs)
     coarse, fine = plain(image())[-1], dilated(image())[-1]
     assert fine.shape == (1, 4, 6, 2048)
-    # Where the stride is in the 1x1, the coarse map is every second pixel of the fine one.
+    # With the stride in the 1x1 convolution, the coarse map has every second pixel of the fine one.
     np.testing.assert_allclose(fine[:, ::2, ::2], coarse, rtol=1e-3, atol=1e-4 * np.max(coarse))
 
 

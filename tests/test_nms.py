@@ -1,4 +1,4 @@
-"""Non-maximum suppression into fixed sizes."""
+"""Tests of non-maximum suppression with outputs of fixed size."""
 
 import numpy as np
 import pytest
@@ -12,17 +12,17 @@ HALF = 0.5
 
 @pytest.fixture(params=[False, True], ids=["cpu", "gpu"], autouse=True)
 def visible_gpu(request, monkeypatch):
-    """Runs each test with TensorFlow's kernel, and with the operations that GPUs have."""
+    """Runs each test with TensorFlow's CPU kernel, and with the operations for GPUs."""
     monkeypatch.setattr(nms, "has_gpu", lambda: request.param)
 
 
 def strip(width):
-    """A box whose IoU with `strip(10)` is width / 10."""
+    """Returns a box whose IoU with `strip(10)` is width / 10."""
     return [0.0, 0, 10, width]
 
 
 def group_nms(boxes, scores, groups=None, iou=HALF, max_output=4):
-    """One image; returns NumPy arrays `[M, 4]`, `[M]`, `[M]`."""
+    """Applies NMS to one image; returns NumPy arrays `[M, 4]`, `[M]`, `[M]`."""
     boxes = tf.reshape(tf.constant(boxes, tf.float32), [1, -1, 4])
     scores = tf.reshape(tf.constant(scores, tf.float32), [1, -1])
     groups = tf.zeros(scores.shape[1], tf.int32) if groups is None else tf.constant(groups)

@@ -1,4 +1,4 @@
-"""Each system that the paper compares trains a step, is saved, loaded and exported, with the same results."""
+"""Tests that each system of the paper trains a step, and that its files and exports give the same results."""
 
 from dataclasses import replace
 
@@ -92,13 +92,13 @@ def system(tiny_config, name):
         "box_head": BoxHeadConfig(pool_size=3, dense_units=(16,), samples=8, max_detections=4),
         "mask_head": MASKS,
     }
-    if name == "C4":  # random weights give features that are too large for its box head
+    if name == "C4":  # with random weights its features are too large for the box head
         small["input"] = replace(tiny_config.input, std=(2000.0,) * 3)
     return replace(tiny_config, **small | SYSTEMS[name])
 
 
 def trained(config, categories, batch):
-    """Returns a `MaskRCNN` after one step, which has moved a weight of each network."""
+    """Returns a `MaskRCNN` after one step that changed a weight of each network."""
     keras.utils.set_random_seed(4)
     model = MaskRCNN(config, categories)
     spread_scores(model.parts)
@@ -136,6 +136,6 @@ def test_a_system_is_trained_saved_loaded_and_exported(name, tiny_config, tiny_c
     assert_agree(expected, saved_model_runner.Runner(tmp_path / "saved_model")(image), EXACT)
 
     framed = lite.FramedPredictor(parts, config, tiny_categories, lite.describe(config, FRAME))
-    lite.write_file(tmp_path / "model.tflite", framed)  # built-in operations only, or an error
+    lite.write_file(tmp_path / "model.tflite", framed)  # raises an error for ops that are not built in
     found = lite_runner.Runner(tmp_path / "model.tflite")(image)
     assert_agree(Runner(framed)(image), found, lite.FLOAT32)

@@ -1,4 +1,4 @@
-"""detectron2's models, on our side."""
+"""Parity tests of detectron2's models."""
 
 import pytest
 from parity_harness import MaskTests, ParityTests

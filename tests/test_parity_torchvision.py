@@ -1,4 +1,4 @@
-"""torchvision's models, on our side."""
+"""Parity tests of torchvision's models."""
 
 import pytest
 from parity_harness import KeypointTests, MaskTests, ParityTests

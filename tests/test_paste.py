@@ -25,7 +25,7 @@ def test_each_pixel_of_a_box_of_the_grids_size_gets_its_own_probability():
 
 
 def test_a_pixel_between_two_grid_points_gets_their_mean():
-    # The box is half a pixel lower than the pixels: each sees half of two rows of the grid.
+    # The box is shifted down by half a pixel, so each pixel covers half of two rows of the grid.
     mask = np.array([[1.0], [0.0], [0.98], [0.0]]) * np.ones((1, 4))
     crop, origin = paste_mask(mask, [0.5, 0, 4.5, 4], (8, 4))
     assert origin == (0, 0)

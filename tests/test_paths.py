@@ -1,4 +1,4 @@
-"""Paths of other file systems: file:// is this machine's, ram:// is TensorFlow's in this process."""
+"""Tests of paths in other file systems: file:// on this machine, ram:// in TensorFlow's memory."""
 
 import json
 import uuid
@@ -26,7 +26,7 @@ from mask_rcnn.training.train import train
 
 @pytest.fixture
 def remote():
-    """Returns the URL of a new folder in TensorFlow's file system in memory."""
+    """Returns the URL of a new folder in TensorFlow's in-memory file system."""
     url = f"ram://{uuid.uuid4().hex}"
     tf.io.gfile.makedirs(url)
     yield url
@@ -34,7 +34,7 @@ def remote():
 
 
 def upload(folder, url):
-    """Copies a local folder."""
+    """Copies a local folder to a URL."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             target = f"{url}/{path.relative_to(folder).as_posix()}"
@@ -44,7 +44,7 @@ def upload(folder, url):
 
 @pytest.fixture
 def shapes(tmp_path, remote):
-    """Returns the json and the images of one data set, here and in memory."""
+    """Returns the annotations and the images of one data set, as local paths and in memory."""
     json_path, images_dir = write_shapes(tmp_path / "shapes", 6, (48, 64), seed=1)
     write_shards(json_path, images_dir, tmp_path / "shapes" / "shards", 2)
     upload(tmp_path / "shapes", remote)

@@ -1,4 +1,4 @@
-"""The predictor: images of any size in, detections in their own pixels out."""
+"""Tests of the predictor: images of any size, and detections in their pixels."""
 
 import cv2
 import numpy as np
@@ -50,7 +50,7 @@ def test_something_is_found(predictor):
 
 
 def test_a_larger_copy_has_the_same_detections_in_larger_pixels(predictor):
-    image = picture(8, 12).repeat(8, axis=0).repeat(8, axis=1)  # 64 x 96, as the model's
+    image = picture(8, 12).repeat(8, axis=0).repeat(8, axis=1)  # 64 x 96, the size of the model's input
     larger = cv2.resize(image, None, fx=3, fy=3, interpolation=cv2.INTER_NEAREST)
     one, three = predictor.predict(image), predictor.predict(larger)
     np.testing.assert_allclose(three.boxes[0], 3 * one.boxes[0], atol=6)
@@ -84,7 +84,7 @@ def test_a_file_is_all_that_is_needed(predictor, tiny_parts, tiny_config, tmp_pa
 
 def test_where_nothing_is_found_there_are_no_detections(tiny_config):
     parts = build_parts(tiny_config)
-    parts.box_head.get_layer("class_logits").bias.assign([100.0, 0, 0, 0])  # sure of the background
+    parts.box_head.get_layer("class_logits").bias.assign([100.0, 0, 0, 0])  # always background
     detections = Predictor(parts, tiny_config, CATEGORIES).predict(picture(30, 40))
     assert len(detections) == 0
     assert detections.masks == ()

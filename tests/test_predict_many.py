@@ -1,4 +1,4 @@
-"""Many images: order, batches, failures, bounded memory, and all replicas."""
+"""Tests of detection in many images: order, batches, failures, bounded memory, and all replicas."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def gray(value, height=32):
 
 
 class Recorder(FakePredictor):
-    """Keeps the batches that the model saw, as lists of the first value of each image."""
+    """Records the batches of the model, as lists of the first pixel value of each image."""
 
     def __init__(self, failing=()):
         super().__init__()
@@ -54,14 +54,14 @@ def assert_same_detections(one, other, atol):
 def test_batches_give_the_detections_of_single_images_in_the_order_of_the_images(tiny_config):
     parts = tiny_parts.__wrapped__(tiny_config)
     for layer in (parts.rpn_head.get_layer("objectness"), parts.box_head.get_layer("class_logits")):
-        layer.kernel.assign(layer.kernel / 6)  # or scores are as sensitive as 1e-5 to rounding
+        layer.kernel.assign(layer.kernel / 6)  # otherwise rounding changes scores by 1e-5
     predictor = Predictor(parts, tiny_config, CATEGORIES)
     sizes = [(64, 96), (96, 64), (120, 180), (64, 96), (50, 50), (96, 64), (64, 96)]
     images = [picture(seed, *size) for seed, size in enumerate(sizes)]
     found = list(predictor.predict_many(images, batch_size=3))
     assert [id(source) for source, _ in found] == [id(image) for image in images]
     for image, (_, detections) in zip(images, found, strict=True):
-        # A convolution of a batch sums in another order: some units in the last place of float32.
+        # A convolution of a batch adds in another order: results differ in the last bits of float32.
         assert_same_detections(detections, predictor.predict(image), atol=1e-5)
 
 
@@ -131,7 +131,7 @@ def test_a_slow_loop_makes_the_stages_before_it_wait():
         time.sleep(0.002)
         ahead.append(len(taken) - done)
     assert len(ahead) == 200
-    assert max(ahead) <= 4 + 8 + 2 + 4 + 2  # read ahead, window, batch, finishing, in the hands of the loop
+    assert max(ahead) <= 4 + 8 + 2 + 4 + 2  # read ahead, window, batch, finishing, in the loop
 
 
 def test_a_loop_that_ends_early_ends_the_threads():

@@ -7,7 +7,7 @@ import mask_rcnn
 ROOT = pathlib.Path(__file__).parents[1]
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
-# Where the mapped packages are in the repository, and what they are imported as.
+# Folder in the repository and import name of each package.
 FOLDERS = {"mask_rcnn": "mask_rcnn", "model_zoo": "mask_rcnn.model_zoo", "export": "mask_rcnn.export"}
 
 

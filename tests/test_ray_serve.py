@@ -1,4 +1,4 @@
-"""Ray Serve: arguments of the application, and answers of two replicas, one of which is killed."""
+"""Tests of Ray Serve: arguments of the application, and replies of two replicas, one of which is killed."""
 
 import asyncio
 import json
@@ -104,5 +104,5 @@ def test_a_replica_that_is_killed_costs_no_answer(tmp_path, tiny_config):
     assert len(report["replicas"]) == 2
     assert [name for name, _ in report["answers"]] == [f"{number:03}.png" for number in range(NUM_IMAGES)]
     for number, (_, answer) in enumerate(report["answers"]):
-        assert answer["image"] == {"width": 60 + number, "height": 64}  # it is the answer for this image
+        assert answer["image"] == {"width": 60 + number, "height": 64}  # the reply for this image
         assert answer["model"] == "tiny" and answer["detections"]

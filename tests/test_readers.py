@@ -1,4 +1,4 @@
-"""Checkpoints of every format, whole, damaged and malicious. golden/torch_* were written by torch 2.15."""
+"""Tests of valid, damaged and malicious checkpoints of every format. torch 2.15 wrote golden/torch_*."""
 
 import os
 import pickle

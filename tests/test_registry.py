@@ -1,4 +1,4 @@
-"""The registry of published weights: what it says of each, and how a name is found."""
+"""Tests of the registry of published weights: the facts of each entry, and how names are found."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""Rematerialization changes neither outputs nor gradients nor what a step does to the variables."""
+"""Tests that rematerialization changes no outputs, gradients or updates of variables."""
 
 from dataclasses import replace
 
@@ -18,7 +18,9 @@ IMAGES = np.random.default_rng(0).normal(size=[2, 64, 96, 3]).astype("float32")
 
 
 def step(network, own, images):
-    """Returns outputs, gradients, and the other variables after a step, each from the same state.
+    """Returns the outputs, the gradients, the other variables after a step, and the graph.
+
+    Each call starts from the same state.
 
     Args:
         network: Model to call.
@@ -27,7 +29,7 @@ def step(network, own, images):
     """
     before = [
         np.array(variable.numpy()) for variable in own.variables
-    ]  # with the states of random generators
+    ]  # including the states of random generators
 
     @tf.function(autograph=False)
     def graph(images):
@@ -131,7 +133,7 @@ def test_a_layer_made_from_its_config_is_the_same():
 
 @pytest.fixture(scope="module")
 def gradients_of(tiny_config, tiny_parts, tiny_batch):
-    """Function from fields of `train` to the gradients of 16 images, and the totals of their losses."""
+    """A function of fields of `train` that returns the gradients of 16 images, and their loss totals."""
     rng = np.random.default_rng(0)
     batch = {name: np.repeat(value, 8, axis=0) for name, value in tiny_batch.items()}
     batch["images"] = batch["images"] * rng.uniform(0.3, 1, [16, 1, 1, 1]).astype("float32")

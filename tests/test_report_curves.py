@@ -1,4 +1,4 @@
-"""Differences of AP, score thresholds, calibration, the confusion matrix and slices, with numbers by hand."""
+"""Tests of AP differences, thresholds, calibration, confusion matrix and slices, with numbers by hand."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_the_interval_of_the_bootstrap_is_that_of_its_resamples():
     first = scene(objects, [(BOX, CAT, 0.9, 1)])
     second = scene(objects, [(BOX, CAT, 0.9, image) for image in (1, 2)])
     found = compare_by_resampling(first, second)["AP"]
-    # A resample has the second image 0, 1 or 2 times of 2: it loses nothing, 50 of 101 points, or all.
+    # A resample of 2 images has the second image 0, 1 or 2 times. It loses 0, 50 or all of 101 points.
     assert (found["low"], found["high"]) == (0, pytest.approx(1))
     assert found["difference"] == pytest.approx(50 / 101)
     assert found["share_better"] == pytest.approx(3 / 4 + 1 / 8, abs=0.06)

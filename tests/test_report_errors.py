@@ -1,4 +1,4 @@
-"""TIDE's errors: hand-made scenes with exactly one of each kind, and their costs against the definition."""
+"""Tests of TIDE's errors: scenes with exactly one error of each kind, and their costs by the definition."""
 
 import copy
 
@@ -56,18 +56,18 @@ def test_detections_in_a_crowd_region_are_no_errors_and_the_region_is_not_missed
 
 def test_only_the_best_of_several_wrong_detections_is_corrected():
     objects = [(BOX, CAT), (FAR, CAT)]
-    wrong = [(SHIFTED, CAT, 0.8), ((0, 10, 20, 20), CAT, 0.7)]  # both mean the object at BOX
+    wrong = [(SHIFTED, CAT, 0.8), ((0, 10, 20, 20), CAT, 0.7)]  # both belong to the object at BOX
     found = errors_of(scene(objects, [(FAR, CAT, 0.9), *wrong]))
     assert found["errors"]["localization"]["count"] == 2
     assert found["errors"]["localization"]["ap50_cost"] == pytest.approx(1 - 51 / 101)
-    assert found["errors"]["missed"]["count"] == 0  # a detection means it
+    assert found["errors"]["missed"]["count"] == 0  # a detection belongs to it
 
 
 def corrected(annotations, entries, evaluation, kind):
-    """Returns a COCO json and entries in which the errors of a kind are corrected as TIDE defines it."""
+    """Returns COCO content and entries in which the errors of a kind are corrected as TIDE defines it."""
     kinds, targets = detection_errors(evaluation)
     entries = copy.deepcopy(entries)
-    objects = sorted(annotations["annotations"], key=lambda one: one["image_id"])  # as the reader has them
+    objects = sorted(annotations["annotations"], key=lambda one: one["image_id"])  # in reading order
     if kind == "missed":
         missed = evaluation.annotations[missed_objects(evaluation, targets)]
         left = [one for number, one in enumerate(objects) if number not in missed]
@@ -88,7 +88,7 @@ def corrected(annotations, entries, evaluation, kind):
 
 
 def scene_of_all_errors():
-    """Returns a COCO json with objects apart, so that corrected detections match them, and entries."""
+    """Returns COCO content and entries. Objects are apart, so that corrected detections match them."""
     annotations, entries = random_scene(11, num_images=6, num_objects=40)
     objects, random = annotations["annotations"], np.random.default_rng(5)
     for number, one in enumerate(objects):

@@ -1,4 +1,4 @@
-"""The report of keypoint results, from the command line: OKS instead of the IoU, and skeletons."""
+"""Tests of the report of keypoint results from the command line: OKS instead of IoU, and skeletons."""
 
 import json
 
@@ -34,7 +34,7 @@ def found(image_id, points, score):
 
 @pytest.fixture
 def scene(tmp_path):
-    """Two images with three persons; one is found, one nearly, one is missed, and one is made up."""
+    """Returns two images with three persons: one detected, one nearly, one missed; and a false positive."""
     truth = {
         "images": [{"id": i, "file_name": f"{i}.png", "height": HEIGHT, "width": WIDTH} for i in (1, 2)],
         "categories": [

@@ -1,4 +1,4 @@
-"""COCO's matching and precision, against pycocotools, and Boundary AP against its definition."""
+"""Compares COCO's matching and precision with pycocotools, and Boundary AP with its definition."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_only_the_best_detections_of_each_class_count():
 
 
 def brute_boundary(mask, width):
-    """Pixels of a mask with a pixel outside of it, or of the image, within `width` rows and columns."""
+    """Returns the pixels of a mask that have a pixel outside it within `width` rows and columns."""
     padded = np.pad(mask, width)
     result = np.zeros_like(mask)
     for y, x in zip(*np.nonzero(mask), strict=True):
@@ -59,7 +59,7 @@ def brute_boundary(mask, width):
 
 
 def blob(seed):
-    """A mask with holes and several parts that touches the edges of its image."""
+    """Returns a mask with holes and several parts that touches the edges of its image."""
     noise = np.random.default_rng(seed).random((40, 50))
     rows, columns = np.mgrid[:40, :50]
     disk = (rows - 12) ** 2 + (columns - 38) ** 2 < 15**2
@@ -79,7 +79,7 @@ def test_boundary_width_is_two_percent_of_the_diagonal_and_at_least_a_pixel():
 
 
 class BruteBoundaryEval(COCOeval):
-    """COCOeval with the smaller one of mask IoU and boundary IoU."""
+    """COCOeval with the minimum of mask IoU and boundary IoU."""
 
     def computeIoU(self, imgId, catId):
         ious = super().computeIoU(imgId, catId)

@@ -1,4 +1,4 @@
-"""The page and the json of a report."""
+"""Tests of the web page and the JSON file of a report."""
 
 import html.parser
 import json
@@ -77,7 +77,7 @@ def test_the_json_has_the_numbers_of_each_iou_type(report):
     assert numbers["classes"] == ["cat", "<script>dog"]
     assert np.shape(one["precision_recall"]["precision"]["cat"]) == (10, 101)
     assert np.shape(one["confusion"]["matrix"]) == (3, 3)
-    assert [row["id"] for row in one["images"]] != [1, 2, 3, 4]  # the worst is the first
+    assert [row["id"] for row in one["images"]] != [1, 2, 3, 4]  # sorted, worst first
     errors = [row["missed"] + row["wrong"] for row in one["images"]]
     assert errors == sorted(errors, reverse=True)
     assert sum(errors) == sum(map(sum, one["confusion"]["matrix"])) - sum(

@@ -1,4 +1,4 @@
-"""RoIAlign against its definition, written as loops over single samples."""
+"""Compares RoIAlign with its definition, written as loops over single samples."""
 
 import math
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.kernels
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=[2, 9, 11, 3]).astype("float32")
-# Whole image 36 x 44 at stride 4: inside, over all borders, tiny, a point, outside, a whole-pixel one.
+# In an image of 36 x 44 at stride 4: inside, across all borders, tiny, a point, outside, at whole pixels.
 BOXES = np.array(
     [
         [3.3, 5.1, 20.7, 31.9],
@@ -31,7 +31,7 @@ SCALE = 0.25
 
 
 def corner_weights(y, x, height, width):
-    """The four pixels of a bilinear sample and their shares; none where it is outside."""
+    """Returns the four pixels of a bilinear sample and their weights; none if the sample is outside."""
     if y < -1 or y > height or x < -1 or x > width:
         return []
     y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)
@@ -47,13 +47,13 @@ def corner_weights(y, x, height, width):
 
 
 def bin_samples(start, size, index, bins, sampling_ratio):
-    """Positions of the samples of one bin along one axis."""
+    """Returns the positions of the samples of one bin along one axis."""
     count = sampling_ratio or math.ceil(size / bins)
     return [start + size / bins * (index + (i + 0.5) / count) for i in range(count)]
 
 
 def reference_weights(box, scale, bins, sampling_ratio, aligned, map_size):
-    """What each pixel of the map adds to each bin: `[P, P, H, W]`."""
+    """Returns the weight of each pixel of the map in each bin, `[P, P, H, W]`."""
     y1, x1, y2, x2 = (float(side) * scale - (0.5 if aligned else 0.0) for side in box)
     height, width = y2 - y1, x2 - x1
     if not aligned:
@@ -70,7 +70,7 @@ def reference_weights(box, scale, bins, sampling_ratio, aligned, map_size):
 
 
 def all_reference_weights(bins, sampling_ratio, aligned):
-    """`[R, P, P, H, W]` of BOXES."""
+    """Returns the weights for BOXES, `[R, P, P, H, W]`."""
     return np.stack(
         [reference_weights(b, SCALE, bins, sampling_ratio, aligned, FEATURES.shape[1:3]) for b in BOXES]
     )
@@ -105,7 +105,7 @@ def test_the_gradient_of_the_map_agrees_with_the_definition(sampling_ratio, alig
 
 
 def ramp(height, width):
-    """A map whose two channels are y and x of the pixel centres, 0.5 for pixel 0."""
+    """Returns a map whose two channels are y and x of the pixel centers, 0.5 for pixel 0."""
     y, x = np.mgrid[:height, :width] + 0.5
     return np.stack([y, x], axis=-1)[None].astype("float32")
 
@@ -124,7 +124,7 @@ def test_without_alignment_bins_lie_half_a_pixel_further():
 
 def test_without_alignment_a_point_is_one_pixel_large():
     pooled = roi_align(ramp(8, 8), [[2, 2, 2, 2]], [0], 1.0, 1, aligned=False)
-    np.testing.assert_allclose(pooled[0, 0, 0], [3, 3], atol=1e-5)  # centre 2.5 of a map that starts at 0.5
+    np.testing.assert_allclose(pooled[0, 0, 0], [3, 3], atol=1e-5)  # center 2.5 in a map that starts at 0.5
 
 
 def test_a_stride_of_four_is_a_scale_of_a_quarter():
@@ -159,7 +159,7 @@ def square(side):
 
 
 def test_many_rois_over_the_same_pixels_have_the_same_gradient_every_time():
-    """The threads of TensorFlow's own gradient lose sums here; the reference adds them in float64."""
+    """The threads of TensorFlow's own gradient lose sums in this case. The reference adds in float64."""
     random = np.random.default_rng(1)
     boxes = np.sort(random.uniform(0, 40, [256, 2, 2]), axis=1).reshape(-1, 4).astype("float32")
     upstream = random.normal(size=[256, 7, 7, 32]).astype("float32")
@@ -183,7 +183,7 @@ def test_many_rois_over_the_same_pixels_have_the_same_gradient_every_time():
 
 
 def axis_matrix(start, size, bins=7, length=40):
-    """Returns `[bins, length]`: what each pixel adds to each bin of two samples along one axis."""
+    """Returns the weight of each pixel in each bin of two samples along one axis, `[bins, length]`."""
     matrix = np.zeros([bins, length])
     for index in range(bins):
         for position in bin_samples(start, size, index, bins, 2):

@@ -1,4 +1,4 @@
-"""RoIPool, RoIWarp and the sample layouts of RoIAlign against loops over single pixels and samples."""
+"""Compares RoIPool, RoIWarp and RoIAlign's sample layouts with loops over single pixels and samples."""
 
 import math
 from pathlib import Path
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.kernels
 
 GOLDEN = Path(__file__).parent / "golden/roi_pool.npz"
 RNG = np.random.default_rng(3)
-roi_pool = tf.function(ops.roi_pool, autograph=False)  # eagerly each RoI takes milliseconds
+roi_pool = tf.function(ops.roi_pool, autograph=False)  # in eager mode each RoI takes milliseconds
 
 STRIDE = 8
 FEATURES = RNG.normal(size=[2, 15, 19, 3]).astype("float32")
@@ -25,7 +25,7 @@ LAYOUT = (0.1, 0.2, 0.5, 0.9, 1.0, 0.0)  # y and x of three samples
 
 
 def random_rois(count=500):
-    """Returns `[R, 4]` boxes, inside, over borders, degenerate, at half pixels, and `[R]` images."""
+    """Returns `[R, 4]` boxes: inside, across borders, degenerate, at half pixels; and `[R]` image indices."""
     random = np.random.default_rng(4)
     corners = random.uniform(-40, 150, [count, 2])
     boxes = np.concatenate([corners, corners + random.uniform(0, 120, [count, 2])], axis=1)
@@ -46,7 +46,7 @@ def rounded(value):
 
 
 def reference_roi_pool(features, box, bins):
-    """Fast R-CNN's RoIPool of one RoI: `[P, P, C]`."""
+    """Returns Fast R-CNN's RoIPool of one RoI, `[P, P, C]`."""
     y1, x1, y2, x2 = (rounded(float(side) / STRIDE) for side in box)
     height, width = max(y2 - y1 + 1, 1), max(x2 - x1 + 1, 1)
     pooled = np.zeros([bins, bins, features.shape[-1]], "float32")
@@ -61,7 +61,7 @@ def reference_roi_pool(features, box, bins):
 
 
 def bilinear(features, y, x):
-    """The value at a position in pixels, with pixel 0 centered at 0."""
+    """Returns the value at a position in pixels; pixel 0 has its center at 0."""
     height, width = features.shape[:2]
     if y < -1 or y > height or x < -1 or x > width:
         return np.zeros(features.shape[-1])
@@ -75,7 +75,7 @@ def bilinear(features, y, x):
 
 
 def reference_samples(features, roi, bins, points):
-    """Samples of one RoI in map pixels, `[P, P, samples, C]`."""
+    """Returns the samples of one RoI in map pixels, `[P, P, samples, C]`."""
     y1, x1, y2, x2 = map(float, roi)
     samples = np.zeros([bins, bins, len(points), features.shape[-1]])
     for i, j, k in np.ndindex(bins, bins, len(points)):
@@ -86,7 +86,7 @@ def reference_samples(features, roi, bins, points):
 
 
 def is_at_the_edge(roi, points, bins=3):
-    """Whether a sample lies one pixel outside to the last bit: rounding decides whether it counts."""
+    """Returns whether a sample is one pixel outside, up to rounding, which decides whether it counts."""
     start, size = roi[:2].astype("float64"), (roi[2:] - roi[:2]).astype("float64")
     samples = (np.arange(bins)[:, None, None] + np.array(points)) * size / bins + start - 0.5  # [bins, S, 2]
     edges = np.array([[-1.0, -1.0], FEATURES.shape[1:3]])

@@ -1,4 +1,4 @@
-"""An RPN with features of its own (section 3.1.1): which weights it has, begins with, and trains."""
+"""Tests of an RPN with features of its own (section 3.1.1): weights, initial values, and training."""
 
 import re
 from dataclasses import replace
@@ -42,7 +42,7 @@ def config(shared_config):
 
 @pytest.fixture(scope="module")
 def parts(config):
-    """Networks with random weights. Not to be changed."""
+    """Networks with random weights. Do not modify them."""
     return build_parts(config)
 
 
@@ -95,7 +95,7 @@ def test_both_backbones_are_frozen_alike(config, parts):
 
 
 def test_the_backbone_of_a_detector_begins_both_of_another(tiny_config, tmp_path, monkeypatch):
-    """Its fifth stage is for RoIs, which the RPN has none of, and its RPN had features of its own."""
+    """The source's fifth stage is for RoIs, which the RPN does not have. Its RPN had features of its own."""
     monkeypatch.setitem(BLOCKS, "resnet50", (1, 1, 1, 1))
     path = tmp_path / "c4.weights.h5"
     config = with_own_features(

@@ -1,4 +1,4 @@
-"""A run folder belongs to one run, and to one process at a time."""
+"""Tests that a run directory belongs to one run, and to one process at a time."""
 
 import dataclasses
 import os

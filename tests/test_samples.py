@@ -6,17 +6,17 @@ import notebooks
 import pytest
 import yaml
 
-MAX_BYTES = 1_000_000  # a page that a browser shows at once
-# Less data and fewer steps than a reader gets; what comes of them is not judged.
+MAX_BYTES = 1_000_000  # a browser shows such a page without delay
+# Less data and fewer steps than in the notebooks. The tests do not check the accuracy.
 SHORTER = {"train_on_your_data": {"num_images=120": "num_images=8", "240, 128": "3, 64"}}
-# These take a minute of CPU time with less data too, so only the slow tests run them, in full.
+# These take a minute of CPU time even with less data. Only the slow tests run them, unchanged.
 LONG = ("error_analysis", "serve_and_call", "your_own_backbone_and_head", "distributed_training")
 FRUIT_STEPS = {"steps": 24, "milestones": [20], "warmup_steps": 4}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where notebooks run; the first that needs the model of dried fruit trains it for all."""
+    """The working directory of the notebooks. The first one that needs the model of dried fruit trains it."""
     folder = tmp_path_factory.mktemp("samples")
     notebooks.copy_data(folder)
     return folder
@@ -42,7 +42,7 @@ def test_a_notebook_is_what_its_script_is(name):
     script = jupytext.read(notebooks.SAMPLES / f"{name}.py")
     notebook = nbformat.read(notebooks.SAMPLES / f"{name}.ipynb", as_version=4)
     cells = [[(cell.cell_type, cell.source) for cell in each.cells] for each in (script, notebook)]
-    assert cells[0] == cells[1]  # else write it anew: make samples
+    assert cells[0] == cells[1]  # if not, run `make samples`
 
 
 def test_a_notebook_shows_what_it_did(name):

@@ -1,4 +1,4 @@
-"""Sampling: a fixed number of positives and negatives, decided by the seed alone."""
+"""Tests of sampling: fixed numbers of positives and negatives, determined by the seed."""
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +12,7 @@ def labels_of(positives, negatives, ignored=0):
 
 
 def sample_one(labels, num_samples, fraction=0.5, seed=(0, 0)):
-    """Samples in a batch of one image; returns the labels of the chosen boxes and all indices, `[S]`."""
+    """Samples in a batch of one image; returns the labels of the sampled boxes and all indices, `[S]`."""
     indices, valid = sample(tf.constant([labels]), tf.constant([seed]), num_samples, fraction)
     indices, valid = indices[0].numpy(), valid[0].numpy()
     return np.array(labels)[indices[valid]].tolist(), indices, valid
@@ -45,7 +45,7 @@ def test_fewer_boxes_than_samples_leave_the_rest_invalid():
     chosen, indices, valid = sample_one(labels_of(1, 2), 8)
     assert chosen == labels_of(1, 2)
     assert valid.tolist() == [True] * 3 + [False] * 5
-    assert (indices < 3).all()  # so that gathering by them is always allowed
+    assert (indices < 3).all()  # valid for tf.gather, also in padding rows
 
 
 def test_no_box_is_chosen_twice():

@@ -1,4 +1,4 @@
-"""The files of `export/serving` are what TensorFlow Serving and KServe document."""
+"""Compares the files in `export/serving` with the documentation of TensorFlow Serving and KServe."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
 FOLDER = Path(__file__).parents[1] / "export" / "serving"
-# An environment with KServe, which needs another protobuf than ours.
+# Python of an environment with KServe, which needs another version of protobuf.
 KSERVE_PYTHON = os.environ.get("MASK_RCNN_KSERVE_PYTHON", "")
 needs_kserve = pytest.mark.skipif(
     not KSERVE_PYTHON, reason="needs KServe: MASK_RCNN_KSERVE_PYTHON, the Python of its environment"
@@ -78,7 +78,7 @@ def parse(name, message):
 def test_batching_parameters_are_those_of_tensorflow_serving(messages):
     found = parse("batching_parameters.txt", messages["BatchingParameters"]())
     sizes = list(found.allowed_batch_sizes)
-    assert sizes == sorted(sizes) and sizes[-1] == found.max_batch_size.value  # the server insists on it
+    assert sizes == sorted(sizes) and sizes[-1] == found.max_batch_size.value  # the server requires it
     assert found.max_enqueued_batches.value > 0 and not found.thread_pool_name.value
 
 
@@ -103,7 +103,7 @@ def test_kserve_runs_tensorflow_serving_and_our_class_with_one_model():
     storage = {each["name"]: each["value"] for each in container["env"]}["STORAGE_URI"]
     assert predictor["model"]["storageUri"] == storage
     assert predictor["model"]["modelFormat"]["name"] == "tensorflow"
-    assert container["name"] == "kserve-container"  # KServe finds it by this name
+    assert container["name"] == "kserve-container"  # the name that KServe expects
 
 
 @pytest.mark.slow
@@ -111,6 +111,6 @@ def test_kserve_runs_tensorflow_serving_and_our_class_with_one_model():
 def test_kserve_knows_all_fields_of_its_file():
     words = [KSERVE_PYTHON, "-c", LIST_FIELDS, FOLDER / "kserve.yaml"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr  # a KeyError names a field that is unknown
+    assert done.returncode == 0, done.stderr  # a KeyError names an unknown field
     for field in ("V1beta1ModelSpec protocolVersion", "V1Container env", "V1EnvVar value"):
         assert field in done.stdout

@@ -1,4 +1,4 @@
-"""What a server refuses, and that the others are answered meanwhile."""
+"""Tests of the server's limits: invalid requests are refused, and others are answered meanwhile."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from mask_rcnn.serving.options import Options
 
 @contextlib.contextmanager
 def raw(server, content):
-    """Sends bytes as they are; yields a function that returns all bytes of the answer."""
+    """Sends raw bytes, and yields a function that returns all bytes of the reply."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(content)
 
@@ -43,14 +43,14 @@ def head(length, *lines):
 
 
 def bomb(width, height):
-    """Returns a PNG file whose header promises so many pixels."""
+    """Returns a PNG file whose header declares `width` x `height` pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     return b"\x89PNG\r\n\x1a\n" + chunk + png()[33:]
 
 
 def gated(**options):
-    """Returns a server, not started, and its predictor, whose batches wait for `gate`."""
+    """Returns a predictor whose batches wait for `gate`, and the context manager of its server."""
     predictor = FakePredictor()
     model = fake_model(predictor)
     predictor.gate.clear()
@@ -65,7 +65,7 @@ def test_a_body_that_is_too_large_is_refused_while_it_is_read():
         assert server.predict({"instances": ["x" * 1500]}).status == 413
         chunked = b"POST /detect HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
         chunked += b"Content-Type: image/png\r\n\r\n" + b"800\r\n" + b"x" * 0x800 + b"\r\n"
-        with raw(server, chunked) as answer:  # which never ends
+        with raw(server, chunked) as answer:  # the body never ends
             assert b"413" in answer().splitlines()[0]
         assert server.detect(png()).status == 200
 
@@ -116,7 +116,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_again():
         predictor.gate.set()
         assert [each.result().status for each in accepted] == [200, 200]
         assert server.detect(png()).status == 200
-        assert server.predict({"instances": [[[[1, 1, 1]]]] * 3}).status == 400  # never fits
+        assert server.predict({"instances": [[[[1, 1, 1]]]] * 3}).status == 400  # can never be accepted
 
 
 def test_a_request_that_takes_too_long_is_given_up():
@@ -126,7 +126,7 @@ def test_a_request_that_takes_too_long_is_given_up():
         assert [each.result().status for each in late] == [504, 504]
         predictor.gate.set()
         assert server.detect(png()).status == 200
-        assert len(predictor.batches) == 2  # the second late one never reached the model
+        assert len(predictor.batches) == 2  # the second late request did not reach the model
 
 
 def test_images_of_one_size_share_a_batch():

@@ -1,4 +1,4 @@
-"""Two thousand malformed requests: none is an error of the server, and good ones beside them are answered."""
+"""Sends two thousand malformed requests: none is a server error, and valid ones are answered meanwhile."""
 
 import base64
 import io
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 pytestmark = pytest.mark.slow
-REQUESTS = 400  # of each kind
+REQUESTS = 400  # requests of each kind
 FUZZ = settings(
     max_examples=REQUESTS,
     deadline=None,
@@ -36,7 +36,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def good_requests(server):
-    """Sends a good request after all malformed ones of a test."""
+    """Sends a valid request after all malformed requests of a test."""
     yield
     assert server.detect(png()).status == 200
     assert 'status="500"' not in server.get("/metrics").body.decode()
@@ -60,7 +60,7 @@ FILES = files()
 
 @st.composite
 def damaged_files(draw):
-    """Bytes of an image file of which some are replaced, removed or inserted."""
+    """Draws the bytes of an image file with bytes replaced, removed or inserted."""
     content = bytearray(draw(st.sampled_from(FILES)))
     for _ in range(draw(st.integers(0, 6))):
         at = draw(st.integers(0, len(content)))

@@ -1,4 +1,4 @@
-"""Models of every format behind the server: a client cannot tell them apart."""
+"""Tests that models of all formats behave equally behind the server."""
 
 import base64
 import contextlib
@@ -19,12 +19,12 @@ from mask_rcnn.weights import save_weights
 pytestmark = pytest.mark.slow
 KINDS = ("weights", "saved_model", "tflite", "onnx")
 WRITERS = {"tflite": lite, "onnx": onnx}
-SIZE = (64, 96)  # of the frame, so that no format resizes
+SIZE = (64, 96)  # size of the frame and of the images, so that no format resizes
 
 
 @pytest.fixture(scope="module")
 def path_of(tiny_parts, tiny_config, tiny_categories, tiny_saved_model, tmp_path_factory):
-    """A function from a kind to the path of the tiny model in its format."""
+    """A function of a kind that returns the path of the tiny model in its format."""
     folder = tmp_path_factory.mktemp("served")
     weights = folder / "tiny.weights.h5"
     save_weights(weights, tiny_parts, tiny_config, tiny_categories)
@@ -41,7 +41,7 @@ def path_of(tiny_parts, tiny_config, tiny_categories, tiny_saved_model, tmp_path
 
 @pytest.fixture(scope="module")
 def server_of(path_of):
-    """A function from a kind to a server of the tiny model in its format, under the kind as its name."""
+    """A function of a kind that returns a server of the tiny model in its format, named after the kind."""
     with contextlib.ExitStack() as stack:
 
         @functools.cache
@@ -67,7 +67,7 @@ def b64(contents):
 
 
 def assert_same(found, expected):
-    """Compares two of `predictions`."""
+    """Compares two elements of `predictions`."""
     assert found.keys() == expected.keys()
     assert found["num_detections"] == expected["num_detections"] > 0
     for name, values in expected.items():
@@ -133,7 +133,7 @@ def test_examples_are_a_signature_of_the_saved_model(server_of):
     found = server.predict(examples, "saved_model")
     assert found.json() == server.predict(files, "saved_model").json()
     assert server.predict({**examples, "inputs": [b64(b"no example")]}, "saved_model").status == 400
-    assert server_of("weights").predict(examples, "weights").status == 400  # has no such signature
+    assert server_of("weights").predict(examples, "weights").status == 400  # weights lack this signature
 
 
 @pytest.mark.parametrize("kind", KINDS)

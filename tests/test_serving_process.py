@@ -1,4 +1,4 @@
-"""The server as a process: it says where it is, and ends on signals and errors."""
+"""Tests of the server as a process: it prints its address, and ends after signals and errors."""
 
 import contextlib
 import signal
@@ -30,7 +30,7 @@ def test_a_signal_ends_it_in_order(number, code):
         server.send_signal(number)
         out, _ = server.communicate(timeout=20)
         assert "fruits: version 1 is unloaded." in out
-        assert server.returncode == code  # of SIGINT, Python's own; `cli.main` makes it 130
+        assert server.returncode == code  # for SIGINT Python's own code, which `cli.main` changes to 130
 
 
 def test_a_model_that_cannot_be_loaded_is_its_error():

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST protocol, as its documentation describes it."""
+"""Tests of TensorFlow Serving's REST protocol, as its documentation describes it."""
 
 import base64
 

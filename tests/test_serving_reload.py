@@ -1,4 +1,4 @@
-"""Versions that come, go and fail while requests run."""
+"""Tests of versions that are added, removed or damaged while requests run."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Data sets in TFRecord files: the same as the COCO json that they were made of, in every use."""
+"""Tests that data sets in TFRecord files are equal to their COCO annotations in every use."""
 
 import dataclasses
 import io
@@ -34,7 +34,7 @@ PATTERN = "shards/*.tfrecord"
 
 
 def write_shards(json_path, images_dir, folder, count=None):
-    """Writes a json as TFRecord files into `folder`; returns their pattern and the findings."""
+    """Writes annotations as TFRecord files to `folder`; returns their file name pattern and the findings."""
     findings = Findings()
     content = read("coco", json_path, images_dir)
     write("tfrecord", content, images_dir, folder, Selection(num_shards=count), findings)
@@ -54,7 +54,7 @@ def rewrite(path, records):
 
 @pytest.fixture
 def shapes(tmp_path):
-    """Returns the json, the folder of images and the pattern of the shards of one data set of six images."""
+    """Returns the annotations, the image folder and the pattern of the shards of one data set."""
     json_path, images_dir = write_shapes(tmp_path / "shapes", 6, (48, 64), seed=1)
     return json_path, images_dir, write_shards(json_path, images_dir, tmp_path / "shards", 2)[0]
 
@@ -84,7 +84,7 @@ def test_masks_boxes_classes_and_ids_survive_the_way_there_and_back(tmp_path):
 def test_keypoints_and_objects_without_a_mask_survive(tmp_path):
     read_small_coco(tmp_path)
     content = json.loads((tmp_path / "instances.json").read_text())
-    content["categories"].append({"id": 5, "name": "cup"})  # without keypoints; of no object
+    content["categories"].append({"id": 5, "name": "cup"})  # without keypoints and without objects
     del content["annotations"][0]["segmentation"]
     content["annotations"][2]["category_id"] = 5
     for key in ("keypoints", "num_keypoints"):
@@ -218,10 +218,10 @@ def test_mutated_files_give_clear_errors_only(count, shapes, tmp_path):
     (path, *_) = sorted((tmp_path / "shards").glob("*.tfrecord"))
     contents, records, outcomes = path.read_bytes(), records_of(path), {True: 0, False: 0}
     for number in range(count):
-        if number % 4 == 0:  # the file: checksums find it
+        if number % 4 == 0:  # damages the file, which checksums detect
             damaged = mutated(contents, draw)
             path.write_bytes(damaged)
-        else:  # a record with a right checksum
+        else:  # damages a record, and corrects its checksum
             which = draw.randrange(len(records))
             rewrite(path, [mutated(each, draw) if i == which else each for i, each in enumerate(records)])
         try:
@@ -234,7 +234,7 @@ def test_mutated_files_give_clear_errors_only(count, shapes, tmp_path):
 
 
 def mutated(data, draw):
-    """Returns bytes with a few bits flipped, cut off, left out or repeated."""
+    """Returns bytes with a few bits flipped, or with bytes cut off, removed or repeated."""
     data, start = bytearray(data), draw.randrange(len(data))
     kind = draw.choice(["flip", "cut", "drop", "repeat"])
     if kind == "flip":

@@ -1,4 +1,4 @@
-"""Processes that share an evaluation find what one process finds, and fail as it fails."""
+"""Tests that processes that share an evaluation get the results and errors of one process."""
 
 import copy
 import dataclasses
@@ -14,13 +14,13 @@ from mask_rcnn.training.shared_evaluation import evaluate_together
 
 
 class Recorder(GroundTruthPredictor):
-    """Keeps the batches that the model sees, as tuples of ids. Scores depend on the size of the batch."""
+    """Records the batches of the model, as tuples of ids. Scores depend on the size of the batch."""
 
     def default_batch_size(self):
         return 3
 
     def fresh(self, failing=None):
-        """Returns a copy without batches, whose model fails at an image."""
+        """Returns a copy without recorded batches, whose model fails at the image `failing`."""
         new = copy.copy(self)
         new.batches, new.failing = [], failing
         return new
@@ -40,7 +40,7 @@ class Recorder(GroundTruthPredictor):
 
 @pytest.fixture
 def dataset(tmp_path):
-    """Twelve images, mostly in turn: seven wide ones with even ids, and five high ones with odd ids."""
+    """Twelve images, mostly alternating: seven wide ones with even ids, and five tall ones with odd ids."""
     records = []
     for number, (count, size) in enumerate([(7, (48, 64)), (5, (64, 48))]):
         part = read_coco(*write_shapes(tmp_path / str(number), count, size, seed=number))
@@ -56,7 +56,7 @@ def model(dataset):
 
 
 def evaluate_in(count, dataset, models):
-    """Returns the result of `evaluate_together`, or its error, in each of `count` processes."""
+    """Returns the result of `evaluate_together`, or its exception, in each of `count` processes."""
     return run_in_threads(
         count,
         lambda context: evaluate_together(

@@ -42,7 +42,7 @@ def test_full_mask_puts_the_crop_at_its_origin():
 
 
 def test_rle_of_a_square_counts_down_the_columns():
-    # Three empty columns of 4, one pixel, then 2 set, 2 unset, 2 set, and 1 + 4 unset.
+    # 3 empty columns of 4 pixels and one pixel, then 2 set, 2 unset, 2 set, and 1 + 4 unset.
     rle = two_objects().rle(1)
     expected = coco_mask.frPyObjects({"size": [4, 6], "counts": [13, 2, 2, 2, 5]}, 4, 6)
     assert rle == {"size": [4, 6], "counts": expected["counts"].decode()}

@@ -1,4 +1,4 @@
-"""Targets of the RPN and of the RoIs: two images of two objects, by hand."""
+"""Tests of the targets of the RPN and of the RoIs, for two images of two objects, by hand."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def rois(batch, proposals, valid=None, samples=4, fraction=0.5):
 
 
 def chosen(targets, name):
-    """The values of the valid samples of the first image, as a sorted list."""
+    """Returns the values of the valid samples of the first image, as a sorted list."""
     return sorted(targets[name][0][targets["valid"][0]].numpy().tolist())
 
 
@@ -61,7 +61,7 @@ def test_rpn_deltas_lead_from_the_anchor_to_its_object():
 
 def test_the_best_anchor_of_an_object_counts_whatever_its_iou():
     targets = rpn(CAT_AND_DOG, positive_iou=0.99, samples=8)
-    # CAT's own anchor, and DOG's best one with 0.7; the second one of CAT is between the thresholds.
+    # CAT's exact anchor, and DOG's best one with IoU 0.7. CAT's second one is between the thresholds.
     assert sorted(targets["indices"][targets["positive"]].numpy()) == [0, 2]
     assert targets["valid"].numpy().sum() == 3
 
@@ -91,7 +91,7 @@ def test_a_roi_takes_class_deltas_and_index_of_its_object():
     position = targets["rois"][0].numpy().tolist().index(proposal)
     assert targets["class_ids"][0, position] == 2
     assert targets["matched"][0, position] == 1
-    # The centre is 2 of 16 columns further, the width 20 / 16 of it; weights 10 and 5.
+    # The center is shifted by 2 of 16 columns, and the width is multiplied by 20 / 16. Weights 10 and 5.
     expected = [0, 10 * 2 / 16, 0, 5 * np.log(20 / 16)]
     np.testing.assert_allclose(targets["deltas"][0, position], expected, atol=1e-5)
     assert targets["rois"][0, 3].numpy().tolist() == FAR
@@ -172,7 +172,7 @@ def random_boxes(rng, count):
 
 
 def sampled_by(kind, boxes, batch):
-    """The boxes that a head is taught, and the dict of their targets."""
+    """Returns the boxes that a head is trained on, and the dict of their targets."""
     if kind == "anchors":
         targets = rpn(batch, tf.constant(boxes), samples=2 * len(boxes))
         return boxes[targets["indices"][0]], targets

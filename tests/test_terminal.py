@@ -1,4 +1,4 @@
-"""Text from files reaches a terminal as text, never as a command to it."""
+"""Tests that text from files cannot send control sequences to a terminal."""
 
 import ast
 import io
@@ -13,10 +13,10 @@ from mask_rcnn.terminal import printable, say
 @pytest.mark.parametrize(
     "text, shown",
     [
-        ("żółw 猫 👩\u200d🚀", "żółw 猫 👩\u200d🚀"),  # scripts need the joiner
+        ("żółw 猫 👩\u200d🚀", "żółw 猫 👩\u200d🚀"),  # some scripts need the zero-width joiner
         ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
         ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
-        ("\x9b2J", r"\x9b2J"),  # one character that terminals read as ESC [
+        ("\x9b2J", r"\x9b2J"),  # a single character that terminals interpret as ESC [
         ("a\rb\x08c\x7f", r"a\rb\x08c\x7f"),
         ("photo\u202egpj.exe", r"photo\u202egpj.exe"),
         ("\udcff.jpg", r"\udcff.jpg"),  # the byte 0xff in a file name

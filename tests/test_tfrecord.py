@@ -1,4 +1,4 @@
-"""TFRecord files and examples: equal to TensorFlow's, and every damage is one clear error."""
+"""Tests of TFRecord files and examples: equal to TensorFlow's, with one clear error for each damage."""
 
 import io
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 from mask_rcnn.data.crc32c import crc32c, masked_crc32c
 from mask_rcnn.data.tfrecord import decode_example, encode_example, read_records, write_record
 
-# RFC 3720, appendix B.4, and the check value of the catalogue of CRCs.
+# RFC 3720, appendix B.4, and the check value in the catalog of CRCs.
 KNOWN = [
     (b"", 0),
     (b"123456789", 0xE3069283),
@@ -20,7 +20,7 @@ KNOWN = [
 
 
 def random_example(random):
-    """Returns features of an example, {name: values}, with float32 numbers."""
+    """Returns random features of an example, `{name: values}`, with float32 numbers."""
     features = {"bytes": [random.bytes(int(random.integers(0, 40))) for _ in range(random.integers(1, 4))]}
     features["floats/ä"] = random.normal(size=random.integers(1, 9)).astype("float32").tolist()
     features["ints"] = random.integers(-(2**63), 2**63 - 1, random.integers(1, 9)).tolist()

@@ -1,4 +1,4 @@
-"""Detections of tiles become those of the image: by hand, and as brute force on whole masks does it."""
+"""Tests of merging the detections of tiles: by hand, and against brute force on masks of the whole image."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from mask_rcnn.structures import Detections
 from mask_rcnn.tile_merge import merge_tiles
 from mask_rcnn.tiles import Tiling
 
-SIZE = (40, 100)  # of an image with tiles from x = 0, 30 and 60
+SIZE = (40, 100)  # an image with tiles that begin at x = 0, 30 and 60
 WINDOWS = Tiling(size=40, overlap=0.25).windows(SIZE)
 WHOLE = [0, 0, *SIZE]
 
@@ -22,7 +22,7 @@ def rectangle(y1, x1, y2, x2, size=SIZE):
 
 
 def seen_in(window, masks, scores, class_ids=None, with_masks=True, **fields):
-    """Returns the `Detections` of a tile that sees masks of the image perfectly."""
+    """Returns the `Detections` in a tile, with the exact visible parts of masks of the image."""
     y1, x1, y2, x2 = window
     masks = [mask[y1:y2, x1:x2] for mask in masks]
     boxes = np.array([mask_extent(mask) for mask in masks]).reshape(-1, 4)
@@ -37,7 +37,7 @@ def seen_in(window, masks, scores, class_ids=None, with_masks=True, **fields):
 
 
 def merged(seen, windows=WINDOWS, **options):
-    """Merges what tiles see: a list of (masks, scores) or (masks, scores, class ids), one for each tile."""
+    """Merges detections of tiles: a list of (masks, scores) or (masks, scores, class ids), one per tile."""
     found = [seen_in(window, *each, **options) for window, each in zip(windows, seen, strict=True)]
     return merge_tiles(found, windows, SIZE)
 
@@ -67,12 +67,12 @@ def test_neighbors_other_classes_and_objects_of_one_tile_stay_apart():
 
 def test_a_part_belongs_to_what_covers_it_unless_that_is_much_less_sure():
     ring = rectangle(5, 10, 35, 90)
-    part = rectangle(5, 60, 35, 75)  # all that the last tile finds of it, cut by its border
+    part = rectangle(5, 60, 35, 75)  # the part in the last tile, cut by its border
     windows = np.array([*WINDOWS, WHOLE])
     for sure, count in ((0.5, 1), (0.4, 2)):
         found = merged([([], []), ([], []), ([part], [0.9]), ([ring], [sure])], windows)
         assert len(found) == count
-    inner = rectangle(10, 70, 20, 80)  # not cut: another object
+    inner = rectangle(10, 70, 20, 80)  # not cut, so it is another object
     assert len(merged([([], []), ([], []), ([inner], [0.9]), ([ring], [0.9])], windows)) == 2
 
 
@@ -110,7 +110,7 @@ def test_nothing_found_is_nothing():
 
 
 def brute_force(masks, boxes, classes, scores, tiles, windows):
-    """Returns {(class, score, mask bytes)} of the merged objects, by whole-image masks and a search."""
+    """Returns {(class, score, mask bytes)} of the merged objects, from whole-image masks and a search."""
     regions = [rectangle(*window) for window in windows]
     sides = [np.tile(window[2:] - window[:2], 2) for window in windows]
     is_cut = [

@@ -1,4 +1,4 @@
-"""Detection in tiles: against detection in the whole image, with a model that finds everything it sees."""
+"""Compares detection in tiles with detection in the whole image, with a fake model without errors."""
 
 import sys
 import types
@@ -19,10 +19,11 @@ TILING = Tiling(size=64, overlap=0.25)
 
 
 class BlobPredictor(FakePredictor):
-    """Finds each connected region of red value 1 or 2, the class, exactly.
+    """Detects each connected region of red value 1 or 2 exactly. The red value is the class.
 
     Args:
-        smallest: Pixels of an image after which small regions are not found in it, as by a real model.
+        smallest: Number of pixels. In images larger than a tile, it misses smaller regions, like a real
+            model. Defaults to None.
     """
 
     def __init__(self, smallest=None):
@@ -52,7 +53,7 @@ class BlobPredictor(FakePredictor):
 
 
 def scene(seed=0, size=(150, 230), count=40, longest=40):
-    """Draws rectangles that do not touch, of red value 1 or 2."""
+    """Returns an image of rectangles that do not touch, of red value 1 or 2."""
     rng = np.random.default_rng(seed)
     image = np.zeros((*size, 3), "uint8")
     for _ in range(count):

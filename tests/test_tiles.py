@@ -1,4 +1,4 @@
-"""Where tiles lie."""
+"""Tests of the positions of tiles."""
 
 import numpy as np
 import pytest

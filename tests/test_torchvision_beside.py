@@ -1,6 +1,6 @@
-"""A checkpoint that torch saved, converted by the command, against torchvision on the same photographs.
+"""Compares a converted checkpoint that torch saved with torchvision on the same photographs.
 
-Needs torchvision in an environment of its own: MASK_RCNN_TORCH_PYTHON=/path/to/its/python, and `-m slow`.
+It needs torchvision in a separate environment, MASK_RCNN_TORCH_PYTHON=/path/to/its/python, and `-m slow`.
 """
 
 import os
@@ -16,13 +16,13 @@ from mask_rcnn.data.images import read_image
 
 HERE = pathlib.Path(__file__).parent
 IMAGES = ("000000000450", "000000000636", "000000519208")
-XYXY = [1, 0, 3, 2]  # of yxyx
-NEAR_THRESHOLD = 0.07  # a score so low may be over 0.05 on one side only
+XYXY = [1, 0, 3, 2]  # converts yxyx to xyxy
+NEAR_THRESHOLD = 0.07  # lower scores may be above 0.05 for one of the models only
 
 
 @pytest.fixture(scope="module")
 def theirs(shared_data, tmp_path_factory):
-    """torchvision's results, and in the same folder the checkpoint that they come from, converted."""
+    """torchvision's results, and its checkpoint, converted, in the same folder."""
     python = os.environ.get("MASK_RCNN_TORCH_PYTHON")
     if not python:
         pytest.skip("needs MASK_RCNN_TORCH_PYTHON, a Python with torchvision")
@@ -52,13 +52,13 @@ def predictor(theirs):
 
 
 def pasted_box(box):
-    """The whole pixels that torchvision pastes a mask into: the box (xyxy) grown by 30 / 28 and cut off."""
+    """Returns the box that torchvision pastes a mask into: xyxy, enlarged by 30 / 28 and truncated."""
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * (30 / 28)
     return tuple(np.trunc([*(centre - half), *(centre + half)]))
 
 
 def pairs(ours, boxes, labels, scores):
-    """Matches each detection of ours with the nearest of theirs of the same class: (ours, theirs, pixels)."""
+    """Yields (ours, theirs, distance in pixels) for each detection and the nearest of the same class."""
     for index, (box, class_id, score) in enumerate(zip(ours.boxes, ours.class_ids, ours.scores, strict=True)):
         distance = np.abs(boxes - box[XYXY]).max(axis=1) + 1e6 * (labels != class_id)
         nearest = np.argmin(distance + np.abs(scores - score))
@@ -82,7 +82,7 @@ def test_the_same_objects_are_found(theirs, predictor, number):
         worst["pixels"] = max(worst["pixels"], distance)
         worst["score"] = max(worst["score"], abs(ours.scores[index] - scores[nearest]))
         if pasted_box(ours.boxes[index, XYXY]) != pasted_box(boxes[nearest]):
-            moved += 1  # a corner beside a whole pixel: rounding moves the mask by one
+            moved += 1  # a corner is close to a whole pixel, so rounding moves the mask by one
             continue
         mask, expected = ours.full_mask(index), masks[nearest]
         differ = np.sum(mask != expected)

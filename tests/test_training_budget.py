@@ -1,4 +1,4 @@
-"""A budget of time: how many steps it gives, what scales with them, and that a resumed run keeps them."""
+"""Tests of a time budget: the number of steps, the scaled schedule, and that a resumed run keeps both."""
 
 import dataclasses
 import time
@@ -33,7 +33,7 @@ CONTEXT = run_context(tf.distribute.get_strategy())
 
 
 def test_the_steps_fill_the_time_that_start_and_evaluations_leave():
-    # 1000 - 50 - 30 - 20 s, less the reserve, for steps of 0.5 s and a hundredth of an evaluation
+    # 1000 - 50 - 30 - 20 s, minus the reserve. A step takes 0.5 s and 1/100 of an evaluation of 20 s.
     assert COST.steps_within(RECIPE) == int(0.95 * 900 / 0.7)
     at_the_end = dataclasses.replace(RECIPE, evaluate_every=0)
     assert COST.steps_within(at_the_end) == int(0.95 * 900 / 0.5)
@@ -103,7 +103,7 @@ def test_a_run_that_has_begun_keeps_its_schedule_and_times_nothing(tmp_path, cap
 
 
 class Model:
-    """A model of one weight whose `fit` takes as many steps as it is told to."""
+    """A model of one weight. It records the number of steps of `fit`."""
 
     def __init__(self):
         self.variables = [tf.Variable(1.0)]

@@ -1,4 +1,4 @@
-"""A checkpoint is whole or not there, and brings everything back."""
+"""Tests that a checkpoint is complete or absent, and restores the complete state."""
 
 import h5py
 import keras
@@ -82,7 +82,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
 
 
 def reseal(path, change):
-    """Changes a checkpoint, and gives it the right checksum again."""
+    """Modifies a checkpoint, and corrects its checksum."""
     with h5py.File(path, "r+") as file:
         change(file)
     with open(path, "r+b") as file:
@@ -139,7 +139,7 @@ def test_damage_to_all_checkpoints_is_an_error_that_names_them(tmp_path):
 
 
 class UnnamedWeights(keras.layers.Layer):
-    """As the layer scales of ConvNeXt: Keras numbers such variables through the whole process."""
+    """Weights without names, as in ConvNeXt's layer scales. Keras numbers them over the complete process."""
 
     def build(self, input_shape):
         self.scale, self.shift = self.add_weight(shape=(3,)), self.add_weight(shape=(3,))

@@ -1,4 +1,4 @@
-"""Two processes on this machine train as one does, and none waits for ever."""
+"""Tests that two processes on this machine train like one, and that none waits forever."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ from mask_rcnn.training.processes import run_context
 from mask_rcnn.training.shared_evaluation import SharedLosses
 
 SCRIPT = Path(__file__).with_name("training_cluster.py")
-TIMEOUT = 540  # seconds; a process that waits for ever is killed
+TIMEOUT = 540  # seconds, after which a process is killed
 
 
 def free_ports(count):
@@ -34,7 +34,7 @@ def free_ports(count):
 
 
 def run_cluster(num_processes, *arguments):
-    """Runs the script in as many processes; returns `[(exit code, stderr)]`. None outlives the call."""
+    """Runs the script in `num_processes` processes; returns `[(exit code, stderr)]` after all have ended."""
     addresses = [f"127.0.0.1:{port}" for port in free_ports(num_processes)]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
     processes = []
@@ -64,7 +64,7 @@ def check_codes(results, codes):
 
 @pytest.fixture(scope="module")
 def toys(tmp_path_factory):
-    """The results of the toy: of one process, and of each of two."""
+    """The results of the toy model: of one process, and of each of two."""
     folder = tmp_path_factory.mktemp("toys")
     results = []
     for num_processes in (1, 2):
@@ -122,7 +122,7 @@ def test_a_run_of_two_processes_has_the_weights_of_one(tmp_path, expected):
 
 
 def check_evaluation(run):
-    """Compares what processes have found with what one finds with the same weights, to the last digit."""
+    """Checks that the results of processes are bit-exact those of one process with the same weights."""
     path = run / "data" / "val" / "instances.json"
     dataset = read_coco(path, path.parent / "images")
     metrics, found = evaluate_model(load(run / "final.weights.h5"), dataset, content_of(dataset, path))

@@ -1,4 +1,4 @@
-"""The first tensor of a step that is not finite, and what the step leaves of the weights."""
+"""Tests of finding the first non-finite tensor of a step, and that the step changes no weights."""
 
 import functools
 
@@ -64,7 +64,7 @@ def test_a_layer_of_a_network_is_named_with_the_network():
 
 @pytest.fixture
 def bad_gradient():
-    """A trainer whose loss is finite and whose gradient is not: the root of zero has no slope."""
+    """A trainer with a finite loss and a non-finite gradient: the square root has none at zero."""
     network = small_network(keras.layers.Dense(1, name="only"))
     return trainer_of(network, lambda found: ops.sqrt(ops.square(found) * 0.0))
 

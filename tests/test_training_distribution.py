@@ -1,4 +1,4 @@
-"""Which process of a run this one is, and that only one of them writes."""
+"""Tests of the rank of a process in a run, and that only one process writes."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""An evaluation never costs a checkpoint or the weights."""
+"""Tests that a failed evaluation loses no checkpoint or weights."""
 
 import dataclasses
 import importlib.util
@@ -17,7 +17,7 @@ from mask_rcnn.training.validation import evaluate_step, is_out_of_patience
 
 
 def failing_at(calls):
-    """Returns a `ToyValidator` whose calls of these numbers, from 1, fail."""
+    """Returns a `ToyValidator` whose evaluations with these numbers, from 1, fail."""
     count = iter(range(1, 100))
 
     def evaluate():
@@ -105,7 +105,7 @@ def test_a_failed_evaluation_is_not_the_best(tmp_path):
 
 
 def patient_run(folder, scores, patience, steps=10):
-    """Runs the toy with an evaluation each two steps; returns the number of its last step."""
+    """Trains the toy with an evaluation every two steps; returns the number of its last step."""
     scores = iter(scores)
     recipe = dataclasses.replace(
         RECIPE, checkpoint_every=2, evaluate_every=2, patience=patience, steps=steps, milestones=()

@@ -1,4 +1,4 @@
-"""A run is continued only with the data and the config that it began with."""
+"""Tests that a run is resumed only with the data and the config that it began with."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 
 
 def read(folder, change=lambda content: None):
-    """Reads the json of `folder` after a change of its content."""
+    """Reads the annotations in `folder` after a change of their content."""
     content = json.loads((folder / "instances.json").read_text())
     change(content)
     path = folder / "changed.json"
@@ -77,7 +77,7 @@ def move_a_box(content):
 
 
 def move_a_point(content):
-    content["annotations"][0]["segmentation"][0][4] += 0.25  # box and area stay
+    content["annotations"][0]["segmentation"][0][4] += 0.25  # box and area are unchanged
 
 
 def lengthen_a_run(content):

@@ -1,4 +1,4 @@
-"""What a run begins with: another detector's weights, as far as they mean the same."""
+"""Tests of initial weights from another detector: those with the same meaning are used."""
 
 import dataclasses
 
@@ -20,13 +20,13 @@ CLASS_LAYERS = ("box_head/class_logits/", "box_head/deltas/", "mask_head/predict
 
 @pytest.fixture
 def file(tmp_path, tiny_config, tiny_parts):
-    """The weights of a detector of three fruits."""
+    """The weights file of a detector of three fruits."""
     save_weights(tmp_path / "fruits.weights.h5", tiny_parts, tiny_config, FRUITS)
     return tmp_path / "fruits.weights.h5"
 
 
 def built(config, **changes):
-    """Returns a config with changes and its networks, other random ones than `tiny_parts`."""
+    """Returns a changed config and its networks, with other random weights than `tiny_parts`."""
     config = dataclasses.replace(config, **changes)
     keras.utils.set_random_seed(7)
     return build_parts(config), config

@@ -1,6 +1,6 @@
-"""A whole run of the real model, killed 20 times and stopped 5 times, ends like the uninterrupted one.
+"""Tests that a run of the real model, killed 20 times and stopped 5 times, ends like an uninterrupted one.
 
-The processes are forks of one that has imported everything, so that a start takes seconds.
+The processes are forks of a process that has imported everything, so that a start takes seconds.
 """
 
 import collections
@@ -24,12 +24,12 @@ SEED = 5
 STEPS, EVALUATE_EVERY = KILLED.train.steps, KILLED.train.evaluate_every
 KILLS = {"start": 3, "step": 5, "checkpoint": 8, "evaluation": 4}
 STOPS = {"step": 4, "evaluation": 1}
-TIMEOUT = 600  # seconds; no start of the run takes longer
+TIMEOUT = 600  # seconds; each part of the run is shorter
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """Returns a function that starts the run in a folder, and returns its process."""
+    """A function that starts the run in a folder and returns its process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
         patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -60,7 +60,7 @@ def expected(start, tmp_path_factory):
 
 
 def wait_for(process, condition):
-    """Waits until a condition holds, which is looked at each millisecond, or the process has ended."""
+    """Waits until a condition holds, checked every millisecond, or the process has ended."""
     deadline = time.monotonic() + TIMEOUT
     while process.is_alive() and not condition():
         assert time.monotonic() < deadline
@@ -68,18 +68,18 @@ def wait_for(process, condition):
 
 
 def last_step(folder):
-    """Returns the last step of the log. A resumed run removes the rows after its checkpoint first."""
+    """Returns the last step of the log. A resumed run first removes the rows after its checkpoint."""
     rows = (folder / LOG).read_text().splitlines()[1:] if (folder / LOG).exists() else []
     return int(rows[-1].split(",")[0]) if rows else 0
 
 
 def partial_checkpoints(folder):
-    """Returns the checkpoints that are being written, and those that a killed run has left."""
+    """Returns the checkpoints that are being written, and those that killed runs have left."""
     return set((folder / CHECKPOINTS).glob(".*/new/*.h5"))
 
 
 def wait_for_moment(kind, process, folder, old, moments):
-    """Waits until the process does what `kind` says, and then a random time."""
+    """Waits until the process does what `kind` says, and then for a random time."""
     saved = checkpoints(folder / CHECKPOINTS)
     first = int(saved[-1].stem.partition("_")[2]) if saved else 0
     if kind == "start":
@@ -106,7 +106,7 @@ def wait_for_moment(kind, process, folder, old, moments):
 
 
 def hit(folder, old):
-    """Returns what the run was doing when it ended."""
+    """Returns what the run was doing when it ended: "checkpoint", "evaluation" or "other"."""
     if partial_checkpoints(folder) - old:
         return "checkpoint"
     lines = (folder / METRICS).read_text().splitlines() if (folder / METRICS).exists() else []
@@ -152,7 +152,7 @@ def test_a_run_that_is_killed_and_stopped_again_and_again_ends_like_an_uninterru
         (process.kill if number == signal.SIGKILL else process.terminate)()
         process.join(TIMEOUT)
         if number == signal.SIGKILL:
-            assert process.exitcode == -signal.SIGKILL  # the run has not come to its end before
+            assert process.exitcode == -signal.SIGKILL  # the run was killed before its end
             hits[hit(tmp_path, old)] += 1
         else:
             assert process.exitcode == 128 + signal.SIGTERM
@@ -162,7 +162,7 @@ def test_a_run_that_is_killed_and_stopped_again_and_again_ends_like_an_uninterru
     finish(start(tmp_path))
 
     assert largest_difference(tmp_path / "final.weights.h5", expected / "final.weights.h5") < 1e-5
-    # With the momentum and the moving averages of the optimizer.
+    # Includes the momentum and the moving averages of the optimizer.
     last = Path(CHECKPOINTS) / f"step_{STEPS:08d}.h5"
     assert largest_difference(tmp_path / last, expected / last) < 1e-5
     ours, theirs = metrics_of(tmp_path), metrics_of(expected)

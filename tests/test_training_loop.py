@@ -1,4 +1,4 @@
-"""A run of the toy: its losses, logs, guard, evaluation and what a second call finds."""
+"""Tests of a run of the toy: its losses, logs, NaN guard and evaluation, and resuming it."""
 
 import csv
 import functools
@@ -32,7 +32,7 @@ def weights(trainer):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """An uninterrupted run of ten steps with three evaluations, the second the best."""
+    """An uninterrupted run of ten steps with three evaluations, of which the second is the best."""
     folder = tmp_path_factory.mktemp("run")
     trainer = make_trainer()
     scores, saved = iter([0.1, 0.4, 0.3]), []
@@ -124,11 +124,11 @@ def test_a_run_killed_at_any_step_and_resumed_ends_like_the_uninterrupted_one(ru
     assert killed.returncode == -9, killed.stderr
     assert len(read_log(tmp_path)) == step
 
-    trainer = make_trainer(seed=5)  # of which nothing may stay
+    trainer = make_trainer(seed=5)  # must leave no trace
     scores = iter([0.1, 0.4, 0.3][(step - 1) // 4 :])
     validator = ToyValidator(lambda: {"AP": next(scores)})
     if step < 4:
-        trainer = make_trainer()  # killed before its first checkpoint: from the start
+        trainer = make_trainer()  # killed before its first checkpoint, so it starts again
     state = run_toy(trainer, make_batches, tmp_path, validator)
 
     assert state == run[2]
@@ -157,7 +157,7 @@ def test_a_loss_that_is_nan_stops_the_run_and_names_step_losses_and_images(tmp_p
         assert part in str(error.value)
     assert "first value that is not finite is in images of the batch (1 of 4608 values)" in str(error.value)
     assert len(checkpoints(tmp_path / "checkpoints")) == 1
-    # With the image repaired, the run goes on from step 4.
+    # With the repaired image, the run continues from step 4.
     assert run_toy(make_trainer(), make_batches, tmp_path)["step"] == 10
     assert [int(row["step"]) for row in read_log(tmp_path)] == list(range(1, 11))
 
@@ -210,7 +210,7 @@ def test_progress_on_a_terminal_is_a_bar():
 def test_time_left_is_that_of_the_whole_run():
     progress = Progress(100, 200, 4, rich.console.Console(file=io.StringIO()))
     progress.started = 101, 1000.0
-    assert str(progress.time_left(111, 1020.0)) == "0:02:58"  # 2 s a step, 89 to go
+    assert str(progress.time_left(111, 1020.0)) == "0:02:58"  # 2 s per step, 89 steps left
 
 
 def test_the_losses_are_drawn(run, tmp_path):

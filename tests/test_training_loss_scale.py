@@ -1,4 +1,4 @@
-"""Loss scaling of mixed_float16 in a whole run: what a step does whose gradients overflow."""
+"""Tests of mixed_float16's loss scaling in a complete run: a step whose gradients overflow."""
 
 import csv
 
@@ -7,7 +7,7 @@ import pytest
 from training_toy import make_batches, make_trainer, run_toy
 
 FLOAT16 = {"precision": "mixed_float16", "learning_rate": 1e-4}
-TOO_LARGE = 2.0**40  # times any loss, more than float16 holds
+TOO_LARGE = 2.0**40  # a loss scale that overflows float16 with any loss
 
 
 def weights(trainer):

@@ -1,4 +1,4 @@
-"""The estimate of the memory of a training step, and what is said where it does not fit."""
+"""Tests of the estimated memory of a training step, and the warning if it is not available."""
 
 import dataclasses
 import types
@@ -23,7 +23,7 @@ SIZE = (64, 96)
 
 
 def model_of(parts, config, **changes):
-    """Returns what the estimate needs of a `MaskRCNN`."""
+    """Returns the parts of a `MaskRCNN` that the estimate needs."""
     return types.SimpleNamespace(
         parts=parts,
         config=dataclasses.replace(config, train=dataclasses.replace(config.train, **changes)),

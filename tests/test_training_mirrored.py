@@ -1,4 +1,4 @@
-"""Two replicas train as one does."""
+"""Tests that two replicas train like one."""
 
 import json
 import os

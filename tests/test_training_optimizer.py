@@ -1,4 +1,4 @@
-"""The rule of torch's SGD, in numbers."""
+"""Tests of torch's SGD rule, with numbers by hand."""
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ def test_decay_without_gradient_goes_through_the_momentum():
 
 
 def test_momentum_does_not_keep_the_rate_of_an_earlier_step():
-    # Momentum 1, then 1.9: 1 - 1 * 1 - 0.1 * 1.9. Keras' own SGD would still move by 0.9 of the old step.
+    # Momentum 1, then 1.9: 1 - 1 * 1 - 0.1 * 1.9. Keras's own SGD would still move by 0.9 of the old step.
     schedule = WarmupSteps(1.0, milestones=(1,))
     assert steps(CoupledSGD(schedule, momentum=0.9), [1.0, 1.0]) == pytest.approx(-0.19, abs=1e-6)
 
@@ -108,7 +108,7 @@ def test_float16_scales_the_loss_and_clips_the_unscaled_gradient():
     assert isinstance(optimizer, LossScale)
     variable = keras.Variable([0.0], name="kernel")
     optimizer.build([variable])
-    scaled = optimizer.scale_loss(tf.constant([0.5]))  # its gradient, as it comes from the tape
+    scaled = optimizer.scale_loss(tf.constant([0.5]))  # its gradient, as the tape returns it
     optimizer.apply([scaled], [variable])
     np.testing.assert_allclose(variable, [-0.5], rtol=1e-6)
 
@@ -129,7 +129,7 @@ def test_nothing_is_computed_before_the_gradient_which_would_fill_the_memory():
     graph = apply.get_concrete_function(tf.TensorSpec([8])).graph
     after = {graph.inputs[0].op.name}
     large = []
-    for op in graph.get_operations():  # in an order in which inputs come first
+    for op in graph.get_operations():  # in topological order
         if after & {each.name for each in [*(x.op for x in op.inputs), *op.control_inputs]}:
             after.add(op.name)
         large += [op.name for x in op.outputs if x.dtype == tf.float32 and x.shape == [8]]
@@ -220,5 +220,5 @@ def test_adamw_averages_the_weights():
         weights.append(float(kernel[0][0]))
     assert weights == pytest.approx([1 - rate, 1 - 2 * rate], rel=1e-5)
     with averaged_weights(model):
-        # The shares of what was before are 0 in the first step, and 1 / 10 in the second.
+        # The old value has the weight 0 in the first step, and 1 / 10 in the second.
         assert float(kernel[0][0]) == pytest.approx(0.1 * weights[0] + 0.9 * weights[1], rel=1e-5)

@@ -1,4 +1,4 @@
-"""`train` with a model and data of the user's own."""
+"""Tests of `train` with the user's own model and data."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""What can be known before the first step of a run is checked before it."""
+"""Tests of all checks before the first step of a run."""
 
 import dataclasses
 import json
@@ -96,7 +96,7 @@ def test_a_validation_set_of_other_classes_is_an_error(tmp_path):
 
 
 def changed_json(path, name, change):
-    """Writes a copy of a COCO json with a change as `name` beside it; returns its path."""
+    """Writes a modified copy of annotations as `name` in the same folder; returns its path."""
     content = json.loads(path.read_text())
     change(content)
     (path.parent / name).write_text(json.dumps(content))
@@ -105,7 +105,7 @@ def changed_json(path, name, change):
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
-    """The paths of a json and of its images."""
+    """The paths of annotations and of their images."""
     return write_shapes(tmp_path_factory.mktemp("shapes"), 4, (64, 64), 3)
 
 
@@ -266,7 +266,7 @@ def test_too_little_disk_space_is_an_error_before_the_first_step(tmp_path, monke
     monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=needed - 1))
     with pytest.raises(ValueError, match="lower `train.keep_checkpoints`"):
         check_disk_space(trainer, TINY.train, tmp_path)
-    (tmp_path / "step_1.h5").write_bytes(b"1")  # of the run that is resumed
+    (tmp_path / "step_1.h5").write_bytes(b"1")  # a file of the run that is resumed
     check_disk_space(trainer, TINY.train, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Two workers of Ray train as one process does, also if one of them is killed."""
+"""Tests that two Ray workers train like one process, even if one of them is killed."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""Signals end a run after its running step, with the state saved, and change nothing else in the process."""
+"""Tests that signals end a run after its current step with its state saved, and have no other effects."""
 
 import signal
 import threading
@@ -20,7 +20,7 @@ ENDS = [
 
 @pytest.fixture(autouse=True)
 def own_handlers():
-    """The handlers of a host program: not those that Python starts with."""
+    """The signal handlers of a host program, which differ from Python's defaults."""
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield before.keys()
     for number, handler in before.items():

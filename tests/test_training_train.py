@@ -1,4 +1,4 @@
-"""Whole runs of the real model, tiny: what they leave, and that no crash or replica changes it."""
+"""Complete runs of a tiny real model: their files, and that no crash or replica changes the results."""
 
 import dataclasses
 import json
@@ -82,7 +82,7 @@ def test_the_final_weights_carry_config_and_classes(run):
 
 def test_frozen_stages_keep_their_pretrained_weights_and_the_others_learn(run):
     final = read_weights(run[0] / "final.weights.h5")
-    checkpoint = read_weights(run[0] / "best.weights.h5")  # of step 6
+    checkpoint = read_weights(run[0] / "best.weights.h5")  # from step 6
     moved = {name.split("/")[0] for name in final if not np.array_equal(final[name], checkpoint[name])}
     assert moved >= {"backbone", "fpn", "rpn_head", "box_head", "mask_head"}
     stem = "backbone/stem/kernel"
@@ -117,14 +117,14 @@ def test_two_replicas_train_the_real_model_to_the_weights_of_one(tmp_path):
     done = run_script("training_mirrored_run.py", tmp_path / "results.json")
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "results.json").read_text())
-    first, second = np.split(np.array(results["num_objects"]), 2)  # what each replica sees
+    first, second = np.split(np.array(results["num_objects"]), 2)  # the images of each replica
     assert first.sum() != second.sum()
     assert results["moved"] > 1e-2
     assert results["difference"] < 1e-5
 
 
 def config_with_a_damaged_image(folder, max_bad_images):
-    """A run of four steps on shapes of which one passes the check of its header and cannot be decoded."""
+    """A run of four steps. One image passes the check of its header and cannot be decoded."""
     annotations, images = write_shapes(folder, 8, (64, 64), seed=0)
     path = images / "000002.png"
     content = path.read_bytes()

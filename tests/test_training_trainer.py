@@ -1,4 +1,4 @@
-"""The Trainer: what it divides by what, and what its logs are over. A model of one weight, by hand."""
+"""Tests of the Trainer's normalization of losses and of its logs, with a model of one weight, by hand."""
 
 import keras
 import numpy as np
@@ -48,7 +48,7 @@ def total(losses):
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_evaluate_is_over_all_images_whatever_the_batches(rule, expected, batch_size):
     trainer = make_trainer(*rule)
-    for _ in range(2):  # the second one starts anew
+    for _ in range(2):  # the second call starts from zero
         assert trainer.evaluate(images(batch_size=batch_size), verbose=0, return_dict=True) == total(expected)
 
 

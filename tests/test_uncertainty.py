@@ -1,4 +1,4 @@
-"""Which image needs most corrections, by hand-made detections."""
+"""Tests of the number of expected corrections per image, with detections made by hand."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_sure_detections_need_no_correction_and_those_near_the_threshold_most():
 def test_expected_corrections_are_wrong_and_missed_objects():
     found = image_uncertainty(scored(0.9, 0.75, 0.25, 0.125, 0.04))
     assert (found.wrong, found.missed, found.disagreement) == pytest.approx((0.35, 0.375, 0))
-    assert (found.num_objects, found.num_candidates) == (2, 2)  # 0.04 is background
+    assert (found.num_objects, found.num_candidates) == (2, 2)  # 0.04 counts as background
     assert found.total == pytest.approx(0.725) and found.per_object == pytest.approx(0.725 / 4)
     assert found.reason == "objects below the threshold"
 

@@ -1,4 +1,4 @@
-"""Evaluation of a model on a validation set, of which an image may be damaged."""
+"""Tests of the evaluation on a validation set, in which an image may be damaged."""
 
 import dataclasses
 import re
@@ -19,7 +19,7 @@ from mask_rcnn.training.validation import Validator
 
 
 class GroundTruthPredictor(ImagePredictor):
-    """Detects the annotated objects of the images of a data set."""
+    """Returns the annotated objects of a data set's images as detections."""
 
     def __init__(self, dataset, max_bad_images):
         self.records = {_checksum(read_image(image.path)): image for image in dataset.images}
@@ -45,7 +45,7 @@ def _checksum(image):
 
 @pytest.fixture
 def shapes(tmp_path):
-    """The `Dataset` of eight images, and the path of its json."""
+    """The `Dataset` of eight images, and the path of its annotations."""
     annotations, images = write_shapes(tmp_path, 8, (64, 64), 3)
     return read_coco(annotations, images), annotations
 
@@ -64,7 +64,7 @@ def test_the_best_metric_is_one_of_those_that_are_measured(shapes):
 
 
 def damage(record):
-    """Cuts an image file off after the data set was read."""
+    """Truncates an image file after the data set was read."""
     content = record.path.read_bytes()
     record.path.write_bytes(content[: len(content) // 2])
 

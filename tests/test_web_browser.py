@@ -1,4 +1,4 @@
-"""The page in Chromium: with a server, and with a model that runs in the browser."""
+"""Tests of the web page in Chromium, with a server and with a model that runs in the browser."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from mask_rcnn.export.litert_js import read_litert
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 AXE = "axe-core@4.10.3"
-SECONDS = 1000  # in milliseconds, of Playwright
+SECONDS = 1000  # milliseconds, Playwright's unit of time
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 800}
 
@@ -40,7 +40,7 @@ def browser():
 
 @pytest.fixture
 def new_page(browser):
-    """Function that opens a page; at the end it must have asked its own server only, without an error."""
+    """A function that opens a page. At the end it must have no errors and no requests to other servers."""
     opened = []
 
     def open_page(address, **options):
@@ -74,7 +74,7 @@ def server():
 
 @pytest.fixture(scope="module")
 def site(tiny_tflite, tmp_path_factory):
-    """The address of a page with the tiny model, in a sub-folder of a site, as on GitHub Pages."""
+    """The address of a page with the tiny model in a subfolder of a site, as on GitHub Pages."""
     root = tmp_path_factory.mktemp("site")
     try:
         files = web_site.site_files("tiny", read_litert())
@@ -116,7 +116,7 @@ def objects(page):
 
 
 def screenshot(page, name):
-    """Keeps a picture of the page to look at where $MASK_RCNN_SCREENSHOTS names a folder."""
+    """Saves a screenshot of the page if $MASK_RCNN_SCREENSHOTS names a folder."""
     if folder := os.environ.get("MASK_RCNN_SCREENSHOTS"):
         page.screenshot(path=f"{folder}/{name}.png", full_page=True)
 
@@ -182,7 +182,7 @@ def test_errors_are_said_plainly(server, new_page):
     page.click("#retry")
     page.wait_for_selector("#results:not([hidden])")
     assert page.is_hidden("#error")
-    assert all("413" in problem for problem in problems)  # the browser's own note of the status
+    assert all("413" in problem for problem in problems)  # the browser's own message about the status
     problems.clear()
 
 
@@ -216,7 +216,7 @@ def test_the_camera_takes_a_picture(server, new_page):
     address, state = server
     page, _ = new_page(address)
     page.click("#welcome [data-action=camera]")
-    page.wait_for_timeout(1 * SECONDS)  # until the camera gives pictures
+    page.wait_for_timeout(1 * SECONDS)  # until the camera returns images
     page.click("#camera [value=take]")
     page.wait_for_selector("#results:not([hidden])")
     assert Image.open(io.BytesIO(state.asked[0][1])).format == "JPEG"
@@ -255,7 +255,7 @@ def test_the_picture_is_zoomed_moved_and_clicked(server, new_page):
     page.mouse.move(*person)
     page.mouse.wheel(0, -700)
     page.wait_for_function("() => document.querySelector('#zoom').textContent !== '100%'")
-    page.mouse.click(*person)  # is where it was
+    page.mouse.click(*person)  # is at the same position
     assert page.get_attribute("#objects button", "aria-pressed") == "true"
     page.click("[data-action=fit]")
     assert page.inner_text("#zoom") == "100%"
@@ -285,7 +285,7 @@ def test_all_works_by_keyboard(server, new_page):
 
 
 def tabbed_ids(page):
-    """Returns what the Tab key reaches from the first element on, each by its id, value, action or tag."""
+    """Returns the elements that the Tab key reaches from the first one: each id, value, action or tag."""
     page.focus(".skip")
     reached = []
     for _ in range(40):
@@ -313,7 +313,7 @@ def test_axe_finds_no_barrier(server, new_page, viewport, scheme, tmp_path):
 
 
 def axe_script(folder):
-    """Returns the source of axe-core, from the npm registry."""
+    """Returns the source of axe-core from the npm registry."""
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("npm is not installed")
@@ -335,7 +335,7 @@ def noise(height, width):
 
 
 def turned():
-    """The Exif data of a picture that is to be turned by 90 degrees."""
+    """Returns EXIF data of an image that must be rotated by 90 degrees."""
     exif = Image.Exif()
     exif[0x0112] = 6
     return exif
@@ -382,7 +382,7 @@ def test_the_page_works_without_a_network_after_the_first_visit(site, new_page):
     found = objects(page)
     page.reload()
     assert page.evaluate("crossOriginIsolated")
-    choose(page, as_file(noise(64, 96)))  # with threads, whose files are kept now
+    choose(page, as_file(noise(64, 96)))  # with threads, whose files are cached now
     assert objects(page) == found
     page.context.set_offline(True)
     page.reload()

@@ -1,4 +1,4 @@
-"""The page's JavaScript computes what Python computes, run by Node.js, which users do not need."""
+"""Compares the page's JavaScript with Python. The tests need Node.js, which users do not need."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Weights on disk: what goes in comes out, and errors that say what does not fit."""
+"""Tests of weights files: values are restored, and errors say what does not fit."""
 
 import dataclasses
 import json
@@ -197,7 +197,7 @@ def test_the_error_for_a_damaged_file_leaves_no_file_open(tmp_path):
         file["a"] = np.zeros(3)
     with pytest.raises(ValueError):
         read_header(path)
-    with h5py.File(path, "r+") as file:  # would fail if it was still open
+    with h5py.File(path, "r+") as file:  # fails if the file is still open
         file["b"] = np.zeros(3)
 
 

@@ -1,4 +1,4 @@
-"""The wheel holds all files of the packages, and nothing else."""
+"""Tests that the wheel has all files of the packages, and nothing else."""
 
 import pathlib
 import shutil
@@ -15,7 +15,7 @@ BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel of a copy of the source, without what builds and tests leave there."""
+    """The wheel of a copy of the source, without the files that builds and tests leave there."""
     folder = tmp_path_factory.mktemp("wheel")
     source, ignored = folder / "source", shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in FOLDERS:

@@ -1,4 +1,4 @@
-"""ops/winograd.py against TensorFlow's own convolution."""
+"""Compares ops/winograd.py with TensorFlow's convolution."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def gradients(convolve, x, kernel, upstream):
 
 def test_a_kernel_of_one_pixel_shifts_the_map():
     x = tf.reshape(tf.range(25.0), [1, 5, 5, 1])
-    kernel = tf.reshape(tf.one_hot(2 * 3 + 1, 9), [3, 3, 1, 1])  # takes the pixel below
+    kernel = tf.reshape(tf.one_hot(2 * 3 + 1, 9), [3, 3, 1, 1])  # selects the pixel below
     y = winograd.conv2d(x, kernel)[0, :, :, 0]
     np.testing.assert_allclose(y[:4], x[0, 1:, :, 0], atol=1e-4)
     np.testing.assert_allclose(y[4], np.zeros(5), atol=1e-4)
@@ -66,7 +66,7 @@ def test_sizes_may_be_known_only_at_run_time():
 
 
 def ancestors(tensor):
-    """Returns the names of all operations that are computed before a tensor."""
+    """Returns the names of all operations that a tensor depends on."""
     found, new = set(), [tensor.op]
     while new:
         op = new.pop()

@@ -1,4 +1,4 @@
-"""The processes of a run as threads of one process, which pass on what collectives would."""
+"""Runs the processes of a run as threads of one process, which exchange values instead of collectives."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,7 @@ from mask_rcnn.training.processes import RunContext
 
 
 class Exchange:
-    """Gives each of `count` threads the values of all."""
+    """Gives each of `count` threads the values of all threads."""
 
     def __init__(self, count):
         self.barrier, self.values = threading.Barrier(count, timeout=60), [None] * count
@@ -35,7 +35,7 @@ class ThreadContext(RunContext):
 
 
 def run_in_threads(count, function):
-    """Returns what `function(context)` returned, or the exception it raised, in each of `count` threads."""
+    """Returns the result or the exception of `function(context)` in each of `count` threads."""
     exchange = Exchange(count)
 
     def run(rank):

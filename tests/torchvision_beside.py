@@ -1,7 +1,8 @@
-"""torchvision's Mask R-CNN on a few images, for the interpreter of an environment that has it; no test.
+"""Runs torchvision's Mask R-CNN on a few images. It is a script for an environment with torchvision.
 
-Arguments: the fixture's weights, the checkpoint to write with `torch.save`, the results to write (.npz), and
-the images. Of image i the results have `boxes{i}` (xyxy), `labels{i}`, `scores{i}` and `masks{i}`, packed.
+Arguments: the fixture's weights, the checkpoint to write with `torch.save`, the results file to write (.npz),
+and the images. For image i the results have `boxes{i}` (xyxy), `labels{i}`, `scores{i}` and packed
+`masks{i}`.
 """
 
 import pathlib
@@ -20,7 +21,7 @@ from parity_weights import load_state_dict  # noqa: E402
 
 
 def build_model(state):
-    """Returns `maskrcnn_resnet50_fpn` as its COCO_V1 weights are loaded: frozen statistics, epsilon 0."""
+    """Returns `maskrcnn_resnet50_fpn` as torchvision loads COCO_V1 weights: frozen statistics, epsilon 0."""
     backbone = resnet_fpn_backbone(backbone_name="resnet50", weights=None, norm_layer=FrozenBatchNorm2d)
     model = MaskRCNN(backbone, 91)
     for module in model.modules():

@@ -1,7 +1,7 @@
-"""`training_cluster.py FOLDER COMMAND`: one process of a cluster, or a run without one; `TF_CONFIG` tells.
+"""`training_cluster.py FOLDER COMMAND`: one process of the cluster in `TF_CONFIG`, or a run without one.
 
 COMMAND is one of
-    toy: ten steps of the toy in each of `CASES`. Writes `toy.RANK.json`: weights and logs of each case.
+    toy: ten steps of the toy for each of `CASES`. Writes `toy.RANK.json`: weights and logs of each case.
     run: a tiny run of `train` in `FOLDER/run`.
     run STEP SIGNAL: the last process sends itself the signal after the step.
     impatient: a run that ends when an evaluation brings no better score.
@@ -55,13 +55,13 @@ def train_toys(folder):
     strategy = make_strategy("auto", training_toy.RECIPE.batch_size)
     context = run_context(strategy)
     results = {name: train_toy(strategy, changes) for name, changes in CASES.items()}
-    processes.PIECE = 16  # so that the values take several rounds, the last ones without bytes of process 0
+    processes.PIECE = 16  # values need several rounds, the last ones without data of process 0
     results["gathered"] = context.gather({"rank": context.rank, "numbers": list(range(99 * context.rank))})
     Path(folder, f"toy.{context.rank}.json").write_text(json.dumps(results))
 
 
 def signal_after(step, number):
-    """Makes the last process send itself a signal."""
+    """Makes the last process send itself a signal after a step."""
     cluster = json.loads(os.environ["TF_CONFIG"])
 
     def on_step(self, current, logs, seconds):

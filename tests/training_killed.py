@@ -1,6 +1,6 @@
-"""`training_killed.py FOLDER STEP [in_checkpoint]`: a run of the toy that is killed, as by a power cut.
+"""`training_killed.py FOLDER STEP [in_checkpoint]`: a run of the toy that is killed, as by a power failure.
 
-It is killed after the step, or inside the write of its checkpoint.
+It is killed after the step, or while it writes the step's checkpoint.
 """
 
 import sys

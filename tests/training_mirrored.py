@@ -1,7 +1,7 @@
 """`training_mirrored.py FILE`: the same ten steps of the toy on one and on two logical devices.
 
-A script, for TensorFlow's devices cannot be split once it runs. Writes JSON: for each case the largest
-difference of a weight, and the logs of both runs and of an evaluation after each.
+It is a script because TensorFlow's devices cannot be split after its first use. Writes JSON: for each case
+the largest difference of a weight, and the logs of both runs and of an evaluation after each.
 """
 
 import json
@@ -43,7 +43,7 @@ def train(strategy, changes):
 
 
 def spread(batch):
-    """Gives the second half of a batch another brightness, so that the replicas have unlike gradients."""
+    """Reduces the brightness of the second half of a batch, so that the replicas have different gradients."""
     brightness = tf.constant([1.0, 1.0, 0.1, 0.1])[:, None, None, None]
     return {**batch, "images": batch["images"] * brightness}
 
@@ -81,14 +81,14 @@ def overflow_in_the_second_replica():
 
 
 def accumulated():
-    """Returns how far two replicas of two micro batches each end from one replica of one batch."""
+    """Compares two replicas with two micro-batches each to one replica with one batch."""
     _, one, one_logs = train("none", {})
     _, two, two_logs = train("mirrored", {"accumulate": 2})
     return {"difference": distance(one, two), "logs": [one_logs, two_logs]}
 
 
 def roi_gradients():
-    """Returns how far the gradients of eight equal calls, many boxes over the same pixels, are apart."""
+    """Returns the largest difference of the gradients of eight equal calls with overlapping boxes."""
     random = np.random.default_rng(0)
     boxes = np.sort(random.uniform(size=[512, 2, 2]), axis=1).reshape(-1, 4).astype("float32")
     gradients = random.normal(size=[512, 14, 14, 64]).astype("float32")

@@ -1,6 +1,6 @@
 """`training_mirrored_run.py FILE`: ten steps of the real model on one and on two logical devices.
 
-Writes JSON: the largest difference of a weight, how far one moved, and the objects in each image of a batch.
+Writes JSON: the largest difference of a weight, the largest change of one, and the objects per image.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from mask_rcnn.training.distribution import make_strategy  # noqa: E402
 from mask_rcnn.training.mask_rcnn import MaskRCNN  # noqa: E402
 from mask_rcnn.training.sources import read_training_data  # noqa: E402
 
-# The pyramid normalizes over the images of both replicas, and the heads over their RoIs.
+# The pyramid normalizes over the images of both replicas, and the heads over the RoIs of both.
 NORM = {"convs": 1, "norm": "sync_batch_norm"}
 CONFIG = dataclasses.replace(
     TINY,
@@ -45,7 +45,7 @@ def train(strategy, batches):
 
 
 def distance(one, other):
-    """Returns the largest difference; of values above 1, such as variances, relative to them."""
+    """Returns the largest difference. It is relative for values above 1, such as variances."""
     pairs = zip(one, other, strict=True)
     return max(float((np.abs(a - b) / np.maximum(np.abs(b), 1.0)).max()) for a, b in pairs)
 

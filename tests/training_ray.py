@@ -1,4 +1,4 @@
-"""`training_ray.py FOLDER [STEP]`: the tiny run in two workers of Ray; the second is killed after a step."""
+"""`training_ray.py FOLDER [STEP]`: the tiny run in two Ray workers. The second one is killed after a step."""
 
 import functools
 import json
@@ -15,7 +15,7 @@ from mask_rcnn.training.ray_train import train_on_ray
 
 
 def kill_second_worker(step, marker):
-    """Kills the second worker after a step of its first start."""
+    """Kills the second worker after a step, the first time it runs."""
     is_second = json.loads(os.environ["TF_CONFIG"])["task"]["index"] == 1
     if not is_second or marker.exists():
         return

@@ -1,4 +1,4 @@
-"""`training_run.py FOLDER [STEP]`: a tiny run on shapes, killed after a step if one is given."""
+"""`training_run.py FOLDER [STEP]`: a tiny run on shapes. With STEP it is killed after that step."""
 
 import dataclasses
 import os
@@ -48,7 +48,7 @@ TINY = Config(
 )
 
 
-# For kills: many steps, checkpoints and evaluations in little time.
+# For tests that kill the run: many steps, checkpoints and evaluations in a short time.
 KILLED = dataclasses.replace(
     TINY,
     train=dataclasses.replace(
@@ -58,7 +58,7 @@ KILLED = dataclasses.replace(
 
 
 def train_quietly(config, folder, output):
-    """Runs `train`, and appends what it prints to a file."""
+    """Runs `train`, and appends its output to a file."""
     with open(output, "a") as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)

@@ -1,4 +1,4 @@
-"""A model of two layers with the batches and the losses of the real one, for tests of training alone."""
+"""A model of two layers with the batches and the losses of the real one, for tests of training only."""
 
 import contextlib
 import dataclasses
@@ -35,7 +35,7 @@ RECIPE = TrainConfig(
 
 
 def make_batches(first_step=0, steps=10, batch_size=4, spoil=None):
-    """The batches of all steps from `first_step` on; those of step `spoil`, counted from 1, hold a NaN.
+    """Returns the batches of all steps from `first_step` on. The batch of step `spoil`, from 1, has a NaN.
 
     Images have 0 to 5 objects.
     """
@@ -62,9 +62,9 @@ def make_batches(first_step=0, steps=10, batch_size=4, spoil=None):
 
 
 def make_toy():
-    """Returns a functional model: the inputs of a batch to the five losses, `[B, 2]` each.
+    """Returns a functional model of a batch's inputs that returns the five losses, `[B, 2]` each.
 
-    The first two count three samples in each image, the others its objects, of which there may be none.
+    The first two losses have three samples per image, the others one per object. An image may have no object.
     """
     inputs = {
         "images": keras.Input([None, None, 3], name="images"),
@@ -105,16 +105,16 @@ def make_trainer(seed=0, **changes):
     finally:
         keras.config.set_dtype_policy("float32")
     trainer.compile(optimizer=build_optimizer(recipe), jit_compile=False)
-    trainer.save_weights = lambda path: None  # how weights are written is tested with `MaskRCNN`
+    trainer.save_weights = lambda path: None  # the tests of `MaskRCNN` cover it
     return trainer
 
 
 class ToyValidator:
-    """Has what training needs of a `Validator`.
+    """The attributes of a `Validator` that training needs.
 
     Args:
         evaluate: Function without arguments that returns a dict of numbers.
-        best_by: Which of them is compared. Defaults to "AP".
+        best_by: Name of the number that is compared. Defaults to "AP".
         context: `RunContext`. Defaults to one process.
     """
 
@@ -129,7 +129,7 @@ class ToyValidator:
 
 
 def run_toy(trainer, batches, folder, validator=None, recipe=RECIPE, **options):
-    """Trains the toy by `recipe` from its last checkpoint and evaluates it; returns the state of the run."""
+    """Trains the toy from its last checkpoint and evaluates it; returns the state of the run."""
     state = restore_or_initialize(trainer, folder, "toy")
     run_steps(trainer, batches, recipe, folder, state, validator=validator, **options)
     if validator:
@@ -138,7 +138,7 @@ def run_toy(trainer, batches, folder, validator=None, recipe=RECIPE, **options):
 
 
 def kill_after(step):
-    """Makes the guard, which comes between log and checkpoint, end this process."""
+    """Kills this process after a step, in the NaN guard, which runs between log and checkpoint."""
 
     def on_step(self, current, logs, seconds):
         if current == step:
@@ -148,7 +148,7 @@ def kill_after(step):
 
 
 def kill_in_checkpoint(step):
-    """Makes this process end inside the write of the checkpoint of a step: complete, but not yet in place."""
+    """Kills this process when the checkpoint of a step is complete, but not yet at its final path."""
     atomic_write = verified_hdf5.atomic_write
 
     @contextlib.contextmanager

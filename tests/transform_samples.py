@@ -10,7 +10,7 @@ SQUARE = [[10, 20, 30, 20, 30, 40, 10, 40]]  # x 10 to 30, y 20 to 40
 
 
 def sample_of(segmentations=(SQUARE,), boxes=((20, 10, 40, 30),), size=(60, 80), keypoints=None):
-    """The objects are white on black, so that pixels tell where they are."""
+    """Returns a `Sample` with white objects on black, so that the pixels show the objects."""
     mask = np.any([full_mask(each, *size) for each in segmentations], axis=0)
     number = len(boxes)
     return Sample(

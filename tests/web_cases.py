@@ -1,4 +1,4 @@
-"""Inputs of the page's functions, and what Python makes of them: `cases.json` of `web_page.test.js`."""
+"""Inputs of the page's functions and Python's results: `cases.json` for `web_page.test.js`."""
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -21,7 +21,7 @@ METADATA = {
     "keypoints": ["nose", "tail"],
 }
 CATEGORIES = (Category(3, "cat", ("nose", "tail"), ((1, 2),)),)
-CONTENT = b"\0\0\0\0TFL3" + bytes(100)  # what a browser never runs here
+CONTENT = b"\0\0\0\0TFL3" + bytes(100)  # the tests do not run it
 
 
 def random_picture(rng, height, width):
@@ -33,7 +33,7 @@ def as_picture(image):
 
 
 def whole(crop, origin, size):
-    """A crop in the frame of its picture, as a flat list of 0 and 1."""
+    """Returns a crop in the frame of its image, as a flat list of 0 and 1."""
     mask = np.zeros(size, int)
     mask[origin[0] : origin[0] + crop.shape[0], origin[1] : origin[1] + crop.shape[1]] = crop
     return mask.ravel().tolist()
@@ -103,7 +103,7 @@ def keypoint_cases(rng):
 
 
 def detection_cases(rng):
-    """One model whose boxes end behind their last pixel, and one whose boxes name it (matterport)."""
+    """Yields a model whose boxes end at the far edge, and one whose boxes name the last pixel."""
     conventions = {"inclusive_boxes": True, "half_pixel": False, "centered": True}
     for changes, paste in (({}, "pixel_centres"), (conventions, "rounded_box")):
         image, metadata = random_picture(rng, 48, 90), {**METADATA, **changes}
@@ -121,7 +121,7 @@ def detection_cases(rng):
 
 
 def _outputs(rng):
-    """Outputs of a model for one image: two detections, one below every score, one row that is padding."""
+    """Returns outputs for one image: three detections, the last below every score, and one padding row."""
     boxes = [[0.1, 0.2, 0.7, 0.9], [0, 0, 1, 1], [0.3, 0.3, 0.5, 0.5], [0, 0, 0, 0]]
     outputs = {
         "detection_boxes": [boxes],
@@ -146,7 +146,7 @@ def _expected(found, index, size):
 
 
 def make_cases():
-    """Returns the cases as a dict that JSON can hold, and the bytes of a model with associated files."""
+    """Returns the cases as a dict for JSON, and the bytes of a model with associated files."""
     rng = np.random.default_rng(0)
     assets = write_assets(Config(num_classes=1), CATEGORIES)
     model = lite_file.pack(CONTENT, assets, METADATA)

@@ -1,4 +1,4 @@
-"""Web servers of the tests: one of files, and one that answers as `mask-rcnn serve` does."""
+"""Web servers of the tests: one for files, and one that replies like `mask-rcnn serve`."""
 
 import contextlib
 import functools
@@ -20,7 +20,7 @@ MODELS = [
     }
     for name in ("first", "second")
 ]
-# Of a picture of 8 x 6 pixels. The mask has columns 1 to 3 of rows 2 to 4.
+# Detections in an image of 8 x 6 pixels. The mask has columns 1 to 3 of rows 2 to 4.
 DETECTIONS = [
     {
         "category_id": 5,
@@ -41,12 +41,12 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
     def copyfile(self, source, output):
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a browser that has enough
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the browser has disconnected
             super().copyfile(source, output)
 
 
 class FakeServer(Quiet):
-    """Answers `/`, `/static/...`, `/models` and `/detect` with MODELS and DETECTIONS, as its `State` says."""
+    """Replies to `/`, `/static/...`, `/models` and `/detect` with MODELS and DETECTIONS, by its `State`."""
 
     def do_GET(self):
         if self.path == "/models":
@@ -84,12 +84,12 @@ class FakeServer(Quiet):
 
 
 class State:
-    """What a test asks of a `FakeServer`.
+    """Settings and records of a `FakeServer`.
 
     Attributes:
-        token: that requests need. Defaults to None.
+        token: Token that requests need. Defaults to None.
         refusal: (status, error) of `/detect`. Defaults to None.
-        asked: tuple of (query, bytes of the picture) of each `/detect`.
+        asked: Tuple of (query, bytes of the image) of each `/detect`.
     """
 
     def __init__(self):

@@ -1,4 +1,4 @@
-"""Transforms for the tests of worker processes, in a file that imports no TensorFlow."""
+"""Transforms for the tests of worker processes, in a file that does not import TensorFlow."""
 
 import multiprocessing
 import os
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def tell_process(sample, rng):
-    """A transform that writes into the pixels what the tests want to know of its process."""
+    """A transform that writes facts about its process into the pixels."""
     is_worker = multiprocessing.parent_process() is not None
     facts = ("tensorflow" in sys.modules, os.environ.get("CUDA_VISIBLE_DEVICES") == "-1", is_worker)
     sample.image[:] = np.array(facts, "uint8")

@@ -1,4 +1,4 @@
-"""The command `mask-rcnn`: one file a command, each with `add_parser(commands)` and `run(args)`.
+"""The command `mask-rcnn`. Each command has a file with `add_parser(commands)` and `run(args)`.
 
-Nothing here imports TensorFlow before a command runs, so that `--help` answers at once.
+No file imports TensorFlow before a command runs, so that `--help` is fast.
 """

@@ -88,7 +88,7 @@ def run(args):
 
 
 def _launch(args):
-    """Returns the argument of `ablate` for runs on Ray, or none."""
+    """Returns the keyword argument `launch` of `ablate` for runs on Ray, or an empty dict."""
     if args.ray is None:
         return {}
     require_ray()
@@ -99,7 +99,7 @@ def _launch(args):
 
 
 def _check(args):
-    """Raises a ValueError where the options do not go together."""
+    """Raises a ValueError if the options are incompatible."""
     if args.table is None or args.run_dir is None:
         raise ValueError(
             f"Training needs a table and a folder. Received: TABLE={args.table}, --run {args.run_dir}. "
@@ -116,7 +116,7 @@ def _check(args):
 
 
 def _base(args, table):
-    """Returns the `Config` whose fields the rows change, and says what of it does not count."""
+    """Returns the `Config` whose fields the rows change, and prints which `--set` options have no effect."""
     from mask_rcnn.ablation.configs import with_changes, without_effect
 
     assignments = [*assignments_of(args), *args.set]

@@ -1,4 +1,4 @@
-"""`mask-rcnn benchmark`: seconds and memory of a model on this machine, alone or beside torchvision's."""
+"""`mask-rcnn benchmark`: measures time and memory of a model, optionally compared with torchvision's."""
 
 import os
 
@@ -18,7 +18,7 @@ from mask_rcnn.paths import as_path
 from mask_rcnn.terminal import say
 
 DEFAULT_CONFIG = "mask_rcnn_resnet50_fpn"
-MAX_IMAGES = 4  # of --images that are timed
+MAX_IMAGES = 4  # number of --images that are timed
 MODES = {
     "inference": ("inference",),
     "training": ("training",),
@@ -143,7 +143,7 @@ def run(args):
 
 
 def check_options(args):
-    """Raises a ValueError where the options do not go together."""
+    """Raises a ValueError if the options are incompatible."""
     if args.mode == "serve":
         check_load(args)
         return
@@ -185,7 +185,7 @@ def check_options(args):
 
 
 def _measure_prediction(args, settings):
-    """Measures an evaluation, and prints the table."""
+    """Measures an evaluation, prints the table, and returns the report."""
     from mask_rcnn.benchmark.prediction import (
         format_prediction_speed,
         prediction_speed,
@@ -210,7 +210,7 @@ def _measure_prediction(args, settings):
 
 
 def _measure_data(args, settings):
-    """Measures training batches, and prints the table."""
+    """Measures training batches, prints the table, and returns the report."""
     from mask_rcnn.benchmark.data import benchmark_data, format_data_report
     from mask_rcnn.data.coco import read_coco
 
@@ -222,7 +222,10 @@ def _measure_data(args, settings):
 
 
 def _measure_models(args, settings):
-    """Measures `--weights` and each `--model`; the table is printed before the AP is known, and with it."""
+    """Measures `--weights` and each `--model`, and returns the report.
+
+    The table is printed twice with `--annotations`: before and after the AP is computed.
+    """
     from mask_rcnn.benchmark.side_by_side import average_precision, format_side_by_side, side_by_side
     from mask_rcnn.benchmark.work import make_work
     from mask_rcnn.data.coco import read_coco

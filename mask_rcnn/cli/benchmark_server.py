@@ -1,4 +1,4 @@
-"""`mask-rcnn benchmark --mode serve`: a server under load."""
+"""`mask-rcnn benchmark --mode serve`: measures a server under load."""
 
 import dataclasses
 import tempfile
@@ -30,7 +30,7 @@ def add_load(parser):
 
 
 def check_load(args):
-    """Raises a ValueError unless there is one model and a number of clients and requests."""
+    """Raises a ValueError unless there are one model and positive numbers of clients and requests."""
     models = len(args.model) + (args.weights is not None)
     others = {"--annotations": args.annotations, "--against": args.against, "--config": args.config}
     if models != 1 or any(others.values()) or (args.model and args.set):
@@ -47,9 +47,9 @@ def check_load(args):
 
 
 def measure_server(args, settings):
-    """Measures a server, and prints the table.
+    """Measures a server, prints the table, and returns the report.
 
-    The images are those of the folder --images, or one synthetic image of --size.
+    The images are those in the folder --images, or one synthetic image of --size.
     """
     from mask_rcnn.benchmark.processor import describe_processor
     from mask_rcnn.benchmark.serving import format_serving_speed, serving_speed
@@ -69,7 +69,7 @@ def measure_server(args, settings):
 
 
 def _model(args, folder):
-    """Returns the predictor, and the path for the server: a changed copy of the weights with `--set`."""
+    """Returns the predictor and the path for the server. With `--set` it is a changed copy of the weights."""
     if args.model:
         from mask_rcnn.export.exported import ExportedPredictor
 
@@ -89,7 +89,7 @@ def _model(args, folder):
 
 
 def _images(args, settings, folder):
-    """Returns the paths of the files that clients send."""
+    """Returns the paths of the image files that clients send."""
     from mask_rcnn.cli.inputs import Skipped, find_files, is_image
 
     if args.images:

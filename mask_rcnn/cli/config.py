@@ -1,4 +1,4 @@
-"""`mask-rcnn config list|show|conventions`: which recipes there are, what is in one, how models differ."""
+"""`mask-rcnn config list|show|conventions`: lists recipes, prints configs, and compares published models."""
 
 import textwrap
 

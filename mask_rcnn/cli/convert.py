@@ -1,4 +1,4 @@
-"""`mask-rcnn data convert`: annotation formats of other tools to COCO instances, and back."""
+"""`mask-rcnn data convert`: converts annotation formats of other tools to COCO instances, and back."""
 
 import sys
 
@@ -191,7 +191,7 @@ def run_convert(args):
 
 
 def _say_result(args, parts, paths, images_dir, notes):
-    """Says what was repaired, what was written, and where."""
+    """Prints what was repaired, what was written, and where."""
     from mask_rcnn.formats.conversion import COCO
 
     for line in notes:
@@ -203,7 +203,7 @@ def _say_result(args, parts, paths, images_dir, notes):
 
 
 def _cutting(args):
-    """Returns the `Cutting` of `--tile`, or None without."""
+    """Returns the `Cutting` of `--tile`, or None without it."""
     from mask_rcnn.formats.conversion import COCO
     from mask_rcnn.formats.tiles import Cutting
 

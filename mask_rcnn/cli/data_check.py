@@ -1,4 +1,4 @@
-"""`mask-rcnn data check`: what is in a data set, what is wrong with it, and what to do."""
+"""`mask-rcnn data check`: describes a data set, reports its errors, and says how to fix them."""
 
 import os
 
@@ -94,7 +94,7 @@ def run(args):
 
 
 def _sources(args):
-    """Returns the annotations and folders to check, by the name of their split."""
+    """Returns the annotations and image folders to check, `{split: (annotations, images)}`."""
     from mask_rcnn.data.coco import check_images_dir
     from mask_rcnn.data.shards import is_shards
 

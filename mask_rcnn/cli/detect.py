@@ -1,4 +1,4 @@
-"""`mask-rcnn detect`: finds objects in images, folders and videos, draws them, writes them as COCO does."""
+"""`mask-rcnn detect`: detects objects in images, folders and videos, draws them, and writes COCO results."""
 
 import collections
 import contextlib
@@ -97,18 +97,18 @@ def add_parser(commands):
 
 @dataclass
 class Outcome:
-    """What a run has found and noticed so far.
+    """Results and messages that a run has collected so far.
 
     Args:
-        results: entries of a COCO results file; none without `--json`.
-        ranking: rows of `uncertainty_row`; none without `--rank-uncertain`.
-        failures: a line for each file that failed.
-        failed: these files; no more frames of them are read.
-        skipped: files that were left out.
-        renamed: pictures whose name was taken, as "INPUT -> PICTURE".
-        used_bits: dict from the path of each 16-bit image to its `used_bits`.
-        num_frames: images and frames of videos that are done.
-        max_pixels: largest image file that is read, height times width.
+        results: Entries of a COCO results file. Empty without `--json`.
+        ranking: Rows of `uncertainty_row`. Empty without `--rank-uncertain`.
+        failures: A line for each file that failed.
+        failed: Set of these files. No more frames of them are read.
+        skipped: `Skipped`, files that were left out.
+        renamed: Pictures whose name was already in use, as "INPUT -> PICTURE".
+        used_bits: `{path: used_bits}` of the 16-bit images.
+        num_frames: Number of images and video frames that are done.
+        max_pixels: Largest image file that is read, height times width.
     """
 
     results: list = field(default_factory=list)
@@ -154,7 +154,7 @@ def _run(args, inputs):
 
 
 def _check_outputs(args, files):
-    """Finds out before the work begins what would make its results impossible to write."""
+    """Raises a ValueError before the detection starts if results could not be written."""
     for name, path in (("--json", args.json), ("--rank-uncertain", args.rank_uncertain)):
         if not path or is_remote(path):
             continue
@@ -170,7 +170,7 @@ def _check_outputs(args, files):
 
 
 def _prepare_pictures(args, predictor):
-    """Makes the folder of the pictures, and reports a wrong font and names that no font has."""
+    """Creates the folder of the pictures, and reports an invalid font and names that no font can show."""
     from mask_rcnn.fonts import label_names
 
     label_names(predictor.categories, args.font)
@@ -179,14 +179,14 @@ def _prepare_pictures(args, predictor):
 
 
 def _count(files):
-    """Returns the number of frames of all files; an image is one."""
+    """Returns the number of frames of all files. An image counts as one frame."""
     from mask_rcnn.cli.video import count_frames
 
     return sum(count_frames(file) if is_video(file) else 1 for file in files)
 
 
 def _detect_files(predictor, files, args, outcome):
-    """Detects in all files; a file that fails becomes a line of `outcome.failures`."""
+    """Detects objects in all files. A file that fails becomes a line of `outcome.failures`."""
     results = predictor.predict_many(
         list_frames(files, args, outcome),
         batch_size=args.batch_size,
@@ -205,11 +205,11 @@ def _detect_files(predictor, files, args, outcome):
 
 
 def _finish_frame(frame, detections, pixels, predictor, args):
-    """Draws a frame, and writes the picture unless it belongs to a video; runs beside the model.
+    """Draws a frame, and writes the picture of an image file. It runs in a thread beside the model.
 
     Returns:
-        The names of the classes that were found, entries of a COCO results file (none without `--json`), the
-        drawn frame of a video, or None, and the row of the ranking, or None.
+        Names of the detected classes; entries of a COCO results file, empty without `--json`; the drawn frame
+        of a video, or None; and the row of the ranking, or None.
     """
     from mask_rcnn.cli.pictures import save_picture
     from mask_rcnn.coco_results import to_coco
@@ -234,8 +234,8 @@ def _take_file(frames, args, outcome):
     """Collects the results of one file.
 
     Args:
-        frames: Iterator of `(Frame, result)`; the result is that of `_finish_frame` or an exception.
-        args: Of the command.
+        frames: Iterator of `(Frame, result)`. A result is that of `_finish_frame`, or an exception.
+        args: Arguments of the command.
         outcome: `Outcome` to add to.
     """
     from mask_rcnn.cli.video import writer_of
@@ -259,7 +259,7 @@ def _take_file(frames, args, outcome):
                     {**entry, "image_id": outcome.num_frames, "category_name": name, **source}
                     for entry, name in zip(entries, names, strict=bool(args.json))
                 ]
-    except Exception as error:  # one bad file must not stop the others
+    except Exception as error:  # continues with the other files
         outcome.failed.add(first.file)
         outcome.failures.append(f"{first.file}: {_failure(error)}")
         if flags.FLAGS.verbosity > 0:
@@ -270,14 +270,14 @@ def _take_file(frames, args, outcome):
 
 
 def _failure(error):
-    """Returns an error as one line."""
+    """Returns the message of an error as one line."""
     if is_out_of_memory(error):
         return "There is not enough memory for it. Scale it down, or cut it into tiles."
     return " ".join(describe_error(error)[0].split())
 
 
 def _finish(args, predictor, outcome):
-    """Writes what was found until now, and says what was noticed, once for each kind."""
+    """Writes the results so far, and prints each kind of message once."""
     from mask_rcnn.coco_results import write_json
     from mask_rcnn.data.bit_depth import bit_depth_warning
 

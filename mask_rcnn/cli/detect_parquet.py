@@ -1,4 +1,4 @@
-"""`mask-rcnn detect --parquet`: a row for each image, resumable, in this process or on a Ray cluster."""
+"""`mask-rcnn detect --parquet`: writes a row per image. Resumable, in this process or on a Ray cluster."""
 
 import contextlib
 import functools
@@ -16,12 +16,12 @@ from mask_rcnn.errors import PartialFailure
 from mask_rcnn.paths import is_remote
 from mask_rcnn.terminal import say
 
-# Options that change what is found.
+# Options that change the detections.
 OPTIONS = (
     *("score_threshold", "precision", "bit_depth", "max_pixels", "tta", "tta_scales", "tta_flip"),
     *("tile", "tile_overlap", "tile_whole_image"),
 )
-MAX_FAILURES = 100  # that are listed; the column `error` has all
+MAX_FAILURES = 100  # number of failed images that are printed; the column `error` has all
 
 
 def run(args):
@@ -55,14 +55,14 @@ def _check(args):
 
 
 def _find_images(args):
-    """Returns a list of `ImageFile` of the inputs; says what else is there."""
+    """Returns a list of `ImageFile` of the inputs, and prints which files were skipped."""
     from mask_rcnn.scale.rows import ImageFile
 
     skipped = Skipped()
     remote = [path for path in args.inputs if is_remote(path)]
     local = [path for path in args.inputs if not is_remote(path)]
     files = find_files(local, args.out, skipped) if local else {}
-    # A name of a bucket is its whole URL: names of local files begin at the folder that holds all of them.
+    # The name of a remote file is its URL. Names of local files are relative to their common folder.
     files |= {file: str(file) for path in remote for file in sorted(_remote_files(path), key=str)}
     images = []
     for file, name in files.items():
@@ -87,7 +87,7 @@ def _remote_files(path):
 
 
 def _settings(args):
-    """Returns what makes the rows of two calls comparable, `{name: value}`."""
+    """Returns the settings that two runs must share to fill one folder, `{name: value}`."""
     inputs = [str(path if is_remote(path) else os.path.abspath(path)) for path in args.inputs]
     return {
         "inputs": inputs,
@@ -103,7 +103,7 @@ def _model_path(args):
 
 
 def _digest(path):
-    """Returns the SHA-256 of a file, or of all files of a folder."""
+    """Returns the SHA-256 of a file, or of all files in a folder."""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     digests = []
     for file in files:
@@ -113,7 +113,7 @@ def _digest(path):
 
 
 def _launch(args):
-    """Returns the function of images that yields tables with their rows."""
+    """Returns the function of a list of images that yields tables with their rows."""
     from mask_rcnn.scale.rows import Detector
 
     detector = Detector(
@@ -133,7 +133,7 @@ def _launch(args):
 
 
 def _load(args):
-    """Returns the predictor of the options, in this process or in one of Ray."""
+    """Returns the predictor of the options, in this process or in a Ray worker."""
     import_in_worker(args.imports)
     import_tensorflow()
     predictor = load_predictor(args)
@@ -142,7 +142,7 @@ def _load(args):
 
 
 def _report(args):
-    """Says what the folder holds; raises a `PartialFailure` if images failed."""
+    """Prints a summary of the folder. Raises a `PartialFailure` if images failed."""
     from mask_rcnn.data.bit_depth import bit_depth_warning
     from mask_rcnn.scale.parts import part_files, read_rows
 

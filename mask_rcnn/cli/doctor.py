@@ -1,4 +1,4 @@
-"""`mask-rcnn doctor`: what is installed, whether it works, and what will be slow on this machine."""
+"""`mask-rcnn doctor`: reports what is installed, whether it works, and what is slow on this machine."""
 
 import json
 
@@ -70,12 +70,12 @@ def _print(report):
 
 
 def _shown(name):
-    """Returns the name of a fact as words; environment variables stay as they are."""
+    """Returns the name of a fact as words. Names of environment variables stay unchanged."""
     return name.removesuffix("_bytes").replace("_", " ") if name.islower() else name
 
 
 def _text(section, key, value):
-    """Returns a value of JSON as text."""
+    """Returns a JSON value as text."""
     if value is None:
         return "missing" if section == "packages" else "none"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Exceptions as one message for the user, and the exit code of each kind."""
+"""Converts exceptions to messages for the user and exit codes."""
 
 import json
 import os
@@ -7,9 +7,9 @@ from pathlib import Path
 from mask_rcnn.errors import PartialFailure, is_out_of_memory, short_message
 
 BUG = 1
-USER_ERROR = 2  # argparse gives the same for a wrong option
+USER_ERROR = 2  # the same as argparse's for a wrong option
 PARTIAL_FAILURE = 3
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+INTERRUPTED = 130  # 128 + SIGINT, the convention of shells
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 EXIT_CODES = """\
@@ -36,8 +36,8 @@ def describe_error(error):
     """Returns (message, exit code) of an exception that ended a command.
 
     Args:
-        error: The exception. A `ValueError` that this package raised is a message to the user, and an
-            `OSError` names a file. What else a library raises is either known here or a bug.
+        error: The exception. A `ValueError` raised in this package has a message for the user, and an
+            `OSError` names a file. Other exceptions of libraries are known here, or are reported as a bug.
     """
     if isinstance(error, PartialFailure):
         return str(error), PARTIAL_FAILURE
@@ -55,7 +55,10 @@ def describe_error(error):
 
 
 def _describe_os_error(error):
-    """`[Errno 28] No space left on device: 'x'` as a sentence; our own errors are sentences already."""
+    """Returns an error such as `[Errno 28] No space left on device: 'x'` as a sentence.
+
+    The messages of this package's own errors are sentences already.
+    """
     if error.strerror is None:
         return str(error)
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
@@ -63,7 +66,7 @@ def _describe_os_error(error):
 
 
 def _is_ours(error):
-    """Returns whether the exception was raised by code of this package, not of a library that it called."""
+    """Returns whether the exception was raised in this package, and not in a library that it called."""
     traceback = error.__traceback__
     if traceback is None:
         return True

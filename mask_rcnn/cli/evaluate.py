@@ -1,4 +1,4 @@
-"""`mask-rcnn evaluate`: COCO's average precision of a model, or of any results file, and a report."""
+"""`mask-rcnn evaluate`: computes COCO's AP of a model or of a results file, and writes a report."""
 
 import functools
 
@@ -79,7 +79,7 @@ def run(args):
 
 
 def _evaluate_file(args):
-    """Returns the `Metrics` of `--detections`, its `Detected`, and its image files, None if unknown."""
+    """Returns the `Metrics` of `--detections`, its `Detected`, and its image files or None."""
     from mask_rcnn.evaluation import (
         check_options,
         default_max_detections,
@@ -107,7 +107,7 @@ def _evaluate_file(args):
 
 
 def _evaluate_model(args):
-    """Returns the `Metrics` of a model, its `Detected`, the image files and its config."""
+    """Returns the `Metrics` of a model, its `Detected`, its image files, and its config."""
     from mask_rcnn.data.shards import is_shards
 
     if not args.images and not is_shards(args.annotations):

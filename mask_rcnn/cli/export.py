@@ -1,4 +1,4 @@
-"""`mask-rcnn export`: a weights file becomes a model of another runtime, which is run before it is kept."""
+"""`mask-rcnn export`: converts a weights file for another runtime, and checks the result there."""
 
 from mask_rcnn.cli.inputs import Skipped, find_files, is_image
 from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_command, local_path
@@ -6,8 +6,8 @@ from mask_rcnn.cli.quiet import import_tensorflow, only_warnings
 from mask_rcnn.export.formats import FORMATS, METHODS, PRECISIONS, check_options
 from mask_rcnn.terminal import say
 
-CHECK_IMAGES = 50  # two or three models look at each
-CALIBRATION_IMAGES = 100  # more hardly change a range
+CHECK_IMAGES = 50  # each takes the time of two or three models
+CALIBRATION_IMAGES = 100  # more images hardly change the quantization ranges
 
 
 def add_parser(commands):
@@ -100,7 +100,7 @@ def run(args):
 
 
 def _find_images(args):
-    """Returns the images of --images, sorted by path; says what else is there."""
+    """Returns the image files of --images, sorted by path, and prints which files were skipped."""
     if args.check_images < 1:
         raise ValueError(f"--check-images must be 1 or more. Received: {args.check_images}. Leave it out.")
     if not args.images:
@@ -119,13 +119,17 @@ def _find_images(args):
 
 
 def split_images(files, count):
-    """Returns the images to compare on and those to calibrate with, both spread evenly over all.
+    """Returns the images for the comparison and those for calibration, both spread evenly over all images.
 
-    They are different images where enough are left to calibrate with; otherwise all may calibrate.
+    They are different images if at least CHECK_IMAGES are left for calibration. Otherwise calibration uses
+    all.
 
     Args:
-        files: sorted paths.
-        count: Number of images to compare on, at most.
+        files: Sorted list of paths.
+        count: Largest number of images for the comparison.
+
+    Returns:
+        List of paths, and tuple of at most CALIBRATION_IMAGES paths.
     """
     compared = _spread(files, count)
     others = [file for file in files if file not in set(compared)]
@@ -133,7 +137,7 @@ def split_images(files, count):
 
 
 def _spread(files, count):
-    """Returns at most `count` files at equal distances."""
+    """Returns at most `count` files, evenly spaced."""
     count = min(count, len(files))
     return [files[index * len(files) // count] for index in range(count)]
 

@@ -1,4 +1,4 @@
-"""The images of files, and the frames of videos, one after another."""
+"""Yields the images of files and the frames of videos in order."""
 
 import contextlib
 import os
@@ -12,15 +12,15 @@ from mask_rcnn.cli.inputs import is_video
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """An image to detect in.
+    """An image to detect objects in: an image file or a frame of a video.
 
     Args:
-        file: Path of the image or video.
-        name: Of the file, as results name it.
-        picture: Path of the drawn picture or video, or None.
-        number: Of the frame in its video, from 0; None for an image file.
-        pixels: `[H, W, 3]` uint8 of a video's frame; None for an image file.
-        error: Why there is no image, or None.
+        file: `Path` of the image or video.
+        name: Name of the file in the results.
+        picture: `Path` of the drawn picture or video. Defaults to None, which draws nothing.
+        number: Index of the frame in its video, from 0. None for an image file.
+        pixels: `[H, W, 3]` uint8 RGB of a video frame. None for an image file.
+        error: Exception that explains why there is no image, or None.
     """
 
     file: Path
@@ -32,13 +32,13 @@ class Frame:
 
 
 def list_frames(files, args, outcome):
-    """Yields a `Frame` for each image and each frame of a video; an error becomes a frame that holds it.
+    """Yields a `Frame` for each image and each frame of a video. An error becomes a `Frame` with `error`.
 
     Args:
-        files: Dict from the path of each file to its name.
-        args: Of `detect`.
-        outcome: `Outcome`; what is left out or renamed is added. The rest of a video in `outcome.failed` is
-            not read.
+        files: `{path: name}` of the files.
+        args: Arguments of `detect`.
+        outcome: `Outcome`. Skipped files and renamed pictures are added. If a video is in `outcome.failed`,
+            the rest of it is not read.
     """
     from mask_rcnn.cli.pictures import is_drawn, picture_path
 
@@ -54,7 +54,7 @@ def list_frames(files, args, outcome):
                 if frame.picture.stem != file.stem:
                     outcome.renamed.append(f"{file} -> {frame.picture}")
             yield from _video_frames(frame, outcome) if is_video(file) else [frame]
-        except Exception as error:  # one bad file must not stop the others
+        except Exception as error:  # continues with the other files
             yield replace(frame, error=error)
 
 
@@ -69,13 +69,13 @@ def _video_frames(frame, outcome):
 
 
 def image_of_frame(frame, outcome, settings, in_tiles):
-    """Returns the image of a frame as `predict_many` takes it, an array or a path, or raises its error.
+    """Returns the image of a frame for `predict_many`, an array or a path, or raises its error.
 
     Args:
         frame: `Frame`.
-        outcome: `Outcome`; the bits that a 16-bit file uses are added.
+        outcome: `Outcome`. The number of bits that a 16-bit file uses is added.
         settings: `InputConfig` of the model.
-        in_tiles: Whether windows of TIFF files are read, so that they may have any size.
+        in_tiles: Whether TIFF files are read in windows. Then they may have any size.
     """
     if frame.error is not None:
         raise frame.error
@@ -96,7 +96,7 @@ def image_of_frame(frame, outcome, settings, in_tiles):
 
 
 def _check_drawable(frame, max_pixels):
-    """Raises a ValueError if a picture of a TIFF file is wanted that is too large for one."""
+    """Raises a ValueError if a picture of a TIFF file is to be drawn, and the file is too large for that."""
     from mask_rcnn.data.tiff import TiffImage
 
     if frame.picture and not TiffImage(frame.file, max_pixels).has_whole:

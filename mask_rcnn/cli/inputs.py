@@ -1,4 +1,4 @@
-"""The files that a command is given: those of folders too, each once, with what was left out and why."""
+"""Finds the image and video files of a command's inputs, each once, and records which files are skipped."""
 
 import collections
 import contextlib
@@ -10,16 +10,16 @@ from pathlib import Path
 from mask_rcnn.data.image_headers import SUFFIXES
 from mask_rcnn.paths import is_remote
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")  # what OpenCV reads
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")  # formats that OpenCV reads
 MAX_EXAMPLES = 3
 
 
 @dataclass
 class Skipped:
-    """Counts files that are left out, by kind.
+    """Counts skipped files by kind.
 
     Args:
-        files: dict from the kind, as in "hidden files", to the names of the files.
+        files: `{kind: list of file names}`, with kinds such as "hidden files". Defaults to empty.
     """
 
     files: dict = field(default_factory=lambda: collections.defaultdict(list))
@@ -28,7 +28,7 @@ class Skipped:
         self.files[kind].append(str(name))
 
     def lines(self):
-        """Returns a line for each kind: its count and some examples."""
+        """Returns a line for each kind, with its count and some examples."""
         return [
             f"Skipped {len(names)} {kind}: {', '.join(names[:MAX_EXAMPLES])}"
             + (", ..." if len(names) > MAX_EXAMPLES else "")
@@ -46,13 +46,16 @@ def is_video(file):
 
 @contextlib.contextmanager
 def local_inputs(inputs):
-    """Yields the paths of inputs; remote ones are copied to a temporary folder, where OpenCV reads them."""
+    """A context manager that yields the paths of inputs on this machine.
+
+    Remote files are copied to a temporary folder, because OpenCV cannot read them.
+    """
     with tempfile.TemporaryDirectory(prefix="mask_rcnn_inputs_") as folder:
         yield [_local_copy(path, Path(folder)) if is_remote(path) else path for path in inputs]
 
 
 def _local_copy(path, folder):
-    """Copies a remote file, or all files of a remote folder, into a local folder; returns the path there."""
+    """Copies a remote file, or all files of a remote folder, to a local folder. Returns the local path."""
     copy = folder.joinpath(*path.parts)
     for each in path.files() if path.is_dir() else [path]:
         target = folder.joinpath(*each.parts)
@@ -62,22 +65,21 @@ def _local_copy(path, folder):
 
 
 def find_files(inputs, out, skipped):
-    """Returns the images and videos that `inputs` name.
+    """Returns the images and videos in `inputs`.
 
     Args:
-        inputs: paths of files and folders. Folders are searched, without hidden files and symbolic links to
-            folders.
-        out: the folder that pictures are written to. It is not searched if it lies below a folder of
-            `inputs`.
-        skipped: `Skipped`, to which all files of folders are added that are not returned.
+        inputs: Paths of files and folders. Folders are searched recursively, without hidden files and
+            symbolic links to folders.
+        out: Output folder. It is not searched if it is inside a folder of `inputs`.
+        skipped: `Skipped`. All files in folders that are not returned are added.
 
     Returns:
-        A dict from the path of each file, in order of `inputs` and then of path, to its name: the path from
-        the input folder, with slashes. With several inputs it is the path from the folder that holds them
-        all.
+        `{path: name}`, in the order of `inputs` and then of the paths. The name is the path relative to the
+        input folder, with slashes. With several inputs, it is relative to their common parent folder.
 
     Raises:
-        FileNotFoundError, ValueError: there is not a single file.
+        FileNotFoundError: None of the inputs exist.
+        ValueError: There are no images or videos.
     """
     if not any(os.path.lexists(path) for path in inputs):
         shown = ", ".join(repr(str(path)) for path in inputs)
@@ -105,7 +107,7 @@ def find_files(inputs, out, skipped):
 
 
 def _walk(folder, out, skipped):
-    """Yields the images and videos below a folder."""
+    """Yields the images and videos in a folder and its subfolders."""
     out = os.path.realpath(out)
 
     def skip_unreadable(error):
@@ -127,7 +129,7 @@ def _walk(folder, out, skipped):
 
 
 def _folder_kind(path, out):
-    """Returns why a folder is not searched, or None."""
+    """Returns why a folder is not searched, or None if it is."""
     if os.path.realpath(path) == out:
         return "output folders (--out)"
     if os.path.basename(path).startswith("."):

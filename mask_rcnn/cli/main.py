@@ -1,4 +1,4 @@
-"""The entry point: finds the command, runs it, and turns the user's errors into one clean message."""
+"""The entry point: parses the command line, runs the command, and prints one message for an error."""
 
 import argparse
 import logging
@@ -51,13 +51,13 @@ def main(argv=None):
     """Runs `mask-rcnn`, and exits.
 
     Args:
-        argv: the words of the command line, the program's name first; `sys.argv` by default.
+        argv: List of command line arguments, starting with the program name. Defaults to None, `sys.argv`.
     """
     app.run(_run, argv=argv, flags_parser=_parse)
 
 
 class _Parser(argparse_flags.ArgumentParser):
-    """Escapes control characters in its messages: a word of the command line may be the name of any file."""
+    """Escapes control characters in its messages, because an argument may be any file name."""
 
     def _print_message(self, message, file=None):
         super()._print_message(printable(message), file)
@@ -79,7 +79,7 @@ def _parse(argv):
 
 
 class _LogFormatter(logging.Formatter):
-    """Formats a record of the log as a message of the command, whose text may come from files."""
+    """Formats a log record like other messages of the command. Escapes control characters as `_Parser`."""
 
     def format(self, record):
         return printable(f"mask-rcnn: {record.levelname.lower()}: {record.getMessage()}")
@@ -92,7 +92,7 @@ def _run(args):
             import_user_code(args.imports)
             status = args.run(args)
         sys.stdout.flush()
-    except BrokenPipeError:  # `mask-rcnn config list | head` has read enough
+    except BrokenPipeError:  # such as `mask-rcnn config list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""How `mask-rcnn models` shows its entries."""
+"""Tables of `mask-rcnn models`."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ SCORES = ("box_ap", "mask_ap", "keypoint_ap", "top1")
 
 
 def entry_facts(entry):
-    """Returns all fields of an `Entry`, and whether it is in the cache, as a dict for JSON."""
+    """Returns a dict for JSON with all fields of an `Entry`, and `cached`: whether it is in the cache."""
     return {**dataclasses.asdict(entry), "cached": cache.path_of(entry).is_file()}
 
 
@@ -39,7 +39,7 @@ def print_list(entries):
 
 
 def print_entry(entry):
-    """Prints all that is known of an entry."""
+    """Prints all facts about an entry."""
     rows = {"name": entry.name, "what": entry.what}
     if not entry.is_backbone:
         rows.update(_facts_of_preset(entry))
@@ -92,7 +92,7 @@ def _short_hash(entry):
 
 
 def _facts_of_preset(entry):
-    """Rows for what the preset adds: the input recipe and the classes."""
+    """Returns the rows for the input settings and the classes of a detector."""
     recipe, names = entry.config.input, entry.class_names
     return {
         "input": (

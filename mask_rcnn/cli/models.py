@@ -1,4 +1,4 @@
-"""`mask-rcnn models`: published weights, by name: what there is, where it comes from, and made ours."""
+"""`mask-rcnn models`: lists, downloads, verifies and converts published weights."""
 
 import json
 

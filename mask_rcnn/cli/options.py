@@ -1,4 +1,4 @@
-"""What the commands share: how an option looks, and how a config is found."""
+"""Options and helper functions that several commands share."""
 
 import argparse
 import importlib
@@ -13,7 +13,7 @@ CONFIG_SUFFIXES = (".yaml", ".yml")
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Shows the default of each option, unless its help already tells it in words."""
+    """Shows the default of each option, unless its help text already has one."""
 
     def _get_help_string(self, action):
         told = "(default" in action.help or action.required or action.default is argparse.SUPPRESS
@@ -24,13 +24,13 @@ def add_command(commands, name, run, summary):
     """Adds the parser of a command.
 
     Args:
-        commands: what `add_subparsers` returned.
-        name: what the user types.
-        run: function of the parsed arguments.
-        summary: one sentence.
+        commands: Result of `add_subparsers`.
+        name: Name of the command.
+        run: Function of the parsed arguments.
+        summary: Help text.
 
     Returns:
-        The parser, for the options of the command.
+        The parser, to which the command's options are added.
     """
     parser = commands.add_parser(
         name, help=summary, description=summary, formatter_class=HelpFormatter, allow_abbrev=False
@@ -49,7 +49,7 @@ def add_command(commands, name, run, summary):
 
 
 def local_path(text):
-    """Returns the `Path` of an option that must be on this machine."""
+    """Returns the `Path` of an option that must be a local path."""
     try:
         return paths.local_path(text)
     except ValueError as error:
@@ -57,17 +57,20 @@ def local_path(text):
 
 
 def import_user_code(names):
-    """Imports the files and modules of `--import`, so that configs can name what they register.
+    """Imports the files and modules of `--import`, so that configs can use the parts that they register.
 
     Args:
-        names: List of paths of Python files, and of modules, which may lie in the working folder.
+        names: List of paths of Python files, or of module names. Modules may be in the working directory.
+
+    Raises:
+        ValueError: The code cannot be imported, or a file has the name of another module.
     """
     if names:
         import_tensorflow()
     for name in names:
         is_file = name.endswith(".py")
         folder, module = (Path(name).parent, Path(name).stem) if is_file else (Path(), name)
-        sys.path.insert(0, str(folder.absolute()))  # worker processes look there, too
+        sys.path.insert(0, str(folder.absolute()))  # worker processes inherit it
         try:
             found = importlib.import_module(module)
         except Exception as error:
@@ -97,7 +100,7 @@ def add_precision(parser):
 
 
 def add_set(parser):
-    """Adds `--set a.b=c`; `load_config` applies it."""
+    """Adds `--set FIELD=VALUE`, which `load_config` applies."""
     parser.add_argument(
         "--set",
         action="append",
@@ -111,8 +114,8 @@ def load_config(name, assignments):
     """Returns a `Config` with changes.
 
     Args:
-        name: of a recipe, or the path of a YAML file.
-        assignments: list of texts like `train.steps=1000`.
+        name: Name of a recipe, or path of a YAML file.
+        assignments: List of str such as `train.steps=1000`.
     """
     is_file = name.endswith(CONFIG_SUFFIXES)
     return assign(
@@ -121,7 +124,7 @@ def load_config(name, assignments):
 
 
 def assign(config, assignments):
-    """Returns a `Config` with changes, a list of texts like `train.steps=1000`."""
+    """Returns a copy of a `Config` with changes, a list of str such as `train.steps=1000`."""
     return config_io.override_all(config, dict(map(_split, assignments)))
 
 

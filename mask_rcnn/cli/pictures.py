@@ -1,4 +1,4 @@
-"""Drawn pictures and videos as files: complete or absent, and never in the place of another file."""
+"""Writes drawn pictures and videos atomically, and never overwrites files of the user."""
 
 import itertools
 import os
@@ -12,21 +12,21 @@ from mask_rcnn.cli.inputs import is_video
 from mask_rcnn.data.images import read_header
 from mask_rcnn.files import atomic_write
 
-MARK = "Drawn by mask-rcnn detect."  # a comment in every file that is written
+MARK = "Drawn by mask-rcnn detect."  # comment in every written file
 JPEG_QUALITY = 95
-PNG_COMPRESSION = 1  # of 9: pictures of objects become little smaller with more, and take 5 times as long
-# The mark in an mp4 file: a box at its end that players ignore (ISO 14496-12, 8.1.2).
+PNG_COMPRESSION = 1  # of 9; higher levels hardly reduce the size, and take 5 times as long
+# The mark of an mp4 file: a box at its end that players ignore (ISO 14496-12, 8.1.2).
 MP4_MARK = struct.pack(">I4s", 8 + len(MARK), b"free") + MARK.encode()
 
 
 def picture_path(file, out, taken):
-    """Returns where the picture of `file` goes: a name in `out` that no other file has.
+    """Returns the path of the picture for `file`: a name in `out` that is not in use.
 
     Args:
-        file: path of an image or video.
-        out: folder of the pictures.
-        taken: set of resolved paths that are not free, the inputs among them; the result is added. Other
-            files that exist are replaced only if `detect` wrote them.
+        file: Path of an image or video.
+        out: Folder of the pictures.
+        taken: Set of resolved paths that must not be used, such as the inputs. The result is added. Other
+            existing files are overwritten only if `detect` wrote them.
     """
     suffix = ".mp4" if is_video(file) else ".png" if file.suffix.lower() == ".png" else ".jpg"
     names = itertools.chain([file.stem], (f"{file.stem}-{number}" for number in itertools.count(2)))
@@ -47,12 +47,12 @@ def is_drawn(path):
         with open(path, "rb") as file:
             file.seek(max(file.seek(0, os.SEEK_END) - len(MP4_MARK), 0))
             return file.read() == MP4_MARK
-    except (OSError, ValueError):  # what cannot be read was not drawn
+    except (OSError, ValueError):  # `detect` writes readable files only
         return False
 
 
 def save_picture(path, pixels):
-    """Writes `[H, W, 3]` uint8 RGB as JPEG or PNG file, by the suffix of `path`."""
+    """Writes `[H, W, 3]` uint8 RGB as a JPEG or PNG file, depending on the suffix of `path`."""
     info = PngInfo()
     info.add_text("Comment", MARK)
     png = {"pnginfo": info, "compress_level": PNG_COMPRESSION}

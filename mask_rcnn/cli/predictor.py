@@ -1,4 +1,4 @@
-"""`--weights` or `--model`: what finds the objects, whichever it is."""
+"""Options that select the model and how it predicts: `--weights`, `--model`, `--tta`, `--tile` and others."""
 
 import argparse
 
@@ -11,11 +11,11 @@ MODEL_HELP = "a SavedModel folder, .tflite or .onnx file of `mask-rcnn export`"
 
 
 def add_predictor(parser, *others):
-    """Adds `--weights`, `--model` and `--precision`; `load_predictor` opens what is given.
+    """Adds `--weights`, `--model`, `--precision` and more; `load_predictor` reads them.
 
     Args:
-        parser: of the command.
-        others: functions that add an option which stands in the place of both to their argument.
+        parser: Parser of the command.
+        others: Functions of the option group that add alternatives to `--weights` and `--model`.
     """
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
@@ -73,7 +73,7 @@ def _load_exported(args):
 
 
 def add_tta(parser):
-    """Adds `--tta` and its options, test-time augmentation; `augmented` applies them."""
+    """Adds `--tta` and its options, test-time augmentation; `augmented` reads them."""
     parser.add_argument(
         "--tta",
         action="store_true",
@@ -92,7 +92,7 @@ def add_tta(parser):
 
 
 def _scales(text):
-    """Returns the numbers of a text such as 0.75,1,1.25."""
+    """Returns the tuple of floats of a text such as "0.75,1,1.25"."""
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
@@ -102,7 +102,7 @@ def _scales(text):
 
 
 def augmented(predictor, args):
-    """Returns the predictor, or the `AugmentedPredictor` of `--tta`."""
+    """Returns the predictor unchanged, or as an `AugmentedPredictor` with `--tta`."""
     if not args.tta:
         if args.tta_scales is not None or args.tta_flip is not None:
             raise ValueError("--tta-scales and --tta-flip need --tta. Received: no --tta. Add --tta.")
@@ -113,7 +113,7 @@ def augmented(predictor, args):
 
 
 def add_tiling(parser):
-    """Adds `--tile` and its options; `tiled` applies them."""
+    """Adds `--tile` and its options; `tiled` reads them."""
     add_tiles(parser, "detect in overlapping square tiles of this side, for large images and small objects")
     parser.add_argument(
         "--tile-whole-image",
@@ -123,7 +123,7 @@ def add_tiling(parser):
 
 
 def tiled(predictor, args):
-    """Returns the predictor, or the `TiledPredictor` of `--tile`."""
+    """Returns the predictor unchanged, or as a `TiledPredictor` with `--tile`."""
     tiling = tiling_of(args)
     if tiling is None:
         if args.tile_whole_image is not None:

@@ -1,4 +1,4 @@
-"""`mask-rcnn data preview`: training samples after all transforms, drawn on one picture."""
+"""`mask-rcnn data preview`: draws training samples after all transforms on one picture."""
 
 import math
 import os
@@ -11,8 +11,8 @@ from mask_rcnn.cli.train import CONFIG_FOR_DATA
 from mask_rcnn.terminal import say
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-GAP = 4  # white pixels between the samples
-IGNORED = "ignored"  # label of regions that are neither learned nor negatives
+GAP = 4  # white space between the samples, pixels
+IGNORED = "ignored"  # label of regions that are used neither as positives nor as negatives
 
 
 def add_parser(actions):
@@ -91,7 +91,7 @@ def _check(args):
 
 
 def _samples(dataset, config, count):
-    """Yields the first samples of the training: the arrays of each, and the record of its image."""
+    """Yields the first training samples: `{name: array}` of each, and the record of its image."""
     from mask_rcnn.data.bad_images import BadImages
     from mask_rcnn.data.pipeline import images_of_step, training_dataset
 
@@ -106,13 +106,13 @@ def _samples(dataset, config, count):
 
 
 def _drawn(sample, categories, config, side):
-    """Returns a sample as a picture, the number of its objects and that of its ignored regions.
+    """Draws a sample. Returns the picture, the number of its objects, and the number of its ignored regions.
 
     Args:
-        sample: dict of arrays of one image, as in a batch of `training_dataset`.
-        categories: the K `Category` records.
+        sample: Dict of arrays of one image, as in a batch of `training_dataset`.
+        categories: The K `Category` records.
         config: `Config`.
-        side: longer side of the picture, pixels.
+        side: Longer side of the picture, pixels.
     """
     import cv2
     import numpy as np
@@ -163,7 +163,7 @@ def _detections(sample, origin, scale, size, ignored_id):
 
 
 def _sheet(tiles, columns):
-    """Returns the pictures in rows, `[H, W, 3]` uint8, on white."""
+    """Arranges the pictures in rows on white; returns `[H, W, 3]` uint8."""
     import numpy as np
 
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]

@@ -1,4 +1,4 @@
-"""How far a command is: a bar on a terminal, a line now and then elsewhere, both on stderr."""
+"""Shows the progress of a command on stderr: a bar on a terminal, else a line every 10 seconds."""
 
 import datetime
 import sys
@@ -10,13 +10,13 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def track(items, total, description, size=lambda item: 1):
-    """Yields `items` and shows how many of `total` are done, and how long the others will take.
+    """Yields `items`, and shows how many of `total` are done and how long the rest will take.
 
     Args:
-        items: an iterable.
-        total: how many it has, or about as many.
-        description: what is being done, in a word or two.
-        size: Function of an item, how many it counts for. Defaults to one.
+        items: Iterable.
+        total: Number of items, at least approximately.
+        description: A word or two that say what is being done.
+        size: Function of an item that returns the number it counts for. Defaults to 1 for each item.
     """
     if sys.stderr.isatty():
         import rich.console

@@ -1,4 +1,4 @@
-"""Imports TensorFlow without its greetings, so that what a command says on stderr is its own."""
+"""Imports TensorFlow without its start-up messages, so that stderr has only messages of the command."""
 
 import contextlib
 import os
@@ -11,12 +11,12 @@ STDERR = 2
 
 
 def import_tensorflow():
-    """Imports TensorFlow and looks for GPUs with stderr closed; `-v 1` leaves it open.
+    """Imports TensorFlow and lists the GPUs with stderr redirected to /dev/null, unless `-v 1` is given.
 
-    Its libraries write some lines there whatever the log level is, on a machine without a GPU an error too.
-    Nothing is lost with them: an import that fails raises. Later, it logs warnings and errors, but not each
-    collective of several processes. On CPUs the process keeps the memory it frees,
-    see `memory`.
+    TensorFlow's libraries print lines to stderr whatever the log level is. Without a GPU, one of them is an
+    error. Nothing important is lost: an import that fails raises an exception. Later, TensorFlow logs
+    warnings and errors, but not each collective operation of several processes. Without a GPU, the process
+    keeps the memory that it frees; see `mask_rcnn.memory`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with contextlib.nullcontext() if flags.FLAGS.verbosity > 0 else _closed_stderr():
@@ -30,9 +30,9 @@ def import_tensorflow():
 
 @contextlib.contextmanager
 def only_warnings():
-    """Logs nothing less than a warning, unless the user asked for more with `-v`.
+    """A context manager that logs only warnings and errors, unless the user gave `-v 1`.
 
-    TensorFlow tells at length how it writes a model.
+    TensorFlow logs many messages when it writes a model.
     """
     before = logging.get_verbosity()
     logging.set_verbosity(before if flags.FLAGS.verbosity > 0 else logging.WARNING)
@@ -44,7 +44,7 @@ def only_warnings():
 
 @contextlib.contextmanager
 def _closed_stderr():
-    """Sends what C and C++ write on stderr to nowhere."""
+    """A context manager that redirects file descriptor 2 to /dev/null, for messages of C and C++ code."""
     kept, nowhere = os.dup(STDERR), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, STDERR)
     try:

@@ -1,4 +1,4 @@
-"""`mask-rcnn detect --rank-uncertain`: a file with the images in the order in which to label them."""
+"""`mask-rcnn detect --rank-uncertain`: writes a file that ranks the images by how useful labels would be."""
 
 import csv
 import io
@@ -20,19 +20,19 @@ def add_ranking(parser):
 
 
 def lowest_score(args):
-    """Returns the score from which on detections are needed."""
+    """Returns the lowest score of the detections that the command needs."""
     from mask_rcnn.uncertainty import LEAST_SCORE
 
     return min(args.score_threshold, LEAST_SCORE) if args.rank_uncertain else args.score_threshold
 
 
 def uncertainty_row(frame, detections, score_threshold):
-    """Returns what the file says of an image, a dict without its rank.
+    """Returns the ranking's row of an image, a dict without its rank.
 
     Args:
         frame: `Frame` of the image.
-        detections: `Detections` from `lowest_score` on.
-        score_threshold: Of `detect`.
+        detections: `Detections` with scores of at least `lowest_score`.
+        score_threshold: Value of `--score-threshold`.
     """
     from mask_rcnn.uncertainty import image_uncertainty
 
@@ -52,11 +52,11 @@ def uncertainty_row(frame, detections, score_threshold):
 
 
 def write_ranking(path, rows):
-    """Writes the rows, the most uncertain first, and says where, and for how many there is no evidence.
+    """Writes the rows, most uncertain first. Prints the path and the number of images without detections.
 
     Args:
-        path: Path of a file; one that ends in .json becomes a list of objects, others CSV.
-        rows: List of `uncertainty_row`, in the order of the inputs, which is that of equal rows.
+        path: Path of the file. With the suffix .json it is a list of objects, else CSV.
+        rows: List of `uncertainty_row` in the order of the inputs. Rows of equal uncertainty keep this order.
     """
     from mask_rcnn.coco_results import write_json
 

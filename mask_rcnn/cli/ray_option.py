@@ -1,4 +1,4 @@
-"""`--ray`: work in the processes of a Ray cluster."""
+"""`--ray`: runs the work in processes of a Ray cluster."""
 
 import argparse
 import importlib.util
@@ -11,11 +11,11 @@ RAY_RESOURCES = {"CPU": "num_cpus", "GPU": "num_gpus"}
 
 
 def add_ray(parser, summary):
-    """Adds `--ray`, whose value is the keyword arguments with which Ray starts a process, or None.
+    """Adds `--ray`. Its value is None, or the keyword arguments for the resources of a Ray process.
 
     Args:
-        parser: Of the command.
-        summary: Help of the option.
+        parser: Parser of the command.
+        summary: Help text of the option.
     """
     parser.add_argument("--ray", metavar="CPU=N,GPU=N", type=_resources, help=summary)
 
@@ -30,14 +30,14 @@ def require_ray():
 
 
 def import_in_worker(names):
-    """Imports the code of `--import` in a process of Ray, which has no command line."""
+    """Imports the code of `--import` in a Ray process, which has not parsed a command line."""
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
     import_user_code(names)
 
 
 def _resources(text):
-    """Reads `--ray`; argparse names the option in the error."""
+    """Parses the value of `--ray`. argparse adds the name of the option to errors."""
     resources = {}
     for part in text.split(","):
         name, _, number = part.partition("=")

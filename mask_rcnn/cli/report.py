@@ -1,4 +1,4 @@
-"""`mask-rcnn evaluate --report`: a page that explains a score, with the images of the data set."""
+"""`mask-rcnn evaluate --report`: writes a web page that explains a score, with images of the data set."""
 
 import dataclasses
 import functools
@@ -8,7 +8,7 @@ from mask_rcnn.cli.progress import track
 from mask_rcnn.paths import as_path
 from mask_rcnn.terminal import say
 
-DETECTIONS = "detections.json"  # of a model, beside its report
+DETECTIONS = "detections.json"  # file with the model's detections in the folder of the report
 
 
 def add_report(parser):
@@ -30,7 +30,7 @@ def add_report(parser):
 
 
 def check_report(args):
-    """Raises a ValueError if the options of a report do not fit together."""
+    """Raises a ValueError if the options of a report are incompatible."""
     if args.compare and not args.report:
         raise ValueError("--compare needs --report. Received: no --report. Add --report DIR.")
     if args.report and args.report.exists() and not args.report.is_dir():
@@ -43,10 +43,10 @@ def write(args, metrics, detected, paths, config=None):
     """Writes the report of an evaluation.
 
     Args:
-        args: Of the command.
+        args: Arguments of the command.
         metrics: `Metrics`.
-        detected: `Detected`, what was evaluated.
-        paths: {image id: image file}, None if the images are not known.
+        detected: `Detected` of the evaluated run.
+        paths: `{image id: path}`, or None if the image files are not known.
         config: `Config` of the model. Defaults to None, for a results file.
     """
     from mask_rcnn.coco_results import write_json
@@ -95,12 +95,12 @@ def _other_run(args, detected):
 
 
 def _differences(detected, entries, iou_types):
-    """Says what entries of a second run lack, a sentence each.
+    """Returns a list of sentences about what a second run lacks.
 
     Args:
         detected: `Detected` of the first run.
-        entries: Of the second run.
-        iou_types: Those of both.
+        entries: COCO results entries of the second run.
+        iou_types: The IoU types of both runs.
     """
     found = []
     without = {each["image_id"] for each in detected.entries} - {each["image_id"] for each in entries}
@@ -116,11 +116,11 @@ def _differences(detected, entries, iou_types):
 
 
 def image_files(content, folder):
-    """Returns {image id: path} of the images of annotations.
+    """Returns `{image id: path}` of the images of annotations.
 
     Args:
         content: `CocoContent`.
-        folder: Path of the folder of the images.
+        folder: `Path` of the folder of the images.
     """
     from mask_rcnn.data.findings import Findings
     from mask_rcnn.data.image_files import find_image_files
@@ -133,11 +133,11 @@ def image_files(content, folder):
 
 
 def _reader(paths, config, findings):
-    """Returns a function of the id of an image that returns its pixels, `[H, W, 3]` uint8, or None.
+    """Returns a function of an image id that returns its pixels, `[H, W, 3]` uint8, or None.
 
     Args:
         paths, config: As in `write`.
-        findings: `Findings`; images that cannot be read are added.
+        findings: `Findings`. Images that cannot be read are added.
     """
     from mask_rcnn.data.images import read_image
     from mask_rcnn.data.picture import to_rgb8

@@ -1,4 +1,4 @@
-"""`mask-rcnn serve`: models behind HTTP, in TensorFlow Serving's protocol and as a page."""
+"""`mask-rcnn serve`: serves models over HTTP, with TensorFlow Serving's protocol and a web page."""
 
 import argparse
 import functools
@@ -88,7 +88,7 @@ def _add_limits(parser):
 
 def run(args):
     try:
-        import python_multipart  # noqa: F401, of forms, which Starlette imports when the first one comes
+        import python_multipart  # noqa: F401, for forms; Starlette imports it at the first one
 
         from mask_rcnn.serving.server import serve
     except ImportError as error:
@@ -110,21 +110,21 @@ def run(args):
 
 
 def _find(source):
-    """Returns a source whose path is there: published weights are fetched."""
+    """Returns a source whose path exists. Published weights are downloaded."""
     if source.path.is_dir() or source.path.name.endswith(MODEL_SUFFIXES) and source.path.is_file():
         return source
     return Source(source.name, Path(weights_file(source.path)))
 
 
 def read_token(path):
-    """Returns the token of a file, or of the environment, or None."""
+    """Returns the token from a file, or from the environment variable without one, or None."""
     if path is None:
         return os.environ.get(TOKEN_VARIABLE)
     return path.read_text(encoding="utf-8").strip()
 
 
 def warn_of_exposure(host, token):
-    """Warns if others than this machine can send requests without a token."""
+    """Logs a warning if other machines can send requests without a token."""
     try:
         is_loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:

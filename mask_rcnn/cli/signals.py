@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end a command as an exception does, so that it can write what it has and clean up."""
+"""SIGTERM and SIGHUP raise `SystemExit` in a command, so that it can write its results and clean up."""
 
 import contextlib
 import signal
@@ -9,9 +9,9 @@ SIGNALS = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 
 @contextlib.contextmanager
 def exits_on_signals():
-    """A context in which SIGTERM and SIGHUP raise `SystemExit`, with code 128 + signal as shells have it.
+    """A context manager in which SIGTERM and SIGHUP raise `SystemExit` with code 128 + signal, as in shells.
 
-    A signal that is ignored (`nohup`) or handled already stays so.
+    A signal that is ignored (`nohup`) or already handled stays unchanged.
     """
     is_main = threading.current_thread() is threading.main_thread()
     numbers = [getattr(signal, name) for name in SIGNALS if is_main and hasattr(signal, name)]

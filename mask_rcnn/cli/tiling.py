@@ -1,4 +1,4 @@
-"""`--tile`: large images are cut into tiles, for detection and for training."""
+"""`--tile`: cuts large images into tiles, for detection and for training."""
 
 from mask_rcnn.tiles import OVERLAP, Tiling
 
@@ -7,8 +7,8 @@ def add_tiles(parser, purpose):
     """Adds `--tile` and `--tile-overlap`; `tiling_of` reads them.
 
     Args:
-        parser: Of the command.
-        purpose: Help of `--tile`.
+        parser: Parser of the command.
+        purpose: Help text of `--tile`.
     """
     parser.add_argument("--tile", metavar="PIXELS", type=int, help=f"{purpose} (default: none)")
     parser.add_argument(
@@ -20,7 +20,7 @@ def add_tiles(parser, purpose):
 
 
 def tiling_of(args):
-    """Returns the `Tiling` of `--tile`, or None without."""
+    """Returns the `Tiling` of `--tile`, or None without it."""
     if args.tile is None:
         if args.tile_overlap is not None:
             raise ValueError("--tile-overlap needs --tile. Received: no --tile. Add --tile 1024.")

@@ -1,4 +1,4 @@
-"""`mask-rcnn train`: a config and a COCO json become a run directory with weights, score and pictures."""
+"""`mask-rcnn train`: trains a model from a config and COCO annotations, and writes a run directory."""
 
 import argparse
 import dataclasses
@@ -8,11 +8,11 @@ from mask_rcnn.cli.options import WEIGHTS_METAVAR, add_command, add_set, assign,
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.config import PRECISIONS, STRATEGIES
 
-# What a run starts from when it names no config: something quick, with and without data of one's own.
+# Default configs, which train quickly: with the user's own data, and without.
 CONFIG_FOR_DATA = "fine_tune"
 CONFIG_WITHOUT_DATA = "shapes"
 
-# Options that are short for `--set`, with the field that each one changes.
+# Options that are short forms of `--set`, and the field that each one changes.
 FIELDS = {
     "train_annotations": "data.train_annotations",
     "train_images": "data.train_images",
@@ -96,8 +96,8 @@ def add_budget(parser, what):
     """Adds `--budget`; `assignments_of` reads it.
 
     Args:
-        parser: Of the command.
-        what: What the time is for.
+        parser: Parser of the command.
+        what: Text that says which time is limited, for the help.
     """
     parser.add_argument(
         "--budget",
@@ -109,7 +109,7 @@ def add_budget(parser, what):
 
 
 def _seconds(text):
-    """Returns the seconds of a text such as 20m."""
+    """Returns the seconds of a text such as "20m", a float."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
     if not match:
         raise argparse.ArgumentTypeError(
@@ -155,6 +155,6 @@ def _config_name(args):
 
 
 def assignments_of(args):
-    """Returns the options of `FIELDS` that were given, as `--set` would say them."""
+    """Returns the given options of FIELDS as a list of str for `--set`, such as "train.steps=1000"."""
     given = {field: getattr(args, option, None) for option, field in FIELDS.items()}
     return [f"{field}={value}" for field, value in given.items() if value is not None]

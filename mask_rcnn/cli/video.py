@@ -1,4 +1,4 @@
-"""Frames from video files and into them, by OpenCV."""
+"""Reads and writes video files with OpenCV."""
 
 import contextlib
 import os
@@ -10,34 +10,34 @@ from mask_rcnn.cli.pictures import mark_video
 from mask_rcnn.data.images import check_regular_file
 from mask_rcnn.files import atomic_write
 
-CODEC = "mp4v"  # MPEG-4 part 2: the one that OpenCV's wheels can always write
-DEFAULT_RATE = 25.0  # frames per second, for files that do not say
-# Containers round the number of their frames; a file that lacks more of them than this is damaged.
+CODEC = "mp4v"  # MPEG-4 part 2, which OpenCV's wheels can always write
+DEFAULT_RATE = 25.0  # frames per second, for files without a rate
+# Containers round their number of frames. A file that lacks a larger share of them is damaged.
 MISSING_SHARE = 0.02
-FFMPEG_QUIET = "-8"  # FFmpeg writes what it thinks of a file on stderr otherwise
+FFMPEG_QUIET = "-8"  # suppresses FFmpeg's messages about a file on stderr
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", FFMPEG_QUIET)
 
 
 def count_frames(path):
-    """Returns how many frames the file says it has; 1 if it does not say, or is no video."""
+    """Returns the number of frames that a file declares, or 1 if it declares none or is not a video."""
     with contextlib.suppress(OSError, ValueError), _opened(path) as capture:
         return max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
     return 1
 
 
 def frame_rate(path):
-    """Returns the frames per second."""
+    """Returns the frame rate of a video file, frames per second."""
     with _opened(path) as capture:
         return capture.get(cv2.CAP_PROP_FPS) or DEFAULT_RATE
 
 
 def read_frames(path):
-    """Yields the frames of a video file, uint8 `[H, W, 3]`, RGB.
+    """Yields the frames of a video file, `[H, W, 3]` uint8 RGB.
 
     Raises:
-        ValueError: there are no frames, or the file ends long before the last one; after those that are
-            there.
+        ValueError: There are no frames, or the file ends long before the declared number. In that case the
+            existing frames have been yielded before.
     """
     num_frames = 0
     with _opened(path) as capture:
@@ -62,12 +62,17 @@ def read_frames(path):
 
 @contextlib.contextmanager
 def open_writer(path, rate):
-    """Gives a function that appends a frame, uint8 `[H, W, 3]` RGB, to the mp4 file at `path`.
+    """A context manager that yields a function which appends a frame, `[H, W, 3]` uint8 RGB, to an mp4 file.
 
-    An error inside the context ends the file with the frames before. Without any frame there is no file.
+    If an error occurs inside the context, the file has the frames before it. Without frames there is no file.
+
+    Args:
+        path: Path of the file.
+        rate: Frames per second.
 
     Raises:
-        OSError: not every frame arrived in the file; OpenCV itself reports nothing.
+        OSError: Not every frame was written. OpenCV itself reports no errors.
+        ValueError: The frames have different sizes.
     """
     failure = None
     with atomic_write(path) as new:
@@ -75,7 +80,7 @@ def open_writer(path, rate):
 
         def write(frame):
             sizes.append(frame.shape[:2])
-            if sizes[-1] != sizes[0]:  # OpenCV would drop it without a word
+            if sizes[-1] != sizes[0]:  # OpenCV would drop it without an error
                 raise ValueError(
                     f"All frames of a video must have one size. Received: {sizes[0]} and {sizes[-1]} "
                     "(height, width). Split the video."
@@ -102,7 +107,7 @@ def open_writer(path, rate):
 
 
 def writer_of(frame):
-    """Returns the context of `open_writer` for the drawn video of a `Frame`, or one that gives None."""
+    """Returns `open_writer` for the drawn video of a `Frame`, or a context manager that yields None."""
     if frame.number is None or frame.picture is None:
         return contextlib.nullcontext()
     return open_writer(frame.picture, frame_rate(frame.file))
@@ -118,7 +123,7 @@ def _write_error(path):
 @contextlib.contextmanager
 def _opened(path):
     check_regular_file(path)
-    # By FFmpeg alone: other backends take a `%` in a name for a sequence of files.
+    # FFmpeg only: other backends interpret a `%` in a name as a sequence of files.
     capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)
     try:
         yield capture

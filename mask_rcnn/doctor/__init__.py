@@ -1,1 +1,1 @@
-"""What `mask-rcnn doctor` checks: the installation and the machine."""
+"""The checks of `mask-rcnn doctor`: the installation and the machine."""

@@ -1,4 +1,4 @@
-"""All checks of an installation, in the order in which their results are shown."""
+"""Runs all checks of an installation, in the order in which their results are shown."""
 
 from mask_rcnn.doctor.gpus import check_gpus
 from mask_rcnn.doctor.machine import check_machine
@@ -8,14 +8,15 @@ from mask_rcnn.doctor.report import Report
 from mask_rcnn.doctor.run_probe import run_probe
 
 REINSTALL = "Run `pip install --force-reinstall {}`."
-NEEDS_EXTRA = {"TIFF": "tiff"}  # formats that are read with an extra
+NEEDS_EXTRA = {"TIFF": "tiff"}  # `{format: extra}` that reads all its files
 
 
 def examine(run=run_probe):
     """Returns the `Report` of the installation and the machine.
 
     Args:
-        run: Function of the name of a probe to its `Outcome`. Defaults to running it in a process of its own.
+        run: Function of the name of a probe that returns its `Outcome`. Defaults to `run_probe`, which runs
+            it in a separate process.
     """
     report = Report()
     check_packages(report)

@@ -1,25 +1,25 @@
-"""GPUs: those that TensorFlow uses, and why it does not use others."""
+"""Checks which GPUs TensorFlow uses, and why it does not use others."""
 
 import os
 import re
 from pathlib import Path
 
-NVIDIA = "0x10de"  # vendor number of PCI
-DISPLAY_CLASS = "0x03"  # of PCI: VGA and 3D controllers
-# What TensorFlow writes on stderr if a library or the driver of NVIDIA cannot be used.
+NVIDIA = "0x10de"  # PCI vendor id
+DISPLAY_CLASS = "0x03"  # PCI class of VGA and 3D controllers
+# Messages on stderr if TensorFlow cannot use a library or the driver of NVIDIA.
 GPU_MESSAGE = re.compile(r"cuInit|CUDA_ERROR|dlopen some GPU|could not find cuda|libcud|driver version", re.I)
-MAX_MESSAGE = 200  # characters
+MAX_MESSAGE = 200  # characters of TensorFlow's message that are shown
 
 
 def check_gpus(report, found, messages, root=Path("/"), environment=os.environ):
-    """Adds the GPUs of the machine, and why TensorFlow does not use some.
+    """Adds the GPUs of the machine to the report, and why TensorFlow does not use them.
 
     Args:
         report: `Report`.
-        found: What `probes.probe_tensorflow` returned, or None if it failed.
-        messages: Lines that TensorFlow wrote on stderr.
-        root: Folder that holds `proc`, `sys` and `dev`. Defaults to the root of the system.
-        environment: Dict of environment variables.
+        found: Result of `probes.probe_tensorflow`, or None if it failed.
+        messages: Lines that TensorFlow wrote to stderr.
+        root: `Path` of the folder with `proc` and `sys`. Defaults to the root folder.
+        environment: Dict of environment variables. Defaults to those of this process.
     """
     cards, driver = _cards(root), _driver(root)
     used = found["gpus"] if found else []
@@ -44,7 +44,7 @@ def check_gpus(report, found, messages, root=Path("/"), environment=os.environ):
 
 
 def _why_unused(found, messages):
-    """Returns message and advice for a GPU with a driver that TensorFlow does not use."""
+    """Returns the message and the advice for a GPU with a driver that TensorFlow does not use."""
     if not found["built_with_cuda"]:
         return (
             "This TensorFlow was built without GPU support.",
@@ -60,7 +60,7 @@ def _why_unused(found, messages):
 
 
 def _cards(root):
-    """Returns how many NVIDIA display controllers the PCI bus has."""
+    """Returns the number of NVIDIA display controllers on the PCI bus."""
     return sum(
         _text(device / "vendor") == NVIDIA and _text(device / "class").startswith(DISPLAY_CLASS)
         for device in (root / "sys/bus/pci/devices").glob("*")
@@ -68,7 +68,7 @@ def _cards(root):
 
 
 def _driver(root):
-    """Returns the version of the loaded driver of NVIDIA, or None."""
+    """Returns the version of the loaded NVIDIA driver, or None."""
     version = re.search(r"Kernel Module\D*([\d.]+)", _text(root / "proc/driver/nvidia/version"))
     return version[1] if version else None
 

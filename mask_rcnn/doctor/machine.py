@@ -1,4 +1,4 @@
-"""The processor, memory, threads and folders of the machine, and what will be slow on it."""
+"""Checks the processor, memory, threads and folders of the machine, and reports what will be slow."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from mask_rcnn.processor import CPUINFO, instruction_sets, processor_name, usabl
 GIGABYTE = 1 << 30
 # A training step of ResNet-50-FPN with one image of 800 x 1216 pixels takes 3.5 GB in float32.
 TRAINING_MEMORY = 4 * GIGABYTE
-CACHE_ROOM = 4 * GIGABYTE  # of the largest weights with their converted copy, and of annotations
+CACHE_ROOM = 4 * GIGABYTE  # space for the largest weights, their converted copy, and annotations
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
@@ -23,12 +23,12 @@ THREAD_VARIABLES = (
 
 
 def check_machine(report, root=Path("/"), environment=os.environ):
-    """Adds the processor, the memory, the threads and the folders.
+    """Adds the processor, the memory, the threads and the folders to the report.
 
     Args:
         report: `Report`.
-        root: Folder that holds `proc` and `sys`. Defaults to the root of the system.
-        environment: Dict of environment variables.
+        root: `Path` of the folder with `proc` and `sys`. Defaults to the root folder.
+        environment: Dict of environment variables. Defaults to those of this process.
     """
     _check_processor(report, root)
     _check_cores(report, root, environment)
@@ -42,7 +42,7 @@ def _check_processor(report, root):
     sets = instruction_sets(cpuinfo)
     report.facts("processor", name=processor_name(cpuinfo), instruction_sets=sets and list(sets))
     if sets is None:
-        return  # no x86, or another system
+        return  # not an x86 CPU, or not Linux
     if "AVX512" not in sets:
         report.slow(
             "The CPU has no AVX512. With it, training and inference took 1.5 to 1.9 times less time on the "
@@ -81,7 +81,7 @@ def _check_cores(report, root, environment):
 
 
 def _core_quota(root):
-    """Returns the cores whose time the control group of the process has, or None without a limit."""
+    """Returns the number of cores whose time the process's control group may use, or None without a limit."""
     try:
         quota, period = (root / "sys/fs/cgroup/cpu.max").read_text().split()
     except (OSError, ValueError):
@@ -102,7 +102,10 @@ def _check_memory(report, root):
 
 
 def _check_folder(report, name, folder, variable, room):
-    """Adds where a folder is and its free space; writes a file there, or in the parent that is to hold it."""
+    """Adds the path of a folder and its free space, and checks that a file can be written there.
+
+    If the folder does not exist, its nearest existing parent is checked.
+    """
     existing = next((each for each in (folder, *folder.parents) if each.exists()), folder)
     try:
         with tempfile.TemporaryFile(dir=existing, prefix=PREFIX) as file:

@@ -1,4 +1,4 @@
-"""Python, the packages that are needed, those of the extras, and those that are in conflict."""
+"""Checks Python, the required packages, those of the extras, and conflicts between packages."""
 
 import platform
 import re
@@ -8,7 +8,7 @@ from importlib import metadata
 from packaging.requirements import Requirement
 
 DISTRIBUTION = "mask-rcnn"
-EXTRA = re.compile(r'extra == "([^"]+)"')  # in the marker of a requirement
+EXTRA = re.compile(r'extra == "([^"]+)"')  # part of the marker of a requirement
 OPENCV = (
     "opencv-python",
     "opencv-python-headless",
@@ -18,7 +18,7 @@ OPENCV = (
 
 
 def check_packages(report, environment=None):
-    """Adds the versions of Python and of all packages, and what is missing, too old or in conflict.
+    """Adds the versions of Python and of packages to the report, and missing, old or conflicting ones.
 
     Args:
         report: `Report`.
@@ -77,9 +77,9 @@ def _check_needed(report, environment, requirement):
 
 
 def _extras(environment, requirements):
-    """Returns `{extra: text}`: the versions of its packages, or the line that installs what is missing.
+    """Returns `{extra: text}`: the versions of its packages, or the command that installs the missing ones.
 
-    What an extra takes from another one of ours is shown there.
+    Packages that an extra takes from another extra of mask-rcnn are listed there only.
     """
     found = {}
     for extra in dict.fromkeys(_extra_of(each) for each in requirements if each.marker):
@@ -101,7 +101,7 @@ def _extra_of(requirement):
 
 
 def _names(environment, requirement):
-    """Yields the package of a requirement, and those that its extras need on this machine."""
+    """Yields the name of the required package, and of those that its extras need on this machine."""
     yield requirement.name
     if requirement.extras and environment.version(requirement.name):
         for each in environment.requirements(requirement.name):

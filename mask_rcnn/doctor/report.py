@@ -1,4 +1,4 @@
-"""What a check of the installation found: facts by section, and findings with advice."""
+"""The results of the checks: facts by section, and findings with advice."""
 
 from dataclasses import dataclass, field
 
@@ -7,13 +7,13 @@ ERROR, SLOW, NOTE = "error", "slow", "note"  # severities
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that is wrong, slow or worth knowing.
+    """A finding of a check.
 
     Args:
         severity: ERROR: something that the package needs is missing or broken. SLOW: it works, but slowly.
-            NOTE: all else.
-        message: What was found, a sentence.
-        advice: What to do, a sentence; "" if nothing can be done. Defaults to "".
+            NOTE: everything else.
+        message: Sentence that says what was found.
+        advice: Sentence that says what to do, or "". Defaults to "".
     """
 
     severity: str
@@ -23,19 +23,22 @@ class Finding:
 
 @dataclass
 class Report:
-    """Facts and findings; the checks add theirs.
+    """Facts and findings, which the checks add.
 
     Args:
-        sections: `{section: {name: value}}`, values as JSON has them. A name that ends in `_bytes` is that of
-            a number of bytes. Defaults to none.
-        findings: List of `Finding`. Defaults to none.
+        sections: `{section: {name: value}}` with values that JSON can represent. A name that ends in `_bytes`
+            has a number of bytes. Defaults to empty.
+        findings: List of `Finding`. Defaults to empty.
+
+    Attributes:
+        is_broken: Whether there is a finding of severity ERROR.
     """
 
     sections: dict = field(default_factory=dict)
     findings: list = field(default_factory=list)
 
     def facts(self, section, **values):
-        """Adds facts to a section."""
+        """Adds facts to a section, by name."""
         self.sections.setdefault(section, {}).update(values)
 
     def error(self, message, advice=""):
@@ -56,6 +59,6 @@ class Report:
         return bool(self.of(ERROR))
 
     def as_dict(self):
-        """Returns what JSON can hold: `ok`, `sections` and `findings`."""
+        """Returns a dict for JSON: `ok`, a bool, `sections`, and `findings`, a list of dicts."""
         findings = [vars(finding) for finding in self.findings]
         return {"ok": not self.is_broken, "sections": self.sections, "findings": findings}

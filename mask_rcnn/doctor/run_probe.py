@@ -1,4 +1,4 @@
-"""Runs a probe in a process of its own, and says how it ended if it failed."""
+"""Runs a probe in a separate process, and reports how it failed."""
 
 import json
 import signal
@@ -6,19 +6,19 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 
-TIME_LIMIT = 300  # seconds; TensorFlow takes 3 to 30 for its import
-MAX_ERROR = 300  # characters
+TIME_LIMIT = 300  # seconds; the import of TensorFlow takes 3 to 30
+MAX_ERROR = 300  # characters of an error that are kept
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a probe ended.
+    """The outcome of a probe.
 
     Args:
-        found: What it returned, or None.
-        error: Why it returned nothing, one line. Defaults to "".
+        found: Its result, or None if it failed.
+        error: Why it failed, one line. Defaults to "".
         signal: Name of the signal that ended it, such as "SIGILL". Defaults to "".
-        messages: Lines that its libraries wrote on stderr. Defaults to none.
+        messages: Lines that its libraries wrote to stderr. Defaults to none.
     """
 
     found: dict | None
@@ -28,13 +28,13 @@ class Outcome:
 
 
 def run_probe(name, time_limit=TIME_LIMIT):
-    """Returns the `Outcome` of a probe.
+    """Runs a probe and returns its `Outcome`.
 
     Args:
-        name: One of `probes.PROBES`.
-        time_limit: Seconds after which the process is killed.
+        name: Name of the probe, a key of `probes.PROBES`.
+        time_limit: Seconds after which the process is killed. Defaults to 300.
     """
-    # -P: a folder `mask_rcnn` in the working folder is not the installed package.
+    # -P: does not import a folder `mask_rcnn` in the working directory instead of the installed package.
     words = [sys.executable, "-P", "-m", "mask_rcnn.doctor.probes", name]
     try:
         done = subprocess.run(words, capture_output=True, timeout=time_limit, stdin=subprocess.DEVNULL)

@@ -1,1 +1,1 @@
-"""`Detections` to the forms of other packages and tools, and back; `Detections` has a method for each."""
+"""Converts `Detections` to and from the formats of other packages. `Detections` has a method for each."""

@@ -1,4 +1,4 @@
-"""What the conversions share: names of classes, optional packages, and the size of the image."""
+"""Shared by the conversions: class names, optional packages, and the size of the image."""
 
 import importlib
 
@@ -6,13 +6,13 @@ from mask_rcnn.structures import as_categories
 
 
 def import_package(name):
-    """Returns an optional package.
+    """Imports and returns an optional package.
 
     Args:
-        name: Name of the module, of the package, and of the extra that installs it.
+        name: Name of the module, which is also the name of the pip package and of the extra.
 
     Raises:
-        ImportError: It is not installed; the message says how to install it.
+        ImportError: The package is not installed. The message says how to install it.
     """
     try:
         return importlib.import_module(name)
@@ -23,11 +23,14 @@ def import_package(name):
 
 
 def class_names(class_ids, categories):
-    """Returns the name of each class id, a list of N.
+    """Returns the name of each class id, a list of N str.
 
     Args:
-        class_ids: `[N]`, 1..K.
+        class_ids: `[N]` int, 1..K.
         categories: The K `Category` records, or names.
+
+    Raises:
+        ValueError: A class id is larger than K.
     """
     names = [category.name for category in as_categories(categories, len(categories))]
     if len(class_ids) and max(class_ids) > len(names):
@@ -39,7 +42,15 @@ def class_names(class_ids, categories):
 
 
 def class_ids_of(names, categories):
-    """Returns the class id of each name, a list of N; the inverse of `class_names`."""
+    """Returns the class id of each name, a list of N int, 1..K. The inverse of `class_names`.
+
+    Args:
+        names: N names.
+        categories: The K `Category` records, or names.
+
+    Raises:
+        ValueError: A name is not one of the categories.
+    """
     known = [category.name for category in as_categories(categories, len(categories))]
     unknown = sorted(set(map(str, names)) - set(known))
     if unknown:
@@ -51,12 +62,15 @@ def class_ids_of(names, categories):
 
 
 def known_size(given, found, what):
-    """Returns (height, width) of the image: the given one, or the one that was found.
+    """Returns (height, width) of the image: the given one, or the one in the data.
 
     Args:
-        given: (height, width) of the caller, or None.
-        found: (height, width) that the data has, or None.
-        what: Name of the data, for the message.
+        given: (height, width) from the caller, or None.
+        found: (height, width) in the data, or None.
+        what: Name of the data, for the error messages.
+
+    Raises:
+        ValueError: Both are None, or they differ.
     """
     if given is None and found is None:
         raise ValueError(

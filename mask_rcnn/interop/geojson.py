@@ -1,13 +1,15 @@
-"""GeoJSON (RFC 7946): a Feature with a polygon for each object, in pixels or in the coordinates of a map.
+"""Converts detections to and from GeoJSON (RFC 7946).
 
-Facts of the format:
+Each object is a Feature with a polygon, in pixels or in map coordinates.
 
-- A polygon is a list of closed rings: the outline, counterclockwise, and then its holes, clockwise.
-- A MultiPolygon has several polygons. A Feature without a place has the geometry null.
-- Further members of a FeatureCollection are allowed; `image_size` is one, [height, width].
+Facts about the format:
 
-Outlines run along the edges of pixels. Read again, they give exactly the pixels of the mask. Parts that meet
-at a corner only are polygons of their own, so that each is valid for GEOS (QGIS, PostGIS, Shapely).
+- A polygon is a list of closed rings: the exterior ring, counterclockwise, then its holes, clockwise.
+- A MultiPolygon has several polygons. A Feature without a location has the geometry null.
+- A FeatureCollection may have other members. `image_size` is one of them, [height, width].
+
+Rings follow the edges of pixels. Reading a file gives exactly the pixels of the mask. Parts of a mask that
+touch only at a corner become separate polygons, so that each is valid for GEOS (QGIS, PostGIS, Shapely).
 """
 
 import numpy as np
@@ -17,26 +19,34 @@ from mask_rcnn.formats.outlines import polygons_with_holes
 from mask_rcnn.interop.classes import class_ids_of, class_names, known_size
 from mask_rcnn.structures import Detections, smallest_crop
 
-DECIMALS = 6  # of a pixel, after a transform and its inverse
+DECIMALS = 6  # decimal places of pixel coordinates after a transform and its inverse
 NO_PLACE = np.zeros((0, 2))
 
 
 def to_geojson(detections, categories=None, transform=None, crs=None):
-    """Returns a FeatureCollection, a dict for `json.dump` or `geopandas.GeoDataFrame.from_features`.
+    """Converts detections to a GeoJSON FeatureCollection.
 
     Args:
         detections: A `Detections` of N objects. Without masks, the geometries are the boxes.
-        categories: The K `Category` records, or names, for the property `class_name`. Defaults to no names.
-        transform: (a, b, c, d, e, f): pixel coordinates (column, row) are at x = a * column + b * row + c,
-            y = d * column + e * row + f. As rasterio's `dataset.transform`, also as a 3x3 matrix. (GDAL's
-            own order is another: c, a, b, f, d, e.) Defaults to pixels, y downward.
-        crs: Name of the coordinate system, such as "EPSG:32632". RFC 7946 has longitude and latitude only,
-            and no name; GDAL and QGIS read the older member `crs`. Defaults to none.
+        categories: The K `Category` records, or names, for the property `class_name`. Defaults to None,
+            without names.
+        transform: (a, b, c, d, e, f), which maps pixel coordinates (column, row) to x = a * column + b * row
+            + c and y = d * column + e * row + f, as rasterio's `dataset.transform`; or a 3x3 matrix. GDAL's
+            own order
+            differs: c, a, b, f, d, e. Defaults to None: pixels, y downward.
+        crs: Name of the coordinate system, such as "EPSG:32632". RFC 7946 allows longitude and latitude only,
+            and no name. GDAL and QGIS read the older member `crs`. Defaults to None.
 
     Returns:
-        A dict. Properties of each Feature are `class_id`, `score`, `box` [x1, y1, x2, y2] in pixels, `shape`
-        ("mask", or "box" without masks), and what there is of `class_name`, `keypoints` (x, y, score in
-        pixels) and `attributes`.
+        Dict for `json.dump` or `geopandas.GeoDataFrame.from_features`. The properties of each Feature are:
+
+        - `class_id`: int, 1..K.
+        - `score`: float, 0..1.
+        - `box`: [x1, y1, x2, y2], pixels.
+        - `shape`: "mask", or "box" without masks.
+        - `class_name`: str, with `categories`.
+        - `keypoints`: list of [x, y, score], pixels, if there are any.
+        - `attributes`: dict, if there are any.
     """
     names = categories and class_names(detections.class_ids.tolist(), categories)
     matrix = _matrix(transform)
@@ -75,7 +85,7 @@ def _properties(detections, i, names):
 
 
 def _polygons(detections, i):
-    """Returns the polygons of an object, each a list of rings `[N, 2]` (x, y) in pixels, outline first."""
+    """Returns the polygons of an object, each a list of rings `[N, 2]` (x, y) in pixels, exterior first."""
     if detections.masks is None:
         y1, x1, y2, x2 = detections.boxes[i].astype("float64")
         return [[np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)])]]
@@ -95,7 +105,7 @@ def _geometry(polygons, matrix):
 
 
 def _ring(points, matrix, is_hole):
-    """Returns a closed ring, a list of [x, y], outlines counterclockwise and holes clockwise."""
+    """Returns a closed ring, a list of [x, y]: exteriors counterclockwise, holes clockwise."""
     if matrix is not None:
         points = points @ matrix[:, :2].T + matrix[:, 2]
     x, y = points.T.astype("float64")
@@ -105,7 +115,7 @@ def _ring(points, matrix, is_hole):
 
 
 def _matrix(transform):
-    """Returns `[2, 3]` float64 of six or nine numbers, or None."""
+    """Returns the transform as `[2, 3]` float64, or None."""
     if transform is None:
         return None
     numbers = np.ravel(np.asarray(transform, "float64"))
@@ -119,15 +129,18 @@ def _matrix(transform):
 
 
 def from_geojson(collection, image_size=None, categories=None, transform=None):
-    """Returns `Detections` of the polygons of a FeatureCollection.
+    """Converts the polygons of a GeoJSON FeatureCollection to `Detections`.
 
     Args:
-        collection: A dict, the content of a GeoJSON file. Features without `score` have score 1. Without
-            `box`, the box is that of the geometry.
-        image_size: (height, width). Defaults to the member `image_size`.
-        categories: The K `Category` records, or names: classes are then found by the property `class_name`.
-            Defaults to `class_id`.
-        transform: As in `to_geojson`; it is inverted.
+        collection: Dict, the content of a GeoJSON file. The default `score` is 1. The default `box` is the
+            bounding box of the geometry.
+        image_size: (height, width), pixels. Defaults to None, the member `image_size`.
+        categories: The K `Category` records, or names. With them, classes are read from the property
+            `class_name`. Defaults to None, the property `class_id`.
+        transform: As in `to_geojson`. Its inverse is applied. Defaults to None.
+
+    Raises:
+        ValueError: The collection has another form, or a class or the image size is missing.
     """
     features = collection.get("features") if isinstance(collection, dict) else None
     if not isinstance(features, list):
@@ -178,7 +191,7 @@ def _attributes(properties):
 
 
 def _read_polygons(geometry, matrix, number):
-    """Returns the polygons of a geometry in pixels, each a list of rings `[N, 2]`."""
+    """Returns the polygons of a geometry in pixels, each a list of rings `[N, 2]` (x, y)."""
     if geometry is None:
         return []
     if geometry.get("type") not in ("Polygon", "MultiPolygon"):
@@ -198,13 +211,13 @@ def _pixels(points, matrix):
 
 
 def _extent(polygons):
-    """Returns [x1, y1, x2, y2] of the outlines; zeros without."""
+    """Returns the bounding box [x1, y1, x2, y2] of the exterior rings; zeros without rings."""
     points = np.concatenate([NO_PLACE, *(ring for rings in polygons for ring in rings[:1])])
     return [*points.min(axis=0), *points.max(axis=0)] if len(points) else [0.0] * 4
 
 
 def _crop(polygons, size):
-    """Returns the mask of polygons as its smallest crop and the (y, x) of its first pixel."""
+    """Returns the mask of polygons as its smallest crop, and (y, x) of the crop's first pixel."""
     x1, y1, x2, y2 = np.clip(_extent(polygons), 0, (*size[::-1], *size[::-1]))
     window = (int(y1), int(x1), int(np.ceil(y2)), int(np.ceil(x2)))
     if window[2] == window[0] or window[3] == window[1]:

@@ -1,4 +1,7 @@
-"""The json of labelme for one image; `mask-rcnn data convert` reads and writes folders of them."""
+"""Converts the detections of one image to and from labelme's JSON.
+
+`mask-rcnn data convert` reads and writes folders of these files.
+"""
 
 from pathlib import Path
 
@@ -16,16 +19,19 @@ NAME = "the labelme json"
 
 
 def to_labelme(detections, categories, image_path):
-    """Returns the content of a labelme json, a dict for `json.dump`.
+    """Converts detections to the content of a labelme file.
 
-    Masks are shapes of the type "mask" with exactly their pixels. When they are read again, the box is that
-    of the mask. Without masks there are rectangles. Keypoints and attributes have no place there: they are
-    left out with a warning.
+    A mask becomes a shape of the type "mask" with exactly its pixels. When it is read again, the box is the
+    bounding box of the mask. Detections without masks become rectangles. labelme has no fields for keypoints
+    and attributes. They are left out with a warning.
 
     Args:
         detections: A `Detections` of N objects.
         categories: The K `Category` records, or names.
-        image_path: Path of the image file, relative to the json.
+        image_path: Path of the image file, relative to the JSON file.
+
+    Returns:
+        Dict for `json.dump`.
     """
     categories = as_categories(categories, len(categories))
     lost = ["keypoints"] * (detections.keypoints is not None) + sorted(detections.attributes)
@@ -39,20 +45,24 @@ def to_labelme(detections, categories, image_path):
 
 
 def _shown(entry):
-    """Returns an entry without a mask that has no pixel, so that its box is written."""
+    """Removes the mask from an entry if the mask has no pixels, so that the box is written instead."""
     is_empty = entry.get("segmentation") and not coco_mask.area(entry["segmentation"])
     return {key: value for key, value in entry.items() if key != "segmentation"} if is_empty else entry
 
 
 def from_labelme(content, categories):
-    """Returns `Detections` of the content of a labelme json.
+    """Converts the content of a labelme file to `Detections`.
 
-    Shapes of the same label and group are one object. Boxes are those of the shapes. Shapes without `score`,
-    as a person draws them, have score 1. What cannot be read is left out with a warning.
+    Shapes with the same label and group are one object. Boxes are the bounding boxes of the shapes. Shapes
+    without `score`, such as those drawn by a person, have score 1. Shapes that cannot be read are left out
+    with a warning.
 
     Args:
-        content: A dict, the content of the file.
+        content: Dict, the content of the file.
         categories: The K `Category` records, or names.
+
+    Raises:
+        ValueError: The size of the image is missing, or a label is not one of the categories.
     """
     size = declared_size(content, NAME)
     if None in size:

@@ -1,15 +1,17 @@
-"""`pandas.DataFrame`, a row for each object, in columns that also CSV and Parquet files can hold.
+"""Converts detections to and from a `pandas.DataFrame`, with one row per object.
+
+CSV and Parquet files can hold all of its columns.
 
 | column | value |
 |---|---|
-| `class_id`, `class_name` | 1..K; the name if categories are given |
-| `score` | 0 to 1 |
-| `x1`, `y1`, `x2`, `y2` | box in pixels, far edge excluded |
-| `image_height`, `image_width` | size of the image |
-| `mask` | `counts` of COCO's compressed run lengths of the whole image, text |
-| `keypoint_0_x`, `keypoint_0_y`, `keypoint_0_score`, ... | keypoints in pixels |
+| `class_id`, `class_name` | 1..K; the name, if categories are given |
+| `score` | 0..1 |
+| `x1`, `y1`, `x2`, `y2` | box, pixels, far edge not included |
+| `image_height`, `image_width` | size of the image, pixels |
+| `mask` | str, `counts` of COCO's compressed RLE of the whole image |
+| `keypoint_0_x`, `keypoint_0_y`, `keypoint_0_score`, ... | keypoints, pixels |
 
-Attributes have a column each, and further columns become attributes.
+Each attribute has a column. Other columns become attributes.
 """
 
 import re
@@ -27,14 +29,19 @@ POINT_FIELDS = ("x", "y", "score")
 
 
 def to_pandas(detections, categories=None):
-    """Returns a `pandas.DataFrame` with a row for each object.
+    """Converts detections to a `pandas.DataFrame` with one row per object.
 
-    Frames of several images can be joined, `pandas.concat([first.assign(image="a.jpg"), ...])`, and parted
-    again by `groupby("image")`.
+    Concatenate the frames of several images with `pandas.concat([first.assign(image="a.jpg"), ...])`, and
+    split them with `groupby("image")`.
 
     Args:
         detections: A `Detections` of N objects.
-        categories: The K `Category` records, or names, for the column `class_name`. Defaults to no names.
+        categories: The K `Category` records, or names, for the column `class_name`. Defaults to None, without
+            names.
+
+    Raises:
+        ValueError: An attribute has the name of another column.
+        ImportError: pandas is not installed.
     """
     pandas = import_package("pandas")
     columns = {"class_id": detections.class_ids}
@@ -62,14 +69,17 @@ def to_pandas(detections, categories=None):
 
 
 def from_pandas(frame, image_size=None, categories=None):
-    """Returns `Detections` of a `pandas.DataFrame` of one image.
+    """Converts a `pandas.DataFrame` with the objects of one image to `Detections`.
 
     Args:
-        frame: Columns as `to_pandas` writes them; boxes and `class_id` or `class_name` are needed. Without
-            `score`, scores are 1.
-        image_size: (height, width). Defaults to the columns `image_height` and `image_width`.
-        categories: The K `Category` records, or names: classes are then found by `class_name`. Defaults to
-            `class_id`.
+        frame: Columns as `to_pandas` writes them. Boxes, and `class_id` or `class_name`, are required. The
+            default `score` is 1.
+        image_size: (height, width), pixels. Defaults to None, the columns `image_height` and `image_width`.
+        categories: The K `Category` records, or names. With them, classes are read from `class_name`.
+            Defaults to None, the column `class_id`.
+
+    Raises:
+        ValueError: Columns are missing, or the rows have different image sizes.
     """
     columns = {name: frame[name].to_numpy() for name in frame.columns}
     missing = [name for name in BOX if name not in columns]
@@ -99,7 +109,7 @@ def _given(categories):
 
 
 def _size(columns):
-    """Returns (height, width) of the columns, which are removed; None without rows or columns."""
+    """Removes the columns of the image size and returns (height, width), or None without rows or columns."""
     sides = [columns.pop(name, ()) for name in SIZE]
     if not all(map(len, sides)):
         return None
@@ -120,7 +130,7 @@ def _masks(counts, size):
 
 
 def _keypoints(columns):
-    """Returns `[N, J, 3]` of the columns of keypoints, which are removed; None without."""
+    """Removes the columns of keypoints and returns `[N, J, 3]`, or None without them."""
     numbers = [int(found[1]) for found in map(POINT.fullmatch, map(str, columns)) if found]
     if not numbers:
         return None

@@ -1,8 +1,9 @@
-"""`supervision.Detections`, of Roboflow's package supervision.
+"""Converts detections to and from `supervision.Detections` of Roboflow's package supervision.
 
-Conventions of supervision 0.31: boxes are `xyxy`. `class_id` counts from 0, as an index of a list of names;
-ours count from 1. `data` has arrays with a row for each object; names are in `data["class_name"]`. Its images
-have no size, which is in `metadata["image_size"]` here.
+Conventions of supervision 0.31: boxes are `xyxy`. `class_id` counts from 0, as an index into a list of names,
+and not from 1 as in `mask_rcnn`. `data` has arrays with one row per object; class names are in
+`data["class_name"]`. There is no field for the size of the image, so it is stored in
+`metadata["image_size"]`.
 """
 
 import numpy as np
@@ -14,17 +15,18 @@ NAME, KEYPOINTS, SIZE, TRACKER = "class_name", "keypoints", "image_size", "track
 
 
 def to_supervision(detections, categories=None, compact_masks=False):
-    """Returns a `supervision.Detections`.
+    """Converts detections to `supervision.Detections`.
 
     Args:
         detections: A `Detections` of N objects.
-        categories: The K `Category` records, or names, for `data["class_name"]`. Defaults to no names.
-        compact_masks: Whether masks are a `supervision.CompactMask`, for large images. Defaults to an array
-            `[N, H, W]` bool, which every annotator and your own code understands.
+        categories: The K `Category` records, or names, for `data["class_name"]`. Defaults to None, without
+            names.
+        compact_masks: Whether masks are a `supervision.CompactMask`, which saves memory for large images.
+            Defaults to False: a `[N, H, W]` bool array, which all annotators support.
 
     Returns:
-        A `supervision.Detections` whose class ids are smaller by 1. Keypoints `[N, J, 3]` and attributes are
-        in `data`, except the attribute `tracker_id`.
+        A `supervision.Detections` with `class_id` 0..K-1. Keypoints `[N, J, 3]` and attributes are in `data`,
+        except the attribute `tracker_id`, which has a field of its own.
     """
     supervision = import_package("supervision")
     data = {name: np.asarray(values) for name, values in detections.attributes.items()}
@@ -54,23 +56,28 @@ def _masks(detections, compact, supervision):
         )
     sides = np.array([mask.shape for mask in detections.masks], int).reshape(-1, 2)
     first = detections.mask_origins
-    last = np.maximum(first + sides - 1, first)  # included, and one pixel of an empty mask
+    last = np.maximum(first + sides - 1, first)  # index of the last pixel; one pixel for an empty mask
     boxes = np.concatenate([first[:, ::-1], last[:, ::-1]], axis=1).astype("float32")
     rles = [detections.rle(i) for i in range(count)]
     return supervision.CompactMask.from_coco_rle(rles, boxes, size)
 
 
 def from_supervision(detections, image_size=None, categories=None):
-    """Returns `Detections` of a `supervision.Detections`.
+    """Converts `supervision.Detections` to `Detections`.
 
     Args:
-        detections: A `supervision.Detections` with `class_id`. Without `confidence`, scores are 1.
-        image_size: (height, width). Defaults to that of the masks or of `metadata["image_size"]`.
-        categories: The K `Category` records, or names: classes are then found by `data["class_name"]`.
-            Defaults to `class_id` plus 1.
+        detections: A `supervision.Detections` with `class_id`. The default `confidence` is 1.
+        image_size: (height, width), pixels. Defaults to None, the size of the masks or
+            `metadata["image_size"]`.
+        categories: The K `Category` records, or names. With them, classes are read from `data["class_name"]`.
+            Defaults to None, `class_id` plus 1.
 
     Returns:
-        `Detections`. What `data` has besides names and keypoints becomes attributes, `tracker_id` too.
+        `Detections`. Other entries of `data` besides names and keypoints become attributes, as does
+        `tracker_id`.
+
+    Raises:
+        ValueError: There are no classes, or the size of the image is unknown.
     """
     data = {name: np.asarray(values) for name, values in detections.data.items()}
     names, keypoints = data.pop(NAME, None), data.pop(KEYPOINTS, None)
@@ -101,7 +108,7 @@ def from_supervision(detections, image_size=None, categories=None):
 
 
 def _crop(mask, i):
-    """Returns the smallest crop of a mask and its (y, x); of a `CompactMask` without the whole image."""
+    """Returns the smallest crop of a mask and its (y, x), without expanding a `CompactMask` to the image."""
     if hasattr(mask, "crop"):
         return smallest_crop(mask.crop(i), mask.offsets[i].tolist()[::-1])
     return smallest_crop(np.asarray(mask[i], bool))

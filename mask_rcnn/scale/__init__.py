@@ -1,1 +1,1 @@
-"""Where one process is outgrown: detections of many images in Parquet files, on Ray Data and on Ray Serve."""
+"""Detection in more images than one process can handle: Parquet files, Ray Data and Ray Serve."""

@@ -1,4 +1,7 @@
-"""A folder of Parquet files that many calls fill: each image is in it once, whenever a call ended."""
+"""A folder of Parquet files with detections that several runs of a command fill.
+
+The folder has each image once, even if a run was interrupted.
+"""
 
 import contextlib
 import json
@@ -16,35 +19,36 @@ from mask_rcnn.scale.rows import as_table, detect_rows, entries_of
 
 NAME = re.compile(r"part-(\d{6})\.parquet")
 SETTINGS = b"mask_rcnn"  # key of the metadata of each file
-MAX_ROWS = 1000  # of a file
-MAX_SECONDS = 300  # of work that a killed call loses
-MAX_INPUTS = 3  # that an error shows
+MAX_ROWS = 1000  # rows per file, after which it is written
+MAX_SECONDS = 300  # time after which a file is written: the most work that an interrupted run loses
+MAX_INPUTS = 3  # number of list elements that an error message shows
 
 
 class Parts:
-    """The rows of a folder, and those that are to be written to it.
+    """The rows in a folder of Parquet files, and those that are still to be written.
 
-    The files are `part-000000.parquet` and so on. Each is written aside and renamed, so that it is there as a
-    whole or not at all. Opening the folder removes the rows of images that failed: they are tried again.
+    The files are `part-000000.parquet` and so on. Each is written atomically. When the folder is opened, rows
+    of images that failed are removed, so that these are detected again.
 
-    Use it as a context: it holds a lock of a local folder, and at its end writes the rows that are left.
+    Use it as a context manager. Inside, a local folder is locked. At the end, the remaining rows are written.
 
     Args:
         folder: Path of `paths.as_path`.
-        settings: What makes rows comparable, `{name: value}` that json knows. It is kept in each file.
-        max_rows: A file is written after so many rows.
-        max_seconds: A file is written after so many seconds.
+        settings: `{name: value}` that JSON can represent. All rows of a folder must have the same settings.
+            They are stored in each file.
+        max_rows: Number of rows after which a file is written. Defaults to 1000.
+        max_seconds: Seconds after which a file is written. Defaults to 300.
 
     Attributes:
-        done: Names of the images that are in the folder or wait to be written.
+        done: Set of the names of the images that are in the folder or are still to be written.
 
     Raises:
-        ValueError: The files of the folder have other settings, or are no such files.
+        ValueError: On entering, if the files of the folder have other settings or are not Parquet files.
     """
 
     def __init__(self, folder, settings, max_rows=MAX_ROWS, max_seconds=MAX_SECONDS):
         self.folder, self.max_rows, self.max_seconds = folder, max_rows, max_seconds
-        self.settings = json.loads(json.dumps(settings))  # tuples become lists, as in the files
+        self.settings = json.loads(json.dumps(settings))  # converts tuples to lists, as in the files
         self.done = set()
         self._waiting, self._written_at = [], time.monotonic()
 
@@ -67,7 +71,7 @@ class Parts:
             self._lock.__exit__(*error)
 
     def add(self, table):
-        """Takes rows, and writes a file when enough are there.
+        """Adds rows, and writes a file if there are enough rows or enough time has passed.
 
         Args:
             table: `pyarrow.Table` with the columns of `rows.SCHEMA`.
@@ -113,22 +117,22 @@ class Parts:
 
 
 def detect_in_parts(images, parts, launch):
-    """Detects in those images that are not in a folder yet.
+    """Detects objects in the images that are not in a folder yet.
 
     Args:
         images: List of `ImageFile`.
-        parts: `Parts`, entered.
-        launch: Function of a list of `ImageFile` that yields a `pyarrow.Table` with their rows now and then.
+        parts: `Parts`, entered as a context manager.
+        launch: Function of a list of `ImageFile` that yields a `pyarrow.Table` with the rows of some of them.
 
     Yields:
-        A list with the names of the images of each table.
+        A list with the names of the images in each table.
 
     Raises:
-        RuntimeError: `launch` ended without rows of some images.
+        RuntimeError: `launch` ended without rows for some images.
     """
     todo = [image for image in images if image.name not in parts.done]
     if not todo:
-        return  # without a model, which takes its time to load
+        return  # does not load the model
     with contextlib.closing(launch(todo)) as tables:
         for table in tables:
             parts.add(table)
@@ -141,7 +145,7 @@ def detect_in_parts(images, parts, launch):
 
 
 def detect_here(images, detector):
-    """Detects in this process: a function for `detect_in_parts`, after its second argument is given.
+    """Detects objects in this process. Pass it to `detect_in_parts` as `launch`, with `detector` bound.
 
     Args:
         images: List of `ImageFile`.
@@ -155,7 +159,7 @@ def detect_here(images, detector):
 
 
 def part_files(folder):
-    """Returns the paths of the Parquet files of a folder, in their order."""
+    """Returns the paths of the Parquet files of a folder, sorted by number."""
     if not folder.is_dir():
         return []
     files = folder.files() if is_remote(folder) else folder.iterdir()
@@ -163,25 +167,25 @@ def part_files(folder):
 
 
 def read_rows(folder, columns=None):
-    """Yields the rows of a folder as dicts, file by file.
+    """Yields the rows of a folder as dicts, one file at a time.
 
     Args:
         folder: Path of `paths.as_path`.
-        columns: Names of the columns to read. Defaults to all.
+        columns: Names of the columns to read. Defaults to None, all columns.
     """
     for file in part_files(folder):
         yield from _read(file, columns).to_pylist()
 
 
 def write_results(folder, path):
-    """Writes the detections of a folder of Parquet files as a COCO results file, a part at a time.
+    """Writes the detections of a folder of Parquet files as a COCO results file, reading one file at a time.
 
-    An entry is that of `mask-rcnn detect --json`: `image_id` is the place of the image among those that did
-    not fail, from 1, ordered by name; `file_name` is its name.
+    Entries are those of `mask-rcnn detect --json`. `file_name` is the name of the image. `image_id` is its
+    index among the images without an error, sorted by name, from 1.
 
     Args:
         folder: Path of `paths.as_path`.
-        path: Of the json.
+        path: Path of the JSON file.
     """
     names = [row["file"] for row in read_rows(folder, ["file", "error"]) if row["error"] is None]
     ids = {name: id for id, name in enumerate(sorted(names, key=PurePosixPath), start=1)}

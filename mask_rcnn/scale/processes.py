@@ -1,15 +1,16 @@
-"""What a process of a cluster sets before it loads a model."""
+"""Settings of a cluster process that must be made before it loads a model."""
 
 from mask_rcnn.memory import keep_freed_memory
 
 
 def prepare_process(num_cpus=None):
-    """Lets an op of TensorFlow use so many threads, and keeps freed memory where the CPU computes.
+    """Sets TensorFlow's number of threads per op, and keeps freed memory if there is no GPU.
 
-    Call it before TensorFlow computes anything.
+    Call it before TensorFlow runs its first op.
 
     Args:
-        num_cpus: That the process may use; a fraction counts as one. Defaults to None, all of the machine.
+        num_cpus: Number of CPUs that the process may use. Fractions are rounded down, to at least 1. Defaults
+            to None, which leaves the number of threads unchanged.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Detection in many images on a Ray cluster: each worker loads the model once, and gets images to the end."""
+"""Detection in many images on a Ray cluster. Each worker loads the model once."""
 
 import itertools
 import os
@@ -7,30 +7,31 @@ from mask_rcnn.errors import PartialFailure
 from mask_rcnn.scale.processes import prepare_process
 from mask_rcnn.scale.rows import SCHEMA, ImageFile, as_table, detect_rows
 
-IMAGES_PER_TASK = 16  # what is done again if a worker is lost
-MAX_RETRIES = 3  # of a task whose worker was lost: an image that kills every worker must not do so for ever
+IMAGES_PER_TASK = 16  # number of images that are detected again if a worker dies
+MAX_RETRIES = 3  # retries of a task whose worker died: an image may crash every worker
 
 
 def detect_on_ray(images, detector, *, num_workers=None, **resources):
-    """Detects in images with the workers of a Ray cluster; needs the extra `ray`.
+    """Detects objects in images with the workers of a Ray cluster. It needs the extra `ray`.
 
-    A worker is an actor of Ray Data's `map_batches`. One that is lost is started again, and its images are
-    detected again. All machines must see the model, the images and the working folder under the same paths.
-    The cluster is that of `ray.init()`: the one that `RAY_ADDRESS` names, or this machine.
+    A worker is an actor of Ray Data's `map_batches`. If a worker dies, it is restarted, and its images are
+    detected again. All machines must have the model, the images and the working directory under the same
+    paths. The cluster is that of `ray.init()`: the one in `RAY_ADDRESS`, or this machine.
 
     Args:
         images: List of `ImageFile`.
         detector: `Detector`.
-        num_workers: Number of workers. Defaults to as many as the resources of the cluster allow.
-        resources: Of each worker, such as `num_gpus=1` or `num_cpus=8`. Defaults to Ray's, one CPU.
+        num_workers: Number of workers. Defaults to None, as many as the cluster's resources allow.
+        resources: Resources of each worker, such as `num_gpus=1` or `num_cpus=8`. Defaults to Ray's default,
+            one CPU.
 
     Yields:
-        A `pyarrow.Table` with the rows of some images, in the order in which they are done.
+        A `pyarrow.Table` with the rows of some images, in order of completion.
 
     Raises:
-        PartialFailure: Ray gave up, because workers could not start or died again and again.
+        PartialFailure: Ray gave up, because workers could not start or died repeatedly.
     """
-    import ray  # an extra
+    import ray  # optional package
 
     if not ray.is_initialized():
         ray.init()
@@ -58,7 +59,7 @@ def detect_on_ray(images, detector, *, num_workers=None, **resources):
 
 
 def _workers_of_cluster(resources):
-    """Returns how many workers with these resources fit into the cluster, at least 1."""
+    """Returns the number of workers with these resources that fit into the cluster, at least 1."""
     import ray
 
     known = ray.cluster_resources()
@@ -68,12 +69,12 @@ def _workers_of_cluster(resources):
 
 
 class _Worker:
-    """An actor of Ray Data: rows of images, with a model that is loaded once.
+    """An actor of Ray Data that loads the model once and returns the rows of images.
 
     Args:
         detector: `Detector`.
-        folder: Paths are relative to it.
-        num_cpus: That the worker may use, or None.
+        folder: Working directory, which relative paths refer to.
+        num_cpus: Number of CPUs that the worker may use, or None.
     """
 
     def __init__(self, detector, folder, num_cpus):

@@ -1,10 +1,10 @@
-"""Ray Serve: the service of `mask-rcnn serve` in as many replicas as a cluster has room for.
+"""Runs the service of `mask-rcnn serve` on Ray Serve, in several replicas on a cluster.
 
     serve run mask_rcnn.scale.ray_serve:app models=fruits=models/fruits replicas=2 cpus=4
 
-Urls, requests, answers and limits are those of `mask-rcnn serve`. Each replica has its own models and its own
-queue, which batches images of one padded shape; Ray's `@serve.batch` would mix shapes. Ray distributes the
-requests, starts a replica again that was lost, and adds and removes replicas by load.
+URLs, requests, replies and limits are those of `mask-rcnn serve`. Each replica has its own models and its own
+queue, which batches images of the same padded shape. Ray's `@serve.batch` would mix shapes. Ray distributes
+the requests, restarts replicas that die, and adds and removes replicas with the load.
 """
 
 import functools
@@ -16,35 +16,36 @@ from mask_rcnn.scale.processes import prepare_process
 from mask_rcnn.serving.options import TOKEN_VARIABLE, Options
 from mask_rcnn.serving.sources import check_sources, parse_source
 
-MAX_STARTS = 3  # of a replica whose models cannot be loaded
+MAX_STARTS = 3  # attempts to start a replica whose models cannot be loaded
 LIMITS = {field.name: field.type for field in fields(Options) if field.name != "token"}
 
 
 def app(arguments):
-    """Returns a Ray Serve application, for `serve run` and for `import_path` of a config file.
+    """Returns a Ray Serve application, for `serve run` and for `import_path` in a config file.
 
-    The token that clients must send is `$MASK_RCNN_TOKEN` where this is called.
+    Clients must send the token that is in `$MASK_RCNN_TOKEN` when this function is called.
 
     Args:
-        arguments: Dict of values, or of their texts:
+        arguments: Dict of these values, or of their text:
 
-            - `models`: List, or text with spaces between: weights, SavedModel folders, .tflite or .onnx
-              files, or folders with numbered versions of them; NAME=PATH gives a name. All machines must see
-              them.
-            - `replicas`: Number of replicas, or "auto", which follows the load. Defaults to 1.
-            - `cpus`, `gpus`: Of each replica. Defaults to 1 and 0.
-            - `precision`: Of weights, as in `Predictor.load`. Defaults to "float32".
+            - `models`: List, or text separated by spaces, of weights files, SavedModel folders, .tflite or
+              .onnx files, or folders with numbered versions of them. NAME=PATH sets the name. All machines
+              must have them under the same path.
+            - `replicas`: Number of replicas, or "auto" to follow the load. Defaults to 1.
+            - `cpus`, `gpus`: Number per replica. Defaults to 1 and 0.
+            - `precision`: Dtype policy for weights files, as in `Predictor.load`. Defaults to "float32".
             - Names of fields of `serving.options.Options`, such as `max_pixels` and `timeout`.
 
     Raises:
-        ValueError: An argument is unknown or missing, or no model is where it should be.
+        ValueError: An argument is unknown or missing, or a folder has no model.
+        FileNotFoundError: The path of a model does not exist.
     """
     rest = {"replicas": 1, "cpus": 1, "gpus": 0, "precision": "float32", **arguments}
     sources = _sources(rest.pop("models", ()))
     replicas, cpus, gpus = rest.pop("replicas"), float(rest.pop("cpus")), float(rest.pop("gpus"))
     load = functools.partial(_load, precision=rest.pop("precision"))
     options = _options(rest)
-    from ray import serve  # an extra
+    from ray import serve  # optional package
 
     def build():
         return _ready_app(sources, load, options, cpus)
@@ -54,7 +55,7 @@ def app(arguments):
         name="mask-rcnn",
         num_replicas=replicas if replicas == "auto" else int(replicas),
         ray_actor_options={"num_cpus": cpus, "num_gpus": gpus},
-        max_ongoing_requests=2 * options.queue,  # the service itself refuses what is too much, with 429
+        max_ongoing_requests=2 * options.queue,  # the service itself refuses requests over `queue` with 429
         graceful_shutdown_timeout_s=options.timeout,
         max_constructor_retry_count=MAX_STARTS,
     )
@@ -62,7 +63,7 @@ def app(arguments):
 
 
 def _sources(models):
-    """Returns the `Source`s of texts, with paths that do not depend on the working folder."""
+    """Returns the `Source`s of the models, with absolute paths."""
     sources = [parse_source(text) for text in (models.split() if isinstance(models, str) else models)]
     if not sources:
         raise ValueError("Ray Serve needs models. Received: none. Give models=NAME=PATH.")
@@ -77,7 +78,7 @@ def _sources(models):
 
 
 def _options(arguments):
-    """Returns the `Options` of arguments, whose values may be texts."""
+    """Returns the `Options` of the arguments, whose values may be text."""
     unknown = sorted(set(arguments) - set(LIMITS))
     if unknown:
         known = ", ".join(["models", "replicas", "cpus", "gpus", "precision", *LIMITS])
@@ -94,7 +95,7 @@ def _load(path, precision):
 
 
 def _ready_app(sources, load, options, num_cpus):
-    """Returns the ASGI application when its models are loaded: Ray sends requests from then on."""
+    """Returns the ASGI application after its models are loaded. Ray sends requests only then."""
     from mask_rcnn.serving.server import make_service
 
     prepare_process(num_cpus)
@@ -106,7 +107,7 @@ def _ready_app(sources, load, options, num_cpus):
         raise repository.failure
     answer = service.app()
 
-    async def asgi(scope, receive, send):  # Ray's uvicorn takes a callable that is no coroutine for ASGI 2
+    async def asgi(scope, receive, send):  # Ray's uvicorn treats other callables as ASGI 2
         await answer(scope, receive, send)
 
     return asgi

@@ -1,15 +1,15 @@
-"""Detections as rows of a table, one for each image.
+"""Detections as rows of a table, one row per image.
 
 | column | type | meaning |
 |---|---|---|
 | `file` | string | name of the image |
-| `width`, `height` | int32 | pixels of the upright image; null if the image failed |
-| `category_ids` | list of int32 | ids of the data set, best detection first |
-| `categories` | list of string | their names |
+| `width`, `height` | int32 | size of the upright image, pixels; null if the image failed |
+| `category_ids` | list of int32 | category ids of the data set, best detection first |
+| `categories` | list of string | category names |
 | `scores` | list of float32 | 0..1 |
-| `bboxes` | list of 4 float64 each | x, y, width, height in pixels |
-| `segmentations` | list of struct | COCO's run lengths `size` and `counts`; null without a mask head |
-| `keypoints` | list of lists of float64 | x, y, score as COCO has them; null without a keypoint head |
+| `bboxes` | list of 4 float64 each | x, y, width, height, pixels |
+| `segmentations` | list of struct | COCO's RLE, `size` and `counts`; null without a mask head |
+| `keypoints` | list of lists of float64 | x, y, score as in COCO; null without a keypoint head |
 | `used_bits` | int8 | bits that the samples of a 16-bit file use; null for other files |
 | `error` | string | why the image failed; null if it did not |
 """
@@ -26,7 +26,7 @@ from mask_rcnn.errors import UnreadableImage, short_message
 from mask_rcnn.paths import as_path
 
 _RUN_LENGTHS = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
-# Columns of lists, and the fields of COCO's results that they hold.
+# Columns of lists, and the fields of COCO's results that they contain.
 FIELDS = {
     "category_ids": "category_id",
     "scores": "score",
@@ -53,11 +53,11 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image to detect in.
+    """An image file to detect objects in.
 
     Args:
-        path: `os.fsencode` of its path or URL: names of files may be no valid text.
-        name: As the column `file` has it.
+        path: `os.fsencode` of its path or URL, bytes, because file names may not be valid text.
+        name: Name in the column `file`.
     """
 
     path: bytes
@@ -66,13 +66,14 @@ class ImageFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Detector:
-    """How images become rows. It can be sent to other processes.
+    """Settings of the detection. It can be pickled and sent to other processes.
 
     Args:
-        load: Function without arguments that returns an `ImagePredictor` or what takes its place. It can be
-            pickled.
+        load: Function without arguments that returns a predictor with the method
+            `ImagePredictor.predict_many`. It must be picklable.
         batch_size, threads, score_threshold: As in `ImagePredictor.predict_many`.
-        in_tiles: Whether only windows of large TIFF files are read; their `used_bits` are null then.
+        in_tiles: Whether only windows of large TIFF files are read. Then `used_bits` is null. Defaults to
+            False.
     """
 
     load: Callable
@@ -83,16 +84,16 @@ class Detector:
 
 
 def detect_rows(detector, predictor, images):
-    """Detects in images.
+    """Detects objects in images.
 
     Args:
         detector: `Detector`.
-        predictor: What its `load` returned.
+        predictor: Result of `detector.load`.
         images: Iterable of `ImageFile`.
 
     Yields:
-        A dict with a value for each column, in the order of `images`. An image that fails is a row with its
-        `error`.
+        A dict with a value for each column, in the order of `images`. For an image that fails, only `file`
+        and `error` are set.
     """
 
     def finish(image, detections, pixels):
@@ -113,12 +114,17 @@ def detect_rows(detector, predictor, images):
 
 
 def as_table(rows):
-    """Returns rows as a `pyarrow.Table`."""
+    """Returns rows, a list of dicts, as a `pyarrow.Table` with SCHEMA."""
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
 def entries_of(row, image_id):
-    """Returns the entries of a COCO results file for a row, as `mask-rcnn detect --json` writes them."""
+    """Returns the COCO results entries of a row, as `mask-rcnn detect --json` writes them.
+
+    Args:
+        row: Dict with all columns of SCHEMA.
+        image_id: Value of `image_id`.
+    """
     columns = {field: row[column] for column, field in FIELDS.items() if row[column] is not None}
     return [
         dict(zip(columns, values, strict=True))
@@ -146,6 +152,6 @@ def _row(name, detections, categories):
 
 
 def _failed(name, error):
-    is_plain = isinstance(error, UnreadableImage)  # its message is for a person
+    is_plain = isinstance(error, UnreadableImage)  # its message is complete
     reason = str(error) if is_plain else f"{type(error).__name__}: {short_message(error)}"
     return dict.fromkeys(SCHEMA.names) | {"file": name, "error": " ".join(reason.split())}

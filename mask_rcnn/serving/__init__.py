@@ -1,23 +1,25 @@
-"""A server for one machine: TensorFlow Serving's REST protocol, and an endpoint that takes an image file.
+"""An HTTP server for models on one machine.
+
+It supports TensorFlow Serving's REST protocol, and has an endpoint that takes an image file.
 
     request -> app: limits, token, JSON -> batcher: decode | model | finish -> JSON
 
-A model runs in one thread, which takes batches from a bounded queue. Images are decoded and answers are
-written in threads beside it. The modules, from the bottom:
+Each model runs in one thread, which takes batches from a bounded queue. Other threads decode images and write
+replies. A module uses only modules above it in this table:
 
-| module | what it knows |
+| module | content |
 |---|---|
-| `refusal` | a request that cannot be answered: status and message |
+| `refusal` | exception for a request that is refused: HTTP status and message |
 | `options` | limits of a server |
-| `sources` | models and their versions on the disk |
-| `uploads` | image files of clients: pixels are limited before they are decoded |
+| `sources` | models and their versions on disk |
+| `uploads` | image files of clients: checks the number of pixels before decoding |
 | `batcher` | queue, batches, threads |
 | `tensorflow_rest` | TensorFlow Serving's JSON: inputs, outputs, signatures |
-| `served_model` | a loaded model, whatever its format |
-| `repository` | versions that are loaded, swapped and unloaded beside running requests |
-| `detection_reply` | the answer of `POST /detect` |
-| `app` | urls |
+| `served_model` | a loaded model of any format |
+| `repository` | loads, replaces and unloads versions while requests run |
+| `detection_reply` | the reply of `POST /detect` |
+| `app` | URLs |
 | `server` | sockets and signals |
 
-No module but `loading` and `server` needs TensorFlow or uvicorn.
+Only `loading` needs TensorFlow, and only `server` needs uvicorn.
 """

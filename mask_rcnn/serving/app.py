@@ -1,4 +1,4 @@
-"""The urls of a server, as a Starlette application."""
+"""The URLs of a server, as a Starlette application."""
 
 import asyncio
 import functools
@@ -23,8 +23,8 @@ from mask_rcnn.serving.detection_reply import detection_reply, parse_query, pars
 from mask_rcnn.serving.openapi import describe_api
 from mask_rcnn.serving.refusal import Refusal
 
-CLIENT_GONE = 499  # nobody reads this status; nginx counts such requests under it, and so do the metrics
-OPEN_PATHS = ("/", "/healthz")  # that need no token; those of the page's files neither
+CLIENT_GONE = 499  # status in the metrics for requests whose client has disconnected, as in nginx
+OPEN_PATHS = ("/", "/healthz")  # paths that need no token, besides the files of the page under STATIC
 STATIC = "/static"
 WELCOME = """\
 mask-rcnn serve
@@ -38,7 +38,7 @@ GET  /healthz, /metrics           for those who run it
 
 
 class Service:
-    """Answers requests with the models of a repository.
+    """Handles HTTP requests with the models of a repository.
 
     Args:
         repository: `Repository`.
@@ -46,12 +46,12 @@ class Service:
         metrics: `Metrics`.
 
     Attributes:
-        is_stopping: Whether new requests are refused.
+        is_stopping: Bool, whether new requests are refused.
     """
 
     def __init__(self, repository, options, metrics):
         self._repository, self._options, self._metrics = repository, options, metrics
-        # One at a time: lists of numbers take ten times the memory of their text.
+        # One thread, because the parsed lists of numbers take ten times the memory of their text.
         self._parser = ThreadPoolExecutor(1, "parse")
         self.is_stopping = False
 
@@ -80,7 +80,7 @@ class Service:
         return functools.partial(self._guarded, app)
 
     async def _guarded(self, app, scope, receive, send):
-        """Checks the token, refuses requests at the end, and counts all of them."""
+        """Checks the token, refuses requests during shutdown, and counts all requests."""
         if scope["type"] != "http":
             return
         start, status = time.monotonic(), 500
@@ -99,7 +99,7 @@ class Service:
             self._metrics.seconds.labels(endpoint).observe(time.monotonic() - start)
 
     def _refusal(self, scope):
-        """Returns the answer to a request that is refused whatever it asks for, or None."""
+        """Returns the reply to a request that is refused before routing, or None."""
         path = scope["path"]
         if self.is_stopping:
             return _error(503, "The server is shutting down.", {"Retry-After": "5"})
@@ -181,7 +181,10 @@ class Service:
         return names[0]
 
     async def _run(self, version, tasks, request, where=None):
-        """Returns the results of tasks; gives them up when the time is over, or when the client has gone."""
+        """Returns the results of tasks.
+
+        It cancels the tasks and raises a `Refusal` after the time limit, or when the client disconnects.
+        """
         futures = version.batcher.submit(tasks)
         work = asyncio.ensure_future(_results(futures, where))
         gone = asyncio.ensure_future(_disconnected(request))
@@ -202,13 +205,16 @@ class Service:
 
 
 def page_folder():
-    """Returns the folder with the files of the page, or None if it is not installed."""
+    """Returns the folder with the files of the web page, or None if it is not installed."""
     folder = Path(str(resources.files("mask_rcnn.export") / "web"))
     return folder if (folder / "index.html").is_file() else None
 
 
 async def _results(futures, where):
-    """Returns the results of `concurrent.futures.Future`s; a refusal names the value that it belongs to."""
+    """Returns the results of a list of `concurrent.futures.Future`.
+
+    If a task raises a `Refusal`, its message is prefixed with the location of the value, `where(index)`.
+    """
     results = []
     for index, future in enumerate(futures):
         try:
@@ -226,7 +232,7 @@ async def _disconnected(request):
 
 
 def _model_of(request):
-    """Returns (name, number of the version or None) of a url."""
+    """Returns the name of the model and the version number, or None, from a URL."""
     version = request.path_params.get("version")
     return request.path_params["name"], None if version is None else parse_version(version)
 
@@ -244,7 +250,10 @@ async def _refuse_url(request, error):
 
 
 async def _confess(request, error):
-    """Answers with the error of a library or a bug; Starlette raises it again, so that it is logged."""
+    """Replies to an unexpected error with status 500, or 503 without enough memory.
+
+    Starlette raises the error again after this handler, so that it is logged.
+    """
     if is_out_of_memory(error):
         return _error(503, "Not enough memory. Send a smaller image, or try again.", {"Retry-After": "5"})
     logging.error("%s %s failed: %s", request.method, request.url.path, short_message(error))

@@ -1,8 +1,9 @@
-"""The queue in front of a model: bounded, in batches, with threads for what needs no model.
+"""A bounded queue that runs the tasks of one model in batches.
 
     submit -> threads: prepare -> ready -> one thread: run a batch -> threads: finish -> futures
 
-A task that fails costs its own future only: if a batch fails, its tasks are run one by one.
+Threads do the work that needs no model. An error of one task sets only its own future: if a batch fails, its
+tasks are run one by one.
 """
 
 import collections
@@ -16,18 +17,18 @@ from absl import logging
 from mask_rcnn.errors import short_message
 from mask_rcnn.serving.refusal import Refusal
 
-AHEAD_BATCHES = 4  # of decoded images that wait for the model: those of one size find each other there
+AHEAD_BATCHES = 4  # number of batches of decoded images that wait, so that images of one size can share one
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a model is to do for one image.
+    """Work of a model for one image.
 
     Args:
         prepare: Function without arguments that returns `(key, inputs, context)`. Tasks with the same `run`
-            and key may share a batch; None is a batch of its own.
-        run: Function of a list of inputs that returns a list of as many outputs.
-        finish: Function of the outputs and the context that returns the result.
+            and the same key may share a batch. With the key None, a task has a batch of its own.
+        run: Function of a list of inputs that returns a list of outputs of the same length.
+        finish: Function of the outputs and the context of the task that returns its result.
     """
 
     prepare: object
@@ -48,11 +49,16 @@ class Batcher:
     """Runs tasks with one model.
 
     Args:
-        capacity: Tasks that are accepted and not yet done; more are refused.
-        max_batch: Tasks of a batch.
-        wait: Seconds that a task may wait for others of its batch, while more tasks are being prepared.
-        threads: Of the preparation, and as many of the end.
-        observe: Function of the number of tasks of a batch and the seconds that it took. Defaults to none.
+        capacity: Int, largest number of accepted tasks that are not done. Further tasks are refused.
+        max_batch: Int, largest number of tasks in a batch.
+        wait: Float, seconds that a task may wait for others of its batch, while more tasks are being
+            prepared.
+        threads: Int, number of threads for `prepare`, and the same number for `finish`.
+        observe: Function that is called after each batch with its number of tasks and its time in seconds.
+            Defaults to None.
+
+    Attributes:
+        capacity: As above.
     """
 
     def __init__(self, *, capacity, max_batch, wait, threads, observe=None):
@@ -61,7 +67,7 @@ class Batcher:
         self._ready = collections.deque()
         self._changed = threading.Condition()
         self._unfinished = self._unprepared = 0
-        self._seconds = 0.0  # that a task takes, a moving average
+        self._seconds = 0.0  # time per task, a moving average
         self._closed = self._drained = False
         self._preparers = ThreadPoolExecutor(threads, "prepare")
         self._finishers = ThreadPoolExecutor(threads, "finish")
@@ -70,17 +76,22 @@ class Batcher:
 
     @property
     def unfinished(self):
-        """Number of tasks that are accepted and not yet done."""
+        """Number of accepted tasks that are not done."""
         return self._unfinished
 
     def submit(self, tasks):
         """Accepts all tasks, or none of them.
 
+        Args:
+            tasks: List of `Task`.
+
         Returns:
-            A list of `concurrent.futures.Future`. A task whose future is cancelled is left out.
+            List of `concurrent.futures.Future`, one for each task. A task is skipped if its future is
+            cancelled.
 
         Raises:
-            Refusal: 400, there are more than can ever be accepted; 429, there is no room now; 503, closed.
+            Refusal: Status 400 if there are more tasks than `capacity`; 429 if the queue is full now; 503 if
+                the batcher is closed.
         """
         if len(tasks) > self.capacity:
             raise Refusal(
@@ -104,7 +115,7 @@ class Batcher:
         return [job.future for job in jobs]
 
     def close(self):
-        """Finishes what was accepted, and ends the threads."""
+        """Waits until all accepted tasks are done, and ends the threads."""
         with self._changed:
             self._closed = True
         self._preparers.shutdown()
@@ -115,7 +126,7 @@ class Batcher:
         self._finishers.shutdown()
 
     def _prepare(self, job):
-        with self._changed:  # so that few decoded images are in memory
+        with self._changed:  # limits the number of decoded images in memory
             limit = AHEAD_BATCHES * self._max_batch
             self._changed.wait_for(lambda: len(self._ready) < limit)
         error = None
@@ -144,7 +155,7 @@ class Batcher:
                 self._run(alive)
 
     def _next_batch(self):
-        """Returns a list of jobs that share a batch; an empty one at the end."""
+        """Returns a list of jobs that share a batch, or an empty list after the last job."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready or self._drained)
             if not self._ready:

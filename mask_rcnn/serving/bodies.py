@@ -1,4 +1,4 @@
-"""Bodies of requests, in bounded memory and time."""
+"""Reads the bodies of requests within limits of memory and time."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 from mask_rcnn.serving.refusal import Refusal
 
 IMAGE_FIELD = "image"
-MAX_FIELDS = 8  # of a multipart body
+MAX_FIELDS = 8  # largest number of fields in a multipart body
 MULTIPART = "multipart/form-data"
 BINARY = "application/octet-stream"
 
@@ -22,13 +22,23 @@ async def read_body(request, options):
         options: `Options`.
 
     Raises:
-        Refusal: 413, it is too large; 408, it takes too long; 400, the client has gone.
+        Refusal: Status 413 if it is too large; 408 if it takes too long; 400 if the client disconnects.
     """
     return b"".join([chunk async for chunk in _chunks(request, options)])
 
 
 async def read_image_file(request, options):
-    """Returns the bytes of the image file of a request: its body, or the field `image` of a form."""
+    """Returns the bytes of the image file of a request.
+
+    The file is the body, or the field `image` of a multipart form.
+
+    Args:
+        request: Starlette's `Request`.
+        options: `Options`.
+
+    Raises:
+        Refusal: As in `read_body`; 415 for another content type; 400 without an image file.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == MULTIPART:
         contents = await _read_field(request, options)
@@ -49,7 +59,7 @@ async def read_image_file(request, options):
 async def _read_field(request, options):
     chunks = _chunks(request, options)
     parser = MultiPartParser(request.headers, chunks, max_files=1, max_fields=MAX_FIELDS)
-    parser.spool_max_size = options.max_body  # in memory: the limit of the body is that of the file
+    parser.spool_max_size = options.max_body  # keeps the file in memory, where the body fits
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
@@ -66,9 +76,10 @@ async def _read_field(request, options):
 
 
 async def _chunks(request, options):
-    """Yields the parts of a body, counted as they come: a header may say anything.
+    """Yields the parts of a body, and raises a `Refusal` if it is too large or too slow.
 
-    Of a body that is too large, as much again is read and dropped, so that the client can read the answer.
+    The received bytes are counted, because a Content-Length header may be wrong. If a body is too large, up
+    to `max_body` further bytes are read and dropped, so that the client can read the reply.
     """
     received = 0
     deadline = asyncio.get_running_loop().time() + options.body_timeout

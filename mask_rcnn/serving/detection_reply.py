@@ -1,4 +1,4 @@
-"""The answer of `POST /detect`: what a client asks for, and the JSON or the picture that it gets."""
+"""Parses the query of `POST /detect`, and writes its reply: JSON or an image with the detections drawn."""
 
 import io
 import json
@@ -22,14 +22,14 @@ DEFAULT_SCORE = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionQuery:
-    """What a client asks for.
+    """The query of a detection request.
 
     Args:
-        model: Name of the model; None if the server has only one.
-        version: Number of its version; None is the newest.
-        score: Detections with lower scores are left out.
-        masks: One of MASKS.
-        picture: One of PICTURES, or None for JSON.
+        model: Name of the model. Defaults to None, for a server with one model.
+        version: Number of its version. Defaults to None, the newest.
+        score: Detections with lower scores are left out, 0..1. Defaults to 0.5.
+        masks: Form of the masks in JSON, one of MASKS. Defaults to "rle".
+        picture: Format of the drawn image, one of PICTURES. Defaults to None, which is JSON.
     """
 
     model: str | None = None
@@ -40,10 +40,13 @@ class DetectionQuery:
 
 
 def parse_query(pairs):
-    """Returns the `DetectionQuery` of the parameters of a url, a list of (name, value).
+    """Returns the `DetectionQuery` of the parameters of a URL.
+
+    Args:
+        pairs: List of (name, value), both str.
 
     Raises:
-        Refusal: A parameter is unknown, or has no value of its kind.
+        Refusal: A parameter is unknown, repeated, or has an invalid value.
     """
     values = {}
     for name, value in pairs:
@@ -63,7 +66,7 @@ def parse_query(pairs):
 
 
 def parse_version(text):
-    """Returns the number of a version."""
+    """Returns the version number of a text, an int; raises a `Refusal` if it is not one."""
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise Refusal(400, f"Expected the number of a version. Received: {text!r}.")
     return int(text)
@@ -80,14 +83,14 @@ def _score(text):
 
 
 def detection_reply(detections, image, *, version, query, categories, start):
-    """Returns (media type, bytes) of an answer.
+    """Returns the media type and the bytes of a reply.
 
     Args:
         detections: `Detections` of the image.
-        image: Pixels `[H, W, 3]` uint8 if the query asks for a picture, else None.
-        version: `Version` that found them.
+        image: `[H, W, 3]` uint8 if the query asks for a drawn image, else None.
+        version: `Version` that made the detections.
         query: `DetectionQuery`.
-        categories: Of the model.
+        categories: Tuple of `Category` of the model.
         start: `time.monotonic()` when the request was accepted.
     """
     detections = detections.keep(np.argsort(-detections.scores, kind="stable"))
@@ -111,7 +114,7 @@ def _picture(pixels, format):
 
 
 def _entries(detections, categories, masks):
-    """Returns the detections as COCO's results have them, with the name of the class."""
+    """Returns the detections in COCO's results format, with the class name in `category`."""
     names = {category.id: category.name for category in categories}
     entries = []
     for index, coco in enumerate(to_coco(detections, None, categories)):
@@ -132,6 +135,6 @@ def _entries(detections, categories, masks):
 
 
 def _polygons(crop, origin):
-    """Returns the outer outlines of a mask as COCO's polygons, flat lists of x, y. Holes are filled."""
+    """Returns the outer contours of a mask as COCO polygons, flat lists of x, y. Holes are filled."""
     y, x = origin.tolist()
     return [(ring + (x, y)).ravel().tolist() for ring, is_hole in outlines(crop) if not is_hole]

@@ -1,4 +1,4 @@
-"""Files and folders to loaded models."""
+"""Loads models for the server."""
 
 import numpy as np
 
@@ -10,11 +10,12 @@ from mask_rcnn.serving.tensorflow_rest import STRING
 
 
 def load_model(path, precision="float32"):
-    """Returns the `ServedModel` of a file or folder, warmed up.
+    """Loads a model and runs it once, so that the first request is not slow. Returns its `ServedModel`.
 
     Args:
-        path: Weights, SavedModel folder, .tflite or .onnx file.
-        precision: Of weights, as in `Predictor.load`. Exports compute in their own.
+        path: Weights file, SavedModel folder, .tflite or .onnx file.
+        precision: Dtype policy for a weights file, as in `Predictor.load`. Exported models have their own.
+            Defaults to "float32".
     """
     format = format_of(path)
     if format == KERAS:
@@ -52,7 +53,7 @@ def _load_lite(path, kind):
 
 
 def _cut(outputs, original, resized, origin):
-    """Returns the outputs for an image without padding rows, and with its `image_info`."""
+    """Returns the outputs for an image without padding rows, and with `image_info`."""
     scale = [after / before for after, before in zip(resized, original, strict=True)]
     return {
         **without_padding(outputs),
@@ -85,7 +86,7 @@ def _load_saved_model(path):
 
 
 def _of_bytes(signature, input_name):
-    """Returns a signature of a batch of strings as a function of bytes to `{name: array}`."""
+    """Converts a signature for a batch of strings to a function of bytes that returns `{name: array}`."""
     import tensorflow as tf
 
     def run(contents):

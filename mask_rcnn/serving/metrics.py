@@ -1,4 +1,4 @@
-"""What a server counts, for Prometheus."""
+"""Metrics of a server for Prometheus."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -7,14 +7,14 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """Counters of one server; not those of the process, so that a process may have several.
+    """Metrics of one server, in a registry of their own, so that a process may have several servers.
 
     Attributes:
-        requests: Counter of (endpoint, status).
-        seconds: Histogram of the time to answer, by endpoint.
-        batch_images: Histogram of the images of a batch, by model.
-        model_seconds: Histogram of the time of a batch in the model, by model.
-        waiting: Gauge of images that are accepted and not yet answered, by model.
+        requests: Counter of requests, by endpoint and status.
+        seconds: Histogram of the time to reply, seconds, by endpoint.
+        batch_images: Histogram of the number of images in a batch, by model.
+        model_seconds: Histogram of the time of a batch in the model, seconds, by model.
+        waiting: Gauge of accepted images without a reply, by model.
     """
 
     def __init__(self):
@@ -40,10 +40,16 @@ class Metrics:
         return kind(f"mask_rcnn_{name}", text, labels, registry=self._registry, **options)
 
     def observe_batch(self, model, images, seconds):
-        """Counts a batch of a model."""
+        """Records a batch.
+
+        Args:
+            model: Name of the model.
+            images: Number of images in the batch.
+            seconds: Time of the batch in the model.
+        """
         self.batch_images.labels(model).observe(images)
         self.model_seconds.labels(model).observe(seconds)
 
     def text(self):
-        """Returns all numbers in Prometheus's text format, bytes."""
+        """Returns all metrics in Prometheus's text format, bytes."""
         return generate_latest(self._registry)

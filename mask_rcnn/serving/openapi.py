@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description of a server."""
+"""The OpenAPI 3.1 description of the server's API."""
 
 from mask_rcnn import __version__
 from mask_rcnn.serving.detection_reply import DEFAULT_SCORE, MASKS, PICTURES
@@ -23,10 +23,10 @@ ERRORS = {
 
 
 def describe_api(options):
-    """Returns the description as a dict.
+    """Returns the OpenAPI description, a dict.
 
     Args:
-        options: `Options` of the server: whether it asks for a token.
+        options: `Options` of the server. Uses `token`: whether requests need one.
     """
     return {
         "openapi": "3.1.0",

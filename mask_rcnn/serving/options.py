@@ -2,25 +2,29 @@
 
 from dataclasses import dataclass, fields
 
-TOKEN_VARIABLE = "MASK_RCNN_TOKEN"  # of the environment
+TOKEN_VARIABLE = "MASK_RCNN_TOKEN"  # environment variable with the token
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How much a server takes at once, and from whom.
+    """Limits of a server, and its token.
 
     Args:
-        token: What clients send as `Authorization: Bearer TOKEN`. None takes requests without one.
-        max_body: Bytes of a request.
-        max_pixels: Height times width of an image file, which its header tells before it is decoded.
-        queue: Images that a model has accepted and not yet answered; more get status 429.
-        max_batch: Images that a model sees at once. None is what is fast on this machine.
-        batch_wait: Milliseconds that an image may wait for others of its batch.
-        timeout: Seconds from the end of a request to its answer; later ones get status 504.
-        body_timeout: Seconds in which the head of a request must arrive, and then its body.
-        threads: Threads that decode images beside each model, and as many that write answers.
-        keep_versions: Versions of each model that are served, the newest ones.
-        poll: Seconds between two looks for new versions. 0 looks once.
+        token: Text that clients must send as `Authorization: Bearer TOKEN`. Defaults to None: no token.
+        max_body: Largest body of a request, bytes. Defaults to 32 MiB.
+        max_pixels: Largest height times width of an image file. Its header is checked before it is decoded.
+            Defaults to 50 million.
+        queue: Largest number of accepted images of a model without a reply. Further requests get status 429.
+            Defaults to 128.
+        max_batch: Largest number of images in a batch. Defaults to None, a fast number for this machine.
+        batch_wait: Milliseconds that an image may wait for others of its batch. Defaults to 2.
+        timeout: Seconds from the end of a request to its reply. Later ones get status 504. Defaults to 60.
+        body_timeout: Seconds in which the head of a request must arrive, and again for its body. Defaults to
+            30.
+        threads: Number of threads per model that decode images, and the same number that write replies.
+            Defaults to 2.
+        keep_versions: Number of versions of each model that are served, the newest ones. Defaults to 1.
+        poll: Seconds between two checks for new versions. 0 checks only at the start. Defaults to 5.
     """
 
     token: str | None = None
@@ -39,7 +43,7 @@ class Options:
         lowest = {"batch_wait": 0, "poll": 0, "timeout": 0.001, "body_timeout": 0.001}
         for name in (field.name for field in fields(self) if field.name != "token"):
             value = getattr(self, name)
-            if value is not None and not value >= lowest.get(name, 1):  # NaN is not
+            if value is not None and not value >= lowest.get(name, 1):  # also false for NaN
                 raise ValueError(
                     f"--{name.replace('_', '-')} must be {lowest.get(name, 1)} or more. "
                     f"Received: {value}. Leave it out for the default."

@@ -1,14 +1,19 @@
-"""A request that is not answered with a result."""
+"""The exception for a request that the server refuses."""
 
 
 class Refusal(Exception):
-    """A request cannot be answered. The message goes to the client.
+    """A request cannot be answered. The server sends the message to the client.
 
     Args:
+        status: Int, HTTP status.
+        message: What was expected, what was received, and how to fix it.
+        retry_after: Int, seconds after which the client may try again. Defaults to None: retrying does not
+            help.
+        close: Whether to close the connection because the request was not read completely. Defaults to False.
+
+    Attributes:
         status: HTTP status.
-        message: What was expected and received, and what to do.
-        retry_after: Seconds after which the client may try again. Defaults to None: it need not try.
-        close: Whether to close the connection, of which not all was read. Defaults to False.
+        headers: Dict of HTTP headers of the reply.
     """
 
     def __init__(self, status, message, retry_after=None, close=False):

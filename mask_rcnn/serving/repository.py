@@ -1,4 +1,4 @@
-"""The models of a server: each version is loaded, swapped in, and unloaded when its requests have ended."""
+"""Loads the versions of models, replaces them, and unloads them when their requests have ended."""
 
 import contextlib
 import gc
@@ -14,23 +14,23 @@ from mask_rcnn.terminal import say
 
 # States of TensorFlow Serving's `ModelVersionStatus`.
 LOADING, AVAILABLE, UNLOADING, END = "LOADING", "AVAILABLE", "UNLOADING", "END"
-SECONDS_TO_LOAD = 5  # after which a client may ask again
+SECONDS_TO_LOAD = 5  # Retry-After for requests to a model that is being loaded
 
 
 @dataclass(eq=False)
 class Version:
-    """A version of a model.
+    """One version of a model.
 
     Args:
-        name: Of the model.
-        number: Of the version.
+        name: Name of the model.
+        number: Int, version number.
         path: Its file or folder.
         files: `fingerprint` of the path when it was loaded.
-        state: One of the four.
-        error: Why it could not be loaded, or None.
-        model: `ServedModel`, while it is available.
-        batcher: Its `Batcher`.
-        leases: Requests that use it.
+        state: LOADING, AVAILABLE, UNLOADING or END. Defaults to LOADING.
+        error: Message of the error why it could not be loaded, or None.
+        model: `ServedModel` while it is loaded, else None.
+        batcher: Its `Batcher` while it is loaded, else None.
+        leases: Number of requests that use it. Defaults to 0.
     """
 
     name: str
@@ -51,17 +51,22 @@ class _Entry:
 
 
 class Repository:
-    """Loads versions in a thread of its own, and lends them to requests.
+    """Loads versions of models in a separate thread, and provides them to requests.
 
-    The newest versions of each folder are served. A version that cannot be loaded is reported, and tried
-    again when its files change; those that are loaded stay. A version is unloaded when it is no longer among
-    the newest, or deleted, and another one has taken its place.
+    It serves the newest versions in each folder. If a version cannot be loaded, its state has the error, and
+    it is loaded again when its files change. Loaded versions stay. A version is unloaded when it was deleted
+    or is no longer among the newest, and one of the newest is available.
 
     Args:
         sources: List of `Source`.
-        load: Function of a path that returns a warm `ServedModel`.
-        make_batcher: Function of the name of a model and of the `ServedModel` that returns its `Batcher`.
+        load: Function of a path that returns a `ServedModel`, after a first run.
+        make_batcher: Function of the name of a model and its `ServedModel` that returns its `Batcher`.
         options: `Options`.
+
+    Attributes:
+        names: Tuple of the model names.
+        is_ready: Bool, whether all models have been loaded at the start.
+        failure: The error of a model that could not be loaded at the start, or None.
     """
 
     def __init__(self, sources, load, make_batcher, options):
@@ -70,20 +75,25 @@ class Repository:
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="repository", daemon=True)
-        self.failure = None  # the error of a model that could not be loaded at the start
-        self.is_ready = False  # whether the models of the start are loaded
+        self.failure = None  # error of a model that could not be loaded at the start
+        self.is_ready = False  # whether all models have been loaded at the start
 
     @property
     def names(self):
         return tuple(self._entries)
 
     def start(self, on_ready=None):
-        """Begins to load; `on_ready` is called, in another thread, when all are loaded or one has failed."""
+        """Starts to load the models in a separate thread.
+
+        Args:
+            on_ready: Function without arguments that this thread calls when all models are loaded or one has
+                failed. Defaults to None.
+        """
         self._on_ready = on_ready or (lambda: None)
         self._thread.start()
 
     def close(self):
-        """Ends the watch, and unloads all versions when their requests have ended."""
+        """Stops checking for new versions, and unloads all versions when their requests have ended."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -92,14 +102,14 @@ class Repository:
 
     @contextlib.contextmanager
     def lease(self, name, number=None):
-        """A context with an available `Version`, which stays loaded inside.
+        """Returns a context manager with an available `Version`, which stays loaded inside the context.
 
         Args:
-            name: Of the model.
-            number: Of the version. Defaults to None, the newest one.
+            name: Name of the model.
+            number: Int, version number. Defaults to None, the newest.
 
         Raises:
-            Refusal: 404, there is no such version; 503, it is being loaded.
+            Refusal: Status 404 if there is no such version; 503 if it is being loaded.
         """
         with self._changed:
             version = self._find(name, number)
@@ -112,7 +122,15 @@ class Repository:
                 self._changed.notify_all()
 
     def states(self, name, number=None):
-        """Returns (number, state, error) of each version, the newest first; of one if a number is given."""
+        """Returns a list of (number, state, error) of the versions of a model, newest first.
+
+        Args:
+            name: Name of the model.
+            number: Int, the only version to return. Defaults to None, all versions.
+
+        Raises:
+            Refusal: Status 404 if there is no such model or version.
+        """
         with self._changed:
             versions = self._versions(name)
             found = [
@@ -125,7 +143,7 @@ class Repository:
         return found
 
     def available(self, name):
-        """Returns the available versions of a model, the newest first."""
+        """Returns the available versions of a model, newest first."""
         with self._changed:
             return [
                 version
@@ -134,7 +152,7 @@ class Repository:
             ]
 
     def waiting(self, name):
-        """Returns the number of images that the available versions of a model have not yet answered."""
+        """Returns the number of accepted images without a reply, over the available versions of a model."""
         with self._changed:
             return sum(
                 version.batcher.unfinished
@@ -176,11 +194,15 @@ class Repository:
             for entry in watched:
                 try:
                     self._update(entry)
-                except OSError as error:  # of a folder that is being replaced
+                except OSError as error:  # such as a folder that is being replaced
                     logging.warning("%s: %s", entry.source.name, short_message(error))
 
     def _update(self, entry):
-        """Loads what is new in a folder, and unloads what that replaces; returns the last error, or None."""
+        """Loads the new versions of a model, and unloads those that they replace.
+
+        Returns:
+            The error of the newest version that could not be loaded, or None.
+        """
         failed = None
         newest = dict(list(entry.source.versions().items())[: self._options.keep_versions])
         for number, path in sorted(newest.items()):
@@ -203,7 +225,7 @@ class Repository:
         return failed
 
     def _load(self, version):
-        """Loads a version; returns what went wrong, or None."""
+        """Loads a version. Returns the error, or None."""
         try:
             model = self._load_model(version.path)
         except Exception as error:
@@ -226,7 +248,7 @@ class Repository:
             self._changed.wait_for(lambda: version.leases == 0)
         version.batcher.close()
         version.model = version.batcher = None
-        gc.collect()  # Keras's models are cycles
+        gc.collect()  # Keras models have reference cycles
         with self._changed:
             version.state = END
         say(f"{version.name}: version {version.number} is unloaded.")

@@ -1,4 +1,4 @@
-"""A loaded model, and what it is to do for each image of a request."""
+"""A loaded model, and its tasks for the images of requests."""
 
 import functools
 import io
@@ -14,21 +14,25 @@ from mask_rcnn.serving.tensorflow_rest import DEFAULT_SIGNATURE, METHOD, tensor_
 from mask_rcnn.serving.uploads import check_pixels, decode_upload
 
 IMAGE_BYTES = "image_bytes"
-WARMUP_SIZES = ((480, 640), (640, 480))  # usual shapes of photographs; others are traced when they come
-ROWS = "detection_"  # outputs of these names have a row for each detection
+# Usual (height, width) of photographs. TensorFlow traces the model for other sizes at their first request.
+WARMUP_SIZES = ((480, 640), (640, 480))
+ROWS = "detection_"  # prefix of the outputs with one row per detection
 
 
 class ServedModel:
-    """A model whose answers in TensorFlow Serving's protocol are made here: weights, TFLite, ONNX.
+    """A model of a weights, TFLite or ONNX file.
+
+    TensorFlow Serving's protocol is implemented here for these formats.
 
     Args:
         predictor: `ImagePredictor`.
         kind: "weights", "tflite", "onnx" or "saved_model".
-        words: Function of the outputs of `detect_batch` for an image and the second result of `preprocess`
-            that returns them in the words of the exports, `{name: array}`, without padding rows.
+        words: Function of the outputs of `detect_batch` for one image and the second result of `preprocess`.
+            It returns the outputs with the names of exported models, `{name: array}`, without padding rows.
 
     Attributes:
-        signatures: `{name: signature}`, see `tensorflow_rest`; after `warm_up`.
+        signatures: `{name: signature}`, see `tensorflow_rest`. Set by `warm_up`.
+        categories: Tuple of `Category`.
     """
 
     def __init__(self, predictor, kind, words):
@@ -40,7 +44,7 @@ class ServedModel:
         return self.predictor.categories
 
     def describe(self):
-        """Returns the classes of the model as `GET /models` lists them, a dict."""
+        """Returns the kind and the classes of the model, a dict of `GET /models`."""
         config = self.predictor.config
         entry = {
             "kind": self.kind,
@@ -59,7 +63,7 @@ class ServedModel:
         return entry
 
     def warm_up(self):
-        """Runs the model once for each of WARMUP_SIZES, and learns its signatures from the answer."""
+        """Runs the model once for each of WARMUP_SIZES, and sets `signatures` from the outputs."""
         settings = self.predictor.config.input
         for size in WARMUP_SIZES:
             image = np.zeros((*size, settings.channels), settings.dtype)
@@ -74,8 +78,8 @@ class ServedModel:
             contents: Bytes of the file.
             max_pixels: As in `decode_upload`.
             finish: Function of the `Detections` and the image, or None, that returns the result.
-            score: Detections with lower scores are left out.
-            keep_image: Whether `finish` needs the pixels.
+            score: Detections with lower scores are left out, 0..1.
+            keep_image: Whether `finish` gets the image, `[H, W, C]`. Defaults to False.
         """
 
         def prepare():
@@ -90,10 +94,10 @@ class ServedModel:
         return Task(prepare, self.predictor.detect_batch, finish_image)
 
     def signature_task(self, signature, value, max_pixels):
-        """Returns the `Task` for one value of a signature, whose result is `{name: array}`.
+        """Returns the `Task` for one value of a signature. Its result is `{name: array}`.
 
         Args:
-            signature: Name of one of `signatures`.
+            signature: Name of a signature, a key of `signatures`.
             value: Pixels `[H, W, C]`, or bytes of an image file.
             max_pixels: As in `decode_upload`.
         """
@@ -110,12 +114,12 @@ class ServedModel:
         return Task(prepare, self.predictor.detect_batch, self._words)
 
     def _prepare_image(self, image):
-        """Returns the key of its batch, the inputs of the model, and what undoes the resize."""
+        """Returns the batch key, the inputs of the model, and the object that inverts the resize."""
         inputs, resize = self.predictor.preprocess(image)
         return self.predictor.batch_key(image.shape[:2]), inputs, resize
 
     def _make_signatures(self, outputs, settings):
-        """Returns the signatures, the same as those of a SavedModel of these weights."""
+        """Returns the signatures that a SavedModel of the same weights has."""
         pixels = tensor_info(
             "serving_default_input_tensor:0", settings.dtype, (-1, -1, -1, settings.channels)
         )
@@ -133,12 +137,13 @@ class ServedModel:
 
 
 class ServedSavedModel(ServedModel):
-    """A SavedModel, which answers signatures of image files itself, one file after the other.
+    """A SavedModel. It runs its own signatures for image files, one file at a time.
 
     Args:
         predictor: `ExportedPredictor` of the folder.
-        definitions: `{name: signature}`, as TensorFlow Serving tells them.
-        functions: `{name: function}` for the signatures of strings: of bytes to `{name: array}`.
+        definitions: `{name: signature}` in TensorFlow Serving's form.
+        functions: `{name: function}` for the signatures of strings. Each takes bytes and returns `{name:
+            array}`.
     """
 
     def __init__(self, predictor, definitions, functions):
@@ -169,7 +174,7 @@ class ServedSavedModel(ServedModel):
 
 
 def _run_on_one(function, values):
-    """Calls a function of bytes for a list of one; what the graph says of them is the client's error."""
+    """Calls a function of bytes for a list of one value. An InvalidArgumentError becomes a `Refusal`."""
     (value,) = values
     try:
         return [function(value)]

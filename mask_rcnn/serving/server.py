@@ -1,4 +1,4 @@
-"""A server from its socket to its last answer."""
+"""Runs a server, from binding its socket to its last reply."""
 
 import functools
 import json
@@ -15,16 +15,16 @@ from mask_rcnn.serving.metrics import Metrics
 from mask_rcnn.serving.repository import Repository
 from mask_rcnn.terminal import say
 
-BACKLOG = 2048  # connections that the system accepts before the server sees them
+BACKLOG = 2048  # connections that the system queues before the server accepts them
 KEEP_ALIVE = 15  # seconds that an idle connection stays open
-GRACE = 5  # seconds beyond the time limit of requests, for the clients to read their answers
+GRACE = 5  # seconds after the time limit of requests, in which clients can read their replies
 
 
 class Protocol(H11Protocol):
-    """HTTP/1.1 whose errors are JSON, and whose clients must send the head of a request in time.
+    """HTTP/1.1 with JSON errors. Closes a connection if the head of a request does not arrive in time.
 
     Attributes:
-        head_timeout: Seconds.
+        head_timeout: Float, time limit in seconds.
     """
 
     head_timeout = 30.0
@@ -65,7 +65,7 @@ class Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Tells the service when it begins to stop."""
+    """A uvicorn server that sets `is_stopping` of the service when it begins to shut down."""
 
     def __init__(self, config, service):
         super().__init__(config)
@@ -77,10 +77,14 @@ class _Server(uvicorn.Server):
 
 
 def bind(host, port):
-    """Returns a listening socket; port 0 is any free one.
+    """Returns a socket that is bound to an address.
+
+    Args:
+        host: IPv4 or IPv6 address, or host name.
+        port: Int. 0 is any free port.
 
     Raises:
-        OSError: The address is taken, or not of this machine.
+        OSError: The address is in use, or does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -100,7 +104,7 @@ def make_service(sources, load, options):
     """Returns a `Service`, and its `Repository`, which is not started.
 
     Args:
-        sources, load: Of the `Repository`.
+        sources, load: As in `Repository`.
         options: `Options`.
     """
     metrics = Metrics()
@@ -119,12 +123,12 @@ def make_service(sources, load, options):
 
 
 def make_server(sources, load, options, on_ready=None):
-    """Returns a uvicorn server, and its `Repository`, which begins to load.
+    """Returns a uvicorn server, and its `Repository`, which has started to load.
 
     Args:
-        sources, load: Of the `Repository`.
+        sources, load: As in `Repository`.
         options: `Options`.
-        on_ready: Function without arguments that is called when all models are loaded. Defaults to none.
+        on_ready: Function without arguments that is called when all models are loaded. Defaults to None.
     """
     service, repository = make_service(sources, load, options)
     config = uvicorn.Config(
@@ -156,13 +160,13 @@ def make_server(sources, load, options, on_ready=None):
 
 
 def serve(sources, load, options, host, port):
-    """Serves models until a signal ends it: SIGTERM and Ctrl-C finish what was accepted.
+    """Serves models until a signal. SIGTERM and Ctrl-C wait until the accepted requests are done.
 
     Args:
         sources: List of `Source`.
-        load: Function of a path that returns a warm `ServedModel`.
+        load: Function of a path that returns a `ServedModel`, after a first run.
         options: `Options`.
-        host, port: Address to bind.
+        host, port: Address to bind, as in `bind`.
 
     Raises:
         Exception: A model could not be loaded at the start.

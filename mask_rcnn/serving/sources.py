@@ -1,4 +1,4 @@
-"""Where the models of a server are: single files, and folders with numbered versions."""
+"""Models of a server on disk: single files, and folders with numbered versions."""
 
 import os
 import re
@@ -15,13 +15,13 @@ SAVED_MODEL = "saved_model.pb"
 
 @dataclass(frozen=True)
 class Source:
-    """A model that a user named.
+    """A model that the user specified.
 
     Args:
-        name: In urls.
-        path: Weights, the name of published weights, a SavedModel folder, a .tflite or an .onnx file; or a
-            folder with numbered versions of them, as TensorFlow Serving has it: `1/`, `2/`, each a SavedModel
-            or a folder with one such file.
+        name: Name of the model in URLs.
+        path: `Path` of a weights file, a SavedModel folder, a .tflite or an .onnx file, or the name of
+            published weights. Or a folder with numbered versions, as in TensorFlow Serving: `1/`, `2/`, each
+            a SavedModel or a folder with one such file.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Source:
         return self.path.is_dir() and not (self.path / SAVED_MODEL).is_file()
 
     def versions(self):
-        """Returns the versions that are there now, `{number: path}`, the newest first."""
+        """Returns the current versions, `{number: path}`, newest first."""
         if not self.has_versions:
             return {_own_version(self.path): self.path}
         found = {}
@@ -43,12 +43,12 @@ class Source:
 
 
 def _own_version(path):
-    """Returns the number of a single model: that of its folder, as in models/fruits/3, or else 1."""
+    """Returns the version number of a single model: the name of its folder if it is a number, else 1."""
     return int(path.name) if path.is_dir() and VERSION.fullmatch(path.name) else 1
 
 
 def _model_in(folder):
-    """Returns the path of the model in the folder of a version; None if there is none yet."""
+    """Returns the path of the model in the folder of a version, or None if there is none yet."""
     if (folder / SAVED_MODEL).is_file():
         return folder
     files = [file for file in folder.iterdir() if file.name.endswith(MODEL_SUFFIXES) and file.is_file()]
@@ -56,13 +56,13 @@ def _model_in(folder):
 
 
 def parse_source(text):
-    """Returns the `Source` of an argument: PATH, or NAME=PATH.
+    """Returns the `Source` of a command line argument, PATH or NAME=PATH.
 
-    A path without a name gives its own: that of the file without its suffix, or that of the folder; of a
-    single numbered version, that of the folder around it.
+    The default name is the file name without its suffix, or the name of the folder. For a single numbered
+    version, such as models/fruits/3, it is the name of the parent folder.
 
     Raises:
-        ValueError: The name cannot be part of a url.
+        ValueError: The name cannot be part of a URL.
     """
     name, equals, path = text.partition("=")
     if not equals or os.sep in name:
@@ -86,7 +86,7 @@ def _default_name(path):
 
 
 def check_sources(sources):
-    """Raises a ValueError unless all names differ and each folder of versions has one."""
+    """Raises a ValueError if a name is repeated, or a folder has no version."""
     names = [source.name for source in sources]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(
@@ -103,13 +103,13 @@ def check_sources(sources):
 
 
 def fingerprint(path):
-    """Returns what changes when the files of a model change: names, sizes and times."""
+    """Returns the names, sizes and modification times of the files of a model, to detect changes."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     states = []
     for file in files:
         try:
             state = file.stat()
-        except FileNotFoundError:  # deleted meanwhile
+        except FileNotFoundError:  # deleted since it was listed
             continue
         states.append((str(file), state.st_size, state.st_mtime_ns))
     return tuple(states)

@@ -1,7 +1,7 @@
-"""TensorFlow Serving's REST protocol, version 1: JSON to tensors and back.
+"""Converts between tensors and the JSON of TensorFlow Serving's REST protocol, version 1.
 
-Source: https://www.tensorflow.org/tfx/serving/api_rest. Signatures are plain dicts as in the answer of
-`/metadata`, `{"inputs": {name: info}, "outputs": {name: info}, "method_name": text}`.
+Source: https://www.tensorflow.org/tfx/serving/api_rest. Signatures are dicts as in the reply of `/metadata`,
+`{"inputs": {name: info}, "outputs": {name: info}, "method_name": text}`.
 """
 
 import base64
@@ -19,8 +19,8 @@ METHOD = "tensorflow/serving/predict"
 DTYPES = {"uint8": "DT_UINT8", "uint16": "DT_UINT16", "float32": "DT_FLOAT", "int32": "DT_INT32"}
 NUMPY_DTYPES = {text: name for name, text in DTYPES.items()}
 STRING = "DT_STRING"
-BINARY = "b64"  # the only key of an object that holds bytes
-BYTES_SUFFIX = "_bytes"  # outputs of such a name hold bytes
+BINARY = "b64"  # the only key of a JSON object that represents bytes
+BYTES_SUFFIX = "_bytes"  # suffix of the names of outputs with bytes
 SIGNATURE_MAP = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 
 
@@ -30,8 +30,8 @@ class PredictCall:
 
     Args:
         signature: Name of the signature.
-        rows: For each image its value of the only input: an array `[H, W, C]`, or bytes.
-        by_row: Whether the request has `instances`, so that its answer has `predictions`.
+        rows: Tuple of the values of the only input, one per image: an array `[H, W, C]`, or bytes.
+        by_row: Whether the request has `instances`. Then the reply has `predictions`, else `outputs`.
     """
 
     signature: str
@@ -39,12 +39,18 @@ class PredictCall:
     by_row: bool
 
     def where(self, index):
-        """Returns how the request names the value of an image."""
+        """Returns the location in the request of the value of an image, such as "instances[0]"."""
         return f"{'instances' if self.by_row else 'inputs'}[{index}]"
 
 
 def tensor_info(name, dtype, shape):
-    """Returns what `/metadata` says of a tensor; -1 is any size."""
+    """Returns the dict that describes a tensor in `/metadata`. -1 is any size.
+
+    Args:
+        name: Name of the tensor.
+        dtype: NumPy dtype name. Names other than those in DTYPES are strings.
+        shape: Sizes of the axes.
+    """
     dims = [{"size": str(size), "name": ""} for size in shape]
     shape = {"dim": dims, "unknown_rank": False}
     return {"dtype": DTYPES.get(dtype, STRING), "tensor_shape": shape, "name": name}
@@ -54,11 +60,11 @@ def parse_predict(body, signatures):
     """Returns the `PredictCall` of a request.
 
     Args:
-        body: Bytes.
+        body: Bytes of the request.
         signatures: `{name: signature}` of the model, each with one input.
 
     Raises:
-        Refusal: The body is not such a request, or does not fit the signature.
+        Refusal: The body is not a valid request, or does not fit the signature.
     """
     request = _decode_json(body)
     if not isinstance(request, dict):
@@ -98,7 +104,7 @@ def _decode_json(body):
 
 
 def _values(content, input_name, by_row):
-    """Returns the list of values of the only input, which may be named or not."""
+    """Returns the list of values of the only input, with or without its name in the request."""
     if by_row:
         if not isinstance(content, list):
             return content
@@ -119,7 +125,7 @@ def _named(inputs, name):
 
 
 def _read_bytes(value, info, where):
-    """Returns the bytes of a JSON value: text, or base64 in an object."""
+    """Returns the bytes of a JSON value: a string, or an object with base64."""
     if isinstance(value, str):
         return value.encode("utf-8")
     if not (isinstance(value, dict) and set(value) == {BINARY} and isinstance(value[BINARY], str)):
@@ -132,7 +138,7 @@ def _read_bytes(value, info, where):
 
 
 def _read_array(value, info, where):
-    """Returns the array of nested lists of whole numbers."""
+    """Returns the array of nested lists of integers."""
     dtype = np.dtype(NUMPY_DTYPES[info["dtype"]])
     expected = [int(dim["size"]) for dim in info["tensor_shape"]["dim"]][1:]
     try:
@@ -157,27 +163,27 @@ def _read_array(value, info, where):
 
 
 def encode_predict(results, call):
-    """Returns the JSON of an answer, bytes.
+    """Returns the JSON of a reply, bytes.
 
     Args:
-        results: For each row of the call `{name: array}`, without the batch axis. Arrays of one name may
-            differ in their first axis, of which short ones are filled with zeros.
+        results: List with `{name: array}` for each row of the call, without the batch axis. Arrays of one
+            name may differ in their first axis. Shorter ones are padded with zeros.
         call: The `PredictCall`.
     """
     outputs = {name: _stack([np.asarray(result[name]) for result in results]) for name in results[0]}
     columns = {name: _to_json(array, name) for name, array in outputs.items()}
-    if len(columns) == 1:  # one output goes without its name
+    if len(columns) == 1:  # the protocol leaves out the name of a single output
         (content,) = columns.values()
     elif call.by_row:
         content = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     else:
         content = columns
-    # NaN and Infinity are part of the protocol; of JSON they are not.
+    # json.dumps writes NaN and Infinity, which the protocol allows although JSON does not.
     return json.dumps({"predictions" if call.by_row else "outputs": content}).encode("utf-8")
 
 
 def _stack(arrays):
-    """Stacks arrays along a new first axis; those with fewer rows than another are filled with zeros."""
+    """Stacks arrays along a new first axis. Arrays with fewer rows are padded with zeros."""
     if len({array.shape for array in arrays}) == 1:
         return np.stack(arrays)
     rows = max(len(array) for array in arrays)
@@ -201,7 +207,13 @@ def _text(value, is_binary):
 
 
 def metadata(name, version, signatures):
-    """Returns the answer of `/metadata`, as `GetModelMetadataResponse` in JSON."""
+    """Returns the reply of `/metadata`, a `GetModelMetadataResponse` in JSON form.
+
+    Args:
+        name: Name of the model.
+        version: Int, version number.
+        signatures: `{name: signature}`.
+    """
     definitions = {"@type": SIGNATURE_MAP, "signature_def": signatures}
     return {
         "model_spec": {"name": name, "signature_name": "", "version": str(version)},
@@ -210,7 +222,7 @@ def metadata(name, version, signatures):
 
 
 def status(states):
-    """Returns the answer to the question for the status of a model, as `GetModelStatusResponse` in JSON.
+    """Returns the reply to a status request, a `GetModelStatusResponse` in JSON form.
 
     Args:
         states: List of (version, state, error message or None).
@@ -231,7 +243,7 @@ def status(states):
 
 
 def _kind(value):
-    """Returns the JSON type of a value, in words."""
+    """Returns the JSON type of a value as text for messages."""
     kinds = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
     if isinstance(value, list) and not value:
         return "an empty list"

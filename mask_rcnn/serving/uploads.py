@@ -1,4 +1,4 @@
-"""Image files of clients, whose headers are checked before anything is decoded."""
+"""Decodes image files of clients. Their headers are checked before they are decoded."""
 
 import io
 
@@ -6,16 +6,17 @@ from mask_rcnn.data.image_headers import parse_header
 from mask_rcnn.data.images import read_image
 from mask_rcnn.serving.refusal import Refusal
 
-# Every scan of a progressive JPEG file passes all pixels: one of 50 kB could take minutes. Encoders write 10.
+# Each scan of a progressive JPEG file updates all pixels, so a file of 50 kB could take minutes to decode.
+# Encoders write about 10 scans.
 MAX_SCANS = 100
 JPEG_START, JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
 
 
 class UploadedImage:
-    """The bytes of an image file, in the place of a path.
+    """The bytes of an image file, with the methods of a path that `read_image` uses.
 
     Args:
-        contents: Bytes.
+        contents: Bytes of the file.
     """
 
     def __init__(self, contents):
@@ -29,7 +30,7 @@ class UploadedImage:
 
 
 def check_pixels(contents, max_pixels):
-    """Raises a `Refusal` if an image file has too many pixels or scans; its decoder finds all other faults.
+    """Raises a `Refusal` if an image file has too many pixels or scans. The decoder reports other errors.
 
     Args:
         contents: Bytes of the file.
@@ -42,7 +43,7 @@ def check_pixels(contents, max_pixels):
         )
     try:
         header = parse_header(io.BytesIO(contents))
-    except Exception:  # of damaged files; whoever decodes them says what is wrong
+    except Exception:  # damaged files, which the decoder reports
         return
     if header.height * header.width > max_pixels:
         raise Refusal(
@@ -54,7 +55,7 @@ def check_pixels(contents, max_pixels):
 
 
 def decode_upload(contents, settings, max_pixels):
-    """Returns the pixels of an image file as a model takes them, `[H, W, C]`, upright.
+    """Returns the pixels of an image file in the format of a model, `[H, W, C]`, upright.
 
     Args:
         contents: Bytes of the file.
@@ -62,7 +63,7 @@ def decode_upload(contents, settings, max_pixels):
         max_pixels: Largest height times width.
 
     Raises:
-        Refusal: The file is no image, damaged, or too large.
+        Refusal: The file is not an image, is damaged, or is too large.
     """
     check_pixels(contents, max_pixels)
     try:
