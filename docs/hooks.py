@@ -16,20 +16,27 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-PAGES_OF_ROOT = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+# Pages of the site that are outside of `docs/` in the repository.
+OTHER_PAGES = {
+    "README.md": "overview.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "samples/README.md": "samples.md",
+    "samples/fruits_nuts/README.md": "fruits_nuts.md",
+}
 HELP_WIDTH = "100"  # characters per line of `--help`, which is the width of a code block of the site
 MARKER = re.compile(r"<!-- generated: (\w+) -->")
 LINK = re.compile(r"(\]\(|(?:src|href)=\")(?![a-z]+:)([^)#\"\s]+)")
 
 
 def on_files(files, config):
-    """Adds the pages of the root folder, and all files outside of `docs/` that a page links to."""
+    """Adds the pages of `OTHER_PAGES`, and all files outside of `docs/` that a page links to."""
     from mkdocs.structure.files import File
 
-    for name, page in PAGES_OF_ROOT.items():
+    for name, page in OTHER_PAGES.items():
         files.append(File.generated(config, page, content=(ROOT / name).read_text(encoding="utf-8")))
     linked = set()
-    for path in [*DOCS.rglob("*.md"), *(ROOT / name for name in PAGES_OF_ROOT)]:
+    for path in [*DOCS.rglob("*.md"), *(ROOT / name for name in OTHER_PAGES)]:
         for _, link in LINK.findall(path.read_text(encoding="utf-8")):
             target = (path.parent / link).resolve()
             if target.is_file() and site_path(target) == f"files/{target.relative_to(ROOT).as_posix()}":
@@ -41,7 +48,7 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, page, config, files):
     """Replaces markers by generated text, and links by those that are valid in the site."""
-    sources = {page_name: ROOT / name for name, page_name in PAGES_OF_ROOT.items()}
+    sources = {page_name: ROOT / name for name, page_name in OTHER_PAGES.items()}
     source = sources.get(page.file.src_uri, DOCS / page.file.src_uri)
     markdown = MARKER.sub(lambda match: GENERATORS[match[1]](), markdown)
     return LINK.sub(lambda match: match[1] + _site_link(match[2], source, page.file.src_uri), markdown)
@@ -56,7 +63,7 @@ def site_path(target):
     if target.is_relative_to(DOCS):
         return target.relative_to(DOCS).as_posix()
     path = target.relative_to(ROOT).as_posix()
-    return PAGES_OF_ROOT.get(path, f"files/{path}")
+    return OTHER_PAGES.get(path, f"files/{path}")
 
 
 def _site_link(link, source, page):
