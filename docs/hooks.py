@@ -139,9 +139,7 @@ def _section(name, section):
             meaning = ". ".join(filter(None, [f"See [{field.name}](#{field.name})", meaning]))
         default = "" if kind else f"`{_default(field)}`"
         allowed = _allowed(ranges.get(field.name))
-        rows.append(
-            f"| `{field.name}` | `{types[field.name]}` | {default} | {allowed} | {_cell(meaning)} |"
-        )
+        rows.append(f"| `{field.name}` | `{types[field.name]}` | {default} | {allowed} | {_cell(meaning)} |")
     heading = f"## {name}" if name else "## The whole config"
     return "\n\n".join([heading, inspect.getdoc(section), "\n".join(rows)])
 
