@@ -46,8 +46,8 @@ samples: $(INSTALLED)
 	$(BIN)/python tests/notebooks.py
 
 docs: $(VENV)/.docs-installed
-	$(BIN)/python -m mkdocs build --strict --quiet
-	@echo 'pages          site/index.html'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo 'pages          site/index.html; with search: $(BIN)/python -m http.server --directory site'
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
