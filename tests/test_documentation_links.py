@@ -21,7 +21,7 @@ TEXTS = [*ROOT.glob("*.md"), *sorted(DOCS.rglob("*.md")), ROOT / "samples/README
 BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"\]\((?![a-z]+:)([^)#]*)(?:#([^)]+))?\)")
-FIELD = re.compile(r"`(\w+)\.(\w+)(?:: [^`]+)?`")
+FIELD = re.compile(r"`(\w+)\.(?!yaml`)(\w+)(?:: [^`]+)?`")  # `data.yaml` is a file of YOLO
 
 
 def name_of(page):
