@@ -1,4 +1,4 @@
-# make demo | test | lint | clean: everything is installed into .venv from setup.cfg. PYTHON=... picks the interpreter.
+# make demo | test | docs | lint | clean: everything is installed into .venv from setup.cfg. PYTHON=... picks the interpreter.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,13 +11,14 @@ SUPPORTED := import sys; raise SystemExit(not (3, 11) <= sys.version_info[:2] <=
 PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11 python,\
 	$(shell $(python) -c '$(SUPPORTED)' 2>/dev/null && echo $(python))))
 
-.PHONY: demo test kernels slow samples lint format clean help
+.PHONY: demo test kernels slow samples docs lint format clean help
 
 help:
 	@echo 'make demo    train on synthetic shapes, evaluate, draw detections (minutes on two cores)'
 	@echo 'make test    the tests, without the slow ones; `make slow` runs those'
 	@echo 'make kernels the tests whose numbers depend on the kernels of TensorFlow (TF_ENABLE_ONEDNN_OPTS=0 or 1)'
 	@echo 'make samples run the notebooks of samples/ anew and keep what they show'
+	@echo 'make docs    the documentation site, in site/index.html'
 	@echo 'make lint    ruff and the import contracts; `make format` rewrites'
 	@echo 'make clean   remove .venv, demo/ and caches'
 
@@ -46,6 +47,10 @@ slow: $(INSTALLED)
 samples: $(INSTALLED)
 	$(BIN)/python tests/notebooks.py
 
+docs: $(VENV)/.docs-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo 'pages          site/index.html; with search: $(BIN)/python -m http.server --directory site'
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -56,7 +61,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) demo site build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache
 
 # A venv without pip needs no ensurepip, which Debian ships apart; the pip outside installs into it.
 $(INSTALLED): setup.cfg setup.py pyproject.toml
@@ -71,4 +76,8 @@ $(INSTALLED): setup.cfg setup.py pyproject.toml
 		'Install it (Debian, Ubuntu: apt-get install python3-pip; elsewhere: $(PYTHON) -m ensurepip --upgrade).' >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv --without-pip $(VENV)
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.docs-installed: $(INSTALLED)
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
