@@ -283,3 +283,14 @@ def test_lines_of_progress_say_how_long_the_rest_takes(capsys, monkeypatch):
         "Detecting: 2/8, about 0:01:00 left\nDetecting: 4/8, about 0:00:40 left\n"
         "Detecting: 8/8, about 0:00:00 left\n"
     )
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_the_work(words, tmp_path, capsys):
+    (name,) = write_images(tmp_path, 1)
+    image = tmp_path / "photos" / name
+    for output, message in ((tmp_path, "must be a file"), (image, "must not be an input")):
+        assert run(*words, "--json", output) == 2
+        assert f"--json {message}" in capsys.readouterr().err
+    assert run(*words, "--rank-uncertain", tmp_path / "rank.csv") == 2
+    assert "Received: --parquet and --rank-uncertain" in capsys.readouterr().err
+    assert not (tmp_path / "rows").exists()

@@ -4,7 +4,6 @@ import collections
 import contextlib
 import functools
 import itertools
-import os
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from mask_rcnn.cli.errors import describe_error
 from mask_rcnn.cli.frames import image_of_frame, list_frames
 from mask_rcnn.cli.inputs import Skipped, find_files, is_video, local_inputs
 from mask_rcnn.cli.options import add_command, local_path
+from mask_rcnn.cli.output_file import check_output_file
 from mask_rcnn.cli.predictor import add_predictor, add_tiling, add_tta, augmented, load_predictor, tiled
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
@@ -23,7 +23,7 @@ from mask_rcnn.cli.ray_option import add_ray
 from mask_rcnn.data.image_headers import MAX_PIXELS
 from mask_rcnn.errors import PartialFailure, is_out_of_memory
 from mask_rcnn.files import remove_leftovers
-from mask_rcnn.paths import as_path, is_remote
+from mask_rcnn.paths import as_path
 from mask_rcnn.terminal import say
 
 MAX_EXAMPLES = 3
@@ -155,16 +155,8 @@ def _run(args, inputs):
 
 def _check_outputs(args, files):
     """Raises a ValueError before the detection starts if results could not be written."""
-    for name, path in (("--json", args.json), ("--rank-uncertain", args.rank_uncertain)):
-        if not path or is_remote(path):
-            continue
-        if os.path.realpath(path) in map(os.path.realpath, files):
-            raise ValueError(f"{name} must not be an input. Received: {path}. Choose another file.")
-        if path.is_dir():
-            raise ValueError(f"{name} must be a file. Received: {path}, a folder. Add a file name.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(path.parent, os.W_OK):
-            raise ValueError(f"{name} must be in a folder that can be written to. Received: {path}.")
+    check_output_file("--json", args.json, files)
+    check_output_file("--rank-uncertain", args.rank_uncertain, files)
     if not args.no_pictures and args.out.exists() and not args.out.is_dir():
         raise ValueError(f"--out must be a folder. Received: {args.out}, a file. Choose another path.")
 

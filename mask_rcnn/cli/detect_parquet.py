@@ -7,6 +7,7 @@ import importlib.util
 import os
 
 from mask_rcnn.cli.inputs import Skipped, find_files, is_image
+from mask_rcnn.cli.output_file import check_output_file
 from mask_rcnn.cli.pictures import is_drawn
 from mask_rcnn.cli.predictor import augmented, load_predictor, tiled
 from mask_rcnn.cli.progress import track
@@ -29,6 +30,7 @@ def run(args):
     from mask_rcnn.scale.parts import Parts, detect_in_parts, write_results
 
     images = _find_images(args)
+    check_output_file("--json", args.json, [os.fsdecode(image.path) for image in images])
     with Parts(args.parquet, _settings(args)) as parts:
         if parts.done:
             say(f"{args.parquet} has {len(parts.done)} images already.")
@@ -45,6 +47,10 @@ def run(args):
 def _check(args):
     if args.parquet is None:
         raise ValueError("--ray needs --parquet. Received: no --parquet. Add --parquet DIR.")
+    if args.rank_uncertain:
+        raise ValueError(
+            "--parquet writes no ranking. Received: --parquet and --rank-uncertain. Leave one of them out."
+        )
     if importlib.util.find_spec("pyarrow") is None:
         raise ValueError(
             "pyarrow must be installed. Received: --parquet, and no package `pyarrow`. "

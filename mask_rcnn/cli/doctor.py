@@ -5,6 +5,7 @@ import json
 from mask_rcnn import __version__
 from mask_rcnn.cli.errors import USER_ERROR
 from mask_rcnn.cli.options import add_command
+from mask_rcnn.doctor.machine import GIGABYTE
 from mask_rcnn.doctor.report import ERROR, NOTE, SLOW
 from mask_rcnn.files import atomic_write
 from mask_rcnn.paths import as_path
@@ -17,7 +18,6 @@ EPILOG = (
     "something that the package needs is broken, else 0."
 )
 STDOUT = "-"
-GIGABYTE = 1 << 30
 
 
 def add_parser(commands):
