@@ -14,6 +14,7 @@ from mask_rcnn.export import formats, litert_js, web_runner, web_site
 from mask_rcnn.export.exported import load
 from mask_rcnn.export.litert_js import CORE, WASM_UTILS, read_litert
 from mask_rcnn.export.plan import Options, export_model
+from mask_rcnn.shipped_files import shipped_folder
 from mask_rcnn.weights import save_weights
 
 INDEX = b'import { createWasmLib } from "@litertjs/wasm-utils";\n//# sourceMappingURL=index.js.map\n'
@@ -134,7 +135,7 @@ def test_a_page_is_a_folder_that_can_be_told_and_replaced(tmp_path):
 
 def test_the_configuration_of_a_page_replaces_that_of_a_server(tmp_path):
     files = web_site.site_files("a", read_litert(install(tmp_path)))
-    server = json.loads((web_site.resources.files("mask_rcnn.export") / "web/config.json").read_text())
+    server = json.loads((shipped_folder("export/web") / "config.json").read_text())
     assert server == {"backend": "server"}
     assert json.loads(files["static/config.json"])["backend"] == "litert"
 
@@ -153,7 +154,7 @@ def test_a_model_is_named_by_its_file_or_run(weights, name):
 
 def test_every_file_of_the_page_is_in_a_wheel():
     assert "web/*" in SETUP["options.package_data"]["mask_rcnn.export"].split()
-    assert all(file.is_file() for file in (web_site.resources.files("mask_rcnn.export") / "web").iterdir())
+    assert all(file.is_file() for file in shipped_folder("export/web").iterdir())
 
 
 def test_only_a_page_takes_litert(tmp_path):

@@ -4,15 +4,15 @@ import json
 import re
 import shutil
 import subprocess
-from importlib import resources
 from pathlib import Path
 
 import pytest
 from web_cases import make_cases
 
 from mask_rcnn.export import lite_runner
+from mask_rcnn.shipped_files import shipped_folder
 
-WEB = resources.files("mask_rcnn.export") / "web"
+WEB = shipped_folder("export/web")
 NODE = shutil.which("node")
 OTHER_HOST = re.compile(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}", re.IGNORECASE)
 

@@ -9,7 +9,12 @@ import zipfile
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-FOLDERS = {"mask_rcnn": "mask_rcnn", "model_zoo": "mask_rcnn/model_zoo", "export": "mask_rcnn/export"}
+FOLDERS = {
+    "mask_rcnn": "mask_rcnn",
+    "model_zoo": "mask_rcnn/shipped/model_zoo",
+    "export/serving": "mask_rcnn/shipped/export/serving",
+    "export/web": "mask_rcnn/shipped/export/web",
+}
 BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
 
 
@@ -18,10 +23,10 @@ def wheel(tmp_path_factory):
     """The wheel of a copy of the source, without the files that builds and tests leave there."""
     folder = tmp_path_factory.mktemp("wheel")
     source, ignored = folder / "source", shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for name in FOLDERS:
+    for name in ("mask_rcnn", "model_zoo", "export"):
         shutil.copytree(ROOT / name, source / name, ignore=ignored)
     shutil.copytree(ROOT / "tests", source / "tests", ignore=ignored)
-    for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
         shutil.copy(ROOT / name, source)
     subprocess.run([sys.executable, "-c", BUILD, str(folder)], cwd=source, check=True, capture_output=True)
     (path,) = folder.glob("*.whl")

@@ -6,9 +6,10 @@ import http.server
 import json
 import threading
 import urllib.parse
-from importlib import resources
 
-WEB = resources.files("mask_rcnn.export") / "web"
+from mask_rcnn.shipped_files import shipped_folder
+
+WEB = shipped_folder("export/web")
 MODELS = [
     {
         "name": name,

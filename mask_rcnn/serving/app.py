@@ -5,14 +5,12 @@ import functools
 import hmac
 import time
 from concurrent.futures import ThreadPoolExecutor
-from importlib import resources
-from pathlib import Path
 
 from absl import logging
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -22,19 +20,12 @@ from mask_rcnn.serving.bodies import read_body, read_image_file
 from mask_rcnn.serving.detection_reply import detection_reply, parse_query, parse_version
 from mask_rcnn.serving.openapi import describe_api
 from mask_rcnn.serving.refusal import Refusal
+from mask_rcnn.shipped_files import shipped_folder
 
 CLIENT_GONE = 499  # status in the metrics for requests whose client has disconnected, as in nginx
 OPEN_PATHS = ("/", "/healthz")  # paths that need no token, besides the files of the page under STATIC
+PAGE = "export/web"  # folder of the web page
 STATIC = "/static"
-WELCOME = """\
-mask-rcnn serve
-
-POST /detect                      an image file: JSON of its objects, or ?picture=png
-GET  /models                      the models and their classes
-POST /v1/models/NAME:predict      TensorFlow Serving's REST protocol; also .../metadata and status
-GET  /openapi.json                the description of all this
-GET  /healthz, /metrics           for those who run it
-"""
 
 
 class Service:
@@ -65,6 +56,7 @@ class Service:
             Route("/healthz", self.health),
             Route("/metrics", self.numbers),
             Route("/openapi.json", self.description),
+            Mount(STATIC, StaticFiles(directory=shipped_folder(PAGE))),
         ]
         for path in (version, model):
             routes += [
@@ -72,8 +64,6 @@ class Service:
                 Route(f"{path}/metadata", self.metadata),
                 Route(path, self.status),
             ]
-        if (files := page_folder()) is not None:
-            routes.append(Mount(STATIC, StaticFiles(directory=files)))
         handlers = {Refusal: _refuse, HTTPException: _refuse_url, Exception: _confess}
         app = Starlette(routes=routes, exception_handlers=handlers)
         app.router.redirect_slashes = False
@@ -112,8 +102,7 @@ class Service:
         return _error(401, text, {"WWW-Authenticate": "Bearer"})
 
     async def page(self, request):
-        folder = page_folder()
-        return PlainTextResponse(WELCOME) if folder is None else FileResponse(folder / "index.html")
+        return FileResponse(shipped_folder(PAGE) / "index.html")
 
     async def health(self, request):
         if self._repository.is_ready:
@@ -202,12 +191,6 @@ class Service:
                 future.cancel()
             gone.cancel()
             work.cancel()
-
-
-def page_folder():
-    """Returns the folder with the files of the web page, or None if it is not installed."""
-    folder = Path(str(resources.files("mask_rcnn.export") / "web"))
-    return folder if (folder / "index.html").is_file() else None
 
 
 async def _results(futures, where):

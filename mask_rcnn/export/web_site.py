@@ -3,12 +3,12 @@
 import json
 import urllib.parse
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
 from mask_rcnn.export import lite
 from mask_rcnn.export.litert_js import CORE, read_litert
 from mask_rcnn.export.web_runner import CONFIG
+from mask_rcnn.shipped_files import shipped_folder
 
 PAGE, STATIC, LITERT, MODELS = "index.html", "static", "litert", "models"
 SERVICE_WORKER = "sw.js"  # must be in the folder of the page: a service worker controls its own folder only
@@ -73,9 +73,7 @@ def site_files(name, litert):
         name: Name of the model.
         litert: Dict of `read_litert`.
     """
-    page = {
-        file.name: file.read_bytes() for file in resources.files("mask_rcnn.export").joinpath("web").iterdir()
-    }
+    page = {file.name: file.read_bytes() for file in shipped_folder("export/web").iterdir()}
     files = {name: page.pop(name) for name in (PAGE, SERVICE_WORKER)}
     files |= {f"{STATIC}/{file}": content for file, content in page.items()}
     files |= {f"{LITERT}/{file}": content for file, content in litert.items()}
