@@ -8,7 +8,6 @@ import tarfile
 
 import numpy as np
 import pytest
-from test_project import SETUP
 
 from mask_rcnn.export import formats, litert_js, web_runner, web_site
 from mask_rcnn.export.exported import load
@@ -150,11 +149,6 @@ def test_the_configuration_of_a_page_replaces_that_of_a_server(tmp_path):
 )
 def test_a_model_is_named_by_its_file_or_run(weights, name):
     assert web_site.model_name(weights) == name
-
-
-def test_every_file_of_the_page_is_in_a_wheel():
-    assert "web/*" in SETUP["options.package_data"]["mask_rcnn.export"].split()
-    assert all(file.is_file() for file in shipped_folder("export/web").iterdir())
 
 
 def test_only_a_page_takes_litert(tmp_path):
