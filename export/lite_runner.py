@@ -1,1 +1,1 @@
-../mask_rcnn/export/lite_runner.py
+../mask_rcnn/export/runners/lite_runner.py

@@ -11,16 +11,16 @@ __version__ = "0.1.0"
 
 # Imported when first used: TensorFlow takes seconds, and the command line's --help does not need it.
 _PUBLIC = {
-    "AugmentedPredictor": ("augmented_predictor", "AugmentedPredictor"),
+    "AugmentedPredictor": ("prediction.augmented_predictor", "AugmentedPredictor"),
     "CocoAP": ("training.coco_ap", "CocoAP"),
     "Config": ("config", "Config"),
     "Detections": ("structures", "Detections"),
     "MaskRCNN": ("training.mask_rcnn", "MaskRCNN"),
-    "Predictor": ("predict", "Predictor"),
-    "TiledPredictor": ("tiled_predictor", "TiledPredictor"),
-    "Tiling": ("tiles", "Tiling"),
-    "draw": ("visualize", "draw"),
-    "load": ("predict", "load"),
+    "Predictor": ("prediction.predict", "Predictor"),
+    "TiledPredictor": ("prediction.tiled_predictor", "TiledPredictor"),
+    "Tiling": ("prediction.tiles", "Tiling"),
+    "draw": ("visualization.drawing", "draw"),
+    "load": ("prediction.predict", "load"),
     "read_coco": ("data.coco", "read_coco"),
     "read_image": ("data.images", "read_image"),
     "train": ("training.train", "train"),

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mask_rcnn.paste import paste_mask
+from mask_rcnn.postprocessing.paste import paste_mask
 
 RLE_BITS = 5  # bits of a number in each character of a compressed RLE; the sixth bit says that more follow
 RLE_FIRST = 48  # code of the character for 0
@@ -135,8 +135,8 @@ class Client:
             signature: Name of the signature. Defaults to None: "image_bytes" for a list, "serving_default"
                 for an array.
             score: Objects with lower scores are left out, 0..1. Defaults to 0.
-            paste: Method of `mask_rcnn.paste` that resizes masks to the image. Defaults to "pixel_centres",
-                the method of models trained with mask_rcnn.
+            paste: Method of `mask_rcnn.postprocessing.paste` that resizes masks to the image. Defaults to
+                "pixel_centres", the method of models trained with mask_rcnn.
 
         Raises:
             ServerError: The server refused the request, or could not be reached.

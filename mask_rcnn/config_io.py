@@ -17,7 +17,7 @@ from mask_rcnn.config.heads import SECTIONS, HeadSections, head_config
 from mask_rcnn.config.other_names import fields_of
 from mask_rcnn.config.ranges import short, unwrap
 from mask_rcnn.config.yaml_text import MAX_CHARACTERS, load_yaml
-from mask_rcnn.paths import as_path
+from mask_rcnn.system.paths import as_path
 
 MAX_INT = 2**53  # float64 represents all integers up to here exactly
 NULLS = ("null", "None", "~")  # spellings of null in YAML and Python

@@ -13,15 +13,15 @@ class ConversionMethods:
     """
 
     def to_coco(self, image_id, categories):
-        """Returns the entries of a COCO results file; see `mask_rcnn.coco_results.to_coco`."""
-        from mask_rcnn.coco_results import to_coco
+        """Returns the entries of a COCO results file; see `mask_rcnn.evaluation.coco_results.to_coco`."""
+        from mask_rcnn.evaluation.coco_results import to_coco
 
         return to_coco(self, image_id, categories)
 
     @classmethod
     def from_coco(cls, entries, image_size, categories):
-        """Returns the `Detections` of COCO results or annotations; see `mask_rcnn.coco_results.from_coco`."""
-        from mask_rcnn.coco_results import from_coco
+        """Returns `Detections` from COCO results or annotations; see `evaluation.coco_results.from_coco`."""
+        from mask_rcnn.evaluation.coco_results import from_coco
 
         return from_coco(entries, image_size, categories)
 

@@ -13,9 +13,9 @@ import re
 import numpy as np
 
 from mask_rcnn import config_io
-from mask_rcnn.hdf5 import read_hdf5, read_texts
 from mask_rcnn.structures import Category
-from mask_rcnn.verified_hdf5 import verify, write_verified
+from mask_rcnn.system.hdf5 import read_hdf5, read_texts
+from mask_rcnn.system.verified_hdf5 import verify, write_verified
 
 FORMAT = "mask_rcnn weights 2"
 CATEGORY_FIELDS = {"id", "name", "keypoints", "skeleton"}

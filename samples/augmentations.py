@@ -40,7 +40,7 @@ from mask_rcnn.data.bake import bake, render
 from mask_rcnn.data.finish import finish
 from mask_rcnn.data.others import apply_transforms
 from mask_rcnn.data.sample import IGNORE, make_sample
-from mask_rcnn.paste import paste_masks
+from mask_rcnn.postprocessing.paste import paste_masks
 from mask_rcnn.structures import Category, Detections
 
 # %config InlineBackend.figure_formats = ["jpeg"]

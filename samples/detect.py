@@ -29,7 +29,7 @@ import numpy as np
 
 import mask_rcnn
 from mask_rcnn import config_io
-from mask_rcnn.coco_results import to_coco
+from mask_rcnn.evaluation.coco_results import to_coco
 from mask_rcnn.model_zoo.pretrained import weights_file
 
 # %config InlineBackend.figure_formats = ["jpeg"]

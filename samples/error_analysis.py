@@ -35,9 +35,9 @@ from PIL import Image
 
 import mask_rcnn
 from mask_rcnn import config_io
-from mask_rcnn.coco_results import from_record
-from mask_rcnn.evaluation import read_detections
-from mask_rcnn.model_evaluation import evaluate_model
+from mask_rcnn.evaluation.coco_evaluation import read_detections
+from mask_rcnn.evaluation.coco_results import from_record
+from mask_rcnn.evaluation.model_evaluation import evaluate_model
 from mask_rcnn.report.analysis import TITLES, Detected, analyze_run
 from mask_rcnn.report.errors import KINDS
 from mask_rcnn.report.pictures import COLORS, Shapes, draw_errors

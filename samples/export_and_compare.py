@@ -32,9 +32,10 @@ import tensorflow as tf
 
 import mask_rcnn
 from mask_rcnn import config_io
-from mask_rcnn.export import exported, lite_runner
-from mask_rcnn.export.plan import Options, export_model
-from mask_rcnn.export.verify import format_verification, size_on_disk
+from mask_rcnn.export import exported
+from mask_rcnn.export.checks.verify import format_verification, size_on_disk
+from mask_rcnn.export.export_model import Options, export_model
+from mask_rcnn.export.runners import lite_runner
 
 # %config InlineBackend.figure_formats = ["jpeg"]
 tf.get_logger().setLevel("ERROR")  # else it tells where it writes what

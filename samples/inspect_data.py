@@ -32,16 +32,16 @@ from matplotlib.patches import Rectangle
 
 import mask_rcnn
 from mask_rcnn import config_io
-from mask_rcnn.coco_results import from_record
 from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.masks import mask_in_box
 from mask_rcnn.data.trainable import resized_boxes
 from mask_rcnn.data_check.anchor_fit import anchor_ious
 from mask_rcnn.data_check.check import check_coco
 from mask_rcnn.data_check.text import format_report
+from mask_rcnn.evaluation.coco_results import from_record
 from mask_rcnn.ops.anchors import base_anchors
-from mask_rcnn.paste import paste_mask
-from mask_rcnn.visualize import colour
+from mask_rcnn.postprocessing.paste import paste_mask
+from mask_rcnn.visualization.drawing import colour
 
 # %config InlineBackend.figure_formats = ["jpeg"]
 plt.rcParams.update({"figure.dpi": 80, "figure.constrained_layout.use": True, "axes.titlesize": 10})

@@ -39,10 +39,10 @@ from mask_rcnn.model import inference_model
 from mask_rcnn.ops.boxes import clip, decode_deltas, iou, windows
 from mask_rcnn.ops.matching import IGNORED, NEGATIVE, POSITIVE, match
 from mask_rcnn.ops.roi_align import pyramid_levels, roi_align
-from mask_rcnn.paste import paste_masks
+from mask_rcnn.postprocessing.paste import paste_masks
 from mask_rcnn.structures import Detections
 from mask_rcnn.targets import rpn_targets
-from mask_rcnn.visualize import colour
+from mask_rcnn.visualization.drawing import colour
 
 # %config InlineBackend.figure_formats = ["jpeg"]
 plt.rcParams.update({"figure.dpi": 80, "figure.constrained_layout.use": True, "axes.titlesize": 10})

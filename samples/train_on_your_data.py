@@ -29,11 +29,11 @@ from matplotlib.patches import Rectangle
 
 import mask_rcnn
 from mask_rcnn import config_io, model_zoo
-from mask_rcnn.coco_results import from_record
 from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.data_check.check import check_dataset
 from mask_rcnn.data_check.text import format_report
+from mask_rcnn.evaluation.coco_results import from_record
 
 # %config InlineBackend.figure_formats = ["jpeg"]
 plt.rcParams.update({"figure.dpi": 80, "figure.constrained_layout.use": True, "axes.titlesize": 10})

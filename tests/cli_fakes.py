@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from mask_rcnn.cli.main import main
-from mask_rcnn.image_predictor import ImagePredictor
 from mask_rcnn.model_zoo import config
+from mask_rcnn.prediction.image_predictor import ImagePredictor
 from mask_rcnn.structures import Category, Detections
 
 CATEGORIES = (Category(7, "apple"), Category(9, "pear"))

@@ -50,7 +50,7 @@ def decode():
     """
     import tensorflow as tf
 
-    from mask_rcnn.export.image_files import decode_file
+    from mask_rcnn.export.image_graph.image_files import decode_file
 
     function = tf.function(
         lambda contents: decode_file(2, contents, max_pixels=1_000_000),
@@ -138,7 +138,7 @@ def tiny_categories():
 @pytest.fixture(scope="session")
 def tiny_tflite(tiny_parts, tiny_config, tiny_categories, tmp_path_factory):
     """The path of the tiny model as a TFLite file with a frame of 64 x 96 pixels. Do not modify it."""
-    from mask_rcnn.export import lite
+    from mask_rcnn.export.writers import lite
 
     metadata = lite.describe(tiny_config, (64, 96))
     path = tmp_path_factory.mktemp("tflite") / "model.tflite"
@@ -149,8 +149,8 @@ def tiny_tflite(tiny_parts, tiny_config, tiny_categories, tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_saved_model(tiny_parts, tiny_config, tiny_categories, tmp_path_factory):
     """The path of the tiny model as a SavedModel. Do not modify it."""
-    from mask_rcnn.export import saved_model
-    from mask_rcnn.predict import Predictor
+    from mask_rcnn.export.writers import saved_model
+    from mask_rcnn.prediction.predict import Predictor
 
     path = tmp_path_factory.mktemp("export") / "saved_model"
     saved_model.write(path, Predictor(tiny_parts, tiny_config, tiny_categories))

@@ -20,7 +20,7 @@ IMAGES_BEFORE = 20  # images before a worker is killed, during its second task
 
 def load(folder, is_killed):
     """Returns the predictor of a worker. With `is_killed`, one worker kills itself once."""
-    from mask_rcnn.predict import Predictor
+    from mask_rcnn.prediction.predict import Predictor
 
     predictor = Predictor.load(folder / "model.weights.h5")
     detect, count = predictor.detect_batch, itertools.count(1)

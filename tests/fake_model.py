@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from mask_rcnn.config import Config
-from mask_rcnn.export.outputs import to_detections
-from mask_rcnn.image_predictor import ImagePredictor
+from mask_rcnn.export.runners.outputs import to_detections
+from mask_rcnn.prediction.image_predictor import ImagePredictor
 from mask_rcnn.serving.served_model import ServedModel
 from mask_rcnn.structures import Category
 

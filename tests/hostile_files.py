@@ -182,7 +182,7 @@ def fit(arrays, path):
 def seal(path, kind):
     """Gives a modified file the correct checksum, as an attacker can."""
     try:
-        from mask_rcnn import verified_hdf5
+        from mask_rcnn.system import verified_hdf5
     except ImportError:
         return
     text = {"weights": "mask_rcnn weights 2", "checkpoint": "mask_rcnn checkpoint 3"}[kind]

@@ -16,7 +16,7 @@ import tensorflow as tf
 from mask_rcnn.data.images import read_image
 from mask_rcnn.model import build_parts, dtype_policy, inference_model
 from mask_rcnn.model_zoo.convert import convert, swap_xy
-from mask_rcnn.predict import Predictor
+from mask_rcnn.prediction.predict import Predictor
 
 PARITY = pathlib.Path(__file__).parent / "parity"
 SHARED_PARITY = pathlib.Path(__file__).parents[2] / "shared" / "parity"

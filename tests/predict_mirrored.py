@@ -18,7 +18,7 @@ tf.config.set_logical_device_configuration(
 from training_run import TINY  # noqa: E402
 
 from mask_rcnn.model import build_parts  # noqa: E402
-from mask_rcnn.predict import Predictor  # noqa: E402
+from mask_rcnn.prediction.predict import Predictor  # noqa: E402
 from mask_rcnn.structures import Category  # noqa: E402
 from mask_rcnn.training.distribution import make_strategy  # noqa: E402
 

@@ -8,13 +8,13 @@ import pytest
 from cli_fakes import FakePredictor, run, write_image
 from test_tiled_predictor import TILING, BlobPredictor, as_set, scene
 
-from mask_rcnn.augmentation_merge import merge_views, mirror
-from mask_rcnn.augmented_predictor import AugmentedPredictor
 from mask_rcnn.data.transforms import scaled_input
 from mask_rcnn.model_zoo.registry import find
-from mask_rcnn.predict import Predictor
+from mask_rcnn.postprocessing.augmentation_merge import merge_views, mirror
+from mask_rcnn.prediction.augmented_predictor import AugmentedPredictor
+from mask_rcnn.prediction.predict import Predictor
+from mask_rcnn.prediction.tiled_predictor import TiledPredictor
 from mask_rcnn.structures import Detections
-from mask_rcnn.tiled_predictor import TiledPredictor
 
 SIZE = (20, 40)
 
@@ -177,7 +177,9 @@ def test_wrong_scales_are_an_error(scales):
 
 @pytest.fixture
 def predictor(monkeypatch):
-    monkeypatch.setitem(sys.modules, "mask_rcnn.predict", types.SimpleNamespace(Predictor=FakePredictor))
+    monkeypatch.setitem(
+        sys.modules, "mask_rcnn.prediction.predict", types.SimpleNamespace(Predictor=FakePredictor)
+    )
 
 
 @pytest.mark.parametrize(("options", "count"), [((), 1), (("--tta",), 2), (("--tta", "--no-tta-flip"), 1)])

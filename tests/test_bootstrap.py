@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mask_rcnn.bootstrap import average_precisions, image_counts, interval
 from mask_rcnn.data.coco_content import read_annotations
-from mask_rcnn.evaluation import evaluate_results
+from mask_rcnn.evaluation.bootstrap import average_precisions, image_counts, interval
+from mask_rcnn.evaluation.coco_evaluation import evaluate_results
 from mask_rcnn.report.evaluation import evaluate_images
 
 SIZES = {"images": 6, "objects": 5}

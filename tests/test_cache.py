@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from mask_rcnn import files
-from mask_rcnn.files import cache_home
 from mask_rcnn.model_zoo import cache
 from mask_rcnn.model_zoo.entries.entry import Entry
+from mask_rcnn.system import files
+from mask_rcnn.system.files import cache_home
 
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

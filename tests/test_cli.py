@@ -176,7 +176,9 @@ def test_train_with_an_unknown_strategy_is_an_error(trained, tmp_path, capsys):
 
 @pytest.fixture
 def predictor(monkeypatch):
-    monkeypatch.setitem(sys.modules, "mask_rcnn.predict", types.SimpleNamespace(Predictor=FakePredictor))
+    monkeypatch.setitem(
+        sys.modules, "mask_rcnn.prediction.predict", types.SimpleNamespace(Predictor=FakePredictor)
+    )
 
 
 @pytest.fixture

@@ -21,9 +21,11 @@ WEIGHTS = ("--weights", "w.h5")
 
 @pytest.fixture
 def predictor(monkeypatch):
-    monkeypatch.setitem(sys.modules, "mask_rcnn.predict", types.SimpleNamespace(Predictor=FakePredictor))
+    monkeypatch.setitem(
+        sys.modules, "mask_rcnn.prediction.predict", types.SimpleNamespace(Predictor=FakePredictor)
+    )
     negative = types.SimpleNamespace(draw=lambda image, detections, categories, font: 255 - image)
-    monkeypatch.setitem(sys.modules, "mask_rcnn.visualize", negative)
+    monkeypatch.setitem(sys.modules, "mask_rcnn.visualization.drawing", negative)
     return FakePredictor
 
 

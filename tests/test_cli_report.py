@@ -43,7 +43,9 @@ def test_a_results_file_gets_a_report_with_its_images_and_a_comparison(scene, ca
 
 
 def test_a_model_gets_a_report_and_its_detections_beside_it(scene, monkeypatch):
-    monkeypatch.setitem(sys.modules, "mask_rcnn.predict", types.SimpleNamespace(Predictor=FakePredictor))
+    monkeypatch.setitem(
+        sys.modules, "mask_rcnn.prediction.predict", types.SimpleNamespace(Predictor=FakePredictor)
+    )
     write_image(scene / "photos" / "1.png")
     content = {
         "images": [{"id": 5, "file_name": "1.png", "height": 32, "width": 48}],

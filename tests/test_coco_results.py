@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from mask_rcnn.coco_results import from_coco, from_record, to_coco, write_json
 from mask_rcnn.data.records import Annotation, ImageRecord
+from mask_rcnn.evaluation.coco_results import from_coco, from_record, to_coco, write_json
 from mask_rcnn.structures import Category, Detections
 
 CATEGORIES = (Category(3, "car"), Category(90, "toothbrush"))

@@ -15,8 +15,8 @@ from mask_rcnn.config import Config
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data_check.check import check_dataset
 from mask_rcnn.data_check.text import format_report
-from mask_rcnn.evaluation import evaluate_results
-from mask_rcnn.terminal import printable
+from mask_rcnn.evaluation.coco_evaluation import evaluate_results
+from mask_rcnn.system.terminal import printable
 
 FOUND = {"image_id": 1, "category_id": 1, "bbox": [4, 3, 10, 9], "score": 0.9}
 RESULTS = [{**FOUND, "segmentation": RUNS, "keypoints": POINTS}]

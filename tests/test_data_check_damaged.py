@@ -14,7 +14,7 @@ from mask_rcnn.data.images import read_image
 from mask_rcnn.data_check.check import check_coco
 from mask_rcnn.data_check.repair import repair_coco
 from mask_rcnn.data_check.text import format_report
-from mask_rcnn.terminal import printable
+from mask_rcnn.system.terminal import printable
 
 CONFIG = model_zoo.config("fine_tune")
 # Findings of the undamaged data set, which is too small for training.

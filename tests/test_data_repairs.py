@@ -10,7 +10,7 @@ from PIL import Image
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.coco_content import read_annotations
 from mask_rcnn.data.segmentations import pixel_area
-from mask_rcnn.evaluation import evaluate_results
+from mask_rcnn.evaluation.coco_evaluation import evaluate_results
 
 SQUARE = [2, 1, 6, 1, 6, 4, 2, 4]
 RUNS = {"size": [10, 20], "counts": [21, 3, 7, 3, 7, 3, 7, 3, 146]}  # the same pixels

@@ -6,7 +6,7 @@ import pytest
 
 from mask_rcnn.data.coco_content import read_annotations
 from mask_rcnn.data.results import load_results, mask_sizes, read_results
-from mask_rcnn.evaluation import evaluate_results
+from mask_rcnn.evaluation.coco_evaluation import evaluate_results
 
 RUNS = [33, 2, 6, 2, 6, 2, 29]  # 2 x 3 pixels at y=1, x=4 of 8 x 10
 ENTRY = {

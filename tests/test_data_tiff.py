@@ -16,7 +16,7 @@ from mask_rcnn.data.images import read_header
 from mask_rcnn.data.tiff import TiffImage
 from mask_rcnn.data.windows import open_image
 from mask_rcnn.formats.tiles import Cutting, write_tiles
-from mask_rcnn.tiled_predictor import TiledPredictor
+from mask_rcnn.prediction.tiled_predictor import TiledPredictor
 
 tifffile = pytest.importorskip("tifffile")
 
@@ -153,8 +153,8 @@ PEAK = """
 import resource, sys
 sys.path.insert(0, sys.argv[2])
 from test_tiled_predictor import BlobPredictor, scene
-from mask_rcnn.tiled_predictor import TiledPredictor
-from mask_rcnn.tiles import Tiling
+from mask_rcnn.prediction.tiled_predictor import TiledPredictor
+from mask_rcnn.prediction.tiles import Tiling
 tiled = TiledPredictor(BlobPredictor(), Tiling(size=1024))
 tiled.predict(scene())  # imports all that is needed
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -23,7 +23,9 @@ rows = pytest.importorskip("mask_rcnn.scale.rows")
 @pytest.fixture
 def words(monkeypatch, tmp_path):
     """Returns the command line arguments for the images in `photos`, with the fake model."""
-    monkeypatch.setitem(sys.modules, "mask_rcnn.predict", types.SimpleNamespace(Predictor=FakePredictor))
+    monkeypatch.setitem(
+        sys.modules, "mask_rcnn.prediction.predict", types.SimpleNamespace(Predictor=FakePredictor)
+    )
     weights = tmp_path / "w.h5"
     weights.write_bytes(b"weights")
     return ["detect", tmp_path / "photos", "--weights", weights, "--parquet", tmp_path / "rows"]

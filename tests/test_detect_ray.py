@@ -39,7 +39,7 @@ def folder(tmp_path_factory, tiny_config):
 @pytest.fixture(scope="module")
 def expected(folder):
     """The rows of one process."""
-    from mask_rcnn.predict import Predictor
+    from mask_rcnn.prediction.predict import Predictor
     from mask_rcnn.scale.rows import Detector, ImageFile, detect_rows
 
     images = [ImageFile(os.fsencode(path), path.name) for path in sorted((folder / "photos").iterdir())]

@@ -10,10 +10,10 @@ import pytest
 from training_toy import make_batches, make_trainer, run_toy
 
 from mask_rcnn.cli.errors import USER_ERROR, describe_error
-from mask_rcnn.files import DiskFull, room_for
-from mask_rcnn.hdf5 import read_hdf5
+from mask_rcnn.system.files import DiskFull, room_for
+from mask_rcnn.system.hdf5 import read_hdf5
+from mask_rcnn.system.verified_hdf5 import verify, write_verified
 from mask_rcnn.training.checkpoint import FORMAT, checkpoints
-from mask_rcnn.verified_hdf5 import verify, write_verified
 
 FILLER = "filler"
 

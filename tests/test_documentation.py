@@ -73,7 +73,7 @@ def test_the_first_hour_has_commands():
 def test_the_five_lines_of_the_readme_draw_what_is_likely(tmp_path, monkeypatch):
     write_image(tmp_path / "demo/run/data/val/images/000000.png")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("mask_rcnn.predict.load", lambda path: FakePredictor())
+    monkeypatch.setattr("mask_rcnn.prediction.predict.load", lambda path: FakePredictor())
     (code, *_), names = PYTHON.findall((ROOT / "README.md").read_text(encoding="utf-8")), {}
     exec(compile(code, "README.md", "exec"), names)
     assert names["detections"].scores.min() < 0.5 and names["picture"].any()

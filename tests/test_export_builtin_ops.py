@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mask_rcnn.export import builtin_ops
+from mask_rcnn.export.writers import builtin_ops
 from mask_rcnn.ops import anchors, nms
 from mask_rcnn.ops.roi_align import pyramid_levels, pyramid_roi_align
 from mask_rcnn.ops.roi_pool import pyramid_roi_pool

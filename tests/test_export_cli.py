@@ -13,7 +13,7 @@ from mask_rcnn.cli import export
 from mask_rcnn.cli.main import main
 from mask_rcnn.config import Config
 from mask_rcnn.export import formats
-from mask_rcnn.export.assets import write_assets
+from mask_rcnn.export.writers.assets import write_assets
 from mask_rcnn.structures import Category
 
 # Detects the same dog in the upper left quarter of every image.

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mask_rcnn.export import lite, onnx
 from mask_rcnn.export.exported import ExportedPredictor
+from mask_rcnn.export.writers import lite, onnx
 
 MODELS = ("model.tflite", "saved_model", "model.onnx")
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 from mask_rcnn.config import InputConfig
 from mask_rcnn.data.transforms import Resize, input_size
-from mask_rcnn.export import exif, geometry, keypoints, pillow_resize
-from mask_rcnn.export.image_files import file_format
-from mask_rcnn.keypoint_decode import decode_keypoints
+from mask_rcnn.export.image_graph import exif, geometry, keypoints, pillow_resize
+from mask_rcnn.export.image_graph.image_files import file_format
+from mask_rcnn.postprocessing.keypoint_decode import decode_keypoints
 
 SETTINGS = InputConfig(short_side=80, train_short_sides=(80,), long_side=133)
 

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from mask_rcnn.export import exif, gif, webp
-from mask_rcnn.export.image_files import MAX_SCANS, decode_file, file_format
+from mask_rcnn.export.image_graph import exif, gif, webp
+from mask_rcnn.export.image_graph.image_files import MAX_SCANS, decode_file, file_format
 
 PIXELS = np.random.default_rng(0).integers(0, 256, [20, 30, 4]).astype("uint8")
 RGB = Image.fromarray(PIXELS[..., :3])

@@ -12,12 +12,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from mask_rcnn.export import lite, lite_file, lite_quantize, lite_runner, onnx
-from mask_rcnn.export.assets import write_assets
-from mask_rcnn.export.keras_runner import Runner
-from mask_rcnn.export.lite_graph import LiteGraph
-from mask_rcnn.export.plan import Options
-from mask_rcnn.export.verify import verify
+from mask_rcnn.export.checks.verify import verify
+from mask_rcnn.export.export_model import Options
+from mask_rcnn.export.runners import lite_runner
+from mask_rcnn.export.runners.keras_runner import Runner
+from mask_rcnn.export.writers import lite, lite_file, lite_quantize, onnx
+from mask_rcnn.export.writers.assets import write_assets
+from mask_rcnn.export.writers.lite_graph import LiteGraph
 from mask_rcnn.structures import Category
 from mask_rcnn.weights import save_weights
 

@@ -9,8 +9,9 @@ from ai_edge_litert.interpreter import Interpreter
 from flatbuffers import encode, number_types
 from flatbuffers.table import Table
 
-from mask_rcnn.export import lite_file, lite_metadata, lite_runner
-from mask_rcnn.export.lite_schema import table, to_bytes
+from mask_rcnn.export.runners import lite_runner
+from mask_rcnn.export.writers import lite_file, lite_metadata
+from mask_rcnn.export.writers.lite_schema import table, to_bytes
 from mask_rcnn.structures import Category
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mask_rcnn.data.transforms import Resize, resize_image
-from mask_rcnn.export import lite_runner
-from mask_rcnn.keypoint_decode import decode_keypoints
-from mask_rcnn.paste import paste_mask
+from mask_rcnn.export.runners import lite_runner
+from mask_rcnn.postprocessing.keypoint_decode import decode_keypoints
+from mask_rcnn.postprocessing.paste import paste_mask
 
 METADATA = {"size": [64, 96], "resize": "bilinear", "size_rounding": "round", "centered": False}
 IMAGE = np.random.default_rng(0).integers(0, 256, [50, 100, 3]).astype("uint8")

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from mask_rcnn.export import lite, lite_file
-from mask_rcnn.export.lite_graph import LiteGraph
+from mask_rcnn.export.writers import lite, lite_file
+from mask_rcnn.export.writers.lite_graph import LiteGraph
 from mask_rcnn.model import build_parts
 from mask_rcnn.model_zoo import detectron2, torchvision
 from mask_rcnn.model_zoo.recipes.mask_rcnn_lite0_fpn import mask_rcnn_lite0_fpn

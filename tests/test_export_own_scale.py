@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mask_rcnn.config import InputConfig
-from mask_rcnn.export import verify
-from mask_rcnn.export.compare import EXACT
-from mask_rcnn.export.own_scale import (
+from mask_rcnn.export.checks import verify
+from mask_rcnn.export.checks.compare import EXACT
+from mask_rcnn.export.checks.training_scale import (
     OwnScale,
     compare_scales,
     compare_with_own_scale,

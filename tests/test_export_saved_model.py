@@ -12,15 +12,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from mask_rcnn.augmented_predictor import AugmentedPredictor
 from mask_rcnn.config import KeypointHeadConfig
 from mask_rcnn.data.images import read_image
-from mask_rcnn.export import saved_model
 from mask_rcnn.export.exported import ExportedPredictor
-from mask_rcnn.export.keras_runner import Runner
-from mask_rcnn.export.outputs import to_detections, without_padding
+from mask_rcnn.export.runners.keras_runner import Runner
+from mask_rcnn.export.runners.outputs import to_detections, without_padding
+from mask_rcnn.export.writers import saved_model
 from mask_rcnn.model import build_parts
-from mask_rcnn.predict import Predictor
+from mask_rcnn.prediction.augmented_predictor import AugmentedPredictor
+from mask_rcnn.prediction.predict import Predictor
 from mask_rcnn.structures import Category
 
 pytestmark = pytest.mark.kernels

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from mask_rcnn.config import Config
-from mask_rcnn.export import formats, verify
-from mask_rcnn.export.agreement import Z, images_needed, share_of
-from mask_rcnn.export.assets import read_assets, write_assets
-from mask_rcnn.export.compare import DIFFERENCES, EXACT, HALF, compare, match
-from mask_rcnn.export.keep import export_checked
-from mask_rcnn.export.outputs import to_detections
-from mask_rcnn.export.plan import Options, export_model
+from mask_rcnn.export import formats
+from mask_rcnn.export.checked_export import export_checked
+from mask_rcnn.export.checks import verify
+from mask_rcnn.export.checks.compare import DIFFERENCES, EXACT, HALF, compare, match
+from mask_rcnn.export.checks.confidence_bounds import Z, images_needed, share_of
+from mask_rcnn.export.export_model import Options, export_model
+from mask_rcnn.export.runners.outputs import to_detections
+from mask_rcnn.export.writers.assets import read_assets, write_assets
 from mask_rcnn.structures import Category
 from mask_rcnn.weights import save_weights
 
@@ -338,7 +339,7 @@ def test_a_writer_that_fails_leaves_nothing(toy):
 
 KILLED = """
 import os, pathlib, signal, sys
-from mask_rcnn.export.keep import export_checked
+from mask_rcnn.export.checked_export import export_checked
 write = lambda path: (path.mkdir(), (path / "saved_model.pb").write_text("new"))
 export_checked(pathlib.Path(sys.argv[1]), write, lambda path: os.kill(os.getpid(), signal.SIGKILL))
 """

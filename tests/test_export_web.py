@@ -9,10 +9,12 @@ import tarfile
 import numpy as np
 import pytest
 
-from mask_rcnn.export import formats, litert_js, web_runner, web_site
+from mask_rcnn.export import formats
+from mask_rcnn.export.export_model import Options, export_model
 from mask_rcnn.export.exported import load
-from mask_rcnn.export.litert_js import CORE, WASM_UTILS, read_litert
-from mask_rcnn.export.plan import Options, export_model
+from mask_rcnn.export.runners import web_runner
+from mask_rcnn.export.writers import litert_js, web_site
+from mask_rcnn.export.writers.litert_js import CORE, WASM_UTILS, read_litert
 from mask_rcnn.shipped_files import shipped_folder
 from mask_rcnn.weights import save_weights
 

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from mask_rcnn.files import PREFIX, atomic_write, remove_leftovers
+from mask_rcnn.system.files import PREFIX, atomic_write, remove_leftovers
 
 WRITE_AND_WAIT = """
 import sys, time
-from mask_rcnn.files import atomic_write
+from mask_rcnn.system.files import atomic_write
 with atomic_write(sys.argv[1]) as partial:
     partial.write_text("half")
     print("writing", flush=True)
@@ -158,7 +158,7 @@ def test_without_locks_only_old_leftovers_are_removed(tmp_path, monkeypatch):
     def flock(descriptor, operation):
         raise OSError("No locks available")
 
-    monkeypatch.setattr("mask_rcnn.files.fcntl.flock", flock)
+    monkeypatch.setattr("mask_rcnn.system.files.fcntl.flock", flock)
     with atomic_write(tmp_path / "file") as partial:
         partial.write_text("new")
         assert remove_leftovers(tmp_path) == 0

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import features
 
-from mask_rcnn import fonts
 from mask_rcnn.structures import Category, Detections
-from mask_rcnn.visualize import draw
+from mask_rcnn.visualization import fonts
+from mask_rcnn.visualization.drawing import draw
 
 MATPLOTLIB_FONTS = Path(importlib.util.find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf"
 DEJAVU = str(MATPLOTLIB_FONTS / "DejaVuSans.ttf")

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mask_rcnn.hdf5 import read_hdf5
+from mask_rcnn.system.hdf5 import read_hdf5
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.sample import OBJECT, Sample
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.data.trainable import check_trainable
-from mask_rcnn.export import lite, saved_model
-from mask_rcnn.export.lite_runner import Runner as LiteRunner
+from mask_rcnn.export.runners.lite_runner import Runner as LiteRunner
+from mask_rcnn.export.writers import lite, saved_model
 from mask_rcnn.heads import HEADS, heads_of, register_head
 from mask_rcnn.model import build_parts, inference_model, training_model
-from mask_rcnn.predict import Predictor
+from mask_rcnn.prediction.predict import Predictor
 from mask_rcnn.structures import Category
 from mask_rcnn.training.train import train
 from mask_rcnn.weights import read_header, save_weights
@@ -235,7 +235,7 @@ def test_exports_return_what_the_predictor_returns(config, parts, tiny_categorie
 
 
 def saved_model_outputs(path, image):
-    from mask_rcnn.export.saved_model_runner import Runner
+    from mask_rcnn.export.runners.saved_model_runner import Runner
 
     outputs = Runner(str(path))(image)
     return outputs["detection_fill"][: int(outputs["num_detections"])]

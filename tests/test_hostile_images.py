@@ -57,7 +57,9 @@ def test_files_are_read_as_pillow_reads_them_or_refused(results):
 
 
 def test_detect_survives_all_of_them(folder, results, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "mask_rcnn.predict", types.SimpleNamespace(Predictor=FakePredictor))
+    monkeypatch.setitem(
+        sys.modules, "mask_rcnn.prediction.predict", types.SimpleNamespace(Predictor=FakePredictor)
+    )
     words = ["--weights", "w.h5", "--out", tmp_path / "out", "--json", tmp_path / "found.json"]
     # The detections of the fake model are 20 pixels high.
     images = [path for path in folder.iterdir() if path.suffix != ".bmp" and "1x60000" not in path.name]

@@ -14,7 +14,7 @@ from mask_rcnn.config import BackboneConfig
 from mask_rcnn.export.exported import ExportedPredictor
 from mask_rcnn.model import build_parts, inference_model
 from mask_rcnn.model_zoo.backbones import load_backbone
-from mask_rcnn.predict import Predictor
+from mask_rcnn.prediction.predict import Predictor
 from mask_rcnn.training.initial import initialize
 from mask_rcnn.weights import read_header, variables, write_arrays
 
@@ -187,7 +187,7 @@ def test_a_model_of_any_channels_trains_saves_loads_and_predicts(
 @pytest.mark.parametrize(("channels", "dtype"), [(1, "uint8"), (2, "uint8"), (4, "uint16"), (8, "uint8")])
 @pytest.mark.parametrize("format", ["saved_model", "tflite"])
 def test_exports_take_arrays(channels, dtype, format, tiny_config, tiny_categories, tmp_path, capsys):
-    from mask_rcnn.export import lite, saved_model
+    from mask_rcnn.export.writers import lite, saved_model
 
     resize = "bilinear" if format == "saved_model" else "antialiased_uint8"
     config = small_config(tiny_config, channels, dtype, resize=resize)

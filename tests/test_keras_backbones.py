@@ -9,10 +9,11 @@ from conftest import spread_scores
 
 from mask_rcnn.backbones import BACKBONES, build_backbone, from_keras_model, pyramid_strides
 from mask_rcnn.config import AnchorConfig, BackboneConfig
-from mask_rcnn.export import exported, lite, saved_model
+from mask_rcnn.export import exported
+from mask_rcnn.export.writers import lite, saved_model
 from mask_rcnn.layers.images import NormalizeImages
 from mask_rcnn.model import build_parts, inference_model, training_model
-from mask_rcnn.predict import Predictor
+from mask_rcnn.prediction.predict import Predictor
 from mask_rcnn.training.initial import initialize
 from mask_rcnn.training.trainer import Trainer
 from mask_rcnn.weights import load_weights, save_weights

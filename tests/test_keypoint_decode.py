@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from mask_rcnn.keypoint_decode import decode_keypoints
+from mask_rcnn.postprocessing.keypoint_decode import decode_keypoints
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "keypoints.npz"
 

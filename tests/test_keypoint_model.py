@@ -14,7 +14,7 @@ from mask_rcnn.config.network import COCO_KEYPOINTS
 from mask_rcnn.data.keypoints import HALF_PIXEL
 from mask_rcnn.model import build_parts, inference_model, training_model
 from mask_rcnn.model_zoo.coco import COCO_PERSON
-from mask_rcnn.predict import Predictor
+from mask_rcnn.prediction.predict import Predictor
 from mask_rcnn.structures import Category
 from mask_rcnn.weights import save_weights
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from cli_fakes import run, write_image
 
-from mask_rcnn.coco_results import to_coco
 from mask_rcnn.data.findings import Findings
 from mask_rcnn.data.masks import full_mask
+from mask_rcnn.evaluation.coco_results import to_coco
 from mask_rcnn.formats.brush_rle import decode_brush, encode_brush
 from mask_rcnn.formats.conversion import Selection, read, write
 from mask_rcnn.formats.polygons import crop_polygons

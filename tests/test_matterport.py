@@ -15,7 +15,7 @@ from mask_rcnn.model import build_parts, inference_model
 from mask_rcnn.model_zoo.convert import translate
 from mask_rcnn.model_zoo.matterport import PRESETS, mask_rcnn_coco
 from mask_rcnn.model_zoo.readers import read_state_dict
-from mask_rcnn.predict import Predictor
+from mask_rcnn.prediction.predict import Predictor
 from mask_rcnn.structures import Category
 from mask_rcnn.weights import assign, variables
 

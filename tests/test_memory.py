@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from mask_rcnn.memory import available_memory
 from mask_rcnn.model import build_parts, training_model
+from mask_rcnn.system.memory import available_memory
 
 FAULTS = """
 import resource
-from mask_rcnn.memory import keep_freed_memory
+from mask_rcnn.system.memory import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -7,12 +7,12 @@ import sys
 import numpy as np
 import pytest
 
-from mask_rcnn import predict
 from mask_rcnn.cli.main import main
 from mask_rcnn.model_zoo import cache, pretrained
 from mask_rcnn.model_zoo.entries.entry import Entry
 from mask_rcnn.model_zoo.preset import Preset
 from mask_rcnn.model_zoo.registry import ENTRIES
+from mask_rcnn.prediction import predict
 from mask_rcnn.structures import Category
 from mask_rcnn.weights import read_arrays, read_header, variables
 

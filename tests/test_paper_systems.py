@@ -17,12 +17,13 @@ from mask_rcnn.config import (
     MaskHeadConfig,
     RoiAlignConfig,
 )
-from mask_rcnn.export import lite, lite_runner, saved_model, saved_model_runner
-from mask_rcnn.export.compare import EXACT, compare
-from mask_rcnn.export.keras_runner import Runner
+from mask_rcnn.export.checks.compare import EXACT, compare
+from mask_rcnn.export.runners import lite_runner, saved_model_runner
+from mask_rcnn.export.runners.keras_runner import Runner
+from mask_rcnn.export.writers import lite, saved_model
 from mask_rcnn.model import build_parts
 from mask_rcnn.networks.resnet import BLOCKS
-from mask_rcnn.predict import Predictor
+from mask_rcnn.prediction.predict import Predictor
 from mask_rcnn.weights import load_weights
 
 FRAME = (64, 96)

@@ -4,7 +4,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from mask_rcnn.paste import METHODS, paste_mask, paste_masks
+from mask_rcnn.postprocessing.paste import METHODS, paste_mask, paste_masks
 from mask_rcnn.structures import Detections
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "paste.npz"

@@ -12,14 +12,14 @@ from test_shards import write_shards
 
 from mask_rcnn import config_io
 from mask_rcnn.cli.inputs import local_inputs
-from mask_rcnn.coco_results import write_json
 from mask_rcnn.config import DataConfig
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.images import read_image
 from mask_rcnn.data.shapes import write_shapes
-from mask_rcnn.evaluation import evaluate_results
+from mask_rcnn.evaluation.coco_evaluation import evaluate_results
+from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.model_zoo.pretrained import weights_file
-from mask_rcnn.paths import RemotePath, as_path, find_paths, local_path
+from mask_rcnn.system.paths import RemotePath, as_path, find_paths, local_path
 from mask_rcnn.training.sources import check_sources
 from mask_rcnn.training.train import train
 
@@ -144,7 +144,7 @@ def test_remote_inputs_are_copied_for_the_command(shapes, remote):
 
 
 def test_detect_reads_and_writes_remotely(shapes, remote, tmp_path, monkeypatch):
-    monkeypatch.setattr("mask_rcnn.predict.Predictor", FakePredictor)
+    monkeypatch.setattr("mask_rcnn.prediction.predict.Predictor", FakePredictor)
     words = ["--weights", "fake.h5", "--out", tmp_path / "out", "--json", f"{remote}/found.json"]
     assert run("detect", f"{remote}/images", *words) == 0
     found = json.loads(as_path(f"{remote}/found.json").read_bytes())

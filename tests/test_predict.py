@@ -7,7 +7,7 @@ from PIL import Image
 
 from mask_rcnn import config_io
 from mask_rcnn.model import build_parts
-from mask_rcnn.predict import Predictor
+from mask_rcnn.prediction.predict import Predictor
 from mask_rcnn.structures import Category, Detections
 from mask_rcnn.weights import save_weights
 

@@ -14,7 +14,7 @@ from cli_fakes import FakePredictor, write_image
 from conftest import tiny_parts
 
 from mask_rcnn.errors import UnreadableImage
-from mask_rcnn.predict import Predictor
+from mask_rcnn.prediction.predict import Predictor
 from mask_rcnn.structures import Category
 
 CATEGORIES = (Category(1, "cat"), Category(2, "dog"), Category(5, "cow"))
@@ -146,7 +146,7 @@ def test_a_loop_that_ends_early_ends_the_threads():
 
 
 def test_very_large_images_are_in_memory_one_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("mask_rcnn.image_predictor.LARGE_PIXELS", 1000)
+    monkeypatch.setattr("mask_rcnn.prediction.image_predictor.LARGE_PIXELS", 1000)
     inside, most = [], []
 
     class Counting(Recorder):
@@ -163,7 +163,7 @@ def test_very_large_images_are_in_memory_one_at_a_time(tmp_path, monkeypatch):
     paths = [write_image(tmp_path / f"{number}.png", number) for number in range(12)]
     assert len(list(Counting().predict_many(paths, threads=4))) == 12
     assert max(most) == 1
-    monkeypatch.setattr("mask_rcnn.image_predictor.LARGE_PIXELS", 10**6)
+    monkeypatch.setattr("mask_rcnn.prediction.image_predictor.LARGE_PIXELS", 10**6)
     assert len(list(Counting().predict_many(paths, threads=4))) == 12
     assert max(most) > 1
 

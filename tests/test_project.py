@@ -27,7 +27,7 @@ def test_only_what_starts_a_model_knows_the_model_zoo():
         for path in (ROOT / "mask_rcnn").rglob("*.py")
         if knows.search(path.read_text(encoding="utf-8"))
     }
-    assert importers - {"model_zoo"} <= {"benchmark", "cli", "export", "predict.py", "training"}
+    assert importers - {"model_zoo"} <= {"benchmark", "cli", "export", "prediction", "training"}
 
 
 def test_the_version_has_an_entry_in_the_changelog():

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from cli_fakes import run
 
-from mask_rcnn.coco_results import write_json
 from mask_rcnn.data.results import box_of
-from mask_rcnn.evaluation import iou_types_in, read_detections
+from mask_rcnn.evaluation.coco_evaluation import iou_types_in, read_detections
+from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.report.analysis import Detected, analyze_run
 from mask_rcnn.report.pictures import COLORS, Shapes, blank_image, draw_errors
 

@@ -6,8 +6,8 @@ import report_scenes
 from pycocotools.cocoeval import COCOeval
 from report_scenes import CAT, DOG, coco_eval, evaluate, random_scene, results, truth
 
-from mask_rcnn.coco_matching import VectorizedCOCOeval, match_in_order
 from mask_rcnn.data.masks import encode_mask, full_mask
+from mask_rcnn.evaluation.coco_matching import VectorizedCOCOeval, match_in_order
 from mask_rcnn.report.boundary import boundary_of, boundary_width
 
 

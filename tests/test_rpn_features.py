@@ -13,7 +13,7 @@ from four_convs import FOUR_CONVS
 from mask_rcnn.backbones import BACKBONES, build_backbone
 from mask_rcnn.benchmark.ours import stages_of
 from mask_rcnn.config import AnchorConfig, BackboneConfig, BoxHeadConfig, Config, RpnConfig
-from mask_rcnn.export import lite_quantize
+from mask_rcnn.export.writers import lite_quantize
 from mask_rcnn.layers.rematerialize import Rematerialized
 from mask_rcnn.model import build_parts, inference_model, training_model
 from mask_rcnn.networks.resnet import BLOCKS

@@ -9,7 +9,7 @@ import pytest
 from training_run import TINY
 
 from mask_rcnn.config_io import from_yaml, to_yaml
-from mask_rcnn.files import PREFIX
+from mask_rcnn.system.files import PREFIX
 from mask_rcnn.training import run_folder as module
 from mask_rcnn.training.run_folder import (
     NAMES,

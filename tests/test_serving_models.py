@@ -12,7 +12,8 @@ from fake_server import running
 from PIL import Image
 
 from mask_rcnn.client import Client
-from mask_rcnn.export import lite, onnx, plan
+from mask_rcnn.export import export_model
+from mask_rcnn.export.writers import lite, onnx
 from mask_rcnn.serving import loading
 from mask_rcnn.weights import save_weights
 
@@ -33,7 +34,7 @@ def path_of(tiny_parts, tiny_config, tiny_categories, tiny_saved_model, tmp_path
     def path_of(kind):
         path = {"weights": weights, "saved_model": tiny_saved_model}.get(kind, folder / f"tiny.{kind}")
         if kind in WRITERS:
-            WRITERS[kind].plan(weights, plan.Options(size=SIZE)).write(path)
+            WRITERS[kind].plan(weights, export_model.Options(size=SIZE)).write(path)
         return path
 
     return path_of

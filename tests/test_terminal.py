@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import mask_rcnn
-from mask_rcnn.terminal import printable, say
+from mask_rcnn.system.terminal import printable, say
 
 
 @pytest.mark.parametrize(

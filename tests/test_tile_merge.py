@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mask_rcnn.data.masks import mask_extent
+from mask_rcnn.postprocessing.tile_merge import merge_tiles
+from mask_rcnn.prediction.tiles import Tiling
 from mask_rcnn.structures import Detections
-from mask_rcnn.tile_merge import merge_tiles
-from mask_rcnn.tiles import Tiling
 
 SIZE = (40, 100)  # an image with tiles that begin at x = 0, 30 and 60
 WINDOWS = Tiling(size=40, overlap=0.25).windows(SIZE)

@@ -9,11 +9,11 @@ import pytest
 from cli_fakes import CATEGORIES, FakePredictor, run, write_image
 
 from mask_rcnn.errors import UnreadableImage
-from mask_rcnn.image_predictor import ImagePredictor
-from mask_rcnn.predict import Predictor
+from mask_rcnn.prediction.image_predictor import ImagePredictor
+from mask_rcnn.prediction.predict import Predictor
+from mask_rcnn.prediction.tiled_predictor import TiledPredictor
+from mask_rcnn.prediction.tiles import Tiling
 from mask_rcnn.structures import Category, Detections
-from mask_rcnn.tiled_predictor import TiledPredictor
-from mask_rcnn.tiles import Tiling
 
 TILING = Tiling(size=64, overlap=0.25)
 
@@ -183,7 +183,7 @@ def blobs(monkeypatch):
     class Loaded(BlobPredictor):
         categories = CATEGORIES
 
-    monkeypatch.setitem(sys.modules, "mask_rcnn.predict", types.SimpleNamespace(Predictor=Loaded))
+    monkeypatch.setitem(sys.modules, "mask_rcnn.prediction.predict", types.SimpleNamespace(Predictor=Loaded))
 
 
 def test_detect_takes_tiles(blobs, tmp_path, capsys):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mask_rcnn.tiles import Tiling
+from mask_rcnn.prediction.tiles import Tiling
 
 
 def test_tiles_are_spread_evenly_from_border_to_border():

@@ -10,9 +10,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from mask_rcnn import predict
 from mask_rcnn.cli.main import main
 from mask_rcnn.data.images import read_image
+from mask_rcnn.prediction import predict
 
 HERE = pathlib.Path(__file__).parent
 IMAGES = ("000000000450", "000000000636", "000000519208")

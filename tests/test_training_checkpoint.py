@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from training_toy import make_batches, make_trainer
 
-from mask_rcnn import verified_hdf5
+from mask_rcnn.system import verified_hdf5
 from mask_rcnn.training.checkpoint import FORMAT, checkpoints, restore_latest, save_checkpoint
 
 

@@ -14,9 +14,9 @@ from test_training_train import read_weights
 
 from mask_rcnn import MaskRCNN
 from mask_rcnn.data.coco import read_coco
-from mask_rcnn.evaluation import content_of
-from mask_rcnn.model_evaluation import evaluate_model
-from mask_rcnn.predict import load
+from mask_rcnn.evaluation.coco_evaluation import content_of
+from mask_rcnn.evaluation.model_evaluation import evaluate_model
+from mask_rcnn.prediction.predict import load
 from mask_rcnn.training.checkpoint import checkpoints
 from mask_rcnn.training.processes import run_context
 from mask_rcnn.training.shared_evaluation import SharedLosses

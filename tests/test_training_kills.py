@@ -16,9 +16,9 @@ import pytest
 from test_training_train import read_weights
 from training_run import KILLED, train_quietly
 
+from mask_rcnn.system.verified_hdf5 import verify
 from mask_rcnn.training.checkpoint import FORMAT, checkpoints
 from mask_rcnn.training.run_folder import CHECKPOINTS, LOG, METRICS
-from mask_rcnn.verified_hdf5 import verify
 
 SEED = 5
 STEPS, EVALUATE_EVERY = KILLED.train.steps, KILLED.train.evaluate_every

@@ -13,7 +13,7 @@ from training_run import TINY
 
 from mask_rcnn import MaskRCNN, config_io
 from mask_rcnn.data.pipeline import training_dataset
-from mask_rcnn.evaluation import content_of
+from mask_rcnn.evaluation.coco_evaluation import content_of
 from mask_rcnn.training.batches import batches_of, validation_batches
 from mask_rcnn.training.preflight import preflight
 from mask_rcnn.training.prepare import prepare

@@ -16,7 +16,7 @@ from training_run import TINY
 from mask_rcnn import config_io
 from mask_rcnn.config import DataConfig
 from mask_rcnn.data.shapes import write_shapes
-from mask_rcnn.predict import Predictor
+from mask_rcnn.prediction.predict import Predictor
 from mask_rcnn.training.train import train
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from mask_rcnn.postprocessing.uncertainty import image_uncertainty
 from mask_rcnn.structures import Detections
-from mask_rcnn.uncertainty import image_uncertainty
 
 
 def scored(*scores, agreement=None):

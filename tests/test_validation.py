@@ -8,13 +8,13 @@ import pytest
 from absl import logging
 from training_run import TINY
 
-from mask_rcnn.coco_results import from_record
 from mask_rcnn.config import DataConfig
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.images import read_image
 from mask_rcnn.data.shapes import write_shapes
-from mask_rcnn.image_predictor import ImagePredictor
-from mask_rcnn.model_evaluation import evaluate_model
+from mask_rcnn.evaluation.coco_results import from_record
+from mask_rcnn.evaluation.model_evaluation import evaluate_model
+from mask_rcnn.prediction.image_predictor import ImagePredictor
 from mask_rcnn.training.validation import Validator
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mask_rcnn.structures import Category, Detections
-from mask_rcnn.visualize import colour, draw
+from mask_rcnn.visualization.drawing import colour, draw
 
 CATEGORIES = (Category(1, "cat"), Category(2, "dog"))
 GREY = np.full((120, 160, 3), 128, "uint8")

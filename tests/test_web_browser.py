@@ -14,8 +14,8 @@ from pycocotools import mask as coco_mask
 from web_servers import DETECTIONS, FakeServer, files_of, running
 
 from mask_rcnn.data.masks import full_mask
-from mask_rcnn.export import web_site
-from mask_rcnn.export.litert_js import read_litert
+from mask_rcnn.export.writers import web_site
+from mask_rcnn.export.writers.litert_js import read_litert
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 AXE = "axe-core@4.10.3"
@@ -366,7 +366,7 @@ def test_the_browser_finds_what_python_finds(site, new_page, tiny_tflite, file):
 
 
 def python_entries(model, file):
-    from mask_rcnn.coco_results import to_coco
+    from mask_rcnn.evaluation.coco_results import to_coco
     from mask_rcnn.export.exported import load
 
     predictor = load(model)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from web_cases import make_cases
 
-from mask_rcnn.export import lite_runner
+from mask_rcnn.export.runners import lite_runner
 from mask_rcnn.shipped_files import shipped_folder
 
 WEB = shipped_folder("export/web")

@@ -46,7 +46,7 @@ def test_the_wheel_has_every_file_of_the_packages_and_no_other(wheel):
         (entries,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
         assert "mask-rcnn = mask_rcnn.cli.main:main" in archive.read(entries).decode()
     assert names == expected
-    assert {"mask_rcnn/py.typed", "mask_rcnn/export/lite_runner.py"} < names
+    assert {"mask_rcnn/py.typed", "mask_rcnn/export/runners/lite_runner.py"} < names
 
 
 @pytest.mark.slow

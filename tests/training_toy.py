@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from mask_rcnn import verified_hdf5
 from mask_rcnn.config import TrainConfig
+from mask_rcnn.system import verified_hdf5
 from mask_rcnn.training.callbacks import NanGuard
 from mask_rcnn.training.loop import restore_or_initialize, run_steps
 from mask_rcnn.training.optimizer import build_optimizer

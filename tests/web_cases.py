@@ -4,12 +4,13 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from mask_rcnn.config import Config
-from mask_rcnn.export import lite_file, lite_runner
-from mask_rcnn.export.assets import write_assets
-from mask_rcnn.export.outputs import to_detections
-from mask_rcnn.paste import METHODS, paste_mask
+from mask_rcnn.export.runners import lite_runner
+from mask_rcnn.export.runners.outputs import to_detections
+from mask_rcnn.export.writers import lite_file
+from mask_rcnn.export.writers.assets import write_assets
+from mask_rcnn.postprocessing.paste import METHODS, paste_mask
 from mask_rcnn.structures import Category
-from mask_rcnn.visualize import colour
+from mask_rcnn.visualization.drawing import colour
 
 METADATA = {
     "size": [64, 96],

@@ -53,7 +53,7 @@ test("a mask that is longer than its picture is refused", () => {
   assert.throws(() => decodeRle({ size: [2, 2], counts: [0, 9] }), /2 x 2 pixels. Received: longer runs/);
 });
 
-test("masks are pasted as mask_rcnn.paste does", () => {
+test("masks are pasted as mask_rcnn.postprocessing.paste does", () => {
   assert.ok(cases.paste.length > 10);
   for (const { mask, side, box, size, method, expected } of cases.paste) {
     const crop = pasteMask(Float32Array.from(mask), side, box, size, method);

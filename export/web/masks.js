@@ -1,5 +1,5 @@
 /**
- * Puts the small mask of a detection into its box in the picture, as `mask_rcnn.paste` does.
+ * Puts the small mask of a detection into its box in the picture, as `mask_rcnn.postprocessing.paste` does.
  *
  * The three methods are those of `mask_head.paste` in the config of a model. Letters: M side of the mask.
  */

@@ -7,9 +7,9 @@ import numpy as np
 
 from mask_rcnn import config_io
 from mask_rcnn.ablation.rows import Row, Table
-from mask_rcnn.average_precision import MAX_KEYPOINT_DETECTIONS, ordered
-from mask_rcnn.bootstrap import NUM_RESAMPLES, average_precisions, image_counts, interval
-from mask_rcnn.evaluation import content_of
+from mask_rcnn.evaluation.average_precision import MAX_KEYPOINT_DETECTIONS, ordered
+from mask_rcnn.evaluation.bootstrap import NUM_RESAMPLES, average_precisions, image_counts, interval
+from mask_rcnn.evaluation.coco_evaluation import content_of
 from mask_rcnn.report.evaluation import evaluate_images
 from mask_rcnn.training.sources import read_set
 

@@ -3,7 +3,7 @@
 import os
 
 from mask_rcnn.ablation.trial import run_trial
-from mask_rcnn.terminal import say
+from mask_rcnn.system.terminal import say
 
 MAX_RETRIES = 3  # retries after a process was lost; the run continues from its last checkpoint
 

@@ -5,10 +5,10 @@ import math
 import numpy as np
 
 from mask_rcnn.ablation.compare import NUMBERS
-from mask_rcnn.bootstrap import LEVEL
-from mask_rcnn.coco_results import write_json
-from mask_rcnn.files import atomic_write
-from mask_rcnn.terminal import say
+from mask_rcnn.evaluation.bootstrap import LEVEL
+from mask_rcnn.evaluation.coco_results import write_json
+from mask_rcnn.system.files import atomic_write
+from mask_rcnn.system.terminal import say
 from mask_rcnn.training.plot import DPI, new_figure, style
 
 IOU_TYPES = {"bbox": "boxes", "segm": "masks", "keypoints": "keypoints"}

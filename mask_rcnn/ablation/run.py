@@ -8,8 +8,8 @@ from mask_rcnn.ablation.compare import compare
 from mask_rcnn.ablation.configs import row_configs, with_seed
 from mask_rcnn.ablation.report import write_report
 from mask_rcnn.ablation.trial import Trial, run_in_turn
-from mask_rcnn.files import atomic_write
-from mask_rcnn.paths import local_path
+from mask_rcnn.system.files import atomic_write
+from mask_rcnn.system.paths import local_path
 from mask_rcnn.training.run_folder import config_changes
 from mask_rcnn.training.sources import draw_shapes
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import keras
 
 from mask_rcnn.ablation.compare import read_validation_set
-from mask_rcnn.augmented_predictor import AugmentedPredictor
-from mask_rcnn.coco_results import write_json
 from mask_rcnn.config import Config
-from mask_rcnn.model_evaluation import evaluate_model
-from mask_rcnn.predict import Predictor
-from mask_rcnn.terminal import say
+from mask_rcnn.evaluation.coco_results import write_json
+from mask_rcnn.evaluation.model_evaluation import evaluate_model
+from mask_rcnn.prediction.augmented_predictor import AugmentedPredictor
+from mask_rcnn.prediction.predict import Predictor
+from mask_rcnn.system.terminal import say
 from mask_rcnn.training.run_folder import CONFIG, FINAL_WEIGHTS
 from mask_rcnn.training.train import train
 

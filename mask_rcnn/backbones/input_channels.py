@@ -12,7 +12,7 @@ import numpy as np
 
 from mask_rcnn.backbones.graph import ReverseChannels
 from mask_rcnn.networks.inputs import feature_input
-from mask_rcnn.terminal import say
+from mask_rcnn.system.terminal import say
 
 RGB = 3  # input channels of published weights
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from mask_rcnn.benchmark.timing import timed
 from mask_rcnn.benchmark.work import ellipse
 from mask_rcnn.model import inference_model, training_model
-from mask_rcnn.predict import Predictor
+from mask_rcnn.prediction.predict import Predictor
 from mask_rcnn.structures import Category
 from mask_rcnn.training.optimizer import build_optimizer
 from mask_rcnn.training.trainer import Trainer

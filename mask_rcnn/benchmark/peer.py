@@ -9,7 +9,7 @@ import numpy as np
 
 from mask_rcnn.benchmark import torchvision_peer
 from mask_rcnn.benchmark.timing import Seconds, peak_memory
-from mask_rcnn.program import Program
+from mask_rcnn.system.json_subprocess import Program
 
 # From the names of torchvision's losses to the names in this package.
 LOSSES = {

@@ -9,10 +9,10 @@ from mask_rcnn.benchmark.processor import describe_processor
 from mask_rcnn.benchmark.table import processor_line
 from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory, timed
 from mask_rcnn.data.images import read_image
-from mask_rcnn.evaluation import evaluate_results
+from mask_rcnn.evaluation.coco_evaluation import evaluate_results
+from mask_rcnn.evaluation.model_evaluation import evaluate_model, record_batches
 from mask_rcnn.model import build_parts, dtype_policy
-from mask_rcnn.model_evaluation import evaluate_model, record_batches
-from mask_rcnn.predict import Predictor
+from mask_rcnn.prediction.predict import Predictor
 
 CHUNK_IMAGES = 32  # number of images that are preprocessed before each measurement of the model
 WARMUP_IMAGES = 8

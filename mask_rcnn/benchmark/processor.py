@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mask_rcnn.ops.kernels import current_kernels, uses_onednn
-from mask_rcnn.processor import instruction_sets, processor_name
+from mask_rcnn.system.processor import instruction_sets, processor_name
 
 
 def describe_processor(cpuinfo=Path("/proc/cpuinfo")):

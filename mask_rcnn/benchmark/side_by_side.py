@@ -8,11 +8,11 @@ from pathlib import Path
 from mask_rcnn.benchmark.processor import describe_processor
 from mask_rcnn.benchmark.table import processor_line
 from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory
+from mask_rcnn.evaluation.model_evaluation import evaluate_model
+from mask_rcnn.export.checks.verify import Alone, size_on_disk
 from mask_rcnn.export.exported import ExportedPredictor
 from mask_rcnn.export.formats import KERAS, format_of
-from mask_rcnn.export.verify import Alone, size_on_disk
-from mask_rcnn.model_evaluation import evaluate_model
-from mask_rcnn.predict import Predictor
+from mask_rcnn.prediction.predict import Predictor
 
 
 def side_by_side(paths, images, settings):

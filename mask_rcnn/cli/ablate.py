@@ -7,7 +7,7 @@ from mask_rcnn.cli.options import add_command, add_set, assign, load_config, loc
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.cli.ray_option import add_ray, import_in_worker, require_ray
 from mask_rcnn.cli.train import add_budget, add_data, add_devices, assignments_of
-from mask_rcnn.terminal import say
+from mask_rcnn.system.terminal import say
 
 
 def add_parser(commands):

@@ -14,8 +14,8 @@ from mask_rcnn.cli.options import (
 )
 from mask_rcnn.cli.predictor import MODEL_HELP
 from mask_rcnn.cli.quiet import import_tensorflow
-from mask_rcnn.paths import as_path
-from mask_rcnn.terminal import say
+from mask_rcnn.system.paths import as_path
+from mask_rcnn.system.terminal import say
 
 DEFAULT_CONFIG = "mask_rcnn_resnet50_fpn"
 MAX_IMAGES = 4  # number of --images that are timed
@@ -136,7 +136,7 @@ def run(args):
         report = _measure(args, settings)
         say(format_report(report))
     if args.json:
-        from mask_rcnn.coco_results import write_json
+        from mask_rcnn.evaluation.coco_results import write_json
 
         write_json(args.json, report)
         say(f"\nAll numbers: {args.json}")
@@ -192,8 +192,8 @@ def _measure_prediction(args, settings):
         predictor_of_random_weights,
     )
     from mask_rcnn.data.coco import read_coco
-    from mask_rcnn.evaluation import content_of
-    from mask_rcnn.predict import Predictor
+    from mask_rcnn.evaluation.coco_evaluation import content_of
+    from mask_rcnn.prediction.predict import Predictor
 
     dataset = read_coco(args.annotations, args.images)
     if args.weights:

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from mask_rcnn.cli.options import assign
-from mask_rcnn.terminal import say
+from mask_rcnn.system.terminal import say
 
 CLIENTS, REQUESTS = (1, 8, 64), 200
 
@@ -75,7 +75,7 @@ def _model(args, folder):
 
         return ExportedPredictor(args.model[0]), args.model[0]
     from mask_rcnn.model_zoo.pretrained import weights_file
-    from mask_rcnn.predict import Predictor
+    from mask_rcnn.prediction.predict import Predictor
     from mask_rcnn.weights import save_weights
 
     path = weights_file(args.weights)

@@ -5,7 +5,7 @@ import textwrap
 from mask_rcnn import config_io, model_zoo
 from mask_rcnn.cli.options import add_command, add_set, load_config
 from mask_rcnn.cli.quiet import import_tensorflow
-from mask_rcnn.terminal import say
+from mask_rcnn.system.terminal import say
 
 
 def add_parser(commands):

@@ -5,8 +5,8 @@ import sys
 from mask_rcnn.cli.options import add_command, local_path
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.tiling import add_tiles, tiling_of
-from mask_rcnn.paths import as_path
-from mask_rcnn.terminal import say
+from mask_rcnn.system.paths import as_path
+from mask_rcnn.system.terminal import say
 
 DESCRIPTION = "convert annotations of other tools to COCO instances, and back"
 

@@ -6,9 +6,9 @@ from mask_rcnn.cli.options import add_command, add_set, load_config
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.cli.train import CONFIG_FOR_DATA
-from mask_rcnn.files import atomic_write
-from mask_rcnn.paths import as_path
-from mask_rcnn.terminal import say
+from mask_rcnn.system.files import atomic_write
+from mask_rcnn.system.paths import as_path
+from mask_rcnn.system.terminal import say
 
 ERRORS_FOUND = 1
 EXIT_STATUS = """\
@@ -76,10 +76,10 @@ def run(args):
     config = load_config(args.config, args.set)
     import_tensorflow()
 
-    from mask_rcnn.coco_results import write_json
     from mask_rcnn.data_check.check import check_coco
     from mask_rcnn.data_check.page import write_page
     from mask_rcnn.data_check.text import format_report
+    from mask_rcnn.evaluation.coco_results import write_json
 
     report, sets = check_coco(sources, config, args.config, decode=not args.no_decode, track=track)
     say(format_report(report))

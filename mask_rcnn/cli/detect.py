@@ -22,9 +22,9 @@ from mask_rcnn.cli.ranking import add_ranking, lowest_score, uncertainty_row, wr
 from mask_rcnn.cli.ray_option import add_ray
 from mask_rcnn.data.image_headers import MAX_PIXELS
 from mask_rcnn.errors import PartialFailure, is_out_of_memory
-from mask_rcnn.files import remove_leftovers
-from mask_rcnn.paths import as_path
-from mask_rcnn.terminal import say
+from mask_rcnn.system.files import remove_leftovers
+from mask_rcnn.system.paths import as_path
+from mask_rcnn.system.terminal import say
 
 MAX_EXAMPLES = 3
 EPILOG = (
@@ -163,7 +163,7 @@ def _check_outputs(args, files):
 
 def _prepare_pictures(args, predictor):
     """Creates the folder of the pictures, and reports an invalid font and names that no font can show."""
-    from mask_rcnn.fonts import label_names
+    from mask_rcnn.visualization.fonts import label_names
 
     label_names(predictor.categories, args.font)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -204,9 +204,9 @@ def _finish_frame(frame, detections, pixels, predictor, args):
         of a video, or None; and the row of the ranking, or None.
     """
     from mask_rcnn.cli.pictures import save_picture
-    from mask_rcnn.coco_results import to_coco
     from mask_rcnn.data.picture import to_rgb8
-    from mask_rcnn.visualize import draw
+    from mask_rcnn.evaluation.coco_results import to_coco
+    from mask_rcnn.visualization.drawing import draw
 
     row = uncertainty_row(frame, detections, args.score_threshold) if args.rank_uncertain else None
     detections = detections.keep(~(detections.scores < args.score_threshold))
@@ -270,8 +270,8 @@ def _failure(error):
 
 def _finish(args, predictor, outcome):
     """Writes the results so far, and prints each kind of message once."""
-    from mask_rcnn.coco_results import write_json
     from mask_rcnn.data.bit_depth import bit_depth_warning
+    from mask_rcnn.evaluation.coco_results import write_json
 
     for line in outcome.skipped.lines():
         say(line)

@@ -14,8 +14,8 @@ from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.cli.ray_option import import_in_worker, require_ray
 from mask_rcnn.errors import PartialFailure
-from mask_rcnn.paths import is_remote
-from mask_rcnn.terminal import say
+from mask_rcnn.system.paths import is_remote
+from mask_rcnn.system.terminal import say
 
 # Options that change the detections.
 OPTIONS = (

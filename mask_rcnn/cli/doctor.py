@@ -7,9 +7,9 @@ from mask_rcnn.cli.errors import USER_ERROR
 from mask_rcnn.cli.options import add_command
 from mask_rcnn.doctor.machine import GIGABYTE
 from mask_rcnn.doctor.report import ERROR, NOTE, SLOW
-from mask_rcnn.files import atomic_write
-from mask_rcnn.paths import as_path
-from mask_rcnn.terminal import say
+from mask_rcnn.system.files import atomic_write
+from mask_rcnn.system.paths import as_path
+from mask_rcnn.system.terminal import say
 
 TITLES = {ERROR: "broken", SLOW: "slow on this machine", NOTE: "worth knowing"}
 EPILOG = (

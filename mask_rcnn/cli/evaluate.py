@@ -7,8 +7,8 @@ from mask_rcnn.cli.predictor import add_predictor, add_tiling, add_tta, augmente
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.cli.report import add_report, check_report, image_files, write
-from mask_rcnn.paths import as_path
-from mask_rcnn.terminal import say
+from mask_rcnn.system.paths import as_path
+from mask_rcnn.system.terminal import say
 
 
 def add_parser(commands):
@@ -64,7 +64,7 @@ def _add_detections(group):
 
 
 def run(args):
-    from mask_rcnn.coco_results import write_json
+    from mask_rcnn.evaluation.coco_results import write_json
 
     check_report(args)
     metrics, detected, *images = _evaluate_file(args) if args.detections else _evaluate_model(args)
@@ -80,7 +80,7 @@ def run(args):
 
 def _evaluate_file(args):
     """Returns the `Metrics` of `--detections`, its `Detected`, and its image files or None."""
-    from mask_rcnn.evaluation import (
+    from mask_rcnn.evaluation.coco_evaluation import (
         check_options,
         default_max_detections,
         iou_types_in,
@@ -115,9 +115,9 @@ def _evaluate_model(args):
     import_tensorflow()
 
     from mask_rcnn.data.coco import read_coco
-    from mask_rcnn.evaluation import check_measurable, content_of
+    from mask_rcnn.evaluation.coco_evaluation import check_measurable, content_of
+    from mask_rcnn.evaluation.model_evaluation import ModelEvaluation
     from mask_rcnn.heads import iou_types_of
-    from mask_rcnn.model_evaluation import ModelEvaluation
     from mask_rcnn.report.analysis import Detected
 
     predictor = tiled(augmented(load_predictor(args), args), args)

@@ -4,7 +4,7 @@ from mask_rcnn.cli.inputs import Skipped, find_files, is_image
 from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_command, local_path
 from mask_rcnn.cli.quiet import import_tensorflow, only_warnings
 from mask_rcnn.export.formats import FORMATS, METHODS, PRECISIONS, check_options
-from mask_rcnn.terminal import say
+from mask_rcnn.system.terminal import say
 
 CHECK_IMAGES = 50  # each takes the time of two or three models
 CALIBRATION_IMAGES = 100  # more images hardly change the quantization ranges
@@ -89,8 +89,8 @@ def run(args):
     check_options(args.format, args.out, options)
     import_tensorflow()
 
-    from mask_rcnn.export.plan import Options, export_model
-    from mask_rcnn.export.verify import format_verification
+    from mask_rcnn.export.checks.verify import format_verification
+    from mask_rcnn.export.export_model import Options, export_model
 
     images = _read_images(args.weights, compared, args.check_images)
     with only_warnings():
@@ -143,7 +143,7 @@ def _spread(files, count):
 
 
 def _read_images(weights, files, count):
-    from mask_rcnn.export.samples import comparison_images
+    from mask_rcnn.export.checks.samples import comparison_images
     from mask_rcnn.model_zoo.pretrained import weights_file
     from mask_rcnn.weights import read_header
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mask_rcnn.data.image_headers import SUFFIXES
-from mask_rcnn.paths import is_remote
+from mask_rcnn.system.paths import is_remote
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")  # formats that OpenCV reads
 MAX_EXAMPLES = 3

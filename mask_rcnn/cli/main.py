@@ -27,7 +27,7 @@ from mask_rcnn.cli import (
 from mask_rcnn.cli.errors import BROKEN_PIPE, EXIT_CODES, INTERRUPTED, describe_error
 from mask_rcnn.cli.options import import_user_code
 from mask_rcnn.cli.signals import exits_on_signals
-from mask_rcnn.terminal import printable, say
+from mask_rcnn.system.terminal import printable, say
 
 COMMANDS = (train, evaluate, detect, export, serve, models, data, config, benchmark, ablate, doctor)
 

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mask_rcnn.files import cache_home
 from mask_rcnn.model_zoo import cache
-from mask_rcnn.terminal import printable
+from mask_rcnn.system.files import cache_home
+from mask_rcnn.system.terminal import printable
 
 SCORES = ("box_ap", "mask_ap", "keypoint_ap", "top1")
 

@@ -4,7 +4,7 @@ import json
 
 from mask_rcnn.cli.options import add_command, local_path
 from mask_rcnn.cli.quiet import import_tensorflow
-from mask_rcnn.terminal import say
+from mask_rcnn.system.terminal import say
 
 
 def add_parser(commands):

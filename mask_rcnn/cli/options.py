@@ -5,9 +5,10 @@ import importlib
 import sys
 from pathlib import Path
 
-from mask_rcnn import config_io, model_zoo, paths
+from mask_rcnn import config_io, model_zoo
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.config import PRECISIONS
+from mask_rcnn.system import paths
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
 

@@ -2,7 +2,7 @@
 
 import os
 
-from mask_rcnn.paths import is_remote
+from mask_rcnn.system.paths import is_remote
 
 
 def check_output_file(option, path, inputs):

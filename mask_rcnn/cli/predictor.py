@@ -5,7 +5,7 @@ import argparse
 from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_precision, local_path
 from mask_rcnn.cli.tiling import add_tiles, tiling_of
 from mask_rcnn.config_io import override
-from mask_rcnn.paths import as_path
+from mask_rcnn.system.paths import as_path
 
 MODEL_HELP = "a SavedModel folder, .tflite or .onnx file of `mask-rcnn export`"
 
@@ -56,7 +56,7 @@ def load_predictor(args):
 
 
 def _load_weights(args):
-    from mask_rcnn.predict import Predictor
+    from mask_rcnn.prediction.predict import Predictor
 
     return Predictor.load(args.weights, args.precision)
 
@@ -107,7 +107,7 @@ def augmented(predictor, args):
         if args.tta_scales is not None or args.tta_flip is not None:
             raise ValueError("--tta-scales and --tta-flip need --tta. Received: no --tta. Add --tta.")
         return predictor
-    from mask_rcnn.augmented_predictor import AugmentedPredictor
+    from mask_rcnn.prediction.augmented_predictor import AugmentedPredictor
 
     return AugmentedPredictor(predictor, args.tta_scales or (1.0,), args.tta_flip is not False)
 
@@ -129,6 +129,6 @@ def tiled(predictor, args):
         if args.tile_whole_image is not None:
             raise ValueError("--tile-whole-image needs --tile. Received: no --tile. Add --tile 1024.")
         return predictor
-    from mask_rcnn.tiled_predictor import TiledPredictor
+    from mask_rcnn.prediction.tiled_predictor import TiledPredictor
 
     return TiledPredictor(predictor, tiling, args.tile_whole_image is not False)

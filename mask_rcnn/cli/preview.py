@@ -8,7 +8,7 @@ from pathlib import Path
 from mask_rcnn.cli.options import add_command, add_set, load_config, local_path
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.cli.train import CONFIG_FOR_DATA
-from mask_rcnn.terminal import say
+from mask_rcnn.system.terminal import say
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 GAP = 4  # white space between the samples, pixels
@@ -120,7 +120,7 @@ def _drawn(sample, categories, config, side):
     from mask_rcnn.data.picture import to_rgb8
     from mask_rcnn.data.transforms import padding_origin
     from mask_rcnn.structures import Category
-    from mask_rcnn.visualize import draw
+    from mask_rcnn.visualization.drawing import draw
 
     height, width = sample["image_sizes"].astype(int).tolist()
     y, x = padding_origin((height, width), sample["images"].shape[:2], config.input.centered)
@@ -140,7 +140,7 @@ def _detections(sample, origin, scale, size, ignored_id):
     """Returns the objects and ignored regions of a sample as `Detections` of an image of `size`."""
     import numpy as np
 
-    from mask_rcnn.paste import paste_masks
+    from mask_rcnn.postprocessing.paste import paste_masks
     from mask_rcnn.structures import Detections
 
     class_ids = sample["gt_class_ids"]

@@ -4,7 +4,7 @@ import datetime
 import sys
 import time
 
-from mask_rcnn.terminal import say
+from mask_rcnn.system.terminal import say
 
 SECONDS_BETWEEN_LINES = 10.0
 

@@ -5,7 +5,7 @@ import os
 
 from absl import flags, logging
 
-from mask_rcnn.memory import keep_freed_memory
+from mask_rcnn.system.memory import keep_freed_memory
 
 STDERR = 2
 
@@ -16,7 +16,7 @@ def import_tensorflow():
     TensorFlow's libraries print lines to stderr whatever the log level is. Without a GPU, one of them is an
     error. Nothing important is lost: an import that fails raises an exception. Later, TensorFlow logs
     warnings and errors, but not each collective operation of several processes. Without a GPU, the process
-    keeps the memory that it frees; see `mask_rcnn.memory`.
+    keeps the memory that it frees; see `mask_rcnn.system.memory`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with contextlib.nullcontext() if flags.FLAGS.verbosity > 0 else _closed_stderr():

@@ -3,9 +3,9 @@
 import csv
 import io
 
-from mask_rcnn.files import atomic_write
-from mask_rcnn.paths import as_path
-from mask_rcnn.terminal import say
+from mask_rcnn.system.files import atomic_write
+from mask_rcnn.system.paths import as_path
+from mask_rcnn.system.terminal import say
 
 
 def add_ranking(parser):
@@ -21,7 +21,7 @@ def add_ranking(parser):
 
 def lowest_score(args):
     """Returns the lowest score of the detections that the command needs."""
-    from mask_rcnn.uncertainty import LEAST_SCORE
+    from mask_rcnn.postprocessing.uncertainty import LEAST_SCORE
 
     return min(args.score_threshold, LEAST_SCORE) if args.rank_uncertain else args.score_threshold
 
@@ -34,7 +34,7 @@ def uncertainty_row(frame, detections, score_threshold):
         detections: `Detections` with scores of at least `lowest_score`.
         score_threshold: Value of `--score-threshold`.
     """
-    from mask_rcnn.uncertainty import image_uncertainty
+    from mask_rcnn.postprocessing.uncertainty import image_uncertainty
 
     found = image_uncertainty(detections, score_threshold)
     return {
@@ -58,7 +58,7 @@ def write_ranking(path, rows):
         path: Path of the file. With the suffix .json it is a list of objects, else CSV.
         rows: List of `uncertainty_row` in the order of the inputs. Rows of equal uncertainty keep this order.
     """
-    from mask_rcnn.coco_results import write_json
+    from mask_rcnn.evaluation.coco_results import write_json
 
     ordered = sorted(rows, key=lambda row: -row["uncertainty"])
     ranked = [{"rank": rank, **row} for rank, row in enumerate(ordered, start=1)]

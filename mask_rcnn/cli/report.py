@@ -5,8 +5,8 @@ import functools
 
 from mask_rcnn.cli.options import local_path
 from mask_rcnn.cli.progress import track
-from mask_rcnn.paths import as_path
-from mask_rcnn.terminal import say
+from mask_rcnn.system.paths import as_path
+from mask_rcnn.system.terminal import say
 
 DETECTIONS = "detections.json"  # file with the model's detections in the folder of the report
 
@@ -49,8 +49,8 @@ def write(args, metrics, detected, paths, config=None):
         paths: `{image id: path}`, or None if the image files are not known.
         config: `Config` of the model. Defaults to None, for a results file.
     """
-    from mask_rcnn.coco_results import write_json
     from mask_rcnn.data.findings import Findings
+    from mask_rcnn.evaluation.coco_results import write_json
     from mask_rcnn.report.write import PAGE, write_report
 
     measurable = tuple(kind for kind in detected.iou_types if metrics[kind]["AP"] is not None)
@@ -73,7 +73,7 @@ def write(args, metrics, detected, paths, config=None):
 
 def _other_run(args, detected):
     """Returns the `Detected` of `--compare`, or None."""
-    from mask_rcnn.evaluation import check_geometry, iou_types_in, read_detections
+    from mask_rcnn.evaluation.coco_evaluation import check_geometry, iou_types_in, read_detections
 
     if not args.compare:
         return None

@@ -11,9 +11,9 @@ from absl import logging
 from mask_rcnn.cli.options import HelpFormatter, add_command, add_precision, local_path
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.model_zoo.pretrained import weights_file
-from mask_rcnn.parallel import default_threads
 from mask_rcnn.serving.options import TOKEN_VARIABLE, Options
 from mask_rcnn.serving.sources import MODEL_SUFFIXES, Source, check_sources, parse_source
+from mask_rcnn.system.parallel import default_threads
 
 EPILOG = """\
 examples:

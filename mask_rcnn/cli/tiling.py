@@ -1,6 +1,6 @@
 """`--tile`: cuts large images into tiles, for detection and for training."""
 
-from mask_rcnn.tiles import OVERLAP, Tiling
+from mask_rcnn.prediction.tiles import OVERLAP, Tiling
 
 
 def add_tiles(parser, purpose):

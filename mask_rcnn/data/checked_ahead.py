@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mask_rcnn.data import checked_files
-from mask_rcnn.paths import is_remote
+from mask_rcnn.system.paths import is_remote
 
 # Minimum bytes of json per file in the folder. COCO has 3800. With fewer bytes, the json may name only some
 # of the files, and checking the others would waste time.

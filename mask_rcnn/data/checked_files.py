@@ -12,7 +12,7 @@ import numpy as np
 from mask_rcnn.data import reader_cache
 from mask_rcnn.data.image_headers import MAX_PIXELS
 from mask_rcnn.data.images import read_complete_header
-from mask_rcnn.paths import as_path, is_remote
+from mask_rcnn.system.paths import as_path, is_remote
 
 THREADS = 16  # for a slow disk; with a fast disk, threads would only wait for Python's global lock
 MIN_WAIT = 0.5  # threads are used if the first files spent this fraction of their time waiting for the disk

@@ -30,8 +30,8 @@ from mask_rcnn.data.image_headers import MAX_PIXELS, RGB8
 from mask_rcnn.data.records import Dataset, ImageRecord
 from mask_rcnn.data.shards import is_shards, read_shards
 from mask_rcnn.data.usable_images import report, usable_images
-from mask_rcnn.memory import release_freed_memory
-from mask_rcnn.paths import as_path
+from mask_rcnn.system.memory import release_freed_memory
+from mask_rcnn.system.paths import as_path
 
 
 def read_coco(

@@ -23,9 +23,9 @@ from mask_rcnn.data.fields import whole_number
 from mask_rcnn.data.findings import Findings, shown
 from mask_rcnn.data.shards import Shards, is_shards, read_shards
 from mask_rcnn.data.usable_images import CocoAnnotations, report, usable_images
-from mask_rcnn.memory import release_freed_memory
-from mask_rcnn.paths import RemotePath
 from mask_rcnn.structures import Category
+from mask_rcnn.system.memory import release_freed_memory
+from mask_rcnn.system.paths import RemotePath
 
 NO_SIZE = "`height` or `width` was missing: the size of the file or of a mask was taken"
 

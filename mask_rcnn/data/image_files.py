@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 from mask_rcnn.data.findings import shown
-from mask_rcnn.paths import is_remote
+from mask_rcnn.system.paths import is_remote
 
 
 def find_image_files(images, folder, findings):

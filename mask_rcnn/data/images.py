@@ -16,7 +16,7 @@ import numpy as np
 from mask_rcnn.data.array_decoding import as_rgb, decode_array
 from mask_rcnn.data.decoding import decode_8_bits, decode_16_bits, decode_channels
 from mask_rcnn.data.image_headers import ARRAY_FORMATS, FORMATS, MAX_PIXELS, parse_header
-from mask_rcnn.paths import as_path
+from mask_rcnn.system.paths import as_path
 
 # The last bytes of a complete file. They are searched in a longer tail, because padding may follow.
 END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}

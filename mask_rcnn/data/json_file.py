@@ -2,7 +2,7 @@
 
 import json
 
-from mask_rcnn.paths import as_path
+from mask_rcnn.system.paths import as_path
 
 
 def read_json(path, expected):

@@ -23,7 +23,7 @@ from mask_rcnn.data.others import num_others
 from mask_rcnn.data.trainable import check_trainable, training_warnings
 from mask_rcnn.data.transforms import padded_size
 from mask_rcnn.data.workers import worker_pool
-from mask_rcnn.parallel import default_threads
+from mask_rcnn.system.parallel import default_threads
 
 TENSOR_ALIGNMENT = 64  # bytes, the alignment that Eigen needs
 PREFETCHED_BATCHES = 2  # one in use and one ready; a batch of 16 images of 800 x 1344 has 200 MB

@@ -12,7 +12,7 @@ import os
 import numpy as np
 from absl import logging
 
-from mask_rcnn.files import atomic_write, cache_home, remove_leftovers
+from mask_rcnn.system.files import atomic_write, cache_home, remove_leftovers
 
 READER_VERSION = 2  # increase it if the cached data change, or the definition of a regular annotation
 MIN_BYTES = 4_000_000  # of a json; a smaller file is parsed faster than its cache is read

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mask_rcnn.data.tfrecord import decode_example
-from mask_rcnn.paths import RemotePath
+from mask_rcnn.system.paths import RemotePath
 
 ENCODED = "image/encoded"  # name of the feature that holds the image file
 

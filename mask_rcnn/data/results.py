@@ -13,7 +13,7 @@ from mask_rcnn.data.findings import Findings, shown
 from mask_rcnn.data.image_files import common_suffix, name_parts
 from mask_rcnn.data.json_file import read_json
 from mask_rcnn.data.segmentations import compressed, read_run_lengths
-from mask_rcnn.paths import RemotePath
+from mask_rcnn.system.paths import RemotePath
 
 EXPECTED = "a COCO results file"
 

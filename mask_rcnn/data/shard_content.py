@@ -7,7 +7,7 @@ import msgspec
 
 from mask_rcnn.data.findings import Findings, shown
 from mask_rcnn.data.label_map import FILE_NAME, read_label_map
-from mask_rcnn.paths import as_path
+from mask_rcnn.system.paths import as_path
 
 WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,14}")
 

@@ -23,8 +23,8 @@ from mask_rcnn.data.images import read_complete_header
 from mask_rcnn.data.record_image import ENCODED, RecordImage
 from mask_rcnn.data.shard_content import ShardContent
 from mask_rcnn.data.tfrecord import decode_example, read_records
-from mask_rcnn.parallel import default_threads, submit_ahead
-from mask_rcnn.paths import as_path, find_paths
+from mask_rcnn.system.parallel import default_threads, submit_ahead
+from mask_rcnn.system.paths import as_path, find_paths
 
 IS_SHARD = re.compile(r"\.(tf)?records?\b")  # name.tfrecord, name.record-00000-of-00010
 NUMBERED = re.compile(r"(.*)-(\d{5})-of-(\d{5})(.*)")

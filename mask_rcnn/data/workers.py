@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mask_rcnn.parallel import default_threads
+from mask_rcnn.system.parallel import default_threads
 
 SHARED_MEMORY = Path("/dev/shm")  # on Linux; it may be small in a container
 _WORKER = {}  # state of a worker process between calls: `load`, `memory` and `slot_bytes`

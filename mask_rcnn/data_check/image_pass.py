@@ -10,8 +10,8 @@ import numpy as np
 from mask_rcnn.config import InputConfig
 from mask_rcnn.data.images import read_header, read_image
 from mask_rcnn.data.picture import to_rgb8
-from mask_rcnn.parallel import default_threads, submit_ahead
-from mask_rcnn.paths import as_path
+from mask_rcnn.system.parallel import default_threads, submit_ahead
+from mask_rcnn.system.paths import as_path
 
 THUMBNAIL = 16  # side in pixels
 HASH_SIZE = (9, 8)  # (width, height) of the small image for the hash; comparing neighbors gives 8 x 8 bits

@@ -11,7 +11,7 @@ from mask_rcnn.data_check.text import (
     ordered,
     summary,
 )
-from mask_rcnn.html_page import html_figure, html_page, html_table, html_text
+from mask_rcnn.visualization.html_page import html_figure, html_page, html_table, html_text
 
 MAX_PICTURES = 6  # maximum pictures of a finding
 MAX_ROWS = 100  # maximum rows of a table

@@ -5,10 +5,10 @@ import dataclasses
 import cv2
 import numpy as np
 
-from mask_rcnn.coco_results import from_record
 from mask_rcnn.data.images import read_image
 from mask_rcnn.data.picture import to_rgb8
-from mask_rcnn.visualize import draw
+from mask_rcnn.evaluation.coco_results import from_record
+from mask_rcnn.visualization.drawing import draw
 
 HEIGHT, MAX_WIDTH = 260, 520  # size of a picture, in pixels
 MARGIN = 0.5  # on each side of an object, as a fraction of its longer side

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from mask_rcnn.coco_results import write_json
 from mask_rcnn.data.annotation_table import table_of
 from mask_rcnn.data.annotations import TOLERANCE, read_annotation
 from mask_rcnn.data.coco_entries import (
@@ -22,6 +21,7 @@ from mask_rcnn.data.segmentations import extent, pixel_area
 from mask_rcnn.data_check.geometry import MIN_REACH, clip_corners, differs, duplicate_pairs, reach_outside
 from mask_rcnn.data_check.polygons import crossing_polygons, owners_of_polygons
 from mask_rcnn.data_check.reading import FOUND_ELSEWHERE
+from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.structures import encode_crop
 
 # Fields that `read_annotation` returns. IF_KNOWN are only written if they have a value or are in the file.

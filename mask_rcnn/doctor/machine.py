@@ -5,9 +5,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from mask_rcnn.files import PREFIX, cache_home
-from mask_rcnn.memory import available_memory
-from mask_rcnn.processor import CPUINFO, instruction_sets, processor_name, usable_cores
+from mask_rcnn.system.files import PREFIX, cache_home
+from mask_rcnn.system.memory import available_memory
+from mask_rcnn.system.processor import CPUINFO, instruction_sets, processor_name, usable_cores
 
 GIGABYTE = 1 << 30
 # A training step of ResNet-50-FPN with one image of 800 x 1216 pixels takes 3.5 GB in float32.

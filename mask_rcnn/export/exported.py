@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mask_rcnn.export.assets import read_assets
 from mask_rcnn.export.formats import format_of
-from mask_rcnn.export.outputs import to_detections
-from mask_rcnn.image_predictor import ImagePredictor
+from mask_rcnn.export.runners.outputs import to_detections
+from mask_rcnn.export.writers.assets import read_assets
+from mask_rcnn.prediction.image_predictor import ImagePredictor
 
 MAX_REASON = 200  # characters of a runtime's error message that are shown
 

@@ -4,7 +4,7 @@ import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mask_rcnn.paths import local_path
+from mask_rcnn.system.paths import local_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +14,7 @@ class Format:
     Args:
         name: Name of the format, the value of `--format`.
         suffix: Suffix of its files. "" is a folder.
-        writer: Name of the module of this package that writes it.
+        writer: Name of the module of `writers` that writes it.
         runner: Name of the module of this package that runs it. The module must run without mask_rcnn, as a
             copy on another machine does. It imports only NumPy and its runtime.
         options: Names of the fields of `plan.Options` that the format supports. Defaults to none.
@@ -33,7 +33,7 @@ class Format:
     @property
     def runner_file(self):
         """Path of the runner's Python file."""
-        return Path(__file__).parent / f"{self.runner}.py"
+        return Path(__file__).parent / "runners" / f"{self.runner}.py"
 
 
 OPENVINO_NOTE = (

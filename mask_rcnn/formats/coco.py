@@ -7,9 +7,9 @@ Facts of LVIS (https://www.lvisdataset.org/dataset):
   the classes of its objects. Some objects of `not_exhaustive_category_ids` are not labeled.
 """
 
-from mask_rcnn.coco_results import write_json
 from mask_rcnn.data.coco_entries import check_lists
 from mask_rcnn.data.federation import NOT_EXHAUSTIVE, UNLABELED
+from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.formats.registry import READERS, WRITERS
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from mask_rcnn.data.coco_content import read_annotations
 from mask_rcnn.data.findings import Findings
-from mask_rcnn.files import atomic_write
 from mask_rcnn.formats.image_folder import ImageFolder
 from mask_rcnn.formats.polygons import masks_to_polygons
 from mask_rcnn.formats.registry import READERS, WRITERS, Source, Target, silent
 from mask_rcnn.formats.selection import PARTS, keep_classes, merge_classes, split
-from mask_rcnn.paths import as_path, local_path
+from mask_rcnn.system.files import atomic_write
+from mask_rcnn.system.paths import as_path, local_path
 
 COCO, TFRECORD = "coco", "tfrecord"
 MAX_SHARDS = 99_999  # their numbers have five digits

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 
-from mask_rcnn.coco_results import mask_crop
+from mask_rcnn.evaluation.coco_results import mask_crop
 from mask_rcnn.formats.content import by_image, names_of, relative_name, write_text
 from mask_rcnn.formats.registry import WRITERS
 

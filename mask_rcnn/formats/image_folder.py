@@ -8,7 +8,7 @@ from mask_rcnn.data.findings import shown
 from mask_rcnn.data.image_files import find_by_name, index_files
 from mask_rcnn.data.image_headers import SUFFIXES
 from mask_rcnn.data.images import read_header
-from mask_rcnn.paths import local_path
+from mask_rcnn.system.paths import local_path
 
 
 class ImageFolder:

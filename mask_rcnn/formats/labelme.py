@@ -19,8 +19,8 @@ import json
 import math
 import os
 
-from mask_rcnn.coco_results import mask_crop
 from mask_rcnn.data.png_ids import decode_ids
+from mask_rcnn.evaluation.coco_results import mask_crop
 from mask_rcnn.formats import shapes, values
 from mask_rcnn.formats.collect import collect
 from mask_rcnn.formats.content import (

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
-from mask_rcnn.coco_results import mask_crop
+from mask_rcnn.evaluation.coco_results import mask_crop
 from mask_rcnn.formats.collect import collect
 from mask_rcnn.formats.content import (
     by_image,

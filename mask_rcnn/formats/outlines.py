@@ -6,7 +6,7 @@ Drawn again by pycocotools, both give exactly the pixels that they were made of.
 import cv2
 import numpy as np
 
-from mask_rcnn.coco_results import mask_crop
+from mask_rcnn.evaluation.coco_results import mask_crop
 
 MAX_PAIRS = 1_000_000  # of points whose distances are compared at once, 40 MB
 

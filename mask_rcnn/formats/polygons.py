@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from mask_rcnn.coco_results import mask_crop
 from mask_rcnn.data.masks import full_mask
+from mask_rcnn.evaluation.coco_results import mask_crop
 from mask_rcnn.formats.outlines import join, polygons_with_holes
 
 GOOD_IOU = 0.95  # of a polygon with its mask; what has less is counted

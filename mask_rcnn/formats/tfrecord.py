@@ -17,9 +17,9 @@ from mask_rcnn.data.masks import full_mask
 from mask_rcnn.data.record_image import ENCODED
 from mask_rcnn.data.shards import read_shards
 from mask_rcnn.data.tfrecord import encode_example, write_record
-from mask_rcnn.files import atomic_write
 from mask_rcnn.formats.content import by_image, names_of, relative_name
 from mask_rcnn.formats.registry import READERS, WRITERS
+from mask_rcnn.system.files import atomic_write
 
 SHARD_BYTES = 100_000_000  # bytes of images per file, about the size that TensorFlow's guide recommends
 

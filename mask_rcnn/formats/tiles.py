@@ -14,18 +14,18 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mask_rcnn.coco_results import write_json
 from mask_rcnn.data.findings import Findings
 from mask_rcnn.data.masks import encode_mask, mask_extent, mask_in_window
 from mask_rcnn.data.segmentations import mask_window
 from mask_rcnn.data.visible import MIN_VISIBLE
 from mask_rcnn.data.windows import open_image
-from mask_rcnn.files import atomic_write
+from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.formats.content import by_image, relative_name
 from mask_rcnn.formats.conversion import Selection, output_paths, select
 from mask_rcnn.formats.image_folder import ImageFolder
 from mask_rcnn.formats.registry import silent
-from mask_rcnn.tiles import Tiling
+from mask_rcnn.prediction.tiles import Tiling
+from mask_rcnn.system.files import atomic_write
 
 IMAGES = "images"  # folder of the tiles
 JPEG_SUFFIXES = (".jpg", ".jpeg")  # tiles of these files are JPEG files, tiles of all others PNG files

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from mask_rcnn.coco_results import mask_crop
+from mask_rcnn.evaluation.coco_results import mask_crop
 from mask_rcnn.formats.content import (
     by_image,
     copy_image,

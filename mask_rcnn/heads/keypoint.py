@@ -2,9 +2,9 @@
 
 from mask_rcnn.data.keypoints import HALF_PIXEL
 from mask_rcnn.heads.head import Head, register_builtin
-from mask_rcnn.keypoint_decode import decode_keypoints
 from mask_rcnn.layers.keypoints import KeypointHeatmaps, KeypointLoss
 from mask_rcnn.networks.keypoints import keypoint_head
+from mask_rcnn.postprocessing.keypoint_decode import decode_keypoints
 
 
 @register_builtin("keypoint")

@@ -4,7 +4,7 @@ from mask_rcnn.heads.head import Head, register_builtin
 from mask_rcnn.layers.mask_variants import CompetingMaskLoss, FirstMask
 from mask_rcnn.layers.masks import MaskLoss, MaskProbabilities, MergeRois
 from mask_rcnn.networks.heads import hidden_convs, mask_head, mlp_mask_head
-from mask_rcnn.paste import paste_masks
+from mask_rcnn.postprocessing.paste import paste_masks
 
 
 @register_builtin("mask")

@@ -18,7 +18,7 @@ import re
 
 import numpy as np
 
-from mask_rcnn.coco_results import mask_crop
+from mask_rcnn.evaluation.coco_results import mask_crop
 from mask_rcnn.interop.classes import class_ids_of, class_names, import_package, known_size
 from mask_rcnn.structures import Detections
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from absl import logging
 
-from mask_rcnn.files import atomic_write, cache_home, locked, remove_leftovers
 from mask_rcnn.model_zoo.download import download
+from mask_rcnn.system.files import atomic_write, cache_home, locked, remove_leftovers
 
 NO = ("", "0", "no", "false", "off")
 

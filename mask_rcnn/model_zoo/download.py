@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 
-from mask_rcnn.terminal import printable
+from mask_rcnn.system.terminal import printable
 
 CHUNK = 1 << 20  # bytes
 TIMEOUT = 30  # maximum time without a byte, seconds

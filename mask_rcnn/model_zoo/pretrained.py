@@ -6,10 +6,10 @@ import numpy as np
 from absl import logging
 
 from mask_rcnn import __version__
-from mask_rcnn.files import cache_home, remove_leftovers
 from mask_rcnn.model_zoo import cache
 from mask_rcnn.model_zoo.registry import ENTRIES, did_you_mean, find
-from mask_rcnn.paths import RemotePath, as_path
+from mask_rcnn.system.files import cache_home, remove_leftovers
+from mask_rcnn.system.paths import RemotePath, as_path
 
 
 def weights_file(name):

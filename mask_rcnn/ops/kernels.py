@@ -8,7 +8,7 @@ import tensorflow as tf
 from absl import logging
 from tensorflow.python.util import _pywrap_util_port
 
-from mask_rcnn.processor import instruction_sets
+from mask_rcnn.system.processor import instruction_sets
 
 _CHOSEN = contextvars.ContextVar("kernels", default=None)
 

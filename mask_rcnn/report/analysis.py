@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mask_rcnn.average_precision import MAX_KEYPOINT_DETECTIONS, ordered
 from mask_rcnn.data.coco_content import CocoContent
+from mask_rcnn.evaluation.average_precision import MAX_KEYPOINT_DETECTIONS, ordered
 from mask_rcnn.report.curves import class_curves, score_thresholds, total_curve
 from mask_rcnn.report.errors import detection_errors
 from mask_rcnn.report.evaluation import Evaluation, evaluate_images

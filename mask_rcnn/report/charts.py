@@ -1,6 +1,6 @@
 """Charts as SVG text for an HTML page, in the colors of its theme."""
 
-from mask_rcnn.html_page import html_attribute, html_text
+from mask_rcnn.visualization.html_page import html_attribute, html_text
 
 LINE_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
 SIDE = 300  # side of the plot area of a line chart, in SVG units

@@ -7,7 +7,7 @@ middle 95 % of the differences. Detections of an image that was drawn twice coun
 
 import numpy as np
 
-from mask_rcnn.bootstrap import class_precisions, image_counts, interval, mean_over_classes
+from mask_rcnn.evaluation.bootstrap import class_precisions, image_counts, interval, mean_over_classes
 
 
 def compare_by_resampling(first, second, track=iter):

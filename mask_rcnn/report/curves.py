@@ -5,7 +5,7 @@ Letters: T IoU thresholds, R recall points, K classes, D detections, S distinct 
 
 import numpy as np
 
-from mask_rcnn.bootstrap import ClassMatches, class_precisions
+from mask_rcnn.evaluation.bootstrap import ClassMatches, class_precisions
 
 NUM_BINS = 10  # number of score bins
 

@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from mask_rcnn.average_precision import class_average_precision, summary_of
-from mask_rcnn.bootstrap import ClassMatches
+from mask_rcnn.evaluation.average_precision import class_average_precision, summary_of
+from mask_rcnn.evaluation.bootstrap import ClassMatches
 from mask_rcnn.report.overlaps import evaluate_overlaps
 
 NONE = -1

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mask_rcnn.average_precision import mean_of_measured
-from mask_rcnn.bootstrap import RECALLS
+from mask_rcnn.evaluation.average_precision import mean_of_measured
+from mask_rcnn.evaluation.bootstrap import RECALLS
 from mask_rcnn.report.analysis import TITLES, progress
 from mask_rcnn.report.compare import compare_by_resampling, compare_images
 from mask_rcnn.report.curves import calibration

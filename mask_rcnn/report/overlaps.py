@@ -10,8 +10,8 @@ import sys
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mask_rcnn.average_precision import coco_evaluator, coco_index
-from mask_rcnn.coco_matching import VectorizedCOCOeval, best_first
+from mask_rcnn.evaluation.average_precision import coco_evaluator, coco_index
+from mask_rcnn.evaluation.coco_matching import VectorizedCOCOeval, best_first
 from mask_rcnn.report.boundary import boundary_of, boundary_width
 
 ALL_CLASSES = None  # used instead of a category id

@@ -1,8 +1,7 @@
 """A report as a single HTML page without scripts, other files or network access."""
 
-from mask_rcnn.average_precision import FEDERATED_NUMBERS
-from mask_rcnn.html_page import html_page, html_text
-from mask_rcnn.metrics import FEDERATED_RULES
+from mask_rcnn.evaluation.average_precision import FEDERATED_NUMBERS
+from mask_rcnn.evaluation.metrics import FEDERATED_RULES
 from mask_rcnn.report.analysis import TITLES, main_type, measure
 from mask_rcnn.report.charts import STYLE, bar_chart
 from mask_rcnn.report.errors import KINDS
@@ -21,6 +20,7 @@ from mask_rcnn.report.sections import (
     slice_section,
     wide_table,
 )
+from mask_rcnn.visualization.html_page import html_page, html_text
 
 KIND_HELP = {  # {} becomes IoU or OKS
     "classification": "the location is correct, the class is wrong",

@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 
-from mask_rcnn.coco_results import PIXEL_CENTRE, mask_crop
 from mask_rcnn.data.results import box_of
+from mask_rcnn.evaluation.coco_results import PIXEL_CENTRE, mask_crop
 from mask_rcnn.report.errors import KINDS, NO_ERROR
-from mask_rcnn.visualize import BOX_OPACITY, draw_box, draw_keypoints, draw_mask
+from mask_rcnn.visualization.drawing import BOX_OPACITY, draw_box, draw_keypoints, draw_mask
 
 LONG_SIDE = 640  # long side of a picture, in pixels
 BLANK = 64  # gray level that replaces an image which is not available

@@ -1,10 +1,10 @@
 """HTML sections of a report about one run."""
 
-from mask_rcnn.html_page import html_figure, html_table, html_text
 from mask_rcnn.report.analysis import TITLES, measure
 from mask_rcnn.report.charts import color_key, heat_table, line_chart
 from mask_rcnn.report.errors import KINDS
 from mask_rcnn.report.pictures import COLORS
+from mask_rcnn.visualization.html_page import html_figure, html_table, html_text
 
 MAX_CLASSES = 20  # maximum classes of the confusion matrix
 MAX_CONFUSIONS = 15  # maximum rows of the list of confused classes

@@ -3,8 +3,8 @@
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mask_rcnn.average_precision import mean_of_measured
 from mask_rcnn.data.results import box_of
+from mask_rcnn.evaluation.average_precision import mean_of_measured
 from mask_rcnn.report.curves import average_precision_of
 from mask_rcnn.report.errors import BACKGROUND_IOU
 

@@ -4,14 +4,14 @@ import collections
 
 import numpy as np
 
-from mask_rcnn.coco_results import write_json
-from mask_rcnn.files import atomic_write
-from mask_rcnn.paths import as_path
+from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.report.analysis import analyze_run, main_type, progress
 from mask_rcnn.report.errors import KINDS
 from mask_rcnn.report.numbers import comparison_numbers, report_numbers
 from mask_rcnn.report.page import report_page
 from mask_rcnn.report.pictures import Shapes, blank_image, draw_errors
+from mask_rcnn.system.files import atomic_write
+from mask_rcnn.system.paths import as_path
 
 NUM_WORST = 12  # number of pictures of images with the most errors
 NUM_CHANGED = 3  # number of pictures in a comparison, for each of better and worse

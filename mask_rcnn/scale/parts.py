@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mask_rcnn.files import atomic_write, locked, remove_leftovers
-from mask_rcnn.paths import is_remote
 from mask_rcnn.scale.rows import as_table, detect_rows, entries_of
+from mask_rcnn.system.files import atomic_write, locked, remove_leftovers
+from mask_rcnn.system.paths import is_remote
 
 NAME = re.compile(r"part-(\d{6})\.parquet")
 SETTINGS = b"mask_rcnn"  # key of the metadata of each file

@@ -1,6 +1,6 @@
 """Settings of a cluster process that must be made before it loads a model."""
 
-from mask_rcnn.memory import keep_freed_memory
+from mask_rcnn.system.memory import keep_freed_memory
 
 
 def prepare_process(num_cpus=None):

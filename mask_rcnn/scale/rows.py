@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from mask_rcnn.coco_results import to_coco
 from mask_rcnn.data.images import used_bits
 from mask_rcnn.errors import UnreadableImage, short_message
-from mask_rcnn.paths import as_path
+from mask_rcnn.evaluation.coco_results import to_coco
+from mask_rcnn.system.paths import as_path
 
 _RUN_LENGTHS = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
 # Columns of lists, and the fields of COCO's results that they contain.

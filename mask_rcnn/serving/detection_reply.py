@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from mask_rcnn.coco_results import to_coco
+from mask_rcnn.evaluation.coco_results import to_coco
 from mask_rcnn.formats.outlines import outlines
 from mask_rcnn.serving.refusal import Refusal
-from mask_rcnn.visualize import draw
+from mask_rcnn.visualization.drawing import draw
 
 MASKS = ("rle", "polygons", "none")
 PICTURES = ("png", "jpeg")

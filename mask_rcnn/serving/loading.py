@@ -4,7 +4,7 @@ import numpy as np
 
 from mask_rcnn.export.exported import ExportedPredictor
 from mask_rcnn.export.formats import KERAS, format_of
-from mask_rcnn.export.outputs import without_padding
+from mask_rcnn.export.runners.outputs import without_padding
 from mask_rcnn.serving.served_model import ServedModel, ServedSavedModel
 from mask_rcnn.serving.tensorflow_rest import STRING
 
@@ -29,8 +29,8 @@ def load_model(path, precision="float32"):
 
 
 def _load_weights(path, precision):
-    from mask_rcnn.export.keras_runner import in_words
-    from mask_rcnn.predict import Predictor
+    from mask_rcnn.export.runners.keras_runner import in_words
+    from mask_rcnn.prediction.predict import Predictor
 
     predictor = Predictor.load(path, precision)
 
@@ -42,7 +42,7 @@ def _load_weights(path, precision):
 
 
 def _load_lite(path, kind):
-    from mask_rcnn.export.lite_runner import place_in_frame
+    from mask_rcnn.export.runners.lite_runner import place_in_frame
 
     predictor = ExportedPredictor(path)
 

@@ -10,7 +10,7 @@ from absl import logging
 from mask_rcnn.errors import short_message
 from mask_rcnn.serving.refusal import Refusal
 from mask_rcnn.serving.sources import fingerprint
-from mask_rcnn.terminal import say
+from mask_rcnn.system.terminal import say
 
 # States of TensorFlow Serving's `ModelVersionStatus`.
 LOADING, AVAILABLE, UNLOADING, END = "LOADING", "AVAILABLE", "UNLOADING", "END"

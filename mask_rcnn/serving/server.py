@@ -13,7 +13,7 @@ from mask_rcnn.serving.app import Service
 from mask_rcnn.serving.batcher import Batcher
 from mask_rcnn.serving.metrics import Metrics
 from mask_rcnn.serving.repository import Repository
-from mask_rcnn.terminal import say
+from mask_rcnn.system.terminal import say
 
 BACKLOG = 2048  # connections that the system queues before the server accepts them
 KEEP_ALIVE = 15  # seconds that an idle connection stays open

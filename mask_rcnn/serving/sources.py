@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mask_rcnn.paths import local_path
+from mask_rcnn.system.paths import local_path
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 VERSION = re.compile(r"[0-9]{1,18}")

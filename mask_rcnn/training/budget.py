@@ -9,7 +9,7 @@ import numpy as np
 
 from mask_rcnn import config_io
 from mask_rcnn.config.ranges import RANGES
-from mask_rcnn.terminal import say
+from mask_rcnn.system.terminal import say
 from mask_rcnn.training.batches import batches_of
 from mask_rcnn.training.callbacks import StepCallback
 from mask_rcnn.training.run_folder import CONFIG, has_steps

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from mask_rcnn.files import atomic_write, room_for
+from mask_rcnn.system.files import atomic_write, room_for
 from mask_rcnn.training.checkpoint import save_checkpoint
 
 # TensorBoard shows about a thousand points of a curve, so logging every step would only waste space.

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from mask_rcnn.files import remove_leftovers
-from mask_rcnn.hdf5 import read_hdf5, read_texts
-from mask_rcnn.verified_hdf5 import verify, write_verified
+from mask_rcnn.system.files import remove_leftovers
+from mask_rcnn.system.hdf5 import read_hdf5, read_texts
+from mask_rcnn.system.verified_hdf5 import verify, write_verified
 
 FORMAT = "mask_rcnn checkpoint 3"
 MAX_EXAMPLES = 5  # names of each kind in an error message

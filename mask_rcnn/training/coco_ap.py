@@ -5,8 +5,8 @@ import keras
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.unreadable import UnreadableImages
-from mask_rcnn.evaluation import content_of
-from mask_rcnn.model_evaluation import ModelEvaluation
+from mask_rcnn.evaluation.coco_evaluation import content_of
+from mask_rcnn.evaluation.model_evaluation import ModelEvaluation
 from mask_rcnn.training.optimizer import averaged_weights
 from mask_rcnn.training.processes import run_context
 from mask_rcnn.training.shared_evaluation import evaluate_together

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mask_rcnn.config.ranges import short
 from mask_rcnn.errors import short_message
-from mask_rcnn.terminal import say
+from mask_rcnn.system.terminal import say
 from mask_rcnn.training.processes import TRAINING_JOBS, run_context
 
 CLUSTER = "TF_CONFIG"  # TensorFlow's environment variable with the addresses of all processes

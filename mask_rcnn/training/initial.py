@@ -13,7 +13,7 @@ from mask_rcnn.model_zoo.backbones import IMAGENET, load_backbone
 from mask_rcnn.model_zoo.pretrained import checkpoint_file, weights_file
 from mask_rcnn.model_zoo.registry import ENTRIES, find
 from mask_rcnn.poolers import POOLERS
-from mask_rcnn.terminal import say
+from mask_rcnn.system.terminal import say
 from mask_rcnn.weights import assign_variables, read_arrays, read_header, variables
 
 # Conventions that weights were trained with. If one differs, results get worse without an error.

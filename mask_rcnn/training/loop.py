@@ -4,7 +4,7 @@ import tensorflow as tf
 from absl import logging
 
 from mask_rcnn.errors import is_out_of_memory, short_message
-from mask_rcnn.terminal import say
+from mask_rcnn.system.terminal import say
 from mask_rcnn.training.callbacks import (
     Checkpointing,
     CsvLog,

@@ -11,11 +11,11 @@ from mask_rcnn.config import Config
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.model import build_parts, dtype_policy, training_model
 from mask_rcnn.model_zoo.pretrained import weights_file
-from mask_rcnn.paths import as_path
-from mask_rcnn.predict import Predictor
+from mask_rcnn.prediction.predict import Predictor
+from mask_rcnn.prediction.tiled_predictor import TiledPredictor
+from mask_rcnn.prediction.tiles import OVERLAP, Tiling
 from mask_rcnn.structures import Category, as_categories
-from mask_rcnn.tiled_predictor import TiledPredictor
-from mask_rcnn.tiles import OVERLAP, Tiling
+from mask_rcnn.system.paths import as_path
 from mask_rcnn.training.batches import BATCH_SIZE, add_seeds, as_batches
 from mask_rcnn.training.initial import check_initial_weights, initialize
 from mask_rcnn.training.optimizer import build_optimizer
@@ -281,13 +281,14 @@ class MaskRCNN(Trainer):
             filepath: Folder for a SavedModel or a page, or a file that ends in .tflite or .onnx.
             format: "saved_model", "tflite", "onnx" or "web". Defaults to the format of the suffix.
             images: List of paths of typical images for the comparison. Defaults to drawn shapes.
-            options: Fields of `mask_rcnn.export.plan.Options`, such as `size=(512, 704)` of a TFLite file.
+            options: Fields of `mask_rcnn.export.export_model.Options`, such as `size=(512, 704)` of a TFLite
+                file.
 
         Returns:
             Dict with the report of the comparison.
         """
-        from mask_rcnn.export.plan import Options, export_model
-        from mask_rcnn.export.samples import comparison_images
+        from mask_rcnn.export.checks.samples import comparison_images
+        from mask_rcnn.export.export_model import Options, export_model
 
         suffixes = {".tflite": "tflite", ".onnx": "onnx"}
         format = format or suffixes.get(Path(filepath).suffix, "saved_model")

@@ -1,7 +1,7 @@
 """Training on a Ray cluster: Ray starts, connects and restarts the worker processes, which run `train`."""
 
 from mask_rcnn import config_io
-from mask_rcnn.paths import local_path
+from mask_rcnn.system.paths import local_path
 
 
 def train_on_ray(config, run_dir, num_workers, *, setup=None, max_failures=3, **scaling):

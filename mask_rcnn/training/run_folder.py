@@ -10,7 +10,7 @@ import uuid
 from absl import logging
 
 from mask_rcnn import config_io
-from mask_rcnn.files import atomic_write, remove_leftovers
+from mask_rcnn.system.files import atomic_write, remove_leftovers
 from mask_rcnn.training.checkpoint import checkpoints
 
 try:

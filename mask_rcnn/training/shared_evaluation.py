@@ -7,7 +7,7 @@ The results equal those of a single process exactly: each image stays in the sam
 import numpy as np
 import tensorflow as tf
 
-from mask_rcnn.metrics import Metrics
+from mask_rcnn.evaluation.metrics import Metrics
 from mask_rcnn.training.batches import validation_batches
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from mask_rcnn.coco_results import write_json
 from mask_rcnn.errors import PartialFailure, short_message
-from mask_rcnn.paths import local_path
-from mask_rcnn.terminal import say
+from mask_rcnn.evaluation.coco_results import write_json
+from mask_rcnn.system.paths import local_path
+from mask_rcnn.system.terminal import say
 from mask_rcnn.training.batches import batches_of
 from mask_rcnn.training.budget import within_budget
 from mask_rcnn.training.distribution import make_strategy

@@ -13,17 +13,17 @@ from PIL import Image
 from mask_rcnn.data.picture import to_rgb8
 from mask_rcnn.data.unreadable import UnreadableImages
 from mask_rcnn.errors import UnreadableImage, short_message
-from mask_rcnn.evaluation import content_of
-from mask_rcnn.files import room_for
+from mask_rcnn.evaluation.coco_evaluation import content_of
+from mask_rcnn.evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from mask_rcnn.heads import iou_types_of
-from mask_rcnn.model_evaluation import ModelEvaluation, evaluate_model
-from mask_rcnn.terminal import say
+from mask_rcnn.system.files import room_for
+from mask_rcnn.system.terminal import say
 from mask_rcnn.training.callbacks import StepCallback, keep_lines, summary_writer
 from mask_rcnn.training.optimizer import averaged_weights
 from mask_rcnn.training.processes import run_context
 from mask_rcnn.training.run_folder import BEST_WEIGHTS, METRICS, TENSORBOARD
 from mask_rcnn.training.shared_evaluation import SharedLosses, evaluate_together
-from mask_rcnn.visualize import draw
+from mask_rcnn.visualization.drawing import draw
 
 # Minimum score of detections in pictures: those that are more likely correct than wrong.
 PICTURE_SCORE = 0.5

@@ -6,11 +6,11 @@ import numpy as np
 import safetensors
 
 from mask_rcnn import weights
-from mask_rcnn.hdf5 import check_regular_file, read_hdf5
 from mask_rcnn.model_zoo.readers import torch_files, unpickle, zip_files
 from mask_rcnn.model_zoo.readers.bfloat16 import BFLOAT16, widen
 from mask_rcnn.model_zoo.readers.unpickle import NESTS, NoArraysError, UnsafePickleError
-from mask_rcnn.paths import local_path
+from mask_rcnn.system.hdf5 import check_regular_file, read_hdf5
+from mask_rcnn.system.paths import local_path
 
 FORMATS = "PyTorch .pth or .pt, detectron2 .pkl, .npz, .safetensors or Keras .h5"
 

@@ -1,0 +1,262 @@
+"""COCO's average precision, computed by pycocotools or hotcoco.
+
+pycocotools is the reference. `coco_matching` replaces the loop that takes nearly all of its time. The results
+of hotcoco are bitwise equal. Both return arrays of precision and recall. Each reported number is the mean
+over a part of one array.
+
+Letters: T IoU thresholds, R recall points, K classes, S size ranges, M limits of detections per image.
+"""
+
+import contextlib
+import io
+
+import numpy as np
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from mask_rcnn.data.annotations import clipped
+from mask_rcnn.data.federated_results import federated_entries
+from mask_rcnn.data.federation import FREQUENCIES, NEGATIVE
+from mask_rcnn.data.results import box_of
+from mask_rcnn.evaluation.coco_matching import VectorizedCOCOeval
+
+BACKENDS = ("pycocotools", "hotcoco")
+
+# Numbers that COCO reports: name, array, IoU threshold (None: mean over all), size range, index of the limit.
+OBJECT_NUMBERS = (
+    ("AP", "precision", None, "all", -1),
+    ("AP50", "precision", 0.5, "all", -1),
+    ("AP75", "precision", 0.75, "all", -1),
+    ("AP_small", "precision", None, "small", -1),
+    ("AP_medium", "precision", None, "medium", -1),
+    ("AP_large", "precision", None, "large", -1),
+    ("AR_1", "recall", None, "all", 0),
+    ("AR_10", "recall", None, "all", 1),
+    ("AR", "recall", None, "all", -1),
+    ("AR_small", "recall", None, "small", -1),
+    ("AR_medium", "recall", None, "medium", -1),
+    ("AR_large", "recall", None, "large", -1),
+)
+KEYPOINT_NUMBERS = (
+    *(row for row in OBJECT_NUMBERS[:6] if row[3] != "small"),
+    ("AR", "recall", None, "all", -1),
+    ("AR50", "recall", 0.5, "all", -1),
+    ("AR75", "recall", 0.75, "all", -1),
+    ("AR_medium", "recall", None, "medium", -1),
+    ("AR_large", "recall", None, "large", -1),
+)
+# Numbers that LVIS reports: AP by object size, and AP over the classes of each frequency.
+FEDERATED_NUMBERS = (
+    *OBJECT_NUMBERS[:6],
+    *((f"AP_{name}", "precision", None, letter, -1) for letter, name in FREQUENCIES.items()),
+    OBJECT_NUMBERS[8],  # AR
+)
+NUMBERS = {"bbox": OBJECT_NUMBERS, "segm": OBJECT_NUMBERS, "keypoints": KEYPOINT_NUMBERS}
+MAX_KEYPOINT_DETECTIONS = 20  # COCO's limit per class and image
+NUM_COCO_KEYPOINTS = 17  # of a person; only for these, COCO has measured the sigmas of human annotators
+OTHER_KEYPOINT_SIGMA = 0.07  # for all other keypoints: the mean of COCO's sigmas
+
+
+def average_precision(content, entries, image_ids, iou_type, backend, max_detections):
+    """Computes AP and AR of detections for one IoU type.
+
+    Args:
+        content: `CocoContent` of the annotations.
+        entries: Checked entries of a results file.
+        image_ids: Ids of the images to evaluate.
+        iou_type: "bbox", "segm" or "keypoints".
+        backend: "pycocotools" or "hotcoco".
+        max_detections: Maximum number of detections per class and image, the best first. If the annotations
+            have a `Federation`, the maximum over all classes of an image.
+
+    Returns:
+        Tuple of
+        summary: Dict of COCO's (or LVIS's) numbers by name, in 0..1.
+        class_ap: List of the AP of each category, in the order of their ids.
+        A number is None if it cannot be measured, because there are no objects.
+    """
+    evaluator = coco_evaluator(content, entries, image_ids, iou_type, max_detections, _EVALUATORS[backend])
+    with contextlib.redirect_stdout(io.StringIO()):  # hides the progress output of pycocotools
+        evaluator.evaluate()
+        evaluator.accumulate()
+    arrays = {name: np.asarray(evaluator.eval[name]) for name in ("precision", "recall")}
+    return summary_of(arrays, iou_type, content.frequencies), class_average_precision(arrays["precision"])
+
+
+def summary_of(arrays, iou_type, frequencies=None):
+    """Returns COCO's (or LVIS's) numbers by name. A number is None if there are no objects to measure it.
+
+    Args:
+        arrays: `{"precision": [T, R, K, S, M], "recall": [T, K, S, M]}` of COCOeval.
+        iou_type: "bbox", "segm" or "keypoints".
+        frequencies: `[K]`, `CocoContent.frequencies`, for LVIS's numbers. Defaults to None: COCO's numbers.
+    """
+    if frequencies is None:
+        return {name: _mean(arrays, iou_type, *part) for name, *part in NUMBERS[iou_type]}
+    found = {}
+    for name, array, threshold, part, limit in FEDERATED_NUMBERS:
+        if part in FREQUENCIES:
+            of_classes = {array: arrays[array][:, :, frequencies == part]}
+            found[name] = _mean(of_classes, iou_type, array, threshold, "all", limit)
+        else:
+            found[name] = _mean(arrays, iou_type, array, threshold, part, limit)
+    return found
+
+
+def class_average_precision(precision):
+    """Returns a list of the AP of each category, in the order of their ids. None for those without objects.
+
+    Args:
+        precision: `[T, R, K, S, M]` of COCOeval.
+    """
+    return [mean_of_measured(each) for each in np.moveaxis(precision[..., 0, -1], 2, 0)]
+
+
+def _mean(arrays, iou_type, name, threshold, size, limit):
+    """Returns one of COCO's numbers. The arguments after `iou_type` are those of a row of `NUMBERS`."""
+    sizes = ("all", "medium", "large") if iou_type == "keypoints" else ("all", "small", "medium", "large")
+    part = arrays[name][..., sizes.index(size), limit]
+    if threshold is not None:
+        part = part[round((threshold - 0.5) / 0.05)]  # thresholds are 0.50, 0.55, .. 0.95
+    return mean_of_measured(part)
+
+
+def mean_of_measured(values):
+    """Returns the mean of the measured values, or None. pycocotools marks values without objects with -1."""
+    measured = values[values > -1]
+    return float(np.mean(measured)) if measured.size else None
+
+
+def _numbering(content):
+    """Returns {image id: 1..N} in the order of the ids. COCO breaks ties of equal scores by this order."""
+    return {id: number for number, id in enumerate(ordered(image["id"] for image in content.images), start=1)}
+
+
+def ordered(image_ids):
+    """Returns the list of image ids in COCO's order: numbers before strings, each sorted."""
+    return sorted(image_ids, key=lambda id: (isinstance(id, str), id))
+
+
+def coco_evaluator(content, entries, image_ids, iou_type, max_detections, evaluator_of):
+    """Returns a COCOeval that is ready to evaluate.
+
+    It gets copies, because pycocotools modifies its input. Images are numbered 1..N in the order of their
+    ids, annotations and entries in their own order.
+
+    Args:
+        content, entries, image_ids, iou_type, max_detections: See `average_precision`.
+        evaluator_of: Function that returns a COCOeval. Its arguments are the ground truth and the detections
+            (each as the content of a COCO json), and the IoU type.
+    """
+    numbers, num_keypoints = _numbering(content), _num_keypoints(content)
+    truth = {
+        "images": [
+            {"id": numbers[image["id"]], "height": image["height"], "width": image["width"], **fields}
+            for image, fields in zip(content.images, _federated_fields(content), strict=True)
+        ],
+        "categories": [{"id": category.id, "name": category.name} for category in content.categories],
+    }
+    sizes = content.sizes
+    objects = [
+        _with_geometry(one, iou_type, num_keypoints, sizes[one["image_id"]]) for one in content.annotations
+    ]
+    detections = [_as_annotation(entry, iou_type) for entry in entries]
+    contents = [
+        {
+            **truth,
+            "annotations": [_numbered(one, number, numbers) for number, one in enumerate(part, start=1)],
+        }
+        for part in (objects, detections)
+    ]
+    limits = [1, min(10, max_detections), max_detections]
+    if content.federation is not None:
+        contents[1]["annotations"] = _federated(contents[1]["annotations"], entries, content, max_detections)
+    evaluator = _with_sigmas(evaluator_of(*contents, iou_type), num_keypoints)
+    has_one_limit = iou_type == "keypoints" or content.federation is not None
+    evaluator.params.maxDets = [max_detections] if has_one_limit else limits
+    evaluator.params.imgIds = sorted(numbers[id] for id in image_ids)
+    return evaluator
+
+
+def _federated_fields(content):
+    """Returns the LVIS fields of each image, a list of dicts. They are empty for other data sets."""
+    if content.federation is None:
+        return [{} for _ in content.images]
+    return content.federation.fields_of_images(len(content.images))
+
+
+def _federated(detections, entries, content, max_detections):
+    """Returns the detections that count under LVIS's rules, in the format of `VectorizedCOCOeval`."""
+    found = federated_entries(entries, content, max_detections)
+    flags = zip(detections, found.is_counted.tolist(), found.is_excused.tolist(), strict=True)
+    return [{**each, "is_excused": is_excused} for each, is_counted, is_excused in flags if is_counted]
+
+
+def _hotcoco_evaluator(truth, detections, iou_type):
+    try:
+        import hotcoco
+    except ImportError as error:
+        raise ValueError(
+            "The backend hotcoco must be installed. Received: backend='hotcoco', which cannot be imported. "
+            "Run `pip install mask-rcnn[fast-eval]`, or use backend='pycocotools'."
+        ) from error
+    is_federated = NEGATIVE in truth["images"][0]
+    return hotcoco.COCOeval(hotcoco.COCO(truth), hotcoco.COCO(detections), iou_type, lvis_style=is_federated)
+
+
+def _pycocotools_evaluator(truth, detections, iou_type):
+    return VectorizedCOCOeval(coco_index(truth), coco_index(detections), iou_type)
+
+
+_EVALUATORS = {"pycocotools": _pycocotools_evaluator, "hotcoco": _hotcoco_evaluator}
+
+
+def _numbered(annotation, number, image_numbers):
+    """Returns a copy without nulls and with ids from 1: pycocotools treats a match with id 0 as none."""
+    known = {name: value for name, value in annotation.items() if value is not None}
+    return {**known, "id": number, "image_id": image_numbers[annotation["image_id"]]}
+
+
+def _num_keypoints(content):
+    return int(content.annotations.table.num_keypoints.max(initial=0))
+
+
+def _with_geometry(annotation, iou_type, num_keypoints, size):
+    """Returns an annotation with the geometry that `iou_type` compares.
+
+    For "segm", an object without a mask becomes a crowd region: it is neither missed nor a wrong detection.
+    COCO itself ignores objects without keypoints.
+    """
+    if iou_type == "segm" and annotation["segmentation"] is None:
+        y1, x1, y2, x2 = clipped(annotation["bbox"], size)
+        return {**annotation, "segmentation": [[x1, y1, x2, y1, x2, y2, x1, y2]], "iscrowd": 1}
+    if iou_type == "keypoints":
+        points = annotation["keypoints"] or []
+        return {**annotation, "keypoints": points + [0] * (3 * num_keypoints - len(points))}
+    return annotation
+
+
+def _as_annotation(entry, iou_type):
+    """Returns an entry of a results file as an annotation, with the area that COCO's size ranges use."""
+    if iou_type == "segm":  # the size of an object is the area of its mask, not of its box
+        area = float(coco_mask.area(entry["segmentation"]))
+    else:
+        entry = {**entry, "bbox": box_of(entry)}
+        area = entry["bbox"][2] * entry["bbox"][3]
+    return {**entry, "iscrowd": 0, "area": area}
+
+
+def _with_sigmas(evaluator, num_keypoints):
+    """Returns the evaluator. Sets the sigmas of the keypoints if these are not COCO's 17 of a person."""
+    if evaluator.params.iouType == "keypoints" and num_keypoints != NUM_COCO_KEYPOINTS:
+        evaluator.params.kpt_oks_sigmas = np.full(num_keypoints, OTHER_KEYPOINT_SIGMA)
+    return evaluator
+
+
+def coco_index(content):
+    """Returns pycocotools' `COCO` object of annotations in memory."""
+    coco = COCO()
+    coco.dataset = content
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco

@@ -1,0 +1,44 @@
+"""Writes an exported model, checks it, and replaces the earlier export only if the check succeeds."""
+
+import json
+
+from mask_rcnn.export.checks.verify import format_verification
+from mask_rcnn.export.formats import check_replaceable
+from mask_rcnn.system.files import atomic_write, remove_leftovers
+from mask_rcnn.system.paths import local_path
+
+
+def export_checked(path, write, check):
+    """Writes a model to a temporary path, checks it, and moves it to its path if the check succeeds.
+
+    The report is written beside the model, as `NAME.report.json`. If the check fails, only the report is
+    written, as `NAME.failed.json`, and an earlier export stays. Temporary files of interrupted exports are
+    removed first.
+
+    Args:
+        path: File or folder to write.
+        write: Function of a path that writes the model there.
+        check: Function of a path that returns the report of `verify`.
+
+    Returns:
+        Dict, the report of `verify`.
+
+    Raises:
+        ValueError: The check found problems, or `path` exists and is not an exported model.
+    """
+    path = local_path(path)
+    remove_leftovers(path.parent)
+    check_replaceable(path)
+    with atomic_write(path) as new:
+        write(new)
+        report = check(new)
+        failed = report["outcome"] == "failed"
+        kept = path.with_name(f"{path.name}.{'failed' if failed else 'report'}.json")
+        with atomic_write(kept) as file:
+            file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        if failed:
+            raise ValueError(
+                "An exported model must say what the Keras model says. Received:\n"
+                f"{format_verification(report)}\n{path} was not written; all numbers: {kept}"
+            )
+    return report

@@ -1,0 +1,183 @@
+"""Compares the detections of two models in the same image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mask_rcnn.export.runners.outputs import WORDS, without_padding
+from mask_rcnn.postprocessing.paste import THRESHOLD
+
+SAME_BOX = 0.5  # lowest IoU of two boxes of a class that count as the same detection
+# Lowest score of a detection that both models must have. Below it, small numerical differences decide.
+SURE = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """Largest allowed differences between an exported model and the Keras model.
+
+    Args:
+        boxes: Difference of a coordinate, pixels of the image.
+        scores: Difference of a score, 0..1.
+        masks: Difference of a mask probability, 0..1.
+        outlines: 1 - IoU of two masks on their grid, 0..1.
+        keypoints: Difference of a coordinate, pixels of the image.
+        attributes: Difference of an output of a registered head, divided by its value or by 1, whichever is
+            larger.
+        strays: Share of the detections that may differ by more, or that only one model may have, 0..1. It is
+            estimated for images like those compared; see `agreement.share_of`. 0.0 allows none.
+        least_score: Lowest score of the detections that are compared, 0..1.
+    """
+
+    boxes: float
+    scores: float
+    masks: float
+    outlines: float
+    keypoints: float
+    attributes: float
+    strays: float
+    least_score: float
+
+
+# The same operations in the same precision.
+EXACT = Tolerance(
+    boxes=1e-3,
+    scores=1e-5,
+    masks=1e-4,
+    outlines=0.02,
+    keypoints=1e-3,
+    attributes=1e-4,
+    strays=0.0,
+    least_score=0.0,
+)
+# Convolutions of 8 (bfloat16) or 11 significant bits (float16) move most detections of high score little.
+# A probability at a mask's edge may take any value, but the edge itself moves little.
+HALF = Tolerance(
+    boxes=6.0,
+    scores=0.1,
+    masks=1.0,
+    outlines=0.2,
+    keypoints=6.0,
+    attributes=0.1,
+    strays=0.1,
+    least_score=SURE,
+)
+DIFFERENCES = ("boxes", "scores", "masks", "outlines", "keypoints", "attributes")
+
+
+def compare(expected, found, image_size, tolerance):
+    """Compares the outputs of two models for one image.
+
+    Args:
+        expected: Outputs of the reference model, `{name: array}`, as a runner returns them.
+        found: Outputs of the other model, in the same form.
+        image_size: (height, width) of the image, pixels.
+        tolerance: `Tolerance`.
+
+    Returns:
+        Dict of:
+
+        - `expected`, `found`: number of detections of each model.
+        - `matched`: number of detections that both models have and that are compared.
+        - `moved`: number of these that differ by more than the tolerance.
+        - `missing`: number of detections from score SURE that only the reference model has.
+        - `added`: number of detections from score SURE that only the other model has.
+        - `boxes`, `scores`, `masks`, `outlines`, `keypoints`, `attributes`: largest difference, in the units
+          of `Tolerance`. NaN if one of the differences is NaN, 0.0 without detections.
+    """
+    expected, found = without_padding(expected), without_padding(found)
+    ours, theirs = match(expected, found)
+    missing, added = _sure_and_alone(expected, ours), _sure_and_alone(found, theirs)
+    compared = expected["detection_scores"][ours] >= tolerance.least_score
+    differences = _differences(expected, found, ours[compared], theirs[compared], image_size)
+    kept = [differences[name] <= getattr(tolerance, name) for name in DIFFERENCES]  # NaN is not
+    return {
+        "expected": len(expected["detection_scores"]),
+        "found": len(found["detection_scores"]),
+        "matched": int(compared.sum()),
+        "moved": int(np.sum(~np.all(kept, axis=0))),
+        "missing": missing,
+        "added": added,
+        **{name: float(np.max(values, initial=0.0)) for name, values in differences.items()},
+    }
+
+
+def match(expected, found):
+    """Pairs the detections of two models: same class, highest IoU first, each detection at most once.
+
+    Args:
+        expected, found: `{name: array}` without padding rows.
+
+    Returns:
+        Two int arrays of the same length: indices into `expected` and into `found`.
+    """
+    iou = _iou(expected["detection_boxes"], found["detection_boxes"])  # [expected, found]
+    same_class = expected["detection_classes"][:, None] == found["detection_classes"]
+    iou = np.where(same_class, iou, 0.0)
+    pairs = []
+    while iou.size and iou.max() >= SAME_BOX:
+        pair = np.unravel_index(iou.argmax(), iou.shape)
+        pairs.append(pair)
+        iou[pair[0]], iou[:, pair[1]] = 0.0, 0.0
+    pairs = np.array(pairs, int).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _iou(boxes, others):
+    """Returns the IoU of each pair of boxes, yxyx: `[N, 4]` and `[M, 4]` to `[N, M]`."""
+    boxes, others = boxes[:, None].astype("float64"), others[None].astype("float64")
+    overlap = np.minimum(boxes[..., 2:], others[..., 2:]) - np.maximum(boxes[..., :2], others[..., :2])
+    shared = np.prod(np.maximum(overlap, 0), axis=-1)
+    areas = [np.prod(each[..., 2:] - each[..., :2], axis=-1) for each in (boxes, others)]
+    return shared / np.maximum(areas[0] + areas[1] - shared, np.finfo("float64").tiny)
+
+
+def _sure_and_alone(outputs, matched):
+    alone = np.delete(outputs["detection_scores"], matched)
+    return int(np.sum(alone >= SURE))
+
+
+def _differences(expected, found, ours, theirs, image_size):
+    """Returns the largest differences of each pair, `{name: [N]}`; zeros for outputs that the models lack."""
+    height_width = np.tile(np.array(image_size, "float64"), 2)
+
+    def largest(name, scale=1.0):
+        if name not in expected:
+            return np.zeros(len(ours))
+        distance = np.abs(expected[name][ours] - found[name][theirs].astype("float64")) * scale
+        return distance.max(axis=tuple(range(1, distance.ndim)), initial=0.0)
+
+    return {
+        "boxes": largest("detection_boxes", height_width),
+        "scores": largest("detection_scores"),
+        "masks": largest("detection_masks"),
+        "outlines": _outline_differences(expected, found, ours, theirs),
+        "keypoints": largest("detection_keypoints", height_width[:2]),
+        "attributes": _attribute_differences(expected, found, ours, theirs),
+    }
+
+
+def _attribute_differences(expected, found, ours, theirs):
+    """Returns the largest relative difference of the registered heads' outputs, `[N]`.
+
+    It is infinite if `found` lacks an output.
+    """
+    differences = np.zeros(len(ours))
+    for name in expected.keys() - WORDS:
+        if name not in found:
+            return np.full(len(ours), np.inf)
+        one = expected[name][ours].astype("float64").reshape(len(ours), -1)
+        other = found[name][theirs].astype("float64").reshape(len(ours), -1)
+        distance = np.abs(one - other) / np.maximum(np.abs(one), 1.0)
+        differences = np.maximum(differences, distance.max(axis=1, initial=0.0))
+    return differences
+
+
+def _outline_differences(expected, found, ours, theirs):
+    """Returns 1 - IoU of each pair of masks, on the grid inside their boxes, `[N]`."""
+    if "detection_masks" not in expected:
+        return np.zeros(len(ours))
+    one = expected["detection_masks"][ours] >= THRESHOLD  # [N, M, M]
+    other = found["detection_masks"][theirs] >= THRESHOLD
+    either = np.sum(one | other, axis=(1, 2))
+    return np.sum(one != other, axis=(1, 2)) / np.maximum(either, 1)

@@ -1,0 +1,1 @@
+"""Image files and geometry as TensorFlow ops, for SavedModels."""

@@ -1,0 +1,116 @@
+"""Writes a folder with a web page that runs a model in the browser. Any static web server can host it."""
+
+import json
+import urllib.parse
+from dataclasses import replace
+from pathlib import Path
+
+from mask_rcnn.export.runners.web_runner import CONFIG
+from mask_rcnn.export.writers import lite
+from mask_rcnn.export.writers.litert_js import CORE, read_litert
+from mask_rcnn.shipped_files import shipped_folder
+
+PAGE, STATIC, LITERT, MODELS = "index.html", "static", "litert", "models"
+SERVICE_WORKER = "sw.js"  # must be in the folder of the page: a service worker controls its own folder only
+RUN_FILES = ("best", "final")  # weights files of a training run; the model gets the name of the run's folder
+
+README = """\
+A page that finds objects in pictures, written by `mask-rcnn export --format web`
+==================================================================================
+
+The model runs in the browser of whoever opens the page, and pictures stay there. A web server must host this
+folder, for browsers refuse to load models from files. Any static server does:
+
+    python -m http.server -d {folder} 8000       then open http://localhost:8000
+
+On GitHub Pages, commit the folder as it is. It may lie in a sub-folder of the site.
+
+Headers. None are needed. Two headers let LiteRT.js use several threads from the first visit on:
+
+    Cross-Origin-Opener-Policy: same-origin
+    Cross-Origin-Embedder-Policy: require-corp
+
+Without them the first visit runs on one thread. On https pages and on localhost, {service_worker} then adds
+them in the browser, so that later visits use all threads. It also keeps the files for times without a
+network. The types `text/javascript` for .js and `application/wasm` for .wasm are expected, as usual.
+
+Several models. Copy more TFLite files of `mask-rcnn export` into {models}, and add them to {config}.
+The page can compare two of them.
+
+LiteRT.js: {core} {version}, Apache License 2.0, https://github.com/google-ai-edge/LiteRT.
+The import of @litertjs/wasm-utils in {litert}/index.js names a file instead of a package; nothing else of
+LiteRT.js was changed.
+"""
+
+
+def plan(weights, options):
+    """Returns the `Plan` of a web page; see `export_model.py`. Its model is checked like a TFLite file."""
+    name = model_name(weights)
+    files = site_files(name, read_litert(options.litert))  # may fail
+    of_model = lite.plan(weights, options)
+
+    def write(folder):
+        write_site(folder, files, name, of_model.write)
+
+    return replace(
+        of_model,
+        write=write,
+        least_bytes=of_model.least_bytes + sum(len(content) for content in files.values()),
+    )
+
+
+def model_name(weights):
+    """Returns the name of the model on the page: the name of its weights file, or of its run's folder."""
+    path = Path(str(weights))
+    stem = path.name.removesuffix(".h5").removesuffix(".weights")
+    return path.resolve().parent.name if stem in RUN_FILES else stem
+
+
+def site_files(name, litert):
+    """Returns all files of a page except the model, `{path in the folder: bytes}`.
+
+    Args:
+        name: Name of the model.
+        litert: Dict of `read_litert`.
+    """
+    page = {file.name: file.read_bytes() for file in shipped_folder("export/web").iterdir()}
+    files = {name: page.pop(name) for name in (PAGE, SERVICE_WORKER)}
+    files |= {f"{STATIC}/{file}": content for file, content in page.items()}
+    files |= {f"{LITERT}/{file}": content for file, content in litert.items()}
+    config = {
+        "backend": "litert",
+        "models": [{"name": name, "file": f"{MODELS}/{urllib.parse.quote(name)}.tflite"}],
+        # Cached at the first visit. WebAssembly and models are cached at their first use.
+        "files": sorted(file for file in files if not file.endswith((".wasm", SERVICE_WORKER))),
+    }
+    files[CONFIG] = (json.dumps(config, indent=1, ensure_ascii=False) + "\n").encode()
+    return files | {"README.txt": _readme().encode(), ".nojekyll": b""}
+
+
+def write_site(folder, files, name, write_model):
+    """Writes a web page.
+
+    Args:
+        folder: `Path` that does not exist yet.
+        files: Dict of `site_files`.
+        name: Name of the model.
+        write_model: Function of a path that writes the TFLite file there.
+    """
+    for file, content in files.items():
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (folder / MODELS).mkdir()
+    write_model(folder / MODELS / f"{name}.tflite")
+
+
+def _readme():
+    return README.format(
+        folder="FOLDER",
+        service_worker=SERVICE_WORKER,
+        models=MODELS,
+        config=CONFIG,
+        core=CORE.name,
+        version=CORE.version,
+        litert=LITERT,
+    )

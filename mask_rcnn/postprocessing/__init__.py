@@ -1,0 +1,1 @@
+"""Masks, keypoints and detections of several views, from the outputs of a model to the image."""

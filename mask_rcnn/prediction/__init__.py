@@ -1,0 +1,1 @@
+"""Predictors: from image files to detections."""

@@ -1,0 +1,1 @@
+"""Files, processes, memory and terminals: the parts that know no detector."""

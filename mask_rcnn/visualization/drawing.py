@@ -1,0 +1,314 @@
+"""Draws detections on images: masks with outlines, boxes, keypoints, and labels that do not overlap.
+
+All sizes are relative to the image size, so a thumbnail and a photograph of 20 megapixels look alike. Large
+objects are drawn first, so a small object in front of a large one stays visible.
+"""
+
+import math
+from functools import cache
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw
+
+from mask_rcnn.data.images import is_image_file, read_image
+from mask_rcnn.visualization.fonts import label_names, open_font
+
+# Relative to the square root of the image area: 11 px letters and 1.7 px lines at 640 x 480.
+LETTER_SIZE = 0.02
+LINE_WIDTH = 0.003
+MIN_LETTER_SIZE = 11  # pixels; smaller letters are not readable
+MAX_LINE_SHARE = 0.06  # of an object's shorter side, so that an outline does not cover a small object
+
+FILL_OPACITY = 0.4
+BOX_OPACITY = 0.5  # with masks; without masks boxes are opaque
+MAX_HIDDEN = 0.5  # a label that would cover a larger fraction of any box is not drawn
+MIN_KEYPOINT_SCORE = 0.05  # keypoints must have a higher score to be drawn
+MAX_LIMB_SHARE = 0.02  # width of a limb relative to the larger extent of the object's keypoints
+WHITE = (255, 255, 255)
+
+STRIP_PIXELS = 1 << 22  # pixels of a region that are tinted at a time
+SUBPIXEL_BITS = 4  # OpenCV draws with a precision of 1/16 pixel
+CHROMA = 0.17  # OKLab chroma, the maximum that sRGB has for most hues
+SHADES = (0.74, 0.64, 0.84)  # OKLab lightness
+GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))  # radians; multiples of it never repeat a hue
+
+
+def draw(image, detections, categories, colour_by="class", boxes=True, labels=True, scores=True, font=None):
+    """Draws detections, or ground truth as `Detections`, on a copy of an image.
+
+    Args:
+        image: `[H, W, 3]` uint8 RGB array, or the path of an image file.
+        detections: `Detections` of the image.
+        categories: Sequence of K `Category`. Class id i is `categories[i - 1]`.
+        colour_by: "class": the hue depends on the class and is equal in all images, and instances differ in
+            their shades. "instance": each object has its own hue, for many objects of few classes. Defaults
+            to "class".
+        boxes: Whether to draw the boxes. Defaults to True.
+        labels: Whether to write class names. A label is omitted if it would cover another label or more than
+            half of an object's box. Defaults to True.
+        scores: Whether to write scores, in percent. Use False for ground truth. Defaults to True.
+        font: Path of a font for the labels. Defaults to None: the first font of Pillow, matplotlib and the
+            system with all letters of a class name. Letters that no font has are written as code points.
+
+    Returns:
+        `[H, W, 3]` uint8, RGB.
+
+    Raises:
+        ValueError: If shape, dtype or size of `image`, `colour_by` or `font` are not as described.
+    """
+    image = read_image(image) if is_image_file(image) else np.asarray(image)
+    _check(image, detections, colour_by)
+    canvas = np.ascontiguousarray(image).copy()
+    heights, widths = (detections.boxes[:, 2:] - detections.boxes[:, :2]).T
+    order = np.argsort(-heights * widths, kind="stable")  # large ones first
+    hues = detections.class_ids if colour_by == "class" else np.arange(len(detections))
+    colours = [colour(int(hue), shade=i) for i, hue in enumerate(hues)]
+
+    if detections.masks is not None:
+        for i in order:
+            draw_mask(canvas, detections.masks[i], detections.mask_origins[i], colours[i])
+    if boxes:
+        opacity = 1.0 if detections.masks is None else BOX_OPACITY
+        for i in order:
+            draw_box(canvas, detections.boxes[i], colours[i], opacity)
+    if detections.keypoints is not None:
+        for i in order:
+            skeleton = categories[detections.class_ids[i] - 1].skeleton
+            draw_keypoints(canvas, detections.keypoints[i], skeleton, colours[i])
+    if labels:
+        texts = _texts(detections, categories, scores, font)
+        _draw_labels(canvas, detections.boxes, order, texts, colours)
+    return canvas
+
+
+def _check(image, detections, colour_by):
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            "`image` must be RGB, [H, W, 3] uint8. "
+            f"Received: dtype={image.dtype}, shape={image.shape}. Read it with `read_image`."
+        )
+    if image.shape[:2] != detections.image_size:
+        raise ValueError(
+            f"`detections` must belong to this image, of size {image.shape[:2]}. "
+            f"Received: detections.image_size={detections.image_size}. Give the image of the detections."
+        )
+    if colour_by not in ("class", "instance"):
+        raise ValueError(
+            f'`colour_by` must be "class" or "instance". Received: colour_by={colour_by!r}. Choose one.'
+        )
+
+
+def _texts(detections, categories, scores, font):
+    """Returns (name, score, font) of each label. The name is empty if there is only one category."""
+    names = label_names(tuple(categories), font)
+    percents = [f"{score:.0%}" if scores else "" for score in detections.scores]
+    return [
+        (names[i - 1][0] if len(categories) > 1 else "", percent, names[i - 1][1])
+        for i, percent in zip(detections.class_ids, percents, strict=True)
+    ]
+
+
+@cache
+def colour(number, shade=0):
+    """Returns the color of a class or an instance, a tuple (red, green, blue) of ints from 0 to 255.
+
+    The color space is OKLab, where colors of equal lightness look equally light.
+
+    Args:
+        number: Class id, or index of the instance. The hues of consecutive numbers differ strongly.
+        shade: Index of a lightness in `SHADES`, modulo their number. Defaults to 0.
+    """
+    hue = 0.5 + number * GOLDEN_ANGLE
+    lightness = SHADES[shade % len(SHADES)]
+    a, b = CHROMA * math.cos(hue), CHROMA * math.sin(hue)
+    # Björn Ottosson, "A perceptual color space for image processing" (2020): OKLab to linear sRGB.
+    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
+    medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
+    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
+    linear = (
+        4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short,
+        -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
+        -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
+    )
+    return tuple(round(255 * min(max(channel, 0.0), 1.0) ** (1 / 2.2)) for channel in linear)
+
+
+def _side(canvas):
+    return math.sqrt(canvas.shape[0] * canvas.shape[1])
+
+
+def _line_width(canvas):
+    return max(round(LINE_WIDTH * _side(canvas)), 1)
+
+
+def draw_mask(canvas, crop, origin, colour):
+    """Tints the pixels of a mask and draws its outline, in-place.
+
+    Args:
+        canvas: `[H, W, 3]` uint8, RGB.
+        crop: `[h, w]` bool, the mask in its own crop of the image.
+        origin: (y, x) of the crop's first pixel in the image.
+        colour: (red, green, blue), 0 to 255.
+    """
+    if not crop.size:
+        return
+    width = max(min(_line_width(canvas), round(MAX_LINE_SHARE * min(crop.shape))), 1)
+    outlines = [_fixed_point(outline) for outline in _outlines(crop, 2 * width + 1)]
+    y, x = origin
+    region = canvas[y : y + crop.shape[0], x : x + crop.shape[1]]
+    inside = np.zeros(crop.shape, "uint8")
+    cv2.fillPoly(inside, outlines, 255, cv2.LINE_8, SUBPIXEL_BITS)
+    tint = _blend(np.arange(256)[:, None], colour, FILL_OPACITY)  # [256, 3], lookup table per channel
+    rows = max(STRIP_PIXELS // crop.shape[1], 1)
+    for top in range(0, crop.shape[0], rows):  # strips limit the memory of copies
+        strip = region[top : top + rows]
+        cv2.copyTo(cv2.LUT(strip, tint[None]), inside[top : top + rows], strip)
+    offset = np.array([x, y]) << SUBPIXEL_BITS
+    shifted = [outline + offset for outline in outlines]
+    cv2.polylines(canvas, shifted, True, colour, width, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+def _outlines(crop, window):
+    """Returns the outlines of a mask and its holes, `[P, 2]` (x, y) each, averaged over `window` points."""
+    padded = np.pad(crop, 1).astype("uint8")
+    contours, _ = cv2.findContours(padded, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    outlines = []
+    for contour in contours:
+        points = contour[:, 0].astype("float64") - 1  # [P, 2]
+        if len(points) > 4 * window:
+            ends = np.concatenate([points[-(window // 2) :], points, points[: window // 2]])
+            sums = np.cumsum(np.pad(ends, ((1, 0), (0, 0))), axis=0)
+            points = (sums[window:] - sums[:-window]) / window  # circular moving average
+        outlines.append(points)
+    return outlines
+
+
+def _fixed_point(points):
+    """Converts pixel indices (integers are pixel centers) to OpenCV's fixed-point integers."""
+    return np.round(points * (1 << SUBPIXEL_BITS)).astype("int32")
+
+
+def draw_box(canvas, box, colour, opacity):
+    """Draws the frame of a box just inside its edges, in-place.
+
+    Args:
+        canvas: `[H, W, 3]` uint8, RGB.
+        box: `[4]`, yxyx, pixels.
+        colour: (red, green, blue), 0 to 255.
+        opacity: Float from 0 to 1. Frames that are not opaque are half as wide.
+    """
+    width = _line_width(canvas) if opacity == 1 else max(_line_width(canvas) // 2, 1)
+    y1, x1, y2, x2 = (round(float(side)) for side in box)
+    for rows, columns in (
+        (slice(y1, y1 + width), slice(x1, x2)),
+        (slice(y2 - width, y2), slice(x1, x2)),
+        (slice(y1 + width, y2 - width), slice(x1, x1 + width)),
+        (slice(y1 + width, y2 - width), slice(x2 - width, x2)),
+    ):
+        edge = canvas[max(rows.start, 0) : max(rows.stop, 0), max(columns.start, 0) : max(columns.stop, 0)]
+        edge[:] = _blend(edge, colour, opacity)
+
+
+def _blend(pixels, colour, opacity):
+    return np.round(pixels * (1 - opacity) + np.multiply(colour, opacity)).astype("uint8")
+
+
+def draw_keypoints(canvas, keypoints, skeleton, colour, limb_colours=None):
+    """Draws keypoints with a score above 0.05 and the limbs between them, both with a rim, in-place.
+
+    Args:
+        canvas: `[H, W, 3]` uint8, RGB.
+        keypoints: `[J, 3]`, (x, y, score), x and y in pixels, as in `Detections`.
+        skeleton: Pairs of keypoint numbers, counted from 1, which a limb connects.
+        colour: (red, green, blue), 0 to 255, of the keypoints.
+        limb_colours: Tuple of two colors: of the rims of the limbs, and of the limbs. Defaults to None,
+            `colour` and white.
+    """
+    rim, core = limb_colours or (colour, WHITE)
+    found = keypoints[:, 2] > MIN_KEYPOINT_SCORE
+    if not found.any():
+        return
+    points = keypoints[:, :2].astype("float64") - 0.5  # pixel indices: integers are pixel centers
+    height = np.ptp(points[found], axis=0).max()
+    width = max(min(_line_width(canvas), round(MAX_LIMB_SHARE * height)), 1)
+    points = _fixed_point(points).tolist()
+    for ink, thickness in ((rim, width + 2), (core, width)):
+        for i, j in skeleton:
+            if found[i - 1] and found[j - 1]:
+                cv2.line(canvas, points[i - 1], points[j - 1], ink, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
+    for ink, radius in ((WHITE, width + 1.5), (colour, width + 0.5)):
+        for i in np.flatnonzero(found):
+            radius_fixed = round(radius * (1 << SUBPIXEL_BITS))
+            cv2.circle(canvas, points[i], radius_fixed, ink, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+def _draw_labels(canvas, boxes, order, texts, colours):
+    """Draws each label at the best free place near its box, in-place. Omits labels without a free place."""
+    letter_size = max(round(LETTER_SIZE * _side(canvas)), MIN_LETTER_SIZE)
+    taken = np.zeros((0, 4))
+    for i in (i for i in order if any(texts[i][:2])):
+        name, percent, path = texts[i]
+        font = open_font(path, letter_size)
+        ascent, descent = font.getmetrics()
+        margin = max(round(0.25 * ascent), 2)
+        text = _fitting(name, percent, font, canvas.shape[1] - 2 * margin)
+        size = ascent + descent, math.ceil(font.getlength(text)) + 2 * margin
+        place = _free_place(boxes[i], size, canvas.shape[:2], boxes, taken)
+        if place is None:
+            continue
+        y1, x1, y2, x2 = place.tolist()
+        taken = np.concatenate([taken, [place]])
+        label = Image.new("RGB", (x2 - x1, y2 - y1), colours[i])
+        ImageDraw.Draw(label).text((margin, 0), text, fill=_ink(colours[i]), font=font)
+        canvas[y1:y2, x1:x2] = np.asarray(label)
+
+
+def _fitting(name, percent, font, max_width):
+    """Returns the text of a label. Shortens the name if the text is wider than `max_width` pixels."""
+    text = f"{name} {percent}".strip()
+    length = len(name)
+    while font.getlength(text) > max_width and length > 1:
+        length -= 1
+        text = f"{name[:length]}... {percent}".strip()
+    return text
+
+
+def _free_place(box, size, image_size, boxes, taken):
+    """Returns the place for the label of a box that covers the objects least.
+
+    Args:
+        box: `[4]`, yxyx, pixels.
+        size: (height, width) of the label, pixels.
+        image_size: (height, width) of the image.
+        boxes: `[N, 4]`, yxyx, boxes of all objects.
+        taken: `[L, 4]`, yxyx, places of the labels that are already drawn.
+
+    Returns:
+        `[4]` int, yxyx. Among equal places, above the box is preferred to inside, and inside to below it.
+        None if each place is outside the image, overlaps a label, or covers more than `MAX_HIDDEN` of a box.
+    """
+    (y1, x1, y2, x2), (height, width) = np.round(box).astype(int).tolist(), size
+    tops = (y1 - height, y1, y2, y2 - height)
+    places = np.array([(y, x, y + height, x + width) for y in tops for x in (x1, x2 - width)])  # [8, 4]
+    left = np.clip(places[:, 1], 0, max(image_size[1] - width, 0))
+    places[:, 1], places[:, 3] = left, left + width
+    inside = (places[:, 0] >= 0) & (places[:, 2] <= image_size[0]) & (places[:, 3] <= image_size[1])
+    places = places[inside & (_hidden(taken, places) == 0)]
+    hidden = _hidden(boxes, places)
+    return places[np.argmin(hidden)] if len(places) and hidden.min() <= MAX_HIDDEN else None
+
+
+def _hidden(boxes, places):
+    """Returns the largest fraction of any box that each place covers: `[N, 4], [P, 4] -> [P]`."""
+    top_left = np.maximum(boxes[:, None, :2], places[:, :2])  # [N, P, 2]
+    bottom_right = np.minimum(boxes[:, None, 2:], places[:, 2:])
+    covered = np.prod(np.maximum(bottom_right - top_left, 0), axis=-1)  # [N, P]
+    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1)
+    return (covered / np.maximum(area, 1)[:, None]).max(axis=0, initial=0)
+
+
+def _ink(colour):
+    """Returns black or white, whichever has more contrast to `colour`."""
+    red, green, blue = colour
+    return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 130 else (255, 255, 255)
