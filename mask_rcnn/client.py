@@ -43,7 +43,7 @@ class ServerError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class ServerDetections:
     """The objects in an image that a server found, best first.
 
     Args:
@@ -102,7 +102,7 @@ class Client:
         return self._json("GET", "/models")["models"]
 
     def detect(self, image, model=None, *, version=None, score=0.5, masks=True):
-        """Returns the objects in an image as `Found`.
+        """Returns the objects in an image as `ServerDetections`.
 
         Args:
             image: Path of an image file, its bytes, or `[H, W, 3]` uint8 RGB, which is sent as a PNG file.
@@ -125,8 +125,8 @@ class Client:
         path = f"/detect?{urllib.parse.urlencode(query)}"
         return self._send("POST", path, _file(image), "application/octet-stream")
 
-    def predict(self, images, model, *, version=None, signature=None, score=0.0, paste="pixel_centres"):
-        """Returns a list with a `Found` for each image, through TensorFlow Serving's protocol.
+    def predict(self, images, model, *, version=None, signature=None, score=0.0, paste="pixel_centers"):
+        """Returns a list with a `ServerDetections` for each image, through TensorFlow Serving's protocol.
 
         Args:
             images: List of images as in `detect`, or `[B, H, W, 3]` uint8 RGB, which is sent as numbers.
@@ -136,7 +136,7 @@ class Client:
                 for an array.
             score: Objects with lower scores are left out, 0..1. Defaults to 0.
             paste: Method of `mask_rcnn.postprocessing.paste` that resizes masks to the image. Defaults to
-                "pixel_centres", the method of models trained with mask_rcnn.
+                "pixel_centers", the method of models trained with mask_rcnn.
 
         Raises:
             ServerError: The server refused the request, or could not be reached.
@@ -230,7 +230,7 @@ def _from_detect(answer):
     if any("keypoints" in entry for entry in entries):
         flat = np.array([entry["keypoints"] for entry in entries], "float32")
         keypoints = flat.reshape(len(entries), -1, 3) + np.array((HALF_PIXEL, HALF_PIXEL, 0), "float32")
-    return Found(
+    return ServerDetections(
         image_size=(answer["image"]["height"], answer["image"]["width"]),
         boxes=corners.astype("float32"),
         scores=np.array([entry["score"] for entry in entries], "float32"),
@@ -252,7 +252,7 @@ def _crop(mask):
 
 
 def _from_prediction(row, score, paste):
-    """Converts one element of `predictions` to `Found`."""
+    """Converts one element of `predictions` to `ServerDetections`."""
     count = int(row["num_detections"])
     scores = np.array(row["detection_scores"][:count], "float32")
     kept = np.flatnonzero(scores >= score)
@@ -274,7 +274,7 @@ def _from_prediction(row, score, paste):
         points = rows["detection_keypoints"].reshape(len(kept), -1, 2) * size  # yx
         point_scores = rows["detection_keypoint_scores"].reshape(len(kept), -1, 1)
         keypoints = np.concatenate([points[..., ::-1], point_scores], axis=-1)
-    return Found(
+    return ServerDetections(
         image_size=image_size,
         boxes=boxes,
         scores=rows["detection_scores"],

@@ -14,7 +14,7 @@ import yaml
 
 from mask_rcnn.config import Config
 from mask_rcnn.config.heads import SECTIONS, HeadSections, head_config
-from mask_rcnn.config.other_names import fields_of
+from mask_rcnn.config.other_names import fields_for_alias
 from mask_rcnn.config.ranges import short, unwrap
 from mask_rcnn.config.yaml_text import MAX_CHARACTERS, load_yaml
 from mask_rcnn.system.paths import as_path
@@ -196,7 +196,7 @@ def _unknown(path):
     path = str(path)[:200]
     known = list(_paths(Config))
     same_name = [each for each in known if each.rpartition(".")[2] == path.rpartition(".")[2]]
-    close = same_name or fields_of(path) or difflib.get_close_matches(path, known, n=3)
+    close = same_name or fields_for_alias(path) or difflib.get_close_matches(path, known, n=3)
     hint = f"Did you mean {' or '.join(close)}?" if close else "`mask-rcnn config show` prints all of them."
     return f"A config has no field of this name. Received: {path!r}. {hint}"
 

@@ -112,7 +112,7 @@ def competing_mask_loss(logits, targets, positive):
     """Returns the multinomial cross-entropy of each pixel over all classes (table 2b, "softmax").
 
     Args:
-        logits: `[B, S, M, M, 2]` of `CompetingMasks`: log-odds of each RoI's true class and of background.
+        logits: `[B, S, M, M, 2]` of `SoftmaxMasks`: log-odds of each RoI's true class and of background.
         targets: `[B, S, M, M]` float32: 1 where the pixel belongs to the true class, 0 for background.
         positive: `[B, S]` bool.
 

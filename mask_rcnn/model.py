@@ -9,15 +9,15 @@ import keras
 from mask_rcnn.backbones import Backbone, build_backbone, pyramid_strides
 from mask_rcnn.data.ground_truth import ground_truths
 from mask_rcnn.heads import heads_of
-from mask_rcnn.layers.batch_norm import CountedRois
+from mask_rcnn.layers.batch_norm import ValidRois
 from mask_rcnn.layers.inclusive import MoveFarEdges
-from mask_rcnn.layers.masks import FirstRois
+from mask_rcnn.layers.masks import PositiveRois
 from mask_rcnn.layers.rematerialize import rematerialized
 from mask_rcnn.layers.rpn import RpnLosses
 from mask_rcnn.networks.fpn import fpn
 from mask_rcnn.networks.heads import box_head, hidden_convs, rpn_head
 from mask_rcnn.ops.kernels import using_kernels, warn_of_slow_precision
-from mask_rcnn.stages import compare_boxes, detect, first_stage, pool, propose
+from mask_rcnn.stages import box_head_losses, detect, first_stage, pool, propose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,16 +140,16 @@ def training_model(parts, config):
         name="rpn_losses",
     )(rpn["logits"], rpn["deltas"], rpn["anchors"], batch)
 
-    sampled, losses = compare_boxes(parts, config, maps, rpn, proposals, batch)
+    sampled, losses = box_head_losses(parts, config, maps, rpn, proposals, batch)
     outputs |= losses
     num_positives = int(config.box_head.samples * config.box_head.positive_fraction)
-    positives = FirstRois(num_positives, name="positives")(sampled)
+    positives = PositiveRois(num_positives, name="positives")(sampled)
     for head in heads_of(config):
         _, features = pool(
             parts, config, maps, positives["rois"], **head.pooling, counted=positives["positive"]
         )
         arguments = head.network_inputs(features, positives["class_ids"])
-        found = CountedRois(parts.heads[head.part])(arguments, positives["positive"])
+        found = ValidRois(parts.heads[head.part])(arguments, positives["positive"])
         outputs |= head.loss(found, positives, batch)
     return keras.Model(inputs, outputs, name="mask_rcnn_training")
 

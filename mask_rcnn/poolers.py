@@ -1,6 +1,6 @@
 """Registry of RoI poolers: layers that extract features of fixed size from the pyramid for each RoI."""
 
-from mask_rcnn.layers.roi_poolers import CornerGrid, RoiAlign, RoiPool, RoiWarp
+from mask_rcnn.layers.roi_poolers import CropAndResize, RoiAlign, RoiPool, RoiWarp
 from mask_rcnn.registry import Registry
 
 POOLERS = Registry("roi_align.method")
@@ -49,7 +49,7 @@ def crop_and_resize(config, *, strides, pool_size, name):
     Arguments and returned layer are the same as for `roi_align`. The sampling fields of `config` have no
     effect.
     """
-    return CornerGrid(strides, pool_size, _levels(config, strides), name=name)
+    return CropAndResize(strides, pool_size, _levels(config, strides), name=name)
 
 
 def _samples(config):

@@ -1,7 +1,7 @@
 """Stages of the network that training and inference share. Each connects parts and layers by the config."""
 
-from mask_rcnn.layers.batch_norm import CountedRois
-from mask_rcnn.layers.cascade import MeanScores, RefineBoxes, RefinedTargets, ScaleGradient
+from mask_rcnn.layers.batch_norm import ValidRois
+from mask_rcnn.layers.cascade import CascadeTargets, MeanScores, RefineBoxes, ScaleGradient
 from mask_rcnn.layers.images import ImageWindows, NormalizeImages
 from mask_rcnn.layers.inclusive import MoveFarEdges
 from mask_rcnn.layers.roi import BoxHeadLosses, DetectionLayer, RoiTargets
@@ -129,12 +129,10 @@ def pool(parts, config, maps, boxes, *, name, pool_size, counted=None):
     pooled = pooler(maps, boxes)
     if parts.roi_stage is None:
         return pooled, pooled
-    return pooled, parts.roi_stage(pooled) if counted is None else CountedRois(parts.roi_stage)(
-        pooled, counted
-    )
+    return pooled, parts.roi_stage(pooled) if counted is None else ValidRois(parts.roi_stage)(pooled, counted)
 
 
-def compare_boxes(parts, config, maps, rpn, proposals, batch):
+def box_head_losses(parts, config, maps, rpn, proposals, batch):
     """Computes the losses of all box heads (Fast R-CNN, section 2.3; cascade: Cascade R-CNN, section 4).
 
     Args:
@@ -158,12 +156,12 @@ def compare_boxes(parts, config, maps, rpn, proposals, batch):
             shares = (head.samples, head.positive_fraction)
             first = sampled = RoiTargets(*shares, positive_iou, weights, name="roi_targets")(rois, batch)
         else:
-            sampled = RefinedTargets(positive_iou, weights, name=f"roi_targets{suffix}")(rois, batch)
+            sampled = CascadeTargets(positive_iou, weights, name=f"roi_targets{suffix}")(rois, batch)
         pooling = {"name": f"box_pool{suffix}", "pool_size": head.pool_size, "counted": sampled["valid"]}
         _, features = pool(parts, config, maps, sampled["rois"], **pooling)
         if len(heads) > 1:
             features = ScaleGradient(1 / len(heads), name=f"share{suffix}")(features)
-        class_logits, deltas = CountedRois(network)(features, sampled["valid"])
+        class_logits, deltas = ValidRois(network)(features, sampled["valid"])
         compare = BoxHeadLosses(head.box_loss_beta, head.box_loss, weights, name=f"box_head_losses{suffix}")
         losses = compare(class_logits, deltas, sampled)
         outputs |= {f"class{suffix}_loss": losses["class_loss"], f"box{suffix}_loss": losses["box_loss"]}

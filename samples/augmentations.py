@@ -35,10 +35,10 @@ import numpy as np
 import mask_rcnn
 from mask_rcnn import config_io
 from mask_rcnn.data import affine
+from mask_rcnn.data.apply_geometry import apply_geometry, render
 from mask_rcnn.data.augment import TRANSFORMS, parse_transform, resize_to_input
-from mask_rcnn.data.bake import bake, render
-from mask_rcnn.data.finish import finish
-from mask_rcnn.data.others import apply_transforms
+from mask_rcnn.data.finalize_sample import finalize_sample
+from mask_rcnn.data.joining_transforms import apply_transforms
 from mask_rcnn.data.sample import IGNORE, make_sample
 from mask_rcnn.postprocessing.paste import paste_masks
 from mask_rcnn.structures import Category, Detections
@@ -70,7 +70,7 @@ def augment(*texts, seed=1, first=0):
     ordered = [*samples[first:], *samples[:first]][:4]  # the others are for copy_paste and mosaic
     transforms = [parse_transform(text) for text in texts]
     sample = apply_transforms(transforms, ordered, (seed, 0), lambda sample, transform: sample)
-    return finish(sample, settings.max_instances, needs_mask=True)
+    return finalize_sample(sample, settings.max_instances, needs_mask=True)
 
 
 def picture(sample):
@@ -156,7 +156,7 @@ figure, panels = plt.subplots(1, 4, figsize=(9.5, 2.6))
 height, width = samples[0].size
 for shift, axes in zip((0, 20, 40, 60), panels):
     window = samples[0].moved(affine.translation(0, -shift), (height, width // 2))
-    seen = finish(window, settings.max_instances, needs_mask=True)
+    seen = finalize_sample(window, settings.max_instances, needs_mask=True)
     num_ignored = int((seen.kinds == IGNORE).sum())
     show(axes, picture(seen), f"{seen.num_objects} objects, {num_ignored} ignored")
 
@@ -177,7 +177,7 @@ def turn(degrees):
 once = many = samples[0]
 for _ in range(10):
     once = once.moved(turn(3.6), once.size)
-    many = bake(many.moved(turn(3.6), many.size))
+    many = apply_geometry(many.moved(turn(3.6), many.size))
 assert np.allclose(once.matrix, samples[0].moved(turn(36), samples[0].size).matrix)
 figure, panels = plt.subplots(1, 3, figsize=(9.5, 3))
 middle = (slice(60, 180), slice(80, 240))

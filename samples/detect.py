@@ -104,11 +104,11 @@ for i, axes in enumerate(panels.ravel()):
 # %% [markdown]
 # ## Other pictures
 #
-# One colour for each object instead of each class; masks alone; one class alone.
+# One color for each object instead of each class; masks alone; one class alone.
 
 # %%
 figure, panels = plt.subplots(1, 3, figsize=(9, 2.5))
-options = {"colour_by": "instance", "labels": False}
+options = {"color_by": "instance", "labels": False}
 show(panels[0], mask_rcnn.draw(photo, sure, predictor.categories, **options), "by instance")
 show(panels[1], mask_rcnn.draw(photo, sure, predictor.categories, boxes=False, **options), "masks alone")
 first = sure.keep(sure.class_ids == sure.class_ids[:1])

@@ -41,7 +41,7 @@ from mask_rcnn.data_check.text import format_report
 from mask_rcnn.evaluation.coco_results import from_record
 from mask_rcnn.ops.anchors import base_anchors
 from mask_rcnn.postprocessing.paste import paste_mask
-from mask_rcnn.visualization.drawing import colour
+from mask_rcnn.visualization.drawing import palette_color
 
 # %config InlineBackend.figure_formats = ["jpeg"]
 plt.rcParams.update({"figure.dpi": 80, "figure.constrained_layout.use": True, "axes.titlesize": 10})
@@ -72,7 +72,7 @@ config = config_io.from_yaml("fruits_nuts/config.yaml")
 data = mask_rcnn.read_coco(annotations, images)
 arrays = arrays_of(data)  # all annotations of the set, one row each
 names = [category.name for category in data.categories]
-colors = [np.divide(colour(class_id), 255) for class_id in range(1, len(names) + 1)]
+colors = [np.divide(palette_color(class_id), 255) for class_id in range(1, len(names) + 1)]
 print(f"{len(data)} photographs, {len(arrays.ids)} objects of {len(names)} classes: {', '.join(names)}")
 print(*data.warnings or ["nothing had to be repaired"], sep="\n")
 

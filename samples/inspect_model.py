@@ -42,7 +42,7 @@ from mask_rcnn.ops.roi_align import pyramid_levels, roi_align
 from mask_rcnn.postprocessing.paste import paste_masks
 from mask_rcnn.structures import Detections
 from mask_rcnn.targets import rpn_targets
-from mask_rcnn.visualization.drawing import colour
+from mask_rcnn.visualization.drawing import palette_color
 
 # %config InlineBackend.figure_formats = ["jpeg"]
 plt.rcParams.update({"figure.dpi": 80, "figure.constrained_layout.use": True, "axes.titlesize": 10})
@@ -222,7 +222,7 @@ for axes, (name, boxes) in zip(panels, groups.items()):
 # ### RoIAlign, by hand
 #
 # A map of 5 x 5 pixels whose values are ten times the row plus the column: at the point (y, x) the map is 10
-# (y − ½) + (x − ½), for the centre of the first pixel is at (½, ½). The box from (1, 1) to (4, 4) is cut into
+# (y − ½) + (x − ½), for the center of the first pixel is at (½, ½). The box from (1, 1) to (4, 4) is cut into
 # 2 x 2 bins of 1.5 x 1.5 pixels, and each bin is the mean of four points. The map is linear, so the mean is
 # the value in the middle of the bin: at (1.75, 1.75) it is 12.5 + 1.25 = 13.75.
 
@@ -279,15 +279,15 @@ best = scores.argmax(axis=-1)
 weights = config.box_head.delta_weights
 refined = decode_deltas(tf.gather(deltas, best, batch_dims=1), outputs["proposals"][0], weights).numpy()
 names = ["background", *(category.name for category in predictor.categories)]
-colours = [np.divide(colour(i), 255) for i in range(len(names))]
+colors = [np.divide(palette_color(i), 255) for i in range(len(names))]
 figure, panels = plt.subplots(1, 2, figsize=(9, 3.4), width_ratios=(1, 2))
 panels[0].imshow(scores[:20], aspect="auto", cmap="viridis", vmin=0, vmax=1)
 panels[0].set(title="class scores of 20 proposals", ylabel="best first", xticks=range(len(names)), yticks=[])
 panels[0].set_xticklabels(names, rotation=30)
 show(panels[1], image, "the same, if they are an object")
 for i in np.flatnonzero(best[:20]):
-    outline(panels[1], outputs["proposals"][0][i : i + 1], colours[best[i]], linewidth=0.8, linestyle="--")
-    outline(panels[1], refined[i : i + 1], colours[best[i]], linewidth=1.6)
+    outline(panels[1], outputs["proposals"][0][i : i + 1], colors[best[i]], linewidth=0.8, linestyle="--")
+    outline(panels[1], refined[i : i + 1], colors[best[i]], linewidth=1.6)
 
 # %% [markdown]
 # ### Detections
@@ -302,7 +302,7 @@ figure, panels = plt.subplots(1, 2, figsize=(9, 3.3))
 for axes, rows, title in ((panels[0], ~sure, "with less than 0.7"), (panels[1], sure, "with 0.7 or more")):
     show(axes, image, f"{rows.sum()} {title}")
     for box, class_id in zip(boxes[rows], class_ids[rows]):
-        outline(axes, [box], colours[class_id], linewidth=1.2)
+        outline(axes, [box], colors[class_id], linewidth=1.2)
 
 # %% [markdown]
 # ### Masks

@@ -138,7 +138,7 @@ metrics = mask_rcnn.train(config, run_dir)
 # %% [markdown]
 # ### The losses
 #
-# Grey is each step, in colour the mean of 20. (`loss.png` in the folder is such a picture too.)
+# Gray is each step, in color the mean of 20. (`loss.png` in the folder is such a picture too.)
 
 # %%
 with open(f"{run_dir}/log.csv", newline="") as file:

@@ -57,14 +57,14 @@ plt.rcParams.update({"figure.dpi": 80, "figure.constrained_layout.use": True, "a
 
 
 # %%
-def outline(kind, centre, angle, length):
+def outline(kind, center, angle, length):
     """Returns the polygon of an object, `[N, 2]` (x, y)."""
     if kind == "stick":
-        return cv2.boxPoints((centre, (length, 0.16 * length), angle))
+        return cv2.boxPoints((center, (length, 0.16 * length), angle))
     turn = np.linspace(0, 2 * np.pi, 40)
     leaf = 0.5 * length * np.stack([np.cos(turn), 0.45 * np.sin(turn) ** 3 + 0.05 * np.sin(turn)], axis=1)
     cosine, sine = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    return (leaf @ [[cosine, sine], [-sine, cosine]] + centre).astype("float32")
+    return (leaf @ [[cosine, sine], [-sine, cosine]] + center).astype("float32")
 
 
 def scene(random, size=128, cells=3):
@@ -74,8 +74,8 @@ def scene(random, size=128, cells=3):
     objects = []
     for row, column in np.argwhere(random.random((cells, cells)) < 0.45):
         kind, hue = int(random.integers(2)), random.uniform(-20, 20, 3)
-        centre = tuple((np.array([column, row]) + 0.5 + random.uniform(-0.15, 0.15, 2)) * size / cells)
-        polygon = outline(("leaf", "stick")[kind], centre, random.uniform(0, 180), random.uniform(28, 44))
+        center = tuple((np.array([column, row]) + 0.5 + random.uniform(-0.15, 0.15, 2)) * size / cells)
+        polygon = outline(("leaf", "stick")[kind], center, random.uniform(0, 180), random.uniform(28, 44))
         cv2.fillPoly(image, [polygon.round().astype(int)], ([70, 130, 50], [170, 140, 95])[kind] + hue)
         objects.append((kind + 1, polygon))
     return image.clip(0, 255).astype("uint8"), objects

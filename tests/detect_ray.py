@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from mask_rcnn.scale.parts import Parts, detect_in_parts
+from mask_rcnn.scale.parquet_folder import ParquetFolder, detect_in_parts
 from mask_rcnn.scale.ray_detect import detect_on_ray
 from mask_rcnn.scale.rows import Detector, ImageFile
 
@@ -50,7 +50,7 @@ if __name__ == "__main__":
 
     detector = Detector(load=functools.partial(detect_ray.load, folder, killed == "worker"))
     launch = functools.partial(detect_on_ray, detector=detector, num_cpus=1)
-    with Parts(folder / "rows", {}, max_rows=16) as parts:
+    with ParquetFolder(folder / "rows", {}, max_rows=16) as parts:
         for _ in detect_in_parts(images, parts, launch):
             if killed == "driver" and len(parts.done) >= len(images) // 2:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -114,9 +114,9 @@ def pixels(boxes, size):
 
 def moved(boxes, deltas):
     size = boxes[:, 2:] - boxes[:, :2]
-    centre = boxes[:, :2] + 0.5 * size + deltas[:, :2] * size
+    center = boxes[:, :2] + 0.5 * size + deltas[:, :2] * size
     size = size * np.exp(deltas[:, 2:])
-    return np.concatenate([centre - 0.5 * size, centre + 0.5 * size], axis=1)
+    return np.concatenate([center - 0.5 * size, center + 0.5 * size], axis=1)
 
 
 def suppressed(boxes, scores, threshold, most):

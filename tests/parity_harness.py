@@ -49,7 +49,7 @@ class ParityTests:
         """Tolerance for outputs on the original model's RoIs, whose pooling is float32 in every run."""
         return 1e-4 if run.exact else 5e-4
 
-    def test_the_resized_and_normalised_input_agrees(self, run, peer):
+    def test_the_resized_and_normalized_input_agrees(self, run, peer):
         ours = run.outputs["normalized"]
         assert ours.shape[1:3] == tuple(peer["input.shape"][1:])
         assert np.abs(channels_first(ours[0])[:, 64:96, 64:96] - peer.pixels("input.crop")).max() <= 1e-5

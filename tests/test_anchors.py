@@ -6,7 +6,7 @@ import pytest
 from mask_rcnn.ops.anchors import base_anchors, grid_anchors
 
 
-def test_a_square_anchor_is_centred_on_the_origin():
+def test_a_square_anchor_is_centered_on_the_origin():
     np.testing.assert_array_equal(base_anchors(32, (1.0,)), [[-16, -16, 16, 16]])
 
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from mask_rcnn.config import AnchorConfig, BackboneConfig, BoxHeadConfig, MaskHeadConfig
-from mask_rcnn.layers.batch_norm import BatchNorm, CountedRois
+from mask_rcnn.layers.batch_norm import BatchNorm, ValidRois
 from mask_rcnn.model import build_parts, training_model
 from mask_rcnn.networks.resnet import BLOCKS
 
@@ -48,7 +48,7 @@ def run(call, network, x):
 def test_statistics_outputs_and_gradients_are_those_of_keras_for_the_counted_rois_alone(rois):
     ours, keras_own = make_network(), make_network(keras.layers.BatchNormalization)
     is_counted = COUNTED.reshape(-1)
-    found = run(lambda x: CountedRois(ours)(x, COUNTED, training=True)[tf.constant(is_counted)], ours, rois)
+    found = run(lambda x: ValidRois(ours)(x, COUNTED, training=True)[tf.constant(is_counted)], ours, rois)
     expected = run(lambda x: keras_own(x, training=True), keras_own, rois[is_counted])
     np.testing.assert_allclose(found[0], expected[0], atol=1e-5)
     np.testing.assert_allclose(found[1][0].numpy()[is_counted], expected[1][0], atol=1e-4)
@@ -63,7 +63,7 @@ def test_without_a_counted_roi_the_moving_statistics_normalize_and_stay_bit_by_b
         variable.assign(np.random.default_rng(1).uniform(0.3, 2, [4]))
     before = moving(network)
     expected = network(rois)
-    y, gradients, after = run(lambda x: CountedRois(network)(x, NOWHERE, training=True), network, rois)
+    y, gradients, after = run(lambda x: ValidRois(network)(x, NOWHERE, training=True), network, rois)
     np.testing.assert_allclose(y, expected, rtol=1e-5)
     assert all(np.isfinite(gradient).all() for gradient in gradients)
     for one, other in zip(before, after, strict=True):
@@ -72,9 +72,9 @@ def test_without_a_counted_roi_the_moving_statistics_normalize_and_stay_bit_by_b
 
 def test_inference_and_frozen_layers_see_no_difference(rois):
     network = make_network()
-    np.testing.assert_array_equal(CountedRois(network)(rois, COUNTED), network(rois))
+    np.testing.assert_array_equal(ValidRois(network)(rois, COUNTED), network(rois))
     network.trainable = False
-    np.testing.assert_array_equal(CountedRois(network)(rois, COUNTED, training=True), network(rois))
+    np.testing.assert_array_equal(ValidRois(network)(rois, COUNTED, training=True), network(rois))
 
 
 def test_outside_of_counted_rois_it_is_that_of_keras(rois):

@@ -11,12 +11,12 @@ import pytest
 import tensorflow as tf
 
 from mask_rcnn import model_zoo
-from mask_rcnn.benchmark import ours, prediction, run, torchvision_peer
-from mask_rcnn.benchmark.peer import TorchvisionPeer
+from mask_rcnn.benchmark import package_model, prediction, run, torchvision_peer
 from mask_rcnn.benchmark.processor import describe_processor
+from mask_rcnn.benchmark.synthetic_batch import NUM_OBJECTS, Settings, ellipse, make_work
 from mask_rcnn.benchmark.table import format_report
 from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory, timed
-from mask_rcnn.benchmark.work import NUM_OBJECTS, Settings, ellipse, make_work
+from mask_rcnn.benchmark.torchvision_process import TorchvisionPeer
 from mask_rcnn.cli.main import main
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.shapes import write_shapes
@@ -119,7 +119,7 @@ def test_settings_need_a_warm_up():
 
 
 def test_benchmark_config_keeps_the_size(tiny_config):
-    config = ours.benchmark_config(dataclasses.replace(tiny_config, num_classes=0), SETTINGS)
+    config = package_model.benchmark_config(dataclasses.replace(tiny_config, num_classes=0), SETTINGS)
     assert (config.input.short_side, config.input.long_side) == (64, 96)
     assert config.num_classes == 80
 
@@ -128,25 +128,25 @@ def test_benchmark_images_are_not_padded_to_another_size(tiny_config):
     settings = dataclasses.replace(SETTINGS, size=(64, 96))
     fixed = dataclasses.replace(tiny_config.input, short_side=32, train_short_sides=(32,), long_side=32)
     fixed = dataclasses.replace(fixed, padded_size=(32, 32))
-    config = ours.benchmark_config(dataclasses.replace(tiny_config, input=fixed), settings)
+    config = package_model.benchmark_config(dataclasses.replace(tiny_config, input=fixed), settings)
     assert (config.input.long_side, config.input.padded_size) == (96, None)
 
 
 @pytest.mark.kernels
 def test_the_busy_threshold_lets_so_many_boxes_pass(tiny_parts, tiny_config, monkeypatch):
-    monkeypatch.setattr(ours, "BUSY", 8)  # the best six scores are 1 up to rounding
+    monkeypatch.setattr(package_model, "BUSY", 8)  # the best six scores are 1 up to rounding
     box_head = dataclasses.replace(tiny_config.box_head, nms_iou=1.0, max_detections=20)
-    config = ours.benchmark_config(dataclasses.replace(tiny_config, box_head=box_head), SETTINGS)
+    config = package_model.benchmark_config(dataclasses.replace(tiny_config, box_head=box_head), SETTINGS)
     images = make_work(SETTINGS, 3).images
-    threshold = ours.busy_threshold(tiny_parts, config, images)
+    threshold = package_model.busy_threshold(tiny_parts, config, images)
     box_head = dataclasses.replace(box_head, score_threshold=threshold)
-    predictor = ours.make_predictor(tiny_parts, dataclasses.replace(config, box_head=box_head))
+    predictor = package_model.make_predictor(tiny_parts, dataclasses.replace(config, box_head=box_head))
     assert len(predictor.predict(images[0])) == 8
 
 
 def test_two_sides_of_a_model_without_masks(tiny_config, interpreter):
     settings = dataclasses.replace(SETTINGS, repeats=1)
-    config = ours.benchmark_config(dataclasses.replace(tiny_config, mask_head=None), settings)
+    config = package_model.benchmark_config(dataclasses.replace(tiny_config, mask_head=None), settings)
     with make_peer(interpreter(FAKE_PEER), settings) as peer:
         report = run._measure(build_parts(config), config, settings, make_work(settings, 3), peer)
 
@@ -184,10 +184,12 @@ def test_a_model_of_four_channels_and_16_bits_is_measured(tiny_config):
 
 def test_stages_give_what_the_whole_model_gives(tiny_parts, tiny_config):
     settings = dataclasses.replace(SETTINGS, batch_size=2)
-    predictor = ours.make_predictor(tiny_parts, ours.benchmark_config(tiny_config, settings))
+    predictor = package_model.make_predictor(
+        tiny_parts, package_model.benchmark_config(tiny_config, settings)
+    )
     images = make_work(settings, 3).images
-    _, whole = ours.inference(predictor, images)()
-    stages = ours.inference_stages(predictor, tiny_parts, images)
+    _, whole = package_model.inference(predictor, images)()
+    stages = package_model.inference_stages(predictor, tiny_parts, images)
     results = {name: stage()[1] for name, stage in stages.items()}
     boxes, scores, _ = results["box head"]
     assert all(len(detections) > 1 for detections in whole)
@@ -204,10 +206,10 @@ def test_a_model_without_an_fpn_has_its_other_stages(tiny_config, shared_feature
     anchors = dataclasses.replace(tiny_config.anchors, strides=(32,))
     rpn = dataclasses.replace(tiny_config.rpn, shared_features=shared_features)
     config = dataclasses.replace(tiny_config, fpn=None, anchors=anchors, rpn=rpn)
-    config = ours.benchmark_config(config, SETTINGS)
+    config = package_model.benchmark_config(config, SETTINGS)
     parts = build_parts(config)
-    predictor = ours.make_predictor(parts, config)
-    stages = ours.inference_stages(predictor, parts, make_work(SETTINGS, 3).images)
+    predictor = package_model.make_predictor(parts, config)
+    stages = package_model.inference_stages(predictor, parts, make_work(SETTINGS, 3).images)
     assert list(stages) == ["preprocess", "backbone", "RPN, proposals", "box head", "mask head", "paste"]
     assert stages["RPN, proposals"]()[1][0].shape == (1, 30, 4)
     assert stages["mask head"]()[1].shape == (1, 8, 28, 28)
@@ -224,7 +226,7 @@ def test_seconds_are_per_image_of_a_batch():
 def test_training_batch_has_the_objects_of_the_work(max_instances, kept, tiny_config):
     inputs = dataclasses.replace(tiny_config.input, max_instances=max_instances)
     work = make_work(dataclasses.replace(SETTINGS, size=(60, 90)), 3)
-    batch = ours._training_batch(dataclasses.replace(tiny_config, input=inputs), work)
+    batch = package_model._training_batch(dataclasses.replace(tiny_config, input=inputs), work)
     assert batch["images"].shape == (1, 64, 96, 3)
     assert batch["image_sizes"].numpy().tolist() == [[60, 90]]
     assert batch["gt_masks"].shape == (1, max_instances, 16, 16)

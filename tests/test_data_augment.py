@@ -9,7 +9,7 @@ from transform_samples import SQUARE, done, run_lengths, sample_of
 
 from mask_rcnn.config import InputConfig
 from mask_rcnn.data import affine, augment, photometric
-from mask_rcnn.data.bake import render
+from mask_rcnn.data.apply_geometry import render
 from mask_rcnn.data.masks import full_mask
 from mask_rcnn.data.sample import CROWD, FILL, IGNORE, OBJECT
 

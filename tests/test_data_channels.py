@@ -11,12 +11,12 @@ from PIL import Image
 
 from mask_rcnn.config import InputConfig
 from mask_rcnn.data import affine
+from mask_rcnn.data.apply_geometry import warp
 from mask_rcnn.data.array_images import checked_image
-from mask_rcnn.data.bake import warp
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.images import read_image, used_bits
-from mask_rcnn.data.picture import from_rgb8, to_rgb8
 from mask_rcnn.data.pipeline import training_dataset
+from mask_rcnn.data.rgb8 import from_rgb8, to_rgb8
 from mask_rcnn.data.transforms import resize_image
 
 SIZE = (40, 60)

@@ -8,9 +8,9 @@ import pytest
 from mask_rcnn.config import AnchorConfig
 from mask_rcnn.data.annotation_table import make_table
 from mask_rcnn.data_check.anchor_fit import anchor_ious, fit_anchors
+from mask_rcnn.data_check.decoded_images import decode_images
 from mask_rcnn.data_check.geometry import duplicate_pairs
-from mask_rcnn.data_check.image_pass import decode_images
-from mask_rcnn.data_check.pairs import overlapping_pairs
+from mask_rcnn.data_check.overlapping_intervals import overlapping_pairs
 from mask_rcnn.data_check.polygons import crossing_polygons, polygon_areas, polygon_bounds
 from mask_rcnn.data_check.same_images import MAX_BITS, similar_pairs
 

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from PIL import Image
 
-from mask_rcnn.data import checked_ahead, checked_files
+from mask_rcnn.data import background_check, checked_files
 from mask_rcnn.data.coco import read_coco
 
 NUM_IMAGES = checked_files.MIN_REMEMBERED
@@ -107,6 +107,6 @@ def test_only_the_files_of_the_folder_count(large_set):
     folder, content = large_set
     (folder / "0.png").unlink()
     path = written(folder, content)
-    assert not checked_ahead._is_worth_it(path, folder)  # one file too few
-    assert not checked_ahead._is_worth_it(path, folder / "missing")
-    assert not checked_ahead._is_worth_it(folder / "missing.json", folder)
+    assert not background_check._is_worth_it(path, folder)  # one file too few
+    assert not background_check._is_worth_it(path, folder / "missing")
+    assert not background_check._is_worth_it(folder / "missing.json", folder)

@@ -57,26 +57,26 @@ def by_pillow(contents):
         ("L", "JPEG"),
     ],
 )
-def test_lossless_and_grey_files_decode_as_pillow_does(mode, file_format, decode):
+def test_lossless_and_gray_files_decode_as_pillow_does(mode, file_format, decode):
     contents = encode(Image.fromarray(soft_picture()).convert(mode), file_format)
     np.testing.assert_array_equal(decode(contents), by_pillow(contents))
 
 
 @pytest.mark.parametrize(("mode", "tolerance"), [("RGB", 0), ("CMYK", 2)])
-def test_colour_jpegs_decode_as_pillow_does(mode, tolerance, decode):
+def test_color_jpegs_decode_as_pillow_does(mode, tolerance, decode):
     contents = encode(Image.fromarray(soft_picture()).convert(mode), "JPEG")
     decoded = decode(contents).astype(int)
     np.testing.assert_allclose(decoded, by_pillow(contents), atol=tolerance)
 
 
 def test_a_16_bit_png_keeps_its_upper_8_bits(decode):
-    grey = np.array([[0x0000, 0x80FF], [0xFF00, 0x1234]], "uint16")
-    decoded = decode(encode(Image.fromarray(grey), "PNG"))
+    gray = np.array([[0x0000, 0x80FF], [0xFF00, 0x1234]], "uint16")
+    decoded = decode(encode(Image.fromarray(gray), "PNG"))
     np.testing.assert_array_equal(decoded[..., 0], [[0x00, 0x80], [0xFF, 0x12]])
 
 
 def test_of_an_animation_the_first_frame_is_decoded(decode):
-    frames = [Image.new("RGB", (4, 3), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (4, 3), color) for color in ("red", "blue")]
     decoded = decode(encode(frames[0], "GIF", save_all=True, append_images=frames[1:]))
     np.testing.assert_array_equal(decoded, np.tile(np.uint8([255, 0, 0]), (3, 4, 1)))
 

@@ -7,14 +7,14 @@ import pytest
 from test_data_workers import assert_equal, batches, config
 from transform_samples import done, sample_of
 
+from mask_rcnn.data.apply_geometry import render
 from mask_rcnn.data.augment import make_transforms, parse_transform
 from mask_rcnn.data.bad_images import BadImages
-from mask_rcnn.data.bake import render
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.copy_paste import copy_paste
 from mask_rcnn.data.geometric import vertical_flip
+from mask_rcnn.data.joining_transforms import apply_transforms, num_others, takes_others
 from mask_rcnn.data.mosaic import mosaic
-from mask_rcnn.data.others import apply_transforms, num_others, takes_others
 from mask_rcnn.data.pipeline import images_of_step
 from mask_rcnn.data.sample import CROWD
 from mask_rcnn.data.shapes import write_shapes

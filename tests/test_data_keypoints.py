@@ -15,7 +15,7 @@ from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.data.records import Annotation
 from mask_rcnn.data.trainable import keypoint_problems
 from mask_rcnn.structures import Category
-from mask_rcnn.training.sources import read_training_data, with_keypoints_only
+from mask_rcnn.training.training_data import read_training_data, with_keypoints_only
 
 NAMES = ("nose", "left_eye", "right_eye")
 CATEGORY = {"id": 1, "name": "person", "keypoints": list(NAMES), "skeleton": [[1, 2], [1, 3]]}
@@ -138,7 +138,7 @@ def test_a_mirror_swaps_the_pairs_of_coco():
 
 
 @pytest.mark.parametrize(("half_pixel", "shift"), [(True, 0.5), (False, 0.0)])
-def test_numbers_of_pixels_become_their_centres_where_the_convention_says_so(half_pixel, shift):
+def test_numbers_of_pixels_become_their_centers_where_the_convention_says_so(half_pixel, shift):
     annotations = [
         Annotation(1, 1, (0, 0, 9, 9), 81.0, keypoints=((5, 2, 2),)),
         Annotation(2, 1, (0, 0, 9, 9), 81.0),

@@ -47,7 +47,7 @@ def test_each_pixel_of_a_tiny_mask_covers_its_share_of_the_grid():
     )
 
 
-def test_the_grid_of_a_large_mask_takes_the_pixel_under_each_centre():
+def test_the_grid_of_a_large_mask_takes_the_pixel_under_each_center():
     mask = np.random.default_rng(0).random((40, 80)) < 0.5
     np.testing.assert_array_equal(mask_in_box(as_rle(mask), (0, 0, 40, 80), 8), mask[2::5, 5::10])
 

@@ -5,7 +5,7 @@ import pytest
 
 from mask_rcnn.config import Config, InputConfig, TrainConfig
 from mask_rcnn.data.coco import read_coco
-from mask_rcnn.data.instances import count_ignored_objects, instance_limit_warning
+from mask_rcnn.data.instance_limits import count_ignored_objects, instance_limit_warning
 from mask_rcnn.data.pipeline import images_of_step, training_dataset
 from mask_rcnn.data.records import Annotation
 from mask_rcnn.data.shapes import write_shapes

@@ -12,10 +12,10 @@ import pytest
 from cli_fakes import run
 from test_tiled_predictor import TILING, BlobPredictor, as_set, blobs, scene  # noqa: F401, a fixture
 
+from mask_rcnn.data.image_windows import open_image
 from mask_rcnn.data.images import read_header
 from mask_rcnn.data.tiff import TiffImage
-from mask_rcnn.data.windows import open_image
-from mask_rcnn.formats.tiles import Cutting, write_tiles
+from mask_rcnn.formats.tile_writer import Cutting, write_tiles
 from mask_rcnn.prediction.tiled_predictor import TiledPredictor
 
 tifffile = pytest.importorskip("tifffile")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mask_rcnn.config import AnchorConfig, Config, DataConfig, InputConfig, KeypointHeadConfig
-from mask_rcnn.data.finish import finish
+from mask_rcnn.data.finalize_sample import finalize_sample
 from mask_rcnn.data.records import Annotation, Dataset, ImageRecord
 from mask_rcnn.data.sample import OBJECT, make_sample
 from mask_rcnn.data.trainable import check_trainable, training_warnings
@@ -81,7 +81,9 @@ def test_an_object_without_a_mask_is_an_ignored_region_only_for_a_mask_head():
     def areas(max_instances, needs_mask):
         """Returns the areas of the trained objects, and of the ignored regions."""
         (record,) = dataset(annotations).images
-        sample = finish(make_sample(record, np.zeros((100, 200, 3), "uint8")), max_instances, needs_mask)
+        sample = finalize_sample(
+            make_sample(record, np.zeros((100, 200, 3), "uint8")), max_instances, needs_mask
+        )
         is_object = sample.kinds == OBJECT
         return [sample.areas[each].tolist() for each in (is_object, ~is_object)]
 

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mask_rcnn.config import InputConfig
+from mask_rcnn.data.apply_geometry import apply_geometry, render
 from mask_rcnn.data.augment import TRANSFORMS, parse_transform
-from mask_rcnn.data.bake import bake, render
-from mask_rcnn.data.finish import finish
+from mask_rcnn.data.finalize_sample import finalize_sample
+from mask_rcnn.data.joining_transforms import apply_transforms, num_others
 from mask_rcnn.data.loading import checked
 from mask_rcnn.data.masks import encode_mask, full_mask, mask_extent
-from mask_rcnn.data.others import apply_transforms, num_others
 from mask_rcnn.data.sample import OBJECT, Sample
 
 # Strong parameters, because a transform with small changes would pass the tests.
@@ -124,8 +124,8 @@ def test_every_transform_of_the_library_is_here():
 @given(size=SIZES, seed=SEEDS)
 def test_white_pixels_masks_and_boxes_stay_together(text, size, seed):
     samples, sample = transformed(text, size, seed)
-    sample = finish(sample, 20, needs_mask=True)
-    image, baked = render(sample, "antialiased_uint8"), bake(sample)
+    sample = finalize_sample(sample, 20, needs_mask=True)
+    image, baked = render(sample, "antialiased_uint8"), apply_geometry(sample)
     assert image.shape == (*sample.size, 3)
     # One pixel of the image, at whose edges the polygon is rasterized, and one of the output.
     margin = 5 if text == CHAIN else math.ceil(max(2.0, *np.divide(sample.size, size)))
@@ -154,7 +154,7 @@ def sample_of_positions(size, seed, number):
 @given(size=st.tuples(st.integers(8, 40), st.integers(8, 40)), seed=SEEDS)
 def test_keypoints_move_with_their_pixels_and_keep_left_and_right(text, size, seed):
     samples, sample = transformed(text, size, seed, sample_of_positions)
-    sample = finish(sample, 20, needs_mask=True)
+    sample = finalize_sample(sample, 20, needs_mask=True)
     image = render(sample, "antialiased_uint8").astype(float)
     for points, class_id in zip(sample.output_keypoints(), sample.class_ids, strict=True):
         source = samples[class_id // 10].keypoints[class_id % 10 - 1]
@@ -184,7 +184,7 @@ def turn(points):
 @given(size=SIZES, seed=SEEDS)
 def test_parameters_of_no_change_change_nothing(text, size, seed):
     (before, *_), after = transformed(text, size, seed)
-    before, after = (finish(each, 20, needs_mask=True) for each in (before, after))
+    before, after = (finalize_sample(each, 20, needs_mask=True) for each in (before, after))
     assert_same(after, before)
 
 
@@ -200,12 +200,12 @@ def assert_same(actual, expected):
 @pytest.mark.parametrize("text", GEOMETRIC + PHOTOMETRIC)
 def test_a_seed_gives_one_result(text):
     (_, first), (_, again) = transformed(text, (30, 40), 3), transformed(text, (30, 40), 3)
-    assert_same(finish(again, 20, needs_mask=True), finish(first, 20, needs_mask=True))
+    assert_same(finalize_sample(again, 20, needs_mask=True), finalize_sample(first, 20, needs_mask=True))
 
 
 @pytest.mark.parametrize("text", GEOMETRIC + PHOTOMETRIC)
 def test_an_image_without_objects_stays_without(text):
     _, sample = transformed(text, (30, 40), 3, lambda *args: random_sample(*args, count=0))
-    sample = finish(sample, 20, needs_mask=True)
+    sample = finalize_sample(sample, 20, needs_mask=True)
     assert sample.num_objects == len(sample.boxes) == 0
     assert render(sample, "bilinear").shape == (*sample.size, 3)

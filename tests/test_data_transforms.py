@@ -90,10 +90,10 @@ def test_no_boxes_stay_no_boxes():
     assert resize.apply_boxes(none).shape == resize.invert_boxes(none).shape == (0, 4)
 
 
-def test_a_resize_samples_at_pixel_centres():
+def test_a_resize_samples_at_pixel_centers():
     image = np.array(
         [[[0] * 3, [100] * 3]], "uint8"
-    )  # 1 x 2; centres of the result at 0.25, 0.75, 1.25, 1.75
+    )  # 1 x 2; centers of the result at 0.25, 0.75, 1.25, 1.75
     np.testing.assert_allclose(Resize((1, 2), (1, 4)).apply(image)[0, :, 0], [0, 25, 75, 100])
 
 

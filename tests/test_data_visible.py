@@ -7,11 +7,11 @@ import pytest
 from transform_samples import SQUARE, done, run_lengths, sample_of
 
 from mask_rcnn.data import affine
-from mask_rcnn.data.bake import bake, render
+from mask_rcnn.data.apply_geometry import apply_geometry, render
 from mask_rcnn.data.geometric import rotate, rotate_90, shear, vertical_flip
 from mask_rcnn.data.masks import full_mask
+from mask_rcnn.data.occlusion import cover
 from mask_rcnn.data.sample import CROWD, FILL, IGNORE, OBJECT
-from mask_rcnn.data.visible import cover
 
 FORMS = pytest.mark.parametrize("form", [lambda mask: mask, None], ids=["polygon", "runs"])
 
@@ -36,7 +36,8 @@ def test_an_object_with_less_than_a_tenth_visible_is_ignored(form, turned, visib
 def test_a_box_without_mask_is_ignored_by_its_visible_area():
     sample = dataclasses.replace(sample_of(), segmentations=(None,))
     kinds = [
-        bake(sample.moved(affine.translation(0, shown - 30), (60, 80))).kinds.tolist() for shown in (1, 3)
+        apply_geometry(sample.moved(affine.translation(0, shown - 30), (60, 80))).kinds.tolist()
+        for shown in (1, 3)
     ]
     assert kinds == [[IGNORE], [OBJECT]]
 

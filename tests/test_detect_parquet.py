@@ -16,7 +16,7 @@ from mask_rcnn.structures import Detections
 
 pa = pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
 pq = pytest.importorskip("pyarrow.parquet")
-parts = pytest.importorskip("mask_rcnn.scale.parts")
+parts = pytest.importorskip("mask_rcnn.scale.parquet_folder")
 rows = pytest.importorskip("mask_rcnn.scale.rows")
 
 
@@ -175,12 +175,12 @@ def test_a_damaged_part_is_named_and_costs_its_images_only(words, tmp_path, caps
 
 def test_parts_are_written_when_enough_rows_or_seconds_are_there(tmp_path, monkeypatch):
     folder = tmp_path / "rows"
-    with parts.Parts(folder, {}, max_rows=2) as writer:
+    with parts.ParquetFolder(folder, {}, max_rows=2) as writer:
         for name in "abc":
             writer.add(one_row(name))
         # Only complete parts are visible.
         assert [row["file"] for row in parts.read_rows(folder)] == ["a", "b"]
-    with parts.Parts(folder, {}, max_seconds=0) as writer:
+    with parts.ParquetFolder(folder, {}, max_seconds=0) as writer:
         assert writer.done == {"a", "b", "c"}
         writer.add(one_row("d"))
         assert [file.name for file in parts.part_files(folder)] == [
@@ -191,12 +191,12 @@ def test_parts_are_written_when_enough_rows_or_seconds_are_there(tmp_path, monke
 
 def test_rows_that_failed_leave_the_other_rows_and_the_settings(tmp_path):
     folder = tmp_path / "rows"
-    with parts.Parts(folder, {"model": "x"}) as writer:
+    with parts.ParquetFolder(folder, {"model": "x"}) as writer:
         writer.add(one_row("good"))
         writer.add(one_row("bad", error="broken"))
-    with parts.Parts(folder, {"model": "x"}) as writer:
+    with parts.ParquetFolder(folder, {"model": "x"}) as writer:
         assert writer.done == {"good"}
-    with pytest.raises(ValueError, match='model "x", now "y"'), parts.Parts(folder, {"model": "y"}):
+    with pytest.raises(ValueError, match='model "x", now "y"'), parts.ParquetFolder(folder, {"model": "y"}):
         pass
 
 
@@ -205,7 +205,7 @@ def test_images_without_rows_are_an_error(tmp_path):
         yield one_row(images[0].name)
 
     with (
-        parts.Parts(tmp_path / "rows", {}) as writer,
+        parts.ParquetFolder(tmp_path / "rows", {}) as writer,
         pytest.raises(RuntimeError, match="none for 1, such as 'b'"),
     ):
         list(parts.detect_in_parts(images("a", "b"), writer, launch))

@@ -50,7 +50,7 @@ def expected(folder):
 def detect(folder, *words):
     import detect_ray
 
-    from mask_rcnn.scale.parts import read_rows
+    from mask_rcnn.scale.parquet_folder import read_rows
 
     done = subprocess.run(
         [sys.executable, detect_ray.__file__, folder, *words],

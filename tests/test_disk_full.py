@@ -10,7 +10,7 @@ import pytest
 from training_toy import make_batches, make_trainer, run_toy
 
 from mask_rcnn.cli.errors import USER_ERROR, describe_error
-from mask_rcnn.system.files import DiskFull, room_for
+from mask_rcnn.system.files import DiskFull, disk_full_errors
 from mask_rcnn.system.hdf5 import read_hdf5
 from mask_rcnn.system.verified_hdf5 import verify, write_verified
 from mask_rcnn.training.checkpoint import FORMAT, checkpoints
@@ -85,5 +85,5 @@ def test_weights_without_room_leave_the_file_of_before(disk, num_arrays):
 
 
 def test_an_error_of_another_kind_stays_as_it_is(tmp_path):
-    with pytest.raises(FileNotFoundError), room_for(tmp_path / "a"):
+    with pytest.raises(FileNotFoundError), disk_full_errors(tmp_path / "a"):
         (tmp_path / "absent").read_text()

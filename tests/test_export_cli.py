@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mask_rcnn.benchmark.side_by_side import format_side_by_side, side_by_side
-from mask_rcnn.benchmark.work import Settings
+from mask_rcnn.benchmark.synthetic_batch import Settings
 from mask_rcnn.cli import export
 from mask_rcnn.cli.main import main
 from mask_rcnn.config import Config

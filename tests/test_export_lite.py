@@ -178,7 +178,9 @@ def test_half_precision_weights(content, predictor, tmp_path):
 def test_command_line_int8(weights, tmp_path):
     for name, image in PICTURES.items():
         Image.fromarray(image).save(tmp_path / f"{name}.png")
-    plan = lite.plan(weights, Options(size=(64, 96), quantize="int8", calibration=tuple(tmp_path.iterdir())))
+    plan = lite.export_job(
+        weights, Options(size=(64, 96), quantize="int8", calibration=tuple(tmp_path.iterdir()))
+    )
     plan.write(tmp_path / "model.tflite")
     assert plan.least_bytes < (tmp_path / "model.tflite").stat().st_size < 4 * plan.least_bytes
 

@@ -139,5 +139,5 @@ def test_labels_are_numbered_from_the_first_line():
 
 
 def test_an_unknown_field_of_a_table_is_an_error():
-    with pytest.raises(KeyError, match="colour"):
-        to_bytes(table("ImageProperties", colour=np.int8(1)))
+    with pytest.raises(KeyError, match="color"):
+        to_bytes(table("ImageProperties", color=np.int8(1)))

@@ -166,10 +166,10 @@ def test_jpeg_is_decoded_and_turned_as_keras_sees_it(model, predictor, tolerance
     assert_says(outputs, 0, Runner(predictor)(upright), tolerances)
 
 
-def test_grey_and_transparent_files_are_images_too(model, predictor, tolerances):
-    grey = picture(64, 96)[..., 0]
-    outputs = call(model, "image_bytes", [encode(grey), encode(np.dstack([picture(64, 96), grey]))])
-    assert_says(outputs, 0, Runner(predictor)(np.dstack([grey] * 3)), tolerances)
+def test_gray_and_transparent_files_are_images_too(model, predictor, tolerances):
+    gray = picture(64, 96)[..., 0]
+    outputs = call(model, "image_bytes", [encode(gray), encode(np.dstack([picture(64, 96), gray]))])
+    assert_says(outputs, 0, Runner(predictor)(np.dstack([gray] * 3)), tolerances)
     assert_says(outputs, 1, Runner(predictor)(picture(64, 96)), tolerances)
 
 
@@ -313,7 +313,7 @@ def test_where_nothing_is_found_there_are_no_rows(folder):
     assert {name: value.shape[1:] for name, value in outputs.items()} == shapes(0)
     assert outputs["num_detections"] == 0
     assert (
-        len(to_detections({name: value[0] for name, value in outputs.items()}, (64, 96), "pixel_centres"))
+        len(to_detections({name: value[0] for name, value in outputs.items()}, (64, 96), "pixel_centers"))
         == 0
     )
 

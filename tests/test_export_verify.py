@@ -187,7 +187,7 @@ def test_each_detection_is_matched_once_with_the_closest():
 
 
 def test_outputs_become_detections_in_pixels():
-    detections = to_detections(changed(detection_masks=np.ones([2, 28, 28])), (100, 200), "pixel_centres")
+    detections = to_detections(changed(detection_masks=np.ones([2, 28, 28])), (100, 200), "pixel_centers")
     np.testing.assert_allclose(detections.boxes, [[10, 20, 50, 100]])
     assert detections.class_ids.tolist() == [2]
     assert detections.full_mask(0).sum() == 40 * 80
@@ -196,7 +196,7 @@ def test_outputs_become_detections_in_pixels():
 def test_keypoints_become_x_y_and_score():
     points = np.array([[[0.5, 0.25]], [[0, 0]]], "float32")  # y, x of one point
     found = changed(detection_keypoints=points, detection_keypoint_scores=[[0.7], [0]])
-    np.testing.assert_allclose(to_detections(found, (100, 200), "pixel_centres").keypoints, [[[50, 50, 0.7]]])
+    np.testing.assert_allclose(to_detections(found, (100, 200), "pixel_centers").keypoints, [[[50, 50, 0.7]]])
 
 
 def test_assets_are_read_back():

@@ -11,8 +11,8 @@ from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.model_zoo import recipes
 from mask_rcnn.model_zoo.backbones import IMAGENET
 from mask_rcnn.model_zoo.registry import ENTRIES
-from mask_rcnn.training import initial, prepare
-from mask_rcnn.training.initial import check_initial_weights
+from mask_rcnn.training import initial_weights, prepare
+from mask_rcnn.training.initial_weights import check_initial_weights
 from mask_rcnn.training.train import check, train
 
 NAMES = [module.name for module in pkgutil.iter_modules(recipes.__path__)]
@@ -42,7 +42,7 @@ def fetched(monkeypatch, tmp_path):
         path.touch()
         return path
 
-    monkeypatch.setattr(initial, "checkpoint_file", checkpoint_file)
+    monkeypatch.setattr(initial_weights, "checkpoint_file", checkpoint_file)
     return names
 
 
@@ -59,7 +59,7 @@ def test_every_recipe_starts_from_imagenet_weights_of_its_own_conventions(name, 
     check_initial_weights(config)
     assert fetched == ([] if name in FROM_SCRATCH else [IMAGENET[config.backbone.name]])
     if fetched:
-        initial.warn_of_backbone(config)
+        initial_weights.warn_of_backbone(config)
     assert not caplog.text
 
 
@@ -70,7 +70,7 @@ def test_every_published_config_starts_from_weights_of_its_conventions_or_says_t
     config = ENTRIES[name].config
     if config.backbone.weights:
         check_initial_weights(config)
-        initial.warn_of_backbone(config)
+        initial_weights.warn_of_backbone(config)
         assert not caplog.text
     elif config.backbone.frozen_stages:
         with pytest.raises(ValueError, match="must not be random"):

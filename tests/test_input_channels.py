@@ -15,7 +15,7 @@ from mask_rcnn.export.exported import ExportedPredictor
 from mask_rcnn.model import build_parts, inference_model
 from mask_rcnn.model_zoo.backbones import load_backbone
 from mask_rcnn.prediction.predict import Predictor
-from mask_rcnn.training.initial import initialize
+from mask_rcnn.training.initial_weights import initialize
 from mask_rcnn.weights import read_header, variables, write_arrays
 
 # Keras 3.15 saves variables of TensorFlow 2.21, whose `__array__` is that of NumPy 1.

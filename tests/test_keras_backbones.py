@@ -14,7 +14,7 @@ from mask_rcnn.export.writers import lite, saved_model
 from mask_rcnn.layers.images import NormalizeImages
 from mask_rcnn.model import build_parts, inference_model, training_model
 from mask_rcnn.prediction.predict import Predictor
-from mask_rcnn.training.initial import initialize
+from mask_rcnn.training.initial_weights import initialize
 from mask_rcnn.training.trainer import Trainer
 from mask_rcnn.weights import load_weights, save_weights
 

@@ -36,7 +36,7 @@ def test_a_box_of_fractions_is_divided_into_whole_parts():
 
 def test_in_a_larger_box_a_keypoint_lies_between_the_cells():
     y, _, _ = decode_one(one_peak(30, 7) + one_peak(31, 7, height=9.9), [0, 0, 560, 560])
-    assert 305 < y < 310  # the first cell's centre is 305, the border between them 310
+    assert 305 < y < 310  # the first cell's center is 305, the border between them 310
 
 
 def test_the_score_is_the_share_of_the_softmax_over_the_cells():

@@ -118,7 +118,7 @@ def test_keypoints_lie_in_their_boxes_in_the_pixels_of_the_image(predictor):
     assert (detections.keypoints[..., 2] > 0).all()
 
 
-def test_where_keypoints_are_numbers_of_pixels_their_centres_are_half_a_pixel_further(predictor, config):
+def test_where_keypoints_are_numbers_of_pixels_their_centers_are_half_a_pixel_further(predictor, config):
     batch, resize = predictor.preprocess(picture())
     (outputs,) = predictor.detect_batch([batch])
     head = dataclasses.replace(HEAD, half_pixel=False)

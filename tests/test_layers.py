@@ -7,28 +7,28 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mask_rcnn.layers.cascade import MeanScores, RefineBoxes, RefinedTargets, ScaleGradient
+from mask_rcnn.layers.cascade import CascadeTargets, MeanScores, RefineBoxes, ScaleGradient
 from mask_rcnn.layers.conv import ConvNorm, FrozenBatchNorm
 from mask_rcnn.layers.float32 import Float32Layer
 from mask_rcnn.layers.images import ImageWindows, NormalizeImages
 from mask_rcnn.layers.inclusive import MoveFarEdges
 from mask_rcnn.layers.mask_variants import (
-    ChosenMasks,
-    CompetingMaskLoss,
-    CompetingMasks,
-    EveryMask,
-    FirstMask,
+    AllClassMaskPredictor,
+    ClassLogOdds,
+    SelectClassMask,
+    SoftmaxMaskLoss,
+    SoftmaxMasks,
 )
 from mask_rcnn.layers.masks import (
-    FirstRois,
+    FlattenRois,
     MaskDeconv,
     MaskLoss,
     MaskPredictor,
     MaskProbabilities,
-    MergeRois,
+    PositiveRois,
 )
 from mask_rcnn.layers.roi import BoxHeadLosses, DetectionLayer, RoiTargets
-from mask_rcnn.layers.roi_poolers import CornerGrid, RoiAlign, RoiPool, RoiWarp
+from mask_rcnn.layers.roi_poolers import CropAndResize, RoiAlign, RoiPool, RoiWarp
 from mask_rcnn.layers.rpn import Anchors, ProposalLayer, RpnLosses
 from mask_rcnn.layers.stem_pool import StemPool
 from mask_rcnn.networks.fpn import UpsampleAdd
@@ -87,7 +87,7 @@ BOX_LAYERS = {
         (PYRAMID, PROPOSALS["boxes"]),
     ),
     "pooled from corner to corner": (
-        CornerGrid((4, 8), 3, {"rounding": "nearest"}),
+        CropAndResize((4, 8), 3, {"rounding": "nearest"}),
         (PYRAMID, PROPOSALS["boxes"]),
     ),
     "maximum of samples": (
@@ -109,18 +109,18 @@ BOX_LAYERS = {
         (normal(12, 4), normal(12, 4), PROPOSALS, WINDOWS),
     ),
     "refined boxes": (RefineBoxes(WEIGHTS, False), (normal(12, 4), PROPOSALS, WINDOWS)),
-    "refined targets": (RefinedTargets(0.4, WEIGHTS), (PROPOSALS, BATCH)),
+    "refined targets": (CascadeTargets(0.4, WEIGHTS), (PROPOSALS, BATCH)),
     "mean scores": (MeanScores(), ([normal(6, 4), normal(6, 4)],)),
     "box head losses, giou": (BoxHeadLosses(0.0, "giou", WEIGHTS), (normal(8, 4), normal(8, 4), SAMPLED)),
     "box head losses": (BoxHeadLosses(0.2), (normal(8, 4), normal(8, 16), SAMPLED)),
-    "first rois": (FirstRois(2), (SAMPLED,)),
-    "merged rois": (MergeRois(), (PROPOSALS["boxes"],)),
-    "merged class ids": (MergeRois(), (SAMPLED["class_ids"],)),
+    "first rois": (PositiveRois(2), (SAMPLED,)),
+    "merged rois": (FlattenRois(), (PROPOSALS["boxes"],)),
+    "merged class ids": (FlattenRois(), (SAMPLED["class_ids"],)),
     "mask loss": (MaskLoss(), (normal(8, 6, 6), SAMPLED, BATCH)),
-    "competing mask loss": (CompetingMaskLoss(), (normal(8, 6, 6, 2), SAMPLED, BATCH)),
-    "competing masks": (CompetingMasks(), (normal(3, 6, 6, 4), np.array([0, 3, 1], "int32"))),
-    "chosen masks": (ChosenMasks(), (normal(3, 6, 6, 4), np.array([0, 3, 1], "int32"))),
-    "first mask": (FirstMask(), (normal(3, 6, 6, 2),)),
+    "competing mask loss": (SoftmaxMaskLoss(), (normal(8, 6, 6, 2), SAMPLED, BATCH)),
+    "competing masks": (SoftmaxMasks(), (normal(3, 6, 6, 4), np.array([0, 3, 1], "int32"))),
+    "chosen masks": (SelectClassMask(), (normal(3, 6, 6, 4), np.array([0, 3, 1], "int32"))),
+    "first mask": (ClassLogOdds(), (normal(3, 6, 6, 2),)),
     "mask probabilities": (MaskProbabilities(), (normal(12, 6, 6), PROPOSALS["boxes"])),
 }
 FEATURE_LAYERS = {
@@ -136,7 +136,7 @@ FEATURE_LAYERS = {
     "upsampled": (UpsampleAdd(), (PYRAMID[1], PYRAMID[0])),
     "stem pool": (StemPool(), (FEATURES,)),
     "mask deconv": (MaskDeconv(5), (FEATURES,)),
-    "every mask": (EveryMask(4), (QUARTERS,)),
+    "every mask": (AllClassMaskPredictor(4), (QUARTERS,)),
     "mask predictor": (MaskPredictor(4), (QUARTERS, np.array([0, 3, 1], "int32"))),
 }
 CASES = BOX_LAYERS | FEATURE_LAYERS
@@ -230,14 +230,14 @@ def test_convolutions_compute_in_half_precision_with_float32_weights(norm, bfloa
     assert {v.dtype for v in layer.weights} == {"float32"}
 
 
-def test_images_are_normalised_before_they_lose_precision(bfloat16):
+def test_images_are_normalized_before_they_lose_precision(bfloat16):
     layer = NormalizeImages((200.0,) * 3, (1.0,) * 3)
     normalized = layer(np.full([1, 1, 1, 3], 201.0, "float32"), np.ones([1, 2], "float32"))
     assert normalized.dtype == tf.bfloat16
     np.testing.assert_array_equal(tf.cast(normalized, tf.float32), np.ones([1, 1, 1, 3]))
 
 
-def test_padding_gets_the_mean_colour():
+def test_padding_gets_the_mean_color():
     layer = NormalizeImages((100.0, 110.0, 120.0), (50.0, 55.0, 60.0))
     images = np.full([2, 2, 3, 3], 220.0, "float32")
     normalized = layer(images, np.array([[2, 3], [1, 2]], "float32")).numpy()
@@ -425,7 +425,7 @@ def test_only_the_deltas_of_the_true_class_count():
     np.testing.assert_allclose(found["class_loss"], [[4 * np.log(4), 4]], rtol=1e-6)
 
 
-def test_black_padding_is_normalised_and_a_centred_image_keeps_its_place():
+def test_black_padding_is_normalized_and_a_centered_image_keeps_its_place():
     images, sizes = np.full([1, 4, 6, 3], 7.0, "float32"), np.array([[2, 3]], "float32")
     black = NormalizeImages((5.0,) * 3, (2.0,) * 3, "black", True)(images, sizes)
     np.testing.assert_array_equal(black, np.ones([1, 4, 6, 3]))

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from mask_rcnn import losses
 from mask_rcnn.config import MaskHeadConfig
-from mask_rcnn.layers.mask_variants import ChosenMasks, CompetingMasks, EveryMask
+from mask_rcnn.layers.mask_variants import AllClassMaskPredictor, SelectClassMask, SoftmaxMasks
 from mask_rcnn.layers.masks import MaskDeconv, MaskPredictor
 from mask_rcnn.networks.heads import hidden_convs, mask_head, mlp_mask_head
 
@@ -23,7 +23,7 @@ def softmax(logits):
 
 
 def test_the_sigmoid_of_competing_masks_is_the_softmax():
-    probabilities = tf.sigmoid(CompetingMasks()(LOGITS, CLASS_IDS)).numpy()
+    probabilities = tf.sigmoid(SoftmaxMasks()(LOGITS, CLASS_IDS)).numpy()
     expected = softmax(LOGITS.astype("float64"))
     for roi, class_id in enumerate(CLASS_IDS):
         np.testing.assert_allclose(probabilities[roi, ..., 0], expected[roi, ..., class_id], rtol=1e-5)
@@ -33,7 +33,7 @@ def test_the_sigmoid_of_competing_masks_is_the_softmax():
 def test_the_competing_loss_is_the_cross_entropy_of_all_classes():
     targets = RNG.integers(0, 2, [1, 3, 4, 4]).astype("float32")
     positive = np.array([[True, False, True]])
-    competing = CompetingMasks()(LOGITS, CLASS_IDS)[None]
+    competing = SoftmaxMasks()(LOGITS, CLASS_IDS)[None]
     labels = np.where(targets[0] > 0, CLASS_IDS[:, None, None], 0)
     every = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=LOGITS).numpy()
     total, count = losses.competing_mask_loss(competing, targets, positive)[0].numpy()
@@ -44,7 +44,7 @@ def test_extreme_logits_have_a_finite_loss_and_gradient():
     logits = tf.constant(LOGITS * 1e4)
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        competing = CompetingMasks()(logits, CLASS_IDS)[None]
+        competing = SoftmaxMasks()(logits, CLASS_IDS)[None]
         loss = losses.competing_mask_loss(competing, np.ones([1, 3, 4, 4], "float32"), np.ones([1, 3], bool))
     assert np.isfinite(loss).all() and np.isfinite(tape.gradient(loss, logits)).all()
 
@@ -52,15 +52,15 @@ def test_extreme_logits_have_a_finite_loss_and_gradient():
 def test_every_mask_holds_the_mask_of_the_class():
     features = RNG.normal(size=[3, 4, 4, 8]).astype("float32")
     quarters = MaskDeconv(6)(features)
-    one, every = MaskPredictor(5), EveryMask(5)
+    one, every = MaskPredictor(5), AllClassMaskPredictor(5)
     expected = one(quarters, CLASS_IDS)
     every(quarters)
     every.set_weights(one.get_weights())
-    np.testing.assert_allclose(ChosenMasks()(every(quarters), CLASS_IDS), expected, atol=1e-5)
+    np.testing.assert_allclose(SelectClassMask()(every(quarters), CLASS_IDS), expected, atol=1e-5)
 
 
 def test_masks_of_all_classes_alike_do_not_ask_for_the_class():
-    np.testing.assert_array_equal(ChosenMasks()(LOGITS[..., :1], CLASS_IDS), LOGITS[..., 0])
+    np.testing.assert_array_equal(SelectClassMask()(LOGITS[..., :1], CLASS_IDS), LOGITS[..., 0])
 
 
 @pytest.mark.parametrize("competing", [False, True])

@@ -10,7 +10,7 @@ import pytest
 from matterport_layers import BLOCKS, Layers, Sizes, model_layers, paths, write_keras2
 
 from mask_rcnn.config import AnchorConfig, FpnConfig
-from mask_rcnn.layers.roi_poolers import CornerGrid
+from mask_rcnn.layers.roi_poolers import CropAndResize
 from mask_rcnn.model import build_parts, inference_model
 from mask_rcnn.model_zoo.convert import translate
 from mask_rcnn.model_zoo.matterport import PRESETS, mask_rcnn_coco
@@ -198,7 +198,7 @@ def test_every_level_is_pooled_from_where_theirs_is():
     random = np.random.default_rng(0)
     levels = [random.normal(size=(1024 // 2**i, 1024 // 2**i, 2)) for i in (2, 3, 4, 5)]
     boxes = np.sort(random.uniform(0, 1, (60, 2, 2)) ** 2, axis=1).reshape(60, 4)
-    pool = CornerGrid((4, 8, 16, 32), 7, {"epsilon": 0.0, "rounding": "nearest"})
+    pool = CropAndResize((4, 8, 16, 32), 7, {"epsilon": 0.0, "rounding": "nearest"})
     pooled = pool([x[None].astype("float32") for x in levels], (boxes * 1023).astype("float32")[None])
     np.testing.assert_allclose(pooled, theirs.pooled(levels, boxes, 1024, 7), atol=2e-3)
 

@@ -44,7 +44,7 @@ def published(home, monkeypatch, tiny_config):
             table = ((r"theirs\.(.*)", r"\1", "same"),)
             return Preset(config=lambda: tiny_config, table=table, categories=CATEGORIES)
 
-    facts = dict.fromkeys(("what", "licence", "source", "published"), "")
+    facts = dict.fromkeys(("what", "license", "source", "published"), "")
     entry = TinyEntry(name=NAME, url="https://example.org/tiny.npz", file_format="npz", **facts)
     monkeypatch.setitem(ENTRIES, NAME, entry)
     return entry

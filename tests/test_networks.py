@@ -267,7 +267,7 @@ def test_an_empty_batch_has_the_channels_of_the_output_and_no_gradient(make_laye
     assert all(not np.any(gradient) for gradient in gradients)
 
 
-def test_a_head_may_begin_with_normalised_convolutions():
+def test_a_head_may_begin_with_normalized_convolutions():
     head = box_head((3, 3, 8), hidden_convs(2, 32, "group_norm", 1e-3), (16,), 4)
     assert [layer.name for layer in head.layers[1:]] == [
         *("conv1", "conv2", "flatten", "fc1", "class_logits", "deltas")

@@ -44,7 +44,7 @@ def test_padded_resize_fades_to_zero_outside_of_the_box():
 @pytest.mark.parametrize("peer", ["torchvision", "detectron2"])
 def test_masks_equal_those_of_the_peer_in_every_pixel(peer):
     golden = np.load(GOLDEN)
-    method = {"torchvision": "padded_resize", "detectron2": "pixel_centres"}[peer]
+    method = {"torchvision": "padded_resize", "detectron2": "pixel_centers"}[peer]
     probabilities = 1 / (1 + np.exp(-golden[f"{peer}.logits"]))
     crops, origins = paste_masks(probabilities, golden[f"{peer}.boxes"], IMAGE_SIZE, method)
     expected = np.unpackbits(golden[f"{peer}.packed"], axis=-1, count=IMAGE_SIZE[1]).astype(bool)
@@ -77,7 +77,7 @@ def test_a_mask_that_is_all_object_fills_its_rounded_box():
 
 
 def test_an_empty_box_has_no_pixels():
-    crop, _ = paste_mask(np.ones((4, 4)), [3, 3, 3, 3], (8, 6), "pixel_centres")
+    crop, _ = paste_mask(np.ones((4, 4)), [3, 3, 3, 3], (8, 6), "pixel_centers")
     assert crop.size == 0
 
 

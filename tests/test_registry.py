@@ -17,7 +17,7 @@ BACKBONES = [name for name, entry in ENTRIES.items() if entry.is_backbone]
 def test_an_entry_says_what_it_is_and_what_is_not_known(name):
     entry = find(name)
     assert entry.url.startswith("https://")
-    assert entry.what and entry.licence and entry.source
+    assert entry.what and entry.license and entry.source
     assert entry.file_format in ("pth", "pkl", "h5")
     assert bool(entry.algorithm) != any(text.startswith("hash:") for text in entry.unconfirmed)
     has_figure = entry.top1 if entry.is_backbone else entry.box_ap

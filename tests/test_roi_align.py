@@ -111,7 +111,7 @@ def ramp(height, width):
 
 
 @pytest.mark.parametrize("sampling_ratio", [1, 2, 0])
-def test_aligned_bins_of_a_ramp_are_their_centres(sampling_ratio):
+def test_aligned_bins_of_a_ramp_are_their_centers(sampling_ratio):
     pooled = roi_align(ramp(8, 8), [[1, 2, 5, 6]], [0], 1.0, 2, sampling_ratio)
     np.testing.assert_allclose(pooled[0, :, :, 0], [[2, 2], [4, 4]], atol=1e-5)
     np.testing.assert_allclose(pooled[0, :, :, 1], [[3, 5], [3, 5]], atol=1e-5)

@@ -11,14 +11,14 @@ from conftest import spread_scores
 from four_convs import FOUR_CONVS
 
 from mask_rcnn.backbones import BACKBONES, build_backbone
-from mask_rcnn.benchmark.ours import stages_of
+from mask_rcnn.benchmark.package_model import stages_of
 from mask_rcnn.config import AnchorConfig, BackboneConfig, BoxHeadConfig, Config, RpnConfig
 from mask_rcnn.export.writers import lite_quantize
 from mask_rcnn.layers.rematerialize import Rematerialized
 from mask_rcnn.model import build_parts, inference_model, training_model
 from mask_rcnn.networks.resnet import BLOCKS
 from mask_rcnn.structures import Category
-from mask_rcnn.training.initial import initialize, load_detector
+from mask_rcnn.training.initial_weights import initialize, load_detector
 from mask_rcnn.training.memory_estimate import image_bytes
 from mask_rcnn.weights import save_weights
 

@@ -34,7 +34,7 @@ def path_of(tiny_parts, tiny_config, tiny_categories, tiny_saved_model, tmp_path
     def path_of(kind):
         path = {"weights": weights, "saved_model": tiny_saved_model}.get(kind, folder / f"tiny.{kind}")
         if kind in WRITERS:
-            WRITERS[kind].plan(weights, export_model.Options(size=SIZE)).write(path)
+            WRITERS[kind].export_job(weights, export_model.Options(size=SIZE)).write(path)
         return path
 
     return path_of

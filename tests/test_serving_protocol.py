@@ -8,7 +8,7 @@ from fake_model import fake_model, pixels, png
 from fake_server import running
 
 from mask_rcnn.serving import tensorflow_rest
-from mask_rcnn.serving.refusal import Refusal
+from mask_rcnn.serving.request_error import RequestError
 
 
 @pytest.fixture(scope="module")
@@ -201,5 +201,5 @@ def test_bytes_are_base64_and_other_strings_are_text():
 
 
 def test_a_scalar_is_no_list_of_bytes():
-    with pytest.raises(Refusal, match="b64"):
+    with pytest.raises(RequestError, match="b64"):
         tensorflow_rest.parse_predict(b'{"instances": [3]}', signature())

@@ -10,7 +10,7 @@ from thread_processes import run_in_threads
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.evaluation.model_evaluation import ModelEvaluation, evaluate_model
-from mask_rcnn.training.shared_evaluation import evaluate_together
+from mask_rcnn.training.distributed_evaluation import evaluate_together
 
 
 class Recorder(GroundTruthPredictor):

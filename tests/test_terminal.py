@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import mask_rcnn
-from mask_rcnn.system.terminal import printable, say
+from mask_rcnn.system.terminal import print_line, printable
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_every_character_of_the_c0_and_c1_sets_is_escaped():
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_say_works_in_every_encoding(encoding):
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    say("猫 \x1b[2J", file=stream)
+    print_line("猫 \x1b[2J", file=stream)
     shown = stream.buffer.getvalue().decode(encoding)
     assert shown == ("猫 \\x1b[2J\n" if encoding == "utf-8" else "\\u732b \\x1b[2J\n")
 

@@ -53,8 +53,8 @@ def predictor(theirs):
 
 def pasted_box(box):
     """Returns the box that torchvision pastes a mask into: xyxy, enlarged by 30 / 28 and truncated."""
-    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * (30 / 28)
-    return tuple(np.trunc([*(centre - half), *(centre + half)]))
+    center, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * (30 / 28)
+    return tuple(np.trunc([*(center - half), *(center + half)]))
 
 
 def pairs(ours, boxes, labels, scores):

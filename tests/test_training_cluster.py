@@ -18,8 +18,8 @@ from mask_rcnn.evaluation.coco_evaluation import content_of
 from mask_rcnn.evaluation.model_evaluation import evaluate_model
 from mask_rcnn.prediction.predict import load
 from mask_rcnn.training.checkpoint import checkpoints
+from mask_rcnn.training.distributed_evaluation import SharedLosses
 from mask_rcnn.training.processes import run_context
-from mask_rcnn.training.shared_evaluation import SharedLosses
 
 SCRIPT = Path(__file__).with_name("training_cluster.py")
 TIMEOUT = 540  # seconds, after which a process is killed

@@ -11,7 +11,7 @@ from small_coco import read_small_coco
 from mask_rcnn import config_io
 from mask_rcnn.config import Config
 from mask_rcnn.data.coco import read_coco
-from mask_rcnn.training.fingerprint import MAY_CHANGE, check_fingerprint, fingerprint
+from mask_rcnn.training.fingerprint import RESUMABLE_FIELDS, check_fingerprint, fingerprint
 
 CONFIG = Config(num_classes=1)
 
@@ -134,7 +134,7 @@ def test_every_field_that_may_change_exists():
         if dataclasses.is_dataclass(getattr(CONFIG, section.name))
         for field in dataclasses.fields(getattr(CONFIG, section.name))
     }
-    for field in MAY_CHANGE:
+    for field in RESUMABLE_FIELDS:
         assert any(name.startswith(field) if field.endswith(".") else name == field for name in names), field
 
 

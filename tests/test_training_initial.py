@@ -10,7 +10,7 @@ from absl import logging
 from mask_rcnn.config import MaskHeadConfig
 from mask_rcnn.model import build_parts
 from mask_rcnn.structures import Category
-from mask_rcnn.training.initial import initialize, load_detector
+from mask_rcnn.training.initial_weights import initialize, load_detector
 from mask_rcnn.weights import save_weights, variables
 
 FRUITS = (Category(7, "apple"), Category(9, "pear"), Category(80, "fig"))

@@ -15,10 +15,10 @@ from mask_rcnn import MaskRCNN, config_io
 from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.evaluation.coco_evaluation import content_of
 from mask_rcnn.training.batches import batches_of, validation_batches
+from mask_rcnn.training.distributed_evaluation import SharedLosses
 from mask_rcnn.training.preflight import preflight
 from mask_rcnn.training.prepare import prepare
 from mask_rcnn.training.processes import run_context
-from mask_rcnn.training.shared_evaluation import SharedLosses
 from mask_rcnn.training.train import train
 
 CONFIG = config_io.override_all(

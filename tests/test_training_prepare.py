@@ -17,12 +17,17 @@ from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.errors import PartialFailure
 from mask_rcnn.structures import Category
 from mask_rcnn.training import preflight as preflight_module
-from mask_rcnn.training.checks import Checks
+from mask_rcnn.training.check_runner import Checks
 from mask_rcnn.training.loop import restore_or_initialize
 from mask_rcnn.training.preflight import check_disk_space
 from mask_rcnn.training.prepare import prepare
-from mask_rcnn.training.sources import check_objects, check_sources, read_training_data, with_class_count
 from mask_rcnn.training.train import check, evaluate_final_weights
+from mask_rcnn.training.training_data import (
+    check_objects,
+    check_sources,
+    read_training_data,
+    with_class_count,
+)
 
 CATS = Dataset("cats", (Category(7, "cat"), Category(9, "lynx")), ())
 

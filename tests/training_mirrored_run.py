@@ -22,7 +22,7 @@ from training_run import TINY  # noqa: E402
 from mask_rcnn.data.pipeline import training_dataset  # noqa: E402
 from mask_rcnn.training.distribution import make_strategy  # noqa: E402
 from mask_rcnn.training.mask_rcnn import MaskRCNN  # noqa: E402
-from mask_rcnn.training.sources import read_training_data  # noqa: E402
+from mask_rcnn.training.training_data import read_training_data  # noqa: E402
 
 # The pyramid normalizes over the images of both replicas, and the heads over the RoIs of both.
 NORM = {"convs": 1, "norm": "sync_batch_norm"}

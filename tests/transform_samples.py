@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mask_rcnn.data.finish import finish
+from mask_rcnn.data.finalize_sample import finalize_sample
 from mask_rcnn.data.masks import full_mask
 from mask_rcnn.data.sample import OBJECT, Sample
 
@@ -36,4 +36,4 @@ def run_lengths(mask):
 
 
 def done(sample, max_instances=9):
-    return finish(sample, max_instances, needs_mask=True)
+    return finalize_sample(sample, max_instances, needs_mask=True)

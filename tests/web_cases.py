@@ -10,7 +10,7 @@ from mask_rcnn.export.writers import lite_file
 from mask_rcnn.export.writers.assets import write_assets
 from mask_rcnn.postprocessing.paste import METHODS, paste_mask
 from mask_rcnn.structures import Category
-from mask_rcnn.visualization.drawing import colour
+from mask_rcnn.visualization.drawing import palette_color
 
 METADATA = {
     "size": [64, 96],
@@ -106,7 +106,7 @@ def keypoint_cases(rng):
 def detection_cases(rng):
     """Yields a model whose boxes end at the far edge, and one whose boxes name the last pixel."""
     conventions = {"inclusive_boxes": True, "half_pixel": False, "centered": True}
-    for changes, paste in (({}, "pixel_centres"), (conventions, "rounded_box")):
+    for changes, paste in (({}, "pixel_centers"), (conventions, "rounded_box")):
         image, metadata = random_picture(rng, 48, 90), {**METADATA, **changes}
         outputs = _outputs(rng)
         runner = lite_runner.Runner.__new__(lite_runner.Runner)
@@ -161,7 +161,7 @@ def make_cases():
     }
     cases = {name: list(make(rng)) for name, make in makers.items()}
     cases["colors"] = [
-        {"number": number, "shade": shade, "color": colour(number, shade)}
+        {"number": number, "shade": shade, "color": palette_color(number, shade)}
         for number in range(1, 12)
         for shade in range(4)
     ]

@@ -33,7 +33,7 @@ export async function readModel(bytes) {
     const skeletons = Object.fromEntries(
       categories.map(({ name, skeleton }) => [name, skeleton.map((ends) => ends.map((end) => end - 1))]),
     );
-    const paste = /^\s*paste:\s*(\w+)/m.exec(texts["config.yaml"])?.[1] ?? "pixel_centres";
+    const paste = /^\s*paste:\s*(\w+)/m.exec(texts["config.yaml"])?.[1] ?? "pixel_centers";
     return { content, metadata, categories, skeletons, paste };
   } catch (error) {
     if (error instanceof UserError) throw error;

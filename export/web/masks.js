@@ -13,17 +13,17 @@ const THRESHOLD = 0.5; // Mask R-CNN, section 3.1
  * @param {number} side M.
  * @param {number[]} box y1, x1, y2, x2 in pixels of the picture.
  * @param {number[]} size (height, width) of the picture.
- * @param {string} method "pixel_centres", "padded_resize" or "rounded_box".
+ * @param {string} method "pixel_centers", "padded_resize" or "rounded_box".
  */
-export function pasteMask(mask, side, box, size, method = "pixel_centres") {
-  let axis = pixelCentreAxis;
+export function pasteMask(mask, side, box, size, method = "pixel_centers") {
+  let axis = pixelCenterAxis;
   if (method === "padded_resize") {
     box = grow(box, (side + 2) / side);
     [mask, side] = [padded(mask, side), side + 2];
     axis = resizedAxis;
   } else if (method === "rounded_box") {
     box = box.map(roundHalfEven);
-  } else if (method !== "pixel_centres") {
+  } else if (method !== "pixel_centers") {
     throw new RangeError(`Expected a known way to paste masks. Received: ${method}. Export the model again.`);
   }
   const rows = axis(box[0], box[2], size[0], side);
@@ -64,14 +64,14 @@ function threshold(mask, side, yPositions, xPositions) {
 }
 
 /** Returns the first pixel of an axis and where the center of each pixel lies in the grid. */
-function pixelCentreAxis(start, end, limit, side) {
+function pixelCenterAxis(start, end, limit, side) {
   if (end <= start) return { first: 0, positions: [] };
   const [first, last] = clip(Math.floor(start), Math.ceil(end), limit);
   const place = (index) => ((first + index + 0.5 - start) / (end - start)) * side - 0.5;
   return { first, positions: Array.from({ length: last - first }, (_, index) => place(index)) };
 }
 
-/** As `pixelCentreAxis`, for a box of whole pixels whose far edge is included. */
+/** As `pixelCenterAxis`, for a box of whole pixels whose far edge is included. */
 function resizedAxis(start, end, limit, side) {
   const pixels = Math.max(end - start + 1, 1);
   const [first, last] = clip(start, start + pixels, limit);

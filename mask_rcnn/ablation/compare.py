@@ -11,7 +11,7 @@ from mask_rcnn.evaluation.average_precision import MAX_KEYPOINT_DETECTIONS, orde
 from mask_rcnn.evaluation.bootstrap import NUM_RESAMPLES, average_precisions, image_counts, interval
 from mask_rcnn.evaluation.coco_evaluation import content_of
 from mask_rcnn.report.evaluation import evaluate_images
-from mask_rcnn.training.sources import read_set
+from mask_rcnn.training.training_data import read_set
 
 NUMBERS = ("AP", "AP50", "AP75")
 AT_50, AT_75 = 0, 5  # indices of 0.5 and 0.75 in COCO's IoU thresholds

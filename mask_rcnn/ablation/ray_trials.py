@@ -3,7 +3,7 @@
 import os
 
 from mask_rcnn.ablation.trial import run_trial
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 MAX_RETRIES = 3  # retries after a process was lost; the run continues from its last checkpoint
 
@@ -45,7 +45,9 @@ def run_on_ray(trials, *, setup=None, **resources):
             ray.get(task)
         except ray.exceptions.RayError as error:
             failed[trial.title] = str(error).strip().splitlines()[-1]
-        say(f"{trial.title}: {'failed' if trial.title in failed else 'finished'}; {len(running)} runs left")
+        print_line(
+            f"{trial.title}: {'failed' if trial.title in failed else 'finished'}; {len(running)} runs left"
+        )
     if failed:
         listing = "\n  ".join(f"{title}: {reason}" for title, reason in failed.items())
         raise RuntimeError(

@@ -8,7 +8,7 @@ from mask_rcnn.ablation.compare import NUMBERS
 from mask_rcnn.evaluation.bootstrap import LEVEL
 from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.system.files import atomic_write
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 from mask_rcnn.training.plot import DPI, new_figure, style
 
 IOU_TYPES = {"bbox": "boxes", "segm": "masks", "keypoints": "keypoints"}
@@ -25,12 +25,12 @@ def write_report(comparison, folder):
         folder: `Path` of the folder.
     """
     text = as_text(comparison)
-    say(f"\n{text}")
+    print_line(f"\n{text}")
     with atomic_write(folder / "report.txt") as partial:
         partial.write_text(f"{text}\n", encoding="utf-8")
     write_json(folder / "report.json", as_json(comparison))
     plot(comparison, folder / "report.png")
-    say(f"\nTable, numbers and picture: {folder}/report.txt, .json, .png")
+    print_line(f"\nTable, numbers and picture: {folder}/report.txt, .json, .png")
 
 
 def as_text(comparison):

@@ -11,7 +11,7 @@ from mask_rcnn.ablation.trial import Trial, run_in_turn
 from mask_rcnn.system.files import atomic_write
 from mask_rcnn.system.paths import local_path
 from mask_rcnn.training.run_folder import config_changes
-from mask_rcnn.training.sources import draw_shapes
+from mask_rcnn.training.training_data import draw_shapes
 
 MARKER = "ablation.json"  # holds table and configs of the folder, so that only matching runs are compared
 

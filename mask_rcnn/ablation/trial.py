@@ -13,7 +13,7 @@ from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.evaluation.model_evaluation import evaluate_model
 from mask_rcnn.prediction.augmented_predictor import AugmentedPredictor
 from mask_rcnn.prediction.predict import Predictor
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 from mask_rcnn.training.run_folder import CONFIG, FINAL_WEIGHTS
 from mask_rcnn.training.train import train
 
@@ -53,9 +53,9 @@ def run_in_turn(trials):
 def run_trial(trial):
     """Trains or evaluates a trial, unless it is finished. An interrupted training continues."""
     if all((trial.folder / name).exists() for name in FINISHED):
-        say(f"{trial.title}: already finished, {trial.folder}")
+        print_line(f"{trial.title}: already finished, {trial.folder}")
         return
-    say(f"{trial.title}: {trial.folder}")
+    print_line(f"{trial.title}: {trial.folder}")
     if trial.trained is None:
         train(trial.config, trial.folder, resume=True)
     else:
@@ -73,4 +73,4 @@ def _evaluate_views(trial):
     shutil.copyfile(trial.trained / CONFIG, folder / CONFIG)
     write_json(folder / "detections.json", entries)
     write_json(folder / "results.json", metrics.to_json())
-    say(metrics.table())
+    print_line(metrics.table())

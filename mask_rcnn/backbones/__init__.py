@@ -1,8 +1,8 @@
 """Backbones by name: built-in ones, those of keras.applications and KerasHub, and user models."""
 
-from mask_rcnn.backbones import hub, keras_applications, own  # registers them
+from mask_rcnn.backbones import builtin, keras_applications, keras_hub  # noqa: F401, registers them
 from mask_rcnn.backbones.backbone import BACKBONES, Backbone
-from mask_rcnn.backbones.graph import from_keras_model
+from mask_rcnn.backbones.from_keras_model import from_keras_model
 from mask_rcnn.backbones.input_channels import with_channels
 from mask_rcnn.backbones.levels import pyramid_strides
 

@@ -10,9 +10,9 @@ import dataclasses
 import keras
 import numpy as np
 
-from mask_rcnn.backbones.graph import ReverseChannels
+from mask_rcnn.backbones.from_keras_model import ReverseChannels
 from mask_rcnn.networks.inputs import feature_input
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 RGB = 3  # input channels of published weights
 
@@ -100,7 +100,7 @@ def report_inflation(kernels):
     how = "summed" if channels == 1 else f"copied in turn, times {RGB}/{channels}"
     is_frozen = not any(kernel.trainable for kernel in kernels)
     advice = " It is frozen. Set `backbone.frozen_stages=0` to train it." if is_frozen else ""
-    say(f"The first kernel is inflated from {RGB} channels to {channels}: {how}.{advice}")
+    print_line(f"The first kernel is inflated from {RGB} channels to {channels}: {how}.{advice}")
 
 
 def _copied(network, channels):

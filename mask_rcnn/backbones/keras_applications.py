@@ -7,7 +7,7 @@ import warnings
 import keras
 
 from mask_rcnn.backbones.backbone import BACKBONES, IMAGENET_MEAN, IMAGENET_STD
-from mask_rcnn.backbones.graph import from_keras_model, normalization_of
+from mask_rcnn.backbones.from_keras_model import from_keras_model, normalization_of
 
 PREFIX = "keras.applications/"
 

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import statistics
 
-from mask_rcnn.benchmark import ours
+from mask_rcnn.benchmark import package_model
 from mask_rcnn.benchmark.processor import describe_processor
 from mask_rcnn.benchmark.table import processor_line
 from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory, timed
@@ -29,7 +29,7 @@ def predictor_of_random_weights(config, dataset, precision="float32"):
     config = dataclasses.replace(config, num_classes=len(dataset.categories))
     with dtype_policy(precision):
         parts = build_parts(config)
-        threshold = ours.busy_threshold(parts, config, [read_image(dataset.images[0].path)])
+        threshold = package_model.busy_threshold(parts, config, [read_image(dataset.images[0].path)])
         box_head = dataclasses.replace(config.box_head, score_threshold=threshold)
         return Predictor(parts, dataclasses.replace(config, box_head=box_head), dataset.categories)
 

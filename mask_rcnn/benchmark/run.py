@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mask_rcnn.benchmark import ours, torchvision_peer
-from mask_rcnn.benchmark.peer import TorchvisionPeer
+from mask_rcnn.benchmark import package_model, torchvision_peer
 from mask_rcnn.benchmark.processor import describe_processor
+from mask_rcnn.benchmark.synthetic_batch import make_work
 from mask_rcnn.benchmark.timing import interleaved, median, peak_memory
-from mask_rcnn.benchmark.work import make_work
-from mask_rcnn.data.picture import from_rgb8
+from mask_rcnn.benchmark.torchvision_process import TorchvisionPeer
+from mask_rcnn.data.rgb8 import from_rgb8
 from mask_rcnn.model import build_parts, dtype_policy
 from mask_rcnn.model_zoo import torchvision
 from mask_rcnn.model_zoo.convert import convert
@@ -49,7 +49,7 @@ def benchmark(config, settings, weights=None):
                 of 0.9. Only for inference in a comparison.
             losses: `{"ours" or "torchvision": {name: loss}}` of the first step. Only for training.
     """
-    config = ours.benchmark_config(config, settings)
+    config = package_model.benchmark_config(config, settings)
     with dtype_policy(settings.precision):
         parts = _random_parts(config, settings.seed)
         if weights:
@@ -70,7 +70,7 @@ def benchmark_against_torchvision(python, settings, weights=None):
     Returns:
         The report of `benchmark`.
     """
-    config = ours.benchmark_config(torchvision.maskrcnn_resnet50_fpn(), settings)
+    config = package_model.benchmark_config(torchvision.maskrcnn_resnet50_fpn(), settings)
     work = make_work(settings, config.num_classes)
     peer = TorchvisionPeer(python, work, settings, config.train, weights, config.box_head.max_detections)
     with peer, dtype_policy(settings.precision):
@@ -107,10 +107,10 @@ def _measure(parts, config, settings, work, peer=None):
 
 
 def _measure_inference(parts, config, settings, work, peer):
-    threshold = ours.busy_threshold(parts, config, work.images)
+    threshold = package_model.busy_threshold(parts, config, work.images)
     box_head = dataclasses.replace(config.box_head, score_threshold=threshold)
-    predictor = ours.make_predictor(parts, dataclasses.replace(config, box_head=box_head))
-    runs = {"ours": ours.inference(predictor, work.images)}
+    predictor = package_model.make_predictor(parts, dataclasses.replace(config, box_head=box_head))
+    runs = {"ours": package_model.inference(predictor, work.images)}
     if peer:
         runs["torchvision"] = functools.partial(peer.inference, threshold)
     report, first = _compare(runs, settings, peer)
@@ -118,14 +118,14 @@ def _measure_inference(parts, config, settings, work, peer):
     report["detections"] = [len(found) for found in first["ours"]]
     if peer:
         report["same_detections"] = float(np.mean([*map(_agreement, first["ours"], first["torchvision"])]))
-    stages = ours.inference_stages(predictor, parts, work.images)
+    stages = package_model.inference_stages(predictor, parts, work.images)
     seconds, _ = interleaved(stages, settings.warmup, settings.repeats)
     report["stages"] = {name: _median(taken, settings) for name, taken in seconds.items()}
     return report
 
 
 def _measure_training(parts, config, settings, work, peer):
-    runs = {"ours": ours.training_step(parts, config, work)}
+    runs = {"ours": package_model.training_step(parts, config, work)}
     if peer:
         runs["torchvision"] = peer.training_step
     report, first = _compare(runs, settings, peer)

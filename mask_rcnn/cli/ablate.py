@@ -7,7 +7,7 @@ from mask_rcnn.cli.options import add_command, add_set, assign, load_config, loc
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.cli.ray_option import add_ray, import_in_worker, require_ray
 from mask_rcnn.cli.train import add_budget, add_data, add_devices, assignments_of
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 
 def add_parser(commands):
@@ -125,17 +125,17 @@ def _base(args, table):
     base = assign(base, assignments)
     names = [each.partition("=")[0].strip() for each in args.set]
     for name, rows in without_effect(table, base, names).items():
-        say(f"--set {name} has no effect in {', '.join(rows)}: the table compares it, or its section.")
+        print_line(f"--set {name} has no effect in {', '.join(rows)}: the table compares it, or its section.")
     return base
 
 
 def _print_table(table):
-    say(f"{table.key}  {table.title} (COCO {table.split}, {', '.join(table.iou_types)})")
+    print_line(f"{table.key}  {table.title} (COCO {table.split}, {', '.join(table.iou_types)})")
     for row in table.rows:
         figures = "; ".join(
             f"{kind} " + "/".join("–" if each is None else f"{each:.1f}" for each in values)
             for kind, values in row.paper.items()
         )
         reason = f"; not trained: {row.missing}" if row.missing else f" ({row.note})" if row.note else ""
-        say(f"    {row.name}: {figures}{reason}")
-    say()
+        print_line(f"    {row.name}: {figures}{reason}")
+    print_line()

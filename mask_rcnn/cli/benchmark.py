@@ -15,7 +15,7 @@ from mask_rcnn.cli.options import (
 from mask_rcnn.cli.predictor import MODEL_HELP
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.system.paths import as_path
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 DEFAULT_CONFIG = "mask_rcnn_resnet50_fpn"
 MAX_IMAGES = 4  # number of --images that are timed
@@ -109,8 +109,8 @@ def _add_side_by_side(parser):
 
 
 def run(args):
+    from mask_rcnn.benchmark.synthetic_batch import Settings
     from mask_rcnn.benchmark.table import format_report
-    from mask_rcnn.benchmark.work import Settings
 
     check_options(args)
     settings = Settings(
@@ -134,12 +134,12 @@ def run(args):
         report = _measure_models(args, settings)
     else:
         report = _measure(args, settings)
-        say(format_report(report))
+        print_line(format_report(report))
     if args.json:
         from mask_rcnn.evaluation.coco_results import write_json
 
         write_json(args.json, report)
-        say(f"\nAll numbers: {args.json}")
+        print_line(f"\nAll numbers: {args.json}")
 
 
 def check_options(args):
@@ -205,7 +205,7 @@ def _measure_prediction(args, settings):
     report = prediction_speed(
         predictor, dataset, content, batch_size=settings.batch_size, repeats=settings.repeats
     )
-    say(format_prediction_speed(report))
+    print_line(format_prediction_speed(report))
     return report
 
 
@@ -217,7 +217,7 @@ def _measure_data(args, settings):
     config = load_config(args.config or DEFAULT_CONFIG, args.set)
     dataset = read_coco(args.annotations, args.images)
     report = benchmark_data(dataset, config, settings.batch_size, repeats=settings.repeats)
-    say(format_data_report(report))
+    print_line(format_data_report(report))
     return report
 
 
@@ -227,7 +227,7 @@ def _measure_models(args, settings):
     The table is printed twice with `--annotations`: before and after the AP is computed.
     """
     from mask_rcnn.benchmark.side_by_side import average_precision, format_side_by_side, side_by_side
-    from mask_rcnn.benchmark.work import make_work
+    from mask_rcnn.benchmark.synthetic_batch import make_work
     from mask_rcnn.data.coco import read_coco
     from mask_rcnn.data.images import read_image
     from mask_rcnn.model_zoo.pretrained import weights_file
@@ -240,11 +240,11 @@ def _measure_models(args, settings):
     else:
         images = {"synthetic": make_work(settings, num_classes=1).images[0]}
     report = side_by_side(paths, images, settings)
-    say(format_side_by_side(report))
+    print_line(format_side_by_side(report))
     if args.annotations:
         for path in paths:
             report["models"][str(path)]["AP"] = average_precision(path, dataset, args.annotations)
-        say(f"\n{format_side_by_side(report)}")
+        print_line(f"\n{format_side_by_side(report)}")
     return report
 
 

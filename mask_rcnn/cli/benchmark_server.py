@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from mask_rcnn.cli.options import assign
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 CLIENTS, REQUESTS = (1, 8, 64), 200
 
@@ -63,8 +63,8 @@ def measure_server(args, settings):
             predictor, path, files, clients=args.clients, requests=args.requests, options=options
         )
     report |= {"processor": describe_processor(), "settings": dataclasses.asdict(settings)}
-    say(processor_line(report["processor"]))
-    say(format_serving_speed(report))
+    print_line(processor_line(report["processor"]))
+    print_line(format_serving_speed(report))
     return report
 
 
@@ -99,7 +99,7 @@ def _images(args, settings, folder):
         return files
     from PIL import Image
 
-    from mask_rcnn.benchmark.work import make_work
+    from mask_rcnn.benchmark.synthetic_batch import make_work
 
     file = folder / "image.jpg"
     Image.fromarray(make_work(settings, num_classes=1).images[0]).save(file, quality=90)

@@ -5,7 +5,7 @@ import textwrap
 from mask_rcnn import config_io, model_zoo
 from mask_rcnn.cli.options import add_command, add_set, load_config
 from mask_rcnn.cli.quiet import import_tensorflow
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 
 def add_parser(commands):
@@ -23,8 +23,8 @@ def add_parser(commands):
 
 def run_list(args):
     for name in model_zoo.names():
-        say(name)
-        say(textwrap.indent(model_zoo.describe(name), "    ") + "\n")
+        print_line(name)
+        print_line(textwrap.indent(model_zoo.describe(name), "    ") + "\n")
     import_tensorflow()
 
     from mask_rcnn.backbones import BACKBONES
@@ -33,17 +33,17 @@ def run_list(args):
     from mask_rcnn.poolers import POOLERS
 
     for registry in (BACKBONES, POOLERS, HEADS, TRANSFORMS):
-        say(f"{registry.field}:")
+        print_line(f"{registry.field}:")
         for name, summary in registry.summaries().items():
-            say(f"    {name}: {summary}")
-        say("")
+            print_line(f"    {name}: {summary}")
+        print_line("")
 
 
 def run_conventions(args):
     from mask_rcnn.model_zoo.conventions import table
 
-    say(table())
+    print_line(table())
 
 
 def run_show(args):
-    say(config_io.to_yaml(load_config(args.config, args.set)).removesuffix("\n"))
+    print_line(config_io.to_yaml(load_config(args.config, args.set)).removesuffix("\n"))

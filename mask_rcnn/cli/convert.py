@@ -6,7 +6,7 @@ from mask_rcnn.cli.options import add_command, local_path
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.tiling import add_tiles, tiling_of
 from mask_rcnn.system.paths import as_path
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 DESCRIPTION = "convert annotations of other tools to COCO instances, and back"
 
@@ -148,7 +148,7 @@ def run_convert(args):
     from mask_rcnn.formats.conversion import Selection, output_paths, read, write
     from mask_rcnn.formats.detection import detect_format
     from mask_rcnn.formats.registry import WRITERS
-    from mask_rcnn.formats.tiles import IMAGES, write_tiles
+    from mask_rcnn.formats.tile_writer import IMAGES, write_tiles
 
     selection = Selection(
         classes=args.classes,
@@ -165,7 +165,7 @@ def run_convert(args):
     source_format = args.source_format
     if source_format is None:
         source_format = detect_format(args.input)
-        say(f"{args.input} is read as {source_format}")
+        print_line(f"{args.input} is read as {source_format}")
     findings, notes = Findings(), []
     content = read(
         source_format,
@@ -195,17 +195,17 @@ def _say_result(args, parts, paths, images_dir, notes):
     from mask_rcnn.formats.conversion import COCO
 
     for line in notes:
-        say(f"note: {line}", file=sys.stderr)
+        print_line(f"note: {line}", file=sys.stderr)
     for part, each in parts.items():
-        say(_summary(part, each))
+        print_line(_summary(part, each))
     relative = f"; `file_name`s are relative to {images_dir}" if args.target_format == COCO else ""
-    say(f"written: {', '.join(map(str, paths))}{relative}")
+    print_line(f"written: {', '.join(map(str, paths))}{relative}")
 
 
 def _cutting(args):
     """Returns the `Cutting` of `--tile`, or None without it."""
     from mask_rcnn.formats.conversion import COCO
-    from mask_rcnn.formats.tiles import Cutting
+    from mask_rcnn.formats.tile_writer import Cutting
 
     tiling = tiling_of(args)
     if tiling is None:

@@ -8,7 +8,7 @@ from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.cli.train import CONFIG_FOR_DATA
 from mask_rcnn.system.files import atomic_write
 from mask_rcnn.system.paths import as_path
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 ERRORS_FOUND = 1
 EXIT_STATUS = """\
@@ -82,7 +82,7 @@ def run(args):
     from mask_rcnn.evaluation.coco_results import write_json
 
     report, sets = check_coco(sources, config, args.config, decode=not args.no_decode, track=track)
-    say(format_report(report))
+    print_line(format_report(report))
     if args.json:
         write_json(args.json, report.as_dict())
     if args.html:
@@ -126,9 +126,11 @@ def _fix(args, sets):
     from mask_rcnn.data_check.repair import repair_coco
 
     if "train" not in sets:
-        say(f"\n{args.fix} was not written: the file has no clear meaning. Correct the errors above first.")
+        print_line(
+            f"\n{args.fix} was not written: the file has no clear meaning. Correct the errors above first."
+        )
         return
     changes = repair_coco(args.annotations, args.images, args.fix, sets["train"])
-    say(f"\n{args.fix} was written. {'Changes:' if changes else 'Nothing had to be changed.'}")
+    print_line(f"\n{args.fix} was written. {'Changes:' if changes else 'Nothing had to be changed.'}")
     for change in changes:
-        say(f"  {change}")
+        print_line(f"  {change}")

@@ -24,7 +24,7 @@ from mask_rcnn.data.image_headers import MAX_PIXELS
 from mask_rcnn.errors import PartialFailure, is_out_of_memory
 from mask_rcnn.system.files import remove_leftovers
 from mask_rcnn.system.paths import as_path
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 MAX_EXAMPLES = 3
 EPILOG = (
@@ -204,7 +204,7 @@ def _finish_frame(frame, detections, pixels, predictor, args):
         of a video, or None; and the row of the ranking, or None.
     """
     from mask_rcnn.cli.pictures import save_picture
-    from mask_rcnn.data.picture import to_rgb8
+    from mask_rcnn.data.rgb8 import to_rgb8
     from mask_rcnn.evaluation.coco_results import to_coco
     from mask_rcnn.visualization.drawing import draw
 
@@ -255,10 +255,10 @@ def _take_file(frames, args, outcome):
         outcome.failed.add(first.file)
         outcome.failures.append(f"{first.file}: {_failure(error)}")
         if flags.FLAGS.verbosity > 0:
-            say("".join(traceback.format_exception(error)))
+            print_line("".join(traceback.format_exception(error)))
         return
     found = ", ".join(f"{count} {class_name}" for class_name, count in counts.most_common()) or "nothing"
-    say(f"{first.file}: {found}" + (f" -> {first.picture}" if first.picture else ""))
+    print_line(f"{first.file}: {found}" + (f" -> {first.picture}" if first.picture else ""))
 
 
 def _failure(error):
@@ -274,16 +274,16 @@ def _finish(args, predictor, outcome):
     from mask_rcnn.evaluation.coco_results import write_json
 
     for line in outcome.skipped.lines():
-        say(line)
+        print_line(line)
     if outcome.renamed:
         examples = "; ".join(outcome.renamed[:MAX_EXAMPLES])
-        say(f"{len(outcome.renamed)} pictures got another name, theirs was taken: {examples}")
+        print_line(f"{len(outcome.renamed)} pictures got another name, theirs was taken: {examples}")
     if warning := bit_depth_warning(outcome.used_bits, predictor.config.input.bit_depth):
-        say(f"Warning: {warning} Here it is --bit-depth.")
+        print_line(f"Warning: {warning} Here it is --bit-depth.")
     if args.json:
         write_json(args.json, outcome.results)
-        say(f"Detections: {args.json}")
+        print_line(f"Detections: {args.json}")
     if args.rank_uncertain:
         write_ranking(args.rank_uncertain, outcome.ranking)
     if not args.no_pictures:
-        say(f"Pictures: {args.out}")
+        print_line(f"Pictures: {args.out}")

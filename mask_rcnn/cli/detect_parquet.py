@@ -15,7 +15,7 @@ from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.cli.ray_option import import_in_worker, require_ray
 from mask_rcnn.errors import PartialFailure
 from mask_rcnn.system.paths import is_remote
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 # Options that change the detections.
 OPTIONS = (
@@ -27,20 +27,20 @@ MAX_FAILURES = 100  # number of failed images that are printed; the column `erro
 
 def run(args):
     _check(args)
-    from mask_rcnn.scale.parts import Parts, detect_in_parts, write_results
+    from mask_rcnn.scale.parquet_folder import ParquetFolder, detect_in_parts, write_results
 
     images = _find_images(args)
     check_output_file("--json", args.json, [os.fsdecode(image.path) for image in images])
-    with Parts(args.parquet, _settings(args)) as parts:
+    with ParquetFolder(args.parquet, _settings(args)) as parts:
         if parts.done:
-            say(f"{args.parquet} has {len(parts.done)} images already.")
+            print_line(f"{args.parquet} has {len(parts.done)} images already.")
         total = sum(image.name not in parts.done for image in images)
         with contextlib.closing(detect_in_parts(images, parts, _launch(args))) as tables:
             for _ in track(tables, total, "Detecting", len):
                 pass
     if args.json:
         write_results(args.parquet, args.json)
-        say(f"Detections: {args.json}")
+        print_line(f"Detections: {args.json}")
     _report(args)
 
 
@@ -81,7 +81,7 @@ def _find_images(args):
             text = name.encode("utf-8", "backslashreplace").decode()  # Parquet has valid text only
             images.append(ImageFile(os.fsencode(str(path)), text))
     for line in skipped.lines():
-        say(line)
+        print_line(line)
     if not images:
         shown = ", ".join(map(str, args.inputs))
         raise ValueError(f"Expected images. Received: {shown}, without any. Check the path.")
@@ -130,7 +130,7 @@ def _launch(args):
         in_tiles=args.tile is not None,
     )
     if args.ray is None:
-        from mask_rcnn.scale.parts import detect_here
+        from mask_rcnn.scale.parquet_folder import detect_here
 
         return functools.partial(detect_here, detector=detector)
     from mask_rcnn.scale.ray_detect import detect_on_ray
@@ -150,7 +150,7 @@ def _load(args):
 def _report(args):
     """Prints a summary of the folder. Raises a `PartialFailure` if images failed."""
     from mask_rcnn.data.bit_depth import bit_depth_warning
-    from mask_rcnn.scale.parts import part_files, read_rows
+    from mask_rcnn.scale.parquet_folder import part_files, read_rows
 
     num_images, num_objects, used, failures = 0, 0, {}, []
     for row in read_rows(args.parquet, ["file", "scores", "used_bits", "error"]):
@@ -160,12 +160,12 @@ def _report(args):
             used[row["file"]] = row["used_bits"]
         if row["error"] is not None:
             failures.append(f"{row['file']}: {row['error']}")
-    say(
+    print_line(
         f"Rows: {args.parquet}, {num_images:,} images with {num_objects:,} objects in "
         f"{len(part_files(args.parquet))} files"
     )
     if warning := bit_depth_warning(used, args.bit_depth):
-        say(f"Warning: {warning} Here it is --bit-depth.")
+        print_line(f"Warning: {warning} Here it is --bit-depth.")
     if failures:
         listed = "\n  ".join(failures[:MAX_FAILURES])
         more = f"\n  and {len(failures) - MAX_FAILURES} more" if len(failures) > MAX_FAILURES else ""

@@ -9,7 +9,7 @@ from mask_rcnn.doctor.machine import GIGABYTE
 from mask_rcnn.doctor.report import ERROR, NOTE, SLOW
 from mask_rcnn.system.files import atomic_write
 from mask_rcnn.system.paths import as_path
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 TITLES = {ERROR: "broken", SLOW: "slow on this machine", NOTE: "worth knowing"}
 EPILOG = (
@@ -40,7 +40,7 @@ def run(args):
     report = examine()
     content = json.dumps({"mask_rcnn": __version__, **report.as_dict()}, indent=1, ensure_ascii=False)
     if args.json == STDOUT:
-        say(content)
+        print_line(content)
     else:
         _print(report)
         if args.json:
@@ -50,23 +50,25 @@ def run(args):
 
 
 def _print(report):
-    say(f"mask-rcnn {__version__}")
+    print_line(f"mask-rcnn {__version__}")
     for section, facts in report.sections.items():
         if not facts:
             continue
-        say(f"\n{section}")
+        print_line(f"\n{section}")
         names = [_shown(name) for name in facts]
         width = max(map(len, names))
         for name, (key, value) in zip(names, facts.items(), strict=True):
-            say(f"    {name:<{width}}  {_text(section, key, value)}")
+            print_line(f"    {name:<{width}}  {_text(section, key, value)}")
     for severity, title in TITLES.items():
         if findings := report.of(severity):
-            say(f"\n{title}")
+            print_line(f"\n{title}")
             for finding in findings:
-                say(f"  - {finding.message}")
+                print_line(f"  - {finding.message}")
                 if finding.advice:
-                    say(f"    {finding.advice}")
-    say("\nSomething that mask-rcnn needs is broken." if report.is_broken else "\nmask-rcnn can be used.")
+                    print_line(f"    {finding.advice}")
+    print_line(
+        "\nSomething that mask-rcnn needs is broken." if report.is_broken else "\nmask-rcnn can be used."
+    )
 
 
 def _shown(name):

@@ -8,7 +8,7 @@ from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.cli.report import add_report, check_report, image_files, write
 from mask_rcnn.system.paths import as_path
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 
 def add_parser(commands):
@@ -68,12 +68,12 @@ def run(args):
 
     check_report(args)
     metrics, detected, *images = _evaluate_file(args) if args.detections else _evaluate_model(args)
-    say(metrics.table())
+    print_line(metrics.table())
     if metrics.warnings:
-        say("\n  warnings\n" + "\n".join(f"    {warning}" for warning in metrics.warnings))
+        print_line("\n  warnings\n" + "\n".join(f"    {warning}" for warning in metrics.warnings))
     if args.json:
         write_json(args.json, metrics.to_json())
-        say(f"\nAll numbers: {args.json}")
+        print_line(f"\nAll numbers: {args.json}")
     if args.report:
         write(args, metrics, detected, *images)
 

@@ -4,7 +4,7 @@ from mask_rcnn.cli.inputs import Skipped, find_files, is_image
 from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_command, local_path
 from mask_rcnn.cli.quiet import import_tensorflow, only_warnings
 from mask_rcnn.export.formats import FORMATS, METHODS, PRECISIONS, check_options
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 CHECK_IMAGES = 50  # each takes the time of two or three models
 CALIBRATION_IMAGES = 100  # more images hardly change the quantization ranges
@@ -95,8 +95,8 @@ def run(args):
     images = _read_images(args.weights, compared, args.check_images)
     with only_warnings():
         report = export_model(args.weights, args.out, args.format, images, Options(**options))
-    say(format_verification(report))
-    say(f"Model: {args.out}\nReport: {args.out}.report.json")
+    print_line(format_verification(report))
+    print_line(f"Model: {args.out}\nReport: {args.out}.report.json")
 
 
 def _find_images(args):
@@ -111,7 +111,7 @@ def _find_images(args):
     for file in set(files) - set(images):
         skipped.add("files that are no images", file)
     for line in skipped.lines():
-        say(line)
+        print_line(line)
     if not images:
         shown = ", ".join(str(path) for path in args.images)
         raise ValueError(f"--images must hold images. Received: {shown}, without any. Check the paths.")

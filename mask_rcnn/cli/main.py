@@ -27,7 +27,7 @@ from mask_rcnn.cli import (
 from mask_rcnn.cli.errors import BROKEN_PIPE, EXIT_CODES, INTERRUPTED, describe_error
 from mask_rcnn.cli.options import import_user_code
 from mask_rcnn.cli.signals import exits_on_signals
-from mask_rcnn.system.terminal import printable, say
+from mask_rcnn.system.terminal import print_line, printable
 
 COMMANDS = (train, evaluate, detect, export, serve, models, data, config, benchmark, ablate, doctor)
 
@@ -96,12 +96,12 @@ def _run(args):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except KeyboardInterrupt:
-        say("mask-rcnn: interrupted", file=sys.stderr)
+        print_line("mask-rcnn: interrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
         if flags.FLAGS.verbosity > 0:
-            say(traceback.format_exc(), file=sys.stderr)
+            print_line(traceback.format_exc(), file=sys.stderr)
         message, exit_code = describe_error(error)
-        say(f"mask-rcnn: error: {message}", file=sys.stderr)
+        print_line(f"mask-rcnn: error: {message}", file=sys.stderr)
         return exit_code
     return status or 0

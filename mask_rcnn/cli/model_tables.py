@@ -51,7 +51,7 @@ def print_entry(entry):
             "url": entry.url,
             "hash": entry.hash_text,
             "format": entry.file_format,
-            "licence": entry.licence,
+            "license": entry.license,
             "source": entry.source,
             "cached": f"yes: {path}" if path.is_file() else f"no; would be {path}",
             "unconfirmed": "; ".join(entry.unconfirmed) or "nothing",

@@ -4,7 +4,7 @@ import json
 
 from mask_rcnn.cli.options import add_command, local_path
 from mask_rcnn.cli.quiet import import_tensorflow
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 
 def add_parser(commands):
@@ -41,7 +41,7 @@ def run_list(args):
     from mask_rcnn.model_zoo.registry import ENTRIES
 
     if args.json:
-        say(json.dumps([entry_facts(entry) for entry in ENTRIES.values()], indent=2))
+        print_line(json.dumps([entry_facts(entry) for entry in ENTRIES.values()], indent=2))
     else:
         print_list(ENTRIES.values())
 
@@ -59,7 +59,7 @@ def run_fetch(args):
 
     entry = find(args.name)
     path = cache.fetch(entry)
-    say(f"{entry.name}: {path} ({_verdict(entry, cache.verify(entry, path))})")
+    print_line(f"{entry.name}: {path} ({_verdict(entry, cache.verify(entry, path))})")
 
 
 def run_verify(args):
@@ -73,7 +73,7 @@ def run_verify(args):
             f"There is nothing to verify: {path} is not there. "
             f"Fetch it: `mask-rcnn models fetch {entry.name}`."
         )
-    say(f"{entry.name}: {path} ({_verdict(entry, cache.verify(entry, path))})")
+    print_line(f"{entry.name}: {path} ({_verdict(entry, cache.verify(entry, path))})")
 
 
 def run_convert(args):
@@ -82,7 +82,7 @@ def run_convert(args):
     entry = detector(args.name)
     import_tensorflow()
     convert_file(args.file, entry, args.out)
-    say(f"{args.file} as {entry.name}: {args.out}")
+    print_line(f"{args.file} as {entry.name}: {args.out}")
 
 
 def _verdict(entry, digest):

@@ -8,7 +8,7 @@ from pathlib import Path
 from mask_rcnn.cli.options import add_command, add_set, load_config, local_path
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.cli.train import CONFIG_FOR_DATA
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 GAP = 4  # white space between the samples, pixels
@@ -56,7 +56,7 @@ def run(args):
     import_tensorflow()
 
     from mask_rcnn.cli.pictures import save_picture
-    from mask_rcnn.training.sources import read_training_data
+    from mask_rcnn.training.training_data import read_training_data
 
     dataset, *_ = read_training_data(config, folder=None)
     samples = _samples(dataset, config, args.count)
@@ -69,8 +69,8 @@ def run(args):
     columns = math.ceil(math.sqrt(len(tiles)))
     save_picture(args.out, _sheet(tiles, columns))
     for start in range(0, len(names), columns):
-        say(f"row {start // columns + 1}: {', '.join(names[start : start + columns])}")
-    say(f"{len(tiles)} samples, {num_objects} objects, {num_ignored} ignored regions: {args.out}")
+        print_line(f"row {start // columns + 1}: {', '.join(names[start : start + columns])}")
+    print_line(f"{len(tiles)} samples, {num_objects} objects, {num_ignored} ignored regions: {args.out}")
 
 
 def _check(args):
@@ -117,7 +117,7 @@ def _drawn(sample, categories, config, side):
     import cv2
     import numpy as np
 
-    from mask_rcnn.data.picture import to_rgb8
+    from mask_rcnn.data.rgb8 import to_rgb8
     from mask_rcnn.data.transforms import padding_origin
     from mask_rcnn.structures import Category
     from mask_rcnn.visualization.drawing import draw

@@ -4,7 +4,7 @@ import datetime
 import sys
 import time
 
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -36,5 +36,5 @@ def track(items, total, description, size=lambda item: 1):
         now = time.monotonic()
         if now >= next_line:
             left = datetime.timedelta(seconds=round((now - started) / done * max(total - done, 0)))
-            say(f"{description}: {done}/{total}, about {left} left", file=sys.stderr)
+            print_line(f"{description}: {done}/{total}, about {left} left", file=sys.stderr)
             next_line = now + SECONDS_BETWEEN_LINES

@@ -5,7 +5,7 @@ import io
 
 from mask_rcnn.system.files import atomic_write
 from mask_rcnn.system.paths import as_path
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 
 def add_ranking(parser):
@@ -73,5 +73,5 @@ def write_ranking(path, rows):
         with atomic_write(path) as partial:
             partial.write_text(text.getvalue(), encoding="utf-8")
     if empty := sum(not row["objects"] + row["candidates"] for row in rows):
-        say(f"{empty} images are last in the ranking because nothing was found: look at some of them")
-    say(f"Ranking: {path}")
+        print_line(f"{empty} images are last in the ranking because nothing was found: look at some of them")
+    print_line(f"Ranking: {path}")

@@ -6,7 +6,7 @@ import functools
 from mask_rcnn.cli.options import local_path
 from mask_rcnn.cli.progress import track
 from mask_rcnn.system.paths import as_path
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 DETECTIONS = "detections.json"  # file with the model's detections in the folder of the report
 
@@ -67,8 +67,8 @@ def write(args, metrics, detected, paths, config=None):
         track=track,
     )
     for line in findings.lines():
-        say(f"  {line}")
-    say(f"\nReport: {args.report / PAGE}")
+        print_line(f"  {line}")
+    print_line(f"\nReport: {args.report / PAGE}")
 
 
 def _other_run(args, detected):
@@ -90,7 +90,7 @@ def _other_run(args, detected):
     for iou_type in iou_types:
         check_geometry(kept, detected.content, iou_type)
     for warning in (*warnings, *_differences(detected, kept, iou_types)):
-        say(f"  {args.compare}: {warning}")
+        print_line(f"  {args.compare}: {warning}")
     return dataclasses.replace(detected, name=str(args.compare), entries=kept, iou_types=iou_types)
 
 
@@ -140,7 +140,7 @@ def _reader(paths, config, findings):
         findings: `Findings`. Images that cannot be read are added.
     """
     from mask_rcnn.data.images import read_image
-    from mask_rcnn.data.picture import to_rgb8
+    from mask_rcnn.data.rgb8 import to_rgb8
 
     read = read_image
     if config is not None:

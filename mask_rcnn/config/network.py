@@ -285,7 +285,7 @@ class MaskHeadConfig:
     dense_units: tuple[int, ...] = ()  # fully connected layers instead of the deconvolution (table 2e)
     class_agnostic: bool = False  # one mask for all classes (section 4.2)
     loss: str = "sigmoid"  # or "softmax" over the classes of each pixel (table 2b)
-    paste: str = "pixel_centres"  # detectron2; "padded_resize": torchvision; "rounded_box": matterport
+    paste: str = "pixel_centers"  # detectron2; "padded_resize": torchvision; "rounded_box": matterport
 
     def __post_init__(self):
         check_ranges(self, "mask_head.")

@@ -69,7 +69,7 @@ OTHER_NAMES = {
 }
 
 
-def fields_of(other_name):
+def fields_for_alias(other_name):
     """Returns a list of our fields that another system calls `other_name`, as in "SOLVER.IMS_PER_BATCH"."""
     wanted = other_name.rpartition(".")[2].lower().replace("-", "_")
     return [field for field, names in OTHER_NAMES.items() if wanted in names.split()]

@@ -138,7 +138,7 @@ RANGES = {
         "dense_units": Items(Range(1, 65_536)),
         "class_agnostic": FLAG,
         "loss": Choice(("sigmoid", "softmax")),
-        "paste": Choice(("pixel_centres", "padded_resize", "rounded_box")),
+        "paste": Choice(("pixel_centers", "padded_resize", "rounded_box")),
     },
     "KeypointHeadConfig": {
         "names": Items(TEXT, least=1, most=1000),

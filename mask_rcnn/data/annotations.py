@@ -1,7 +1,7 @@
 """Checks and repairs one annotation of a COCO json; see `coco.py`."""
 
-from mask_rcnn.data.fields import UNCLEAR, are_numbers, flag, number, numbers
 from mask_rcnn.data.findings import shown
+from mask_rcnn.data.json_values import UNCLEAR, are_numbers, flag, number, numbers
 from mask_rcnn.data.keypoints import read_keypoints
 from mask_rcnn.data.segmentations import extent, pixel_area, read_segmentation, swapped_extent
 

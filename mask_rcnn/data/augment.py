@@ -16,8 +16,8 @@ import numpy as np
 from mask_rcnn.data import affine
 from mask_rcnn.data.copy_paste import copy_paste
 from mask_rcnn.data.geometric import random_window, rotate, rotate_90, shear, vertical_flip
+from mask_rcnn.data.joining_transforms import num_others
 from mask_rcnn.data.mosaic import mosaic
-from mask_rcnn.data.others import num_others
 from mask_rcnn.data.photometric import blur, grayscale, hue, jpeg, noise
 from mask_rcnn.data.transforms import input_size
 from mask_rcnn.registry import Registry

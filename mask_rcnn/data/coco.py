@@ -19,7 +19,7 @@ import numpy as np
 from absl import logging
 
 from mask_rcnn.data.annotation_table import ImageAnnotations
-from mask_rcnn.data.checked_ahead import checking_ahead
+from mask_rcnn.data.background_check import checking_ahead
 from mask_rcnn.data.checked_files import check_files, is_error
 from mask_rcnn.data.coco_content import NO_SIZE, Entries, read_entries
 from mask_rcnn.data.coco_entries import EXPECTED

@@ -8,8 +8,8 @@ import numpy as np
 import simdjson
 
 from mask_rcnn.data.annotation_table import concatenate, join_columns
-from mask_rcnn.data.fields import MAX_EXACT
-from mask_rcnn.data.regular import are_regular, is_well_formed
+from mask_rcnn.data.json_values import MAX_EXACT
+from mask_rcnn.data.regular_annotations import are_regular, is_well_formed
 
 MIN_NUMBERS = 6  # numbers in a polygon of three points
 

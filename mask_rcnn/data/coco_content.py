@@ -19,8 +19,8 @@ from mask_rcnn.data.coco_entries import (
 )
 from mask_rcnn.data.coco_scan import scan_bytes, scan_file, scan_of
 from mask_rcnn.data.federation import Federation, read_federation
-from mask_rcnn.data.fields import whole_number
 from mask_rcnn.data.findings import Findings, shown
+from mask_rcnn.data.json_values import whole_number
 from mask_rcnn.data.shards import Shards, is_shards, read_shards
 from mask_rcnn.data.usable_images import CocoAnnotations, report, usable_images
 from mask_rcnn.structures import Category

@@ -2,8 +2,8 @@
 
 import collections
 
-from mask_rcnn.data.fields import MAX_EXACT, UNCLEAR, identity, whole_number
 from mask_rcnn.data.findings import shown
+from mask_rcnn.data.json_values import MAX_EXACT, UNCLEAR, identity, whole_number
 from mask_rcnn.data.keypoints import read_category
 
 EXPECTED = "a COCO json"

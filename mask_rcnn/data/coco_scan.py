@@ -17,7 +17,7 @@ from mask_rcnn.data.coco_blocks import read_block
 from mask_rcnn.data.coco_entries import read_images
 from mask_rcnn.data.findings import Findings
 from mask_rcnn.data.json_file import parse_json, read_bytes
-from mask_rcnn.data.regular import KnownImages
+from mask_rcnn.data.regular_annotations import KnownImages
 
 BLOCK = 1024  # annotations that are decoded and checked at a time
 

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 
 from mask_rcnn.data import affine
-from mask_rcnn.data.bake import bake
+from mask_rcnn.data.apply_geometry import apply_geometry
+from mask_rcnn.data.joining_transforms import join_objects, takes_others
 from mask_rcnn.data.masks import mask_in_window
-from mask_rcnn.data.others import join_objects, takes_others
+from mask_rcnn.data.occlusion import cover
 from mask_rcnn.data.sample import OBJECT
 from mask_rcnn.data.segmentations import mask_window
-from mask_rcnn.data.visible import cover
 
 
 @takes_others(1)
@@ -23,7 +23,7 @@ def copy_paste(sample, rng, others, share=0.5, blend=0.0, probability=1.0):
     first. To do the same, list `scale_jitter` before this transform.
 
     Args:
-        sample: `Sample`. Its geometric change is applied first, see `bake`.
+        sample: `Sample`. Its geometric change is applied first, see `apply_geometry`.
         rng: NumPy generator.
         others: List with one `Sample` of another image.
         share: Probability that an object with a mask is pasted. Defaults to 0.5: every subset is equally
@@ -34,7 +34,7 @@ def copy_paste(sample, rng, others, share=0.5, blend=0.0, probability=1.0):
     """
     if rng.random() >= probability:
         return sample
-    sample, other = bake(sample), _in_frame(others[0], rng, sample.size)
+    sample, other = apply_geometry(sample), _in_frame(others[0], rng, sample.size)
     has_mask = np.array([bool(each) for each in other.segmentations], bool)
     is_pasted = (other.kinds == OBJECT) & has_mask & (rng.random(len(has_mask)) < share)
     pasted = other.select(np.flatnonzero(is_pasted))
@@ -54,7 +54,7 @@ def _in_frame(other, rng, size):
     """
     free = np.subtract(size, other.size)
     y, x = rng.integers(np.minimum(free, 0), np.maximum(free, 0) + 1)
-    return bake(other.moved(affine.translation(y, x), size))
+    return apply_geometry(other.moved(affine.translation(y, x), size))
 
 
 def _composed(image, pasted, mask, blend):

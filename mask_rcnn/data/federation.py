@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mask_rcnn.data.fields import identity, whole_number
 from mask_rcnn.data.findings import shown
+from mask_rcnn.data.json_values import identity, whole_number
 
 NEGATIVE, NOT_EXHAUSTIVE = "neg_category_ids", "not_exhaustive_category_ids"
 UNLABELED = (  # warning for training, where unlabeled objects become background

@@ -6,8 +6,8 @@ to (y + 1, x + 1), so its center is half a pixel further.
 
 import numpy as np
 
-from mask_rcnn.data.fields import UNCLEAR, are_numbers, number
 from mask_rcnn.data.findings import shown
+from mask_rcnn.data.json_values import UNCLEAR, are_numbers, number
 from mask_rcnn.structures import Category
 
 HALF_PIXEL = 0.5

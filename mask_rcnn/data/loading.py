@@ -6,11 +6,11 @@ import numpy as np
 
 from mask_rcnn.config import Config
 from mask_rcnn.data import affine
-from mask_rcnn.data.bake import render
-from mask_rcnn.data.finish import finish
+from mask_rcnn.data.apply_geometry import render
+from mask_rcnn.data.finalize_sample import finalize_sample
 from mask_rcnn.data.ground_truth import needs_masks
 from mask_rcnn.data.images import read_image
-from mask_rcnn.data.others import apply_transforms
+from mask_rcnn.data.joining_transforms import apply_transforms
 from mask_rcnn.data.sample import FILL, OBJECT, Sample, make_sample
 from mask_rcnn.data.transforms import padded_size, padding_origin
 
@@ -54,7 +54,7 @@ class ExampleLoader:
 
         Returns:
             Dict with R objects and ignored regions:
-            image: `[H, W, C]`, `input.dtype` or float32, see `data.bake.render`.
+            image: `[H, W, C]`, `input.dtype` or float32, see `data.apply_geometry.render`.
             origin: (y, x) of the first pixel of the image in the padded image.
             gt_boxes: `[R, 4]` float32, yxyx, pixels of the padded image.
             gt_class_ids: `[R]` int32, 1..K, or -1 for ignored regions.
@@ -68,7 +68,7 @@ class ExampleLoader:
                 return UnusableImage(place, str(error))
             samples.append(self._sample(each, image))
         sample = apply_transforms(self.transforms, samples, seed, self._checked)
-        sample = finish(sample, settings.max_instances, needs_masks(self.truths))
+        sample = finalize_sample(sample, settings.max_instances, needs_masks(self.truths))
         image = render(sample, settings.resize)
         origin = (0, 0)
         if settings.padded_size:

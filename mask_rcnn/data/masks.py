@@ -49,7 +49,7 @@ def full_mask(segmentation, height, width):
     if isinstance(segmentation, dict):
         runs = run_lengths(segmentation["counts"])
         return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
-    return _rasterise(segmentation, height, width)
+    return _rasterize(segmentation, height, width)
 
 
 def mask_in_window(segmentation, window):
@@ -63,7 +63,7 @@ def mask_in_window(segmentation, window):
     if isinstance(segmentation, dict):
         return _columns(segmentation, x1, x2)[y1:y2]
     polygons = [(np.reshape(polygon, (-1, 2)) - (x1, y1)).ravel().tolist() for polygon in segmentation]
-    return _rasterise(polygons, y2 - y1, x2 - x1)
+    return _rasterize(polygons, y2 - y1, x2 - x1)
 
 
 def encode_mask(mask, origin=(0, 0), size=None):
@@ -100,14 +100,14 @@ def mask_in_box(segmentation, box, size):
     """
     y1, x1, y2, x2 = box
     if isinstance(segmentation, dict):
-        centres = (np.arange(size) + 0.5) / size
-        rows = (y1 + (y2 - y1) * centres).astype("int64")
-        columns = (x1 + (x2 - x1) * centres).astype("int64")
+        centers = (np.arange(size) + 0.5) / size
+        rows = (y1 + (y2 - y1) * centers).astype("int64")
+        columns = (x1 + (x2 - x1) * centers).astype("int64")
         strip = _columns(segmentation, columns[0], columns[-1] + 1)
         return strip[np.ix_(rows, columns - columns[0])]
     scale = np.array([size / (x2 - x1), size / (y2 - y1)])
     polygons = [(np.reshape(polygon, (-1, 2)) - (x1, y1)) * scale for polygon in segmentation]
-    return _rasterise([polygon.ravel().tolist() for polygon in polygons], size, size)
+    return _rasterize([polygon.ravel().tolist() for polygon in polygons], size, size)
 
 
 def _columns(rle, start, stop):
@@ -118,7 +118,7 @@ def _columns(rle, start, stop):
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(stop - start, height).T
 
 
-def _rasterise(polygons, height, width):
+def _rasterize(polygons, height, width):
     """Returns the union of polygons `[x, y, x, y, ...]`, rasterized as in COCO's evaluation."""
     parts = coco_mask.frPyObjects(polygons, height, width)
     return full_mask(coco_mask.merge(parts), height, width)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from mask_rcnn.data import affine
-from mask_rcnn.data.bake import bake
+from mask_rcnn.data.apply_geometry import apply_geometry
 from mask_rcnn.data.geometric import random_window
+from mask_rcnn.data.joining_transforms import join_objects, takes_others
 from mask_rcnn.data.masks import encode_mask, full_mask
-from mask_rcnn.data.others import join_objects, takes_others
 from mask_rcnn.data.segmentations import extent
 
 
@@ -21,7 +21,7 @@ def mosaic(sample, rng, others, scale=0.5, margin=0.25, probability=0.5):
     Reference: Bochkovskiy et al. 2020, YOLOv4, section 3.3.
 
     Args:
-        sample: `Sample`. Its geometric change is applied first, see `bake`.
+        sample: `Sample`. Its geometric change is applied first, see `apply_geometry`.
         rng: NumPy generator.
         others: List of three `Sample`s of other images.
         scale: Scale factor of each image. Defaults to 0.5.
@@ -50,7 +50,7 @@ def _fill(sample, rng, size, scale):
     scale = max(scale, *np.divide(size, sample.size))
     content = np.maximum(size, np.round(np.multiply(sample.size, scale)).astype(int))
     scaled = sample.moved(affine.scaling(*np.divide(content, sample.size)), content)
-    return bake(random_window(scaled, rng, size))
+    return apply_geometry(random_window(scaled, rng, size))
 
 
 def _moved_part(part, origin, size):

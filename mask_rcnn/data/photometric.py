@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from mask_rcnn.data import affine
-from mask_rcnn.data.bake import bake
+from mask_rcnn.data.apply_geometry import apply_geometry
 from mask_rcnn.data.channels import by_channels
 
 
@@ -32,7 +32,7 @@ def noise(sample, rng, high=10.0, probability=0.5):
     """Adds Gaussian noise to each channel of each pixel of the output.
 
     Args:
-        sample: `Sample`. Its geometric change is applied first, see `bake`.
+        sample: `Sample`. Its geometric change is applied first, see `apply_geometry`.
         rng: NumPy generator.
         high: Largest standard deviation in gray levels of 0..255. The standard deviation is drawn from [0,
             high]. Defaults to 10, half of the weakest noise of ImageNet-C (Hendrycks and Dietterich 2019).
@@ -40,7 +40,7 @@ def noise(sample, rng, high=10.0, probability=0.5):
     """
     if rng.random() >= probability:
         return sample
-    sample = bake(sample)
+    sample = apply_geometry(sample)
     levels = sample.image + rng.uniform(0, high) * rng.standard_normal(sample.image.shape, "float32")
     return replace(sample, image=np.clip(np.round(levels), 0, 255).astype("uint8"))
 
@@ -49,7 +49,7 @@ def jpeg(sample, rng, low=30, high=95, probability=0.5):
     """Compresses the output as JPEG, which causes block artifacts and ringing at edges.
 
     Args:
-        sample: `Sample`. Its geometric change is applied first, see `bake`.
+        sample: `Sample`. Its geometric change is applied first, see `apply_geometry`.
         rng: NumPy generator.
         low: Lowest quality, 1 to 100. Defaults to 30. The weakest compression of ImageNet-C has quality 25.
         high: Highest quality, 1 to 100. Defaults to 95.
@@ -57,7 +57,7 @@ def jpeg(sample, rng, low=30, high=95, probability=0.5):
     """
     if rng.random() >= probability:
         return sample
-    sample = bake(sample)
+    sample = apply_geometry(sample)
     quality = int(rng.integers(low, high + 1))
     _, encoded = cv2.imencode(".jpg", sample.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]

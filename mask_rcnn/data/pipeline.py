@@ -17,9 +17,9 @@ from mask_rcnn.data.augment import make_transforms
 from mask_rcnn.data.bad_images import BadImages
 from mask_rcnn.data.batching import batch_plan
 from mask_rcnn.data.ground_truth import ground_truths
-from mask_rcnn.data.instances import num_regions
+from mask_rcnn.data.instance_limits import num_regions
+from mask_rcnn.data.joining_transforms import num_others
 from mask_rcnn.data.loading import ExampleLoader, UnusableImage
-from mask_rcnn.data.others import num_others
 from mask_rcnn.data.trainable import check_trainable, training_warnings
 from mask_rcnn.data.transforms import padded_size
 from mask_rcnn.data.workers import worker_pool

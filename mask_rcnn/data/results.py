@@ -8,10 +8,10 @@ from pycocotools import mask as coco_mask
 
 from mask_rcnn.data.annotations import read_box
 from mask_rcnn.data.coco_entries import GIVEN, note_id
-from mask_rcnn.data.fields import UNCLEAR, are_numbers, identity, number, numbers, whole_number
 from mask_rcnn.data.findings import Findings, shown
 from mask_rcnn.data.image_files import common_suffix, name_parts
 from mask_rcnn.data.json_file import read_json
+from mask_rcnn.data.json_values import UNCLEAR, are_numbers, identity, number, numbers, whole_number
 from mask_rcnn.data.segmentations import compressed, read_run_lengths
 from mask_rcnn.system.paths import RemotePath
 

@@ -10,8 +10,8 @@ from operator import mul
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mask_rcnn.data.fields import UNCLEAR, are_numbers, numbers, whole_number
 from mask_rcnn.data.findings import shown
+from mask_rcnn.data.json_values import UNCLEAR, are_numbers, numbers, whole_number
 from mask_rcnn.data.masks import run_lengths
 
 MAX_DECODED = 100_000_000  # maximum pixels of a decoded mask, one byte each

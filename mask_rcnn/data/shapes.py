@@ -97,10 +97,10 @@ def _coverage(random, name, size):
     """Returns how much of each pixel a random object covers, `[H, W]` in 0..1, with a smooth outline."""
     height, width = size
     radius = min(size) * np.exp(random.uniform(*np.log(RADIUS)))
-    centre_y = random.uniform(radius / 2, height - radius / 2)  # a large part stays inside the image
-    centre_x = random.uniform(radius / 2, width - radius / 2)
+    center_y = random.uniform(radius / 2, height - radius / 2)  # a large part stays inside the image
+    center_x = random.uniform(radius / 2, width - radius / 2)
     y, x = np.mgrid[:height, :width] + 0.5
-    y, x = y - centre_y, x - centre_x
+    y, x = y - center_y, x - center_x
     if name in SIDES:
         turn = random.uniform(0, 2 * np.pi)
         angles = turn + 2 * np.pi * np.arange(SIDES[name]) / SIDES[name]

@@ -6,8 +6,8 @@ from mask_rcnn.data.augment import make_transforms
 from mask_rcnn.data.bit_depth import check_bit_depth
 from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.ground_truth import ground_truths, needs_masks
-from mask_rcnn.data.instances import instance_limit_warning, joined_limit_warning
-from mask_rcnn.data.others import num_others
+from mask_rcnn.data.instance_limits import instance_limit_warning, joined_limit_warning
+from mask_rcnn.data.joining_transforms import num_others
 from mask_rcnn.data.transforms import input_size
 from mask_rcnn.ops.anchors import base_anchors
 

@@ -9,9 +9,9 @@ from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.trainable import check_trainable
 from mask_rcnn.data_check.anchors import anchor_coverage, anchor_findings
 from mask_rcnn.data_check.counts import count_dataset, count_findings, split_findings
+from mask_rcnn.data_check.decoded_images import DecodedImages, decode_images, joined
 from mask_rcnn.data_check.geometry import Annotations, geometry_findings
 from mask_rcnn.data_check.image_kinds import bit_findings, pixel_findings
-from mask_rcnn.data_check.image_pass import DecodedImages, decode_images, joined
 from mask_rcnn.data_check.reading import (
     encoding_findings,
     is_about_annotation,

@@ -5,7 +5,7 @@ import collections
 import numpy as np
 
 from mask_rcnn.data.dataset_arrays import classes_of_images
-from mask_rcnn.data.instances import count_ignored_objects
+from mask_rcnn.data.instance_limits import count_ignored_objects
 from mask_rcnn.data.trainable import are_tiny
 from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
 

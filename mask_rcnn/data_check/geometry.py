@@ -8,7 +8,7 @@ from pycocotools import mask as coco_mask
 
 from mask_rcnn.data.annotations import TOLERANCE
 from mask_rcnn.data.segmentations import compressed, extent, pixel_area
-from mask_rcnn.data_check.pairs import overlapping_pairs
+from mask_rcnn.data_check.overlapping_intervals import overlapping_pairs
 from mask_rcnn.data_check.polygons import (
     crossing_polygons,
     owners_of_polygons,

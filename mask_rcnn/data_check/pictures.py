@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from mask_rcnn.data.images import read_image
-from mask_rcnn.data.picture import to_rgb8
+from mask_rcnn.data.rgb8 import to_rgb8
 from mask_rcnn.evaluation.coco_results import from_record
 from mask_rcnn.visualization.drawing import draw
 
@@ -52,10 +52,10 @@ def _drawn(pixels, record, ids, categories):
             moved["mask_origins"] = detections.mask_origins - (top, left)
         detections = dataclasses.replace(detections, **moved)
     if ids is None or detections.masks is None:
-        return draw(pixels, detections, categories, colour_by="instance", labels=False)
-    masks = draw(pixels, detections, categories, colour_by="instance", boxes=False, labels=False)
+        return draw(pixels, detections, categories, color_by="instance", labels=False)
+    masks = draw(pixels, detections, categories, color_by="instance", boxes=False, labels=False)
     boxes = dataclasses.replace(detections, masks=None, mask_origins=None)  # boxes without masks are opaque
-    return draw(masks, boxes, categories, colour_by="instance", labels=False)
+    return draw(masks, boxes, categories, color_by="instance", labels=False)
 
 
 def _window(detections):

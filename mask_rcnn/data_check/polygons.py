@@ -3,8 +3,8 @@
 import numpy as np
 
 from mask_rcnn.data.annotation_table import as_floats, starts_of
-from mask_rcnn.data.fields import MAX_EXACT
-from mask_rcnn.data_check.pairs import overlapping_pairs
+from mask_rcnn.data.json_values import MAX_EXACT
+from mask_rcnn.data_check.overlapping_intervals import overlapping_pairs
 
 BLOCK = 1_000_000  # points of polygons that are processed together; needs about 200 MB
 MIN_CROSS = 1e-6  # square pixels; a smaller cross product means a touch or a rounding error

@@ -11,11 +11,11 @@ from mask_rcnn.data.coco_entries import (
     read_images,
     read_references,
 )
-from mask_rcnn.data.fields import identity, whole_number
 from mask_rcnn.data.findings import Findings, shown
 from mask_rcnn.data.image_files import find_image_files
 from mask_rcnn.data.images import read_header
 from mask_rcnn.data.json_file import read_json
+from mask_rcnn.data.json_values import identity, whole_number
 from mask_rcnn.data.masks import full_mask
 from mask_rcnn.data.segmentations import extent, pixel_area
 from mask_rcnn.data_check.geometry import MIN_REACH, clip_corners, differs, duplicate_pairs, reach_outside

@@ -14,7 +14,7 @@ from mask_rcnn.data.masks import full_mask
 from mask_rcnn.structures import Detections, as_categories, smallest_crop
 from mask_rcnn.system.files import atomic_write
 
-PIXEL_CENTRE = np.array((HALF_PIXEL, HALF_PIXEL, 0), "float32")  # (x, y, score): center of pixel (0, 0)
+PIXEL_CENTER = np.array((HALF_PIXEL, HALF_PIXEL, 0), "float32")  # (x, y, score): center of pixel (0, 0)
 
 
 def to_coco(detections, image_id, categories):
@@ -55,7 +55,7 @@ def to_coco(detections, image_id, categories):
         if detections.masks is not None:
             entry["segmentation"] = detections.rle(i)
         if detections.keypoints is not None:
-            entry["keypoints"] = (detections.keypoints[i] - PIXEL_CENTRE).ravel().tolist()
+            entry["keypoints"] = (detections.keypoints[i] - PIXEL_CENTER).ravel().tolist()
         entries.append(entry)
     return entries
 
@@ -120,7 +120,7 @@ def _points(points, are_truth):
     if not any(points):
         return None
     num_keypoints = max(len(each) for each in points if each)
-    keypoints = np.array([each or [(0, 0, 0)] * num_keypoints for each in points], "float32") + PIXEL_CENTRE
+    keypoints = np.array([each or [(0, 0, 0)] * num_keypoints for each in points], "float32") + PIXEL_CENTER
     if are_truth:
         keypoints[..., 2] = keypoints[..., 2] > 0
     return keypoints

@@ -41,7 +41,7 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class ExportJob:
     """How to write and check one export. Each writer module has a function `plan` that returns it.
 
     Args:
@@ -79,14 +79,14 @@ def export_model(weights, path, format, images, options=None):
     options = options or Options()
     check_options(format, path, vars(options))
     writer = importlib.import_module(f"mask_rcnn.export.writers.{FORMATS[format].writer}")
-    plan = writer.plan(weights, options)
+    job = writer.export_job(weights, options)
     check = functools.partial(
         verify,
-        reference=plan.reference,
+        reference=job.reference,
         images=images,
-        tolerance=plan.tolerance,
-        least_bytes=plan.least_bytes,
-        own_scale=plan.own_scale,
+        tolerance=job.tolerance,
+        least_bytes=job.least_bytes,
+        own_scale=job.own_scale,
         calibration=[str(path) for path in options.calibration or ()],
     )
-    return export_checked(path, plan.write, check)
+    return export_checked(path, job.write, check)

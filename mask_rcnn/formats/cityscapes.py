@@ -17,7 +17,7 @@ import re
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mask_rcnn.formats import values
+from mask_rcnn.formats import field_checks
 from mask_rcnn.formats.collect import collect
 from mask_rcnn.formats.content import find_files
 from mask_rcnn.formats.id_maps import instances, read_ids
@@ -80,18 +80,20 @@ def _read_image(source, path):
 def _draw(path, image_path, source):
     """Returns the instance ids of a *_polygons.json file, `[H, W]` int64, and the (height, width)."""
     content = source.read_json(path, "a polygons.json of Cityscapes")
-    entries = values.value_of(content, "objects", list, str(path))
-    declared = [values.whole_number_of(content, f"img{side}", str(path)) for side in ("Height", "Width")]
+    entries = field_checks.value_of(content, "objects", list, str(path))
+    declared = [
+        field_checks.whole_number_of(content, f"img{side}", str(path)) for side in ("Height", "Width")
+    ]
     size = source.images.checked_size(image_path, declared, str(path))
     picture = Image.new("I", size[::-1])
     pen = ImageDraw.Draw(picture)
     numbers = dict.fromkeys(CLASSES, 0)
     for number, entry in enumerate(entries):
         where = f"objects[{number}] of {path}"
-        label = values.class_name(values.checked(entry, dict, where).get("label"), where)
-        if values.is_set(entry.get("deleted")) or label in NOT_DRAWN:
+        label = field_checks.class_name(field_checks.checked(entry, dict, where).get("label"), where)
+        if field_checks.is_set(entry.get("deleted")) or label in NOT_DRAWN:
             continue
-        points = values.polygon(entry.get("polygon"), where)
+        points = field_checks.polygon(entry.get("polygon"), where)
         if np.abs(points).max() > MAX_COORDINATE:
             raise ValueError(
                 f"Expected coordinates near the image in {where}. Received: {np.abs(points).max():g}. "

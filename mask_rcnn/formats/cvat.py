@@ -17,9 +17,9 @@ import functools
 
 import numpy as np
 
-from mask_rcnn.data.fields import numbers, whole_number
 from mask_rcnn.data.findings import shown
-from mask_rcnn.formats import shapes, values
+from mask_rcnn.data.json_values import numbers, whole_number
+from mask_rcnn.formats import field_checks, shapes
 from mask_rcnn.formats.collect import collect
 from mask_rcnn.formats.registry import READERS, FoundImage
 from mask_rcnn.formats.xml_file import read_xml
@@ -40,7 +40,7 @@ def read_cvat(source):
             "Export the task as `CVAT for images 1.1`."
         )
     labels = [label for label in root.iterfind("./meta//label") if label.find("parent") is None]
-    names = [values.class_name(label.findtext("name"), f"a <label> of {path}") for label in labels]
+    names = [field_checks.class_name(label.findtext("name"), f"a <label> of {path}") for label in labels]
     read = functools.partial(_read_image, source, path, names)
     return collect(source, root.findall("image"), read, list(dict.fromkeys(names)))
 
@@ -49,22 +49,24 @@ def _read_image(source, path, names, element):
     name = element.get("name")
     where = f"image {shown(name)} of {path}"
     image_path = source.images.find(name, str(path))
-    declared = [values.whole_number_of(element.attrib, side, where, None) for side in ("height", "width")]
+    declared = [
+        field_checks.whole_number_of(element.attrib, side, where, None) for side in ("height", "width")
+    ]
     size = source.images.checked_size(image_path, declared, where)
     groups = {}
     for number, shape in enumerate(element, start=1):
         at = f"<{shape.tag[:20]}> {number} of {where}"
         if shape.tag not in SHAPES:
             source.findings.repair("shapes other than polygon, mask, ellipse and box were left out", at)
-        elif values.is_set(shape.get("outside")):
+        elif field_checks.is_set(shape.get("outside")):
             source.findings.repair("shapes with outside=1 were left out", at)
         else:
-            label = values.class_name(shape.get("label"), at)
+            label = field_checks.class_name(shape.get("label"), at)
             if names and label not in names:
                 raise ValueError(
                     f"Expected a label of {path}. Received: {shown(label)} in {at}. Add it to <meta>."
                 )
-            group = values.whole_number_of(shape.attrib, "group_id", at, 0)
+            group = field_checks.whole_number_of(shape.attrib, "group_id", at, 0)
             key = (label, None, group) if group else (label, number, None)
             groups.setdefault(key, []).append((shape, at))
     objects = [_object(key[0], group, size, source) for key, group in groups.items()]
@@ -74,11 +76,11 @@ def _read_image(source, path, names, element):
 def _object(label, group, size, source):
     masks, boxes = [], []
     for shape, where in group:
-        number = functools.partial(values.number_of, shape.attrib, where=where)
+        number = functools.partial(field_checks.number_of, shape.attrib, where=where)
         rotation = number("rotation", default=0.0)
         if shape.tag == "polygon":
             pairs = [pair.split(",") for pair in shape.get("points", "").split(";")]
-            masks.append(values.polygon(pairs, where))
+            masks.append(field_checks.polygon(pairs, where))
         elif shape.tag == "mask":
             masks.append(_mask(shape, size, where))
         elif shape.tag == "ellipse":
@@ -92,12 +94,15 @@ def _object(label, group, size, source):
 
 def _is_crowd(shape):
     return any(
-        each.get("name") == "is_crowd" and values.is_set(each.text) for each in shape.iterfind("attribute")
+        each.get("name") == "is_crowd" and field_checks.is_set(each.text)
+        for each in shape.iterfind("attribute")
     )
 
 
 def _mask(shape, size, where):
-    fields = [values.whole_number_of(shape.attrib, key, where) for key in ("left", "top", "width", "height")]
+    fields = [
+        field_checks.whole_number_of(shape.attrib, key, where) for key in ("left", "top", "width", "height")
+    ]
     left, top, width, height = fields
     if min(fields) < 0 or left + width > size[1] or top + height > size[0]:
         raise ValueError(

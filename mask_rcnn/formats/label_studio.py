@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from mask_rcnn.data.findings import shown
-from mask_rcnn.formats import shapes, values
+from mask_rcnn.formats import field_checks, shapes
 from mask_rcnn.formats.brush_rle import decode_brush
 from mask_rcnn.formats.collect import collect
 from mask_rcnn.formats.registry import READERS, FoundImage
@@ -36,7 +36,7 @@ SHAPES = ("polygon", "brush", "rectangle", "ellipse")
 def read_label_studio(source):
     """Reads the json export of Label Studio: polygons, brush masks, rectangles and ellipses."""
     path = source.path / TASKS if source.path.is_dir() else source.path
-    tasks = values.checked(source.read_json(path, EXPECTED), list, str(path))
+    tasks = field_checks.checked(source.read_json(path, EXPECTED), list, str(path))
     numbered = list(enumerate(tasks))
     return collect(source, numbered, functools.partial(_read_task, source))
 
@@ -48,7 +48,7 @@ def _read_task(source, numbered):
     path = _image_path(task, where, source)
     labels = {}
     for result in results:
-        value = values.value_of(values.checked(result, dict, where), "value", dict, where, {})
+        value = field_checks.value_of(field_checks.checked(result, dict, where), "value", dict, where, {})
         if isinstance(result.get("id"), str) and "labels" in value:
             labels[result["id"]] = value["labels"]
     size = source.images.size(path)
@@ -61,11 +61,13 @@ def _read_task(source, numbered):
 
 def _labels(task, where, source):
     """Returns the annotations of a task, or the predictions of a task to import, which nobody has labeled."""
-    labeled = {"annotations", "completions"} & set(values.checked(task, dict, where))  # the second before 1.0
+    labeled = {"annotations", "completions"} & set(
+        field_checks.checked(task, dict, where)
+    )  # the second before 1.0
     if not labeled and task.get("predictions"):
         source.findings.repair("tasks without annotations: the predictions of a model were taken", where)
-        return values.value_of(task, "predictions", list, where)
-    return values.value_of(task, "annotations", list, where)
+        return field_checks.value_of(task, "predictions", list, where)
+    return field_checks.value_of(task, "annotations", list, where)
 
 
 def _results(annotations, where, source):
@@ -73,19 +75,19 @@ def _results(annotations, where, source):
     usable = [
         each
         for each in annotations
-        if not values.is_set(values.checked(each, dict, where).get("was_cancelled"))
+        if not field_checks.is_set(field_checks.checked(each, dict, where).get("was_cancelled"))
     ]
     if not usable:
         source.findings.repair("tasks without a finished annotation have no objects", where)
         return []
     if len(usable) > 1:
         source.findings.repair("tasks with several annotations: the first one was taken", where)
-    return values.value_of(usable[0], "result", list, where)
+    return field_checks.value_of(usable[0], "result", list, where)
 
 
 def _image_path(task, where, source):
     """Returns the path of the image of a task: of `image`, of another text in `data`, or of the upload."""
-    data = values.value_of(task, "data", dict, where)
+    data = field_checks.value_of(task, "data", dict, where)
     urls = [data.get("image"), *data.values(), task.get("file_upload")]
     names = [
         unquote(url.rpartition("?d=")[2].partition("?")[0]) for url in urls if isinstance(url, str) and url
@@ -101,21 +103,23 @@ def _image_path(task, where, source):
 
 
 def _object(result, labels, path, size, source, where):
-    kind = values.value_of(result, "type", str, where).removesuffix("labels")
+    kind = field_checks.value_of(result, "type", str, where).removesuffix("labels")
     if kind not in SHAPES:
         if kind:  # `labels` alone names the class of another result
             source.findings.repair(
                 "results other than polygon, brush, rectangle and ellipse were left out", where
             )
         return None
-    sides = [values.whole_number_of(result, f"original_{side}", where, None) for side in ("height", "width")]
+    sides = [
+        field_checks.whole_number_of(result, f"original_{side}", where, None) for side in ("height", "width")
+    ]
     source.images.checked_size(path, sides, where)
-    if values.number_of(result, "image_rotation", where, 0):
+    if field_checks.number_of(result, "image_rotation", where, 0):
         raise ValueError(
             f"Expected annotations of the upright image. Received: {where} with image_rotation="
             f"{shown(result['image_rotation'])}. Rotate the image file and annotate it again."
         )
-    value = values.value_of(result, "value", dict, where)
+    value = field_checks.value_of(result, "value", dict, where)
     names = value.get(f"{kind}labels") or (
         labels.get(id) if isinstance(id := result.get("id"), str) else None
     )
@@ -124,15 +128,15 @@ def _object(result, labels, path, size, source, where):
     if len(names) > 1:
         source.findings.repair("objects with several labels: the first one was taken", where)
     masks, boxes = _parts(kind, value, size, where)
-    return shapes.object_of(values.class_name(names[0], where), masks, boxes, size, source, where)
+    return shapes.object_of(field_checks.class_name(names[0], where), masks, boxes, size, source, where)
 
 
 def _parts(kind, value, size, where):
     """Returns the masks and boxes of a result, one of them."""
     scale = np.array(size[::-1]) / 100  # pixels of a percent, (x, y)
-    number = functools.partial(values.number_of, value, where=where)
+    number = functools.partial(field_checks.number_of, value, where=where)
     if kind == "polygon":
-        return [values.polygon(value.get("points"), where) * scale], []
+        return [field_checks.polygon(value.get("points"), where) * scale], []
     if kind == "brush":
         return [_brush(value, size, where)], []
     center = np.array([number("x"), number("y")]) * scale
@@ -145,7 +149,7 @@ def _parts(kind, value, size, where):
 
 
 def _brush(value, size, where):
-    data = values.value_of(value, "rle", list, where)
+    data = field_checks.value_of(value, "rle", list, where)
     try:
         if not all(type(each) is int and 0 <= each < 256 for each in data):
             raise ValueError("numbers that are no bytes, 0 to 255")

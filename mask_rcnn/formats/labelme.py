@@ -21,7 +21,7 @@ import os
 
 from mask_rcnn.data.png_ids import decode_ids
 from mask_rcnn.evaluation.coco_results import mask_crop
-from mask_rcnn.formats import shapes, values
+from mask_rcnn.formats import field_checks, shapes
 from mask_rcnn.formats.collect import collect
 from mask_rcnn.formats.content import (
     by_image,
@@ -51,7 +51,7 @@ def read_labelme(source):
 
 def _read_image(source, path):
     content = source.read_json(path, "a labelme file")
-    name = values.value_of(content, "imagePath", str, str(path))
+    name = field_checks.value_of(content, "imagePath", str, str(path))
     image_path = source.images.find(name, str(path), beside=path)
     size = source.images.checked_size(image_path, declared_size(content, str(path)), str(path))
     objects = [read_object(label, group, size, source) for label, group in group_shapes(content, str(path))]
@@ -60,16 +60,18 @@ def _read_image(source, path):
 
 def declared_size(content, where):
     """Returns [height, width] of the content of a labelme json; None for a side that is missing."""
-    return [values.whole_number_of(content, f"image{side}", where, None) for side in ("Height", "Width")]
+    return [
+        field_checks.whole_number_of(content, f"image{side}", where, None) for side in ("Height", "Width")
+    ]
 
 
 def group_shapes(content, where):
     """Returns (label, list of (shape, name for messages)) of each object of the content of a labelme json."""
     groups = {}
-    for number, entry in enumerate(values.value_of(content, "shapes", list, where)):
+    for number, entry in enumerate(field_checks.value_of(content, "shapes", list, where)):
         at = f"shapes[{number}] of {where}"
-        label = values.class_name(values.checked(entry, dict, at).get("label"), at)
-        group = values.whole_number_of(entry, "group_id", at, None)
+        label = field_checks.class_name(field_checks.checked(entry, dict, at).get("label"), at)
+        group = field_checks.whole_number_of(entry, "group_id", at, None)
         key = (label, number, None) if group is None else (label, None, group)
         groups.setdefault(key, []).append((entry, at))
     return [(key[0], group) for key, group in groups.items()]
@@ -87,10 +89,10 @@ def read_object(label, group, size, source):
     masks, boxes, crowd = [], [], False
     for entry, where in group:
         kind = entry.get("shape_type") or "polygon"
-        flags = values.value_of(entry, "flags", dict, where, {})
-        crowd = crowd or values.is_set(flags.get("iscrowd"))
+        flags = field_checks.value_of(entry, "flags", dict, where, {})
+        crowd = crowd or field_checks.is_set(flags.get("iscrowd"))
         if kind == "polygon":
-            masks.append(values.polygon(entry.get("points"), where))
+            masks.append(field_checks.polygon(entry.get("points"), where))
         elif kind == "mask":
             masks.append(_mask(entry, size, where))
         elif kind == "circle":
@@ -108,7 +110,7 @@ def read_object(label, group, size, source):
 
 def _corners(entry, where):
     """Returns the corners of a rectangle, which has two opposite points or all four."""
-    points = values.points(entry.get("points"), where)
+    points = field_checks.points(entry.get("points"), where)
     if len(points) == 4:
         return points
     (x1, y1), (x2, y2) = _two_points(entry, where)
@@ -116,7 +118,7 @@ def _corners(entry, where):
 
 
 def _two_points(entry, where):
-    points = values.points(entry.get("points"), where)
+    points = field_checks.points(entry.get("points"), where)
     if len(points) != 2:
         raise ValueError(
             f"Expected two points in {where}, a {entry['shape_type']}. Received: {len(points)}. Correct them."
@@ -128,7 +130,7 @@ def _mask(entry, size, where):
     """Returns the run lengths of a mask shape. The pixels count, the box tells where the first one is."""
     (x1, y1), (x2, y2) = ([math.floor(each) for each in pair] for pair in _two_points(entry, where))
     try:
-        data = base64.b64decode(values.value_of(entry, "mask", str, where), validate=True)
+        data = base64.b64decode(field_checks.value_of(entry, "mask", str, where), validate=True)
     except (binascii.Error, ValueError) as error:
         raise ValueError(
             f"Expected base64 in `mask` of {where}. Received: {error}. Correct the file."

@@ -16,7 +16,7 @@ import functools
 import math
 
 from mask_rcnn.data.findings import shown
-from mask_rcnn.formats import shapes, values
+from mask_rcnn.formats import field_checks, shapes
 from mask_rcnn.formats.collect import collect
 from mask_rcnn.formats.registry import READERS, FoundImage
 
@@ -30,9 +30,9 @@ NO_CLASS = "object"  # class of all regions in a file without attributes
 def read_via(source):
     """Reads a project or JSON export of the VGG Image Annotator (VIA) 2."""
     content = source.read_json(source.path, EXPECTED)
-    images = values.checked(content, dict, str(source.path))
+    images = field_checks.checked(content, dict, str(source.path))
     if "_via_img_metadata" in images:
-        images = values.value_of(images, "_via_img_metadata", dict, str(source.path))
+        images = field_checks.value_of(images, "_via_img_metadata", dict, str(source.path))
     attribute = source.class_attribute or _class_attribute(images.values(), source)
     return collect(source, list(images.values()), functools.partial(_read_image, source, attribute))
 
@@ -66,19 +66,21 @@ def _listed(regions):
 
 
 def _read_image(source, attribute, image):
-    values.checked(image, dict, f"an image of {source.path}")
-    name = values.value_of(image, "filename", str, f"an image of {source.path}")
+    field_checks.checked(image, dict, f"an image of {source.path}")
+    name = field_checks.value_of(image, "filename", str, f"an image of {source.path}")
     where = f"image {shown(name)} of {source.path}"
     path = source.images.find(name, where)
     size = source.images.size(path)
     if not isinstance(image.get("regions"), dict):  # in VIA 1, `regions` is an object
-        values.value_of(image, "regions", list, where)
+        field_checks.value_of(image, "regions", list, where)
     objects = []
     for number, region in enumerate(_listed(image["regions"])):
         at = f"regions[{number}] of {where}"
-        masks, boxes = _parts(values.value_of(region, "shape_attributes", dict, at), at)
+        masks, boxes = _parts(field_checks.value_of(region, "shape_attributes", dict, at), at)
         if masks or boxes:
-            label = _class_name(values.value_of(region, "region_attributes", dict, at, {}), attribute, at)
+            label = _class_name(
+                field_checks.value_of(region, "region_attributes", dict, at, {}), attribute, at
+            )
             objects.append(shapes.object_of(label, masks, boxes, size, source, at))
         else:
             source.findings.repair("shapes other than polygon, circle, ellipse and rect were left out", at)
@@ -87,16 +89,16 @@ def _read_image(source, attribute, image):
 
 def _parts(shape, where):
     """Returns (masks, boxes) of a shape, see `shapes.object_of`. Both are empty for unsupported shapes."""
-    kind = values.value_of(shape, "name", str, where)
-    number = functools.partial(values.number_of, shape, where=where)
+    kind = field_checks.value_of(shape, "name", str, where)
+    number = functools.partial(field_checks.number_of, shape, where=where)
     if kind == "polygon":
-        axes = [values.value_of(shape, f"all_points_{axis}", list, where) for axis in "xy"]
+        axes = [field_checks.value_of(shape, f"all_points_{axis}", list, where) for axis in "xy"]
         if len(axes[0]) != len(axes[1]):
             raise ValueError(
                 f"Expected as many numbers in `all_points_x` as in `all_points_y` of {where}. "
                 f"Received: {len(axes[0])} and {len(axes[1])}. Correct the file."
             )
-        return [values.polygon([list(pair) for pair in zip(*axes, strict=True)], where)], []
+        return [field_checks.polygon([list(pair) for pair in zip(*axes, strict=True)], where)], []
     if kind == "circle":
         return [shapes.ellipse(number("cx"), number("cy"), number("r"), number("r"))], []
     if kind == "ellipse":
@@ -119,4 +121,4 @@ def _class_name(attributes, attribute, where):
             f"Expected a class in the attribute {attribute!r} of {where}. Received: {shown(value)}. "
             "Correct it in VIA, or name another attribute with `--class-attribute`."
         )
-    return values.class_name(value, where)
+    return field_checks.class_name(value, where)

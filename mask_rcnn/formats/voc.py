@@ -17,7 +17,7 @@ import functools
 import numpy as np
 
 from mask_rcnn.data.findings import shown
-from mask_rcnn.formats import values
+from mask_rcnn.formats import field_checks
 from mask_rcnn.formats.collect import collect
 from mask_rcnn.formats.content import read_class_names, read_text
 from mask_rcnn.formats.id_maps import VOID, instances, read_ids
@@ -91,7 +91,7 @@ def _read_image(source, boxes, masks, name):
 def _whole_number(element, tag, path):
     if element is None:
         raise ValueError(f"Expected <size> in {path}. Received: none. Correct the file.")
-    return values.whole_number_of({tag: element.findtext(tag)}, tag, f"<size> of {path}")
+    return field_checks.whole_number_of({tag: element.findtext(tag)}, tag, f"<size> of {path}")
 
 
 def _entry(element, where):
@@ -100,9 +100,9 @@ def _entry(element, where):
     if box is None:
         raise ValueError(f"Expected <bndbox> in {where}. Received: none. Correct the file.")
     fields = {tag: box.findtext(tag) for tag in ("xmin", "ymin", "xmax", "ymax")}
-    x1, y1, x2, y2 = (values.number_of(fields, tag, where) for tag in fields)
-    name = values.class_name(element.findtext("name"), where)
-    return name, (x1 - 1, y1 - 1, x2, y2), values.is_set(element.findtext("difficult"))
+    x1, y1, x2, y2 = (field_checks.number_of(fields, tag, where) for tag in fields)
+    name = field_checks.class_name(element.findtext("name"), where)
+    return name, (x1 - 1, y1 - 1, x2, y2), field_checks.is_set(element.findtext("difficult"))
 
 
 def _ids(path, size, xml_path, source):

@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import yaml
 
-from mask_rcnn.data.fields import numbers, whole_number
 from mask_rcnn.data.findings import shown
 from mask_rcnn.data.image_headers import SUFFIXES
-from mask_rcnn.formats import shapes, values
+from mask_rcnn.data.json_values import numbers, whole_number
+from mask_rcnn.formats import field_checks, shapes
 from mask_rcnn.formats.collect import collect
 from mask_rcnn.formats.content import by_image, copy_image, find_files, read_text, relative_name, write_text
 from mask_rcnn.formats.outlines import one_polygon
@@ -38,7 +38,7 @@ def read_yolo(source):
     path = source.path / "data.yaml" if source.path.is_dir() else source.path
     content = _read_yaml(path)
     names = _class_names(content.get("names"), path)
-    root = path.parent / values.value_of(content, "path", str, str(path), "")
+    root = path.parent / field_checks.value_of(content, "path", str, str(path), "")
     root = root if root.is_dir() else path.parent
     parts = [source.subset] if source.subset else [part for part in PARTS if content.get(part)]
     images = {}
@@ -72,7 +72,7 @@ def _class_names(value, path):
             f"Expected `names` in {path}, a list or a mapping from 0 on. Received: {shown(value)}. Add it."
         )
     value = [str(name) if isinstance(name, int | float) else name for name in value]
-    names = [values.class_name(name, f"names[{number}] of {path}") for number, name in enumerate(value)]
+    names = [field_checks.class_name(name, f"names[{number}] of {path}") for number, name in enumerate(value)]
     if len(set(names)) < len(names):
         raise ValueError(f"Expected `names` of {path} to be unique. Received: {shown(names)}. Correct them.")
     return names

@@ -1,8 +1,8 @@
 """Mask head (Mask R-CNN, figure 4) and the variants of the paper's ablations (table 2)."""
 
 from mask_rcnn.heads.head import Head, register_builtin
-from mask_rcnn.layers.mask_variants import CompetingMaskLoss, FirstMask
-from mask_rcnn.layers.masks import MaskLoss, MaskProbabilities, MergeRois
+from mask_rcnn.layers.mask_variants import ClassLogOdds, SoftmaxMaskLoss
+from mask_rcnn.layers.masks import FlattenRois, MaskLoss, MaskProbabilities
 from mask_rcnn.networks.heads import hidden_convs, mask_head, mlp_mask_head
 from mask_rcnn.postprocessing.paste import paste_masks
 
@@ -27,14 +27,14 @@ class MaskHead(Head):
         return self.settings.loss == "softmax"
 
     def network_inputs(self, features, class_ids):
-        return [features, MergeRois(name="mask_class_ids")(class_ids)]
+        return [features, FlattenRois(name="mask_class_ids")(class_ids)]
 
     def loss(self, outputs, positives, batch):
-        compare = CompetingMaskLoss if self._competing else MaskLoss
+        compare = SoftmaxMaskLoss if self._competing else MaskLoss
         return {"mask_loss": compare(name="mask_loss")(outputs, positives, batch)}
 
     def predict(self, outputs, boxes):
-        logits = FirstMask(name="mask_of_class")(outputs) if self._competing else outputs
+        logits = ClassLogOdds(name="mask_of_class")(outputs) if self._competing else outputs
         return {"masks": MaskProbabilities(name="masks")(logits, boxes)}
 
     def decode(self, outputs, boxes, resize):

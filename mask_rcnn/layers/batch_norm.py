@@ -6,7 +6,7 @@ import contextvars
 import keras
 import tensorflow as tf
 
-# `[R]` bool while `CountedRois` calls a network, else None. A context variable, because a `keras.Model`
+# `[R]` bool while `ValidRois` calls a network, else None. A context variable, because a `keras.Model`
 # cannot pass an extra argument to the layers inside it. Each replica runs in its own thread and has its own
 # value.
 _COUNTED = contextvars.ContextVar("counted", default=None)
@@ -22,7 +22,7 @@ def _statistics_of(counted):
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
-class CountedRois(keras.layers.Layer):
+class ValidRois(keras.layers.Layer):
     """Calls a network whose batch normalizations compute their statistics from some of the RoIs only.
 
     Args:
@@ -57,10 +57,10 @@ class CountedRois(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
 class BatchNorm(keras.layers.BatchNormalization):
-    """Batch normalization whose training statistics can be limited to some RoIs by `CountedRois`.
+    """Batch normalization whose training statistics can be limited to some RoIs by `ValidRois`.
 
     If no RoI counts, it normalizes the batch with the moving statistics and does not update them. Outside
-    `CountedRois` and in inference it is `keras.layers.BatchNormalization`.
+    `ValidRois` and in inference it is `keras.layers.BatchNormalization`.
     """
 
     def call(self, x, training=None):

@@ -54,7 +54,7 @@ class RefineBoxes(Float32Layer):
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
-class RefinedTargets(Float32Layer):
+class CascadeTargets(Float32Layer):
     """Computes the training targets of a box head after the first one, see `targets.refined_targets`.
 
     Args:

@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 
 from mask_rcnn.layers.batch_norm import BatchNorm
-from mask_rcnn.ops import decomposed, winograd
-from mask_rcnn.ops.empty_batch import never_empty
+from mask_rcnn.ops import grouped_conv, winograd
+from mask_rcnn.ops.empty_batch import with_empty_batch
 from mask_rcnn.ops.kernels import current_kernels
 
 # Minimum number of input and output channels. With fewer, the transforms cost more than Winograd saves.
@@ -165,8 +165,10 @@ class ConvNorm(keras.layers.Layer):
 
     def call(self, x, training=None):
         if self.norm is None or isinstance(self.norm, FrozenBatchNorm):
-            return never_empty(self._convolve_and_activate, x)
-        y = never_empty(lambda x: self._convolve(x, self.kernel), x)  # keeps the zeros out of the statistics
+            return with_empty_batch(self._convolve_and_activate, x)
+        y = with_empty_batch(
+            lambda x: self._convolve(x, self.kernel), x
+        )  # keeps the zeros out of the statistics
         return self.activation(self.norm(y, training=training))
 
     def _convolve_and_activate(self, x):
@@ -187,7 +189,7 @@ class ConvNorm(keras.layers.Layer):
         if self.filters is None:
             strides = [1, self.strides, self.strides, 1]
             return tf.nn.depthwise_conv2d(x, kernel, strides=strides, padding=padding)
-        conv2d = tf.nn.conv2d if self.kernels == "gpu" else decomposed.conv2d
+        conv2d = tf.nn.conv2d if self.kernels == "gpu" else grouped_conv.conv2d
         return conv2d(x, kernel, self.strides, padding, dilations=self.dilation)
 
     def _pad(self, x):

@@ -6,7 +6,7 @@ Deltas and IoU are ratios along an axis. They are therefore the same for (y1, x1
 So one pixel is subtracted from the far edges of anchors, ground truth and windows at the start. At the end it
 is added to those of the detections. Only two places need the factors H - 1 and W - 1, because they relate a
 box to the image itself:
-- `CornerGrid`: level of a RoI, and its position in a map;
+- `CropAndResize`: level of a RoI, and its position in a map;
 - `data.transforms.Resize.invert_boxes`: position in the original image.
 """
 

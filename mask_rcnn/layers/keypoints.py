@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from mask_rcnn import losses, targets
 from mask_rcnn.layers.float32 import Float32Layer
-from mask_rcnn.ops.empty_batch import never_empty
+from mask_rcnn.ops.empty_batch import with_empty_batch
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -13,7 +13,7 @@ class KeypointDeconv(keras.layers.Conv2DTranspose):
     """`keras.layers.Conv2DTranspose` that also supports an empty batch, with correct gradients."""
 
     def call(self, inputs):
-        return never_empty(super().call, inputs)
+        return with_empty_batch(super().call, inputs)
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -25,7 +25,7 @@ class KeypointLoss(Float32Layer):
 
     Call arguments:
         heatmaps: `[B * P, S, S, J]`, logits.
-        positives: Dict of `FirstRois`.
+        positives: Dict of `PositiveRois`.
         batch: Dict with `gt_keypoints`.
 
     Returns:

@@ -9,7 +9,7 @@ from mask_rcnn.layers.masks import MaskKernel
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
-class EveryMask(MaskKernel):
+class AllClassMaskPredictor(MaskKernel):
     """Last 1x1 convolution of the mask branch, computed for all classes of each RoI.
 
     Args:
@@ -32,7 +32,7 @@ class EveryMask(MaskKernel):
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
-class ChosenMasks(Float32Layer):
+class SelectClassMask(Float32Layer):
     """Selects the mask of the class of each RoI.
 
     Call arguments:
@@ -54,7 +54,7 @@ class ChosenMasks(Float32Layer):
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
-class CompetingMasks(Float32Layer):
+class SoftmaxMasks(Float32Layer):
     """Returns the per-pixel softmax over the classes, as log-odds of two classes (Mask R-CNN, table 2b).
 
     The sigmoid of the log-odds of a class is the softmax probability of that class. Masks can therefore be
@@ -82,12 +82,12 @@ class CompetingMasks(Float32Layer):
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
-class CompetingMaskLoss(Float32Layer):
+class SoftmaxMaskLoss(Float32Layer):
     """Computes the mask loss of the positive RoIs for masks with a softmax over the classes.
 
     Call arguments:
-        logits: `[B * P, M, M, 2]` of `CompetingMasks`.
-        positives: Dict of `FirstRois`.
+        logits: `[B * P, M, M, 2]` of `SoftmaxMasks`.
+        positives: Dict of `PositiveRois`.
         batch: Dict with `gt_boxes` and `gt_masks`.
 
     Returns:
@@ -106,8 +106,8 @@ class CompetingMaskLoss(Float32Layer):
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
-class FirstMask(Float32Layer):
-    """Selects the log-odds of the class of each RoI: `[R, M, M, 2]` of `CompetingMasks` to `[R, M, M]`."""
+class ClassLogOdds(Float32Layer):
+    """Selects the log-odds of the class of each RoI: `[R, M, M, 2]` of `SoftmaxMasks` to `[R, M, M]`."""
 
     def call(self, logits):
         return logits[..., 0]

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from mask_rcnn import losses, targets
 from mask_rcnn.layers.float32 import Float32Layer
-from mask_rcnn.ops.empty_batch import never_empty
+from mask_rcnn.ops.empty_batch import with_empty_batch
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -36,7 +36,7 @@ class MaskDeconv(keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
     def call(self, x):
-        return never_empty(self._deconvolve, x)
+        return with_empty_batch(self._deconvolve, x)
 
     def _deconvolve(self, x):
         channels = x.shape[-1]
@@ -113,7 +113,7 @@ class MaskPredictor(MaskKernel):
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
-class FirstRois(Float32Layer):
+class PositiveRois(Float32Layer):
     """Returns the first RoIs of each image. `RoiTargets` puts the positives first.
 
     Args:
@@ -144,7 +144,7 @@ class FirstRois(Float32Layer):
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
-class MergeRois(Float32Layer):
+class FlattenRois(Float32Layer):
     """Merges the axes of images and RoIs, as the heads expect: `[B, N, ...]` to `[B * N, ...]`."""
 
     def call(self, x):
@@ -160,7 +160,7 @@ class MaskLoss(Float32Layer):
 
     Call arguments:
         logits: `[B * P, M, M]`.
-        positives: Dict of `FirstRois`.
+        positives: Dict of `PositiveRois`.
         batch: Dict with `gt_boxes` and `gt_masks`.
 
     Returns:

@@ -133,7 +133,7 @@ class RoiAlign(RoiPooler):
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
-class CornerGrid(RoiPooler):
+class CropAndResize(RoiPooler):
     """Samples one point per bin, on a grid from corner to corner of the box (matterport).
 
     See `ops.roi_align.corner_grid_boxes`.

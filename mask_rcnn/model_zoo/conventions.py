@@ -13,7 +13,7 @@ MODELS = (
     "detectron2/mask_rcnn_R_50_C4_3x",
     "matterport/mask_rcnn_coco",
 )
-LEFT_OUT = ("train", "data", "backbone.weights")  # fields without effect on trained weights
+EXCLUDED_FIELDS = ("train", "data", "backbone.weights")  # fields without effect on trained weights
 
 
 def table(models=MODELS):
@@ -36,11 +36,11 @@ def table(models=MODELS):
 
 
 def _fields(config, prefix=""):
-    """Returns the fields of a config as a flat dict `{"rpn.channels": 256, ...}`, without LEFT_OUT."""
+    """Returns the fields of a config as a flat dict `{"rpn.channels": 256, ...}`, without EXCLUDED_FIELDS."""
     flat = {}
     for field in dataclasses.fields(config):
         value, name = getattr(config, field.name), f"{prefix}{field.name}"
-        if name in LEFT_OUT:
+        if name in EXCLUDED_FIELDS:
             continue
         if dataclasses.is_dataclass(value):
             flat |= _fields(value, f"{name}.")

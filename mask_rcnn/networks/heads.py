@@ -3,7 +3,7 @@
 import keras
 
 from mask_rcnn.layers.conv import ConvNorm
-from mask_rcnn.layers.mask_variants import ChosenMasks, CompetingMasks, EveryMask
+from mask_rcnn.layers.mask_variants import AllClassMaskPredictor, SelectClassMask, SoftmaxMasks
 from mask_rcnn.layers.masks import MaskDeconv, MaskPredictor
 from mask_rcnn.networks.inputs import feature_input
 
@@ -114,12 +114,14 @@ def mask_head(pooled_shape, convs=(), channels=256, num_outputs=81, competing=Fa
 
     Returns:
         A `keras.Model`: features `[R, P, P, C]` and class ids `[R]` to mask logits `[R, 2P, 2P]`; or to
-        `[R, 2P, 2P, 2]` of `CompetingMasks` if `competing`.
+        `[R, 2P, 2P, 2]` of `SoftmaxMasks` if `competing`.
     """
     pooled, class_ids, x = _mask_inputs(pooled_shape, convs)
     x = MaskDeconv(channels, name="deconv")(x)
     if competing:
-        masks = CompetingMasks(name="competing")(EveryMask(num_outputs, name="predictor")(x), class_ids)
+        masks = SoftmaxMasks(name="competing")(
+            AllClassMaskPredictor(num_outputs, name="predictor")(x), class_ids
+        )
     else:
         masks = MaskPredictor(num_outputs, name="predictor")(x, class_ids)
     return keras.Model([pooled, class_ids], masks, name="mask_head")
@@ -144,7 +146,7 @@ def mlp_mask_head(pooled_shape, convs=(), dense_units=(1024, 1024), num_outputs=
     normal = keras.initializers.RandomNormal(stddev=STD_BOX)
     x = keras.layers.Dense(side * side * num_outputs, kernel_initializer=normal, name="predictor")(x)
     x = keras.layers.Reshape((side, side, num_outputs), name="masks")(x)
-    choose = CompetingMasks(name="competing") if competing else ChosenMasks(name="chosen")
+    choose = SoftmaxMasks(name="competing") if competing else SelectClassMask(name="chosen")
     return keras.Model([pooled, class_ids], choose(x, class_ids), name="mask_head")
 
 

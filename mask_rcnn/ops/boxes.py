@@ -75,9 +75,9 @@ def encode_deltas(boxes, anchors, weights=(1.0, 1.0, 1.0, 1.0)):
     """
     size = tf.maximum(boxes[..., 2:] - boxes[..., :2], 1e-6)  # [..., N, 2]
     anchor_size = tf.maximum(anchors[..., 2:] - anchors[..., :2], 1e-6)
-    centre = boxes[..., :2] + 0.5 * size
-    anchor_centre = anchors[..., :2] + 0.5 * anchor_size
-    shift = (centre - anchor_centre) / anchor_size
+    center = boxes[..., :2] + 0.5 * size
+    anchor_center = anchors[..., :2] + 0.5 * anchor_size
+    shift = (center - anchor_center) / anchor_size
     return tf.concat([shift, tf.math.log(size / anchor_size)], axis=-1) * tf.constant(weights, boxes.dtype)
 
 
@@ -96,12 +96,12 @@ def decode_deltas(deltas, boxes, weights=(1.0, 1.0, 1.0, 1.0), clamp=True):
         `[..., N, 4]`, yxyx, not clipped to the image.
     """
     size = boxes[..., 2:] - boxes[..., :2]  # [..., N, 2]
-    centre = boxes[..., :2] + 0.5 * size
+    center = boxes[..., :2] + 0.5 * size
     deltas = deltas / tf.constant(weights, deltas.dtype)
-    centre = centre + deltas[..., :2] * size
+    center = center + deltas[..., :2] * size
     log_scale = tf.minimum(deltas[..., 2:], MAX_LOG_SCALE) if clamp else deltas[..., 2:]
     size = size * tf.exp(log_scale)
-    return tf.concat([centre - 0.5 * size, centre + 0.5 * size], axis=-1)
+    return tf.concat([center - 0.5 * size, center + 0.5 * size], axis=-1)
 
 
 def windows(image_sizes, padded_size=None, centered=False):

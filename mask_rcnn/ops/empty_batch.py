@@ -9,7 +9,7 @@ merged.
 import tensorflow as tf
 
 
-def never_empty(convolve, x):
+def with_empty_batch(convolve, x):
     """Returns `convolve(x)`. For an empty batch it convolves one image of zeros and removes it again.
 
     A batch that is not empty is not copied: TensorFlow forwards the tensor through a padding of zero images

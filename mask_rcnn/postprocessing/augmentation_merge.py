@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mask_rcnn.postprocessing.detection_merge import concatenate, vote
+from mask_rcnn.postprocessing.detection_merge import concatenate, weighted_mask_vote
 from mask_rcnn.postprocessing.paste import THRESHOLD
 from mask_rcnn.postprocessing.uncertainty import AGREEMENT
 
@@ -111,7 +111,9 @@ def _mean_mask(detections, group):
     """Returns the pixels that at least half of the views contain, by weight, as a tuple (crop, (y, x))."""
     weights = _weights(detections, group)
     masks = [detections.masks[i] for i in group]
-    return vote(masks, detections.mask_origins[group], weights, np.float32(THRESHOLD) * weights.sum())
+    return weighted_mask_vote(
+        masks, detections.mask_origins[group], weights, np.float32(THRESHOLD) * weights.sum()
+    )
 
 
 def _weights(detections, group):

@@ -21,7 +21,7 @@ def concatenate(parts):
     return replace(first, **fields, masks=masks, attributes=attributes)
 
 
-def vote(masks, origins, weights, threshold):
+def weighted_mask_vote(masks, origins, weights, threshold):
     """Returns the pixels that at least `threshold` of several masks contain, by weight.
 
     Args:

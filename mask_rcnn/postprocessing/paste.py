@@ -6,7 +6,7 @@ the image exists.
 
 Three conventions are in use, about half a pixel apart:
 
-- `"pixel_centres"`: samples the grid at the center of each pixel. Beyond the outermost points of the grid the
+- `"pixel_centers"`: samples the grid at the center of each pixel. Beyond the outermost points of the grid the
   mask fades to zero (detectron2).
 - `"padded_resize"`: pads the grid with zeros, enlarges the box accordingly and truncates it to whole pixels,
   then resizes the grid to that size (torchvision).
@@ -26,17 +26,17 @@ THRESHOLD = 0.5  # Mask R-CNN, section 3.1: "binarized at a threshold of 0.5"
 MAX_PRODUCTS = 1 << 18
 TILE_COLUMNS = 1024
 
-METHODS = ("pixel_centres", "padded_resize", "rounded_box")
+METHODS = ("pixel_centers", "padded_resize", "rounded_box")
 
 
-def paste_mask(mask, box, image_size, method="pixel_centres"):
+def paste_mask(mask, box, image_size, method="pixel_centers"):
     """Returns the pixel mask of one object as a crop of the image.
 
     Args:
         mask: `[M, M]`, probabilities on the grid of the box.
         box: `[4]`, yxyx, pixels of the image. It may extend beyond the image.
         image_size: (height, width) of the image.
-        method: One of METHODS, see the top of this file. Defaults to "pixel_centres".
+        method: One of METHODS, see the top of this file. Defaults to "pixel_centers".
 
     Returns:
         Tuple `(crop, (y, x))`: the mask `[h, w]` bool, and the position of its first pixel in the image.
@@ -61,7 +61,7 @@ def paste_mask(mask, box, image_size, method="pixel_centres"):
         box = _grow(box, mask.shape[0] / (mask.shape[0] - 2))
     if method == "rounded_box":
         box = np.round(box)
-    axis_weights = _resize_weights if method == "padded_resize" else _pixel_centre_weights
+    axis_weights = _resize_weights if method == "padded_resize" else _pixel_center_weights
     side = mask.shape[0]
     y, rows = axis_weights(box[0], box[2], image_size[0], side)  # rows [h, M]
     x, columns = axis_weights(box[1], box[3], image_size[1], side)  # columns [w, M]
@@ -71,14 +71,14 @@ def paste_mask(mask, box, image_size, method="pixel_centres"):
     return crop, (y, x)
 
 
-def paste_masks(masks, boxes, image_size, method="pixel_centres"):
+def paste_masks(masks, boxes, image_size, method="pixel_centers"):
     """Returns the pixel masks of N objects, in the format of `Detections`.
 
     Args:
         masks: `[N, M, M]`, probabilities.
         boxes: `[N, 4]`, yxyx, pixels of the image.
         image_size: (height, width) of the image.
-        method: See `paste_mask`. Defaults to "pixel_centres".
+        method: See `paste_mask`. Defaults to "pixel_centers".
 
     Returns:
         Tuple `(crops, origins)`: N bool arrays `[h, w]`, and `[N, 2]` int32, (y, x).
@@ -90,13 +90,13 @@ def paste_masks(masks, boxes, image_size, method="pixel_centres"):
 
 def _grow(box, scale):
     """Returns a box scaled about its center, with its corners truncated to whole pixels."""
-    centre = 0.5 * (box[:2] + box[2:])
+    center = 0.5 * (box[:2] + box[2:])
     half = 0.5 * scale * (box[2:] - box[:2])
-    return np.trunc(np.concatenate([centre - half, centre + half]))  # [4]
+    return np.trunc(np.concatenate([center - half, center + half]))  # [4]
 
 
-def _pixel_centre_weights(start, end, limit, side):
-    """Returns the weights of the grid points for each pixel of a crop along one axis ("pixel_centres").
+def _pixel_center_weights(start, end, limit, side):
+    """Returns the weights of the grid points for each pixel of a crop along one axis ("pixel_centers").
 
     Args:
         start, end: Start and end of the box along this axis.
@@ -109,12 +109,12 @@ def _pixel_centre_weights(start, end, limit, side):
     if end <= start:  # an empty box covers no pixel, and its grid would have a spacing of 0
         return 0, np.zeros((0, side), "float32")
     first, last = _clip(np.floor(start), np.ceil(end), limit)
-    centres = np.arange(first, last) + 0.5
-    return first, _hat((centres - start) / (end - start) * side - 0.5, side)
+    centers = np.arange(first, last) + 0.5
+    return first, _hat((centers - start) / (end - start) * side - 0.5, side)
 
 
 def _resize_weights(start, end, limit, side):
-    """Like `_pixel_centre_weights`, for a box of whole pixels whose last pixel is `end` ("padded_resize")."""
+    """Like `_pixel_center_weights`, for a box of whole pixels whose last pixel is `end` ("padded_resize")."""
     pixels = max(end - start + 1, 1)
     first, last = _clip(start, start + pixels, limit)
     grid = (np.arange(first, last) - start + 0.5) * side / pixels - 0.5

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mask_rcnn.postprocessing.detection_merge import concatenate, vote
+from mask_rcnn.postprocessing.detection_merge import concatenate, weighted_mask_vote
 
 MIN_AGREEMENT = 0.5
 MIN_SCORE_SHARE = 0.5
@@ -170,7 +170,9 @@ def _merge(detections, labels, windows):
                 boxes[best] = extent
             else:
                 ones = np.ones(len(group), "uint16")
-                masks[best], origins[best] = vote([masks[i] for i in group], origins[group], ones, 1)
+                masks[best], origins[best] = weighted_mask_vote(
+                    [masks[i] for i in group], origins[group], ones, 1
+                )
                 boxes[best] = np.concatenate([origins[best], origins[best] + masks[best].shape])
             scores[best] = scores[group[0]]
         kept.append(best)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from mask_rcnn.data.array_images import checked_image
+from mask_rcnn.data.image_windows import DecodedImage, open_image
 from mask_rcnn.data.images import with_dtype
-from mask_rcnn.data.windows import DecodedImage, open_image
 from mask_rcnn.postprocessing.tile_merge import merge_tiles
 from mask_rcnn.prediction.image_predictor import LARGE_PIXELS
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from mask_rcnn.data.results import box_of
-from mask_rcnn.evaluation.coco_results import PIXEL_CENTRE, mask_crop
+from mask_rcnn.evaluation.coco_results import PIXEL_CENTER, mask_crop
 from mask_rcnn.report.errors import KINDS, NO_ERROR
 from mask_rcnn.visualization.drawing import BOX_OPACITY, draw_box, draw_keypoints, draw_mask
 
@@ -52,7 +52,7 @@ def draw_errors(pixels, evaluation, point, kinds, image, shapes):
         else:
             draw_box(canvas, shape["box"], color, 1.0 if shape["keypoints"] is None else BOX_OPACITY)
         if shape["keypoints"] is not None:
-            draw_keypoints(canvas, *shape["keypoints"], color, limb_colours=(BLACK, color))
+            draw_keypoints(canvas, *shape["keypoints"], color, limb_colors=(BLACK, color))
     return _resized(canvas)
 
 
@@ -95,7 +95,7 @@ class Shapes:
         if self.has_masks and each["segmentation"]:
             mask = mask_crop(each["segmentation"], size)
         if self.has_keypoints and each["keypoints"]:
-            points = np.reshape(each["keypoints"], (-1, 3)).astype("float32") + PIXEL_CENTRE
+            points = np.reshape(each["keypoints"], (-1, 3)).astype("float32") + PIXEL_CENTER
             keypoints = points, self.skeletons[each["category_id"]]
         x, y, width, height = box_of(each)
         box = (y, x, y + height, x + width)

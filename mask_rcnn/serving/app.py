@@ -16,10 +16,10 @@ from starlette.staticfiles import StaticFiles
 
 from mask_rcnn.errors import is_out_of_memory, short_message
 from mask_rcnn.serving import tensorflow_rest
-from mask_rcnn.serving.bodies import read_body, read_image_file
 from mask_rcnn.serving.detection_reply import detection_reply, parse_query, parse_version
 from mask_rcnn.serving.openapi import describe_api
-from mask_rcnn.serving.refusal import Refusal
+from mask_rcnn.serving.request_body import read_body, read_image_file
+from mask_rcnn.serving.request_error import RequestError
 from mask_rcnn.shipped_files import shipped_folder
 
 CLIENT_GONE = 499  # status in the metrics for requests whose client has disconnected, as in nginx
@@ -64,7 +64,7 @@ class Service:
                 Route(f"{path}/metadata", self.metadata),
                 Route(path, self.status),
             ]
-        handlers = {Refusal: _refuse, HTTPException: _refuse_url, Exception: _confess}
+        handlers = {RequestError: _refuse, HTTPException: _refuse_url, Exception: _internal_error}
         app = Starlette(routes=routes, exception_handlers=handlers)
         app.router.redirect_slashes = False
         return functools.partial(self._guarded, app)
@@ -153,7 +153,7 @@ class Service:
         with self._repository.lease(query.model or self._only_model(), query.version) as version:
             categories = version.model.categories
             if query.picture and not version.model.predictor.config.input.is_rgb8:
-                raise Refusal(400, "Expected a model of 8-bit RGB for a picture. Ask for JSON.")
+                raise RequestError(400, "Expected a model of 8-bit RGB for a picture. Ask for JSON.")
             finish = functools.partial(
                 detection_reply, version=version, query=query, categories=categories, start=start
             )
@@ -166,13 +166,13 @@ class Service:
     def _only_model(self):
         names = self._repository.names
         if len(names) > 1:
-            raise Refusal(400, f"Expected ?model=NAME. This server has: {', '.join(names)}.")
+            raise RequestError(400, f"Expected ?model=NAME. This server has: {', '.join(names)}.")
         return names[0]
 
     async def _run(self, version, tasks, request, where=None):
         """Returns the results of tasks.
 
-        It cancels the tasks and raises a `Refusal` after the time limit, or when the client disconnects.
+        It cancels the tasks and raises a `RequestError` after the time limit, or when the client disconnects.
         """
         futures = version.batcher.submit(tasks)
         work = asyncio.ensure_future(_results(futures, where))
@@ -184,8 +184,8 @@ class Service:
             if work.done():
                 return work.result()
             if gone.done():
-                raise Refusal(CLIENT_GONE, "The client has gone.")
-            raise Refusal(504, f"No answer within {self._options.timeout:g} seconds.", retry_after=1)
+                raise RequestError(CLIENT_GONE, "The client has gone.")
+            raise RequestError(504, f"No answer within {self._options.timeout:g} seconds.", retry_after=1)
         finally:
             for future in futures:
                 future.cancel()
@@ -196,13 +196,13 @@ class Service:
 async def _results(futures, where):
     """Returns the results of a list of `concurrent.futures.Future`.
 
-    If a task raises a `Refusal`, its message is prefixed with the location of the value, `where(index)`.
+    If a task raises a `RequestError`, its message is prefixed with the location of the value, `where(index)`.
     """
     results = []
     for index, future in enumerate(futures):
         try:
             results.append(await asyncio.wrap_future(future))
-        except Refusal as refusal:
+        except RequestError as refusal:
             if where:
                 refusal.args = (f"{where(index)}: {refusal}",)
             raise
@@ -232,7 +232,7 @@ async def _refuse_url(request, error):
     return _error(error.status_code, error.detail, error.headers)
 
 
-async def _confess(request, error):
+async def _internal_error(request, error):
     """Replies to an unexpected error with status 500, or 503 without enough memory.
 
     Starlette raises the error again after this handler, so that it is logged.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from absl import logging
 
 from mask_rcnn.errors import short_message
-from mask_rcnn.serving.refusal import Refusal
+from mask_rcnn.serving.request_error import RequestError
 
 AHEAD_BATCHES = 4  # number of batches of decoded images that wait, so that images of one size can share one
 
@@ -90,21 +90,21 @@ class Batcher:
             cancelled.
 
         Raises:
-            Refusal: Status 400 if there are more tasks than `capacity`; 429 if the queue is full now; 503 if
-                the batcher is closed.
+            RequestError: Status 400 if there are more tasks than `capacity`, 429 if the queue is full now, or
+                503 if the batcher is closed.
         """
         if len(tasks) > self.capacity:
-            raise Refusal(
+            raise RequestError(
                 400,
                 f"Expected at most {self.capacity} images in a request, as --queue says. "
                 f"Received: {len(tasks)}. Send several requests.",
             )
         with self._changed:
             if self._closed:
-                raise Refusal(503, "The model is being unloaded. Try again.", retry_after=1)
+                raise RequestError(503, "The model is being unloaded. Try again.", retry_after=1)
             if self._unfinished + len(tasks) > self.capacity:
                 seconds = max(1, round(self._unfinished * self._seconds))
-                raise Refusal(
+                raise RequestError(
                     429, f"{self._unfinished} images are waiting. Try again later.", retry_after=seconds
                 )
             self._unfinished += len(tasks)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mask_rcnn.evaluation.coco_results import to_coco
 from mask_rcnn.formats.outlines import outlines
-from mask_rcnn.serving.refusal import Refusal
+from mask_rcnn.serving.request_error import RequestError
 from mask_rcnn.visualization.drawing import draw
 
 MASKS = ("rle", "polygons", "none")
@@ -46,12 +46,12 @@ def parse_query(pairs):
         pairs: List of (name, value), both str.
 
     Raises:
-        Refusal: A parameter is unknown, repeated, or has an invalid value.
+        RequestError: A parameter is unknown, repeated, or has an invalid value.
     """
     values = {}
     for name, value in pairs:
         if name not in PARAMETERS or name in values:
-            raise Refusal(
+            raise RequestError(
                 400, f"Expected the parameters {', '.join(PARAMETERS)}, each once. Received: {name!r}."
             )
         values[name] = value
@@ -61,14 +61,14 @@ def parse_query(pairs):
         values["score"] = _score(values["score"])
     for name, choices in (("masks", MASKS), ("picture", PICTURES)):
         if values.get(name, choices[0]) not in choices:
-            raise Refusal(400, f"Expected {name}={'|'.join(choices)}. Received: {values[name]!r}.")
+            raise RequestError(400, f"Expected {name}={'|'.join(choices)}. Received: {values[name]!r}.")
     return DetectionQuery(**values)
 
 
 def parse_version(text):
-    """Returns the version number of a text, an int; raises a `Refusal` if it is not one."""
+    """Returns the version number of a text, an int; raises a `RequestError` if it is not one."""
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise Refusal(400, f"Expected the number of a version. Received: {text!r}.")
+        raise RequestError(400, f"Expected the number of a version. Received: {text!r}.")
     return int(text)
 
 
@@ -78,7 +78,7 @@ def _score(text):
     except ValueError:
         score = math.nan
     if not 0 <= score <= 1:
-        raise Refusal(400, f"Expected a score from 0 to 1. Received: {text!r}.")
+        raise RequestError(400, f"Expected a score from 0 to 1. Received: {text!r}.")
     return score
 
 

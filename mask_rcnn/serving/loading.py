@@ -29,13 +29,13 @@ def load_model(path, precision="float32"):
 
 
 def _load_weights(path, precision):
-    from mask_rcnn.export.runners.keras_runner import in_words
+    from mask_rcnn.export.runners.keras_runner import to_export_outputs
     from mask_rcnn.prediction.predict import Predictor
 
     predictor = Predictor.load(path, precision)
 
     def words(outputs, resize):
-        found = in_words(outputs, resize, predictor.config)
+        found = to_export_outputs(outputs, resize, predictor.config)
         return _cut(found, resize.original, resize.resized, resize.origin)
 
     return ServedModel(predictor, "weights", words)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from absl import logging
 
 from mask_rcnn.errors import short_message
-from mask_rcnn.serving.refusal import Refusal
+from mask_rcnn.serving.request_error import RequestError
 from mask_rcnn.serving.sources import fingerprint
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 # States of TensorFlow Serving's `ModelVersionStatus`.
 LOADING, AVAILABLE, UNLOADING, END = "LOADING", "AVAILABLE", "UNLOADING", "END"
@@ -109,7 +109,7 @@ class Repository:
             number: Int, version number. Defaults to None, the newest.
 
         Raises:
-            Refusal: Status 404 if there is no such version; 503 if it is being loaded.
+            RequestError: Status 404 if there is no such version; 503 if it is being loaded.
         """
         with self._changed:
             version = self._find(name, number)
@@ -129,7 +129,7 @@ class Repository:
             number: Int, the only version to return. Defaults to None, all versions.
 
         Raises:
-            Refusal: Status 404 if there is no such model or version.
+            RequestError: Status 404 if there is no such model or version.
         """
         with self._changed:
             versions = self._versions(name)
@@ -139,7 +139,7 @@ class Repository:
                 if number in (None, key)
             ]
         if not found and number is not None:
-            raise Refusal(404, f"Could not find version {number} of model {name}")
+            raise RequestError(404, f"Could not find version {number} of model {name}")
         return found
 
     def available(self, name):
@@ -162,7 +162,7 @@ class Repository:
 
     def _versions(self, name):
         if name not in self._entries:
-            raise Refusal(404, f"Servable not found for request: Latest({name})")
+            raise RequestError(404, f"Servable not found for request: Latest({name})")
         return self._entries[name].versions
 
     def _find(self, name, number):
@@ -173,9 +173,9 @@ class Repository:
             return available[wanted]
         states = {each.state for key, each in versions.items() if number in (None, key)}
         if LOADING in states or not self.is_ready:
-            raise Refusal(503, f"The model {name} is being loaded.", retry_after=SECONDS_TO_LOAD)
+            raise RequestError(503, f"The model {name} is being loaded.", retry_after=SECONDS_TO_LOAD)
         kind = f"Latest({name})" if number is None else f"Specific({name}, {number})"
-        raise Refusal(404, f"Servable not found for request: {kind}")
+        raise RequestError(404, f"Servable not found for request: {kind}")
 
     def _available(self):
         return [version for name in self.names for version in self.available(name)]
@@ -238,7 +238,7 @@ class Repository:
         batcher = self._make_batcher(version.name, model)
         with self._changed:
             version.model, version.batcher, version.state = model, batcher, AVAILABLE
-        say(f"{version.name}: version {version.number} is served.")
+        print_line(f"{version.name}: version {version.number} is served.")
         return None
 
     def _retire(self, version):
@@ -251,4 +251,4 @@ class Repository:
         gc.collect()  # Keras models have reference cycles
         with self._changed:
             version.state = END
-        say(f"{version.name}: version {version.number} is unloaded.")
+        print_line(f"{version.name}: version {version.number} is unloaded.")

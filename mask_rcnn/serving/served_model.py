@@ -9,7 +9,7 @@ from PIL import Image
 from mask_rcnn.data.array_images import checked_image
 from mask_rcnn.errors import short_message
 from mask_rcnn.serving.batcher import Task
-from mask_rcnn.serving.refusal import Refusal
+from mask_rcnn.serving.request_error import RequestError
 from mask_rcnn.serving.tensorflow_rest import DEFAULT_SIGNATURE, METHOD, tensor_info
 from mask_rcnn.serving.uploads import check_pixels, decode_upload
 
@@ -109,7 +109,7 @@ class ServedModel:
             try:
                 return self._prepare_image(checked_image(value, settings))
             except ValueError as error:
-                raise Refusal(400, str(error)) from error
+                raise RequestError(400, str(error)) from error
 
         return Task(prepare, self.predictor.detect_batch, self._words)
 
@@ -174,11 +174,11 @@ class ServedSavedModel(ServedModel):
 
 
 def _run_on_one(function, values):
-    """Calls a function of bytes for a list of one value. An InvalidArgumentError becomes a `Refusal`."""
+    """Calls a function of bytes for a list of one value. An InvalidArgumentError becomes a `RequestError`."""
     (value,) = values
     try:
         return [function(value)]
     except Exception as error:
         if type(error).__name__ == "InvalidArgumentError":
-            raise Refusal(400, short_message(error)) from error
+            raise RequestError(400, short_message(error)) from error
         raise

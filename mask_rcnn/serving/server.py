@@ -13,7 +13,7 @@ from mask_rcnn.serving.app import Service
 from mask_rcnn.serving.batcher import Batcher
 from mask_rcnn.serving.metrics import Metrics
 from mask_rcnn.serving.repository import Repository
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 BACKLOG = 2048  # connections that the system queues before the server accepts them
 KEEP_ALIVE = 15  # seconds that an idle connection stays open
@@ -175,8 +175,8 @@ def serve(sources, load, options, host, port):
     listener = bind(host, port)
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listener.getsockname()[1]}"
-    say(f"Loading {', '.join(source.name for source in sources)} ...")
-    server, repository = make_server(sources, load, options, lambda: say(f"Ready: {url}"))
+    print_line(f"Loading {', '.join(source.name for source in sources)} ...")
+    server, repository = make_server(sources, load, options, lambda: print_line(f"Ready: {url}"))
     try:
         server.run([listener])
     finally:

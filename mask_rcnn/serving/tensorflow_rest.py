@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from mask_rcnn.serving.refusal import Refusal
+from mask_rcnn.serving.request_error import RequestError
 
 DEFAULT_SIGNATURE = "serving_default"
 METHOD = "tensorflow/serving/predict"
@@ -64,35 +64,35 @@ def parse_predict(body, signatures):
         signatures: `{name: signature}` of the model, each with one input.
 
     Raises:
-        Refusal: The body is not a valid request, or does not fit the signature.
+        RequestError: The body is not a valid request, or does not fit the signature.
     """
     request = _decode_json(body)
     if not isinstance(request, dict):
-        raise Refusal(
+        raise RequestError(
             400, f'Expected a JSON object with "instances" or "inputs". Received: {_kind(request)}.'
         )
     name = request.get("signature_name") or DEFAULT_SIGNATURE
     if not isinstance(name, str) or name not in signatures:
-        raise Refusal(
+        raise RequestError(
             400,
             f'Serving signature key "{_short(name)}" not found. This model has: {", ".join(signatures)}.',
         )
     keys = [key for key in ("instances", "inputs") if key in request]
     if len(keys) != 1:
         received = " and ".join(keys) or "neither"
-        raise Refusal(400, f'Expected either "instances" or "inputs". Received: {received}.')
+        raise RequestError(400, f'Expected either "instances" or "inputs". Received: {received}.')
     ((input_name, info),) = signatures[name]["inputs"].items()
     by_row = keys == ["instances"]
     values = _values(request[keys[0]], input_name, by_row)
     call = PredictCall(name, (), by_row)
     if not isinstance(values, list) or not values:
-        raise Refusal(
+        raise RequestError(
             400, f'Expected a list of one or more values in "{keys[0]}". Received: {_kind(values)}.'
         )
     read = _read_bytes if info["dtype"] == STRING else _read_array
     rows = tuple(read(value, info, call.where(index)) for index, value in enumerate(values))
     if len({np.shape(row) for row in rows}) > 1:
-        raise Refusal(400, f'Expected values of one shape in "{keys[0]}". Received: several shapes.')
+        raise RequestError(400, f'Expected values of one shape in "{keys[0]}". Received: several shapes.')
     return PredictCall(name, rows, by_row)
 
 
@@ -100,7 +100,7 @@ def _decode_json(body):
     try:
         return msgspec.json.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise Refusal(400, f"Expected JSON. Received: {str(error)[:200]}.") from error
+        raise RequestError(400, f"Expected JSON. Received: {str(error)[:200]}.") from error
 
 
 def _values(content, input_name, by_row):
@@ -110,7 +110,7 @@ def _values(content, input_name, by_row):
             return content
         is_named = [isinstance(value, dict) and set(value) != {BINARY} for value in content]
         if any(is_named) and not all(is_named):
-            raise Refusal(400, 'Expected objects with named inputs in all "instances", or in none.')
+            raise RequestError(400, 'Expected objects with named inputs in all "instances", or in none.')
         return [_named(value, input_name) for value in content] if any(is_named) else content
     if isinstance(content, dict) and set(content) != {BINARY}:
         return _named(content, input_name)
@@ -120,7 +120,7 @@ def _values(content, input_name, by_row):
 def _named(inputs, name):
     if set(inputs) != {name}:
         found = ", ".join(_short(key) for key in list(inputs)[:5]) or "none"
-        raise Refusal(400, f'Expected the input "{name}". Received: {found}.')
+        raise RequestError(400, f'Expected the input "{name}". Received: {found}.')
     return inputs[name]
 
 
@@ -129,12 +129,12 @@ def _read_bytes(value, info, where):
     if isinstance(value, str):
         return value.encode("utf-8")
     if not (isinstance(value, dict) and set(value) == {BINARY} and isinstance(value[BINARY], str)):
-        raise Refusal(400, f'Expected {{"b64": "..."}} in {where}. Received: {_kind(value)}.')
+        raise RequestError(400, f'Expected {{"b64": "..."}} in {where}. Received: {_kind(value)}.')
     text = "".join(value[BINARY].split())
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise Refusal(400, f"Expected base64 in {where}. Received: {error}.") from error
+        raise RequestError(400, f"Expected base64 in {where}. Received: {error}.") from error
 
 
 def _read_array(value, info, where):
@@ -144,19 +144,21 @@ def _read_array(value, info, where):
     try:
         array = np.asarray(value)
     except (ValueError, OverflowError) as error:  # lists of different lengths
-        raise Refusal(400, f"Expected nested lists of equal lengths in {where}. Received: others.") from error
+        raise RequestError(
+            400, f"Expected nested lists of equal lengths in {where}. Received: others."
+        ) from error
     fits = array.ndim == len(expected) and all(
         size == limit or limit == -1 for size, limit in zip(array.shape, expected, strict=True)
     )
     if not fits or not array.size:
-        raise Refusal(
+        raise RequestError(
             400,
             f"Expected {where} of shape {expected}, where -1 is any size but 0. "
             f"Received: shape {list(array.shape)}.",
         )
     limits = np.iinfo(dtype)
     if array.dtype.kind not in "iu" or array.min() < limits.min or array.max() > limits.max:
-        raise Refusal(
+        raise RequestError(
             400, f"Expected whole numbers from {limits.min} to {limits.max} in {where}. Received: others."
         )
     return array.astype(dtype)

@@ -4,7 +4,7 @@ import io
 
 from mask_rcnn.data.image_headers import parse_header
 from mask_rcnn.data.images import read_image
-from mask_rcnn.serving.refusal import Refusal
+from mask_rcnn.serving.request_error import RequestError
 
 # Each scan of a progressive JPEG file updates all pixels, so a file of 50 kB could take minutes to decode.
 # Encoders write about 10 scans.
@@ -30,14 +30,14 @@ class UploadedImage:
 
 
 def check_pixels(contents, max_pixels):
-    """Raises a `Refusal` if an image file has too many pixels or scans. The decoder reports other errors.
+    """Raises a `RequestError` if an image has too many pixels or scans. The decoder reports other errors.
 
     Args:
         contents: Bytes of the file.
         max_pixels: Largest height times width.
     """
     if contents.startswith(JPEG_START) and contents.count(JPEG_SCAN) > MAX_SCANS:
-        raise Refusal(
+        raise RequestError(
             400,
             f"Expected a JPEG image of at most {MAX_SCANS} scans. Received: more. Save it as baseline JPEG.",
         )
@@ -46,7 +46,7 @@ def check_pixels(contents, max_pixels):
     except Exception:  # damaged files, which the decoder reports
         return
     if header.height * header.width > max_pixels:
-        raise Refusal(
+        raise RequestError(
             413,
             f"Expected an image of at most {max_pixels / 1e6:g} million pixels. "
             f"Received: {header.width} x {header.height}. Make it smaller, or start the server with a "
@@ -63,10 +63,10 @@ def decode_upload(contents, settings, max_pixels):
         max_pixels: Largest height times width.
 
     Raises:
-        Refusal: The file is not an image, is damaged, or is too large.
+        RequestError: The file is not an image, is damaged, or is too large.
     """
     check_pixels(contents, max_pixels)
     try:
         return read_image(UploadedImage(contents), settings.bit_depth, max_pixels, **settings.pixel_format)
     except ValueError as error:
-        raise Refusal(400, str(error)) from error
+        raise RequestError(400, str(error)) from error

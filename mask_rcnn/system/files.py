@@ -74,7 +74,7 @@ def atomic_write(path, num_bytes=None):
             f"Expected the path of a file. Received: {path}, a device, pipe or socket. Choose another path."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with room_for(path, num_bytes), _work_folder(path.parent) as folder:
+    with disk_full_errors(path, num_bytes), _work_folder(path.parent) as folder:
         new = folder / "new" / path.name
         new.parent.mkdir()
         yield new
@@ -86,7 +86,7 @@ def atomic_write(path, num_bytes=None):
 
 
 @contextlib.contextmanager
-def room_for(path, num_bytes=None):
+def disk_full_errors(path, num_bytes=None):
     """Context manager that converts errors about a full disk to `DiskFull`, which names the file.
 
     Args:

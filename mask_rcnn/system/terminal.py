@@ -27,7 +27,7 @@ def printable(text, allowed="\n\t"):
     return "".join(c if c in allowed or not _is_unprintable(c) else _escape(c) for c in text)
 
 
-def say(text="", file=None):
+def print_line(text="", file=None):
     """Prints a line after escaping. All commands use this function for output.
 
     Characters that the encoding of the stream does not have are escaped, too.

@@ -9,7 +9,7 @@ import numpy as np
 
 from mask_rcnn import config_io
 from mask_rcnn.config.ranges import RANGES
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 from mask_rcnn.training.batches import batches_of
 from mask_rcnn.training.callbacks import StepCallback
 from mask_rcnn.training.run_folder import CONFIG, has_steps
@@ -51,11 +51,13 @@ def within_budget(config, run_dir, prepare_run, context, started):
         cost.check(config.train.budget, steps)
         recipe = scaled(config.train, steps)
         if context.is_chief:
-            say(cost.describe(config.train, recipe))
+            print_line(cost.describe(config.train, recipe))
     else:
         recipe = config_io.override_all(config, {f"train.{name}": kept[name] for name in kept}).train
         if context.is_chief:
-            say(f"The run keeps the {recipe.scaled_steps} steps that fitted into its budget at its start.")
+            print_line(
+                f"The run keeps the {recipe.scaled_steps} steps that fitted into its budget at its start."
+            )
     return dataclasses.replace(config, train=recipe)
 
 

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from mask_rcnn.system.files import atomic_write, room_for
+from mask_rcnn.system.files import atomic_write, disk_full_errors
 from mask_rcnn.training.checkpoint import save_checkpoint
 
 # TensorBoard shows about a thousand points of a curve, so logging every step would only waste space.
@@ -85,7 +85,7 @@ class CsvLog(StepCallback):
     def on_step(self, step, logs, seconds):
         row = {"step": step, "loss": logs["loss"], **logs, "images_per_second": self.batch_size / seconds}
         is_new = not self.path.exists()
-        with room_for(self.path), open(self.path, "a", newline="") as file:
+        with disk_full_errors(self.path), open(self.path, "a", newline="") as file:
             writer = csv.DictWriter(file, row)
             if is_new:
                 writer.writeheader()

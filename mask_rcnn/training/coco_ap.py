@@ -7,9 +7,9 @@ from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.unreadable import UnreadableImages
 from mask_rcnn.evaluation.coco_evaluation import content_of
 from mask_rcnn.evaluation.model_evaluation import ModelEvaluation
+from mask_rcnn.training.distributed_evaluation import evaluate_together
 from mask_rcnn.training.optimizer import averaged_weights
 from mask_rcnn.training.processes import run_context
-from mask_rcnn.training.shared_evaluation import evaluate_together
 
 
 class CocoAP(keras.callbacks.Callback):

@@ -37,7 +37,7 @@ def _bad_outputs(model, inputs, prefix=""):
 
     def record(layer, *args, **kwargs):
         outputs = layer(*args, **kwargs)
-        network = getattr(layer, "network", layer)  # `CountedRois` and `Rematerialized` wrap a network
+        network = getattr(layer, "network", layer)  # `ValidRois` and `Rematerialized` wrap a network
         inner = args[0] if isinstance(network, keras.Model) else ()
         calls.append((network, (inner, outputs)))
         return outputs

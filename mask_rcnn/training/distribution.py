@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mask_rcnn.config.ranges import short
 from mask_rcnn.errors import short_message
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 from mask_rcnn.training.processes import TRAINING_JOBS, run_context
 
 CLUSTER = "TF_CONFIG"  # TensorFlow's environment variable with the addresses of all processes
@@ -66,7 +66,7 @@ def _automatic(batch_size):
     if len(_processes()) > 1:
         strategy = _multiworker()
         context = run_context(strategy)
-        say(
+        print_line(
             f"Strategy multiworker: process {context.rank} of {context.num_processes}, "
             f"{strategy.num_replicas_in_sync} replicas in all."
         )
@@ -76,7 +76,7 @@ def _automatic(batch_size):
     if len(gpus) < 2:
         return tf.distribute.get_strategy()
     name = "mirrored" if used > 1 else "none"
-    say(f"Strategy {name}: {used} of {len(gpus)} GPUs for batches of {batch_size}.")
+    print_line(f"Strategy {name}: {used} of {len(gpus)} GPUs for batches of {batch_size}.")
     return tf.distribute.MirroredStrategy(gpus[:used]) if used > 1 else tf.distribute.get_strategy()
 
 

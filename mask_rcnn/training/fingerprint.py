@@ -17,7 +17,7 @@ from mask_rcnn.training.run_folder import config_changes
 
 # Fields that may change when a run is resumed. A name that ends in a dot is a whole section. These fields set
 # file locations, when to save and evaluate, how detections are selected, and the optimizer of later steps.
-MAY_CHANGE = (
+RESUMABLE_FIELDS = (
     "data.",
     "backbone.weights",
     "train.init_weights",
@@ -149,5 +149,7 @@ def _outlines(dataset):
 
 def may_change(field):
     """Returns whether a run may be resumed with another value of a field, such as "train.steps"."""
-    is_free = any(field.startswith(name) if name.endswith(".") else field == name for name in MAY_CHANGE)
+    is_free = any(
+        field.startswith(name) if name.endswith(".") else field == name for name in RESUMABLE_FIELDS
+    )
     return is_free and field not in CHOICES

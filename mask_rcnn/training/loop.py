@@ -4,7 +4,7 @@ import tensorflow as tf
 from absl import logging
 
 from mask_rcnn.errors import is_out_of_memory, short_message
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 from mask_rcnn.training.callbacks import (
     Checkpointing,
     CsvLog,
@@ -70,7 +70,7 @@ def restore_or_initialize(trainer, run_dir, run_id, initialize=lambda: None, che
         initialize()
         state = {"step": 0, "run": run_id}
     elif context.is_chief:
-        say(f"Resumed after step {state['step']}.")
+        print_line(f"Resumed after step {state['step']}.")
     context.copy_from_chief([*trainer.variables, *trainer.optimizer.variables])
     return context.gather(state)[0]
 

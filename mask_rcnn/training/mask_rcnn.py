@@ -17,7 +17,7 @@ from mask_rcnn.prediction.tiles import OVERLAP, Tiling
 from mask_rcnn.structures import Category, as_categories
 from mask_rcnn.system.paths import as_path
 from mask_rcnn.training.batches import BATCH_SIZE, add_seeds, as_batches
-from mask_rcnn.training.initial import check_initial_weights, initialize
+from mask_rcnn.training.initial_weights import check_initial_weights, initialize
 from mask_rcnn.training.optimizer import build_optimizer
 from mask_rcnn.training.trainer import Trainer
 from mask_rcnn.weights import load_weights, read_header, save_weights

@@ -7,16 +7,16 @@ from absl import logging
 
 from mask_rcnn import config_io
 from mask_rcnn.config import DataConfig
+from mask_rcnn.training.check_runner import Checks
 from mask_rcnn.training.checkpoint import checkpoints
-from mask_rcnn.training.checks import Checks
 from mask_rcnn.training.fingerprint import check_fingerprint, digest, fingerprint
-from mask_rcnn.training.initial import check_initial_weights
+from mask_rcnn.training.initial_weights import check_initial_weights
 from mask_rcnn.training.loop import restore_or_initialize
 from mask_rcnn.training.memory_estimate import GIGABYTE, describe_memory, free_memory, num_bytes
 from mask_rcnn.training.prepare import prepare
 from mask_rcnn.training.processes import run_context
 from mask_rcnn.training.run_folder import CHECKPOINTS
-from mask_rcnn.training.sources import check_sources
+from mask_rcnn.training.training_data import check_sources
 
 
 def preflight(

@@ -14,7 +14,7 @@ from mask_rcnn.training.batches import as_batches, validation_batches, without_r
 from mask_rcnn.training.distribution import make_strategy, strategy_name
 from mask_rcnn.training.mask_rcnn import MaskRCNN
 from mask_rcnn.training.run_folder import config_changes
-from mask_rcnn.training.sources import check_objects, read_training_data, with_class_count
+from mask_rcnn.training.training_data import check_objects, read_training_data, with_class_count
 from mask_rcnn.training.validation import Validator
 
 

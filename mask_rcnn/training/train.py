@@ -11,7 +11,7 @@ import tensorflow as tf
 from mask_rcnn.errors import PartialFailure, short_message
 from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.system.paths import local_path
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 from mask_rcnn.training.batches import batches_of
 from mask_rcnn.training.budget import within_budget
 from mask_rcnn.training.distribution import make_strategy
@@ -68,7 +68,7 @@ def train(config, run_dir, *, model=None, train_data=None, val_data=None, callba
             package, so the checkpoint of a step is saved first. Their state is not saved. With several
             processes, they run in each process. Defaults to none.
         resume: Whether to continue a run in the folder from its last checkpoint. Its training data, their
-            order and its config must be unchanged (`fingerprint.MAY_CHANGE` lists the fields that may
+            order and its config must be unchanged (`fingerprint.RESUMABLE_FIELDS` lists the fields that may
             change). The final weights equal those of a run without interruption. False only allows a new run.
             Defaults to True.
 
@@ -147,7 +147,7 @@ def check(config, run_dir, *, resume=True):
     check_run_folder(run_dir, resume)
 
     def report(check, found):
-        say(f"{check}: {found}")
+        print_line(f"{check}: {found}")
 
     with tempfile.TemporaryDirectory() as data_folder:
         run, state = preflight(
@@ -157,7 +157,7 @@ def check(config, run_dir, *, resume=True):
             batch = next(iter(make_batches(state["step"])), None)
         images = batch and strategy.experimental_local_results(batch["images"])[0]
         report("next batch", "none, all steps are done" if batch is None else str(images.shape))
-    say("All checks passed.")
+    print_line("All checks passed.")
 
 
 def evaluate_final_weights(model, validator, run_dir, step):
@@ -185,5 +185,5 @@ def evaluate_final_weights(model, validator, run_dir, step):
             f"Received: {type(error).__name__}: {short_message(error)}. "
             "Correct this, then repeat the evaluation: `mask-rcnn train --resume`, or `mask-rcnn evaluate`."
         ) from error
-    say(f"{validator.metrics.table()}\n\nWeights, scores and pictures: {run_dir}")
+    print_line(f"{validator.metrics.table()}\n\nWeights, scores and pictures: {run_dir}")
     return validator.metrics

@@ -184,7 +184,7 @@ def _layers(model):
     """Yields the layers of a model and, recursively, the layers of nested models."""
     for layer in getattr(model, "layers", ()):
         yield layer
-        yield from _layers(getattr(layer, "network", layer))  # `CountedRois` and `Rematerialized` wrap one
+        yield from _layers(getattr(layer, "network", layer))  # `ValidRois` and `Rematerialized` wrap one
 
 
 @dataclass(frozen=True)

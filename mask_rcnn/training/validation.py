@@ -10,19 +10,19 @@ import tensorflow as tf
 from absl import logging
 from PIL import Image
 
-from mask_rcnn.data.picture import to_rgb8
+from mask_rcnn.data.rgb8 import to_rgb8
 from mask_rcnn.data.unreadable import UnreadableImages
 from mask_rcnn.errors import UnreadableImage, short_message
 from mask_rcnn.evaluation.coco_evaluation import content_of
 from mask_rcnn.evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from mask_rcnn.heads import iou_types_of
-from mask_rcnn.system.files import room_for
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.files import disk_full_errors
+from mask_rcnn.system.terminal import print_line
 from mask_rcnn.training.callbacks import StepCallback, keep_lines, summary_writer
+from mask_rcnn.training.distributed_evaluation import SharedLosses, evaluate_together
 from mask_rcnn.training.optimizer import averaged_weights
 from mask_rcnn.training.processes import run_context
 from mask_rcnn.training.run_folder import BEST_WEIGHTS, METRICS, TENSORBOARD
-from mask_rcnn.training.shared_evaluation import SharedLosses, evaluate_together
 from mask_rcnn.visualization.drawing import draw
 
 # Minimum score of detections in pictures: those that are more likely correct than wrong.
@@ -213,7 +213,7 @@ def evaluate_step(model, validator, run_dir, step, last_step, pictures_dir=None)
     else:
         note = "the best so far" if is_best else f"best {abs(max(earlier)):.4f}"
         result = f"{validator.best_by} {score:.4f} ({note})"
-    say(f"step {step}/{last_step}  {result}")
+    print_line(f"step {step}/{last_step}  {result}")
 
 
 def is_out_of_patience(run_dir, validator, patience):
@@ -227,7 +227,9 @@ def is_out_of_patience(run_dir, validator, patience):
     gains = _gains(run_dir / METRICS, validator.best_by)
     if not patience or len(gains) <= patience or max(gains[-patience:]) > max(gains[:-patience]):
         return False
-    say(f"The run ends: {validator.best_by} was not better in {patience} evaluations (`train.patience`).")
+    print_line(
+        f"The run ends: {validator.best_by} was not better in {patience} evaluations (`train.patience`)."
+    )
     return True
 
 
@@ -283,5 +285,5 @@ def _read_lines(path):
 
 
 def _append(path, line):
-    with room_for(path), open(path, "a") as file:
+    with disk_full_errors(path), open(path, "a") as file:
         file.write(json.dumps(line) + "\n")

@@ -34,14 +34,14 @@ SHADES = (0.74, 0.64, 0.84)  # OKLab lightness
 GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))  # radians; multiples of it never repeat a hue
 
 
-def draw(image, detections, categories, colour_by="class", boxes=True, labels=True, scores=True, font=None):
+def draw(image, detections, categories, color_by="class", boxes=True, labels=True, scores=True, font=None):
     """Draws detections, or ground truth as `Detections`, on a copy of an image.
 
     Args:
         image: `[H, W, 3]` uint8 RGB array, or the path of an image file.
         detections: `Detections` of the image.
         categories: Sequence of K `Category`. Class id i is `categories[i - 1]`.
-        colour_by: "class": the hue depends on the class and is equal in all images, and instances differ in
+        color_by: "class": the hue depends on the class and is equal in all images, and instances differ in
             their shades. "instance": each object has its own hue, for many objects of few classes. Defaults
             to "class".
         boxes: Whether to draw the boxes. Defaults to True.
@@ -55,34 +55,34 @@ def draw(image, detections, categories, colour_by="class", boxes=True, labels=Tr
         `[H, W, 3]` uint8, RGB.
 
     Raises:
-        ValueError: If shape, dtype or size of `image`, `colour_by` or `font` are not as described.
+        ValueError: If shape, dtype or size of `image`, `color_by` or `font` are not as described.
     """
     image = read_image(image) if is_image_file(image) else np.asarray(image)
-    _check(image, detections, colour_by)
+    _check(image, detections, color_by)
     canvas = np.ascontiguousarray(image).copy()
     heights, widths = (detections.boxes[:, 2:] - detections.boxes[:, :2]).T
     order = np.argsort(-heights * widths, kind="stable")  # large ones first
-    hues = detections.class_ids if colour_by == "class" else np.arange(len(detections))
-    colours = [colour(int(hue), shade=i) for i, hue in enumerate(hues)]
+    hues = detections.class_ids if color_by == "class" else np.arange(len(detections))
+    colors = [palette_color(int(hue), shade=i) for i, hue in enumerate(hues)]
 
     if detections.masks is not None:
         for i in order:
-            draw_mask(canvas, detections.masks[i], detections.mask_origins[i], colours[i])
+            draw_mask(canvas, detections.masks[i], detections.mask_origins[i], colors[i])
     if boxes:
         opacity = 1.0 if detections.masks is None else BOX_OPACITY
         for i in order:
-            draw_box(canvas, detections.boxes[i], colours[i], opacity)
+            draw_box(canvas, detections.boxes[i], colors[i], opacity)
     if detections.keypoints is not None:
         for i in order:
             skeleton = categories[detections.class_ids[i] - 1].skeleton
-            draw_keypoints(canvas, detections.keypoints[i], skeleton, colours[i])
+            draw_keypoints(canvas, detections.keypoints[i], skeleton, colors[i])
     if labels:
         texts = _texts(detections, categories, scores, font)
-        _draw_labels(canvas, detections.boxes, order, texts, colours)
+        _draw_labels(canvas, detections.boxes, order, texts, colors)
     return canvas
 
 
-def _check(image, detections, colour_by):
+def _check(image, detections, color_by):
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(
             "`image` must be RGB, [H, W, 3] uint8. "
@@ -93,9 +93,9 @@ def _check(image, detections, colour_by):
             f"`detections` must belong to this image, of size {image.shape[:2]}. "
             f"Received: detections.image_size={detections.image_size}. Give the image of the detections."
         )
-    if colour_by not in ("class", "instance"):
+    if color_by not in ("class", "instance"):
         raise ValueError(
-            f'`colour_by` must be "class" or "instance". Received: colour_by={colour_by!r}. Choose one.'
+            f'`color_by` must be "class" or "instance". Received: color_by={color_by!r}. Choose one.'
         )
 
 
@@ -110,7 +110,7 @@ def _texts(detections, categories, scores, font):
 
 
 @cache
-def colour(number, shade=0):
+def palette_color(number, shade=0):
     """Returns the color of a class or an instance, a tuple (red, green, blue) of ints from 0 to 255.
 
     The color space is OKLab, where colors of equal lightness look equally light.
@@ -142,14 +142,14 @@ def _line_width(canvas):
     return max(round(LINE_WIDTH * _side(canvas)), 1)
 
 
-def draw_mask(canvas, crop, origin, colour):
+def draw_mask(canvas, crop, origin, color):
     """Tints the pixels of a mask and draws its outline, in-place.
 
     Args:
         canvas: `[H, W, 3]` uint8, RGB.
         crop: `[h, w]` bool, the mask in its own crop of the image.
         origin: (y, x) of the crop's first pixel in the image.
-        colour: (red, green, blue), 0 to 255.
+        color: (red, green, blue), 0 to 255.
     """
     if not crop.size:
         return
@@ -159,14 +159,14 @@ def draw_mask(canvas, crop, origin, colour):
     region = canvas[y : y + crop.shape[0], x : x + crop.shape[1]]
     inside = np.zeros(crop.shape, "uint8")
     cv2.fillPoly(inside, outlines, 255, cv2.LINE_8, SUBPIXEL_BITS)
-    tint = _blend(np.arange(256)[:, None], colour, FILL_OPACITY)  # [256, 3], lookup table per channel
+    tint = _blend(np.arange(256)[:, None], color, FILL_OPACITY)  # [256, 3], lookup table per channel
     rows = max(STRIP_PIXELS // crop.shape[1], 1)
     for top in range(0, crop.shape[0], rows):  # strips limit the memory of copies
         strip = region[top : top + rows]
         cv2.copyTo(cv2.LUT(strip, tint[None]), inside[top : top + rows], strip)
     offset = np.array([x, y]) << SUBPIXEL_BITS
     shifted = [outline + offset for outline in outlines]
-    cv2.polylines(canvas, shifted, True, colour, width, cv2.LINE_AA, SUBPIXEL_BITS)
+    cv2.polylines(canvas, shifted, True, color, width, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
 def _outlines(crop, window):
@@ -189,13 +189,13 @@ def _fixed_point(points):
     return np.round(points * (1 << SUBPIXEL_BITS)).astype("int32")
 
 
-def draw_box(canvas, box, colour, opacity):
+def draw_box(canvas, box, color, opacity):
     """Draws the frame of a box just inside its edges, in-place.
 
     Args:
         canvas: `[H, W, 3]` uint8, RGB.
         box: `[4]`, yxyx, pixels.
-        colour: (red, green, blue), 0 to 255.
+        color: (red, green, blue), 0 to 255.
         opacity: Float from 0 to 1. Frames that are not opaque are half as wide.
     """
     width = _line_width(canvas) if opacity == 1 else max(_line_width(canvas) // 2, 1)
@@ -207,25 +207,25 @@ def draw_box(canvas, box, colour, opacity):
         (slice(y1 + width, y2 - width), slice(x2 - width, x2)),
     ):
         edge = canvas[max(rows.start, 0) : max(rows.stop, 0), max(columns.start, 0) : max(columns.stop, 0)]
-        edge[:] = _blend(edge, colour, opacity)
+        edge[:] = _blend(edge, color, opacity)
 
 
-def _blend(pixels, colour, opacity):
-    return np.round(pixels * (1 - opacity) + np.multiply(colour, opacity)).astype("uint8")
+def _blend(pixels, color, opacity):
+    return np.round(pixels * (1 - opacity) + np.multiply(color, opacity)).astype("uint8")
 
 
-def draw_keypoints(canvas, keypoints, skeleton, colour, limb_colours=None):
+def draw_keypoints(canvas, keypoints, skeleton, color, limb_colors=None):
     """Draws keypoints with a score above 0.05 and the limbs between them, both with a rim, in-place.
 
     Args:
         canvas: `[H, W, 3]` uint8, RGB.
         keypoints: `[J, 3]`, (x, y, score), x and y in pixels, as in `Detections`.
         skeleton: Pairs of keypoint numbers, counted from 1, which a limb connects.
-        colour: (red, green, blue), 0 to 255, of the keypoints.
-        limb_colours: Tuple of two colors: of the rims of the limbs, and of the limbs. Defaults to None,
-            `colour` and white.
+        color: (red, green, blue), 0 to 255, of the keypoints.
+        limb_colors: Tuple of two colors: of the rims of the limbs, and of the limbs. Defaults to None,
+            `color` and white.
     """
-    rim, core = limb_colours or (colour, WHITE)
+    rim, core = limb_colors or (color, WHITE)
     found = keypoints[:, 2] > MIN_KEYPOINT_SCORE
     if not found.any():
         return
@@ -237,13 +237,13 @@ def draw_keypoints(canvas, keypoints, skeleton, colour, limb_colours=None):
         for i, j in skeleton:
             if found[i - 1] and found[j - 1]:
                 cv2.line(canvas, points[i - 1], points[j - 1], ink, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
-    for ink, radius in ((WHITE, width + 1.5), (colour, width + 0.5)):
+    for ink, radius in ((WHITE, width + 1.5), (color, width + 0.5)):
         for i in np.flatnonzero(found):
             radius_fixed = round(radius * (1 << SUBPIXEL_BITS))
             cv2.circle(canvas, points[i], radius_fixed, ink, -1, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
-def _draw_labels(canvas, boxes, order, texts, colours):
+def _draw_labels(canvas, boxes, order, texts, colors):
     """Draws each label at the best free place near its box, in-place. Omits labels without a free place."""
     letter_size = max(round(LETTER_SIZE * _side(canvas)), MIN_LETTER_SIZE)
     taken = np.zeros((0, 4))
@@ -259,8 +259,8 @@ def _draw_labels(canvas, boxes, order, texts, colours):
             continue
         y1, x1, y2, x2 = place.tolist()
         taken = np.concatenate([taken, [place]])
-        label = Image.new("RGB", (x2 - x1, y2 - y1), colours[i])
-        ImageDraw.Draw(label).text((margin, 0), text, fill=_ink(colours[i]), font=font)
+        label = Image.new("RGB", (x2 - x1, y2 - y1), colors[i])
+        ImageDraw.Draw(label).text((margin, 0), text, fill=_ink(colors[i]), font=font)
         canvas[y1:y2, x1:x2] = np.asarray(label)
 
 
@@ -308,7 +308,7 @@ def _hidden(boxes, places):
     return (covered / np.maximum(area, 1)[:, None]).max(axis=0, initial=0)
 
 
-def _ink(colour):
-    """Returns black or white, whichever has more contrast to `colour`."""
-    red, green, blue = colour
+def _ink(color):
+    """Returns black or white, whichever has more contrast to `color`."""
+    red, green, blue = color
     return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 130 else (255, 255, 255)

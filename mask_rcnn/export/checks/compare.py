@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mask_rcnn.export.runners.outputs import WORDS, without_padding
+from mask_rcnn.export.runners.outputs import DETECTION_OUTPUTS, without_padding
 from mask_rcnn.postprocessing.paste import THRESHOLD
 
 SAME_BOX = 0.5  # lowest IoU of two boxes of a class that count as the same detection
 # Lowest score of a detection that both models must have. Below it, small numerical differences decide.
-SURE = 0.3
+MIN_COMPARED_SCORE = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ HALF = Tolerance(
     keypoints=6.0,
     attributes=0.1,
     strays=0.1,
-    least_score=SURE,
+    least_score=MIN_COMPARED_SCORE,
 )
 DIFFERENCES = ("boxes", "scores", "masks", "outlines", "keypoints", "attributes")
 
@@ -80,8 +80,8 @@ def compare(expected, found, image_size, tolerance):
         - `expected`, `found`: number of detections of each model.
         - `matched`: number of detections that both models have and that are compared.
         - `moved`: number of these that differ by more than the tolerance.
-        - `missing`: number of detections from score SURE that only the reference model has.
-        - `added`: number of detections from score SURE that only the other model has.
+        - `missing`: number of detections from score MIN_COMPARED_SCORE that only the reference model has.
+        - `added`: number of detections from score MIN_COMPARED_SCORE that only the other model has.
         - `boxes`, `scores`, `masks`, `outlines`, `keypoints`, `attributes`: largest difference, in the units
           of `Tolerance`. NaN if one of the differences is NaN, 0.0 without detections.
     """
@@ -134,7 +134,7 @@ def _iou(boxes, others):
 
 def _sure_and_alone(outputs, matched):
     alone = np.delete(outputs["detection_scores"], matched)
-    return int(np.sum(alone >= SURE))
+    return int(np.sum(alone >= MIN_COMPARED_SCORE))
 
 
 def _differences(expected, found, ours, theirs, image_size):
@@ -163,7 +163,7 @@ def _attribute_differences(expected, found, ours, theirs):
     It is infinite if `found` lacks an output.
     """
     differences = np.zeros(len(ours))
-    for name in expected.keys() - WORDS:
+    for name in expected.keys() - DETECTION_OUTPUTS:
         if name not in found:
             return np.full(len(ours), np.inf)
         one = expected[name][ours].astype("float64").reshape(len(ours), -1)

@@ -4,7 +4,7 @@ import numpy as np
 
 from mask_rcnn.config import InputConfig
 from mask_rcnn.data.images import read_image
-from mask_rcnn.data.picture import from_rgb8
+from mask_rcnn.data.rgb8 import from_rgb8
 from mask_rcnn.data.shapes import draw_scene
 
 CHECK_IMAGES = 50  # each takes the time of two or three models

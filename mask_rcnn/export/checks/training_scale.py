@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mask_rcnn.data.transforms import input_size
-from mask_rcnn.export.checks.compare import SURE, match
+from mask_rcnn.export.checks.compare import MIN_COMPARED_SCORE, match
 from mask_rcnn.export.checks.confidence_bounds import share_of
 from mask_rcnn.export.runners.keras_runner import Runner
 from mask_rcnn.export.runners.outputs import without_padding
@@ -74,7 +74,7 @@ def compare_with_own_scale(own_scale, images, found):
     """Counts the confident detections that only the export, or only the model at its own scale, has.
 
     A detection is confident from score CONFIDENT. It is found by the other model if that has the same
-    detection with at least score SURE.
+    detection with at least score MIN_COMPARED_SCORE.
 
     Args:
         own_scale: `OwnScale`.
@@ -100,7 +100,7 @@ def compare_with_own_scale(own_scale, images, found):
 
 def _unmatched(outputs, others):
     """Returns the number of confident detections without a counterpart, and of all confident detections."""
-    outputs, others = _from_score(outputs, CONFIDENT), _from_score(others, SURE)
+    outputs, others = _from_score(outputs, CONFIDENT), _from_score(others, MIN_COMPARED_SCORE)
     matched, _ = match(outputs, others)
     total = len(outputs["detection_scores"])
     return total - len(matched), total

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from mask_rcnn.data.exif import EXIF_ORIENTATION, MAX_ENTRIES, UPRIGHT
 from mask_rcnn.data.image_headers import MARKERS_WITHOUT_LENGTH, XMP_SEGMENT
-from mask_rcnn.export.image_graph.file_bytes import BYTES, find, number, read_bytes, read_number, walk
-from mask_rcnn.export.image_graph.value_or_default import attempt
+from mask_rcnn.export.image_graph.file_bytes import BYTES, find, number, read_bytes, read_number, skip_parts
+from mask_rcnn.export.image_graph.value_or_default import value_or_default
 from mask_rcnn.export.image_graph.webp import FIRST_CHUNK, after_chunk
 
 JPEG_START = 2  # index of the first segment
@@ -59,7 +59,7 @@ def _first_of(readers, contents):
     """Returns the first valid orientation that one of the functions finds, or UPRIGHT."""
     if not readers:
         return tf.constant(UPRIGHT)
-    found = attempt(readers[0], contents, 0)  # reading after the end fails
+    found = value_or_default(readers[0], contents, 0)  # reading after the end fails
     is_known = (found >= 1) & (found <= 8)
     return tf.cond(is_known, lambda: found, lambda: _first_of(readers[1:], contents))
 
@@ -78,7 +78,7 @@ def _find_in_jpeg(contents, word):
             lambda: True,
         )
 
-    return walk(is_other, lambda at: _after_segment(contents, at), JPEG_START) + 4 + len(word)
+    return skip_parts(is_other, lambda at: _after_segment(contents, at), JPEG_START) + 4 + len(word)
 
 
 def _after_segment(contents, at):
@@ -172,7 +172,7 @@ def _webp_chunk(contents, name):
         read_bytes(contents, at, 8)  # fails at the end
         return tf.strings.substr(contents, at, 4) != name
 
-    return walk(is_other, lambda at: after_chunk(contents, at), FIRST_CHUNK) + 8
+    return skip_parts(is_other, lambda at: after_chunk(contents, at), FIRST_CHUNK) + 8
 
 
 def _read_tiff(contents, at):

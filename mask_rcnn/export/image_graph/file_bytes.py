@@ -5,7 +5,7 @@ Reads are short and at known indices, so no header is copied as a whole.
 
 import tensorflow as tf
 
-MAX_PARTS = 1000  # parts that `walk` skips: a file full of empty parts takes milliseconds, not minutes
+MAX_PARTS = 1000  # parts that `skip_parts` skips: a file full of empty parts takes milliseconds, not minutes
 BYTES = tf.constant([bytes([value]) for value in range(256)])
 
 
@@ -56,7 +56,7 @@ def find(contents, word):
     return tf.where(tf.size(parts) == 2, tf.strings.length(parts[0]), -1)
 
 
-def walk(is_other, after, start):
+def skip_parts(is_other, after, start):
     """Returns the index of the first part of a file for which `is_other` returns False.
 
     It skips at most MAX_PARTS parts.

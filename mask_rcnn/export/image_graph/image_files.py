@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mask_rcnn.export.image_graph import bmp, exif, gif, webp
 from mask_rcnn.export.image_graph.file_bytes import number, read_bytes, read_number
-from mask_rcnn.export.image_graph.value_or_default import attempt
+from mask_rcnn.export.image_graph.value_or_default import value_or_default
 
 MAX_PIXELS = 50_000_000  # 150 MB decoded; enough for the cameras of phones
 # Each scan of a progressive JPEG file updates all pixels, so a file of 50 kB could take minutes to decode.
@@ -37,7 +37,7 @@ def decode_file(index, contents, max_pixels=MAX_PIXELS, bit_depth=None):
         InvalidArgumentError: The file is damaged, of another format, or too large. The message has the index.
     """
     format = file_format(contents)
-    size = attempt(lambda contents: image_size(contents, format), contents, tf.zeros([2], tf.int32))
+    size = value_or_default(lambda contents: image_size(contents, format), contents, tf.zeros([2], tf.int32))
     pixels = tf.reduce_prod(tf.cast(size, tf.int64))
     advice = f"at most {max_pixels} pixels (set by `mask-rcnn export --max-pixels`). Received (index, size):"
     whole = _assert(tf.reduce_min(size) > 0, index, WHOLE)
@@ -48,7 +48,7 @@ def decode_file(index, contents, max_pixels=MAX_PIXELS, bit_depth=None):
         contents = tf.identity(contents)
     nothing = tf.zeros([0, 0, 3], tf.uint8)
     # The decoder's own error message does not name the file.
-    image = attempt(lambda contents: _decode(contents, format, bit_depth), contents, nothing)
+    image = value_or_default(lambda contents: _decode(contents, format, bit_depth), contents, nothing)
     with tf.control_dependencies([_assert(tf.reduce_all(tf.shape(image)[:2] == size), index, WHOLE)]):
         return _upright(image, exif.orientation(contents, format))
 

@@ -40,11 +40,11 @@ def filter_weights(inputs, outputs):
     """
     scale = tf.cast(inputs, tf.float64) / tf.cast(outputs, tf.float64)
     support = tf.maximum(scale, 1.0)
-    centres = (tf.cast(tf.range(outputs), tf.float64) + 0.5) * scale  # [outputs]
-    first = tf.maximum(tf.cast(centres - support + 0.5, tf.int32), 0)
-    last = tf.minimum(tf.cast(centres + support + 0.5, tf.int32), inputs)  # not included
+    centers = (tf.cast(tf.range(outputs), tf.float64) + 0.5) * scale  # [outputs]
+    first = tf.maximum(tf.cast(centers - support + 0.5, tf.int32), 0)
+    last = tf.minimum(tf.cast(centers + support + 0.5, tf.int32), inputs)  # not included
     taps = first[:, None] + tf.range(2 * tf.cast(tf.math.ceil(support), tf.int32) + 1)  # [outputs, T]
-    distance = tf.abs(tf.cast(taps, tf.float64) + 0.5 - centres[:, None]) * (1 / support)
+    distance = tf.abs(tf.cast(taps, tf.float64) + 0.5 - centers[:, None]) * (1 / support)
     weights = tf.where(taps < last[:, None], tf.maximum(1 - distance, 0), 0)
     weights /= tf.reduce_sum(weights, axis=1, keepdims=True)
     return first, tf.cast(weights * 2**PRECISION_BITS + 0.5, tf.int32)

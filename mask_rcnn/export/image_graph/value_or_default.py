@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def attempt(function, value, otherwise):
+def value_or_default(function, value, otherwise):
     """Returns `function(value)`, or a default value if one of its ops fails.
 
     Only `tf.data` continues after an op has failed. `ignore_errors` drops the failed element, and the element

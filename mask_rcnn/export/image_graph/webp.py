@@ -6,7 +6,7 @@ memory when it decodes one frame of an animation. Source: RFC 9649, sections 2.5
 
 import tensorflow as tf
 
-from mask_rcnn.export.image_graph.file_bytes import BYTES, number, read_bytes, read_number, walk
+from mask_rcnn.export.image_graph.file_bytes import BYTES, number, read_bytes, read_number, skip_parts
 
 FIRST_CHUNK, CHUNK_HEADER, FRAME_HEADER = 12, 8, 16  # index of the first chunk, and sizes of headers, bytes
 ANIMATION = 2  # flag in the chunk VP8X
@@ -51,7 +51,7 @@ def _first_frame(contents):
 
         return test
 
-    frame = walk(is_other(b"ANMF"), lambda at: after_chunk(contents, at), FIRST_CHUNK) + CHUNK_HEADER
+    frame = skip_parts(is_other(b"ANMF"), lambda at: after_chunk(contents, at), FIRST_CHUNK) + CHUNK_HEADER
     x, y, width, height = tf.unstack(number(tf.reshape(read_bytes(contents, frame, 12), [4, 3])))
     tf.debugging.assert_equal(tf.stack([y, x, height + 1, width + 1]), tf.concat([[0, 0], size(contents)], 0))
     picture = frame + FRAME_HEADER

@@ -37,10 +37,10 @@ class Runner:
 
     def __call__(self, image):
         inputs, resize = self.predictor.preprocess(image)
-        return in_words(self.predictor.detect_batch([inputs])[0], resize, self.predictor.config)
+        return to_export_outputs(self.predictor.detect_batch([inputs])[0], resize, self.predictor.config)
 
 
-def in_words(outputs, resize, config):
+def to_export_outputs(outputs, resize, config):
     """Converts the outputs of a `Predictor` for one image to those of exported models; see `outputs.py`.
 
     Args:

@@ -311,8 +311,8 @@ def paste(mask, box, image_size):
     weights = []
     for axis in (0, 1):
         start, size = corners[axis], max(corners[axis + 2] - corners[axis], 1e-6)
-        centres = np.arange(first[axis], last[axis]) + 0.5
-        position = (centres - start) / size * len(mask) - 0.5
+        centers = np.arange(first[axis], last[axis]) + 0.5
+        position = (centers - start) / size * len(mask) - 0.5
         weights.append(np.maximum(1 - np.abs(position[:, None] - np.arange(len(mask))), 0))
     rows, columns = weights  # [pixels, M] each
     return rows @ mask @ columns.T >= THRESHOLD, tuple(first.tolist())
@@ -383,7 +383,7 @@ def main():
         "--score", type=float, default=0.5, help="lower ones are not shown (default: %(default)s)"
     )
     parser.add_argument("--threads", type=int, help="that the model may use")
-    parser.add_argument("--out", help="picture to write, with the objects in colour")
+    parser.add_argument("--out", help="picture to write, with the objects in color")
     args = parser.parse_args()
 
     from PIL import Image, ImageOps
@@ -402,8 +402,8 @@ def main():
         if "detection_masks" in found:
             crop, (y, x) = paste(found["detection_masks"][i], box, image.shape[:2])
             pixels = drawn[y : y + crop.shape[0], x : x + crop.shape[1]]
-            colour = np.random.default_rng(i).integers(0, 256, 3)
-            pixels[crop] = pixels[crop] * (1 - OVERLAY) + colour * OVERLAY
+            color = np.random.default_rng(i).integers(0, 256, 3)
+            pixels[crop] = pixels[crop] * (1 - OVERLAY) + color * OVERLAY
     if args.out:
         Image.fromarray(drawn).save(args.out)
 

@@ -26,7 +26,7 @@ from mask_rcnn.postprocessing.paste import paste_masks
 from mask_rcnn.structures import Detections
 
 # Outputs that are fields of `Detections`. The others become its `attributes`.
-WORDS = {
+DETECTION_OUTPUTS = {
     "detection_boxes",
     "detection_scores",
     "detection_classes",
@@ -75,5 +75,5 @@ def to_detections(outputs, image_size, paste, score_threshold=0.0):
         masks=masks,
         mask_origins=origins,
         keypoints=keypoints,
-        attributes={name.removeprefix("detection_"): rows[name] for name in rows.keys() - WORDS},
+        attributes={name.removeprefix("detection_"): rows[name] for name in rows.keys() - DETECTION_OUTPUTS},
     )

@@ -106,8 +106,8 @@ def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio
     start, size = rois[:, :2], rois[:, 2:] - rois[:, :2]  # [N, 2] each
     if not aligned:
         size = tf.maximum(size, 1.0)
-    rows, row_weights = _axis_neighbours(start[:, 0], size[:, 0], map_size[:, 0], pool_size, sampling_ratio)
-    columns, column_weights = _axis_neighbours(
+    rows, row_weights = _axis_neighbors(start[:, 0], size[:, 0], map_size[:, 0], pool_size, sampling_ratio)
+    columns, column_weights = _axis_neighbors(
         start[:, 1], size[:, 1], map_size[:, 1], pool_size, sampling_ratio
     )
 
@@ -171,7 +171,7 @@ def _level_facts(pyramid, strides, levels):
     return facts[:, 0], facts[:, 1:3], facts[:, 3]
 
 
-def _axis_neighbours(start, size, length, pool_size, sampling_ratio):
+def _axis_neighbors(start, size, length, pool_size, sampling_ratio):
     """Returns the map rows (or columns) that each bin sums, and their weights.
 
     Args:

@@ -12,7 +12,7 @@ from mask_rcnn.data.images import read_image
 from mask_rcnn.data.transforms import Resize
 from mask_rcnn.export.checks.compare import EXACT, HALF
 from mask_rcnn.export.checks.training_scale import OwnScale
-from mask_rcnn.export.export_model import Plan
+from mask_rcnn.export.export_model import ExportJob
 from mask_rcnn.export.runners.keras_runner import Runner
 from mask_rcnn.export.runners.lite_runner import letterbox
 from mask_rcnn.export.writers.assets import write_assets
@@ -55,14 +55,14 @@ class FramedPredictor(Predictor):
         return batch, Resize(image.shape[:2], tuple(resized), tuple(origin))
 
 
-def plan(weights, options):
-    """Returns the `Plan` of a TFLite file; see `export_model.py`."""
+def export_job(weights, options):
+    """Returns the `ExportJob` of a TFLite file; see `export_model.py`."""
     method = options.quantize or "none"
     predictor = framed_predictor(weights, options)
     pictures = options.calibration or ()
     write = functools.partial(write_file, predictor=predictor, method=method, pictures=pictures)
     bytes_each = {"none": 4, "float16": 2, "dynamic": 1, "int8": 1}[method]
-    return Plan(
+    return ExportJob(
         write=write,
         reference=Runner(predictor),
         tolerance=TOLERANCE[method],

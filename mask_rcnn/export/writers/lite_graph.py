@@ -8,7 +8,7 @@ from mask_rcnn.export.image_graph.geometry import keep_rows
 from mask_rcnn.export.writers import builtin_ops
 from mask_rcnn.heads import heads_of
 from mask_rcnn.layers.roi import DetectionLayer
-from mask_rcnn.layers.roi_poolers import CornerGrid, RoiAlign, RoiPool
+from mask_rcnn.layers.roi_poolers import CropAndResize, RoiAlign, RoiPool
 from mask_rcnn.layers.rpn import ProposalLayer
 from mask_rcnn.model import inference_model
 from mask_rcnn.ops import boxes as box_ops
@@ -33,7 +33,7 @@ class LiteGraph:
         self._heads = heads_of(config)
         self._anchors, self._centered = self.model.get_layer("anchors"), config.input.centered
         for layer in self.model.layers:
-            if isinstance(layer, CornerGrid | RoiAlign):
+            if isinstance(layer, CropAndResize | RoiAlign):
                 layer.align = builtin_ops.pyramid_roi_align
             elif isinstance(layer, RoiPool):
                 layer.pool_maximum = builtin_ops.pyramid_roi_pool

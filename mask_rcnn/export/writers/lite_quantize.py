@@ -36,7 +36,7 @@ def quantize(content, method, inputs=()):
     from ai_edge_quantizer.quantizer import Quantizer
 
     every = qtyping.TFLOperationName.ALL_SUPPORTED
-    with quiet():
+    with suppress_output():
         quantizer = Quantizer(content)
         if method == "dynamic":
             quantizer.add_dynamic_config(".*", every, num_bits=8)
@@ -48,7 +48,7 @@ def quantize(content, method, inputs=()):
 
 
 @contextlib.contextmanager
-def quiet():
+def suppress_output():
     """Suppresses the progress, sizes and warnings that the quantizer prints."""
     nowhere = io.StringIO()
     with (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mask_rcnn.model_zoo import cache
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 REGISTRY = "https://registry.npmjs.org"
 INSTALL = "npm install @litertjs/core@{version}"
@@ -104,7 +104,9 @@ def _installed_here():
     if version == CORE.version:
         return _installed(folder)
     if version:
-        say(f"node_modules has {CORE.name} {version}; {CORE.version} is used instead, from the registry.")
+        print_line(
+            f"node_modules has {CORE.name} {version}; {CORE.version} is used instead, from the registry."
+        )
     return None
 
 

@@ -10,7 +10,7 @@ import hashlib
 import logging
 from pathlib import Path
 
-from mask_rcnn.export.export_model import Plan
+from mask_rcnn.export.export_model import ExportJob
 from mask_rcnn.export.runners.keras_runner import Runner
 from mask_rcnn.export.writers.assets import write_assets
 from mask_rcnn.export.writers.lite import FLOAT32, framed_predictor, kernel_size, own_scale
@@ -21,12 +21,12 @@ OPSET = 18
 DEPRECATED_RESIZE = b"tf_half_pixel_for_nn"
 
 
-def plan(weights, options):
-    """Returns the `Plan` of an ONNX file; see `export_model.py`."""
+def export_job(weights, options):
+    """Returns the `ExportJob` of an ONNX file; see `export_model.py`."""
     import tf2onnx
 
     predictor = framed_predictor(weights, options)
-    return Plan(
+    return ExportJob(
         write=functools.partial(write, predictor=predictor, converter=tf2onnx),
         reference=Runner(predictor),
         tolerance=FLOAT32,

@@ -8,7 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from mask_rcnn.export.checks.compare import EXACT, HALF
-from mask_rcnn.export.export_model import Plan
+from mask_rcnn.export.export_model import ExportJob
 from mask_rcnn.export.image_graph.geometry import (
     image_info,
     invert_boxes,
@@ -25,7 +25,7 @@ from mask_rcnn.export.runners.saved_model_runner import CHECKSUMS, checksums
 from mask_rcnn.export.writers.assets import write_assets
 from mask_rcnn.heads import heads_of
 from mask_rcnn.prediction.predict import Predictor
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 
 
 class ServedModel(tf.Module):
@@ -77,7 +77,7 @@ class ServedModel(tf.Module):
                 "tf_example": _endpoint(self._detect_examples, "tf_example", [None], tf.string),
             }
         else:
-            say("The SavedModel takes arrays only: image_bytes and tf_example are for 8-bit RGB.")
+            print_line("The SavedModel takes arrays only: image_bytes and tf_example are for 8-bit RGB.")
         self.endpoints = endpoints  # assigned once: `tf.Module` cannot save a dict that changes later
         self.__call__ = self.endpoints["serving_default"]
 
@@ -158,15 +158,15 @@ def _keypoints_in_words(found, frame, present, half_pixel):
     return {"detection_keypoints": keypoints[..., :2], "detection_keypoint_scores": keypoints[..., 2]}
 
 
-def plan(weights, options):
-    """Returns the `Plan` of a SavedModel; see `export_model.py`."""
+def export_job(weights, options):
+    """Returns the `ExportJob` of a SavedModel; see `export_model.py`."""
     predictor = Predictor.load(weights, kernels="portable")
     least_bytes = sum(variable.value.numpy().nbytes for variable in predictor.model.variables)
     reference, tolerance = Runner(predictor), EXACT
     if options.precision not in (None, "float32"):
         predictor = Predictor.load(weights, f"mixed_{options.precision}", kernels="portable")
         tolerance = HALF
-    return Plan(
+    return ExportJob(
         write=functools.partial(write, predictor=predictor, max_pixels=options.max_pixels or MAX_PIXELS),
         reference=reference,
         tolerance=tolerance,

@@ -43,11 +43,11 @@ LiteRT.js was changed.
 """
 
 
-def plan(weights, options):
-    """Returns the `Plan` of a web page; see `export_model.py`. Its model is checked like a TFLite file."""
+def export_job(weights, options):
+    """Returns the `ExportJob` of a web page, see `export_model.py`. Its model is checked as a TFLite file."""
     name = model_name(weights)
     files = site_files(name, read_litert(options.litert))  # may fail
-    of_model = lite.plan(weights, options)
+    of_model = lite.export_job(weights, options)
 
     def write(folder):
         write_site(folder, files, name, of_model.write)

@@ -3,7 +3,7 @@
 from mask_rcnn.model_zoo.entries.entry import Entry
 
 BASE = "https://dl.fbaipublicfiles.com/detectron2/"
-LICENCE = "CC BY-SA 3.0"
+LICENSE = "CC BY-SA 3.0"
 SOURCE = "detectron2, MODEL_ZOO.md and detectron2/model_zoo/model_zoo.py"
 
 # Name, model id, first digits of the file's MD5 (in the file name, see MODEL_ZOO.md), description, box AP,
@@ -63,7 +63,7 @@ def _detectors(folder, rows, score):
             what=f"{what}, COCO train2017",
             url=f"{BASE}{folder}/{name}/{model_id}/model_final_{digits}.pkl",
             file_format="pkl",
-            licence=LICENCE,
+            license=LICENSE,
             source=SOURCE,
             published="detectron2, MODEL_ZOO.md, COCO val2017",
             md5=digits,
@@ -80,7 +80,7 @@ def _msra(name, what):
         what=f"{what} of MSRA (stride in the 1x1, BGR), ImageNet-1k",
         url=f"{BASE}ImageNetPretrained/MSRA/{name}.pkl",
         file_format="pkl",
-        licence=LICENCE,
+        license=LICENSE,
         source="detectron2, MODEL_ZOO.md",
         published="",
         is_backbone=True,

@@ -19,7 +19,7 @@ class Entry:
         what: Architecture and training data, in a few words.
         url: URL of the file.
         file_format: Format of the file, one that `readers.read_state_dict` supports.
-        licence: License of the weights.
+        license: License of the weights.
         source: Publication of the URL and the hash.
         published: Publication of the scores below, and the data they were measured on.
         sha256: First hexadecimal digits of the file's SHA-256, as many as are published. A complete hash has
@@ -43,7 +43,7 @@ class Entry:
     what: str
     url: str
     file_format: str
-    licence: str
+    license: str
     source: str
     published: str
     sha256: str = ""

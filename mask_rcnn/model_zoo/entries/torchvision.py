@@ -3,7 +3,7 @@
 from mask_rcnn.model_zoo.entries.entry import Entry
 
 BASE = "https://download.pytorch.org/models/"
-LICENCE = "BSD-3-Clause (the code; none is stated for the weights)"
+LICENSE = "BSD-3-Clause (the code; none is stated for the weights)"
 
 
 def _entry(own_name, stem, digits, file, **facts):
@@ -13,7 +13,7 @@ def _entry(own_name, stem, digits, file, **facts):
         name=f"torchvision/{own_name}",
         url=f"{BASE}{stem}-{digits}.pth",
         file_format="pth",
-        licence=LICENCE,
+        license=LICENSE,
         source=source,
         published=f"{source}, {'ImageNet-1K' if facts.get('is_backbone') else 'COCO-val2017'}",
         sha256=digits,

@@ -11,7 +11,7 @@ import re
 import numpy as np
 
 from mask_rcnn.model_zoo.readers.bfloat16 import BFLOAT16, widen
-from mask_rcnn.model_zoo.readers.opcodes import KEYS, Interpreter, RefusedPickleError
+from mask_rcnn.model_zoo.readers.pickle_interpreter import KEYS, Interpreter, RefusedPickleError
 
 # Keys of the state dict in a checkpoint, in this order: torchvision and detectron2; Lightning and timm;
 # PyTorch's tutorial; Caffe2.

@@ -15,10 +15,10 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from mask_rcnn.data.findings import Findings
+from mask_rcnn.data.image_windows import open_image
 from mask_rcnn.data.masks import encode_mask, mask_extent, mask_in_window
+from mask_rcnn.data.occlusion import MIN_VISIBLE
 from mask_rcnn.data.segmentations import mask_window
-from mask_rcnn.data.visible import MIN_VISIBLE
-from mask_rcnn.data.windows import open_image
 from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.formats.content import by_image, relative_name
 from mask_rcnn.formats.conversion import Selection, output_paths, select

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 
 from mask_rcnn.data import affine
-from mask_rcnn.data.bake import bake, transposed
+from mask_rcnn.data.apply_geometry import apply_geometry, transposed
+from mask_rcnn.data.occlusion import TOLERANCE, cut_to_window
 from mask_rcnn.data.sample import IGNORE, OBJECT
-from mask_rcnn.data.visible import TOLERANCE, cut_to_window
 
 
-def finish(sample, max_instances, needs_mask):
+def finalize_sample(sample, max_instances, needs_mask):
     """Removes objects outside of the output and orders the remaining objects for training.
 
     Args:
@@ -36,7 +36,7 @@ def finish(sample, max_instances, needs_mask):
 def _visible(sample):
     """Returns the sample with objects clipped to the visible part of the image; bakes rotation and shear."""
     if not affine.is_axis_aligned(sample.matrix):
-        return bake(sample)
+        return apply_geometry(sample)
     window = affine.move_boxes([0, 0, *sample.size], np.linalg.inv(sample.matrix))[0]
     height, width = sample.image.shape[:2]
     shows_all = (window[:2] <= TOLERANCE).all() and (

@@ -13,7 +13,7 @@ from mask_rcnn.model_zoo.backbones import IMAGENET, load_backbone
 from mask_rcnn.model_zoo.pretrained import checkpoint_file, weights_file
 from mask_rcnn.model_zoo.registry import ENTRIES, find
 from mask_rcnn.poolers import POOLERS
-from mask_rcnn.system.terminal import say
+from mask_rcnn.system.terminal import print_line
 from mask_rcnn.weights import assign_variables, read_arrays, read_header, variables
 
 # Conventions that weights were trained with. If one differs, results get worse without an error.
@@ -135,7 +135,7 @@ def _load_from_library(source, backbone):
             "`train.init_weights` to a whole detector."
         )
     source.load(backbone.weights)
-    say(f"Loaded the weights {backbone.weights} of {backbone.name}.")
+    print_line(f"Loaded the weights {backbone.weights} of {backbone.name}.")
 
 
 def warn_of_backbone(config):
@@ -175,7 +175,7 @@ def load_detector(parts, config, categories, weights):
         new |= {"rpn_head"}  # its weights belong to the features that are left out
     assign_variables(_without(wanted, new), _without(arrays, new | unused), source=path)
     kept = "all weights" if not new else f"all weights but those of {', '.join(sorted(new))}"
-    say(
+    print_line(
         f"Loaded {weights}, {len(their_categories)} classes: {kept}."
         + (f" These are new, for {len(categories)} classes." if new else "")
         + (f" Left out: {', '.join(sorted(unused))}." if unused else "")
@@ -196,7 +196,9 @@ def _rpn_features(wanted, arrays):
     theirs = _parts_of(arrays)
     copied = {f"rpn_{part}" for part in ("backbone", "fpn") if part in theirs} & (_parts_of(wanted) - theirs)
     if copied:
-        say(f"The RPN starts from copies of the weights of the shared features: {', '.join(sorted(copied))}.")
+        print_line(
+            f"The RPN starts from copies of the weights of the shared features: {', '.join(sorted(copied))}."
+        )
     return {
         f"rpn_{name}": array for name, array in arrays.items() if f"rpn_{name.partition('/')[0]}" in copied
     }

@@ -15,7 +15,7 @@ from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.data.shards import find_shards, is_shards
 from mask_rcnn.data.trainable import check_trainable
 from mask_rcnn.system.paths import as_path
-from mask_rcnn.training.checks import Checks
+from mask_rcnn.training.check_runner import Checks
 
 MAX_NAMES = 5  # class names shown in a line
 

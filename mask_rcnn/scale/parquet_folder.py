@@ -24,7 +24,7 @@ MAX_SECONDS = 300  # time after which a file is written: the most work that an i
 MAX_INPUTS = 3  # number of list elements that an error message shows
 
 
-class Parts:
+class ParquetFolder:
     """The rows in a folder of Parquet files, and those that are still to be written.
 
     The files are `part-000000.parquet` and so on. Each is written atomically. When the folder is opened, rows
@@ -121,7 +121,7 @@ def detect_in_parts(images, parts, launch):
 
     Args:
         images: List of `ImageFile`.
-        parts: `Parts`, entered as a context manager.
+        parts: `ParquetFolder`, entered as a context manager.
         launch: Function of a list of `ImageFile` that yields a `pyarrow.Table` with the rows of some of them.
 
     Yields:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mask_rcnn.data.fields import UNCLEAR, are_numbers, flag, number, numbers, whole_number
 from mask_rcnn.data.findings import shown
+from mask_rcnn.data.json_values import UNCLEAR, are_numbers, flag, number, numbers, whole_number
 
 REQUIRED = object()
 TYPE_NAMES = {dict: "an object", list: "a list", str: "text"}

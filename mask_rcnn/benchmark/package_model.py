@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mask_rcnn.benchmark.synthetic_batch import ellipse
 from mask_rcnn.benchmark.timing import timed
-from mask_rcnn.benchmark.work import ellipse
 from mask_rcnn.model import inference_model, training_model
 from mask_rcnn.prediction.predict import Predictor
 from mask_rcnn.structures import Category

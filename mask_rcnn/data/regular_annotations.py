@@ -10,7 +10,7 @@ from msgspec import UNSET
 from mask_rcnn.data.annotation_table import as_floats, starts_of
 from mask_rcnn.data.annotations import TOLERANCE
 from mask_rcnn.data.federation import NEGATIVE
-from mask_rcnn.data.fields import MAX_EXACT
+from mask_rcnn.data.json_values import MAX_EXACT
 from mask_rcnn.data.segmentations import MAX_OUTLINE
 
 MIN_DOUBLED_AREA = 1e-2  # twice the area of a polygon; ten times the limit for an empty polygon

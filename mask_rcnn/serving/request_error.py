@@ -1,7 +1,7 @@
 """The exception for a request that the server refuses."""
 
 
-class Refusal(Exception):
+class RequestError(Exception):
     """A request cannot be answered. The server sends the message to the client.
 
     Args:

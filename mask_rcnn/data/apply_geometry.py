@@ -8,14 +8,14 @@ import numpy as np
 from mask_rcnn.data import affine
 from mask_rcnn.data.channels import join_channels, split_channels
 from mask_rcnn.data.masks import encode_mask, full_mask, mask_in_window
+from mask_rcnn.data.occlusion import cut_to_window
 from mask_rcnn.data.segmentations import extent, mask_window
 from mask_rcnn.data.transforms import Resize
-from mask_rcnn.data.visible import cut_to_window
 
 MASK_VALUE = np.uint8(255)  # value of mask pixels before interpolation
 
 
-def bake(sample):
+def apply_geometry(sample):
     """Applies the geometric change of a sample now, for a transform that needs the output pixels.
 
     Pixels are resampled with antialiasing and rounded to whole numbers. Each later geometric change resamples
@@ -31,7 +31,7 @@ def bake(sample):
     if (matrix == np.eye(3)).all() and size == sample.image.shape[:2]:
         return sample
     if affine.is_transposed(matrix):
-        return bake(transposed(sample))
+        return apply_geometry(transposed(sample))
     frame = np.array([0, 0, *size], "float64")
     segmentations = tuple(_moved_mask(each, matrix, size) for each in sample.segmentations)
     boxes = affine.move_boxes(sample.boxes, matrix)

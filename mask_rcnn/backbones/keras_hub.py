@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from mask_rcnn.backbones.backbone import BACKBONES
-from mask_rcnn.backbones.graph import from_keras_model, normalization_of
+from mask_rcnn.backbones.from_keras_model import from_keras_model, normalization_of
 
 PREFIX = "keras_hub/"
 

@@ -6,7 +6,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from mask_rcnn.serving.refusal import Refusal
+from mask_rcnn.serving.request_error import RequestError
 
 IMAGE_FIELD = "image"
 MAX_FIELDS = 8  # largest number of fields in a multipart body
@@ -22,7 +22,7 @@ async def read_body(request, options):
         options: `Options`.
 
     Raises:
-        Refusal: Status 413 if it is too large; 408 if it takes too long; 400 if the client disconnects.
+        RequestError: Status 413 if it is too large; 408 if it takes too long; 400 if the client disconnects.
     """
     return b"".join([chunk async for chunk in _chunks(request, options)])
 
@@ -37,7 +37,7 @@ async def read_image_file(request, options):
         options: `Options`.
 
     Raises:
-        Refusal: As in `read_body`; 415 for another content type; 400 without an image file.
+        RequestError: As in `read_body`; 415 for another content type; 400 without an image file.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == MULTIPART:
@@ -46,13 +46,13 @@ async def read_image_file(request, options):
         contents = await read_body(request, options)
     else:
         await read_body(request, options)
-        raise Refusal(
+        raise RequestError(
             415,
             f"Expected Content-Type: image/*, {BINARY}, or {MULTIPART} with a field {IMAGE_FIELD!r}. "
             f"Received: {kind[:60]!r}.",
         )
     if not contents:
-        raise Refusal(400, "Expected an image file. Received: no bytes.")
+        raise RequestError(400, "Expected an image file. Received: no bytes.")
     return contents
 
 
@@ -63,20 +63,22 @@ async def _read_field(request, options):
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
-        raise Refusal(
+        raise RequestError(
             400, f"Expected a multipart form. Received: {getattr(error, 'message', None) or error!r}."
         ) from error
     try:
         file = form.get(IMAGE_FIELD)
         if not isinstance(file, UploadFile):
-            raise Refusal(400, f"Expected a file in the field {IMAGE_FIELD!r}. Received: {list(form)[:5]}.")
+            raise RequestError(
+                400, f"Expected a file in the field {IMAGE_FIELD!r}. Received: {list(form)[:5]}."
+            )
         return await file.read()
     finally:
         await form.close()
 
 
 async def _chunks(request, options):
-    """Yields the parts of a body, and raises a `Refusal` if it is too large or too slow.
+    """Yields the parts of a body, and raises a `RequestError` if it is too large or too slow.
 
     The received bytes are counted, because a Content-Length header may be wrong. If a body is too large, up
     to `max_body` further bytes are read and dropped, so that the client can read the reply.
@@ -89,13 +91,13 @@ async def _chunks(request, options):
             async with asyncio.timeout_at(deadline):
                 chunk = await anext(stream, None)
         except TimeoutError:
-            raise Refusal(
+            raise RequestError(
                 408,
                 f"Expected the whole request within {options.body_timeout:g} seconds. Send it faster.",
                 close=True,
             ) from None
         except ClientDisconnect:
-            raise Refusal(400, "The client has gone.") from None
+            raise RequestError(400, "The client has gone.") from None
         if chunk is None:
             break
         received += len(chunk)
@@ -104,7 +106,7 @@ async def _chunks(request, options):
         if received <= options.max_body:
             yield chunk
     if received > options.max_body:
-        raise Refusal(
+        raise RequestError(
             413,
             f"Expected at most {options.max_body} bytes. Received: more. "
             "Make the image smaller, or start the server with a larger --max-body.",
