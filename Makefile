@@ -45,7 +45,7 @@ slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
 
 samples: $(INSTALLED)
-	$(BIN)/python tests/notebooks.py
+	$(BIN)/python tests/helpers/notebooks.py
 
 docs: $(VENV)/.docs-installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

@@ -5,8 +5,8 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from conftest import spread_scores
 from four_convs import TWO_CONVS
+from tiny_model import spread_scores
 
 from mask_rcnn import MaskRCNN
 from mask_rcnn.config import (

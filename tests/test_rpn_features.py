@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import spread_scores
 from four_convs import FOUR_CONVS
+from tiny_model import spread_scores
 
 from mask_rcnn.backbones import BACKBONES, build_backbone
 from mask_rcnn.benchmark.package_model import stages_of

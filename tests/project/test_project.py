@@ -1,0 +1,34 @@
+import configparser
+import re
+
+from locations import ROOT
+
+import mask_rcnn
+
+SETUP = configparser.ConfigParser()
+SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
+
+
+def test_every_folder_of_modules_is_a_package():
+    folders = {path.parent for path in (ROOT / "mask_rcnn").rglob("*.py")}
+    assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]
+
+
+def test_every_extra_is_of_this_project_or_has_a_lowest_version():
+    for name, requirements in SETUP["options.extras_require"].items():
+        for requirement in requirements.split():
+            assert requirement.startswith("mask-rcnn[") or ">=" in requirement, (name, requirement)
+
+
+def test_only_what_starts_a_model_knows_the_model_zoo():
+    knows = re.compile(r"^\s*(from|import) mask_rcnn(\.| import )model_zoo", re.MULTILINE)
+    importers = {
+        path.relative_to(ROOT / "mask_rcnn").parts[0]
+        for path in (ROOT / "mask_rcnn").rglob("*.py")
+        if knows.search(path.read_text(encoding="utf-8"))
+    }
+    assert importers - {"model_zoo"} <= {"benchmark", "cli", "export", "prediction", "training"}
+
+
+def test_the_version_has_an_entry_in_the_changelog():
+    assert f"## {mask_rcnn.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
