@@ -254,7 +254,7 @@ def test_keypoints_and_detections_without_masks_are_columns_and_entries():
     detector = rows.Detector(load=OneImage, in_tiles=True)
     (row,) = rows.as_table(list(rows.detect_rows(detector, OneImage(), images("a.png")))).to_pylist()
     assert row["segmentations"] is None and row["keypoints"] == [[1.0, 2.0, 0.75]]
-    (entry,) = rows.entries_of(row, 5)
+    (entry,) = rows.coco_entries(row, 5)
     assert entry == {
         "image_id": 5,
         "category_id": 9,

@@ -116,7 +116,7 @@ def test_a_package_with_another_import_is_refused(tmp_path):
 
 def write_page(folder, name, tmp_path):
     files = web_site.site_files(name, read_litert(install(tmp_path)))
-    web_site.write_site(folder, files, name, lambda path: path.write_bytes(b"model"))
+    web_site.write_site(folder, files, name=name, write_model=lambda path: path.write_bytes(b"model"))
 
 
 def test_a_page_is_a_folder_that_can_be_told_and_replaced(tmp_path):
@@ -164,7 +164,7 @@ def test_weights_become_a_checked_page(tmp_path, tiny_parts, tiny_config, tiny_c
     save_weights(weights, tiny_parts, tiny_config, tiny_categories)
     image = np.random.default_rng(0).integers(0, 256, [50, 70, 3]).astype("uint8")
     options = Options(size=(64, 96), litert=install(tmp_path))
-    report = export_model(weights, tmp_path / "page", "web", {"noise": image}, options)
+    report = export_model(weights, tmp_path / "page", format="web", images={"noise": image}, options=options)
     assert report["outcome"] in ("passed", "warned", "undecided") and report["format"] == "web"
     assert report["worst"]["matched"] > 0
     assert len(load(tmp_path / "page").predict(image)) == report["worst"]["found"]

@@ -80,7 +80,9 @@ def site(tiny_tflite, tmp_path_factory):
         files = web_site.site_files("tiny", read_litert())
     except OSError as error:
         pytest.skip(f"LiteRT.js cannot be fetched: {error}")
-    web_site.write_site(root / "sub", files, "tiny", lambda path: shutil.copy(tiny_tflite, path))
+    web_site.write_site(
+        root / "sub", files, name="tiny", write_model=lambda path: shutil.copy(tiny_tflite, path)
+    )
     with running(files_of(root)) as (address, _):
         yield f"{address}/sub/"
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mask_rcnn.scale.rows import as_table, detect_rows, entries_of
+from mask_rcnn.scale.rows import as_table, coco_entries, detect_rows
 from mask_rcnn.system.files import atomic_write, locked, remove_leftovers
 from mask_rcnn.system.paths import is_remote
 
@@ -144,7 +144,7 @@ def detect_in_parts(images, parts, launch):
         )
 
 
-def detect_here(images, detector):
+def detect_in_process(images, detector):
     """Detects objects in this process. Pass it to `detect_in_parts` as `launch`, with `detector` bound.
 
     Args:
@@ -192,7 +192,7 @@ def write_results(folder, path):
     with atomic_write(path) as partial, open(partial, "w", encoding="utf-8") as file:
         separator = "["
         for row in read_rows(folder):
-            for entry in entries_of(row, ids.get(row["file"])):
+            for entry in coco_entries(row, ids.get(row["file"])):
                 file.write(separator + json.dumps(entry))
                 separator = ", "
         file.write("]" if separator == ", " else "[]")

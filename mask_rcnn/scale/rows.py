@@ -118,7 +118,7 @@ def as_table(rows):
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
-def entries_of(row, image_id):
+def coco_entries(row, image_id):
     """Returns the COCO results entries of a row, as `mask-rcnn detect --json` writes them.
 
     Args:

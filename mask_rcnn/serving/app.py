@@ -22,7 +22,7 @@ from mask_rcnn.serving.request_body import read_body, read_image_file
 from mask_rcnn.serving.request_error import RequestError
 from mask_rcnn.shipped_files import shipped_folder
 
-CLIENT_GONE = 499  # status in the metrics for requests whose client has disconnected, as in nginx
+CLIENT_CLOSED_REQUEST = 499  # status in the metrics for requests whose client has disconnected, as in nginx
 OPEN_PATHS = ("/", "/healthz")  # paths that need no token, besides the files of the page under STATIC
 PAGE = "export/web"  # folder of the web page
 STATIC = "/static"
@@ -184,7 +184,7 @@ class Service:
             if work.done():
                 return work.result()
             if gone.done():
-                raise RequestError(CLIENT_GONE, "The client has gone.")
+                raise RequestError(CLIENT_CLOSED_REQUEST, "The client has gone.")
             raise RequestError(504, f"No answer within {self._options.timeout:g} seconds.", retry_after=1)
         finally:
             for future in futures:

@@ -8,7 +8,7 @@ from pathlib import Path
 CONFIG = "static/config.json"  # path in the folder of the page
 
 
-def model_file(folder):
+def model_file(folder: Path | str) -> Path:
     """Returns the path of the first TFLite file that the configuration of a page names."""
     folder = Path(folder)
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -31,5 +31,5 @@ class Runner(_lite_runner().Runner):
         threads: Int or None, as in `lite_runner.Runner`.
     """
 
-    def __init__(self, path, threads=None):
+    def __init__(self, path: Path | str, threads: int | None = None):
         super().__init__(str(model_file(path)), threads)
