@@ -147,7 +147,7 @@ def test_a_folder_of_other_options_is_refused(words, tmp_path, capsys, changed, 
     assert run(*words) == 0
     assert run(*words, *changed) == 2
     error = capsys.readouterr().err
-    assert "goes on with the model, options and inputs" in error and message in error
+    assert "must have the same model, options and inputs in all runs" in error and message in error
 
 
 def test_a_folder_of_another_model_is_refused_and_a_copied_model_is_not(words, tmp_path, capsys):
