@@ -139,6 +139,16 @@ def test_a_server_finds_and_the_page_shows(server, new_page):
     screenshot(page, "server")
 
 
+def test_keypoints_can_be_hidden_only_if_there_are_any(server, new_page, monkeypatch):
+    page, _ = new_page(server[0])
+    choose(page, SMALL)
+    assert page.is_visible("#keypoints-layer")
+    monkeypatch.delitem(DETECTIONS[0], "keypoints")
+    page, _ = new_page(server[0])
+    choose(page, SMALL)
+    assert page.is_visible("#layers") and page.is_hidden("#keypoints-layer")
+
+
 def test_the_files_hold_what_is_shown(server, new_page):
     page, _ = new_page(server[0])
     choose(page, SMALL)
