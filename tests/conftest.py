@@ -142,7 +142,7 @@ def tiny_tflite(tiny_parts, tiny_config, tiny_categories, tmp_path_factory):
 
     metadata = lite.runner_metadata(tiny_config, (64, 96))
     path = tmp_path_factory.mktemp("tflite") / "model.tflite"
-    lite.write_file(path, lite.FramedPredictor(tiny_parts, tiny_config, tiny_categories, metadata))
+    lite.write_file(path, lite.FramedPredictor(tiny_parts, tiny_config, tiny_categories, metadata=metadata))
     return path
 
 

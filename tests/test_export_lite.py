@@ -36,7 +36,7 @@ PICTURES = {f"{height} x {width}": picture(height, width) for height, width in S
 @pytest.fixture(scope="module")
 def predictor(tiny_parts, tiny_config):
     return lite.FramedPredictor(
-        tiny_parts, tiny_config, CATEGORIES, lite.runner_metadata(tiny_config, (64, 96))
+        tiny_parts, tiny_config, CATEGORIES, metadata=lite.runner_metadata(tiny_config, (64, 96))
     )
 
 

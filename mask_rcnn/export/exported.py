@@ -57,7 +57,8 @@ class ExportedPredictor(ImagePredictor):
     def postprocess(
         self, outputs: Outputs, resize: tuple[int, int], score_threshold: float = 0.0
     ) -> Detections:
-        paste = self.config.mask_head.paste if self.config.mask_head else None
+        mask_head = self.config.mask_head
+        paste = mask_head.paste if mask_head else "pixel_centers"  # not used without masks
         with _as_value_error(self._path):
             return to_detections(outputs, resize, paste=paste, score_threshold=score_threshold)
 

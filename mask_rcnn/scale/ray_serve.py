@@ -92,7 +92,9 @@ def _options(arguments: Mapping[str, Any]) -> Options:
         known = ", ".join(["models", "replicas", "cpus", "gpus", "precision", *LIMITS])
         raise ValueError(f"Expected the arguments {known}. Received: {', '.join(unknown)}. Correct the name.")
     floats = {name for name, type_ in LIMITS.items() if type_ is float}
-    values = {name: float(value) if name in floats else int(value) for name, value in arguments.items()}
+    values: dict[str, Any] = {
+        name: float(value) if name in floats else int(value) for name, value in arguments.items()
+    }
     return Options(token=os.environ.get(TOKEN_VARIABLE), **values)
 
 

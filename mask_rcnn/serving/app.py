@@ -115,22 +115,27 @@ class Service:
         return _error(401, text, {"WWW-Authenticate": "Bearer"})
 
     async def page(self, request: Request) -> Response:
+        """Replies to `GET /` with the web page."""
         return FileResponse(shipped_folder(PAGE) / "index.html")
 
     async def health(self, request: Request) -> Response:
+        """Replies to `GET /healthz`: status 200 if all models are loaded, else 503."""
         if self._repository.is_ready:
             return JSONResponse({"status": "ok"})
         return _error(503, "The models are being loaded.", {"Retry-After": "5"})
 
     async def numbers(self, request: Request) -> Response:
+        """Replies to `GET /metrics` with the metrics for Prometheus."""
         for name in self._repository.names:
             self._metrics.waiting.labels(name).set(self._repository.waiting(name))
         return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
 
     async def description(self, request: Request) -> Response:
+        """Replies to `GET /openapi.json` with the description of the API."""
         return JSONResponse(describe_api(self._options))
 
     async def models(self, request: Request) -> Response:
+        """Replies to `GET /models` with the available models and their classes."""
         entries = []
         for name in self._repository.names:
             if versions := self._repository.available(name):
@@ -140,15 +145,18 @@ class Service:
         return JSONResponse({"models": entries})
 
     async def status(self, request: Request) -> Response:
+        """Replies to `GET /v1/models/NAME` with the states of its versions."""
         name, number = _model_of(request)
         return JSONResponse(tensorflow_rest.status(self._repository.states(name, number)))
 
     async def metadata(self, request: Request) -> Response:
+        """Replies to `GET /v1/models/NAME/metadata` with the signatures."""
         with self._repository.acquire(*_model_of(request)) as version:
             signatures = version.model.signatures
             return JSONResponse(tensorflow_rest.metadata(version.name, version.number, signatures))
 
     async def predict(self, request: Request) -> Response:
+        """Replies to `POST /v1/models/NAME:predict` with the outputs of a signature."""
         body = await read_body(request, self._options)
         with self._repository.acquire(*_model_of(request)) as version:
             model, loop = version.model, asyncio.get_running_loop()
@@ -160,6 +168,7 @@ class Service:
         return Response(content, media_type="application/json")
 
     async def detect(self, request: Request) -> Response:
+        """Replies to `POST /detect` with the detections in an image file."""
         query = parse_query(request.query_params.multi_items())
         contents = await read_image_file(request, self._options)
         start = time.monotonic()
@@ -182,9 +191,10 @@ class Service:
 
     def _only_model(self) -> str:
         names = self._repository.names
-        if len(names) > 1:
+        if len(names) != 1:
             raise RequestError(400, f"Expected ?model=NAME. This server has: {', '.join(names)}.")
-        return names[0]
+        (name,) = names
+        return name
 
     async def _run(
         self,

@@ -128,6 +128,7 @@ def _picture(pixels: np.ndarray, format: str) -> bytes:
 def _entries(detections: Detections, categories: Sequence[Category], masks: str) -> list[dict[str, Any]]:
     """Returns the detections in COCO's results format, with the class name in `category`."""
     names = {category.id: category.name for category in categories}
+    crops, origins = detections.masks, detections.mask_origins
     entries = []
     for index, coco in enumerate(to_coco(detections, None, categories)):
         entry = {
@@ -136,8 +137,8 @@ def _entries(detections: Detections, categories: Sequence[Category], masks: str)
             "score": coco["score"],
             "bbox": coco["bbox"],
         }
-        if masks == "polygons" and detections.masks is not None:
-            entry["segmentation"] = _polygons(detections.masks[index], detections.mask_origins[index])
+        if masks == "polygons" and crops is not None and origins is not None:
+            entry["segmentation"] = _polygons(crops[index], origins[index])
         elif masks == "rle" and "segmentation" in coco:
             entry["segmentation"] = coco["segmentation"]
         if "keypoints" in coco:

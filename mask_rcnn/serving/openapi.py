@@ -52,7 +52,7 @@ def describe_api(options: Options) -> dict[str, Any]:
 def _paths():
     model = [_parameter("name", "path", TEXT)]
     version = [*model, _parameter("version", "path", {"type": "string", "pattern": "^[0-9]{1,18}$"})]
-    paths = {
+    paths: dict[str, Any] = {
         "/detect": {"post": _detect()},
         "/models": {"get": _get("The models and their classes.", _ref("Models"))},
         "/healthz": {"get": {**_get("Whether all models are loaded.", {"type": "object"}), "security": []}},

@@ -49,6 +49,7 @@ class ServedModel:
 
     @property
     def categories(self) -> tuple[Category, ...]:
+        """Classes of the model. Class i is `categories[i - 1]`."""
         return self.predictor.categories
 
     def describe(self) -> dict[str, Any]:
@@ -166,7 +167,7 @@ class ServedSavedModel(ServedModel):
     def __init__(
         self,
         predictor: ExportedPredictor,
-        definitions: Mapping[str, Any],
+        definitions: dict[str, Any],
         functions: Mapping[str, Callable[[bytes], Outputs]],
     ):
         super().__init__(predictor, "saved_model", lambda outputs, size: outputs)
@@ -176,7 +177,8 @@ class ServedSavedModel(ServedModel):
         super().warm_up()
         if IMAGE_BYTES in self._functions:
             file = io.BytesIO()
-            Image.new("RGB", WARMUP_SIZES[0][::-1]).save(file, "PNG")
+            height, width = WARMUP_SIZES[0]
+            Image.new("RGB", (width, height)).save(file, "PNG")
             self._functions[IMAGE_BYTES](file.getvalue())
 
     def signature_task(self, signature: str, value: np.ndarray | bytes, max_pixels: int) -> Task:
@@ -184,7 +186,7 @@ class ServedSavedModel(ServedModel):
             return super().signature_task(signature, value, max_pixels)
 
         def prepare():
-            if signature == IMAGE_BYTES:
+            if signature == IMAGE_BYTES and isinstance(value, bytes):
                 check_pixels(value, max_pixels)
             return None, value, None
 

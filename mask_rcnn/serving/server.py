@@ -1,11 +1,13 @@
 """Runs a server, from binding its socket to its last reply."""
 
+import asyncio
 import functools
 import json
 import math
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import h11
 import uvicorn
@@ -33,21 +35,22 @@ class Protocol(H11Protocol):
     """
 
     head_timeout = 30.0
-    _timer = None
+    _timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport):
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._arm()
 
-    def connection_lost(self, exc):
-        self._timer.cancel()
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
-    def on_response_complete(self):
+    def on_response_complete(self) -> None:
         super().on_response_complete()
         self._arm()
 
-    def send_400_response(self, msg):
+    def send_400_response(self, msg: str) -> None:
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             headers = [("Content-Type", "application/json"), ("Connection", "close")]
             body = json.dumps({"error": msg}).encode("ascii")
@@ -59,12 +62,14 @@ class Protocol(H11Protocol):
                 self.transport.write(self.conn.send(event))
         self.transport.close()
 
-    def _arm(self):
+    def _arm(self) -> None:
+        """Starts the time limit for the head of the next request."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self.loop.call_later(self.head_timeout, self._check_head)
 
-    def _check_head(self):
+    def _check_head(self) -> None:
+        """Closes the connection if no request is being answered."""
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
 
@@ -72,11 +77,11 @@ class Protocol(H11Protocol):
 class _Server(uvicorn.Server):
     """A uvicorn server that sets `is_stopping` of the service when it begins to shut down."""
 
-    def __init__(self, config, service):
+    def __init__(self, config: uvicorn.Config, service: Service):
         super().__init__(config)
         self._service = service
 
-    async def shutdown(self, sockets=None):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._service.is_stopping = True
         await super().shutdown(sockets)
 

@@ -54,8 +54,8 @@ def tensor_info(name: str, dtype: str, shape: Sequence[int]) -> dict[str, Any]:
         shape: Sizes of the axes.
     """
     dims = [{"size": str(size), "name": ""} for size in shape]
-    shape = {"dim": dims, "unknown_rank": False}
-    return {"dtype": DTYPES.get(dtype, STRING), "tensor_shape": shape, "name": name}
+    tensor_shape = {"dim": dims, "unknown_rank": False}
+    return {"dtype": DTYPES.get(dtype, STRING), "tensor_shape": tensor_shape, "name": name}
 
 
 def parse_predict(body: bytes, signatures: Mapping[str, Any]) -> PredictCall:

@@ -60,7 +60,7 @@ class IsolatedRunner:
             images = self._folder / "images.npz"
             # Numbers instead of names, because a name may contain line breaks and slashes.
             self._numbers = {name: str(number) for number, name in enumerate(self._images)}
-            np.savez(images, **{self._numbers[name]: image for name, image in self._images.items()})  # pyright: ignore[reportArgumentType]  # the stub takes the arrays for `allow_pickle`
+            np.savez(images, **{self._numbers[name]: image for name, image in self._images.items()})
             # In isolated mode (-I), Python imports nothing from the working directory.
             command = [sys.executable, "-I", subprocess_runner.__file__]
             expected = f"Expected {str(self._path)!r} to run in a separate Python process."
@@ -82,6 +82,7 @@ class IsolatedRunner:
 
     @property
     def process_id(self) -> int:
+        """Id of the process."""
         return self._program.process_id
 
     def run(self, name: str) -> dict[str, float]:

@@ -89,14 +89,15 @@ def _palette(contents: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
     used = tf.cond(header == CORE_HEADER, lambda: 0, lambda: read_integer(contents, 46, 4))
     used = tf.where((used == 0) | (used > COLORS), tf.bitwise.left_shift(1, bits), used)
     colors = tf.reshape(read_bytes(contents, 14 + header, entry * used), [used, entry])
-    colors = tf.pad(colors[:, 2::-1], [[0, COLORS - used], [0, 0]])
+    unused = COLORS - used
+    colors = tf.pad(colors[:, 2::-1], [[0, unused], [0, 0]])  # pyright: ignore[reportArgumentType]  # tensor
     return tf.cast(colors, tf.uint8)
 
 
 def _indices(rows: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
     """Unpacks bytes into palette indices: `[H, bytes]` uint8 to `[H, pixels]` int32."""
     shifts = tf.range(8 - bits, -1, -bits)
-    numbers = tf.bitwise.right_shift(tf.cast(rows, tf.int32)[..., None], shifts)
+    numbers = tf.bitwise.right_shift(tf.cast(rows, tf.int32)[:, :, None], shifts)
     numbers = tf.bitwise.bitwise_and(numbers, tf.bitwise.left_shift(1, bits) - 1)
     return tf.reshape(numbers, [tf.shape(rows)[0], -1])
 
@@ -104,4 +105,4 @@ def _indices(rows: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
 def _bgr(rows: tf.Tensor, width: tf.Tensor, channels: tf.Tensor) -> tf.Tensor:
     """Converts rows of BGR pixels to RGB: `[H, bytes]` to `[H, W, 3]` uint8."""
     pixels = tf.reshape(rows[:, : width * channels], [tf.shape(rows)[0], width, channels])
-    return pixels[..., 2::-1]
+    return pixels[:, :, 2::-1]

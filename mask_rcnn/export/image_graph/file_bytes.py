@@ -36,8 +36,9 @@ def decode_integer(data: tf.Tensor, big_endian: tf.Tensor | bool = False) -> tf.
         `[...]` int32.
     """
     data = tf.where(big_endian, data, tf.reverse(data, [-1]))
-    powers = tf.constant([256**power for power in reversed(range(data.shape[-1]))], tf.int64)
-    value = tf.reduce_sum(tf.cast(data, tf.int64) * powers, axis=-1)
+    size = data.shape[-1]
+    powers = [256**power for power in reversed(range(size))]  # pyright: ignore[reportArgumentType]  # static
+    value = tf.reduce_sum(tf.cast(data, tf.int64) * tf.constant(powers, tf.int64), axis=-1)
     tf.debugging.assert_less(value, tf.constant(2**31, tf.int64))
     return tf.cast(value, tf.int32)
 

@@ -117,10 +117,11 @@ def invert_keypoints(keypoints: tf.Tensor, frame: Frame, half_pixel: bool) -> tf
         `[..., 3]` float32: y, x as fractions of the original image, and the score.
     """
     original, resized, origin = _as_float32(frame)
-    points = (keypoints[..., :2] - origin) / resized
+    points, scores = tf.split(keypoints, [2, 1], axis=-1)
+    points = (points - origin) / resized
     if not half_pixel:
         points += HALF_PIXEL / original
-    return tf.concat([points, keypoints[..., 2:]], axis=-1)
+    return tf.concat([points, scores], axis=-1)
 
 
 def image_info(frame: Frame) -> tf.Tensor:
@@ -131,4 +132,5 @@ def image_info(frame: Frame) -> tf.Tensor:
 
 def zero_padding_rows(values: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
     """Returns `values` `[B, D, ...]` as float32, zero where `present` `[B, D]` is 0. `present` is 0 or 1."""
-    return tf.cast(values, tf.float32) * present[(..., *(tf.newaxis,) * (values.shape.rank - 2))]
+    axes = (..., *(tf.newaxis,) * (values.shape.rank - 2))
+    return tf.cast(values, tf.float32) * present[axes]  # pyright: ignore[reportArgumentType]  # stub: no `...`

@@ -28,13 +28,15 @@ def _decode(logits: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
     origin = box[:2]
     size = tf.maximum(box[2:] - origin, 1)
     pixels = tf.cast(tf.math.ceil(size), tf.int32)
-    side, count = logits.shape[0], logits.shape[2]
+    side, _, count = logits.shape.as_list()
     rows, columns = cubic_matrix(side, pixels[0]), cubic_matrix(side, pixels[1])
     narrow = tf.einsum("wt,stj->swj", columns, logits)
     enlarged = tf.matmul(rows, tf.reshape(narrow, [side, -1]))  # [h, w * J]
     enlarged = tf.reshape(enlarged, [-1, count])  # [h * w, J]
     best = tf.argmax(enlarged, axis=0, output_type=tf.int32)  # [J]
-    cells = tf.cast(tf.stack([best // pixels[1], best % pixels[1]], axis=-1), tf.float32)  # [J, 2]
+    cells = tf.cast(
+        tf.stack([best // pixels[1], tf.math.floormod(best, pixels[1])], axis=-1), tf.float32
+    )  # [J, 2]
     points = origin + (cells + 0.5) * size / tf.cast(pixels, tf.float32)
     scores = tf.exp(tf.reduce_max(enlarged, axis=0) - tf.reduce_logsumexp(logits, axis=(0, 1)))
     return tf.concat([points, scores[:, None]], axis=-1)
@@ -60,7 +62,7 @@ def cubic_matrix(inputs: int, outputs: tf.Tensor) -> tf.Tensor:
     weights = tf.where(distance <= 1, _near(distance), _far(distance))
     taps = tf.clip_by_value(tf.cast(taps, tf.int32), 0, inputs - 1)
     one_hot = tf.one_hot(taps, inputs)  # [outputs, 4, inputs]
-    return tf.reduce_sum(weights[..., None] * one_hot, axis=1)
+    return tf.reduce_sum(weights[:, :, None] * one_hot, axis=1)
 
 
 def _near(x: tf.Tensor) -> tf.Tensor:

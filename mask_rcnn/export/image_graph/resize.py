@@ -23,7 +23,8 @@ def resize_image(image: tf.Tensor, size: tf.Tensor, method: str) -> tf.Tensor:
 def pad_image(image: tf.Tensor, size: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
     """Pads `[H, W, C]` with zeros to `size`, (height, width), with its first pixel at `origin`, (y, x)."""
     after = [size[axis] - origin[axis] - tf.shape(image)[axis] for axis in (0, 1)]
-    return tf.pad(image, [[origin[0], after[0]], [origin[1], after[1]], [0, 0]])
+    paddings = [[origin[0], after[0]], [origin[1], after[1]], [0, 0]]
+    return tf.pad(image, paddings)  # pyright: ignore[reportArgumentType]  # the stub allows no tensors in a list
 
 
 def _interpolate(image: tf.Tensor, size: tf.Tensor) -> tf.Tensor:

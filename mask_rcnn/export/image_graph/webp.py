@@ -44,7 +44,7 @@ def decode(contents: tf.Tensor) -> tf.Tensor:
 def after_chunk(contents: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
     """Returns the index after the chunk at index `offset`."""
     length = read_integer(contents, offset + 4, 4)
-    return offset + CHUNK_HEADER + length + length % 2
+    return offset + CHUNK_HEADER + length + tf.math.floormod(length, 2)
 
 
 def _first_frame(contents: tf.Tensor) -> tf.Tensor:

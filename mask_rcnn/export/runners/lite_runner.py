@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 # Runs the model: `{input name: array}` to `{output name: array}`.
-Run = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+Run = Callable[[Mapping[str, np.ndarray]], dict[str, Any]]
 
 THRESHOLD = 0.5  # lowest mask probability of a pixel that belongs to an object (Mask R-CNN, section 3.1)
 HALF_PIXEL = 0.5  # distance from the index of a pixel to its center
@@ -133,7 +133,7 @@ def load_onnx(path: Path | str, threads: int | None) -> tuple[Run, dict[str, str
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
 
-    def run(inputs):
+    def run(inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
         return dict(zip(names, session.run(names, inputs), strict=True))
 
     return run, session.get_modelmeta().custom_metadata_map, "onnxruntime"
@@ -284,7 +284,7 @@ def _resize_by_pillow(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
     from PIL import Image
 
     def resized(pixels):
-        return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
+        return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
     if image.dtype == np.uint8 and image.shape[2] == 3:
         return resized(image)

@@ -50,14 +50,14 @@ def without_padding(outputs: Outputs) -> Outputs:
 
 
 def to_detections(
-    outputs: Outputs, image_size: tuple[int, int], *, paste: str | None, score_threshold: float = 0.0
+    outputs: Outputs, image_size: tuple[int, int], *, paste: str, score_threshold: float = 0.0
 ) -> Detections:
     """Converts the outputs of a runner for one image to `Detections`.
 
     Args:
         outputs: `{name: array}`, see the table at the top of this file.
         image_size: (height, width) of the image, pixels.
-        paste: Method of `paste_masks`, from the model's config. None for a model without masks.
+        paste: Method of `paste_masks`, from the model's config.
         score_threshold: Detections with lower scores are left out, 0..1. Defaults to 0.0.
     """
     rows = without_padding(outputs)

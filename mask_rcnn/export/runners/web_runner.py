@@ -4,6 +4,7 @@ import importlib.util
 import json
 import urllib.parse
 from pathlib import Path
+from typing import Any
 
 CONFIG = "static/config.json"  # path in the folder of the page
 
@@ -15,9 +16,12 @@ def model_file(folder: Path | str) -> Path:
     return folder / urllib.parse.unquote(config["models"][0]["file"])
 
 
-def _lite_runner():
+def _lite_runner() -> Any:
     """Returns `lite_runner.py`, which is beside this file, as a module, without importing mask_rcnn."""
-    spec = importlib.util.spec_from_file_location("lite_runner", Path(__file__).with_name("lite_runner.py"))
+    file = Path(__file__).with_name("lite_runner.py")
+    spec = importlib.util.spec_from_file_location("lite_runner", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"Expected lite_runner.py beside this file. Received: {file}. Copy it there.")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -59,7 +59,15 @@ def nms_per_group(
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Applies NMS within each group of boxes; `mask_rcnn.ops.nms.nms_per_group` for one image."""
     boxes, scores = boxes[0], scores[0]
-    kept, valid = _suppress(boxes, scores, groups, num_groups, iou_threshold, 0.5 * DROPPED, max_output)
+    kept, valid = _suppress(
+        boxes,
+        scores,
+        groups,
+        num_groups=num_groups,
+        iou_threshold=iou_threshold,
+        score_threshold=0.5 * DROPPED,
+        max_output=max_output,
+    )
     boxes = tf.where(valid[:, None], tf.gather(boxes, kept), 0.0)
     scores = tf.where(valid, tf.gather(scores, kept), 0.0)
     return boxes[None], scores[None], valid[None]
@@ -69,20 +77,37 @@ def nms_per_class(
     boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, score_threshold: float, max_output: int
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Applies NMS within each class; `mask_rcnn.ops.nms.nms_per_class` for one image."""
-    num_classes = scores.shape[-1]
-    classes_per_box = num_classes // boxes.shape[2]  # 1, or all classes
+    num_classes = scores.shape.as_list()[-1]
+    classes_per_box = num_classes // boxes.shape.as_list()[2]  # 1, or all classes
     flat = tf.reshape(scores, [-1])  # [N K]
-    scores, candidates = tf.math.top_k(flat, min(MAX_CANDIDATES, flat.shape[0]))
+    scores, candidates = tf.math.top_k(flat, min(MAX_CANDIDATES, *flat.shape.as_list()))
     boxes = tf.gather(tf.reshape(boxes, [-1, 4]), candidates // classes_per_box)
     classes = candidates % num_classes
-    kept, valid = _suppress(boxes, scores, classes, num_classes, iou_threshold, score_threshold, max_output)
+    kept, valid = _suppress(
+        boxes,
+        scores,
+        classes,
+        num_groups=num_classes,
+        iou_threshold=iou_threshold,
+        score_threshold=score_threshold,
+        max_output=max_output,
+    )
     boxes = tf.where(valid[:, None], tf.gather(boxes, kept), 0.0)
     scores = tf.where(valid, tf.gather(scores, kept), 0.0)
     classes = tf.where(valid, tf.gather(classes, kept), 0)
     return boxes[None], scores[None], classes[None], valid[None]
 
 
-def _suppress(boxes, scores, groups, num_groups, iou_threshold, score_threshold, max_output):
+def _suppress(
+    boxes: tf.Tensor,
+    scores: tf.Tensor,
+    groups: tf.Tensor,
+    *,
+    num_groups: int,
+    iou_threshold: float,
+    score_threshold: float,
+    max_output: int,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the indices `[max_output]` of the kept boxes, best score first, and which of them are valid.
 
     Boxes of different groups are shifted apart so that they never overlap. The groups form a square grid,
@@ -126,10 +151,9 @@ def pyramid_roi_align(
     start, size = rois[:, :2], rois[:, 2:] - rois[:, :2]  # [N, 2] each
     if not aligned:
         size = tf.maximum(size, 1.0)
-    rows, row_weights = _axis_neighbors(start[:, 0], size[:, 0], map_size[:, 0], pool_size, sampling_ratio)
-    columns, column_weights = _axis_neighbors(
-        start[:, 1], size[:, 1], map_size[:, 1], pool_size, sampling_ratio
-    )
+    options = {"pool_size": pool_size, "sampling_ratio": sampling_ratio}
+    rows, row_weights = _axis_neighbors(start[:, 0], size[:, 0], map_size[:, 0], **options)
+    columns, column_weights = _axis_neighbors(start[:, 1], size[:, 1], map_size[:, 1], **options)
 
     pooled = 0.0
     for row, row_weight in zip(rows, row_weights, strict=True):  # [N, P] each
@@ -172,19 +196,21 @@ def pyramid_roi_pool(
         values = tf.gather(table, tf.where(inside[:, 0], tf.reshape(pixel, [-1]), 0))  # [N P P, C]
         return step + 1, tf.where(inside, tf.maximum(pooled, values), pooled)
 
-    num_bins = rois.shape[0] * pool_size**2
+    num_bins = rois.shape.as_list()[0] * pool_size**2
     start = tf.where(is_inside(rows, columns), -math.inf, tf.zeros([num_bins, channels]))  # an empty bin is 0
     num_steps = tf.reduce_max(height * width)
     _, pooled = tf.while_loop(lambda step, _: step < num_steps, max_step, (0, start))
     return tf.reshape(pooled, [1, -1, pool_size, pool_size, channels])
 
 
-def _pixel_table(pyramid):
+def _pixel_table(pyramid: Sequence[tf.Tensor]) -> tf.Tensor:
     """Returns the pixels of the maps of one image, concatenated over the levels, `[sum of H W, C]`."""
     return tf.concat([tf.reshape(x, [-1, x.shape[-1]]) for x in pyramid], axis=0)
 
 
-def _level_geometry(pyramid, strides, levels):
+def _level_geometry(
+    pyramid: Sequence[tf.Tensor], strides: Sequence[int], levels: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns data of each RoI's level: first row in the table `[N]`, (H, W) `[N, 2]`, 1 / stride `[N]`."""
     sizes = [x.shape[1:3] for x in pyramid]
     firsts = np.cumsum([0, *(height * width for height, width in sizes[:-1])])
@@ -193,7 +219,9 @@ def _level_geometry(pyramid, strides, levels):
     return rows[:, 0], rows[:, 1:3], rows[:, 3]
 
 
-def _axis_neighbors(start, size, length, pool_size, sampling_ratio):
+def _axis_neighbors(
+    start: tf.Tensor, size: tf.Tensor, length: tf.Tensor, *, pool_size: int, sampling_ratio: int
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Returns the map rows (or columns) that each bin sums, and their weights.
 
     Args:

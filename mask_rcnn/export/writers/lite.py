@@ -46,19 +46,19 @@ class FramedPredictor(Predictor):
     """
 
     def __init__(
-        self, parts: Parts, config: Config, categories: Sequence[Category], metadata: Mapping[str, Any]
+        self, parts: Parts, config: Config, categories: Sequence[Category], *, metadata: Mapping[str, Any]
     ):
         super().__init__(parts, config, categories)
         self.metadata = metadata
 
     def preprocess(self, image: np.ndarray) -> tuple[dict[str, tf.Tensor], Resize]:
         frame, resized, origin = letterbox(image, self.metadata)
-        dtype = self.model.input["images"].dtype
+        dtype = self.model.input["images"].dtype  # pyright: ignore[reportCallIssue, reportArgumentType]  # a dict
         batch = {
             "images": tf.cast(frame[None], dtype),
             "image_sizes": tf.constant([resized], tf.float32),
         }
-        return batch, Resize(image.shape[:2], tuple(resized), tuple(origin))
+        return batch, Resize(image.shape[:2], (resized[0], resized[1]), (origin[0], origin[1]))
 
 
 def export_job(weights: Path | str, options: Options) -> ExportJob:
@@ -105,7 +105,7 @@ def framed_predictor(weights: Path | str, options: Options) -> FramedPredictor:
         rpn=replace(rpn, post_nms=options.proposals or rpn.post_nms),
         box_head=replace(head, max_detections=options.detections or head.max_detections),
     )
-    return FramedPredictor(parts, config, categories, runner_metadata(config, size))
+    return FramedPredictor(parts, config, categories, metadata=runner_metadata(config, size))
 
 
 def training_scale(weights: Path | str, predictor: FramedPredictor) -> TrainingScale:
@@ -186,7 +186,7 @@ def convert_to_tflite(graph: LiteGraph, float16_weights: bool = False) -> bytes:
         float16_weights: Whether to store the weights as float16. Defaults to False.
     """
     # Converts from a SavedModel: no other input of the converter keeps the signature.
-    module = tf.Module()
+    module: Any = tf.Module()
     module.weights = [variable.value for variable in graph.model.variables]
     function = graph.function.get_concrete_function()
     with tempfile.TemporaryDirectory(prefix="mask_rcnn_lite_") as folder:

@@ -27,7 +27,7 @@ def operators(content: bytes) -> collections.Counter[str]:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model: Any = schema.ModelT.InitFromPackedBuf(content, 0)  # all its fields are declared as optional
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     codes = [
         code.customCode.decode() if code.customCode else names[code.builtinCode]
@@ -77,7 +77,7 @@ def pack(content: bytes, assets: Mapping[str, str], metadata: Mapping[str, Any])
     metadata = {**metadata, **checksum}
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in (assets | metadata_file(metadata)).items():
+        for name, text in {**assets, **metadata_file(metadata)}.items():
             # A fixed date, so that the same model always gives the same bytes.
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
     return content + stream.getvalue()

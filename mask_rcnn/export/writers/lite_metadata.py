@@ -65,7 +65,7 @@ def add_metadata(content: bytes, metadata: Mapping[str, Any]) -> bytes:
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model: Any = schema.ModelT.InitFromPackedBuf(content, 0)  # all its fields are declared as optional
     signature, graph = model.signatureDefs[0], model.subgraphs[0]
     described = to_bytes(
         _model(
@@ -74,7 +74,7 @@ def add_metadata(content: bytes, metadata: Mapping[str, Any]) -> bytes:
     )
     entry, buffer = schema.MetadataT(), schema.BufferT()
     entry.name, entry.buffer = BUFFER, len(model.buffers)
-    buffer.data = np.frombuffer(described, "uint8")
+    buffer.data = np.frombuffer(described, "uint8")  # pyright: ignore[reportAttributeAccessIssue]  # not a list
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or ()), entry]
     builder = flatbuffers.Builder(len(content))

@@ -7,7 +7,8 @@ pixels.
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ INT8_SCOPE = rf"mask_rcnn[^;]*/({NETWORKS})[_0-9]*/(?!{LAST_LAYERS})"
 LAST_SCOPE = rf"mask_rcnn[^;]*/({NETWORKS})[_0-9]*/({LAST_LAYERS})"
 
 
-def quantize(content: bytes, method: str, inputs: Sequence[Mapping[str, np.ndarray]] = ()) -> bytes:
+def quantize(content: bytes, method: str, inputs: Sequence[dict[str, np.ndarray]] = ()) -> bytes:
     """Quantizes a float32 TFLite file with ai-edge-quantizer.
 
     Args:
@@ -41,11 +42,16 @@ def quantize(content: bytes, method: str, inputs: Sequence[Mapping[str, np.ndarr
         quantizer = Quantizer(content)
         if method == "dynamic":
             quantizer.add_dynamic_config(".*", all_ops, num_bits=8)
-            return bytes(quantizer.quantize().quantized_model)
+            return _content(quantizer.quantize())
         quantizer.add_static_config(INT8_SCOPE, all_ops, activation_num_bits=8, weight_num_bits=8)
         quantizer.add_dynamic_config(LAST_SCOPE, all_ops, num_bits=8)
         ranges = quantizer.calibrate({"serving_default": list(inputs)}, num_threads=2)
-        return bytes(quantizer.quantize(ranges).quantized_model)
+        return _content(quantizer.quantize(ranges))
+
+
+def _content(result: Any) -> bytes:
+    """Returns the file of a `QuantizationResult`."""
+    return bytes(result.quantized_model)
 
 
 @contextlib.contextmanager

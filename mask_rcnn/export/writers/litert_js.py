@@ -37,18 +37,22 @@ class NpmPackage:
 
     @property
     def file_name(self) -> str:
+        """File name of its archive."""
         return f"{self.name.rpartition('/')[2]}-{self.version}.tgz"
 
     @property
     def url(self) -> str:
+        """URL of its archive."""
         return f"{REGISTRY}/{self.name}/-/{self.file_name}"
 
     @property
     def digits(self) -> str:
+        """SHA-512 of its archive, hexadecimal."""
         return base64.b64decode(self.integrity.partition("-")[2]).hex()
 
     @property
     def hash_text(self) -> str:
+        """Hash of its archive as npm publishes it."""
         return self.integrity
 
 

@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -68,7 +69,8 @@ class DetectionModule(tf.Module):
         self._max_pixels = max_pixels
         self._config = predictor.config
         self._model = tf.function(predictor.model, autograph=False, reduce_retracing=True)
-        self._dtype = predictor.model.input["images"].dtype
+        inputs: Any = predictor.model.input  # a dict
+        self._dtype = inputs["images"].dtype
         self.weights = [variable.value for variable in predictor.model.variables]
         self.assets = [tf.saved_model.Asset(str(path)) for path in assets]
         endpoints = {"serving_default": _endpoint(self._detect, *self._pixel_input())}
@@ -103,17 +105,17 @@ class DetectionModule(tf.Module):
             images,
             fn_output_signature=tf.TensorSpec([None, None, images.shape[-1]], self._dtype),
         )
-        batch_size = tf.shape(images)[0]
-        sizes = tf.tile(tf.cast(frame.resized, tf.float32)[None], [batch_size, 1])
+        batch_size = tf.shape(images)[:1]
+        sizes = tf.tile(tf.cast(frame.resized, tf.float32)[None], tf.concat([batch_size, [1]], axis=0))
         raw = self._model({"images": pixels, "image_sizes": sizes})
-        info = tf.tile(image_info(frame)[None], [batch_size, 1, 1])
+        info = tf.tile(image_info(frame)[None], tf.concat([batch_size, [1, 1]], axis=0))
         return {**self._to_export_outputs(raw, frame), "image_info": info}
 
     def _detect_files(self, contents: tf.Tensor) -> dict[str, tf.Tensor]:
         """Detects objects in image files: `[B]` string to `{name: tensor}` without common padding rows."""
-        detect = _endpoint(self._detect_padded, *self._pixel_input()).get_concrete_function()
+        detect: Any = _endpoint(self._detect_padded, *self._pixel_input()).get_concrete_function()
 
-        def detect_file(numbered):
+        def detect_file(numbered: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
             index, content = numbered
             bit_depth = self._config.input.bit_depth
             image = decode_file(index, content, max_pixels=self._max_pixels, bit_depth=bit_depth)
@@ -130,14 +132,15 @@ class DetectionModule(tf.Module):
     def _detect_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Detects objects in `[B]` serialized `tf.train.Example`s; returns `{name: tensor}`."""
         features = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
-        return self._detect_files(tf.io.parse_example(examples, features)["image/encoded"])
+        parsed: Any = tf.io.parse_example(examples, features)
+        return self._detect_files(parsed["image/encoded"])
 
     def _to_export_outputs(self, raw: Mapping[str, tf.Tensor], frame: Frame) -> dict[str, tf.Tensor]:
         """Converts the model's outputs to those of `outputs.py`."""
         present = tf.cast(raw["class_ids"] > 0, tf.float32)  # [B, D]
         boxes = invert_boxes(raw["boxes"], frame, self._config.inclusive_boxes)
         outputs = {
-            "detection_boxes": boxes * present[..., None],
+            "detection_boxes": boxes * present[:, :, None],
             "detection_scores": tf.cast(raw["scores"], tf.float32) * present,
             "detection_classes": tf.cast(raw["class_ids"], tf.float32),
             "num_detections": tf.reduce_sum(present, axis=1),
@@ -162,7 +165,10 @@ def _export_keypoints(
         lambda pair: decode_keypoints(*pair), heatmaps_and_boxes, fn_output_signature=row
     )  # [B, D, J, 3]
     keypoints = zero_padding_rows(invert_keypoints(keypoints, frame, half_pixel), present)
-    return {"detection_keypoints": keypoints[..., :2], "detection_keypoint_scores": keypoints[..., 2]}
+    return {
+        "detection_keypoints": keypoints[:, :, :, :2],
+        "detection_keypoint_scores": keypoints[:, :, :, 2],
+    }
 
 
 def export_job(weights: Path | str, options: Options) -> ExportJob:
