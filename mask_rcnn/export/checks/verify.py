@@ -60,7 +60,8 @@ class IsolatedRunner:
             images = self._folder / "images.npz"
             # Numbers instead of names, because a name may contain line breaks and slashes.
             self._numbers = {name: str(number) for number, name in enumerate(self._images)}
-            np.savez(images, **{self._numbers[name]: image for name, image in self._images.items()})
+            arrays: dict[str, Any] = {self._numbers[name]: image for name, image in self._images.items()}
+            np.savez(images, **arrays)
             # In isolated mode (-I), Python imports nothing from the working directory.
             command = [sys.executable, "-I", subprocess_runner.__file__]
             expected = f"Expected {str(self._path)!r} to run in a separate Python process."

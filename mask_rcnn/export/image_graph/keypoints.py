@@ -3,6 +3,8 @@
 Letters: D detections, S side of the heatmaps, J keypoints, h w height and width of a box in pixels.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 SHARPNESS = -0.75  # slope at distance 1 of OpenCV's cubic interpolation (Keys 1981, "a")
@@ -28,7 +30,8 @@ def _decode(logits: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
     origin = box[:2]
     size = tf.maximum(box[2:] - origin, 1)
     pixels = tf.cast(tf.math.ceil(size), tf.int32)
-    side, _, count = logits.shape.as_list()
+    shape: Any = logits.shape  # static
+    side, _, count = shape.as_list()
     rows, columns = cubic_matrix(side, pixels[0]), cubic_matrix(side, pixels[1])
     narrow = tf.einsum("wt,stj->swj", columns, logits)
     enlarged = tf.matmul(rows, tf.reshape(narrow, [side, -1]))  # [h, w * J]

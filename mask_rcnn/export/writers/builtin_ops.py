@@ -9,6 +9,7 @@ Letters: N RoIs, P bins per side, S samples per bin and axis, H W a map, C chann
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -77,12 +78,12 @@ def nms_per_class(
     boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, score_threshold: float, max_output: int
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Applies NMS within each class; `mask_rcnn.ops.nms.nms_per_class` for one image."""
-    num_classes = scores.shape.as_list()[-1]
-    classes_per_box = num_classes // boxes.shape.as_list()[2]  # 1, or all classes
+    num_classes = _static_shape(scores)[-1]
+    classes_per_box = num_classes // _static_shape(boxes)[2]  # 1, or all classes
     flat = tf.reshape(scores, [-1])  # [N K]
-    scores, candidates = tf.math.top_k(flat, min(MAX_CANDIDATES, *flat.shape.as_list()))
+    scores, candidates = tf.math.top_k(flat, min(MAX_CANDIDATES, _static_shape(flat)[0]))
     boxes = tf.gather(tf.reshape(boxes, [-1, 4]), candidates // classes_per_box)
-    classes = candidates % num_classes
+    classes = tf.math.floormod(candidates, num_classes)
     kept, valid = _suppress(
         boxes,
         scores,
@@ -115,7 +116,8 @@ def _suppress(
     """
     if num_groups > 1:
         columns = math.ceil(math.sqrt(num_groups))
-        cell = tf.cast(tf.stack([groups // columns, groups % columns] * 2, axis=-1), tf.float32)  # [N, 4]
+        row, column = groups // columns, tf.math.floormod(groups, columns)
+        cell = tf.cast(tf.stack([row, column] * 2, axis=-1), tf.float32)  # [N, 4]
         boxes = boxes + cell * (tf.reduce_max(boxes) + 1.0)
     kept, count = tf.raw_ops.NonMaxSuppressionV4(
         boxes=boxes,
@@ -196,11 +198,17 @@ def pyramid_roi_pool(
         values = tf.gather(table, tf.where(inside[:, 0], tf.reshape(pixel, [-1]), 0))  # [N P P, C]
         return step + 1, tf.where(inside, tf.maximum(pooled, values), pooled)
 
-    num_bins = rois.shape.as_list()[0] * pool_size**2
+    num_bins = _static_shape(rois)[0] * pool_size**2
     start = tf.where(is_inside(rows, columns), -math.inf, tf.zeros([num_bins, channels]))  # an empty bin is 0
     num_steps = tf.reduce_max(height * width)
     _, pooled = tf.while_loop(lambda step, _: step < num_steps, max_step, (0, start))
     return tf.reshape(pooled, [1, -1, pool_size, pool_size, channels])
+
+
+def _static_shape(tensor: tf.Tensor) -> list[int]:
+    """Returns the shape of a tensor. In a graph of a fixed frame, all sizes are known."""
+    shape: Any = tensor.shape
+    return shape.as_list()
 
 
 def _pixel_table(pyramid: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -212,7 +220,7 @@ def _level_geometry(
     pyramid: Sequence[tf.Tensor], strides: Sequence[int], levels: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns data of each RoI's level: first row in the table `[N]`, (H, W) `[N, 2]`, 1 / stride `[N]`."""
-    sizes = [x.shape[1:3] for x in pyramid]
+    sizes = [_static_shape(x)[1:3] for x in pyramid]
     firsts = np.cumsum([0, *(height * width for height, width in sizes[:-1])])
     table = [[first, *size, 1 / stride] for first, size, stride in zip(firsts, sizes, strides, strict=True)]
     rows = tf.gather(tf.constant(table, tf.float32), levels)  # [N, 4]
