@@ -16,9 +16,9 @@ def export_checked(
 ) -> dict[str, Any]:
     """Writes a model to a temporary path, checks it, and moves it to its path if the check succeeds.
 
-    The report is written beside the model, as `NAME.report.json`. If the check fails, only the report is
-    written, as `NAME.failed.json`, and an earlier export stays. Temporary files of interrupted exports are
-    removed first.
+    The report is written to `NAME.report.json` in the folder of the model. If the check fails, only the
+    report is written, to `NAME.failed.json`, and an earlier export stays. Temporary files of interrupted
+    exports are removed first.
 
     Args:
         path: File or folder to write.

@@ -147,7 +147,7 @@ def _read_array(value: Any, info: Mapping[str, Any], location: str) -> np.ndarra
         array = np.asarray(value)
     except (ValueError, OverflowError) as error:  # lists of different lengths
         raise RequestError(
-            400, f"Expected nested lists of equal lengths in {location}. Received: others."
+            400, f"Expected nested lists of equal lengths in {location}. Received: different lengths."
         ) from error
     fits = array.ndim == len(expected) and all(
         size == limit or limit == -1 for size, limit in zip(array.shape, expected, strict=True)
@@ -161,7 +161,8 @@ def _read_array(value: Any, info: Mapping[str, Any], location: str) -> np.ndarra
     limits = np.iinfo(dtype)
     if array.dtype.kind not in "iu" or array.min() < limits.min or array.max() > limits.max:
         raise RequestError(
-            400, f"Expected whole numbers from {limits.min} to {limits.max} in {location}. Received: others."
+            400,
+            f"Expected whole numbers from {limits.min} to {limits.max} in {location}. Received: others.",
         )
     return array.astype(dtype)
 

@@ -17,11 +17,13 @@ def model_file(folder: Path | str) -> Path:
 
 
 def _lite_runner() -> Any:
-    """Returns `lite_runner.py`, which is beside this file, as a module, without importing mask_rcnn."""
+    """Returns `lite_runner.py`, in the folder of this file, as a module, without importing mask_rcnn."""
     file = Path(__file__).with_name("lite_runner.py")
     spec = importlib.util.spec_from_file_location("lite_runner", file)
     if spec is None or spec.loader is None:
-        raise ImportError(f"Expected lite_runner.py beside this file. Received: {file}. Copy it there.")
+        raise ImportError(
+            f"Expected lite_runner.py in the folder of web_runner.py. Received: {file}. Copy it there."
+        )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
