@@ -16,12 +16,16 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mask_rcnn.postprocessing.paste import paste_mask
+
+ImageSource = Path | str | bytes | np.ndarray  # path of an image file, its bytes, or `[H, W, 3]` uint8 RGB
 
 RLE_BITS = 5  # bits of a number in each character of a compressed RLE; the sixth bit says that more follow
 RLE_FIRST = 48  # code of the character for 0
@@ -32,17 +36,17 @@ class ServerError(Exception):
     """The server refused a request, or could not be reached.
 
     Args:
-        status: Int, HTTP status. 0 without a reply.
+        status: HTTP status. 0 without a reply.
         message: Error message of the server.
-        retry_after: Value of the header Retry-After: str, seconds after which to try again. Defaults to None.
+        retry_after: Value of the header Retry-After, seconds after which to try again. Defaults to None.
     """
 
-    def __init__(self, status, message, retry_after=None):
+    def __init__(self, status: int, message: str, retry_after: str | None = None):
         super().__init__(f"{status}: {message}" if status else message)
         self.status, self.message, self.retry_after = status, message, retry_after
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ServerDetections:
     """The objects in an image that a server found, best first.
 
@@ -66,19 +70,21 @@ class ServerDetections:
     origins: tuple[tuple[int, int], ...] | None = None
     keypoints: np.ndarray | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.boxes)
 
-    def mask(self, index):
+    def mask(self, index: int) -> np.ndarray:
         """Returns the mask of one object in the size of the image, `[H, W]` bool."""
-        if self.crops is None:
-            raise ValueError("The answer has no masks. Ask a model with masks, and not for masks='none'.")
+        if self.crops is None or self.origins is None:
+            raise ValueError(
+                "Expected masks in the reply. Received: none. Use a model with masks, and `masks=True`."
+            )
         crop, (y, x) = self.crops[index], self.origins[index]
         mask = np.zeros(self.image_size, bool)
         mask[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
         return mask
 
-    def masks(self):
+    def masks(self) -> np.ndarray:
         """Returns the masks of all objects in the size of the image, `[N, H, W]` bool."""
         masks = [self.mask(index) for index in range(len(self))]
         return np.array(masks, bool).reshape(-1, *self.image_size)
@@ -93,22 +99,41 @@ class Client:
         timeout: Seconds to wait for a reply. Defaults to 60.
     """
 
-    def __init__(self, url, token=None, timeout=60.0):
+    def __init__(self, url: str, token: str | None = None, timeout: float = 60.0):
         self._url, self._timeout = url.rstrip("/"), timeout
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
-    def models(self):
-        """Returns the models of the server, dicts with `name`, `versions`, `kind`, `classes`, ..."""
+    def models(self) -> list[dict[str, Any]]:
+        """Returns the models of the server.
+
+        Returns:
+            List with a dict for each model:
+
+            - `name`: name of the model.
+            - `versions`: list of its version numbers as text, newest first.
+            - `kind`: "weights", "saved_model", "tflite" or "onnx".
+            - `classes`: list of dicts with the `id` and the `name` of each class.
+            - `masks`: bool, whether it has a mask head.
+            - `keypoints`: with a keypoint head, `{class name: {"names": [...], "skeleton": [...]}}`.
+        """
         return self._json("GET", "/models")["models"]
 
-    def detect(self, image, model=None, *, version=None, score=0.5, masks=True):
+    def detect(
+        self,
+        image: ImageSource,
+        model: str | None = None,
+        *,
+        version: int | None = None,
+        score: float = 0.5,
+        masks: bool = True,
+    ) -> ServerDetections:
         """Returns the objects in an image as `ServerDetections`.
 
         Args:
             image: Path of an image file, its bytes, or `[H, W, 3]` uint8 RGB, which is sent as a PNG file.
             model: Name of the model. Defaults to None, for a server with one model.
-            version: Int, version number. Defaults to None, the newest.
-            score: Objects with lower scores are left out, 0..1. Defaults to 0.5.
+            version: Version number. Defaults to None, the newest.
+            score: Lowest score of the objects, 0..1. Defaults to 0.5.
             masks: Whether to request masks. Defaults to True.
 
         Raises:
@@ -117,24 +142,33 @@ class Client:
         query = {"model": model, "version": version, "score": score, "masks": "rle" if masks else "none"}
         query = {name: value for name, value in query.items() if value is not None}
         path = f"/detect?{urllib.parse.urlencode(query)}"
-        return _from_detect(self._json("POST", path, _file(image), "application/octet-stream"))
+        return _from_detect(self._json("POST", path, _image_bytes(image), "application/octet-stream"))
 
-    def picture(self, image, model=None, *, score=0.5):
+    def picture(self, image: ImageSource, model: str | None = None, *, score: float = 0.5) -> bytes:
         """Returns the image with the objects drawn, bytes of a PNG file. See `detect` for the arguments."""
         query = {"score": score, "picture": "png"} | ({} if model is None else {"model": model})
         path = f"/detect?{urllib.parse.urlencode(query)}"
-        return self._send("POST", path, _file(image), "application/octet-stream")
+        return self._send("POST", path, _image_bytes(image), "application/octet-stream")
 
-    def predict(self, images, model, *, version=None, signature=None, score=0.0, paste="pixel_centers"):
+    def predict(
+        self,
+        images: Sequence[ImageSource] | np.ndarray,
+        model: str,
+        *,
+        version: int | None = None,
+        signature: str | None = None,
+        score: float = 0.0,
+        paste: str = "pixel_centers",
+    ) -> list[ServerDetections]:
         """Returns a list with a `ServerDetections` for each image, through TensorFlow Serving's protocol.
 
         Args:
             images: List of images as in `detect`, or `[B, H, W, 3]` uint8 RGB, which is sent as numbers.
             model: Name of the model.
-            version: Int, version number. Defaults to None, the newest.
+            version: Version number. Defaults to None, the newest.
             signature: Name of the signature. Defaults to None: "image_bytes" for a list, "serving_default"
                 for an array.
-            score: Objects with lower scores are left out, 0..1. Defaults to 0.
+            score: Lowest score of the objects, 0..1. Defaults to 0.
             paste: Method of `mask_rcnn.postprocessing.paste` that resizes masks to the image. Defaults to
                 "pixel_centers", the method of models trained with mask_rcnn.
 
@@ -144,37 +178,41 @@ class Client:
         if isinstance(images, np.ndarray) and images.ndim == 4:
             values, default = images.tolist(), "serving_default"
         else:
-            values = [{"b64": base64.b64encode(_file(image)).decode("ascii")} for image in images]
+            values = [{"b64": base64.b64encode(_image_bytes(image)).decode("ascii")} for image in images]
             default = "image_bytes"
         body = json.dumps({"signature_name": signature or default, "instances": values}).encode("utf-8")
-        place = "" if version is None else f"/versions/{version}"
-        path = f"/v1/models/{urllib.parse.quote(model)}{place}:predict"
+        suffix = "" if version is None else f"/versions/{version}"
+        path = f"/v1/models/{urllib.parse.quote(model)}{suffix}:predict"
         rows = self._json("POST", path, body, "application/json")["predictions"]
         return [_from_prediction(row, score, paste) for row in rows]
 
-    def _json(self, *request):
-        content = self._send(*request)
+    def _json(
+        self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
+    ) -> Any:
+        content = self._send(method, path, body, content_type)
         try:
             return json.loads(content)
         except ValueError as error:
-            raise ServerError(0, f"Expected JSON. Received: {content[:60]!r}. Check the url.") from error
+            raise ServerError(0, f"Expected JSON. Received: {content[:60]!r}. Check the URL.") from error
 
-    def _send(self, method, path, body=None, kind=None):
+    def _send(
+        self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
+    ) -> bytes:
         """Returns the body of a reply; raises a `ServerError` for any status but 200."""
-        headers = self._headers | ({} if kind is None else {"Content-Type": kind})
+        headers = self._headers | ({} if content_type is None else {"Content-Type": content_type})
         request = urllib.request.Request(self._url + path, body, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout) as answer:
-                return answer.read()
+            with urllib.request.urlopen(request, timeout=self._timeout) as reply:
+                return reply.read()
         except urllib.error.HTTPError as error:
             with error:
                 raise ServerError(error.code, _message(error), error.headers.get("Retry-After")) from None
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
-            raise ServerError(0, f"No answer from {self._url}: {reason}. Is the server running?") from error
+            raise ServerError(0, f"No reply from {self._url}: {reason}. Is the server running?") from error
 
 
-def decode_rle(rle):
+def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
     """Decodes COCO's compressed RLE, `{"size": [H, W], "counts": str}`, to `[H, W]` bool."""
     height, width = rle["size"]
     counts, number, shift = [], 0, 0
@@ -192,7 +230,7 @@ def decode_rle(rle):
     return np.repeat(values, counts).reshape(width, height).T
 
 
-def _file(image):
+def _image_bytes(image: ImageSource) -> bytes:
     """Returns the bytes of the image file of a path, of bytes, or of an array."""
     if isinstance(image, bytes):
         return image
@@ -201,27 +239,29 @@ def _file(image):
     return Path(image).read_bytes()
 
 
-def encode_png(image):
+def encode_png(image: np.ndarray) -> bytes:
     """Returns `[H, W, 3]` uint8 RGB as the bytes of a PNG file, with fast compression."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(
             "An image must be an RGB array [H, W, 3] of uint8. "
-            f"Received: shape={image.shape}, dtype={image.dtype}. OpenCV's are BGR: use image[..., ::-1]."
+            f"Received: shape={image.shape}, dtype={image.dtype}. "
+            "Images of OpenCV are BGR: use image[..., ::-1]."
         )
     height, width = image.shape[:2]
-    lines = np.zeros((height, 1 + 3 * width), "uint8")  # the first byte of a row is its filter, 0
-    lines[:, 1:] = image.reshape(height, -1)
+    rows = np.zeros((height, 1 + 3 * width), "uint8")  # the first byte of a row is its filter, 0
+    rows[:, 1:] = image.reshape(height, -1)
 
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 1)), (b"IEND", b"")]
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
-def _from_detect(answer):
-    entries = answer["detections"]
+def _from_detect(reply: Mapping[str, Any]) -> ServerDetections:
+    """Converts the JSON reply of `POST /detect` to `ServerDetections`."""
+    entries = reply["detections"]
     boxes = np.array([entry["bbox"] for entry in entries], "float64").reshape(-1, 4)  # xywh
     corners = np.concatenate([boxes[:, 1::-1], (boxes[:, :2] + boxes[:, 2:])[:, ::-1]], axis=1)  # yxyx
     crops = origins = keypoints = None
@@ -231,7 +271,7 @@ def _from_detect(answer):
         flat = np.array([entry["keypoints"] for entry in entries], "float32")
         keypoints = flat.reshape(len(entries), -1, 3) + np.array((HALF_PIXEL, HALF_PIXEL, 0), "float32")
     return ServerDetections(
-        image_size=(answer["image"]["height"], answer["image"]["width"]),
+        image_size=(reply["image"]["height"], reply["image"]["width"]),
         boxes=corners.astype("float32"),
         scores=np.array([entry["score"] for entry in entries], "float32"),
         class_ids=np.array([entry["category_id"] for entry in entries], "int64"),
@@ -242,7 +282,7 @@ def _from_detect(answer):
     )
 
 
-def _crop(mask):
+def _crop(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     """Returns the smallest crop of a mask that contains all its pixels, and (y, x) of its first pixel."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
@@ -251,13 +291,13 @@ def _crop(mask):
     return crop.copy(), (int(rows[0]), int(columns[0]))
 
 
-def _from_prediction(row, score, paste):
+def _from_prediction(row: Mapping[str, Any], score: float, paste: str) -> ServerDetections:
     """Converts one element of `predictions` to `ServerDetections`."""
     count = int(row["num_detections"])
     scores = np.array(row["detection_scores"][:count], "float32")
     kept = np.flatnonzero(scores >= score)
     size = np.array(row["image_info"][0], "float32")  # (height, width)
-    image_size = tuple(int(side) for side in size)
+    image_size = (int(size[0]), int(size[1]))
     rows = {
         name: np.array(values[:count], "float32")[kept]
         for name, values in row.items()
@@ -267,9 +307,10 @@ def _from_prediction(row, score, paste):
     crops = origins = keypoints = None
     if "detection_masks" in rows:
         pasted = [
-            paste_mask(*each, image_size, paste) for each in zip(rows["detection_masks"], boxes, strict=True)
+            paste_mask(mask, box, image_size, paste)
+            for mask, box in zip(rows["detection_masks"], boxes, strict=True)
         ]
-        crops, origins = (tuple(each) for each in zip(*pasted, strict=True)) if pasted else ((), ())
+        crops, origins = tuple(crop for crop, _ in pasted), tuple(origin for _, origin in pasted)
     if "detection_keypoints" in rows:
         points = rows["detection_keypoints"].reshape(len(kept), -1, 2) * size  # yx
         point_scores = rows["detection_keypoint_scores"].reshape(len(kept), -1, 1)
@@ -285,7 +326,7 @@ def _from_prediction(row, score, paste):
     )
 
 
-def _message(error):
+def _message(error: urllib.error.HTTPError) -> str:
     """Returns the error message of a reply, or its first bytes if it has another form."""
     content = error.read(65536)
     try:

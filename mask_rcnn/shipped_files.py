@@ -1,11 +1,11 @@
-"""Finds the files for users that are not Python code: the web page, serving configurations and recipes."""
+"""Finds the files for users that are not Python code: web page, serving configurations and recipes."""
 
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 
 
-def shipped_folder(name):
+def shipped_folder(name: str) -> Path:
     """Returns the `Path` of a folder of files for users.
 
     Args:
@@ -13,7 +13,7 @@ def shipped_folder(name):
             `mask_rcnn/shipped/`.
 
     Raises:
-        FileNotFoundError: if the folder was not installed.
+        FileNotFoundError: The folder was not installed.
     """
     installed = PACKAGE / "shipped" / name
     folder = installed if installed.is_dir() else PACKAGE.parent / name

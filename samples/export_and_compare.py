@@ -61,7 +61,7 @@ if not WEIGHTS.exists():
 photo = "fruits_nuts/images/00.jpg"
 image = mask_rcnn.read_image(photo)
 FOLDER = Path("runs/exported")
-report = export_model(WEIGHTS, FOLDER / "saved_model", "saved_model", {"photo": image})
+report = export_model(WEIGHTS, FOLDER / "saved_model", format="saved_model", images={"photo": image})
 print(format_verification(report))
 
 # %% [markdown]
@@ -73,7 +73,7 @@ print(format_verification(report))
 # %%
 kinds = {"model.tflite": Options(), "faster.tflite": Options(proposals=100, detections=30)}
 for name, options in kinds.items():
-    report = export_model(WEIGHTS, FOLDER / name, "tflite", {"photo": image}, options)
+    report = export_model(WEIGHTS, FOLDER / name, format="tflite", images={"photo": image}, options=options)
     print(format_verification(report), end="\n\n")
 
 # %% [markdown]

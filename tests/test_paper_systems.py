@@ -114,7 +114,7 @@ def trained(config, categories, batch):
 
 
 def assert_agree(expected, found, tolerance):
-    result = compare(expected, found, FRAME, tolerance)
+    result = compare(expected, found, image_size=FRAME, tolerance=tolerance)
     assert result["matched"] == result["expected"] == result["found"] > 1, result
     assert not result["moved"], result
 
@@ -136,7 +136,9 @@ def test_a_system_is_trained_saved_loaded_and_exported(name, tiny_config, tiny_c
     saved_model.write(tmp_path / "saved_model", predictor)
     assert_agree(expected, saved_model_runner.Runner(tmp_path / "saved_model")(image), EXACT)
 
-    framed = lite.FramedPredictor(parts, config, tiny_categories, lite.describe(config, FRAME))
+    framed = lite.FramedPredictor(
+        parts, config, tiny_categories, metadata=lite.runner_metadata(config, FRAME)
+    )
     lite.write_file(tmp_path / "model.tflite", framed)  # raises an error for ops that are not built in
     found = lite_runner.Runner(tmp_path / "model.tflite")(image)
     assert_agree(Runner(framed)(image), found, lite.FLOAT32)

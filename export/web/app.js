@@ -145,6 +145,7 @@ function refresh() {
   const names = $("layout").querySelectorAll("span");
   names.forEach((name, place) => (name.textContent = `Only ${session.chosen[place]?.name}`));
   $("results").hidden = !session.results.some(Boolean);
+  $("keypoints-layer").hidden = !session.hasKeypoints();
   $("score-value").textContent = `${Math.round(100 * session.leastScore)}%`;
   listClasses($("classes"), session, toggleClass);
   listObjects($("objects"), session, highlight);

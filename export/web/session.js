@@ -68,6 +68,11 @@ export class Session {
     return [...found.values()].sort((a, b) => a.category.localeCompare(b.category));
   }
 
+  /** Returns whether a model has found keypoints. */
+  hasKeypoints() {
+    return this.places().some((place) => this.results[place]?.detections.some(({ keypoints }) => keypoints));
+  }
+
   /** Returns what `drawScene` draws at a place. */
   scene(place) {
     const detections = this.visible(place);

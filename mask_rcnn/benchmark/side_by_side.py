@@ -9,7 +9,7 @@ from mask_rcnn.benchmark.processor import describe_processor
 from mask_rcnn.benchmark.table import processor_line
 from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory
 from mask_rcnn.evaluation.model_evaluation import evaluate_model
-from mask_rcnn.export.checks.verify import Alone, size_on_disk
+from mask_rcnn.export.checks.verify import IsolatedRunner, size_on_disk
 from mask_rcnn.export.exported import ExportedPredictor
 from mask_rcnn.export.formats import KERAS, format_of
 from mask_rcnn.prediction.predict import Predictor
@@ -38,7 +38,9 @@ def side_by_side(paths, images, settings):
             peak_memory: Peak memory of its process in bytes, or None if unknown.
     """
     with contextlib.ExitStack() as stack:
-        models = {str(path): stack.enter_context(Alone(path, images, settings.threads)) for path in paths}
+        models = {
+            str(path): stack.enter_context(IsolatedRunner(path, images, settings.threads)) for path in paths
+        }
         runs = {path: functools.partial(_run_all, model, images) for path, model in models.items()}
         seconds, _ = interleaved(runs, settings.warmup, settings.repeats)
         rows = {

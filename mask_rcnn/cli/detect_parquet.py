@@ -130,9 +130,9 @@ def _launch(args):
         in_tiles=args.tile is not None,
     )
     if args.ray is None:
-        from mask_rcnn.scale.parquet_folder import detect_here
+        from mask_rcnn.scale.parquet_folder import detect_in_process
 
-        return functools.partial(detect_here, detector=detector)
+        return functools.partial(detect_in_process, detector=detector)
     from mask_rcnn.scale.ray_detect import detect_on_ray
 
     return functools.partial(detect_on_ray, detector=detector, **args.ray)

@@ -3,7 +3,7 @@
 from mask_rcnn.cli.inputs import Skipped, find_files, is_image
 from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_command, local_path
 from mask_rcnn.cli.quiet import import_tensorflow, only_warnings
-from mask_rcnn.export.formats import FORMATS, METHODS, PRECISIONS, check_options
+from mask_rcnn.export.formats import FORMATS, PRECISIONS, QUANTIZE_METHODS, check_options
 from mask_rcnn.system.terminal import print_line
 
 CHECK_IMAGES = 50  # each takes the time of two or three models
@@ -46,7 +46,7 @@ def add_parser(commands):
     )
     parser.add_argument(
         "--quantize",
-        choices=METHODS,
+        choices=QUANTIZE_METHODS,
         help="tflite, web: float16 weights; int8 weights (dynamic); int8 weights and activations, "
         f"calibrated on up to {CALIBRATION_IMAGES} of --images, about 50 typical ones (default: none)",
     )
@@ -94,7 +94,9 @@ def run(args):
 
     images = _read_images(args.weights, compared, args.check_images)
     with only_warnings():
-        report = export_model(args.weights, args.out, args.format, images, Options(**options))
+        report = export_model(
+            args.weights, args.out, format=args.format, images=images, options=Options(**options)
+        )
     print_line(format_verification(report))
     print_line(f"Model: {args.out}\nReport: {args.out}.report.json")
 

@@ -106,7 +106,7 @@ def run(args):
     from mask_rcnn.serving.loading import load_model
 
     load = functools.partial(load_model, precision=args.precision)
-    serve(sources, load, options, args.host, args.port)
+    serve(sources, load, options, host=args.host, port=args.port)
 
 
 def _find(source):

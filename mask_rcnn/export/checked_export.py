@@ -1,6 +1,9 @@
 """Writes an exported model, checks it, and replaces the earlier export only if the check succeeds."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from mask_rcnn.export.checks.verify import format_verification
 from mask_rcnn.export.formats import check_replaceable
@@ -8,12 +11,14 @@ from mask_rcnn.system.files import atomic_write, remove_leftovers
 from mask_rcnn.system.paths import local_path
 
 
-def export_checked(path, write, check):
+def export_checked(
+    path: Path | str, write: Callable[[Path], object], check: Callable[[Path], dict[str, Any]]
+) -> dict[str, Any]:
     """Writes a model to a temporary path, checks it, and moves it to its path if the check succeeds.
 
-    The report is written beside the model, as `NAME.report.json`. If the check fails, only the report is
-    written, as `NAME.failed.json`, and an earlier export stays. Temporary files of interrupted exports are
-    removed first.
+    The report is written to `NAME.report.json` in the folder of the model. If the check fails, only the
+    report is written, to `NAME.failed.json`, and an earlier export stays. Temporary files of interrupted
+    exports are removed first.
 
     Args:
         path: File or folder to write.
@@ -29,16 +34,17 @@ def export_checked(path, write, check):
     path = local_path(path)
     remove_leftovers(path.parent)
     check_replaceable(path)
-    with atomic_write(path) as new:
-        write(new)
-        report = check(new)
-        failed = report["outcome"] == "failed"
-        kept = path.with_name(f"{path.name}.{'failed' if failed else 'report'}.json")
-        with atomic_write(kept) as file:
+    with atomic_write(path) as temporary_path:
+        write(temporary_path)
+        report = check(temporary_path)
+        is_failed = report["outcome"] == "failed"
+        report_path = path.with_name(f"{path.name}.{'failed' if is_failed else 'report'}.json")
+        with atomic_write(report_path) as file:
             file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        if failed:
+        if is_failed:
             raise ValueError(
-                "An exported model must say what the Keras model says. Received:\n"
-                f"{format_verification(report)}\n{path} was not written; all numbers: {kept}"
+                "Expected an export with the outputs of the Keras model. Received:\n"
+                f"{format_verification(report)}\n"
+                f"{path} was not written. The complete report is {report_path}."
             )
     return report

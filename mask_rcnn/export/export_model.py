@@ -2,15 +2,19 @@
 
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from mask_rcnn.export.checked_export import export_checked
 from mask_rcnn.export.checks.compare import Tolerance
-from mask_rcnn.export.checks.training_scale import OwnScale
+from mask_rcnn.export.checks.training_scale import TrainingScale
 from mask_rcnn.export.checks.verify import verify
 from mask_rcnn.export.formats import FORMATS, check_options
+from mask_rcnn.export.runners.outputs import Outputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +25,7 @@ class Options:
         precision: Dtype of the convolutions and dense layers, one of `formats.PRECISIONS` (SavedModel).
         max_pixels: Largest height times width of an image file that is decoded (SavedModel).
         size: (height, width) of the model's input, pixels (TFLite, ONNX, web).
-        quantize: Quantization, one of `formats.METHODS` (TFLite, web).
+        quantize: Quantization, one of `formats.QUANTIZE_METHODS` (TFLite, web).
         calibration: Paths of the calibration images for "int8" (TFLite, web).
         proposals: Number of proposals that the second stage classifies, instead of the config's. Fewer are
             faster (TFLite, ONNX, web).
@@ -42,24 +46,31 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportJob:
-    """How to write and check one export. Each writer module has a function `plan` that returns it.
+    """How to write and check one export. Each writer module has a function `export_job` that returns it.
 
     Args:
         write: Function of a path that writes the model there.
         reference: `keras_runner.Runner` of the Keras model, which the export is compared with.
         tolerance: `Tolerance`, the largest allowed differences from `reference`.
         least_bytes: Number of bytes that the weights need in the file.
-        own_scale: `OwnScale` for a format with a fixed frame. Defaults to None.
+        training_scale: `TrainingScale` for a format with a fixed frame. Defaults to None.
     """
 
-    write: Callable
-    reference: Callable
+    write: Callable[[Path], None]
+    reference: Callable[[np.ndarray], Outputs]
     tolerance: Tolerance
     least_bytes: int
-    own_scale: OwnScale | None = None
+    training_scale: TrainingScale | None = None
 
 
-def export_model(weights, path, format, images, options=None):
+def export_model(
+    weights: Path | str,
+    path: Path | str,
+    *,
+    format: str,
+    images: Mapping[str, np.ndarray],
+    options: Options | None = None,
+) -> dict[str, Any]:
     """Exports a model and runs it in a separate process. Keeps it if it agrees with the Keras model.
 
     Args:
@@ -67,7 +78,7 @@ def export_model(weights, path, format, images, options=None):
         path: File or folder to write. An earlier export is replaced.
         format: Name of a format, a key of FORMATS.
         images: `{name: [H, W, 3] uint8}` for the comparison. The model should detect objects in them.
-        options: `Options`. Defaults to None, the defaults of the format.
+        options: Options of the export. Defaults to None, the defaults of the format.
 
     Returns:
         Dict, the report of `verify`.
@@ -86,7 +97,7 @@ def export_model(weights, path, format, images, options=None):
         images=images,
         tolerance=job.tolerance,
         least_bytes=job.least_bytes,
-        own_scale=job.own_scale,
+        training_scale=job.training_scale,
         calibration=[str(path) for path in options.calibration or ()],
     )
     return export_checked(path, job.write, check)

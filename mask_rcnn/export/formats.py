@@ -1,8 +1,10 @@
 """Formats of exported models: their options, the packages they need, and how to recognize them."""
 
 import importlib.util
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mask_rcnn.system.paths import local_path
 
@@ -15,29 +17,29 @@ class Format:
         name: Name of the format, the value of `--format`.
         suffix: Suffix of its files. "" is a folder.
         writer: Name of the module of `writers` that writes it.
-        runner: Name of the module of this package that runs it. The module must run without mask_rcnn, as a
-            copy on another machine does. It imports only NumPy and its runtime.
-        options: Names of the fields of `plan.Options` that the format supports. Defaults to none.
+        runner: Name of the module of `runners` that runs it. The module must work without mask_rcnn, because
+            users copy it to other machines. It imports only NumPy and its runtime.
+        options: Names of the fields of `export_model.Options` that the format supports. Defaults to none.
         packages: `{module: pip package}` that writing and running it needs. Defaults to none.
-        notes: Sentences for the report that users of other runtimes must know. Defaults to none.
+        notes: Sentences for the report that users of other runtimes need. Defaults to none.
     """
 
     name: str
     suffix: str
     writer: str
     runner: str
-    options: tuple = ()
-    packages: dict = field(default_factory=dict)
-    notes: tuple = ()
+    options: tuple[str, ...] = ()
+    packages: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
-    def runner_file(self):
+    def runner_file(self) -> Path:
         """Path of the runner's Python file."""
         return Path(__file__).parent / "runners" / f"{self.runner}.py"
 
 
 OPENVINO_NOTE = (
-    "OpenVINO computes in bfloat16 on CPUs that have it, without a message, and what it finds then is wrong. "
+    "On CPUs with bfloat16, OpenVINO computes in bfloat16 without a message, and the detections are wrong. "
     "Set INFERENCE_PRECISION_HINT to f32."
 )
 FRAME_OPTIONS = ("size", "proposals", "detections")
@@ -79,14 +81,14 @@ FORMATS = {
     )
 }
 QUANTIZER = {"ai_edge_quantizer": "ai-edge-quantizer"}  # package that "dynamic" and "int8" need
-METHODS = ("none", "float16", "dynamic", "int8")  # values of the option `quantize`
+QUANTIZE_METHODS = ("none", "float16", "dynamic", "int8")  # values of the option `quantize`
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 # The Keras model, the reference of comparisons. Its runner needs mask_rcnn.
 KERAS = Format(name="keras", suffix=".h5", writer="", runner="keras_runner")
 
 
-def format_of(path):
+def format_of(path: Path | str) -> Format:
     """Returns the `Format` of an exported model.
 
     Args:
@@ -98,7 +100,10 @@ def format_of(path):
     """
     path = local_path(path)
     if not path.exists():
-        raise FileNotFoundError(f"There is no exported model {str(path)!r}. Write one: `mask-rcnn export`.")
+        raise FileNotFoundError(
+            f"Expected an exported model. Received: {str(path)!r}, which does not exist. "
+            "Check the path, or write the model with `mask-rcnn export`."
+        )
     if path.is_dir() and (path / "saved_model.pb").is_file():
         return FORMATS["saved_model"]
     if (path / "static" / "config.json").is_file():
@@ -107,18 +112,19 @@ def format_of(path):
         if format.suffix and path.is_file() and path.name.endswith(format.suffix):
             return format
     raise ValueError(
-        "An exported model is a SavedModel folder, a .tflite or an .onnx file, or the folder of a page. "
-        f"Received: {str(path)!r}. Weights become one by `mask-rcnn export`."
+        "Expected an exported model: a SavedModel folder, a .tflite or .onnx file, or a folder of "
+        f"`mask-rcnn export --format web`. Received: {str(path)!r}. "
+        "Check the path, or write a model with `mask-rcnn export`."
     )
 
 
-def check_options(format, path, options):
+def check_options(format: str, path: Path | str, options: Mapping[str, Any]) -> None:
     """Raises an error if the options of an export are invalid, before anything is imported or read.
 
     Args:
         format: Name of a format, a key of FORMATS.
         path: File or folder to write.
-        options: `{name: value}` of the fields of `plan.Options`. None selects the format's default.
+        options: `{name: value}` of the fields of `export_model.Options`. None selects the format's default.
 
     Raises:
         ValueError: The path or an option does not fit the format.
@@ -128,18 +134,17 @@ def check_options(format, path, options):
     _check_path(path, FORMATS[format])
     for name, value in chosen.items():
         if name not in FORMATS[format].options:
-            known = " and ".join(f"--{each}".replace("_", "-") for each in FORMATS[format].options)
+            supported = " and ".join(map(_option, FORMATS[format].options))
             raise ValueError(
-                f"The format {format} takes {known}. Received: --{name.replace('_', '-')} {value}. "
-                "Leave it out, or choose another format."
+                f"The format {format} takes {supported}. Received: {_option(name)} {value}. "
+                "Omit it, or choose another format."
             )
     for name in ("proposals", "detections", "max_pixels"):
         if chosen.get(name, 1) < 1:
-            option = f"--{name.replace('_', '-')}"
             raise ValueError(
-                f"{option} must be 1 or more. Received: {chosen[name]}. Leave it out, or raise it."
+                f"{_option(name)} must be 1 or more. Received: {chosen[name]}. Omit it, or increase it."
             )
-    _check_choice("quantize", chosen.get("quantize", "none"), METHODS)
+    _check_choice("quantize", chosen.get("quantize", "none"), QUANTIZE_METHODS)
     _check_choice("precision", chosen.get("precision", "float32"), PRECISIONS)
     if chosen.get("quantize") == "int8" and not chosen.get("calibration"):
         raise ValueError(
@@ -149,7 +154,12 @@ def check_options(format, path, options):
     _check_packages(format, chosen.get("quantize"))
 
 
-def _check_path(path, format):
+def _option(name: str) -> str:
+    """Returns the command line option of a field of `export_model.Options`."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _check_path(path: Path | str, format: Format) -> None:
     if not str(path).endswith(format.suffix) or not Path(path).name:
         raise ValueError(
             f"A file of the format {format.name} ends in {format.suffix!r}. Received: {str(path)!r}. "
@@ -158,7 +168,7 @@ def _check_path(path, format):
     check_replaceable(local_path(path))
 
 
-def check_replaceable(path):
+def check_replaceable(path: Path) -> None:
     """Raises a ValueError if `path` exists and is not an earlier export."""
     if not path.exists():
         return
@@ -171,14 +181,14 @@ def check_replaceable(path):
         ) from error
 
 
-def _check_choice(name, value, choices):
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise ValueError(
-            f"`{name}` must be one of {', '.join(choices)}. Received: {value!r}. Correct its name."
+            f"`{name}` must be one of {', '.join(choices)}. Received: {value!r}. Use one of these."
         )
 
 
-def _check_packages(format, method):
+def _check_packages(format: str, method: str | None) -> None:
     packages = FORMATS[format].packages | (QUANTIZER if method in ("dynamic", "int8") else {})
     missing = [name for module, name in packages.items() if importlib.util.find_spec(module) is None]
     if missing:

@@ -22,12 +22,13 @@ def weights_file(name):
     Raises:
         FileNotFoundError: If it is neither.
         OSError: If published weights cannot be downloaded.
-        ValueError: If published weights are damaged or do not fit.
+        ValueError: If published weights are damaged or do not fit, or if the path is an exported model.
     """
     path = as_path(name)
     if isinstance(path, RemotePath):
         return cache.local_copy(path)
     if path.exists():
+        _check_not_exported(path)
         return path
     if path.as_posix() in ENTRIES:
         return _converted(find(path.as_posix()))
@@ -35,6 +36,16 @@ def weights_file(name):
         f"Expected a weights file, or the name of published weights. Received: {str(name)!r}. "
         f"{did_you_mean(path.as_posix())}Check the path, or see `mask-rcnn models list`."
     )
+
+
+def _check_not_exported(path):
+    """Raises a ValueError if a path is a model of `mask-rcnn export` instead of a weights file."""
+    is_folder = (path / "saved_model.pb").is_file() or (path / "static" / "config.json").is_file()
+    if is_folder or path.name.endswith((".tflite", ".onnx")):
+        raise ValueError(
+            f"Expected a weights file. Received: {path}, an exported model. "
+            "Load it with `mask_rcnn.export.exported.load`, or give it as --model."
+        )
 
 
 def checkpoint_file(name):

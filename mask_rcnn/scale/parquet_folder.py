@@ -1,4 +1,4 @@
-"""A folder of Parquet files with detections that several runs of a command fill.
+"""A folder of Parquet files with detections, written by one or several runs of a command.
 
 The folder has each image once, even if a run was interrupted.
 """
@@ -7,17 +7,18 @@ import contextlib
 import json
 import re
 import time
-from pathlib import PurePosixPath
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mask_rcnn.scale.rows import as_table, detect_rows, entries_of
+from mask_rcnn.scale.rows import Detector, ImageFile, as_table, coco_entries, detect_rows
 from mask_rcnn.system.files import atomic_write, locked, remove_leftovers
-from mask_rcnn.system.paths import is_remote
+from mask_rcnn.system.paths import RemotePath, is_remote
 
-NAME = re.compile(r"part-(\d{6})\.parquet")
+NAME = re.compile(r"part-\d{6}\.parquet")
 SETTINGS = b"mask_rcnn"  # key of the metadata of each file
 MAX_ROWS = 1000  # rows per file, after which it is written
 MAX_SECONDS = 300  # time after which a file is written: the most work that an interrupted run loses
@@ -46,13 +47,21 @@ class ParquetFolder:
         ValueError: On entering, if the files of the folder have other settings or are not Parquet files.
     """
 
-    def __init__(self, folder, settings, max_rows=MAX_ROWS, max_seconds=MAX_SECONDS):
+    def __init__(
+        self,
+        folder: Path | RemotePath,
+        settings: Mapping[str, Any],
+        *,
+        max_rows: int = MAX_ROWS,
+        max_seconds: float = MAX_SECONDS,
+    ):
         self.folder, self.max_rows, self.max_seconds = folder, max_rows, max_seconds
         self.settings = json.loads(json.dumps(settings))  # converts tuples to lists, as in the files
-        self.done = set()
-        self._waiting, self._written_at = [], time.monotonic()
+        self.done: set[str] = set()
+        self._waiting: list[pa.Table] = []
+        self._written_at = time.monotonic()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._lock = contextlib.nullcontext() if is_remote(self.folder) else locked(self.folder)
         self._lock.__enter__()
         try:
@@ -64,13 +73,13 @@ class ParquetFolder:
             raise
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *exception: Any) -> None:
         try:
             self._write()
         finally:
-            self._lock.__exit__(*error)
+            self._lock.__exit__(*exception)
 
-    def add(self, table):
+    def add(self, table: pa.Table) -> None:
         """Adds rows, and writes a file if there are enough rows or enough time has passed.
 
         Args:
@@ -78,35 +87,35 @@ class ParquetFolder:
         """
         self._waiting.append(table)
         self.done.update(table["file"].to_pylist())
-        num_rows = sum(each.num_rows for each in self._waiting)
+        num_rows = sum(waiting.num_rows for waiting in self._waiting)
         if num_rows >= self.max_rows or time.monotonic() - self._written_at >= self.max_seconds:
             self._write()
 
-    def _read_done(self):
+    def _read_done(self) -> None:
         files = part_files(self.folder)
-        self._next = 1 + max((int(NAME.fullmatch(file.name)[1]) for file in files), default=-1)
+        self._next = 1 + max((int(file.stem.removeprefix("part-")) for file in files), default=-1)
         for file in files:
             table = _read(file, ["file", "error"])
             self._check(table.schema.metadata, file)
-            is_good = pc.is_null(table["error"])
-            if not pc.all(is_good).as_py():
+            is_good = table["error"].is_null()
+            if table["error"].null_count < table.num_rows:
                 _write(_read(file).filter(is_good), file)
             self.done.update(table["file"].filter(is_good).to_pylist())
 
-    def _check(self, metadata, file):
+    def _check(self, metadata: Mapping[bytes, bytes] | None, file: Path | RemotePath) -> None:
         """Raises a ValueError if a file was written with other settings."""
-        theirs = json.loads((metadata or {}).get(SETTINGS, b"{}"))
-        names = [name for name in self.settings if theirs.get(name) != self.settings[name]]
+        stored = json.loads((metadata or {}).get(SETTINGS, b"{}"))
+        names = [name for name in self.settings if stored.get(name) != self.settings[name]]
         if names:
             shown = ", ".join(
-                f"{name} {_shown(theirs.get(name))}, now {_shown(self.settings[name])}" for name in names
+                f"{name} {_shown(stored.get(name))}, now {_shown(self.settings[name])}" for name in names
             )
             raise ValueError(
-                "A folder of Parquet files goes on with the model, options and inputs that it began with. "
+                "A folder of Parquet files must have the same model, options and inputs in all runs. "
                 f"Received: {file} with {shown}. Choose another folder."
             )
 
-    def _write(self):
+    def _write(self) -> None:
         if self._waiting:
             table = pa.concat_tables(self._waiting).replace_schema_metadata(
                 {SETTINGS: json.dumps(self.settings)}
@@ -116,12 +125,16 @@ class ParquetFolder:
         self._waiting, self._written_at = [], time.monotonic()
 
 
-def detect_in_parts(images, parts, launch):
+def detect_in_parts(
+    images: Sequence[ImageFile],
+    parts: ParquetFolder,
+    launch: Callable[[list[ImageFile]], Generator[pa.Table, None, None]],
+) -> Iterator[list[str]]:
     """Detects objects in the images that are not in a folder yet.
 
     Args:
-        images: List of `ImageFile`.
-        parts: `ParquetFolder`, entered as a context manager.
+        images: The image files.
+        parts: The folder, entered as a context manager.
         launch: Function of a list of `ImageFile` that yields a `pyarrow.Table` with the rows of some of them.
 
     Yields:
@@ -130,26 +143,26 @@ def detect_in_parts(images, parts, launch):
     Raises:
         RuntimeError: `launch` ended without rows for some images.
     """
-    todo = [image for image in images if image.name not in parts.done]
-    if not todo:
+    remaining = [image for image in images if image.name not in parts.done]
+    if not remaining:
         return  # does not load the model
-    with contextlib.closing(launch(todo)) as tables:
+    with contextlib.closing(launch(remaining)) as tables:
         for table in tables:
             parts.add(table)
             yield table["file"].to_pylist()
-    if missing := [image.name for image in todo if image.name not in parts.done]:
+    if missing := [image.name for image in remaining if image.name not in parts.done]:
         raise RuntimeError(
             f"Expected a row for each image. Received: none for {len(missing)}, such as {missing[0]!r}. "
-            "Give the same command again: it detects in these."
+            "Run the same command again for these images."
         )
 
 
-def detect_here(images, detector):
+def detect_in_process(images: Iterable[ImageFile], detector: Detector) -> Generator[pa.Table, None, None]:
     """Detects objects in this process. Pass it to `detect_in_parts` as `launch`, with `detector` bound.
 
     Args:
-        images: List of `ImageFile`.
-        detector: `Detector`.
+        images: The image files.
+        detector: Settings of the detection.
 
     Yields:
         A `pyarrow.Table` with the row of each image.
@@ -158,15 +171,15 @@ def detect_here(images, detector):
         yield as_table([row])
 
 
-def part_files(folder):
+def part_files(folder: Path | RemotePath) -> list[Path | RemotePath]:
     """Returns the paths of the Parquet files of a folder, sorted by number."""
     if not folder.is_dir():
         return []
-    files = folder.files() if is_remote(folder) else folder.iterdir()
+    files = folder.files() if isinstance(folder, RemotePath) else folder.iterdir()
     return sorted((file for file in files if NAME.fullmatch(file.name)), key=lambda file: file.name)
 
 
-def read_rows(folder, columns=None):
+def read_rows(folder: Path | RemotePath, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """Yields the rows of a folder as dicts, one file at a time.
 
     Args:
@@ -177,7 +190,7 @@ def read_rows(folder, columns=None):
         yield from _read(file, columns).to_pylist()
 
 
-def write_results(folder, path):
+def write_results(folder: Path | RemotePath, path: Path | str) -> None:
     """Writes the detections of a folder of Parquet files as a COCO results file, reading one file at a time.
 
     Entries are those of `mask-rcnn detect --json`. `file_name` is the name of the image. `image_id` is its
@@ -192,29 +205,29 @@ def write_results(folder, path):
     with atomic_write(path) as partial, open(partial, "w", encoding="utf-8") as file:
         separator = "["
         for row in read_rows(folder):
-            for entry in entries_of(row, ids.get(row["file"])):
+            for entry in coco_entries(row, ids.get(row["file"])):
                 file.write(separator + json.dumps(entry))
                 separator = ", "
         file.write("]" if separator == ", " else "[]")
 
 
-def _read(file, columns=None):
+def _read(file: Path | RemotePath, columns: Sequence[str] | None = None) -> pa.Table:
     try:
         with file.open("rb") as content:
             return pq.read_table(content, columns=columns)
     except pa.ArrowException as error:
         raise ValueError(
             f"Expected a Parquet file of `mask-rcnn detect`. Received: {file} ({error}). "
-            "Delete it: its images are detected again."
+            "Delete it. The next run detects its images again."
         ) from error
 
 
-def _write(table, file):
+def _write(table: pa.Table, file: Path | RemotePath) -> None:
     with atomic_write(file) as partial:
         pq.write_table(table, partial)
 
 
-def _shown(value):
+def _shown(value: Any) -> str:
     if isinstance(value, list) and len(value) > MAX_INPUTS:
         return json.dumps([*value[:MAX_INPUTS], "..."])
     return json.dumps(value)

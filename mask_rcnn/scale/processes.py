@@ -3,7 +3,7 @@
 from mask_rcnn.system.memory import keep_freed_memory
 
 
-def prepare_process(num_cpus=None):
+def prepare_process(num_cpus: float | None = None) -> None:
     """Sets TensorFlow's number of threads per op, and keeps freed memory if there is no GPU.
 
     Call it before TensorFlow runs its first op.

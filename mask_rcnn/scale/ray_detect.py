@@ -2,16 +2,22 @@
 
 import itertools
 import os
+from collections.abc import Generator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
 
 from mask_rcnn.errors import PartialFailure
 from mask_rcnn.scale.processes import prepare_process
-from mask_rcnn.scale.rows import SCHEMA, ImageFile, as_table, detect_rows
+from mask_rcnn.scale.rows import SCHEMA, Detector, ImageFile, as_table, detect_rows
 
 IMAGES_PER_TASK = 16  # number of images that are detected again if a worker dies
 MAX_RETRIES = 3  # retries of a task whose worker died: an image may crash every worker
 
 
-def detect_on_ray(images, detector, *, num_workers=None, **resources):
+def detect_on_ray(
+    images: Sequence[ImageFile], detector: Detector, *, num_workers: int | None = None, **resources: float
+) -> Generator[pa.Table, None, None]:
     """Detects objects in images with the workers of a Ray cluster. It needs the extra `ray`.
 
     A worker is an actor of Ray Data's `map_batches`. If a worker dies, it is restarted, and its images are
@@ -19,8 +25,8 @@ def detect_on_ray(images, detector, *, num_workers=None, **resources):
     paths. The cluster is that of `ray.init()`: the one in `RAY_ADDRESS`, or this machine.
 
     Args:
-        images: List of `ImageFile`.
-        detector: `Detector`.
+        images: The image files.
+        detector: Settings of the detection.
         num_workers: Number of workers. Defaults to None, as many as the cluster's resources allow.
         resources: Resources of each worker, such as `num_gpus=1` or `num_cpus=8`. Defaults to Ray's default,
             one CPU.
@@ -53,35 +59,35 @@ def detect_on_ray(images, detector, *, num_workers=None, **resources):
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise PartialFailure(
-            f"Ray could not detect in all images ({reason}). What was found is written. "
-            "Correct the cause. The same command goes on with the other images."
+            f"Ray could not detect objects in all images ({reason}). The finished images are written. "
+            "Correct the cause and run the same command again for the remaining images."
         ) from error
 
 
-def _workers_of_cluster(resources):
+def _workers_of_cluster(resources: Mapping[str, float]) -> int:
     """Returns the number of workers with these resources that fit into the cluster, at least 1."""
     import ray
 
-    known = ray.cluster_resources()
+    available = ray.cluster_resources()
     needed = {"CPU": resources.get("num_cpus", 0 if "num_gpus" in resources else 1)}
     needed["GPU"] = resources.get("num_gpus", 0)
-    return max(1, min(int(known.get(name, 0) // number) for name, number in needed.items() if number))
+    return max(1, min(int(available.get(name, 0) // number) for name, number in needed.items() if number))
 
 
 class _Worker:
     """An actor of Ray Data that loads the model once and returns the rows of images.
 
     Args:
-        detector: `Detector`.
+        detector: Settings of the detection.
         folder: Working directory, which relative paths refer to.
         num_cpus: Number of CPUs that the worker may use, or None.
     """
 
-    def __init__(self, detector, folder, num_cpus):
+    def __init__(self, detector: Detector, folder: str, num_cpus: float | None):
         os.chdir(folder)
         prepare_process(num_cpus)
         self.detector, self.predictor = detector, detector.load()
 
-    def __call__(self, batch):
+    def __call__(self, batch: Mapping[str, np.ndarray]) -> pa.Table:
         images = itertools.starmap(ImageFile, zip(batch["path"], batch["name"], strict=True))
         return as_table(list(detect_rows(self.detector, self.predictor, images)))

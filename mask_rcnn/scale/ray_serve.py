@@ -7,20 +7,28 @@ queue, which batches images of the same padded shape. Ray's `@serve.batch` would
 the requests, restarts replicas that die, and adds and removes replicas with the load.
 """
 
+from __future__ import annotations
+
 import functools
 import os
 import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mask_rcnn.scale.processes import prepare_process
 from mask_rcnn.serving.options import TOKEN_VARIABLE, Options
-from mask_rcnn.serving.sources import check_sources, parse_source
+from mask_rcnn.serving.sources import Source, check_sources, parse_source
+
+if TYPE_CHECKING:
+    from mask_rcnn.serving.served_model import ServedModel
 
 MAX_STARTS = 3  # attempts to start a replica whose models cannot be loaded
 LIMITS = {field.name: field.type for field in fields(Options) if field.name != "token"}
 
 
-def app(arguments):
+def app(arguments: dict[str, Any]) -> Any:
     """Returns a Ray Serve application, for `serve run` and for `import_path` in a config file.
 
     Clients must send the token that is in `$MASK_RCNN_TOKEN` when this function is called.
@@ -40,15 +48,15 @@ def app(arguments):
         ValueError: An argument is unknown or missing, or a folder has no model.
         FileNotFoundError: The path of a model does not exist.
     """
-    rest = {"replicas": 1, "cpus": 1, "gpus": 0, "precision": "float32", **arguments}
-    sources = _sources(rest.pop("models", ()))
-    replicas, cpus, gpus = rest.pop("replicas"), float(rest.pop("cpus")), float(rest.pop("gpus"))
-    load = functools.partial(_load, precision=rest.pop("precision"))
-    options = _options(rest)
+    values = {"replicas": 1, "cpus": 1, "gpus": 0, "precision": "float32", **arguments}
+    sources = _sources(values.pop("models", ()))
+    replicas, cpus, gpus = values.pop("replicas"), float(values.pop("cpus")), float(values.pop("gpus"))
+    load = functools.partial(_load, precision=values.pop("precision"))
+    options = _options(values)
     from ray import serve  # optional package
 
     def build():
-        return _ready_app(sources, load, options, cpus)
+        return _ready_app(sources, load, options, num_cpus=cpus)
 
     deployment = serve.deployment(
         serve.ingress(build)(),
@@ -62,11 +70,11 @@ def app(arguments):
     return deployment.bind()
 
 
-def _sources(models):
+def _sources(models: str | Sequence[str]) -> list[Source]:
     """Returns the `Source`s of the models, with absolute paths."""
     sources = [parse_source(text) for text in (models.split() if isinstance(models, str) else models)]
     if not sources:
-        raise ValueError("Ray Serve needs models. Received: none. Give models=NAME=PATH.")
+        raise ValueError("Ray Serve needs models. Received: none. Add models=NAME=PATH.")
     sources = [replace(source, path=source.path.absolute()) for source in sources]
     for source in sources:
         if not source.path.exists():
@@ -77,24 +85,28 @@ def _sources(models):
     return sources
 
 
-def _options(arguments):
+def _options(arguments: Mapping[str, Any]) -> Options:
     """Returns the `Options` of the arguments, whose values may be text."""
     unknown = sorted(set(arguments) - set(LIMITS))
     if unknown:
         known = ", ".join(["models", "replicas", "cpus", "gpus", "precision", *LIMITS])
         raise ValueError(f"Expected the arguments {known}. Received: {', '.join(unknown)}. Correct the name.")
-    floats = {name for name, kind in LIMITS.items() if kind is float}
-    values = {name: float(value) if name in floats else int(value) for name, value in arguments.items()}
+    floats = {name for name, type_ in LIMITS.items() if type_ is float}
+    values: dict[str, Any] = {
+        name: float(value) if name in floats else int(value) for name, value in arguments.items()
+    }
     return Options(token=os.environ.get(TOKEN_VARIABLE), **values)
 
 
-def _load(path, precision):
+def _load(path: Path, precision: str) -> ServedModel:
     from mask_rcnn.serving.loading import load_model  # imports TensorFlow
 
     return load_model(path, precision)
 
 
-def _ready_app(sources, load, options, num_cpus):
+def _ready_app(
+    sources: Sequence[Source], load: Callable[[Path], ServedModel], options: Options, *, num_cpus: float
+) -> Callable[..., Awaitable[None]]:
     """Returns the ASGI application after its models are loaded. Ray sends requests only then."""
     from mask_rcnn.serving.server import make_service
 
@@ -105,9 +117,9 @@ def _ready_app(sources, load, options, num_cpus):
     loaded.wait()
     if repository.failure is not None:
         raise repository.failure
-    answer = service.app()
+    app = service.app()
 
     async def asgi(scope, receive, send):  # Ray's uvicorn treats other callables as ASGI 2
-        await answer(scope, receive, send)
+        await app(scope, receive, send)
 
     return asgi

@@ -15,14 +15,17 @@
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
 from mask_rcnn.data.images import used_bits
 from mask_rcnn.errors import UnreadableImage, short_message
 from mask_rcnn.evaluation.coco_results import to_coco
+from mask_rcnn.prediction.image_predictor import ImagePredictor
+from mask_rcnn.structures import Category, Detections
 from mask_rcnn.system.paths import as_path
 
 _RUN_LENGTHS = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
@@ -69,27 +72,28 @@ class Detector:
     """Settings of the detection. It can be pickled and sent to other processes.
 
     Args:
-        load: Function without arguments that returns a predictor with the method
-            `ImagePredictor.predict_many`. It must be picklable.
+        load: Function without arguments that returns the predictor. It must be picklable.
         batch_size, threads, score_threshold: As in `ImagePredictor.predict_many`.
         in_tiles: Whether only windows of large TIFF files are read. Then `used_bits` is null. Defaults to
             False.
     """
 
-    load: Callable
+    load: Callable[[], ImagePredictor]
     batch_size: int | None = None
     threads: int | None = None
     score_threshold: float = 0.0
     in_tiles: bool = False
 
 
-def detect_rows(detector, predictor, images):
+def detect_rows(
+    detector: Detector, predictor: ImagePredictor, images: Iterable[ImageFile]
+) -> Iterator[dict[str, Any]]:
     """Detects objects in images.
 
     Args:
-        detector: `Detector`.
+        detector: Settings of the detection.
         predictor: Result of `detector.load`.
-        images: Iterable of `ImageFile`.
+        images: The image files.
 
     Yields:
         A dict with a value for each column, in the order of `images`. For an image that fails, only `file`
@@ -113,12 +117,12 @@ def detect_rows(detector, predictor, images):
         yield _failed(image.name, result) if isinstance(result, Exception) else result
 
 
-def as_table(rows):
+def as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Returns rows, a list of dicts, as a `pyarrow.Table` with SCHEMA."""
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
-def entries_of(row, image_id):
+def coco_entries(row: Mapping[str, Any], image_id: int | str | None) -> list[dict[str, Any]]:
     """Returns the COCO results entries of a row, as `mask-rcnn detect --json` writes them.
 
     Args:
@@ -133,7 +137,8 @@ def entries_of(row, image_id):
     ]
 
 
-def _row(name, detections, categories):
+def _row(name: str, detections: Detections, categories: Sequence[Category]) -> dict[str, Any]:
+    """Returns the row of an image, without `used_bits`."""
     entries = to_coco(detections, None, categories)
     absent = {"segmentation"} if detections.masks is None else set()
     absent |= {"keypoints"} if detections.keypoints is None else set()
@@ -151,7 +156,8 @@ def _row(name, detections, categories):
     }
 
 
-def _failed(name, error):
-    is_plain = isinstance(error, UnreadableImage)  # its message is complete
-    reason = str(error) if is_plain else f"{type(error).__name__}: {short_message(error)}"
+def _failed(name: str, error: Exception) -> dict[str, Any]:
+    """Returns the row of an image that could not be read or detected in."""
+    is_complete = isinstance(error, UnreadableImage)  # its message names the file and the reason
+    reason = str(error) if is_complete else f"{type(error).__name__}: {short_message(error)}"
     return dict.fromkeys(SCHEMA.names) | {"file": name, "error": " ".join(reason.split())}

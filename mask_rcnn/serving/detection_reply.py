@@ -4,14 +4,18 @@ import io
 import json
 import math
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from mask_rcnn.evaluation.coco_results import to_coco
 from mask_rcnn.formats.outlines import outlines
+from mask_rcnn.serving.repository import Version
 from mask_rcnn.serving.request_error import RequestError
+from mask_rcnn.structures import Category, Detections
 from mask_rcnn.visualization.drawing import draw
 
 MASKS = ("rle", "polygons", "none")
@@ -39,7 +43,7 @@ class DetectionQuery:
     picture: str | None = None
 
 
-def parse_query(pairs):
+def parse_query(pairs: Iterable[tuple[str, str]]) -> DetectionQuery:
     """Returns the `DetectionQuery` of the parameters of a URL.
 
     Args:
@@ -65,14 +69,14 @@ def parse_query(pairs):
     return DetectionQuery(**values)
 
 
-def parse_version(text):
+def parse_version(text: str) -> int:
     """Returns the version number of a text, an int; raises a `RequestError` if it is not one."""
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise RequestError(400, f"Expected the number of a version. Received: {text!r}.")
     return int(text)
 
 
-def _score(text):
+def _score(text: str) -> float:
     try:
         score = float(text)
     except ValueError:
@@ -82,7 +86,15 @@ def _score(text):
     return score
 
 
-def detection_reply(detections, image, *, version, query, categories, start):
+def detection_reply(
+    detections: Detections,
+    image: np.ndarray | None,
+    *,
+    version: Version,
+    query: DetectionQuery,
+    categories: Sequence[Category],
+    start: float,
+) -> tuple[str, bytes]:
     """Returns the media type and the bytes of a reply.
 
     Args:
@@ -107,15 +119,16 @@ def detection_reply(detections, image, *, version, query, categories, start):
     return "application/json", json.dumps(reply, allow_nan=False).encode("utf-8")
 
 
-def _picture(pixels, format):
+def _picture(pixels: np.ndarray, format: str) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format, **({"quality": 90} if format == "jpeg" else {}))
     return file.getvalue()
 
 
-def _entries(detections, categories, masks):
+def _entries(detections: Detections, categories: Sequence[Category], masks: str) -> list[dict[str, Any]]:
     """Returns the detections in COCO's results format, with the class name in `category`."""
     names = {category.id: category.name for category in categories}
+    crops, origins = detections.masks, detections.mask_origins
     entries = []
     for index, coco in enumerate(to_coco(detections, None, categories)):
         entry = {
@@ -124,8 +137,8 @@ def _entries(detections, categories, masks):
             "score": coco["score"],
             "bbox": coco["bbox"],
         }
-        if masks == "polygons" and detections.masks is not None:
-            entry["segmentation"] = _polygons(detections.masks[index], detections.mask_origins[index])
+        if masks == "polygons" and crops is not None and origins is not None:
+            entry["segmentation"] = _polygons(crops[index], origins[index])
         elif masks == "rle" and "segmentation" in coco:
             entry["segmentation"] = coco["segmentation"]
         if "keypoints" in coco:
@@ -134,7 +147,7 @@ def _entries(detections, categories, masks):
     return entries
 
 
-def _polygons(crop, origin):
+def _polygons(crop: np.ndarray, origin: np.ndarray) -> list[list[float]]:
     """Returns the outer contours of a mask as COCO polygons, flat lists of x, y. Holes are filled."""
     y, x = origin.tolist()
     return [(ring + (x, y)).ravel().tolist() for ring, is_hole in outlines(crop) if not is_hole]

@@ -1,15 +1,19 @@
 """Loads models for the server."""
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from mask_rcnn.export.exported import ExportedPredictor
 from mask_rcnn.export.formats import KERAS, format_of
-from mask_rcnn.export.runners.outputs import without_padding
+from mask_rcnn.export.runners.outputs import Outputs, without_padding
 from mask_rcnn.serving.served_model import ServedModel, ServedSavedModel
 from mask_rcnn.serving.tensorflow_rest import STRING
 
 
-def load_model(path, precision="float32"):
+def load_model(path: Path, precision: str = "float32") -> ServedModel:
     """Loads a model and runs it once, so that the first request is not slow. Returns its `ServedModel`.
 
     Args:
@@ -28,33 +32,35 @@ def load_model(path, precision="float32"):
     return model
 
 
-def _load_weights(path, precision):
+def _load_weights(path: Path, precision: str) -> ServedModel:
     from mask_rcnn.export.runners.keras_runner import to_export_outputs
     from mask_rcnn.prediction.predict import Predictor
 
     predictor = Predictor.load(path, precision)
 
-    def words(outputs, resize):
-        found = to_export_outputs(outputs, resize, predictor.config)
-        return _cut(found, resize.original, resize.resized, resize.origin)
+    def export_outputs(outputs, resize):
+        converted = to_export_outputs(outputs, resize, predictor.config)
+        return _with_image_info(converted, resize.original, resize.resized, resize.origin)
 
-    return ServedModel(predictor, "weights", words)
+    return ServedModel(predictor, "weights", export_outputs)
 
 
-def _load_lite(path, kind):
+def _load_lite(path: Path, kind: str) -> ServedModel:
     from mask_rcnn.export.runners.lite_runner import place_in_frame
 
     predictor = ExportedPredictor(path)
 
-    def words(outputs, size):
-        return _cut(outputs, size, *place_in_frame(size, predictor.runner.metadata))
+    def export_outputs(outputs, size):
+        return _with_image_info(outputs, size, *place_in_frame(size, predictor.runner.metadata))
 
-    return ServedModel(predictor, kind, words)
+    return ServedModel(predictor, kind, export_outputs)
 
 
-def _cut(outputs, original, resized, origin):
+def _with_image_info(
+    outputs: Outputs, original: Sequence[int], resized: Sequence[int], origin: Sequence[int]
+) -> Outputs:
     """Returns the outputs for an image without padding rows, and with `image_info`."""
-    scale = [after / before for after, before in zip(resized, original, strict=True)]
+    scale = [new / old for new, old in zip(resized, original, strict=True)]
     return {
         **without_padding(outputs),
         "num_detections": outputs["num_detections"],
@@ -62,7 +68,7 @@ def _cut(outputs, original, resized, origin):
     }
 
 
-def _load_saved_model(path):
+def _load_saved_model(path: Path) -> ServedSavedModel:
     from google.protobuf.json_format import MessageToDict
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -81,11 +87,11 @@ def _load_saved_model(path):
     for name, definition in definitions.items():
         ((input_name, info),) = definition["inputs"].items()
         if info["dtype"] == STRING:
-            functions[name] = _of_bytes(signatures[name], input_name)
+            functions[name] = _bytes_function(signatures[name], input_name)
     return ServedSavedModel(predictor, definitions, functions)
 
 
-def _of_bytes(signature, input_name):
+def _bytes_function(signature: Callable[..., Any], input_name: str) -> Callable[[bytes], Outputs]:
     """Converts a signature for a batch of strings to a function of bytes that returns `{name: array}`."""
     import tensorflow as tf
 

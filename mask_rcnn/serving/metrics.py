@@ -1,6 +1,11 @@
 """Metrics of a server for Prometheus."""
 
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+_Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -17,7 +22,7 @@ class Metrics:
         waiting: Gauge of accepted images without a reply, by model.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self.requests = self._make(
@@ -36,10 +41,12 @@ class Metrics:
             Gauge, "waiting_images", "Images that are accepted and not yet answered.", ("model",)
         )
 
-    def _make(self, kind, name, text, labels, **options):
+    def _make(
+        self, kind: type[_Metric], name: str, text: str, labels: Sequence[str], **options: Any
+    ) -> _Metric:
         return kind(f"mask_rcnn_{name}", text, labels, registry=self._registry, **options)
 
-    def observe_batch(self, model, images, seconds):
+    def observe_batch(self, model: str, images: int, seconds: float) -> None:
         """Records a batch.
 
         Args:
@@ -50,6 +57,6 @@ class Metrics:
         self.batch_images.labels(model).observe(images)
         self.model_seconds.labels(model).observe(seconds)
 
-    def text(self):
+    def text(self) -> bytes:
         """Returns all metrics in Prometheus's text format, bytes."""
         return generate_latest(self._registry)

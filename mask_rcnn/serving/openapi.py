@@ -1,7 +1,10 @@
 """The OpenAPI 3.1 description of the server's API."""
 
+from typing import Any
+
 from mask_rcnn import __version__
 from mask_rcnn.serving.detection_reply import DEFAULT_SCORE, MASKS, PICTURES
+from mask_rcnn.serving.options import Options
 
 JSON = "application/json"
 NUMBER, INTEGER, TEXT, BOOLEAN = ({"type": name} for name in ("number", "integer", "string", "boolean"))
@@ -9,32 +12,32 @@ FILE = {"type": "string", "format": "binary"}
 NUMBERS = {"type": "array", "items": NUMBER}
 
 ERRORS = {
-    "400": "The request is not what was expected; the text says what was.",
+    "400": "The request is invalid. The message says what was expected and received.",
     "401": "The token is missing or wrong.",
     "404": "There is no such model or version.",
-    "405": "The url takes another method.",
-    "408": "The request came too slowly.",
-    "413": "The body, or the image, is too large.",
-    "415": "The body is of another kind.",
-    "429": "Too many images are waiting; `Retry-After` says when to try again.",
+    "405": "The URL does not support this method.",
+    "408": "The request was not received within the time limit.",
+    "413": "The body or the image is too large.",
+    "415": "The content type is not supported.",
+    "429": "Too many images are waiting. Try again after the seconds in `Retry-After`.",
     "503": "The model is being loaded, or the server is shutting down.",
-    "504": "No answer within the time limit.",
+    "504": "The request was not answered within the time limit.",
 }
 
 
-def describe_api(options):
+def describe_api(options: Options) -> dict[str, Any]:
     """Returns the OpenAPI description, a dict.
 
     Args:
-        options: `Options` of the server. Uses `token`: whether requests need one.
+        options: Limits of the server. Uses `token`: whether requests need one.
     """
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "mask-rcnn serve",
             "version": __version__,
-            "description": "Finds objects and their masks in images. `/v1` is TensorFlow Serving's REST "
-            "protocol; `/detect` takes an image file.",
+            "description": "Detects objects and their masks in images. `/v1` is TensorFlow Serving's REST "
+            "protocol. `/detect` takes an image file.",
         },
         "security": [] if options.token is None else [{"token": []}],
         "paths": _paths(),
@@ -49,12 +52,12 @@ def describe_api(options):
 def _paths():
     model = [_parameter("name", "path", TEXT)]
     version = [*model, _parameter("version", "path", {"type": "string", "pattern": "^[0-9]{1,18}$"})]
-    paths = {
+    paths: dict[str, Any] = {
         "/detect": {"post": _detect()},
         "/models": {"get": _get("The models and their classes.", _ref("Models"))},
         "/healthz": {"get": {**_get("Whether all models are loaded.", {"type": "object"}), "security": []}},
         "/metrics": {
-            "get": _operation("Numbers for Prometheus.", {"text/plain": {"schema": TEXT}}, ("401", "503"))
+            "get": _operation("Metrics for Prometheus.", {"text/plain": {"schema": TEXT}}, ("401", "503"))
         },
         "/openapi.json": {"get": _get("This description.", {"type": "object"})},
     }
@@ -83,13 +86,13 @@ def _detect():
         "picture": {"type": "string", "enum": list(PICTURES)},
     }
     form = {"type": "object", "required": ["image"], "properties": {"image": FILE}}
-    answers = {
+    replies = {
         JSON: {"schema": _ref("Detections")},
         **{f"image/{name}": {"schema": FILE} for name in PICTURES},
     }
     errors = ("400", "401", "404", "408", "413", "415", "429", "503", "504")
     return {
-        **_operation("The objects in an image file, as JSON or drawn.", answers, errors),
+        **_operation("The objects in an image file, as JSON or drawn.", replies, errors),
         "parameters": [_parameter(name, "query", schema) for name, schema in query.items()],
         "requestBody": {
             "required": True,
@@ -104,9 +107,9 @@ def _detect():
 
 def _predict():
     errors = ("400", "401", "404", "408", "413", "429", "503", "504")
-    answers = {JSON: {"schema": _ref("Prediction")}}
+    replies = {JSON: {"schema": _ref("Prediction")}}
     return {
-        **_operation("TensorFlow Serving's predict.", answers, errors),
+        **_operation("TensorFlow Serving's predict.", replies, errors),
         "requestBody": {"required": True, "content": {JSON: {"schema": _ref("PredictRequest")}}},
     }
 
@@ -115,8 +118,8 @@ def _get(text, schema, *errors):
     return _operation(text, {JSON: {"schema": schema}}, (*errors, "401", "503"))
 
 
-def _operation(text, answers, errors):
-    responses = {"200": {"description": text, "content": answers}}
+def _operation(text, replies, errors):
+    responses = {"200": {"description": text, "content": replies}}
     responses |= {status: {"$ref": f"#/components/responses/{status}"} for status in errors}
     return {"summary": text, "responses": responses}
 
@@ -150,8 +153,8 @@ def _schemas():
         category=TEXT,
         score=NUMBER,
         bbox={**NUMBERS, "description": "x, y, width, height in pixels", "minItems": 4, "maxItems": 4},
-        segmentation={"anyOf": [rle, _list(NUMBERS)], "description": "COCO run lengths, or polygons"},
-        keypoints={**NUMBERS, "description": "x, y, score of each keypoint, in numbers of pixels"},
+        segmentation={"anyOf": [rle, _list(NUMBERS)], "description": "COCO RLE, or polygons"},
+        keypoints={**NUMBERS, "description": "x, y, score of each keypoint. x and y are pixel indices"},
     )
     size = _object("width height", width=INTEGER, height=INTEGER)
     model = _object(

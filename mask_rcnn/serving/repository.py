@@ -3,13 +3,19 @@
 import contextlib
 import gc
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
 from absl import logging
 
 from mask_rcnn.errors import short_message
+from mask_rcnn.serving.batcher import Batcher
+from mask_rcnn.serving.options import Options
 from mask_rcnn.serving.request_error import RequestError
-from mask_rcnn.serving.sources import fingerprint
+from mask_rcnn.serving.served_model import ServedModel
+from mask_rcnn.serving.sources import Source, fingerprint
 from mask_rcnn.system.terminal import print_line
 
 # States of TensorFlow Serving's `ModelVersionStatus`.
@@ -17,37 +23,59 @@ LOADING, AVAILABLE, UNLOADING, END = "LOADING", "AVAILABLE", "UNLOADING", "END"
 SECONDS_TO_LOAD = 5  # Retry-After for requests to a model that is being loaded
 
 
-@dataclass(eq=False)
+class LoadedModel(NamedTuple):
+    """A loaded model, and the queue of its tasks."""
+
+    model: ServedModel
+    batcher: Batcher
+
+
+@dataclass(eq=False, kw_only=True)
 class Version:
     """One version of a model.
 
     Args:
         name: Name of the model.
-        number: Int, version number.
+        number: Version number.
         path: Its file or folder.
         files: `fingerprint` of the path when it was loaded.
         state: LOADING, AVAILABLE, UNLOADING or END. Defaults to LOADING.
-        error: Message of the error why it could not be loaded, or None.
-        model: `ServedModel` while it is loaded, else None.
-        batcher: Its `Batcher` while it is loaded, else None.
-        leases: Number of requests that use it. Defaults to 0.
+        error: Message of the error why it could not be loaded. Defaults to None.
+        loaded: Its model and batcher while it is loaded, else None. Defaults to None.
+        num_requests: Number of requests that use it. Defaults to 0.
     """
 
     name: str
     number: int
-    path: object
-    files: tuple
+    path: Path
+    files: tuple[tuple[str, int, int], ...]
     state: str = LOADING
     error: str | None = None
-    model: object = None
-    batcher: object = None
-    leases: int = 0
+    loaded: LoadedModel | None = None
+    num_requests: int = 0
+
+    @property
+    def model(self) -> ServedModel:
+        """The loaded model."""
+        return self._get_loaded().model
+
+    @property
+    def batcher(self) -> Batcher:
+        """The queue of the loaded model."""
+        return self._get_loaded().batcher
+
+    def _get_loaded(self) -> LoadedModel:
+        if self.loaded is None:
+            raise RuntimeError(
+                f"Expected a loaded version. Received: {self.name} {self.number} ({self.state})."
+            )
+        return self.loaded
 
 
 @dataclass
 class _Entry:
-    source: object
-    versions: dict = field(default_factory=dict)  # number -> Version
+    source: Source
+    versions: dict[int, Version] = field(default_factory=dict)
 
 
 class Repository:
@@ -58,10 +86,10 @@ class Repository:
     or is no longer among the newest, and one of the newest is available.
 
     Args:
-        sources: List of `Source`.
+        sources: The models on disk.
         load: Function of a path that returns a `ServedModel`, after a first run.
         make_batcher: Function of the name of a model and its `ServedModel` that returns its `Batcher`.
-        options: `Options`.
+        options: Limits of the server.
 
     Attributes:
         names: Tuple of the model names.
@@ -69,20 +97,28 @@ class Repository:
         failure: The error of a model that could not be loaded at the start, or None.
     """
 
-    def __init__(self, sources, load, make_batcher, options):
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        load: Callable[[Path], ServedModel],
+        *,
+        make_batcher: Callable[[str, ServedModel], Batcher],
+        options: Options,
+    ):
         self._entries = {source.name: _Entry(source) for source in sources}
         self._load_model, self._make_batcher, self._options = load, make_batcher, options
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="repository", daemon=True)
-        self.failure = None  # error of a model that could not be loaded at the start
-        self.is_ready = False  # whether all models have been loaded at the start
+        self.failure: Exception | None = None
+        self.is_ready = False
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
+        """Names of the models."""
         return tuple(self._entries)
 
-    def start(self, on_ready=None):
+    def start(self, on_ready: Callable[[], None] | None = None) -> None:
         """Starts to load the models in a separate thread.
 
         Args:
@@ -92,7 +128,7 @@ class Repository:
         self._on_ready = on_ready or (lambda: None)
         self._thread.start()
 
-    def close(self):
+    def close(self) -> None:
         """Stops checking for new versions, and unloads all versions when their requests have ended."""
         self._stop.set()
         if self._thread.is_alive():
@@ -101,7 +137,7 @@ class Repository:
             self._retire(version)
 
     @contextlib.contextmanager
-    def lease(self, name, number=None):
+    def acquire(self, name: str, number: int | None = None) -> Iterator[Version]:
         """Returns a context manager with an available `Version`, which stays loaded inside the context.
 
         Args:
@@ -113,15 +149,15 @@ class Repository:
         """
         with self._changed:
             version = self._find(name, number)
-            version.leases += 1
+            version.num_requests += 1
         try:
             yield version
         finally:
             with self._changed:
-                version.leases -= 1
+                version.num_requests -= 1
                 self._changed.notify_all()
 
-    def states(self, name, number=None):
+    def states(self, name: str, number: int | None = None) -> list[tuple[int, str, str | None]]:
         """Returns a list of (number, state, error) of the versions of a model, newest first.
 
         Args:
@@ -133,16 +169,16 @@ class Repository:
         """
         with self._changed:
             versions = self._versions(name)
-            found = [
+            states = [
                 (version.number, version.state, version.error)
                 for key, version in sorted(versions.items(), reverse=True)
                 if number in (None, key)
             ]
-        if not found and number is not None:
+        if not states and number is not None:
             raise RequestError(404, f"Could not find version {number} of model {name}")
-        return found
+        return states
 
-    def available(self, name):
+    def available(self, name: str) -> list[Version]:
         """Returns the available versions of a model, newest first."""
         with self._changed:
             return [
@@ -151,7 +187,7 @@ class Repository:
                 if version.state == AVAILABLE
             ]
 
-    def waiting(self, name):
+    def waiting(self, name: str) -> int:
         """Returns the number of accepted images without a reply, over the available versions of a model."""
         with self._changed:
             return sum(
@@ -160,27 +196,27 @@ class Repository:
                 if version.state == AVAILABLE
             )
 
-    def _versions(self, name):
+    def _versions(self, name: str) -> dict[int, Version]:
         if name not in self._entries:
             raise RequestError(404, f"Servable not found for request: Latest({name})")
         return self._entries[name].versions
 
-    def _find(self, name, number):
+    def _find(self, name: str, number: int | None) -> Version:
         versions = self._versions(name)
-        available = {key: each for key, each in versions.items() if each.state == AVAILABLE}
-        wanted = max(available, default=None) if number is None else number
-        if wanted in available:
-            return available[wanted]
-        states = {each.state for key, each in versions.items() if number in (None, key)}
+        available = {key: version for key, version in versions.items() if version.state == AVAILABLE}
+        requested = max(available, default=None) if number is None else number
+        if requested in available:
+            return available[requested]
+        states = {version.state for key, version in versions.items() if number in (None, key)}
         if LOADING in states or not self.is_ready:
             raise RequestError(503, f"The model {name} is being loaded.", retry_after=SECONDS_TO_LOAD)
-        kind = f"Latest({name})" if number is None else f"Specific({name}, {number})"
-        raise RequestError(404, f"Servable not found for request: {kind}")
+        request = f"Latest({name})" if number is None else f"Specific({name}, {number})"
+        raise RequestError(404, f"Servable not found for request: {request}")
 
-    def _available(self):
+    def _available(self) -> list[Version]:
         return [version for name in self.names for version in self.available(name)]
 
-    def _watch(self):
+    def _watch(self) -> None:
         for entry in self._entries.values():
             error = self._update(entry)
             if error is not None and not self.available(entry.source.name):
@@ -197,13 +233,13 @@ class Repository:
                 except OSError as error:  # such as a folder that is being replaced
                     logging.warning("%s: %s", entry.source.name, short_message(error))
 
-    def _update(self, entry):
+    def _update(self, entry: _Entry) -> Exception | None:
         """Loads the new versions of a model, and unloads those that they replace.
 
         Returns:
             The error of the newest version that could not be loaded, or None.
         """
-        failed = None
+        error = None
         newest = dict(list(entry.source.versions().items())[: self._options.keep_versions])
         for number, path in sorted(newest.items()):
             if self._stop.is_set():
@@ -213,18 +249,18 @@ class Repository:
                 version.state == END and (version.error is None or version.files != files)
             )
             if is_new:
-                version = Version(entry.source.name, number, path, files)
+                version = Version(name=entry.source.name, number=number, path=path, files=files)
                 with self._changed:
                     entry.versions[number] = version
-                failed = self._load(version)
+                error = self._load(version)
         available = self.available(entry.source.name)
         if any(version.number in newest for version in available):
             for version in available:
                 if version.number not in newest:
                     self._retire(version)
-        return failed
+        return error
 
-    def _load(self, version):
+    def _load(self, version: Version) -> Exception | None:
         """Loads a version. Returns the error, or None."""
         try:
             model = self._load_model(version.path)
@@ -237,17 +273,17 @@ class Repository:
             return error
         batcher = self._make_batcher(version.name, model)
         with self._changed:
-            version.model, version.batcher, version.state = model, batcher, AVAILABLE
+            version.loaded, version.state = LoadedModel(model, batcher), AVAILABLE
         print_line(f"{version.name}: version {version.number} is served.")
         return None
 
-    def _retire(self, version):
+    def _retire(self, version: Version) -> None:
         """Unloads a version when its requests have ended."""
         with self._changed:
             version.state = UNLOADING
-            self._changed.wait_for(lambda: version.leases == 0)
+            self._changed.wait_for(lambda: version.num_requests == 0)
         version.batcher.close()
-        version.model = version.batcher = None
+        version.loaded = None
         gc.collect()  # Keras models have reference cycles
         with self._changed:
             version.state = END

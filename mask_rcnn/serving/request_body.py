@@ -1,11 +1,13 @@
 """Reads the bodies of requests within limits of memory and time."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
+from mask_rcnn.serving.options import Options
 from mask_rcnn.serving.request_error import RequestError
 
 IMAGE_FIELD = "image"
@@ -14,12 +16,12 @@ MULTIPART = "multipart/form-data"
 BINARY = "application/octet-stream"
 
 
-async def read_body(request, options):
+async def read_body(request: Request, options: Options) -> bytes:
     """Returns the body of a request, bytes.
 
     Args:
-        request: Starlette's `Request`.
-        options: `Options`.
+        request: The request of Starlette.
+        options: Limits of the server.
 
     Raises:
         RequestError: Status 413 if it is too large; 408 if it takes too long; 400 if the client disconnects.
@@ -27,36 +29,36 @@ async def read_body(request, options):
     return b"".join([chunk async for chunk in _chunks(request, options)])
 
 
-async def read_image_file(request, options):
+async def read_image_file(request: Request, options: Options) -> bytes:
     """Returns the bytes of the image file of a request.
 
     The file is the body, or the field `image` of a multipart form.
 
     Args:
-        request: Starlette's `Request`.
-        options: `Options`.
+        request: The request of Starlette.
+        options: Limits of the server.
 
     Raises:
         RequestError: As in `read_body`; 415 for another content type; 400 without an image file.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == MULTIPART:
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type == MULTIPART:
         contents = await _read_field(request, options)
-    elif kind == BINARY or kind.startswith("image/"):
+    elif content_type == BINARY or content_type.startswith("image/"):
         contents = await read_body(request, options)
     else:
         await read_body(request, options)
         raise RequestError(
             415,
             f"Expected Content-Type: image/*, {BINARY}, or {MULTIPART} with a field {IMAGE_FIELD!r}. "
-            f"Received: {kind[:60]!r}.",
+            f"Received: {content_type[:60]!r}.",
         )
     if not contents:
         raise RequestError(400, "Expected an image file. Received: no bytes.")
     return contents
 
 
-async def _read_field(request, options):
+async def _read_field(request: Request, options: Options) -> bytes:
     chunks = _chunks(request, options)
     parser = MultiPartParser(request.headers, chunks, max_files=1, max_fields=MAX_FIELDS)
     parser.spool_max_size = options.max_body  # keeps the file in memory, where the body fits
@@ -77,7 +79,7 @@ async def _read_field(request, options):
         await form.close()
 
 
-async def _chunks(request, options):
+async def _chunks(request: Request, options: Options) -> AsyncGenerator[bytes, None]:
     """Yields the parts of a body, and raises a `RequestError` if it is too large or too slow.
 
     The received bytes are counted, because a Content-Length header may be wrong. If a body is too large, up
@@ -97,7 +99,7 @@ async def _chunks(request, options):
                 close=True,
             ) from None
         except ClientDisconnect:
-            raise RequestError(400, "The client has gone.") from None
+            raise RequestError(400, "The client disconnected before the request was complete.") from None
         if chunk is None:
             break
         received += len(chunk)

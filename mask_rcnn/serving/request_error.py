@@ -5,10 +5,9 @@ class RequestError(Exception):
     """A request cannot be answered. The server sends the message to the client.
 
     Args:
-        status: Int, HTTP status.
+        status: HTTP status.
         message: What was expected, what was received, and how to fix it.
-        retry_after: Int, seconds after which the client may try again. Defaults to None: retrying does not
-            help.
+        retry_after: Seconds after which the client may try again. Defaults to None: retrying does not help.
         close: Whether to close the connection because the request was not read completely. Defaults to False.
 
     Attributes:
@@ -16,7 +15,7 @@ class RequestError(Exception):
         headers: Dict of HTTP headers of the reply.
     """
 
-    def __init__(self, status, message, retry_after=None, close=False):
+    def __init__(self, status: int, message: str, *, retry_after: int | None = None, close: bool = False):
         super().__init__(message)
         self.status = status
         self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}

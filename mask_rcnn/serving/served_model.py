@@ -2,16 +2,23 @@
 
 import functools
 import io
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from mask_rcnn.config import InputConfig
 from mask_rcnn.data.array_images import checked_image
 from mask_rcnn.errors import short_message
+from mask_rcnn.export.exported import ExportedPredictor
+from mask_rcnn.export.runners.outputs import Outputs
+from mask_rcnn.prediction.image_predictor import ImagePredictor
 from mask_rcnn.serving.batcher import Task
 from mask_rcnn.serving.request_error import RequestError
 from mask_rcnn.serving.tensorflow_rest import DEFAULT_SIGNATURE, METHOD, tensor_info
 from mask_rcnn.serving.uploads import check_pixels, decode_upload
+from mask_rcnn.structures import Category, Detections
 
 IMAGE_BYTES = "image_bytes"
 # Usual (height, width) of photographs. TensorFlow traces the model for other sizes at their first request.
@@ -25,53 +32,63 @@ class ServedModel:
     TensorFlow Serving's protocol is implemented here for these formats.
 
     Args:
-        predictor: `ImagePredictor`.
+        predictor: The predictor that runs the model.
         kind: "weights", "tflite", "onnx" or "saved_model".
-        words: Function of the outputs of `detect_batch` for one image and the second result of `preprocess`.
-            It returns the outputs with the names of exported models, `{name: array}`, without padding rows.
+        export_outputs: Function of the outputs of `detect_batch` for one image and the second result of
+            `preprocess`. It returns the outputs with the names of exported models, `{name: array}`, without
+            padding rows.
 
     Attributes:
         signatures: `{name: signature}`, see `tensorflow_rest`. Set by `warm_up`.
         categories: Tuple of `Category`.
     """
 
-    def __init__(self, predictor, kind, words):
-        self.predictor, self.kind, self._words = predictor, kind, words
-        self.signatures = {}
+    def __init__(self, predictor: ImagePredictor, kind: str, export_outputs: Callable[[Any, Any], Outputs]):
+        self.predictor, self.kind, self._export_outputs = predictor, kind, export_outputs
+        self.signatures: dict[str, Any] = {}
 
     @property
-    def categories(self):
+    def categories(self) -> tuple[Category, ...]:
+        """Classes of the model. Class i is `categories[i - 1]`."""
         return self.predictor.categories
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Returns the kind and the classes of the model, a dict of `GET /models`."""
         config = self.predictor.config
         entry = {
             "kind": self.kind,
-            "classes": [{"id": each.id, "name": each.name} for each in self.categories],
+            "classes": [{"id": category.id, "name": category.name} for category in self.categories],
             "masks": config.mask_head is not None,
         }
         if config.keypoint_head is not None:
             entry["keypoints"] = {
-                each.name: {
-                    "names": list(each.keypoints),
-                    "skeleton": [[first - 1, second - 1] for first, second in each.skeleton],
+                category.name: {
+                    "names": list(category.keypoints),
+                    "skeleton": [[first - 1, second - 1] for first, second in category.skeleton],
                 }
-                for each in self.categories
-                if each.keypoints
+                for category in self.categories
+                if category.keypoints
             }
         return entry
 
-    def warm_up(self):
+    def warm_up(self) -> None:
         """Runs the model once for each of WARMUP_SIZES, and sets `signatures` from the outputs."""
         settings = self.predictor.config.input
         for size in WARMUP_SIZES:
             image = np.zeros((*size, settings.channels), settings.dtype)
             inputs, resize = self.predictor.preprocess(image)
-            outputs = self._words(self.predictor.detect_batch([inputs])[0], resize)
+            outputs = self._export_outputs(self.predictor.detect_batch([inputs])[0], resize)
         self.signatures = self._make_signatures(outputs, settings)
 
-    def detection_task(self, contents, max_pixels, finish, score, keep_image=False):
+    def detection_task(
+        self,
+        contents: bytes,
+        *,
+        max_pixels: int,
+        finish: Callable[[Detections, np.ndarray | None], Any],
+        score: float,
+        keep_image: bool = False,
+    ) -> Task:
         """Returns the `Task` for an image file.
 
         Args:
@@ -89,11 +106,11 @@ class ServedModel:
 
         def finish_image(outputs, context):
             resize, image = context
-            return finish(self.predictor.postprocess(outputs, resize, score), image)
+            return finish(self.predictor.postprocess(outputs, resize, score_threshold=score), image)
 
         return Task(prepare, self.predictor.detect_batch, finish_image)
 
-    def signature_task(self, signature, value, max_pixels):
+    def signature_task(self, signature: str, value: np.ndarray | bytes, max_pixels: int) -> Task:
         """Returns the `Task` for one value of a signature. Its result is `{name: array}`.
 
         Args:
@@ -111,14 +128,14 @@ class ServedModel:
             except ValueError as error:
                 raise RequestError(400, str(error)) from error
 
-        return Task(prepare, self.predictor.detect_batch, self._words)
+        return Task(prepare, self.predictor.detect_batch, self._export_outputs)
 
-    def _prepare_image(self, image):
+    def _prepare_image(self, image: np.ndarray) -> tuple[Hashable, Any, Any]:
         """Returns the batch key, the inputs of the model, and the object that inverts the resize."""
         inputs, resize = self.predictor.preprocess(image)
         return self.predictor.batch_key(image.shape[:2]), inputs, resize
 
-    def _make_signatures(self, outputs, settings):
+    def _make_signatures(self, outputs: Outputs, settings: InputConfig) -> dict[str, Any]:
         """Returns the signatures that a SavedModel of the same weights has."""
         pixels = tensor_info(
             "serving_default_input_tensor:0", settings.dtype, (-1, -1, -1, settings.channels)
@@ -132,7 +149,8 @@ class ServedModel:
             sizes = (-1, *array.shape[1:]) if name.startswith(ROWS) else array.shape
             infos[name] = tensor_info(f"StatefulPartitionedCall:{number}", "float32", (-1, *sizes))
         return {
-            name: {"inputs": each, "outputs": infos, "method_name": METHOD} for name, each in inputs.items()
+            name: {"inputs": tensors, "outputs": infos, "method_name": METHOD}
+            for name, tensors in inputs.items()
         }
 
 
@@ -146,34 +164,40 @@ class ServedSavedModel(ServedModel):
             array}`.
     """
 
-    def __init__(self, predictor, definitions, functions):
+    def __init__(
+        self,
+        predictor: ExportedPredictor,
+        definitions: dict[str, Any],
+        functions: Mapping[str, Callable[[bytes], Outputs]],
+    ):
         super().__init__(predictor, "saved_model", lambda outputs, size: outputs)
         self._definitions, self._functions = definitions, functions
 
-    def warm_up(self):
+    def warm_up(self) -> None:
         super().warm_up()
         if IMAGE_BYTES in self._functions:
             file = io.BytesIO()
-            Image.new("RGB", WARMUP_SIZES[0][::-1]).save(file, "PNG")
+            height, width = WARMUP_SIZES[0]
+            Image.new("RGB", (width, height)).save(file, "PNG")
             self._functions[IMAGE_BYTES](file.getvalue())
 
-    def signature_task(self, signature, value, max_pixels):
+    def signature_task(self, signature: str, value: np.ndarray | bytes, max_pixels: int) -> Task:
         if signature not in self._functions:
             return super().signature_task(signature, value, max_pixels)
 
         def prepare():
-            if signature == IMAGE_BYTES:
+            if signature == IMAGE_BYTES and isinstance(value, bytes):
                 check_pixels(value, max_pixels)
             return None, value, None
 
         run = functools.partial(_run_on_one, self._functions[signature])
         return Task(prepare, run, lambda outputs, context: outputs)
 
-    def _make_signatures(self, outputs, settings):
+    def _make_signatures(self, outputs: Outputs, settings: InputConfig) -> dict[str, Any]:
         return self._definitions
 
 
-def _run_on_one(function, values):
+def _run_on_one(function: Callable[[bytes], Outputs], values: list[bytes]) -> list[Outputs]:
     """Calls a function of bytes for a list of one value. An InvalidArgumentError becomes a `RequestError`."""
     (value,) = values
     try:

@@ -1,9 +1,13 @@
 """Runs a server, from binding its socket to its last reply."""
 
+import asyncio
 import functools
 import json
 import math
 import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import h11
 import uvicorn
@@ -12,7 +16,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from mask_rcnn.serving.app import Service
 from mask_rcnn.serving.batcher import Batcher
 from mask_rcnn.serving.metrics import Metrics
+from mask_rcnn.serving.options import Options
 from mask_rcnn.serving.repository import Repository
+from mask_rcnn.serving.served_model import ServedModel
+from mask_rcnn.serving.sources import Source
 from mask_rcnn.system.terminal import print_line
 
 BACKLOG = 2048  # connections that the system queues before the server accepts them
@@ -28,21 +35,22 @@ class Protocol(H11Protocol):
     """
 
     head_timeout = 30.0
-    _timer = None
+    _timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport):
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._arm()
 
-    def connection_lost(self, exc):
-        self._timer.cancel()
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
-    def on_response_complete(self):
+    def on_response_complete(self) -> None:
         super().on_response_complete()
         self._arm()
 
-    def send_400_response(self, msg):
+    def send_400_response(self, msg: str) -> None:
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             headers = [("Content-Type", "application/json"), ("Connection", "close")]
             body = json.dumps({"error": msg}).encode("ascii")
@@ -54,12 +62,14 @@ class Protocol(H11Protocol):
                 self.transport.write(self.conn.send(event))
         self.transport.close()
 
-    def _arm(self):
+    def _arm(self) -> None:
+        """Starts the time limit for the head of the next request."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self.loop.call_later(self.head_timeout, self._check_head)
 
-    def _check_head(self):
+    def _check_head(self) -> None:
+        """Closes the connection if no request is being answered."""
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
 
@@ -67,21 +77,21 @@ class Protocol(H11Protocol):
 class _Server(uvicorn.Server):
     """A uvicorn server that sets `is_stopping` of the service when it begins to shut down."""
 
-    def __init__(self, config, service):
+    def __init__(self, config: uvicorn.Config, service: Service):
         super().__init__(config)
         self._service = service
 
-    async def shutdown(self, sockets=None):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._service.is_stopping = True
         await super().shutdown(sockets)
 
 
-def bind(host, port):
+def bind(host: str, port: int) -> socket.socket:
     """Returns a socket that is bound to an address.
 
     Args:
         host: IPv4 or IPv6 address, or host name.
-        port: Int. 0 is any free port.
+        port: Port number. 0 is any free port.
 
     Raises:
         OSError: The address is in use, or does not belong to this machine.
@@ -100,16 +110,18 @@ def bind(host, port):
     return listener
 
 
-def make_service(sources, load, options):
+def make_service(
+    sources: Sequence[Source], load: Callable[[Path], ServedModel], options: Options
+) -> tuple[Service, Repository]:
     """Returns a `Service`, and its `Repository`, which is not started.
 
     Args:
         sources, load: As in `Repository`.
-        options: `Options`.
+        options: Limits of the server.
     """
     metrics = Metrics()
 
-    def make_batcher(name, model):
+    def make_batcher(name: str, model: ServedModel) -> Batcher:
         return Batcher(
             capacity=options.queue,
             max_batch=options.max_batch or model.predictor.default_batch_size(),
@@ -118,16 +130,22 @@ def make_service(sources, load, options):
             observe=functools.partial(metrics.observe_batch, name),
         )
 
-    repository = Repository(sources, load, make_batcher, options)
+    repository = Repository(sources, load, make_batcher=make_batcher, options=options)
     return Service(repository, options, metrics), repository
 
 
-def make_server(sources, load, options, on_ready=None):
+def make_server(
+    sources: Sequence[Source],
+    load: Callable[[Path], ServedModel],
+    options: Options,
+    *,
+    on_ready: Callable[[], None] | None = None,
+) -> tuple[uvicorn.Server, Repository]:
     """Returns a uvicorn server, and its `Repository`, which has started to load.
 
     Args:
         sources, load: As in `Repository`.
-        options: `Options`.
+        options: Limits of the server.
         on_ready: Function without arguments that is called when all models are loaded. Defaults to None.
     """
     service, repository = make_service(sources, load, options)
@@ -149,7 +167,7 @@ def make_server(sources, load, options, on_ready=None):
     )
     server = _Server(config, service)
 
-    def ready_or_failed():
+    def ready_or_failed() -> None:
         if repository.failure is not None:
             server.should_exit = True
         elif on_ready is not None:
@@ -159,13 +177,15 @@ def make_server(sources, load, options, on_ready=None):
     return server, repository
 
 
-def serve(sources, load, options, host, port):
+def serve(
+    sources: Sequence[Source], load: Callable[[Path], ServedModel], options: Options, *, host: str, port: int
+) -> None:
     """Serves models until a signal. SIGTERM and Ctrl-C wait until the accepted requests are done.
 
     Args:
-        sources: List of `Source`.
+        sources: The models on disk.
         load: Function of a path that returns a `ServedModel`, after a first run.
-        options: `Options`.
+        options: Limits of the server.
         host, port: Address to bind, as in `bind`.
 
     Raises:
@@ -176,7 +196,7 @@ def serve(sources, load, options, host, port):
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listener.getsockname()[1]}"
     print_line(f"Loading {', '.join(source.name for source in sources)} ...")
-    server, repository = make_server(sources, load, options, lambda: print_line(f"Ready: {url}"))
+    server, repository = make_server(sources, load, options, on_ready=lambda: print_line(f"Ready: {url}"))
     try:
         server.run([listener])
     finally:

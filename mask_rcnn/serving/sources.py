@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,26 +29,27 @@ class Source:
     path: Path
 
     @property
-    def has_versions(self):
+    def has_versions(self) -> bool:
+        """Whether the path is a folder with numbered versions."""
         return self.path.is_dir() and not (self.path / SAVED_MODEL).is_file()
 
-    def versions(self):
+    def versions(self) -> dict[int, Path]:
         """Returns the current versions, `{number: path}`, newest first."""
         if not self.has_versions:
-            return {_own_version(self.path): self.path}
-        found = {}
+            return {_single_version(self.path): self.path}
+        versions = {}
         for entry in self.path.iterdir():
             if VERSION.fullmatch(entry.name) and entry.is_dir() and (path := _model_in(entry)):
-                found[int(entry.name)] = path
-        return dict(sorted(found.items(), reverse=True))
+                versions[int(entry.name)] = path
+        return dict(sorted(versions.items(), reverse=True))
 
 
-def _own_version(path):
+def _single_version(path: Path) -> int:
     """Returns the version number of a single model: the name of its folder if it is a number, else 1."""
     return int(path.name) if path.is_dir() and VERSION.fullmatch(path.name) else 1
 
 
-def _model_in(folder):
+def _model_in(folder: Path) -> Path | None:
     """Returns the path of the model in the folder of a version, or None if there is none yet."""
     if (folder / SAVED_MODEL).is_file():
         return folder
@@ -55,7 +57,7 @@ def _model_in(folder):
     return files[0] if len(files) == 1 else None
 
 
-def parse_source(text):
+def parse_source(text: str) -> Source:
     """Returns the `Source` of a command line argument, PATH or NAME=PATH.
 
     The default name is the file name without its suffix, or the name of the folder. For a single numbered
@@ -71,13 +73,13 @@ def parse_source(text):
     name = name or _default_name(path)
     if not NAME.fullmatch(name):
         raise ValueError(
-            "The name of a model has letters, digits, '_', '-' and '.' only. "
-            f"Received: {name!r}, of {text!r}. Give another one: NAME=PATH."
+            "The name of a model must have only letters, digits, '_', '-' and '.'. "
+            f"Received: {name!r}, from {text!r}. Set another name with NAME=PATH."
         )
     return Source(name, path)
 
 
-def _default_name(path):
+def _default_name(path: Path) -> str:
     for suffix in MODEL_SUFFIXES:
         if path.name.endswith(suffix):
             return path.name.removesuffix(suffix)
@@ -85,24 +87,24 @@ def _default_name(path):
     return path.parent.name if VERSION.fullmatch(path.name) else path.name
 
 
-def check_sources(sources):
+def check_sources(sources: Sequence[Source]) -> None:
     """Raises a ValueError if a name is repeated, or a folder has no version."""
     names = [source.name for source in sources]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(
-            f"Each model needs a name of its own. Received: {', '.join(repeated)} twice. "
-            "Name them: NAME=PATH NAME=PATH."
+            f"The names of the models must differ. Received: {', '.join(repeated)} twice. "
+            "Set the names with NAME=PATH NAME=PATH."
         )
     for source in sources:
         if source.has_versions and not source.versions():
             raise ValueError(
                 "Expected a SavedModel folder, or a folder with numbered versions: 1/, 2/, each a SavedModel "
                 f"or a folder with one .weights.h5, .tflite or .onnx file. Received: {str(source.path)!r}, "
-                f"with none of them. Export to {str(source.path / '1')!r}, or name the file itself."
+                f"with none of them. Export to {str(source.path / '1')!r}, or give the path of a file."
             )
 
 
-def fingerprint(path):
+def fingerprint(path: Path) -> tuple[tuple[str, int, int], ...]:
     """Returns the names, sizes and modification times of the files of a model, to detect changes."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     states = []

@@ -7,7 +7,9 @@ Source: https://www.tensorflow.org/tfx/serving/api_rest. Signatures are dicts as
 import base64
 import binascii
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -35,28 +37,28 @@ class PredictCall:
     """
 
     signature: str
-    rows: tuple
+    rows: tuple[np.ndarray | bytes, ...]
     by_row: bool
 
-    def where(self, index):
+    def location(self, index: int) -> str:
         """Returns the location in the request of the value of an image, such as "instances[0]"."""
         return f"{'instances' if self.by_row else 'inputs'}[{index}]"
 
 
-def tensor_info(name, dtype, shape):
+def tensor_info(name: str, dtype: str, shape: Sequence[int]) -> dict[str, Any]:
     """Returns the dict that describes a tensor in `/metadata`. -1 is any size.
 
     Args:
         name: Name of the tensor.
-        dtype: NumPy dtype name. Names other than those in DTYPES are strings.
+        dtype: NumPy dtype name. A name that is not in DTYPES means strings.
         shape: Sizes of the axes.
     """
     dims = [{"size": str(size), "name": ""} for size in shape]
-    shape = {"dim": dims, "unknown_rank": False}
-    return {"dtype": DTYPES.get(dtype, STRING), "tensor_shape": shape, "name": name}
+    tensor_shape = {"dim": dims, "unknown_rank": False}
+    return {"dtype": DTYPES.get(dtype, STRING), "tensor_shape": tensor_shape, "name": name}
 
 
-def parse_predict(body, signatures):
+def parse_predict(body: bytes, signatures: Mapping[str, Any]) -> PredictCall:
     """Returns the `PredictCall` of a request.
 
     Args:
@@ -90,20 +92,20 @@ def parse_predict(body, signatures):
             400, f'Expected a list of one or more values in "{keys[0]}". Received: {_kind(values)}.'
         )
     read = _read_bytes if info["dtype"] == STRING else _read_array
-    rows = tuple(read(value, info, call.where(index)) for index, value in enumerate(values))
+    rows = tuple(read(value, info, call.location(index)) for index, value in enumerate(values))
     if len({np.shape(row) for row in rows}) > 1:
         raise RequestError(400, f'Expected values of one shape in "{keys[0]}". Received: several shapes.')
     return PredictCall(name, rows, by_row)
 
 
-def _decode_json(body):
+def _decode_json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise RequestError(400, f"Expected JSON. Received: {str(error)[:200]}.") from error
 
 
-def _values(content, input_name, by_row):
+def _values(content: Any, input_name: str, by_row: bool) -> Any:
     """Returns the list of values of the only input, with or without its name in the request."""
     if by_row:
         if not isinstance(content, list):
@@ -117,27 +119,27 @@ def _values(content, input_name, by_row):
     return content
 
 
-def _named(inputs, name):
+def _named(inputs: Mapping[str, Any], name: str) -> Any:
     if set(inputs) != {name}:
-        found = ", ".join(_short(key) for key in list(inputs)[:5]) or "none"
-        raise RequestError(400, f'Expected the input "{name}". Received: {found}.')
+        received = ", ".join(_short(key) for key in list(inputs)[:5]) or "none"
+        raise RequestError(400, f'Expected the input "{name}". Received: {received}.')
     return inputs[name]
 
 
-def _read_bytes(value, info, where):
+def _read_bytes(value: Any, info: Mapping[str, Any], location: str) -> bytes:
     """Returns the bytes of a JSON value: a string, or an object with base64."""
     if isinstance(value, str):
         return value.encode("utf-8")
     if not (isinstance(value, dict) and set(value) == {BINARY} and isinstance(value[BINARY], str)):
-        raise RequestError(400, f'Expected {{"b64": "..."}} in {where}. Received: {_kind(value)}.')
+        raise RequestError(400, f'Expected {{"b64": "..."}} in {location}. Received: {_kind(value)}.')
     text = "".join(value[BINARY].split())
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise RequestError(400, f"Expected base64 in {where}. Received: {error}.") from error
+        raise RequestError(400, f"Expected base64 in {location}. Received: {error}.") from error
 
 
-def _read_array(value, info, where):
+def _read_array(value: Any, info: Mapping[str, Any], location: str) -> np.ndarray:
     """Returns the array of nested lists of integers."""
     dtype = np.dtype(NUMPY_DTYPES[info["dtype"]])
     expected = [int(dim["size"]) for dim in info["tensor_shape"]["dim"]][1:]
@@ -145,7 +147,7 @@ def _read_array(value, info, where):
         array = np.asarray(value)
     except (ValueError, OverflowError) as error:  # lists of different lengths
         raise RequestError(
-            400, f"Expected nested lists of equal lengths in {where}. Received: others."
+            400, f"Expected nested lists of equal lengths in {location}. Received: different lengths."
         ) from error
     fits = array.ndim == len(expected) and all(
         size == limit or limit == -1 for size, limit in zip(array.shape, expected, strict=True)
@@ -153,18 +155,19 @@ def _read_array(value, info, where):
     if not fits or not array.size:
         raise RequestError(
             400,
-            f"Expected {where} of shape {expected}, where -1 is any size but 0. "
+            f"Expected {location} of shape {expected}, where -1 is any size but 0. "
             f"Received: shape {list(array.shape)}.",
         )
     limits = np.iinfo(dtype)
     if array.dtype.kind not in "iu" or array.min() < limits.min or array.max() > limits.max:
         raise RequestError(
-            400, f"Expected whole numbers from {limits.min} to {limits.max} in {where}. Received: others."
+            400,
+            f"Expected whole numbers from {limits.min} to {limits.max} in {location}. Received: others.",
         )
     return array.astype(dtype)
 
 
-def encode_predict(results, call):
+def encode_predict(results: Sequence[Mapping[str, np.ndarray]], call: PredictCall) -> bytes:
     """Returns the JSON of a reply, bytes.
 
     Args:
@@ -184,16 +187,16 @@ def encode_predict(results, call):
     return json.dumps({"predictions" if call.by_row else "outputs": content}).encode("utf-8")
 
 
-def _stack(arrays):
+def _stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Stacks arrays along a new first axis. Arrays with fewer rows are padded with zeros."""
     if len({array.shape for array in arrays}) == 1:
         return np.stack(arrays)
     rows = max(len(array) for array in arrays)
-    filled = [np.pad(array, [(0, rows - len(array)), *[(0, 0)] * (array.ndim - 1)]) for array in arrays]
-    return np.stack(filled)
+    padded = [np.pad(array, [(0, rows - len(array)), *[(0, 0)] * (array.ndim - 1)]) for array in arrays]
+    return np.stack(padded)
 
 
-def _to_json(array, name):
+def _to_json(array: np.ndarray, name: str) -> Any:
     if array.dtype.kind not in "OSU":
         return array.tolist()
     is_binary = name.endswith(BYTES_SUFFIX)
@@ -201,14 +204,14 @@ def _to_json(array, name):
     return np.array(texts, object).reshape(array.shape).tolist()
 
 
-def _text(value, is_binary):
+def _text(value: bytes | str, is_binary: bool) -> dict[str, str] | str:
     value = value.encode("utf-8") if isinstance(value, str) else value
     if is_binary:
         return {BINARY: base64.b64encode(value).decode("ascii")}
     return value.decode("utf-8", "replace")
 
 
-def metadata(name, version, signatures):
+def metadata(name: str, version: int, signatures: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the reply of `/metadata`, a `GetModelMetadataResponse` in JSON form.
 
     Args:
@@ -223,7 +226,7 @@ def metadata(name, version, signatures):
     }
 
 
-def status(states):
+def status(states: Sequence[tuple[int, str, str | None]]) -> dict[str, Any]:
     """Returns the reply to a status request, a `GetModelStatusResponse` in JSON form.
 
     Args:
@@ -244,7 +247,7 @@ def status(states):
     }
 
 
-def _kind(value):
+def _kind(value: Any) -> str:
     """Returns the JSON type of a value as text for messages."""
     kinds = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
     if isinstance(value, list) and not value:
@@ -252,6 +255,6 @@ def _kind(value):
     return kinds.get(type(value), "a number")
 
 
-def _short(value):
+def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= 60 else f"{text[:60]}..."

@@ -2,6 +2,9 @@
 
 import io
 
+import numpy as np
+
+from mask_rcnn.config import InputConfig
 from mask_rcnn.data.image_headers import parse_header
 from mask_rcnn.data.images import read_image
 from mask_rcnn.serving.request_error import RequestError
@@ -19,17 +22,17 @@ class UploadedImage:
         contents: Bytes of the file.
     """
 
-    def __init__(self, contents):
+    def __init__(self, contents: bytes):
         self._contents = contents
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "the uploaded image"
 
-    def open(self, mode="rb"):
+    def open(self, mode: str = "rb") -> io.BytesIO:
         return io.BytesIO(self._contents)
 
 
-def check_pixels(contents, max_pixels):
+def check_pixels(contents: bytes, max_pixels: int) -> None:
     """Raises a `RequestError` if an image has too many pixels or scans. The decoder reports other errors.
 
     Args:
@@ -54,7 +57,7 @@ def check_pixels(contents, max_pixels):
         )
 
 
-def decode_upload(contents, settings, max_pixels):
+def decode_upload(contents: bytes, settings: InputConfig, max_pixels: int) -> np.ndarray:
     """Returns the pixels of an image file in the format of a model, `[H, W, C]`, upright.
 
     Args:

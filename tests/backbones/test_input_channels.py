@@ -201,8 +201,8 @@ def test_exports_take_arrays(channels, dtype, format, tiny_config, tiny_categori
         assert "arrays only" in capsys.readouterr().out
     else:
         path = tmp_path / "model.tflite"
-        metadata = lite.describe(config, (64, 96))
-        lite.write_file(path, lite.FramedPredictor(parts, config, tiny_categories, metadata))
+        metadata = lite.runner_metadata(config, (64, 96))
+        lite.write_file(path, lite.FramedPredictor(parts, config, tiny_categories, metadata=metadata))
     exported = ExportedPredictor(path)
     image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (64, 96, channels)).astype(dtype)
     expected, found = predictor.predict(image), exported.predict(image)

@@ -90,7 +90,9 @@ def test_a_network_of_keras_applications_is_trained_saved_loaded_and_exported(
     saved_model.write(tmp_path / "saved_model", predictor)
     assert_equal_detections(exported.load(tmp_path / "saved_model").predict(image), predictor.predict(image))
 
-    framed = lite.FramedPredictor(portable, config, tiny_categories, lite.describe(config, (64, 96)))
+    framed = lite.FramedPredictor(
+        portable, config, tiny_categories, metadata=lite.runner_metadata(config, (64, 96))
+    )
     lite.write_file(tmp_path / "model.tflite", framed)
     assert_equal_detections(exported.load(tmp_path / "model.tflite").predict(image), framed.predict(image))
 

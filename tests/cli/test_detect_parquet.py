@@ -147,7 +147,7 @@ def test_a_folder_of_other_options_is_refused(words, tmp_path, capsys, changed, 
     assert run(*words) == 0
     assert run(*words, *changed) == 2
     error = capsys.readouterr().err
-    assert "goes on with the model, options and inputs" in error and message in error
+    assert "must have the same model, options and inputs in all runs" in error and message in error
 
 
 def test_a_folder_of_another_model_is_refused_and_a_copied_model_is_not(words, tmp_path, capsys):
@@ -254,7 +254,7 @@ def test_keypoints_and_detections_without_masks_are_columns_and_entries():
     detector = rows.Detector(load=OneImage, in_tiles=True)
     (row,) = rows.as_table(list(rows.detect_rows(detector, OneImage(), images("a.png")))).to_pylist()
     assert row["segmentations"] is None and row["keypoints"] == [[1.0, 2.0, 0.75]]
-    (entry,) = rows.entries_of(row, 5)
+    (entry,) = rows.coco_entries(row, 5)
     assert entry == {
         "image_id": 5,
         "category_id": 9,

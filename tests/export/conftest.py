@@ -26,7 +26,7 @@ def tiny_tflite(tiny_parts, tiny_config, tiny_categories, tmp_path_factory):
     """The path of the tiny model as a TFLite file with a frame of 64 x 96 pixels. Do not modify it."""
     from mask_rcnn.export.writers import lite
 
-    metadata = lite.describe(tiny_config, (64, 96))
+    metadata = lite.runner_metadata(tiny_config, (64, 96))
     path = tmp_path_factory.mktemp("tflite") / "model.tflite"
-    lite.write_file(path, lite.FramedPredictor(tiny_parts, tiny_config, tiny_categories, metadata))
+    lite.write_file(path, lite.FramedPredictor(tiny_parts, tiny_config, tiny_categories, metadata=metadata))
     return path

@@ -69,8 +69,8 @@ def test_damaged_folders(tiny_saved_model, tmp_path):
 def test_many_damaged_files(
     tiny_tflite, tiny_saved_model, tmp_path, tiny_parts, tiny_config, tiny_categories
 ):
-    metadata = lite.describe(tiny_config, (64, 96))
-    framed = lite.FramedPredictor(tiny_parts, tiny_config, tiny_categories, metadata)
+    metadata = lite.runner_metadata(tiny_config, (64, 96))
+    framed = lite.FramedPredictor(tiny_parts, tiny_config, tiny_categories, metadata=metadata)
     onnx.write(tmp_path / "whole.onnx", framed, pytest.importorskip("tf2onnx"))
     content = (tmp_path / "whole.onnx").read_bytes()
     assert check_damaged(tmp_path / "model.onnx", content, 200, seed=1) > 150

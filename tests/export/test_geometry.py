@@ -72,7 +72,7 @@ def test_preprocess_resizes_as_the_config_says():
     image = np.random.default_rng(0).integers(0, 256, [60, 90, 3]).astype("uint8")
     for method in ("bilinear", "antialiased_uint8", "uint8"):
         settings = dataclasses.replace(SETTINGS, resize=method)
-        pixels = geometry.preprocess(tf.constant(image), frame([60, 90]), settings, "float32")
+        pixels = geometry.preprocess(tf.constant(image), frame([60, 90]), settings, dtype="float32")
         assert pixels.shape == (96, 128, 3)
         expected = Resize((60, 90), (80, 120)).apply(image, method)
         np.testing.assert_array_equal(pixels[:80, :120], expected)

@@ -35,7 +35,9 @@ PICTURES = {f"{height} x {width}": picture(height, width) for height, width in S
 
 @pytest.fixture(scope="module")
 def predictor(tiny_parts, tiny_config):
-    return lite.FramedPredictor(tiny_parts, tiny_config, CATEGORIES, lite.describe(tiny_config, (64, 96)))
+    return lite.FramedPredictor(
+        tiny_parts, tiny_config, CATEGORIES, metadata=lite.runner_metadata(tiny_config, (64, 96))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,7 @@ def file(tiny_tflite):
 
 
 def test_it_says_what_keras_says_alone(file, predictor):
-    report = verify(file, Runner(predictor), PICTURES, lite.FLOAT32)
+    report = verify(file, Runner(predictor), PICTURES, tolerance=lite.FLOAT32)
     assert report["outcome"] == "passed", report["problems"]
     assert report["worst"]["matched"] == report["worst"]["expected"] > 3
 
@@ -142,19 +144,19 @@ def test_a_frame_that_does_not_fit_is_refused_before_the_weights_are_read(tiny_c
     monkeypatch.setattr(lite, "read_header", lambda path: (tiny_config, CATEGORIES))
     path = tmp_path / "empty.weights.h5"
     path.touch()
-    with pytest.raises(ValueError, match=r"Round up, --size 64 96"):
+    with pytest.raises(ValueError, match=r"Use --size 64 96"):
         lite.framed_predictor(path, Options(size=(40, 70)))
 
 
 def test_int8_weights(content, predictor, pack):
     path = pack(lite_quantize.quantize(content, "dynamic"))
     assert path.stat().st_size < 0.4 * len(content)
-    report = verify(path, Runner(predictor), PICTURES, lite.TOLERANCE["dynamic"])
+    report = verify(path, Runner(predictor), PICTURES, tolerance=lite.TOLERANCE["dynamic"])
     assert report["worst"]["matched"] > 0
 
 
 def test_int8_convolutions_with_boxes_in_float(content, predictor, pack):
-    inputs = [lite.as_inputs(image, predictor) for image in PICTURES.values()]
+    inputs = [lite.graph_inputs(image, predictor) for image in PICTURES.values()]
     quantized = lite_quantize.quantize(content, "int8", inputs)
     lite_file.check_operators(quantized)
     found = lite_file.operators(quantized)
@@ -168,9 +170,9 @@ def test_int8_convolutions_with_boxes_in_float(content, predictor, pack):
 @pytest.mark.slow
 def test_half_precision_weights(content, predictor, tmp_path):
     path = tmp_path / "model.tflite"
-    lite.write_file(path, predictor, "float16")
+    lite.write_file(path, predictor, method="float16")
     assert path.stat().st_size < 0.6 * len(content)
-    report = verify(path, Runner(predictor), PICTURES, lite.TOLERANCE["float16"])
+    report = verify(path, Runner(predictor), PICTURES, tolerance=lite.TOLERANCE["float16"])
     assert report["worst"]["matched"] > 0
 
 
@@ -245,7 +247,7 @@ def test_the_resize_mode_that_replaces_a_deprecated_one_reads_the_same_pixels(in
 @pytest.mark.slow
 def test_onnx_says_what_keras_says_alone(onnx_file, predictor):
     path = onnx_file
-    report = verify(path, Runner(predictor), PICTURES, lite.FLOAT32)
+    report = verify(path, Runner(predictor), PICTURES, tolerance=lite.FLOAT32)
     assert report["outcome"] == "passed", report["problems"]
     assert lite_runner.Runner(path).labels == ("cat", "dog", "cow")
 
@@ -266,7 +268,7 @@ def test_variables_without_values_are_refused(tmp_path):
     module.total = tf.Variable([1.0, 2.0])
     add = tf.function(module.total.assign_add, [tf.TensorSpec([2])], autograph=False)
     tf.saved_model.save(module, str(tmp_path), signatures=add)
-    with pytest.raises(ValueError, match="weights must be in the file"):
+    with pytest.raises(ValueError, match="Expected the weights in the file"):
         lite_file.check_operators(tf.lite.TFLiteConverter.from_saved_model(str(tmp_path)).convert())
 
 

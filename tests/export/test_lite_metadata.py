@@ -130,7 +130,7 @@ def test_a_gray_image_of_16_bits_in_the_middle_is_described():
     properties, stats = child(child(image, 3), 1), child(image, 5)
     assert properties.Get(number_types.Int8Flags, place(properties, 0)) == 2  # GRAYSCALE
     assert (numbers(stats, 0), numbers(stats, 1)) == ([65535], [0])  # max, min
-    assert "in its middle" in text(image, 1) and "uint16" in text(image, 1)
+    assert "in the center" in text(image, 1) and "uint16" in text(image, 1)
 
 
 def test_labels_are_numbered_from_the_first_line():

@@ -34,7 +34,7 @@ def test_all_operations_are_built_in(name):
     make_config, size = ARCHITECTURES[name]
     config = make_config()
     parts = build_parts(config, kernels="portable")
-    content = lite.convert(LiteGraph(parts, config, size))
+    content = lite.convert_to_tflite(LiteGraph(parts, config, size))
     lite_file.check_operators(content)
     found = lite_file.operators(content)
     assert not [name for name in found if name.startswith("Flex") or name == "CUSTOM"]

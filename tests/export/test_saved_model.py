@@ -179,7 +179,9 @@ def test_gray_and_transparent_files_are_images_too(model, predictor, tolerances)
 def test_a_bad_file_fails_the_call_with_its_index(model, bad):
     good = encode(picture(64, 96))
     for index, files in enumerate(([bad, good], [good, bad])):
-        with pytest.raises(tf.errors.InvalidArgumentError, match=rf"whole JPEG or PNG files.*\[{index}\]"):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match=rf"complete JPEG, PNG, GIF, BMP or WebP files.*\[{index}\]"
+        ):
             call(model, "image_bytes", files)
 
 
@@ -210,7 +212,7 @@ def test_an_empty_batch_has_empty_outputs(model):
 
 
 def test_the_limit_of_pixels_is_chosen_at_export(predictor):
-    detect = saved_model.ServedModel(predictor, [], max_pixels=63 * 96).endpoints["image_bytes"]
+    detect = saved_model.DetectionModule(predictor, [], max_pixels=63 * 96).endpoints["image_bytes"]
     files = [encode(picture(63, 96)), encode(picture(64, 96))]
     assert detect(tf.constant(files[:1]))["num_detections"].shape == (1,)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"at most 6048 pixels.*\[1\] \[64 96\]"):
@@ -313,7 +315,11 @@ def test_where_nothing_is_found_there_are_no_rows(folder):
     assert {name: value.shape[1:] for name, value in outputs.items()} == shapes(0)
     assert outputs["num_detections"] == 0
     assert (
-        len(to_detections({name: value[0] for name, value in outputs.items()}, (64, 96), "pixel_centers"))
+        len(
+            to_detections(
+                {name: value[0] for name, value in outputs.items()}, (64, 96), paste="pixel_centers"
+            )
+        )
         == 0
     )
 
@@ -326,7 +332,7 @@ def test_keypoints_are_parts_of_the_image(tiny_parts, tiny_config):
         tiny_parts, heads=tiny_parts.heads | {"keypoint_head": build_parts(config).heads["keypoint_head"]}
     )
     predictor, image = Predictor(parts, config, CATEGORIES), picture(50, 70)
-    detect = saved_model.ServedModel(predictor, []).endpoints["serving_default"]
+    detect = saved_model.DetectionModule(predictor, []).endpoints["serving_default"]
     outputs = {name: output.numpy() for name, output in detect(image[None]).items()}
     count = int(outputs["num_detections"][0])
     assert outputs["detection_keypoints"].shape == (1, count, 3, 2)

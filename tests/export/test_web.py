@@ -4,11 +4,13 @@ import base64
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 
 import numpy as np
 import pytest
 
+import mask_rcnn
 from mask_rcnn.export import formats
 from mask_rcnn.export.export_model import Options, export_model
 from mask_rcnn.export.exported import load
@@ -116,7 +118,7 @@ def test_a_package_with_another_import_is_refused(tmp_path):
 
 def write_page(folder, name, tmp_path):
     files = web_site.site_files(name, read_litert(install(tmp_path)))
-    web_site.write_site(folder, files, name, lambda path: path.write_bytes(b"model"))
+    web_site.write_site(folder, files, name=name, write_model=lambda path: path.write_bytes(b"model"))
 
 
 def test_a_page_is_a_folder_that_can_be_told_and_replaced(tmp_path):
@@ -132,6 +134,28 @@ def test_a_page_is_a_folder_that_can_be_told_and_replaced(tmp_path):
     assert (
         "Cross-Origin-Embedder-Policy: require-corp" in readme and f"@litertjs/core {CORE.version}" in readme
     )
+
+
+def test_a_page_is_loaded_in_python(tmp_path, tiny_tflite):
+    files = web_site.site_files("tiny", read_litert(install(tmp_path)))
+    web_site.write_site(
+        tmp_path / "page", files, name="tiny", write_model=lambda path: shutil.copy(tiny_tflite, path)
+    )
+    image = np.random.default_rng(0).integers(0, 256, [50, 70, 3]).astype("uint8")
+    expected = load(tiny_tflite).predict(image)
+    found = load(tmp_path / "page").predict(image)
+    assert len(expected) > 0
+    np.testing.assert_array_equal(found.boxes, expected.boxes)
+
+
+@pytest.mark.parametrize("name", ["page", "model", "a.tflite", "a.onnx"])
+def test_load_of_an_exported_model_names_the_function_that_loads_it(tmp_path, name):
+    write_page(tmp_path / "page", "a", tmp_path)
+    (tmp_path / "model").mkdir()
+    for file in ("model/saved_model.pb", "a.tflite", "a.onnx"):
+        (tmp_path / file).touch()
+    with pytest.raises(ValueError, match=f"Expected a weights file. Received: .*{name}.*exported.load"):
+        mask_rcnn.load(tmp_path / name)
 
 
 def test_the_configuration_of_a_page_replaces_that_of_a_server(tmp_path):
@@ -164,7 +188,7 @@ def test_weights_become_a_checked_page(tmp_path, tiny_parts, tiny_config, tiny_c
     save_weights(weights, tiny_parts, tiny_config, tiny_categories)
     image = np.random.default_rng(0).integers(0, 256, [50, 70, 3]).astype("uint8")
     options = Options(size=(64, 96), litert=install(tmp_path))
-    report = export_model(weights, tmp_path / "page", "web", {"noise": image}, options)
+    report = export_model(weights, tmp_path / "page", format="web", images={"noise": image}, options=options)
     assert report["outcome"] in ("passed", "warned", "undecided") and report["format"] == "web"
     assert report["worst"]["matched"] > 0
     assert len(load(tmp_path / "page").predict(image)) == report["worst"]["found"]

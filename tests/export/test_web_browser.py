@@ -80,7 +80,9 @@ def site(tiny_tflite, tmp_path_factory):
         files = web_site.site_files("tiny", read_litert())
     except OSError as error:
         pytest.skip(f"LiteRT.js cannot be fetched: {error}")
-    web_site.write_site(root / "sub", files, "tiny", lambda path: shutil.copy(tiny_tflite, path))
+    web_site.write_site(
+        root / "sub", files, name="tiny", write_model=lambda path: shutil.copy(tiny_tflite, path)
+    )
     with running(files_of(root)) as (address, _):
         yield f"{address}/sub/"
 
@@ -135,6 +137,16 @@ def test_a_server_finds_and_the_page_shows(server, new_page):
     page.uncheck("#classes input[value=person]")
     assert objects(page) == [["cat", "30%"]]
     screenshot(page, "server")
+
+
+def test_keypoints_can_be_hidden_only_if_there_are_any(server, new_page, monkeypatch):
+    page, _ = new_page(server[0])
+    choose(page, SMALL)
+    assert page.is_visible("#keypoints-layer")
+    monkeypatch.delitem(DETECTIONS[0], "keypoints")
+    page, _ = new_page(server[0])
+    choose(page, SMALL)
+    assert page.is_visible("#layers") and page.is_hidden("#keypoints-layer")
 
 
 def test_the_files_hold_what_is_shown(server, new_page):

@@ -144,6 +144,15 @@ test("the score and the classes decide what is shown, counted and saved", () => 
   assert.equal(session.coco().length, 2);
 });
 
+test("keypoints can be hidden only if there are any", () => {
+  const session = sessionWith(detection("fig", 1, 0.9));
+  assert.equal(session.hasKeypoints(), false);
+  session.results[0].detections[0].keypoints = [[1, 2, 0.9]];
+  assert.equal(session.hasKeypoints(), true);
+  session.clearResults();
+  assert.equal(session.hasKeypoints(), false);
+});
+
 test("of two models each entry names its model", () => {
   const session = sessionWith(detection("fig", 1, 0.9));
   session.chosen[1] = { name: "nuts", version: "2", skeletons: {} };

@@ -226,8 +226,8 @@ def test_exports_return_what_the_predictor_returns(config, parts, tiny_categorie
     found = saved_model_outputs(tmp_path / "served", image)
     np.testing.assert_allclose(np.sort(found), np.sort(expected.attributes["fill"]), atol=1e-3)
 
-    metadata = lite.describe(config, (64, 96))
-    frame = lite.FramedPredictor(portable.parts, config, tiny_categories, metadata)
+    metadata = lite.runner_metadata(config, (64, 96))
+    frame = lite.FramedPredictor(portable.parts, config, tiny_categories, metadata=metadata)
     lite.write_file(tmp_path / "model.tflite", frame)
     outputs = LiteRunner(tmp_path / "model.tflite")(image)
     found = outputs["detection_fill"][: int(outputs["num_detections"])]

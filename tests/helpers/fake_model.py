@@ -50,7 +50,7 @@ class FakePredictor(ImagePredictor):
         return [_find(image) for image in inputs]
 
     def postprocess(self, outputs, resize, score_threshold=0.0):
-        return to_detections(outputs, resize, "pixel_centers", score_threshold)
+        return to_detections(outputs, resize, paste="pixel_centers", score_threshold=score_threshold)
 
 
 def _find(image):

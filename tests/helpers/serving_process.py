@@ -21,4 +21,4 @@ if __name__ == "__main__":
     import sys
 
     with exits_on_signals():
-        serve([Source("fruits", Path(sys.argv[1]))], load, Options(), "127.0.0.1", 0)
+        serve([Source("fruits", Path(sys.argv[1]))], load, Options(), host="127.0.0.1", port=0)

@@ -111,7 +111,7 @@ def detection_cases(rng):
         outputs = _outputs(rng)
         runner = lite_runner.Runner.__new__(lite_runner.Runner)
         runner.metadata, runner._run = metadata, lambda inputs, outputs=outputs: dict(outputs)
-        found = to_detections(runner(image), image.shape[:2], paste, score_threshold=0.05)
+        found = to_detections(runner(image), image.shape[:2], paste=paste, score_threshold=0.05)
         yield {
             "picture": as_picture(image),
             "metadata": metadata,

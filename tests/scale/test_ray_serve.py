@@ -56,7 +56,7 @@ def test_a_replica_starts_as_ray_starts_it_and_answers(tmp_path, monkeypatch):
     monkeypatch.setattr(ray_serve, "prepare_process", lambda num_cpus: None)
     (tmp_path / "fruits.tflite").touch()
     sources = ray_serve._sources(str(tmp_path / "fruits.tflite"))
-    app = ray_serve._ready_app(sources, lambda path: fake_model(), ray_serve._options({}), 1)
+    app = ray_serve._ready_app(sources, lambda path: fake_model(), ray_serve._options({}), num_cpus=1)
     lifespan, sent = LifespanOn(config.Config(app, lifespan="on", log_config=None)), []
 
     async def ask():

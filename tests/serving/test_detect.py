@@ -162,7 +162,7 @@ def test_metrics_count_requests_and_batches():
 def test_a_bug_is_an_error_without_a_stack_trace():
     predictor = FakePredictor()
     with running({"fruits": fake_model(predictor)}) as server:
-        predictor.postprocess = lambda *arguments: 1 / 0
+        predictor.postprocess = lambda *arguments, **options: 1 / 0
         reply = server.detect(png())
     assert reply.status == 500
     assert "ZeroDivisionError" in reply.json()["error"]

@@ -1,10 +1,11 @@
 """Compares the detections of two models in the same image."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from mask_rcnn.export.runners.outputs import DETECTION_OUTPUTS, without_padding
+from mask_rcnn.export.runners.outputs import DETECTION_OUTPUTS, Outputs, without_padding
 from mask_rcnn.postprocessing.paste import THRESHOLD
 
 SAME_BOX = 0.5  # lowest IoU of two boxes of a class that count as the same detection
@@ -24,8 +25,9 @@ class Tolerance:
         keypoints: Difference of a coordinate, pixels of the image.
         attributes: Difference of an output of a registered head, divided by its value or by 1, whichever is
             larger.
-        strays: Share of the detections that may differ by more, or that only one model may have, 0..1. It is
-            estimated for images like those compared; see `agreement.share_of`. 0.0 allows none.
+        mismatches: Fraction of the detections that may differ by more, or that only one model may have, 0..1.
+            It is estimated for images like those compared, see `confidence_bounds.estimate_fraction`. 0.0
+            allows none.
         least_score: Lowest score of the detections that are compared, 0..1.
     """
 
@@ -35,7 +37,7 @@ class Tolerance:
     outlines: float
     keypoints: float
     attributes: float
-    strays: float
+    mismatches: float
     least_score: float
 
 
@@ -47,7 +49,7 @@ EXACT = Tolerance(
     outlines=0.02,
     keypoints=1e-3,
     attributes=1e-4,
-    strays=0.0,
+    mismatches=0.0,
     least_score=0.0,
 )
 # Convolutions of 8 (bfloat16) or 11 significant bits (float16) move most detections of high score little.
@@ -59,20 +61,22 @@ HALF = Tolerance(
     outlines=0.2,
     keypoints=6.0,
     attributes=0.1,
-    strays=0.1,
+    mismatches=0.1,
     least_score=MIN_COMPARED_SCORE,
 )
 DIFFERENCES = ("boxes", "scores", "masks", "outlines", "keypoints", "attributes")
 
 
-def compare(expected, found, image_size, tolerance):
+def compare(
+    expected: Outputs, found: Outputs, *, image_size: tuple[int, int], tolerance: Tolerance
+) -> dict[str, Any]:
     """Compares the outputs of two models for one image.
 
     Args:
         expected: Outputs of the reference model, `{name: array}`, as a runner returns them.
         found: Outputs of the other model, in the same form.
         image_size: (height, width) of the image, pixels.
-        tolerance: `Tolerance`.
+        tolerance: Largest allowed differences.
 
     Returns:
         Dict of:
@@ -86,23 +90,25 @@ def compare(expected, found, image_size, tolerance):
           of `Tolerance`. NaN if one of the differences is NaN, 0.0 without detections.
     """
     expected, found = without_padding(expected), without_padding(found)
-    ours, theirs = match(expected, found)
-    missing, added = _sure_and_alone(expected, ours), _sure_and_alone(found, theirs)
-    compared = expected["detection_scores"][ours] >= tolerance.least_score
-    differences = _differences(expected, found, ours[compared], theirs[compared], image_size)
-    kept = [differences[name] <= getattr(tolerance, name) for name in DIFFERENCES]  # NaN is not
+    pairs = match_detections(expected, found)
+    missing, added = _count_unmatched(expected, pairs[0]), _count_unmatched(found, pairs[1])
+    compared = expected["detection_scores"][pairs[0]] >= tolerance.least_score
+    expected_rows = {name: values[pairs[0][compared]] for name, values in expected.items()}
+    found_rows = {name: values[pairs[1][compared]] for name, values in found.items()}
+    differences = _differences(expected_rows, found_rows, image_size)
+    is_within = [differences[name] <= getattr(tolerance, name) for name in DIFFERENCES]  # False for NaN
     return {
         "expected": len(expected["detection_scores"]),
         "found": len(found["detection_scores"]),
         "matched": int(compared.sum()),
-        "moved": int(np.sum(~np.all(kept, axis=0))),
+        "moved": int(np.sum(~np.all(is_within, axis=0))),
         "missing": missing,
         "added": added,
         **{name: float(np.max(values, initial=0.0)) for name, values in differences.items()},
     }
 
 
-def match(expected, found):
+def match_detections(expected: Outputs, found: Outputs) -> tuple[np.ndarray, np.ndarray]:
     """Pairs the detections of two models: same class, highest IoU first, each detection at most once.
 
     Args:
@@ -123,61 +129,68 @@ def match(expected, found):
     return pairs[:, 0], pairs[:, 1]
 
 
-def _iou(boxes, others):
+def _iou(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
     """Returns the IoU of each pair of boxes, yxyx: `[N, 4]` and `[M, 4]` to `[N, M]`."""
-    boxes, others = boxes[:, None].astype("float64"), others[None].astype("float64")
-    overlap = np.minimum(boxes[..., 2:], others[..., 2:]) - np.maximum(boxes[..., :2], others[..., :2])
-    shared = np.prod(np.maximum(overlap, 0), axis=-1)
-    areas = [np.prod(each[..., 2:] - each[..., :2], axis=-1) for each in (boxes, others)]
-    return shared / np.maximum(areas[0] + areas[1] - shared, np.finfo("float64").tiny)
+    expected, found = expected[:, None].astype("float64"), found[None].astype("float64")
+    sides = np.minimum(expected[..., 2:], found[..., 2:]) - np.maximum(expected[..., :2], found[..., :2])
+    intersection = np.prod(np.maximum(sides, 0), axis=-1)
+    areas = [np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1) for boxes in (expected, found)]
+    return intersection / np.maximum(areas[0] + areas[1] - intersection, np.finfo("float64").tiny)
 
 
-def _sure_and_alone(outputs, matched):
-    alone = np.delete(outputs["detection_scores"], matched)
-    return int(np.sum(alone >= MIN_COMPARED_SCORE))
+def _count_unmatched(outputs: Outputs, matched: np.ndarray) -> int:
+    """Returns the number of detections from score MIN_COMPARED_SCORE whose index is not in `matched`."""
+    scores = np.delete(outputs["detection_scores"], matched)
+    return int(np.sum(scores >= MIN_COMPARED_SCORE))
 
 
-def _differences(expected, found, ours, theirs, image_size):
-    """Returns the largest differences of each pair, `{name: [N]}`; zeros for outputs that the models lack."""
+def _differences(expected: Outputs, found: Outputs, image_size: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Returns the largest differences of each pair, `{name: [N]}`; zeros for outputs that the models lack.
+
+    Args:
+        expected, found: Outputs of N matched detections, in the same order.
+        image_size: (height, width) of the image, pixels.
+    """
+    num_pairs = len(expected["detection_scores"])
     height_width = np.tile(np.array(image_size, "float64"), 2)
 
-    def largest(name, scale=1.0):
+    def largest(name: str, scale: np.ndarray | float = 1.0) -> np.ndarray:
         if name not in expected:
-            return np.zeros(len(ours))
-        distance = np.abs(expected[name][ours] - found[name][theirs].astype("float64")) * scale
+            return np.zeros(num_pairs)
+        distance = np.abs(expected[name] - found[name].astype("float64")) * scale
         return distance.max(axis=tuple(range(1, distance.ndim)), initial=0.0)
 
     return {
         "boxes": largest("detection_boxes", height_width),
         "scores": largest("detection_scores"),
         "masks": largest("detection_masks"),
-        "outlines": _outline_differences(expected, found, ours, theirs),
+        "outlines": _outline_differences(expected, found),
         "keypoints": largest("detection_keypoints", height_width[:2]),
-        "attributes": _attribute_differences(expected, found, ours, theirs),
+        "attributes": _attribute_differences(expected, found),
     }
 
 
-def _attribute_differences(expected, found, ours, theirs):
+def _attribute_differences(expected: Outputs, found: Outputs) -> np.ndarray:
     """Returns the largest relative difference of the registered heads' outputs, `[N]`.
 
     It is infinite if `found` lacks an output.
     """
-    differences = np.zeros(len(ours))
+    num_pairs = len(expected["detection_scores"])
+    differences = np.zeros(num_pairs)
     for name in expected.keys() - DETECTION_OUTPUTS:
         if name not in found:
-            return np.full(len(ours), np.inf)
-        one = expected[name][ours].astype("float64").reshape(len(ours), -1)
-        other = found[name][theirs].astype("float64").reshape(len(ours), -1)
-        distance = np.abs(one - other) / np.maximum(np.abs(one), 1.0)
-        differences = np.maximum(differences, distance.max(axis=1, initial=0.0))
+            return np.full(num_pairs, np.inf)
+        reference, actual = expected[name].astype("float64"), found[name].astype("float64")
+        distance = np.abs(reference - actual) / np.maximum(np.abs(reference), 1.0)
+        largest = distance.max(axis=tuple(range(1, distance.ndim)), initial=0.0)
+        differences = np.maximum(differences, largest)
     return differences
 
 
-def _outline_differences(expected, found, ours, theirs):
+def _outline_differences(expected: Outputs, found: Outputs) -> np.ndarray:
     """Returns 1 - IoU of each pair of masks, on the grid inside their boxes, `[N]`."""
     if "detection_masks" not in expected:
-        return np.zeros(len(ours))
-    one = expected["detection_masks"][ours] >= THRESHOLD  # [N, M, M]
-    other = found["detection_masks"][theirs] >= THRESHOLD
-    either = np.sum(one | other, axis=(1, 2))
-    return np.sum(one != other, axis=(1, 2)) / np.maximum(either, 1)
+        return np.zeros(len(expected["detection_scores"]))
+    masks = [outputs["detection_masks"] >= THRESHOLD for outputs in (expected, found)]  # [N, M, M] each
+    union = np.sum(masks[0] | masks[1], axis=(1, 2))
+    return np.sum(masks[0] != masks[1], axis=(1, 2)) / np.maximum(union, 1)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from mask_rcnn.config import InputConfig
 from mask_rcnn.data.keypoints import HALF_PIXEL
 from mask_rcnn.export.image_graph.pillow_resize import resize_as_pillow
 from mask_rcnn.export.image_graph.resize import pad_image, resize_image
@@ -14,7 +15,7 @@ from mask_rcnn.structures import FAR_EDGE
 
 
 class Frame(NamedTuple):
-    """Sizes of an image and its place in the model's input, all `[2]` int32, pixels.
+    """Sizes of an image and its position in the model's input, all `[2]` int32, pixels.
 
     Args:
         original: (height, width) of the image.
@@ -29,7 +30,7 @@ class Frame(NamedTuple):
     origin: tf.Tensor
 
 
-def make_frame(original, settings):
+def make_frame(original: tf.Tensor, settings: InputConfig) -> Frame:
     """Returns the `Frame` of an image.
 
     Args:
@@ -44,18 +45,18 @@ def make_frame(original, settings):
     return Frame(original, resized, padded, origin)
 
 
-def resized_size(original, settings):
+def resized_size(original: tf.Tensor, settings: InputConfig) -> tf.Tensor:
     """Returns `data.transforms.resized_size` for a `[2]` int32 tensor, computed in float64 as in Python."""
     sides = tf.cast(original, tf.float64)
     scale = settings.short_side / tf.reduce_min(sides)
     if settings.upscale_only:
         scale = tf.maximum(scale, 1.0)
     scaled = sides * tf.minimum(scale, settings.long_side / tf.reduce_max(sides))
-    whole = {"round": lambda side: tf.floor(side + 0.5), "floor": tf.floor, "half_even": tf.round}
-    return tf.maximum(tf.cast(whole[settings.size_rounding](scaled), tf.int32), 1)
+    to_integer = {"round": lambda side: tf.floor(side + 0.5), "floor": tf.floor, "half_even": tf.round}
+    return tf.maximum(tf.cast(to_integer[settings.size_rounding](scaled), tf.int32), 1)
 
 
-def preprocess(image, frame, settings, dtype):
+def preprocess(image: tf.Tensor, frame: Frame, settings: InputConfig, *, dtype: tf.DType | str) -> tf.Tensor:
     """Resizes and pads an image.
 
     Args:
@@ -75,7 +76,15 @@ def preprocess(image, frame, settings, dtype):
     return tf.ensure_shape(pad_image(resized, frame.padded, frame.origin), shape)
 
 
-def invert_boxes(boxes, frame, inclusive):
+def _as_float32(frame: Frame) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns `original`, `resized` and `origin` of a frame as float32."""
+    original, resized, origin = (
+        tf.cast(size, tf.float32) for size in (frame.original, frame.resized, frame.origin)
+    )
+    return original, resized, origin
+
+
+def invert_boxes(boxes: tf.Tensor, frame: Frame, inclusive: bool) -> tf.Tensor:
     """Maps boxes from the padded image to the original one, as `Resize.invert_boxes` does.
 
     Args:
@@ -86,7 +95,7 @@ def invert_boxes(boxes, frame, inclusive):
     Returns:
         `[..., 4]` float32, yxyx as fractions of the original image, clipped to 0..1.
     """
-    original, resized, origin = (tf.cast(part, tf.float32) for part in (frame.original, *frame[1::2]))
+    original, resized, origin = _as_float32(frame)
     boxes -= tf.tile(origin, [2])
     if not inclusive:
         return tf.clip_by_value(boxes / tf.tile(resized, [2]), 0, 1)
@@ -95,7 +104,7 @@ def invert_boxes(boxes, frame, inclusive):
     return tf.clip_by_value(boxes / tf.tile(original, [2]), 0, 1)
 
 
-def invert_keypoints(keypoints, frame, half_pixel):
+def invert_keypoints(keypoints: tf.Tensor, frame: Frame, half_pixel: bool) -> tf.Tensor:
     """Maps keypoints from the padded image to the original one, as `Predictor` does.
 
     Args:
@@ -107,19 +116,21 @@ def invert_keypoints(keypoints, frame, half_pixel):
     Returns:
         `[..., 3]` float32: y, x as fractions of the original image, and the score.
     """
-    original, resized, origin = (tf.cast(part, tf.float32) for part in (frame.original, *frame[1::2]))
-    points = (keypoints[..., :2] - origin) / resized
+    original, resized, origin = _as_float32(frame)
+    points, scores = tf.split(keypoints, [2, 1], axis=-1)
+    points = (points - origin) / resized
     if not half_pixel:
         points += HALF_PIXEL / original
-    return tf.concat([points, keypoints[..., 2:]], axis=-1)
+    return tf.concat([points, scores], axis=-1)
 
 
-def image_info(frame):
+def image_info(frame: Frame) -> tf.Tensor:
     """Returns `[4, 2]` float32: original size, resized size, resize scale, and origin, see `Frame`."""
-    original, resized, origin = (tf.cast(part, tf.float32) for part in (frame.original, *frame[1::2]))
+    original, resized, origin = _as_float32(frame)
     return tf.stack([original, resized, resized / original, origin])
 
 
-def keep_rows(values, present):
+def zero_padding_rows(values: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
     """Returns `values` `[B, D, ...]` as float32, zero where `present` `[B, D]` is 0. `present` is 0 or 1."""
-    return tf.cast(values, tf.float32) * present[(..., *(tf.newaxis,) * (values.shape.rank - 2))]
+    axes = (..., *(tf.newaxis,) * (values.shape.rank - 2))
+    return tf.cast(values, tf.float32) * present[axes]  # pyright: ignore[reportArgumentType]  # stub: no `...`

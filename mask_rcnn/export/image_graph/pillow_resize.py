@@ -14,7 +14,7 @@ import tensorflow as tf
 PRECISION_BITS = 22  # 32 bits minus 8 for the pixel and 2 spare bits
 
 
-def resize_as_pillow(image, size):
+def resize_as_pillow(image: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """Returns the same image as `PIL.Image.resize` with BILINEAR.
 
     Args:
@@ -28,7 +28,7 @@ def resize_as_pillow(image, size):
     return _resize_rows(tf.transpose(columns, (1, 0, 2)), size[0])
 
 
-def filter_weights(inputs, outputs):
+def filter_weights(inputs: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the triangle filters of all output pixels of an axis.
 
     Args:
@@ -50,7 +50,7 @@ def filter_weights(inputs, outputs):
     return first, tf.cast(weights * 2**PRECISION_BITS + 0.5, tf.int32)
 
 
-def _resize_rows(image, outputs):
+def _resize_rows(image: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     """Resizes the first axis: `[H, W, C]` uint8 to `[outputs, W, C]`."""
     inputs = tf.shape(image)[0]
     first, weights = filter_weights(inputs, outputs)

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def resize_image(image, size, method):
+def resize_image(image: tf.Tensor, size: tf.Tensor, method: str) -> tf.Tensor:
     """Resizes an image as `data.transforms.resize_image` does for "bilinear" and "uint8".
 
     Args:
@@ -20,27 +20,28 @@ def resize_image(image, size, method):
     return tf.cast(tf.floor(resized), tf.float32)
 
 
-def pad_image(image, size, origin):
+def pad_image(image: tf.Tensor, size: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
     """Pads `[H, W, C]` with zeros to `size`, (height, width), with its first pixel at `origin`, (y, x)."""
     after = [size[axis] - origin[axis] - tf.shape(image)[axis] for axis in (0, 1)]
-    return tf.pad(image, [[origin[0], after[0]], [origin[1], after[1]], [0, 0]])
+    paddings = [[origin[0], after[0]], [origin[1], after[1]], [0, 0]]
+    return tf.pad(image, paddings)  # pyright: ignore[reportArgumentType]  # the stub allows no tensors in a list
 
 
-def _interpolate(image, size):
+def _interpolate(image: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """Bilinear resize in float64, which `tf.image.resize` does not support, with a black border."""
     image = tf.pad(tf.cast(image, tf.float64), [[1, 1], [1, 1], [0, 0]])
     y, upper_y = _nearest_pixels(tf.shape(image)[0] - 2, size[0])  # [H'] each
     x, upper_x = _nearest_pixels(tf.shape(image)[1] - 2, size[1])
     resized = 0.0
     # Only this order of the additions has the rounding errors of scikit-image, which the floor depends on.
-    for below, y_share in ((0, 1 - upper_y), (1, upper_y)):
-        rows = tf.gather(image, y + below) * y_share[:, None, None]  # [H', W + 2, 3]
-        for right, x_share in ((0, 1 - upper_x), (1, upper_x)):
-            resized += tf.gather(rows, x + right, axis=1) * x_share[:, None]  # [H', W', 3]
+    for below, y_weight in ((0, 1 - upper_y), (1, upper_y)):
+        rows = tf.gather(image, y + below) * y_weight[:, None, None]  # [H', W + 2, 3]
+        for right, x_weight in ((0, 1 - upper_x), (1, upper_x)):
+            resized += tf.gather(rows, x + right, axis=1) * x_weight[:, None]  # [H', W', 3]
     return resized
 
 
-def _nearest_pixels(inputs, outputs):
+def _nearest_pixels(inputs: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the two source pixels of each sample along an axis with a border of one pixel before it.
 
     Returns:

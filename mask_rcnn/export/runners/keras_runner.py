@@ -1,9 +1,15 @@
 """Runs the Keras model with the interface of an exported model, as the reference for comparisons."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import keras
 import numpy as np
 import tensorflow as tf
 
+from mask_rcnn.config import Config
+from mask_rcnn.data.transforms import Resize
+from mask_rcnn.export.runners.outputs import Outputs
 from mask_rcnn.export.runners.saved_model_runner import set_threads
 from mask_rcnn.export.writers.assets import write_assets
 from mask_rcnn.heads import heads_of
@@ -29,18 +35,18 @@ class Runner:
         `{name: array}`, see `outputs.py`.
     """
 
-    def __init__(self, model, threads=None):
+    def __init__(self, model: Predictor | Path | str, threads: int | None = None):
         set_threads(threads)
         self.predictor = model if isinstance(model, Predictor) else Predictor.load(model)
         self.assets = write_assets(self.predictor.config, self.predictor.categories)
         self.versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
 
-    def __call__(self, image):
+    def __call__(self, image: np.ndarray) -> Outputs:
         inputs, resize = self.predictor.preprocess(image)
         return to_export_outputs(self.predictor.detect_batch([inputs])[0], resize, self.predictor.config)
 
 
-def to_export_outputs(outputs, resize, config):
+def to_export_outputs(outputs: Mapping[str, np.ndarray], resize: Resize, config: Config) -> Outputs:
     """Converts the outputs of a `Predictor` for one image to those of exported models; see `outputs.py`.
 
     Args:
@@ -54,7 +60,7 @@ def to_export_outputs(outputs, resize, config):
     count = np.count_nonzero(outputs["class_ids"])
     size = np.array(resize.original, "float32")
     boxes = resize.invert_boxes(outputs["boxes"], config.inclusive_boxes)
-    found = {
+    exported = {
         "detection_boxes": boxes / np.tile(size, 2),
         "detection_scores": outputs["scores"],
         "detection_classes": outputs["class_ids"].astype("float32"),
@@ -64,8 +70,8 @@ def to_export_outputs(outputs, resize, config):
         if "keypoint_heatmaps" in head.outputs:
             rows = {name: output[:count] for name, output in outputs.items()}
             keypoints = head.decode(rows, boxes[:count], resize)["keypoints"]  # [N, J, 3] x, y, score
-            found["detection_keypoints"] = keypoints[..., 1::-1] / size
-            found["detection_keypoint_scores"] = keypoints[..., 2]
+            exported["detection_keypoints"] = keypoints[..., 1::-1] / size
+            exported["detection_keypoint_scores"] = keypoints[..., 2]
         else:
-            found |= {f"detection_{name}": outputs[name] for name in head.outputs}
-    return found
+            exported |= {f"detection_{name}": outputs[name] for name in head.outputs}
+    return exported

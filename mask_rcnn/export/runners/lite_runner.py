@@ -20,8 +20,14 @@ import hashlib
 import importlib.metadata
 import json
 import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+# Runs the model: `{input name: array}` to `{output name: array}`.
+Run = Callable[[Mapping[str, np.ndarray]], dict[str, Any]]
 
 THRESHOLD = 0.5  # lowest mask probability of a pixel that belongs to an object (Mask R-CNN, section 3.1)
 HALF_PIXEL = 0.5  # distance from the index of a pixel to its center
@@ -42,7 +48,7 @@ class Runner:
 
     Args:
         path: Path of the file.
-        threads: Int, number of threads that the runtime may use. Defaults to None, the runtime's own choice.
+        threads: Number of threads that the runtime may use. Defaults to None, the runtime's own choice.
 
     Attributes:
         assets: `{file name: text}` of the files in the model: `labels.txt`, `categories.json`, `config.yaml`,
@@ -67,14 +73,14 @@ class Runner:
         - `detection_keypoint_scores`: `[N, J]`, 0..1, with a keypoint head.
     """
 
-    def __init__(self, path, threads=None):
+    def __init__(self, path: Path | str, threads: int | None = None):
         load = load_onnx if str(path).endswith(".onnx") else load_tflite
         self._run, self.assets, package = load(path, threads)
         self.metadata = read_metadata(self.assets, path)
         self.labels = tuple(self.assets["labels.txt"].splitlines())
         self.versions = {package: importlib.metadata.version(package)}
 
-    def __call__(self, image):
+    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
         frame, resized, _ = letterbox(image, self.metadata)
         outputs = self._run({"image": frame[None], "image_size": np.array([resized], "int32")})
         found = {name: output[0] for name, output in outputs.items()}
@@ -92,7 +98,7 @@ class Runner:
         return found
 
 
-def load_tflite(path, threads):
+def load_tflite(path: Path | str, threads: int | None) -> tuple[Run, dict[str, str], str]:
     """Loads a TFLite file.
 
     Args:
@@ -111,7 +117,7 @@ def load_tflite(path, threads):
     return lambda inputs: signature(**inputs), assets, package
 
 
-def load_onnx(path, threads):
+def load_onnx(path: Path | str, threads: int | None) -> tuple[Run, dict[str, str], str]:
     """Loads an ONNX file; arguments and results are those of `load_tflite`."""
     try:
         import onnxruntime
@@ -127,13 +133,13 @@ def load_onnx(path, threads):
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
 
-    def run(inputs):
+    def run(inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
         return dict(zip(names, session.run(names, inputs), strict=True))
 
     return run, session.get_modelmeta().custom_metadata_map, "onnxruntime"
 
 
-def import_interpreter():
+def import_interpreter() -> tuple[type[Any], str]:
     """Returns the class that runs TFLite files, and the name of its pip package."""
     try:
         from ai_edge_litert.interpreter import Interpreter
@@ -152,7 +158,7 @@ def import_interpreter():
         ) from error
 
 
-def read_associated_files(path):
+def read_associated_files(path: Path | str) -> dict[str, str]:
     """Returns the text files in the zip archive at the end of a TFLite file, `{file name: text}`."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -164,7 +170,7 @@ def read_associated_files(path):
         raise damaged(path, f"its associated files cannot be read: {error}") from error
 
 
-def read_metadata(assets, path):
+def read_metadata(assets: Mapping[str, str], path: Path | str) -> dict[str, Any]:
     """Returns the dict of `metadata.json`, after checking that it has all that a runner needs.
 
     Args:
@@ -189,7 +195,7 @@ def read_metadata(assets, path):
     return metadata
 
 
-def check_flatbuffer(path, metadata):
+def check_flatbuffer(path: Path | str, metadata: Mapping[str, Any]) -> None:
     """Raises a ValueError if a TFLite file is damaged. Interpreters do not notice all damage."""
     size = metadata.get("model_bytes")  # files from older versions lack it, and have no checksum
     with open(path, "rb") as file:
@@ -200,7 +206,7 @@ def check_flatbuffer(path, metadata):
         raise damaged(path, "its checksum is wrong")
 
 
-def read_onnx(path):
+def read_onnx(path: Path | str) -> bytes:
     """Returns the bytes of an ONNX file after checking its SHA-256. Files from older versions have none."""
     with open(path, "rb") as file:
         content = file.read()
@@ -212,7 +218,7 @@ def read_onnx(path):
     return content
 
 
-def damaged(path, reason):
+def damaged(path: Path | str, reason: str) -> ValueError:
     """Returns the ValueError for an incomplete or damaged file."""
     return ValueError(
         f"Expected a complete model of `mask-rcnn export`. Received: {str(path)!r} ({reason}). "
@@ -220,7 +226,7 @@ def damaged(path, reason):
     )
 
 
-def letterbox(image, metadata):
+def letterbox(image: np.ndarray, metadata: Mapping[str, Any]) -> tuple[np.ndarray, list[int], list[int]]:
     """Resizes an image to the largest size that fits into the model's frame, and pads it with zeros.
 
     Args:
@@ -233,20 +239,20 @@ def letterbox(image, metadata):
     """
     channels, dtype = metadata.get("channels", 3), metadata.get("dtype", "uint8")
     if image.dtype != dtype or image.ndim != 3 or image.shape[2] != channels or 0 in image.shape:
-        kind = "an RGB array" if (channels, dtype) == (3, "uint8") else "an array"
+        form = "an RGB array" if (channels, dtype) == (3, "uint8") else "an array"
         raise ValueError(
-            f"A picture must be {kind} [H, W, {channels}] of {dtype}. "
-            f"Received: shape={image.shape}, dtype={image.dtype}. OpenCV's are BGR: use image[..., ::-1]."
+            f"An image must be {form} [H, W, {channels}] of {dtype}. Received: shape={image.shape}, "
+            f"dtype={image.dtype}. Images of OpenCV are BGR: use image[..., ::-1]."
         )
     size = metadata["size"]
     resized, origin = place_in_frame(image.shape[:2], metadata)
     frame = np.zeros((*size, channels), dtype)
-    place = tuple(slice(first, first + side) for first, side in zip(origin, resized, strict=True))
-    frame[place] = resize(image, resized, metadata["resize"])
+    y, x = origin
+    frame[y : y + resized[0], x : x + resized[1]] = resize(image, resized, metadata["resize"])
     return frame, resized, origin
 
 
-def place_in_frame(image_size, metadata):
+def place_in_frame(image_size: Sequence[int], metadata: Mapping[str, Any]) -> tuple[list[int], list[int]]:
     """Returns (height, width) of an image of `image_size` in the frame, and (y, x) of its first pixel."""
     size = metadata["size"]
     scale = min(limit / side for side, limit in zip(image_size, size, strict=True))
@@ -259,42 +265,42 @@ def place_in_frame(image_size, metadata):
     return resized, origin
 
 
-def resize(image, size, method):
+def resize(image: np.ndarray, size: Sequence[int], method: str) -> np.ndarray:
     """Resizes `[H, W, C]` to `[*size, C]` of the same dtype, as in training; see `InputConfig.resize`."""
     if method == "antialiased_uint8":
         return _resize_by_pillow(image, size)
     # matterport resizes with scikit-image, which blends the border with black, and truncates fractions.
-    black, dtype = method == "uint8", image.dtype
-    image = np.pad(image, ((1, 1), (1, 1), (0, 0)), "constant" if black else "edge")
-    y, down = _nearest_pixels(image.shape[0] - 2, size[0])
-    x, right = _nearest_pixels(image.shape[1] - 2, size[1])
-    down, right = down[:, None, None], right[:, None]
-    lines = image[y] * (1 - down) + image[y + 1] * down  # [h, W + 2, C]
-    pixels = lines[:, x] * (1 - right) + lines[:, x + 1] * right  # [h, w, C]
-    return (pixels if black else np.round(pixels)).astype(dtype)
+    is_matterport, dtype = method == "uint8", image.dtype
+    image = np.pad(image, ((1, 1), (1, 1), (0, 0)), "constant" if is_matterport else "edge")
+    y, row_weights = _nearest_pixels(image.shape[0] - 2, size[0])
+    x, column_weights = _nearest_pixels(image.shape[1] - 2, size[1])
+    row_weights, column_weights = row_weights[:, None, None], column_weights[:, None]
+    rows = image[y] * (1 - row_weights) + image[y + 1] * row_weights  # [h, W + 2, C]
+    pixels = rows[:, x] * (1 - column_weights) + rows[:, x + 1] * column_weights  # [h, w, C]
+    return (pixels if is_matterport else np.round(pixels)).astype(dtype)
 
 
-def _resize_by_pillow(image, size):
+def _resize_by_pillow(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
     from PIL import Image
 
     def resized(pixels):
-        return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
+        return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
     if image.dtype == np.uint8 and image.shape[2] == 3:
         return resized(image)
-    kind = "uint8" if image.dtype == np.uint8 else "float32"
-    channels = [resized(channel.astype(kind)) for channel in np.moveaxis(image, -1, 0)]
+    dtype = "uint8" if image.dtype == np.uint8 else "float32"
+    channels = [resized(channel.astype(dtype)) for channel in np.moveaxis(image, -1, 0)]
     return np.round(np.stack(channels, axis=-1)).astype(image.dtype)
 
 
-def _nearest_pixels(length, target):
+def _nearest_pixels(length: int, target: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the index of the first of the two padded pixels around each output, and the second's weight."""
     position = ((np.arange(target) + 0.5) * (length / target) + 0.5).astype("float32")
     first = np.floor(position)
     return first.astype(int), position - first
 
 
-def paste(mask, box, image_size):
+def paste(mask: np.ndarray, box: np.ndarray, image_size: Sequence[int]) -> tuple[np.ndarray, tuple[int, int]]:
     """Resizes the mask of a detection to its box in the image: samples the grid at the center of each pixel.
 
     Args:
@@ -318,7 +324,7 @@ def paste(mask, box, image_size):
     return rows @ mask @ columns.T >= THRESHOLD, tuple(first.tolist())
 
 
-def whole_pixels(boxes, resized, original):
+def whole_pixels(boxes: np.ndarray, resized: Sequence[int], original: np.ndarray) -> np.ndarray:
     """Maps boxes to the original image by the indices of their first and last pixels, as matterport does.
 
     Args:
@@ -331,11 +337,11 @@ def whole_pixels(boxes, resized, original):
     """
     scale = (original - 1) / np.maximum(np.subtract(resized, 1), 1)
     pixels = np.round((boxes * np.tile(resized, 2) - FAR_EDGE) * np.tile(scale, 2) + FAR_EDGE)
-    empty = np.all(boxes == 0, axis=1, keepdims=True)
-    return np.where(empty, 0, np.clip(pixels / np.tile(original, 2), 0, 1)).astype("float32")
+    is_padding = np.all(boxes == 0, axis=1, keepdims=True)
+    return np.where(is_padding, 0, np.clip(pixels / np.tile(original, 2), 0, 1)).astype("float32")
 
 
-def decode_keypoints(heatmaps, boxes):
+def decode_keypoints(heatmaps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Returns the maximum of each heatmap, after the heatmap is resized to the pixels of its box.
 
     Args:
@@ -352,15 +358,15 @@ def decode_keypoints(heatmaps, boxes):
         rows, columns = cubic_matrix(len(logits), height), cubic_matrix(len(logits), width)
         enlarged = np.einsum("ys,stj,xt->jyx", rows, logits, columns, optimize=True)  # [J, height, width]
         best = enlarged.reshape(len(points), -1).argmax(axis=1)
-        places = np.stack(np.divmod(best, width), axis=1)  # [J, 2]
-        points[:, :2] = box[:2] + (places + 0.5) * size / (height, width)
+        cells = np.stack(np.divmod(best, width), axis=1)  # [J, 2]
+        points[:, :2] = box[:2] + (cells + 0.5) * size / (height, width)
         highest = logits.max(axis=(0, 1))
         total = np.exp(logits - highest).sum(axis=(0, 1))
         points[:, 2] = np.exp(enlarged.max(axis=(1, 2)) - highest) / total
     return keypoints
 
 
-def cubic_matrix(length, target):
+def cubic_matrix(length: int, target: int) -> np.ndarray:
     """Returns the matrix of a cubic interpolation along one axis, `[target, length]`.
 
     It samples at pixel centers. Border pixels are repeated.
@@ -375,20 +381,21 @@ def cubic_matrix(length, target):
     return matrix
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Finds the objects in a picture with an exported model.")
-    parser.add_argument("model", help=".tflite file of `mask-rcnn export`")
-    parser.add_argument("picture", help="image file that Pillow reads")
+def main() -> None:
+    """Prints the objects in an image, and writes it with their masks drawn."""
+    parser = argparse.ArgumentParser(description="Detects objects in an image with an exported model.")
+    parser.add_argument("model", help=".tflite or .onnx file of `mask-rcnn export`")
+    parser.add_argument("image", help="image file that Pillow can read")
     parser.add_argument(
-        "--score", type=float, default=0.5, help="lower ones are not shown (default: %(default)s)"
+        "--score", type=float, default=0.5, help="lowest score that is shown (default: %(default)s)"
     )
-    parser.add_argument("--threads", type=int, help="that the model may use")
-    parser.add_argument("--out", help="picture to write, with the objects in color")
+    parser.add_argument("--threads", type=int, help="number of threads (default: the runtime's choice)")
+    parser.add_argument("--out", help="image file to write, with the masks in color")
     args = parser.parse_args()
 
     from PIL import Image, ImageOps
 
-    with Image.open(args.picture) as file:
+    with Image.open(args.image) as file:
         image = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
     runner = Runner(args.model, args.threads)
     found = runner(image)

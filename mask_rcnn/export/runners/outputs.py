@@ -25,6 +25,8 @@ import numpy as np
 from mask_rcnn.postprocessing.paste import paste_masks
 from mask_rcnn.structures import Detections
 
+Outputs = dict[str, np.ndarray]  # `{name: array}`, see the table above
+
 # Outputs that are fields of `Detections`. The others become its `attributes`.
 DETECTION_OUTPUTS = {
     "detection_boxes",
@@ -36,18 +38,20 @@ DETECTION_OUTPUTS = {
 }
 
 
-def has_rows(name):
+def has_rows(name: str) -> bool:
     """Returns whether an output has one row per detection."""
     return name.startswith("detection_")
 
 
-def without_padding(outputs):
+def without_padding(outputs: Outputs) -> Outputs:
     """Returns the outputs for one image that have rows, without the padding rows, `{name: array}`."""
     count = int(outputs["num_detections"])
     return {name: np.asarray(output)[:count] for name, output in outputs.items() if has_rows(name)}
 
 
-def to_detections(outputs, image_size, paste, score_threshold=0.0):
+def to_detections(
+    outputs: Outputs, image_size: tuple[int, int], *, paste: str, score_threshold: float = 0.0
+) -> Detections:
     """Converts the outputs of a runner for one image to `Detections`.
 
     Args:
@@ -57,8 +61,8 @@ def to_detections(outputs, image_size, paste, score_threshold=0.0):
         score_threshold: Detections with lower scores are left out, 0..1. Defaults to 0.0.
     """
     rows = without_padding(outputs)
-    sure = ~(rows["detection_scores"] < score_threshold)  # keeps NaN, so that users see it
-    rows = {name: values[sure] for name, values in rows.items()}
+    kept = ~(rows["detection_scores"] < score_threshold)  # keeps NaN, so that users see it
+    rows = {name: values[kept] for name, values in rows.items()}
     boxes = rows["detection_boxes"] * np.tile(np.array(image_size, "float32"), 2)
     masks, origins, keypoints = None, None, None
     if "detection_masks" in rows:

@@ -4,12 +4,13 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 CHECKSUMS = "assets.extra/sha256.json"  # file in the model folder, `{path of a file: SHA-256}`
 
 
-def set_threads(threads):
+def set_threads(threads: int | None) -> None:
     """Sets the number of threads that an op may use.
 
     Args:
@@ -48,7 +49,7 @@ class Runner:
         `{name: array}`: `detection_boxes` `[D, 4]` and the other outputs, without the batch axis.
     """
 
-    def __init__(self, path, threads=None):
+    def __init__(self, path: Path | str, threads: int | None = None):
         set_threads(threads)
         check_files(path)
         self._model = tf.saved_model.load(str(path))  # keeps a reference: the signatures need it
@@ -57,10 +58,10 @@ class Runner:
         self.assets = {file.name: file.read_text("utf-8") for file in Path(path, "assets").iterdir()}
         self.versions = {"tensorflow": tf.__version__}
 
-    def __call__(self, image):
+    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
         return self.detect_batch(image[None])[0]
 
-    def detect_batch(self, images):
+    def detect_batch(self, images: np.ndarray) -> list[dict[str, np.ndarray]]:
         """Returns a list with the outputs for each image of a batch.
 
         Args:
@@ -74,7 +75,7 @@ class Runner:
         return [{name: array[index] for name, array in arrays.items()} for index in range(len(images))]
 
 
-def checksums(folder):
+def checksums(folder: Path | str) -> dict[str, str]:
     """Returns `{path: SHA-256}` of the files of a SavedModel, without those in `assets.extra`."""
     files = sorted(file for file in Path(folder).rglob("*") if file.is_file())
     names = {file: file.relative_to(folder).as_posix() for file in files}
@@ -85,7 +86,7 @@ def checksums(folder):
     }
 
 
-def check_files(folder):
+def check_files(folder: Path | str) -> None:
     """Raises a ValueError if files of a SavedModel are damaged or missing.
 
     Folders from earlier versions have no checksums. For them, only the folder `assets` must exist.
@@ -106,7 +107,7 @@ def check_files(folder):
         raise damaged(folder, f"the checksum is wrong: {', '.join(wrong)}")
 
 
-def damaged(path, reason):
+def damaged(path: Path | str, reason: str) -> ValueError:
     """Returns the ValueError for an incomplete or damaged model."""
     return ValueError(
         f"Expected a complete model of `mask-rcnn export`. Received: {str(path)!r} ({reason}). "

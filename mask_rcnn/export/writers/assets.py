@@ -1,14 +1,17 @@
 """Text files in every exported model: class names, categories and config."""
 
 import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from mask_rcnn import config_io
+from mask_rcnn.config import Config
 from mask_rcnn.structures import Category
 
 LABELS, CONFIG, CATEGORIES = "labels.txt", "config.yaml", "categories.json"
 
 
-def write_assets(config, categories):
+def write_assets(config: Config, categories: Sequence[Category]) -> dict[str, str]:
     """Returns the text files of a model, `{file name: text}`.
 
     Args:
@@ -31,7 +34,7 @@ def write_assets(config, categories):
     }
 
 
-def read_assets(assets, source):
+def read_assets(assets: Mapping[str, str], source: Path | str) -> tuple[Config, tuple[Category, ...]]:
     """Returns the `Config` and the tuple of `Category` that `write_assets` wrote.
 
     Args:

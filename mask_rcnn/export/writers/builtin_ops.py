@@ -8,6 +8,8 @@ Letters: N RoIs, P bins per side, S samples per bin and axis, H W a map, C chann
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +27,9 @@ MAX_CANDIDATES = 2000
 MAX_ADAPTIVE_SAMPLES = 4
 
 
-def grid_anchors(map_size, stride, base, zero):
+def grid_anchors(
+    map_size: Sequence[int], stride: Sequence[float], base: np.ndarray, zero: tf.Tensor
+) -> tf.Tensor:
     """Returns the base anchors at every cell of a map; see `mask_rcnn.ops.anchors.grid_anchors`.
 
     Args:
@@ -46,31 +50,65 @@ def grid_anchors(map_size, stride, base, zero):
     return tf.reshape(origins[:, :, None, :] + tf.constant(base), [-1, 4])
 
 
-def nms_per_group(boxes, scores, groups, num_groups, iou_threshold, max_output):
+def nms_per_group(
+    boxes: tf.Tensor,
+    scores: tf.Tensor,
+    groups: tf.Tensor,
+    num_groups: int,
+    iou_threshold: float,
+    max_output: int,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Applies NMS within each group of boxes; `mask_rcnn.ops.nms.nms_per_group` for one image."""
     boxes, scores = boxes[0], scores[0]
-    kept, valid = _suppress(boxes, scores, groups, num_groups, iou_threshold, 0.5 * DROPPED, max_output)
+    kept, valid = _suppress(
+        boxes,
+        scores,
+        groups,
+        num_groups=num_groups,
+        iou_threshold=iou_threshold,
+        score_threshold=0.5 * DROPPED,
+        max_output=max_output,
+    )
     boxes = tf.where(valid[:, None], tf.gather(boxes, kept), 0.0)
     scores = tf.where(valid, tf.gather(scores, kept), 0.0)
     return boxes[None], scores[None], valid[None]
 
 
-def nms_per_class(boxes, scores, iou_threshold, score_threshold, max_output):
+def nms_per_class(
+    boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, score_threshold: float, max_output: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Applies NMS within each class; `mask_rcnn.ops.nms.nms_per_class` for one image."""
-    num_classes = scores.shape[-1]
-    sharing = num_classes // boxes.shape[2]  # number of classes that share a box: one, or all of them
+    num_classes = _static_shape(scores)[-1]
+    classes_per_box = num_classes // _static_shape(boxes)[2]  # 1, or all classes
     flat = tf.reshape(scores, [-1])  # [N K]
-    scores, candidates = tf.math.top_k(flat, min(MAX_CANDIDATES, flat.shape[0]))
-    boxes = tf.gather(tf.reshape(boxes, [-1, 4]), candidates // sharing)
-    classes = candidates % num_classes
-    kept, valid = _suppress(boxes, scores, classes, num_classes, iou_threshold, score_threshold, max_output)
+    scores, candidates = tf.math.top_k(flat, min(MAX_CANDIDATES, _static_shape(flat)[0]))
+    boxes = tf.gather(tf.reshape(boxes, [-1, 4]), candidates // classes_per_box)
+    classes = tf.math.floormod(candidates, num_classes)
+    kept, valid = _suppress(
+        boxes,
+        scores,
+        classes,
+        num_groups=num_classes,
+        iou_threshold=iou_threshold,
+        score_threshold=score_threshold,
+        max_output=max_output,
+    )
     boxes = tf.where(valid[:, None], tf.gather(boxes, kept), 0.0)
     scores = tf.where(valid, tf.gather(scores, kept), 0.0)
     classes = tf.where(valid, tf.gather(classes, kept), 0)
     return boxes[None], scores[None], classes[None], valid[None]
 
 
-def _suppress(boxes, scores, groups, num_groups, iou_threshold, score_threshold, max_output):
+def _suppress(
+    boxes: tf.Tensor,
+    scores: tf.Tensor,
+    groups: tf.Tensor,
+    *,
+    num_groups: int,
+    iou_threshold: float,
+    score_threshold: float,
+    max_output: int,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the indices `[max_output]` of the kept boxes, best score first, and which of them are valid.
 
     Boxes of different groups are shifted apart so that they never overlap. The groups form a square grid,
@@ -78,7 +116,8 @@ def _suppress(boxes, scores, groups, num_groups, iou_threshold, score_threshold,
     """
     if num_groups > 1:
         columns = math.ceil(math.sqrt(num_groups))
-        cell = tf.cast(tf.stack([groups // columns, groups % columns] * 2, axis=-1), tf.float32)  # [N, 4]
+        row, column = groups // columns, tf.math.floormod(groups, columns)
+        cell = tf.cast(tf.stack([row, column] * 2, axis=-1), tf.float32)  # [N, 4]
         boxes = boxes + cell * (tf.reduce_max(boxes) + 1.0)
     kept, count = tf.raw_ops.NonMaxSuppressionV4(
         boxes=boxes,
@@ -91,7 +130,15 @@ def _suppress(boxes, scores, groups, num_groups, iou_threshold, score_threshold,
     return kept, tf.range(max_output) < count
 
 
-def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio=2, aligned=True):
+def pyramid_roi_align(
+    pyramid: Sequence[tf.Tensor],
+    boxes: tf.Tensor,
+    levels: tf.Tensor,
+    strides: Sequence[int],
+    pool_size: int,
+    sampling_ratio: int = 2,
+    aligned: bool = True,
+) -> tf.Tensor:
     """Pools each RoI from its own level; `ops.roi_align.pyramid_roi_align` for one image.
 
     The maps of all levels are concatenated into one table of pixels. A bin is the weighted sum of the pixels
@@ -100,16 +147,15 @@ def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio
 
     With `sampling_ratio` 0, a bin has at most MAX_ADAPTIVE_SAMPLES samples per axis.
     """
-    table, channels = _pixels(pyramid), pyramid[0].shape[-1]
-    first_pixel, map_size, scale = _level_facts(pyramid, strides, levels[0])
+    table, channels = _pixel_table(pyramid), pyramid[0].shape[-1]
+    first_pixel, map_size, scale = _level_geometry(pyramid, strides, levels[0])
     rois = boxes[0] * scale[:, None] - (0.5 if aligned else 0.0)
     start, size = rois[:, :2], rois[:, 2:] - rois[:, :2]  # [N, 2] each
     if not aligned:
         size = tf.maximum(size, 1.0)
-    rows, row_weights = _axis_neighbors(start[:, 0], size[:, 0], map_size[:, 0], pool_size, sampling_ratio)
-    columns, column_weights = _axis_neighbors(
-        start[:, 1], size[:, 1], map_size[:, 1], pool_size, sampling_ratio
-    )
+    options = {"pool_size": pool_size, "sampling_ratio": sampling_ratio}
+    rows, row_weights = _axis_neighbors(start[:, 0], size[:, 0], map_size[:, 0], **options)
+    columns, column_weights = _axis_neighbors(start[:, 1], size[:, 1], map_size[:, 1], **options)
 
     pooled = 0.0
     for row, row_weight in zip(rows, row_weights, strict=True):  # [N, P] each
@@ -122,14 +168,16 @@ def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio
     return tf.reshape(pooled, [1, -1, pool_size, pool_size, channels])
 
 
-def pyramid_roi_pool(pyramid, boxes, levels, strides, pool_size):
+def pyramid_roi_pool(
+    pyramid: Sequence[tf.Tensor], boxes: tf.Tensor, levels: tf.Tensor, strides: Sequence[int], pool_size: int
+) -> tf.Tensor:
     """Pools each RoI from its own level; `mask_rcnn.ops.roi_pool.pyramid_roi_pool` for one image.
 
     Each step of a loop reads one pixel of each bin of each RoI. The largest bin determines the number of
     steps.
     """
-    table, channels = _pixels(pyramid), pyramid[0].shape[-1]
-    first_pixel, map_size, scale = _level_facts(pyramid, strides, levels[0])
+    table, channels = _pixel_table(pyramid), pyramid[0].shape[-1]
+    first_pixel, map_size, scale = _level_geometry(pyramid, strides, levels[0])
     first_pixel, map_size = tf.cast(first_pixel, tf.int32), tf.cast(map_size, tf.int32)
     rois, sides = whole_pixel_rois(boxes[0], scale[:, None]), map_size[:, :, None, None]
     rows, row_ends = tf.unstack(bin_edges(rois[:, 0], rois[:, 2], sides[:, 0], pool_size), axis=1)  # [N, P]
@@ -143,35 +191,45 @@ def pyramid_roi_pool(pyramid, boxes, levels, strides, pool_size):
         inside = (row < row_ends)[:, :, None] & (column < column_ends)[:, None]  # [N, P, P]
         return tf.reshape(inside, [-1, 1])
 
-    def look(step, pooled):
+    def max_step(step, pooled):
         row, column = rows + step // width, columns + step % width
         inside = is_inside(row, column)  # [N P P, 1]
         pixel = first_pixel[:, None, None] + row[:, :, None] * map_size[:, 1:, None] + column[:, None]
         values = tf.gather(table, tf.where(inside[:, 0], tf.reshape(pixel, [-1]), 0))  # [N P P, C]
         return step + 1, tf.where(inside, tf.maximum(pooled, values), pooled)
 
-    num_bins = rois.shape[0] * pool_size**2
+    num_bins = _static_shape(rois)[0] * pool_size**2
     start = tf.where(is_inside(rows, columns), -math.inf, tf.zeros([num_bins, channels]))  # an empty bin is 0
     num_steps = tf.reduce_max(height * width)
-    _, pooled = tf.while_loop(lambda step, _: step < num_steps, look, (0, start))
+    _, pooled = tf.while_loop(lambda step, _: step < num_steps, max_step, (0, start))
     return tf.reshape(pooled, [1, -1, pool_size, pool_size, channels])
 
 
-def _pixels(pyramid):
+def _static_shape(tensor: tf.Tensor) -> list[int]:
+    """Returns the shape of a tensor. In a graph of a fixed frame, all sizes are known."""
+    shape: Any = tensor.shape
+    return shape.as_list()
+
+
+def _pixel_table(pyramid: Sequence[tf.Tensor]) -> tf.Tensor:
     """Returns the pixels of the maps of one image, concatenated over the levels, `[sum of H W, C]`."""
     return tf.concat([tf.reshape(x, [-1, x.shape[-1]]) for x in pyramid], axis=0)
 
 
-def _level_facts(pyramid, strides, levels):
+def _level_geometry(
+    pyramid: Sequence[tf.Tensor], strides: Sequence[int], levels: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns data of each RoI's level: first row in the table `[N]`, (H, W) `[N, 2]`, 1 / stride `[N]`."""
-    sizes = [x.shape[1:3] for x in pyramid]
+    sizes = [_static_shape(x)[1:3] for x in pyramid]
     firsts = np.cumsum([0, *(height * width for height, width in sizes[:-1])])
-    facts = [[first, *size, 1 / stride] for first, size, stride in zip(firsts, sizes, strides, strict=True)]
-    facts = tf.gather(tf.constant(facts, tf.float32), levels)  # [N, 4]
-    return facts[:, 0], facts[:, 1:3], facts[:, 3]
+    table = [[first, *size, 1 / stride] for first, size, stride in zip(firsts, sizes, strides, strict=True)]
+    rows = tf.gather(tf.constant(table, tf.float32), levels)  # [N, 4]
+    return rows[:, 0], rows[:, 1:3], rows[:, 3]
 
 
-def _axis_neighbors(start, size, length, pool_size, sampling_ratio):
+def _axis_neighbors(
+    start: tf.Tensor, size: tf.Tensor, length: tf.Tensor, *, pool_size: int, sampling_ratio: int
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Returns the map rows (or columns) that each bin sums, and their weights.
 
     Args:
@@ -192,10 +250,10 @@ def _axis_neighbors(start, size, length, pool_size, sampling_ratio):
     pixels, weights = [], []
     for sample in range(samples):
         position = start[:, None] + bins * bin_size + (sample + 0.5) * step  # [N, P]
-        counts = (position >= -1.0) & (position <= last + 1.0) & (sample < count)
+        is_inside = (position >= -1.0) & (position <= last + 1.0) & (sample < count)
         position = tf.minimum(tf.maximum(position, 0.0), last)
         low = tf.floor(position)
-        share = tf.where(counts, 1.0 / tf.maximum(count, 1.0), 0.0)
+        sample_weight = tf.where(is_inside, 1.0 / tf.maximum(count, 1.0), 0.0)
         pixels += [low, tf.minimum(low + 1.0, last)]
-        weights += [share * (1.0 - (position - low)), share * (position - low)]
+        weights += [sample_weight * (1.0 - (position - low)), sample_weight * (position - low)]
     return pixels, weights

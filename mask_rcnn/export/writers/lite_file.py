@@ -9,11 +9,13 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Mapping
+from typing import Any
 
 METADATA = "metadata.json"
 
 
-def operators(content):
+def operators(content: bytes) -> collections.Counter[str]:
     """Counts the ops of a TFLite file.
 
     Args:
@@ -25,7 +27,7 @@ def operators(content):
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model: Any = schema.ModelT.InitFromPackedBuf(content, 0)  # all its fields are declared as optional
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     codes = [
         code.customCode.decode() if code.customCode else names[code.builtinCode]
@@ -35,30 +37,31 @@ def operators(content):
     return collections.Counter(codes[op.opcodeIndex] for graph in graphs for op in graph.operators)
 
 
-def check_operators(content):
+def check_operators(content: bytes) -> None:
     """Raises a ValueError if a TFLite file has ops that are not built in, or variables instead of weights."""
     from ai_edge_litert import schema_py_generated as schema
 
-    found = operators(content)
-    foreign = sorted(name for name in found if not hasattr(schema.BuiltinOperator, name))
-    if foreign:
+    counts = operators(content)
+    custom = sorted(name for name in counts if not hasattr(schema.BuiltinOperator, name))
+    if custom:
         raise ValueError(
-            "A TFLite file of ours has only built-in operations. "
-            f"Received: {', '.join(foreign)}. The model has a part that `builtin_ops` does not cover."
+            "Expected only built-in ops in a TFLite file. "
+            f"Received: {', '.join(custom)}. `builtin_ops` has no replacement for a part of this model. "
+            "Use another backbone or pooler, or export a SavedModel."
         )
-    if "VAR_HANDLE" in found:
+    if "VAR_HANDLE" in counts:
         raise ValueError(
-            f"The weights must be in the file. Received: {found['VAR_HANDLE']} variables without values. "
-            "The converter was not given the variables of the model."
+            f"Expected the weights in the file. Received: {counts['VAR_HANDLE']} variables without values. "
+            "Give the converter a module that has the variables of the model."
         )
 
 
-def metadata_file(metadata):
+def metadata_file(metadata: Mapping[str, Any]) -> dict[str, str]:
     """Returns the metadata for a runner as a file, `{file name: text}`."""
     return {METADATA: json.dumps(metadata, indent=1) + "\n"}
 
 
-def pack(content, assets, metadata):
+def pack(content: bytes, assets: Mapping[str, str], metadata: Mapping[str, Any]) -> bytes:
     """Returns a TFLite file with its associated files.
 
     Args:
@@ -74,7 +77,7 @@ def pack(content, assets, metadata):
     metadata = {**metadata, **checksum}
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in (assets | metadata_file(metadata)).items():
+        for name, text in {**assets, **metadata_file(metadata)}.items():
             # A fixed date, so that the same model always gives the same bytes.
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
     return content + stream.getvalue()

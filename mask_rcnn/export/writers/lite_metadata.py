@@ -4,12 +4,16 @@ Readers of `TFLITE_METADATA` number the lines of a label file from 0. Class 0 is
 LABELS_BY_VALUE has an extra first line for it.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from mask_rcnn import __version__
 from mask_rcnn.export.writers.assets import CATEGORIES, CONFIG, LABELS
 from mask_rcnn.export.writers.lite_file import METADATA
-from mask_rcnn.export.writers.lite_schema import table, to_bytes
+from mask_rcnn.export.writers.lite_schema import Table, table, to_bytes
+from mask_rcnn.structures import Category
 
 BUFFER = "TFLITE_METADATA"
 LABELS_BY_VALUE = "labels_by_value.txt"
@@ -25,9 +29,9 @@ TOP_LEFT_BOTTOM_RIGHT = np.array([1, 0, 3, 2], "uint32")  # indices of left, top
 PARSER_VERSION = "1.2.0"  # first version with groups of tensors
 
 OUTPUTS = {
-    "detection_boxes": "Top, left, bottom and right of each object, parts of the picture, best first.",
+    "detection_boxes": "Top, left, bottom and right of each object, fractions of the image, best first.",
     "detection_scores": "Score of each object, 0 to 1.",
-    "detection_classes": f"Class of each object: line i of {LABELS_BY_VALUE}, from 0. 0 is no object.",
+    "detection_classes": f"Class of each object: line i of {LABELS_BY_VALUE}, from 0. Class 0 is no object.",
     "num_detections": "Number of objects. Rows after them are zeros.",
     "detection_masks": "Mask of each object: probabilities on a grid inside its box.",
     "detection_keypoint_heatmaps": "Heatmaps of keypoints, logits on a grid inside the box of each object.",
@@ -42,18 +46,18 @@ AXES = {
 }
 
 
-def labels_by_value(categories):
+def labels_by_value(categories: Iterable[Category]) -> dict[str, str]:
     """Returns the label file, `{file name: text}`. Line i, counted from 0, is the name of class i."""
     names = (BACKGROUND, *(category.name for category in categories))
     return {LABELS_BY_VALUE: "".join(f"{name}\n" for name in names)}
 
 
-def add_metadata(content, metadata):
+def add_metadata(content: bytes, metadata: Mapping[str, Any]) -> bytes:
     """Returns a TFLite file with standard metadata added.
 
     Args:
         content: Bytes of the flatbuffer, with one signature.
-        metadata: Dict of `lite.describe`.
+        metadata: Dict of `lite.runner_metadata`.
 
     Returns:
         Bytes of the flatbuffer with the same graph and weights, and one more buffer.
@@ -61,7 +65,7 @@ def add_metadata(content, metadata):
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model: Any = schema.ModelT.InitFromPackedBuf(content, 0)  # all its fields are declared as optional
     signature, graph = model.signatureDefs[0], model.subgraphs[0]
     described = to_bytes(
         _model(
@@ -70,7 +74,7 @@ def add_metadata(content, metadata):
     )
     entry, buffer = schema.MetadataT(), schema.BufferT()
     entry.name, entry.buffer = BUFFER, len(model.buffers)
-    buffer.data = np.frombuffer(described, "uint8")
+    buffer.data = np.frombuffer(described, "uint8")  # pyright: ignore[reportAttributeAccessIssue]  # not a list
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or ()), entry]
     builder = flatbuffers.Builder(len(content))
@@ -78,31 +82,31 @@ def add_metadata(content, metadata):
     return bytes(builder.Output())
 
 
-def _in_order(tensors, indices):
+def _in_order(tensors: Iterable[Any], indices: Iterable[int]) -> list[str]:
     """Returns the names of a signature in the order of the tensors of its graph."""
     names = {tensor.tensorIndex: tensor.name.decode() for tensor in tensors}
     return [names[index] for index in indices]
 
 
-def _model(inputs, outputs, metadata):
+def _model(inputs: Sequence[str], outputs: Sequence[str], metadata: Mapping[str, Any]) -> Table:
     files = {
         LABELS: "Names of the classes: class i is line i, counted from 1.",
         CATEGORIES: "Number of each class, and its id and name in the data set.",
         CONFIG: "Configuration of the model.",
-        METADATA: "What lite_runner.py needs to know.",
+        METADATA: "Settings that lite_runner.py needs.",
     }
     height, width = metadata["size"]
-    of_objects = [name for name in outputs if name != "num_detections"]
+    per_object = [name for name in outputs if name != "num_detections"]
     graph = table(
         "SubGraphMetadata",
         input_tensor_metadata=[_image(metadata) if name == "image" else _image_size() for name in inputs],
         output_tensor_metadata=[_output(name) for name in outputs],
-        output_tensor_groups=[table("TensorGroup", name="detections", tensor_names=of_objects)],
+        output_tensor_groups=[table("TensorGroup", name="detections", tensor_names=per_object)],
     )
     return table(
         "ModelMetadata",
         name="Mask R-CNN",
-        description=f"Finds objects in a picture inside a frame of {width} x {height} pixels. "
+        description=f"Detects objects in an image inside a frame of {width} x {height} pixels. "
         "Written by mask-rcnn.",
         version=__version__,
         subgraph_metadata=[graph],
@@ -111,15 +115,15 @@ def _model(inputs, outputs, metadata):
     )
 
 
-def _image(metadata):
+def _image(metadata: Mapping[str, Any]) -> Table:
     height, width = metadata["size"]
-    place = "in its middle" if metadata["centered"] else "in its top left corner"
+    position = "in the center" if metadata["centered"] else "in the top left corner"
     normalization = table("NormalizationOptions", mean=_vector(0), std=_vector(1))
     return table(
         "TensorMetadata",
         name="image",
-        description=f"The frame: the picture, resized so that it fits, lies {place}. The rest is 0. "
-        f"Pixels are {metadata['dtype']}, not normalized: the model does it.",
+        description=f"A frame with the image, resized to fit, {position}. The other pixels are 0. "
+        f"Pixels are {metadata['dtype']} and not normalized, because the model normalizes them.",
         content=_content(
             "ImageProperties",
             color_space={3: RGB, 1: GRAYSCALE}.get(metadata["channels"]),
@@ -130,22 +134,24 @@ def _image(metadata):
     )
 
 
-def _image_size():
+def _image_size() -> Table:
     return table(
         "TensorMetadata",
         name="image_size",
-        description="Height and width of the picture in the frame. What lies around it does not count.",
+        description="Height and width of the resized image in the frame. The other pixels are padding.",
         content=_content("FeatureProperties"),
     )
 
 
-def _output(name):
+def _output(name: str) -> Table:
     if name == "detection_boxes":
         order = {"index": TOP_LEFT_BOTTOM_RIGHT, "type": BOUNDARIES, "coordinate_type": RATIO}
         content = _content("BoundingBoxProperties", AXES[name], **order)
     else:
         content = _content("FeatureProperties", AXES.get(name))
-    labels = _file(LABELS_BY_VALUE, "Names of the classes: class i is line i, from 0.", TENSOR_VALUE_LABELS)
+    labels = _file(
+        LABELS_BY_VALUE, "Names of the classes: class i is line i, counted from 0.", TENSOR_VALUE_LABELS
+    )
     return table(
         "TensorMetadata",
         name=name,
@@ -155,7 +161,7 @@ def _output(name):
     )
 
 
-def _content(kind, axes=None, **properties):
+def _content(kind: str, axes: tuple[int, int] | None = None, **properties: Any) -> Table:
     return table(
         "Content",
         content_properties_type=np.uint8(PROPERTIES[kind]),
@@ -164,9 +170,9 @@ def _content(kind, axes=None, **properties):
     )
 
 
-def _file(name, description, type):
+def _file(name: str, description: str, type: np.int8) -> Table:
     return table("AssociatedFile", name=name, description=description, type=type)
 
 
-def _vector(number):
+def _vector(number: float) -> np.ndarray:
     return np.array([number], "float32")

@@ -7,6 +7,8 @@ pixels.
 import contextlib
 import io
 import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ INT8_SCOPE = rf"mask_rcnn[^;]*/({NETWORKS})[_0-9]*/(?!{LAST_LAYERS})"
 LAST_SCOPE = rf"mask_rcnn[^;]*/({NETWORKS})[_0-9]*/({LAST_LAYERS})"
 
 
-def quantize(content, method, inputs=()):
+def quantize(content: bytes, method: str, inputs: Sequence[dict[str, np.ndarray]] = ()) -> bytes:
     """Quantizes a float32 TFLite file with ai-edge-quantizer.
 
     Args:
@@ -35,25 +37,30 @@ def quantize(content, method, inputs=()):
     from ai_edge_quantizer import qtyping
     from ai_edge_quantizer.quantizer import Quantizer
 
-    every = qtyping.TFLOperationName.ALL_SUPPORTED
+    all_ops = qtyping.TFLOperationName.ALL_SUPPORTED
     with suppress_output():
         quantizer = Quantizer(content)
         if method == "dynamic":
-            quantizer.add_dynamic_config(".*", every, num_bits=8)
-            return bytes(quantizer.quantize().quantized_model)
-        quantizer.add_static_config(INT8_SCOPE, every, activation_num_bits=8, weight_num_bits=8)
-        quantizer.add_dynamic_config(LAST_SCOPE, every, num_bits=8)
+            quantizer.add_dynamic_config(".*", all_ops, num_bits=8)
+            return _content(quantizer.quantize())
+        quantizer.add_static_config(INT8_SCOPE, all_ops, activation_num_bits=8, weight_num_bits=8)
+        quantizer.add_dynamic_config(LAST_SCOPE, all_ops, num_bits=8)
         ranges = quantizer.calibrate({"serving_default": list(inputs)}, num_threads=2)
-        return bytes(quantizer.quantize(ranges).quantized_model)
+        return _content(quantizer.quantize(ranges))
+
+
+def _content(result: Any) -> bytes:
+    """Returns the file of a `QuantizationResult`."""
+    return bytes(result.quantized_model)
 
 
 @contextlib.contextmanager
-def suppress_output():
+def suppress_output() -> Iterator[None]:
     """Suppresses the progress, sizes and warnings that the quantizer prints."""
-    nowhere = io.StringIO()
+    discarded = io.StringIO()
     with (
-        contextlib.redirect_stdout(nowhere),
-        contextlib.redirect_stderr(nowhere),
+        contextlib.redirect_stdout(discarded),
+        contextlib.redirect_stderr(discarded),
         np.errstate(invalid="ignore"),
         warnings.catch_warnings(),
     ):

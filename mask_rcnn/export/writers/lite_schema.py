@@ -3,7 +3,7 @@
 Source: the schema of TensorFlow Lite Support and MediaPipe, version 1.5.0, identifier M001.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,15 +64,15 @@ class Table(NamedTuple):
     """
 
     kind: str
-    values: dict
+    values: dict[str, Any]
 
 
-def table(kind, **values):
+def table(kind: str, **values: Any) -> Table:
     """Returns the `Table` of a kind with the given fields. Fields that are None are left out."""
     return Table(kind, {name: value for name, value in values.items() if value is not None})
 
 
-def to_bytes(root):
+def to_bytes(root: Table) -> bytes:
     """Returns the flatbuffer of a `Table`, bytes."""
     import flatbuffers
 
@@ -89,7 +89,7 @@ def _write(builder, value):
         return builder.CreateNumpyVector(value)
     if isinstance(value, Table):
         return _write_table(builder, value)
-    offsets = [_write(builder, each) for each in value]
+    offsets = [_write(builder, item) for item in value]
     builder.StartVector(4, len(offsets), 4)  # offsets of 4 bytes
     for offset in reversed(offsets):
         builder.PrependUOffsetTRelative(offset)
@@ -98,8 +98,8 @@ def _write(builder, value):
 
 def _write_table(builder, value):
     slots = {name: slot for slot, name in enumerate(FIELDS[value.kind])}
-    scalars = {name: each for name, each in value.values.items() if isinstance(each, np.generic)}
-    offsets = {name: _write(builder, each) for name, each in value.values.items() if name not in scalars}
+    scalars = {name: field for name, field in value.values.items() if isinstance(field, np.generic)}
+    offsets = {name: _write(builder, field) for name, field in value.values.items() if name not in scalars}
     prepend = {
         np.int8: builder.PrependInt8Slot,
         np.uint8: builder.PrependUint8Slot,

@@ -8,6 +8,7 @@ import base64
 import json
 import re
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,19 +36,23 @@ class NpmPackage:
     algorithm = "sha512"
 
     @property
-    def file_name(self):
+    def file_name(self) -> str:
+        """File name of its archive."""
         return f"{self.name.rpartition('/')[2]}-{self.version}.tgz"
 
     @property
-    def url(self):
+    def url(self) -> str:
+        """URL of its archive."""
         return f"{REGISTRY}/{self.name}/-/{self.file_name}"
 
     @property
-    def digits(self):
+    def digits(self) -> str:
+        """SHA-512 of its archive, hexadecimal."""
         return base64.b64decode(self.integrity.partition("-")[2]).hex()
 
     @property
-    def hash_text(self):
+    def hash_text(self) -> str:
+        """Hash of its archive as npm publishes it."""
         return self.integrity
 
 
@@ -71,19 +76,19 @@ PACKAGE_IMPORT, FILE_IMPORT = b'"@litertjs/wasm-utils"', b'"./wasm_utils.js"'
 SOURCE_MAP = re.compile(rb"^//# sourceMappingURL=.*$", re.MULTILINE)
 
 
-def read_litert(folder=None):
+def read_litert(folder: Path | None = None) -> dict[str, bytes]:
     """Returns the files of LiteRT.js, `{path: bytes}`: `index.js`, `wasm_utils.js`, and those in `wasm/`.
 
     Args:
         folder: `Path` of a folder of npm packages, or of a folder that contains `node_modules`. Defaults to
             None: the `node_modules` of the working directory if it has the version of `CORE`, else the
-                registry.
+            registry.
 
     Raises:
         ValueError: The folder does not have the version of `CORE`, or a file has unexpected content.
         OSError: The archives are not in the cache and cannot be downloaded.
     """
-    core, utils = _installed(folder) if folder else _installed_here() or _fetched()
+    core, utils = _installed(folder) if folder else _installed_in_working_directory() or _from_registry()
     index = core.pop("dist/index.js")
     if index.count(PACKAGE_IMPORT) != 1:
         raise ValueError(
@@ -97,7 +102,7 @@ def read_litert(folder=None):
     return {name: SOURCE_MAP.sub(b"", content) for name, content in scripts.items()} | core
 
 
-def _installed_here():
+def _installed_in_working_directory() -> tuple[dict[str, bytes], dict[str, bytes]] | None:
     """Returns the result of `_installed` for the working directory, or None without the version of `CORE`."""
     folder = Path("node_modules")
     version = _version(folder / CORE.name)
@@ -110,7 +115,7 @@ def _installed_here():
     return None
 
 
-def _installed(folder):
+def _installed(folder: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """Returns the files of both packages in a folder, two dicts `{path: bytes}`."""
     packages = folder / "node_modules" if (folder / "node_modules").is_dir() else folder
     version = _version(packages / CORE.name)
@@ -118,31 +123,40 @@ def _installed(folder):
         raise ValueError(
             f"Expected a folder with {CORE.name} {CORE.version}, such as node_modules. "
             f"Received: {folder}, with {'version ' + version if version else 'none'}. "
-            f"Run `{_install_command()}` there, or leave --litert out."
+            f"Run `{_install_command()}` there, or omit --litert."
         )
     return _read(packages / CORE.name, CORE_FILES), _read(packages / WASM_UTILS.name, UTILS_FILES)
 
 
-def _version(package):
+def _version(package: Path) -> str | None:
     try:
         return json.loads((package / "package.json").read_text(encoding="utf-8"))["version"]
     except FileNotFoundError:
         return None
 
 
-def _read(package, names):
+def _read(package: Path, names: Iterable[str]) -> dict[str, bytes]:
     return {name: (package / name).read_bytes() for name in names}
 
 
-def _fetched():
+def _from_registry() -> tuple[dict[str, bytes], dict[str, bytes]]:
     """Returns the result of `_installed` from the archives of the registry, which stay in the cache."""
     return _unpack(cache.fetch(CORE), CORE_FILES), _unpack(cache.fetch(WASM_UTILS), UTILS_FILES)
 
 
-def _unpack(archive, names):
+def _unpack(archive: Path, names: Iterable[str]) -> dict[str, bytes]:
     with tarfile.open(archive) as tar:
-        return {name: tar.extractfile(f"package/{name}").read() for name in names}
+        return {name: _read_member(tar, f"package/{name}") for name in names}
 
 
-def _install_command():
+def _read_member(tar: tarfile.TarFile, name: str) -> bytes:
+    file = tar.extractfile(name)
+    if file is None:
+        raise ValueError(
+            f"Expected a file {name} in {tar.name}. Received: a folder or link. Delete the archive."
+        )
+    return file.read()
+
+
+def _install_command() -> str:
     return INSTALL.format(version=CORE.version)

@@ -4,24 +4,38 @@ tf2onnx cannot convert the original TensorFlow graph. It supports neither `Combi
 ragged RoIs per level (`DynamicPartition`). `builtin_ops`, written for TFLite, uses neither.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import hashlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from mask_rcnn.export.export_model import ExportJob
+from mask_rcnn.export.export_model import ExportJob, Options
 from mask_rcnn.export.runners.keras_runner import Runner
 from mask_rcnn.export.writers.assets import write_assets
-from mask_rcnn.export.writers.lite import FLOAT32, framed_predictor, kernel_size, own_scale
+from mask_rcnn.export.writers.lite import (
+    FLOAT32,
+    FramedPredictor,
+    count_kernel_weights,
+    framed_predictor,
+    training_scale,
+)
 from mask_rcnn.export.writers.lite_file import metadata_file
 from mask_rcnn.export.writers.lite_graph import LiteGraph
+
+if TYPE_CHECKING:
+    import onnx
 
 OPSET = 18
 DEPRECATED_RESIZE = b"tf_half_pixel_for_nn"
 
 
-def export_job(weights, options):
+def export_job(weights: Path | str, options: Options) -> ExportJob:
     """Returns the `ExportJob` of an ONNX file; see `export_model.py`."""
     import tf2onnx
 
@@ -30,12 +44,12 @@ def export_job(weights, options):
         write=functools.partial(write, predictor=predictor, converter=tf2onnx),
         reference=Runner(predictor),
         tolerance=FLOAT32,
-        least_bytes=4 * kernel_size(predictor),
-        own_scale=own_scale(weights, predictor),
+        least_bytes=4 * count_kernel_weights(predictor),
+        training_scale=training_scale(weights, predictor),
     )
 
 
-def write(path, predictor, converter):
+def write(path: Path, predictor: FramedPredictor, converter: ModuleType) -> None:
     """Writes an ONNX file with the inputs and outputs of `LiteGraph`. Its metadata holds the text files.
 
     Args:
@@ -55,7 +69,7 @@ def write(path, predictor, converter):
     Path(path).write_bytes(with_checksum(model))
 
 
-def with_checksum(model):
+def with_checksum(model: onnx.ModelProto) -> bytes:
     """Returns the bytes of an `onnx.ModelProto` followed by a metadata entry with their SHA-256.
 
     Concatenated protocol buffers are merged, so the entry is read as part of the metadata.
@@ -66,7 +80,7 @@ def with_checksum(model):
     return content + last.SerializeToString()
 
 
-def replace_deprecated_resize(graph):
+def replace_deprecated_resize(graph: onnx.GraphProto) -> None:
     """Replaces the coordinate mode `tf_half_pixel_for_nn`, deprecated since opset 13, in-place.
 
     tf2onnx writes it for nearest neighbor upsampling (FPN). It reads pixel floor((i + 0.5) / scale).
@@ -87,7 +101,7 @@ def replace_deprecated_resize(graph):
 
 
 @contextlib.contextmanager
-def _quiet():
+def _quiet() -> Iterator[None]:
     """Suppresses the log message that tf2onnx prints for each step."""
     logger = logging.getLogger("tf2onnx")
     level = logger.level

@@ -2,9 +2,11 @@
 
 import json
 import urllib.parse
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from mask_rcnn.export.export_model import ExportJob, Options
 from mask_rcnn.export.runners.web_runner import CONFIG
 from mask_rcnn.export.writers import lite
 from mask_rcnn.export.writers.litert_js import CORE, read_litert
@@ -15,58 +17,60 @@ SERVICE_WORKER = "sw.js"  # must be in the folder of the page: a service worker 
 RUN_FILES = ("best", "final")  # weights files of a training run; the model gets the name of the run's folder
 
 README = """\
-A page that finds objects in pictures, written by `mask-rcnn export --format web`
-==================================================================================
+A web page that detects objects in images, written by `mask-rcnn export --format web`
+====================================================================================
 
-The model runs in the browser of whoever opens the page, and pictures stay there. A web server must host this
-folder, for browsers refuse to load models from files. Any static server does:
+The model runs in the browser of the user, and no image leaves the browser. Browsers refuse to load models
+from files, so a web server must host this folder. Any static server is suitable:
 
     python -m http.server -d {folder} 8000       then open http://localhost:8000
 
-On GitHub Pages, commit the folder as it is. It may lie in a sub-folder of the site.
+On GitHub Pages, commit the folder as it is. It may be a subfolder of the site.
 
-Headers. None are needed. Two headers let LiteRT.js use several threads from the first visit on:
+Headers. None are required. With these two headers, LiteRT.js uses several threads from the first visit on:
 
     Cross-Origin-Opener-Policy: same-origin
     Cross-Origin-Embedder-Policy: require-corp
 
-Without them the first visit runs on one thread. On https pages and on localhost, {service_worker} then adds
-them in the browser, so that later visits use all threads. It also keeps the files for times without a
-network. The types `text/javascript` for .js and `application/wasm` for .wasm are expected, as usual.
+Without them, the first visit runs on one thread. On https pages and on localhost, {service_worker} adds them
+in the browser, so that later visits use all threads. It also caches the files, so that the page works
+offline. The server must send the usual types: `text/javascript` for .js and `application/wasm` for .wasm.
 
 Several models. Copy more TFLite files of `mask-rcnn export` into {models}, and add them to {config}.
 The page can compare two of them.
 
+Python. `mask_rcnn.export.exported.load({folder!r})` loads the first model of {config}.
+
 LiteRT.js: {core} {version}, Apache License 2.0, https://github.com/google-ai-edge/LiteRT.
-The import of @litertjs/wasm-utils in {litert}/index.js names a file instead of a package; nothing else of
+The import of @litertjs/wasm-utils in {litert}/index.js names a file instead of a package. Nothing else of
 LiteRT.js was changed.
 """
 
 
-def export_job(weights, options):
-    """Returns the `ExportJob` of a web page, see `export_model.py`. Its model is checked as a TFLite file."""
+def export_job(weights: Path | str, options: Options) -> ExportJob:
+    """Returns the `ExportJob` of a web page; see `export_model.py`. Its model is checked as a TFLite file."""
     name = model_name(weights)
-    files = site_files(name, read_litert(options.litert))  # may fail
-    of_model = lite.export_job(weights, options)
+    files = site_files(name, read_litert(options.litert))  # before the model, because it may fail
+    model_job = lite.export_job(weights, options)
 
-    def write(folder):
-        write_site(folder, files, name, of_model.write)
+    def write(folder: Path) -> None:
+        write_site(folder, files, name=name, write_model=model_job.write)
 
     return replace(
-        of_model,
+        model_job,
         write=write,
-        least_bytes=of_model.least_bytes + sum(len(content) for content in files.values()),
+        least_bytes=model_job.least_bytes + sum(len(content) for content in files.values()),
     )
 
 
-def model_name(weights):
+def model_name(weights: Path | str) -> str:
     """Returns the name of the model on the page: the name of its weights file, or of its run's folder."""
     path = Path(str(weights))
     stem = path.name.removesuffix(".h5").removesuffix(".weights")
     return path.resolve().parent.name if stem in RUN_FILES else stem
 
 
-def site_files(name, litert):
+def site_files(name: str, litert: Mapping[str, bytes]) -> dict[str, bytes]:
     """Returns all files of a page except the model, `{path in the folder: bytes}`.
 
     Args:
@@ -87,7 +91,9 @@ def site_files(name, litert):
     return files | {"README.txt": _readme().encode(), ".nojekyll": b""}
 
 
-def write_site(folder, files, name, write_model):
+def write_site(
+    folder: Path, files: Mapping[str, bytes], *, name: str, write_model: Callable[[Path], None]
+) -> None:
     """Writes a web page.
 
     Args:
@@ -104,7 +110,7 @@ def write_site(folder, files, name, write_model):
     write_model(folder / MODELS / f"{name}.tflite")
 
 
-def _readme():
+def _readme() -> str:
     return README.format(
         folder="FOLDER",
         service_worker=SERVICE_WORKER,
