@@ -12,7 +12,8 @@ from mask_rcnn.cli.main import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
-TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
+OTHERS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "export/README.md"]
+TEXTS = [*OTHERS, *PAGES, *sorted((ROOT / "model_zoo").rglob("*.md"))]
 # Pages that only lead to others, or that the site generates. All other pages need code that runs.
 PAGES_WITHOUT_CODE = {"index.md", "reference/api.md", "reference/commands.md", "reference/config.md"}
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
