@@ -20,6 +20,14 @@ def test_every_extra_is_of_this_project_or_has_a_lowest_version():
             assert requirement.startswith("mask-rcnn[") or ">=" in requirement, (name, requirement)
 
 
+def test_the_extra_of_the_samples_has_all_extras_that_they_use():
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "samples").glob("*.py"))
+    used = {"viz": "import matplotlib", "serve": "mask-rcnn serve", "export": ".tflite"}
+    (extras,) = re.findall(r"mask-rcnn\[(.+)\]", SETUP["options.extras_require"]["samples"])
+    assert all(words in text for words in used.values())
+    assert set(extras.split(",")) == set(used)
+
+
 def test_only_what_starts_a_model_knows_the_model_zoo():
     knows = re.compile(r"^\s*(from|import) mask_rcnn(\.| import )model_zoo", re.MULTILINE)
     importers = {
