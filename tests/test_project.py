@@ -20,6 +20,14 @@ def test_every_extra_is_of_this_project_or_has_a_lowest_version():
             assert requirement.startswith("mask-rcnn[") or ">=" in requirement, (name, requirement)
 
 
+def test_the_map_of_the_package_has_the_import_order_of_setup_cfg():
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    _, table = text.split("| Module | Content |\n|---|---|\n")
+    cells = [line.split(" | ")[0] for line in table.partition("\n\n")[0].splitlines()]
+    layers = SETUP["importlinter:contract:staircase"]["layers"].split("\n")
+    assert [re.findall(r"\w+", cell) for cell in cells] == [re.findall(r"\w+", layer) for layer in layers[1:]]
+
+
 def test_the_extra_of_the_samples_has_all_extras_that_they_use():
     text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "samples").glob("*.py"))
     used = {"viz": "import matplotlib", "serve": "mask-rcnn serve", "export": ".tflite"}
