@@ -23,6 +23,12 @@ OTHER_PAGES = {
     "CHANGELOG.md": "changelog.md",
     "samples/README.md": "samples.md",
     "samples/fruits_nuts/README.md": "fruits_nuts.md",
+    "export/README.md": "export_folder.md",
+    "model_zoo/README.md": "model_zoo.md",
+    **{
+        card.relative_to(ROOT).as_posix(): f"model_zoo/{card.parent.name}.md"
+        for card in sorted((ROOT / "model_zoo").glob("*/README.md"))
+    },
 }
 HELP_WIDTH = "100"  # characters per line of `--help`, which is the width of a code block of the site
 MARKER = re.compile(r"<!-- generated: (\w+) -->")

@@ -312,8 +312,9 @@ def _from_prediction(row: Mapping[str, Any], score: float, paste: str) -> Server
         ]
         crops, origins = tuple(crop for crop, _ in pasted), tuple(origin for _, origin in pasted)
     if "detection_keypoints" in rows:
-        points = rows["detection_keypoints"].reshape(len(kept), -1, 2) * size  # yx
-        point_scores = rows["detection_keypoint_scores"].reshape(len(kept), -1, 1)
+        num_keypoints = len(row["detection_keypoints"][0]) if row["detection_keypoints"] else 0
+        points = rows["detection_keypoints"].reshape(len(kept), num_keypoints, 2) * size  # yx
+        point_scores = rows["detection_keypoint_scores"].reshape(len(kept), num_keypoints, 1)
         keypoints = np.concatenate([points[..., ::-1], point_scores], axis=-1)
     return ServerDetections(
         image_size=image_size,

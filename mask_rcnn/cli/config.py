@@ -1,10 +1,9 @@
 """`mask-rcnn config list|show|conventions`: lists recipes, prints configs, and compares published models."""
 
-import textwrap
-
 from mask_rcnn import config_io, model_zoo
 from mask_rcnn.cli.options import add_command, add_set, load_config
 from mask_rcnn.cli.quiet import import_tensorflow
+from mask_rcnn.shipped_files import shipped_folder
 from mask_rcnn.system.terminal import print_line
 
 
@@ -24,7 +23,9 @@ def add_parser(commands):
 def run_list(args):
     for name in model_zoo.names():
         print_line(name)
-        print_line(textwrap.indent(model_zoo.describe(name), "    ") + "\n")
+        print_line(f"    {model_zoo.describe(name).splitlines()[0]}")
+    cards = shipped_folder("model_zoo") / "NAME" / "README.md"
+    print_line(f"\n    The cost and the scores of each recipe: {cards}\n")
     import_tensorflow()
 
     from mask_rcnn.backbones import BACKBONES

@@ -161,6 +161,8 @@ def run_convert(args):
     )
     cutting = _cutting(args)
     WRITERS.find(args.target_format)
+    if not cutting:
+        _check_name(args.out, args.target_format)
     output_paths(args.target_format, args.out, args.split is not None)
     source_format = args.source_format
     if source_format is None:
@@ -188,6 +190,17 @@ def run_convert(args):
     else:
         parts, paths = write(args.target_format, content, images_dir, args.out, selection, findings, track)
     _say_result(args, parts, paths, images_dir, [*notes, *findings.lines()])
+
+
+def _check_name(out, target_format):
+    """Raises a ValueError if a COCO json would get another suffix, because `--to` is missing."""
+    from mask_rcnn.formats.conversion import COCO
+
+    if target_format == COCO and out.suffix.lower() != ".json":
+        raise ValueError(
+            f"With --to coco, which is the default, OUT must end in .json. Received: {str(out)!r}. "
+            "Change the name, or add --to with the format to write, such as --to cvat."
+        )
 
 
 def _say_result(args, parts, paths, images_dir, notes):

@@ -1,9 +1,11 @@
-"""Named recipes: functions that return the `Config` of a whole experiment, one file each in `recipes/`."""
+"""Recipes: configs of whole experiments. Each is a folder `model_zoo/NAME` with a config and a card."""
 
 import difflib
-import importlib
-import inspect
 
+from mask_rcnn import config_io
+from mask_rcnn.shipped_files import shipped_folder
+
+# In the order of `mask-rcnn config list` and of the table in model_zoo/README.md.
 RECIPES = (
     "mask_rcnn_resnet50_fpn",
     "mask_rcnn_resnet50_fpn_1x",
@@ -33,15 +35,17 @@ def config(name):
     >>> config("faster_rcnn_resnet50_fpn").mask_head is None
     True
     """
-    return _recipe(name)()
+    return config_io.from_yaml(folder(name) / "config.yaml")
 
 
 def describe(name):
-    """Returns the docstring of the recipe `name`: use, cost and results. The first line is a summary."""
-    return inspect.getdoc(_recipe(name))
+    """Returns the card of the recipe `name`, as Markdown without its title. The first line is a summary."""
+    _, _, text = (folder(name) / "README.md").read_text(encoding="utf-8").partition("\n\n")
+    return text
 
 
-def _recipe(name):
+def folder(name):
+    """Returns the `Path` of the folder of the recipe `name`, with config.yaml and README.md."""
     if name not in RECIPES:
         close = difflib.get_close_matches(name, RECIPES, n=1)
         hint = f"Did you mean {close[0]!r}? " if close else ""
@@ -49,4 +53,4 @@ def _recipe(name):
             f"The recipe must be one of {', '.join(RECIPES)}. Received: {name!r}. "
             f"{hint}See `mask-rcnn config list`."
         )
-    return getattr(importlib.import_module(f"mask_rcnn.model_zoo.recipes.{name}"), name)
+    return shipped_folder("model_zoo") / name

@@ -91,6 +91,16 @@ def test_nothing_that_exists_is_overwritten(tmp_path, capsys):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["out.xml", "yolo_folder"])
+def test_a_coco_json_of_another_suffix_is_refused(name, tmp_path, capsys):
+    path = samples.write_coco(tmp_path)
+    assert run("data", "convert", path, tmp_path / name) == 2
+    error = capsys.readouterr().err
+    assert re.search(rf"OUT must end in \.json. Received: '.*{name}'.*, or add --to", error), error
+    assert not (tmp_path / name).exists()
+    assert run("data", "convert", path, tmp_path / name, "--to", "cvat") == 0
+
+
 def test_a_split_of_folders_has_both_parts(tmp_path):
     path = samples.write_coco(tmp_path)
     for name in ("yolo", "voc", "labelme", "masks", "cvat"):

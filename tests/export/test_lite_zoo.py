@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
+from mask_rcnn import model_zoo
 from mask_rcnn.export.writers import lite, lite_file
 from mask_rcnn.export.writers.lite_graph import LiteGraph
 from mask_rcnn.model import build_parts
 from mask_rcnn.model_zoo import detectron2, torchvision
-from mask_rcnn.model_zoo.recipes.mask_rcnn_lite0_fpn import mask_rcnn_lite0_fpn
 
 
 def lite0():
-    return replace(mask_rcnn_lite0_fpn(), num_classes=80)
+    return replace(model_zoo.config("mask_rcnn_lite0_fpn"), num_classes=80)
 
 
 ARCHITECTURES = {

@@ -10,6 +10,7 @@ import { decodeKeypoints } from "./keypoints.js";
 import { detectObjects, readModel } from "./lite_model.js";
 import { pasteMask } from "./masks.js";
 import { letterbox, resize } from "./resize.js";
+import { fromCocoKeypoints, toCocoKeypoints } from "./results.js";
 import { decodeRle, encodeRle } from "./rle.js";
 import { ServerDetector } from "./server.js";
 import { Session } from "./session.js";
@@ -81,6 +82,14 @@ test("keypoints are found where lite_runner.decode_keypoints finds them", () => 
   for (const { heatmaps, side, count, box, expected } of cases.keypoints) {
     const found = decodeKeypoints(Float32Array.from(heatmaps), side, count, box);
     assert.ok(largestDifference(found.flat(), expected) < 1e-4);
+  }
+});
+
+test("keypoints are written and read in COCO's pixel indices as to_coco does", () => {
+  assert.equal(cases.coco_keypoints.length, 2);
+  for (const { points, flat } of cases.coco_keypoints) {
+    assert.ok(largestDifference(toCocoKeypoints(points), flat) < 1e-5);
+    assert.ok(largestDifference(fromCocoKeypoints(flat).flat(), points.flat()) < 1e-5);
   }
 });
 

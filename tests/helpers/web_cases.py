@@ -4,12 +4,13 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from mask_rcnn.config import Config
+from mask_rcnn.evaluation.coco_results import to_coco
 from mask_rcnn.export.runners import lite_runner
 from mask_rcnn.export.runners.outputs import to_detections
 from mask_rcnn.export.writers import lite_file
 from mask_rcnn.export.writers.assets import write_assets
 from mask_rcnn.postprocessing.paste import METHODS, paste_mask
-from mask_rcnn.structures import Category
+from mask_rcnn.structures import Category, Detections
 from mask_rcnn.visualization.drawing import palette_color
 
 METADATA = {
@@ -146,6 +147,16 @@ def _expected(found, index, size):
     }
 
 
+def coco_keypoint_cases(rng):
+    keypoints = rng.uniform(0, 50, [2, 3, 3]).astype("float32")
+    boxes = np.array([[0, 0, 50, 50]] * 2, "float32")
+    found = Detections(
+        boxes=boxes, scores=[0.9, 0.8], class_ids=[1, 1], image_size=(50, 50), keypoints=keypoints
+    )
+    for entry, points in zip(to_coco(found, 1, CATEGORIES), keypoints, strict=True):
+        yield {"points": points.tolist(), "flat": entry["keypoints"]}
+
+
 def make_cases():
     """Returns the cases as a dict for JSON, and the bytes of a model with associated files."""
     rng = np.random.default_rng(0)
@@ -158,6 +169,7 @@ def make_cases():
         "letterbox": letterbox_cases,
         "keypoints": keypoint_cases,
         "detections": detection_cases,
+        "coco_keypoints": coco_keypoint_cases,
     }
     cases = {name: list(make(rng)) for name, make in makers.items()}
     cases["colors"] = [

@@ -11,11 +11,12 @@ from locations import ROOT
 from mask_rcnn.cli.main import COMMANDS
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
-TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
+OTHERS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "export/README.md"]
+TEXTS = [*OTHERS, *PAGES, *sorted((ROOT / "model_zoo").rglob("*.md"))]
 # Pages that only lead to others, or that the site generates. All other pages need code that runs.
 PAGES_WITHOUT_CODE = {"index.md", "reference/api.md", "reference/commands.md", "reference/config.md"}
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SHELL = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)")
 
@@ -53,7 +54,8 @@ def parser():
 
 def commands_of(page):
     """Returns the words of each `mask-rcnn` command of a page. "..." marks an incomplete command."""
-    blocks = SHELL.findall(page.read_text(encoding="utf-8"))
+    fenced = FENCED.findall(page.read_text(encoding="utf-8"))
+    blocks = [text for language, text in fenced if not language]
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     commands = [line.partition("mask-rcnn ")[2] for line in lines if line.startswith("mask-rcnn ")]
     return [shlex.split(command, comments=True) for command in commands if "..." not in command]

@@ -16,11 +16,13 @@ from mask_rcnn.config import Config
 from mask_rcnn.config_io import from_text
 
 DOCS = ROOT / "docs"
-TEXTS = [*ROOT.glob("*.md"), *sorted(DOCS.rglob("*.md")), ROOT / "samples/README.md"]
+FOLDERS = ("docs", "export", "model_zoo", "samples")
+TEXTS = [*ROOT.glob("*.md"), *(page for name in FOLDERS for page in sorted((ROOT / name).rglob("*.md")))]
 BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"\]\((?![a-z]+:)([^)#]*)(?:#([^)]+))?\)")
-FIELD = re.compile(r"`(\w+)\.(?!yaml`)(\w+)(?:: [^`]+)?`")  # `data.yaml` is a file of YOLO
+# `data.yaml` is a file of YOLO, `train.log` is one of a recipe.
+FIELD = re.compile(r"`(\w+)\.(?!yaml`|log`)(\w+)(?:: [^`]+)?`")
 
 
 def name_of(page):

@@ -20,6 +20,21 @@ def test_every_extra_is_of_this_project_or_has_a_lowest_version():
             assert requirement.startswith("mask-rcnn[") or ">=" in requirement, (name, requirement)
 
 
+def test_the_map_of_the_package_has_the_import_order_of_setup_cfg():
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    _, table = text.split("| Module | Content |\n|---|---|\n")
+    cells = [line.split(" | ")[0] for line in table.partition("\n\n")[0].splitlines()]
+    layers = SETUP["importlinter:contract:staircase"]["layers"].split("\n")
+    assert [re.findall(r"\w+", cell) for cell in cells] == [re.findall(r"\w+", layer) for layer in layers[1:]]
+
+
+def test_the_extra_of_the_samples_has_all_extras_that_they_use():
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "samples").glob("*.py"))
+    used = {name for names in re.findall(r'"\./mask-rcnn\[(.+?)\]"', text) for name in names.split(",")}
+    (extras,) = re.findall(r"mask-rcnn\[(.+)\]", SETUP["options.extras_require"]["samples"])
+    assert used and used == set(extras.split(","))
+
+
 def test_only_what_starts_a_model_knows_the_model_zoo():
     knows = re.compile(r"^\s*(from|import) mask_rcnn(\.| import )model_zoo", re.MULTILINE)
     importers = {

@@ -1,21 +1,19 @@
 """Tests of the checks of initial weights before a run builds its model."""
 
-import importlib
-import pkgutil
 from dataclasses import replace
 
 import pytest
 
+from mask_rcnn import model_zoo
 from mask_rcnn.config import BackboneConfig, Config, DataConfig, FpnConfig, TrainConfig
 from mask_rcnn.data.shapes import write_shapes
-from mask_rcnn.model_zoo import recipes
 from mask_rcnn.model_zoo.backbones import IMAGENET
 from mask_rcnn.model_zoo.registry import ENTRIES
 from mask_rcnn.training import initial_weights, prepare
 from mask_rcnn.training.initial_weights import check_initial_weights
 from mask_rcnn.training.train import check, train
 
-NAMES = [module.name for module in pkgutil.iter_modules(recipes.__path__)]
+NAMES = model_zoo.names()
 FROM_SCRATCH = (
     "mask_rcnn_resnet50_fpn_copy_paste",
     "mask_rcnn_resnet50_fpn_lsj",
@@ -28,7 +26,7 @@ RANDOM = BackboneConfig(norm="group_norm", frozen_stages=0, weights=None)
 def config_of(name):
     if name == "Config":
         return Config()
-    return getattr(importlib.import_module(f"{recipes.__name__}.{name}"), name)()
+    return model_zoo.config(name)
 
 
 @pytest.fixture
