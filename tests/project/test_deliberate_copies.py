@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from locations import ROOT
 from PIL import Image
 
-import mask_rcnn
 from mask_rcnn import client
 from mask_rcnn.data_check.anchor_fit import anchor_ious
 from mask_rcnn.data_check.geometry import box_iou
@@ -24,7 +24,6 @@ from mask_rcnn.ops import boxes as box_ops
 from mask_rcnn.postprocessing.paste import METHODS
 from mask_rcnn.structures import smallest_crop
 
-ROOT = Path(mask_rcnn.__file__).parents[1]
 PAGE = ROOT / "docs/deliberate_copies.md"
 NAME = re.compile(r"`mask_rcnn\.([\w.]+)`")
 SCRIPT = re.compile(r"`export/(\w+/\w+\.\w+)`")

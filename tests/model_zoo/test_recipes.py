@@ -3,17 +3,15 @@
 import argparse
 import json
 import re
-from pathlib import Path
 
 import pytest
+from locations import ROOT
 
-import mask_rcnn
 from mask_rcnn import config_io, model_zoo
 from mask_rcnn.cli.config import run_list, run_show
 from mask_rcnn.cli.options import load_config
 from mask_rcnn.shipped_files import shipped_folder
 
-ROOT = Path(mask_rcnn.__file__).parents[1]
 SECTIONS = ["Use", "Cost", "Published score", "Our score", "Command"]
 WITH_RESULTS = ("shapes", "fine_tune", "nuclei")
 MAX_BYTES = 100_000  # of a file: the wheel has these folders, too
