@@ -29,6 +29,7 @@ class UploadedImage:
         return "the uploaded image"
 
     def open(self, mode: str = "rb") -> io.BytesIO:
+        """Returns the bytes as an open file."""
         return io.BytesIO(self._contents)
 
 

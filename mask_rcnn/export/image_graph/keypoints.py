@@ -31,7 +31,7 @@ def _decode(logits: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
     size = tf.maximum(box[2:] - origin, 1)
     pixels = tf.cast(tf.math.ceil(size), tf.int32)
     shape: Any = logits.shape  # static
-    side, _, count = shape.as_list()
+    side, _, count = shape
     rows, columns = cubic_matrix(side, pixels[0]), cubic_matrix(side, pixels[1])
     narrow = tf.einsum("wt,stj->swj", columns, logits)
     enlarged = tf.matmul(rows, tf.reshape(narrow, [side, -1]))  # [h, w * J]

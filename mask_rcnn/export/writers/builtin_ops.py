@@ -208,7 +208,7 @@ def pyramid_roi_pool(
 def _static_shape(tensor: tf.Tensor) -> list[int]:
     """Returns the shape of a tensor. In a graph of a fixed frame, all sizes are known."""
     shape: Any = tensor.shape
-    return shape.as_list()
+    return list(shape)
 
 
 def _pixel_table(pyramid: Sequence[tf.Tensor]) -> tf.Tensor:
