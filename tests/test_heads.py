@@ -179,7 +179,7 @@ def test_ground_truth_comes_from_the_sample(config):
 
 def test_objects_without_a_mask_are_ignored_by_a_head_that_learns_from_masks(config, tmp_path):
     config = dataclasses.replace(config, mask_head=None)
-    image = read_coco(*write_shapes(tmp_path, 1, (64, 64), 3)).images[0]
+    image = read_coco(*write_shapes(tmp_path, 1, (64, 64), seed=3)).images[0]
     first, *others = image.annotations
     image = dataclasses.replace(image, annotations=(dataclasses.replace(first, segmentation=None), *others))
     example = ExampleLoader(config, (), ground_truths(config))(image, (0, 0))

@@ -46,7 +46,7 @@ def _checksum(image):
 @pytest.fixture
 def shapes(tmp_path):
     """The `Dataset` of eight images, and the path of its annotations."""
-    annotations, images = write_shapes(tmp_path, 8, (64, 64), 3)
+    annotations, images = write_shapes(tmp_path, 8, (64, 64), seed=3)
     return read_coco(annotations, images), annotations
 
 
