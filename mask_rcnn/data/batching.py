@@ -1,4 +1,4 @@
-"""Decides the order of training images: which image is at which place of which batch."""
+"""Decides the order of training images: which image is at which position of which batch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -88,7 +88,7 @@ def training_order(
     sources: np.ndarray | None = None,
     shares: Sequence[float] = (),
 ) -> np.ndarray:
-    """Returns the complete order of a run: the image at each place of each batch.
+    """Returns the complete order of a run: the image at each position of each batch.
 
     In each epoch, every image is queued once in random order, or as often as `repeats` says. The copies of an
     image are spread over the epoch. All images of a batch belong to one group of `join_rare_groups`. Images
@@ -151,8 +151,8 @@ def _repeated(repeats, random):
     counts = np.floor(repeats + random.random(len(repeats))).astype(int)
     images = np.repeat(np.arange(len(counts)), counts)
     number = np.arange(len(images)) - np.repeat(np.cumsum(counts) - counts, counts)  # index of the copy
-    places = (number + random.random(len(counts))[images]) / counts[images]
-    return images[np.argsort(places)]
+    positions = (number + random.random(len(counts))[images]) / counts[images]
+    return images[np.argsort(positions)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ class BatchPlan:
     """The batches of a run, which only depend on the data set and the config.
 
     Args:
-        order: `[steps, B]` int64, the image at each place of each batch.
+        order: `[steps, B]` int64, the image at each position of each batch.
         groups: `[N]` int64, the group of each image from `shape_groups`.
         seed: Seed of the run.
         chances: `[N]` float64, relative probability that an image is drawn to join another one. Defaults to
@@ -172,31 +172,31 @@ class BatchPlan:
     seed: int
     chances: np.ndarray | None = None
 
-    def candidates(self, step: int, place: int) -> Iterator[int]:
-        """Yields the image at a place of a batch, and then possible replacements.
+    def candidates(self, step: int, position: int) -> Iterator[int]:
+        """Yields the image at a position of a batch, and then possible replacements.
 
         Replacements are images with the shapes of the batch. Those that are already in the batch come last.
-        Each place starts with different images, so that two places rarely get the same replacement.
+        Each position starts with different images, so that two positions rarely get the same replacement.
         """
         batch = self.order[step]
-        yield batch[place]
+        yield batch[position]
         fitting = np.flatnonzero(np.isin(self.groups, self.groups[batch]))
         shuffled = np.random.default_rng([self.seed, step, REPLACEMENTS]).permutation(fitting)
         others = shuffled[~np.isin(shuffled, batch)]
-        own = others[place :: len(batch)]
-        yield from own
-        yield from others[~np.isin(others, own)]
+        first_choice = others[position :: len(batch)]
+        yield from first_choice
+        yield from others[~np.isin(others, first_choice)]
         yield from shuffled[np.isin(shuffled, batch)]
 
-    def other_candidates(self, step: int, place: int, number: int) -> Iterator[int]:
-        """Yields random images without end: the first one joins the image at a place, the others replace it.
+    def other_candidates(self, step: int, position: int, number: int) -> Iterator[int]:
+        """Yields random images without end: the first joins the image at a position, the others replace it.
 
         Args:
             step: Index of the step.
-            place: Index of the image in the batch.
+            position: Index of the image in the batch.
             number: Index of the joined image, because transforms may need several.
         """
-        random = np.random.default_rng([self.seed, step, OTHERS, place, number])
+        random = np.random.default_rng([self.seed, step, OTHERS, position, number])
         ends = None if self.chances is None else np.cumsum(self.chances)
         while True:
             if ends is None:

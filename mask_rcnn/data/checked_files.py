@@ -65,11 +65,11 @@ def check_files(
         if name in known and known[name][0] == state and _num_pixels(known[name][1]) <= max_pixels
     }
     new = [(name, state) for name, state in zip(names, states, strict=True) if name not in checked]
-    found = _check_all([name for name, _ in new], max_pixels, channels)
+    results = _check_all([name for name, _ in new], max_pixels, channels)
     errors = {
-        name: result for (name, _), result in zip(new, found, strict=True) if isinstance(result, Exception)
+        name: result for (name, _), result in zip(new, results, strict=True) if isinstance(result, Exception)
     }
-    read = {name: (state, result) for (name, state), result in zip(new, found, strict=True)}
+    read = {name: (state, result) for (name, state), result in zip(new, results, strict=True)}
     checked |= {name: pair for name, pair in read.items() if name not in errors}
     if is_large and new and checked != known:
         _save(key, checked)
@@ -95,14 +95,14 @@ def _check_all(names, max_pixels, channels):
         return [_check(name, max_pixels, channels) for name in names]
 
     wall, cpu = time.perf_counter(), time.thread_time()
-    found = check(names[:PER_TASK])
+    results = check(names[:PER_TASK])
     wall, cpu = time.perf_counter() - wall, time.thread_time() - cpu
     names = names[PER_TASK:]
     if wall - cpu < MIN_WAIT * wall:
-        return found + check(names)
+        return results + check(names)
     with ThreadPoolExecutor(THREADS) as pool:
         parts = [names[start : start + PER_TASK] for start in range(0, len(names), PER_TASK)]
-        return found + [result for part in pool.map(check, parts) for result in part]
+        return results + [result for part in pool.map(check, parts) for result in part]
 
 
 def _num_pixels(file):

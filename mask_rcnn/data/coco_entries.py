@@ -242,10 +242,7 @@ def read_references(
                 "`image_id` must be the id of an image", f"{where} with {shown(entry.get('image_id'))}"
             )
         elif image_id not in images:
-            findings.repair(
-                UNDECLARED_IMAGES,
-                f"{where} of image {shown(image_id)}",
-            )
+            findings.repair(UNDECLARED_IMAGES, f"{where} of image {shown(image_id)}")
         elif category_id not in category_ids:
             findings.refuse(
                 "`category_id` must be declared in `categories`",

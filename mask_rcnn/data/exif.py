@@ -34,5 +34,5 @@ def exif_orientation(data: bytes) -> int | None:
 
 def xmp_orientation(data: bytes) -> int | None:
     """Returns the orientation in the bytes of XMP data, 1..8, or None if there is none."""
-    found = XMP_ORIENTATION.search(data)
-    return int(found[1]) if found else None
+    match = XMP_ORIENTATION.search(data)
+    return int(match[1]) if match else None

@@ -69,12 +69,12 @@ class KeypointGroundTruth(GroundTruth):
 GROUND_TRUTHS = {"mask": MaskGroundTruth, "keypoint": KeypointGroundTruth}  # name of a head -> subclass
 
 
-def needs_masks(truths: Iterable[GroundTruth]) -> bool:
+def needs_masks(ground_truths: Iterable[GroundTruth]) -> bool:
     """Returns whether one of these `GroundTruth`s is made from masks."""
-    return any(truth.needs_masks for truth in truths)
+    return any(ground_truth.needs_masks for ground_truth in ground_truths)
 
 
-def ground_truths(config: Config) -> tuple[GroundTruth, ...]:
+def make_ground_truths(config: Config) -> tuple[GroundTruth, ...]:
     """Returns the `GroundTruth` of each head of a `Config` that needs more than boxes and classes."""
     return tuple(
         GROUND_TRUTHS[name](config, settings)

@@ -25,11 +25,11 @@ class UnusableImage:
     """An image file that cannot be used.
 
     Args:
-        place: Index of its record among the requested records, from 0.
+        position: Index of its record among the requested records, from 0.
         reason: Text that names the file and the problem.
     """
 
-    place: int
+    position: int
     reason: str
 
 
@@ -40,12 +40,12 @@ class ExampleLoader:
     Args:
         config: `Config`.
         transforms: Functions `(sample, rng) -> sample`, or functions marked with `takes_others`, in order.
-        truths: The `GroundTruth`s of the heads.
+        ground_truths: The `GroundTruth`s of the heads.
     """
 
     config: Config
     transforms: tuple[Transform, ...]
-    truths: tuple[GroundTruth, ...]
+    ground_truths: tuple[GroundTruth, ...]
 
     def __call__(
         self, record: ImageRecord, seed: tuple[int, int], others: Sequence[ImageRecord] = ()
@@ -66,14 +66,14 @@ class ExampleLoader:
             Other keys are the ground truth of the heads, without padding rows.
         """
         settings, samples = self.config.input, []
-        for place, each in enumerate((record, *others)):
+        for position, each in enumerate((record, *others)):
             try:
                 image = read_unchanged(each, settings, self.config.data.max_pixels)
             except (ValueError, OSError) as error:
-                return UnusableImage(place, str(error))
+                return UnusableImage(position, str(error))
             samples.append(self._sample(each, image))
         sample = apply_transforms(self.transforms, samples, seed, check=self._validated)
-        sample = finalize_sample(sample, settings.max_instances, needs_masks(self.truths))
+        sample = finalize_sample(sample, settings.max_instances, needs_masks(self.ground_truths))
         image = render(sample, settings.resize)
         origin = (0, 0)
         if settings.padded_size:
@@ -87,8 +87,8 @@ class ExampleLoader:
             "gt_boxes": sample.output_boxes().astype("float32"),
             "gt_class_ids": np.where(is_object, sample.class_ids, IGNORED).astype("int32"),
         }
-        for truth in self.truths:
-            values |= truth(sample)
+        for ground_truth in self.ground_truths:
+            values |= ground_truth(sample)
         return values
 
     def output_size(

@@ -103,8 +103,8 @@ def mixed_epochs(
 
 def _interleaved(parts, random):
     """Joins arrays at random. The items of each array keep their order and have about equal distances."""
-    places = [(np.arange(len(part)) + random.random(len(part))) / max(len(part), 1) for part in parts]
-    return np.concatenate(parts)[np.argsort(np.concatenate(places))]
+    positions = [(np.arange(len(part)) + random.random(len(part))) / max(len(part), 1) for part in parts]
+    return np.concatenate(parts)[np.argsort(np.concatenate(positions))]
 
 
 def _joined_categories(datasets):

@@ -18,7 +18,7 @@ from mask_rcnn.config.checks import check
 from mask_rcnn.data.augment import make_transforms
 from mask_rcnn.data.bad_images import BadImages
 from mask_rcnn.data.batching import BatchPlan, batch_plan
-from mask_rcnn.data.ground_truth import ground_truths
+from mask_rcnn.data.ground_truth import make_ground_truths
 from mask_rcnn.data.instance_limits import num_regions
 from mask_rcnn.data.joining_transforms import Transform, num_others
 from mask_rcnn.data.loading import ExampleLoader, UnusableImage
@@ -85,18 +85,20 @@ def training_dataset(
     check_trainable(dataset, config)
     for warning in training_warnings(dataset, config):
         logging.warning("%s: %s", dataset.name, warning)
-    truths = ground_truths(config)
-    loader = ExampleLoader(config, (*make_transforms(config.input), *transforms), truths)
+    ground_truths = make_ground_truths(config)
+    loader = ExampleLoader(config, (*make_transforms(config.input), *transforms), ground_truths)
     bad_images = bad_images or BadImages(dataset, config)
     plan = batch_plan(dataset, config)
     size = config.train.batch_size // shard[1]
-    places = range(shard[0] * size, (shard[0] + 1) * size)
+    positions = range(shard[0] * size, (shard[0] + 1) * size)
 
     def batches():
         steps = range(first_step, len(plan.order))
-        return _batches(dataset, loader, plan, steps=steps, places=places, bad_images=bad_images)
+        return _batches(dataset, loader, plan, steps=steps, positions=positions, bad_images=bad_images)
 
-    batched = tf.data.Dataset.from_generator(batches, output_signature=_signature(config, truths, size))
+    batched = tf.data.Dataset.from_generator(
+        batches, output_signature=_signature(config, ground_truths, size)
+    )
     batched = batched.apply(tf.data.experimental.assert_cardinality(len(plan.order) - first_step))
     batched = batched.map(lambda batch: {**batch, "images": tf.cast(batch["images"], "float32")})
     return batched.prefetch(PREFETCHED_BATCHES)
@@ -118,24 +120,25 @@ def images_of_step(
     plan = batch_plan(dataset, config, step + 1)
     count = num_others(make_transforms(config.input))
     bad = bad_images.reasons if bad_images else ()
-    places = [
-        _candidates(plan, step=step, place=place, num_others=count)
-        for place in range(config.train.batch_size)
+    candidates = [
+        _candidates(plan, step=step, position=position, num_others=count)
+        for position in range(config.train.batch_size)
     ]
-    batch, others = [each[0] for each in places], [other for each in places for other in each[1:]]
+    own_indices = [first for first, *_ in candidates]
+    other_indices = [indices for _, *others in candidates for indices in others]
     return [
-        next(dataset.images[index] for index in candidates if index not in bad)
-        for candidates in batch + others
+        next(dataset.images[index] for index in indices if index not in bad)
+        for indices in own_indices + other_indices
     ]
 
 
-def _candidates(plan: BatchPlan, *, step: int, place: int, num_others: int):
-    """Returns an iterator of candidates for a place of a batch, and one for each image to join with it."""
-    others = (plan.other_candidates(step, place, number) for number in range(num_others))
-    return [plan.candidates(step, place), *others]
+def _candidates(plan: BatchPlan, *, step: int, position: int, num_others: int):
+    """Returns an iterator of candidates for a position of a batch, and one for each image to join with it."""
+    others = (plan.other_candidates(step, position, number) for number in range(num_others))
+    return [plan.candidates(step, position), *others]
 
 
-def _signature(config, truths, size):
+def _signature(config, ground_truths, size):
     """Returns the output signature `{name: tf.TensorSpec}` of a batch of `size` images."""
     signature = {
         "images": tf.TensorSpec((size, None, None, config.input.channels), _image_dtype(config)),
@@ -144,8 +147,8 @@ def _signature(config, truths, size):
         "gt_class_ids": tf.TensorSpec((size, None), "int32"),
         "seeds": tf.TensorSpec((size, 2), "int32"),
     }
-    for truth in truths:
-        for name, (shape, dtype) in truth.spec().items():
+    for ground_truth in ground_truths:
+        for name, (shape, dtype) in ground_truth.spec().items():
             signature[name] = tf.TensorSpec((size, *shape), dtype)
     return signature
 
@@ -155,9 +158,9 @@ def _image_dtype(config):
     return "float32" if config.input.resize == "bilinear" else config.input.dtype
 
 
-def _batches(dataset, loader, plan, *, steps, places, bad_images):
-    """Yields the images at `places` of the batches of `steps` as dicts of NumPy arrays."""
-    config, size = loader.config, len(places)
+def _batches(dataset, loader, plan, *, steps, positions, bad_images):
+    """Yields the images at `positions` of the batches of `steps` as dicts of NumPy arrays."""
+    config, size = loader.config, len(positions)
     rows, count = num_regions(dataset, config.input.max_instances), num_others(loader.transforms)
     ahead = 2 * (config.data.workers or default_threads())
     num_slots = size + ahead + 1  # images of a batch, images loaded ahead, and one replacement
@@ -165,33 +168,33 @@ def _batches(dataset, loader, plan, *, steps, places, bad_images):
     slot_bytes = config.input.channels * sample_bytes * config.input.long_side**2
     with worker_pool(loader, config.data.workers, slots=num_slots, slot_bytes=slot_bytes) as submit:
 
-        def start(number, step, place, indices):
+        def start(number, indices):
+            seed = _seed(config, number // size, positions[number % size])
             record, *others = _detached(dataset, indices)
-            return submit(record, _seed(config, step, place), others, number % num_slots)
+            return submit(record, seed, others, slot=number % num_slots)
 
-        def example(number, step, place, candidates, indices, future):
+        def example(request):
+            number, candidates, indices, future = request
             result = future.result()
             while isinstance(result, UnusableImage):
-                bad_images.add(indices[result.place], result.reason)
-                indices[result.place] = bad_images.first_good(candidates[result.place])
-                result = start(number, step, place, indices).result()
-            return {**result, "seed": _seed(config, step, place)}
+                bad_images.add(indices[result.position], result.reason)
+                indices[result.position] = bad_images.first_good(candidates[result.position])
+                result = start(number, indices).result()
+            return {**result, "seed": _seed(config, number // size, positions[number % size])}
 
         pending, batch = collections.deque(), []
         for number in range(steps.start * size, steps.stop * size + ahead):
-            step, place = number // size, places[number % size]
+            step, position = number // size, positions[number % size]
             if step < steps.stop:
-                candidates = _candidates(plan, step=step, place=place, num_others=count)
+                candidates = _candidates(plan, step=step, position=position, num_others=count)
                 indices = [bad_images.first_good(each) for each in candidates]
-                pending.append(
-                    (number, step, place, candidates, indices, start(number, step, place, indices))
-                )
+                pending.append((number, candidates, indices, start(number, indices)))
             if number >= steps.start * size + ahead:
-                batch.append(example(*pending.popleft()))
+                batch.append(example(pending.popleft()))
             if len(batch) == size:
                 step = (number - ahead) // size
-                sizes = _other_sizes(dataset, loader, plan, step=step, places=places)
-                yield _batch(batch, sizes, config=config, truths=loader.truths, rows=rows)
+                sizes = _other_sizes(dataset, loader, plan, step=step, positions=positions)
+                yield _batch(batch, sizes, config=config, ground_truths=loader.ground_truths, rows=rows)
                 batch = []
 
 
@@ -204,34 +207,34 @@ def _detached(dataset, indices):
     return [replace(record, annotations=tuple(record.annotations)) for record in records]
 
 
-def _seed(config, step, place):
-    """Returns the seed of the image at a place of the batch of a step."""
-    return config.train.seed, step * config.train.batch_size + place
+def _seed(config, step, position):
+    """Returns the seed of the image at a position of the batch of a step."""
+    return config.train.seed, step * config.train.batch_size + position
 
 
-def _other_sizes(dataset, loader, plan, *, step, places):
+def _other_sizes(dataset, loader, plan, *, step, positions):
     """Returns the sizes of the images of a batch that other processes load.
 
     If another process replaces an unreadable image, the size of the replacement is not known here.
     """
     config, count, sizes = loader.config, num_others(loader.transforms), []
-    for place in range(config.train.batch_size):
-        if config.input.padded_size or place in places:
+    for position in range(config.train.batch_size):
+        if config.input.padded_size or position in positions:
             continue
-        indices = [next(each) for each in _candidates(plan, step=step, place=place, num_others=count)]
+        indices = [next(each) for each in _candidates(plan, step=step, position=position, num_others=count)]
         record, *others = _detached(dataset, indices)
-        sizes.append(loader.output_size(record, _seed(config, step, place), others))
+        sizes.append(loader.output_size(record, _seed(config, step, position), others))
     return sizes
 
 
-def _batch(examples, other_sizes, *, config, truths, rows):
+def _batch(examples, other_sizes, *, config, ground_truths, rows):
     """Joins examples of `ExampleLoader` to a batch with the smallest possible padding.
 
     Args:
         examples: List of dicts.
         other_sizes: List of (height, width) of images that other processes load for the same batch.
         config: `Config`.
-        truths: Tuple of the `GroundTruth`s of the heads.
+        ground_truths: Tuple of the `GroundTruth`s of the heads.
         rows: Minimum number of rows of `gt_boxes`.
     """
     settings = config.input
@@ -245,8 +248,8 @@ def _batch(examples, other_sizes, *, config, truths, rows):
         image[top:bottom, left:right] = example["image"]
     rows = max([rows, *(len(example["gt_class_ids"]) for example in examples)])
     specs = {"gt_boxes": ((rows, 4), "float32"), "gt_class_ids": ((rows,), "int32")}
-    for truth in truths:
-        specs |= truth.spec()
+    for ground_truth in ground_truths:
+        specs |= ground_truth.spec()
     return {
         "images": images,
         "image_sizes": sizes.astype("float32"),

@@ -33,10 +33,12 @@ class RecordImage:
 
     @property
     def name(self) -> str:
+        """Name of the image without folders."""
         return PurePosixPath(self.file_name).name
 
     @property
     def stem(self) -> str:
+        """Name of the image without folders and suffix."""
         return PurePosixPath(self.file_name).stem
 
     def open(self, mode: str = "rb") -> io.BytesIO:

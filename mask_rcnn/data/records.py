@@ -94,6 +94,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
+        """Number of classes K, without the background."""
         return len(self.categories)
 
     @property

@@ -8,7 +8,7 @@ from mask_rcnn.config import Config, InputConfig
 from mask_rcnn.data.augment import make_transforms
 from mask_rcnn.data.bit_depth import check_bit_depth
 from mask_rcnn.data.dataset_arrays import DatasetArrays, arrays_of
-from mask_rcnn.data.ground_truth import ground_truths, needs_masks
+from mask_rcnn.data.ground_truth import make_ground_truths, needs_masks
 from mask_rcnn.data.instance_limits import instance_limit_warning, joined_limit_warning
 from mask_rcnn.data.joining_transforms import num_others
 from mask_rcnn.data.records import Dataset
@@ -31,7 +31,7 @@ def check_trainable(dataset: Dataset, config: Config) -> None:
             mask.
     """
     problems = _annotation_problems(dataset)
-    if needs_masks(ground_truths(config)):
+    if needs_masks(make_ground_truths(config)):
         problems += _mask_problems(dataset, config.data.max_bad_images)
     if config.keypoint_head is not None:
         problems += keypoint_problems(dataset, config.keypoint_head.names)
@@ -60,7 +60,7 @@ def training_warnings(dataset: Dataset, config: Config) -> list[str]:
     ]
     arrays = arrays_of(dataset)
     without_mask = ~arrays.crowd & ~arrays.has_mask
-    if needs_masks(ground_truths(config)) and without_mask.any():
+    if needs_masks(make_ground_truths(config)) and without_mask.any():
         counted = _counted(dataset, arrays, without_mask, kind="objects without a mask")
         warnings.append(f"{counted} are ignored in training.")
     tiny = are_tiny(dataset, arrays, config.input)

@@ -35,14 +35,14 @@ def worker_pool(
             another type for a failure. It must be picklable for worker processes.
         workers: Number of processes. 0 uses threads of this process.
         slots: Number of images that are held at the same time.
-        slot_bytes: Size of the largest expected image. A larger image is copied through a pipe.
+        slot_bytes: Size of the largest expected image, in bytes. A larger image is copied through a pipe.
 
     Yields:
-        `submit(record, seed, others, slot)`. The image of a future is valid until its slot is used again.
+        `submit(record, seed, others, *, slot)`. The image of a future is valid until its slot is used again.
     """
     if not workers:
         with ThreadPoolExecutor(default_threads(), "training_data") as pool, _cancelled(pool):
-            yield lambda record, seed, others, slot: pool.submit(load, record, seed, others)
+            yield lambda record, seed, others, *, slot: pool.submit(load, record, seed, others)
         return
     _check_picklable(load)
     with _shared(slots * slot_bytes) as memory:
@@ -50,8 +50,8 @@ def worker_pool(
         arguments = (load, memory and memory.name, slot_bytes)
         with ProcessPoolExecutor(workers, context, _start_worker, arguments) as pool, _cancelled(pool):
 
-            def submit(record, seed, others, slot):
-                return _Shared(pool.submit(_work, record, seed, others, slot), memory)
+            def submit(record, seed, others, *, slot):
+                return _Shared(pool.submit(_work, record, seed, others, slot=slot), memory)
 
             yield submit
 
@@ -95,7 +95,7 @@ def _end_with_parent():
     os._exit(0)
 
 
-def _work(record, seed, others, slot):
+def _work(record, seed, others, *, slot):
     """Calls `load` in a worker process and copies the image into its slot if it fits."""
     result = _WORKER["load"](record, seed, others)
     memory, slot_bytes = _WORKER["memory"], _WORKER["slot_bytes"]
