@@ -204,13 +204,16 @@ def _with_crowd_flags(others, federation):
 
 def _scan(source: Any) -> tuple[str, Scan, Findings]:
     """Returns the name of a json, its `Scan`, and the `Findings` so far."""
-    is_path = isinstance(source, str | os.PathLike | RemotePath)
-    shards = read_shards(source) if is_path and is_shards(source) else source
+    shards = read_shards(source) if _is_path(source) and is_shards(source) else source
     if isinstance(shards, Shards):
         return shards.name, scan_bytes(shards.content, shards.name, EXPECTED), shards.findings
-    if is_path:
+    if _is_path(source):
         return str(source), scan_file(source, EXPECTED), Findings()
     return GIVEN, scan_of(source), Findings()
+
+
+def _is_path(source: object) -> TypeGuard[str | Path | RemotePath]:
+    return isinstance(source, str | os.PathLike | RemotePath)
 
 
 def _numbered(scan, others, findings):

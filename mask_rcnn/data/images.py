@@ -61,7 +61,9 @@ def read_complete_header(path: ImageFile, max_pixels: int = MAX_PIXELS, channels
     The end marker shows this without decoding. A file without an end marker is decoded to be sure.
 
     Args:
-        path, max_pixels, channels: As in `read_header`.
+        path: Path of the file, or a `RecordImage`.
+        max_pixels: Maximum height times width. Defaults to `MAX_PIXELS`.
+        channels: Expected number of channels, as in `read_image`. Defaults to 3.
 
     Raises:
         FileNotFoundError, ValueError: As in `read_header`, or the file is truncated.
@@ -121,8 +123,10 @@ def read_samples(
     """Returns the same as `read_image`, but 16-bit files stay unchanged, `[H, W, channels]` uint16.
 
     Args:
-        path, max_pixels, channels: As in `read_image`.
-        convert: Function that is applied to the samples. Defaults to None.
+        path: Path of the file, or a `RecordImage`.
+        max_pixels: Maximum height times width. Defaults to `MAX_PIXELS`.
+        channels: Number of channels, as in `read_image`. Defaults to 3.
+        convert: Function that is applied to the samples `[H, W, channels]`. Defaults to None.
     """
     with _opened(path) as file:
         header = _checked_header(file, max_pixels, channels)
@@ -134,7 +138,8 @@ def used_bits(path: ImageFile, channels: int = 3) -> int | None:
     """Returns how many bits the largest sample of a 16-bit image file needs, or None for 8-bit files.
 
     Args:
-        path, channels: As in `read_image`.
+        path: Path of the file, or a `RecordImage`.
+        channels: Number of channels, as in `read_image`. Defaults to 3.
     """
     with _opened(path) as file:
         header = _checked_header(file, MAX_PIXELS, channels)

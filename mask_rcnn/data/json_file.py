@@ -60,7 +60,16 @@ def parse_json(data: bytes, path: str | Path | RemotePath, expected: str) -> tup
 
 
 def read_bytes(path: str | Path | RemotePath, expected: str) -> bytes:
-    """Returns the bytes of a file that is not empty; raises the same errors as `read_json`."""
+    """Returns the bytes of a file that is not empty.
+
+    Args:
+        path: Path of the file.
+        expected: What the file should be, for error messages.
+
+    Raises:
+        OSError: The file does not exist or cannot be opened.
+        ValueError: The file is empty.
+    """
     path = as_path(path)
     if not path.is_file():
         kind = "which is a folder" if path.is_dir() else "which is not a file"

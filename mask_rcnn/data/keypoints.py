@@ -136,6 +136,6 @@ def keypoint_array(annotations: Sequence[Annotation], num_keypoints: int, half_p
             False if they are already coordinates.
     """
     missing = np.zeros((num_keypoints, 3))
-    listed: list[Any] = [missing if each.keypoints is None else each.keypoints for each in annotations]
-    points = np.array(listed, "float32").reshape(-1, num_keypoints, 3)[..., [1, 0, 2]]
-    return points + np.float32((HALF_PIXEL, HALF_PIXEL, 0)) if half_pixel else points
+    rows: list[Any] = [missing if each.keypoints is None else each.keypoints for each in annotations]
+    points = np.array(rows, "float32").reshape(-1, num_keypoints, 3)[..., [1, 0, 2]]
+    return points + np.array((HALF_PIXEL, HALF_PIXEL, 0), "float32") if half_pixel else points

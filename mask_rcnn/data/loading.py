@@ -97,7 +97,9 @@ class ExampleLoader:
         """Returns the (height, width) of an example without reading images. Transforms get images of zeros.
 
         Args:
-            record, seed, others: As in a call.
+            record: `ImageRecord`.
+            seed: Two integers, the seed of all random numbers.
+            others: The `ImageRecord`s of `num_others(transforms)` more images. Defaults to none.
         """
         settings = self.config.input
         samples = [

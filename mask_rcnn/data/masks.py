@@ -47,7 +47,12 @@ def run_lengths(counts: str | bytes | Sequence[int]) -> np.ndarray:
 
 
 def full_mask(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
-    """Returns the mask of a segmentation in the whole image, `[height, width]` bool."""
+    """Returns the mask of a segmentation in the whole image, `[height, width]` bool.
+
+    Args:
+        segmentation: Polygons or run lengths, as in COCO.
+        height, width: Size of the image, in pixels.
+    """
     if isinstance(segmentation, dict):
         runs = run_lengths(segmentation["counts"])
         return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T

@@ -27,12 +27,17 @@ def content_key(data: bytes) -> str:
 
 
 def is_saved(kind: str, key: str) -> bool:
-    """Returns whether the cache has a file for this key."""
+    """Returns whether the cache has a file for a kind of data, such as "headers", and a key."""
     return _path(kind, key).is_file()
 
 
 def load(kind: str, key: str) -> dict[str, np.ndarray] | None:
-    """Returns a dict of the saved arrays, or None if there are none or they are damaged."""
+    """Returns a dict of the saved arrays, or None if there are none or they are damaged.
+
+    Args:
+        kind: Kind of data, such as "headers": the start of the file name.
+        key: Key of the content: the rest of the file name.
+    """
     path = _path(kind, key)
     if not is_on() or not path.is_file():
         return None
@@ -51,7 +56,13 @@ def load(kind: str, key: str) -> dict[str, np.ndarray] | None:
 
 
 def save(kind: str, key: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Saves a dict of arrays. If the folder cannot be written, it only logs a warning."""
+    """Saves arrays. If the folder cannot be written, it only logs a warning.
+
+    Args:
+        kind: Kind of data, such as "headers": the start of the file name.
+        key: Key of the content: the rest of the file name.
+        arrays: Dict from names to arrays.
+    """
     if not is_on():
         return
     path = _path(kind, key)

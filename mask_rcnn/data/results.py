@@ -114,9 +114,8 @@ def read_results(
     sizes = content.sizes
     left_out = {image["id"] for image in content.left_out}
     checked = []
-    for index, (entry, image_id, category_id) in enumerate(
-        zip(entries, image_ids, category_ids, strict=True)
-    ):
+    matches = zip(entries, image_ids, category_ids, strict=True)
+    for index, (entry, image_id, category_id) in enumerate(matches):
         if image_id is None:
             continue
         where = f"entry {index}"
@@ -200,8 +199,8 @@ def _ids_by_name(entries, images, findings):
                 f"{shown(name)}, which could be image {', '.join(map(shown, image_ids))}",
             )
         elif not image_ids:
-            message = "files that the annotations do not have were left out with their detections"
-            findings.repair(message, shown(name))
+            kind = "files that the annotations do not have were left out with their detections"
+            findings.repair(kind, shown(name))
     _check_one_file(entries, ids, findings)
     if not any(ids.values()):
         expected = ", ".join(shown(image["file_name"]) for image in images[:3])

@@ -184,7 +184,10 @@ def read_run_lengths(
     """Returns a checked run-length mask, and the number of its pixels.
 
     Args:
-        value, size, where, findings: As in `read_segmentation`.
+        value: `segmentation` of an annotation, a dict with `size` and `counts`.
+        size: (height, width) of the image.
+        where: Name of the annotation, for messages.
+        findings: `Findings`, to which repairs are added.
 
     Returns:
         mask: `{"size": [H, W], "counts": str or list of int}`.
