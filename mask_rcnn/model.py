@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 
 from mask_rcnn.backbones import Backbone, build_backbone, pyramid_strides
-from mask_rcnn.data.ground_truth import ground_truths
+from mask_rcnn.data.ground_truth import make_ground_truths
 from mask_rcnn.heads import heads_of
 from mask_rcnn.layers.batch_norm import ValidRois
 from mask_rcnn.layers.inclusive import MoveFarEdges
@@ -289,7 +289,7 @@ def _training_inputs(config):
         "gt_class_ids": keras.Input((None,), dtype="int32", name="gt_class_ids"),
         "seeds": keras.Input((2,), dtype="int32", name="seeds"),
     }
-    for truth in ground_truths(config):
+    for truth in make_ground_truths(config):
         for name, (shape, dtype) in truth.spec().items():
             batch[name] = keras.Input(shape, dtype=dtype, name=name)
     return batch

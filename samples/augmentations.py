@@ -69,7 +69,7 @@ def augment(*texts, seed=1, first=0):
     """Returns the finished sample of a photograph, after the transforms that the texts name."""
     ordered = [*samples[first:], *samples[:first]][:4]  # the others are for copy_paste and mosaic
     transforms = [parse_transform(text) for text in texts]
-    sample = apply_transforms(transforms, ordered, (seed, 0), lambda sample, transform: sample)
+    sample = apply_transforms(transforms, ordered, (seed, 0), check=lambda sample, transform: sample)
     return finalize_sample(sample, settings.max_instances, needs_mask=True)
 
 

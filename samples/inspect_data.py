@@ -100,7 +100,7 @@ panels[-1, -1].legend(loc="center", frameon=False)
 # network sees, in the resized photograph.
 
 # %%
-boxes = resized_boxes(data, arrays, config.input, config.input.short_side)  # [N, 4]
+boxes = resized_boxes(data, arrays, config.input, short_side=config.input.short_side)  # [N, 4]
 height, width = (boxes[:, 2:] - boxes[:, :2]).T
 middle = (arrays.boxes[:, :2] + arrays.boxes[:, 2:]) / 2
 sizes = np.array([(data.images[image].height, data.images[image].width) for image in arrays.images])

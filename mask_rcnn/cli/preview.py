@@ -100,7 +100,7 @@ def _samples(dataset, config, count):
         batches = training_dataset(dataset, config, bad_images=bad_images)
         for step, batch in enumerate(batches.take(math.ceil(count / batch_size))):
             arrays = {name: value.numpy() for name, value in batch.items()}
-            records = images_of_step(dataset, config, step, bad_images)
+            records = images_of_step(dataset, config, step, bad_images=bad_images)
             for place in range(min(batch_size, count - step * batch_size)):
                 yield {name: value[place] for name, value in arrays.items()}, records[place]
 

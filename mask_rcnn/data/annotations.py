@@ -1,9 +1,14 @@
 """Checks and repairs one annotation of a COCO json; see `coco.py`."""
 
-from mask_rcnn.data.findings import shown
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mask_rcnn.data.findings import Findings, shown
 from mask_rcnn.data.json_values import UNCLEAR, are_numbers, flag, number, numbers
 from mask_rcnn.data.keypoints import read_keypoints
+from mask_rcnn.data.records import Segmentation
 from mask_rcnn.data.segmentations import extent, pixel_area, read_segmentation, swapped_extent
+from mask_rcnn.structures import Category
 
 TOLERANCE = 3.0  # pixels, because polygons and boxes are often rounded differently
 
@@ -12,7 +17,9 @@ NOT_THE_BOX_OF_THE_MASK = "`bbox` is not the box of the mask: both are used as t
 OUT_OF_IMAGE = "`bbox` reached out of the image: it is clipped for training"
 
 
-def read_annotation(entry, size, category, findings):
+def read_annotation(
+    entry: Mapping[str, Any], size: tuple[int, int], category: Category, *, findings: Findings
+) -> dict[str, Any]:
     """Returns an annotation with all fields that training and evaluation need.
 
     Args:
@@ -35,19 +42,19 @@ def read_annotation(entry, size, category, findings):
         ValueError: Box, mask or keypoints are invalid.
     """
     where = f"annotation {shown(entry['id'])}"
-    segmentation = read_segmentation(entry.get("segmentation"), size, where, findings)
-    box = _box(entry.get("bbox"), segmentation, size, where, findings)
+    segmentation = read_segmentation(entry.get("segmentation"), size, where=where, findings=findings)
+    box = _box(entry.get("bbox"), segmentation, size, where=where, findings=findings)
     if segmentation and not _agree(box, extent(segmentation)):
         _check_box_format(segmentation, box, where)
         _check_order(segmentation, box, where)
         findings.repair(NOT_THE_BOX_OF_THE_MASK, where)
-    keypoints = read_keypoints(entry.get("keypoints"), category, where, findings)
+    keypoints = read_keypoints(entry.get("keypoints"), category, where=where, findings=findings)
     return {
         "id": entry["id"],
         "image_id": entry["image_id"],
         "category_id": entry["category_id"],
         "bbox": box,
-        "area": _area(entry.get("area"), segmentation, box, size, where, findings),
+        "area": _area(entry.get("area"), segmentation, box, size=size, where=where, findings=findings),
         "iscrowd": _crowd(entry.get("iscrowd"), where, findings),
         "segmentation": segmentation,
         "keypoints": keypoints,
@@ -55,7 +62,7 @@ def read_annotation(entry, size, category, findings):
     }
 
 
-def _box(value, segmentation, size, where, findings):
+def _box(value, segmentation, size, *, where, findings):
     """Returns the box [x, y, width, height] of an object; it is computed from the mask if `bbox` is empty."""
     box = read_box(value, where, findings) if value else None
     if segmentation and (box is None or min(box[2:]) == 0):
@@ -63,7 +70,7 @@ def _box(value, segmentation, size, where, findings):
         x1, y1, x2, y2 = extent(segmentation)
         box = [x1, y1, x2 - x1, y2 - y1]
     y1, x1, y2, x2 = clipped(box or (0, 0, 0, 0), size)
-    if y2 <= y1 or x2 <= x1:
+    if box is None or y2 <= y1 or x2 <= x1:
         raise ValueError(
             "`bbox` must be [x, y, width, height] in pixels, not empty and not outside of the image. "
             f"Received: {where} with bbox={shown(value)} in an image of height={size[0]}, width={size[1]}. "
@@ -76,8 +83,17 @@ def _box(value, segmentation, size, where, findings):
     return box
 
 
-def read_box(value, where, findings):
-    """Returns `bbox` as four finite numbers [x, y, width, height] with width and height not negative."""
+def read_box(value: object, where: str, findings: Findings) -> list[float]:
+    """Returns a checked box [x, y, width, height], four finite numbers with width and height not negative.
+
+    Args:
+        value: `bbox` of an annotation or a result.
+        where: Name of the entry, for messages.
+        findings: `Findings`, to which repairs are added.
+
+    Raises:
+        ValueError: The box is invalid.
+    """
     box = value
     if isinstance(box, list) and len(box) == 4 and not are_numbers(box):
         box = numbers(box)
@@ -91,7 +107,7 @@ def read_box(value, where, findings):
     return box
 
 
-def clipped(box, size):
+def clipped(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
     """Returns a box (x, y, width, height) as (y1, x1, y2, x2), clipped to an image of `size`."""
     (x, y, width, height), (image_height, image_width) = box, size
     return (
@@ -124,7 +140,7 @@ def _check_box_format(segmentation, box, where):
         )
 
 
-def _check_order(segmentation, box, where):
+def _check_order(segmentation: Segmentation, box: Sequence[float], where: str) -> None:
     """Raises a ValueError if a mask fits its box only with x and y swapped."""
     bounds = swapped_extent(segmentation)
     if bounds and _agree(box, bounds):
@@ -140,10 +156,10 @@ def _agree(box, bounds):
     """Returns whether a box [x, y, width, height] equals (x1, y1, x2, y2) within `TOLERANCE`."""
     x, y, width, height = box
     corners = (x, y, x + width, y + height)
-    return all(abs(ours - theirs) <= TOLERANCE for ours, theirs in zip(corners, bounds, strict=True))
+    return all(abs(corner - bound) <= TOLERANCE for corner, bound in zip(corners, bounds, strict=True))
 
 
-def _area(value, segmentation, box, size, where, findings):
+def _area(value, segmentation, box, *, size, where, findings):
     known = number(value)
     if known is UNCLEAR:
         findings.refuse("`area` must be a finite number", f"{where} with area={shown(value)}")

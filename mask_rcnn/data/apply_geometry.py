@@ -1,5 +1,6 @@
 """Applies the geometric change of a sample: resamples the pixels and moves the objects."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -9,13 +10,14 @@ from mask_rcnn.data import affine
 from mask_rcnn.data.channels import join_channels, split_channels
 from mask_rcnn.data.masks import encode_mask, full_mask, mask_in_window
 from mask_rcnn.data.occlusion import cut_to_window
+from mask_rcnn.data.sample import Sample
 from mask_rcnn.data.segmentations import extent, mask_window
 from mask_rcnn.data.transforms import Resize
 
 MASK_VALUE = np.uint8(255)  # value of mask pixels before interpolation
 
 
-def apply_geometry(sample):
+def apply_geometry(sample: Sample) -> Sample:
     """Applies the geometric change of a sample now, for a transform that needs the output pixels.
 
     Pixels are resampled with antialiasing and rounded to whole numbers. Each later geometric change resamples
@@ -35,7 +37,7 @@ def apply_geometry(sample):
     frame = np.array([0, 0, *size], "float64")
     segmentations = tuple(_moved_mask(each, matrix, size) for each in sample.segmentations)
     boxes = affine.move_boxes(sample.boxes, matrix)
-    _fit(boxes, segmentations, frame, affine.is_axis_aligned(matrix))
+    _fit(boxes, segmentations, frame=frame, is_axis_aligned=affine.is_axis_aligned(matrix))
     moved = replace(
         sample,
         image=render(sample, "antialiased_uint8"),
@@ -45,10 +47,10 @@ def apply_geometry(sample):
         keypoints=sample.output_keypoints(),
         matrix=np.eye(3),
     )
-    return cut_to_window(moved, frame, sample, affine.scale(matrix))
+    return cut_to_window(moved, frame, sample, scale=affine.scale(matrix))
 
 
-def transposed(sample):
+def transposed(sample: Sample) -> Sample:
     """Returns the sample with y and x of its image swapped; the output stays the same."""
     segmentations = tuple(_transposed_mask(each) for each in sample.segmentations)
     return replace(
@@ -63,7 +65,7 @@ def transposed(sample):
     )
 
 
-def render(sample, method):
+def render(sample: Sample, method: str) -> np.ndarray:
     """Returns the pixels of the output.
 
     Args:
@@ -75,18 +77,20 @@ def render(sample, method):
         `[*sample.size, C]` with the dtype of the image, or float32 if "bilinear" gives fractions.
     """
     height, width = sample.image.shape[:2]
-    whole = affine.move_boxes([0, 0, height, width], sample.matrix)[0]
-    is_whole = np.allclose(whole, (0, 0, *sample.size), atol=1e-6)
-    if is_whole and affine.is_axis_aligned(sample.matrix):
+    frame = affine.move_boxes([0, 0, height, width], sample.matrix)[0]
+    fills_output = np.allclose(frame, (0, 0, *sample.size), atol=1e-6)
+    if fills_output and affine.is_axis_aligned(sample.matrix):
         image = sample.image
         for axis in (0, 1):
             image = cv2.flip(image, axis).reshape(image.shape) if sample.matrix[axis, axis] < 0 else image
         dtype = "float32" if method == "bilinear" else image.dtype
         return Resize((height, width), sample.size).apply(image, method, dtype)
-    return warp(sample.image, sample.matrix, sample.size, sample.fill)
+    return warp(sample.image, sample.matrix, sample.size, fill=sample.fill)
 
 
-def warp(image, matrix, size, fill=0):
+def warp(
+    image: np.ndarray, matrix: np.ndarray, size: Sequence[int], *, fill: float | Sequence[float] = 0
+) -> np.ndarray:
     """Warps an image by any affine matrix, with antialiasing.
 
     Args:
@@ -100,7 +104,7 @@ def warp(image, matrix, size, fill=0):
     """
     if image.ndim == 3 and image.shape[-1] != 3:
         parts = zip(split_channels(image), split_channels(np.reshape(fill, (1, 1, -1))), strict=True)
-        return join_channels(warp(part, matrix, size, each.ravel().tolist()) for part, each in parts)
+        return join_channels(warp(part, matrix, size, fill=values.ravel().tolist()) for part, values in parts)
     height, width = image.shape[:2]
     scale = affine.scale(matrix)
     if scale < 1:  # averages pixels first, because interpolation alone would skip some
@@ -142,7 +146,7 @@ def _transposed_mask(segmentation):
     return segmentation and [np.reshape(each, (-1, 2))[:, ::-1].ravel().tolist() for each in segmentation]
 
 
-def _fit(boxes, segmentations, frame, is_axis_aligned):
+def _fit(boxes, segmentations, *, frame, is_axis_aligned):
     """Fits boxes to their moved masks, in-place.
 
     Boxes of rotated or sheared masks become tight. A mask that is too small for a single pixel gets a box

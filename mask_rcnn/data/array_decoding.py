@@ -1,15 +1,18 @@
 """Decodes image files with any number of channels: TIFF, .npy, and PNG with gray or alpha."""
 
 import io
+from typing import IO, Any
 
 import cv2
 import numpy as np
+
+from mask_rcnn.data.image_headers import ImageHeader
 
 # Channels of OpenCV's BGRA that make gray, gray with alpha, and RGBA, by number of channels.
 BGRA_ORDER = {1: (0,), 2: (0, 3), 4: (2, 1, 0, 3)}
 
 
-def decode_array(file, header):
+def decode_array(file: IO[bytes], header: ImageHeader) -> np.ndarray:
     """Decodes a TIFF or .npy file.
 
     Args:
@@ -33,7 +36,7 @@ def decode_array(file, header):
     return pixels
 
 
-def as_rgb(samples):
+def as_rgb(samples: np.ndarray) -> np.ndarray:
     """Returns samples `[H, W, C]` as RGB `[H, W, 3]`: gray is repeated, other samples are dropped."""
     return samples[..., [0, 1, 2] if samples.shape[-1] > 2 else [0, 0, 0]]
 
@@ -54,15 +57,16 @@ def _pages_by_tifffile(contents):
     except ImportError as error:
         raise ModuleNotFoundError("a page with several samples needs the package tifffile") from error
     with tifffile.TiffFile(io.BytesIO(contents)) as tiff:
+        pages: Any = tiff.pages  # any type, because a `TiffFrame` has the attributes of its first page
         return [
             np.moveaxis(page.asarray(), 0, -1)
             if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
             else page.asarray()
-            for page in tiff.pages
+            for page in pages
         ]
 
 
-def decode_deep_png(contents, channels):
+def decode_deep_png(contents: bytes, channels: int) -> np.ndarray:
     """Decodes the bytes of a 16-bit PNG file to `[H, W, channels]` uint16: gray, or with alpha."""
     pixels = cv2.imdecode(np.frombuffer(contents, "uint8"), cv2.IMREAD_UNCHANGED)
     if pixels is None:

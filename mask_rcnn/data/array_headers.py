@@ -6,6 +6,7 @@ Sources: TIFF 6.0, sections 2 and 8; Adobe, BigTIFF design; NumPy, `numpy.lib.fo
 import math
 import os
 import struct
+from typing import IO, Any
 
 import numpy as np
 
@@ -28,12 +29,15 @@ TAGS = {
 }
 INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # unsigned integer types in TIFF, as `struct` formats
 UNSIGNED = 1  # sample format of unsigned integers
-COLORS = {1: 1, 2: 3}  # samples per pixel by photometric interpretation: 1 is gray, 2 is RGB
+COLORS: dict[int | None, int] = {
+    1: 1,
+    2: 3,
+}  # samples per pixel by photometric interpretation: 1 is gray, 2 is RGB
 YCBCR, JPEG = 6, 7  # photometric interpretation and compression; decoders convert both together to RGB
 ALPHA = (1, 2)  # extra samples that are alpha, premultiplied or not
 
 
-def parse_tiff(file):
+def parse_tiff(file: IO[bytes]) -> dict[str, Any]:
     """Returns the header fields of a TIFF file: a dict with fields of `ImageHeader` and `size`.
 
     The channels are the samples of all pages, one page after the other.
@@ -70,7 +74,7 @@ def parse_tiff(file):
     }
 
 
-def num_colors(photometric, compression):
+def num_colors(photometric: int | None, compression: int | None) -> int | None:
     """Returns how many samples of a TIFF pixel are gray or colors: 1 or 3, or None for an unknown format.
 
     Args:
@@ -79,7 +83,7 @@ def num_colors(photometric, compression):
     return 3 if (photometric, compression) == (YCBCR, JPEG) else COLORS.get(photometric)
 
 
-def parse_npy(file):
+def parse_npy(file: IO[bytes]) -> dict[str, Any]:
     """Returns the header fields of an .npy file: a dict with fields of `ImageHeader` and `size`.
 
     Args:
@@ -98,9 +102,9 @@ def parse_npy(file):
         raise ValueError(f"an array of {dtype}, where uint8 or uint16 is expected")
     if len(shape) not in (2, 3):
         raise ValueError(f"an array of shape {shape}, where [H, W] or [H, W, C] is expected")
-    expected, found = math.prod(shape) * dtype.itemsize, file.seek(0, os.SEEK_END) - _end_of_header(file)
-    if found < expected:
-        raise ValueError(f"it is cut off: {found} of {expected} bytes of pixels")
+    expected, actual = math.prod(shape) * dtype.itemsize, file.seek(0, os.SEEK_END) - _end_of_header(file)
+    if actual < expected:
+        raise ValueError(f"it is cut off: {actual} of {expected} bytes of pixels")
     return {
         "format": "NPY",
         "size": shape[:2],
@@ -135,12 +139,12 @@ def _tiff_pages(file):
             raise ValueError(f"a page with {num_entries} entries")
         at += struct.calcsize(order + count)
         entries = _unpack(file, at, order + num_entries * entry)
-        yield _page(file, order, offset, zip(*(iter(entries),) * 4, strict=True))
+        yield _page(file, zip(*(iter(entries),) * 4, strict=True), order=order, offset=offset)
         (at,) = _unpack(file, at + struct.calcsize(order + num_entries * entry), order + offset)
     raise ValueError(f"it has more than {MAX_PAGES} pages")
 
 
-def _page(file, order, offset, entries):
+def _page(file, entries, *, order, offset):
     """Returns `{name of a tag: its value}`. Raises a ValueError if the samples differ in type."""
     page = dict(TAGS.values())
     for tag, kind, count, value in entries:

@@ -7,7 +7,7 @@ from mask_rcnn.config import InputConfig
 MAX_ARRAY_PIXELS = 1 << 30  # 3 GB as RGB; TensorFlow makes another copy
 
 
-def checked_image(image, settings=None):
+def checked_image(image: np.ndarray, settings: InputConfig | None = None) -> np.ndarray:
     """Returns an image that the user gave as an array. Raises a ValueError if the model cannot take it.
 
     Args:

@@ -2,7 +2,7 @@
 
 A transform is any function `(sample, rng, **parameters) -> sample`. `rng` is a NumPy generator that depends
 only on the seed of the run and the position of the image in it. A transform must take all random numbers from
-it. A transform that also needs other images is marked with `data.others.takes_others`.
+it. A transform that also needs other images is marked with `data.joining_transforms.takes_others`.
 """
 
 import ast
@@ -13,12 +13,14 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from mask_rcnn.config import InputConfig
 from mask_rcnn.data import affine
 from mask_rcnn.data.copy_paste import copy_paste
 from mask_rcnn.data.geometric import random_window, rotate, rotate_90, shear, vertical_flip
-from mask_rcnn.data.joining_transforms import num_others
+from mask_rcnn.data.joining_transforms import Transform, num_others
 from mask_rcnn.data.mosaic import mosaic
 from mask_rcnn.data.photometric import blur, grayscale, hue, jpeg, noise
+from mask_rcnn.data.sample import Sample
 from mask_rcnn.data.transforms import input_size
 from mask_rcnn.registry import Registry
 
@@ -26,7 +28,7 @@ TRANSFORMS = Registry("input.transforms")
 LUMA = (0.299, 0.587, 0.114)  # weights of R, G and B in the gray level, ITU-R BT.601
 
 
-def make_transforms(config):
+def make_transforms(config: InputConfig) -> tuple[Transform, ...]:
     """Returns the transforms of an `InputConfig`: resize, horizontal flip, and those of `transforms`.
 
     Args:
@@ -43,7 +45,7 @@ def make_transforms(config):
     )
 
 
-def parse_transform(text):
+def parse_transform(text: str) -> Transform:
     """Returns the registered transform for a text with its name and parameters.
 
     Args:
@@ -67,7 +69,7 @@ def parse_transform(text):
     return functools.partial(transform, **arguments)
 
 
-def resize_to_input(sample, rng, config):
+def resize_to_input(sample: Sample, rng: np.random.Generator, config: InputConfig) -> Sample:
     """Resizes to a short side that is drawn from `train_short_sides`.
 
     Args:
@@ -80,7 +82,7 @@ def resize_to_input(sample, rng, config):
 
 
 @TRANSFORMS.register("horizontal_flip")
-def horizontal_flip(sample, rng, probability=0.5):
+def horizontal_flip(sample: Sample, rng: np.random.Generator, probability: float = 0.5) -> Sample:
     """Flips left to right with a probability. Left and right keypoints are swapped.
 
     Args:
@@ -94,7 +96,9 @@ def horizontal_flip(sample, rng, probability=0.5):
 
 
 @TRANSFORMS.register("scale_jitter")
-def scale_jitter(sample, rng, low=0.1, high=2.0, side=None):
+def scale_jitter(
+    sample: Sample, rng: np.random.Generator, *, low: float = 0.1, high: float = 2.0, side: int | None = None
+) -> Sample:
     """Large-scale jitter: scales by a random factor, then crops larger images and pads smaller ones.
 
     Reference: Ghiasi et al. 2021, Simple Copy-Paste, section 3.
@@ -117,7 +121,7 @@ def scale_jitter(sample, rng, low=0.1, high=2.0, side=None):
 
 
 @TRANSFORMS.register("crop")
-def crop(sample, rng, height=0.8, width=0.8):
+def crop(sample: Sample, rng: np.random.Generator, *, height: float = 0.8, width: float = 0.8) -> Sample:
     """Crops a window of a fixed relative size at a random place.
 
     Args:
@@ -131,7 +135,14 @@ def crop(sample, rng, height=0.8, width=0.8):
 
 
 @TRANSFORMS.register("color_jitter")
-def color_jitter(sample, rng, brightness=0.2, contrast=0.2, saturation=0.2):
+def color_jitter(
+    sample: Sample,
+    rng: np.random.Generator,
+    *,
+    brightness: float = 0.2,
+    contrast: float = 0.2,
+    saturation: float = 0.2,
+) -> Sample:
     """Changes brightness, contrast and saturation by random factors between 1 - x and 1 + x.
 
     Args:

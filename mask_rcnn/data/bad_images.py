@@ -1,8 +1,13 @@
 """Unreadable images during training: a few are replaced, too many stop the run with an error."""
 
+from collections.abc import Iterator
+from types import TracebackType
+
 from absl import logging
 
+from mask_rcnn.config import Config
 from mask_rcnn.data.findings import listed
+from mask_rcnn.data.records import Dataset
 
 
 class BadImages:
@@ -23,13 +28,13 @@ class BadImages:
         error: ValueError about too many bad images, or None.
     """
 
-    def __init__(self, dataset, config):
+    def __init__(self, dataset: Dataset, config: Config):
         self.dataset = dataset
         self.max_bad_images = config.data.max_bad_images
         self.reasons = {}
         self.error = None
 
-    def first_good(self, indices):
+    def first_good(self, indices: Iterator[int]) -> int:
         """Returns the first image that is not known to be bad.
 
         Args:
@@ -43,7 +48,7 @@ class BadImages:
                 return index
         raise self._too_many()
 
-    def add(self, index, reason):
+    def add(self, index: int, reason: str) -> None:
         """Adds an image that cannot be used. Adding it again has no effect.
 
         Args:
@@ -78,9 +83,11 @@ class BadImages:
         )
         return self.error
 
-    def __enter__(self):
+    def __enter__(self) -> "BadImages":
         return self
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if self.error is not None and isinstance(error, Exception):
             raise self.error from error

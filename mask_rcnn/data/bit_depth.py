@@ -1,15 +1,20 @@
 """Detects 16-bit images that use fewer bits, as from cameras with 10, 12 or 14 bits. They look black."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from mask_rcnn.data.images import read_image, used_bits
+from mask_rcnn.data.records import Dataset
 
 MAX_IMAGES = 20  # number of images of a data set that are decoded for this check
 MIN_UNUSED_BITS = 2  # with 2 unused bits, the brightest pixel is at most at a quarter of the range
 MAX_EXAMPLES = 3
 
 
-def check_bit_depth(dataset, bit_depth=None, channels=3, dtype="uint8"):
+def check_bit_depth(
+    dataset: Dataset, bit_depth: int | None = None, *, channels: int = 3, dtype: str = "uint8"
+) -> str | None:
     """Returns a warning if the 16-bit images of a `Dataset` use fewer bits than declared, otherwise None.
 
     Args:
@@ -24,11 +29,12 @@ def check_bit_depth(dataset, bit_depth=None, channels=3, dtype="uint8"):
     chosen = np.unique(np.linspace(0, len(deep) - 1, MAX_IMAGES).astype(int)) if deep else []
     for index in chosen if bit_depth else []:
         read_image(deep[index], bit_depth, channels=channels, dtype=dtype)
-    used = {deep[index]: used_bits(deep[index], channels) for index in chosen}
+    bits_of_images = {deep[index]: used_bits(deep[index], channels) for index in chosen}
+    used = {path: bits for path, bits in bits_of_images.items() if bits is not None}
     return bit_depth_warning(used, bit_depth)
 
 
-def bit_depth_warning(used, bit_depth=None):
+def bit_depth_warning(used: Mapping[object, int], bit_depth: int | None = None) -> str | None:
     """Returns a warning about 16-bit images that use fewer bits than declared, or None.
 
     Args:

@@ -3,7 +3,9 @@
 import hashlib
 import os
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -12,7 +14,7 @@ import numpy as np
 from mask_rcnn.data import reader_cache
 from mask_rcnn.data.image_headers import MAX_PIXELS
 from mask_rcnn.data.images import read_complete_header
-from mask_rcnn.system.paths import as_path, is_remote
+from mask_rcnn.system.paths import RemotePath, is_remote
 
 THREADS = 16  # for a slow disk; with a fast disk, threads would only wait for Python's global lock
 MIN_WAIT = 0.5  # threads are used if the first files spent this fraction of their time waiting for the disk
@@ -35,7 +37,13 @@ class CheckedFile(NamedTuple):
     bits: int
 
 
-def check_files(paths, folder, max_pixels=MAX_PIXELS, channels=3):
+def check_files(
+    paths: Iterable[Path | RemotePath],
+    folder: str | Path | RemotePath,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    channels: int = 3,
+) -> list[CheckedFile | ValueError | OSError]:
     """Returns a list with a `CheckedFile`, or the ValueError or OSError of a bad file, for each image file.
 
     A file with the same path, size and modification time (in ns) as in an earlier check is not read again.
@@ -57,16 +65,18 @@ def check_files(paths, folder, max_pixels=MAX_PIXELS, channels=3):
         if name in known and known[name][0] == state and _num_pixels(known[name][1]) <= max_pixels
     }
     new = [(name, state) for name, state in zip(names, states, strict=True) if name not in checked]
-    found = _check_all([name for name, _ in new], max_pixels, channels)
-    errors = {name: result for (name, _), result in zip(new, found, strict=True) if is_error(result)}
-    read = {name: (state, result) for (name, state), result in zip(new, found, strict=True)}
+    results = _check_all([name for name, _ in new], max_pixels, channels)
+    errors = {
+        name: result for (name, _), result in zip(new, results, strict=True) if isinstance(result, Exception)
+    }
+    read = {name: (state, result) for (name, state), result in zip(new, results, strict=True)}
     checked |= {name: pair for name, pair in read.items() if name not in errors}
     if is_large and new and checked != known:
         _save(key, checked)
     return [errors[name] if name in errors else checked[name][1] for name in names]
 
 
-def is_remembered(folder):
+def is_remembered(folder: str | Path | RemotePath) -> bool:
     """Returns whether the cache has results for a folder, or is switched off."""
     return not reader_cache.is_on() or reader_cache.is_saved("headers", _key(folder))
 
@@ -85,26 +95,21 @@ def _check_all(names, max_pixels, channels):
         return [_check(name, max_pixels, channels) for name in names]
 
     wall, cpu = time.perf_counter(), time.thread_time()
-    found = check(names[:PER_TASK])
+    results = check(names[:PER_TASK])
     wall, cpu = time.perf_counter() - wall, time.thread_time() - cpu
     names = names[PER_TASK:]
     if wall - cpu < MIN_WAIT * wall:
-        return found + check(names)
+        return results + check(names)
     with ThreadPoolExecutor(THREADS) as pool:
         parts = [names[start : start + PER_TASK] for start in range(0, len(names), PER_TASK)]
-        return found + [result for part in pool.map(check, parts) for result in part]
-
-
-def is_error(result):
-    """Returns whether a result of `check_files` is an error."""
-    return isinstance(result, Exception)
+        return results + [result for part in pool.map(check, parts) for result in part]
 
 
 def _num_pixels(file):
     return file.height * file.width
 
 
-def _check(name, max_pixels, channels):
+def _check(name: str, max_pixels: int, channels: int) -> CheckedFile | ValueError | OSError:
     """Returns the `CheckedFile` of a file, or the error why it cannot be used."""
     try:
         header = read_complete_header(name, max_pixels, channels)
@@ -116,13 +121,13 @@ def _check(name, max_pixels, channels):
 def _state(name):
     """Returns (size, modification time in ns) of a file."""
     try:
-        stat = as_path(name).stat() if is_remote(name) else os.stat(name)
+        stat = RemotePath(name).stat() if is_remote(name) else os.stat(name)
     except (OSError, ValueError):
         return NOT_A_FILE
     return stat.st_size, stat.st_mtime_ns
 
 
-def _load(key):
+def _load(key: str) -> dict[str, tuple[tuple[int, int], CheckedFile]]:
     arrays = reader_cache.load("headers", key)
     if arrays is None:
         return {}

@@ -14,13 +14,15 @@ import dataclasses
 import functools
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import logging
 
 from mask_rcnn.data.annotation_table import ImageAnnotations
 from mask_rcnn.data.background_check import checking_ahead
-from mask_rcnn.data.checked_files import check_files, is_error
+from mask_rcnn.data.checked_files import check_files
 from mask_rcnn.data.coco_content import NO_SIZE, Entries, read_entries
 from mask_rcnn.data.coco_entries import EXPECTED
 from mask_rcnn.data.federation import UNLABELED
@@ -31,17 +33,18 @@ from mask_rcnn.data.records import Dataset, ImageRecord
 from mask_rcnn.data.shards import is_shards, read_shards
 from mask_rcnn.data.usable_images import report, usable_images
 from mask_rcnn.system.memory import release_freed_memory
-from mask_rcnn.system.paths import as_path
+from mask_rcnn.system.paths import RemotePath, as_path
 
 
 def read_coco(
-    annotations_path,
-    images_dir=None,
-    max_bad_images=0.01,
-    max_pixels=MAX_PIXELS,
-    channels=3,
-    dtype="uint8",
-):
+    annotations_path: str | Path | RemotePath,
+    images_dir: str | Path | RemotePath | None = None,
+    *,
+    max_bad_images: float = 0.01,
+    max_pixels: int = MAX_PIXELS,
+    channels: int = 3,
+    dtype: str = "uint8",
+) -> Dataset:
     """Reads a COCO instances json or TFRecord files, and checks every image.
 
     Args:
@@ -64,8 +67,10 @@ def read_coco(
         ValueError: The content is not clear, or too many images are unusable.
         FileNotFoundError: The json file or the image folder does not exist.
     """
-    reading = read_with_reasons(annotations_path, images_dir, max_pixels, channels, dtype)
-    warnings = report(reading.left_out, reading.reasons, reading.entries, max_bad_images)
+    reading = read_with_reasons(
+        annotations_path, images_dir, max_pixels=max_pixels, channels=channels, dtype=dtype
+    )
+    warnings = report(reading.left_out, reading.reasons, reading.entries, max_bad_images=max_bad_images)
     if reading.entries.federation is not None:
         warnings = (*warnings, UNLABELED)
     if warnings:
@@ -73,7 +78,7 @@ def read_coco(
     return dataclasses.replace(reading.dataset, warnings=warnings)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CocoReading:
     """The content of a COCO json and its image files, with the unusable images.
 
@@ -87,35 +92,50 @@ class CocoReading:
 
     dataset: Dataset
     entries: Entries
-    left_out: list
-    reasons: list
+    left_out: list[dict[str, Any]]
+    reasons: list[str]
     channels: int
 
 
-def read_with_reasons(annotations_path, images_dir=None, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"):
+def read_with_reasons(
+    annotations_path: str | Path | RemotePath,
+    images_dir: str | Path | RemotePath | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    channels: int = 3,
+    dtype: str = "uint8",
+) -> CocoReading:
     """Returns the `CocoReading` of a json and its images. Any number of images may be left out.
 
     Arguments and errors are as in `read_coco`.
     """
     check_images_dir(annotations_path, images_dir)
     if is_shards(annotations_path):
-        entries, paths, files = _read_shards(annotations_path, max_pixels, channels, dtype)
+        entries, paths, files = _read_shards(
+            annotations_path, max_pixels=max_pixels, channels=channels, dtype=dtype
+        )
     else:
-        entries, paths, files = _read_json(annotations_path, as_path(images_dir), max_pixels, channels)
+        entries, paths, files = _read_json(
+            annotations_path, as_path(images_dir), max_pixels=max_pixels, channels=channels
+        )
     images, table, left_out, reasons = usable_images(
         entries, lambda image: _checked_size(image, files[image["id"]], entries.findings)
     )
     release_freed_memory()
     categories = tuple(sorted(entries.categories.values(), key=lambda category: category.id))
     class_ids = np.searchsorted([category.id for category in categories], table.class_ids) + 1
-    records = _records(images, dataclasses.replace(table, class_ids=class_ids), paths, files)
+    records = _records(images, dataclasses.replace(table, class_ids=class_ids), paths=paths, files=files)
     path = as_path(annotations_path)
     name = f"{path.parent.name}/{path.name}" if is_shards(path) else path.stem  # the pattern may be only "*"
-    dataset = Dataset(name, categories, records, num_left_out=len(left_out))
-    return CocoReading(dataset, entries, left_out, reasons, channels)
+    dataset = Dataset(name=name, categories=categories, images=records, num_left_out=len(left_out))
+    return CocoReading(
+        dataset=dataset, entries=entries, left_out=left_out, reasons=reasons, channels=channels
+    )
 
 
-def check_images_dir(annotations_path, images_dir):
+def check_images_dir(
+    annotations_path: str | Path | RemotePath, images_dir: str | Path | RemotePath | None
+) -> None:
     """Raises a ValueError if a json has no image folder, or if TFRecord files have one."""
     if is_shards(annotations_path) and images_dir is not None:
         raise ValueError(
@@ -129,7 +149,7 @@ def check_images_dir(annotations_path, images_dir):
         )
 
 
-def _read_shards(pattern, max_pixels, channels, dtype):
+def _read_shards(pattern, *, max_pixels, channels, dtype):
     """Returns the `Entries` of TFRecord files, and dicts by image id: image locations, `CheckedFile`s."""
     if {"channels": channels, "dtype": dtype} != RGB8:
         raise ValueError(
@@ -139,13 +159,14 @@ def _read_shards(pattern, max_pixels, channels, dtype):
         )
     shards = read_shards(pattern, max_pixels)
     entries = read_entries(shards)
-    return entries, *(dict(zip(entries.images, each, strict=True)) for each in (shards.images, shards.files))
+    paths = dict(zip(entries.images, shards.images, strict=True))
+    return entries, paths, dict(zip(entries.images, shards.files, strict=True))
 
 
-def _read_json(annotations_path, images_dir, max_pixels, channels):
+def _read_json(annotations_path, images_dir, *, max_pixels, channels):
     """Returns the `Entries` of a json, and dicts by image id: file paths, `CheckedFile`s."""
-    ahead = checking_ahead(annotations_path, images_dir, max_pixels)
-    with ahead if channels == 3 else contextlib.nullcontext():
+    in_background = checking_ahead(annotations_path, images_dir, max_pixels)
+    with in_background if channels == 3 else contextlib.nullcontext():
         entries = read_entries(annotations_path)
     if not images_dir.is_dir():
         raise FileNotFoundError(
@@ -153,11 +174,11 @@ def _read_json(annotations_path, images_dir, max_pixels, channels):
         )
     paths = find_image_files(entries.images.values(), images_dir, entries.findings)
     entries.findings.check(EXPECTED, entries.name)
-    files = dict(zip(paths, check_files(paths.values(), images_dir, max_pixels, channels), strict=True))
-    return entries, paths, files
+    files = check_files(paths.values(), images_dir, max_pixels=max_pixels, channels=channels)
+    return entries, paths, dict(zip(paths, files, strict=True))
 
 
-def _records(images, table, paths, files):
+def _records(images, table, *, paths, files):
     """Returns the `ImageRecord`s of images. Their annotations are rows of a common table."""
     bounds = np.searchsorted(table.images, np.arange(len(images) + 1)).tolist()
     return tuple(
@@ -166,7 +187,7 @@ def _records(images, table, paths, files):
             path=paths[image["id"]],
             height=image["height"],
             width=image["width"],
-            annotations=ImageAnnotations(table, start, stop, (image["height"], image["width"])),
+            annotations=ImageAnnotations(table, start, stop, size=(image["height"], image["width"])),
             bits=files[image["id"]].bits,
         )
         for image, (start, stop) in zip(images, itertools.pairwise(bounds), strict=True)
@@ -181,10 +202,10 @@ def _log_once(report):
 
 def _checked_size(image, file, findings):
     """Returns the size of an image file. It must equal the size in the json, if the json has one."""
-    if is_error(file):
+    if isinstance(file, Exception):
         raise file
     size, declared = (file.height, file.width), (image["height"], image["width"])
-    if any(theirs not in (None, ours) for ours, theirs in zip(size, declared, strict=True)):
+    if any(side not in (None, actual) for actual, side in zip(size, declared, strict=True)):
         swapped = declared == size[::-1]
         raise ValueError(
             "The json must declare the size of the file. "

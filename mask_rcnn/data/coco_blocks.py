@@ -1,15 +1,16 @@
 """Decodes annotations of a COCO json in blocks, without a Python object for each coordinate."""
 
 import itertools
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 import simdjson
 
-from mask_rcnn.data.annotation_table import concatenate, join_columns
+from mask_rcnn.data.annotation_table import AnnotationTable, concatenate, join_columns
 from mask_rcnn.data.json_values import MAX_EXACT
-from mask_rcnn.data.regular_annotations import are_regular, is_well_formed
+from mask_rcnn.data.regular_annotations import KnownImages, are_regular, is_well_formed
 
 MIN_NUMBERS = 6  # numbers in a polygon of three points
 
@@ -43,21 +44,26 @@ class _Polygons(NamedTuple):
     lengths: np.ndarray
     numbers: np.ndarray
 
-    def are_usual(self):
+    def are_usual(self) -> np.ndarray:
         """Returns which annotations only have polygons of at least three points, `[N]` bool."""
         usual = np.ones(len(self.counts), bool)
         wrong = (self.lengths < MIN_NUMBERS) | (self.lengths % 2 != 0)
         usual[np.repeat(np.arange(len(usual)), self.counts)[wrong]] = False
         return usual
 
-    def select(self, which):
+    def select(self, mask: np.ndarray) -> "_Polygons":
         """Returns the polygons of the annotations that a mask `[N]` bool selects."""
-        kept = np.repeat(which, self.counts)
+        kept = np.repeat(mask, self.counts)
         numbers = self.numbers[np.repeat(kept, self.lengths)]
-        return _Polygons(self.counts[which], self.lengths[kept], numbers)
+        return _Polygons(self.counts[mask], self.lengths[kept], numbers)
 
 
-def read_block(block, images, parse):
+NO_POLYGONS = _Polygons(np.zeros(0, int), np.zeros(0, int), np.zeros(0))
+
+
+def read_block(
+    block: list[msgspec.Raw], images: KnownImages, parse: Callable[[bytes], Any]
+) -> tuple[AnnotationTable, np.ndarray]:
     """Returns the table of the regular annotations of a block, and which annotations are regular.
 
     Args:
@@ -81,15 +87,15 @@ def read_block(block, images, parse):
     if polygons is None and len(block) > 1:  # bisects to find the annotation with other values than numbers
         half = len(block) // 2
         parts = [read_block(part, images, parse) for part in (block[:half], block[half:])]
-        return concatenate([table for table, _ in parts]), np.concatenate([which for _, which in parts])
+        return concatenate([table for table, _ in parts]), np.concatenate([mask for _, mask in parts])
     if polygons is None:
-        usable[:], polygons = False, _polygons([])
+        usable[:], polygons = False, NO_POLYGONS
     usual = polygons.are_usual()
     usable[usable] = usual
     table = _table(list(itertools.compress(entries, usable)), polygons.select(usual), images)
-    regular = are_regular(table, images.sizes)
-    usable[usable] = regular
-    return table.take(regular), usable
+    is_regular = are_regular(table, images.sizes)
+    usable[usable] = is_regular
+    return table.take(is_regular), usable
 
 
 _decode_block = msgspec.json.Decoder(list[Entry]).decode
@@ -121,11 +127,11 @@ def _decoded_alone(text, parse):
 def _num_quotes(entries):
     """Returns the number of quotes in the json text of annotations that have no other fields."""
     unset = msgspec.UNSET
-    masks = [one.segmentation for one in entries if one.segmentation is not unset]
+    masks = [entry.segmentation for entry in entries if entry.segmentation is not unset]
     num_fields = 5 * len(entries) + len(masks)
-    num_fields += sum([one.iscrowd is not unset for one in entries])
-    num_fields += sum([one.keypoints is not unset for one in entries])
-    num_fields += sum([one.num_keypoints is not unset for one in entries])
+    num_fields += sum([entry.iscrowd is not unset for entry in entries])
+    num_fields += sum([entry.keypoints is not unset for entry in entries])
+    num_fields += sum([entry.num_keypoints is not unset for entry in entries])
     return 2 * num_fields + b"".join(masks).count(b'"')
 
 
@@ -135,11 +141,11 @@ def _outline(entry):
     return b"[]" if text == b"null" else text
 
 
-def _polygons(outlines):
+def _polygons(outlines: list[bytes]) -> _Polygons | None:
     """Returns `_Polygons`, or None unless each json text is a list of lists of numbers."""
     text = b"[" + b",".join(outlines) + b"]"
     try:
-        decoded = simdjson.Parser().parse(text)
+        decoded: Any = simdjson.Parser().parse(text)  # an array, or anything else if the text is damaged
         counts = [len(polygons) for polygons in decoded]
         lengths = [len(polygon) for polygons in decoded for polygon in polygons]
         numbers = np.frombuffer(decoded.as_buffer(of_type="d"))  # numbers of all polygons, in order
@@ -151,15 +157,15 @@ def _polygons(outlines):
 
 def _table(entries, polygons, images):
     return join_columns(
-        ids=[one.id for one in entries],
-        images=[images.index[one.image_id] for one in entries],
-        class_ids=[one.category_id for one in entries],
-        boxes=[one.bbox for one in entries],
-        areas=[one.area for one in entries],
-        crowd=[one.iscrowd == 1 for one in entries],
+        ids=[entry.id for entry in entries],
+        images=[images.index[entry.image_id] for entry in entries],
+        class_ids=[entry.category_id for entry in entries],
+        boxes=[entry.bbox for entry in entries],
+        areas=[entry.area for entry in entries],
+        crowd=[entry.iscrowd == 1 for entry in entries],
         num_polygons=polygons.counts,
         polygon_lengths=polygons.lengths,
         numbers=polygons.numbers,
         runs=[b""] * len(entries),
-        keypoints=[one.keypoints or () for one in entries],
+        keypoints=[entry.keypoints or () for entry in entries],
     )

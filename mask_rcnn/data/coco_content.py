@@ -3,7 +3,10 @@
 import collections
 import dataclasses
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -17,7 +20,7 @@ from mask_rcnn.data.coco_entries import (
     read_images,
     read_references,
 )
-from mask_rcnn.data.coco_scan import scan_bytes, scan_file, scan_of
+from mask_rcnn.data.coco_scan import Scan, scan_bytes, scan_file, scan_of
 from mask_rcnn.data.federation import Federation, read_federation
 from mask_rcnn.data.findings import Findings, shown
 from mask_rcnn.data.json_values import whole_number
@@ -30,7 +33,7 @@ from mask_rcnn.system.paths import RemotePath
 NO_SIZE = "`height` or `width` was missing: the size of the file or of a mask was taken"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CocoContent:
     """The content of a COCO json without its image files, checked and repaired.
 
@@ -54,12 +57,12 @@ class CocoContent:
     federation: Federation | None = None
 
     @property
-    def sizes(self):
+    def sizes(self) -> dict[int | str, tuple[int, int]]:
         """{image id: (height, width)}."""
         return {image["id"]: (image["height"], image["width"]) for image in self.images}
 
     @property
-    def frequencies(self):
+    def frequencies(self) -> np.ndarray | None:
         """`[K]` str, frequency of each class in the order of ids, "" if unknown; None without federation."""
         if self.federation is None:
             return None
@@ -67,7 +70,11 @@ class CocoContent:
         return np.array([self.federation.frequencies.get(id, "") for id in ids], "U1")
 
 
-def read_annotations(source, sizes=None, max_bad_images=0.01):
+def read_annotations(
+    source: str | Path | RemotePath | dict[str, Any],
+    sizes: Mapping[int | str, tuple[int, int]] | None = None,
+    max_bad_images: float = 0.01,
+) -> CocoContent:
     """Reads a COCO instances json without its image files, as an evaluation needs it.
 
     Args:
@@ -82,13 +89,13 @@ def read_annotations(source, sizes=None, max_bad_images=0.01):
     Raises:
         ValueError: The content is not clear, or too many images are unusable.
     """
-    sizes = sizes or {}
+    known_sizes = sizes or {}
     entries = read_entries(source)
 
     def size_of(image):
         if image["height"] and image["width"]:
             return image["height"], image["width"]
-        size = sizes.get(image["id"]) or _mask_size(entries.others.get(image["id"], ()))
+        size = known_sizes.get(image["id"]) or _mask_size(entries.other_annotations.get(image["id"], ()))
         if size is None:
             raise ValueError(
                 "The size of the image is needed. Received: no `height` and `width` in the json, and no mask "
@@ -99,12 +106,18 @@ def read_annotations(source, sizes=None, max_bad_images=0.01):
 
     images, table, left_out, reasons = usable_images(entries, size_of)
     release_freed_memory()
-    warnings = report(left_out, reasons, entries, max_bad_images)
+    warnings = report(left_out, reasons, entries, max_bad_images=max_bad_images)
     categories = tuple(entries.categories.values())
     annotations = CocoAnnotations(table, images)
     federation = entries.federation and entries.federation.renumbered(_new_index(entries, images))
     return CocoContent(
-        entries.name, categories, tuple(images), annotations, tuple(left_out), warnings, federation
+        name=entries.name,
+        categories=categories,
+        images=tuple(images),
+        annotations=annotations,
+        left_out=tuple(left_out),
+        warnings=warnings,
+        federation=federation,
     )
 
 
@@ -114,33 +127,34 @@ def _new_index(entries, images):
     return np.array([index.get(id, -1) for id in entries.images], "int32")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entries:
     """The entries of a COCO json.
 
     Args:
         name: Name of the file.
         images, categories: Dicts by id.
-        regular: `AnnotationTable` of the annotations that need no repair.
-        positions: `[N]` int64, their positions in the json.
-        others: {image id: [(position, entry)]} of the other annotations.
+        regular_annotations: `AnnotationTable` of the N annotations that need no repair.
+        positions: `[N]` int64, their positions in the list `annotations` of the json.
+        other_annotations: {image id: [(position, entry)]} of the other annotations, which are read one by
+            one.
         findings: `Findings`.
         notes: Sentences about the text encoding.
         federation: `Federation`, or None. Its images are indexed as in `images`.
     """
 
     name: str
-    images: dict
-    categories: dict
-    regular: AnnotationTable
+    images: dict[int | str, dict[str, Any]]
+    categories: dict[int, Category]
+    regular_annotations: AnnotationTable
     positions: np.ndarray
-    others: dict
+    other_annotations: dict[int | str, list[tuple[int, dict[str, Any]]]]
     findings: Findings
-    notes: list
+    notes: list[str]
     federation: Federation | None
 
 
-def read_entries(source):
+def read_entries(source: str | Path | RemotePath | Shards | dict[str, Any]) -> Entries:
     """Returns the `Entries` of a json, of TFRecord files or of `Shards`.
 
     Args:
@@ -155,7 +169,9 @@ def read_entries(source):
     images = read_images(content["images"], findings)
     federation = read_federation(content, images, findings)
     declared = {whole_number(entry.get("id")) for entry in content["categories"] if isinstance(entry, dict)}
-    others = read_references(_with_crowd_flags(scan.others, federation), images, declared, findings)
+    others = read_references(
+        _with_crowd_flags(scan.other_annotations, federation), images, declared, findings=findings
+    )
     regular, others = _numbered(scan, others, findings)
     used = {*regular.class_ids.tolist(), *(entry["category_id"] for _, entry in others)}
     categories = read_categories(content["categories"], used, findings)
@@ -164,7 +180,15 @@ def read_entries(source):
     for position, entry in others:
         by_image[entry["image_id"]].append((position, entry))
     return Entries(
-        name, images, categories, regular, scan.positions, by_image, findings, scan.notes, federation
+        name=name,
+        images=images,
+        categories=categories,
+        regular_annotations=regular,
+        positions=scan.positions,
+        other_annotations=by_image,
+        findings=findings,
+        notes=scan.notes,
+        federation=federation,
     )
 
 
@@ -178,16 +202,18 @@ def _with_crowd_flags(others, federation):
     ]
 
 
-def _scan(source):
+def _scan(source: Any) -> tuple[str, Scan, Findings]:
     """Returns the name of a json, its `Scan`, and the `Findings` so far."""
-    is_path = isinstance(source, str | os.PathLike | RemotePath)
-    if is_path and is_shards(source):
-        source = read_shards(source)
-    if isinstance(source, Shards):
-        return source.name, scan_bytes(source.content, source.name, EXPECTED), source.findings
-    if is_path:
+    shards = read_shards(source) if _is_path(source) and is_shards(source) else source
+    if isinstance(shards, Shards):
+        return shards.name, scan_bytes(shards.content, shards.name, EXPECTED), shards.findings
+    if _is_path(source):
         return str(source), scan_file(source, EXPECTED), Findings()
     return GIVEN, scan_of(source), Findings()
+
+
+def _is_path(source: object) -> TypeGuard[str | Path | RemotePath]:
+    return isinstance(source, str | os.PathLike | RemotePath)
 
 
 def _numbered(scan, others, findings):
@@ -196,7 +222,7 @@ def _numbered(scan, others, findings):
     Returns:
         The table of regular annotations, and (position, entry) of the others.
     """
-    regular = scan.table
+    regular = scan.regular_annotations
     ids = np.sort(regular.ids)
     if not others and (ids[1:] > ids[:-1]).all() and 0 not in ids:
         return regular, others
@@ -210,13 +236,17 @@ def _numbered(scan, others, findings):
     return dataclasses.replace(regular, ids=renumbered), others
 
 
-def _mask_size(annotations):
+def _mask_size(annotations) -> tuple[int, int] | None:
     """Returns the size in a run-length mask of an image, or None."""
-    masks = (annotation.get("segmentation") for _, annotation in annotations)
-    sizes = (mask.get("size") for mask in masks if isinstance(mask, dict))
-    whole = ([whole_number(side) for side in size] for size in sizes if isinstance(size, list))
-    return next((tuple(size) for size in whole if len(size) == 2 and all(_is_side(s) for s in size)), None)
+    for _, annotation in annotations:
+        mask = annotation.get("segmentation")
+        size = mask.get("size") if isinstance(mask, dict) else None
+        if isinstance(size, list) and len(size) == 2:
+            height, width = map(whole_number, size)
+            if _is_side(height) and _is_side(width):
+                return height, width
+    return None
 
 
-def _is_side(side):
+def _is_side(side: object) -> TypeGuard[int]:
     return isinstance(side, int) and 0 < side < 2**16

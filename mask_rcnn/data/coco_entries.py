@@ -1,10 +1,13 @@
 """Reads the lists of a COCO json: images, categories, and the references of annotations to both."""
 
 import collections
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Any, TypeGuard
 
-from mask_rcnn.data.findings import shown
+from mask_rcnn.data.findings import Findings, shown
 from mask_rcnn.data.json_values import MAX_EXACT, UNCLEAR, identity, whole_number
 from mask_rcnn.data.keypoints import read_category
+from mask_rcnn.structures import Category
 
 EXPECTED = "a COCO json"
 GIVEN = "the given content"  # name in messages for content that is already parsed
@@ -12,8 +15,13 @@ MAX_PIXELS = 2**32 - 1  # per image, because COCO's run lengths are 32-bit numbe
 UNDECLARED_IMAGES = "annotations of images that the file does not declare were left out"  # kind of repair
 
 
-def check_lists(content, name):
-    """Raises a ValueError unless `content` has the lists of a COCO instances json."""
+def check_lists(content: object, name: str) -> None:
+    """Raises a ValueError unless `content` has the lists of a COCO instances json.
+
+    Args:
+        content: Parsed content of a json.
+        name: Name of the file, for messages.
+    """
     if isinstance(content, list):
         raise ValueError(
             "Expected a COCO instances json: an object with the lists `images`, `annotations` and "
@@ -34,7 +42,7 @@ def check_lists(content, name):
         )
 
 
-def read_images(entries, findings):
+def read_images(entries: Sequence[object], findings: Findings) -> dict[int | str, dict[str, Any]]:
     """Returns {id: entry} of the images. `height` and `width` are int, or None if they are missing.
 
     Args:
@@ -58,8 +66,8 @@ def read_images(entries, findings):
         image = {
             "id": identity(entry.get("id")),
             "file_name": file_name_of(entry),
-            "height": _side(entry, "height", where, findings),
-            "width": _side(entry, "width", where, findings),
+            "height": _side(entry, "height", where=where, findings=findings),
+            "width": _side(entry, "width", where=where, findings=findings),
         }
         if image["id"] is None or image["id"] is UNCLEAR:
             findings.refuse(
@@ -67,7 +75,7 @@ def read_images(entries, findings):
             )
         elif image["id"] not in images:
             images[image["id"]] = image
-            note_id(entry["id"], image["id"], where, findings)
+            note_id(entry["id"], image["id"], where=where, findings=findings)
         elif images[image["id"]] == image:
             findings.repair("an image was listed twice: it counts once", f"image {shown(image['id'])}")
         else:
@@ -80,28 +88,33 @@ def read_images(entries, findings):
     return images
 
 
-def file_name_of(image):
-    """Returns `file_name` of an entry of `images`, or the last two parts of `coco_url` as in LVIS."""
+def file_name_of(image: Mapping[str, Any]) -> Any:
+    """Returns `file_name` of an entry of `images`, or the last two parts of `coco_url` as in LVIS.
+
+    The value is not checked: it is None if the entry has neither, and may have any type.
+    """
     url = image.get("coco_url")
     if "file_name" not in image and isinstance(url, str):
         return "/".join(url.split("/")[-2:])
     return image.get("file_name")
 
 
-def _is_plain(entry):
+def _is_plain(entry: object) -> TypeGuard[dict[str, Any]]:
     """Returns whether an entry of `images` has valid integers as id, height and width."""
     if not isinstance(entry, dict):
         return False
     id, height, width = entry.get("id"), entry.get("height"), entry.get("width")
     return (
-        type(id) is type(height) is type(width) is int
+        type(id) is int
+        and type(height) is int
+        and type(width) is int
         and -MAX_EXACT < id < MAX_EXACT
         and 0 < height < MAX_EXACT
         and 0 < width < MAX_EXACT
     )
 
 
-def _side(entry, field, where, findings):
+def _side(entry, field, *, where, findings):
     side = whole_number(entry.get(field))
     if side is UNCLEAR or (side is not None and side < 0):
         received = f"{where} with {field}={shown(entry.get(field))}"
@@ -112,13 +125,22 @@ def _side(entry, field, where, findings):
     return side or None
 
 
-def note_id(raw, known, where, findings):
-    """Adds a repair if an id that is written as text or float was read as a whole number."""
+def note_id(raw: object, known: object, *, where: str, findings: Findings) -> None:
+    """Adds a repair if an id that is written as text or float was read as a whole number.
+
+    Args:
+        raw: The id in the file.
+        known: The result of `identity` or `whole_number`.
+        where: Name of the entry, for messages.
+        findings: `Findings`, to which the repair is added.
+    """
     if type(raw) is not int and type(known) is int:
         findings.repair("ids were text or floats: they were read as whole numbers", where)
 
 
-def read_categories(entries, used, findings):
+def read_categories(
+    entries: Sequence[object], used: Container[int], findings: Findings
+) -> dict[int, Category]:
     """Returns {id: `Category`} in the order of the file.
 
     If two categories have the same name, only the one that annotations use is returned.
@@ -150,7 +172,7 @@ def _category(entry, where, findings):
             "a category needs an `id`, a whole number, and a `name`, text", f"{where}, {_fields(entry)}"
         )
         return None
-    note_id(entry["id"], id, where, findings)
+    note_id(entry["id"], id, where=where, findings=findings)
     if name != entry["name"]:
         findings.repair("`name` of a category was a number: it was read as text", where)
     try:
@@ -190,7 +212,13 @@ def _with_unique_names(categories, used, findings):
     return {id: category for id, category in categories.items() if id not in dropped}
 
 
-def read_references(entries, images, category_ids, findings):
+def read_references(
+    entries: Iterable[tuple[int, object]],
+    images: Container[int | str],
+    category_ids: Container[object],
+    *,
+    findings: Findings,
+) -> list[tuple[int, dict[str, Any]]]:
     """Returns (position, annotation) with cleaned ids, for all annotations of declared images.
 
     Args:
@@ -214,10 +242,7 @@ def read_references(entries, images, category_ids, findings):
                 "`image_id` must be the id of an image", f"{where} with {shown(entry.get('image_id'))}"
             )
         elif image_id not in images:
-            findings.repair(
-                UNDECLARED_IMAGES,
-                f"{where} of image {shown(image_id)}",
-            )
+            findings.repair(UNDECLARED_IMAGES, f"{where} of image {shown(image_id)}")
         elif category_id not in category_ids:
             findings.refuse(
                 "`category_id` must be declared in `categories`",
@@ -229,13 +254,13 @@ def read_references(entries, images, category_ids, findings):
                 (entry["image_id"], image_id),
                 (entry["category_id"], category_id),
             ):
-                note_id(raw, known, where, findings)
+                note_id(raw, known, where=where, findings=findings)
             known = {"id": id, "image_id": image_id, "category_id": category_id}
             annotations.append((index, {**entry, **known}))
     return annotations
 
 
-def are_ids_unique(ids, findings):
+def are_ids_unique(ids: Iterable[object], findings: Findings) -> bool:
     """Returns whether the ids of annotations are unique whole numbers; adds a repair for each problem.
 
     Args:

@@ -5,7 +5,9 @@ and checked in blocks. All others are returned as they are, for the functions th
 one. A file that this reader cannot split safely is parsed as a whole.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +20,7 @@ from mask_rcnn.data.coco_entries import read_images
 from mask_rcnn.data.findings import Findings
 from mask_rcnn.data.json_file import parse_json, read_bytes
 from mask_rcnn.data.regular_annotations import KnownImages
+from mask_rcnn.system.paths import RemotePath
 
 BLOCK = 1024  # annotations that are decoded and checked at a time
 
@@ -26,26 +29,27 @@ class _Split(msgspec.Struct):
     annotations: list[msgspec.Raw]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scan:
     """A json whose annotations are split into regular ones and others.
 
     Args:
         content: Content of the json, with an empty list `annotations`.
         notes: List of sentences about a guessed text encoding.
-        table: `AnnotationTable` of the regular annotations. Its `images` are indices into `read_images`.
+        regular_annotations: `AnnotationTable` of the N regular annotations. Its `images` are indices into
+            `read_images`.
         positions: `[N]` int64, position of each regular annotation in the list of the json.
-        others: (position, entry) of all other annotations, unchanged.
+        other_annotations: (position, entry) of all other annotations, unchanged.
     """
 
     content: Any
-    notes: list
-    table: AnnotationTable
+    notes: list[str]
+    regular_annotations: AnnotationTable
     positions: np.ndarray
-    others: list
+    other_annotations: list[tuple[int, Any]]
 
 
-def scan_file(path, expected):
+def scan_file(path: str | Path | RemotePath, expected: str) -> Scan:
     """Returns the `Scan` of a json file.
 
     Args:
@@ -58,41 +62,61 @@ def scan_file(path, expected):
     return scan_bytes(read_bytes(path, expected), path, expected)
 
 
-def scan_bytes(data, path, expected):
-    """Returns the `Scan` of the bytes of a json; see `scan_file`."""
+def scan_bytes(data: bytes, path: str | Path | RemotePath, expected: str) -> Scan:
+    """Returns the `Scan` of the bytes of a json.
+
+    Args:
+        data: Bytes of the file.
+        path: Path of the file, for error messages.
+        expected: What the file should be, for error messages.
+
+    Raises:
+        ValueError: As in `read_json`.
+    """
     key = reader_cache.content_key(data)
     cached = reader_cache.load("annotations", key) if len(data) >= reader_cache.MIN_BYTES else None
     if cached is not None:
         return _unpacked(cached, path, expected)
-    found = _split_and_read(data, path, expected)
-    if found is None:
+    result = _split_and_read(data, path, expected)
+    if result is None:
         return scan_of(*parse_json(data, path, expected))
-    scanned, arrays = found
+    scanned, arrays = result
     if len(data) >= reader_cache.MIN_BYTES:
         reader_cache.save("annotations", key, arrays)
     return scanned
 
 
-def scan_of(content, notes=()):
-    """Returns the `Scan` of parsed content, in which all annotations count as not regular."""
+def scan_of(content: Any, notes: Sequence[str] = ()) -> Scan:
+    """Returns the `Scan` of parsed content, in which all annotations count as not regular.
+
+    Args:
+        content: Content of a json.
+        notes: Sentences about a guessed text encoding. Defaults to none.
+    """
     annotations = content.get("annotations") if isinstance(content, dict) else None
     others = list(enumerate(annotations)) if isinstance(annotations, list) else []
-    return Scan(content, list(notes), table_of([], []), np.zeros(0, "int64"), others)
+    return Scan(
+        content=content,
+        notes=list(notes),
+        regular_annotations=table_of([], []),
+        positions=np.zeros(0, "int64"),
+        other_annotations=others,
+    )
 
 
 def _split_and_read(data, path, expected):
     """Returns the `Scan` of a json and its arrays for the cache, or None if it must be parsed as a whole."""
     try:
         annotations = msgspec.json.decode(data, type=_Split).annotations
-        rest = _without(data, annotations)
-        content = _parse_strictly(rest, path, expected)
+        remaining = _without(data, annotations)
+        content = _parse_strictly(remaining, path, expected)
         images = KnownImages(
             content["images"], content["categories"], read_images(content["images"], Findings())
         )
-        table, positions, others = _read_blocks(annotations, images, path, expected)
+        table, positions, others = _read_blocks(annotations, images, path=path, expected=expected)
         texts = b"[" + b",".join(bytes(annotations[position]) for position in others) + b"]"
         arrays = {**vars(table), "positions": positions, "other_positions": np.array(others, "int64")}
-        arrays |= {"rest": np.frombuffer(rest, "uint8"), "others": np.frombuffer(texts, "uint8")}
+        arrays |= {"rest": np.frombuffer(remaining, "uint8"), "others": np.frombuffer(texts, "uint8")}
         return _unpacked(arrays, path, expected), arrays
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None  # the reader of the whole file reports the error
@@ -114,16 +138,16 @@ def _parse_strictly(data, path, expected):
     return content
 
 
-def _read_blocks(annotations, images, path, expected):
+def _read_blocks(annotations, images, *, path, expected):
     """Returns table and positions of the regular annotations, and the positions of the others."""
-    tables, regular = [table_of([], [])], [np.zeros(0, bool)]
+    tables, masks = [table_of([], [])], [np.zeros(0, bool)]
     for start in range(0, len(annotations), BLOCK):
         block = annotations[start : start + BLOCK]
-        table, which = read_block(block, images, lambda text: _parse_strictly(text, path, expected))
+        table, mask = read_block(block, images, lambda text: _parse_strictly(text, path, expected))
         tables.append(table)
-        regular.append(which)
-    regular = np.concatenate(regular)
-    return concatenate(tables), np.flatnonzero(regular), np.flatnonzero(~regular).tolist()
+        masks.append(mask)
+    is_regular = np.concatenate(masks)
+    return concatenate(tables), np.flatnonzero(is_regular), np.flatnonzero(~is_regular).tolist()
 
 
 def _unpacked(arrays, path, expected):
@@ -134,4 +158,10 @@ def _unpacked(arrays, path, expected):
     )
     other_positions, positions = arrays.pop("other_positions").tolist(), arrays.pop("positions")
     others = list(zip(other_positions, others, strict=True))
-    return Scan(content, [], AnnotationTable(**arrays), positions, others)
+    return Scan(
+        content=content,
+        notes=[],
+        regular_annotations=AnnotationTable(**arrays),
+        positions=positions,
+        other_annotations=others,
+    )

@@ -1,5 +1,7 @@
 """Copy-paste augmentation: pastes objects of another image onto this one (Ghiasi et al. 2021)."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -8,16 +10,24 @@ from mask_rcnn.data.apply_geometry import apply_geometry
 from mask_rcnn.data.joining_transforms import join_objects, takes_others
 from mask_rcnn.data.masks import mask_in_window
 from mask_rcnn.data.occlusion import cover
-from mask_rcnn.data.sample import OBJECT
+from mask_rcnn.data.sample import OBJECT, Sample
 from mask_rcnn.data.segmentations import mask_window
 
 
 @takes_others(1)
-def copy_paste(sample, rng, others, share=0.5, blend=0.0, probability=1.0):
+def copy_paste(
+    sample: Sample,
+    rng: np.random.Generator,
+    others: Sequence[Sample],
+    *,
+    share: float = 0.5,
+    blend: float = 0.0,
+    probability: float = 1.0,
+) -> Sample:
     """Pastes random objects of another image onto this one, in front of its objects.
 
     The other image is shifted by a random offset with as much of it as possible in the frame. Covered objects
-    lose the covered part of their masks, see `data.visible.cover`.
+    lose the covered part of their masks, see `data.occlusion.cover`.
 
     Reference: Ghiasi et al. 2021, Simple Copy-Paste, section 3. There, scale jitter is applied to both images
     first. To do the same, list `scale_jitter` before this transform.
@@ -39,12 +49,14 @@ def copy_paste(sample, rng, others, share=0.5, blend=0.0, probability=1.0):
     is_pasted = (other.kinds == OBJECT) & has_mask & (rng.random(len(has_mask)) < share)
     pasted = other.select(np.flatnonzero(is_pasted))
     mask = np.zeros(sample.size, bool)
-    for segmentation in pasted.segmentations:
+    for segmentation in filter(None, pasted.segmentations):
         y1, x1, y2, x2 = window = mask_window(segmentation, sample.size)
         mask[y1:y2, x1:x2] |= mask_in_window(segmentation, window)
     if not mask.any():
         return sample
-    return join_objects([cover(sample, mask), pasted], _composed(sample.image, other.image, mask, blend))
+    return join_objects(
+        [cover(sample, mask), pasted], _composed(sample.image, other.image, mask, blend=blend)
+    )
 
 
 def _in_frame(other, rng, size):
@@ -57,7 +69,7 @@ def _in_frame(other, rng, size):
     return apply_geometry(other.moved(affine.translation(y, x), size))
 
 
-def _composed(image, pasted, mask, blend):
+def _composed(image, pasted, mask, *, blend):
     """Returns `pasted` inside the mask and `image` elsewhere, with soft edges if `blend` is above 0."""
     if not blend:
         return cv2.copyTo(pasted, mask.astype("uint8"), image.copy()).reshape(image.shape)

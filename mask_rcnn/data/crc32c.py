@@ -14,14 +14,14 @@ ALL_ONES = 0xFFFFFFFF
 MASK_ROTATION, MASK_DELTA = 15, 0xA282EAD8  # TFRecord's mask, for data that itself contains checksums
 
 
-def masked_crc32c(data):
+def masked_crc32c(data: bytes) -> int:
     """Returns the masked checksum of bytes as TFRecord files store it, an int below 2**32."""
     crc = crc32c(data)
     rotated = crc >> MASK_ROTATION | crc << 32 - MASK_ROTATION & ALL_ONES
     return rotated + MASK_DELTA & ALL_ONES
 
 
-def crc32c(data):
+def crc32c(data: bytes) -> int:
     """Returns the CRC-32C of bytes, an int below 2**32."""
     if len(data) < 4:
         return _crc_of_bytes(data)

@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mask_rcnn.data.annotation_table import ImageAnnotations, starts_of, table_of
+from mask_rcnn.data.annotation_table import AnnotationTable, ImageAnnotations, starts_of, table_of
 from mask_rcnn.data.keypoints import has_keypoints
+from mask_rcnn.data.records import Annotation, Dataset
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DatasetArrays:
     """N annotations of a data set, in the order of its images.
 
@@ -35,37 +36,42 @@ class DatasetArrays:
     has_keypoints: np.ndarray
 
 
-def arrays_of(dataset):
-    """Returns the `DatasetArrays` of a `Dataset`. It is fast if one reader made all of its records."""
-    return _from_table(dataset) if _has_one_table(dataset) else _from_records(dataset)
+def arrays_of(dataset: Dataset) -> DatasetArrays:
+    """Returns the `DatasetArrays` of a `Dataset`. This is fast if all records share one `AnnotationTable`."""
+    return _from_table(dataset) if _ranges_of_one_table(dataset) else _from_records(dataset)
 
 
-def table_of_dataset(dataset):
+def table_of_dataset(dataset: Dataset) -> AnnotationTable:
     """Returns the annotations of a `Dataset` as an `AnnotationTable` in the order of its images.
 
     `images` are indices into the data set. Boxes are (x, y, width, height). Those of a COCO json are as in
     the file, not clipped to their images.
     """
-    if not _has_one_table(dataset):
-        pairs = [(index, one) for index, image in enumerate(dataset.images) for one in image.annotations]
-        return table_of([_as_dict(one) for _, one in pairs], [index for index, _ in pairs])
-    table = dataset.images[0].annotations.table
-    first = np.array([image.annotations.start for image in dataset.images], "int64")
+    ranges = _ranges_of_one_table(dataset)
+    if not ranges:
+        pairs = [
+            (index, annotation)
+            for index, image in enumerate(dataset.images)
+            for annotation in image.annotations
+        ]
+        return table_of([_as_dict(annotation) for _, annotation in pairs], [index for index, _ in pairs])
+    table = ranges[0].table
+    first = np.array([rows.start for rows in ranges], "int64")
     counts = np.array([len(image.annotations) for image in dataset.images], "int64")
     images = np.repeat(np.arange(len(counts)), counts)
     rows = np.arange(len(images)) + (first - starts_of(counts))[images]
     return replace(table.take(rows), images=images)
 
 
-def _has_one_table(dataset):
-    tables = {
-        id(image.annotations.table) if isinstance(image.annotations, ImageAnnotations) else None
-        for image in dataset.images
-    }
-    return len(tables) == 1 and None not in tables
+def _ranges_of_one_table(dataset: Dataset) -> list[ImageAnnotations]:
+    """Returns the annotations of each image if all are rows of one table, otherwise an empty list."""
+    annotations = [image.annotations for image in dataset.images]
+    ranges = [each for each in annotations if isinstance(each, ImageAnnotations)]
+    is_one_table = len(ranges) == len(annotations) and len({id(each.table) for each in ranges}) == 1
+    return ranges if is_one_table else []
 
 
-def _as_dict(annotation):
+def _as_dict(annotation: Annotation):
     """Returns an `Annotation` as a dict like those of `read_annotation`."""
     top, left, bottom, right = annotation.box
     points = annotation.keypoints
@@ -99,22 +105,22 @@ def _from_table(dataset):
 
 
 def _from_records(dataset):
-    annotations = [one for image in dataset.images for one in image.annotations]
+    annotations = [annotation for image in dataset.images for annotation in image.annotations]
     counts = [len(image.annotations) for image in dataset.images]
     return DatasetArrays(
         images=np.repeat(np.arange(len(counts)), np.array(counts, "int64")),
-        ids=np.array([one.id for one in annotations]),
-        class_ids=np.array([one.class_id for one in annotations], "int64"),
-        boxes=np.array([one.box for one in annotations], "float64").reshape(-1, 4),
-        areas=np.array([one.area for one in annotations], "float64"),
-        crowd=np.array([one.crowd for one in annotations], bool),
-        has_mask=np.array([bool(one.segmentation) for one in annotations], bool),
-        num_keypoints=np.array([len(one.keypoints or ()) for one in annotations], "int64"),
-        has_keypoints=np.array([has_keypoints(one) for one in annotations], bool),
+        ids=np.array([annotation.id for annotation in annotations]),
+        class_ids=np.array([annotation.class_id for annotation in annotations], "int64"),
+        boxes=np.array([annotation.box for annotation in annotations], "float64").reshape(-1, 4),
+        areas=np.array([annotation.area for annotation in annotations], "float64"),
+        crowd=np.array([annotation.crowd for annotation in annotations], bool),
+        has_mask=np.array([bool(annotation.segmentation) for annotation in annotations], bool),
+        num_keypoints=np.array([len(annotation.keypoints or ()) for annotation in annotations], "int64"),
+        has_keypoints=np.array([has_keypoints(annotation) for annotation in annotations], bool),
     )
 
 
-def classes_of_images(arrays):
+def classes_of_images(arrays: DatasetArrays) -> tuple[np.ndarray, np.ndarray]:
     """Returns the distinct pairs of an image and a class that has an object in it, without crowd regions.
 
     Args:
@@ -125,4 +131,5 @@ def classes_of_images(arrays):
         class_ids: `[P]` int64, class of each pair.
     """
     pairs = np.stack([arrays.images, arrays.class_ids], axis=1)[~arrays.crowd]
-    return np.unique(pairs, axis=0).T
+    images, class_ids = np.unique(pairs, axis=0).T
+    return images, class_ids

@@ -6,6 +6,7 @@ Decoders only get the parts of a file that hold pixels, because metadata can be 
 import io
 import struct
 import zlib
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from PIL.BmpImagePlugin import BmpImageFile
@@ -15,7 +16,10 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from mask_rcnn.data.array_decoding import decode_deep_png
-from mask_rcnn.data.image_headers import SOF_MARKERS, SOS, jpeg_segments, png_chunks
+from mask_rcnn.data.image_headers import SOF_MARKERS, SOS, ImageHeader, jpeg_segments, png_chunks
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 PLUGINS = {
     "JPEG": JpegImageFile,
@@ -42,7 +46,7 @@ PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples per pixel by color type
 STRIP_PIXELS = 1 << 24  # pixels converted to RGB at a time, to avoid a copy of a whole large image
 
 
-def decode_8_bits(file, header):
+def decode_8_bits(file: IO[bytes], header: ImageHeader) -> np.ndarray:
     """Decodes a file with at most 8 bits per sample to RGB.
 
     Args:
@@ -58,15 +62,17 @@ def decode_8_bits(file, header):
     size = _stored_size(header)
     file = _without_metadata(file, header)
     if _takes_less_in_tensorflow(header):
-        pixels = np.asarray(memoryview(decode_in_graph(file.read())))  # without a copy
+        tensor = decode_in_graph(file.read())
+        # Without a copy. An eager tensor is a buffer, which the annotation of `tf.Tensor` does not say.
+        pixels = np.asarray(memoryview(tensor))  # pyright: ignore[reportArgumentType]
     else:
-        pixels = _decode_by_pillow(file, PLUGINS[header.format], size, _to_rgb)
+        pixels = _decode_by_pillow(file, PLUGINS[header.format], size=size, convert=_to_rgb)
     if pixels.shape[:2] != size:
         raise ValueError(f"its header says {size} pixels, its content {pixels.shape[:2]}")
     return pixels
 
 
-def decode_channels(file, header):
+def decode_channels(file: IO[bytes], header: ImageHeader) -> np.ndarray:
     """Decodes a file without changing its channels, for models whose input is not RGB.
 
     Args:
@@ -83,7 +89,7 @@ def decode_channels(file, header):
         pixels = decode_deep_png(_png_without_metadata(file), header.channels)
     else:
         file, plugin = _without_metadata(file, header), PLUGINS[header.format]
-        pixels = _decode_by_pillow(file, plugin, _stored_size(header), _to_channels)
+        pixels = _decode_by_pillow(file, plugin, size=_stored_size(header), convert=_to_channels)
     expected = (*_stored_size(header), header.channels)
     if pixels.shape != expected:
         raise ValueError(f"its header says {expected}, its content {pixels.shape}")
@@ -108,14 +114,14 @@ def _takes_less_in_tensorflow(header):
     return num_pixels > MAX_PILLOW_PIXELS and header.format in ("JPEG", "PNG", "WEBP") and not is_refused
 
 
-def decode_16_bits(file):
+def decode_16_bits(file: IO[bytes]) -> np.ndarray:
     """Decodes a 16-bit PNG file to `[H, W, 3]` uint16. Pillow would reduce RGB to 8 bits."""
     import tensorflow as tf
 
     return tf.io.decode_png(_png_without_metadata(file), channels=3, dtype=tf.uint16).numpy()
 
 
-def decode_in_graph(contents):
+def decode_in_graph(contents: "tf.Tensor | bytes") -> "tf.Tensor":
     """Decodes the bytes of a file, `[]` string, to `[H, W, 3]` uint8, in a graph or eagerly.
 
     Differs from Pillow: CMYK by up to 2, and a BMP file with a palette gives the palette indices.
@@ -130,7 +136,7 @@ def decode_in_graph(contents):
     )
 
 
-def _decode_by_pillow(file, plugin, size, convert):
+def _decode_by_pillow(file, plugin, *, size, convert):
     # Not with `Image.open`, which has its own limits and warnings.
     with plugin(file) as image:
         if image.size != size[::-1]:

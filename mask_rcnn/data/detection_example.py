@@ -13,6 +13,8 @@ Schema (TensorFlow Model Garden, official/vision/data/create_coco_tf_record.py, 
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +38,7 @@ DECIMALS = 2  # decimals of a coordinate in pixels, as in COCO
 TYPE_NAMES = {bytes: "bytes", float: "floats", int: "whole numbers"}
 
 
-def values_of(features, name, kind, count=None):
+def values_of(features: Mapping[str, list], name: str, kind: type, *, count: int | None = None) -> list:
     """Returns the list of values of a feature, or an empty list if there is none.
 
     Args:
@@ -56,9 +58,17 @@ def values_of(features, name, kind, count=None):
     return values
 
 
-def text_of(features, name):
-    """Returns the text of a feature with one value, or None if there is none."""
-    values = values_of(features, name, bytes, 1)
+def text_of(features: Mapping[str, list], name: str) -> str | None:
+    """Returns the text of a feature with one value, or None if there is none.
+
+    Args:
+        features: Dict from `decode_example`.
+        name: Name of the feature.
+
+    Raises:
+        ValueError: The feature is no text in UTF-8, or has several values.
+    """
+    values = values_of(features, name, bytes, count=1)
     return _text(values[0], name) if values else None
 
 
@@ -69,20 +79,31 @@ def _text(value, name):
         raise ValueError(f"{name} that is not in UTF-8") from error
 
 
-def read_image_fields(features):
-    """Returns a dict with `file_name`, `source_id`, `format`, `height`, `width`; None for missing ones."""
-    if not values_of(features, ENCODED, bytes, 1):
+def read_image_fields(features: Mapping[str, list]) -> dict[str, Any]:
+    """Returns the fields of the image of an `Example`.
+
+    Args:
+        features: Dict from `decode_example`.
+
+    Returns:
+        Dict with the texts `file_name`, `source_id` and `format` and the ints `height` and `width`. A missing
+        field is None.
+
+    Raises:
+        ValueError: The image is missing, or a field is invalid.
+    """
+    if not values_of(features, ENCODED, bytes, count=1):
         raise ValueError(f"no feature {ENCODED}")
     sides = {}
     for side, name in (("height", HEIGHT), ("width", WIDTH)):
-        sides[side] = next(iter(values_of(features, name, int, 1)), None)
+        sides[side] = next(iter(values_of(features, name, int, count=1)), None)
         if sides[side] is not None and not 0 < sides[side] <= MAX_SIDE:
             raise ValueError(f"{name} of {sides[side]}")
     texts = {"file_name": FILE_NAME, "source_id": SOURCE_ID, "format": FORMAT}
     return {key: text_of(features, name) for key, name in texts.items()} | sides
 
 
-def read_objects(features, size):
+def read_objects(features: Mapping[str, list], size: tuple[int, int]) -> list[dict[str, Any]]:
     """Returns the objects of an image as a list of dicts.
 
     Args:
@@ -98,18 +119,21 @@ def read_objects(features, size):
     """
     count = len(values_of(features, BOX[0], float))
     boxes = _boxes(features, count, size)
-    labels, texts = values_of(features, LABEL, int, count), values_of(features, TEXT, bytes, count)
+    labels, texts = (
+        values_of(features, LABEL, int, count=count),
+        values_of(features, TEXT, bytes, count=count),
+    )
     if count and not labels and not texts:
         raise ValueError(f"{count} boxes and neither {LABEL} nor {TEXT}")
-    others = {
-        "iscrowd": values_of(features, CROWD, int, count),
-        "area": values_of(features, AREA, float, count),
+    optional = {
+        "iscrowd": values_of(features, CROWD, int, count=count),
+        "area": values_of(features, AREA, float, count=count),
     }
-    masks, points = values_of(features, MASK, bytes, count), _keypoints(features, count, size)
+    masks, points = values_of(features, MASK, bytes, count=count), _keypoints(features, count, size)
     objects = []
     for row, box in enumerate(boxes):
         names, flat = points[row] if points else ([], [])
-        found = {
+        entry = {
             "label": labels[row] if labels else None,
             "text": _text(texts[row], TEXT) if texts else None,
             "bbox": box,
@@ -117,10 +141,10 @@ def read_objects(features, size):
             "keypoint_names": names,
             "keypoints": flat if any(flat) else None,
         }
-        found |= {name: values[row] for name, values in others.items() if values}
-        if not math.isfinite(found.get("area", 0.0)):
+        entry |= {name: values[row] for name, values in optional.items() if values}
+        if not math.isfinite(entry.get("area", 0.0)):
             raise ValueError(f"{AREA} of object {row} that is not finite")
-        objects.append({key: value for key, value in found.items() if value is not None})
+        objects.append({key: value for key, value in entry.items() if value is not None})
     return objects
 
 
@@ -128,7 +152,7 @@ def _boxes(features, count, size):
     """Returns the box [x, y, width, height] of each object, in pixels."""
     sides = []
     for name in BOX:
-        values = values_of(features, name, float, count)
+        values = values_of(features, name, float, count=count)
         if len(values) != count:
             raise ValueError(f"{count} objects and no feature {name}")
         if not all(-MAX_REACH <= value <= 1 + MAX_REACH for value in values):  # False for NaN
@@ -152,7 +176,7 @@ def _decimal(pixels, side):
 
 def _mask(data, size, row):
     """Returns the run-length mask of an object, or None if the mask has no pixel."""
-    mask = decode_ids(data, size, f"{MASK} of object {row}", "its image") != 0
+    mask = decode_ids(data, size, name=f"{MASK} of object {row}", where="its image") != 0
     top, left, bottom, right = mask_extent(mask).astype(int).tolist()
     return encode_crop(mask[top:bottom, left:right], (top, left), size) if bottom else None
 
@@ -164,9 +188,9 @@ def _keypoints(features, count, size):
         return []
     if not count or total % count:
         raise ValueError(f"{POINT[0]} with {total} values for {count} objects")
-    names = [_text(name, POINT_NAME) for name in values_of(features, POINT_NAME, bytes, total)]
-    x, y = (values_of(features, name, float, total) for name in POINT)
-    visibility = values_of(features, VISIBILITY, int, total) or [
+    names = [_text(name, POINT_NAME) for name in values_of(features, POINT_NAME, bytes, count=total)]
+    x, y = (values_of(features, name, float, count=total) for name in POINT)
+    visibility = values_of(features, VISIBILITY, int, count=total) or [
         2 * bool(any(point)) for point in zip(x, y, strict=False)
     ]
     if len(y) != total or not names:
@@ -174,9 +198,9 @@ def _keypoints(features, count, size):
     if not all(map(math.isfinite, (*x, *y))):
         raise ValueError(f"{POINT[0]} with values that are not finite")
     flat = np.stack([_pixels(x, size[1]), _pixels(y, size[0]), visibility], axis=-1)
-    points, each = [], total // count
-    for start in range(0, total, each):
-        known = [name for name in names[start : start + each] if name]  # empty names are padding
+    points, num_keypoints = [], total // count
+    for start in range(0, total, num_keypoints):
+        known = [name for name in names[start : start + num_keypoints] if name]  # empty names are padding
         values = flat[start : start + len(known)].ravel().tolist()
         points.append((known, [int(v) if i % 3 == 2 else v for i, v in enumerate(values)]))
     return points

@@ -9,7 +9,7 @@ MAX_ENTRIES = 1000  # entries of a TIFF directory that are read; cameras write f
 XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 
 
-def exif_orientation(data):
+def exif_orientation(data: bytes) -> int | None:
     """Returns the orientation in EXIF data, 1..8, or None if it is missing or unreadable.
 
     Args:
@@ -32,7 +32,7 @@ def exif_orientation(data):
     return None
 
 
-def xmp_orientation(data):
+def xmp_orientation(data: bytes) -> int | None:
     """Returns the orientation in the bytes of XMP data, 1..8, or None if there is none."""
-    found = XMP_ORIENTATION.search(data)
-    return int(found[1]) if found else None
+    match = XMP_ORIENTATION.search(data)
+    return int(match[1]) if match else None

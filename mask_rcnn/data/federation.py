@@ -6,11 +6,13 @@ has no object. Classes in `not_exhaustive_category_ids` are labeled only in part
 is "r" (rare, in 1 to 10 images of the training set), "c" (common, up to 100) or "f" (frequent).
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from mask_rcnn.data.findings import shown
+from mask_rcnn.data.findings import Findings, shown
 from mask_rcnn.data.json_values import identity, whole_number
 
 NEGATIVE, NOT_EXHAUSTIVE = "neg_category_ids", "not_exhaustive_category_ids"
@@ -32,22 +34,22 @@ class Federation:
 
     negative: np.ndarray
     not_exhaustive: np.ndarray
-    frequencies: dict
+    frequencies: dict[int, str]
 
-    def renumbered(self, new_index):
+    def renumbered(self, new_index: np.ndarray) -> "Federation":
         """Returns a copy with other image indices.
 
         Args:
             new_index: `[I]` int, new index of each image, or -1 if it is left out.
         """
-        pairs = []
-        for part in (self.negative, self.not_exhaustive):
-            images = new_index[part[:, 0]]
-            pairs.append(np.column_stack([images, part[:, 1]])[images >= 0])
-        return Federation(*pairs, self.frequencies)
+        return Federation(
+            _renumbered(self.negative, new_index),
+            _renumbered(self.not_exhaustive, new_index),
+            self.frequencies,
+        )
 
-    def fields_of_images(self, num_images):
-        """Returns for each image a dict with both lists of category ids, as in a json."""
+    def fields_of_images(self, num_images: int) -> list[dict[str, list[int]]]:
+        """Returns for each of `num_images` images a dict with both lists of category ids, as in a json."""
         fields = [{NEGATIVE: [], NOT_EXHAUSTIVE: []} for _ in range(num_images)]
         for name, pairs in ((NEGATIVE, self.negative), (NOT_EXHAUSTIVE, self.not_exhaustive)):
             for image, id in pairs.tolist():
@@ -55,7 +57,15 @@ class Federation:
         return fields
 
 
-def read_federation(content, images, findings):
+def _renumbered(pairs, new_index):
+    """Returns pairs `[P, 2]` with other image indices, without those of images that are left out."""
+    images = new_index[pairs[:, 0]]
+    return np.column_stack([images, pairs[:, 1]])[images >= 0]
+
+
+def read_federation(
+    content: Mapping[str, Any], images: Iterable[int | str], findings: Findings
+) -> Federation | None:
     """Returns the `Federation` of a json, or None if no image has `neg_category_ids`.
 
     Args:
@@ -68,19 +78,21 @@ def read_federation(content, images, findings):
         return None
     categories = [entry for entry in content["categories"] if isinstance(entry, dict)]
     known = {whole_number(category.get("id")) for category in categories}
-    index = {id: number for number, id in enumerate(images)}
+    index: dict[object, int] = {id: number for number, id in enumerate(images)}
     pairs = {NEGATIVE: [], NOT_EXHAUSTIVE: []}
     for entry in entries:
         number = index.get(identity(entry.get("id")))
-        for field, found in pairs.items() if number is not None else ():
-            found += [(number, id) for id in _category_ids(entry, field, known, findings)]
+        for field, of_images in pairs.items() if number is not None else ():
+            ids = _category_ids(entry, field, known=known, findings=findings)
+            of_images += [(number, id) for id in ids]
     return Federation(
-        *(np.array(found, "int64").reshape(-1, 2) for found in pairs.values()),
-        _frequencies(categories, findings),
+        negative=np.array(pairs[NEGATIVE], "int64").reshape(-1, 2),
+        not_exhaustive=np.array(pairs[NOT_EXHAUSTIVE], "int64").reshape(-1, 2),
+        frequencies=_frequencies(categories, findings),
     )
 
 
-def _category_ids(entry, field, known, findings):
+def _category_ids(entry, field, *, known, findings):
     """Returns the ids in a list of an image that are ids of declared categories."""
     where = f"image {shown(entry['id'])}"
     values = entry.get(field)
@@ -102,14 +114,14 @@ def _category_ids(entry, field, known, findings):
 
 
 def _frequencies(categories, findings):
-    found = {}
+    frequencies = {}
     for category in categories:
         letter, id = category.get("frequency"), whole_number(category.get("id"))
         if letter in tuple(FREQUENCIES):
-            found[id] = letter
+            frequencies[id] = letter
         elif letter is not None:
             findings.refuse(
                 f"`frequency` of a category must be one of {tuple(FREQUENCIES)}",
                 f"category {shown(category.get('id'))} with frequency={shown(letter)}",
             )
-    return found
+    return frequencies

@@ -7,10 +7,10 @@ import numpy as np
 from mask_rcnn.data import affine
 from mask_rcnn.data.apply_geometry import apply_geometry, transposed
 from mask_rcnn.data.occlusion import TOLERANCE, cut_to_window
-from mask_rcnn.data.sample import IGNORE, OBJECT
+from mask_rcnn.data.sample import IGNORE, OBJECT, Sample
 
 
-def finalize_sample(sample, max_instances, needs_mask):
+def finalize_sample(sample: Sample, max_instances: int, needs_mask: bool) -> Sample:
     """Removes objects outside of the output and orders the remaining objects for training.
 
     Args:
@@ -24,7 +24,7 @@ def finalize_sample(sample, max_instances, needs_mask):
         the visible part.
     """
     sample = _visible(transposed(sample) if affine.is_transposed(sample.matrix) else sample)
-    has_mask = np.array([bool(each) for each in sample.segmentations], bool)
+    has_mask = np.array(list(map(bool, sample.segmentations)), bool)
     is_object = (sample.kinds == OBJECT) & (has_mask | (not needs_mask))
     by_area = np.argsort(-sample.areas, kind="stable")
     objects, others = by_area[is_object[by_area]], by_area[~is_object[by_area]]

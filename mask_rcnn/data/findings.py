@@ -1,5 +1,8 @@
 """Collects repairs and refusals of a reader, and reports one line per kind with a count and examples."""
 
+from collections.abc import Sequence
+from typing import Any
+
 MAX_EXAMPLES = 10  # examples of each kind in a line
 MAX_LISTED = 20  # lines of an error or a report
 
@@ -11,7 +14,7 @@ class RefusedContent(ValueError):
         refusals: `{kind: [count, first examples]}`, as in `Findings`.
     """
 
-    def __init__(self, message, refusals):
+    def __init__(self, message: str, refusals: dict[str, list[Any]]):
         super().__init__(message)
         self.refusals = refusals
 
@@ -26,9 +29,10 @@ class Findings:
     """
 
     def __init__(self):
-        self.repairs, self.refusals = {}, {}
+        self.repairs: dict[str, list[Any]] = {}
+        self.refusals: dict[str, list[Any]] = {}
 
-    def repair(self, kind, where):
+    def repair(self, kind: str, where: str) -> None:
         """Adds a repair: something that was changed, guessed or left out.
 
         Args:
@@ -37,7 +41,7 @@ class Findings:
         """
         _add(self.repairs, kind, where)
 
-    def refuse(self, kind, where):
+    def refuse(self, kind: str, where: str) -> None:
         """Adds a refusal: an entry with an unclear meaning, which `check` raises as an error.
 
         Args:
@@ -46,11 +50,11 @@ class Findings:
         """
         _add(self.refusals, kind, where)
 
-    def lines(self):
+    def lines(self) -> list[str]:
         """Returns a list with one line per kind of repair."""
         return list(map(_line, self.repairs.items()))
 
-    def check(self, expected, source):
+    def check(self, expected: str, source: str) -> None:
         """Raises a `RefusedContent` (a ValueError) that lists all refusals, if there are any.
 
         Args:
@@ -66,7 +70,7 @@ class Findings:
             )
 
 
-def shown(value):
+def shown(value: object) -> str:
     """Returns a value of a file as short printable text; nested values are only summarized."""
     if isinstance(value, str | bool | float | type(None)):
         return ascii(value[:60] if isinstance(value, str) else value)
@@ -81,7 +85,7 @@ def shown(value):
     return f"[{', '.join(map(shown, value[:6]))}{', ...' if len(value) > 6 else ''}]"
 
 
-def listed(lines):
+def listed(lines: Sequence[str]) -> list[str]:
     """Returns the first lines of a long list, and a line with the number of further lines."""
     return [
         *lines[:MAX_LISTED],

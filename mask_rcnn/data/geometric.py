@@ -1,11 +1,14 @@
 """Transforms that flip, rotate and shear; see `data.augment` for the others."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mask_rcnn.data import affine
+from mask_rcnn.data.sample import Sample
 
 
-def vertical_flip(sample, rng, probability=0.5):
+def vertical_flip(sample: Sample, rng: np.random.Generator, probability: float = 0.5) -> Sample:
     """Flips top to bottom with a probability. Left and right keypoints are swapped, as in any mirror image.
 
     Args:
@@ -18,7 +21,7 @@ def vertical_flip(sample, rng, probability=0.5):
     return sample
 
 
-def rotate_90(sample, rng, probability=0.75):
+def rotate_90(sample: Sample, rng: np.random.Generator, probability: float = 0.75) -> Sample:
     """Rotates by 90, 180 or 270 degrees, without interpolation. 90 and 270 swap height and width.
 
     Args:
@@ -34,7 +37,7 @@ def rotate_90(sample, rng, probability=0.75):
     return sample
 
 
-def rotate(sample, rng, degrees=15.0):
+def rotate(sample: Sample, rng: np.random.Generator, degrees: float = 15.0) -> Sample:
     """Rotates around the center by a random angle. Content outside of the frame is cut, corners are filled.
 
     Args:
@@ -47,7 +50,7 @@ def rotate(sample, rng, degrees=15.0):
     return _around_the_middle(sample, [[cosine, -sine], [sine, cosine]])
 
 
-def shear(sample, rng, degrees=15.0):
+def shear(sample: Sample, rng: np.random.Generator, degrees: float = 15.0) -> Sample:
     """Shears by a random angle, along the rows or along the columns.
 
     Reference: Cubuk et al. 2019, AutoAugment, table 6 (ShearX, ShearY).
@@ -62,7 +65,7 @@ def shear(sample, rng, degrees=15.0):
     return _around_the_middle(sample, [[1, 0], [slope, 1]] if along_rows else [[1, slope], [0, 1]])
 
 
-def random_window(sample, rng, size):
+def random_window(sample: Sample, rng: np.random.Generator, size: Sequence[int] | np.ndarray) -> Sample:
     """Crops a window of `size` from the output at a random whole pixel.
 
     If the window is larger than the output, it starts at the first pixel.

@@ -8,7 +8,9 @@ WebP, RFC 9649.
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import IO, Any
 
 from mask_rcnn.data.array_headers import NPY_START, TIFF_STARTS, parse_npy, parse_tiff
 from mask_rcnn.data.exif import UPRIGHT, exif_orientation, xmp_orientation
@@ -33,7 +35,7 @@ MARKERS_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageHeader:
     """Properties of an image that are known before its pixels are decoded.
 
@@ -62,7 +64,7 @@ class ImageHeader:
     comment: str = ""
 
 
-def parse_header(file):
+def parse_header(file: IO[bytes]) -> ImageHeader:
     """Returns the `ImageHeader` of an image file.
 
     Args:
@@ -73,32 +75,32 @@ def parse_header(file):
     """
     start = _read(file, 0, 16)
     if start.startswith(b"\xff\xd8\xff"):
-        found = _parse_jpeg(file)
+        fields: dict[str, Any] = _parse_jpeg(file)
     elif start.startswith(b"\x89PNG\r\n\x1a\n"):
-        found = _parse_png(file)
+        fields = _parse_png(file)
     elif start[:6] in (b"GIF87a", b"GIF89a"):
-        found = {"format": "GIF", "size": _gif_size(file)}
+        fields = {"format": "GIF", "size": _gif_size(file)}
     elif start.startswith(b"BM"):
-        found = {"format": "BMP", "size": _bmp_size(file)}
+        fields = {"format": "BMP", "size": _bmp_size(file)}
     elif start.startswith(b"RIFF") and start[8:12] == b"WEBP":
-        found = _parse_webp(file)
+        fields = _parse_webp(file)
     elif start.startswith(TIFF_STARTS):
-        found = parse_tiff(file)
+        fields = parse_tiff(file)
     elif start.startswith(NPY_START):
-        found = parse_npy(file)
+        fields = parse_npy(file)
     else:
         raise ValueError("the first bytes are not of such a format" if start else "the file is empty")
-    height, width = found.pop("size")
+    height, width = fields.pop("size")
     if height < 1 or width < 1:
         raise ValueError(f"its header says {width} x {height} pixels")
-    orientations = (found.pop("exif", None), found.pop("xmp", None), UPRIGHT)
-    orientation = next(number for number in orientations if number)
+    orientations = (fields.pop("exif", None), fields.pop("xmp", None), UPRIGHT)
+    orientation: int = next(number for number in orientations if number)
     if orientation >= 5:
         height, width = width, height
-    return ImageHeader(height, width, orientation, **found)
+    return ImageHeader(height=height, width=width, orientation=orientation, **fields)
 
 
-def jpeg_segments(file):
+def jpeg_segments(file: IO[bytes]) -> Iterator[tuple[int, int, int]]:
     """Yields (marker, offset, length) of the content of each segment up to the first scan, in order.
 
     Bytes between segments are skipped, as libjpeg and Pillow do.
@@ -123,7 +125,7 @@ def jpeg_segments(file):
     raise ValueError("it has too many segments")
 
 
-def png_chunks(file):
+def png_chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
     """Yields (type, offset, length) of the content of each chunk, up to IEND or the end of the file."""
     at, end = 8, file.seek(0, os.SEEK_END)
     for _ in range(MAX_PARTS):
@@ -137,49 +139,49 @@ def png_chunks(file):
     raise ValueError("it has too many chunks")
 
 
-def _parse_jpeg(file):
-    found = {"format": "JPEG"}
+def _parse_jpeg(file: IO[bytes]) -> dict[str, Any]:
+    fields: dict[str, Any] = {"format": "JPEG"}
     for marker, offset, length in jpeg_segments(file):
-        if marker in SOF_MARKERS and "size" not in found:
-            precision, *found["size"], components = _unpack(file, offset, ">BHHB")
-            found["channels"] = 1 if components == 1 else 3
+        if marker in SOF_MARKERS and "size" not in fields:
+            precision, *fields["size"], components = _unpack(file, offset, ">BHHB")
+            fields["channels"] = 1 if components == 1 else 3
             if precision != 8:
                 raise ValueError(f"a JPEG file of {precision} bits per sample")
         elif marker == APP1 and length <= MAX_METADATA:
-            _take_metadata(found, _read(file, offset, length))
+            _take_metadata(fields, _read(file, offset, length))
         elif marker == COM and length <= MAX_METADATA:
-            found["comment"] = _read(file, offset, length).decode("latin-1")
-    if "size" not in found:
+            fields["comment"] = _read(file, offset, length).decode("latin-1")
+    if "size" not in fields:
         raise ValueError("it has no frame header")
-    return found
+    return fields
 
 
-def _take_metadata(found, data):
-    """Adds the orientation of an APP1 segment to `found`. The first EXIF and the first XMP segment count."""
+def _take_metadata(fields, data):
+    """Adds the orientation of an APP1 segment to `fields`. The first EXIF and the first XMP segment count."""
     if data.startswith(b"Exif\0\0"):
-        found.setdefault("exif", exif_orientation(data))
+        fields.setdefault("exif", exif_orientation(data))
     elif data.startswith(XMP_SEGMENT):
-        found.setdefault("xmp", xmp_orientation(data))
+        fields.setdefault("xmp", xmp_orientation(data))
 
 
-def _parse_png(file):
+def _parse_png(file: IO[bytes]) -> dict[str, Any]:
     kind, width, height, bits, color_type = _unpack(file, 12, ">4sIIBB")
     if kind != b"IHDR":
         raise ValueError("its first chunk is not IHDR")
     channels = DECODED_CHANNELS.get(color_type, 3)
-    found = {"format": "PNG", "size": (height, width), "bits": max(bits, 8), "channels": channels}
+    fields = {"format": "PNG", "size": (height, width), "bits": max(bits, 8), "channels": channels}
     for kind, offset, length in png_chunks(file):
         if length > MAX_METADATA:
             continue
         if kind == b"eXIf":
-            found["exif"] = exif_orientation(_read(file, offset, length))
+            fields["exif"] = exif_orientation(_read(file, offset, length))
         elif kind in (b"tEXt", b"zTXt", b"iTXt"):
-            _take_text(found, kind, _read(file, offset, length))
-    return found
+            _take_text(fields, kind, _read(file, offset, length))
+    return fields
 
 
-def _take_text(found, kind, data):
-    """Adds a comment, or the orientation in XMP or ImageMagick's EXIF, from a text chunk to `found`."""
+def _take_text(fields, kind, data):
+    """Adds a comment, or the orientation in XMP or ImageMagick's EXIF, from a text chunk to `fields`."""
     keyword, _, text = data.partition(b"\0")
     if kind == b"zTXt":
         text = _inflate(text[1:])
@@ -187,12 +189,12 @@ def _take_text(found, kind, data):
         compressed, text = text[:1] == b"\1", text[2:].split(b"\0", 2)[-1]
         text = _inflate(text) if compressed else text
     if keyword == b"Comment":
-        found["comment"] = text.decode("utf-8", "replace")
+        fields["comment"] = text.decode("utf-8", "replace")
     elif keyword == b"XML:com.adobe.xmp":
-        found["xmp"] = xmp_orientation(text)
+        fields["xmp"] = xmp_orientation(text)
     elif keyword == b"Raw profile type exif":
         digits = b"".join(text.split(b"\n")[3:])
-        found.setdefault("exif", exif_orientation(bytes.fromhex(digits.decode("ascii", "replace"))))
+        fields.setdefault("exif", exif_orientation(bytes.fromhex(digits.decode("ascii", "replace"))))
 
 
 def _inflate(data):
@@ -237,22 +239,22 @@ def _bmp_size(file):
     return abs(height), width  # a negative height means that rows go from top to bottom
 
 
-def _parse_webp(file):
-    found = {"format": "WEBP"}
+def _parse_webp(file: IO[bytes]) -> dict[str, Any]:
+    fields: dict[str, Any] = {"format": "WEBP"}
     at, end = 12, file.seek(0, os.SEEK_END)
     for _ in range(MAX_PARTS):
         if at + 8 > end:
             break
         kind, length = _unpack(file, at, "<4sI")
-        if "size" not in found:
-            found["size"] = _webp_size(kind, _read(file, at + 8, 10))
+        if "size" not in fields:
+            fields["size"] = _webp_size(kind, _read(file, at + 8, 10))
         elif kind in (b"EXIF", b"XMP ") and length <= MAX_METADATA:
             data = _read(file, at + 8, length)
-            found |= {"exif": exif_orientation(data)} if kind == b"EXIF" else {"xmp": xmp_orientation(data)}
+            fields |= {"exif": exif_orientation(data)} if kind == b"EXIF" else {"xmp": xmp_orientation(data)}
         at += 8 + length + length % 2
-    if "size" not in found:
+    if "size" not in fields:
         raise ValueError("it has no chunk")
-    return found
+    return fields
 
 
 def _webp_size(kind, data):

@@ -2,6 +2,8 @@
 
 import functools
 import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +12,13 @@ from mask_rcnn.data.images import check_regular_file, read_header, read_samples
 from mask_rcnn.data.tiff import TiffImage, is_tiff
 
 
-def open_image(path, max_pixels=MAX_PIXELS, channels=3, convert=None):
+def open_image(
+    path: str | Path,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    channels: int = 3,
+    convert: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> "TiffImage | DecodedImage":
     """Returns an image for reading windows: a `TiffImage` or a `DecodedImage`.
 
     Args:
@@ -29,7 +37,7 @@ def open_image(path, max_pixels=MAX_PIXELS, channels=3, convert=None):
     if channels == 3 and is_tiff(path):
         return TiffImage(path, max_pixels, convert)
     header = read_header(path, max_pixels, channels)
-    decode = functools.partial(read_samples, path, max_pixels, channels, convert)
+    decode = functools.partial(read_samples, path, max_pixels, channels, convert=convert)
     return DecodedImage((header.height, header.width), decode)
 
 
@@ -41,16 +49,18 @@ class DecodedImage:
         decode: Function without arguments that returns the pixels, `[H, W, C]`.
 
     Attributes:
-        has_whole: True, because the whole image may be read at once (see `TiffImage`).
+        has_whole: True, because the whole image is decoded in any case (see `TiffImage`).
     """
 
     has_whole = True
 
-    def __init__(self, size, decode):
+    def __init__(self, size: tuple[int, int], decode: Callable[[], np.ndarray]):
         self.size = size
-        self._decode, self._pixels, self._error, self._lock = decode, None, None, threading.Lock()
+        self._decode, self._lock = decode, threading.Lock()
+        self._pixels: np.ndarray | None = None
+        self._error: Exception | None = None
 
-    def read(self, window=None):
+    def read(self, window: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """Returns the pixels of a window. It is thread-safe.
 
         Args:
@@ -75,7 +85,7 @@ class DecodedImage:
             self._error = error
             raise
 
-    def close(self):
+    def close(self) -> None:
         """Frees the pixels. The next window decodes the image again."""
         with self._lock:
             self._pixels = None

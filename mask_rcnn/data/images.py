@@ -9,14 +9,16 @@ import os
 import re
 import stat
 import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, Protocol, TypeGuard
 
 import numpy as np
 
 from mask_rcnn.data.array_decoding import as_rgb, decode_array
 from mask_rcnn.data.decoding import decode_8_bits, decode_16_bits, decode_channels
-from mask_rcnn.data.image_headers import ARRAY_FORMATS, FORMATS, MAX_PIXELS, parse_header
-from mask_rcnn.system.paths import as_path
+from mask_rcnn.data.image_headers import ARRAY_FORMATS, FORMATS, MAX_PIXELS, ImageHeader, parse_header
+from mask_rcnn.system.paths import RemotePath, as_path
 
 # The last bytes of a complete file. They are searched in a longer tail, because padding may follow.
 END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
@@ -25,7 +27,18 @@ TAIL_BYTES = 64
 TENSORFLOW_NODES = re.compile(r"\{\{.*?\}\} | \[Op:.*")  # node names in TensorFlow's error messages
 
 
-def read_header(path, max_pixels=MAX_PIXELS, channels=3):
+class OpenableFile(Protocol):
+    """A file that is not a path but can be opened, such as a `RecordImage`."""
+
+    def open(self, mode: str = "rb") -> IO[bytes]:
+        """Returns the file as a binary stream."""
+        ...
+
+
+ImageFile = str | Path | RemotePath | OpenableFile
+
+
+def read_header(path: ImageFile, max_pixels: int = MAX_PIXELS, channels: int = 3) -> ImageHeader:
     """Returns the `ImageHeader` of an image file without decoding its pixels.
 
     Args:
@@ -42,13 +55,15 @@ def read_header(path, max_pixels=MAX_PIXELS, channels=3):
         return _checked_header(file, max_pixels, channels)
 
 
-def read_complete_header(path, max_pixels=MAX_PIXELS, channels=3):
+def read_complete_header(path: ImageFile, max_pixels: int = MAX_PIXELS, channels: int = 3) -> ImageHeader:
     """Returns the `ImageHeader` of an image file and checks that the file is not truncated.
 
     The end marker shows this without decoding. A file without an end marker is decoded to be sure.
 
     Args:
-        path, max_pixels, channels: As in `read_header`.
+        path: Path of the file, or a `RecordImage`.
+        max_pixels: Maximum height times width. Defaults to `MAX_PIXELS`.
+        channels: Expected number of channels, as in `read_image`. Defaults to 3.
 
     Raises:
         FileNotFoundError, ValueError: As in `read_header`, or the file is truncated.
@@ -64,7 +79,14 @@ def read_complete_header(path, max_pixels=MAX_PIXELS, channels=3):
     return header
 
 
-def read_image(path, bit_depth=None, max_pixels=MAX_PIXELS, channels=3, dtype="uint8"):
+def read_image(
+    path: ImageFile,
+    bit_depth: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    channels: int = 3,
+    dtype: str = "uint8",
+) -> np.ndarray:
     """Returns the pixels of an image file, upright, `[H, W, channels]`. By default they are 8-bit RGB.
 
     With 3 channels, gray, CMYK and palettes become RGB, and alpha is dropped. With any other number, the file
@@ -88,15 +110,23 @@ def read_image(path, bit_depth=None, max_pixels=MAX_PIXELS, channels=3, dtype="u
             channels, or has a sample with more than `bit_depth` bits.
     """
     convert = functools.partial(with_dtype, bit_depth=bit_depth or 16, dtype=dtype)
-    return read_samples(path, max_pixels, channels, convert)
+    return read_samples(path, max_pixels, channels, convert=convert)
 
 
-def read_samples(path, max_pixels=MAX_PIXELS, channels=3, convert=None):
+def read_samples(
+    path: ImageFile,
+    max_pixels: int = MAX_PIXELS,
+    channels: int = 3,
+    *,
+    convert: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
     """Returns the same as `read_image`, but 16-bit files stay unchanged, `[H, W, channels]` uint16.
 
     Args:
-        path, max_pixels, channels: As in `read_image`.
-        convert: Function that is applied to the samples. Defaults to None.
+        path: Path of the file, or a `RecordImage`.
+        max_pixels: Maximum height times width. Defaults to `MAX_PIXELS`.
+        channels: Number of channels, as in `read_image`. Defaults to 3.
+        convert: Function that is applied to the samples `[H, W, channels]`. Defaults to None.
     """
     with _opened(path) as file:
         header = _checked_header(file, max_pixels, channels)
@@ -104,11 +134,12 @@ def read_samples(path, max_pixels=MAX_PIXELS, channels=3, convert=None):
         return samples if convert is None else convert(samples)
 
 
-def used_bits(path, channels=3):
+def used_bits(path: ImageFile, channels: int = 3) -> int | None:
     """Returns how many bits the largest sample of a 16-bit image file needs, or None for 8-bit files.
 
     Args:
-        path, channels: As in `read_image`.
+        path: Path of the file, or a `RecordImage`.
+        channels: Number of channels, as in `read_image`. Defaults to 3.
     """
     with _opened(path) as file:
         header = _checked_header(file, MAX_PIXELS, channels)
@@ -117,12 +148,12 @@ def used_bits(path, channels=3):
         return int(_decode(file, header, channels).max()).bit_length()
 
 
-def is_image_file(image):
+def is_image_file(image: object) -> TypeGuard[ImageFile]:
     """Returns whether `image` is a file for `read_image` (a path or an object with `open`), not an array."""
     return isinstance(image, str) or hasattr(image, "open")
 
 
-def check_regular_file(path):
+def check_regular_file(path: str | os.PathLike) -> None:
     """Raises FileNotFoundError or ValueError unless `path` is a regular file. Opening a FIFO could block."""
     try:
         is_regular = stat.S_ISREG(os.stat(path).st_mode)
@@ -142,20 +173,20 @@ def check_regular_file(path):
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _opened(path: ImageFile) -> Iterator[IO[bytes]]:
     """Opens an image file. Any exception inside becomes one error that names the file."""
-    path = as_path(path)
-    if isinstance(path, Path):
-        check_regular_file(path)
+    file_path = as_path(path) if isinstance(path, str | os.PathLike) else path
+    if isinstance(file_path, Path):
+        check_regular_file(file_path)
     try:
-        with path.open("rb") as file:
+        with file_path.open("rb") as file:
             yield file
     except Exception as error:  # decoders raise errors of any type, such as IndexError and MemoryError
         message = TENSORFLOW_NODES.sub("", str(error)) or type(error).__name__
         reason = getattr(error, "strerror", None) or message
         raise ValueError(
             f"Expected a complete image file, one of {', '.join((*FORMATS, *ARRAY_FORMATS))}. "
-            f"Received: path={_shown(path)} ({' '.join(reason.split())}). "
+            f"Received: path={_shown(file_path)} ({' '.join(reason.split())}). "
             f"{_ADVICE.get(type(error), 'Copy the file again, or convert it to PNG or JPEG.')}"
         ) from error
 
@@ -216,7 +247,7 @@ def _decode(file, header, channels):
     return decode_16_bits(file) if header.bits == 16 else decode_8_bits(file, header)
 
 
-def with_dtype(samples, bit_depth, dtype):
+def with_dtype(samples: np.ndarray, bit_depth: int, dtype: str) -> np.ndarray:
     """Converts uint8 or uint16 samples to `dtype`.
 
     Args:

@@ -1,15 +1,23 @@
 """Transforms that join a sample with samples of other training images."""
 
 import functools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from mask_rcnn.data.sample import Sample
+
+# `(sample, rng, **parameters) -> sample`, or `(sample, rng, others, **parameters) -> sample` if it is marked
+# with `takes_others`.
+Transform = Callable[..., Sample]
+
+NUM_OTHERS = "num_others"  # attribute of a function that `takes_others` marks
 # Fields of `Sample` with one row per object.
 ROWS = ("boxes", "class_ids", "kinds", "areas", "segmentations", "keypoints")
 
 
-def takes_others(number):
+def takes_others(number: int) -> Callable[[Transform], Transform]:
     """Returns a decorator for a transform `(sample, rng, others, **parameters) -> sample`.
 
     `others` is a list of samples of other images, drawn at random from the training set. The transforms
@@ -19,19 +27,25 @@ def takes_others(number):
         number: Number of other samples that the transform needs.
     """
 
-    def mark(transform):
-        transform.num_others = number
+    def mark(transform: Transform) -> Transform:
+        setattr(transform, NUM_OTHERS, number)
         return transform
 
     return mark
 
 
-def num_others(transforms):
-    """Returns how many samples of other images a list of transforms needs in total."""
+def num_others(transforms: Iterable[Transform]) -> int:
+    """Returns how many samples of other images some transforms need in total."""
     return sum(_number(each) for each in transforms)
 
 
-def apply_transforms(transforms, samples, seed, check):
+def apply_transforms(
+    transforms: Iterable[Transform],
+    samples: Sequence[Sample],
+    seed: tuple[int, int],
+    *,
+    check: Callable[[Sample, Transform], Sample],
+) -> Sample:
     """Applies transforms to a sample and to the other samples that they join with it.
 
     Args:
@@ -60,7 +74,7 @@ def apply_transforms(transforms, samples, seed, check):
     return sample
 
 
-def join_objects(samples, image):
+def join_objects(samples: Sequence[Sample], image: np.ndarray) -> Sample:
     """Returns a sample with the objects of several samples and without a pending geometric change.
 
     Args:
@@ -76,6 +90,6 @@ def join_objects(samples, image):
     )
 
 
-def _number(transform):
+def _number(transform: Transform) -> int:
     function = transform.func if isinstance(transform, functools.partial) else transform
-    return getattr(function, "num_others", 0)
+    return getattr(function, NUM_OTHERS, 0)

@@ -4,16 +4,20 @@ COCO's coordinates are whole numbers, the indices of a pixel. The pixel (y, x) c
 to (y + 1, x + 1), so its center is half a pixel further.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
-from mask_rcnn.data.findings import shown
+from mask_rcnn.data.findings import Findings, shown
 from mask_rcnn.data.json_values import UNCLEAR, are_numbers, number
+from mask_rcnn.data.records import Annotation
 from mask_rcnn.structures import Category
 
 HALF_PIXEL = 0.5
 
 
-def read_category(entry):
+def read_category(entry: Mapping[str, Any]) -> Category:
     """Returns the `Category` of an entry of `categories`, with its keypoints and skeleton if it has any.
 
     Args:
@@ -33,7 +37,7 @@ def read_category(entry):
             f"`skeleton` of a category must be pairs of keypoint numbers, 1 to {len(names)}. "
             f"Received: category {entry['id']} with skeleton={shown(skeleton)}. Correct the category."
         )
-    return Category(entry["id"], entry["name"], names, skeleton)
+    return Category(entry["id"], entry["name"], tuple(names), tuple((start, end) for start, end in skeleton))
 
 
 def _is_bone(pair, num_keypoints):
@@ -44,7 +48,9 @@ def _is_bone(pair, num_keypoints):
     )
 
 
-def read_keypoints(value, category, where, findings):
+def read_keypoints(
+    value: object, category: Category, *, where: str, findings: Findings
+) -> list[float] | None:
     """Returns the checked and repaired keypoints of an annotation, or None if it has none.
 
     Args:
@@ -100,13 +106,17 @@ def _repaired(flat, where, findings):
     return [value for point in points for value in ((0, 0, 0) if None in point else point)]
 
 
-def has_keypoints(annotation):
+def has_keypoints(annotation: Annotation) -> bool:
     """Returns whether an annotation is an object (not a crowd region) with a labeled keypoint."""
     return not annotation.crowd and any(visibility for *_, visibility in annotation.keypoints or ())
 
 
-def mirrored_order(names, flip_pairs):
+def mirrored_order(names: Sequence[str], flip_pairs: Sequence[str]) -> np.ndarray:
     """Returns the index of the keypoint that takes the place of each one in a mirror image, `[J]` int.
+
+    Args:
+        names: Names of the J keypoints.
+        flip_pairs: Pairs "left:right" of names, as in `KeypointHeadConfig.flip_pairs`.
 
     >>> mirrored_order(("nose", "left_eye", "right_eye"), ("left_eye:right_eye",)).tolist()
     [0, 2, 1]
@@ -116,7 +126,7 @@ def mirrored_order(names, flip_pairs):
     return np.array([names.index(partner.get(name, name)) for name in names], int)
 
 
-def keypoint_array(annotations, num_keypoints, half_pixel):
+def keypoint_array(annotations: Sequence[Annotation], num_keypoints: int, half_pixel: bool) -> np.ndarray:
     """Returns the keypoints of objects, `[N, J, 3]` float32 (y, x, visibility); zeros if an object has none.
 
     Args:
@@ -126,6 +136,6 @@ def keypoint_array(annotations, num_keypoints, half_pixel):
             False if they are already coordinates.
     """
     missing = np.zeros((num_keypoints, 3))
-    points = np.array([missing if one.keypoints is None else one.keypoints for one in annotations], "float32")
-    points = points.reshape(-1, num_keypoints, 3)[..., [1, 0, 2]]
-    return points + np.float32((HALF_PIXEL, HALF_PIXEL, 0)) if half_pixel else points
+    rows: list[Any] = [missing if each.keypoints is None else each.keypoints for each in annotations]
+    points = np.array(rows, "float32").reshape(-1, num_keypoints, 3)[..., [1, 0, 2]]
+    return points + np.array((HALF_PIXEL, HALF_PIXEL, 0), "float32") if half_pixel else points

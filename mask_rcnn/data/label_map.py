@@ -1,19 +1,23 @@
 """Reads and writes `label_map.pbtxt` of the Object Detection API: ids and names of all classes."""
 
 import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 from google.protobuf import text_format
 
 from mask_rcnn.data.protobuf import message_class
+from mask_rcnn.system.paths import RemotePath
 
 FILE_NAME = "label_map.pbtxt"
 
 
-def write_label_map(path, categories):
+def write_label_map(path: Path, categories: Iterable[Mapping[str, Any]]) -> None:
     """Writes the entries `categories` of a COCO json to a label map. Skeletons cannot be written to it.
 
     Args:
-        path: `Path` of the file.
+        path: Path of the file.
         categories: List of dicts with `id`, `name` and optional `keypoints`.
     """
     label_map = _label_map_class()()
@@ -24,18 +28,19 @@ def write_label_map(path, categories):
     path.write_text(text_format.MessageToString(label_map, as_utf8=True), encoding="utf-8")
 
 
-def read_label_map(path):
+def read_label_map(path: Path | RemotePath) -> list[dict[str, Any]]:
     """Returns the entries `categories` of a COCO json from a label map.
 
     Args:
-        path: `Path` of the file.
+        path: Path of the file.
 
     Raises:
         ValueError: The file is not a label map.
     """
     try:
         text = path.read_bytes().decode("utf-8")
-        label_map = text_format.Parse(text, _label_map_class()(), allow_unknown_field=True)
+        label_map = _label_map_class()()
+        text_format.Parse(text, label_map, allow_unknown_field=True)
     except (ValueError, text_format.ParseError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
@@ -51,7 +56,7 @@ def read_label_map(path):
 
 
 @functools.cache
-def _label_map_class():
+def _label_map_class() -> type[Any]:
     return message_class(
         "LabelMap",
         {

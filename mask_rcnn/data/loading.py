@@ -1,16 +1,19 @@
 """Loads training examples, in any process: an example depends only on its record, the config and a seed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from mask_rcnn.config import Config
+from mask_rcnn.config import Config, InputConfig
 from mask_rcnn.data import affine
 from mask_rcnn.data.apply_geometry import render
 from mask_rcnn.data.finalize_sample import finalize_sample
-from mask_rcnn.data.ground_truth import needs_masks
+from mask_rcnn.data.ground_truth import GroundTruth, needs_masks
 from mask_rcnn.data.images import read_image
-from mask_rcnn.data.joining_transforms import apply_transforms
+from mask_rcnn.data.joining_transforms import Transform, apply_transforms
+from mask_rcnn.data.records import ImageRecord
 from mask_rcnn.data.sample import FILL, OBJECT, Sample, make_sample
 from mask_rcnn.data.transforms import padded_size, padding_origin
 
@@ -22,11 +25,11 @@ class UnusableImage:
     """An image file that cannot be used.
 
     Args:
-        place: Index of its record among the requested records, from 0.
+        position: Index of its record among the requested records, from 0.
         reason: Text that names the file and the problem.
     """
 
-    place: int
+    position: int
     reason: str
 
 
@@ -37,14 +40,16 @@ class ExampleLoader:
     Args:
         config: `Config`.
         transforms: Functions `(sample, rng) -> sample`, or functions marked with `takes_others`, in order.
-        truths: The `GroundTruth`s of the heads.
+        ground_truths: The `GroundTruth`s of the heads.
     """
 
     config: Config
-    transforms: tuple
-    truths: tuple
+    transforms: tuple[Transform, ...]
+    ground_truths: tuple[GroundTruth, ...]
 
-    def __call__(self, record, seed, others=()):
+    def __call__(
+        self, record: ImageRecord, seed: tuple[int, int], others: Sequence[ImageRecord] = ()
+    ) -> dict[str, Any] | UnusableImage:
         """Returns an example, or an `UnusableImage` if one of the images cannot be used.
 
         Args:
@@ -61,14 +66,14 @@ class ExampleLoader:
             Other keys are the ground truth of the heads, without padding rows.
         """
         settings, samples = self.config.input, []
-        for place, each in enumerate((record, *others)):
+        for position, each in enumerate((record, *others)):
             try:
                 image = read_unchanged(each, settings, self.config.data.max_pixels)
             except (ValueError, OSError) as error:
-                return UnusableImage(place, str(error))
+                return UnusableImage(position, str(error))
             samples.append(self._sample(each, image))
-        sample = apply_transforms(self.transforms, samples, seed, self._checked)
-        sample = finalize_sample(sample, settings.max_instances, needs_masks(self.truths))
+        sample = apply_transforms(self.transforms, samples, seed, check=self._validated)
+        sample = finalize_sample(sample, settings.max_instances, needs_masks(self.ground_truths))
         image = render(sample, settings.resize)
         origin = (0, 0)
         if settings.padded_size:
@@ -82,35 +87,40 @@ class ExampleLoader:
             "gt_boxes": sample.output_boxes().astype("float32"),
             "gt_class_ids": np.where(is_object, sample.class_ids, IGNORED).astype("int32"),
         }
-        for truth in self.truths:
-            values |= truth(sample)
+        for ground_truth in self.ground_truths:
+            values |= ground_truth(sample)
         return values
 
-    def output_size(self, record, seed, others=()):
+    def output_size(
+        self, record: ImageRecord, seed: tuple[int, int], others: Sequence[ImageRecord] = ()
+    ) -> tuple[int, int]:
         """Returns the (height, width) of an example without reading images. Transforms get images of zeros.
 
         Args:
-            record, seed, others: As in a call.
+            record: `ImageRecord`.
+            seed: Two integers, the seed of all random numbers.
+            others: The `ImageRecord`s of `num_others(transforms)` more images. Defaults to none.
         """
         settings = self.config.input
         samples = [
             self._sample(each, np.zeros((each.height, each.width, settings.channels), settings.dtype))
             for each in (record, *others)
         ]
-        return apply_transforms(self.transforms, samples, seed, self._checked).size
+        return apply_transforms(self.transforms, samples, seed, check=self._validated).size
 
-    def _checked(self, sample, transform):
-        return checked(sample, transform, self.config.input)
+    def _validated(self, sample, transform):
+        return validate_sample(sample, transform, self.config.input)
 
     def _sample(self, record, image):
-        return make_sample(record, image, self.config.keypoint_head, fill_color(self.config.input))
+        fill = fill_color(self.config.input)
+        return make_sample(record, image, keypoint_head=self.config.keypoint_head, fill=fill)
 
 
-def fill_color(settings):
+def fill_color(settings: InputConfig) -> tuple[int, ...]:
     """Returns the fill value of each channel: `FILL` for 8-bit RGB, otherwise the mean of the input.
 
-    If `mean` is not set, it is that of the backbone, which is not known here. Then the values of `FILL` are
-    repeated.
+    If `mean` is not set, the model uses the mean of its backbone, which the data pipeline does not know. Then
+    the values of `FILL` are repeated.
     """
     if settings.is_rgb8:
         return FILL
@@ -119,8 +129,14 @@ def fill_color(settings):
     return tuple(int(np.clip(round(level * settings.counts_per_level), 0, most)) for level in levels)
 
 
-def read_unchanged(record, settings, max_pixels):
-    """Returns the pixels of a record, `[H, W, C]`. Raises a ValueError unless they have its size."""
+def read_unchanged(record: ImageRecord, settings: InputConfig, max_pixels: int) -> np.ndarray:
+    """Returns the pixels of a record, `[H, W, C]`. Raises a ValueError unless they have its size.
+
+    Args:
+        record: `ImageRecord`.
+        settings: `InputConfig` with the channels and the dtype.
+        max_pixels: Maximum height times width.
+    """
     image = read_image(record.path, settings.bit_depth, max_pixels, **settings.pixel_format)
     if image.shape[:2] != (record.height, record.width):
         raise ValueError(
@@ -131,8 +147,14 @@ def read_unchanged(record, settings, max_pixels):
     return image
 
 
-def checked(sample, transform, settings):
-    """Returns the result of a transform. Raises a ValueError unless it is a valid `Sample` for the input."""
+def validate_sample(sample: Sample, transform: Transform, settings: InputConfig) -> Sample:
+    """Returns the result of a transform. Raises a ValueError unless it is a valid `Sample` for the input.
+
+    Args:
+        sample: Result of a transform.
+        transform: The transform, for the message.
+        settings: `InputConfig` with the channels and the dtype of the image.
+    """
     if not isinstance(sample, Sample):
         raise ValueError(
             "A transform must return a `Sample`. "

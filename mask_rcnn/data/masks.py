@@ -5,10 +5,12 @@ first run counts zeros (COCO's order).
 """
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mask_rcnn.data.records import RunLengths, Segmentation
 from mask_rcnn.structures import encode_crop
 
 RUN_CHARACTERS = bytes(range(48, 48 + 64))  # characters of compressed run lengths
@@ -16,7 +18,7 @@ RUN_CHARACTERS = bytes(range(48, 48 + 64))  # characters of compressed run lengt
 ENDLESS_RUN = re.compile(rb"[P-o]{8}|[P-o]$")
 
 
-def run_lengths(counts):
+def run_lengths(counts: str | bytes | Sequence[int]) -> np.ndarray:
     """Decodes COCO's run lengths, compressed (str, bytes) or not (list), to `[R]` int64.
 
     The compressed form has 5 bits per character, lowest first. The sixth bit says that the number continues.
@@ -44,15 +46,20 @@ def run_lengths(counts):
     return numbers
 
 
-def full_mask(segmentation, height, width):
-    """Returns the mask of a segmentation in the whole image, `[height, width]` bool."""
+def full_mask(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
+    """Returns the mask of a segmentation in the whole image, `[height, width]` bool.
+
+    Args:
+        segmentation: Polygons or run lengths, as in COCO.
+        height, width: Size of the image, in pixels.
+    """
     if isinstance(segmentation, dict):
         runs = run_lengths(segmentation["counts"])
         return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
     return _rasterize(segmentation, height, width)
 
 
-def mask_in_window(segmentation, window):
+def mask_in_window(segmentation: Segmentation, window: Sequence[int] | np.ndarray) -> np.ndarray:
     """Returns the mask of a segmentation in a window of its image, `[y2 - y1, x2 - x1]` bool.
 
     Args:
@@ -66,7 +73,9 @@ def mask_in_window(segmentation, window):
     return _rasterize(polygons, y2 - y1, x2 - x1)
 
 
-def encode_mask(mask, origin=(0, 0), size=None):
+def encode_mask(
+    mask: np.ndarray, origin: Sequence[int] = (0, 0), size: tuple[int, int] | None = None
+) -> RunLengths:
     """Returns the run lengths of a mask.
 
     Args:
@@ -80,7 +89,7 @@ def encode_mask(mask, origin=(0, 0), size=None):
     return encode_crop(mask, origin, size or mask.shape)
 
 
-def mask_extent(mask):
+def mask_extent(mask: np.ndarray) -> np.ndarray:
     """Returns the tight yxyx box of a mask `[H, W]`, `[4]` float64; zeros if the mask is empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:
@@ -88,7 +97,7 @@ def mask_extent(mask):
     return np.array([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1], "float64")
 
 
-def mask_in_box(segmentation, box, size):
+def mask_in_box(segmentation: Segmentation, box: Sequence[float] | np.ndarray, size: int) -> np.ndarray:
     """Returns a mask sampled at the centers of a regular grid in a box, `[size, size]` bool.
 
     Polygons are rasterized directly in the grid, so that an object of a few pixels keeps its shape.
@@ -110,7 +119,7 @@ def mask_in_box(segmentation, box, size):
     return _rasterize([polygon.ravel().tolist() for polygon in polygons], size, size)
 
 
-def _columns(rle, start, stop):
+def _columns(rle: RunLengths, start: int, stop: int) -> np.ndarray:
     """Decodes only the columns `start` to `stop` of a mask, `[H, columns]`, as most objects are small."""
     height = rle["size"][0]
     ends = np.cumsum(run_lengths(rle["counts"])) - start * height
@@ -121,4 +130,4 @@ def _columns(rle, start, stop):
 def _rasterize(polygons, height, width):
     """Returns the union of polygons `[x, y, x, y, ...]`, rasterized as in COCO's evaluation."""
     parts = coco_mask.frPyObjects(polygons, height, width)
-    return full_mask(coco_mask.merge(parts), height, width)
+    return full_mask(dict(coco_mask.merge(parts)), height, width)

@@ -1,6 +1,7 @@
 """Weighted mixtures: joins data sets to one, each with a fixed share of the training images."""
 
 import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from mask_rcnn.data.records import Dataset
 MIXED = 3  # part of seeds, so that the random numbers of a mixture differ from those of `data.batching`
 
 
-def mix_datasets(datasets, shares):
+def mix_datasets(datasets: Sequence[Dataset], shares: Sequence[float]) -> Dataset:
     """Joins data sets to one. Its classes are the classes of all sets, joined by name.
 
     A class that has no object in one of the sets is reported with counts. If the images of that set show such
@@ -45,7 +46,7 @@ def mix_datasets(datasets, shares):
     images = tuple(
         replace(
             image,
-            annotations=ImageAnnotations(table, start, stop, (image.height, image.width)),
+            annotations=ImageAnnotations(table, start, stop, size=(image.height, image.width)),
             source=source,
         )
         for source, image, (start, stop) in records
@@ -60,7 +61,13 @@ def mix_datasets(datasets, shares):
     )
 
 
-def mixed_epochs(sources, shares, seed, draw):
+def mixed_epochs(
+    sources: np.ndarray,
+    shares: Sequence[float],
+    *,
+    seed: int,
+    draw: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+) -> Iterator[np.ndarray]:
     """Yields the images of each epoch of a mixture in random order. An epoch has as many images as all sets.
 
     Each set is traversed again and again, each time in another order, and an epoch takes its share of images
@@ -96,8 +103,8 @@ def mixed_epochs(sources, shares, seed, draw):
 
 def _interleaved(parts, random):
     """Joins arrays at random. The items of each array keep their order and have about equal distances."""
-    places = [(np.arange(len(part)) + random.random(len(part))) / max(len(part), 1) for part in parts]
-    return np.concatenate(parts)[np.argsort(np.concatenate(places))]
+    positions = [(np.arange(len(part)) + random.random(len(part))) / max(len(part), 1) for part in parts]
+    return np.concatenate(parts)[np.argsort(np.concatenate(positions))]
 
 
 def _joined_categories(datasets):
@@ -135,10 +142,10 @@ def _report_missing(datasets, tables, categories):
         [np.bincount(table.class_ids[~table.crowd], minlength=len(categories) + 1)[1:] for table in tables]
     )  # [sets, K]
     lines = []
-    for dataset, own in zip(datasets, counts, strict=True):
+    for dataset, dataset_counts in zip(datasets, counts, strict=True):
         missing = [
             f"{category.name} ({total} in the others)"
-            for category, count, total in zip(categories, own, counts.sum(axis=0), strict=True)
+            for category, count, total in zip(categories, dataset_counts, counts.sum(axis=0), strict=True)
             if total and not count
         ]
         if missing:

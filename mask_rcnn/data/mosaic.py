@@ -1,5 +1,6 @@
 """Mosaic augmentation: joins four images to one (Bochkovskiy et al. 2020)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +10,20 @@ from mask_rcnn.data.apply_geometry import apply_geometry
 from mask_rcnn.data.geometric import random_window
 from mask_rcnn.data.joining_transforms import join_objects, takes_others
 from mask_rcnn.data.masks import encode_mask, full_mask
+from mask_rcnn.data.sample import Sample
 from mask_rcnn.data.segmentations import extent
 
 
 @takes_others(3)
-def mosaic(sample, rng, others, scale=0.5, margin=0.25, probability=0.5):
+def mosaic(
+    sample: Sample,
+    rng: np.random.Generator,
+    others: Sequence[Sample],
+    *,
+    scale: float = 0.5,
+    margin: float = 0.25,
+    probability: float = 0.5,
+) -> Sample:
     """Divides the frame into four parts at a random point and fills each part from another image.
 
     Each image is scaled by `scale`, or by more if it would not fill its part, and cropped at a random place.
@@ -39,13 +49,13 @@ def mosaic(sample, rng, others, scale=0.5, margin=0.25, probability=0.5):
         origin, end = np.where(is_second, middle, 0), np.where(is_second, size, middle)
         if (end == origin).any():  # an empty part, for example in an image of one row
             continue
-        part = _fill(each, rng, end - origin, scale)
+        part = _fill(each, rng, end - origin, scale=scale)
         image[origin[0] : end[0], origin[1] : end[1]] = part.image
         parts.append(_moved_part(part, origin, size))
     return join_objects(parts, image)
 
 
-def _fill(sample, rng, size, scale):
+def _fill(sample, rng, size, *, scale):
     """Returns a crop of `size` that the image fills completely, scaled by `scale` or more."""
     scale = max(scale, *np.divide(size, sample.size))
     content = np.maximum(size, np.round(np.multiply(sample.size, scale)).astype(int))
@@ -56,14 +66,14 @@ def _fill(sample, rng, size, scale):
 def _moved_part(part, origin, size):
     """Moves the objects of a baked part to `origin` in an image of `size`; masks end at the part's edge."""
     segmentations = tuple(
-        each and _moved_mask(each, part.size, origin.tolist(), tuple(size.tolist()))
+        each and _moved_mask(each, part_size=part.size, origin=origin.tolist(), size=tuple(size.tolist()))
         for each in part.segmentations
     )
     points = part.keypoints + (*origin, 0)
     return replace(part, boxes=part.boxes + np.tile(origin, 2), segmentations=segmentations, keypoints=points)
 
 
-def _moved_mask(segmentation, part_size, origin, size):
+def _moved_mask(segmentation, *, part_size, origin, size):
     if isinstance(segmentation, list):
         x1, y1, x2, y2 = extent(segmentation)
         if min(x1, y1) >= 0 and y2 <= part_size[0] and x2 <= part_size[1]:

@@ -1,11 +1,12 @@
 """Updates objects that are cut by the edge of the image or covered by other objects."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from mask_rcnn.data.masks import encode_mask, mask_extent, mask_in_window
-from mask_rcnn.data.sample import IGNORE, OBJECT
+from mask_rcnn.data.sample import IGNORE, OBJECT, Sample
 from mask_rcnn.data.segmentations import mask_window, pixel_area
 
 # An object with a smaller visible fraction becomes an ignored region, neither a positive nor a negative.
@@ -16,12 +17,14 @@ MIN_VISIBLE = 0.1
 TOLERANCE = 1e-6  # pixels, so that rounding errors of matrices do not count as a cut
 
 
-def kind_of_visible(kind, share):
-    """Returns the kind of an object with a visible fraction `share`: `IGNORE` below `MIN_VISIBLE`."""
-    return IGNORE if kind == OBJECT and share < MIN_VISIBLE else kind
+def kind_of_visible(kind: int, visible_fraction: float) -> int:
+    """Returns the kind of a partly visible object: `IGNORE` below a visible fraction of `MIN_VISIBLE`."""
+    return IGNORE if kind == OBJECT and visible_fraction < MIN_VISIBLE else kind
 
 
-def cut_to_window(sample, window, source, scale=1.0):
+def cut_to_window(
+    sample: Sample, window: Sequence[float] | np.ndarray, source: Sample, *, scale: float = 1.0
+) -> Sample:
     """Clips objects to a window of the image. Objects outside are removed, barely visible ones are ignored.
 
     Args:
@@ -42,12 +45,13 @@ def cut_to_window(sample, window, source, scale=1.0):
     kinds = sample.kinds.copy()
     for index in np.flatnonzero(is_cut & _have_area(boxes)):
         box, segmentation = boxes[index], sample.segmentations[index]
-        if segmentation:
+        complete_mask = source.segmentations[index]
+        if segmentation and complete_mask:
             boxes[index], pixels = _visible_box(segmentation, box)
-            whole = pixel_area(source.segmentations[index], source.image.shape[:2]) * scale**2
+            total = pixel_area(complete_mask, source.image.shape[:2]) * scale**2
         else:
-            pixels, whole = _area(box), _area(sample.boxes[index])
-        kinds[index] = kind_of_visible(kinds[index], pixels / max(whole, 1))
+            pixels, total = _area(box), _area(sample.boxes[index])
+        kinds[index] = kind_of_visible(kinds[index], pixels / max(total, 1))
     points, visibility = sample.keypoints[..., :2], sample.keypoints[..., 2:]
     is_inside = ((points >= window[:2]) & (points < window[2:])).all(axis=-1, keepdims=True)
     keypoints = np.concatenate([points, visibility * is_inside], axis=-1)
@@ -55,7 +59,7 @@ def cut_to_window(sample, window, source, scale=1.0):
     return cut.select(np.flatnonzero(_have_area(boxes)))
 
 
-def cover(sample, mask):
+def cover(sample: Sample, mask: np.ndarray) -> Sample:
     """Covers a part of the image and updates the objects there.
 
     Hidden objects are removed, and barely visible ones are ignored.
@@ -70,18 +74,18 @@ def cover(sample, mask):
     """
     size = sample.image.shape[:2]
     boxes, kinds, areas = sample.boxes.copy(), sample.kinds.copy(), sample.areas.copy()
-    segmentations, shares = list(sample.segmentations), np.ones(len(boxes))
+    segmentations, visible_fractions = list(sample.segmentations), np.ones(len(boxes))
     for index, segmentation in enumerate(segmentations):
         window = mask_window(segmentation, size) if segmentation else _pixels_of(boxes[index])
         covered = mask[window[0] : window[2], window[1] : window[3]]
-        whole = mask_in_window(segmentation, window) if segmentation else np.ones(covered.shape, bool)
-        visible = whole & ~covered
-        num_pixels, num_visible = np.count_nonzero(whole), np.count_nonzero(visible)
+        object_mask = mask_in_window(segmentation, window) if segmentation else np.ones(covered.shape, bool)
+        visible = object_mask & ~covered
+        num_pixels, num_visible = np.count_nonzero(object_mask), np.count_nonzero(visible)
         if num_pixels == num_visible:
             continue
-        shares[index] = num_visible / num_pixels
-        kinds[index] = kind_of_visible(kinds[index], shares[index])
-        areas[index] *= shares[index]
+        visible_fractions[index] = num_visible / num_pixels
+        kinds[index] = kind_of_visible(kinds[index], visible_fractions[index])
+        areas[index] *= visible_fractions[index]
         if segmentation and num_visible:
             segmentations[index] = encode_mask(visible, window[:2].tolist(), size)
             boxes[index] = mask_extent(visible) + np.tile(window[:2], 2)
@@ -98,7 +102,7 @@ def cover(sample, mask):
         segmentations=tuple(segmentations),
         keypoints=keypoints,
     )
-    return covered.select(np.flatnonzero(shares > 0))
+    return covered.select(np.flatnonzero(visible_fractions > 0))
 
 
 def _visible_box(segmentation, box):

@@ -8,9 +8,12 @@ import numpy as np
 from mask_rcnn.data import affine
 from mask_rcnn.data.apply_geometry import apply_geometry
 from mask_rcnn.data.channels import by_channels
+from mask_rcnn.data.sample import Sample
 
 
-def blur(sample, rng, low=0.1, high=2.0, probability=0.5):
+def blur(
+    sample: Sample, rng: np.random.Generator, *, low: float = 0.1, high: float = 2.0, probability: float = 0.5
+) -> Sample:
     """Blurs with a Gaussian of random sigma.
 
     Args:
@@ -28,7 +31,9 @@ def blur(sample, rng, low=0.1, high=2.0, probability=0.5):
     return replace(sample, image=image)
 
 
-def noise(sample, rng, high=10.0, probability=0.5):
+def noise(
+    sample: Sample, rng: np.random.Generator, *, high: float = 10.0, probability: float = 0.5
+) -> Sample:
     """Adds Gaussian noise to each channel of each pixel of the output.
 
     Args:
@@ -45,7 +50,9 @@ def noise(sample, rng, high=10.0, probability=0.5):
     return replace(sample, image=np.clip(np.round(levels), 0, 255).astype("uint8"))
 
 
-def jpeg(sample, rng, low=30, high=95, probability=0.5):
+def jpeg(
+    sample: Sample, rng: np.random.Generator, *, low: int = 30, high: int = 95, probability: float = 0.5
+) -> Sample:
     """Compresses the output as JPEG, which causes block artifacts and ringing at edges.
 
     Args:
@@ -60,11 +67,11 @@ def jpeg(sample, rng, low=30, high=95, probability=0.5):
     sample = apply_geometry(sample)
     quality = int(rng.integers(low, high + 1))
     _, encoded = cv2.imencode(".jpg", sample.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]
+    image = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))[..., ::-1]
     return replace(sample, image=np.ascontiguousarray(image))
 
 
-def hue(sample, rng, degrees=18.0):
+def hue(sample: Sample, rng: np.random.Generator, degrees: float = 18.0) -> Sample:
     """Shifts the hue of all pixels by the same random angle of the color circle.
 
     Args:
@@ -81,7 +88,7 @@ def hue(sample, rng, degrees=18.0):
     return replace(sample, image=cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL))
 
 
-def grayscale(sample, rng, probability=0.2):
+def grayscale(sample: Sample, rng: np.random.Generator, probability: float = 0.2) -> Sample:
     """Converts the image to gray, still with three channels.
 
     Args:

@@ -6,20 +6,23 @@ batches that the interrupted run would have got.
 
 import collections
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from mask_rcnn.config import Config
 from mask_rcnn.config.checks import check
 from mask_rcnn.data.augment import make_transforms
 from mask_rcnn.data.bad_images import BadImages
-from mask_rcnn.data.batching import batch_plan
-from mask_rcnn.data.ground_truth import ground_truths
+from mask_rcnn.data.batching import BatchPlan, batch_plan
+from mask_rcnn.data.ground_truth import make_ground_truths
 from mask_rcnn.data.instance_limits import num_regions
-from mask_rcnn.data.joining_transforms import num_others
+from mask_rcnn.data.joining_transforms import Transform, num_others
 from mask_rcnn.data.loading import ExampleLoader, UnusableImage
+from mask_rcnn.data.records import Dataset, ImageRecord
 from mask_rcnn.data.trainable import check_trainable, training_warnings
 from mask_rcnn.data.transforms import padded_size
 from mask_rcnn.data.workers import worker_pool
@@ -29,7 +32,15 @@ TENSOR_ALIGNMENT = 64  # bytes, the alignment that Eigen needs
 PREFETCHED_BATCHES = 2  # one in use and one ready; a batch of 16 images of 800 x 1344 has 200 MB
 
 
-def training_dataset(dataset, config, first_step=0, bad_images=None, transforms=(), share=(0, 1)):
+def training_dataset(
+    dataset: Dataset,
+    config: Config,
+    first_step: int = 0,
+    *,
+    bad_images: BadImages | None = None,
+    transforms: Sequence[Transform] = (),
+    shard: tuple[int, int] = (0, 1),
+) -> tf.data.Dataset:
     """Returns the training batches from step `first_step` to the last step of the schedule.
 
     An image that cannot be read is replaced by another one, see `BadImages` and `BatchPlan.candidates`.
@@ -39,9 +50,9 @@ def training_dataset(dataset, config, first_step=0, bad_images=None, transforms=
         config: `Config`. Batch size, steps and seed are those of `config.train`.
         first_step: Number of steps that are already finished. Defaults to 0.
         bad_images: `BadImages` of the run. Defaults to a new one.
-        transforms: Functions `(sample, rng) -> sample`, or functions marked by `data.others.takes_others`.
+        transforms: Functions `(sample, rng) -> sample`, or functions marked with `takes_others`.
             They run after those of `input.transforms`. Defaults to none.
-        share: (index from 0, count) of the equal part of each batch to return, for distributed training. Its
+        shard: (index from 0, count) of the equal part of each batch to return, for distributed training. Its
             images are padded to the size of the whole batch, so that all parts together equal the batch of a
             single process. Defaults to (0, 1): the whole batch.
 
@@ -74,23 +85,28 @@ def training_dataset(dataset, config, first_step=0, bad_images=None, transforms=
     check_trainable(dataset, config)
     for warning in training_warnings(dataset, config):
         logging.warning("%s: %s", dataset.name, warning)
-    truths = ground_truths(config)
-    loader = ExampleLoader(config, (*make_transforms(config.input), *transforms), truths)
+    ground_truths = make_ground_truths(config)
+    loader = ExampleLoader(config, (*make_transforms(config.input), *transforms), ground_truths)
     bad_images = bad_images or BadImages(dataset, config)
     plan = batch_plan(dataset, config)
-    size = config.train.batch_size // share[1]
-    places = range(share[0] * size, (share[0] + 1) * size)
+    size = config.train.batch_size // shard[1]
+    positions = range(shard[0] * size, (shard[0] + 1) * size)
 
     def batches():
-        return _batches(dataset, loader, plan, range(first_step, len(plan.order)), places, bad_images)
+        steps = range(first_step, len(plan.order))
+        return _batches(dataset, loader, plan, steps=steps, positions=positions, bad_images=bad_images)
 
-    made = tf.data.Dataset.from_generator(batches, output_signature=_signature(config, truths, size))
-    made = made.apply(tf.data.experimental.assert_cardinality(len(plan.order) - first_step))
-    made = made.map(lambda batch: {**batch, "images": tf.cast(batch["images"], "float32")})
-    return made.prefetch(PREFETCHED_BATCHES)
+    batched = tf.data.Dataset.from_generator(
+        batches, output_signature=_signature(config, ground_truths, size)
+    )
+    batched = batched.apply(tf.data.experimental.assert_cardinality(len(plan.order) - first_step))
+    batched = batched.map(lambda batch: {**batch, "images": tf.cast(batch["images"], "float32")})
+    return batched.prefetch(PREFETCHED_BATCHES)
 
 
-def images_of_step(dataset, config, step, bad_images=None):
+def images_of_step(
+    dataset: Dataset, config: Config, step: int, *, bad_images: BadImages | None = None
+) -> list[ImageRecord]:
     """Returns the records of the images in the batch of a step, for error messages.
 
     First come the images of the batch, in order. Then come the images that transforms join with them.
@@ -104,20 +120,25 @@ def images_of_step(dataset, config, step, bad_images=None):
     plan = batch_plan(dataset, config, step + 1)
     count = num_others(make_transforms(config.input))
     bad = bad_images.reasons if bad_images else ()
-    places = [_candidates(plan, step, place, count) for place in range(config.train.batch_size)]
-    own, others = [each[0] for each in places], [other for each in places for other in each[1:]]
+    candidates = [
+        _candidates(plan, step=step, position=position, num_others=count)
+        for position in range(config.train.batch_size)
+    ]
+    own_indices = [first for first, *_ in candidates]
+    other_indices = [indices for _, *others in candidates for indices in others]
     return [
-        next(dataset.images[index] for index in candidates if index not in bad) for candidates in own + others
+        next(dataset.images[index] for index in indices if index not in bad)
+        for indices in own_indices + other_indices
     ]
 
 
-def _candidates(plan, step, place, num_others):
-    """Returns an iterator of candidates for a place of a batch, and one for each image to join with it."""
-    others = (plan.other_candidates(step, place, number) for number in range(num_others))
-    return [plan.candidates(step, place), *others]
+def _candidates(plan: BatchPlan, *, step: int, position: int, num_others: int):
+    """Returns an iterator of candidates for a position of a batch, and one for each image to join with it."""
+    others = (plan.other_candidates(step, position, number) for number in range(num_others))
+    return [plan.candidates(step, position), *others]
 
 
-def _signature(config, truths, size):
+def _signature(config, ground_truths, size):
     """Returns the output signature `{name: tf.TensorSpec}` of a batch of `size` images."""
     signature = {
         "images": tf.TensorSpec((size, None, None, config.input.channels), _image_dtype(config)),
@@ -126,8 +147,8 @@ def _signature(config, truths, size):
         "gt_class_ids": tf.TensorSpec((size, None), "int32"),
         "seeds": tf.TensorSpec((size, 2), "int32"),
     }
-    for truth in truths:
-        for name, (shape, dtype) in truth.spec().items():
+    for ground_truth in ground_truths:
+        for name, (shape, dtype) in ground_truth.spec().items():
             signature[name] = tf.TensorSpec((size, *shape), dtype)
     return signature
 
@@ -137,43 +158,43 @@ def _image_dtype(config):
     return "float32" if config.input.resize == "bilinear" else config.input.dtype
 
 
-def _batches(dataset, loader, plan, steps, places, bad_images):
-    """Yields the images at `places` of the batches of `steps` as dicts of NumPy arrays."""
-    config, size = loader.config, len(places)
+def _batches(dataset, loader, plan, *, steps, positions, bad_images):
+    """Yields the images at `positions` of the batches of `steps` as dicts of NumPy arrays."""
+    config, size = loader.config, len(positions)
     rows, count = num_regions(dataset, config.input.max_instances), num_others(loader.transforms)
     ahead = 2 * (config.data.workers or default_threads())
     num_slots = size + ahead + 1  # images of a batch, images loaded ahead, and one replacement
     sample_bytes = np.dtype(_image_dtype(config)).itemsize
     slot_bytes = config.input.channels * sample_bytes * config.input.long_side**2
-    with worker_pool(loader, config.data.workers, num_slots, slot_bytes) as submit:
+    with worker_pool(loader, config.data.workers, slots=num_slots, slot_bytes=slot_bytes) as submit:
 
-        def start(number, step, place, indices):
+        def start(number, indices):
+            seed = _seed(config, number // size, positions[number % size])
             record, *others = _detached(dataset, indices)
-            return submit(record, _seed(config, step, place), others, number % num_slots)
+            return submit(record, seed, others, slot=number % num_slots)
 
-        def example(number, step, place, candidates, indices, future):
-            found = future.result()
-            while isinstance(found, UnusableImage):
-                bad_images.add(indices[found.place], found.reason)
-                indices[found.place] = bad_images.first_good(candidates[found.place])
-                found = start(number, step, place, indices).result()
-            return {**found, "seed": _seed(config, step, place)}
+        def example(request):
+            number, candidates, indices, future = request
+            result = future.result()
+            while isinstance(result, UnusableImage):
+                bad_images.add(indices[result.position], result.reason)
+                indices[result.position] = bad_images.first_good(candidates[result.position])
+                result = start(number, indices).result()
+            return {**result, "seed": _seed(config, number // size, positions[number % size])}
 
         pending, batch = collections.deque(), []
         for number in range(steps.start * size, steps.stop * size + ahead):
-            step, place = number // size, places[number % size]
+            step, position = number // size, positions[number % size]
             if step < steps.stop:
-                candidates = _candidates(plan, step, place, count)
+                candidates = _candidates(plan, step=step, position=position, num_others=count)
                 indices = [bad_images.first_good(each) for each in candidates]
-                pending.append(
-                    (number, step, place, candidates, indices, start(number, step, place, indices))
-                )
+                pending.append((number, candidates, indices, start(number, indices)))
             if number >= steps.start * size + ahead:
-                batch.append(example(*pending.popleft()))
+                batch.append(example(pending.popleft()))
             if len(batch) == size:
                 step = (number - ahead) // size
-                sizes = _other_sizes(dataset, loader, plan, step, places)
-                yield _batch(batch, sizes, config, loader.truths, rows)
+                sizes = _other_sizes(dataset, loader, plan, step=step, positions=positions)
+                yield _batch(batch, sizes, config=config, ground_truths=loader.ground_truths, rows=rows)
                 batch = []
 
 
@@ -186,34 +207,34 @@ def _detached(dataset, indices):
     return [replace(record, annotations=tuple(record.annotations)) for record in records]
 
 
-def _seed(config, step, place):
-    """Returns the seed of the image at a place of the batch of a step."""
-    return config.train.seed, step * config.train.batch_size + place
+def _seed(config, step, position):
+    """Returns the seed of the image at a position of the batch of a step."""
+    return config.train.seed, step * config.train.batch_size + position
 
 
-def _other_sizes(dataset, loader, plan, step, places):
+def _other_sizes(dataset, loader, plan, *, step, positions):
     """Returns the sizes of the images of a batch that other processes load.
 
     If another process replaces an unreadable image, the size of the replacement is not known here.
     """
     config, count, sizes = loader.config, num_others(loader.transforms), []
-    for place in range(config.train.batch_size):
-        if config.input.padded_size or place in places:
+    for position in range(config.train.batch_size):
+        if config.input.padded_size or position in positions:
             continue
-        indices = [next(each) for each in _candidates(plan, step, place, count)]
+        indices = [next(each) for each in _candidates(plan, step=step, position=position, num_others=count)]
         record, *others = _detached(dataset, indices)
-        sizes.append(loader.output_size(record, _seed(config, step, place), others))
+        sizes.append(loader.output_size(record, _seed(config, step, position), others))
     return sizes
 
 
-def _batch(examples, other_sizes, config, truths, rows):
+def _batch(examples, other_sizes, *, config, ground_truths, rows):
     """Joins examples of `ExampleLoader` to a batch with the smallest possible padding.
 
     Args:
         examples: List of dicts.
         other_sizes: List of (height, width) of images that other processes load for the same batch.
         config: `Config`.
-        truths: Tuple of the `GroundTruth`s of the heads.
+        ground_truths: Tuple of the `GroundTruth`s of the heads.
         rows: Minimum number of rows of `gt_boxes`.
     """
     settings = config.input
@@ -227,8 +248,8 @@ def _batch(examples, other_sizes, config, truths, rows):
         image[top:bottom, left:right] = example["image"]
     rows = max([rows, *(len(example["gt_class_ids"]) for example in examples)])
     specs = {"gt_boxes": ((rows, 4), "float32"), "gt_class_ids": ((rows,), "int32")}
-    for truth in truths:
-        specs |= truth.spec()
+    for ground_truth in ground_truths:
+        specs |= ground_truth.spec()
     return {
         "images": images,
         "image_sizes": sizes.astype("float32"),
@@ -245,9 +266,9 @@ def _aligned_empty(shape, dtype):
     return memory[start : start + num_bytes].view(dtype).reshape(shape)
 
 
-def _stacked(values, shape, dtype):
+def _stacked(values: Sequence[np.ndarray], shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """Returns arrays stacked to `[B, *shape]`, with padding rows of zeros after the rows of each array."""
     stacked = np.zeros((len(values), *shape), dtype)
-    for rows, value in zip(stacked, values, strict=True):
-        rows[: len(value)] = value
+    for index, value in enumerate(values):
+        stacked[index, : len(value)] = value
     return stacked

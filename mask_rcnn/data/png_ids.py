@@ -12,7 +12,9 @@ from mask_rcnn.data.image_headers import parse_header
 INTEGER_MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 
 
-def decode_ids(data, size, name, where, tolerance=0):
+def decode_ids(
+    data: bytes, size: tuple[int, int], *, name: str, where: str, tolerance: int = 0
+) -> np.ndarray:
     """Returns the pixels of a PNG file, `[H, W]` int64: gray values or palette indices.
 
     Args:

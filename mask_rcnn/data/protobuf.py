@@ -1,5 +1,8 @@
 """Makes protocol buffer classes from field numbers, without importing TensorFlow."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 FIELD = descriptor_pb2.FieldDescriptorProto
@@ -7,7 +10,7 @@ TYPES = {"bytes": FIELD.TYPE_BYTES, "string": FIELD.TYPE_STRING, "float": FIELD.
 TYPES |= {"int32": FIELD.TYPE_INT32, "int64": FIELD.TYPE_INT64}
 
 
-def message_class(name, messages):
+def message_class(name: str, messages: Mapping[str, Sequence[str]]) -> type[Any]:
     """Returns the class of a protocol buffer message.
 
     Args:
@@ -17,19 +20,22 @@ def message_class(name, messages):
             "oneof" as in the schema. The fields of "Name.Entry" are key and value of a map in `Name`.
     """
     file = descriptor_pb2.FileDescriptorProto(name="messages.proto", package="messages", syntax="proto3")
-    made = {}
-    for each, fields in messages.items():
-        parent, _, entry = each.rpartition(".")
-        made[each] = made[parent].nested_type.add(name=entry) if parent else file.message_type.add(name=each)
-        made[each].options.map_entry = bool(parent)
+    types = {}
+    for message, fields in messages.items():
+        parent, _, entry = message.rpartition(".")
+        types[message] = (
+            types[parent].nested_type.add(name=entry) if parent else file.message_type.add(name=message)
+        )
+        types[message].options.map_entry = bool(parent)
         for number, field in enumerate(fields, start=1):
-            _add_field(made[each], number, *field.rpartition(" ")[::2])
+            declared, _, field_name = field.rpartition(" ")
+            _add_field(types[message], number, declared=declared, name=field_name)
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"messages.{name}"))
 
 
-def _add_field(parent, number, declared, name):
+def _add_field(parent, number, *, declared, name):
     label, _, kind = declared.rpartition(" ")
     field = parent.field.add(name=name, number=number)
     field.label = FIELD.LABEL_REPEATED if label == "repeated" else FIELD.LABEL_OPTIONAL

@@ -8,6 +8,7 @@ files are deleted first. `MASK_RCNN_DATA_CACHE=off` switches the cache off.
 import contextlib
 import hashlib
 import os
+from collections.abc import Mapping
 
 import numpy as np
 from absl import logging
@@ -20,18 +21,23 @@ MAX_BYTES = 4_000_000_000  # size limit of the folder
 OFF = ("0", "no", "false", "off")
 
 
-def content_key(data):
+def content_key(data: bytes) -> str:
     """Returns the cache key of a content: its SHA-256 and the version of the reader."""
     return f"{hashlib.sha256(data).hexdigest()}-{READER_VERSION}"
 
 
-def is_saved(kind, key):
-    """Returns whether the cache has a file for this key."""
+def is_saved(kind: str, key: str) -> bool:
+    """Returns whether the cache has a file for a kind of data, such as "headers", and a key."""
     return _path(kind, key).is_file()
 
 
-def load(kind, key):
-    """Returns a dict of the saved arrays, or None if there are none or they are damaged."""
+def load(kind: str, key: str) -> dict[str, np.ndarray] | None:
+    """Returns a dict of the saved arrays, or None if there are none or they are damaged.
+
+    Args:
+        kind: Kind of data, such as "headers": the start of the file name.
+        key: Key of the content: the rest of the file name.
+    """
     path = _path(kind, key)
     if not is_on() or not path.is_file():
         return None
@@ -49,14 +55,21 @@ def load(kind, key):
     return arrays
 
 
-def save(kind, key, arrays):
-    """Saves a dict of arrays. If the folder cannot be written, it only logs a warning."""
+def save(kind: str, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Saves arrays. If the folder cannot be written, it only logs a warning.
+
+    Args:
+        kind: Kind of data, such as "headers": the start of the file name.
+        key: Key of the content: the rest of the file name.
+        arrays: Dict from names to arrays.
+    """
     if not is_on():
         return
     path = _path(kind, key)
     try:
         with atomic_write(path) as partial:
-            np.savez(partial, key=np.frombuffer(key.encode(), "uint8"), **arrays)
+            # No array is named `allow_pickle`.
+            np.savez(partial, key=np.frombuffer(key.encode(), "uint8"), **arrays)  # pyright: ignore[reportArgumentType]
         remove_leftovers(path.parent)
         _remove_oldest(path.parent)
     except OSError as error:
@@ -71,7 +84,7 @@ def _path(kind, key):
     return cache_home() / "datasets" / f"{kind}-{key}.npz"
 
 
-def is_on():
+def is_on() -> bool:
     """Returns whether the cache is used."""
     return os.environ.get("MASK_RCNN_DATA_CACHE", "").lower() not in OFF
 

@@ -10,7 +10,7 @@ from mask_rcnn.system.paths import RemotePath
 ENCODED = "image/encoded"  # name of the feature that holds the image file
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordImage:
     """Location of an image file inside a TFRecord file, with the parts of the `Path` interface that are used.
 
@@ -28,18 +28,20 @@ class RecordImage:
     length: int
     file_name: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.file}, record {self.number} ({self.file_name})"
 
     @property
-    def name(self):
+    def name(self) -> str:
+        """Name of the image without folders."""
         return PurePosixPath(self.file_name).name
 
     @property
-    def stem(self):
+    def stem(self) -> str:
+        """Name of the image without folders and suffix."""
         return PurePosixPath(self.file_name).stem
 
-    def open(self, mode="rb"):
+    def open(self, mode: str = "rb") -> io.BytesIO:
         """Returns the image file as a binary stream.
 
         Raises:

@@ -1,11 +1,22 @@
 """The data set format of this package: every reader returns these records, and the pipeline reads them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mask_rcnn.structures import Category
+
+if TYPE_CHECKING:
+    from mask_rcnn.data.record_image import RecordImage
+    from mask_rcnn.system.paths import RemotePath
+
+# COCO's mask formats: {"size": [height, width], "counts": text or a list of int}, or polygons
+# [[x, y, x, y, ...], ...].
+RunLengths = dict[str, Any]
+Segmentation = list[list[float]] | RunLengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +41,7 @@ class Annotation:
     box: tuple[float, float, float, float]
     area: float
     crowd: bool = False
-    segmentation: list | dict | None = None
+    segmentation: Segmentation | None = None
     keypoints: tuple[tuple[float, float, int], ...] | None = None
 
 
@@ -40,7 +51,7 @@ class ImageRecord:
 
     Args:
         id: Id of the image in its file, a number or text.
-        path: Path of the image file.
+        path: Path of the image file, or its place in a TFRecord file.
         height: Height in pixels, after the EXIF orientation is applied.
         width: Width in pixels, after the EXIF orientation is applied.
         annotations: Objects and crowd regions. Defaults to none.
@@ -49,10 +60,10 @@ class ImageRecord:
     """
 
     id: int | str
-    path: Path
+    path: "Path | RemotePath | RecordImage"
     height: int
     width: int
-    annotations: tuple[Annotation, ...] = ()
+    annotations: Sequence[Annotation] = ()
     bits: int = 8
     source: int = 0
 
@@ -78,38 +89,39 @@ class Dataset:
     num_left_out: int = 0
     shares: tuple[float, ...] = ()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
+        """Number of classes K, without the background."""
         return len(self.categories)
 
     @property
-    def sizes(self):
+    def sizes(self) -> np.ndarray:
         """`[N, 2]` int64, (height, width) of each image."""
         return np.array([(image.height, image.width) for image in self.images], "int64").reshape(-1, 2)
 
 
-def as_json(dataset):
+def as_json(dataset: Dataset) -> dict[str, Any]:
     """Returns a `Dataset` as the content of a COCO json, a dict."""
     categories = [
         {
-            "id": each.id,
-            "name": each.name,
-            "keypoints": list(each.keypoints),
-            "skeleton": [list(pair) for pair in each.skeleton],
+            "id": category.id,
+            "name": category.name,
+            "keypoints": list(category.keypoints),
+            "skeleton": [list(pair) for pair in category.skeleton],
         }
-        for each in dataset.categories
+        for category in dataset.categories
     ]
     images = [
         {"id": image.id, "file_name": image.path.name, "height": image.height, "width": image.width}
         for image in dataset.images
     ]
     annotations = [
-        _annotation_json(one, image.id, dataset.categories)
+        _annotation_json(annotation, image.id, dataset.categories)
         for image in dataset.images
-        for one in image.annotations
+        for annotation in image.annotations
     ]
     return {"images": images, "categories": categories, "annotations": annotations}
 

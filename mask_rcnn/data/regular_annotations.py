@@ -4,10 +4,13 @@ The rules are those of `annotations.py` and `segmentations.py`. If rounding coul
 annotation is not called regular, and the functions of these modules decide.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 from msgspec import UNSET
 
-from mask_rcnn.data.annotation_table import as_floats, starts_of
+from mask_rcnn.data.annotation_table import AnnotationTable, as_floats, starts_of
 from mask_rcnn.data.annotations import TOLERANCE
 from mask_rcnn.data.federation import NEGATIVE
 from mask_rcnn.data.json_values import MAX_EXACT
@@ -31,7 +34,9 @@ class KnownImages:
         are_federated: Whether the file is from LVIS, whose annotations have no `iscrowd`.
     """
 
-    def __init__(self, images, categories, known):
+    def __init__(
+        self, images: Sequence[Any], categories: Sequence[Any], known: Mapping[int | str, Mapping[str, Any]]
+    ):
         self.are_federated = any(NEGATIVE in image for image in images if isinstance(image, dict))
         self.index = {id: index for index, id in enumerate(known)}
         sizes = [(image["height"] or 0, image["width"] or 0) for image in known.values()]
@@ -43,7 +48,7 @@ class KnownImages:
                 self.num_keypoints[id] = len(names) if isinstance(names, list) else -1
 
 
-def is_well_formed(entry, images):
+def is_well_formed(entry: Any, images: KnownImages) -> bool:
     """Returns whether a decoded annotation belongs to a known image and has regular keypoints.
 
     Args:
@@ -58,7 +63,7 @@ def is_well_formed(entry, images):
     )
 
 
-def are_regular(table, sizes):
+def are_regular(table: AnnotationTable, sizes: np.ndarray) -> np.ndarray:
     """Returns which annotations of a table are regular, `[N]` bool.
 
     Args:
@@ -66,11 +71,11 @@ def are_regular(table, sizes):
         sizes: `[I, 2]` float64 (height, width) of the images. 0 if unknown.
     """
     sizes = sizes[table.images]
-    regular = (sizes > 0).all(axis=1) & (table.areas > 0) & (table.areas < MAX_EXACT)
-    regular &= _are_boxes_regular(table.boxes, sizes)
+    is_regular = (sizes > 0).all(axis=1) & (table.areas > 0) & (table.areas < MAX_EXACT)
+    is_regular &= _are_boxes_regular(table.boxes, sizes)
     if len(table.polygon_lengths):
-        regular &= _are_polygons_regular(table, sizes)
-    return regular
+        is_regular &= _are_polygons_regular(table, sizes)
+    return is_regular
 
 
 def _are_boxes_regular(boxes, sizes):
@@ -105,19 +110,19 @@ def _are_polygons_regular(table, sizes):
     low, high = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)  # [P, 2] (x, y)
 
     limits = sizes[owners][:, ::-1]  # (width, height)
-    good = (low >= -limits).all(axis=1) & (high <= 2 * limits).all(axis=1)
-    good &= 2 * lengths * (high - low).max(axis=1) <= MAX_OUTLINE
-    good &= np.abs(_doubled_areas(points, starts, lengths)) > MIN_DOUBLED_AREA
-    regular = np.ones(len(table), bool)
-    regular[owners[~good]] = False
+    is_usable = (low >= -limits).all(axis=1) & (high <= 2 * limits).all(axis=1)
+    is_usable &= 2 * lengths * (high - low).max(axis=1) <= MAX_OUTLINE
+    is_usable &= np.abs(_doubled_areas(points, starts, lengths)) > MIN_DOUBLED_AREA
+    is_regular = np.ones(len(table), bool)
+    is_regular[owners[~is_usable]] = False
 
     has_polygon = np.flatnonzero(table.num_polygons)
     firsts = table.polygon_starts[has_polygon]
     extent = np.hstack([np.minimum.reduceat(low, firsts), np.maximum.reduceat(high, firsts)])
     x, y, width, height = table.boxes[has_polygon].T
     corners = np.stack([x, y, x + width, y + height], axis=1)
-    regular[has_polygon[(np.abs(corners - extent) > TOLERANCE).any(axis=1)]] = False
-    return regular
+    is_regular[has_polygon[(np.abs(corners - extent) > TOLERANCE).any(axis=1)]] = False
+    return is_regular
 
 
 def _doubled_areas(points, starts, lengths):

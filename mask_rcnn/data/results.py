@@ -1,7 +1,10 @@
 """Reads a COCO results file and matches its entries with the images of the annotations."""
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -14,6 +17,9 @@ from mask_rcnn.data.json_file import read_json
 from mask_rcnn.data.json_values import UNCLEAR, are_numbers, identity, number, numbers, whole_number
 from mask_rcnn.data.segmentations import compressed, read_run_lengths
 from mask_rcnn.system.paths import RemotePath
+
+if TYPE_CHECKING:
+    from mask_rcnn.data.coco_content import CocoContent
 
 EXPECTED = "a COCO results file"
 
@@ -28,20 +34,26 @@ class Results:
         warnings: One line for each kind of repaired or left out content.
     """
 
-    entries: tuple[dict, ...]
+    entries: tuple[dict[str, Any], ...]
     warnings: tuple[str, ...]
 
 
-def load_results(source):
-    """Returns the list of entries of a results file, the name of the file, and notes about its encoding.
+def load_results(source: str | Path | RemotePath | list[Any]) -> tuple[list[Any], str, list[str]]:
+    """Reads the entries of a results file, without checking them.
 
     Args:
         source: Path of the json, or its parsed content, a list.
 
+    Returns:
+        entries: List of the entries.
+        name: Name of the file, for messages.
+        notes: List of sentences about a guessed text encoding.
+
     Raises:
         ValueError: The content is not a list.
     """
-    entries, name, notes = source, GIVEN, []
+    name, notes = GIVEN, []
+    entries: Any = source
     if isinstance(source, str | os.PathLike | RemotePath):
         name, (entries, notes) = str(source), read_json(source, EXPECTED)
     if not isinstance(entries, list):
@@ -53,7 +65,7 @@ def load_results(source):
     return entries, name, notes
 
 
-def mask_sizes(entries):
+def mask_sizes(entries: Iterable[Any]) -> dict[Any, tuple[int, int]]:
     """Returns {image id: (height, width)} from the run-length masks of entries that use image ids."""
     sizes = {}
     for entry in entries:
@@ -65,7 +77,7 @@ def mask_sizes(entries):
     return sizes
 
 
-def box_of(entry):
+def box_of(entry: Mapping[str, Any]) -> list[float]:
     """Returns COCO's (x, y, width, height) of a checked entry, computed from mask or keypoints if needed."""
     if "bbox" in entry:
         return entry["bbox"]
@@ -75,11 +87,13 @@ def box_of(entry):
     return [*points.min(axis=0).tolist(), *np.ptp(points, axis=0).tolist()]
 
 
-def read_results(entries, content, shared_classes=False, name=GIVEN):
+def read_results(
+    entries: Sequence[Any], content: "CocoContent", *, shared_classes: bool = False, name: str = GIVEN
+) -> Results:
     """Checks and repairs the entries of a results file.
 
-    `mask-rcnn detect --json` writes `file_name` and `category_name`. Such entries are matched by these names,
-    whatever their ids, because the annotations may use other ids.
+    Entries with `file_name` and `category_name`, which `mask-rcnn detect --json` writes, are matched by these
+    names, because the annotations may use other ids.
 
     Args:
         entries: The list from `load_results`. It is not changed.
@@ -99,23 +113,23 @@ def read_results(entries, content, shared_classes=False, name=GIVEN):
     category_ids = _category_ids(entries, content)
     sizes = content.sizes
     left_out = {image["id"] for image in content.left_out}
-    found = []
-    for index, (entry, image_id, category_id) in enumerate(
-        zip(entries, image_ids, category_ids, strict=True)
-    ):
+    checked = []
+    matches = zip(entries, image_ids, category_ids, strict=True)
+    for index, (entry, image_id, category_id) in enumerate(matches):
         if image_id is None:
             continue
         where = f"entry {index}"
         if category_id is None:
-            _note_category(entry, content, shared_classes, where, findings)
+            _note_category(entry, content, shared_classes, where=where, findings=findings)
         elif image_id in left_out:
             findings.repair("entries of images that cannot be used were left out", where)
         else:
             if "category_name" not in entry:
-                note_id(entry["category_id"], category_id, where, findings)
-            found.append(_entry(entry, image_id, category_id, sizes[image_id], where, findings))
+                note_id(entry["category_id"], category_id, where=where, findings=findings)
+            ids = {"image_id": image_id, "category_id": category_id}
+            checked.append(_entry(entry, ids, sizes[image_id], where=where, findings=findings))
     findings.check(EXPECTED, name)
-    return Results(tuple(found), tuple(findings.lines()))
+    return Results(tuple(checked), tuple(findings.lines()))
 
 
 def _image_ids(entries, content, findings):
@@ -143,7 +157,7 @@ def _image_ids(entries, content, findings):
                 f"{where} with image_id={shown(entry.get('image_id'))}",
             )
         else:
-            note_id(entry["image_id"], id, where, findings)
+            note_id(entry["image_id"], id, where=where, findings=findings)
         ids.append(id if id is not UNCLEAR and id in known else None)
     return ids
 
@@ -152,17 +166,16 @@ def _category_ids(entries, content):
     """Returns the category id of each entry, by `category_name` if it has one, or None without a match."""
     ids = {category.id for category in content.categories}
     by_name = {category.name: category.id for category in content.categories}
-    found = []
+    category_ids = []
     for entry in entries:
-        name, id = (
-            (entry.get("category_name"), entry.get("category_id")) if isinstance(entry, dict) else (0, 0)
-        )
-        id = by_name.get(name) if isinstance(name, str) else whole_number(id)
-        found.append(id if id in ids else None)
-    return found
+        fields = entry if isinstance(entry, dict) else {}
+        name = fields.get("category_name")
+        id = by_name.get(name) if isinstance(name, str) else whole_number(fields.get("category_id", 0))
+        category_ids.append(id if id in ids else None)
+    return category_ids
 
 
-def _note_category(entry, content, shared_classes, where, findings):
+def _note_category(entry, content, shared_classes, *, where, findings):
     """Refuses or leaves out an entry of a category that the annotations do not have."""
     field = "category_name" if isinstance(entry.get("category_name"), str) else "category_id"
     received = f"{field}={shown(entry.get(field))}"
@@ -179,24 +192,22 @@ def _note_category(entry, content, shared_classes, where, findings):
 def _ids_by_name(entries, images, findings):
     """Returns the id of the image with the file name of each entry, or None."""
     ids = _images_of_names(dict.fromkeys(entry["file_name"] for entry in entries), images)
-    for name, found in ids.items():
-        if len(found) > 1:
+    for name, image_ids in ids.items():
+        if len(image_ids) > 1:
             findings.refuse(
                 "`file_name` must belong to one image of the annotations",
-                f"{shown(name)}, which could be image {', '.join(map(shown, found))}",
+                f"{shown(name)}, which could be image {', '.join(map(shown, image_ids))}",
             )
-        elif not found:
-            findings.repair(
-                "files that the annotations do not have were left out with their detections",
-                shown(name),
-            )
+        elif not image_ids:
+            kind = "files that the annotations do not have were left out with their detections"
+            findings.repair(kind, shown(name))
     _check_one_file(entries, ids, findings)
     if not any(ids.values()):
         expected = ", ".join(shown(image["file_name"]) for image in images[:3])
         received = shown(entries[0]["file_name"])
         findings.refuse(f"`file_name` must be one of the annotations, such as {expected}", received)
-    found = (ids[entry["file_name"]] for entry in entries)
-    return [images[0] if len(images) == 1 else None for images in found]
+    matches = (ids[entry["file_name"]] for entry in entries)
+    return [image_ids[0] if len(image_ids) == 1 else None for image_ids in matches]
 
 
 def _check_one_file(entries, ids, findings):
@@ -235,21 +246,22 @@ def _matching_images(name, by_last):
     """Returns the ids of the images whose name ends with the given name or is its end, the longest match."""
     parts = name_parts(name)
     candidates = by_last.get(parts[-1], []) if parts else []
-    common = [(common_suffix(parts, theirs), theirs, id) for theirs, id in candidates]
-    whole = [(count, id) for count, theirs, id in common if count == min(len(parts), len(theirs))]
-    longest = max((count for count, _ in whole), default=0)
-    return [id for count, id in whole if count == longest]
+    common = [(common_suffix(parts, image_parts), image_parts, id) for image_parts, id in candidates]
+    matches = [(count, id) for count, image_parts, id in common if count == min(len(parts), len(image_parts))]
+    longest = max((count for count, _ in matches), default=0)
+    return [id for count, id in matches if count == longest]
 
 
-def _entry(entry, image_id, category_id, size, where, findings):
-    """Returns a checked entry. Problems are added as refusals."""
-    checked = {"image_id": image_id, "category_id": category_id, "score": number(entry.get("score"))}
-    if checked["score"] is None or checked["score"] is UNCLEAR:
+def _entry(entry, ids, size, *, where, findings):
+    """Returns a checked entry with the ids of its image and category. Problems are added as refusals."""
+    score = number(entry.get("score"))
+    checked: dict[str, Any] = {**ids, "score": score}
+    if score is None or score is UNCLEAR:
         findings.refuse("`score` must be a finite number", f"{where} with score={shown(entry.get('score'))}")
     elif isinstance(entry["score"], str):
         findings.repair("`score` was text: it was read as a number", where)
     try:
-        checked |= _geometry(entry, size, where, findings)
+        checked |= _geometry(entry, size, where=where, findings=findings)
     except ValueError as error:
         findings.refuse(str(error), where)
         return checked
@@ -258,12 +270,12 @@ def _entry(entry, image_id, category_id, size, where, findings):
     return checked
 
 
-def _geometry(entry, size, where, findings):
+def _geometry(entry, size, *, where, findings):
     """Returns the `bbox`, `segmentation` and `keypoints` of an entry, as far as it has them."""
     box, mask, points = (entry.get(name) for name in ("bbox", "segmentation", "keypoints"))
-    found = {}
+    geometry = {}
     if box is not None:
-        found["bbox"] = x, y, width, height = read_box(box, where, findings)
+        geometry["bbox"] = x, y, width, height = read_box(box, where, findings)
         if x > size[1] or y > size[0] or x + width < 0 or y + height < 0:
             findings.repair("a `bbox` lies outside of its image: are these the right annotations?", where)
     if mask is not None:
@@ -272,10 +284,10 @@ def _geometry(entry, size, where, findings):
                 "`segmentation` must be a run-length object of the whole image. "
                 f"Received: {where} with segmentation={shown(mask)}. Encode the mask."
             )
-        found["segmentation"] = compressed(read_run_lengths(mask, size, where, findings)[0])
+        geometry["segmentation"] = compressed(read_run_lengths(mask, size, where=where, findings=findings)[0])
     if points is not None:
-        found["keypoints"] = _points(points, where)
-    return found
+        geometry["keypoints"] = _points(points, where)
+    return geometry
 
 
 def _points(value, where):

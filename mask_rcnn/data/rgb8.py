@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from mask_rcnn.config import InputConfig
 
-def to_rgb8(image, settings):
+
+def to_rgb8(image: np.ndarray, settings: InputConfig) -> np.ndarray:
     """Returns an image as an RGB picture, from its first three channels or its first channel as gray.
 
     Args:
@@ -19,7 +21,7 @@ def to_rgb8(image, settings):
     return (colors // settings.counts_per_level).astype("uint8")
 
 
-def from_rgb8(images, settings):
+def from_rgb8(images: np.ndarray, settings: InputConfig) -> np.ndarray:
     """Returns RGB pictures as input images of a model, whose channels are red, green and blue in turn.
 
     Args:

@@ -5,14 +5,17 @@ extent of a polygon. And it writes run lengths that are too long beyond the end 
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from operator import mul
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mask_rcnn.data.findings import shown
-from mask_rcnn.data.json_values import UNCLEAR, are_numbers, numbers, whole_number
+from mask_rcnn.data.findings import Findings, shown
+from mask_rcnn.data.json_values import are_numbers, numbers, whole_number
 from mask_rcnn.data.masks import run_lengths
+from mask_rcnn.data.records import RunLengths, Segmentation
 
 MAX_DECODED = 100_000_000  # maximum pixels of a decoded mask, one byte each
 MAX_OUTLINE = 4_000_000  # maximum pixels of a polygon outline; pycocotools needs about 100 bytes for each
@@ -22,7 +25,9 @@ NO_PIXEL = "a run-length mask has no pixel: the object has a box but no mask"
 NO_POLYGON = "no polygon with an area is left: the object has a box but no mask"
 
 
-def read_segmentation(value, size, where, findings):
+def read_segmentation(
+    value: object, size: tuple[int, int], *, where: str, findings: Findings
+) -> Segmentation | None:
     """Returns a checked and repaired segmentation for pycocotools.
 
     Args:
@@ -38,9 +43,9 @@ def read_segmentation(value, size, where, findings):
         ValueError: The segmentation is invalid.
     """
     if isinstance(value, list) and value:
-        return _polygons(value, size, where, findings)
+        return _polygons(value, size, where=where, findings=findings)
     if isinstance(value, dict) and value:
-        mask, area = read_run_lengths(value, size, where, findings)
+        mask, area = read_run_lengths(value, size, where=where, findings=findings)
         if not area:
             findings.repair(NO_PIXEL, where)
         return mask if area else None
@@ -52,24 +57,25 @@ def read_segmentation(value, size, where, findings):
     )
 
 
-def extent(segmentation):
+def extent(segmentation: Segmentation) -> tuple[float, float, float, float]:
     """Returns (x1, y1, x2, y2) of a checked segmentation. All are 0 if no pixel is set."""
     if isinstance(segmentation, dict):
-        x, y, width, height = coco_mask.toBbox(compressed(segmentation)).tolist()
+        mask: Any = compressed(segmentation)  # the stub has its own type of the dict
+        x, y, width, height = coco_mask.toBbox(mask).tolist()
         return x, y, x + width, y + height
     bounds = [(min(p[::2]), min(p[1::2]), max(p[::2]), max(p[1::2])) for p in segmentation]
     x1, y1, x2, y2 = zip(*bounds, strict=True)
     return min(x1), min(y1), max(x2), max(y2)
 
 
-def mask_window(segmentation, size):
+def mask_window(segmentation: Segmentation, size: Sequence[int]) -> np.ndarray:
     """Returns the window (y1, x1, y2, x2) of whole pixels around a mask in an image of `size`, `[4]` int."""
     x1, y1, x2, y2 = extent(segmentation)
     top_left = np.clip(np.floor([y1, x1]), 0, size)
     return np.concatenate([top_left, np.clip(np.ceil([y2, x2]), top_left, size)]).astype(int)
 
 
-def swapped_extent(segmentation):
+def swapped_extent(segmentation: Segmentation) -> tuple[float, float, float, float] | None:
     """Returns the `extent` if x and y were swapped, or None if it cannot be computed.
 
     For polygons, y comes first. For run lengths, the runs go along the rows.
@@ -86,21 +92,24 @@ def swapped_extent(segmentation):
     return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
 
 
-def pixel_area(segmentation, size):
+def pixel_area(segmentation: Segmentation, size: tuple[int, int]) -> int:
     """Returns the number of pixels that a checked segmentation covers."""
     if isinstance(segmentation, list):
-        return int(coco_mask.area(coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))))
+        polygons: Any = segmentation  # the stub does not have lists of polygons
+        return int(coco_mask.area(coco_mask.merge(coco_mask.frPyObjects(polygons, *size))))
     return int(run_lengths(segmentation["counts"])[1::2].sum())
 
 
-def compressed(mask):
+def compressed(mask: RunLengths) -> RunLengths:
     """Returns a run-length mask in compressed form, which most functions of pycocotools need."""
     if isinstance(mask["counts"], str):
         return mask
-    return {**mask, "counts": coco_mask.frPyObjects(mask, *mask["size"])["counts"].decode("ascii")}
+    uncompressed: Any = mask  # the stub has its own type of the dict
+    rle = coco_mask.frPyObjects(uncompressed, *mask["size"])
+    return {**mask, "counts": rle["counts"].decode("ascii")}
 
 
-def _polygons(value, size, where, findings):
+def _polygons(value, size, *, where, findings):
     if not isinstance(value[0], list):
         findings.repair("`segmentation` was one polygon without the outer list: the list was added", where)
         value = [value]
@@ -169,11 +178,16 @@ def _check_outline(polygon, size, where):
         )
 
 
-def read_run_lengths(value, size, where, findings):
+def read_run_lengths(
+    value: Mapping[str, Any], size: tuple[int, int], *, where: str, findings: Findings
+) -> tuple[RunLengths, int]:
     """Returns a checked run-length mask, and the number of its pixels.
 
     Args:
-        value, size, where, findings: As in `read_segmentation`.
+        value: `segmentation` of an annotation, a dict with `size` and `counts`.
+        size: (height, width) of the image.
+        where: Name of the annotation, for messages.
+        findings: `Findings`, to which repairs are added.
 
     Returns:
         mask: `{"size": [H, W], "counts": str or list of int}`.
@@ -182,15 +196,14 @@ def read_run_lengths(value, size, where, findings):
     Raises:
         ValueError: The run lengths are invalid.
     """
-    counts, declared = value.get("counts"), value.get("size")
-    _check_size(declared, counts, size, where)
+    counts = _checked_counts(value.get("counts"), size, declared=value.get("size"), where=where)
     if isinstance(counts, list):
-        whole = list(map(whole_number, counts))
-        if any(run is None or run is UNCLEAR for run in whole):
+        whole_counts = [run for run in map(whole_number, counts) if isinstance(run, int)]
+        if len(whole_counts) < len(counts):
             raise _bad_counts(size, where, "with counts that are not whole numbers")
-        if whole != counts or not set(map(type, counts)) <= {int}:
+        if whole_counts != counts or not set(map(type, counts)) <= {int}:
             findings.repair("run lengths were text or floats: they were read as whole numbers", where)
-        counts = whole
+        counts = whole_counts
     try:
         runs = run_lengths(counts)
     except ValueError as error:
@@ -201,10 +214,11 @@ def read_run_lengths(value, size, where, findings):
     return {"size": list(size), "counts": counts}, int(runs[1::2].sum())
 
 
-def _check_size(declared, counts, size, where):
+def _checked_counts(counts, size, *, declared, where) -> str | list[Any]:
+    """Returns the `counts` of a mask. Raises a ValueError unless its declared size is that of the image."""
     sides = list(map(whole_number, declared)) if isinstance(declared, list) else declared
     if sides == list(size) and isinstance(counts, str | list):
-        return
+        return counts
     swapped = sides == list(size)[::-1]
     advice = "This is (width, height); COCO has (height, width)." if swapped else "Make the mask again."
     raise ValueError(

@@ -5,7 +5,9 @@ independent of the class, occlusion, images without objects, noise and JPEG arti
 """
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +25,9 @@ MIN_AREA = 20  # visible pixels
 NOISE = 6.0  # standard deviation, in gray levels of 0..255
 
 
-def write_shapes(folder, num_images, size, seed):
+def write_shapes(
+    folder: str | os.PathLike, num_images: int, size: tuple[int, int], *, seed: int
+) -> tuple[Path, Path]:
     """Draws images and writes them with their annotations. The same seed gives the same data set.
 
     Args:
@@ -45,7 +49,8 @@ def write_shapes(folder, num_images, size, seed):
         Image.fromarray(image).save(images_dir / file_name)  # JPEG with Pillow's default quality of 75
         images.append({"id": index + 1, "file_name": file_name, "height": size[0], "width": size[1]})
         for class_id, mask in zip(class_ids, masks, strict=True):
-            annotations.append(_coco_annotation(len(annotations) + 1, index + 1, class_id, mask))
+            annotation = _coco_annotation(len(annotations) + 1, index + 1, class_id=class_id, mask=mask)
+            annotations.append(annotation)
     categories = [{"id": index, "name": name} for index, name in enumerate(CLASSES, start=1)]
     content = {"images": images, "annotations": annotations, "categories": categories}
     annotations_path = folder / "instances.json"
@@ -53,7 +58,9 @@ def write_shapes(folder, num_images, size, seed):
     return annotations_path, images_dir
 
 
-def draw_scene(random, size):
+def draw_scene(
+    random: np.random.Generator, size: tuple[int, int]
+) -> tuple[np.ndarray, list[int], list[np.ndarray]]:
     """Draws one image.
 
     Args:
@@ -82,11 +89,11 @@ def _place_objects(random, size):
     for _ in range(random.integers(1, MAX_OBJECTS + 1)):
         class_id = int(random.integers(1, len(CLASSES) + 1))
         coverage = _coverage(random, CLASSES[class_id - 1], size)
-        whole = coverage >= 0.5
-        visible = whole & ~taken
-        if visible.sum() < max(MIN_VISIBLE * whole.sum(), MIN_AREA):
+        mask = coverage >= 0.5
+        visible = mask & ~taken
+        if visible.sum() < max(MIN_VISIBLE * mask.sum(), MIN_AREA):
             continue
-        taken |= whole
+        taken |= mask
         class_ids.append(class_id)
         masks.append(visible)
         coverages.append(coverage)
@@ -126,8 +133,8 @@ def _texture(random, size):
     return first + pattern[..., None] * second
 
 
-def _coco_annotation(annotation_id, image_id, class_id, mask):
-    rle = coco_mask.encode(np.asfortranarray(mask, dtype="uint8"))
+def _coco_annotation(annotation_id, image_id, *, class_id, mask):
+    rle: Any = coco_mask.encode(np.asfortranarray(mask, dtype="uint8"))
     return {
         "id": annotation_id,
         "image_id": image_id,

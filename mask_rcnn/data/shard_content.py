@@ -1,13 +1,16 @@
 """Builds a COCO json from TFRecord records that are read one after the other."""
 
 import re
-from pathlib import PurePosixPath
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import msgspec
 
 from mask_rcnn.data.findings import Findings, shown
 from mask_rcnn.data.label_map import FILE_NAME, read_label_map
-from mask_rcnn.system.paths import as_path
+from mask_rcnn.data.record_image import RecordImage
+from mask_rcnn.system.paths import RemotePath, as_path
 
 WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,14}")
 
@@ -23,7 +26,7 @@ class ShardContent:
         findings: `Findings`. Guesses are added as repairs.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: Path | RemotePath):
         self.names, self.findings = [], Findings()
         self._images, self._annotations = [], []  # their jsons
         self._image_ids, self._taken_names = set(), set()
@@ -32,7 +35,9 @@ class ShardContent:
         self._categories = {entry["id"]: entry for entry in entries}
         self._ids = {entry["name"]: entry["id"] for entry in entries}
 
-    def add(self, image, fields, objects):
+    def add(
+        self, image: RecordImage, fields: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]
+    ) -> None:
         """Adds an image with its objects.
 
         Args:
@@ -43,7 +48,7 @@ class ShardContent:
         Raises:
             ValueError: Its classes contradict those of other images.
         """
-        categories = [self._category_id(each) for each in objects]
+        category_ids = [self._category_id(each) for each in objects]
         entry = {
             "id": self._image_id(image, fields["source_id"]),
             "file_name": self._name(image, fields),
@@ -52,12 +57,12 @@ class ShardContent:
         }
         self._images.append(msgspec.json.encode(entry))
         self.names.append(entry["file_name"])
-        for category, each in zip(categories, objects, strict=True):
+        for category_id, each in zip(category_ids, objects, strict=True):
             known = {key: each[key] for key in each.keys() - {"label", "text", "keypoint_names"}}
-            ids = {"id": len(self._annotations) + 1, "image_id": entry["id"], "category_id": category}
+            ids = {"id": len(self._annotations) + 1, "image_id": entry["id"], "category_id": category_id}
             self._annotations.append(msgspec.json.encode(ids | known))
 
-    def as_json(self):
+    def as_json(self) -> bytes:
         """Returns the COCO json as bytes."""
         categories = msgspec.json.encode([self._categories[id] for id in sorted(self._categories)])
         images, annotations = (b",".join(each) for each in (self._images, self._annotations))
@@ -85,19 +90,20 @@ class ShardContent:
         path = PurePosixPath(name or f"image.{fields['format'] or 'jpg'}")
         return str(path.with_name(f"{path.stem}_{image.file.stem}_{image.number:06d}{path.suffix}"))
 
-    def _category_id(self, found):
-        label, text = found.get("label"), found.get("text")
+    def _category_id(self, entry):
+        """Returns the category id of an object from `read_objects`, and adds its class if it is new."""
+        label, text = entry.get("label"), entry.get("text")
         id = self._ids.get(text) if label is None else label
         if id is None:
             id = max(self._categories, default=0) + 1
             self.findings.repair("`class/label` was missing: classes are numbered as they occur", shown(text))
         if id not in self._categories and text is None:
             self.findings.repair("`class/text` was missing: the label is the name", str(id))
-        entry = self._categories.setdefault(id, {"id": id, "name": str(id) if text is None else text})
-        self._ids.setdefault(entry["name"], id)
-        if text not in (None, entry["name"]):
-            raise ValueError(f"label {id} is {shown(text)} here and {shown(entry['name'])} elsewhere")
-        points = found["keypoint_names"]
-        if points and entry.setdefault("keypoints", points) != points:
-            raise ValueError(f"class {shown(entry['name'])} has other keypoints here than elsewhere")
+        category = self._categories.setdefault(id, {"id": id, "name": str(id) if text is None else text})
+        self._ids.setdefault(category["name"], id)
+        if text not in (None, category["name"]):
+            raise ValueError(f"label {id} is {shown(text)} here and {shown(category['name'])} elsewhere")
+        points = entry["keypoint_names"]
+        if points and category.setdefault("keypoints", points) != points:
+            raise ValueError(f"class {shown(category['name'])} has other keypoints here than elsewhere")
         return id

@@ -8,14 +8,15 @@ import hashlib
 import io
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
 from absl import logging
 
 from mask_rcnn.data import reader_cache
-from mask_rcnn.data.checked_files import CheckedFile, is_error
+from mask_rcnn.data.checked_files import CheckedFile
 from mask_rcnn.data.detection_example import read_image_fields, read_objects
 from mask_rcnn.data.findings import Findings, listed
 from mask_rcnn.data.image_headers import MAX_PIXELS
@@ -24,13 +25,13 @@ from mask_rcnn.data.record_image import ENCODED, RecordImage
 from mask_rcnn.data.shard_content import ShardContent
 from mask_rcnn.data.tfrecord import decode_example, read_records
 from mask_rcnn.system.parallel import default_threads, submit_ahead
-from mask_rcnn.system.paths import as_path, find_paths
+from mask_rcnn.system.paths import RemotePath, as_path, find_paths
 
 IS_SHARD = re.compile(r"\.(tf)?records?\b")  # name.tfrecord, name.record-00000-of-00010
 NUMBERED = re.compile(r"(.*)-(\d{5})-of-(\d{5})(.*)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shards:
     """The content of TFRecord files.
 
@@ -45,17 +46,17 @@ class Shards:
     name: str
     content: bytes
     findings: Findings
-    images: tuple
-    files: tuple
+    images: tuple[RecordImage, ...]
+    files: tuple[CheckedFile | ValueError, ...]
 
 
-def is_shards(path):
-    """Returns whether a path or pattern (str or `Path`) is of TFRecord files."""
+def is_shards(path: str | Path | RemotePath) -> bool:
+    """Returns whether a path or pattern is that of TFRecord files, such as "train-*.tfrecord"."""
     name = as_path(path).name
     return bool(IS_SHARD.search(name)) and not name.endswith(".json")
 
 
-def read_shards(pattern, max_pixels=MAX_PIXELS):
+def read_shards(pattern: str | Path | RemotePath, max_pixels: int = MAX_PIXELS) -> Shards:
     """Returns the `Shards` of TFRecord files in the schema of the Object Detection API.
 
     Args:
@@ -81,7 +82,7 @@ def read_shards(pattern, max_pixels=MAX_PIXELS):
     return _unpacked(arrays, str(pattern), paths)
 
 
-def find_shards(pattern):
+def find_shards(pattern: str | Path | RemotePath) -> list[Path | RemotePath]:
     """Returns the sorted paths of the TFRecord files that match a pattern.
 
     Raises:
@@ -101,9 +102,13 @@ def _read(pattern, paths, max_pixels):
     content, problems, places, headers = ShardContent(paths[0]), [], [], []
     _note_missing(paths, content.findings)
     numbers = {path: number for number, path in enumerate(paths)}
+
+    def read(record):
+        image, data = record
+        return _read_record(image, data, max_pixels)
+
     with ThreadPoolExecutor(default_threads()) as pool:
         records = _records(paths, problems)
-        read = lambda record: _read_record(*record, max_pixels)  # noqa: E731
         for (image, _), future in submit_ahead(pool, read, records, 2 * default_threads()):
             try:
                 fields, objects, file = future.result()
@@ -112,7 +117,7 @@ def _read(pattern, paths, max_pixels):
                 problems.append(f"{image.file}, record {image.number}: {error}")
                 continue
             places.append((numbers[image.file], image.number, image.offset, image.length))
-            headers.append(str(file) if is_error(file) else file)
+            headers.append(str(file) if isinstance(file, Exception) else file)
     _check(problems, len(places), pattern)
     texts = {"headers": headers, "repairs": content.findings.repairs, "names": content.names}
     return {
@@ -128,7 +133,10 @@ def _records(paths, problems):
         try:
             with path.open("rb") as file:
                 for number, (offset, data) in enumerate(read_records(file, path)):
-                    yield RecordImage(path, number, offset, len(data), ""), data
+                    image = RecordImage(
+                        file=path, number=number, offset=offset, length=len(data), file_name=""
+                    )
+                    yield image, data
         except ValueError as error:
             problems.append(str(error))
 
@@ -150,9 +158,7 @@ def _read_record(image, data, max_pixels):
     """Returns fields, objects, and the `CheckedFile` or the error of the image of a record."""
     features = decode_example(data)
     fields = read_image_fields(features)
-    named = RecordImage(
-        image.file, image.number, image.offset, image.length, fields["file_name"] or "no name"
-    )
+    named = replace(image, file_name=fields["file_name"] or "no name")
     try:
         header = read_complete_header(_InMemory(named, features[ENCODED][0]), max_pixels)
     except ValueError as error:
@@ -165,12 +171,12 @@ def _read_record(image, data, max_pixels):
 
 def _note_missing(paths, findings):
     """Adds a repair for each missing file of a numbered set, such as name-00003-of-00010.tfrecord."""
-    found = {}
+    numbers_of_sets = {}
     for path in paths:
         if numbered := NUMBERED.fullmatch(path.name):
             name, number, count, suffix = numbered.groups()
-            found.setdefault((name, int(count), suffix), set()).add(int(number))
-    for (name, count, suffix), numbers in found.items():
+            numbers_of_sets.setdefault((name, int(count), suffix), set()).add(int(number))
+    for (name, count, suffix), numbers in numbers_of_sets.items():
         for number in sorted(set(range(count)) - numbers):
             findings.repair(
                 "files of a numbered set of shards are missing", f"{name}-{number:05d}-of-{count:05d}{suffix}"
@@ -193,9 +199,14 @@ def _unpacked(arrays, name, paths):
     texts = msgspec.json.decode(arrays["texts"].tobytes())
     findings = Findings()
     findings.repairs |= texts["repairs"]
-    places = zip(arrays["places"].tolist(), texts["names"], strict=True)
-    images = tuple(RecordImage(paths[file], *place, each) for (file, *place), each in places)
-    files = tuple(
-        ValueError(each) if isinstance(each, str) else CheckedFile(*each) for each in texts["headers"]
+    images = tuple(
+        RecordImage(file=paths[file], number=number, offset=offset, length=length, file_name=file_name)
+        for (file, number, offset, length), file_name in zip(
+            arrays["places"].tolist(), texts["names"], strict=True
+        )
     )
-    return Shards(name, arrays["content"].tobytes(), findings, images, files)
+    files = tuple(
+        ValueError(header) if isinstance(header, str) else CheckedFile(*header) for header in texts["headers"]
+    )
+    content = arrays["content"].tobytes()
+    return Shards(name=name, content=content, findings=findings, images=images, files=files)

@@ -11,6 +11,8 @@ The data are an `Example`, a map from names to lists of bytes, float32 or int64.
 import functools
 import itertools
 import struct
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
 
 from google.protobuf.message import DecodeError
 
@@ -22,7 +24,7 @@ LENGTH = struct.Struct("<Q")
 KINDS = ("bytes_list", "float_list", "int64_list")  # fields 1 to 3 of a Feature
 
 
-def write_record(file, data):
+def write_record(file: IO[bytes], data: bytes) -> None:
     """Writes a record to a binary file.
 
     Args:
@@ -35,12 +37,12 @@ def write_record(file, data):
     file.write(FOOTER.pack(masked_crc32c(data)))
 
 
-def record_bytes(data):
+def record_bytes(data: bytes) -> int:
     """Returns the size of a record in a file, in bytes."""
     return HEADER.size + len(data) + FOOTER.size
 
 
-def read_records(file, name):
+def read_records(file: IO[bytes], name: object) -> Iterator[tuple[int, bytes]]:
     """Yields (offset of the data in the file, data) of each record. Both checksums are verified.
 
     Args:
@@ -58,25 +60,36 @@ def read_records(file, name):
         length = _length_of(header, name, number)
         data, footer = _read_at_most(file, length), file.read(FOOTER.size)
         if len(data) < length or len(footer) < FOOTER.size:
-            raise _damaged(name, number, "which ends within the record", "Copy the file again.")
+            raise _damaged(
+                name, number, received="which ends within the record", advice="Copy the file again."
+            )
         if masked_crc32c(data) != FOOTER.unpack(footer)[0]:
-            raise _damaged(name, number, "whose checksum is wrong", "Copy or write the file again.")
+            raise _damaged(
+                name, number, received="whose checksum is wrong", advice="Copy or write the file again."
+            )
         yield offset + HEADER.size, data
         offset += HEADER.size + length + FOOTER.size
 
 
 def _length_of(header, name, number):
     if len(header) < HEADER.size:
-        raise _damaged(name, number, "which ends within the record", "Copy the file again.")
+        raise _damaged(name, number, received="which ends within the record", advice="Copy the file again.")
     length, checksum = HEADER.unpack(header)
     if masked_crc32c(header[: LENGTH.size]) == checksum:
         return length
     if header.startswith(b"\x1f\x8b") and number == 0:
-        raise _damaged(name, number, "which is compressed by gzip", "Decompress it (`gunzip`).")
-    raise _damaged(name, number, "whose length has a wrong checksum", "Is it a TFRecord file? Copy it again.")
+        raise _damaged(
+            name, number, received="which is compressed by gzip", advice="Decompress it (`gunzip`)."
+        )
+    raise _damaged(
+        name,
+        number,
+        received="whose length has a wrong checksum",
+        advice="Is it a TFRecord file? Copy it again.",
+    )
 
 
-def _read_at_most(file, length, part=1 << 26):
+def _read_at_most(file: IO[bytes], length: int, part: int = 1 << 26) -> bytes:
     """Reads `length` bytes in parts, so that a wrong length needs no more memory than the file has bytes."""
     parts = []
     while length > 0 and (data := file.read(min(length, part))):
@@ -85,13 +98,13 @@ def _read_at_most(file, length, part=1 << 26):
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _damaged(name, number, received, advice):
+def _damaged(name, number, *, received, advice):
     return ValueError(
         f"Expected a complete TFRecord file. Received: {name}, record {number}, {received}. {advice}"
     )
 
 
-def encode_example(features):
+def encode_example(features: Mapping[str, list]) -> bytes:
     """Returns the bytes of an `Example`.
 
     Args:
@@ -105,7 +118,7 @@ def encode_example(features):
     return example.SerializeToString(deterministic=True)
 
 
-def decode_example(data):
+def decode_example(data: bytes) -> dict[str, list]:
     """Returns the features of an `Example`, {name: list of bytes, float or int}; [] for an untyped feature.
 
     Args:
@@ -127,7 +140,7 @@ def decode_example(data):
 
 
 @functools.cache
-def _example_class():
+def _example_class() -> type[Any]:
     lists = {
         "BytesList": ("repeated bytes value",),
         "FloatList": ("repeated float value",),

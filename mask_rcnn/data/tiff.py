@@ -10,6 +10,8 @@ import functools
 import itertools
 import os
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,7 @@ MAX_CACHED = 1 << 27  # bytes of decoded segments in the cache, because neighbor
 SEPARATE_PLANES = 2  # value of tag 284, planar configuration
 
 
-def is_tiff(path):
+def is_tiff(path: str | os.PathLike) -> bool:
     """Returns whether a file starts with a TIFF signature."""
     with open(path, "rb") as file:
         return file.read(4) in TIFF_STARTS
@@ -47,14 +49,21 @@ class TiffImage:
         ValueError: The file cannot be read, or tifffile is not installed.
     """
 
-    def __init__(self, path, max_pixels=MAX_PIXELS, convert=None):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        max_pixels: int = MAX_PIXELS,
+        convert: Callable[[np.ndarray], np.ndarray] | None = None,
+    ):
         self._path, self._max_pixels, self._convert = path, max_pixels, convert
         self._lock, self._cache = threading.Lock(), collections.OrderedDict()
         with self._errors():
             from tifffile import TiffFile
 
             with TiffFile(path) as file:
-                self._page = page = file.pages[0]
+                # Annotated as any type, because a `TiffFrame` has the attributes of its first page.
+                page: Any = file.pages[0]
+                self._page = page
                 _check(page)
                 self.size = (page.imagelength, page.imagewidth)
                 self._in_one_block, self._decode = page.is_memmappable, page.decode
@@ -63,7 +72,7 @@ class TiffImage:
                     self._decode = functools.partial(page.decode, **tables)
         self.has_whole = self.size[0] * self.size[1] <= max_pixels
 
-    def read(self, window=None):
+    def read(self, window: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """Returns the samples of a window. It is thread-safe.
 
         Args:
@@ -79,7 +88,7 @@ class TiffImage:
             samples = as_rgb(samples)
             return samples if self._convert is None else self._convert(samples)
 
-    def close(self):
+    def close(self) -> None:
         """Frees the cached segments."""
         with self._lock:
             self._cache.clear()
@@ -92,8 +101,8 @@ class TiffImage:
         is_separate = planes > 1 and page.planarconfig == SEPARATE_PLANES
         shape = (planes, height, width) if is_separate else (height, width, planes)
         # Mapped again for each window, because pages that were read count as memory of the process.
-        whole = np.memmap(self._path, dtype, "r", page.dataoffsets[0], shape)
-        part = whole[:, y1:y2, x1:x2].transpose(1, 2, 0) if is_separate else whole[y1:y2, x1:x2]
+        pixels = np.memmap(self._path, dtype, "r", page.dataoffsets[0], shape)
+        part = pixels[:, y1:y2, x1:x2].transpose(1, 2, 0) if is_separate else pixels[y1:y2, x1:x2]
         return np.array(part, page.dtype)
 
     def _joined(self, window):
@@ -144,15 +153,15 @@ class TiffImage:
             self._cache.popitem(last=False)
         return segment
 
-    def _check_pixels(self, what, count):
+    def _check_pixels(self, name, count):
         if count > self._max_pixels:
             raise ValueError(
-                f"{what} of {count / 1e6:.0f} million pixels; at most {self._max_pixels / 1e6:g} million are "
+                f"{name} of {count / 1e6:.0f} million pixels; at most {self._max_pixels / 1e6:g} million are "
                 "decoded at once"
             )
 
     @contextlib.contextmanager
-    def _errors(self):
+    def _errors(self) -> Iterator[None]:
         """Context manager that turns any exception into one error that names the file."""
         try:
             yield
@@ -171,7 +180,7 @@ class TiffImage:
             ) from error
 
 
-def _check(page):
+def _check(page: Any) -> None:
     """Raises a ValueError unless the decoded pixels of a page can be used without conversion."""
     if page.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"samples of {page.bitspersample} bits, {page.dtype}")

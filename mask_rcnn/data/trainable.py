@@ -1,13 +1,17 @@
 """Checks before the first step whether a data set can train a model, and what training will ignore."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from mask_rcnn.config import Config, InputConfig
 from mask_rcnn.data.augment import make_transforms
 from mask_rcnn.data.bit_depth import check_bit_depth
-from mask_rcnn.data.dataset_arrays import arrays_of
-from mask_rcnn.data.ground_truth import ground_truths, needs_masks
+from mask_rcnn.data.dataset_arrays import DatasetArrays, arrays_of
+from mask_rcnn.data.ground_truth import make_ground_truths, needs_masks
 from mask_rcnn.data.instance_limits import instance_limit_warning, joined_limit_warning
 from mask_rcnn.data.joining_transforms import num_others
+from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.transforms import input_size
 from mask_rcnn.ops.anchors import base_anchors
 
@@ -16,7 +20,7 @@ MAX_OBJECTS = 100_000  # number of objects that are compared with anchors, sprea
 MAX_UNMATCHED = 0.01  # fraction of objects without a matching anchor above which there is a warning
 
 
-def check_trainable(dataset, config):
+def check_trainable(dataset: Dataset, config: Config) -> None:
     """Raises a ValueError unless every head can be trained and evaluated on a data set.
 
     The error has a line for each kind of problem, with a count, examples and a fix.
@@ -27,7 +31,7 @@ def check_trainable(dataset, config):
             mask.
     """
     problems = _annotation_problems(dataset)
-    if needs_masks(ground_truths(config)):
+    if needs_masks(make_ground_truths(config)):
         problems += _mask_problems(dataset, config.data.max_bad_images)
     if config.keypoint_head is not None:
         problems += keypoint_problems(dataset, config.keypoint_head.names)
@@ -39,7 +43,7 @@ def check_trainable(dataset, config):
         )
 
 
-def training_warnings(dataset, config):
+def training_warnings(dataset: Dataset, config: Config) -> list[str]:
     """Returns a list of warnings about annotations that training ignores or that are hard to learn.
 
     Args:
@@ -56,20 +60,20 @@ def training_warnings(dataset, config):
     ]
     arrays = arrays_of(dataset)
     without_mask = ~arrays.crowd & ~arrays.has_mask
-    if needs_masks(ground_truths(config)) and without_mask.any():
-        counted = _counted(dataset, arrays, without_mask, "objects without a mask")
+    if needs_masks(make_ground_truths(config)) and without_mask.any():
+        counted = _counted(dataset, arrays, without_mask, kind="objects without a mask")
         warnings.append(f"{counted} are ignored in training.")
     tiny = are_tiny(dataset, arrays, config.input)
     if tiny.any():
         warnings.append(
-            f"{_counted(dataset, arrays, tiny, 'objects')} are less than 1 pixel high or wide after "
+            f"{_counted(dataset, arrays, tiny, kind='objects')} are less than 1 pixel high or wide after "
             "resizing, too small to be learned. Raise `input.train_short_sides` and `input.long_side`, or "
             "cut the images into tiles."
         )
     return [warning for warning in warnings if warning]
 
 
-def keypoint_problems(dataset, names):
+def keypoint_problems(dataset: Dataset, names: Sequence[str]) -> list[str]:
     """Returns a line for each reason why a data set cannot train a keypoint head.
 
     Args:
@@ -88,7 +92,7 @@ def keypoint_problems(dataset, names):
     other = arrays.has_keypoints & (arrays.num_keypoints != len(names))
     if other.any():
         kind = f"objects with other than {len(names)} keypoints"
-        problems.append(f"{_counted(dataset, arrays, other, kind)}: {advice}")
+        problems.append(f"{_counted(dataset, arrays, other, kind=kind)}: {advice}")
     return problems
 
 
@@ -100,34 +104,42 @@ def _annotation_problems(dataset):
     unknown = (class_ids < 1) | (class_ids > dataset.num_classes)
     problems = []
     if empty.any():
-        counted = _counted(dataset, arrays, empty, "boxes without an area")
+        counted = _counted(dataset, arrays, empty, kind="boxes without an area")
         problems.append(f"{counted}: correct or remove them")
     if unknown.any():
-        counted = _counted(dataset, arrays, unknown, f"class ids outside of 1 to {dataset.num_classes}")
+        counted = _counted(dataset, arrays, unknown, kind=f"class ids outside of 1 to {dataset.num_classes}")
         problems.append(f"{counted}: correct them, or add categories")
     return problems
 
 
 def _mask_problems(dataset, max_bad_images):
     arrays = arrays_of(dataset)
-    without = ~arrays.crowd & ~arrays.has_mask
-    num_images = len(np.unique(arrays.images[without]))
+    without_mask = ~arrays.crowd & ~arrays.has_mask
+    num_images = len(np.unique(arrays.images[without_mask]))
     if num_images <= max_bad_images * len(dataset):
         return []
+    counted = _counted(dataset, arrays, without_mask, kind="objects without a mask")
     return [
-        f"{_counted(dataset, arrays, without, 'objects without a mask')} in {num_images} of {len(dataset)} "
-        "images: annotate them, train boxes only with `mask_head: null`, or ignore more of them with "
-        "`data.max_bad_images`"
+        f"{counted} in {num_images} of {len(dataset)} images: annotate them, train boxes only with "
+        "`mask_head: null`, or ignore more of them with `data.max_bad_images`"
     ]
 
 
-def are_tiny(dataset, arrays, config):
-    """Returns which objects are less than a pixel high or wide at the smallest training scale, `[N]` bool."""
-    sides = _resized_sides(dataset, arrays, config, min(config.train_short_sides))
+def are_tiny(dataset: Dataset, arrays: DatasetArrays, config: InputConfig) -> np.ndarray:
+    """Returns which objects are less than a pixel high or wide at the smallest training scale, `[N]` bool.
+
+    Args:
+        dataset: `Dataset`.
+        arrays: Its `DatasetArrays`.
+        config: `InputConfig`.
+    """
+    sides = _resized_sides(dataset, arrays, config, short_side=min(config.train_short_sides))
     return ~arrays.crowd & (sides < 1).any(axis=1)
 
 
-def resized_boxes(dataset, arrays, config, short_side):
+def resized_boxes(
+    dataset: Dataset, arrays: DatasetArrays, config: InputConfig, *, short_side: int
+) -> np.ndarray:
     """Returns all boxes after resizing to a short side, `[N, 4]` float64 (y1, x1, y2, x2), pixels.
 
     Args:
@@ -136,18 +148,19 @@ def resized_boxes(dataset, arrays, config, short_side):
         config: `InputConfig`.
         short_side: Target short side, in pixels.
     """
-    shapes, which = np.unique(dataset.sizes, axis=0, return_inverse=True)
-    scales = [np.divide(input_size(size, short_side, config), size) for size in shapes.tolist()]
-    return arrays.boxes * np.tile(np.reshape(scales, (-1, 2)), 2)[which.reshape(-1)][arrays.images]
+    sizes, size_of_image = np.unique(dataset.sizes, axis=0, return_inverse=True)
+    scales = [np.divide(input_size(size, short_side, config), size) for size in sizes.tolist()]
+    box_scales = np.tile(np.reshape(scales, (-1, 2)), 2)[size_of_image.reshape(-1)]
+    return arrays.boxes * box_scales[arrays.images]
 
 
-def _resized_sides(dataset, arrays, config, short_side):
+def _resized_sides(dataset, arrays, config, *, short_side):
     """Returns (height, width) of all boxes after resizing to a short side, `[N, 2]`, pixels."""
-    boxes = resized_boxes(dataset, arrays, config, short_side)
+    boxes = resized_boxes(dataset, arrays, config, short_side=short_side)
     return boxes[:, 2:] - boxes[:, :2]
 
 
-def _counted(dataset, arrays, chosen, kind):
+def _counted(dataset, arrays, chosen, *, kind):
     """Returns a text such as "2 objects (annotation 3 of image 1, annotation 7 of image 2)".
 
     Args:
@@ -175,7 +188,7 @@ def _anchor_warning(dataset, config):
     arrays = arrays_of(dataset)
     rows = np.flatnonzero(~arrays.crowd)
     rows = rows[:: -(-len(rows) // MAX_OBJECTS) or 1]
-    boxes = _resized_sides(dataset, arrays, config.input, config.input.short_side)[rows]
+    boxes = _resized_sides(dataset, arrays, config.input, short_side=config.input.short_side)[rows]
     boxes = boxes[(boxes >= 1).all(axis=1)]  # [N, 2]; smaller boxes have their own warning
     anchors = base_anchors(config.anchors.sizes, config.anchors.ratios)
     anchors = anchors[:, 2:] - anchors[:, :2]  # [A, 2]

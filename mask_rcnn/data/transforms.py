@@ -3,18 +3,23 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 from PIL import Image
 
+from mask_rcnn.config import InputConfig
 from mask_rcnn.data.channels import by_channels
 from mask_rcnn.structures import FAR_EDGE
 
 CACHED_ROWS = 64  # output rows that are interpolated at a time, so that they stay in the CPU cache
 
 
-def resized_size(height, width, short_side, long_side, rounding, upscale_only=False):
+def resized_size(
+    height: int, width: int, *, short_side: float, long_side: float, rounding: str, upscale_only: bool = False
+) -> tuple[int, int]:
     """Returns the size of an image after scaling its short side to `short_side`.
 
     The scale is smaller if the long side would otherwise exceed `long_side`.
@@ -30,16 +35,16 @@ def resized_size(height, width, short_side, long_side, rounding, upscale_only=Fa
     Returns:
         (height, width).
 
-    >>> resized_size(480, 640, 800, 1333, "round")
+    >>> resized_size(480, 640, short_side=800, long_side=1333, rounding="round")
     (800, 1067)
     """
     scale = short_side / min(height, width)
     scale = min(max(scale, 1.0) if upscale_only else scale, long_side / max(height, width))
-    whole = {"round": lambda side: int(side + 0.5), "floor": math.floor, "half_even": round}[rounding]
-    return max(1, whole(height * scale)), max(1, whole(width * scale))
+    to_int = {"round": lambda side: int(side + 0.5), "floor": math.floor, "half_even": round}[rounding]
+    return max(1, to_int(height * scale)), max(1, to_int(width * scale))
 
 
-def input_size(original, short_side, config):
+def input_size(original: Sequence[int], short_side: int, config: InputConfig) -> tuple[int, int]:
     """Returns `resized_size` of an image with the settings of an `InputConfig`.
 
     Args:
@@ -47,11 +52,18 @@ def input_size(original, short_side, config):
         short_side: Target short side, in pixels.
         config: `InputConfig`.
     """
-    long_side, rounding, upscale_only = config.long_side, config.size_rounding, config.upscale_only
-    return resized_size(*original, short_side, long_side, rounding, upscale_only)
+    height, width = original
+    return resized_size(
+        height,
+        width,
+        short_side=short_side,
+        long_side=config.long_side,
+        rounding=config.size_rounding,
+        upscale_only=config.upscale_only,
+    )
 
 
-def scaled_input(settings, scale):
+def scaled_input(settings: InputConfig, scale: float) -> InputConfig:
     """Returns an `InputConfig` whose sides are `scale` times those of `settings`, at least 1 pixel."""
     short, long = (max(1, round(scale * side)) for side in (settings.short_side, settings.long_side))
     fixed = settings.padded_size
@@ -62,14 +74,31 @@ def scaled_input(settings, scale):
     )
 
 
-def padded_size(size, multiple, fixed=None):
-    """Returns the padded (height, width): `fixed` if given, else the next multiples of `multiple`."""
-    return tuple(fixed) if fixed else tuple(-(-int(side) // multiple) * multiple for side in size)
+def padded_size(
+    size: Sequence[float] | np.ndarray, multiple: int, fixed: Sequence[int] | None = None
+) -> tuple[int, int]:
+    """Returns the padded (height, width) of an image.
+
+    Args:
+        size: (height, width) of the image.
+        multiple: Each side is rounded up to a multiple of this number.
+        fixed: (height, width) that is returned instead. Defaults to None.
+    """
+    height, width = fixed or (-(-int(side) // multiple) * multiple for side in size)
+    return height, width
 
 
-def padding_origin(size, padded, centered):
-    """Returns the position (y, x) of an image of `size` in its padded image: centered, or (0, 0)."""
-    return tuple((int(p) - int(s)) // 2 if centered else 0 for s, p in zip(size, padded, strict=True))
+def padding_origin(size: Sequence[int], padded: Sequence[int], centered: bool) -> tuple[int, int]:
+    """Returns the position (y, x) of the first pixel of an image in its padded image.
+
+    Args:
+        size: (height, width) of the image.
+        padded: (height, width) of the padded image.
+        centered: Whether the image is in the center of the padding. If False, the position is (0, 0).
+    """
+    if not centered:
+        return 0, 0
+    return (int(padded[0]) - int(size[0])) // 2, (int(padded[1]) - int(size[1])) // 2
 
 
 @dataclass(frozen=True)
@@ -87,27 +116,27 @@ class Resize:
     origin: tuple[int, int] = (0, 0)
 
     @property
-    def scale(self):
+    def scale(self) -> np.ndarray:
         """`[4]` float64, the factors that scale a yxyx box."""
         return np.tile(np.divide(self.resized, self.original), 2)
 
-    def apply(self, image, method="bilinear", dtype="float32"):
+    def apply(self, image: np.ndarray, method: str = "bilinear", dtype: DTypeLike = "float32") -> np.ndarray:
         """Returns the image `[H, W, C]` resized to `[*resized, C]`, without padding; see `resize_image`."""
-        return resize_image(image, self.resized, method, dtype)
+        return resize_image(image, self.resized, method, dtype=dtype)
 
-    def apply_boxes(self, boxes):
+    def apply_boxes(self, boxes: ArrayLike) -> np.ndarray:
         """Maps boxes `[..., 4]` from the original image to the padded image, float32."""
         return (np.asarray(boxes) * self.scale + np.tile(self.origin, 2)).astype("float32")
 
-    def apply_keypoints(self, keypoints):
+    def apply_keypoints(self, keypoints: ArrayLike) -> np.ndarray:
         """Maps keypoints `[..., 3]`, (y, x, any value), from the original to the padded image, float32."""
         return (np.asarray(keypoints) * (*self.scale[:2], 1) + (*self.origin, 0)).astype("float32")
 
-    def invert_keypoints(self, keypoints):
+    def invert_keypoints(self, keypoints: ArrayLike) -> np.ndarray:
         """Maps keypoints `[..., 3]`, (y, x, any value), from the padded to the original image, float32."""
         return ((np.asarray(keypoints) - (*self.origin, 0)) / (*self.scale[:2], 1)).astype("float32")
 
-    def invert_boxes(self, boxes, inclusive=False):
+    def invert_boxes(self, boxes: ArrayLike, inclusive: bool = False) -> np.ndarray:
         """Maps boxes from the padded image to the original image.
 
         Args:
@@ -128,7 +157,9 @@ class Resize:
         return np.clip(boxes, 0, np.tile(self.original, 2)).astype("float32")
 
 
-def resize_image(image, size, method="bilinear", dtype="float32"):
+def resize_image(
+    image: np.ndarray, size: Sequence[int], method: str = "bilinear", *, dtype: DTypeLike = "float32"
+) -> np.ndarray:
     """Resizes an image. Pixels are sampled at their centers.
 
     Args:
@@ -173,29 +204,29 @@ def _resize_by_pillow(image, size):
 def _interpolate_float32(image, size):
     """Returns the exact result of `tf.image.resize`: the same operations in the same order, x before y."""
     height, width, channels = image.shape
-    top, bottom, row_share = _nearest_float32(height, size[0])
+    top, bottom, row_weight = _nearest_float32(height, size[0])
     used = np.unique([top, bottom])  # only these rows are converted to float32, few of a large image
     top, bottom = np.searchsorted(used, top), np.searchsorted(used, bottom)
     rows = image.reshape(height, width * channels)[used]
-    left, right, share = _nearest_float32(width, size[1])
+    left, right, weight = _nearest_float32(width, size[1])
     first, second = (
-        rows.take(np.ravel(each[:, None] * channels + np.arange(channels)), axis=1).astype("float32")
-        for each in (left, right)
+        rows.take(np.ravel(columns[:, None] * channels + np.arange(channels)), axis=1).astype("float32")
+        for columns in (left, right)
     )
-    rows = _blend(first, second, np.repeat(share, channels))  # [used, W' * C]
+    rows = _blend(first, second, np.repeat(weight, channels))  # [used, W' * C]
     resized = np.empty((size[0], size[1] * channels), "float32")
     for start in range(0, size[0], CACHED_ROWS):
         part = slice(start, start + CACHED_ROWS)
         resized[part] = _blend(
-            rows.take(top[part], axis=0), rows.take(bottom[part], axis=0), row_share[part, None]
+            rows.take(top[part], axis=0), rows.take(bottom[part], axis=0), row_weight[part, None]
         )
     return resized.reshape(*size, channels)
 
 
-def _blend(first, second, share):
-    """Returns `first + (second - first) * share`. It overwrites both arrays to save memory."""
+def _blend(first, second, weight):
+    """Returns `first + (second - first) * weight`. It overwrites both arrays to save memory."""
     second -= first
-    second *= share
+    second *= weight
     first += second
     return first
 
@@ -223,10 +254,10 @@ def _interpolate(image, size, border):
     x, upper_x = _nearest_pixels(image.shape[1] - 2, size[1])
     resized = 0.0
     # This order of the sum gives the rounding errors of scikit-image, which decide how fractions are dropped.
-    for below, y_share in ((0, 1 - upper_y), (1, upper_y)):
-        rows = image[y + below] * y_share[:, None, None]  # [H', W + 2, C]
-        for right, x_share in ((0, 1 - upper_x), (1, upper_x)):
-            resized = resized + rows[:, x + right] * x_share[:, None]  # [H', W', C]
+    for below, y_weight in ((0, 1 - upper_y), (1, upper_y)):
+        rows = image[y + below] * y_weight[:, None, None]  # [H', W + 2, C]
+        for right, x_weight in ((0, 1 - upper_x), (1, upper_x)):
+            resized = resized + rows[:, x + right] * x_weight[:, None]  # [H', W', C]
     return resized
 
 
@@ -240,7 +271,7 @@ def _nearest_pixels(inputs, outputs):
     return low.astype("int64") + 1, position - low
 
 
-def pad_image(image, size, origin=(0, 0)):
+def pad_image(image: np.ndarray, size: Sequence[int], origin: Sequence[int] = (0, 0)) -> np.ndarray:
     """Returns the image `[H, W, C]` at `origin` (y, x) in an image of zeros of `size` (height, width)."""
     after = [int(size[axis]) - origin[axis] - image.shape[axis] for axis in (0, 1)]
     return np.pad(image, [(origin[0], after[0]), (origin[1], after[1]), (0, 0)])

@@ -3,6 +3,7 @@
 from absl import logging
 
 from mask_rcnn.data.findings import listed
+from mask_rcnn.data.records import Dataset, ImageRecord
 
 
 class UnreadableImages:
@@ -18,12 +19,12 @@ class UnreadableImages:
         reasons: `{image id: error message}`.
     """
 
-    def __init__(self, dataset, max_bad_images):
+    def __init__(self, dataset: Dataset, max_bad_images: float):
         self.dataset = dataset
         self.max_bad_images = max_bad_images
         self.reasons = {}
 
-    def add(self, record, error):
+    def add(self, record: ImageRecord, error: Exception | str) -> None:
         """Adds an image that cannot be read. Adding it again has no effect.
 
         Args:
@@ -46,7 +47,7 @@ class UnreadableImages:
                 f"evaluation:\n  {listing}\nCorrect them, or allow more with `data.max_bad_images`."
             )
 
-    def warnings(self):
+    def warnings(self) -> list[str]:
         """Returns a list with a sentence about the images that are not scored, or an empty list."""
         if not self.reasons:
             return []

@@ -2,20 +2,24 @@
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mask_rcnn.data.annotation_table import concatenate, table_of
+from mask_rcnn.data.annotation_table import AnnotationTable, concatenate, table_of
 from mask_rcnn.data.annotations import read_annotation
 from mask_rcnn.data.coco_entries import EXPECTED
 from mask_rcnn.data.findings import listed, shown
+
+if TYPE_CHECKING:
+    from mask_rcnn.data.coco_content import Entries
 
 # A kind of repair, see `Findings`.
 REPEATED_OBJECT = "an object repeats another one of its image: it stays, and at most one of them can be found"
 
 
-class CocoAnnotations(Sequence):
+class CocoAnnotations(Sequence[dict[str, Any]]):
     """Sequence of annotations as dicts of `read_annotation`, made on demand from a table.
 
     Args:
@@ -23,18 +27,20 @@ class CocoAnnotations(Sequence):
         images: Dicts with `id`, `height` and `width`. `table.images` are indices into them.
     """
 
-    def __init__(self, table, images):
+    def __init__(
+        self, table: AnnotationTable, images: Sequence[Mapping[str, Any]] | Mapping[int, Mapping[str, Any]]
+    ):
         self.table, self.images = table, images
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.table)
 
-    def take(self, rows):
+    def take(self, rows: np.ndarray) -> "CocoAnnotations":
         """Returns the annotations of the rows that are selected by index or by a mask `[N]` bool."""
         return CocoAnnotations(self.table.take(rows), self.images)
 
-    def __getitem__(self, row):
-        table, image = self.table, self.images[self.table.images[row]]
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        table, image = self.table, self.images[int(self.table.images[row])]
         points = table.points(row)
         flat = [number for point in points for number in point] if points else None
         return {
@@ -50,7 +56,9 @@ class CocoAnnotations(Sequence):
         }
 
 
-def usable_images(entries, size_of):
+def usable_images(
+    entries: "Entries", size_of: Callable[[dict[str, Any]], tuple[int, int]]
+) -> tuple[list[dict[str, Any]], AnnotationTable, list[dict[str, Any]], list[str]]:
     """Returns the usable images, their annotations, the unusable images, and the reasons.
 
     Args:
@@ -67,21 +75,22 @@ def usable_images(entries, size_of):
     """
     images, left_out, reasons, read = [], [], [], []
     new_index = np.full(len(entries.images), -1, "int32")
-    rows = _RowsOfImages(entries.regular, len(entries.images))
+    rows = _RowsOfImages(entries.regular_annotations, len(entries.images))
     for index, image in enumerate(entries.images.values()):
-        others = entries.others.get(image["id"], ())
+        others = entries.other_annotations.get(image["id"], ())
         try:
             size = size_of(image)
-            found = _read_all([entry for _, entry in others], size, entries)
+            checked = _read_all([entry for _, entry in others], size, entries)
         except (ValueError, OSError) as error:
             left_out.append(image)
             reasons.append(str(error))
             continue
         new_index[index] = len(images)
         images.append({**image, "height": size[0], "width": size[1]})
-        read += [(len(images) - 1, where, one) for (where, _), one in zip(others, found, strict=True)]
-        if found or rows.may_repeat[index]:
-            _note_repeated(_in_order(entries, rows.of(index), others, found, images[-1]), entries.findings)
+        read += [(len(images) - 1, position, one) for (position, _), one in zip(others, checked, strict=True)]
+        if checked or rows.may_repeat[index]:
+            annotations = _in_order(entries, rows.of(index), others=others, checked=checked, image=images[-1])
+            _note_repeated(annotations, entries.findings)
     entries.findings.check(EXPECTED, entries.name)
     return images, _joined(entries, new_index, read), left_out, reasons
 
@@ -94,11 +103,11 @@ def _joined(entries, new_index, read):
         new_index: `[I]`, index of each image among the usable ones, or -1 if it is left out.
         read: (image index, position, annotation) of the annotations that were read one by one.
     """
-    regular = dataclasses.replace(entries.regular, images=new_index[entries.regular.images])
-    table, positions = regular, entries.positions
+    regular = entries.regular_annotations
+    table, positions = dataclasses.replace(regular, images=new_index[regular.images]), entries.positions
     if read:
-        others = table_of([one for *_, one in read], [index for index, *_ in read])
-        table = concatenate([regular, others])
+        others = table_of([annotation for *_, annotation in read], [index for index, *_ in read])
+        table = concatenate([table, others])
         positions = np.concatenate([positions, [position for _, position, _ in read]])
     order = np.lexsort((positions, table.images))
     return table.take(order[np.searchsorted(table.images[order], 0) :])
@@ -110,57 +119,54 @@ class _RowsOfImages:
     def __init__(self, table, num_images):
         self.order = np.argsort(table.images, kind="stable")
         self.bounds = np.searchsorted(table.images[self.order], np.arange(num_images + 1))
-        places = (
+        keys = (
             np.column_stack([table.images, table.class_ids, table.crowd, table.boxes]) + 0.0
         )  # adding 0.0 turns -0.0 into 0.0
         hashes = np.zeros(len(table), "uint64")
-        for column in np.ascontiguousarray(places.T).view("uint64"):
+        for column in np.ascontiguousarray(keys.T).view("uint64"):
             hashes = (hashes ^ column) * np.uint64(0x9E3779B97F4A7C15)
             hashes ^= hashes >> np.uint64(29)
-        _, which, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+        _, groups, counts = np.unique(hashes, return_inverse=True, return_counts=True)
         self.may_repeat = np.zeros(num_images, bool)
-        self.may_repeat[table.images[counts[which] > 1]] = True
+        self.may_repeat[table.images[counts[groups] > 1]] = True
 
     def of(self, index):
         return self.order[self.bounds[index] : self.bounds[index + 1]]
 
 
-def _in_order(entries, rows, others, found, image):
+def _in_order(entries, rows, *, others, checked, image):
     """Returns all annotations of an image as dicts, in the order of the file."""
-    regular = CocoAnnotations(entries.regular, {entries.regular.images[row]: image for row in rows[:1]})
+    table = entries.regular_annotations
+    regular = CocoAnnotations(table, {table.images[row]: image for row in rows[:1]})
     pairs = [(entries.positions[row], regular[row]) for row in rows]
-    pairs += [(position, one) for (position, _), one in zip(others, found, strict=True)]
-    return [one for _, one in sorted(pairs, key=lambda pair: pair[0])]
+    pairs += [(position, annotation) for (position, _), annotation in zip(others, checked, strict=True)]
+    return [annotation for _, annotation in sorted(pairs, key=lambda pair: pair[0])]
 
 
 def _read_all(annotations, size, entries):
-    found, problems = [], []
+    checked, problems = [], []
     for entry in annotations:
+        category = entries.categories[entry["category_id"]]
         try:
-            found.append(
-                read_annotation(entry, size, entries.categories[entry["category_id"]], entries.findings)
-            )
+            checked.append(read_annotation(entry, size, category, findings=entries.findings))
         except ValueError as error:
             problems.append(str(error))
     if problems:
         more = f" (and {len(problems) - 1} more of its annotations)" if len(problems) > 1 else ""
         raise ValueError(problems[0] + more)
-    return found
+    return checked
 
 
 def _note_repeated(annotations, findings):
     """Adds a repair for duplicate objects of an image. They stay, as in every COCO evaluation."""
     boxes = collections.Counter(map(_place, annotations))
     known = set()
-    for one in annotations:
-        if boxes[_place(one)] == 1:
+    for annotation in annotations:
+        if boxes[_place(annotation)] == 1:
             continue
-        content = (*_place(one), _hashable(one["segmentation"]))
+        content = (*_place(annotation), _hashable(annotation["segmentation"]))
         if content in known:
-            findings.repair(
-                REPEATED_OBJECT,
-                f"annotation {one['id']}",
-            )
+            findings.repair(REPEATED_OBJECT, f"annotation {annotation['id']}")
         known.add(content)
 
 
@@ -175,7 +181,13 @@ def _hashable(segmentation):
     return segmentation and tuple(map(tuple, segmentation))
 
 
-def report(left_out, reasons, entries, max_bad_images):
+def report(
+    left_out: Sequence[Mapping[str, Any]],
+    reasons: Sequence[str],
+    entries: "Entries",
+    *,
+    max_bad_images: float,
+) -> tuple[str, ...]:
     """Returns the warnings about left out and repaired content, one line each.
 
     Args:

@@ -8,10 +8,12 @@ import pickle
 import shutil
 import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection, shared_memory
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +25,9 @@ _WORKER = {}  # state of a worker process between calls: `load`, `memory` and `s
 
 
 @contextlib.contextmanager
-def worker_pool(load, workers, slots, slot_bytes):
+def worker_pool(
+    load: Callable[..., Any], workers: int, *, slots: int, slot_bytes: int
+) -> Iterator[Callable[..., "Future | _Shared"]]:
     """Yields a function that submits a call of `load` and returns its future.
 
     Args:
@@ -31,14 +35,14 @@ def worker_pool(load, workers, slots, slot_bytes):
             another type for a failure. It must be picklable for worker processes.
         workers: Number of processes. 0 uses threads of this process.
         slots: Number of images that are held at the same time.
-        slot_bytes: Size of the largest expected image. A larger image is copied through a pipe.
+        slot_bytes: Size of the largest expected image, in bytes. A larger image is copied through a pipe.
 
     Yields:
-        `submit(record, seed, others, slot)`. The image of a future is valid until its slot is used again.
+        `submit(record, seed, others, *, slot)`. The image of a future is valid until its slot is used again.
     """
     if not workers:
         with ThreadPoolExecutor(default_threads(), "training_data") as pool, _cancelled(pool):
-            yield lambda record, seed, others, slot: pool.submit(load, record, seed, others)
+            yield lambda record, seed, others, *, slot: pool.submit(load, record, seed, others)
         return
     _check_picklable(load)
     with _shared(slots * slot_bytes) as memory:
@@ -46,8 +50,8 @@ def worker_pool(load, workers, slots, slot_bytes):
         arguments = (load, memory and memory.name, slot_bytes)
         with ProcessPoolExecutor(workers, context, _start_worker, arguments) as pool, _cancelled(pool):
 
-            def submit(record, seed, others, slot):
-                return _Shared(pool.submit(_work, record, seed, others, slot), memory)
+            def submit(record, seed, others, *, slot):
+                return _Shared(pool.submit(_work, record, seed, others, slot=slot), memory)
 
             yield submit
 
@@ -58,19 +62,19 @@ class _Shared:
     def __init__(self, future, memory):
         self.future, self.memory = future, memory
 
-    def result(self):
+    def result(self) -> Any:
         try:
-            found = self.future.result()
+            result = self.future.result()
         except BrokenProcessPool as error:
             raise RuntimeError(
                 "The worker processes of the training data must stay alive. Received: one was killed, by a "
                 "signal or for lack of memory. Lower `data.workers` or `train.batch_size`, then continue "
                 "with `--resume`. A script that trains with workers needs `if __name__ == '__main__':`."
             ) from error
-        if isinstance(found, dict) and isinstance(found["image"], tuple):
-            shape, dtype, offset = found["image"]
-            found["image"] = np.ndarray(shape, dtype, self.memory.buf, offset)
-        return found
+        if isinstance(result, dict) and isinstance(result["image"], tuple):
+            shape, dtype, offset = result["image"]
+            result["image"] = np.ndarray(shape, dtype, self.memory.buf, offset)
+        return result
 
 
 def _start_worker(load, memory_name, slot_bytes):
@@ -85,19 +89,21 @@ def _start_worker(load, memory_name, slot_bytes):
 
 
 def _end_with_parent():
-    connection.wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    if parent is not None:  # always, in a worker process
+        connection.wait([parent.sentinel])
     os._exit(0)
 
 
-def _work(record, seed, others, slot):
+def _work(record, seed, others, *, slot):
     """Calls `load` in a worker process and copies the image into its slot if it fits."""
-    found = _WORKER["load"](record, seed, others)
+    result = _WORKER["load"](record, seed, others)
     memory, slot_bytes = _WORKER["memory"], _WORKER["slot_bytes"]
-    if isinstance(found, dict) and memory and found["image"].nbytes <= slot_bytes:
-        image, offset = found["image"], slot * slot_bytes
+    if isinstance(result, dict) and memory and result["image"].nbytes <= slot_bytes:
+        image, offset = result["image"], slot * slot_bytes
         np.ndarray(image.shape, image.dtype, memory.buf, offset)[:] = image
-        found["image"] = image.shape, image.dtype.str, offset
-    return found
+        result["image"] = image.shape, image.dtype.str, offset
+    return result
 
 
 @contextlib.contextmanager

@@ -130,7 +130,7 @@ def _training_boxes(dataset, arrays, config):
     """Returns rows `[N]` and resized boxes `[N, 4]` (y1, x1, y2, x2) of objects of at least 1 pixel."""
     rows = np.flatnonzero(~arrays.crowd)
     rows = rows[:: -(-len(rows) // MAX_OBJECTS) or 1]
-    boxes = resized_boxes(dataset, arrays, config.input, _short_side(config))[rows]
+    boxes = resized_boxes(dataset, arrays, config.input, short_side=_short_side(config))[rows]
     is_visible = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
     return rows[is_visible], boxes[is_visible]
 

@@ -100,7 +100,7 @@ def _repaired_images(entries, known, images_dir, checked, findings):
 def _references(content, known, findings):
     """Returns the annotations of declared images with unique whole ids, and the categories by id."""
     declared = {whole_number(entry.get("id")) for entry in content["categories"]}
-    pairs = read_references(enumerate(content["annotations"]), known, declared, findings)
+    pairs = read_references(enumerate(content["annotations"]), known, declared, findings=findings)
     entries = [entry for _, entry in pairs]
     if not are_ids_unique([entry["id"] for entry in entries], findings):
         entries = [{**entry, "id": number} for number, entry in enumerate(entries, start=1)]
@@ -125,7 +125,7 @@ def _read_all(references, images, categories, findings):
             continue
         size = _size(images[entry["image_id"]])
         try:
-            one = read_annotation(entry, size, categories[entry["category_id"]], findings)
+            one = read_annotation(entry, size, categories[entry["category_id"]], findings=findings)
         except ValueError as error:
             reason = str(error).partition(" Received: ")[0].removesuffix(".")
             findings.repair(f"invalid annotations were removed: {reason}", where)

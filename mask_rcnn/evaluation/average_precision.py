@@ -188,7 +188,7 @@ def _federated_fields(content):
 def _federated(detections, entries, content, max_detections):
     """Returns the detections that count under LVIS's rules, in the format of `VectorizedCOCOeval`."""
     found = federated_entries(entries, content, max_detections)
-    flags = zip(detections, found.is_counted.tolist(), found.is_excused.tolist(), strict=True)
+    flags = zip(detections, found.is_counted.tolist(), found.is_ignored.tolist(), strict=True)
     return [{**each, "is_excused": is_excused} for each, is_counted, is_excused in flags if is_counted]
 
 

@@ -83,7 +83,7 @@ def read_detections(results, annotations, shared_classes=False):
     else:
         content = read_annotations(annotations, mask_sizes(entries))
         warnings = [*content.warnings, *warnings]
-    read = read_results(entries, content, shared_classes, name)
+    read = read_results(entries, content, shared_classes=shared_classes, name=name)
     return read.entries, content, (*warnings, *read.warnings)
 
 

@@ -105,7 +105,7 @@ def annotation_fields(found, size, where, findings):
     if isinstance(value, list):
         value = [_clipped(polygon, size, where, findings) for polygon in value]
         value = [polygon for polygon in value if len(polygon) >= 6]
-    segmentation = read_segmentation(value, size, where, findings)
+    segmentation = read_segmentation(value, size, where=where, findings=findings)
     if segmentation:
         x1, y1, x2, y2 = extent(segmentation)
         area = pixel_area(segmentation, size)

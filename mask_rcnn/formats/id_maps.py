@@ -20,7 +20,7 @@ def read_ids(path, size, where):
     Raises:
         ValueError: If the file is not a complete PNG file of one channel or has another size.
     """
-    return decode_ids(read_bytes(path, "a PNG file"), size, str(path), where)
+    return decode_ids(read_bytes(path, "a PNG file"), size, name=str(path), where=where)
 
 
 def instances(ids):

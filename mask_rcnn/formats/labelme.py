@@ -136,7 +136,9 @@ def _mask(entry, size, where):
             f"Expected base64 in `mask` of {where}. Received: {error}. Correct the file."
         ) from error
     # Other tools write boxes without the far pixel.
-    pixels = decode_ids(data, (y2 - y1 + 1, x2 - x1 + 1), f"`mask` of {where}", "its box", tolerance=1)
+    pixels = decode_ids(
+        data, (y2 - y1 + 1, x2 - x1 + 1), name=f"`mask` of {where}", where="its box", tolerance=1
+    )
     inside = pixels[max(-y1, 0) : max(size[0] - y1, 0), max(-x1, 0) : max(size[1] - x1, 0)] > 0
     return encode_crop(inside, (max(y1, 0), max(x1, 0)), size)
 

@@ -81,9 +81,9 @@ def _union(parts, size, where, findings):
     masks = []
     for part in parts:
         if isinstance(part, dict):
-            masks.append(read_run_lengths(part, size, where, findings)[0])
+            masks.append(read_run_lengths(part, size, where=where, findings=findings)[0])
         else:
-            polygons = read_segmentation([np.ravel(part).tolist()], size, where, findings)
+            polygons = read_segmentation([np.ravel(part).tolist()], size, where=where, findings=findings)
             masks += coco_mask.frPyObjects(polygons or [], *size) if polygons else []
     if len(masks) == 1:
         return masks[0]

@@ -218,6 +218,8 @@ class _Image:
         if isinstance(where, (str, Path)):
             depth = settings.bit_depth or 16
             convert = functools.partial(with_dtype, bit_depth=depth, dtype=settings.dtype)
-            return open_image(where, self._predictor.max_pixels, settings.channels, convert)
+            return open_image(
+                where, max_pixels=self._predictor.max_pixels, channels=settings.channels, convert=convert
+            )
         image = checked_image(where, settings)
         return DecodedImage(image.shape[:2], lambda: image)

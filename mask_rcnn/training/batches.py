@@ -63,9 +63,12 @@ def batches_of(data, config, context):
     with BadImages(data, config) as bad_images:
         yield (
             lambda first_step: _shared(
-                context, lambda share: training_dataset(data, config, first_step, bad_images, share=share)
+                context,
+                lambda shard: training_dataset(data, config, first_step, bad_images=bad_images, shard=shard),
             ),
-            lambda step: [str(image.path) for image in images_of_step(data, config, step - 1, bad_images)],
+            lambda step: [
+                str(image.path) for image in images_of_step(data, config, step - 1, bad_images=bad_images)
+            ],
         )
 
 

@@ -129,7 +129,12 @@ def _read_mixture(paths, config):
 def read_set(paths, config):
     """Returns the `Dataset` of (json path, image folder), with limits and pixel format of a config."""
     data = config.data
-    return read_coco(*paths, data.max_bad_images, data.max_pixels, **config.input.pixel_format)
+    return read_coco(
+        *paths,
+        max_bad_images=data.max_bad_images,
+        max_pixels=data.max_pixels,
+        **config.input.pixel_format,
+    )
 
 
 def draw_shapes(config, folder, split):
@@ -142,7 +147,7 @@ def draw_shapes(config, folder, split):
     """
     data, is_val = config.data, split == "val"
     count = data.shapes_val if is_val else data.shapes_train
-    return write_shapes(folder / split, count, data.shapes_size, 2 * config.train.seed + is_val)
+    return write_shapes(folder / split, count, data.shapes_size, seed=2 * config.train.seed + is_val)
 
 
 def _trainable(data, config):

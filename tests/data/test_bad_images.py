@@ -45,7 +45,7 @@ def resize(path):
 def batches(dataset, config=CONFIG, first_step=0, bad_images=None):
     return [
         {name: value.numpy() for name, value in batch.items()}
-        for batch in training_dataset(dataset, config, first_step, bad_images)
+        for batch in training_dataset(dataset, config, first_step, bad_images=bad_images)
     ]
 
 
@@ -67,7 +67,7 @@ def test_training_goes_on_with_another_image_and_reports_it_once(shapes, spoil, 
     (message,) = [each for each in caplog.messages if "replaced" in each]
     assert str(path) in message
     assert list(bad_images.reasons) == [2]
-    used = [images_of_step(shapes, CONFIG, step, bad_images) for step in range(12)]
+    used = [images_of_step(shapes, CONFIG, step, bad_images=bad_images) for step in range(12)]
     planned = [images_of_step(shapes, CONFIG, step) for step in range(12)]
     assert sum(record.path == path for batch in planned for record in batch) == 3  # epochs
     for batch, before, records, wanted in zip(found, whole, used, planned, strict=True):

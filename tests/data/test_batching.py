@@ -43,7 +43,7 @@ def test_a_batch_never_mixes_landscape_and_portrait_if_there_are_enough_of_both(
 def test_no_batch_has_an_image_twice_and_all_images_are_equally_frequent(num_rare, batch_size, seed):
     sizes = np.array([LANDSCAPE] * 20 + [PANORAMA] * num_rare + [TOWER] * 2 + [(31, 30)])
     steps = 30 * len(sizes) // batch_size
-    order = training_order(sizes, batch_size, steps, seed)
+    order = training_order(sizes, batch_size, steps, seed=seed)
     assert copies(order).max() == 1
     counts = np.bincount(order.ravel(), minlength=len(sizes))
     assert counts.min() >= 28 and counts.max() <= 31
@@ -87,7 +87,7 @@ def test_a_longer_run_starts_like_the_shorter_one_and_another_seed_does_not():
 
 def make_plan(order):
     order = np.array(order)
-    return BatchPlan(order, np.zeros(order.max() + 1, int), seed=3)
+    return BatchPlan(order=order, groups=np.zeros(order.max() + 1, int), seed=3)
 
 
 def test_candidates_are_the_planned_image_and_then_all_others_those_of_the_batch_last():
@@ -104,7 +104,7 @@ def test_candidates_are_the_planned_image_and_then_all_others_those_of_the_batch
 
 
 def test_replacements_have_a_shape_of_the_batch():
-    plan = BatchPlan(np.array([[0, 2], [0, 3]]), np.array([1, 2, 1, 4, 4]), seed=0)
+    plan = BatchPlan(order=np.array([[0, 2], [0, 3]]), groups=np.array([1, 2, 1, 4, 4]), seed=0)
     assert set(plan.candidates(0, 0)) == {0, 2}
     assert set(plan.candidates(1, 0)) == {0, 2, 3, 4}
 
@@ -127,10 +127,11 @@ def test_images_of_rare_classes_have_the_factor_of_the_rarest_class():
 @pytest.mark.parametrize("seed", range(3))
 def test_repeated_images_come_as_often_as_their_factor_and_no_batch_has_one_twice(seed):
     repeats = np.array([3.0, 1.5, *[1.0] * 48])
-    order = training_order(np.array([LANDSCAPE] * 30 + [PORTRAIT] * 20), 4, 2650, seed, repeats)
+    order = training_order(np.array([LANDSCAPE] * 30 + [PORTRAIT] * 20), 4, 2650, seed=seed, repeats=repeats)
     counts = np.bincount(order.ravel()) / (4 * 2650 / repeats.sum())  # of an epoch
     np.testing.assert_allclose(counts, repeats, rtol=0.05)
     assert np.mean(copies(order) > 1) < 0.01
     np.testing.assert_array_equal(
-        order[:500], training_order(np.array([LANDSCAPE] * 30 + [PORTRAIT] * 20), 4, 500, seed, repeats)
+        order[:500],
+        training_order(np.array([LANDSCAPE] * 30 + [PORTRAIT] * 20), 4, 500, seed=seed, repeats=repeats),
     )

@@ -218,9 +218,9 @@ def test_16_bits_are_resized_in_their_own_range(method):
 def test_channels_are_turned_like_those_of_rgb(channels):
     image, matrix = pixels(8), affine.around((20, 30), [[0.8, -0.3], [0.3, 0.8]])
     fill = tuple(range(10, 90, 10))
-    found = warp(image[..., :channels], matrix, SIZE, fill[:channels])
+    found = warp(image[..., :channels], matrix, SIZE, fill=fill[:channels])
     for channel, value in zip(range(channels), fill, strict=False):
-        expected = warp(np.repeat(image[..., channel, None], 3, axis=-1), matrix, SIZE, (value,) * 3)
+        expected = warp(np.repeat(image[..., channel, None], 3, axis=-1), matrix, SIZE, fill=(value,) * 3)
         np.testing.assert_array_equal(found[..., channel], expected[..., 0])
 
 

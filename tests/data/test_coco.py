@@ -48,7 +48,7 @@ def read(tmp_path):
     def write_and_read(content=CONTENT, max_bad_images=0.01):
         path = tmp_path / "instances.json"
         path.write_text(content if isinstance(content, str) else json.dumps(content))
-        return read_coco(path, tmp_path, max_bad_images)
+        return read_coco(path, tmp_path, max_bad_images=max_bad_images)
 
     return write_and_read
 

@@ -149,8 +149,11 @@ def test_regular_annotations_are_not_read_one_by_one(tmp_path):
     path = tmp_path / "instances.json"
     path.write_text(json.dumps(content))
     scan = coco_scan.scan_file(path, "a COCO json")
-    assert len(scan.table) > 150 and len(scan.table) + len(scan.others) == 199
-    assert (np.sort([*scan.positions, *(position for position, _ in scan.others)]) == np.arange(199)).all()
+    assert len(scan.regular_annotations) > 150
+    assert len(scan.regular_annotations) + len(scan.other_annotations) == 199
+    assert (
+        np.sort([*scan.positions, *(position for position, _ in scan.other_annotations)]) == np.arange(199)
+    ).all()
 
 
 @pytest.mark.parametrize(
@@ -163,8 +166,8 @@ def test_coordinates_are_those_of_the_file(tmp_path, coordinate, dtype):
     path = tmp_path / "instances.json"
     path.write_text(json.dumps(content))
     scan = coco_scan.scan_file(path, "a COCO json")
-    assert scan.table.numbers.dtype == dtype
-    assert as_floats(scan.table.numbers)[:8].tolist() == polygon
+    assert scan.regular_annotations.numbers.dtype == dtype
+    assert as_floats(scan.regular_annotations.numbers)[:8].tolist() == polygon
 
 
 def test_annotations_of_an_image_behave_as_a_tuple(tmp_path):

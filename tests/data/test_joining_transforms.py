@@ -107,7 +107,7 @@ def test_the_others_go_through_the_transforms_before_it_each_with_its_own_number
         return dataclasses.replace(sample, areas=rng.random(1))
 
     samples = [sample_of() for _ in range(3)]
-    apply_transforms([shift, look, vertical_flip], samples, (3, 4), lambda sample, transform: sample)
+    apply_transforms([shift, look, vertical_flip], samples, (3, 4), check=lambda sample, transform: sample)
     assert len({float(each.areas[0]) for each in seen}) == 3
     assert all((each.matrix == np.eye(3)).all() for each in seen)
 

@@ -86,7 +86,9 @@ def test_classes_without_an_object_in_a_set_are_reported_with_counts(tiny_config
 def test_an_epoch_has_each_set_by_its_share():
     sources = np.repeat([0, 1, 2], [80, 10, 10])
     shares = (0.5, 0.3, 0.2)
-    order = training_order(np.array([SIZE] * 100), 10, 40, 3, None, sources, shares).reshape(4, 100)
+    order = training_order(
+        np.array([SIZE] * 100), 10, 40, seed=3, repeats=None, sources=sources, shares=shares
+    ).reshape(4, 100)
     for epoch in order:
         assert np.bincount(sources[epoch]).tolist() == [50, 30, 20]
     counts = np.bincount(order.ravel(), minlength=100)
@@ -100,7 +102,7 @@ def test_the_order_depends_on_the_seed_and_on_nothing_else():
     sizes, sources = np.array([SIZE] * 20), np.repeat([0, 1], [15, 5])
 
     def order(steps, seed):
-        return training_order(sizes, 4, steps, seed, None, sources, (0.4, 0.6))
+        return training_order(sizes, 4, steps, seed=seed, repeats=None, sources=sources, shares=(0.4, 0.6))
 
     np.testing.assert_array_equal(order(30, 1)[:11], order(11, 1))
     assert (order(30, 1) != order(30, 2)).any()
@@ -109,7 +111,15 @@ def test_the_order_depends_on_the_seed_and_on_nothing_else():
 def test_rare_classes_are_repeated_within_their_set(tiny_config, sets):
     config = mixed_config(tiny_config, sets[0], (*sets[1], 0.25), repeat_threshold=1.0)
     repeats = np.array([4.0, 1, 1, 1, 1, 1, 1, 1, 1])
-    order = training_order(np.array([SIZE] * 9), 3, 300, 0, repeats, np.repeat([0, 1], [6, 3]), (0.75, 0.25))
+    order = training_order(
+        np.array([SIZE] * 9),
+        3,
+        300,
+        seed=0,
+        repeats=repeats,
+        sources=np.repeat([0, 1], [6, 3]),
+        shares=(0.75, 0.25),
+    )
     counts = np.bincount(order.ravel()) / 100
     np.testing.assert_allclose(counts, [0.75 * 4, *[0.75] * 5, *[0.75] * 3], atol=0.02)
     assert len(list(training_dataset(read(config), config))) == 8

@@ -188,7 +188,7 @@ def test_the_shares_of_two_processes_are_the_batches_of_one(shapes, transforms):
     shares = [
         [
             {name: value.numpy() for name, value in batch.items()}
-            for batch in training_dataset(shapes, config, first_step=1, share=(number, 2))
+            for batch in training_dataset(shapes, config, first_step=1, shard=(number, 2))
         ]
         for number in range(2)
     ]

@@ -65,7 +65,7 @@ def read(folder):
     def write_and_read(content, max_bad_images=0.01):
         path = folder / "instances.json"
         path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-        dataset = read_coco(path, folder, max_bad_images)
+        dataset = read_coco(path, folder, max_bad_images=max_bad_images)
         assert read_annotations(path, max_bad_images=max_bad_images).warnings == dataset.warnings
         return dataset
 

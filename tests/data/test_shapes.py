@@ -16,7 +16,7 @@ def test_shapes_are_read_like_any_coco_folder(tmp_path):
 
 def test_the_same_seed_writes_the_same_files(tmp_path):
     for name, seed in (("first", 1), ("again", 1), ("other", 2)):
-        write_shapes(tmp_path / name, 2, (32, 32), seed)
+        write_shapes(tmp_path / name, 2, (32, 32), seed=seed)
     for file in ("instances.json", "images/000000.png", "images/000001.jpg"):
         first, again, other = ((tmp_path / name / file).read_bytes() for name in ("first", "again", "other"))
         assert first == again
@@ -24,8 +24,8 @@ def test_the_same_seed_writes_the_same_files(tmp_path):
 
 
 def test_a_longer_set_starts_with_the_shorter_one(tmp_path):
-    short = read_coco(*write_shapes(tmp_path / "short", 2, (32, 32), 0))
-    long = read_coco(*write_shapes(tmp_path / "long", 3, (32, 32), 0))
+    short = read_coco(*write_shapes(tmp_path / "short", 2, (32, 32), seed=0))
+    long = read_coco(*write_shapes(tmp_path / "long", 3, (32, 32), seed=0))
     assert [image.annotations for image in short.images] == [image.annotations for image in long.images[:2]]
 
 

@@ -15,7 +15,7 @@ from mask_rcnn.data.apply_geometry import apply_geometry, render
 from mask_rcnn.data.augment import TRANSFORMS, parse_transform
 from mask_rcnn.data.finalize_sample import finalize_sample
 from mask_rcnn.data.joining_transforms import apply_transforms, num_others
-from mask_rcnn.data.loading import checked
+from mask_rcnn.data.loading import validate_sample
 from mask_rcnn.data.masks import encode_mask, full_mask, mask_extent
 from mask_rcnn.data.sample import OBJECT, Sample
 
@@ -103,8 +103,8 @@ def transformed(text, size, seed, make=random_sample):
     """Returns the samples, and the first of them after the transforms in `text`."""
     transforms = list(map(parse_transform, text.split(", ")))
     samples = [make(size, seed + number, number) for number in range(1 + num_others(transforms))]
-    check = functools.partial(checked, settings=InputConfig())
-    return samples, apply_transforms(transforms, samples, (seed, 0), check)
+    check = functools.partial(validate_sample, settings=InputConfig())
+    return samples, apply_transforms(transforms, samples, (seed, 0), check=check)
 
 
 def changed_by(mask, pixels, change):

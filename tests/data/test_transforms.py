@@ -24,18 +24,24 @@ from mask_rcnn.data.transforms import (
     ],
 )
 def test_resized_size(size, rounding, expected):
-    assert resized_size(*size, 800, 1333, rounding) == expected
+    assert resized_size(*size, short_side=800, long_side=1333, rounding=rounding) == expected
 
 
 def test_an_image_that_only_grows_stays_as_it_is_between_the_limits():
-    assert resized_size(810, 900, 800, 1024, "half_even", upscale_only=True) == (810, 900)
-    assert resized_size(480, 640, 800, 1024, "half_even", upscale_only=True) == (768, 1024)
-    assert resized_size(500, 2048, 800, 1024, "half_even", upscale_only=True) == (250, 1024)
+    assert resized_size(
+        810, 900, short_side=800, long_side=1024, rounding="half_even", upscale_only=True
+    ) == (810, 900)
+    assert resized_size(
+        480, 640, short_side=800, long_side=1024, rounding="half_even", upscale_only=True
+    ) == (768, 1024)
+    assert resized_size(
+        500, 2048, short_side=800, long_side=1024, rounding="half_even", upscale_only=True
+    ) == (250, 1024)
 
 
 def test_half_of_a_pixel_becomes_an_even_side_or_the_larger_one():
-    assert resized_size(5, 8, 4, 4, "half_even") == (2, 4)
-    assert resized_size(5, 8, 4, 4, "round") == (3, 4)
+    assert resized_size(5, 8, short_side=4, long_side=4, rounding="half_even") == (2, 4)
+    assert resized_size(5, 8, short_side=4, long_side=4, rounding="round") == (3, 4)
 
 
 def test_images_are_padded_to_multiples_or_to_one_size_at_the_end_or_around():

@@ -26,7 +26,11 @@ def test_processes_give_the_batches_of_threads_with_bad_images_and_after_a_resum
     bad_images = BadImages(shapes, config(2))
     assert_equal(batches(shapes, config(2, transforms=JITTER), bad_images=bad_images), whole)
     assert list(bad_images.reasons) == [3]
-    used = [record for step in range(6) for record in images_of_step(shapes, config(2), step, bad_images)]
+    used = [
+        record
+        for step in range(6)
+        for record in images_of_step(shapes, config(2), step, bad_images=bad_images)
+    ]
     assert shapes.images[3] not in used
     assert_equal(batches(shapes, config(1, transforms=JITTER), first_step=4), whole[4:])
 

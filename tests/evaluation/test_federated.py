@@ -153,7 +153,9 @@ def test_ordinary_files_have_no_federation():
 def test_a_file_of_lvis_is_read_without_repairs_and_in_blocks(tmp_path):
     write_json(tmp_path / "lvis.json", lvis([(BOX, CAT), (FAR, DOG)], [OWL], [CAT]))
     entries = read_entries(tmp_path / "lvis.json")
-    assert len(entries.regular) == 2 and not entries.others  # though they have no `iscrowd`
+    assert (
+        len(entries.regular_annotations) == 2 and not entries.other_annotations
+    )  # though they have no `iscrowd`
     content = read_annotations(tmp_path / "lvis.json")
     assert content.warnings == ()
     assert content.images[0]["file_name"] == "val2017/a.jpg"

@@ -12,7 +12,7 @@ from training_run import TINY
 from mask_rcnn import config_io
 from mask_rcnn.config.heads import SECTIONS, add_head_config
 from mask_rcnn.data.coco import read_coco
-from mask_rcnn.data.ground_truth import ground_truths
+from mask_rcnn.data.ground_truth import make_ground_truths
 from mask_rcnn.data.loading import IGNORED, ExampleLoader
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.sample import OBJECT, Sample
@@ -173,16 +173,16 @@ def test_ground_truth_comes_from_the_sample(config):
         matrix=np.eye(3),
         size=(40, 40),
     )
-    fill = ground_truths(config)[1](triangle)["gt_fill"]
+    fill = make_ground_truths(config)[1](triangle)["gt_fill"]
     np.testing.assert_allclose(fill, [0.5], atol=0.03)
 
 
 def test_objects_without_a_mask_are_ignored_by_a_head_that_learns_from_masks(config, tmp_path):
     config = dataclasses.replace(config, mask_head=None)
-    image = read_coco(*write_shapes(tmp_path, 1, (64, 64), 3)).images[0]
+    image = read_coco(*write_shapes(tmp_path, 1, (64, 64), seed=3)).images[0]
     first, *others = image.annotations
     image = dataclasses.replace(image, annotations=(dataclasses.replace(first, segmentation=None), *others))
-    example = ExampleLoader(config, (), ground_truths(config))(image, (0, 0))
+    example = ExampleLoader(config, (), make_ground_truths(config))(image, (0, 0))
     assert example["gt_class_ids"].tolist().count(IGNORED) == 1
     assert len(example["gt_fill"]) == len(others)
     dataset = Dataset("shapes", (Category(1, "circle"),) * 3, (image,))

@@ -109,7 +109,7 @@ def test_batch_statistics_cannot_become_group_norms():
 @pytest.mark.parametrize("run", [train, check])
 def test_missing_weights_are_found_before_the_model_is_built(run, offline, tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "MaskRCNN", lambda *args, **kwargs: pytest.fail("too late"))
-    annotations, images = map(str, write_shapes(tmp_path / "data", 1, (64, 64), 0))
+    annotations, images = map(str, write_shapes(tmp_path / "data", 1, (64, 64), seed=0))
     data = DataConfig(train_annotations=annotations, train_images=images)
     config = Config(num_classes=3, data=data)
     with pytest.raises(OSError) as error:

@@ -31,7 +31,7 @@ def model(tiny_config, tiny_categories):
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
     """The annotations, the folder and the `Dataset` of five drawn images."""
-    annotations, images = write_shapes(tmp_path_factory.mktemp("shapes"), 5, (64, 64), 0)
+    annotations, images = write_shapes(tmp_path_factory.mktemp("shapes"), 5, (64, 64), seed=0)
     return annotations, images, mask_rcnn.read_coco(annotations, images)
 
 

@@ -78,7 +78,7 @@ def test_half_of_the_data_options_is_an_error_that_says_what_is_missing(tmp_path
 
 def test_no_data_and_whole_data_are_accepted(tmp_path):
     check_sources(TINY.data)
-    annotations, images = map(str, write_shapes(tmp_path, 1, (32, 32), 0))
+    annotations, images = map(str, write_shapes(tmp_path, 1, (32, 32), seed=0))
     data = dataclasses.replace(TINY.data, train_annotations=annotations, train_images=images)
     check_sources(data)
     check_sources(dataclasses.replace(data, val_annotations=annotations, val_images=images))
@@ -111,7 +111,7 @@ def changed_json(path, name, change):
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
     """The paths of annotations and of their images."""
-    return write_shapes(tmp_path_factory.mktemp("shapes"), 4, (64, 64), 3)
+    return write_shapes(tmp_path_factory.mktemp("shapes"), 4, (64, 64), seed=3)
 
 
 def config_for(shapes, val_annotations):

@@ -16,7 +16,7 @@ from mask_rcnn.training.validation import Validator
 @pytest.fixture
 def shapes(tmp_path):
     """The `Dataset` of eight images, and the path of its annotations."""
-    annotations, images = write_shapes(tmp_path, 8, (64, 64), 3)
+    annotations, images = write_shapes(tmp_path, 8, (64, 64), seed=3)
     return read_coco(annotations, images), annotations
 
 
