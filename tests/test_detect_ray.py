@@ -20,7 +20,9 @@ def save_tiny_weights(path, config):
     from mask_rcnn.structures import Category
     from mask_rcnn.weights import save_weights
 
-    save_weights(path, build_parts(config), config, [Category(number, str(number)) for number in (1, 2, 3)])
+    save_weights(
+        path, build_parts(config), config, categories=[Category(number, str(number)) for number in (1, 2, 3)]
+    )
 
 
 @pytest.fixture(scope="module")

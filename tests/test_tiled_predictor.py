@@ -46,10 +46,10 @@ class BlobPredictor(FakePredictor):
                 classes.append(class_id)
         boxes = np.reshape(boxes, (-1, 4))
         scores = np.array([mask.size for mask in masks], "float32") / 1e6
-        found = Detections(boxes, scores, classes, resize, tuple(masks), boxes[:, :2])
+        found = Detections(boxes, scores, classes, resize, masks=tuple(masks), mask_origins=boxes[:, :2])
         if self.smallest is not None and min(resize) > TILING.size:
-            found = found.keep(scores * 1e6 >= self.smallest)
-        return found.keep(np.argsort(-found.scores, kind="stable"))
+            found = found.select(scores * 1e6 >= self.smallest)
+        return found.select(np.argsort(-found.scores, kind="stable"))
 
 
 def scene(seed=0, size=(150, 230), count=40, longest=40):
@@ -91,7 +91,7 @@ def test_an_object_that_no_tile_understands_comes_from_the_whole_image():
     class Nearsighted(BlobPredictor):
         def postprocess(self, outputs, resize, score_threshold=0.0):
             found = super().postprocess(outputs, resize)
-            return found if max(resize) > 64 else found.keep(found.scores < 3000 / 1e6)
+            return found if max(resize) > 64 else found.select(found.scores < 3000 / 1e6)
 
     image = np.zeros((150, 230, 3), "uint8")
     image[10:140, 10:220] = 1

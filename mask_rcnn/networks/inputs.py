@@ -2,8 +2,10 @@
 
 import keras
 
+from mask_rcnn.ops.tensor import Shape
 
-def feature_input(shape, name):
+
+def feature_input(shape: Shape, name: str) -> keras.KerasTensor:
     """Returns a `keras.Input` in the compute dtype of the current dtype policy.
 
     Keras's default is float32. It would silently cast every map between two networks to float32, both under

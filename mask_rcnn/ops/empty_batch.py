@@ -6,10 +6,14 @@ https://github.com/tensorflow/tensorflow/pull/112639 describes the early return 
 merged.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
+from mask_rcnn.ops.tensor import Tensor
 
-def with_empty_batch(convolve, x):
+
+def with_empty_batch(convolve: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Returns `convolve(x)`. For an empty batch it convolves one image of zeros and removes it again.
 
     A batch that is not empty is not copied: TensorFlow forwards the tensor through a padding of zero images

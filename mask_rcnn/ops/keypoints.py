@@ -2,8 +2,10 @@
 
 import tensorflow as tf
 
+from mask_rcnn.ops.tensor import Tensor
 
-def keypoint_cells(keypoints, rois, size):
+
+def keypoint_cells(keypoints: Tensor, rois: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Returns the grid cell of each keypoint in its RoI (section 5: a one-hot mask of one pixel).
 
     A point on the far edge of the RoI belongs to the last cell, as in torchvision and detectron2.

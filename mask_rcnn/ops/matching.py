@@ -3,11 +3,12 @@
 import tensorflow as tf
 
 from mask_rcnn.ops import boxes as box_ops
+from mask_rcnn.ops.tensor import Tensor
 
 POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
 
-# A negative with more than this share of its area in one crowd region is ignored. COCO's evaluation ignores
-# detections with half of their area in a crowd region, too (at its IoU threshold of 0.5).
+# A negative with more than this fraction of its area in one crowd region is ignored. COCO's evaluation also
+# ignores detections with half of their area in a crowd region (at its IoU threshold of 0.5).
 COVERAGE = 0.5
 
 # Largest size of an array `[B, C, N]` float32, bytes. It limits C, the number of regions that are compared
@@ -15,7 +16,14 @@ COVERAGE = 0.5
 MAX_BYTES = 64 * 2**20
 
 
-def match(boxes, gt_boxes, gt_class_ids, thresholds, keep_best=False):
+def match(
+    boxes: Tensor,
+    gt_boxes: Tensor,
+    gt_class_ids: Tensor,
+    *,
+    thresholds: tuple[float, float],
+    keep_best: bool = False,
+) -> tuple[Tensor, Tensor]:
     """Returns the object that each box overlaps most, and whether the box is positive, negative or ignored.
 
     Faster R-CNN, section 3.1.2 (anchors: thresholds (0.3, 0.7), `keep_best=True`); Fast R-CNN, section 2.3
@@ -48,14 +56,14 @@ def match(boxes, gt_boxes, gt_class_ids, thresholds, keep_best=False):
 
     def compare(start, best, indices, kept, ignored):
         some_boxes, class_ids = gt_boxes[:, start : start + chunk], gt_class_ids[:, start : start + chunk]
-        shared = box_ops.intersection(some_boxes, boxes)  # [B, C, N]: the longest axis last, for speed
-        overlaps = box_ops.iou(some_boxes, boxes, shared)
+        intersections = box_ops.intersection(some_boxes, boxes)  # [B, C, N]: the longest axis last, for speed
+        overlaps = box_ops.iou(some_boxes, boxes, intersections)
         is_best = _is_best(overlaps) if keep_best else False
         is_object, is_ignored = (class_ids > 0)[..., None], (class_ids < 0)[..., None]  # [B, C, 1]
         ignored |= tf.cond(
             tf.reduce_any(is_ignored),
             lambda: tf.reduce_any(
-                is_ignored & ((overlaps >= low) | is_best | _mostly_inside(boxes, shared)), axis=1
+                is_ignored & ((overlaps >= low) | is_best | _mostly_inside(boxes, intersections)), axis=1
             ),
             lambda: tf.zeros_like(ignored),
         )
@@ -88,6 +96,6 @@ def _is_best(overlaps):
     return (overlaps == best_of_region) & (best_of_region > 0)
 
 
-def _mostly_inside(boxes, shared):
+def _mostly_inside(boxes, intersections):
     """Returns `[B, C, N]` bool: whether more than `COVERAGE` of the area of a box lies in a region."""
-    return shared > COVERAGE * box_ops.area(boxes)[..., None, :]
+    return intersections > COVERAGE * box_ops.area(boxes)[..., None, :]

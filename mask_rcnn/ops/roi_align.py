@@ -3,12 +3,25 @@
 Letters: R RoIs, P bins per side, S samples per bin and axis, H W the map, C channels.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Literal
+
 import tensorflow as tf
 
-from mask_rcnn.ops.kernels import has_gpu
+from mask_rcnn.ops.implementation import has_gpu
+from mask_rcnn.ops.tensor import Tensor
 
 
-def roi_align(features, boxes, image_indices, scale, pool_size, sampling_ratio=2, aligned=True):
+def roi_align(
+    features: Tensor,
+    boxes: Tensor,
+    image_indices: Tensor,
+    *,
+    scale: float,
+    pool_size: int,
+    sampling_ratio: int = 2,
+    aligned: bool = True,
+) -> Tensor:
     """Returns RoIAlign of one feature map: the mean of bilinear samples in each bin of each RoI.
 
     A sample more than one pixel outside the map is 0. A sample less than one pixel outside takes the value of
@@ -96,11 +109,19 @@ def _gradient_by_image(upstream, shape, rois, pool_size, samples):
     channels = upstream.shape[-1]
 
     def of_image(index):
-        mine = tf.where(image_indices == index)[:, 0]
-        flat = tf.reshape(tf.gather(upstream, mine), [-1, channels])  # [R P P, C]
-        boxes, counts = tf.gather(tf.stack([start, size]), mine, axis=1), tf.fill([tf.size(mine), 2], samples)
+        roi_indices = tf.where(image_indices == index)[:, 0]
+        flat = tf.reshape(tf.gather(upstream, roi_indices), [-1, channels])  # [R P P, C]
+        boxes, counts = (
+            tf.gather(tf.stack([start, size]), roi_indices, axis=1),
+            tf.fill([tf.size(roi_indices), 2], samples),
+        )
         matrix = _sampling_matrix(
-            shape[1:3], 1, *tf.unstack(boxes), tf.zeros_like(mine), pool_size, tf.cast(counts, tf.int64)
+            shape[1:3],
+            1,
+            *tf.unstack(boxes),
+            tf.zeros_like(roi_indices),
+            pool_size,
+            tf.cast(counts, tf.int64),
         )
         return tf.sparse.sparse_dense_matmul(matrix, flat, adjoint_a=True)  # [H W, C]
 
@@ -175,17 +196,27 @@ def _axis_weights(start, size, pool_size, length, samples):
     inside = (position >= -1.0) & (position <= last + 1.0)
     position = tf.clip_by_value(position, 0.0, last)
     low = tf.floor(position)
-    upper_share = position - low
+    upper_weight = position - low
     pixel = tf.stack([low, tf.minimum(low + 1.0, last)], axis=-1)  # [T, 2]
     count = tf.cast(tf.gather(samples, roi), tf.float32)
-    weight = tf.where(inside, 1.0 / count, 0.0)[:, None] * tf.stack([1.0 - upper_share, upper_share], axis=-1)
+    weight = tf.where(inside, 1.0 / count, 0.0)[:, None] * tf.stack(
+        [1.0 - upper_weight, upper_weight], axis=-1
+    )
 
     roi_bin = index // tf.gather(samples, roi)
     flat = [tf.reshape(pixel, [-1]), tf.reshape(weight, [-1])]
     return tf.repeat(roi, 2), tf.repeat(roi_bin, 2), tf.cast(flat[0], tf.int64), flat[1]
 
 
-def pyramid_levels(boxes, num_levels, epsilon=1e-8, offset=0.0, rounding="floor", first_level=2):
+def pyramid_levels(
+    boxes: Tensor,
+    num_levels: int,
+    *,
+    epsilon: float = 1e-8,
+    offset: float = 0.0,
+    rounding: Literal["floor", "nearest"] = "floor",
+    first_level: int = 2,
+) -> Tensor:
     """Returns the pyramid level that each RoI is pooled from (FPN, equation 1).
 
     Args:
@@ -206,7 +237,9 @@ def pyramid_levels(boxes, num_levels, epsilon=1e-8, offset=0.0, rounding="floor"
     return tf.cast(tf.clip_by_value(level - first_level, 0.0, num_levels - 1.0), tf.int32)
 
 
-def corner_grid_boxes(boxes, levels, map_sizes, strides, pool_size):
+def corner_grid_boxes(
+    boxes: Tensor, levels: Tensor, map_sizes: Tensor, *, strides: Sequence[float], pool_size: int
+) -> Tensor:
     """Returns boxes for which RoIAlign with one sample per bin samples like `tf.image.crop_and_resize`.
 
     matterport pools with that op. Its positions 0 and 1 are the centers of the first and the last pixel, in
@@ -233,7 +266,16 @@ def corner_grid_boxes(boxes, levels, map_sizes, strides, pool_size):
     return tf.concat([start - margin + 0.5, end + margin + 0.5], axis=-1) * stride
 
 
-def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio=2, aligned=True):
+def pyramid_roi_align(
+    pyramid: Sequence[Tensor],
+    boxes: Tensor,
+    levels: Tensor,
+    *,
+    strides: Sequence[float],
+    pool_size: int,
+    sampling_ratio: int = 2,
+    aligned: bool = True,
+) -> Tensor:
     """Returns RoIAlign of each RoI, pooled from its own pyramid level.
 
     Args:
@@ -248,12 +290,27 @@ def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio
     """
 
     def pool(features, rois, image_indices, scale):
-        return roi_align(features, rois, image_indices, scale, pool_size, sampling_ratio, aligned)
+        return roi_align(
+            features,
+            rois,
+            image_indices,
+            scale=scale,
+            pool_size=pool_size,
+            sampling_ratio=sampling_ratio,
+            aligned=aligned,
+        )
 
-    return pool_by_level(pool, pyramid, boxes, levels, strides)
+    return pool_by_level(pool, pyramid, boxes, levels=levels, strides=strides)
 
 
-def pool_by_level(pool, pyramid, boxes, levels, strides):
+def pool_by_level(
+    pool: Callable[[Tensor, Tensor, Tensor, float], Tensor],
+    pyramid: Sequence[Tensor],
+    boxes: Tensor,
+    *,
+    levels: Tensor,
+    strides: Sequence[float],
+) -> Tensor:
     """Pools each RoI from its own pyramid level with the function `pool`.
 
     The RoIs of each level are selected by a dynamic gather. This takes a third of the time of pooling every

@@ -25,7 +25,7 @@ MAX_CANDIDATES = 2000
 MAX_ADAPTIVE_SAMPLES = 4
 
 
-def grid_anchors(map_size, stride, base, zero):
+def grid_anchors(map_size, stride, base, *, zero):
     """Returns the base anchors at every cell of a map; see `mask_rcnn.ops.anchors.grid_anchors`.
 
     Args:
@@ -46,7 +46,7 @@ def grid_anchors(map_size, stride, base, zero):
     return tf.reshape(origins[:, :, None, :] + tf.constant(base), [-1, 4])
 
 
-def nms_per_group(boxes, scores, groups, num_groups, iou_threshold, max_output):
+def nms_per_group(boxes, scores, groups, *, num_groups, iou_threshold, max_output):
     """Applies NMS within each group of boxes; `mask_rcnn.ops.nms.nms_per_group` for one image."""
     boxes, scores = boxes[0], scores[0]
     kept, valid = _suppress(boxes, scores, groups, num_groups, iou_threshold, 0.5 * DROPPED, max_output)
@@ -55,7 +55,7 @@ def nms_per_group(boxes, scores, groups, num_groups, iou_threshold, max_output):
     return boxes[None], scores[None], valid[None]
 
 
-def nms_per_class(boxes, scores, iou_threshold, score_threshold, max_output):
+def nms_per_class(boxes, scores, *, iou_threshold, score_threshold, max_output):
     """Applies NMS within each class; `mask_rcnn.ops.nms.nms_per_class` for one image."""
     num_classes = scores.shape[-1]
     sharing = num_classes // boxes.shape[2]  # number of classes that share a box: one, or all of them
@@ -91,7 +91,7 @@ def _suppress(boxes, scores, groups, num_groups, iou_threshold, score_threshold,
     return kept, tf.range(max_output) < count
 
 
-def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio=2, aligned=True):
+def pyramid_roi_align(pyramid, boxes, levels, *, strides, pool_size, sampling_ratio=2, aligned=True):
     """Pools each RoI from its own level; `ops.roi_align.pyramid_roi_align` for one image.
 
     The maps of all levels are concatenated into one table of pixels. A bin is the weighted sum of the pixels
@@ -122,7 +122,7 @@ def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio
     return tf.reshape(pooled, [1, -1, pool_size, pool_size, channels])
 
 
-def pyramid_roi_pool(pyramid, boxes, levels, strides, pool_size):
+def pyramid_roi_pool(pyramid, boxes, levels, *, strides, pool_size):
     """Pools each RoI from its own level; `mask_rcnn.ops.roi_pool.pyramid_roi_pool` for one image.
 
     Each step of a loop reads one pixel of each bin of each RoI. The largest bin determines the number of
@@ -132,8 +132,12 @@ def pyramid_roi_pool(pyramid, boxes, levels, strides, pool_size):
     first_pixel, map_size, scale = _level_facts(pyramid, strides, levels[0])
     first_pixel, map_size = tf.cast(first_pixel, tf.int32), tf.cast(map_size, tf.int32)
     rois, sides = whole_pixel_rois(boxes[0], scale[:, None]), map_size[:, :, None, None]
-    rows, row_ends = tf.unstack(bin_edges(rois[:, 0], rois[:, 2], sides[:, 0], pool_size), axis=1)  # [N, P]
-    columns, column_ends = tf.unstack(bin_edges(rois[:, 1], rois[:, 3], sides[:, 1], pool_size), axis=1)
+    rows, row_ends = tf.unstack(
+        bin_edges(rois[:, 0], rois[:, 2], length=sides[:, 0], pool_size=pool_size), axis=1
+    )  # [N, P]
+    columns, column_ends = tf.unstack(
+        bin_edges(rois[:, 1], rois[:, 3], length=sides[:, 1], pool_size=pool_size), axis=1
+    )
     height, width = (
         tf.maximum(tf.reduce_max(ends - starts, axis=1, keepdims=True), 1)  # [N, 1], size of the largest bin
         for starts, ends in ((rows, row_ends), (columns, column_ends))

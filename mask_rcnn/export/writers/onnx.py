@@ -40,7 +40,7 @@ def write(path, predictor, converter):
 
     Args:
         path: Path of the file.
-        predictor: `lite.FramedPredictor`, its parts built with `kernels="portable"`.
+        predictor: `lite.FramedPredictor`, its parts built with `implementation="portable"`.
         converter: The module tf2onnx.
     """
     graph = LiteGraph(predictor.parts, predictor.config, predictor.metadata["size"])
