@@ -108,14 +108,15 @@ class Detections(ConversionMethods):
 
     def _set_masks(self, num_objects):
         """Converts `masks` to a tuple. Raises a ValueError unless all are boolean crops inside the image."""
-        masks = tuple(np.asarray(mask) for mask in self.masks)
+        masks = tuple(np.asarray(mask) for mask in (() if self.masks is None else self.masks))
         object.__setattr__(self, "masks", masks)
         if len(masks) != num_objects:
             raise ValueError(
                 f"`masks` must hold one crop for each of the {num_objects} boxes. "
                 f"Received: {len(masks)} masks. Select all fields with the same index."
             )
-        for i, (mask, origin) in enumerate(zip(masks, self.mask_origins, strict=True)):
+        origins = np.asarray(self.mask_origins)
+        for i, (mask, origin) in enumerate(zip(masks, origins, strict=True)):
             if mask.dtype != bool or mask.ndim != 2:
                 raise ValueError(
                     f"`masks[{i}]` must be a boolean array [h, w]. Received: dtype={mask.dtype}, "
@@ -143,14 +144,13 @@ class Detections(ConversionMethods):
         array([1], dtype=int32)
         """
         rows = np.arange(len(self))[index]
-        has_masks = self.masks is not None
         return replace(
             self,
             boxes=self.boxes[rows],
             scores=self.scores[rows],
             class_ids=self.class_ids[rows],
-            masks=tuple(self.masks[i] for i in rows) if has_masks else None,
-            mask_origins=self.mask_origins[rows] if has_masks else None,
+            masks=None if self.masks is None else tuple(self.masks[i] for i in rows),
+            mask_origins=None if self.mask_origins is None else self.mask_origins[rows],
             keypoints=None if self.keypoints is None else self.keypoints[rows],
             attributes={name: values[rows] for name, values in self.attributes.items()},
         )
@@ -175,8 +175,8 @@ class Detections(ConversionMethods):
         crop, origin = self._mask(i)
         return encode_crop(crop, origin, self.image_size)
 
-    def _mask(self, i):
-        if self.masks is None:
+    def _mask(self, i: int) -> tuple[np.ndarray, list[int]]:
+        if self.masks is None or self.mask_origins is None:
             raise ValueError(
                 "These detections have no masks. Received: masks=None. "
                 "Detect with a model that has a mask head (`config.mask_head`)."
@@ -193,7 +193,7 @@ def smallest_crop(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[n
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
-        return np.zeros((0, 0), bool), tuple(origin)
+        return np.zeros((0, 0), bool), (origin[0], origin[1])
     crop = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return crop.copy(), (origin[0] + rows[0], origin[1] + columns[0])  # a view would keep the mask in memory
 
@@ -226,7 +226,8 @@ def encode_crop(crop: np.ndarray, origin: Sequence[int], image_size: tuple[int, 
     counts = np.diff(flips, prepend=0, append=height * width)
     if len(counts) > 1 and counts[-1] == 0:
         counts = counts[:-1]
-    rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    uncompressed: Any = {"size": [height, width], "counts": counts.tolist()}
+    rle = coco_mask.frPyObjects(uncompressed, height, width)
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
 
 

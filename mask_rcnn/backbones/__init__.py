@@ -12,9 +12,6 @@ __all__ = [
     "Backbone",
     "build_backbone",
     "from_keras_model",
-    "hub",
-    "keras_applications",
-    "own",
     "pyramid_strides",
     "with_channels",
 ]

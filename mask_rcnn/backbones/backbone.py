@@ -75,7 +75,9 @@ class Backbone:
             std=self.std if std is None else tuple(std),
         )
         normalization = result.normalization
-        is_same = self.mean is None or np.allclose(normalization, (self.mean, self.std), rtol=1e-4, atol=1e-3)
+        is_same = (self.mean is None or self.std is None) or np.allclose(
+            normalization, (self.mean, self.std), rtol=1e-4, atol=1e-3
+        )
         if self.fixed_normalization and not is_same:
             raise ValueError(
                 f"The backbone's weights require the mean {self.mean} and standard deviation {self.std}. "

@@ -1,5 +1,6 @@
 """Converts any functional `keras.Model` to a backbone. Reads strides, stages and names from its graph."""
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -79,21 +80,23 @@ def from_keras_model(
     stages = {names.get(op.name, op.name): max(1, stride.bit_length() - 1) for op, _, stride in strides}
     _freeze(network, stages, config)
 
-    def load_weights(weights):
-        published = load(weights)
-        trained = keras.Model(
-            _leading_preprocessing(published)[1], _last_of_each_stride(published, _strides(published))
-        )
-        network.set_weights(trained.get_weights())
-
     return Backbone(
         model=_joined(network, bgr),
         strides=tuple(_stride_of(strides, tensor) for tensor in outputs),
         mean=mean,
         std=std,
         fixed_normalization=mean is not None,
-        load=load_weights if load else None,
+        load=load and functools.partial(_load_published, network, load),
     )
+
+
+def _load_published(network: keras.Model, load: Callable[[str], keras.Model], weights: str) -> None:
+    """Copies the weights of `load(weights)` to `network`, which has the same layers."""
+    published = load(weights)
+    trunk = keras.Model(
+        _leading_preprocessing(published)[1], _last_of_each_stride(published, _strides(published))
+    )
+    network.set_weights(trunk.get_weights())
 
 
 def normalization_of(

@@ -40,9 +40,11 @@ def with_channels(backbone: Backbone, channels: int) -> Backbone:
     is_bgr = any(isinstance(layer, ReverseChannels) for layer in model.layers)
     copy = _copied(network, channels)
     _copy_inflated(network, copy, is_bgr)
+    load_rgb = backbone.load
 
     def load(weights):
-        backbone.load(weights)
+        if load_rgb is not None:
+            load_rgb(weights)
         report_inflation(_copy_inflated(network, copy, is_bgr))
 
     return dataclasses.replace(
@@ -51,7 +53,7 @@ def with_channels(backbone: Backbone, channels: int) -> Backbone:
         mean=_repeated(backbone.mean, channels),
         std=_repeated(backbone.std, channels),
         fixed_normalization=False,  # channels of other sensors have their own mean and std
-        load=backbone.load and load,
+        load=load if load_rgb else None,
     )
 
 

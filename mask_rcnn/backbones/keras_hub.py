@@ -1,5 +1,7 @@
 """Backbones of KerasHub with pyramid outputs, by preset (`keras_hub/resnet_50_imagenet`) or preset folder."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -35,7 +37,7 @@ def keras_hub_backbone(config: BackboneConfig) -> Backbone:
     )
 
 
-def _import():
+def _import() -> Any:
     try:
         import keras_hub
     except ImportError as error:

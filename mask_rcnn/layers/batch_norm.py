@@ -66,6 +66,9 @@ class BatchNorm(keras.layers.BatchNormalization):
     `ValidRois` and in inference it is `keras.layers.BatchNormalization`.
     """
 
+    moving_mean: keras.Variable
+    moving_variance: keras.Variable
+
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         counted = _COUNTED.get()
         if counted is None or not training or not self.trainable:

@@ -147,8 +147,8 @@ class ConvNorm(keras.layers.Layer):
         self.padding = padding
         self.norm_name = norm
         self.norm_epsilon = norm_epsilon
-        self.activation = keras.activations.get(activation)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.activation: Callable[[Tensor], Tensor] = keras.activations.get(activation)
+        self.kernel_initializer: Any = keras.initializers.get(kernel_initializer)
         self.groups = groups
         self.dilation = dilation
         self.implementation = implementation or current_implementation()
@@ -156,7 +156,7 @@ class ConvNorm(keras.layers.Layer):
         self.norm = norm_layer(norm, norm_epsilon, self.dtype_policy, trainable=self.trainable)
 
     def build(self, input_shape: Shape) -> None:
-        channels = input_shape[-1]
+        channels: Any = input_shape[-1]  # never None: Keras requires a known number of channels
         side = (self.kernel_size, self.kernel_size)
         last = (channels, 1) if self.filters is None else (channels // self.groups, self.filters)
         # No autocast: the kernel is multiplied by the normalization's scale before it is cast.
@@ -195,7 +195,7 @@ class ConvNorm(keras.layers.Layer):
     def _as_kernel(self, scale):
         return scale[:, None] if self.filters is None else scale
 
-    def _convolve(self, x, kernel):
+    def _convolve(self, x: Tensor, kernel: Tensor) -> Tensor:
         kernel = tf.cast(kernel, self.compute_dtype)
         if self.implementation == "cpu" and self._suits_winograd(kernel):
             return winograd.conv2d(x, kernel)

@@ -1,7 +1,7 @@
 """Layers that prepare the images before the backbone."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -37,7 +37,7 @@ class NormalizeImages(keras.layers.Layer):
         mean: Sequence[float],
         std: Sequence[float],
         *,
-        padding: Literal["mean", "black"] = "mean",
+        padding: str = "mean",
         centered: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -104,6 +104,8 @@ class ImageWindows(Float32Layer):
         if not self.centered:
             windows = box_ops.image_windows(image_sizes, None, centered=False) - last
             return {"proposals": windows, "detections": windows}
+        if images is None:
+            raise ValueError("`ImageWindows` with centered=True needs the images. Received: images=None.")
         padded = tf.cast(tf.shape(images)[1:3], tf.float32)
         padded_windows = box_ops.image_windows(tf.zeros_like(image_sizes) + padded, padded, centered=False)
         inside = box_ops.image_windows(image_sizes, padded, centered=True)

@@ -31,7 +31,8 @@ class AllClassMaskPredictor(MaskKernel):
         return tf.nn.depth_to_space(tf.reshape(logits, [-1, side, side, 4 * outputs]), 2)
 
     def compute_output_shape(self, features_shape: Shape) -> Shape:
-        return (features_shape[0], 2 * features_shape[1], 2 * features_shape[2], self.num_outputs)
+        rois, height, width = features_shape[:3]
+        return (rois, height and 2 * height, width and 2 * width, self.num_outputs)
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")

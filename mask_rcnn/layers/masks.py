@@ -113,7 +113,8 @@ class MaskPredictor(MaskKernel):
         return tf.nn.depth_to_space(logits, 2)[..., 0]
 
     def compute_output_shape(self, features_shape: Shape, class_ids_shape: Shape | None = None) -> Shape:
-        return (features_shape[0], 2 * features_shape[1], 2 * features_shape[2])
+        rois, height, width = features_shape[:3]
+        return (rois, height and 2 * height, width and 2 * width)
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")

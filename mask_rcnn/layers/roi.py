@@ -1,7 +1,7 @@
 """Layers of the second stage: detections, targets and losses."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -73,7 +73,7 @@ class DetectionLayer(Float32Layer):
         scores = tf.reshape(tf.nn.softmax(class_logits), [-1, num_rois, num_outputs])  # [B, N, K + 1]
         if self.best_class_only:
             scores = tf.where(scores == tf.reduce_max(scores, axis=-1, keepdims=True), scores, 0.0)
-        scores = scores[..., 1:]  # [B, N, K]
+        scores = scores[:, :, 1:]  # [B, N, K]
         deltas = tf.reshape(deltas, [-1, num_rois, deltas.shape[-1] // 4, 4])
         deltas = deltas[:, :, 1:] if deltas.shape[2] > 1 else deltas  # [B, N, K or 1, 4]
         boxes = box_ops.decode_deltas(
@@ -197,7 +197,7 @@ class BoxHeadLosses(Float32Layer):
     def __init__(
         self,
         beta: float,
-        box_loss: Literal["smooth_l1", "giou"] = "smooth_l1",
+        box_loss: str = "smooth_l1",
         delta_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
         **kwargs: Any,
     ) -> None:

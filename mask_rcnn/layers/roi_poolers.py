@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -95,7 +95,7 @@ class RoiAlign(RoiPooler):
         *,
         sampling_ratio: int = 2,
         aligned: bool = True,
-        pooling: Literal["average", "max"] = "average",
+        pooling: str = "average",
         sample_points: Sequence[float] = (),
         **kwargs: Any,
     ) -> None:

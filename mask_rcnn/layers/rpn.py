@@ -1,7 +1,7 @@
 """Layers of the region proposal network (RPN): anchors, proposals and losses."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -222,7 +222,7 @@ class RpnLosses(Float32Layer):
         positive_iou: float,
         negative_iou: float,
         beta: float,
-        box_loss: Literal["smooth_l1", "giou"] = "smooth_l1",
+        box_loss: str = "smooth_l1",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -242,20 +242,21 @@ class RpnLosses(Float32Layer):
         anchors: Sequence[Tensor],
         batch: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        anchors = tf.concat(anchors, axis=0)  # [A, 4]
-        sampled = targets.rpn_targets(anchors, batch, **self.target_arguments)
+        all_anchors = tf.concat(anchors, axis=0)  # [A, 4]
+        sampled = targets.rpn_targets(all_anchors, batch, **self.target_arguments)
         num_images = tf.shape(batch["gt_boxes"])[0]
-        logits = tf.concat([tf.reshape(x, [num_images, -1]) for x in logits], axis=1)  # [B, A]
-        deltas = tf.concat([tf.reshape(x, [num_images, -1, 4]) for x in deltas], axis=1)  # [B, A, 4]
-        logits = tf.gather(logits, sampled["indices"], batch_dims=1)  # [B, S]
-        deltas = tf.gather(deltas, sampled["indices"], batch_dims=1)
-        objectness = losses.objectness_loss(logits, sampled["objectness"], sampled["valid"])
+        all_logits = tf.concat([tf.reshape(x, [num_images, -1]) for x in logits], axis=1)  # [B, A]
+        all_deltas = tf.concat([tf.reshape(x, [num_images, -1, 4]) for x in deltas], axis=1)  # [B, A, 4]
+        sampled_logits = tf.gather(all_logits, sampled["indices"], batch_dims=1)  # [B, S]
+        sampled_deltas = tf.gather(all_deltas, sampled["indices"], batch_dims=1)
+        objectness = losses.objectness_loss(sampled_logits, sampled["objectness"], sampled["valid"])
         expected = sampled["deltas"]
         samples = {"positive": sampled["positive"], "valid": sampled["valid"]}
         if self.box_loss == "giou":
-            box_loss = losses.giou_loss(deltas, expected, tf.gather(anchors, sampled["indices"]), **samples)
+            sampled_anchors = tf.gather(all_anchors, sampled["indices"])
+            box_loss = losses.giou_loss(sampled_deltas, expected, sampled_anchors, **samples)
         else:
-            box_loss = losses.box_loss(deltas, expected, **samples, beta=self.beta)
+            box_loss = losses.box_loss(sampled_deltas, expected, **samples, beta=self.beta)
         return {"rpn_objectness_loss": objectness, "rpn_box_loss": box_loss}
 
     def compute_output_spec(

@@ -1,6 +1,6 @@
 """Max pooling after the first convolution of a ResNet."""
 
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -20,7 +20,7 @@ class StemPool(keras.layers.Layer):
         `[B, ceil(H / 2), ceil(W / 2), C]`.
     """
 
-    def __init__(self, padding: Literal["symmetric", "same"] = "symmetric", **kwargs: Any) -> None:
+    def __init__(self, padding: str = "symmetric", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.padding = padding
 

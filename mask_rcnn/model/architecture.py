@@ -5,6 +5,7 @@ Backbone and FPN, RPN, proposals, RoI pooling, box head, then one branch for eac
 """
 
 import dataclasses
+from typing import Any
 
 import keras
 
@@ -153,7 +154,7 @@ def _rematerialized(parts: Parts) -> Parts:
     )
 
 
-def _image_inputs(config: Config) -> dict[str, keras.KerasTensor]:
+def _image_inputs(config: Config) -> dict[str, Any]:
     shape, dtype = (None, None, config.input.channels), keras.config.dtype_policy().variable_dtype
     return {
         "images": keras.Input(shape, dtype=dtype, name="images"),
@@ -161,7 +162,7 @@ def _image_inputs(config: Config) -> dict[str, keras.KerasTensor]:
     }
 
 
-def _training_inputs(config: Config) -> dict[str, keras.KerasTensor]:
+def _training_inputs(config: Config) -> dict[str, Any]:
     batch = {
         **_image_inputs(config),
         "gt_boxes": keras.Input((None, 4), name="gt_boxes"),

@@ -25,7 +25,7 @@ class UpsampleAdd(keras.layers.Layer):
     def call(self, coarse: Tensor, fine: Tensor) -> Tensor:
         return fine + tf.image.resize(coarse, tf.shape(fine)[1:3], "nearest")
 
-    def compute_output_shape(self, coarse_shape: Shape, fine_shape: Shape | None = None) -> Shape:
+    def compute_output_shape(self, coarse_shape: Shape, fine_shape: Shape) -> Shape:
         return fine_shape
 
 

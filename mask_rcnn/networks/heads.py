@@ -1,6 +1,7 @@
 """Networks of the RPN head, the box head and the mask head."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -59,7 +60,7 @@ def hidden_convs(
 
 def box_head(
     pooled_shape: tuple[int, int, int],
-    convs: int = (),
+    convs: Sequence[keras.Layer] = (),
     *,
     dense_units: Sequence[int] = (1024, 1024),
     num_outputs: int = 81,
@@ -96,7 +97,7 @@ def box_head(
         x = keras.layers.Dense(units, activation="relu", name=f"fc{index}")(x)
 
     def predictor(units, stddev, layer_name):
-        normal = keras.initializers.RandomNormal(stddev=stddev)
+        normal: Any = keras.initializers.RandomNormal(stddev=stddev)  # Any: Keras's default is a string
         return keras.layers.Dense(units, kernel_initializer=normal, name=layer_name)
 
     logits = predictor(num_outputs, STD_DEFAULT, "class_logits")(x)
@@ -106,7 +107,7 @@ def box_head(
 
 def mask_head(
     pooled_shape: tuple[int, int, int],
-    convs: int = (),
+    convs: Sequence[keras.Layer] = (),
     *,
     channels: int = 256,
     num_outputs: int = 81,
@@ -141,7 +142,7 @@ def mask_head(
 
 def mlp_mask_head(
     pooled_shape: tuple[int, int, int],
-    convs: int = (),
+    convs: Sequence[keras.Layer] = (),
     *,
     dense_units: Sequence[int] = (1024, 1024),
     num_outputs: int = 81,
@@ -162,7 +163,7 @@ def mlp_mask_head(
     for index, units in enumerate(dense_units, start=1):
         x = keras.layers.Dense(units, activation="relu", name=f"fc{index}")(x)
     side = 2 * pooled_shape[0]
-    normal = keras.initializers.RandomNormal(stddev=STD_BOX)
+    normal: Any = keras.initializers.RandomNormal(stddev=STD_BOX)
     x = keras.layers.Dense(side * side * num_outputs, kernel_initializer=normal, name="predictor")(x)
     x = keras.layers.Reshape((side, side, num_outputs), name="masks")(x)
     choose = SoftmaxMasks(name="competing") if competing else SelectClassMask(name="chosen")

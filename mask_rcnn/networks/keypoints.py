@@ -1,5 +1,7 @@
 """Network of the keypoint head (section 5)."""
 
+from typing import Any
+
 import keras
 
 from mask_rcnn.layers.conv import ConvNorm
@@ -29,7 +31,7 @@ def keypoint_head(
         x = ConvNorm(channels, 3, activation="relu", name=f"conv{index}")(x)
     # Small initial weights: all cells start with nearly equal logits. Training need not undo random
     # differences.
-    initializer = keras.initializers.RandomNormal(stddev=0.001)
+    initializer: Any = keras.initializers.RandomNormal(stddev=0.001)
     deconv = KeypointDeconv(
         num_keypoints, 4, 2, padding="same", kernel_initializer=initializer, name="deconv"
     )

@@ -1,7 +1,7 @@
 """ResNets (He et al. 2016, table 1) and ResNeXts (Xie et al. 2017) as backbones: images to C2..C5."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import keras
 
@@ -29,7 +29,7 @@ def resnet(
     last_stage: int = 5,
     *,
     dilated_c5: bool = False,
-    stem_pool_padding: Literal["symmetric", "same"] = "symmetric",
+    stem_pool_padding: str = "symmetric",
     **conventions: Any,
 ) -> keras.Model:
     """Builds the convolutional part of a ResNet or ResNeXt.

@@ -27,8 +27,8 @@ def base_anchors(
     array([[-16., -16.,  16.,  16.]], dtype=float32)
     """
     roots = np.sqrt(np.asarray(ratios, "float64"))
-    sizes = np.reshape(sizes, [-1, 1])
-    heights, widths = (sizes * roots).ravel(), (sizes / roots).ravel()
+    column = np.reshape(sizes, [-1, 1])
+    heights, widths = (column * roots).ravel(), (column / roots).ravel()
     anchors = np.stack([-heights, -widths, heights, widths], axis=-1) / 2
     return (np.round(anchors) if rounded else anchors).astype("float32")
 

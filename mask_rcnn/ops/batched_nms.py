@@ -37,7 +37,8 @@ def combined_nms(
     num_images, num_boxes, num_classes = tf.unstack(tf.shape(scores))
     scores = tf.where(scores > score_threshold, scores, -1.0)
     flat = tf.reshape(scores, [num_images, num_boxes * num_classes])
-    flat = tf.pad(flat, [[0, 0], [0, -tf.shape(flat)[1] % BLOCK]], constant_values=-1.0)  # whole blocks
+    num_padding = -tf.shape(flat)[1] % BLOCK  # pyright: ignore[reportOperatorIssue]  # the stubs lack `%`
+    flat = tf.pad(flat, [[0, 0], [0, num_padding]], constant_values=-1.0)  # to whole blocks
     flat, order = tf.math.top_k(flat, tf.shape(flat)[1])
     class_boxes = tf.broadcast_to(boxes, [num_images, num_boxes, num_classes, 4])
     class_boxes = tf.reshape(class_boxes, [num_images, num_boxes * num_classes, 4])
@@ -89,7 +90,7 @@ def _add_block(kept, block, iou_threshold):
 
     def settle(chosen, _):
         free = ~tf.reduce_any(overlaps & chosen[:, None, :], axis=2)  # [B, C]
-        settled = counts & tf.concat([tf.ones_like(kept[0], bool), free], axis=1)
+        settled = counts & tf.concat([tf.ones_like(kept[0], tf.bool), free], axis=1)
         return settled, tf.reduce_any(settled != chosen)
 
     # Iterates to a fixed point. Each round gives the final answer for at least one more candidate per image.

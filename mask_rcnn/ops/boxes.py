@@ -39,9 +39,9 @@ def iou(boxes: Tensor, other_boxes: Tensor, intersections: Tensor | None = None)
     Returns:
         `[..., N, M]` in 0..1. 0 where both boxes are empty.
     """
-    intersections = intersection(boxes, other_boxes) if intersections is None else intersections
-    union = area(boxes)[..., :, None] + area(other_boxes)[..., None, :] - intersections
-    return tf.math.divide_no_nan(intersections, union)
+    shared = intersection(boxes, other_boxes) if intersections is None else intersections
+    union = area(boxes)[..., :, None] + area(other_boxes)[..., None, :] - shared
+    return tf.math.divide_no_nan(shared, union)
 
 
 def generalized_iou(boxes: Tensor, other_boxes: Tensor) -> Tensor:
@@ -131,6 +131,11 @@ def image_windows(
     """
     origin = tf.zeros_like(image_sizes)
     if centered:
+        if padded_size is None:
+            raise ValueError(
+                "Centered images need the size of their padding. Received: padded_size=None. "
+                "Pass (height, width) of the padded images."
+            )
         origin = (tf.cast(padded_size, image_sizes.dtype) - image_sizes) // 2
     return tf.concat([origin, origin + image_sizes], axis=-1)
 

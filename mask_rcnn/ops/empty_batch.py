@@ -30,7 +30,8 @@ def with_empty_batch(convolve: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     if x.shape[0]:  # the batch size is static, as in exports to TFLite and ONNX
         return convolve(x)
     count = tf.shape(x)[0]
-    padded = tf.pad(x, [[0, tf.cast(count == 0, tf.int32)], [0, 0], [0, 0], [0, 0]])
+    padding = [[0, tf.cast(count == 0, tf.int32)], [0, 0], [0, 0], [0, 0]]
+    padded = tf.pad(x, padding)  # pyright: ignore[reportArgumentType]  # the stubs lack lists of tensors
     y = convolve(tf.ensure_shape(padded, [None, *x.shape[1:]]))
     sides = y.shape[1:]
     y = tf.slice(y, [0] * y.shape.rank, [count] + [-1] * sides.rank)

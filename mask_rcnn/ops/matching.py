@@ -74,7 +74,7 @@ def match(
         indices = tf.where(found > best, position, indices)
         return start + chunk, tf.maximum(best, found), indices, kept, ignored
 
-    none = tf.zeros(shape, bool)
+    none = tf.zeros(shape, tf.bool)
     start = (0, tf.fill(shape, -1.0), tf.zeros(shape, tf.int32), none, none)
     _, best, indices, kept, ignored = tf.while_loop(
         lambda start, *_: start < used, compare, start, parallel_iterations=1

@@ -4,7 +4,6 @@ Letters: R RoIs, P bins per side, S samples per bin and axis, H W the map, C cha
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import tensorflow as tf
 
@@ -111,18 +110,10 @@ def _gradient_by_image(upstream, shape, rois, pool_size, samples):
     def of_image(index):
         roi_indices = tf.where(image_indices == index)[:, 0]
         flat = tf.reshape(tf.gather(upstream, roi_indices), [-1, channels])  # [R P P, C]
-        boxes, counts = (
-            tf.gather(tf.stack([start, size]), roi_indices, axis=1),
-            tf.fill([tf.size(roi_indices), 2], samples),
-        )
-        matrix = _sampling_matrix(
-            shape[1:3],
-            1,
-            *tf.unstack(boxes),
-            tf.zeros_like(roi_indices),
-            pool_size,
-            tf.cast(counts, tf.int64),
-        )
+        image_start, image_size = tf.unstack(tf.gather(tf.stack([start, size]), roi_indices, axis=1))
+        counts = tf.cast(tf.fill([tf.size(roi_indices), 2], samples), tf.int64)
+        indices = tf.zeros_like(roi_indices)
+        matrix = _sampling_matrix(shape[1:3], 1, image_start, image_size, indices, pool_size, counts)
         return tf.sparse.sparse_dense_matmul(matrix, flat, adjoint_a=True)  # [H W, C]
 
     flat = tf.map_fn(of_image, tf.range(shape[0]), fn_output_signature=tf.float32, parallel_iterations=2)
@@ -214,7 +205,7 @@ def pyramid_levels(
     *,
     epsilon: float = 1e-8,
     offset: float = 0.0,
-    rounding: Literal["floor", "nearest"] = "floor",
+    rounding: str = "floor",
     first_level: int = 2,
 ) -> Tensor:
     """Returns the pyramid level that each RoI is pooled from (FPN, equation 1).
@@ -255,10 +246,10 @@ def corner_grid_boxes(
     Returns:
         `[B, N, 4]`, yxyx, image pixels, for `pyramid_roi_align` with `sampling_ratio=1` and `aligned=True`.
     """
-    strides = tf.constant(strides, tf.float32)[:, None]  # [L, 1]
+    column = tf.constant(strides, tf.float32)[:, None]  # [L, 1]
     sides = tf.cast(map_sizes, tf.float32)
-    scale = tf.gather((sides - 1.0) / (sides * strides - 1.0), levels)  # [B, N, 2]
-    stride = tf.gather(strides, levels)  # [B, N, 1]
+    scale = tf.gather((sides - 1.0) / (sides * column - 1.0), levels)  # [B, N, 2]
+    stride = tf.gather(column, levels)  # [B, N, 1]
     start, end = boxes[..., :2] * scale, boxes[..., 2:] * scale  # the outer samples, map pixels
     margin = (end - start) * (0.5 / max(pool_size - 1, 1))  # half a bin; a single sample is in the center
     if pool_size == 1:

@@ -139,7 +139,7 @@ def _pool_with_argmax(features, rois, pool_size):
         is_inside = is_row[:, None, :, None] & is_column[None, :, None, :]
         pixels = tf.reshape(tf.where(is_inside, pixels, -1), [pool_size, pool_size, -1])  # [P, P, h * w]
         values = tf.gather(flat, tf.maximum(pixels, 0))  # [P, P, h * w, C]
-        values = tf.where(pixels[..., None] < 0, -math.inf, values)
+        values = tf.where(pixels[:, :, :, None] < 0, -math.inf, values)
         best = tf.argmax(values, axis=2, output_type=tf.int32)  # [P, P, C]
         return tf.reduce_max(values, axis=2), tf.gather(pixels, best, batch_dims=2)
 

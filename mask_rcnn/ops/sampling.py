@@ -27,7 +27,7 @@ def sample(
         valid: `[B, S]` bool. It is False in the rows that no box was left for.
     """
     noise = tf.map_fn(
-        lambda seed: tf.random.stateless_uniform([tf.shape(labels)[1]], seed),
+        lambda seed: tf.random.stateless_uniform(tf.shape(labels)[1:], seed),
         seeds,
         fn_output_signature=tf.TensorSpec([labels.shape[1]], tf.float32),
     )  # [B, N]
@@ -37,7 +37,8 @@ def sample(
     priority = _with_positives(priority, tf.where(is_positive, noise, 2.0), max_positives)
     # A small image has fewer anchors than samples. top_k requires k of at most the size of its input.
     missing = tf.maximum(num_samples - tf.shape(labels)[1], 0)
-    priority = tf.pad(priority, [[0, 0], [0, missing]], constant_values=-1.0)
+    padding = [[0, 0], [0, missing]]
+    priority = tf.pad(priority, padding, constant_values=-1.0)  # pyright: ignore[reportArgumentType]  # stubs
     top, indices = tf.math.top_k(priority, k=num_samples)
     valid = top >= 0.0
     return tf.where(valid, indices, 0), valid
