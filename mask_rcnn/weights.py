@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mask_rcnn import config_io
+from mask_rcnn.category_checks import check_categories, parse_categories
 from mask_rcnn.config import Config
 from mask_rcnn.structures import Category
 from mask_rcnn.system.hdf5 import read_hdf5, read_texts
@@ -29,10 +30,7 @@ if TYPE_CHECKING:  # TensorFlow is not needed to read a header
     from mask_rcnn.model import Parts
 
 FORMAT = "mask_rcnn weights 2"
-CATEGORY_FIELDS = {"id", "name", "keypoints", "skeleton"}
 AUTOMATIC_NAME = re.compile(r"/variable_\d+$")
-MAX_NAME = 1000  # characters
-MAX_ID = 2**53  # the largest integer that every JSON reader represents exactly
 
 
 def variables(parts: Parts) -> dict[str, keras.Variable]:
@@ -93,7 +91,7 @@ def write_arrays(
     Raises:
         ValueError: If the categories do not fit the config, or a value is not finite.
     """
-    check_categories(categories, config)
+    check_categories(categories, config.num_classes)
     header = {
         "config": config_io.to_yaml(config),
         "categories": json.dumps([vars(category) for category in categories]),
@@ -118,81 +116,11 @@ def read_header(path: str | Path) -> tuple[Config, tuple[Category, ...]]:
     config_text, categories_text = read_texts(path, ("config", "categories"))
     try:
         config = config_io.from_text(config_text)
-        categories = _parse_categories(categories_text)
-        check_categories(categories, config)
+        categories = parse_categories(categories_text)
+        check_categories(categories, config.num_classes)
     except ValueError as error:
         raise ValueError(f"The header of {path} is invalid. {error}") from error
     return config, categories
-
-
-def _parse_categories(text):
-    try:
-        entries = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"Its categories are not valid JSON ({str(error)[:100]}). Save the weights again."
-        ) from None
-    is_list = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
-    if not is_list or any(set(entry) != CATEGORY_FIELDS for entry in entries):
-        raise ValueError(
-            f"Its categories must be a list of mappings with {', '.join(sorted(CATEGORY_FIELDS))}. "
-            "Save the weights again."
-        )
-    for entry in entries:
-        if not (_is_list_of(entry["keypoints"], str) and _is_list_of(entry["skeleton"], list)):
-            raise ValueError("Its keypoints must be lists of names, and its skeletons lists of number pairs.")
-    return tuple(Category(**entry) for entry in entries)
-
-
-def check_categories(categories: Sequence[Category], config: Config) -> None:
-    """Raises a ValueError unless there is exactly one valid category per class of `config`.
-
-    Args:
-        categories: Tuple of `Category`.
-        config: The `Config`.
-    """
-    if len(categories) != config.num_classes:
-        raise ValueError(
-            "A model needs one category for each of its classes. "
-            f"Received: {len(categories)} categories, num_classes={config.num_classes}."
-        )
-    for category in categories:
-        _check_category(category)
-    for field in ("id", "name"):
-        counts = collections.Counter(getattr(category, field) for category in categories)
-        repeated = [value for value, count in counts.items() if count > 1][:5]
-        if repeated:
-            raise ValueError(f"Each category needs a unique {field}. Received more than once: {repeated}.")
-
-
-def _check_category(category):
-    if type(category.id) is not int or abs(category.id) > MAX_ID:
-        raise ValueError(f"A category id must be an integer up to 2**53. Received: {_short(category.id)}.")
-    if not _is_name(category.name):
-        raise ValueError(
-            f"The name of a category must have 1 to {MAX_NAME} characters. Received: {_short(category.name)}."
-        )
-    if not all(map(_is_name, category.keypoints)):
-        raise ValueError(f"Every keypoint must have a name. Received: category {category.name!r} without.")
-    numbers = range(1, len(category.keypoints) + 1)
-    for pair in category.skeleton:
-        if len(pair) != 2 or not all(type(number) is int and number in numbers for number in pair):
-            raise ValueError(
-                f"A skeleton must contain pairs of keypoint numbers, 1 to {len(category.keypoints)}. "
-                f"Received: category {category.name!r} with other items."
-            )
-
-
-def _is_list_of(value, item_type):
-    return isinstance(value, list) and all(isinstance(item, item_type) for item in value)
-
-
-def _is_name(value):
-    return isinstance(value, str) and 0 < len(value) <= MAX_NAME
-
-
-def _short(value):
-    return repr(value[:80]) if isinstance(value, str) else f"a {type(value).__name__}"
 
 
 def load_weights(path: str | Path, parts: Parts) -> None:

@@ -159,11 +159,8 @@ def crops_of(seed, num_scenes, size=(128, 128)):
             box = np.array([[rows[0], columns[0], rows[-1] + 1, columns[-1] + 1]], "float32")
             pixels = image[None].astype("float32") / 127 - 1
             crops.append(roi_align(pixels, box, [0], scale=1.0, pool_size=14)[0])
-            masks.append(
-                roi_align(mask[None, ..., None].astype("float32"), box, [0], scale=1.0, pool_size=28)[
-                    0, ..., 0
-                ]
-            )
+            pixels = mask[None, ..., None].astype("float32")
+            masks.append(roi_align(pixels, box, [0], scale=1.0, pool_size=28)[0, ..., 0])
             class_ids.append(class_id)
     return np.stack(crops), np.array(class_ids, "int32"), (np.stack(masks) >= 0.5).astype("float32")
 

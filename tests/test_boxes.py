@@ -138,6 +138,11 @@ def test_a_window_is_at_the_top_left_or_in_the_middle():
     np.testing.assert_array_equal(centered, [[7, 2, 57, 62], [0, 15, 64, 48]])
 
 
+def test_windows_of_centered_images_need_the_padded_size():
+    with pytest.raises(ValueError, match=r"size of their padding. Received: padded_size=None"):
+        box_ops.image_windows(np.ones([1, 2], "float32"), centered=True)
+
+
 def test_clip_cuts_at_the_borders_of_each_image():
     wide = tf.tile(boxes([-5, -5, 95, 95]), [2, 1])[:, None]  # [2, 1, 4]
     clipped = box_ops.clip(wide, tf.constant([[0.0, 0.0, 50.0, 60.0], [10.0, 0.0, 100.0, 40.0]]))

@@ -220,9 +220,9 @@ class ConvNorm(keras.layers.Layer):
         return tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]]) if pad else x, "VALID"
 
     def _suits_winograd(self, kernel):
-        kind = (self.kernel_size, self.strides, self.groups, self.dilation, self.compute_dtype)
-        wide = self.filters is not None and min(kernel.shape[2:]) >= WINOGRAD_CHANNELS
-        return wide and kind == (3, 1, 1, 1, "float32")
+        settings = (self.kernel_size, self.strides, self.groups, self.dilation, self.compute_dtype)
+        is_wide = self.filters is not None and min(kernel.shape[2:]) >= WINOGRAD_CHANNELS
+        return is_wide and settings == (3, 1, 1, 1, "float32")
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         reach = self.dilation * (self.kernel_size - 1)  # pixels from the first tap to the last

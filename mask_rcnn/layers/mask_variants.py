@@ -76,10 +76,10 @@ class SoftmaxMasks(Float32Layer):
         outputs = logits.shape[-1]
         both = tf.stack([class_ids, tf.zeros_like(class_ids)], axis=-1)  # [R, 2]
         chosen = tf.one_hot(both, outputs, dtype=tf.bool, on_value=True, off_value=False)[:, None, None]
-        every = logits[..., None, :]  # [R, M, M, 1, K + 1]
-        own = tf.reduce_sum(tf.where(chosen, every, 0.0), axis=-1)  # [R, M, M, 2]
-        others = tf.reduce_logsumexp(tf.where(chosen, -1e9, every), axis=-1)
-        return own - others
+        all_logits = logits[..., None, :]  # [R, M, M, 1, K + 1]
+        class_logits = tf.reduce_sum(tf.where(chosen, all_logits, 0.0), axis=-1)  # [R, M, M, 2]
+        other_logits = tf.reduce_logsumexp(tf.where(chosen, -1e9, all_logits), axis=-1)
+        return class_logits - other_logits
 
     def compute_output_spec(self, logits: Tensor, class_ids: Tensor) -> keras.KerasTensor:
         return keras.KerasTensor((*logits.shape[:-1], 2))

@@ -1,7 +1,7 @@
 """The architecture of the paper: one set of networks, connected for training and for inference.
 
 Backbone and FPN, RPN, proposals, RoI pooling, box head, then one branch for each further head, such as masks.
-`stages` has the steps.
+`stages` has the steps, `box_branch` and `cascade` the box heads.
 """
 
 import dataclasses
@@ -14,11 +14,10 @@ from mask_rcnn.data.ground_truth import ground_truths
 from mask_rcnn.heads import heads_of
 from mask_rcnn.layers.inclusive import MoveFarEdges
 from mask_rcnn.layers.rematerialize import rematerialized
+from mask_rcnn.model.box_branch import box_losses, detect
 from mask_rcnn.model.cascade import cascade_box_losses, detect_with_cascade
 from mask_rcnn.model.parts import Parts
 from mask_rcnn.model.stages import (
-    box_losses,
-    detect,
     extract_features,
     head_losses,
     positive_rois,
@@ -58,15 +57,18 @@ def training_model(parts: Parts, config: Config) -> keras.Model:
     if config.inclusive_boxes:
         gt_boxes = MoveFarEdges(-1, name="gt_inclusive")(batch["gt_boxes"], batch["gt_class_ids"])
         batch = {**batch, "gt_boxes": gt_boxes}
-    box_branch = cascade_box_losses if config.cascade else box_losses
-
     features = extract_features(parts, config, batch)
     rpn = run_rpn(parts, config, features=features, batch=batch)
     proposals = propose(config.rpn, rpn, pre_nms=config.rpn.train_pre_nms, post_nms=config.rpn.train_post_nms)
     losses = rpn_losses(config.rpn, rpn, batch)
-    sampled, branch_losses = box_branch(
-        parts, config, features=features, rpn=rpn, proposals=proposals, batch=batch
-    )
+    if config.cascade:
+        sampled, branch_losses = cascade_box_losses(
+            parts, config, features=features, rpn=rpn, proposals=proposals, batch=batch
+        )
+    else:
+        sampled, branch_losses = box_losses(
+            parts, config, features=features, proposals=proposals, batch=batch
+        )
     losses |= branch_losses
     positives = positive_rois(config.box_head, sampled)
     for head in heads_of(config):
@@ -116,14 +118,22 @@ def inference_model(
     return keras.Model(inputs, outputs | tensors if intermediates else outputs, name="mask_rcnn")
 
 
-def _connect_inference(parts, config, batch):
+def _connect_inference(
+    parts: Parts, config: Config, batch: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns the output and the intermediate tensors of `inference_model`, a dict each."""
-    box_branch = detect_with_cascade if config.cascade else detect
-
     features = extract_features(parts, config, batch)
     rpn = run_rpn(parts, config, features=features, batch=batch)
     proposals = propose(config.rpn, rpn, pre_nms=config.rpn.pre_nms, post_nms=config.rpn.post_nms)
-    detections, box_tensors = box_branch(parts, config, features=features, rpn=rpn, proposals=proposals)
+    if config.cascade:
+        detections, box_tensors = detect_with_cascade(
+            parts, config, features=features, rpn=rpn, proposals=proposals
+        )
+    else:
+        windows = rpn.windows["detections"]
+        detections, box_tensors = detect(
+            parts, config, features=features, proposals=proposals, windows=windows
+        )
     tensors = {
         **features.named,
         "rpn_logits": rpn.logits,

@@ -1,6 +1,6 @@
 """The box branch of a cascade: several box heads, each on the boxes of the one before (Cascade R-CNN).
 
-Cai and Vasconcelos 2018, section 4. Without a cascade, `stages.box_losses` and `stages.detect` are used.
+Cai and Vasconcelos 2018, section 4. `box_branch` has the box branch without a cascade.
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ from mask_rcnn.config import Config
 from mask_rcnn.layers.batch_norm import ValidRois
 from mask_rcnn.layers.cascade import CascadeTargets, MeanScores, RefineBoxes, ScaleGradient
 from mask_rcnn.layers.roi import BoxHeadLosses, RoiTargets
+from mask_rcnn.model.box_branch import detection_layer
 from mask_rcnn.model.parts import Parts
-from mask_rcnn.model.stages import Features, RpnOutputs, Tensors, detection_layer, pool
+from mask_rcnn.model.stages import Features, RpnOutputs, Tensors, pool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,15 @@ def cascade_heads(parts: Parts, config: Config) -> list[CascadeHead]:
 def cascade_box_losses(
     parts: Parts, config: Config, *, features: Features, rpn: RpnOutputs, proposals: Tensors, batch: Tensors
 ) -> tuple[Tensors, Tensors]:
-    """Trains all box heads of a cascade. Arguments are those of `stages.box_losses`.
+    """Samples RoIs, applies all box heads and returns their losses.
+
+    Args:
+        parts: `Parts` of `build_parts`.
+        config: The `Config` of the parts, with a cascade.
+        features: `Features` of `extract_features`.
+        rpn: `RpnOutputs` of `run_rpn`, with the regions that boxes are clipped to.
+        proposals: Dict of `propose`.
+        batch: Input dict of `training_model`.
 
     Returns:
         Tuple of
@@ -99,7 +108,16 @@ def detect_with_cascade(
 ) -> tuple[Tensors, Tensors]:
     """Selects detections with the mean scores of all box heads and the boxes of the last one.
 
-    Arguments and results are those of `stages.detect`.
+    Args:
+        parts: `Parts` of `build_parts`.
+        config: The `Config` of the parts, with a cascade.
+        features: `Features` of `extract_features`.
+        rpn: `RpnOutputs` of `run_rpn`, with the regions that boxes are clipped to.
+        proposals: Dict of `propose`.
+
+    Returns:
+        Tuple of the dict of `DetectionLayer`, and a dict of intermediate tensors, named as in
+        `inference_model`.
     """
     heads = cascade_heads(parts, config)
     rois, scores, tensors, deltas = proposals, [], {}, None

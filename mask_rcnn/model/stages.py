@@ -14,7 +14,6 @@ from mask_rcnn.layers.batch_norm import ValidRois
 from mask_rcnn.layers.images import ImageWindows, NormalizeImages
 from mask_rcnn.layers.inclusive import MoveFarEdges
 from mask_rcnn.layers.masks import PositiveRois
-from mask_rcnn.layers.roi import BoxHeadLosses, DetectionLayer, RoiTargets
 from mask_rcnn.layers.rpn import Anchors, ProposalLayer, RpnLosses
 from mask_rcnn.model.parts import Parts
 from mask_rcnn.poolers import POOLERS
@@ -212,93 +211,6 @@ def pool(
     if parts.roi_stage is None:
         return pooled, pooled
     return pooled, parts.roi_stage(pooled) if counted is None else ValidRois(parts.roi_stage)(pooled, counted)
-
-
-def box_losses(
-    parts: Parts, config: Config, *, features: Features, rpn: RpnOutputs, proposals: Tensors, batch: Tensors
-) -> tuple[Tensors, Tensors]:
-    """Samples RoIs, applies the box head and returns its losses (Fast R-CNN, section 2.3).
-
-    Args:
-        parts: `Parts` of `build_parts`.
-        config: The `Config` of the parts.
-        features: `Features` of `extract_features`.
-        rpn: `RpnOutputs` of `run_rpn`. Only a cascade uses it.
-        proposals: Dict of `propose`.
-        batch: Input dict of `training_model`.
-
-    Returns:
-        Tuple of
-        sampled: Dict of `RoiTargets`.
-        losses: Dict of `class_loss` and `box_loss`, `[B, 2]` each.
-    """
-    head = config.box_head
-    sampled = RoiTargets(
-        samples=head.samples,
-        positive_fraction=head.positive_fraction,
-        positive_iou=head.positive_iou,
-        delta_weights=head.delta_weights,
-        name="roi_targets",
-    )(proposals, batch)
-    _, pooled = pool(
-        parts,
-        config,
-        maps=features.maps,
-        boxes=sampled["rois"],
-        name="box_pool",
-        pool_size=head.pool_size,
-        counted=sampled["valid"],
-    )
-    class_logits, deltas = ValidRois(parts.box_head)(pooled, sampled["valid"])
-    layer = BoxHeadLosses(
-        head.box_loss_beta, head.box_loss, delta_weights=head.delta_weights, name="box_head_losses"
-    )
-    return sampled, layer(class_logits, deltas, sampled)
-
-
-def detect(
-    parts: Parts, config: Config, *, features: Features, rpn: RpnOutputs, proposals: Tensors
-) -> tuple[Tensors, Tensors]:
-    """Applies the box head to the proposals and selects the detections (Faster R-CNN, section 3.2).
-
-    Args:
-        parts: `Parts` of `build_parts`.
-        config: The `Config` of the parts.
-        features: `Features` of `extract_features`.
-        rpn: `RpnOutputs` of `run_rpn`.
-        proposals: Dict of `propose`.
-
-    Returns:
-        Tuple of the dict of `DetectionLayer`, and a dict of intermediate tensors, named as in
-        `inference_model`.
-    """
-    head = config.box_head
-    pooled, head_features = pool(
-        parts, config, maps=features.maps, boxes=proposals["boxes"], name="box_pool", pool_size=head.pool_size
-    )
-    class_logits, deltas = parts.box_head(head_features)
-    layer = detection_layer(head, head.delta_weights)
-    detections = layer(class_logits, deltas, proposals, rpn.windows["detections"])
-    return detections, {"box_pooled": pooled, "class_logits": class_logits, "box_deltas": deltas}
-
-
-def detection_layer(config: BoxHeadConfig, delta_weights: tuple[float, ...]) -> DetectionLayer:
-    """Returns the `DetectionLayer` of a model.
-
-    Args:
-        config: The section `config.box_head`.
-        delta_weights: Four factors of the deltas (dy, dx, dh, dw) that the layer decodes.
-    """
-    return DetectionLayer(
-        delta_weights,
-        score_threshold=config.score_threshold,
-        nms_iou=config.nms_iou,
-        max_detections=config.max_detections,
-        min_size=config.min_size,
-        clamp_deltas=config.clamp_deltas,
-        best_class_only=config.best_class_only,
-        name="detections",
-    )
 
 
 def positive_rois(config: BoxHeadConfig, sampled: Tensors) -> Tensors:

@@ -46,7 +46,6 @@ def match(
         indices: `[B, N]` int32, the row in `gt_boxes` of the object with the highest IoU; 0 without objects.
         labels: `[B, N]` int32, POSITIVE, NEGATIVE or IGNORED.
     """
-    low, high = thresholds
     # Most of the T rows are padding, at the end. They are cut off.
     used = tf.reduce_max(tf.math.count_nonzero(gt_class_ids, axis=1, dtype=tf.int32))
     gt_boxes, gt_class_ids = gt_boxes[:, :used], gt_class_ids[:, :used]
@@ -60,34 +59,53 @@ def match(
         overlaps = box_ops.iou(some_boxes, boxes, intersections)
         is_best = _is_best(overlaps) if keep_best else False
         is_object, is_ignored = (class_ids > 0)[..., None], (class_ids < 0)[..., None]  # [B, C, 1]
-        ignored |= tf.cond(
-            tf.reduce_any(is_ignored),
-            lambda: tf.reduce_any(
-                is_ignored & ((overlaps >= low) | is_best | _mostly_inside(boxes, intersections)), axis=1
-            ),
-            lambda: tf.zeros_like(ignored),
+        ignored = _or_in_region(
+            ignored,
+            is_ignored,
+            lambda: (overlaps >= thresholds[0]) | is_best | _mostly_inside(boxes, intersections),
         )
         kept |= tf.reduce_any(is_object & is_best, axis=1)
         overlaps = tf.where(is_object, overlaps, -1.0)
-        found = tf.reduce_max(overlaps, axis=1)  # [B, N]
+        highest = tf.reduce_max(overlaps, axis=1)  # [B, N]
         position = start + tf.argmax(overlaps, axis=1, output_type=tf.int32)
-        indices = tf.where(found > best, position, indices)
-        return start + chunk, tf.maximum(best, found), indices, kept, ignored
+        indices = tf.where(highest > best, position, indices)
+        return start + chunk, tf.maximum(best, highest), indices, kept, ignored
 
     none = tf.zeros(shape, tf.bool)
     start = (0, tf.fill(shape, -1.0), tf.zeros(shape, tf.int32), none, none)
     _, best, indices, kept, ignored = tf.while_loop(
         lambda start, *_: start < used, compare, start, parallel_iterations=1
     )
+    return indices, _labels(best, thresholds, ignored, kept)
+
+
+def _labels(best, thresholds, ignored, kept):
+    """Returns the labels `[B, N]` int32 of boxes with the highest IoU `best` `[B, N]`; see `match`."""
+    low, high = thresholds
     labels = tf.where(best >= high, POSITIVE, tf.where(best < low, NEGATIVE, IGNORED))
     labels = tf.where((labels == NEGATIVE) & ignored, IGNORED, labels)
-    return indices, tf.where(kept, POSITIVE, labels)
+    return tf.where(kept, POSITIVE, labels)
 
 
 def _regions_at_once(shape):
     """Returns C: how many regions to compare with all boxes of `shape` (B, N) at a time. At least 1."""
     row_bytes = 4 * tf.reduce_prod(tf.cast(shape, tf.int64))
     return tf.cast(tf.maximum(MAX_BYTES // tf.maximum(row_bytes, 1), 1), tf.int32)
+
+
+def _or_in_region(ignored, is_region, condition):
+    """Returns `ignored` `[B, N]`, also True where a box meets a condition for one of the regions.
+
+    Args:
+        ignored: `[B, N]` bool.
+        is_region: `[B, C, 1]` bool.
+        condition: Function that returns `[B, C, N]` bool. It is called only if there is a region.
+    """
+    return tf.cond(
+        tf.reduce_any(is_region),
+        lambda: ignored | tf.reduce_any(is_region & condition(), axis=1),
+        lambda: ignored,
+    )
 
 
 def _is_best(overlaps):
