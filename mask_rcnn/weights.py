@@ -108,6 +108,9 @@ def _checked(name, array):
 def read_header(path: str | Path) -> tuple[Config, tuple[Category, ...]]:
     """Returns the `Config` and the categories (tuple of `Category`) of a weights file.
 
+    Args:
+        path: File of `save_weights`.
+
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not a weights file of `save_weights`, or damaged.
@@ -156,7 +159,7 @@ def read_arrays(
 
 
 def assign(parts: Parts, arrays: Mapping[str, np.ndarray], source: str | Path) -> None:
-    """Assigns arrays to all variables of `parts`, see `assign_variables`."""
+    """Assigns arrays to all variables of `parts`; see `assign_variables` for the arguments and errors."""
     assign_variables(variables(parts), arrays, source)
 
 

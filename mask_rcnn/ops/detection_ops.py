@@ -9,6 +9,7 @@ from mask_rcnn.ops.anchors import grid_anchors
 from mask_rcnn.ops.nms import nms_per_class, nms_per_group
 from mask_rcnn.ops.roi_align import pyramid_roi_align
 from mask_rcnn.ops.roi_pool import pyramid_roi_pool
+from mask_rcnn.ops.tensor import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +20,11 @@ class DetectionOps:
     same arguments and returns the same results.
     """
 
-    grid_anchors: Callable = grid_anchors
-    nms_per_group: Callable = nms_per_group
-    nms_per_class: Callable = nms_per_class
-    pyramid_roi_align: Callable = pyramid_roi_align
-    pyramid_roi_pool: Callable = pyramid_roi_pool
+    grid_anchors: Callable[..., Tensor] = grid_anchors
+    nms_per_group: Callable[..., tuple[Tensor, Tensor, Tensor]] = nms_per_group
+    nms_per_class: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]] = nms_per_class
+    pyramid_roi_align: Callable[..., Tensor] = pyramid_roi_align
+    pyramid_roi_pool: Callable[..., Tensor] = pyramid_roi_pool
 
 
 TENSORFLOW = DetectionOps()
