@@ -1,8 +1,24 @@
 """Methods of `Detections` that convert to and from the formats of other tools.
 
-The conversions are in `mask_rcnn/interop`, which is imported when a method is called. The packages that it
-needs are optional.
+They are methods, so that an editor lists them after `detections.`. The conversions themselves are in
+`mask_rcnn.interop` and `mask_rcnn.evaluation`. These create `Detections`, so they import this module. Each
+method therefore imports its conversion when it is called. The packages that it needs are optional, too.
 """
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+
+class NamedCategory(Protocol):
+    """A category with id and name, such as `structures.Category`."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def name(self) -> str: ...
 
 
 class ConversionMethods:
@@ -12,67 +28,98 @@ class ConversionMethods:
     With them, names are written, and classes are read by name.
     """
 
-    def to_coco(self, image_id, categories):
+    # pyright cannot know that `Detections` is the only subclass: the module cannot import it.
+
+    def to_coco(self, image_id: int | str, categories: Sequence[NamedCategory | str]) -> list[dict[str, Any]]:
         """Returns the entries of a COCO results file; see `mask_rcnn.evaluation.coco_results.to_coco`."""
         from mask_rcnn.evaluation.coco_results import to_coco
 
-        return to_coco(self, image_id, categories)
+        return to_coco(self, image_id, categories)  # pyright: ignore[reportArgumentType]
 
     @classmethod
-    def from_coco(cls, entries, image_size, categories):
+    def from_coco(
+        cls,
+        entries: Sequence[Mapping[str, Any]],
+        image_size: tuple[int, int],
+        categories: Sequence[NamedCategory | str],
+    ) -> Self:
         """Returns `Detections` from COCO results or annotations; see `evaluation.coco_results.from_coco`."""
         from mask_rcnn.evaluation.coco_results import from_coco
 
-        return from_coco(entries, image_size, categories)
+        return from_coco(entries, image_size, categories)  # pyright: ignore[reportArgumentType, reportReturnType]
 
-    def to_supervision(self, categories=None, compact_masks=False):
+    def to_supervision(
+        self, categories: Sequence[NamedCategory | str] | None = None, compact_masks: bool = False
+    ) -> Any:
         """Returns a `supervision.Detections`; see `mask_rcnn.interop.supervision.to_supervision`."""
         from mask_rcnn.interop.supervision import to_supervision
 
-        return to_supervision(self, categories, compact_masks)
+        return to_supervision(self, categories, compact_masks)  # pyright: ignore[reportArgumentType]
 
     @classmethod
-    def from_supervision(cls, detections, image_size=None, categories=None):
+    def from_supervision(
+        cls,
+        detections: Any,
+        image_size: tuple[int, int] | None = None,
+        categories: Sequence[NamedCategory | str] | None = None,
+    ) -> Self:
         """Returns the `Detections` of a `supervision.Detections`; see `mask_rcnn.interop.supervision`."""
         from mask_rcnn.interop.supervision import from_supervision
 
-        return from_supervision(detections, image_size, categories)
+        return from_supervision(detections, image_size, categories)  # pyright: ignore[reportArgumentType, reportReturnType]
 
-    def to_pandas(self, categories=None):
+    def to_pandas(self, categories: Sequence[NamedCategory | str] | None = None) -> Any:
         """Returns a `pandas.DataFrame` with one row per object; see `mask_rcnn.interop.pandas.to_pandas`."""
         from mask_rcnn.interop.pandas import to_pandas
 
-        return to_pandas(self, categories)
+        return to_pandas(self, categories)  # pyright: ignore[reportArgumentType]
 
     @classmethod
-    def from_pandas(cls, frame, image_size=None, categories=None):
+    def from_pandas(
+        cls,
+        frame: Any,
+        image_size: tuple[int, int] | None = None,
+        categories: Sequence[NamedCategory | str] | None = None,
+    ) -> Self:
         """Returns the `Detections` of a `pandas.DataFrame`; see `mask_rcnn.interop.pandas.from_pandas`."""
         from mask_rcnn.interop.pandas import from_pandas
 
-        return from_pandas(frame, image_size, categories)
+        return from_pandas(frame, image_size, categories)  # pyright: ignore[reportArgumentType, reportReturnType]
 
-    def to_geojson(self, categories=None, transform=None, crs=None):
+    def to_geojson(
+        self,
+        categories: Sequence[NamedCategory | str] | None = None,
+        transform: Sequence[float] | np.ndarray | None = None,
+        crs: str | None = None,
+    ) -> dict[str, Any]:
         """Returns a GeoJSON FeatureCollection, a dict; see `mask_rcnn.interop.geojson.to_geojson`."""
         from mask_rcnn.interop.geojson import to_geojson
 
-        return to_geojson(self, categories, transform, crs)
+        return to_geojson(self, categories, transform=transform, crs=crs)  # pyright: ignore[reportArgumentType]
 
     @classmethod
-    def from_geojson(cls, collection, image_size=None, categories=None, transform=None):
+    def from_geojson(
+        cls,
+        collection: Mapping[str, Any],
+        image_size: tuple[int, int] | None = None,
+        categories: Sequence[NamedCategory | str] | None = None,
+        *,
+        transform: Sequence[float] | np.ndarray | None = None,
+    ) -> Self:
         """Returns the `Detections` of a GeoJSON FeatureCollection; see `mask_rcnn.interop.geojson`."""
         from mask_rcnn.interop.geojson import from_geojson
 
-        return from_geojson(collection, image_size, categories, transform)
+        return from_geojson(collection, image_size, categories, transform=transform)  # pyright: ignore[reportArgumentType, reportReturnType]
 
-    def to_labelme(self, categories, image_path):
+    def to_labelme(self, categories: Sequence[NamedCategory | str], image_path: str) -> dict[str, Any]:
         """Returns the content of a labelme file, a dict; see `mask_rcnn.interop.labelme.to_labelme`."""
         from mask_rcnn.interop.labelme import to_labelme
 
-        return to_labelme(self, categories, image_path)
+        return to_labelme(self, categories, image_path)  # pyright: ignore[reportArgumentType]
 
     @classmethod
-    def from_labelme(cls, content, categories):
+    def from_labelme(cls, content: Mapping[str, Any], categories: Sequence[NamedCategory | str]) -> Self:
         """Returns the `Detections` of the content of a labelme file; see `mask_rcnn.interop.labelme`."""
         from mask_rcnn.interop.labelme import from_labelme
 
-        return from_labelme(content, categories)
+        return from_labelme(content, categories)  # pyright: ignore[reportArgumentType, reportReturnType]

@@ -18,7 +18,7 @@ class UnreadableImage(ValueError):
     """An image that cannot be read or used. The message contains the reason."""
 
 
-def short_message(error):
+def short_message(error: BaseException) -> str:
     """Returns the first informative line of an exception's message, without TensorFlow's graph nodes.
 
     Args:
@@ -34,6 +34,6 @@ def short_message(error):
     return line if len(line) <= MAX_LENGTH else f"{line[:MAX_LENGTH]}..."
 
 
-def is_out_of_memory(error):
+def is_out_of_memory(error: BaseException) -> bool:
     """Returns whether an exception of Python, NumPy or TensorFlow means that memory is exhausted."""
     return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"

@@ -5,12 +5,15 @@ the same as in torchvision. detectron2 differs in one count: it divides the RPN 
 of anchors, even if an image has fewer.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from mask_rcnn.ops import boxes as box_ops
+from mask_rcnn.ops.tensor import Tensor
 
 
-def smooth_l1(predictions, targets, beta):
+def smooth_l1(predictions: Tensor, targets: Tensor, beta: float) -> Tensor:
     """Returns the elementwise smooth-L1 loss (Fast R-CNN, equation 3).
 
     Args:
@@ -26,7 +29,7 @@ def smooth_l1(predictions, targets, beta):
     return tf.where(distance < beta, 0.5 * distance**2 / beta, distance - 0.5 * beta)
 
 
-def objectness_loss(logits, targets, valid):
+def objectness_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
     """Returns the binary cross-entropy of the sampled anchors (Faster R-CNN, equation 1, left term).
 
     Args:
@@ -42,7 +45,7 @@ def objectness_loss(logits, targets, valid):
     return _sum_and_count(losses, valid, valid)
 
 
-def box_loss(deltas, targets, positive, valid, beta):
+def box_loss(deltas: Tensor, targets: Tensor, *, positive: Tensor, valid: Tensor, beta: float) -> Tensor:
     """Returns the smooth-L1 loss of the positives (Faster R-CNN, equation 1, right term).
 
     Args:
@@ -58,7 +61,15 @@ def box_loss(deltas, targets, positive, valid, beta):
     return _sum_and_count(losses, positive, valid)
 
 
-def giou_loss(deltas, targets, anchors, positive, valid, weights=(1.0, 1.0, 1.0, 1.0)):
+def giou_loss(
+    deltas: Tensor,
+    targets: Tensor,
+    anchors: Tensor,
+    *,
+    positive: Tensor,
+    valid: Tensor,
+    weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+) -> Tensor:
     """Returns 1 - GIoU of predicted and target boxes (Rezatofighi et al. 2019). An alternative to `box_loss`.
 
     Args:
@@ -76,7 +87,7 @@ def giou_loss(deltas, targets, anchors, positive, valid, weights=(1.0, 1.0, 1.0,
     return _sum_and_count(1.0 - box_ops.generalized_iou(boxes, objects), positive, valid)
 
 
-def class_loss(logits, class_ids, valid):
+def class_loss(logits: Tensor, class_ids: Tensor, valid: Tensor) -> Tensor:
     """Returns the cross-entropy of the sampled RoIs over all classes (Fast R-CNN, equation 1, left term).
 
     Args:
@@ -92,7 +103,7 @@ def class_loss(logits, class_ids, valid):
     return _sum_and_count(losses, valid, valid)
 
 
-def mask_loss(logits, targets, positive):
+def mask_loss(logits: Tensor, targets: Tensor, positive: Tensor) -> Tensor:
     """Returns the binary cross-entropy of the masks of the true classes (section 3, L_mask).
 
     Args:
@@ -108,7 +119,7 @@ def mask_loss(logits, targets, positive):
     return _sum_and_count(tf.reduce_mean(losses, axis=(-2, -1)), positive, positive)
 
 
-def competing_mask_loss(logits, targets, positive):
+def competing_mask_loss(logits: Tensor, targets: Tensor, positive: Tensor) -> Tensor:
     """Returns the multinomial cross-entropy of each pixel over all classes (table 2b, "softmax").
 
     Args:
@@ -124,7 +135,7 @@ def competing_mask_loss(logits, targets, positive):
     return _sum_and_count(tf.reduce_mean(losses, axis=(-2, -1)), positive, positive)
 
 
-def keypoint_loss(logits, cells, counts):
+def keypoint_loss(logits: Tensor, cells: Tensor, counts: Tensor) -> Tensor:
     """Returns the cross-entropy of each keypoint over all cells of its heatmap (section 5).
 
     Args:

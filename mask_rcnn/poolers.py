@@ -1,13 +1,17 @@
 """Registry of RoI poolers: layers that extract features of fixed size from the pyramid for each RoI."""
 
-from mask_rcnn.layers.roi_poolers import CropAndResize, RoiAlign, RoiPool, RoiWarp
+from collections.abc import Sequence
+from typing import Any
+
+from mask_rcnn.config import RoiAlignConfig
+from mask_rcnn.layers.roi_poolers import CropAndResize, RoiAlign, RoiPool, RoiPooler, RoiWarp
 from mask_rcnn.registry import Registry
 
 POOLERS = Registry("roi_align.method")
 
 
 @POOLERS.register("roi_align")
-def roi_align(config, *, strides, pool_size, name):
+def roi_align(config: RoiAlignConfig, *, strides: Sequence[int], pool_size: int, name: str) -> RoiPooler:
     """Bilinear samples in each bin, without quantization (Mask R-CNN, section 3).
 
     Args:
@@ -24,7 +28,7 @@ def roi_align(config, *, strides, pool_size, name):
 
 
 @POOLERS.register("roi_warp")
-def roi_warp(config, *, strides, pool_size, name):
+def roi_warp(config: RoiAlignConfig, *, strides: Sequence[int], pool_size: int, name: str) -> RoiPooler:
     """Bilinear samples of RoIs rounded to whole pixels (Dai et al. 2016; Mask R-CNN, table 2c).
 
     Arguments and returned layer are the same as for `roi_align`. `config.aligned` has no effect.
@@ -33,7 +37,7 @@ def roi_warp(config, *, strides, pool_size, name):
 
 
 @POOLERS.register("roi_pool")
-def roi_pool(config, *, strides, pool_size, name):
+def roi_pool(config: RoiAlignConfig, *, strides: Sequence[int], pool_size: int, name: str) -> RoiPooler:
     """Maximum of the whole pixels in each bin (Fast R-CNN, section 2.1).
 
     Arguments and returned layer are the same as for `roi_align`. The sampling fields of `config` have no
@@ -43,7 +47,9 @@ def roi_pool(config, *, strides, pool_size, name):
 
 
 @POOLERS.register("crop_and_resize")
-def crop_and_resize(config, *, strides, pool_size, name):
+def crop_and_resize(
+    config: RoiAlignConfig, *, strides: Sequence[int], pool_size: int, name: str
+) -> RoiPooler:
     """One bilinear sample per bin, on a grid from corner to corner of the box (matterport).
 
     Arguments and returned layer are the same as for `roi_align`. The sampling fields of `config` have no
@@ -52,13 +58,13 @@ def crop_and_resize(config, *, strides, pool_size, name):
     return CropAndResize(strides, pool_size, _levels(config, strides), name=name)
 
 
-def _samples(config):
+def _samples(config: RoiAlignConfig) -> dict[str, Any]:
     """Returns the sampling arguments of `RoiAlign` as a dict."""
     names = ("sampling_ratio", "pooling", "sample_points")
     return {name: getattr(config, name) for name in names}
 
 
-def _levels(config, strides):
+def _levels(config: RoiAlignConfig, strides: Sequence[int]) -> dict[str, Any]:
     """Returns the arguments of `ops.roi_align.pyramid_levels` as a dict."""
     return {
         "epsilon": config.level_epsilon,

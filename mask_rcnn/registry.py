@@ -1,6 +1,10 @@
 """Registry of model parts: a config selects them by name, and users can add their own."""
 
 import difflib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Builder = TypeVar("Builder", bound=Callable[..., Any])
 
 
 class Registry:
@@ -13,11 +17,11 @@ class Registry:
         field: Config field that selects an entry, such as "backbone.name".
     """
 
-    def __init__(self, field):
+    def __init__(self, field: str) -> None:
         self.field = field
-        self._builders = {}
+        self._builders: dict[str, Callable[..., Any]] = {}
 
-    def register(self, name):
+    def register(self, name: str) -> Callable[[Builder], Builder]:
         """Returns a decorator that registers a function under `name`.
 
         A function may be registered again. This happens when a notebook cell runs twice.
@@ -26,7 +30,7 @@ class Registry:
             ValueError: If another function is registered under this name.
         """
 
-        def add(builder):
+        def add(builder: Builder) -> Builder:
             known = self._builders.get(name)
             if known and _identity(known) != _identity(builder):
                 raise ValueError(
@@ -38,7 +42,7 @@ class Registry:
 
         return add
 
-    def find(self, name):
+    def find(self, name: str) -> Callable[..., Any]:
         """Returns the function registered under `name`, or under its prefix up to the first "/".
 
         Raises:
@@ -57,15 +61,15 @@ class Registry:
             + "If it is your own part, import the file that registers it first (`--import FILE`)."
         )
 
-    def names(self):
+    def names(self) -> list[str]:
         """Returns the list of names in the order of registration. A prefix is listed as "prefix/NAME"."""
         return [f"{name}NAME" if name.endswith("/") else name for name in self._builders]
 
-    def summaries(self):
+    def summaries(self) -> dict[str, str]:
         """Returns `{name: first line of the function's docstring}`."""
-        lines = ((each.__doc__ or "").strip().partition("\n")[0] for each in self._builders.values())
+        lines = ((builder.__doc__ or "").strip().partition("\n")[0] for builder in self._builders.values())
         return dict(zip(self.names(), lines, strict=True))
 
 
-def _identity(builder):
+def _identity(builder: Callable[..., Any]) -> tuple[str, str]:
     return builder.__module__, builder.__qualname__

@@ -1,6 +1,8 @@
 """Result types for users of the library: NumPy arrays with named fields and fixed shapes."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -28,7 +30,7 @@ class Category:
     keypoints: tuple[str, ...] = ()
     skeleton: tuple[tuple[int, int], ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "keypoints", tuple(self.keypoints))  # json has lists
         object.__setattr__(self, "skeleton", tuple(map(tuple, self.skeleton)))
 
@@ -56,12 +58,13 @@ class Detections(ConversionMethods):
     scores: np.ndarray
     class_ids: np.ndarray
     image_size: tuple[int, int]
+    _: KW_ONLY
     masks: tuple[np.ndarray, ...] | None = None
     mask_origins: np.ndarray | None = None
     keypoints: np.ndarray | None = None
     attributes: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         height, width = self.image_size
         object.__setattr__(self, "image_size", (int(height), int(width)))
         object.__setattr__(self, "boxes", np.asarray(self.boxes, "float32"))
@@ -86,7 +89,7 @@ class Detections(ConversionMethods):
         if (self.masks is None) != (self.mask_origins is None):
             raise ValueError(
                 "`masks` and `mask_origins` belong together. "
-                f"Received: masks={_kind(self.masks)}, mask_origins={_kind(self.mask_origins)}. "
+                f"Received: masks={_num_rows(self.masks)}, mask_origins={_num_rows(self.mask_origins)}. "
                 "Give both or neither."
             )
         if self.masks is not None:
@@ -105,14 +108,15 @@ class Detections(ConversionMethods):
 
     def _set_masks(self, num_objects):
         """Converts `masks` to a tuple. Raises a ValueError unless all are boolean crops inside the image."""
-        masks = tuple(np.asarray(mask) for mask in self.masks)
+        masks = tuple(np.asarray(mask) for mask in (() if self.masks is None else self.masks))
         object.__setattr__(self, "masks", masks)
         if len(masks) != num_objects:
             raise ValueError(
                 f"`masks` must hold one crop for each of the {num_objects} boxes. "
                 f"Received: {len(masks)} masks. Select all fields with the same index."
             )
-        for i, (mask, origin) in enumerate(zip(masks, self.mask_origins, strict=True)):
+        origins = np.asarray(self.mask_origins)
+        for i, (mask, origin) in enumerate(zip(masks, origins, strict=True)):
             if mask.dtype != bool or mask.ndim != 2:
                 raise ValueError(
                     f"`masks[{i}]` must be a boolean array [h, w]. Received: dtype={mask.dtype}, "
@@ -124,29 +128,34 @@ class Detections(ConversionMethods):
                     f"Received: shape={mask.shape}, origin={tuple(origin.tolist())}. Clip it."
                 )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.boxes)
 
-    def keep(self, index):
+    def select(self, index: np.ndarray | Sequence[int] | Sequence[bool] | slice) -> "Detections":
         """Returns the detections that `index` selects, in its order.
 
         Args:
             index: `[N]` bool, an array of integers, or a slice.
+
+        Example:
+
+        >>> detections = Detections([[0, 0, 4, 4], [2, 2, 8, 6]], [0.9, 0.3], [1, 2], (10, 10))
+        >>> detections.select(detections.scores > 0.5).class_ids
+        array([1], dtype=int32)
         """
         rows = np.arange(len(self))[index]
-        has_masks = self.masks is not None
         return replace(
             self,
             boxes=self.boxes[rows],
             scores=self.scores[rows],
             class_ids=self.class_ids[rows],
-            masks=tuple(self.masks[i] for i in rows) if has_masks else None,
-            mask_origins=self.mask_origins[rows] if has_masks else None,
+            masks=None if self.masks is None else tuple(self.masks[i] for i in rows),
+            mask_origins=None if self.mask_origins is None else self.mask_origins[rows],
             keypoints=None if self.keypoints is None else self.keypoints[rows],
             attributes={name: values[rows] for name, values in self.attributes.items()},
         )
 
-    def full_mask(self, i):
+    def full_mask(self, i: int) -> np.ndarray:
         """Returns mask `i` in the frame of the image, `[H, W]` bool.
 
         Raises:
@@ -157,7 +166,7 @@ class Detections(ConversionMethods):
         mask[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
         return mask
 
-    def rle(self, i):
+    def rle(self, i: int) -> dict[str, Any]:
         """Returns mask `i` in COCO's run-length encoding, `{"size": [H, W], "counts": str}`.
 
         Raises:
@@ -166,8 +175,8 @@ class Detections(ConversionMethods):
         crop, origin = self._mask(i)
         return encode_crop(crop, origin, self.image_size)
 
-    def _mask(self, i):
-        if self.masks is None:
+    def _mask(self, i: int) -> tuple[np.ndarray, list[int]]:
+        if self.masks is None or self.mask_origins is None:
             raise ValueError(
                 "These detections have no masks. Received: masks=None. "
                 "Detect with a model that has a mask head (`config.mask_head`)."
@@ -175,7 +184,7 @@ class Detections(ConversionMethods):
         return self.masks[i], self.mask_origins[i].tolist()
 
 
-def smallest_crop(mask, origin=(0, 0)):
+def smallest_crop(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[np.ndarray, tuple[int, int]]:
     """Returns the smallest crop `[h, w]` bool that holds the pixels of a mask, and its (y, x) in the image.
 
     Args:
@@ -184,12 +193,12 @@ def smallest_crop(mask, origin=(0, 0)):
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
-        return np.zeros((0, 0), bool), tuple(origin)
+        return np.zeros((0, 0), bool), (origin[0], origin[1])
     crop = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return crop.copy(), (origin[0] + rows[0], origin[1] + columns[0])  # a view would keep the whole mask
+    return crop.copy(), (origin[0] + rows[0], origin[1] + columns[0])  # a view would keep the mask in memory
 
 
-def encode_crop(crop, origin, image_size):
+def encode_crop(crop: np.ndarray, origin: Sequence[int], image_size: tuple[int, int]) -> dict[str, Any]:
     """Returns COCO's run-length encoding of a mask crop, without creating the full mask.
 
     COCO encodes the lengths of runs, column by column, zeros first. A run that ends at the bottom edge of the
@@ -204,9 +213,8 @@ def encode_crop(crop, origin, image_size):
         `{"size": [H, W], "counts": str}`, equal to the result of pycocotools for the full mask.
     """
     (height, width), (y, x) = image_size, origin
-    columns = np.zeros(
-        (crop.shape[1], crop.shape[0] + 2), bool
-    )  # [w, h + 2], each ends and begins with zeros
+    # [w, h + 2]: each column begins and ends with a zero.
+    columns = np.zeros((crop.shape[1], crop.shape[0] + 2), bool)
     columns[:, 1:-1] = crop.T
     flat = columns.reshape(-1)
     changes = np.flatnonzero(flat[1:] != flat[:-1])  # starts and ends of runs
@@ -218,15 +226,16 @@ def encode_crop(crop, origin, image_size):
     counts = np.diff(flips, prepend=0, append=height * width)
     if len(counts) > 1 and counts[-1] == 0:
         counts = counts[:-1]
-    rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    uncompressed: Any = {"size": [height, width], "counts": counts.tolist()}
+    rle = coco_mask.frPyObjects(uncompressed, height, width)
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
 
 
-def _kind(value):
+def _num_rows(value):
     return "None" if value is None else f"{len(value)} rows"
 
 
-def as_categories(categories, num_classes):
+def as_categories(categories: Sequence[Category | str] | None, num_classes: int) -> tuple[Category, ...]:
     """Returns a tuple of `Category` for `num_classes` classes.
 
     Args:
@@ -236,6 +245,6 @@ def as_categories(categories, num_classes):
     if categories is None:
         categories = [f"class {number}" for number in range(1, num_classes + 1)]
     return tuple(
-        Category(number, each) if isinstance(each, str) else each
-        for number, each in enumerate(categories, start=1)
+        Category(number, category) if isinstance(category, str) else category
+        for number, category in enumerate(categories, start=1)
     )

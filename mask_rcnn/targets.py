@@ -1,5 +1,7 @@
 """Training targets of anchors and RoIs. No gradient flows through them."""
 
+from collections.abc import Mapping, Sequence
+
 import tensorflow as tf
 
 from mask_rcnn.ops import boxes as box_ops
@@ -7,16 +9,25 @@ from mask_rcnn.ops import keypoints as keypoint_ops
 from mask_rcnn.ops import masks as mask_ops
 from mask_rcnn.ops.matching import IGNORED, POSITIVE, match
 from mask_rcnn.ops.sampling import sample
+from mask_rcnn.ops.tensor import Tensor
 
 
-def rpn_targets(anchors, batch, samples, positive_fraction, positive_iou, negative_iou):
+def rpn_targets(
+    anchors: Tensor,
+    batch: Mapping[str, Tensor],
+    *,
+    samples: int,
+    positive_fraction: float,
+    positive_iou: float,
+    negative_iou: float,
+) -> dict[str, Tensor]:
     """Returns a random sample of anchors per image and their training targets (Faster R-CNN, section 3.1.2).
 
     Args:
         anchors: `[A, 4]`, yxyx.
         batch: Dict with `gt_boxes` `[B, T, 4]`, `gt_class_ids` `[B, T]` and `seeds` `[B, 2]`.
         samples: Number of sampled anchors per image, S.
-        positive_fraction: Maximum share of positives, 0..1.
+        positive_fraction: Maximum fraction of positives, 0..1.
         positive_iou: An anchor is positive from this IoU on. The anchors with the highest IoU of each object
             are always positive.
         negative_iou: Other anchors are negative below this IoU. Anchors in between are ignored.
@@ -31,9 +42,9 @@ def rpn_targets(anchors, batch, samples, positive_fraction, positive_iou, negati
     """
     thresholds = (negative_iou, positive_iou)
     matched, labels = match(
-        anchors[None], batch["gt_boxes"], batch["gt_class_ids"], thresholds, keep_best=True
+        anchors[None], batch["gt_boxes"], batch["gt_class_ids"], thresholds=thresholds, keep_best=True
     )
-    indices, valid = sample(labels, batch["seeds"], samples, positive_fraction)
+    indices, valid = sample(labels, batch["seeds"], num_samples=samples, positive_fraction=positive_fraction)
     positive = valid & (tf.gather(labels, indices, batch_dims=1) == POSITIVE)
     objects = tf.gather(batch["gt_boxes"], tf.gather(matched, indices, batch_dims=1), batch_dims=1)
     return {
@@ -45,7 +56,16 @@ def rpn_targets(anchors, batch, samples, positive_fraction, positive_iou, negati
     }
 
 
-def roi_targets(proposals, proposals_valid, batch, samples, positive_fraction, positive_iou, delta_weights):
+def roi_targets(
+    proposals: Tensor,
+    proposals_valid: Tensor,
+    batch: Mapping[str, Tensor],
+    *,
+    samples: int,
+    positive_fraction: float,
+    positive_iou: float,
+    delta_weights: Sequence[float],
+) -> dict[str, Tensor]:
     """Returns a random sample of RoIs per image and their training targets (Fast R-CNN, section 2.3).
 
     The ground-truth boxes are candidates, too, so that there are positives before the RPN is trained.
@@ -55,7 +75,7 @@ def roi_targets(proposals, proposals_valid, batch, samples, positive_fraction, p
         proposals_valid: `[B, N]` bool.
         batch: Dict with `gt_boxes` `[B, T, 4]`, `gt_class_ids` `[B, T]` and `seeds` `[B, 2]`.
         samples: Number of sampled RoIs per image, S.
-        positive_fraction: Maximum share of positives, 0..1.
+        positive_fraction: Maximum fraction of positives, 0..1.
         positive_iou: A RoI is positive from this IoU on, and negative below.
         delta_weights: Four factors for the target deltas (dy, dx, dh, dw).
 
@@ -72,18 +92,25 @@ def roi_targets(proposals, proposals_valid, batch, samples, positive_fraction, p
     candidates = tf.concat([proposals, batch["gt_boxes"]], axis=1)  # [B, N + T, 4]
     usable = tf.concat([proposals_valid, is_object], axis=1)
     thresholds = (positive_iou, positive_iou)
-    matched, labels = match(candidates, batch["gt_boxes"], batch["gt_class_ids"], thresholds)
+    matched, labels = match(candidates, batch["gt_boxes"], batch["gt_class_ids"], thresholds=thresholds)
     labels = tf.where(usable, labels, IGNORED)
 
     seeds = batch["seeds"] + tf.constant([0, 1])  # other random numbers than for the RPN
-    indices, valid = sample(labels, seeds, samples, positive_fraction)
+    indices, valid = sample(labels, seeds, num_samples=samples, positive_fraction=positive_fraction)
     positive = valid & (tf.gather(labels, indices, batch_dims=1) == POSITIVE)
     matched = tf.gather(matched, indices, batch_dims=1)  # [B, S]
     rois = tf.gather(candidates, indices, batch_dims=1)
     return _roi_dict(rois, matched, positive, valid, batch, delta_weights)
 
 
-def refined_targets(rois, valid, batch, positive_iou, delta_weights):
+def refined_targets(
+    rois: Tensor,
+    valid: Tensor,
+    batch: Mapping[str, Tensor],
+    *,
+    positive_iou: float,
+    delta_weights: Sequence[float],
+) -> dict[str, Tensor]:
     """Returns the targets of all RoIs of a later box head of a cascade, without sampling.
 
     Cascade R-CNN, section 4.2: the boxes improve from head to head, so each head can use a higher IoU.
@@ -97,12 +124,12 @@ def refined_targets(rois, valid, batch, positive_iou, delta_weights):
         The dict of `roi_targets`, in the order of `rois`.
     """
     thresholds = (positive_iou, positive_iou)
-    matched, labels = match(rois, batch["gt_boxes"], batch["gt_class_ids"], thresholds)
+    matched, labels = match(rois, batch["gt_boxes"], batch["gt_class_ids"], thresholds=thresholds)
     valid = valid & (labels != IGNORED)
     return _roi_dict(rois, matched, valid & (labels == POSITIVE), valid, batch, delta_weights)
 
 
-def _roi_dict(rois, matched, positive, valid, batch, delta_weights):
+def _roi_dict(rois, matched, positive, valid, batch, delta_weights) -> dict[str, Tensor]:
     objects = tf.gather(batch["gt_boxes"], matched, batch_dims=1)
     class_ids = tf.gather(batch["gt_class_ids"], matched, batch_dims=1)
     return {
@@ -115,7 +142,7 @@ def _roi_dict(rois, matched, positive, valid, batch, delta_weights):
     }
 
 
-def mask_targets(rois, matched, batch, size):
+def mask_targets(rois: Tensor, matched: Tensor, batch: Mapping[str, Tensor], *, size: int) -> Tensor:
     """Returns the ground-truth mask of each RoI's object in the grid of the RoI.
 
     Args:
@@ -132,12 +159,14 @@ def mask_targets(rois, matched, batch, size):
     boxes = tf.gather(batch["gt_boxes"], matched, batch_dims=1)  # [B, S, 4]
     side, num_rois = masks.shape[-1], rois.shape[1]
     crops = mask_ops.crop_masks(
-        tf.reshape(masks, [-1, side, side]), tf.reshape(boxes, [-1, 4]), tf.reshape(rois, [-1, 4]), size
+        tf.reshape(masks, [-1, side, side]), tf.reshape(boxes, [-1, 4]), tf.reshape(rois, [-1, 4]), size=size
     )
     return tf.reshape(crops, [-1, num_rois, size, size])
 
 
-def keypoint_targets(rois, matched, batch, size):
+def keypoint_targets(
+    rois: Tensor, matched: Tensor, batch: Mapping[str, Tensor], *, size: int
+) -> tuple[Tensor, Tensor]:
     """Returns the target cell of each keypoint in the heatmap of each RoI.
 
     Args:

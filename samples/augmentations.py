@@ -81,7 +81,7 @@ def picture(sample):
     masks += (np.zeros((0, 0), bool),) * num_ignored
     origins = np.concatenate([origins, np.zeros((num_ignored, 2), int)])
     class_ids = np.where(sample.kinds == IGNORE, ignored_id, sample.class_ids)
-    found = Detections(boxes, np.ones(len(boxes)), class_ids, sample.size, masks, origins)
+    found = Detections(boxes, np.ones(len(boxes)), class_ids, sample.size, masks=masks, mask_origins=origins)
     categories = (*data.categories, Category(0, "ignored"))
     pixels = np.round(render(sample, "bilinear")).astype("uint8")
     return mask_rcnn.draw(pixels, found, categories, labels=False, scores=False)

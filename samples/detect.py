@@ -58,7 +58,7 @@ except OSError:
 # %%
 predictor = mask_rcnn.load(weights)
 detections = predictor.predict(photo)
-picture = mask_rcnn.draw(photo, detections.keep(detections.scores >= 0.7), predictor.categories)
+picture = mask_rcnn.draw(photo, detections.select(detections.scores >= 0.7), predictor.categories)
 
 
 # %%
@@ -74,12 +74,12 @@ show(axes, picture)
 # %% [markdown]
 # ## What `detections` holds
 #
-# All that the model finds at least 5 % probable, best first; `keep` chooses. Boxes are yxyx; class id 1 is
+# All that the model finds at least 5 % probable, best first; `select` chooses. Boxes are yxyx; class id 1 is
 # the first of `predictor.categories`. A mask is kept as the crop that holds it, and `full_mask(i)` is as
 # large as the photograph.
 
 # %%
-sure = detections.keep(detections.scores >= 0.7)
+sure = detections.select(detections.scores >= 0.7)
 print(f"{len(detections)} detections, {len(sure)} with a score of 0.7 or more")
 for i in range(min(len(sure), 12)):
     y1, x1, y2, x2 = sure.boxes[i]
@@ -111,7 +111,7 @@ figure, panels = plt.subplots(1, 3, figsize=(9, 2.5))
 options = {"color_by": "instance", "labels": False}
 show(panels[0], mask_rcnn.draw(photo, sure, predictor.categories, **options), "by instance")
 show(panels[1], mask_rcnn.draw(photo, sure, predictor.categories, boxes=False, **options), "masks alone")
-first = sure.keep(sure.class_ids == sure.class_ids[:1])
+first = sure.select(sure.class_ids == sure.class_ids[:1])
 show(panels[2], mask_rcnn.draw(photo, first, predictor.categories, labels=False), "one class")
 
 # %% [markdown]

@@ -97,7 +97,7 @@ def show(axes, picture, title):
 figure, panels = plt.subplots(2, 2, figsize=(9, 7))
 for axes, (name, predictor) in zip(panels.ravel(), predictors.items()):
     found = predictor.predict(image)
-    found = found.keep(found.scores >= 0.7)
+    found = found.select(found.scores >= 0.7)
     show(axes, mask_rcnn.draw(image, found, predictor.categories), f"{name}: {len(found)} objects")
 
 # %% [markdown]

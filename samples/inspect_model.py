@@ -36,7 +36,7 @@ import mask_rcnn
 from mask_rcnn import config_io
 from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.model import inference_model
-from mask_rcnn.ops.boxes import clip, decode_deltas, iou, windows
+from mask_rcnn.ops.boxes import clip, decode_deltas, image_windows, iou
 from mask_rcnn.ops.matching import IGNORED, NEGATIVE, POSITIVE, match
 from mask_rcnn.ops.roi_align import pyramid_levels, roi_align
 from mask_rcnn.postprocessing.paste import paste_masks
@@ -141,9 +141,18 @@ for axes, level, anchors, stride in zip(panels, range(2, 7), outputs["anchors"],
 rpn = config.rpn
 anchors = tf.concat(outputs["anchors"], axis=0)  # [A, 4]
 thresholds = (rpn.negative_iou, rpn.positive_iou)
-matched, labels = match(anchors[None], batch["gt_boxes"], batch["gt_class_ids"], thresholds, keep_best=True)
+matched, labels = match(
+    anchors[None], batch["gt_boxes"], batch["gt_class_ids"], thresholds=thresholds, keep_best=True
+)
 fraction = rpn.positive_fraction
-sample = rpn_targets(anchors, batch, rpn.samples, fraction, rpn.positive_iou, rpn.negative_iou)
+sample = rpn_targets(
+    anchors,
+    batch,
+    samples=rpn.samples,
+    positive_fraction=fraction,
+    positive_iou=rpn.positive_iou,
+    negative_iou=rpn.negative_iou,
+)
 indices, is_positive = sample["indices"][0], sample["positive"][0]
 negatives = tf.boolean_mask(anchors, (labels[0] == NEGATIVE))
 for name, label in (("positive", POSITIVE), ("ignored", IGNORED), ("negative", NEGATIVE)):
@@ -200,7 +209,7 @@ for level, axes, logits in zip(range(2, 7), panels, outputs["rpn_logits"]):
 # %%
 logits = tf.concat([tf.reshape(x, [-1]) for x in outputs["rpn_logits"]], axis=0)  # [A]
 deltas = tf.concat([tf.reshape(x, [-1, 4]) for x in outputs["rpn_deltas"]], axis=0)  # [A, 4]
-candidates = clip(decode_deltas(deltas, anchors)[None], windows(batch["image_sizes"]))[0]
+candidates = clip(decode_deltas(deltas, anchors)[None], image_windows(batch["image_sizes"]))[0]
 best = tf.gather(candidates, tf.argsort(logits, direction="DESCENDING")[:100])
 proposals = outputs["proposals"][0][outputs["proposals_valid"][0]]
 is_kept = tf.reduce_max(iou(best, proposals), axis=1) > 0.999
@@ -234,7 +243,7 @@ pooled = roi_align(features, box, image_indices=[0], scale=1.0, pool_size=2)[0, 
 middles = np.array([1.75, 3.25])
 by_hand = 10 * (middles[:, None] - 0.5) + (middles - 0.5)
 np.testing.assert_allclose(pooled, by_hand, rtol=1e-6)
-shifted = roi_align(features, box, [0], 1.0, pool_size=2, aligned=False)[0, ..., 0].numpy()
+shifted = roi_align(features, box, [0], scale=1.0, pool_size=2, aligned=False)[0, ..., 0].numpy()
 print("aligned:     ", *pooled.ravel(), "\nnot aligned: ", *shifted.ravel(), " half a pixel off: 5 + ½ more")
 
 # %%
@@ -326,6 +335,8 @@ for (top, middle, bottom), i in zip(panels.T, range(found)):
 # ### All together
 
 # %%
-detections = Detections(boxes, outputs["scores"][0, :found], class_ids, size, crops, origins)
+detections = Detections(
+    boxes, outputs["scores"][0, :found], class_ids, size, masks=crops, mask_origins=origins
+)
 figure, axes = plt.subplots(figsize=(7, 5.5))
-show(axes, mask_rcnn.draw(image, detections.keep(sure), predictor.categories))
+show(axes, mask_rcnn.draw(image, detections.select(sure), predictor.categories))

@@ -158,8 +158,9 @@ def crops_of(seed, num_scenes, size=(128, 128)):
             rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
             box = np.array([[rows[0], columns[0], rows[-1] + 1, columns[-1] + 1]], "float32")
             pixels = image[None].astype("float32") / 127 - 1
-            crops.append(roi_align(pixels, box, [0], 1.0, 14)[0])
-            masks.append(roi_align(mask[None, ..., None].astype("float32"), box, [0], 1.0, 28)[0, ..., 0])
+            crops.append(roi_align(pixels, box, [0], scale=1.0, pool_size=14)[0])
+            pixels = mask[None, ..., None].astype("float32")
+            masks.append(roi_align(pixels, box, [0], scale=1.0, pool_size=28)[0, ..., 0])
             class_ids.append(class_id)
     return np.stack(crops), np.array(class_ids, "int32"), (np.stack(masks) >= 0.5).astype("float32")
 
@@ -200,8 +201,8 @@ def mask_iou(masks):
 
 
 num_outputs = len(CLASSES) + 1
-sigmoid = mask_head((14, 14, 3), hidden_convs(4, 32), 32, num_outputs)
-softmax = mask_head((14, 14, 3), hidden_convs(4, 32), 32, num_outputs, competing=True)
+sigmoid = mask_head((14, 14, 3), hidden_convs(4, 32), channels=32, num_outputs=num_outputs)
+softmax = mask_head((14, 14, 3), hidden_convs(4, 32), channels=32, num_outputs=num_outputs, competing=True)
 curves = {
     "independent (sigmoid)": fit(sigmoid, losses.mask_loss),
     "competing (softmax)": fit(softmax, losses.competing_mask_loss),

@@ -177,7 +177,7 @@ for axes in panels.ravel():
 for (top, bottom), record in zip(panels.T, val_set.images):
     show(top, mask_rcnn.draw(record.path, from_record(record), val_set.categories, scores=False))
     found = predictor.predict(record.path)
-    show(bottom, mask_rcnn.draw(record.path, found.keep(found.scores >= 0.5), predictor.categories))
+    show(bottom, mask_rcnn.draw(record.path, found.select(found.scores >= 0.5), predictor.categories))
 
 # %% [markdown]
 # ## What next

@@ -303,7 +303,7 @@ predictor = mask_rcnn.load(f"{run_dir}/final.weights.h5")
 figure, panels = plt.subplots(2, 4, figsize=(9, 4.7))
 for axes, record in zip(panels.ravel(), val_set.images):
     found = predictor.predict(record.path)
-    found = found.keep(found.scores >= 0.8)
+    found = found.select(found.scores >= 0.8)
     show(axes, mask_rcnn.draw(record.path, found, predictor.categories, boxes=False, labels=False))
     draw_axis(axes, found.boxes, found.attributes["degrees"], color="white", linewidth=2)
 
@@ -316,7 +316,7 @@ for axes, record in zip(panels.ravel(), val_set.images):
 pairs = []
 for record in val_set.images:
     found, truth = predictor.predict(record.path), from_record(record)
-    found = found.keep(found.scores >= 0.5)
+    found = found.select(found.scores >= 0.5)
     for i, degrees in enumerate(found.attributes["degrees"]):
         overlaps = [(found.full_mask(i) & truth.full_mask(j)).sum() for j in range(len(truth))]
         if overlaps and max(overlaps):

@@ -158,8 +158,8 @@ def test_an_architecture_is_trained_saved_loaded_and_run(fields, make_config, ba
         still = [v.path for v in part.trainable_variables if id(v) not in moved]
         assert not still, name
 
-    save_weights(tmp_path / "a.weights.h5", parts, config, CATEGORIES)
-    again = build_parts(config, kernels="portable")
+    save_weights(tmp_path / "a.weights.h5", parts, config, categories=CATEGORIES)
+    again = build_parts(config, implementation="portable")
     load_weights(tmp_path / "a.weights.h5", again)
     expected = detections(parts, config, batch)
     for name, value in detections(again, config, batch).items():

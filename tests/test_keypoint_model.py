@@ -130,7 +130,7 @@ def test_where_keypoints_are_numbers_of_pixels_their_centers_are_half_a_pixel_fu
 
 
 def test_a_file_carries_the_branch_and_the_skeleton(predictor, parts, config, tmp_path):
-    save_weights(tmp_path / "a.weights.h5", parts, config, CATEGORIES)
+    save_weights(tmp_path / "a.weights.h5", parts, config, categories=CATEGORIES)
     loaded = Predictor.load(tmp_path / "a.weights.h5")
     assert loaded.categories == CATEGORIES
     assert loaded.config.keypoint_head == HEAD

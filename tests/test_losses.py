@@ -52,7 +52,7 @@ def test_boxes_are_summed_over_the_positives_and_all_samples_are_counted():
     deltas = floats([[1, 2, 3, 4], [1, 1, 1, 1], [WILD] * 4, [WILD] * 4])  # [1, 4, 4]
     positive = tf.constant([[TRUE, TRUE, FALSE, FALSE]])
     valid = tf.constant([[TRUE, TRUE, TRUE, TRUE]])
-    loss = box_loss(deltas, tf.zeros([1, 4, 4]), positive, valid, 0.0)
+    loss = box_loss(deltas, tf.zeros([1, 4, 4]), positive=positive, valid=valid, beta=0.0)
     np.testing.assert_allclose(loss, [[10 + 4, 4]])
 
 
@@ -64,9 +64,11 @@ def test_giou_is_of_the_boxes_that_the_deltas_lead_to():
     positive = tf.constant([[TRUE, TRUE, FALSE, FALSE]])
     valid = tf.constant([[TRUE, TRUE, TRUE, FALSE]])
     # A gap of 10 columns: no overlap, and a third of the enclosing box is empty.
-    loss = giou_loss(deltas, tf.zeros([1, 4, 4]), ANCHORS, positive, valid)
+    loss = giou_loss(deltas, tf.zeros([1, 4, 4]), ANCHORS, positive=positive, valid=valid)
     np.testing.assert_allclose(loss, [[0 + 1 + 1 / 3, 3]], rtol=1e-5)
-    loss = giou_loss(10 * deltas, tf.zeros([1, 4, 4]), ANCHORS, positive, valid, (10.0,) * 4)
+    loss = giou_loss(
+        10 * deltas, tf.zeros([1, 4, 4]), ANCHORS, positive=positive, valid=valid, weights=(10.0,) * 4
+    )
     np.testing.assert_allclose(loss, [[0 + 1 + 1 / 3, 3]], rtol=1e-5)
 
 
@@ -75,7 +77,7 @@ def test_giou_draws_boxes_that_do_not_overlap_together():
     with tf.GradientTape() as tape:
         tape.watch(deltas)
         positive = tf.constant([[TRUE, FALSE, FALSE, FALSE]])
-        loss = giou_loss(deltas, tf.zeros([1, 4, 4]), ANCHORS, positive, positive)[:, 0]
+        loss = giou_loss(deltas, tf.zeros([1, 4, 4]), ANCHORS, positive=positive, valid=positive)[:, 0]
     gradient = tape.gradient(loss, deltas)[0]
     assert gradient[0, 1] > 0  # to the left
     np.testing.assert_array_equal(gradient[1:], np.zeros([3, 4]))
@@ -108,8 +110,8 @@ def test_without_a_valid_sample_all_sums_and_counts_are_zero(samples):
     deltas, masks = tf.fill([2, samples, 4], WILD), tf.fill([2, samples, 2, 2], WILD)
     losses = [
         objectness_loss(wild, wild, nowhere),
-        box_loss(deltas, 0 * deltas, nowhere, nowhere, 0.1),
-        giou_loss(deltas, 0 * deltas, 0 * deltas, nowhere, nowhere),
+        box_loss(deltas, 0 * deltas, positive=nowhere, valid=nowhere, beta=0.1),
+        giou_loss(deltas, 0 * deltas, 0 * deltas, positive=nowhere, valid=nowhere),
         class_loss(deltas, tf.zeros([2, samples], tf.int32), nowhere),
         mask_loss(masks, 0 * masks, nowhere),
     ]
@@ -121,7 +123,7 @@ def test_what_does_not_count_has_no_gradient():
     with tf.GradientTape() as tape:
         tape.watch(deltas)
         valid = tf.constant([[TRUE, TRUE]])
-        loss = box_loss(deltas, -deltas, tf.constant([[TRUE, FALSE]]), valid, 0.0)[:, 0]
+        loss = box_loss(deltas, -deltas, positive=tf.constant([[TRUE, FALSE]]), valid=valid, beta=0.0)[:, 0]
     np.testing.assert_array_equal(tape.gradient(loss, deltas), [[[2] * 4, [0] * 4]])
 
 
@@ -129,6 +131,6 @@ def test_losses_of_half_precision_are_float32():
     logits = tf.zeros([1, 2, 4], tf.bfloat16)
     valid = tf.constant([[TRUE, TRUE]])
     assert class_loss(logits, tf.constant([[0, 1]]), valid).dtype == tf.float32
-    assert box_loss(logits, tf.zeros([1, 2, 4]), valid, valid, 0.0).dtype == tf.float32
+    assert box_loss(logits, tf.zeros([1, 2, 4]), positive=valid, valid=valid, beta=0.0).dtype == tf.float32
     assert objectness_loss(logits[..., 0], tf.zeros([1, 2]), valid).dtype == tf.float32
     assert mask_loss(logits[..., None], tf.zeros([1, 2, 4, 1]), valid).dtype == tf.float32

@@ -14,7 +14,7 @@ BOX = [10.0, 20.0, 26.0, 52.0]  # 16 high, 32 wide
 
 def crop(mask, roi, box=BOX, size=4):
     masks, boxes, rois = tf.constant(mask)[None], tf.constant([box]), tf.constant([roi], tf.float32)
-    return crop_masks(masks, boxes, rois, size)[0].numpy().astype(int)
+    return crop_masks(masks, boxes, rois, size=size)[0].numpy().astype(int)
 
 
 def test_a_roi_equal_to_the_box_sees_the_whole_mask():
@@ -62,7 +62,11 @@ def test_padding_gives_finite_masks():
 
 
 def test_no_rois_give_no_masks():
-    assert crop_masks(tf.zeros([0, 8, 8], tf.uint8), tf.zeros([0, 4]), tf.zeros([0, 4]), 4).shape == (0, 4, 4)
+    assert crop_masks(tf.zeros([0, 8, 8], tf.uint8), tf.zeros([0, 4]), tf.zeros([0, 4]), size=4).shape == (
+        0,
+        4,
+        4,
+    )
 
 
 def test_each_roi_gets_the_mask_of_its_object_in_its_image():
@@ -71,7 +75,7 @@ def test_each_roi_gets_the_mask_of_its_object_in_its_image():
         "gt_masks": tf.constant([[LEFT, FULL], [FULL, LEFT[:, ::-1]]]),
     }
     rois = tf.constant([[[60, 60, 80, 80], BOX, BOX], [BOX, BOX, [0, 0, 8, 8]]], tf.float32)
-    masks = mask_targets(rois, tf.constant([[1, 0, 1], [1, 0, 0]]), batch, 2)
+    masks = mask_targets(rois, tf.constant([[1, 0, 1], [1, 0, 0]]), batch, size=2)
     assert masks.dtype == tf.float32
     np.testing.assert_array_equal(
         masks,

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from mask_rcnn.model import build_parts, inference_model, training_model
+from mask_rcnn.ops.detection_ops import TENSORFLOW, DetectionOps
 
 LOSSES = {"rpn_objectness_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss"}
 IMAGE_KEYS = ("images", "image_sizes")
@@ -274,3 +275,11 @@ def test_half_precision_keeps_boxes_and_losses_in_float32(tiny_config, tiny_batc
         assert outputs[name].dtype == tf.float32
     assert all(anchors.dtype == tf.float32 for anchors in outputs["anchors"])
     assert {v.dtype for v in training.trainable_variables} == {"float32"}
+
+
+def test_layers_get_their_detection_ops_when_they_are_created(tiny_parts, tiny_config, inference):
+    ops = DetectionOps(nms_per_group=lambda *arguments, **settings: None)
+    exported = inference_model(tiny_parts, tiny_config, detection_ops=ops)
+    for name in ("anchors", "proposals", "box_pool", "detections", "mask_pool"):
+        assert exported.get_layer(name).ops is ops
+        assert inference.get_layer(name).ops is TENSORFLOW

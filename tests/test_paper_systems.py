@@ -127,7 +127,7 @@ def test_a_system_is_trained_saved_loaded_and_exported(name, tiny_config, tiny_c
     image = np.random.default_rng(5).integers(0, 256, [*FRAME, 3]).astype("uint8")
 
     model.save_weights(tmp_path / "a.weights.h5")
-    parts = build_parts(config, kernels="portable")
+    parts = build_parts(config, implementation="portable")
     load_weights(tmp_path / "a.weights.h5", parts)
     predictor = Predictor(parts, config, tiny_categories)
     expected = Runner(predictor)(image)

@@ -107,7 +107,7 @@ def test_the_backbone_of_a_detector_begins_both_of_another(tiny_config, tmp_path
         mask_head=None,
     )
     source, parts = build_parts(config), build_parts(config)
-    save_weights(path, source, config, CATEGORIES)
+    save_weights(path, source, config, categories=CATEGORIES)
     initialize(parts, config, CATEGORIES)
     assert_equal(parts.backbone, source.backbone)
     assert_equal(parts.rpn_backbone, source.backbone)
@@ -121,7 +121,7 @@ def test_weights_of_a_detector_with_shared_features_detect_the_same(
     keras.utils.set_random_seed(5)
     shared, own = build_parts(shared_config), build_parts(config)
     spread_scores(shared)
-    save_weights(path, shared, shared_config, CATEGORIES)
+    save_weights(path, shared, shared_config, categories=CATEGORIES)
     load_detector(own, config, CATEGORIES, path)
     text = capsys.readouterr().out
     assert "starts from copies of the weights of the shared features: rpn_backbone, rpn_fpn." in text
@@ -137,7 +137,7 @@ def test_a_shared_rpn_does_not_begin_with_a_head_for_other_features(
     config, parts, shared_config, tmp_path, capsys
 ):
     path = tmp_path / "own.weights.h5"
-    save_weights(path, parts, config, CATEGORIES)
+    save_weights(path, parts, config, categories=CATEGORIES)
     shared = build_parts(shared_config)
     before = weights_of(shared.rpn_head)
     load_detector(shared, shared_config, CATEGORIES, path)

@@ -32,7 +32,7 @@ def test_arrays_get_their_dtypes():
 def test_no_objects_is_fine():
     empty = Detections(np.zeros((0, 4)), [], [], (4, 6), masks=(), mask_origins=np.zeros((0, 2)))
     assert len(empty) == 0
-    assert len(empty.keep(slice(None))) == 0
+    assert len(empty.select(slice(None))) == 0
 
 
 def test_full_mask_puts_the_crop_at_its_origin():
@@ -71,7 +71,7 @@ def test_rle_of_a_crop_equals_that_of_the_whole_mask(density):
 
 @pytest.mark.parametrize("index", [[False, True], [1], slice(1, None), np.array([1])])
 def test_keep_selects_every_field(index):
-    kept = two_objects(keypoints=np.arange(6).reshape(2, 1, 3)).keep(index)
+    kept = two_objects(keypoints=np.arange(6).reshape(2, 1, 3)).select(index)
     assert kept.class_ids.tolist() == [2]
     assert kept.boxes.tolist() == [[1, 3, 3, 5]]
     assert kept.mask_origins.tolist() == [[1, 3]]
@@ -80,7 +80,7 @@ def test_keep_selects_every_field(index):
 
 
 def test_keep_without_masks():
-    assert two_objects(masks=None, mask_origins=None).keep([0]).masks is None
+    assert two_objects(masks=None, mask_origins=None).select([0]).masks is None
 
 
 @pytest.mark.parametrize(

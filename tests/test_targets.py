@@ -28,13 +28,28 @@ CROWD = make_batch([[[0.0, 0, 100, 100], PADDING]], [[-1, 0]])
 
 
 def rpn(batch, anchors=ANCHORS, samples=4, positive_iou=0.7, negative_iou=0.3):
-    return rpn_targets(anchors, batch, samples, 0.5, positive_iou, negative_iou)
+    return rpn_targets(
+        anchors,
+        batch,
+        samples=samples,
+        positive_fraction=0.5,
+        positive_iou=positive_iou,
+        negative_iou=negative_iou,
+    )
 
 
 def rois(batch, proposals, valid=None, samples=4, fraction=0.5):
     proposals = tf.reshape(tf.constant(proposals, tf.float32), [len(batch["seeds"]), -1, 4])
     valid = tf.ones(proposals.shape[:2], bool) if valid is None else tf.constant(valid)
-    return roi_targets(proposals, valid, batch, samples, fraction, 0.5, DELTA_WEIGHTS)
+    return roi_targets(
+        proposals,
+        valid,
+        batch,
+        samples=samples,
+        positive_fraction=fraction,
+        positive_iou=0.5,
+        delta_weights=DELTA_WEIGHTS,
+    )
 
 
 def chosen(targets, name):
@@ -138,7 +153,15 @@ def test_rois_have_no_gradient():
     proposals = tf.constant([[CAT, FAR]])
     with tf.GradientTape() as tape:
         tape.watch(proposals)
-        targets = roi_targets(proposals, tf.ones([1, 2], bool), CAT_AND_DOG, 4, 0.5, 0.5, DELTA_WEIGHTS)
+        targets = roi_targets(
+            proposals,
+            tf.ones([1, 2], bool),
+            CAT_AND_DOG,
+            samples=4,
+            positive_fraction=0.5,
+            positive_iou=0.5,
+            delta_weights=DELTA_WEIGHTS,
+        )
         total = tf.reduce_sum(targets["rois"])
     assert tape.gradient(total, proposals) is None
 
@@ -146,7 +169,7 @@ def test_rois_have_no_gradient():
 def refine(batch, rois, valid=None, positive_iou=0.6):
     rois = tf.constant([rois], tf.float32)
     valid = tf.ones(rois.shape[:2], bool) if valid is None else tf.constant([valid])
-    return refined_targets(rois, valid, batch, positive_iou, DELTA_WEIGHTS)
+    return refined_targets(rois, valid, batch, positive_iou=positive_iou, delta_weights=DELTA_WEIGHTS)
 
 
 def test_all_boxes_of_a_cascade_are_labelled_anew_in_their_order():

@@ -20,7 +20,7 @@ CATEGORIES = (Category(1, "cat"), Category(17, "dog, small"), Category(90, "Bär
 @pytest.fixture(scope="module")
 def saved(tiny_parts, tiny_config, tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / "run" / "best.weights.h5"
-    save_weights(path, tiny_parts, tiny_config, CATEGORIES)
+    save_weights(path, tiny_parts, tiny_config, categories=CATEGORIES)
     return path
 
 
@@ -77,7 +77,7 @@ def test_a_crash_while_writing_leaves_the_old_file(saved, tiny_parts, tiny_confi
 
     monkeypatch.setattr(config_io, "to_yaml", crash)
     with pytest.raises(OSError, match="No space left"):
-        save_weights(saved, tiny_parts, tiny_config, CATEGORIES)
+        save_weights(saved, tiny_parts, tiny_config, categories=CATEGORIES)
     assert saved.read_bytes() == before
 
 
@@ -142,7 +142,7 @@ def test_a_truncated_file_is_refused(saved, tmp_path):
 def test_parts_of_another_config_are_not_saved(tmp_path, tiny_parts, tiny_config):
     config = dataclasses.replace(tiny_config, fpn=dataclasses.replace(tiny_config.fpn, channels=8))
     with pytest.raises(ValueError, match=r"do not fit the model(.|\n)*fpn/lateral2/kernel: .*24, 16.*24, 8"):
-        save_weights(tmp_path / "a.weights.h5", tiny_parts, config, CATEGORIES)
+        save_weights(tmp_path / "a.weights.h5", tiny_parts, config, categories=CATEGORIES)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -160,15 +160,15 @@ def test_parts_of_another_config_are_not_saved(tmp_path, tiny_parts, tiny_config
 )
 def test_categories_that_do_not_fit_are_not_saved(tmp_path, tiny_parts, tiny_config, categories, message):
     with pytest.raises(ValueError, match=message):
-        save_weights(tmp_path / "a.weights.h5", tiny_parts, tiny_config, categories)
+        save_weights(tmp_path / "a.weights.h5", tiny_parts, tiny_config, categories=categories)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("value", [np.nan, -np.inf])
 def test_weights_that_are_not_finite_are_not_saved(tmp_path, tiny_config, other_parts, value):
     other_parts.fpn.weights[0].assign(np.full(other_parts.fpn.weights[0].shape, value))
-    with pytest.raises(ValueError, match="1 wrong:\n    fpn/.*: NaN, infinite"):
-        save_weights(tmp_path / "a.weights.h5", other_parts, tiny_config, CATEGORIES)
+    with pytest.raises(ValueError, match="1 invalid:\n    fpn/.*: NaN, infinite"):
+        save_weights(tmp_path / "a.weights.h5", other_parts, tiny_config, categories=CATEGORIES)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,21 +5,19 @@ from mask_rcnn.backbones.backbone import BACKBONES, Backbone
 from mask_rcnn.backbones.from_keras_model import from_keras_model
 from mask_rcnn.backbones.input_channels import with_channels
 from mask_rcnn.backbones.levels import pyramid_strides
+from mask_rcnn.config import Config
 
 __all__ = [
     "BACKBONES",
     "Backbone",
     "build_backbone",
     "from_keras_model",
-    "hub",
-    "keras_applications",
-    "own",
     "pyramid_strides",
     "with_channels",
 ]
 
 
-def build_backbone(config):
+def build_backbone(config: Config) -> Backbone:
     """Builds the backbone that a config names, with random weights.
 
     Args:

@@ -1,7 +1,7 @@
 """The record `Backbone` and the registry of backbones."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -40,11 +40,26 @@ class Backbone:
     roi_stage: keras.Model | None = None
 
     @property
-    def first_level(self):
+    def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of the input, one number per channel each.
+
+        Raises:
+            ValueError: If one of them is unknown.
+        """
+        if self.mean is None or self.std is None:
+            raise ValueError(
+                "The backbone does not define a normalization of its input. "
+                f"Received: input.mean={self.mean}, input.std={self.std}. "
+                "Set `input.mean` and `input.std`, RGB in 0..255. 0, 0, 0 and 1, 1, 1 change no pixel."
+            )
+        return self.mean, self.std
+
+    @property
+    def first_level(self) -> int:
         """Level of the finest map: 2 for a stride of 4, as in C2 (FPN, section 3)."""
         return self.strides[0].bit_length() - 1
 
-    def normalized_as(self, mean, std):
+    def normalized_as(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> "Backbone":
         """Returns a copy with the given normalization.
 
         Args:
@@ -54,19 +69,19 @@ class Backbone:
         Raises:
             ValueError: If mean or std is unknown, or if the weights require other values.
         """
-        received = f"input.mean={mean}, input.std={std}"
-        if None in (mean or self.mean, std or self.std):
-            raise ValueError(
-                f"The backbone does not define a normalization of its input. Received: {received}. "
-                "Set `input.mean` and `input.std`, RGB in 0..255. 0, 0, 0 and 1, 1, 1 change no pixel."
-            )
-        result = dataclasses.replace(self, mean=tuple(mean or self.mean), std=tuple(std or self.std))
-        is_same = self.mean is None or np.allclose(
-            [result.mean, result.std], [self.mean, self.std], rtol=1e-4, atol=1e-3
+        result = dataclasses.replace(
+            self,
+            mean=self.mean if mean is None else tuple(mean),
+            std=self.std if std is None else tuple(std),
+        )
+        normalization = result.normalization
+        is_same = (self.mean is None or self.std is None) or np.allclose(
+            normalization, (self.mean, self.std), rtol=1e-4, atol=1e-3
         )
         if self.fixed_normalization and not is_same:
             raise ValueError(
                 f"The backbone's weights require the mean {self.mean} and standard deviation {self.std}. "
-                f"Received: {received}. Set `input.mean=null` and `input.std=null` to use these values."
+                f"Received: input.mean={mean}, input.std={std}. "
+                "Set `input.mean=null` and `input.std=null` to use these values."
             )
         return result

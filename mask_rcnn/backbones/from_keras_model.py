@@ -1,6 +1,9 @@
 """Converts any functional `keras.Model` to a backbone. Reads strides, stages and names from its graph."""
 
+import functools
 import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,7 +11,9 @@ import tensorflow as tf
 from absl import logging
 
 from mask_rcnn.backbones.backbone import Backbone
+from mask_rcnn.config import BackboneConfig
 from mask_rcnn.networks.inputs import feature_input
+from mask_rcnn.ops.tensor import Shape, Tensor
 
 PROBE_SIDE = 512  # side of the symbolic image whose map sizes give the strides, pixels
 MAX_STRIDE = 64
@@ -20,14 +25,23 @@ NORMS = {"frozen_batch_norm": False, "batch_norm": True}  # whether batch normal
 class ReverseChannels(keras.layers.Layer):
     """Converts RGB to BGR, the channel order of networks trained in Caffe."""
 
-    def call(self, images):
+    def call(self, images: Tensor) -> Tensor:
         return tf.reverse(images, axis=[-1])
 
-    def compute_output_shape(self, images_shape):
+    def compute_output_shape(self, images_shape: Shape) -> Shape:
         return images_shape
 
 
-def from_keras_model(model, config, *, outputs=None, mean=None, std=None, bgr=False, load=None):
+def from_keras_model(
+    model: keras.Model,
+    config: BackboneConfig,
+    *,
+    outputs: Sequence[keras.KerasTensor] | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    bgr: bool = False,
+    load: Callable[[str], keras.Model] | None = None,
+) -> Backbone:
     """Creates a backbone from a functional `keras.Model`. The model itself is not changed.
 
     Leading `Rescaling` and `Normalization` layers are removed and replaced by `input.mean` and `input.std`.
@@ -66,24 +80,28 @@ def from_keras_model(model, config, *, outputs=None, mean=None, std=None, bgr=Fa
     stages = {names.get(op.name, op.name): max(1, stride.bit_length() - 1) for op, _, stride in strides}
     _freeze(network, stages, config)
 
-    def load_weights(weights):
-        published = load(weights)
-        theirs = keras.Model(
-            _leading_preprocessing(published)[1], _last_of_each_stride(published, _strides(published))
-        )
-        network.set_weights(theirs.get_weights())
-
     return Backbone(
         model=_joined(network, bgr),
         strides=tuple(_stride_of(strides, tensor) for tensor in outputs),
         mean=mean,
         std=std,
         fixed_normalization=mean is not None,
-        load=load_weights if load else None,
+        load=load and functools.partial(_load_published, network, load),
     )
 
 
-def normalization_of(function):
+def _load_published(network: keras.Model, load: Callable[[str], keras.Model], weights: str) -> None:
+    """Copies the weights of `load(weights)` to `network`, which has the same layers."""
+    published = load(weights)
+    trunk = keras.Model(
+        _leading_preprocessing(published)[1], _last_of_each_stride(published, _strides(published))
+    )
+    network.set_weights(trunk.get_weights())
+
+
+def normalization_of(
+    function: Callable[[np.ndarray], Any],
+) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
     """Returns `(mean, std, bgr)` such that `function(pixel) = (pixel - mean) / std`.
 
     They are measured by calling the function with black, red, green and blue.
@@ -96,10 +114,10 @@ def normalization_of(function):
         Tuple of mean and std, three numbers each, RGB, and whether the function converts to BGR.
     """
     colors = np.concatenate([np.zeros([1, 3]), 255 * np.eye(3)]).astype("float32")
-    found = np.asarray(function(colors[:, None, None].copy()), "float64")[:, 0, 0]  # [4, 3]
-    slopes = (found[1:] - found[0]) / 255  # [RGB, output channel]
+    outputs = np.asarray(function(colors[:, None, None].copy()), "float64")[:, 0, 0]  # [4, 3]
+    slopes = (outputs[1:] - outputs[0]) / 255  # [RGB, output channel]
     bgr = bool(abs(slopes[0, 2]) > abs(slopes[0, 0]))
-    black = found[0, ::-1] if bgr else found[0]
+    black = outputs[0, ::-1] if bgr else outputs[0]
     scale = np.diag(slopes[:, ::-1] if bgr else slopes)
     mean, std = ([float(f"{x:.6g}") + 0.0 for x in values] for values in (-black / scale, 1 / scale))
     return tuple(mean), tuple(std), bgr
@@ -140,13 +158,13 @@ def _strides(model):
     maps = [(op, op.output) for op in model.operations[1:] if _is_map(op.output)]
     probe = keras.Model(model.inputs, [tensor for _, tensor in maps])
     specs = probe.compute_output_spec(keras.KerasTensor((1, PROBE_SIDE, PROBE_SIDE, 3)))
-    found = []
+    strides = []
     for (operation, tensor), spec in zip(maps, specs, strict=True):
         height = spec.shape[1]
         stride = 2 ** round(np.log2(PROBE_SIDE / height))
         if stride <= MAX_STRIDE:
-            found.append((operation, tensor, stride))
-    return found
+            strides.append((operation, tensor, stride))
+    return strides
 
 
 def _is_map(output):
@@ -189,10 +207,10 @@ def _stable_names(model):
     """
     counts, names = {}, {}
     for layer in model.layers:
-        kind = _snake_case(type(layer).__name__)
-        if layer.weights and re.fullmatch(rf"{re.escape(kind)}(_\d+)?", layer.name):
-            names[layer.name] = f"{kind}_{counts.get(kind, 0)}"
-            counts[kind] = counts.get(kind, 0) + 1
+        prefix = _snake_case(type(layer).__name__)
+        if layer.weights and re.fullmatch(rf"{re.escape(prefix)}(_\d+)?", layer.name):
+            names[layer.name] = f"{prefix}_{counts.get(prefix, 0)}"
+            counts[prefix] = counts.get(prefix, 0) + 1
     return names
 
 

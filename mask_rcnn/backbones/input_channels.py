@@ -6,10 +6,12 @@ about the same.
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
 
+from mask_rcnn.backbones.backbone import Backbone
 from mask_rcnn.backbones.from_keras_model import ReverseChannels
 from mask_rcnn.networks.inputs import feature_input
 from mask_rcnn.system.terminal import print_line
@@ -17,7 +19,7 @@ from mask_rcnn.system.terminal import print_line
 RGB = 3  # input channels of published weights
 
 
-def with_channels(backbone, channels):
+def with_channels(backbone: Backbone, channels: int) -> Backbone:
     """Returns a backbone for images with `channels` channels, with weights inflated from RGB.
 
     Its `mean` and `std` are those of red, green and blue, repeated cyclically; for one channel, their
@@ -37,23 +39,25 @@ def with_channels(backbone, channels):
     network = model.layers[-1] if isinstance(model.layers[-1], keras.Model) else model
     is_bgr = any(isinstance(layer, ReverseChannels) for layer in model.layers)
     copy = _copied(network, channels)
-    _take_inflated(network, copy, is_bgr)
+    _copy_inflated(network, copy, is_bgr)
+    load_rgb = backbone.load
 
     def load(weights):
-        backbone.load(weights)
-        report_inflation(_take_inflated(network, copy, is_bgr))
+        if load_rgb is not None:
+            load_rgb(weights)
+        report_inflation(_copy_inflated(network, copy, is_bgr))
 
     return dataclasses.replace(
         backbone,
         model=copy if network is model else _as_backbone(copy, channels),
-        mean=_in_turn(backbone.mean, channels),
-        std=_in_turn(backbone.std, channels),
+        mean=_repeated(backbone.mean, channels),
+        std=_repeated(backbone.std, channels),
         fixed_normalization=False,  # channels of other sensors have their own mean and std
-        load=backbone.load and load,
+        load=load if load_rgb else None,
     )
 
 
-def inflated(kernel, shape, bgr=False):
+def inflated(kernel: np.ndarray, shape: tuple[int, ...], bgr: bool = False) -> np.ndarray:
     """Returns the kernel of a first convolution for RGB, converted to another number of channels.
 
     Other arrays are returned unchanged.
@@ -73,22 +77,24 @@ def inflated(kernel, shape, bgr=False):
     return kernel[:, :, np.arange(shape[2]) % RGB] * (RGB / shape[2])
 
 
-def inflated_arrays(arrays, wanted):
+def inflated_arrays(
+    arrays: Mapping[str, np.ndarray], variables: Mapping[str, keras.Variable]
+) -> dict[str, np.ndarray]:
     """Returns the weights with inflated kernels, `{name: array}`. Prints which kernel was inflated.
 
     Args:
         arrays: Weights for RGB, `{name: array}`.
-        wanted: Variables of the target model, `{name: keras.Variable}`.
+        variables: Variables of the target model, `{name: keras.Variable}`.
     """
     result = {
-        name: inflated(array, tuple(wanted[name].shape)) if name in wanted else array
+        name: inflated(array, tuple(variables[name].shape)) if name in variables else array
         for name, array in arrays.items()
     }
-    report_inflation([wanted[name] for name in arrays if result[name] is not arrays[name]])
+    report_inflation([variables[name] for name in arrays if result[name] is not arrays[name]])
     return result
 
 
-def report_inflation(kernels):
+def report_inflation(kernels: Sequence[keras.Variable]) -> None:
     """Prints how kernels were inflated, and whether they are frozen.
 
     Args:
@@ -97,10 +103,10 @@ def report_inflation(kernels):
     if not kernels:
         return
     channels = kernels[0].shape[2]
-    how = "summed" if channels == 1 else f"copied in turn, times {RGB}/{channels}"
+    method = "summed" if channels == 1 else f"copied in turn, times {RGB}/{channels}"
     is_frozen = not any(kernel.trainable for kernel in kernels)
     advice = " It is frozen. Set `backbone.frozen_stages=0` to train it." if is_frozen else ""
-    print_line(f"The first kernel is inflated from {RGB} channels to {channels}: {how}.{advice}")
+    print_line(f"The first kernel is inflated from {RGB} channels to {channels}: {method}.{advice}")
 
 
 def _copied(network, channels):
@@ -116,17 +122,17 @@ def _copied(network, channels):
         raise _not_possible(channels, str(error)) from error
 
 
-def _take_inflated(source, target, bgr):
+def _copy_inflated(source, target, bgr):
     """Copies the inflated weights of `source` to `target`. Returns the list of inflated variables."""
     arrays = [
-        inflated(np.asarray(variable), tuple(wanted.shape), bgr)
-        for variable, wanted in zip(source.weights, target.weights, strict=True)
+        inflated(np.asarray(variable), tuple(target_variable.shape), bgr)
+        for variable, target_variable in zip(source.weights, target.weights, strict=True)
     ]
     pairs = list(zip(arrays, source.weights, target.weights, strict=True))
-    if wrong := [each.path for array, _, each in pairs if array.shape != tuple(each.shape)]:
-        raise _not_possible(target.input_shape[-1], f"other shapes of {', '.join(wrong[:3])}")
+    if misshaped := [variable.path for array, _, variable in pairs if array.shape != tuple(variable.shape)]:
+        raise _not_possible(target.input_shape[-1], f"other shapes of {', '.join(misshaped[:3])}")
     target.set_weights(arrays)
-    return [each for _, before, each in pairs if before.shape != each.shape]
+    return [variable for _, before, variable in pairs if before.shape != variable.shape]
 
 
 def _not_possible(channels, reason):
@@ -142,7 +148,7 @@ def _as_backbone(network, channels):
     return keras.Model(images, keras.tree.flatten(network(images)), name="backbone")
 
 
-def _in_turn(numbers, channels):
+def _repeated(numbers, channels):
     if numbers is None:
         return None
     if channels == 1:

@@ -6,14 +6,15 @@ import warnings
 
 import keras
 
-from mask_rcnn.backbones.backbone import BACKBONES, IMAGENET_MEAN, IMAGENET_STD
+from mask_rcnn.backbones.backbone import BACKBONES, IMAGENET_MEAN, IMAGENET_STD, Backbone
 from mask_rcnn.backbones.from_keras_model import from_keras_model, normalization_of
+from mask_rcnn.config import BackboneConfig
 
 PREFIX = "keras.applications/"
 
 
 @BACKBONES.register(PREFIX)
-def keras_application(config):
+def keras_application(config: BackboneConfig) -> Backbone:
     """Any network of keras.applications, such as keras.applications/MobileNetV3Small."""
     function = _function(config.name)
 
@@ -42,7 +43,7 @@ def keras_application(config):
 def _function(name):
     function = getattr(keras.applications, name.removeprefix(PREFIX), None)
     if not inspect.isfunction(function):
-        known = [each for each, value in vars(keras.applications).items() if inspect.isfunction(value)]
+        known = [key for key, value in vars(keras.applications).items() if inspect.isfunction(value)]
         raise ValueError(
             f"keras.applications has no such network. Received: backbone.name={name!r}. "
             f"Choose one of {', '.join(sorted(known))}."

@@ -1,16 +1,19 @@
 """Backbones of KerasHub with pyramid outputs, by preset (`keras_hub/resnet_50_imagenet`) or preset folder."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
-from mask_rcnn.backbones.backbone import BACKBONES
+from mask_rcnn.backbones.backbone import BACKBONES, Backbone
 from mask_rcnn.backbones.from_keras_model import from_keras_model, normalization_of
+from mask_rcnn.config import BackboneConfig
 
 PREFIX = "keras_hub/"
 
 
 @BACKBONES.register(PREFIX)
-def keras_hub_backbone(config):
+def keras_hub_backbone(config: BackboneConfig) -> Backbone:
     """A preset or preset folder of KerasHub, such as keras_hub/resnet_50_imagenet."""
     keras_hub = _import()
     preset = config.name.removeprefix(PREFIX)
@@ -34,7 +37,7 @@ def keras_hub_backbone(config):
     )
 
 
-def _import():
+def _import() -> Any:
     try:
         import keras_hub
     except ImportError as error:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mask_rcnn.ops.kernels import current_kernels, uses_onednn
+from mask_rcnn.ops.implementation import current_implementation, uses_onednn
 from mask_rcnn.system.processor import instruction_sets, processor_name
 
 
@@ -25,5 +25,5 @@ def describe_processor(cpuinfo=Path("/proc/cpuinfo")):
         "cpu": processor_name(cpuinfo),
         "instruction_sets": "unknown" if sets is None else " ".join(sets) or "none of these",
         "onednn": "on" if uses_onednn() else "off",
-        "kernels": current_kernels(),
+        "kernels": current_implementation(),
     }

@@ -83,7 +83,7 @@ def _model(args, folder):
     if args.set:
         config = assign(predictor.config, args.set)
         path = folder / "changed.weights.h5"
-        save_weights(path, predictor.parts, config, predictor.categories)
+        save_weights(path, predictor.parts, config, categories=predictor.categories)
         predictor = Predictor.load(path, args.precision)
     return predictor, path
 

@@ -209,7 +209,7 @@ def _finish_frame(frame, detections, pixels, predictor, args):
     from mask_rcnn.visualization.drawing import draw
 
     row = uncertainty_row(frame, detections, args.score_threshold) if args.rank_uncertain else None
-    detections = detections.keep(~(detections.scores < args.score_threshold))
+    detections = detections.select(~(detections.scores < args.score_threshold))
     names = [predictor.categories[class_id - 1].name for class_id in detections.class_ids]
     entries = to_coco(detections, None, predictor.categories) if args.json else []
     drawn = None

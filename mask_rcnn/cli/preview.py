@@ -159,7 +159,7 @@ def _detections(sample, origin, scale, size, ignored_id):
         keypoints = np.concatenate([points, visibility > 0], axis=-1)
         keypoints = np.pad(keypoints, [(0, num_ignored), (0, 0), (0, 0)])
     scores = np.ones(len(class_ids))
-    return Detections(boxes, scores, class_ids, size, masks, origins, keypoints)
+    return Detections(boxes, scores, class_ids, size, masks=masks, mask_origins=origins, keypoints=keypoints)
 
 
 def _sheet(tiles, columns):

@@ -74,7 +74,7 @@ def probe_tensorflow():
     import keras
     import tensorflow as tf
 
-    from mask_rcnn.ops.kernels import uses_onednn
+    from mask_rcnn.ops.implementation import uses_onednn
 
     seconds = time.perf_counter() - start
     gpus = tf.config.list_physical_devices("GPU")

@@ -201,7 +201,7 @@ def _coco_entries(record, detections, pixels, categories):
             f"{(record.height, record.width)}. Evaluate on a copy of the data."
         )
     shared = [categories[class_id - 1] is not None for class_id in detections.class_ids]
-    return to_coco(detections.keep(shared), record.id, categories), len(detections)
+    return to_coco(detections.select(shared), record.id, categories), len(detections)
 
 
 def _only(content, names):

@@ -3,15 +3,22 @@
 Letters: B images, G objects, P positive RoIs per image, D detections per image, R RoIs of all images.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
+
+import keras
+import numpy as np
 
 from mask_rcnn.config import Config
 from mask_rcnn.config.heads import add_head_config
-from mask_rcnn.data.ground_truth import GROUND_TRUTHS
+from mask_rcnn.data.ground_truth import GROUND_TRUTHS, GroundTruth
+from mask_rcnn.data.transforms import Resize
+from mask_rcnn.ops.tensor import Tensor
 from mask_rcnn.registry import Registry
 
 HEADS = Registry("heads")
+HeadClass = TypeVar("HeadClass", bound="type[Head]")
 
 
 @dataclass(frozen=True)
@@ -27,23 +34,23 @@ class Head:
     """
 
     config: Config
-    settings: object
+    settings: Any
 
     name: ClassVar[str]  # set by `register_head`
     iou_type: ClassVar[str | None] = None  # COCO's type of AP: "segm", "keypoints", or None: no AP
     outputs: ClassVar[tuple[str, ...]] = ()  # names of the tensors of `predict`
 
     @property
-    def part(self):
+    def part(self) -> str:
         """Name of the head's network, and prefix of its weights."""
         return f"{self.name}_head"
 
     @property
-    def pooling(self):
-        """Dict of the arguments `name` and `pool_size` of `stages.pool`."""
+    def pooling(self) -> dict[str, Any]:
+        """Dict of the arguments `name` and `pool_size` of `model.stages.pool`."""
         return {"name": f"{self.name}_pool", "pool_size": self.settings.pool_size}
 
-    def build(self, feature_shape):
+    def build(self, feature_shape: tuple[int, int, int]) -> keras.Model:
         """Returns the network of the head, a `keras.Model` with the name `self.part`.
 
         Args:
@@ -51,7 +58,7 @@ class Head:
         """
         raise NotImplementedError
 
-    def network_inputs(self, features, class_ids):
+    def network_inputs(self, features: Tensor, class_ids: Tensor) -> Tensor | list[Tensor]:
         """Returns the inputs of the network. By default these are the features alone.
 
         Args:
@@ -60,7 +67,9 @@ class Head:
         """
         return features
 
-    def loss(self, outputs, positives, batch):
+    def loss(
+        self, outputs: Tensor, positives: Mapping[str, Tensor], batch: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Returns the losses of the head as a dict `{"..._loss": [B, 2]}`: sum per image, and its divisor.
 
         Args:
@@ -74,7 +83,7 @@ class Head:
         """
         raise NotImplementedError
 
-    def predict(self, outputs, boxes):
+    def predict(self, outputs: Tensor, boxes: Tensor) -> dict[str, Tensor]:
         """Returns a dict `{name: [B, D, ...]}` with the names in `self.outputs`.
 
         Args:
@@ -83,7 +92,7 @@ class Head:
         """
         raise NotImplementedError
 
-    def decode(self, outputs, boxes, resize):
+    def decode(self, outputs: Mapping[str, np.ndarray], boxes: np.ndarray, resize: Resize) -> dict[str, Any]:
         """Returns fields of `Detections` for the N detections of one image, as a dict.
 
         By default all outputs become `attributes`.
@@ -96,7 +105,7 @@ class Head:
         """
         return {"attributes": {name: outputs[name] for name in self.outputs}}
 
-    def class_layers(self, other, same_classes):
+    def class_layers(self, other: "Head | None", same_classes: bool) -> set[str]:
         """Returns the layers whose weights cannot be reused after a change of classes, as "part/layer".
 
         Args:
@@ -109,7 +118,9 @@ class Head:
         return set()
 
 
-def register_head(name, config_class, ground_truth=None):
+def register_head(
+    name: str, config_class: type, ground_truth: type[GroundTruth] | None = None
+) -> Callable[[HeadClass], HeadClass]:
     """Returns a decorator that registers a subclass of `Head`.
 
     A config selects the head with `heads: {NAME: {...}}`. The fields are those of `config_class`.
@@ -129,10 +140,10 @@ def register_head(name, config_class, ground_truth=None):
     return register_builtin(name)
 
 
-def register_builtin(name):
+def register_builtin(name: str) -> Callable[[HeadClass], HeadClass]:
     """Returns a decorator that registers a `Head` whose settings are a field of `Config` itself."""
 
-    def add(head_class):
+    def add(head_class: HeadClass) -> HeadClass:
         HEADS.register(name)(head_class)
         head_class.name = name
         return head_class
@@ -140,26 +151,28 @@ def register_builtin(name):
     return add
 
 
-def heads_of(config):
+def heads_of(config: Config) -> tuple[Head, ...]:
     """Returns a tuple of the `Head`s of a `Config`, in the order in which they are built."""
     return tuple(HEADS.find(name)(config, settings) for name, settings in config.head_settings().items())
 
 
-def iou_types_of(config):
+def iou_types_of(config: Config) -> tuple[str, ...]:
     """Returns the AP types of a model: "bbox", and the `iou_type` of each head that has one."""
     return ("bbox", *(head.iou_type for head in heads_of(config) if head.iou_type))
 
 
-def decode(heads, outputs, boxes, resize):
+def decode(
+    heads: Sequence[Head], outputs: Mapping[str, np.ndarray], boxes: np.ndarray, *, resize: Resize
+) -> dict[str, Any]:
     """Returns the fields of `Detections` that the heads fill for the N detections of one image, as a dict.
 
     Args:
         heads: Tuple of `Head`.
         outputs, boxes, resize: See `Head.decode`.
     """
-    fields = {"attributes": {}}
+    fields: dict[str, Any] = {"attributes": {}}
     for head in heads:
-        found = head.decode(outputs, boxes, resize)
-        fields["attributes"] |= found.pop("attributes", {})
-        fields |= found
+        head_fields = head.decode(outputs, boxes, resize)
+        fields["attributes"] |= head_fields.pop("attributes", {})
+        fields |= head_fields
     return fields

@@ -97,7 +97,16 @@ def from_pandas(frame, image_size=None, categories=None):
     scores = columns.pop("score", np.ones(len(frame)))
     keypoints = _keypoints(columns)
     columns = {name: np.stack(each) if _has_rows(each) else each for name, each in columns.items()}
-    return Detections(boxes, scores, class_ids, size, masks, origins, keypoints, columns)
+    return Detections(
+        boxes,
+        scores,
+        class_ids,
+        size,
+        masks=masks,
+        mask_origins=origins,
+        keypoints=keypoints,
+        attributes=columns,
+    )
 
 
 def _given(categories):

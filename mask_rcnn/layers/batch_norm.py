@@ -2,9 +2,12 @@
 
 import contextlib
 import contextvars
+from typing import Any
 
 import keras
 import tensorflow as tf
+
+from mask_rcnn.ops.tensor import Tensor
 
 # `[R]` bool while `ValidRois` calls a network, else None. A context variable, because a `keras.Model`
 # cannot pass an extra argument to the layers inside it. Each replica runs in its own thread and has its own
@@ -36,22 +39,22 @@ class ValidRois(keras.layers.Layer):
         The outputs of `network`.
     """
 
-    def __init__(self, network, **kwargs):
+    def __init__(self, network: keras.Model, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.network = network
 
-    def call(self, inputs, counted, training=None):
+    def call(self, inputs: Any, counted: Tensor, training: bool | None = None) -> Any:
         with _statistics_of(tf.reshape(counted, [-1])):
             return self.network(inputs, training=training)
 
-    def compute_output_spec(self, inputs, counted, training=None):
+    def compute_output_spec(self, inputs: Any, counted: Tensor, training: bool | None = None) -> Any:
         return self.network.compute_output_spec(inputs, training=training)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "network": keras.saving.serialize_keras_object(self.network)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "ValidRois":
         return cls(keras.saving.deserialize_keras_object(config.pop("network")), **config)
 
 
@@ -63,7 +66,10 @@ class BatchNorm(keras.layers.BatchNormalization):
     `ValidRois` and in inference it is `keras.layers.BatchNormalization`.
     """
 
-    def call(self, x, training=None):
+    moving_mean: keras.Variable
+    moving_variance: keras.Variable
+
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         counted = _COUNTED.get()
         if counted is None or not training or not self.trainable:
             return super().call(x, training=training)

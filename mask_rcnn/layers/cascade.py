@@ -1,5 +1,8 @@
 """Layers between the box heads of a cascade (Cascade R-CNN: Cai and Vasconcelos 2018)."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -7,6 +10,7 @@ from mask_rcnn import targets
 from mask_rcnn.layers.float32 import Float32Layer
 from mask_rcnn.layers.roi import roi_targets_spec
 from mask_rcnn.ops import boxes as box_ops
+from mask_rcnn.ops.tensor import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -31,24 +35,26 @@ class RefineBoxes(Float32Layer):
         `valid`: `[B, N]` bool. A box that became empty is not valid.
     """
 
-    def __init__(self, delta_weights, clamp_deltas=True, **kwargs):
+    def __init__(self, delta_weights: Sequence[float], clamp_deltas: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.delta_weights = tuple(delta_weights)
         self.clamp_deltas = clamp_deltas
 
-    def call(self, deltas, rois, windows):
+    def call(self, deltas: Tensor, rois: Mapping[str, Tensor], windows: Tensor) -> dict[str, Tensor]:
         deltas = tf.reshape(deltas, [-1, rois["boxes"].shape[1], 4])  # [B, N, 4]
-        boxes = box_ops.decode_deltas(deltas, rois["boxes"], self.delta_weights, self.clamp_deltas)
+        boxes = box_ops.decode_deltas(deltas, rois["boxes"], self.delta_weights, clamp=self.clamp_deltas)
         boxes = tf.stop_gradient(box_ops.clip(boxes, windows))
         return {"boxes": boxes, "valid": rois["valid"] & (box_ops.area(boxes) > 0)}
 
-    def compute_output_spec(self, deltas, rois, windows):
+    def compute_output_spec(
+        self, deltas: Tensor, rois: Mapping[str, Tensor], windows: Tensor
+    ) -> dict[str, keras.KerasTensor]:
         return {
             "boxes": keras.KerasTensor(rois["boxes"].shape),
             "valid": keras.KerasTensor(rois["valid"].shape, dtype="bool"),
         }
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         arguments = {"delta_weights": self.delta_weights, "clamp_deltas": self.clamp_deltas}
         return {**super().get_config(), **arguments}
 
@@ -69,19 +75,26 @@ class CascadeTargets(Float32Layer):
         The dict of `targets.roi_targets`.
     """
 
-    def __init__(self, positive_iou, delta_weights, **kwargs):
+    def __init__(self, positive_iou: float, delta_weights: Sequence[float], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.positive_iou = positive_iou
         self.delta_weights = tuple(delta_weights)
 
-    def call(self, rois, batch):
-        arguments = (self.positive_iou, self.delta_weights)
-        return targets.refined_targets(rois["boxes"], rois["valid"], batch, *arguments)
+    def call(self, rois: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return targets.refined_targets(
+            rois["boxes"],
+            rois["valid"],
+            batch,
+            positive_iou=self.positive_iou,
+            delta_weights=self.delta_weights,
+        )
 
-    def compute_output_spec(self, rois, batch):
+    def compute_output_spec(
+        self, rois: Mapping[str, Tensor], batch: Mapping[str, Tensor]
+    ) -> dict[str, keras.KerasTensor]:
         return roi_targets_spec(rois["boxes"].shape[:2])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         arguments = {"positive_iou": self.positive_iou, "delta_weights": self.delta_weights}
         return {**super().get_config(), **arguments}
 
@@ -100,21 +113,21 @@ class ScaleGradient(keras.layers.Layer):
         x: Tensor of any shape.
     """
 
-    def __init__(self, scale, **kwargs):
+    def __init__(self, scale: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.scale = scale
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         @tf.custom_gradient
         def identity(x):
             return tf.identity(x), lambda upstream: upstream * self.scale
 
         return identity(x)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale": self.scale}
 
 
@@ -131,9 +144,9 @@ class MeanScores(Float32Layer):
         `[B * N, K + 1]`.
     """
 
-    def call(self, class_logits):
+    def call(self, class_logits: Sequence[Tensor]) -> Tensor:
         logarithms = tf.stack([tf.nn.log_softmax(logits) for logits in class_logits])  # [heads, B N, K + 1]
         return tf.reduce_logsumexp(logarithms, axis=0) - tf.math.log(float(len(class_logits)))
 
-    def compute_output_spec(self, class_logits):
+    def compute_output_spec(self, class_logits: Sequence[Tensor]) -> keras.KerasTensor:
         return keras.KerasTensor(class_logits[0].shape)

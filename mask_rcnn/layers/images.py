@@ -1,10 +1,14 @@
 """Layers that prepare the images before the backbone."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from mask_rcnn.layers.float32 import Float32Layer
 from mask_rcnn.ops import boxes as box_ops
+from mask_rcnn.ops.tensor import Shape, Tensor
 from mask_rcnn.structures import FAR_EDGE
 
 
@@ -28,29 +32,39 @@ class NormalizeImages(keras.layers.Layer):
         `[B, H, W, C]`.
     """
 
-    def __init__(self, mean, std, padding="mean", centered=False, **kwargs):
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        padding: str = "mean",
+        centered: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**{**kwargs, "autocast": False})
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.padding = padding
         self.centered = centered
 
-    def call(self, images, image_sizes):
+    def call(self, images: Tensor, image_sizes: Tensor) -> Tensor:
         dtype = self.variable_dtype  # float32 until the final cast: bfloat16 has only 8 significant bits
         pixels = (tf.cast(images, dtype) - tf.constant(self.mean, dtype)) / tf.constant(self.std, dtype)
         if self.padding == "mean":
             size = tf.shape(images)[1:3]
-            top, left, bottom, right = tf.split(box_ops.windows(image_sizes, size, self.centered), 4, axis=1)
+            top, left, bottom, right = tf.split(
+                box_ops.image_windows(image_sizes, size, self.centered), 4, axis=1
+            )
             y, x = tf.range(size[0], dtype=tf.float32), tf.range(size[1], dtype=tf.float32)
             rows, columns = (y >= top) & (y < bottom), (x >= left) & (x < right)  # [B, H], [B, W]
             inside = rows[:, :, None, None] & columns[:, None, :, None]
             pixels = tf.where(inside, pixels, tf.zeros([], dtype))
         return tf.cast(pixels, self.compute_dtype)
 
-    def compute_output_shape(self, images_shape, image_sizes_shape=None):
+    def compute_output_shape(self, images_shape: Shape, image_sizes_shape: Shape | None = None) -> Shape:
         return images_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         return {
             **config,
@@ -80,24 +94,28 @@ class ImageWindows(Float32Layer):
         `detections`: `[B, 4]`, yxyx, pixels.
     """
 
-    def __init__(self, centered=False, inclusive=False, **kwargs):
+    def __init__(self, centered: bool = False, inclusive: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.centered = centered
         self.inclusive = inclusive
 
-    def call(self, image_sizes, images=None):
+    def call(self, image_sizes: Tensor, images: Tensor | None = None) -> dict[str, Tensor]:
         last = tf.constant(FAR_EDGE if self.inclusive else (0.0, 0.0, 0.0, 0.0))
         if not self.centered:
-            windows = box_ops.windows(image_sizes, None, centered=False) - last
+            windows = box_ops.image_windows(image_sizes, None, centered=False) - last
             return {"proposals": windows, "detections": windows}
+        if images is None:
+            raise ValueError("`ImageWindows` with centered=True needs the images. Received: images=None.")
         padded = tf.cast(tf.shape(images)[1:3], tf.float32)
-        whole = box_ops.windows(tf.zeros_like(image_sizes) + padded, padded, centered=False)
-        inside = box_ops.windows(image_sizes, padded, centered=True)
-        return {"proposals": whole - last, "detections": inside - last}
+        padded_windows = box_ops.image_windows(tf.zeros_like(image_sizes) + padded, padded, centered=False)
+        inside = box_ops.image_windows(image_sizes, padded, centered=True)
+        return {"proposals": padded_windows - last, "detections": inside - last}
 
-    def compute_output_spec(self, image_sizes, images=None):
+    def compute_output_spec(
+        self, image_sizes: Tensor, images: Tensor | None = None
+    ) -> dict[str, keras.KerasTensor]:
         shape = (image_sizes.shape[0], 4)
         return {name: keras.KerasTensor(shape) for name in ("proposals", "detections")}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "centered": self.centered, "inclusive": self.inclusive}

@@ -10,10 +10,13 @@ box to the image itself:
 - `data.transforms.Resize.invert_boxes`: position in the original image.
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from mask_rcnn.layers.float32 import Float32Layer
+from mask_rcnn.ops.tensor import Tensor
 from mask_rcnn.structures import FAR_EDGE
 
 
@@ -33,16 +36,16 @@ class MoveFarEdges(Float32Layer):
         `[..., 4]`, yxyx.
     """
 
-    def __init__(self, pixels, **kwargs):
+    def __init__(self, pixels: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.pixels = pixels
 
-    def call(self, boxes, class_ids=None):
+    def call(self, boxes: Tensor, class_ids: Tensor | None = None) -> Tensor:
         moved = boxes + self.pixels * tf.constant(FAR_EDGE)
         return moved if class_ids is None else tf.where((class_ids != 0)[..., None], moved, boxes)
 
-    def compute_output_spec(self, boxes, class_ids=None):
+    def compute_output_spec(self, boxes: Tensor, class_ids: Tensor | None = None) -> keras.KerasTensor:
         return keras.KerasTensor(boxes.shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "pixels": self.pixels}

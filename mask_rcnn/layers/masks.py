@@ -1,11 +1,15 @@
 """Layers of the mask branch."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from mask_rcnn import losses, targets
 from mask_rcnn.layers.float32 import Float32Layer
 from mask_rcnn.ops.empty_batch import with_empty_batch
+from mask_rcnn.ops.tensor import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -24,18 +28,18 @@ class MaskDeconv(keras.layers.Layer):
         left, bottom right.
     """
 
-    def __init__(self, filters, **kwargs):
+    def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters = filters
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         # Same layout as in keras.layers.Conv2DTranspose.
         self.kernel = self.add_weight(
             name="kernel", shape=(2, 2, self.filters, input_shape[-1]), initializer="he_normal"
         )
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return with_empty_batch(self._deconvolve, x)
 
     def _deconvolve(self, x):
@@ -45,10 +49,10 @@ class MaskDeconv(keras.layers.Layer):
         y = tf.nn.relu(tf.nn.bias_add(y, tf.tile(self.bias, [4])))
         return tf.reshape(y, [-1, *x.shape[1:3], 4, self.filters])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:3], 4, self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "filters": self.filters}
 
 
@@ -60,18 +64,18 @@ class MaskKernel(keras.layers.Layer):
             4.2).
     """
 
-    def __init__(self, num_outputs, **kwargs):
+    def __init__(self, num_outputs: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_outputs = num_outputs
 
-    def build(self, features_shape):
+    def build(self, features_shape: Shape) -> None:
         initializer = keras.initializers.RandomNormal(stddev=0.001)
         self.kernel = self.add_weight(
             name="kernel", shape=(features_shape[-1], self.num_outputs), initializer=initializer
         )
         self.bias = self.add_weight(name="bias", shape=(self.num_outputs,), initializer="zeros")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_outputs": self.num_outputs}
 
 
@@ -93,10 +97,10 @@ class MaskPredictor(MaskKernel):
         `[R, 2 P, 2 P]`, logits.
     """
 
-    def build(self, features_shape, class_ids_shape=None):
+    def build(self, features_shape: Shape, class_ids_shape: Shape | None = None) -> None:
         super().build(features_shape)
 
-    def call(self, features, class_ids):
+    def call(self, features: Tensor, class_ids: Tensor) -> Tensor:
         if self.num_outputs == 1:
             class_ids = tf.zeros_like(class_ids)
         # A one-hot product instead of a gather, so that the gradient of the kernel stays dense.
@@ -108,8 +112,9 @@ class MaskPredictor(MaskKernel):
         logits = tf.reshape(tf.linalg.matvec(flat, kernel), [-1, side, side, 4]) + bias[:, None, None, None]
         return tf.nn.depth_to_space(logits, 2)[..., 0]
 
-    def compute_output_shape(self, features_shape, class_ids_shape=None):
-        return (features_shape[0], 2 * features_shape[1], 2 * features_shape[2])
+    def compute_output_shape(self, features_shape: Shape, class_ids_shape: Shape | None = None) -> Shape:
+        rois, height, width = features_shape[:3]
+        return (rois, height and 2 * height, width and 2 * width)
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -126,20 +131,20 @@ class PositiveRois(Float32Layer):
         Dict with the same keys, `[B, P, ...]`.
     """
 
-    def __init__(self, count, **kwargs):
+    def __init__(self, count: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.count = count
 
-    def call(self, sampled):
+    def call(self, sampled: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: value[:, : self.count] for name, value in sampled.items()}
 
-    def compute_output_spec(self, sampled):
+    def compute_output_spec(self, sampled: Mapping[str, Tensor]) -> dict[str, keras.KerasTensor]:
         return {
             name: keras.KerasTensor((value.shape[0], self.count, *value.shape[2:]), dtype=value.dtype)
             for name, value in sampled.items()
         }
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "count": self.count}
 
 
@@ -147,10 +152,10 @@ class PositiveRois(Float32Layer):
 class FlattenRois(Float32Layer):
     """Merges the axes of images and RoIs, as the heads expect: `[B, N, ...]` to `[B * N, ...]`."""
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return tf.reshape(x, [-1, *x.shape[2:]])
 
-    def compute_output_spec(self, x):
+    def compute_output_spec(self, x: Tensor) -> keras.KerasTensor:
         return keras.KerasTensor((None, *x.shape[2:]), dtype=x.dtype)
 
 
@@ -167,14 +172,16 @@ class MaskLoss(Float32Layer):
         `[B, 2]`: sum and count, see `losses.mask_loss`.
     """
 
-    def call(self, logits, positives, batch):
+    def call(self, logits: Tensor, positives: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
         size = logits.shape[-1]
         rois = positives["rois"]
-        expected = targets.mask_targets(rois, positives["matched"], batch, size)  # [B, P, M, M]
+        expected = targets.mask_targets(rois, positives["matched"], batch, size=size)  # [B, P, M, M]
         logits = tf.reshape(logits, [-1, rois.shape[1], size, size])
         return losses.mask_loss(logits, expected, positives["positive"])
 
-    def compute_output_spec(self, logits, positives, batch):
+    def compute_output_spec(
+        self, logits: Tensor, positives: Mapping[str, Tensor], batch: Mapping[str, Tensor]
+    ) -> keras.KerasTensor:
         return keras.KerasTensor((positives["rois"].shape[0], 2))
 
 
@@ -190,8 +197,8 @@ class MaskProbabilities(Float32Layer):
         `[B, D, M, M]`, probabilities in 0..1.
     """
 
-    def call(self, logits, boxes):
+    def call(self, logits: Tensor, boxes: Tensor) -> Tensor:
         return tf.reshape(tf.sigmoid(logits), [-1, boxes.shape[1], *logits.shape[1:]])
 
-    def compute_output_spec(self, logits, boxes):
+    def compute_output_spec(self, logits: Tensor, boxes: Tensor) -> keras.KerasTensor:
         return keras.KerasTensor((*boxes.shape[:2], *logits.shape[1:]))

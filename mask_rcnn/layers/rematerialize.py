@@ -6,9 +6,12 @@ keeps about sqrt(n) activations. The others are computed again from the last kep
 
 import itertools
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
+
+from mask_rcnn.ops.tensor import Tensor
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -28,11 +31,11 @@ class Rematerialized(keras.layers.Layer):
         The outputs of `network`.
     """
 
-    def __init__(self, network, **kwargs):
+    def __init__(self, network: keras.Model, **kwargs: Any) -> None:
         super().__init__(**{"autocast": False, **kwargs})  # the layers of the network cast their own inputs
         self.network = network
 
-    def call(self, x, training=None):
+    def call(self, x: Tensor, training: bool | None = None) -> Any:
         if not training:
             return self.network(x, training=training)
         # Integer variables are states of random generators. The first call advances them.
@@ -50,18 +53,18 @@ class Rematerialized(keras.layers.Layer):
 
         return keras.remat(run)(x)
 
-    def compute_output_spec(self, x, training=None):
+    def compute_output_spec(self, x: Tensor, training: bool | None = None) -> Any:
         return self.network.compute_output_spec(x, training=training)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "network": keras.saving.serialize_keras_object(self.network)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Rematerialized":
         return cls(keras.saving.deserialize_keras_object(config.pop("network")), **config)
 
 
-def rematerialized(network):
+def rematerialized(network: keras.Model) -> keras.Model:
     """Returns a model with the same layers and results as `network` that keeps fewer activations.
 
     The network is split at positions where a single tensor is passed on, such as between residual blocks.

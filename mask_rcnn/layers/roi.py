@@ -1,12 +1,16 @@
 """Layers of the second stage: detections, targets and losses."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from mask_rcnn import losses, targets
 from mask_rcnn.layers.float32 import Float32Layer
 from mask_rcnn.ops import boxes as box_ops
-from mask_rcnn.ops import nms
+from mask_rcnn.ops.detection_ops import DetectionOps, current_detection_ops
+from mask_rcnn.ops.tensor import Tensor
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -23,6 +27,8 @@ class DetectionLayer(Float32Layer):
         clamp_deltas: Whether to limit dh and dw, see `ops.boxes.decode_deltas`. Defaults to True.
         best_class_only: Whether a RoI yields at most one detection: its best class, or none if that is
             background. Defaults to False.
+        ops: `DetectionOps` with the NMS. Defaults to `current_detection_ops`. It depends on the runtime and
+            is therefore not part of the saved config.
 
     Call arguments:
         class_logits: `[B * N, K + 1]`, background first.
@@ -39,15 +45,17 @@ class DetectionLayer(Float32Layer):
 
     def __init__(
         self,
-        delta_weights,
-        score_threshold,
-        nms_iou,
-        max_detections,
-        min_size=0.0,
-        clamp_deltas=True,
-        best_class_only=False,
-        **kwargs,
-    ):
+        delta_weights: Sequence[float],
+        *,
+        score_threshold: float,
+        nms_iou: float,
+        max_detections: int,
+        min_size: float = 0.0,
+        clamp_deltas: bool = True,
+        best_class_only: bool = False,
+        ops: DetectionOps | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.delta_weights = tuple(delta_weights)
         self.score_threshold = score_threshold
@@ -56,27 +64,35 @@ class DetectionLayer(Float32Layer):
         self.min_size = min_size
         self.clamp_deltas = clamp_deltas
         self.best_class_only = best_class_only
-        self.suppress = nms.nms_per_class  # exports replace this function, as they do `RoiAlign.align`
+        self.ops = ops or current_detection_ops()
 
-    def call(self, class_logits, deltas, proposals, windows):
+    def call(
+        self, class_logits: Tensor, deltas: Tensor, proposals: Mapping[str, Tensor], windows: Tensor
+    ) -> dict[str, Tensor]:
         num_rois, num_outputs = proposals["boxes"].shape[1], class_logits.shape[-1]
         scores = tf.reshape(tf.nn.softmax(class_logits), [-1, num_rois, num_outputs])  # [B, N, K + 1]
         if self.best_class_only:
             scores = tf.where(scores == tf.reduce_max(scores, axis=-1, keepdims=True), scores, 0.0)
-        scores = scores[..., 1:]  # [B, N, K]
+        scores = scores[:, :, 1:]  # [B, N, K]
         deltas = tf.reshape(deltas, [-1, num_rois, deltas.shape[-1] // 4, 4])
         deltas = deltas[:, :, 1:] if deltas.shape[2] > 1 else deltas  # [B, N, K or 1, 4]
         boxes = box_ops.decode_deltas(
-            deltas, proposals["boxes"][:, :, None], self.delta_weights, self.clamp_deltas
+            deltas, proposals["boxes"][:, :, None], self.delta_weights, clamp=self.clamp_deltas
         )
         boxes = box_ops.clip(boxes, windows)
-        usable = box_ops.large(boxes, self.min_size) & proposals["valid"][..., None]
-        boxes, scores, classes, valid = self.suppress(
-            boxes, tf.where(usable, scores, 0.0), self.nms_iou, self.score_threshold, self.max_detections
+        usable = box_ops.is_large(boxes, self.min_size) & proposals["valid"][..., None]
+        boxes, scores, classes, valid = self.ops.nms_per_class(
+            boxes,
+            tf.where(usable, scores, 0.0),
+            iou_threshold=self.nms_iou,
+            score_threshold=self.score_threshold,
+            max_output=self.max_detections,
         )
         return {"boxes": boxes, "scores": scores, "class_ids": tf.where(valid, classes + 1, 0)}
 
-    def compute_output_spec(self, class_logits, deltas, proposals, windows):
+    def compute_output_spec(
+        self, class_logits: Tensor, deltas: Tensor, proposals: Mapping[str, Tensor], windows: Tensor
+    ) -> dict[str, keras.KerasTensor]:
         shape = (windows.shape[0], self.max_detections)
         return {
             "boxes": keras.KerasTensor((*shape, 4)),
@@ -84,7 +100,7 @@ class DetectionLayer(Float32Layer):
             "class_ids": keras.KerasTensor(shape, dtype="int32"),
         }
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "delta_weights": self.delta_weights,
@@ -97,7 +113,7 @@ class DetectionLayer(Float32Layer):
         }
 
 
-def roi_targets_spec(shape):
+def roi_targets_spec(shape: tuple[int | None, ...]) -> dict[str, keras.KerasTensor]:
     """Returns the dict of `targets.roi_targets` as symbolic tensors, for RoIs of the given `shape` (B, S)."""
     return {
         "rois": keras.KerasTensor((*shape, 4)),
@@ -115,7 +131,7 @@ class RoiTargets(Float32Layer):
 
     Args:
         samples: RoIs per image, S.
-        positive_fraction: Maximum share of positives, 0..1.
+        positive_fraction: Maximum fraction of positives, 0..1.
         positive_iou: A RoI is positive from this IoU on, and negative below.
         delta_weights: Four factors for the target deltas (dy, dx, dh, dw).
 
@@ -127,7 +143,15 @@ class RoiTargets(Float32Layer):
         The dict of `targets.roi_targets`, with S RoIs per image.
     """
 
-    def __init__(self, samples, positive_fraction, positive_iou, delta_weights, **kwargs):
+    def __init__(
+        self,
+        *,
+        samples: int,
+        positive_fraction: float,
+        positive_iou: float,
+        delta_weights: Sequence[float],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.target_arguments = {
             "samples": samples,
@@ -136,13 +160,15 @@ class RoiTargets(Float32Layer):
             "delta_weights": tuple(delta_weights),
         }
 
-    def call(self, proposals, batch):
+    def call(self, proposals: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return targets.roi_targets(proposals["boxes"], proposals["valid"], batch, **self.target_arguments)
 
-    def compute_output_spec(self, proposals, batch):
+    def compute_output_spec(
+        self, proposals: Mapping[str, Tensor], batch: Mapping[str, Tensor]
+    ) -> dict[str, keras.KerasTensor]:
         return roi_targets_spec((batch["gt_boxes"].shape[0], self.target_arguments["samples"]))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.target_arguments}
 
 
@@ -168,30 +194,42 @@ class BoxHeadLosses(Float32Layer):
         `box_loss`: `[B, 2]`, sum and count.
     """
 
-    def __init__(self, beta, box_loss="smooth_l1", delta_weights=(1.0, 1.0, 1.0, 1.0), **kwargs):
+    def __init__(
+        self,
+        beta: float,
+        box_loss: str = "smooth_l1",
+        delta_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.beta = beta
         self.box_loss = box_loss
         self.delta_weights = tuple(delta_weights)
 
-    def call(self, class_logits, deltas, sampled):
+    def call(self, class_logits: Tensor, deltas: Tensor, sampled: Mapping[str, Tensor]) -> dict[str, Tensor]:
         class_ids = sampled["class_ids"]  # [B, S]
         num_rois, num_outputs = class_ids.shape[1], class_logits.shape[-1]
         class_logits = tf.reshape(class_logits, [-1, num_rois, num_outputs])
         deltas = tf.reshape(deltas, [-1, num_rois, deltas.shape[-1] // 4, 4])
         chosen = class_ids if deltas.shape[2] > 1 else tf.zeros_like(class_ids)
         deltas = tf.gather(deltas, chosen, batch_dims=2)  # [B, S, 4]
-        expected, counts = sampled["deltas"], (sampled["positive"], sampled["valid"])
+        expected = sampled["deltas"]
+        samples = {"positive": sampled["positive"], "valid": sampled["valid"]}
         if self.box_loss == "giou":
-            box_loss = losses.giou_loss(deltas, expected, sampled["rois"], *counts, self.delta_weights)
+            box_loss = losses.giou_loss(
+                deltas, expected, sampled["rois"], **samples, weights=self.delta_weights
+            )
         else:
-            box_loss = losses.box_loss(deltas, expected, *counts, self.beta)
-        return {"class_loss": losses.class_loss(class_logits, class_ids, counts[1]), "box_loss": box_loss}
+            box_loss = losses.box_loss(deltas, expected, **samples, beta=self.beta)
+        class_loss = losses.class_loss(class_logits, class_ids, sampled["valid"])
+        return {"class_loss": class_loss, "box_loss": box_loss}
 
-    def compute_output_spec(self, class_logits, deltas, sampled):
+    def compute_output_spec(
+        self, class_logits: Tensor, deltas: Tensor, sampled: Mapping[str, Tensor]
+    ) -> dict[str, keras.KerasTensor]:
         names = ("class_loss", "box_loss")
         return {name: keras.KerasTensor((sampled["rois"].shape[0], 2)) for name in names}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         arguments = {"beta": self.beta, "box_loss": self.box_loss, "delta_weights": self.delta_weights}
         return {**super().get_config(), **arguments}

@@ -2,14 +2,18 @@
 
 import functools
 import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from mask_rcnn.layers.float32 import Float32Layer
-from mask_rcnn.ops.roi_align import corner_grid_boxes, pyramid_levels, pyramid_roi_align
-from mask_rcnn.ops.roi_pool import pyramid_roi_pool, whole_pixel_rois
+from mask_rcnn.ops.detection_ops import DetectionOps, current_detection_ops
+from mask_rcnn.ops.roi_align import corner_grid_boxes, pyramid_levels
+from mask_rcnn.ops.roi_pool import whole_pixel_rois
+from mask_rcnn.ops.tensor import Tensor
 
 
 class RoiPooler(Float32Layer):
@@ -19,6 +23,8 @@ class RoiPooler(Float32Layer):
         strides: Image pixels per map pixel, for each map.
         pool_size: Bins per side, P.
         levels: Dict of further arguments of `ops.roi_align.pyramid_levels`. Defaults to none.
+        ops: `DetectionOps` with RoIAlign and RoIPool. Defaults to `current_detection_ops`. It depends on the
+            runtime and is therefore not part of the saved config.
 
     Call arguments:
         pyramid: List of maps `[B, H, W, C]`.
@@ -28,17 +34,26 @@ class RoiPooler(Float32Layer):
         `[B * N, P, P, C]`.
     """
 
-    def __init__(self, strides, pool_size, levels=None, **kwargs):
+    def __init__(
+        self,
+        strides: Sequence[int],
+        pool_size: int,
+        levels: Mapping[str, Any] | None = None,
+        *,
+        ops: DetectionOps | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.ops = ops or current_detection_ops()
         self.strides = tuple(strides)
         self.pool_size = pool_size
         self.levels = dict(levels or {})
 
-    def call(self, pyramid, boxes):
+    def call(self, pyramid: Sequence[Tensor], boxes: Tensor) -> Tensor:
         pooled = self.pool(pyramid, boxes)  # [B, N, P, P, C]
         return tf.reshape(pooled, [-1, *pooled.shape[2:]])
 
-    def pool(self, pyramid, boxes):
+    def pool(self, pyramid: Sequence[Tensor], boxes: Tensor) -> Tensor:
         """Returns the pooled RoIs `[B, N, P, P, C]`. Subclasses must implement it.
 
         Args:
@@ -47,14 +62,14 @@ class RoiPooler(Float32Layer):
         """
         raise NotImplementedError
 
-    def levels_of(self, boxes):
+    def levels_of(self, boxes: Tensor) -> Tensor:
         """Returns the index of the map that each of `boxes` `[B, N, 4]` is pooled from, `[B, N]` int32."""
         return pyramid_levels(boxes, len(self.strides), **self.levels)
 
-    def compute_output_spec(self, pyramid, boxes):
+    def compute_output_spec(self, pyramid: Sequence[Tensor], boxes: Tensor) -> keras.KerasTensor:
         return keras.KerasTensor((None, self.pool_size, self.pool_size, pyramid[0].shape[-1]))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {"strides": self.strides, "pool_size": self.pool_size, "levels": self.levels}
         return {**super().get_config(), **config}
 
@@ -64,7 +79,7 @@ class RoiAlign(RoiPooler):
     """RoIAlign (Mask R-CNN, section 3): bilinear samples in each bin, without quantization.
 
     Args:
-        strides, pool_size, levels: See `RoiPooler`.
+        strides, pool_size, levels, ops: See `RoiPooler`.
         sampling_ratio: Samples per bin and axis. 0 means adaptive. Defaults to 2: four samples per bin.
         aligned: Whether to shift by half a pixel, see `ops.roi_align.roi_align`. Defaults to True.
         pooling: "average" or "max" of the samples of a bin. Defaults to "average".
@@ -74,32 +89,37 @@ class RoiAlign(RoiPooler):
 
     def __init__(
         self,
-        strides,
-        pool_size,
-        levels=None,
+        strides: Sequence[int],
+        pool_size: int,
+        levels: Mapping[str, Any] | None = None,
         *,
-        sampling_ratio=2,
-        aligned=True,
-        pooling="average",
-        sample_points=(),
-        **kwargs,
-    ):
+        sampling_ratio: int = 2,
+        aligned: bool = True,
+        pooling: str = "average",
+        sample_points: Sequence[float] = (),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(strides, pool_size, levels, **kwargs)
         self.sampling_ratio = sampling_ratio
         self.aligned = aligned
         self.pooling = pooling
         self.sample_points = tuple(sample_points)
-        self.align = pyramid_roi_align  # exports replace this function by one that their runtime supports
 
-    def pool(self, pyramid, boxes):
+    def pool(self, pyramid: Sequence[Tensor], boxes: Tensor) -> Tensor:
         return self.sample(pyramid, boxes, self.levels_of(boxes))
 
-    def sample(self, pyramid, boxes, levels):
+    def sample(self, pyramid: Sequence[Tensor], boxes: Tensor, levels: Tensor) -> Tensor:
         """Returns RoIAlign `[B, N, P, P, C]` of boxes whose pyramid levels `[B, N]` int32 are given."""
 
         def align(rois, sampling_ratio):
-            return self.align(
-                pyramid, rois, levels, self.strides, self.pool_size, sampling_ratio, self.aligned
+            return self.ops.pyramid_roi_align(
+                pyramid,
+                rois,
+                levels,
+                strides=self.strides,
+                pool_size=self.pool_size,
+                sampling_ratio=sampling_ratio,
+                aligned=self.aligned,
             )
 
         if self.pooling == "average" and not self.sample_points:
@@ -122,7 +142,7 @@ class RoiAlign(RoiPooler):
         positions = [(index + 0.5) / self.sampling_ratio for index in range(self.sampling_ratio)]
         return list(itertools.product(positions, positions))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "sampling_ratio": self.sampling_ratio,
@@ -139,20 +159,24 @@ class CropAndResize(RoiPooler):
     See `ops.roi_align.corner_grid_boxes`.
 
     Args:
-        strides, pool_size, levels: See `RoiPooler`.
+        strides, pool_size, levels, ops: See `RoiPooler`.
     """
 
-    def __init__(self, strides, pool_size, levels=None, **kwargs):
-        super().__init__(strides, pool_size, levels, **kwargs)
-        self.align = pyramid_roi_align  # see `RoiAlign`
-
-    def pool(self, pyramid, boxes):
+    def pool(self, pyramid: Sequence[Tensor], boxes: Tensor) -> Tensor:
         map_sizes = tf.stack([tf.shape(features)[1:3] for features in pyramid])  # [L, 2]
         side = tf.cast(map_sizes[0] * self.strides[0], tf.float32)
         # matterport computes the level from the box in 0..1 (see `corner_grid_boxes`) times the image size.
         levels = self.levels_of(boxes * tf.tile(side / (side - 1.0), [2]))
-        boxes = corner_grid_boxes(boxes, levels, map_sizes, self.strides, self.pool_size)
-        return self.align(pyramid, boxes, levels, self.strides, self.pool_size, 1, True)
+        boxes = corner_grid_boxes(boxes, levels, map_sizes, strides=self.strides, pool_size=self.pool_size)
+        return self.ops.pyramid_roi_align(
+            pyramid,
+            boxes,
+            levels,
+            strides=self.strides,
+            pool_size=self.pool_size,
+            sampling_ratio=1,
+            aligned=True,
+        )
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -162,10 +186,10 @@ class RoiWarp(RoiAlign):
     As Mask R-CNN describes it (table 2c): the RoI is quantized as in RoIPool, but its bins are not.
 
     Args:
-        strides, pool_size, levels, sampling_ratio, pooling, sample_points: See `RoiAlign`.
+        strides, pool_size, levels, ops, sampling_ratio, pooling, sample_points: See `RoiAlign`.
     """
 
-    def pool(self, pyramid, boxes):
+    def pool(self, pyramid: Sequence[Tensor], boxes: Tensor) -> Tensor:
         levels = self.levels_of(boxes)
         stride = tf.gather(tf.constant(self.strides, tf.float32), levels)[..., None]  # [B, N, 1]
         return self.sample(pyramid, whole_pixel_rois(boxes, 1.0 / stride) * stride, levels)
@@ -178,12 +202,10 @@ class RoiPool(RoiPooler):
     See `ops.roi_pool.roi_pool`.
 
     Args:
-        strides, pool_size, levels: See `RoiPooler`.
+        strides, pool_size, levels, ops: See `RoiPooler`.
     """
 
-    def __init__(self, strides, pool_size, levels=None, **kwargs):
-        super().__init__(strides, pool_size, levels, **kwargs)
-        self.pool_maximum = pyramid_roi_pool  # exports replace this function, see `RoiAlign`
-
-    def pool(self, pyramid, boxes):
-        return self.pool_maximum(pyramid, boxes, self.levels_of(boxes), self.strides, self.pool_size)
+    def pool(self, pyramid: Sequence[Tensor], boxes: Tensor) -> Tensor:
+        return self.ops.pyramid_roi_pool(
+            pyramid, boxes, self.levels_of(boxes), strides=self.strides, pool_size=self.pool_size
+        )

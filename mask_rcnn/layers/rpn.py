@@ -1,13 +1,18 @@
 """Layers of the region proposal network (RPN): anchors, proposals and losses."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from mask_rcnn import losses, targets
 from mask_rcnn.layers.float32 import Float32Layer
 from mask_rcnn.ops import boxes as box_ops
-from mask_rcnn.ops import nms
-from mask_rcnn.ops.anchors import base_anchors, grid_anchors
+from mask_rcnn.ops.anchors import base_anchors
+from mask_rcnn.ops.detection_ops import DetectionOps, current_detection_ops
+from mask_rcnn.ops.nms import DROPPED
+from mask_rcnn.ops.tensor import Tensor
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -23,6 +28,8 @@ class Anchors(Float32Layer):
             Defaults to False.
         stride_from_padded_size: Whether to use padded image side // map side as stride, as torchvision does.
             For the 13 rows of P6 of an 800 pixel image this is 61 instead of 64. Defaults to False.
+        ops: `DetectionOps` with `grid_anchors`. Defaults to `current_detection_ops`. It depends on the
+            runtime and is therefore not part of the saved config.
 
     Call arguments:
         pyramid: List of maps `[B, H, W, C]`.
@@ -33,16 +40,26 @@ class Anchors(Float32Layer):
         first size, then those of the second size, and so on.
     """
 
-    def __init__(self, sizes, strides, ratios, rounded=False, stride_from_padded_size=False, **kwargs):
+    def __init__(
+        self,
+        sizes: Sequence[float],
+        strides: Sequence[int],
+        ratios: Sequence[float],
+        *,
+        rounded: bool = False,
+        stride_from_padded_size: bool = False,
+        ops: DetectionOps | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.sizes = tuple(sizes)
         self.strides = tuple(strides)
         self.ratios = tuple(ratios)
         self.rounded = rounded
         self.stride_from_padded_size = stride_from_padded_size
-        self.grid = grid_anchors  # exports replace this function by one that is computed at run time
+        self.ops = ops or current_detection_ops()
 
-    def call(self, pyramid, images):
+    def call(self, pyramid: Sequence[Tensor], images: Tensor) -> list[Tensor]:
         anchors = []
         sizes = [self.sizes] if len(self.strides) == 1 else [(size,) for size in self.sizes]
         for features, level_sizes, stride in zip(pyramid, sizes, self.strides, strict=True):
@@ -51,13 +68,13 @@ class Anchors(Float32Layer):
             if self.stride_from_padded_size:
                 steps = tf.shape(images)[1:3] // map_size
             base = base_anchors(level_sizes, self.ratios, self.rounded)
-            anchors.append(self.grid(map_size, steps, base))
+            anchors.append(self.ops.grid_anchors(map_size, steps, base))
         return anchors
 
-    def compute_output_spec(self, pyramid, images):
+    def compute_output_spec(self, pyramid: Sequence[Tensor], images: Tensor) -> list[keras.KerasTensor]:
         return [keras.KerasTensor((None, 4)) for _ in pyramid]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "sizes": self.sizes,
@@ -83,6 +100,8 @@ class ProposalLayer(Float32Layer):
         min_size: Minimum side of a candidate, pixels, see `ops.boxes.large`. Defaults to 0.
         joint_levels: Whether to treat all levels as one. Defaults to False.
         clamp_deltas: Whether to limit dh and dw, see `ops.boxes.decode_deltas`. Defaults to True.
+        ops: `DetectionOps` with the NMS. Defaults to `current_detection_ops`. It depends on the
+            runtime and is therefore not part of the saved config.
 
     Call arguments:
         logits: List of `[B, H, W, A]`.
@@ -98,8 +117,17 @@ class ProposalLayer(Float32Layer):
     """
 
     def __init__(
-        self, pre_nms, post_nms, nms_iou=0.7, min_size=0.0, joint_levels=False, clamp_deltas=True, **kwargs
-    ):
+        self,
+        pre_nms: int,
+        post_nms: int,
+        *,
+        nms_iou: float = 0.7,
+        min_size: float = 0.0,
+        joint_levels: bool = False,
+        clamp_deltas: bool = True,
+        ops: DetectionOps | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.pre_nms = pre_nms
         self.post_nms = post_nms
@@ -107,9 +135,11 @@ class ProposalLayer(Float32Layer):
         self.min_size = min_size
         self.joint_levels = joint_levels
         self.clamp_deltas = clamp_deltas
-        self.suppress = nms.nms_per_group  # exports replace this function by one that their runtime supports
+        self.ops = ops or current_detection_ops()
 
-    def call(self, logits, deltas, anchors, windows):
+    def call(
+        self, logits: Sequence[Tensor], deltas: Sequence[Tensor], anchors: Sequence[Tensor], windows: Tensor
+    ) -> dict[str, Tensor]:
         if self.joint_levels:
             logits, deltas, anchors = _one_level(logits, deltas, anchors)
         boxes, scores, levels = [], [], []
@@ -123,12 +153,21 @@ class ProposalLayer(Float32Layer):
             scores.append(best)
             levels.append(tf.fill([tf.shape(best)[1]], level))
         boxes = box_ops.clip(tf.concat(boxes, axis=1), windows)
-        scores = tf.where(box_ops.large(boxes, self.min_size), tf.concat(scores, axis=1), nms.DROPPED)
+        scores = tf.where(box_ops.is_large(boxes, self.min_size), tf.concat(scores, axis=1), DROPPED)
         levels = tf.concat(levels, axis=0)
-        boxes, scores, valid = self.suppress(boxes, scores, levels, len(anchors), self.nms_iou, self.post_nms)
+        boxes, scores, valid = self.ops.nms_per_group(
+            boxes,
+            scores,
+            levels,
+            num_groups=len(anchors),
+            iou_threshold=self.nms_iou,
+            max_output=self.post_nms,
+        )
         return {"boxes": tf.stop_gradient(boxes), "scores": tf.stop_gradient(scores), "valid": valid}
 
-    def compute_output_spec(self, logits, deltas, anchors, windows):
+    def compute_output_spec(
+        self, logits: Sequence[Tensor], deltas: Sequence[Tensor], anchors: Sequence[Tensor], windows: Tensor
+    ) -> dict[str, keras.KerasTensor]:
         shape = (windows.shape[0], self.post_nms)
         return {
             "boxes": keras.KerasTensor((*shape, 4)),
@@ -136,7 +175,7 @@ class ProposalLayer(Float32Layer):
             "valid": keras.KerasTensor(shape, dtype="bool"),
         }
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "pre_nms": self.pre_nms,
@@ -176,8 +215,16 @@ class RpnLosses(Float32Layer):
     """
 
     def __init__(
-        self, samples, positive_fraction, positive_iou, negative_iou, beta, box_loss="smooth_l1", **kwargs
-    ):
+        self,
+        *,
+        samples: int,
+        positive_fraction: float,
+        positive_iou: float,
+        negative_iou: float,
+        beta: float,
+        box_loss: str = "smooth_l1",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.target_arguments = {
             "samples": samples,
@@ -188,26 +235,40 @@ class RpnLosses(Float32Layer):
         self.beta = beta
         self.box_loss = box_loss
 
-    def call(self, logits, deltas, anchors, batch):
-        anchors = tf.concat(anchors, axis=0)  # [A, 4]
-        sampled = targets.rpn_targets(anchors, batch, **self.target_arguments)
+    def call(
+        self,
+        logits: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        anchors: Sequence[Tensor],
+        batch: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        all_anchors = tf.concat(anchors, axis=0)  # [A, 4]
+        sampled = targets.rpn_targets(all_anchors, batch, **self.target_arguments)
         num_images = tf.shape(batch["gt_boxes"])[0]
-        logits = tf.concat([tf.reshape(x, [num_images, -1]) for x in logits], axis=1)  # [B, A]
-        deltas = tf.concat([tf.reshape(x, [num_images, -1, 4]) for x in deltas], axis=1)  # [B, A, 4]
-        logits = tf.gather(logits, sampled["indices"], batch_dims=1)  # [B, S]
-        deltas = tf.gather(deltas, sampled["indices"], batch_dims=1)
-        objectness = losses.objectness_loss(logits, sampled["objectness"], sampled["valid"])
-        expected, counts = sampled["deltas"], (sampled["positive"], sampled["valid"])
+        all_logits = tf.concat([tf.reshape(x, [num_images, -1]) for x in logits], axis=1)  # [B, A]
+        all_deltas = tf.concat([tf.reshape(x, [num_images, -1, 4]) for x in deltas], axis=1)  # [B, A, 4]
+        sampled_logits = tf.gather(all_logits, sampled["indices"], batch_dims=1)  # [B, S]
+        sampled_deltas = tf.gather(all_deltas, sampled["indices"], batch_dims=1)
+        objectness = losses.objectness_loss(sampled_logits, sampled["objectness"], sampled["valid"])
+        expected = sampled["deltas"]
+        samples = {"positive": sampled["positive"], "valid": sampled["valid"]}
         if self.box_loss == "giou":
-            box = losses.giou_loss(deltas, expected, tf.gather(anchors, sampled["indices"]), *counts)
+            sampled_anchors = tf.gather(all_anchors, sampled["indices"])
+            box_loss = losses.giou_loss(sampled_deltas, expected, sampled_anchors, **samples)
         else:
-            box = losses.box_loss(deltas, expected, *counts, self.beta)
-        return {"rpn_objectness_loss": objectness, "rpn_box_loss": box}
+            box_loss = losses.box_loss(sampled_deltas, expected, **samples, beta=self.beta)
+        return {"rpn_objectness_loss": objectness, "rpn_box_loss": box_loss}
 
-    def compute_output_spec(self, logits, deltas, anchors, batch):
+    def compute_output_spec(
+        self,
+        logits: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        anchors: Sequence[Tensor],
+        batch: Mapping[str, Tensor],
+    ) -> dict[str, keras.KerasTensor]:
         names = ("rpn_objectness_loss", "rpn_box_loss")
         return {name: keras.KerasTensor((batch["gt_boxes"].shape[0], 2)) for name in names}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         arguments = {**self.target_arguments, "beta": self.beta, "box_loss": self.box_loss}
         return {**super().get_config(), **arguments}

@@ -110,7 +110,7 @@ def convert_file(path, entry, out):
     check_fit(shapes, {name: array.shape for name, array in arrays.items()}, source)
     check_values(arrays, source)
     weights = {name: arrays[name].astype("float32", copy=False) for name in shapes}
-    write_arrays(out, weights, config, preset.categories)
+    write_arrays(out, weights, config, categories=preset.categories)
 
 
 def _converted(entry):

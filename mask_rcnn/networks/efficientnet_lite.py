@@ -25,7 +25,7 @@ NORM_EPSILON = 1e-3  # the published weights were trained with it
 PYRAMID_STAGE = (1, 2, 3, 4, 4, 5, 5)
 
 
-def efficientnet_lite0(norm="frozen_batch_norm", frozen_stages=0):
+def efficientnet_lite0(norm: str = "frozen_batch_norm", frozen_stages: int = 0) -> keras.Model:
     """Builds the convolutional part of EfficientNet-Lite0, without its classifier.
 
     Args:
@@ -38,7 +38,7 @@ def efficientnet_lite0(norm="frozen_batch_norm", frozen_stages=0):
         and strides 4, 8, 16 and 32. Layers are named `stem`, `block0_depthwise`, ...
     """
 
-    def conv(filters, size, strides=1, activation="relu6", *, layer_name, stage):
+    def conv(filters, size, strides=1, *, activation: str | None = "relu6", layer_name, stage):
         return ConvNorm(
             filters,
             size,
@@ -57,7 +57,7 @@ def efficientnet_lite0(norm="frozen_batch_norm", frozen_stages=0):
             channels = expansion * x.shape[-1]
             x = conv(channels, 1, layer_name=f"{prefix}_expand", stage=stage)(x)
         x = conv(None, size, strides, layer_name=f"{prefix}_depthwise", stage=stage)(x)
-        x = conv(filters, 1, 1, None, layer_name=f"{prefix}_project", stage=stage)(x)
+        x = conv(filters, 1, activation=None, layer_name=f"{prefix}_project", stage=stage)(x)
         if strides == 1 and shortcut.shape[-1] == filters:
             x = keras.layers.Add(name=f"{prefix}_add")([x, shortcut])
         return x

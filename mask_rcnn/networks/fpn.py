@@ -1,10 +1,13 @@
 """Feature pyramid network (FPN, section 3)."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
 from mask_rcnn.layers.conv import ConvNorm
 from mask_rcnn.networks.inputs import feature_input
+from mask_rcnn.ops.tensor import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -19,14 +22,22 @@ class UpsampleAdd(keras.layers.Layer):
         `[B, H, W, C]`.
     """
 
-    def call(self, coarse, fine):
+    def call(self, coarse: Tensor, fine: Tensor) -> Tensor:
         return fine + tf.image.resize(coarse, tf.shape(fine)[1:3], "nearest")
 
-    def compute_output_shape(self, coarse_shape, fine_shape=None):
+    def compute_output_shape(self, coarse_shape: Shape, fine_shape: Shape) -> Shape:
         return fine_shape
 
 
-def fpn(in_channels, channels=256, norm="none", norm_epsilon=1e-5, *, first_level=2, subsampled=1):
+def fpn(
+    in_channels: Sequence[int],
+    channels: int = 256,
+    *,
+    norm: str = "none",
+    norm_epsilon: float = 1e-5,
+    first_level: int = 2,
+    subsampled: int = 1,
+) -> keras.Model:
     """Builds the feature pyramid network on top of a backbone.
 
     Args:

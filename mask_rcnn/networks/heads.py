@@ -1,5 +1,8 @@
 """Networks of the RPN head, the box head and the mask head."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from mask_rcnn.layers.conv import ConvNorm
@@ -11,7 +14,7 @@ from mask_rcnn.networks.inputs import feature_input
 STD_DEFAULT, STD_BOX = 0.01, 0.001
 
 
-def rpn_head(in_channels, channels=256, num_anchors=3, convs=1):
+def rpn_head(in_channels: int, *, channels: int = 256, num_anchors: int = 3, convs: int = 1) -> keras.Model:
     """Builds the head of the region proposal network (Faster R-CNN, figure 3), shared by all levels.
 
     Args:
@@ -38,7 +41,9 @@ def rpn_head(in_channels, channels=256, num_anchors=3, convs=1):
     return keras.Model(features, [logits, deltas], name="rpn_head")
 
 
-def hidden_convs(convs, channels, norm="none", norm_epsilon=1e-5):
+def hidden_convs(
+    convs: int, channels: int, *, norm: str = "none", norm_epsilon: float = 1e-5
+) -> list[keras.Layer]:
     """Returns the hidden 3x3 convolutions `conv1`, `conv2`, ... at the start of `box_head` and `mask_head`.
 
     Args:
@@ -54,14 +59,15 @@ def hidden_convs(convs, channels, norm="none", norm_epsilon=1e-5):
 
 
 def box_head(
-    pooled_shape,
-    convs=(),
-    dense_units=(1024, 1024),
-    num_outputs=81,
-    average_pool=False,
-    class_agnostic=False,
-    name="box_head",
-):
+    pooled_shape: tuple[int, int, int],
+    convs: Sequence[keras.Layer] = (),
+    *,
+    dense_units: Sequence[int] = (1024, 1024),
+    num_outputs: int = 81,
+    average_pool: bool = False,
+    class_agnostic: bool = False,
+    name: str = "box_head",
+) -> keras.Model:
     """Builds the box head of the second stage: hidden layers, class logits and deltas (FPN, section 4.2).
 
     Args:
@@ -91,7 +97,7 @@ def box_head(
         x = keras.layers.Dense(units, activation="relu", name=f"fc{index}")(x)
 
     def predictor(units, stddev, layer_name):
-        normal = keras.initializers.RandomNormal(stddev=stddev)
+        normal: Any = keras.initializers.RandomNormal(stddev=stddev)  # Any: Keras's default is a string
         return keras.layers.Dense(units, kernel_initializer=normal, name=layer_name)
 
     logits = predictor(num_outputs, STD_DEFAULT, "class_logits")(x)
@@ -99,7 +105,14 @@ def box_head(
     return keras.Model(pooled, [logits, deltas], name=name)
 
 
-def mask_head(pooled_shape, convs=(), channels=256, num_outputs=81, competing=False):
+def mask_head(
+    pooled_shape: tuple[int, int, int],
+    convs: Sequence[keras.Layer] = (),
+    *,
+    channels: int = 256,
+    num_outputs: int = 81,
+    competing: bool = False,
+) -> keras.Model:
     """Builds the fully convolutional mask branch (Mask R-CNN, figure 4).
 
     Args:
@@ -127,7 +140,14 @@ def mask_head(pooled_shape, convs=(), channels=256, num_outputs=81, competing=Fa
     return keras.Model([pooled, class_ids], masks, name="mask_head")
 
 
-def mlp_mask_head(pooled_shape, convs=(), dense_units=(1024, 1024), num_outputs=81, competing=False):
+def mlp_mask_head(
+    pooled_shape: tuple[int, int, int],
+    convs: Sequence[keras.Layer] = (),
+    *,
+    dense_units: Sequence[int] = (1024, 1024),
+    num_outputs: int = 81,
+    competing: bool = False,
+) -> keras.Model:
     """Builds the mask branch of fully connected layers (Mask R-CNN, table 2e).
 
     Args:
@@ -143,7 +163,7 @@ def mlp_mask_head(pooled_shape, convs=(), dense_units=(1024, 1024), num_outputs=
     for index, units in enumerate(dense_units, start=1):
         x = keras.layers.Dense(units, activation="relu", name=f"fc{index}")(x)
     side = 2 * pooled_shape[0]
-    normal = keras.initializers.RandomNormal(stddev=STD_BOX)
+    normal: Any = keras.initializers.RandomNormal(stddev=STD_BOX)
     x = keras.layers.Dense(side * side * num_outputs, kernel_initializer=normal, name="predictor")(x)
     x = keras.layers.Reshape((side, side, num_outputs), name="masks")(x)
     choose = SoftmaxMasks(name="competing") if competing else SelectClassMask(name="chosen")

@@ -1,10 +1,14 @@
 """Inputs of the networks."""
 
+from typing import Any
+
 import keras
 
+from mask_rcnn.ops.tensor import Shape
 
-def feature_input(shape, name):
-    """Returns a `keras.Input` in the compute dtype of the current dtype policy.
+
+def feature_input(shape: Shape, name: str) -> Any:
+    """Returns a `keras.Input`, a `keras.KerasTensor`, in the compute dtype of the current dtype policy.
 
     Keras's default is float32. It would silently cast every map between two networks to float32, both under
     bfloat16 and under float64.

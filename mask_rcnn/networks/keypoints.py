@@ -1,5 +1,7 @@
 """Network of the keypoint head (section 5)."""
 
+from typing import Any
+
 import keras
 
 from mask_rcnn.layers.conv import ConvNorm
@@ -7,7 +9,9 @@ from mask_rcnn.layers.keypoints import KeypointDeconv
 from mask_rcnn.networks.inputs import feature_input
 
 
-def keypoint_head(in_channels, pool_size=14, convs=8, channels=512, num_keypoints=17):
+def keypoint_head(
+    in_channels: int, *, pool_size: int = 14, convs: int = 8, channels: int = 512, num_keypoints: int = 17
+) -> keras.Model:
     """Builds the keypoint branch: convolutions, a deconvolution and bilinear upsampling by 2.
 
     Section 5, "Keypoint head architecture": keypoint localization needs a high resolution.
@@ -27,9 +31,10 @@ def keypoint_head(in_channels, pool_size=14, convs=8, channels=512, num_keypoint
         x = ConvNorm(channels, 3, activation="relu", name=f"conv{index}")(x)
     # Small initial weights: all cells start with nearly equal logits. Training need not undo random
     # differences.
-    initializer = keras.initializers.RandomNormal(stddev=0.001)
-    x = KeypointDeconv(num_keypoints, 4, 2, padding="same", kernel_initializer=initializer, name="deconv")(
-        x
-    )  # [R, 2P, 2P, J]
+    initializer: Any = keras.initializers.RandomNormal(stddev=0.001)
+    deconv = KeypointDeconv(
+        num_keypoints, 4, 2, padding="same", kernel_initializer=initializer, name="deconv"
+    )
+    x = deconv(x)  # [R, 2P, 2P, J]
     heatmaps = keras.layers.UpSampling2D(2, interpolation="bilinear", name="upsample")(x)
     return keras.Model(pooled, heatmaps, name="keypoint_head")

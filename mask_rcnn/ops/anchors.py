@@ -1,10 +1,16 @@
 """Anchor boxes of a feature pyramid (FPN, section 4.1)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
+from mask_rcnn.ops.tensor import Tensor
 
-def base_anchors(sizes, ratios, rounded=False):
+
+def base_anchors(
+    sizes: float | Sequence[float], ratios: Sequence[float], rounded: bool = False
+) -> np.ndarray:
     """Returns anchors of the given sizes and ratios, centered at the origin.
 
     Args:
@@ -21,13 +27,15 @@ def base_anchors(sizes, ratios, rounded=False):
     array([[-16., -16.,  16.,  16.]], dtype=float32)
     """
     roots = np.sqrt(np.asarray(ratios, "float64"))
-    sizes = np.reshape(sizes, [-1, 1])
-    heights, widths = (sizes * roots).ravel(), (sizes / roots).ravel()
+    column = np.reshape(sizes, [-1, 1])
+    heights, widths = (column * roots).ravel(), (column / roots).ravel()
     anchors = np.stack([-heights, -widths, heights, widths], axis=-1) / 2
     return (np.round(anchors) if rounded else anchors).astype("float32")
 
 
-def grid_anchors(map_size, stride, base):
+def grid_anchors(
+    map_size: Tensor | Sequence[int], stride: Tensor | Sequence[int], base: np.ndarray
+) -> Tensor:
     """Returns the base anchors shifted to every cell of a feature map.
 
     Args:

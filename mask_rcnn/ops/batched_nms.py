@@ -6,11 +6,14 @@
 import tensorflow as tf
 
 from mask_rcnn.ops import boxes as box_ops
+from mask_rcnn.ops.tensor import Tensor
 
 BLOCK = 512  # candidates per step; comparing a block with itself takes B * 512 * 512 numbers
 
 
-def combined_nms(boxes, scores, iou_threshold, score_threshold, max_output):
+def combined_nms(
+    boxes: Tensor, scores: Tensor, *, iou_threshold: float, score_threshold: float, max_output: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Returns the result of `tf.image.combined_non_max_suppression` with `clip_boxes=False`.
 
     The candidates of all classes are sorted by score. They are processed in blocks until each image has
@@ -34,18 +37,19 @@ def combined_nms(boxes, scores, iou_threshold, score_threshold, max_output):
     num_images, num_boxes, num_classes = tf.unstack(tf.shape(scores))
     scores = tf.where(scores > score_threshold, scores, -1.0)
     flat = tf.reshape(scores, [num_images, num_boxes * num_classes])
-    flat = tf.pad(flat, [[0, 0], [0, -tf.shape(flat)[1] % BLOCK]], constant_values=-1.0)  # whole blocks
+    num_padding = -tf.shape(flat)[1] % BLOCK  # pyright: ignore[reportOperatorIssue]  # the stubs lack `%`
+    flat = tf.pad(flat, [[0, 0], [0, num_padding]], constant_values=-1.0)  # to whole blocks
     flat, order = tf.math.top_k(flat, tf.shape(flat)[1])
-    shared = tf.broadcast_to(boxes, [num_images, num_boxes, num_classes, 4])
-    shared = tf.reshape(shared, [num_images, num_boxes * num_classes, 4])
+    class_boxes = tf.broadcast_to(boxes, [num_images, num_boxes, num_classes, 4])
+    class_boxes = tf.reshape(class_boxes, [num_images, num_boxes * num_classes, 4])
 
     def add_block(start, *kept):
-        places = order[:, start : start + BLOCK]
-        places = tf.minimum(places, tf.shape(shared)[1] - 1)  # padding has an index out of range
+        candidates = order[:, start : start + BLOCK]
+        candidates = tf.minimum(candidates, tf.shape(class_boxes)[1] - 1)  # padding has an index out of range
         block = (
             flat[:, start : start + BLOCK],
-            tf.gather(shared, places, batch_dims=1),
-            places % num_classes,
+            tf.gather(class_boxes, candidates, batch_dims=1),
+            candidates % num_classes,
         )
         return start + BLOCK, *_add_block(kept, block, iou_threshold)
 
@@ -81,12 +85,12 @@ def _add_block(kept, block, iou_threshold):
     max_output = kept[0].shape[1]
     overlaps = box_ops.iou(block[1], boxes) > iou_threshold  # [B, C, M + C]
     overlaps &= (block[2][:, :, None] == classes[:, None, :]) & counts[:, None, :]
-    place = tf.range(tf.shape(scores)[1])
-    overlaps &= place[None, :] < place[max_output:, None]  # only a higher-scored box may suppress
+    rank = tf.range(tf.shape(scores)[1])
+    overlaps &= rank[None, :] < rank[max_output:, None]  # only a higher-scored box may suppress
 
     def settle(chosen, _):
         free = ~tf.reduce_any(overlaps & chosen[:, None, :], axis=2)  # [B, C]
-        settled = counts & tf.concat([tf.ones_like(kept[0], bool), free], axis=1)
+        settled = counts & tf.concat([tf.ones_like(kept[0], tf.bool), free], axis=1)
         return settled, tf.reduce_any(settled != chosen)
 
     # Iterates to a fixed point. Each round gives the final answer for at least one more candidate per image.

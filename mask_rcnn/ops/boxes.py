@@ -1,65 +1,73 @@
 """Functions on boxes: float32, yxyx, absolute pixels, far edge not included (height = y2 - y1)."""
 
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
+
+from mask_rcnn.ops.tensor import Tensor
 
 # Largest decoded dh and dw: a 16 pixel box grows to at most 1000 pixels. exp() of a huge delta overflows.
 MAX_LOG_SCALE = math.log(1000 / 16)
 
 
-def area(boxes):
+def area(boxes: Tensor) -> Tensor:
     """Returns the areas `[...]` of boxes `[..., 4]`, yxyx. Inverted boxes have an area of 0."""
     size = tf.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)  # [..., 2]
     return size[..., 0] * size[..., 1]
 
 
-def intersection(boxes, others):
-    """Returns the intersection areas `[..., N, M]` of `boxes` `[..., N, 4]` and `others` `[..., M, 4]`."""
+def intersection(boxes: Tensor, other_boxes: Tensor) -> Tensor:
+    """Returns the areas `[..., N, M]` that `boxes` `[..., N, 4]` share with `other_boxes` `[..., M, 4]`."""
     # Computed per coordinate: slicing and joining `[N, M, 2]` arrays takes longer than the arithmetic.
     y1, x1, y2, x2 = (side[..., :, None] for side in tf.unstack(boxes, axis=-1))  # [..., N, 1]
-    other_y1, other_x1, other_y2, other_x2 = (side[..., None, :] for side in tf.unstack(others, axis=-1))
+    other_y1, other_x1, other_y2, other_x2 = (side[..., None, :] for side in tf.unstack(other_boxes, axis=-1))
     height = tf.nn.relu(tf.minimum(y2, other_y2) - tf.maximum(y1, other_y1))  # [..., N, M]
     width = tf.nn.relu(tf.minimum(x2, other_x2) - tf.maximum(x1, other_x1))
     return height * width
 
 
-def iou(boxes, others, shared=None):
-    """Returns the intersection over union of each of `boxes` with each of `others`.
+def iou(boxes: Tensor, other_boxes: Tensor, intersections: Tensor | None = None) -> Tensor:
+    """Returns the intersection over union of each of `boxes` with each of `other_boxes`.
 
     Args:
         boxes: `[..., N, 4]`, yxyx.
-        others: `[..., M, 4]`, yxyx.
-        shared: `[..., N, M]`, the result of `intersection` if already known. Defaults to None: computed here.
+        other_boxes: `[..., M, 4]`, yxyx.
+        intersections: `[..., N, M]`, the result of `intersection` if already known. Defaults to None: it is
+            computed.
 
     Returns:
         `[..., N, M]` in 0..1. 0 where both boxes are empty.
     """
-    shared = intersection(boxes, others) if shared is None else shared
-    union = area(boxes)[..., :, None] + area(others)[..., None, :] - shared
+    shared = intersection(boxes, other_boxes) if intersections is None else intersections
+    union = area(boxes)[..., :, None] + area(other_boxes)[..., None, :] - shared
     return tf.math.divide_no_nan(shared, union)
 
 
-def generalized_iou(boxes, others):
-    """Returns the generalized IoU of each box and the box with the same index in `others`.
+def generalized_iou(boxes: Tensor, other_boxes: Tensor) -> Tensor:
+    """Returns the generalized IoU of each box and the box with the same index in `other_boxes`.
 
-    Rezatofighi et al. 2019, algorithm 1. GIoU is the IoU minus a penalty. The penalty is the share of the
+    Rezatofighi et al. 2019, algorithm 1. GIoU is the IoU minus a penalty. The penalty is the fraction of the
     smallest enclosing box that neither of the two boxes covers.
 
     Args:
-        boxes, others: `[..., 4]`, yxyx.
+        boxes, other_boxes: `[..., 4]`, yxyx.
 
     Returns:
         `[...]` in -1..1. 0 where both boxes are empty and at the same place.
     """
-    overlap = tf.concat([tf.maximum(boxes, others)[..., :2], tf.minimum(boxes, others)[..., 2:]], axis=-1)
-    around = tf.concat([tf.minimum(boxes, others)[..., :2], tf.maximum(boxes, others)[..., 2:]], axis=-1)
-    shared, enclosing = area(overlap), area(around)
-    union = area(boxes) + area(others) - shared
-    return tf.math.divide_no_nan(shared, union) - tf.math.divide_no_nan(enclosing - union, enclosing)
+    overlap = tf.concat(
+        [tf.maximum(boxes, other_boxes)[..., :2], tf.minimum(boxes, other_boxes)[..., 2:]], axis=-1
+    )
+    around = tf.concat(
+        [tf.minimum(boxes, other_boxes)[..., :2], tf.maximum(boxes, other_boxes)[..., 2:]], axis=-1
+    )
+    overlap_area, enclosing = area(overlap), area(around)
+    union = area(boxes) + area(other_boxes) - overlap_area
+    return tf.math.divide_no_nan(overlap_area, union) - tf.math.divide_no_nan(enclosing - union, enclosing)
 
 
-def encode_deltas(boxes, anchors, weights=(1.0, 1.0, 1.0, 1.0)):
+def encode_deltas(boxes: Tensor, anchors: Tensor, weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0)) -> Tensor:
     """Returns the deltas that transform `anchors` into `boxes`: the regression targets of a head.
 
     R-CNN, appendix C, equations 6 to 9. It is the inverse of `decode_deltas` for boxes with an area. Empty
@@ -81,7 +89,9 @@ def encode_deltas(boxes, anchors, weights=(1.0, 1.0, 1.0, 1.0)):
     return tf.concat([shift, tf.math.log(size / anchor_size)], axis=-1) * tf.constant(weights, boxes.dtype)
 
 
-def decode_deltas(deltas, boxes, weights=(1.0, 1.0, 1.0, 1.0), clamp=True):
+def decode_deltas(
+    deltas: Tensor, boxes: Tensor, weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0), *, clamp: bool = True
+) -> Tensor:
     """Returns `boxes` moved and scaled by the predicted deltas.
 
     R-CNN, appendix C, equations 1 to 4.
@@ -104,7 +114,9 @@ def decode_deltas(deltas, boxes, weights=(1.0, 1.0, 1.0, 1.0), clamp=True):
     return tf.concat([center - 0.5 * size, center + 0.5 * size], axis=-1)
 
 
-def windows(image_sizes, padded_size=None, centered=False):
+def image_windows(
+    image_sizes: Tensor, padded_size: Tensor | Sequence[int] | None = None, centered: bool = False
+) -> Tensor:
     """Returns the region of each padded image that contains the image itself.
 
     Args:
@@ -119,11 +131,16 @@ def windows(image_sizes, padded_size=None, centered=False):
     """
     origin = tf.zeros_like(image_sizes)
     if centered:
+        if padded_size is None:
+            raise ValueError(
+                "Centered images need the size of their padding. Received: padded_size=None. "
+                "Pass (height, width) of the padded images."
+            )
         origin = (tf.cast(padded_size, image_sizes.dtype) - image_sizes) // 2
     return tf.concat([origin, origin + image_sizes], axis=-1)
 
 
-def large(boxes, min_size):
+def is_large(boxes: Tensor, min_size: float) -> Tensor:
     """Returns which boxes have a height and width of at least `min_size`.
 
     Args:
@@ -139,7 +156,7 @@ def large(boxes, min_size):
     return tf.reduce_all(size >= min_size if min_size else size > 0, axis=-1)
 
 
-def clip(boxes, windows):
+def clip(boxes: Tensor, windows: Tensor) -> Tensor:
     """Returns the boxes clipped to their image.
 
     Args:

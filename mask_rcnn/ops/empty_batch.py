@@ -6,10 +6,14 @@ https://github.com/tensorflow/tensorflow/pull/112639 describes the early return 
 merged.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
+from mask_rcnn.ops.tensor import Tensor
 
-def with_empty_batch(convolve, x):
+
+def with_empty_batch(convolve: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Returns `convolve(x)`. For an empty batch it convolves one image of zeros and removes it again.
 
     A batch that is not empty is not copied: TensorFlow forwards the tensor through a padding of zero images
@@ -26,7 +30,8 @@ def with_empty_batch(convolve, x):
     if x.shape[0]:  # the batch size is static, as in exports to TFLite and ONNX
         return convolve(x)
     count = tf.shape(x)[0]
-    padded = tf.pad(x, [[0, tf.cast(count == 0, tf.int32)], [0, 0], [0, 0], [0, 0]])
+    padding = [[0, tf.cast(count == 0, tf.int32)], [0, 0], [0, 0], [0, 0]]
+    padded = tf.pad(x, padding)  # pyright: ignore[reportArgumentType]  # the stubs lack lists of tensors
     y = convolve(tf.ensure_shape(padded, [None, *x.shape[1:]]))
     sides = y.shape[1:]
     y = tf.slice(y, [0] * y.shape.rank, [count] + [-1] * sides.rank)

@@ -6,10 +6,16 @@ Computing one group at a time is also 1.4 to 1.8 times as fast there (3x3, 32 gr
 2 cores).
 """
 
+from typing import Literal
+
 import tensorflow as tf
 
+from mask_rcnn.ops.tensor import Tensor
 
-def conv2d(x, kernel, strides, padding, dilations=1):
+
+def conv2d(
+    x: Tensor, kernel: Tensor, strides: int, *, padding: Literal["SAME", "VALID"], dilations: int = 1
+) -> Tensor:
     """Returns `tf.nn.conv2d(x, kernel, strides, padding, dilations=dilations)`, with a gradient on CPUs too.
 
     Args:
@@ -27,8 +33,9 @@ def conv2d(x, kernel, strides, padding, dilations=1):
     groups = x.shape[-1] // kernel.shape[2]
     if groups == 1:
         return tf.nn.conv2d(x, kernel, strides, padding)
-    each = zip(tf.split(x, groups, axis=-1), tf.split(kernel, groups, axis=-1), strict=True)
-    return tf.concat([tf.nn.conv2d(some, its, strides, padding) for some, its in each], axis=-1)
+    inputs, kernels = tf.split(x, groups, axis=-1), tf.split(kernel, groups, axis=-1)
+    outputs = [tf.nn.conv2d(*pair, strides, padding) for pair in zip(inputs, kernels, strict=True)]
+    return tf.concat(outputs, axis=-1)
 
 
 def _dilated(x, kernel, dilation):
@@ -38,5 +45,5 @@ def _dilated(x, kernel, dilation):
     block = [dilation, dilation]
     more = [-(height + 2 * pad) % dilation, -(width + 2 * pad) % dilation]  # up to a multiple of a block
     phases = tf.space_to_batch(x, block, [[pad, pad + more[0]], [pad, pad + more[1]]])
-    phases = conv2d(phases, kernel, 1, "VALID")
+    phases = conv2d(phases, kernel, 1, padding="VALID")
     return tf.batch_to_space(phases, block, [[0, more[0]], [0, more[1]]])

@@ -2,8 +2,10 @@
 
 import tensorflow as tf
 
+from mask_rcnn.ops.tensor import Tensor
 
-def keypoint_cells(keypoints, rois, size):
+
+def keypoint_cells(keypoints: Tensor, rois: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Returns the grid cell of each keypoint in its RoI (section 5: a one-hot mask of one pixel).
 
     A point on the far edge of the RoI belongs to the last cell, as in torchvision and detectron2.
@@ -26,5 +28,6 @@ def keypoint_cells(keypoints, rois, size):
     # Clipped before the cast: a point far outside could overflow an int32.
     grid = (points - top_left) * size / tf.maximum(bottom_right - top_left, 1e-6)
     grid = tf.clip_by_value(tf.floor(grid), 0.0, size - 1.0)  # [..., J, 2]
-    cells = tf.cast(grid[..., 0] * size + grid[..., 1], tf.int32)
+    rows, columns = tf.unstack(grid, axis=-1)
+    cells = tf.cast(rows * size + columns, tf.int32)
     return tf.where(counts, cells, 0), counts

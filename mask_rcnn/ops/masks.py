@@ -3,9 +3,10 @@
 import tensorflow as tf
 
 from mask_rcnn.ops.roi_align import roi_align
+from mask_rcnn.ops.tensor import Tensor
 
 
-def crop_masks(masks, mask_boxes, rois, size):
+def crop_masks(masks: Tensor, mask_boxes: Tensor, rois: Tensor, *, size: int) -> Tensor:
     """Returns each ground-truth mask resampled in the grid of its RoI.
 
     Args:
@@ -23,6 +24,7 @@ def crop_masks(masks, mask_boxes, rois, size):
     scale = side / tf.maximum(mask_boxes[:, 2:] - mask_boxes[:, :2], 1e-6)
     in_mask = (rois - origin) * tf.tile(scale, [1, 2])  # pixels of the mask crop
     # Padded with zeros: roi_align repeats the border of its map, but a mask is empty outside its box.
-    padded = tf.pad(tf.cast(masks, tf.float32), [[0, 0], [1, 1], [1, 1]])[..., None]
-    covered = roi_align(padded, in_mask + 1.0, tf.range(tf.shape(rois)[0]), 1.0, size)  # [R, M, M, 1]
+    padded = tf.pad(tf.cast(masks, tf.float32), [[0, 0], [1, 1], [1, 1]])[:, :, :, None]
+    indices = tf.range(tf.shape(rois)[0])
+    covered = roi_align(padded, in_mask + 1.0, indices, scale=1.0, pool_size=size)  # [R, M, M, 1]
     return tf.cast(covered[..., 0] >= 0.5, tf.float32)

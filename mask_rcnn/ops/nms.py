@@ -3,7 +3,8 @@
 import tensorflow as tf
 
 from mask_rcnn.ops import batched_nms
-from mask_rcnn.ops.kernels import has_gpu
+from mask_rcnn.ops.implementation import has_gpu
+from mask_rcnn.ops.tensor import Tensor
 
 # Candidates with this score are never selected. It marks padding rows and candidates below a threshold.
 DROPPED = -1e9
@@ -14,7 +15,9 @@ DROPPED = -1e9
 LOGIT_SHIFT = 64.0
 
 
-def nms_per_group(boxes, scores, groups, num_groups, iou_threshold, max_output):
+def nms_per_group(
+    boxes: Tensor, scores: Tensor, groups: Tensor, *, num_groups: int, iou_threshold: float, max_output: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Suppresses overlapping boxes within each group, then returns the best boxes of all groups.
 
     Args:
@@ -32,15 +35,23 @@ def nms_per_group(boxes, scores, groups, num_groups, iou_threshold, max_output):
         scores: `[B, M]`, logits in descending order; zeros where not valid.
         valid: `[B, M]` bool.
     """
-    mine = groups[:, None] == tf.range(num_groups)  # [N, groups]
+    is_member = groups[:, None] == tf.range(num_groups)  # [N, groups]
     shifted = tf.where(scores > DROPPED, tf.maximum(scores + LOGIT_SHIFT, 1.0), 0.0)
-    by_group = tf.where(mine, shifted[:, :, None], 0.0)  # [B, N, groups]
-    boxes, shifted, _, count = _combined_nms(boxes[:, :, None, :], by_group, iou_threshold, 0.0, max_output)
+    by_group = tf.where(is_member, shifted[:, :, None], 0.0)  # [B, N, groups]
+    boxes, shifted, _, count = _combined_nms(
+        boxes[:, :, None, :],
+        by_group,
+        iou_threshold=iou_threshold,
+        score_threshold=0.0,
+        max_output=max_output,
+    )
     valid = tf.range(max_output) < count[:, None]
     return boxes, tf.where(valid, shifted - LOGIT_SHIFT, 0.0), valid
 
 
-def nms_per_class(boxes, scores, iou_threshold, score_threshold, max_output):
+def nms_per_class(
+    boxes: Tensor, scores: Tensor, *, iou_threshold: float, score_threshold: float, max_output: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Suppresses overlapping boxes within each class, then returns the best boxes of all classes.
 
     Args:
@@ -57,14 +68,18 @@ def nms_per_class(boxes, scores, iou_threshold, score_threshold, max_output):
         classes: `[B, M]` int32 in 0..K-1; zeros where not valid.
         valid: `[B, M]` bool.
     """
-    boxes, scores, classes, count = _combined_nms(boxes, scores, iou_threshold, score_threshold, max_output)
+    boxes, scores, classes, count = _combined_nms(
+        boxes, scores, iou_threshold=iou_threshold, score_threshold=score_threshold, max_output=max_output
+    )
     return boxes, scores, classes, tf.range(max_output) < count[:, None]
 
 
-def _combined_nms(boxes, scores, iou_threshold, score_threshold, max_output):
+def _combined_nms(boxes, scores, *, iou_threshold, score_threshold, max_output):
     """Returns the result of `batched_nms.combined_nms`, by the fastest implementation on this machine."""
     if has_gpu():
-        return batched_nms.combined_nms(boxes, scores, iou_threshold, score_threshold, max_output)
+        return batched_nms.combined_nms(
+            boxes, scores, iou_threshold=iou_threshold, score_threshold=score_threshold, max_output=max_output
+        )
     boxes, scores, classes, count = tf.image.combined_non_max_suppression(
         boxes,
         scores,

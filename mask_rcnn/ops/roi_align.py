@@ -3,12 +3,25 @@
 Letters: R RoIs, P bins per side, S samples per bin and axis, H W the map, C channels.
 """
 
+from collections.abc import Callable, Sequence
+
 import tensorflow as tf
 
-from mask_rcnn.ops.kernels import has_gpu
+from mask_rcnn.ops.implementation import has_gpu
+from mask_rcnn.ops.sampling_matrix import sampling_matrix
+from mask_rcnn.ops.tensor import Tensor
 
 
-def roi_align(features, boxes, image_indices, scale, pool_size, sampling_ratio=2, aligned=True):
+def roi_align(
+    features: Tensor,
+    boxes: Tensor,
+    image_indices: Tensor,
+    *,
+    scale: float,
+    pool_size: int,
+    sampling_ratio: int = 2,
+    aligned: bool = True,
+) -> Tensor:
     """Returns RoIAlign of one feature map: the mean of bilinear samples in each bin of each RoI.
 
     A sample more than one pixel outside the map is 0. A sample less than one pixel outside takes the value of
@@ -96,11 +109,19 @@ def _gradient_by_image(upstream, shape, rois, pool_size, samples):
     channels = upstream.shape[-1]
 
     def of_image(index):
-        mine = tf.where(image_indices == index)[:, 0]
-        flat = tf.reshape(tf.gather(upstream, mine), [-1, channels])  # [R P P, C]
-        boxes, counts = tf.gather(tf.stack([start, size]), mine, axis=1), tf.fill([tf.size(mine), 2], samples)
-        matrix = _sampling_matrix(
-            shape[1:3], 1, *tf.unstack(boxes), tf.zeros_like(mine), pool_size, tf.cast(counts, tf.int64)
+        roi_indices = tf.where(image_indices == index)[:, 0]
+        flat = tf.reshape(tf.gather(upstream, roi_indices), [-1, channels])  # [R P P, C]
+        image_start, image_size = tf.unstack(tf.gather(tf.stack([start, size]), roi_indices, axis=1))
+        counts = tf.cast(tf.fill([tf.size(roi_indices), 2], samples), tf.int64)
+        indices = tf.zeros_like(roi_indices)
+        matrix = sampling_matrix(
+            shape[1:3],
+            1,
+            image_start,
+            size=image_size,
+            image_indices=indices,
+            pool_size=pool_size,
+            samples=counts,
         )
         return tf.sparse.sparse_dense_matmul(matrix, flat, adjoint_a=True)  # [H W, C]
 
@@ -111,81 +132,29 @@ def _gradient_by_image(upstream, shape, rois, pool_size, samples):
 def _adaptive(features, start, size, image_indices, pool_size, samples):
     """Returns RoIAlign as the product of the sparse matrix of all samples and the map."""
     shape, channels = tf.shape(features), features.shape[-1]
-    matrix = _sampling_matrix(shape[1:3], shape[0], start, size, image_indices, pool_size, samples)
+    matrix = sampling_matrix(
+        shape[1:3],
+        shape[0],
+        start,
+        size=size,
+        image_indices=image_indices,
+        pool_size=pool_size,
+        samples=samples,
+    )
     flat = tf.reshape(features, [-1, channels])  # [B H W, C]
     pooled = tf.sparse.sparse_dense_matmul(matrix, flat)  # [R P P, C]
     return tf.reshape(pooled, [-1, pool_size, pool_size, channels])
 
 
-def _sampling_matrix(map_size, num_images, start, size, image_indices, pool_size, samples):
-    """Returns a sparse matrix with one row per bin: the bilinear weights of all its samples.
-
-    Args:
-        map_size: `[2]` int32, (height, width) of the map.
-        num_images: Integer or int32 scalar.
-        start, size: `[R, 2]`, top left corner and size of the RoIs, map pixels.
-        image_indices: `[R]`, the image of each RoI.
-        pool_size: Bins per side, P.
-        samples: `[R, 2]` int64, samples per bin along each axis.
-
-    Returns:
-        `tf.SparseTensor` `[R P P, B H W]` float32. The same position may occur more than once.
-    """
-    height, width = tf.unstack(tf.cast(map_size, tf.int64))
-    y_roi, y_bin, y_pixel, y_weight = _axis_weights(start[:, 0], size[:, 0], pool_size, height, samples[:, 0])
-    x_roi, x_bin, x_pixel, x_weight = _axis_weights(start[:, 1], size[:, 1], pool_size, width, samples[:, 1])
-
-    # One matrix entry for each pair of a vertical and a horizontal weight of the same RoI.
-    num_rois = tf.shape(start, tf.int64)[0]
-    x_count = 2 * pool_size * samples[:, 1]  # [R]
-    x_first = tf.cumsum(x_count, exclusive=True)  # [R]
-    partners = tf.gather(x_count, y_roi)
-    y_index = tf.repeat(tf.range(tf.size(y_roi)), partners)  # [entries]
-    roi = tf.gather(y_roi, y_index)
-    x_index = tf.gather(x_first, roi) + tf.ragged.range(partners).flat_values
-
-    row = (roi * pool_size + tf.gather(y_bin, y_index)) * pool_size + tf.gather(x_bin, x_index)
-    image_row = tf.gather(tf.cast(image_indices, tf.int64), roi) * height + tf.gather(y_pixel, y_index)
-    column = image_row * width + tf.gather(x_pixel, x_index)
-    weight = tf.gather(y_weight, y_index) * tf.gather(x_weight, x_index)
-    matrix_shape = [num_rois * pool_size**2, tf.cast(num_images, tf.int64) * height * width]
-    return tf.SparseTensor(tf.stack([row, column], axis=-1), weight, matrix_shape)
-
-
-def _axis_weights(start, size, pool_size, length, samples):
-    """Returns the weight of each map row (or column) in each bin of each RoI.
-
-    Args:
-        start, size: `[R]`, start and size of the RoIs along this axis, map pixels.
-        pool_size: Bins, P.
-        length: int64 scalar, size of the map along this axis.
-        samples: `[R]` int64, samples per bin.
-
-    Returns:
-        Four vectors with two entries per sample, sorted by RoI: index of the RoI, bin, map pixel (all int64)
-        and weight (float32).
-    """
-    per_roi = samples * pool_size
-    roi = tf.repeat(tf.range(tf.size(per_roi, tf.int64)), per_roi)  # [T]
-    index = tf.ragged.range(per_roi).flat_values  # [T], number of the sample within its RoI
-    step = tf.gather(size / tf.cast(per_roi, tf.float32), roi)
-    position = tf.gather(start, roi) + (tf.cast(index, tf.float32) + 0.5) * step
-
-    last = tf.cast(length - 1, tf.float32)
-    inside = (position >= -1.0) & (position <= last + 1.0)
-    position = tf.clip_by_value(position, 0.0, last)
-    low = tf.floor(position)
-    upper_share = position - low
-    pixel = tf.stack([low, tf.minimum(low + 1.0, last)], axis=-1)  # [T, 2]
-    count = tf.cast(tf.gather(samples, roi), tf.float32)
-    weight = tf.where(inside, 1.0 / count, 0.0)[:, None] * tf.stack([1.0 - upper_share, upper_share], axis=-1)
-
-    roi_bin = index // tf.gather(samples, roi)
-    flat = [tf.reshape(pixel, [-1]), tf.reshape(weight, [-1])]
-    return tf.repeat(roi, 2), tf.repeat(roi_bin, 2), tf.cast(flat[0], tf.int64), flat[1]
-
-
-def pyramid_levels(boxes, num_levels, epsilon=1e-8, offset=0.0, rounding="floor", first_level=2):
+def pyramid_levels(
+    boxes: Tensor,
+    num_levels: int,
+    *,
+    epsilon: float = 1e-8,
+    offset: float = 0.0,
+    rounding: str = "floor",
+    first_level: int = 2,
+) -> Tensor:
     """Returns the pyramid level that each RoI is pooled from (FPN, equation 1).
 
     Args:
@@ -206,7 +175,9 @@ def pyramid_levels(boxes, num_levels, epsilon=1e-8, offset=0.0, rounding="floor"
     return tf.cast(tf.clip_by_value(level - first_level, 0.0, num_levels - 1.0), tf.int32)
 
 
-def corner_grid_boxes(boxes, levels, map_sizes, strides, pool_size):
+def corner_grid_boxes(
+    boxes: Tensor, levels: Tensor, map_sizes: Tensor, *, strides: Sequence[float], pool_size: int
+) -> Tensor:
     """Returns boxes for which RoIAlign with one sample per bin samples like `tf.image.crop_and_resize`.
 
     matterport pools with that op. Its positions 0 and 1 are the centers of the first and the last pixel, in
@@ -222,10 +193,10 @@ def corner_grid_boxes(boxes, levels, map_sizes, strides, pool_size):
     Returns:
         `[B, N, 4]`, yxyx, image pixels, for `pyramid_roi_align` with `sampling_ratio=1` and `aligned=True`.
     """
-    strides = tf.constant(strides, tf.float32)[:, None]  # [L, 1]
+    column = tf.constant(strides, tf.float32)[:, None]  # [L, 1]
     sides = tf.cast(map_sizes, tf.float32)
-    scale = tf.gather((sides - 1.0) / (sides * strides - 1.0), levels)  # [B, N, 2]
-    stride = tf.gather(strides, levels)  # [B, N, 1]
+    scale = tf.gather((sides - 1.0) / (sides * column - 1.0), levels)  # [B, N, 2]
+    stride = tf.gather(column, levels)  # [B, N, 1]
     start, end = boxes[..., :2] * scale, boxes[..., 2:] * scale  # the outer samples, map pixels
     margin = (end - start) * (0.5 / max(pool_size - 1, 1))  # half a bin; a single sample is in the center
     if pool_size == 1:
@@ -233,7 +204,16 @@ def corner_grid_boxes(boxes, levels, map_sizes, strides, pool_size):
     return tf.concat([start - margin + 0.5, end + margin + 0.5], axis=-1) * stride
 
 
-def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio=2, aligned=True):
+def pyramid_roi_align(
+    pyramid: Sequence[Tensor],
+    boxes: Tensor,
+    levels: Tensor,
+    *,
+    strides: Sequence[float],
+    pool_size: int,
+    sampling_ratio: int = 2,
+    aligned: bool = True,
+) -> Tensor:
     """Returns RoIAlign of each RoI, pooled from its own pyramid level.
 
     Args:
@@ -248,12 +228,27 @@ def pyramid_roi_align(pyramid, boxes, levels, strides, pool_size, sampling_ratio
     """
 
     def pool(features, rois, image_indices, scale):
-        return roi_align(features, rois, image_indices, scale, pool_size, sampling_ratio, aligned)
+        return roi_align(
+            features,
+            rois,
+            image_indices,
+            scale=scale,
+            pool_size=pool_size,
+            sampling_ratio=sampling_ratio,
+            aligned=aligned,
+        )
 
-    return pool_by_level(pool, pyramid, boxes, levels, strides)
+    return pool_by_level(pool, pyramid, boxes, levels=levels, strides=strides)
 
 
-def pool_by_level(pool, pyramid, boxes, levels, strides):
+def pool_by_level(
+    pool: Callable[[Tensor, Tensor, Tensor, float], Tensor],
+    pyramid: Sequence[Tensor],
+    boxes: Tensor,
+    *,
+    levels: Tensor,
+    strides: Sequence[float],
+) -> Tensor:
     """Pools each RoI from its own pyramid level with the function `pool`.
 
     The RoIs of each level are selected by a dynamic gather. This takes a third of the time of pooling every

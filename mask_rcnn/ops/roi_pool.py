@@ -4,13 +4,15 @@ Letters: R RoIs, P bins per side, H W the map, C channels.
 """
 
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from mask_rcnn.ops.roi_align import pool_by_level
+from mask_rcnn.ops.tensor import Tensor
 
 
-def whole_pixel_rois(boxes, scale):
+def whole_pixel_rois(boxes: Tensor, scale: float | Tensor) -> Tensor:
     """Returns RoIs rounded to whole pixels of a map (Fast R-CNN, section 2.1).
 
     The last pixel belongs to the RoI, as in RoIPool of Caffe and torchvision. A RoI has at least one pixel
@@ -29,7 +31,9 @@ def whole_pixel_rois(boxes, scale):
     return tf.concat([start, tf.maximum(last, start) + 1.0], axis=-1)
 
 
-def roi_pool(features, boxes, image_indices, scale, pool_size):
+def roi_pool(
+    features: Tensor, boxes: Tensor, image_indices: Tensor, *, scale: float, pool_size: int
+) -> Tensor:
     """Returns the maximum of each bin of each RoI (RoIPool: Fast R-CNN, section 2.1).
 
     The RoI is rounded to whole pixels. Each bin is rounded outward to whole pixels. Neighboring bins may
@@ -49,8 +53,8 @@ def roi_pool(features, boxes, image_indices, scale, pool_size):
     image_indices = tf.cast(image_indices, tf.int32)
     rois = whole_pixel_rois(tf.cast(boxes, tf.float32), scale)
     map_size = tf.shape(features)[1:3]
-    rows = bin_edges(rois[:, 0], rois[:, 2], map_size[0], pool_size)
-    columns = bin_edges(rois[:, 1], rois[:, 3], map_size[1], pool_size)
+    rows = bin_edges(rois[:, 0], rois[:, 2], length=map_size[0], pool_size=pool_size)
+    columns = bin_edges(rois[:, 1], rois[:, 3], length=map_size[1], pool_size=pool_size)
 
     @tf.custom_gradient
     def pool(features):
@@ -69,7 +73,9 @@ def roi_pool(features, boxes, image_indices, scale, pool_size):
     return pool(features)
 
 
-def pyramid_roi_pool(pyramid, boxes, levels, strides, pool_size):
+def pyramid_roi_pool(
+    pyramid: Sequence[Tensor], boxes: Tensor, levels: Tensor, *, strides: Sequence[float], pool_size: int
+) -> Tensor:
     """Returns RoIPool of each RoI, pooled from its own pyramid level.
 
     Args:
@@ -84,12 +90,12 @@ def pyramid_roi_pool(pyramid, boxes, levels, strides, pool_size):
     """
 
     def pool(features, rois, image_indices, scale):
-        return roi_pool(features, rois, image_indices, scale, pool_size)
+        return roi_pool(features, rois, image_indices, scale=scale, pool_size=pool_size)
 
-    return pool_by_level(pool, pyramid, boxes, levels, strides)
+    return pool_by_level(pool, pyramid, boxes, levels=levels, strides=strides)
 
 
-def bin_edges(start, end, length, pool_size):
+def bin_edges(start: Tensor, end: Tensor, *, length: Tensor, pool_size: int) -> Tensor:
     """Returns the start and the end of each bin along one axis, clipped to the map.
 
     Args:
@@ -133,7 +139,7 @@ def _pool_with_argmax(features, rois, pool_size):
         is_inside = is_row[:, None, :, None] & is_column[None, :, None, :]
         pixels = tf.reshape(tf.where(is_inside, pixels, -1), [pool_size, pool_size, -1])  # [P, P, h * w]
         values = tf.gather(flat, tf.maximum(pixels, 0))  # [P, P, h * w, C]
-        values = tf.where(pixels[..., None] < 0, -math.inf, values)
+        values = tf.where(pixels[:, :, :, None] < 0, -math.inf, values)
         best = tf.argmax(values, axis=2, output_type=tf.int32)  # [P, P, C]
         return tf.reduce_max(values, axis=2), tf.gather(pixels, best, batch_dims=2)
 

@@ -9,6 +9,8 @@ Letters: T tiles of 4x4 output pixels, C input channels, K output channels.
 import numpy as np
 import tensorflow as tf
 
+from mask_rcnn.ops.tensor import Tensor
+
 OUT, IN = 4, 6  # side of a tile of the output and of the input, pixels
 
 # Interpolation points of the polynomials, in addition to infinity. Differs from the paper: its points 0, 1,
@@ -40,7 +42,7 @@ DATA, KERNEL, RESULT = _matrices()
 CHUNK = 1024
 
 
-def conv2d(x, kernel):
+def conv2d(x: Tensor, kernel: Tensor) -> Tensor:
     """Returns `tf.nn.conv2d(x, kernel, 1, "SAME")` for a 3x3 kernel. Both gradients are fast, too.
 
     In float32 the result differs from the direct sum by about 1e-5 of the largest value.

@@ -36,7 +36,7 @@ def merge_views(found, nms_iou, max_detections):
     detections = concatenate(found)
     groups = _suppress(detections, nms_iou, max_detections)
     groups = [group[np.sort(np.unique(views[group], return_index=True)[1])] for group in groups]
-    kept = detections.keep([group[0] for group in groups])
+    kept = detections.select([group[0] for group in groups])
     if kept.masks is not None and groups:
         masks, origins = zip(*(_mean_mask(detections, group) for group in groups), strict=True)
         kept = replace(kept, masks=masks, mask_origins=origins)

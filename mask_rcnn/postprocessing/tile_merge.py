@@ -184,7 +184,7 @@ def _merge(detections, labels, windows):
         mask_origins=origins,
     )
     kept = np.array(kept, "int64")
-    return merged.keep(kept[np.argsort(-scores[kept], kind="stable")])
+    return merged.select(kept[np.argsort(-scores[kept], kind="stable")])
 
 
 def _extent(boxes):

@@ -77,4 +77,4 @@ class AugmentedPredictor(ImagePredictor):
             found.append(mirror(detections, self._keypoint_order) if flip else detections)
         head = self.config.box_head
         merged = merge_views(found, head.nms_iou, head.max_detections)
-        return merged.keep(~(merged.scores < score_threshold))
+        return merged.select(~(merged.scores < score_threshold))

@@ -9,7 +9,7 @@ from mask_rcnn.data.transforms import Resize, input_size, pad_image, padded_size
 from mask_rcnn.heads import decode, heads_of
 from mask_rcnn.model import build_parts, dtype_policy, inference_model
 from mask_rcnn.model_zoo.pretrained import weights_file
-from mask_rcnn.ops.kernels import has_gpu
+from mask_rcnn.ops.implementation import has_gpu
 from mask_rcnn.prediction.image_predictor import ImagePredictor
 from mask_rcnn.structures import Detections
 from mask_rcnn.weights import load_weights, read_header
@@ -61,7 +61,7 @@ class Predictor(ImagePredictor):
         )
 
     @classmethod
-    def load(cls, path, precision="float32", kernels=None):
+    def load(cls, path, precision="float32", implementation=None):
         """Returns the predictor of a weights file. Config and categories are read from the file.
 
         Args:
@@ -69,8 +69,8 @@ class Predictor(ImagePredictor):
                 on first use.
             precision: Keras dtype policy of the computation. "mixed_bfloat16" is fast on hardware that
                 supports bfloat16. Defaults to "float32".
-            kernels: Implementation of the convolutions, see `build_parts`. Use "portable" for a model that
-                will be exported. Defaults to None.
+            implementation: Operations that compute the convolutions, see `build_parts`. Use "portable" for a
+                model that will be exported. Defaults to None.
 
         Returns:
             `Predictor`.
@@ -83,7 +83,7 @@ class Predictor(ImagePredictor):
         path = weights_file(path)
         config, categories = read_header(path)
         with dtype_policy(precision):
-            parts = build_parts(config, kernels)
+            parts = build_parts(config, implementation)
             load_weights(path, parts)
             return cls(parts, config, categories)
 
@@ -172,7 +172,7 @@ class Predictor(ImagePredictor):
         found = (outputs["class_ids"] > 0) & ~(outputs["scores"] < score_threshold)
         outputs = {name: output[found] for name, output in outputs.items()}
         boxes = resize.invert_boxes(outputs["boxes"], self.config.inclusive_boxes)
-        fields = decode(heads_of(self.config), outputs, boxes, resize)
+        fields = decode(heads_of(self.config), outputs, boxes, resize=resize)
         return Detections(
             boxes=boxes,
             scores=outputs["scores"],

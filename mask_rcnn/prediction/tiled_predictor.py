@@ -158,7 +158,7 @@ def _objects_in_no_tile(detections, tiles):
     """Returns the detections whose boxes no tile contains. Tiles show all other objects at a larger scale."""
     boxes = detections.boxes[:, None]  # [N, 1, 4]
     inside = (boxes[..., :2] >= tiles[:, :2]) & (boxes[..., 2:] <= tiles[:, 2:])  # [N, T, 2]
-    return detections.keep(~inside.all(axis=-1).any(axis=1))
+    return detections.select(~inside.all(axis=-1).any(axis=1))
 
 
 class _Image:

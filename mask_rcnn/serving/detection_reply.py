@@ -105,7 +105,7 @@ def detection_reply(
         categories: Tuple of `Category` of the model.
         start: `time.monotonic()` when the request was accepted.
     """
-    detections = detections.keep(np.argsort(-detections.scores, kind="stable"))
+    detections = detections.select(np.argsort(-detections.scores, kind="stable"))
     if query.picture:
         return f"image/{query.picture}", _picture(draw(image, detections, categories), query.picture)
     height, width = detections.image_size

@@ -268,7 +268,7 @@ class MaskRCNN(Trainer):
             raise FileExistsError(
                 f"With overwrite=False, use a new file. Received: {str(filepath)!r}. Choose another name."
             )
-        save_weights(filepath, self.parts, self.config, self.categories)
+        save_weights(filepath, self.parts, self.config, categories=self.categories)
 
     def load_weights(self, filepath, **kwargs):
         """Loads a weights file of the same architecture, or published weights by name."""

@@ -18,7 +18,7 @@ from mask_rcnn.data.transforms import input_size, padded_size
 from mask_rcnn.errors import short_message
 from mask_rcnn.heads import heads_of
 from mask_rcnn.layers.rematerialize import rematerialized
-from mask_rcnn.ops.kernels import has_gpu
+from mask_rcnn.ops.implementation import has_gpu
 from mask_rcnn.system.memory import available_memory
 from mask_rcnn.training.processes import run_context
 

@@ -97,7 +97,7 @@ def test_published_weights_are_inflated_and_reported(tiny_config, tiny_categorie
     rgb = dataclasses.replace(tiny_config, backbone=backbone)
     source = build_backbone(rgb).model
     arrays = {f"backbone/{variable.path}": variable for variable in source.weights}
-    write_arrays(tmp_path / "rgb.weights.h5", arrays, rgb, tiny_categories)
+    write_arrays(tmp_path / "rgb.weights.h5", arrays, rgb, categories=tiny_categories)
     network = build_backbone(with_input(rgb, 4)).model
     load_backbone(network, name, tmp_path / "rgb.weights.h5")
     ours, theirs = (each.get_layer("stem").kernel.numpy() for each in (network, source))
@@ -109,7 +109,7 @@ def test_a_whole_detector_of_rgb_begins_one_of_gray(
     tiny_config, tiny_parts, tiny_categories, tmp_path, capsys
 ):
     path = tmp_path / "rgb.weights.h5"
-    write_arrays(path, variables(tiny_parts), tiny_config, tiny_categories)
+    write_arrays(path, variables(tiny_parts), tiny_config, categories=tiny_categories)
     config = with_input(tiny_config, 1)
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, init_weights=str(path)))
     parts = build_parts(config)
@@ -192,7 +192,7 @@ def test_exports_take_arrays(channels, dtype, format, tiny_config, tiny_categori
     resize = "bilinear" if format == "saved_model" else "antialiased_uint8"
     config = small_config(tiny_config, channels, dtype, resize=resize)
     keras.utils.set_random_seed(9)
-    parts = build_parts(config, kernels="portable")
+    parts = build_parts(config, implementation="portable")
     spread_scores(parts)
     predictor = Predictor(parts, config, tiny_categories)
     if format == "saved_model":

@@ -62,7 +62,7 @@ def assert_trains_and_loads(config, batch, categories, folder):
         np.any(a != v.numpy()) for a, v in zip(before, parts.backbone.trainable_variables, strict=True)
     ]
     assert np.mean(changed) > 0.8  # ConvNeXt scales blocks by 1e-6, so some hardly change
-    save_weights(folder / "a.weights.h5", parts, config, categories)
+    save_weights(folder / "a.weights.h5", parts, config, categories=categories)
     again = build_parts(config)
     load_weights(folder / "a.weights.h5", again)
     expected = outputs_of(parts, config, batch)
@@ -82,7 +82,7 @@ def test_a_network_of_keras_applications_is_trained_saved_loaded_and_exported(
 ):
     config = make_config(f"keras.applications/{name}")
     parts = assert_trains_and_loads(config, tiny_batch, tiny_categories, tmp_path)
-    portable = build_parts(config, kernels="portable")
+    portable = build_parts(config, implementation="portable")
     load_weights(tmp_path / "a.weights.h5", portable)
     image = pixels_of((64, 96))[0].astype("uint8")
 

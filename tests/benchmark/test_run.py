@@ -21,7 +21,7 @@ from mask_rcnn.cli.main import main
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.model import build_parts
-from mask_rcnn.ops import kernels
+from mask_rcnn.ops import implementation
 from mask_rcnn.structures import Detections
 
 SETTINGS = Settings(size=(64, 96), repeats=2, warmup=1)
@@ -373,15 +373,15 @@ def test_the_processor_is_described_where_linux_tells_and_unknown_elsewhere(tmp_
 def test_a_precision_that_is_slow_on_the_machine_is_said_once(
     monkeypatch, caplog, sets, onednn, precision, is_slow
 ):
-    monkeypatch.setattr(kernels, "instruction_sets", lambda: sets)
-    monkeypatch.setattr(kernels, "uses_onednn", lambda: onednn)
-    monkeypatch.setattr(kernels, "has_gpu", lambda: False)
-    kernels.warn_of_slow_precision.cache_clear()
+    monkeypatch.setattr(implementation, "instruction_sets", lambda: sets)
+    monkeypatch.setattr(implementation, "uses_onednn", lambda: onednn)
+    monkeypatch.setattr(implementation, "has_gpu", lambda: False)
+    implementation.warn_of_slow_precision.cache_clear()
     for _ in range(2):
-        kernels.warn_of_slow_precision(precision)
+        implementation.warn_of_slow_precision(precision)
     said = [record.getMessage().partition(" is slow")[0] for record in caplog.records]
     assert said == [precision] * is_slow
-    kernels.warn_of_slow_precision.cache_clear()
+    implementation.warn_of_slow_precision.cache_clear()
 
 
 def test_random_networks_stay_moderate(tiny_config):

@@ -61,7 +61,7 @@ def test_keypoints_of_a_record_are_those_of_its_objects():
 
 
 def test_no_detections_make_no_entries():
-    assert to_coco(one_toothbrush().keep([False]), 7, CATEGORIES) == []
+    assert to_coco(one_toothbrush().select([False]), 7, CATEGORIES) == []
 
 
 def test_a_class_without_category_is_an_error():

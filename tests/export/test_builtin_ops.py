@@ -23,9 +23,10 @@ def test_nms_per_group_gives_what_the_combined_op_gives(num_groups):
     boxes, scores = random_boxes(rng, 60), rng.normal(size=[1, 60]).astype("float32")
     groups = tf.constant(rng.integers(0, num_groups, 60), tf.int32)
     scores[0, :3] = nms.DROPPED
-    arguments = (boxes, scores, groups, num_groups, 0.3, 20)
+    arguments = (boxes, scores, groups)
+    limits = {"num_groups": num_groups, "iou_threshold": 0.3, "max_output": 20}
     for ours, expected in zip(
-        builtin_ops.nms_per_group(*arguments), nms.nms_per_group(*arguments), strict=True
+        builtin_ops.nms_per_group(*arguments, **limits), nms.nms_per_group(*arguments, **limits), strict=True
     ):
         np.testing.assert_allclose(ours, expected, atol=1e-5)
 
@@ -33,7 +34,12 @@ def test_nms_per_group_gives_what_the_combined_op_gives(num_groups):
 def test_nms_per_group_of_nothing_is_all_filling():
     scores = np.full([1, 4], nms.DROPPED, "float32")
     boxes, scores, valid = builtin_ops.nms_per_group(
-        np.ones([1, 4, 4], "float32"), scores, tf.zeros(4, tf.int32), 2, 0.5, 3
+        np.ones([1, 4, 4], "float32"),
+        scores,
+        tf.zeros(4, tf.int32),
+        num_groups=2,
+        iou_threshold=0.5,
+        max_output=3,
     )
     assert not np.any(valid) and not np.any(boxes) and not np.any(scores)
     assert boxes.shape == (1, 3, 4)
@@ -44,9 +50,11 @@ def test_nms_per_class_gives_what_the_combined_op_gives(num_classes, num_boxes):
     rng = np.random.default_rng(num_classes)
     boxes = random_boxes(rng, 30 * num_boxes).reshape(1, 30, num_boxes, 4)
     scores = rng.uniform(size=[1, 30, num_classes]).astype("float32")
-    arguments = (boxes, scores, 0.3, 0.2, 12)
+    limits = {"iou_threshold": 0.3, "score_threshold": 0.2, "max_output": 12}
     for ours, expected in zip(
-        builtin_ops.nms_per_class(*arguments), nms.nms_per_class(*arguments), strict=True
+        builtin_ops.nms_per_class(boxes, scores, **limits),
+        nms.nms_per_class(boxes, scores, **limits),
+        strict=True,
     ):
         np.testing.assert_allclose(ours, expected, atol=1e-6)
 
@@ -62,9 +70,10 @@ def test_roi_align_gives_what_crop_and_resize_gives(sampling_ratio, aligned):
     boxes[0, 2] = 5.0  # empty
     levels = pyramid_levels(boxes, 2, offset=2.0)  # both levels are in use
     assert set(np.unique(levels)) == {0, 1}
-    arguments = (pyramid, boxes, levels, STRIDES, 7, sampling_ratio, aligned)
-    ours, expected = builtin_ops.pyramid_roi_align(*arguments), pyramid_roi_align(*arguments)
-    np.testing.assert_allclose(ours, expected, atol=2e-5)
+    settings = {"strides": STRIDES, "pool_size": 7, "sampling_ratio": sampling_ratio, "aligned": aligned}
+    actual = builtin_ops.pyramid_roi_align(pyramid, boxes, levels, **settings)
+    expected = pyramid_roi_align(pyramid, boxes, levels, **settings)
+    np.testing.assert_allclose(actual, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("pool_size", [1, 3, 7])
@@ -77,19 +86,21 @@ def test_roi_pool_finds_the_same_maxima(pool_size):
     boxes[0, -5:] = special
     levels = pyramid_levels(boxes, 2, offset=2.0)
     assert set(np.unique(levels)) == {0, 1}
-    arguments = (pyramid, boxes, levels, STRIDES, pool_size)
+    settings = {"strides": STRIDES, "pool_size": pool_size}
     expected = tf.function(pyramid_roi_pool, autograph=False)(
-        *arguments
+        pyramid, boxes, levels, **settings
     )  # in eager mode each RoI takes milliseconds
     assert not np.any(expected[0, -3]) and np.all(expected[0, -2])  # outside, and one pixel
-    np.testing.assert_array_equal(builtin_ops.pyramid_roi_pool(*arguments), expected)
+    np.testing.assert_array_equal(builtin_ops.pyramid_roi_pool(pyramid, boxes, levels, **settings), expected)
 
 
 def test_adaptive_samples_are_bounded():
     features = np.arange(40 * 40, dtype="float32").reshape(1, 40, 40, 1)
     box = np.array([[[0, 0, 40, 40]]], "float32")
     # 40 samples per bin and axis would be exact. For a linear map, four have the same mean.
-    pooled = builtin_ops.pyramid_roi_align([features], box, np.zeros([1, 1], "int32"), (1,), 1, 0)
+    pooled = builtin_ops.pyramid_roi_align(
+        [features], box, np.zeros([1, 1], "int32"), strides=(1,), pool_size=1, sampling_ratio=0
+    )
     np.testing.assert_allclose(np.squeeze(pooled), features.mean(), rtol=1e-6)
 
 

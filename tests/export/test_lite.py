@@ -126,7 +126,7 @@ def test_a_frame_that_does_not_fit_the_strides_is_refused(tiny_parts, tiny_confi
 @pytest.fixture(scope="module")
 def weights(tiny_parts, tiny_config, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
-    save_weights(path, tiny_parts, tiny_config, CATEGORIES)
+    save_weights(path, tiny_parts, tiny_config, categories=CATEGORIES)
     return path
 
 

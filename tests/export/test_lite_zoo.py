@@ -33,7 +33,7 @@ ARCHITECTURES = {
 def test_all_operations_are_built_in(name):
     make_config, size = ARCHITECTURES[name]
     config = make_config()
-    parts = build_parts(config, kernels="portable")
+    parts = build_parts(config, implementation="portable")
     content = lite.convert_to_tflite(LiteGraph(parts, config, size))
     lite_file.check_operators(content)
     found = lite_file.operators(content)

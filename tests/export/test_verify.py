@@ -417,7 +417,7 @@ def test_formats_are_told_by_what_is_there(tmp_path):
 
 def test_options_of_another_format_are_refused(tmp_path, tiny_parts, tiny_config):
     path = tmp_path / "a.weights.h5"
-    save_weights(path, tiny_parts, tiny_config, tuple(Category(i, str(i)) for i in (1, 2, 3)))
+    save_weights(path, tiny_parts, tiny_config, categories=tuple(Category(i, str(i)) for i in (1, 2, 3)))
     with pytest.raises(ValueError, match="saved_model takes --precision and --max-pixels. Received: --size"):
         export_model(path, tmp_path / "out", format="saved_model", images={}, options=Options(size=(64, 96)))
     with pytest.raises(ValueError, match="ends in '.tflite'. Received: .*out'"):
@@ -427,7 +427,7 @@ def test_options_of_another_format_are_refused(tmp_path, tiny_parts, tiny_config
 @pytest.mark.slow
 def test_weights_become_a_checked_saved_model(tmp_path, tiny_parts, tiny_config):
     path = tmp_path / "a.weights.h5"
-    save_weights(path, tiny_parts, tiny_config, tuple(Category(i, str(i)) for i in (1, 2, 3)))
+    save_weights(path, tiny_parts, tiny_config, categories=tuple(Category(i, str(i)) for i in (1, 2, 3)))
     image = np.random.default_rng(0).integers(0, 256, [50, 70, 3]).astype("uint8")
     report = export_model(path, tmp_path / "model", format="saved_model", images={"noise": image})
     assert report["outcome"] == "passed" and report["worst"]["matched"] > 0

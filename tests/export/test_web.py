@@ -185,7 +185,7 @@ def test_only_a_page_takes_litert(tmp_path):
 @pytest.mark.slow
 def test_weights_become_a_checked_page(tmp_path, tiny_parts, tiny_config, tiny_categories):
     weights = tmp_path / "tiny.weights.h5"
-    save_weights(weights, tiny_parts, tiny_config, tiny_categories)
+    save_weights(weights, tiny_parts, tiny_config, categories=tiny_categories)
     image = np.random.default_rng(0).integers(0, 256, [50, 70, 3]).astype("uint8")
     options = Options(size=(64, 96), litert=install(tmp_path))
     report = export_model(weights, tmp_path / "page", format="web", images={"noise": image}, options=options)

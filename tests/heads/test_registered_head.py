@@ -216,12 +216,12 @@ def test_exports_return_what_the_predictor_returns(config, parts, tiny_categorie
     image = np.random.default_rng(0).integers(0, 255, [64, 96, 3], "uint8")
     expected = Predictor(parts, config, tiny_categories).predict(image)
     assert len(expected) > 0 and expected.attributes["fill"].shape == (len(expected),)
-    np.testing.assert_array_equal(expected.keep([0]).attributes["fill"], expected.attributes["fill"][:1])
+    np.testing.assert_array_equal(expected.select([0]).attributes["fill"], expected.attributes["fill"][:1])
 
     weights = tmp_path / "fill.weights.h5"
-    save_weights(weights, parts, config, tiny_categories)
+    save_weights(weights, parts, config, categories=tiny_categories)
     assert read_header(weights)[0] == config
-    portable = Predictor.load(weights, kernels="portable")
+    portable = Predictor.load(weights, implementation="portable")
     saved_model.write(tmp_path / "served", portable)
     found = saved_model_outputs(tmp_path / "served", image)
     np.testing.assert_allclose(np.sort(found), np.sort(expected.attributes["fill"]), atol=1e-3)

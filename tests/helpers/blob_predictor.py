@@ -40,8 +40,8 @@ class BlobPredictor(FakePredictor):
         scores = np.array([mask.size for mask in masks], "float32") / 1e6
         found = Detections(boxes, scores, classes, resize, tuple(masks), boxes[:, :2])
         if self.smallest is not None and min(resize) > TILING.size:
-            found = found.keep(scores * 1e6 >= self.smallest)
-        return found.keep(np.argsort(-found.scores, kind="stable"))
+            found = found.select(scores * 1e6 >= self.smallest)
+        return found.select(np.argsort(-found.scores, kind="stable"))
 
 
 def scene(seed=0, size=(150, 230), count=40, longest=40):

@@ -53,7 +53,7 @@ class FakePredictor(ImagePredictor):
             masks=[np.ones((10, 20), bool)] * 2,
             mask_origins=[[0, 0], [10, 0]],
         )
-        return found.keep(found.scores >= score_threshold)
+        return found.select(found.scores >= score_threshold)
 
 
 def write_image(path, value=0):

@@ -93,7 +93,7 @@ def write_base(path, kind):
         from mask_rcnn.structures import Category
         from mask_rcnn.weights import write_arrays
 
-        write_arrays(path, ARRAYS, Config(num_classes=1), (Category(1, "cat"),))
+        write_arrays(path, ARRAYS, Config(num_classes=1), categories=(Category(1, "cat"),))
     elif kind == "checkpoint":
         from mask_rcnn.training.checkpoint import save_checkpoint
 

@@ -97,7 +97,9 @@ def roi_gradients():
     def gradient():
         with tf.GradientTape() as tape:
             tape.watch(features)
-            pooled = roi_align(features, boxes * [50, 76, 50, 76], np.zeros(512, "int32"), 1.0, 14)
+            pooled = roi_align(
+                features, boxes * [50, 76, 50, 76], np.zeros(512, "int32"), scale=1.0, pool_size=14
+            )
         return tape.gradient(pooled, features, tf.constant(gradients)).numpy()
 
     sums = [gradient() for _ in range(8)]

@@ -108,7 +108,7 @@ def test_boxes_without_masks_come_back(convert):
 
 @pytest.mark.parametrize("convert", [each for each in EXACT if each is not through_coco])
 def test_no_detections_come_back_as_none(convert):
-    found = convert(three_objects().keep([]))
+    found = convert(three_objects().select([]))
     assert len(found) == 0 and found.boxes.shape == (0, 4) and found.image_size == IMAGE_SIZE
 
 
@@ -123,7 +123,7 @@ def test_supervision_counts_classes_from_0_and_has_their_names():
 
 def test_the_annotators_of_supervision_draw_what_was_converted():
     supervision = pytest.importorskip("supervision")
-    detections = three_objects().keep([0, 1])
+    detections = three_objects().select([0, 1])
     for compact in (False, True):
         picture = supervision.MaskAnnotator(opacity=1).annotate(
             np.zeros((*IMAGE_SIZE, 3), "uint8"), detections.to_supervision(CATEGORIES, compact)

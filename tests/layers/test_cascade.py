@@ -1,9 +1,11 @@
 """Tests of the layers between the box heads of a cascade, with numbers computed by hand."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from mask_rcnn.layers.cascade import MeanScores, RefineBoxes, ScaleGradient
+from mask_rcnn.model.cascade import cascade_heads
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 WINDOWS = np.array([[0, 0, 64, 64]], "float32")
@@ -42,3 +44,8 @@ def test_a_gradient_is_scaled_and_values_are_not():
         total = tf.reduce_sum(y * [3.0, 4.0])
     np.testing.assert_array_equal(y, x)
     np.testing.assert_array_equal(tape.gradient(total, x), [0.75, 1])
+
+
+def test_a_config_without_a_cascade_has_no_cascade_heads(tiny_parts, tiny_config):
+    with pytest.raises(ValueError, match=r"needs a config with a cascade. Received: config.cascade=None"):
+        cascade_heads(tiny_parts, tiny_config)

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from mask_rcnn.layers.conv import ConvNorm
-from mask_rcnn.ops.kernels import using_kernels
+from mask_rcnn.ops.implementation import using_implementation
 
 pytestmark = pytest.mark.kernels
 
@@ -26,26 +26,26 @@ def test_group_norm_by_hand():
 
 
 def test_a_loaded_layer_uses_the_kernels_of_the_machine_that_loads_it(monkeypatch):
-    saved = ConvNorm(4, 3, kernels="portable").get_config()
-    assert "kernels" not in saved
+    saved = ConvNorm(4, 3, implementation="portable").get_config()
+    assert "implementation" not in saved
     for gpus, expected in (([], "cpu"), (["a GPU"], "gpu")):
         monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind, gpus=gpus: gpus)
-        assert ConvNorm.from_config(saved).kernels == expected
-        with using_kernels("portable"):
-            assert ConvNorm.from_config(saved).kernels == "portable"
+        assert ConvNorm.from_config(saved).implementation == expected
+        with using_implementation("portable"):
+            assert ConvNorm.from_config(saved).implementation == "portable"
 
 
-@pytest.mark.parametrize("kernels", ["cpu", "gpu", "portable"])
-def test_groups_do_not_see_each_other(kernels):
-    layer = ConvNorm(4, 3, groups=2, kernel_initializer="ones", kernels=kernels)
+@pytest.mark.parametrize("implementation", ["cpu", "gpu", "portable"])
+def test_groups_do_not_see_each_other(implementation):
+    layer = ConvNorm(4, 3, groups=2, kernel_initializer="ones", implementation=implementation)
     image = np.zeros([1, 3, 3, 4], "float32")
     image[..., 2:] = 1
     np.testing.assert_array_equal(layer(image)[0, 1, 1], [0, 0, 18, 18])
 
 
-@pytest.mark.parametrize("kernels", ["cpu", "gpu", "portable"])
-def test_a_dilated_kernel_skips_pixels(kernels):
-    layer = ConvNorm(1, 3, dilation=2, kernel_initializer="ones", kernels=kernels)
+@pytest.mark.parametrize("implementation", ["cpu", "gpu", "portable"])
+def test_a_dilated_kernel_skips_pixels(implementation):
+    layer = ConvNorm(1, 3, dilation=2, kernel_initializer="ones", implementation=implementation)
     image = np.arange(25, dtype="float32").reshape(1, 5, 5, 1)
     output = layer(image)
     assert output.shape == image.shape

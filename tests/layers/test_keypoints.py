@@ -100,7 +100,7 @@ def test_each_roi_gets_the_keypoints_of_its_object_in_its_image():
     nose, tail, lost = [11.0, 21, 2], [17.0, 59, 1], [0.0, 0, 0]
     batch = {"gt_keypoints": tf.constant([[[nose, lost], [lost, tail]], [[tail, nose], [lost, lost]]])}
     rois = tf.constant([[ROI, ROI, ROI]] * 2)
-    cells, counts = keypoint_targets(rois, tf.constant([[0, 1, 0], [1, 0, 0]]), batch, 4)
+    cells, counts = keypoint_targets(rois, tf.constant([[0, 1, 0], [1, 0, 0]]), batch, size=4)
     np.testing.assert_array_equal(cells, [[[0, 0], [0, 15], [0, 0]], [[0, 0], [15, 0], [15, 0]]])
     np.testing.assert_array_equal(counts, [[[1, 0], [0, 1], [1, 0]], [[0, 0], [1, 1], [1, 1]]])
 

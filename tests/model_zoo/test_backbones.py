@@ -232,7 +232,7 @@ def test_a_fifth_stage_in_the_heads_gets_its_weights_too(small_resnet, monkeypat
     got = arrays_of(parts.roi_stage)
     assert got["stage5_block0_conv3/norm/gamma"][4] == state["layer4.0.bn3.weight"][4]
 
-    save_weights(tmp_path / "c4.weights.h5", parts, config, (Category(1, "ant"),))
+    save_weights(tmp_path / "c4.weights.h5", parts, config, categories=(Category(1, "ant"),))
     again = build_parts(config)
     load_backbone(again.backbone, "resnet50", tmp_path / "c4.weights.h5", again.roi_stage)
     for name, array in arrays_of(again.roi_stage).items():

@@ -222,11 +222,17 @@ def test_the_rpn_says_one_logit_and_four_deltas_for_each_anchor():
 
 @pytest.mark.parametrize("num_rois", [0, 1, 6])
 def test_the_heads_take_any_number_of_rois(num_rois):
-    logits, deltas = box_head((3, 3, 8), (), (16,), 4)(np.ones([num_rois, 3, 3, 8], "float32"))
+    logits, deltas = box_head((3, 3, 8), (), dense_units=(16,), num_outputs=4)(
+        np.ones([num_rois, 3, 3, 8], "float32")
+    )
     assert logits.shape == (num_rois, 4)
     assert deltas.shape == (num_rois, 16)
     pooled, class_ids = np.ones([num_rois, 6, 6, 8], "float32"), np.ones(num_rois, "int32")
-    assert mask_head((6, 6, 8), hidden_convs(1, 8), 8, 4)([pooled, class_ids]).shape == (num_rois, 12, 12)
+    assert mask_head((6, 6, 8), hidden_convs(1, 8), channels=8, num_outputs=4)([pooled, class_ids]).shape == (
+        num_rois,
+        12,
+        12,
+    )
 
 
 EMPTY_BATCH_LAYERS = {
@@ -268,7 +274,9 @@ def test_an_empty_batch_has_the_channels_of_the_output_and_no_gradient(make_laye
 
 
 def test_a_head_may_begin_with_normalized_convolutions():
-    head = box_head((3, 3, 8), hidden_convs(2, 32, "group_norm", 1e-3), (16,), 4)
+    head = box_head(
+        (3, 3, 8), hidden_convs(2, 32, norm="group_norm", norm_epsilon=1e-3), dense_units=(16,), num_outputs=4
+    )
     assert [layer.name for layer in head.layers[1:]] == [
         *("conv1", "conv2", "flatten", "fc1", "class_logits", "deltas")
     ]
@@ -278,7 +286,7 @@ def test_a_head_may_begin_with_normalized_convolutions():
 
 
 def test_a_head_may_average_and_have_one_box_for_all_classes():
-    head = box_head((3, 3, 8), (), (), 4, average_pool=True, class_agnostic=True)
+    head = box_head((3, 3, 8), (), dense_units=(), num_outputs=4, average_pool=True, class_agnostic=True)
     features = np.random.default_rng(0).normal(size=[5, 3, 3, 8]).astype("float32")
     logits, deltas = head(features)
     assert deltas.shape == (5, 4)
@@ -287,7 +295,9 @@ def test_a_head_may_average_and_have_one_box_for_all_classes():
 
 
 def test_untrained_heads_are_undecided():
-    logits, deltas = box_head((3, 3, 8), (), (16,), 4)(np.ones([2, 3, 3, 8], "float32"))
+    logits, deltas = box_head((3, 3, 8), (), dense_units=(16,), num_outputs=4)(
+        np.ones([2, 3, 3, 8], "float32")
+    )
     assert np.abs(logits).max() < 0.5
     assert np.abs(deltas).max() < 0.1
 

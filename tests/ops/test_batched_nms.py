@@ -19,8 +19,18 @@ def random_boxes(rng, shape, side=100):
     return np.concatenate([corners, corners + rng.uniform(0, side / 2, [*shape, 2])], axis=-1).astype("f")
 
 
+def by_position(boxes, scores, iou_threshold, score_threshold, max_output):
+    return combined_nms(
+        boxes,
+        scores,
+        iou_threshold=iou_threshold,
+        score_threshold=score_threshold,
+        max_output=max_output,
+    )
+
+
 def assert_equal_results(arguments):
-    for nms in (combined_nms, tf.function(combined_nms)):
+    for nms in (by_position, tf.function(by_position)):
         for found, expected in zip(nms(*arguments), tensorflow_nms(*arguments), strict=True):
             np.testing.assert_array_equal(found, expected)
 
@@ -48,13 +58,17 @@ def test_a_chain_in_which_every_second_box_remains():
     scores = np.linspace(1, 0.5, 40, dtype="f")[None, :, None]
     arguments = (np.array(boxes, "f")[None, :, None], scores, 0.2, 0.1, 40)
     assert_equal_results(arguments)
-    assert combined_nms(*arguments)[3][0] == 20
+    assert by_position(*arguments)[3][0] == 20
 
 
 def test_of_equal_scores_the_first_box_is_kept_and_comes_first():
     boxes = [[0.0, 0, 10, 10], [0, 0, 10, 9], [50, 50, 60, 60], [0, 0, 10, 8]]
     kept, scores, _, count = combined_nms(
-        np.array(boxes, "f")[None, :, None], tf.ones([1, 4, 1]), 0.5, 0.0, 3
+        np.array(boxes, "f")[None, :, None],
+        tf.ones([1, 4, 1]),
+        iou_threshold=0.5,
+        score_threshold=0.0,
+        max_output=3,
     )
     np.testing.assert_array_equal(kept[0], [boxes[0], boxes[2], [0] * 4])
     assert count[0] == 2 and scores.numpy().tolist() == [[1.0, 1.0, 0.0]]

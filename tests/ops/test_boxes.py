@@ -133,9 +133,14 @@ def test_without_a_clamp_a_box_grows_as_far_as_it_should():
 
 def test_a_window_is_at_the_top_left_or_in_the_middle():
     sizes = tf.constant([[50.0, 60.0], [64.0, 33.0]])
-    np.testing.assert_array_equal(box_ops.windows(sizes), [[0, 0, 50, 60], [0, 0, 64, 33]])
-    centered = box_ops.windows(sizes, (64, 64), centered=True)
+    np.testing.assert_array_equal(box_ops.image_windows(sizes), [[0, 0, 50, 60], [0, 0, 64, 33]])
+    centered = box_ops.image_windows(sizes, (64, 64), centered=True)
     np.testing.assert_array_equal(centered, [[7, 2, 57, 62], [0, 15, 64, 48]])
+
+
+def test_windows_of_centered_images_need_the_padded_size():
+    with pytest.raises(ValueError, match=r"size of their padding. Received: padded_size=None"):
+        box_ops.image_windows(np.ones([1, 2], "float32"), centered=True)
 
 
 def test_clip_cuts_at_the_borders_of_each_image():

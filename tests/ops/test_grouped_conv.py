@@ -36,7 +36,7 @@ each_case = pytest.mark.parametrize(
 @each_case
 def test_values_are_those_of_one_convolution(size, kernel_size, strides, padding, dilation):
     x, kernel = random_tensor(*size), random_tensor(*kernel_size, seed=1)
-    mine = grouped_conv.conv2d(x, kernel, strides, padding, dilation)
+    mine = grouped_conv.conv2d(x, kernel, strides, padding=padding, dilations=dilation)
     theirs = tf.nn.conv2d(x, kernel, strides, padding, dilations=dilation)
     assert mine.shape == theirs.shape
     np.testing.assert_allclose(mine, theirs, atol=1e-12)
@@ -49,7 +49,7 @@ def test_gradients_are_those_of_something_linear(size, kernel_size, strides, pad
     dx, dkernel = random_tensor(*size, seed=2), random_tensor(*kernel_size, seed=3)
     with tf.GradientTape() as tape:
         tape.watch((x, kernel))
-        y = grouped_conv.conv2d(x, kernel, strides, padding, dilation)
+        y = grouped_conv.conv2d(x, kernel, strides, padding=padding, dilations=dilation)
         upstream = random_tensor(*y.shape, seed=4)
         total = tf.reduce_sum(y * upstream)
     of_x, of_kernel = tape.gradient(total, (x, kernel))
@@ -64,7 +64,8 @@ def test_gradients_are_those_of_something_linear(size, kernel_size, strides, pad
 def test_sizes_may_be_known_only_at_run_time():
     signature = [tf.TensorSpec([None, None, None, 4], tf.float64), tf.TensorSpec([3, 3, 2, 4], tf.float64)]
     convolve = tf.function(
-        lambda x, kernel: grouped_conv.conv2d(x, kernel, 1, "SAME", 2), input_signature=signature
+        lambda x, kernel: grouped_conv.conv2d(x, kernel, 1, padding="SAME", dilations=2),
+        input_signature=signature,
     )
     kernel = random_tensor(3, 3, 2, 4)
     for shape in [(1, 5, 6, 4), (2, 4, 3, 4), (0, 5, 6, 4)]:
@@ -76,7 +77,7 @@ def test_precisions_of_networks_have_gradients(dtype):
     x, kernel = random_tensor(1, 6, 6, 8, dtype=dtype), random_tensor(3, 3, 4, 8, dtype=dtype)
     with tf.GradientTape() as tape:
         tape.watch((x, kernel))
-        y = grouped_conv.conv2d(x, kernel, 1, around(2), 2)
+        y = grouped_conv.conv2d(x, kernel, 1, padding=around(2), dilations=2)
     for gradient in tape.gradient(y, (x, kernel)):
         assert gradient.dtype == dtype
         assert np.isfinite(tf.cast(gradient, tf.float32)).all()

@@ -24,7 +24,7 @@ def match_one(boxes, gt_boxes, gt_class_ids, thresholds=(0.3, 0.7), **kwargs):
     """Matches in a batch of one image; returns NumPy arrays `[N]`."""
     boxes = tf.reshape(tf.constant(boxes, tf.float32), [1, -1, 4])
     gt_boxes = tf.reshape(tf.constant(gt_boxes, tf.float32), [1, -1, 4])
-    indices, labels = match(boxes, gt_boxes, tf.constant([gt_class_ids]), thresholds, **kwargs)
+    indices, labels = match(boxes, gt_boxes, tf.constant([gt_class_ids]), thresholds=thresholds, **kwargs)
     return indices[0].numpy(), labels[0].numpy()
 
 
@@ -105,7 +105,7 @@ def test_an_object_in_a_crowd_is_still_found():
 def test_each_image_has_its_own_objects():
     boxes = tf.constant([[strip(10), [50, 50, 60, 60]]], tf.float32)  # [1, 2, 4], the same anchors for both
     gt_boxes = tf.constant([[OBJECT, PADDING], [[0, 90, 9, 99], [50, 50, 60, 60]]])
-    indices, labels = match(boxes, gt_boxes, tf.constant([[1, 0], [2, 3]]), (0.3, 0.7))
+    indices, labels = match(boxes, gt_boxes, tf.constant([[1, 0], [2, 3]]), thresholds=(0.3, 0.7))
     assert indices.numpy().tolist() == [[0, 0], [0, 1]]
     assert labels.numpy().tolist() == [[POSITIVE, NEGATIVE], [NEGATIVE, POSITIVE]]
 

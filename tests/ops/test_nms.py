@@ -26,12 +26,20 @@ def group_nms(boxes, scores, groups=None, iou=HALF, max_output=4):
     boxes = tf.reshape(tf.constant(boxes, tf.float32), [1, -1, 4])
     scores = tf.reshape(tf.constant(scores, tf.float32), [1, -1])
     groups = tf.zeros(scores.shape[1], tf.int32) if groups is None else tf.constant(groups)
-    return [x[0].numpy() for x in nms_per_group(boxes, scores, groups, 3, iou, max_output)]
+    return [
+        x[0].numpy()
+        for x in nms_per_group(boxes, scores, groups, num_groups=3, iou_threshold=iou, max_output=max_output)
+    ]
 
 
 def class_nms(boxes, scores, threshold=0.05, max_output=4):
     boxes, scores = tf.constant([boxes], tf.float32), tf.constant([scores], tf.float32)
-    return [x[0].numpy() for x in nms_per_class(boxes, scores, HALF, threshold, max_output)]
+    return [
+        x[0].numpy()
+        for x in nms_per_class(
+            boxes, scores, iou_threshold=HALF, score_threshold=threshold, max_output=max_output
+        )
+    ]
 
 
 def test_a_box_over_a_better_one_is_suppressed():
@@ -91,7 +99,9 @@ def test_few_candidates_are_padded(count):
 def test_two_images_do_not_meet():
     boxes = tf.constant([[strip(10), strip(9)], [strip(3), [50, 50, 60, 60]]], tf.float32)
     scores = tf.constant([[1.0, 2.0], [1.0, 2.0]])
-    kept, _, valid = nms_per_group(boxes, scores, tf.constant([0, 0]), 1, HALF, 2)
+    kept, _, valid = nms_per_group(
+        boxes, scores, tf.constant([0, 0]), num_groups=1, iou_threshold=HALF, max_output=2
+    )
     assert valid.numpy().tolist() == [[True, False], [True, True]]
     np.testing.assert_array_equal(kept[0, 0], strip(9))
     np.testing.assert_array_equal(kept[1, 1], strip(3))
@@ -125,6 +135,8 @@ def test_only_the_best_detections_remain():
 
 
 def test_no_proposals_give_no_detections():
-    kept, scores, classes, valid = nms_per_class(tf.zeros([2, 0, 3, 4]), tf.zeros([2, 0, 3]), HALF, 0.05, 4)
+    kept, scores, classes, valid = nms_per_class(
+        tf.zeros([2, 0, 3, 4]), tf.zeros([2, 0, 3]), iou_threshold=HALF, score_threshold=0.05, max_output=4
+    )
     assert kept.shape == (2, 4, 4) and scores.shape == classes.shape == (2, 4)
     assert not valid.numpy().any()

@@ -83,7 +83,9 @@ def test_pooling_agrees_with_the_definition(bins, sampling_ratio, aligned):
     expected = np.einsum(
         "rpqhw,rhwc->rpqc", all_reference_weights(bins, sampling_ratio, aligned), FEATURES[IMAGES]
     )
-    pooled = roi_align(FEATURES, BOXES, IMAGES, SCALE, bins, sampling_ratio, aligned)
+    pooled = roi_align(
+        FEATURES, BOXES, IMAGES, scale=SCALE, pool_size=bins, sampling_ratio=sampling_ratio, aligned=aligned
+    )
     np.testing.assert_allclose(pooled, expected, atol=1e-5)
 
 
@@ -99,7 +101,16 @@ def test_the_gradient_of_the_map_agrees_with_the_definition(sampling_ratio, alig
     with tf.GradientTape() as tape:
         tape.watch(features)
         total = tf.reduce_sum(
-            roi_align(features, BOXES, IMAGES, SCALE, 3, sampling_ratio, aligned) * upstream
+            roi_align(
+                features,
+                BOXES,
+                IMAGES,
+                scale=SCALE,
+                pool_size=3,
+                sampling_ratio=sampling_ratio,
+                aligned=aligned,
+            )
+            * upstream
         )
     np.testing.assert_allclose(tape.gradient(total, features), expected, atol=2e-5)
 
@@ -112,44 +123,65 @@ def ramp(height, width):
 
 @pytest.mark.parametrize("sampling_ratio", [1, 2, 0])
 def test_aligned_bins_of_a_ramp_are_their_centers(sampling_ratio):
-    pooled = roi_align(ramp(8, 8), [[1, 2, 5, 6]], [0], 1.0, 2, sampling_ratio)
+    pooled = roi_align(ramp(8, 8), [[1, 2, 5, 6]], [0], scale=1.0, pool_size=2, sampling_ratio=sampling_ratio)
     np.testing.assert_allclose(pooled[0, :, :, 0], [[2, 2], [4, 4]], atol=1e-5)
     np.testing.assert_allclose(pooled[0, :, :, 1], [[3, 5], [3, 5]], atol=1e-5)
 
 
 def test_without_alignment_bins_lie_half_a_pixel_further():
-    pooled = roi_align(ramp(8, 8), [[1, 2, 5, 6]], [0], 1.0, 2, aligned=False)
+    pooled = roi_align(ramp(8, 8), [[1, 2, 5, 6]], [0], scale=1.0, pool_size=2, aligned=False)
     np.testing.assert_allclose(pooled[0, :, :, 0], [[2.5, 2.5], [4.5, 4.5]], atol=1e-5)
 
 
 def test_without_alignment_a_point_is_one_pixel_large():
-    pooled = roi_align(ramp(8, 8), [[2, 2, 2, 2]], [0], 1.0, 1, aligned=False)
+    pooled = roi_align(ramp(8, 8), [[2, 2, 2, 2]], [0], scale=1.0, pool_size=1, aligned=False)
     np.testing.assert_allclose(pooled[0, 0, 0], [3, 3], atol=1e-5)  # center 2.5 in a map that starts at 0.5
 
 
 def test_a_stride_of_four_is_a_scale_of_a_quarter():
-    pooled = roi_align(ramp(8, 8), [[4, 8, 20, 24]], [0], 0.25, 2)
+    pooled = roi_align(ramp(8, 8), [[4, 8, 20, 24]], [0], scale=0.25, pool_size=2)
     np.testing.assert_allclose(pooled[0, :, :, 0], [[2, 2], [4, 4]], atol=1e-5)
 
 
 @pytest.mark.parametrize("sampling_ratio", [2, 0])
 def test_outside_the_map_is_zero(sampling_ratio):
-    pooled = roi_align(np.ones([1, 4, 4, 1], "float32"), [[20, 20, 30, 30]], [0], 1.0, 2, sampling_ratio)
+    pooled = roi_align(
+        np.ones([1, 4, 4, 1], "float32"),
+        [[20, 20, 30, 30]],
+        [0],
+        scale=1.0,
+        pool_size=2,
+        sampling_ratio=sampling_ratio,
+    )
     np.testing.assert_array_equal(pooled, np.zeros([1, 2, 2, 1]))
 
 
 @pytest.mark.parametrize("sampling_ratio", [2, 0])
 def test_no_rois_give_nothing(sampling_ratio):
-    pooled = roi_align(FEATURES, np.zeros([0, 4], "float32"), np.zeros([0], "int32"), 1.0, 3, sampling_ratio)
+    pooled = roi_align(
+        FEATURES,
+        np.zeros([0, 4], "float32"),
+        np.zeros([0], "int32"),
+        scale=1.0,
+        pool_size=3,
+        sampling_ratio=sampling_ratio,
+    )
     assert pooled.shape == (0, 3, 3, 3)
 
 
 @pytest.mark.parametrize("sampling_ratio", [2, 0])
 def test_maps_of_half_precision_are_pooled_in_float32(sampling_ratio):
-    pooled = roi_align(tf.cast(FEATURES, tf.bfloat16), BOXES, IMAGES, SCALE, 3, sampling_ratio)
+    pooled = roi_align(
+        tf.cast(FEATURES, tf.bfloat16), BOXES, IMAGES, scale=SCALE, pool_size=3, sampling_ratio=sampling_ratio
+    )
     assert pooled.dtype == tf.float32
     exact = roi_align(
-        tf.cast(tf.cast(FEATURES, tf.bfloat16), tf.float32), BOXES, IMAGES, SCALE, 3, sampling_ratio
+        tf.cast(tf.cast(FEATURES, tf.bfloat16), tf.float32),
+        BOXES,
+        IMAGES,
+        scale=SCALE,
+        pool_size=3,
+        sampling_ratio=sampling_ratio,
     )
     np.testing.assert_allclose(pooled, exact, atol=1e-5)
 
@@ -169,7 +201,7 @@ def test_many_rois_over_the_same_pixels_have_the_same_gradient_every_time():
     def gradient():
         with tf.GradientTape() as tape:
             tape.watch(features)
-            pooled = roi_align(features, boxes, tf.zeros(256, tf.int32), 1.0, 7)
+            pooled = roi_align(features, boxes, tf.zeros(256, tf.int32), scale=1.0, pool_size=7)
         return tape.gradient(pooled, features, upstream)
 
     first = gradient().numpy()
@@ -210,11 +242,11 @@ def test_at_the_border_the_conventions_of_detectron2_and_torchvision_go_up():
 
 def test_the_nearest_level_changes_between_two_areas_and_half_goes_to_the_even_one():
     sides = [158.0, 159.0, 316.0, 317.0]  # 224 / sqrt(2) = 158.39, 224 sqrt(2) = 316.78
-    levels = pyramid_levels(tf.constant([square(side) for side in sides]), 4, 0.0, rounding="nearest")
+    levels = pyramid_levels(tf.constant([square(side) for side in sides]), 4, epsilon=0.0, rounding="nearest")
     assert levels.numpy().tolist() == [1, 2, 2, 3]
     # 2^-1.5 and 2^-0.5 of 224, made exact: 4 - 1.5 goes to 2, 4 - 0.5 to 4.
     halves = tf.constant([[0.0, 0.0, 224.0, 28.0], [0.0, 0.0, 224.0, 112.0]])
-    assert pyramid_levels(halves, 4, 0.0, rounding="nearest").numpy().tolist() == [0, 2]
+    assert pyramid_levels(halves, 4, epsilon=0.0, rounding="nearest").numpy().tolist() == [0, 2]
 
 
 def test_each_roi_comes_from_its_own_level_and_image():
@@ -222,7 +254,7 @@ def test_each_roi_comes_from_its_own_level_and_image():
     pyramid = [features + 10.0 * np.arange(2, dtype="float32")[:, None, None, None] for features in pyramid]
     boxes = np.tile(np.array([16, 16, 64, 64], "float32"), [2, 3, 1])
     levels = tf.constant([[2, 0, 1], [1, 1, 0]])
-    pooled = pyramid_roi_align(pyramid, boxes, levels, (4, 8, 16), 2)
+    pooled = pyramid_roi_align(pyramid, boxes, levels, strides=(4, 8, 16), pool_size=2)
     assert pooled.shape == (2, 3, 2, 2, 1)
     np.testing.assert_allclose(pooled[:, :, 0, 0, 0], [[2, 0, 1], [11, 11, 10]], rtol=1e-6)
 
@@ -232,16 +264,27 @@ def test_the_pyramid_pools_as_each_level_does(sampling_ratio):
     pyramid = [RNG.normal(size=[2, 16 // 2**i, 20 // 2**i, 3]).astype("float32") for i in range(2)]
     boxes = np.sort(RNG.uniform(-4, 70, [2, 6, 2, 2]), axis=2).reshape(2, 6, 4).astype("float32")
     levels = RNG.integers(0, 2, [2, 6]).astype("int32")
-    pooled = pyramid_roi_align(pyramid, boxes, tf.constant(levels), (4, 8), 3, sampling_ratio)
+    pooled = pyramid_roi_align(
+        pyramid, boxes, tf.constant(levels), strides=(4, 8), pool_size=3, sampling_ratio=sampling_ratio
+    )
     for image, roi in np.ndindex(2, 6):
         level = levels[image, roi]
         scale = 1 / (4, 8)[level]
-        alone = roi_align(pyramid[level], boxes[image, roi][None], [image], scale, 3, sampling_ratio)
+        alone = roi_align(
+            pyramid[level],
+            boxes[image, roi][None],
+            [image],
+            scale=scale,
+            pool_size=3,
+            sampling_ratio=sampling_ratio,
+        )
         np.testing.assert_allclose(pooled[image, roi], alone[0], atol=1e-5)
 
 
 def test_no_rois_in_the_pyramid_give_nothing():
-    pooled = pyramid_roi_align([FEATURES], tf.zeros([2, 0, 4]), tf.zeros([2, 0], tf.int32), (4,), 3)
+    pooled = pyramid_roi_align(
+        [FEATURES], tf.zeros([2, 0, 4]), tf.zeros([2, 0], tf.int32), strides=(4,), pool_size=3
+    )
     assert pooled.shape == (2, 0, 3, 3, 3)
 
 
@@ -253,8 +296,18 @@ def test_a_corner_grid_is_what_crop_and_resize_samples(pool_size):
     normalized[0, 0] = [0, 0, 1, 1]
     levels = RNG.integers(0, 2, [2, 5]).astype("int32")
     map_sizes = tf.constant([[16, 24], [8, 12]])
-    boxes = corner_grid_boxes(tf.constant(normalized * (size - 1)), levels, map_sizes, (4, 8), pool_size)
-    pooled = pyramid_roi_align(pyramid, boxes, tf.constant(levels), (4, 8), pool_size, 1, True)
+    boxes = corner_grid_boxes(
+        tf.constant(normalized * (size - 1)), levels, map_sizes, strides=(4, 8), pool_size=pool_size
+    )
+    pooled = pyramid_roi_align(
+        pyramid,
+        boxes,
+        tf.constant(levels),
+        strides=(4, 8),
+        pool_size=pool_size,
+        sampling_ratio=1,
+        aligned=True,
+    )
     for image, roi in np.ndindex(2, 5):
         features, box = pyramid[levels[image, roi]], np.minimum(normalized[image, roi], 1 - 1e-6)
         theirs = tf.image.crop_and_resize(features, [box], [image], [pool_size, pool_size])

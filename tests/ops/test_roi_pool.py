@@ -214,7 +214,9 @@ def test_without_alignment_a_layout_has_rois_of_at_least_one_pixel(pooling):
     expected = bilinear(FEATURES[0], 2.0, 3.0)  # the RoI is one map pixel, and the sample is its corner
     np.testing.assert_allclose(layer([FEATURES[:1]], box[None])[0, 0, 0], expected, atol=1e-5)
     one = RoiAlign((STRIDE,), 1, {"first_level": 3}, aligned=False, sampling_ratio=1, pooling=pooling)
-    grid_value = roi_align(FEATURES[:1], box, [0], 1 / STRIDE, 1, 1, aligned=False)
+    grid_value = roi_align(
+        FEATURES[:1], box, [0], scale=1 / STRIDE, pool_size=1, sampling_ratio=1, aligned=False
+    )
     np.testing.assert_allclose(one([FEATURES[:1]], box[None]), grid_value, atol=1e-5)
 
 

@@ -13,7 +13,9 @@ def labels_of(positives, negatives, ignored=0):
 
 def sample_one(labels, num_samples, fraction=0.5, seed=(0, 0)):
     """Samples in a batch of one image; returns the labels of the sampled boxes and all indices, `[S]`."""
-    indices, valid = sample(tf.constant([labels]), tf.constant([seed]), num_samples, fraction)
+    indices, valid = sample(
+        tf.constant([labels]), tf.constant([seed]), num_samples=num_samples, positive_fraction=fraction
+    )
     indices, valid = indices[0].numpy(), valid[0].numpy()
     return np.array(labels)[indices[valid]].tolist(), indices, valid
 
@@ -56,7 +58,7 @@ def test_no_box_is_chosen_twice():
 def test_every_box_has_the_same_chance():
     seeds = tf.stack([tf.zeros(400, tf.int32), tf.range(400)], axis=-1)
     labels = tf.tile(tf.constant([labels_of(6, 6)]), [400, 1])
-    indices, _ = sample(labels, seeds, 6, 0.5)
+    indices, _ = sample(labels, seeds, num_samples=6, positive_fraction=0.5)
     counts = np.bincount(indices.numpy().ravel(), minlength=12)
     # Binomial with 400 draws of probability 1/2: 200, standard deviation 10.
     assert np.abs(counts - 200).max() < 45
@@ -73,9 +75,11 @@ def test_the_seed_decides():
 def test_an_image_is_sampled_alike_in_every_batch():
     labels = tf.constant([labels_of(20, 30), labels_of(5, 40, 5)])
     seeds = tf.constant([[0, 7], [1, 7]])
-    together = sample(labels, seeds, 12, 0.5)
+    together = sample(labels, seeds, num_samples=12, positive_fraction=0.5)
     for image in range(2):
-        alone = sample(labels[image : image + 1], seeds[image : image + 1], 12, 0.5)
+        alone = sample(
+            labels[image : image + 1], seeds[image : image + 1], num_samples=12, positive_fraction=0.5
+        )
         np.testing.assert_array_equal(together[0][image], alone[0][0])
         np.testing.assert_array_equal(together[1][image], alone[1][0])
 
@@ -83,7 +87,7 @@ def test_an_image_is_sampled_alike_in_every_batch():
 def test_shapes_are_known_in_a_graph():
     @tf.function(input_signature=[tf.TensorSpec([None, 10], tf.int32), tf.TensorSpec([None, 2], tf.int32)])
     def trace(labels, seeds):
-        indices, valid = sample(labels, seeds, 4, 0.5)
+        indices, valid = sample(labels, seeds, num_samples=4, positive_fraction=0.5)
         assert indices.shape[1:] == valid.shape[1:] == (4,)
         return indices
 

@@ -86,7 +86,7 @@ def test_crops_fit_into_detections(method):
     corners = random.uniform(-20, 60, (50, 2, 2))
     boxes = np.concatenate([corners.min(1), corners.max(1)], axis=-1)
     crops, origins = paste_masks(random.random((50, 5, 5)), boxes, (40, 30), method)
-    Detections(boxes, np.ones(50), np.ones(50), (40, 30), crops, origins)
+    Detections(boxes, np.ones(50), np.ones(50), (40, 30), masks=crops, mask_origins=origins)
 
 
 def test_no_detections():

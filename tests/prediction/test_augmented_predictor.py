@@ -93,7 +93,9 @@ def test_views_without_objects_have_none():
 
 
 def test_objects_without_area_or_score_are_kept_once():
-    empty = Detections([[3, 3, 3, 3]], [0.0], [1], SIZE, [np.zeros((0, 0), bool)], [[3, 3]])
+    empty = Detections(
+        [[3, 3, 3, 3]], [0.0], [1], SIZE, masks=[np.zeros((0, 0), bool)], mask_origins=[[3, 3]]
+    )
     merged = merge_views([empty], 0.5, 100)
     assert len(merged) == 1 and merged.masks[0].size == 0
 
@@ -123,11 +125,11 @@ def test_an_object_that_one_view_shows_is_found():
     class LeftHalf(BlobPredictor):
         def postprocess(self, outputs, resize, score_threshold=0.0):
             every = super().postprocess(outputs, resize)
-            return every.keep(every.boxes[:, 3] <= resize[1] / 2)
+            return every.select(every.boxes[:, 3] <= resize[1] / 2)
 
     image = scene()
     expected = BlobPredictor().predict(image)
-    halves = expected.keep((expected.boxes[:, 3] <= 115) | (expected.boxes[:, 1] >= 115))
+    halves = expected.select((expected.boxes[:, 3] <= 115) | (expected.boxes[:, 1] >= 115))
     assert as_set(AugmentedPredictor(LeftHalf()).predict(image)) == as_set(halves)
     alone = AugmentedPredictor(LeftHalf(), horizontal_flip=False).predict(image)
     assert as_set(alone) == as_set(LeftHalf().predict(image)) < as_set(halves)

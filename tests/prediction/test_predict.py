@@ -74,7 +74,7 @@ def test_images_of_other_sizes_in_between_change_nothing(predictor):
 
 def test_a_file_is_all_that_is_needed(predictor, tiny_parts, tiny_config, tmp_path):
     path = tmp_path / "a.weights.h5"
-    save_weights(path, tiny_parts, tiny_config, CATEGORIES)
+    save_weights(path, tiny_parts, tiny_config, categories=CATEGORIES)
     loaded = Predictor.load(path)
     assert loaded.categories == CATEGORIES
     assert loaded.config == tiny_config

@@ -181,7 +181,7 @@ def test_a_score_threshold_leaves_out_what_is_less_sure(tiny_parts, tiny_config)
     threshold = float(np.median(whole.scores))
     ((_, sure),) = predictor.predict_many([image], score_threshold=threshold)
     assert 0 < len(sure) < len(whole)
-    assert_same_detections(sure, whole.keep(whole.scores >= threshold), atol=0)
+    assert_same_detections(sure, whole.select(whole.scores >= threshold), atol=0)
 
 
 def test_all_replicas_share_a_batch_and_give_the_same_detections(tmp_path):

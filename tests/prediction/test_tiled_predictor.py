@@ -34,7 +34,7 @@ def test_an_object_that_no_tile_understands_comes_from_the_whole_image():
     class Nearsighted(BlobPredictor):
         def postprocess(self, outputs, resize, score_threshold=0.0):
             found = super().postprocess(outputs, resize)
-            return found if max(resize) > 64 else found.keep(found.scores < 3000 / 1e6)
+            return found if max(resize) > 64 else found.select(found.scores < 3000 / 1e6)
 
     image = np.zeros((150, 230, 3), "uint8")
     image[10:140, 10:220] = 1

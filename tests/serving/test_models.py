@@ -28,7 +28,7 @@ def path_of(tiny_parts, tiny_config, tiny_categories, tiny_saved_model, tmp_path
     """A function of a kind that returns the path of the tiny model in its format."""
     folder = tmp_path_factory.mktemp("served")
     weights = folder / "tiny.weights.h5"
-    save_weights(weights, tiny_parts, tiny_config, tiny_categories)
+    save_weights(weights, tiny_parts, tiny_config, categories=tiny_categories)
 
     @functools.cache
     def path_of(kind):

@@ -21,7 +21,7 @@ CLASS_LAYERS = ("box_head/class_logits/", "box_head/deltas/", "mask_head/predict
 @pytest.fixture
 def file(tmp_path, tiny_config, tiny_parts):
     """The weights file of a detector of three fruits."""
-    save_weights(tmp_path / "fruits.weights.h5", tiny_parts, tiny_config, FRUITS)
+    save_weights(tmp_path / "fruits.weights.h5", tiny_parts, tiny_config, categories=FRUITS)
     return tmp_path / "fruits.weights.h5"
 
 
@@ -82,7 +82,7 @@ def test_what_is_the_same_for_all_classes_is_kept(tmp_path, tiny_config):
         "mask_head": MaskHeadConfig(convs=1, channels=16, class_agnostic=True),
     }
     fruits, config = built(tiny_config, **heads)
-    save_weights(tmp_path / "a.weights.h5", fruits, config, FRUITS)
+    save_weights(tmp_path / "a.weights.h5", fruits, config, categories=FRUITS)
     parts, config = built(tiny_config, num_classes=2, **heads)
     load_detector(parts, config, NUTS, tmp_path / "a.weights.h5")
     assert {name.rpartition("/")[0] for name in differing(parts, fruits)} <= {"box_head/class_logits"}
@@ -94,7 +94,7 @@ def test_a_mask_head_of_its_own_is_new_and_one_too_many_is_left_out(
     boxes_only, config = built(tiny_config, mask_head=None)
     load_detector(boxes_only, config, FRUITS, file)
     assert not differing(boxes_only, tiny_parts)
-    save_weights(tmp_path / "boxes.weights.h5", boxes_only, config, FRUITS)
+    save_weights(tmp_path / "boxes.weights.h5", boxes_only, config, categories=FRUITS)
     parts, config = built(tiny_config)
     load_detector(parts, config, FRUITS, tmp_path / "boxes.weights.h5")
     assert "all weights but those of mask_head." in capsys.readouterr().out

@@ -30,7 +30,7 @@ def test_the_image_that_was_given_is_not_changed():
 
 
 def test_nothing_detected_leaves_the_image_as_it_is():
-    np.testing.assert_array_equal(draw(GRAY, one_dog().keep([False]), CATEGORIES), GRAY)
+    np.testing.assert_array_equal(draw(GRAY, one_dog().select([False]), CATEGORIES), GRAY)
 
 
 def test_a_box_is_a_frame_inside_its_edges():
@@ -64,7 +64,7 @@ def test_a_label_stands_above_its_box():
 def test_labels_do_not_cover_each_other():
     boxes = np.tile([[40, 50, 80, 110]], (20, 1))
     detections = Detections(boxes, np.ones(20), np.full(20, 1), (120, 160))
-    one = changed(draw(GRAY, detections.keep([0]), CATEGORIES, boxes=False)).sum()
+    one = changed(draw(GRAY, detections.select([0]), CATEGORIES, boxes=False)).sum()
     many = changed(draw(GRAY, detections, CATEGORIES, boxes=False)).sum()
     assert many % one == 0 and 2 <= many / one < 20
 

@@ -28,7 +28,7 @@ MAX_ADAPTIVE_SAMPLES = 4
 
 
 def grid_anchors(
-    map_size: Sequence[int], stride: Sequence[float], base: np.ndarray, zero: tf.Tensor
+    map_size: Sequence[int], stride: Sequence[float], base: np.ndarray, *, zero: tf.Tensor
 ) -> tf.Tensor:
     """Returns the base anchors at every cell of a map; see `mask_rcnn.ops.anchors.grid_anchors`.
 
@@ -54,6 +54,7 @@ def nms_per_group(
     boxes: tf.Tensor,
     scores: tf.Tensor,
     groups: tf.Tensor,
+    *,
     num_groups: int,
     iou_threshold: float,
     max_output: int,
@@ -75,7 +76,7 @@ def nms_per_group(
 
 
 def nms_per_class(
-    boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, score_threshold: float, max_output: int
+    boxes: tf.Tensor, scores: tf.Tensor, *, iou_threshold: float, score_threshold: float, max_output: int
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Applies NMS within each class; `mask_rcnn.ops.nms.nms_per_class` for one image."""
     num_classes = _static_shape(scores)[-1]
@@ -134,6 +135,7 @@ def pyramid_roi_align(
     pyramid: Sequence[tf.Tensor],
     boxes: tf.Tensor,
     levels: tf.Tensor,
+    *,
     strides: Sequence[int],
     pool_size: int,
     sampling_ratio: int = 2,
@@ -169,7 +171,12 @@ def pyramid_roi_align(
 
 
 def pyramid_roi_pool(
-    pyramid: Sequence[tf.Tensor], boxes: tf.Tensor, levels: tf.Tensor, strides: Sequence[int], pool_size: int
+    pyramid: Sequence[tf.Tensor],
+    boxes: tf.Tensor,
+    levels: tf.Tensor,
+    *,
+    strides: Sequence[int],
+    pool_size: int,
 ) -> tf.Tensor:
     """Pools each RoI from its own level; `mask_rcnn.ops.roi_pool.pyramid_roi_pool` for one image.
 
@@ -180,8 +187,12 @@ def pyramid_roi_pool(
     first_pixel, map_size, scale = _level_geometry(pyramid, strides, levels[0])
     first_pixel, map_size = tf.cast(first_pixel, tf.int32), tf.cast(map_size, tf.int32)
     rois, sides = whole_pixel_rois(boxes[0], scale[:, None]), map_size[:, :, None, None]
-    rows, row_ends = tf.unstack(bin_edges(rois[:, 0], rois[:, 2], sides[:, 0], pool_size), axis=1)  # [N, P]
-    columns, column_ends = tf.unstack(bin_edges(rois[:, 1], rois[:, 3], sides[:, 1], pool_size), axis=1)
+    rows, row_ends = tf.unstack(
+        bin_edges(rois[:, 0], rois[:, 2], length=sides[:, 0], pool_size=pool_size), axis=1
+    )  # [N, P]
+    columns, column_ends = tf.unstack(
+        bin_edges(rois[:, 1], rois[:, 3], length=sides[:, 1], pool_size=pool_size), axis=1
+    )
     height, width = (
         tf.maximum(tf.reduce_max(ends - starts, axis=1, keepdims=True), 1)  # [N, 1], size of the largest bin
         for starts, ends in ((rows, row_ends), (columns, column_ends))

@@ -96,7 +96,7 @@ def framed_predictor(weights: Path | str, options: Options) -> FramedPredictor:
     config, categories = read_header(weights)
     size = options.size or default_size(config.input)
     check_size(size, config.input.pad_multiple)
-    parts = build_parts(config, kernels="portable")
+    parts = build_parts(config, implementation="portable")
     load_weights(weights, parts)
     rpn, head = config.rpn, config.box_head
     # No weight depends on the number of proposals or detections.
@@ -155,7 +155,7 @@ def write_file(
 
     Args:
         path: Path of the file.
-        predictor: `FramedPredictor`, its parts built with `kernels="portable"`.
+        predictor: `FramedPredictor`, its parts built with `implementation="portable"`.
         method: Quantization, one of `formats.QUANTIZE_METHODS`. Defaults to "none".
         calibration: Paths of the calibration images for "int8". Defaults to none.
     """

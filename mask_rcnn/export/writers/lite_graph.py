@@ -1,7 +1,8 @@
 """The complete model as one function of a fixed-size frame, built from ops that small runtimes have."""
 
-import functools
-from collections.abc import Sequence
+import contextlib
+import contextvars
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
@@ -9,18 +10,42 @@ from mask_rcnn.config import Config
 from mask_rcnn.export.image_graph.geometry import zero_padding_rows
 from mask_rcnn.export.writers import builtin_ops
 from mask_rcnn.heads import heads_of
-from mask_rcnn.layers.roi import DetectionLayer
-from mask_rcnn.layers.roi_poolers import CropAndResize, RoiAlign, RoiPool
-from mask_rcnn.layers.rpn import ProposalLayer
 from mask_rcnn.model import Parts, inference_model
 from mask_rcnn.ops import boxes as box_ops
+from mask_rcnn.ops.detection_ops import DetectionOps
+
+# `zero` of `builtin_ops.grid_anchors` while `LiteGraph.detect` calls the model. A context variable, because a
+# `keras.Model` cannot pass an extra argument to the layers inside it.
+_ZERO = contextvars.ContextVar("zero")
+
+
+@contextlib.contextmanager
+def _anchors_from(zero: tf.Tensor) -> Iterator[None]:
+    token = _ZERO.set(zero)
+    try:
+        yield
+    finally:
+        _ZERO.reset(token)
+
+
+def _grid_anchors(map_size, stride, base):
+    return builtin_ops.grid_anchors(map_size, stride, base, zero=_ZERO.get())
+
+
+BUILTIN = DetectionOps(
+    grid_anchors=_grid_anchors,
+    nms_per_group=builtin_ops.nms_per_group,
+    nms_per_class=builtin_ops.nms_per_class,
+    pyramid_roi_align=builtin_ops.pyramid_roi_align,
+    pyramid_roi_pool=builtin_ops.pyramid_roi_pool,
+)
 
 
 class LiteGraph:
     """Detection in one frame of a fixed size: the graph of a TFLite or an ONNX file.
 
     Args:
-        parts: `Parts` of `build_parts(config, kernels="portable")`.
+        parts: `Parts` of `build_parts(config, implementation="portable")`.
         config: The `Config` that they were built from.
         size: (height, width) of the frame, multiples of `input.pad_multiple`.
 
@@ -31,18 +56,8 @@ class LiteGraph:
 
     def __init__(self, parts: Parts, config: Config, size: Sequence[int]):
         check_size(size, config.input.pad_multiple)
-        self.model = inference_model(parts, config)
-        self._heads = heads_of(config)
-        self._anchors, self._centered = self.model.get_layer("anchors"), config.input.centered
-        for layer in self.model.layers:
-            if isinstance(layer, CropAndResize | RoiAlign):
-                layer.align = builtin_ops.pyramid_roi_align
-            elif isinstance(layer, RoiPool):
-                layer.pool_maximum = builtin_ops.pyramid_roi_pool
-            elif isinstance(layer, ProposalLayer):
-                layer.suppress = builtin_ops.nms_per_group
-            elif isinstance(layer, DetectionLayer):
-                layer.suppress = builtin_ops.nms_per_class
+        self.model = inference_model(parts, config, detection_ops=BUILTIN)
+        self._heads, self._centered = heads_of(config), config.input.centered
         signature = [
             tf.TensorSpec((1, *size, config.input.channels), config.input.dtype, "image"),
             tf.TensorSpec((1, 2), tf.int32, "image_size"),
@@ -63,11 +78,11 @@ class LiteGraph:
             instead of keypoints: logits on a grid inside the box.
         """
         size = tf.cast(image_size, tf.float32)
-        zero = tf.minimum(size[0, 0], 0.0)  # see `builtin_ops.grid_anchors`
-        self._anchors.grid = functools.partial(builtin_ops.grid_anchors, zero=zero)
-        detections = self.model({"images": tf.cast(image, tf.float32), "image_sizes": size})
+        zero = tf.minimum(size[0, 0], 0.0)
+        with _anchors_from(zero):
+            detections = self.model({"images": tf.cast(image, tf.float32), "image_sizes": size})
         present = tf.cast(detections["class_ids"] > 0, tf.float32)  # [1, D]
-        origin = box_ops.windows(size, image.shape[1:3], self._centered)[:, :2]
+        origin = box_ops.image_windows(size, image.shape[1:3], self._centered)[:, :2]
         fractions = (detections["boxes"] - tf.tile(origin, [1, 2])[:, None]) / tf.tile(size, [1, 2])[:, None]
         outputs = {
             "detection_boxes": fractions * present[..., None],

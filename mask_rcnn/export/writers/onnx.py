@@ -54,7 +54,7 @@ def write(path: Path, predictor: FramedPredictor, converter: ModuleType) -> None
 
     Args:
         path: Path of the file.
-        predictor: `lite.FramedPredictor`, its parts built with `kernels="portable"`.
+        predictor: `lite.FramedPredictor`, its parts built with `implementation="portable"`.
         converter: The module tf2onnx.
     """
     graph = LiteGraph(predictor.parts, predictor.config, predictor.metadata["size"])

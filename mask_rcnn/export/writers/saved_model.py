@@ -173,11 +173,11 @@ def _export_keypoints(
 
 def export_job(weights: Path | str, options: Options) -> ExportJob:
     """Returns the `ExportJob` of a SavedModel; see `export_model.py`."""
-    predictor = Predictor.load(weights, kernels="portable")
+    predictor = Predictor.load(weights, implementation="portable")
     least_bytes = sum(variable.value.numpy().nbytes for variable in predictor.model.variables)
     reference, tolerance = Runner(predictor), EXACT
     if options.precision not in (None, "float32"):
-        predictor = Predictor.load(weights, f"mixed_{options.precision}", kernels="portable")
+        predictor = Predictor.load(weights, f"mixed_{options.precision}", implementation="portable")
         tolerance = HALF
     return ExportJob(
         write=functools.partial(write, predictor=predictor, max_pixels=options.max_pixels or MAX_PIXELS),
@@ -192,7 +192,8 @@ def write(path: Path | str, predictor: Predictor, max_pixels: int = MAX_PIXELS) 
 
     Args:
         path: Folder to write.
-        predictor: `Predictor`. Build its parts with `kernels="portable"` if other machines run the model.
+        predictor: `Predictor`. Build its parts with `implementation="portable"` if other machines run the
+            model.
         max_pixels: As in `DetectionModule`.
     """
     with tempfile.TemporaryDirectory(prefix="mask_rcnn_assets_") as folder:

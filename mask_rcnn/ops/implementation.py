@@ -3,6 +3,8 @@
 import contextlib
 import contextvars
 import functools
+from collections.abc import Iterator
+from typing import Literal
 
 import tensorflow as tf
 from absl import logging
@@ -10,40 +12,47 @@ from tensorflow.python.util import _pywrap_util_port
 
 from mask_rcnn.system.processor import instruction_sets
 
-_CHOSEN = contextvars.ContextVar("kernels", default=None)
+Implementation = Literal["cpu", "gpu", "portable"]
+
+_SELECTED: contextvars.ContextVar[Implementation | None] = contextvars.ContextVar(
+    "implementation", default=None
+)
 
 
-def has_gpu():
+def has_gpu() -> bool:
     """Returns whether TensorFlow uses a GPU. GPUs hidden by `tf.config.set_visible_devices` do not count."""
     return bool(tf.config.get_visible_devices("GPU"))
 
 
-def current_kernels():
-    """Returns the name chosen with `using_kernels`; by default "gpu" on a machine with a GPU, else "cpu"."""
-    return _CHOSEN.get() or ("gpu" if has_gpu() else "cpu")
+def current_implementation() -> Implementation:
+    """Returns the implementation that new layers use.
+
+    This is the one of `using_implementation`; by default "gpu" on a machine with a GPU, otherwise "cpu".
+    """
+    return _SELECTED.get() or ("gpu" if has_gpu() else "cpu")
 
 
 @contextlib.contextmanager
-def using_kernels(name):
-    """Context manager that sets the kernels of all layers created inside it.
+def using_implementation(name: Implementation | None) -> Iterator[None]:
+    """Context manager that sets the implementation of all layers created inside it.
 
     Args:
-        name: "cpu", "gpu" or "portable". None selects the default of `current_kernels`.
+        name: "cpu", "gpu" or "portable". None selects the default of `current_implementation`.
     """
-    token = _CHOSEN.set(name)
+    token = _SELECTED.set(name)
     try:
         yield
     finally:
-        _CHOSEN.reset(token)
+        _SELECTED.reset(token)
 
 
-def uses_onednn():
+def uses_onednn() -> bool:
     """Returns whether TensorFlow uses oneDNN. `TF_ENABLE_ONEDNN_OPTS` and the CPU decide that."""
     return _pywrap_util_port.IsMklEnabled()
 
 
 @functools.cache
-def warn_of_slow_precision(precision):
+def warn_of_slow_precision(precision: str) -> None:
     """Logs a warning if this machine computes a dtype policy more slowly than float32; once per process.
 
     Args:
