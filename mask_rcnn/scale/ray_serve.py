@@ -15,6 +15,7 @@ from dataclasses import fields, replace
 from mask_rcnn.scale.processes import prepare_process
 from mask_rcnn.serving.options import TOKEN_VARIABLE, Options
 from mask_rcnn.serving.sources import check_sources, parse_source
+from mask_rcnn.system.parallel import require_ray
 
 MAX_STARTS = 3  # attempts to start a replica whose models cannot be loaded
 LIMITS = {field.name: field.type for field in fields(Options) if field.name != "token"}
@@ -45,6 +46,7 @@ def app(arguments):
     replicas, cpus, gpus = rest.pop("replicas"), float(rest.pop("cpus")), float(rest.pop("gpus"))
     load = functools.partial(_load, precision=rest.pop("precision"))
     options = _options(rest)
+    require_ray()
     from ray import serve  # optional package
 
     def build():
