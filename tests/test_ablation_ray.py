@@ -10,7 +10,7 @@ import pytest
 from test_training_ray import TIMEOUT, needs_ray
 from test_training_train import read_weights
 
-from mask_rcnn.ablation.trial import run_in_turn
+from mask_rcnn.ablation.trial import run_sequentially
 
 
 @needs_ray
@@ -26,7 +26,7 @@ def test_runs_on_ray_are_those_of_one_process(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    ablation_ray.run(tmp_path / "expected", run_in_turn)
+    ablation_ray.run(tmp_path / "expected", run_sequentially)
     reports, weights = (
         [read(tmp_path / folder) for folder in ("runs", "expected")] for read in (_report, _weights)
     )

@@ -31,7 +31,7 @@ from mask_rcnn.ablation.changes import (
 from mask_rcnn.ablation.rows import Row, Table
 
 KEYPOINT_RECIPE = "keypoint_rcnn_resnet50_fpn"
-RESNEXT_NOTE = "the paper does not specify the groups of ResNeXt-101; here 64x4d"
+RESNEXT_NOTE = "the paper does not specify the groups of ResNeXt-101; these runs use 64x4d"
 SCALES = tuple(side / 800 for side in range(400, 1201, 100))  # short sides of 400 to 1200 pixels (appendix A)
 OTHER_SYSTEM = "another system with a different network and training"
 OWN_RPN_NOTE = "the RPN has its own features as in the paper, but is trained in the same run as the heads"
@@ -282,7 +282,7 @@ TABLES = {
 }
 
 
-def find_table(key):
+def find_table(key: str) -> Table:
     """Returns the `Table` with a number such as "2c". Raises a ValueError if there is none.
 
     >>> find_table("2c").rows[0].name
