@@ -94,7 +94,7 @@ FOUR_SAMPLES = {"roi_align.sampling_ratio": 2}  # 2 x 2 samples per bin (section
 ONLY_KEYPOINTS = {"mask_head": None, "keypoint_head": PRESENT}
 BOTH = {"mask_head": PRESENT, "keypoint_head": PRESENT}
 NMS = {"box_head.nms_iou": 0.3}  # for all rows before the updated baseline (appendix A)
-OWN_RPN, SHARED_RPN = ({"rpn.shared_features": shared} for shared in (False, True))  # section 3.1.1
+SEPARATE_RPN, SHARED_RPN = ({"rpn.shared_features": shared} for shared in (False, True))  # section 3.1.1
 # For table 8 from the second row on.
 UPDATED = FPN | RESNEXT | {"box_head.nms_iou": 0.5}
 END_TO_END = UPDATED | SHARED_RPN  # for table 8 from the third row on

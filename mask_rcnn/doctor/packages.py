@@ -108,7 +108,10 @@ def _names(environment: Environment, requirement: Requirement) -> Iterator[str]:
     yield requirement.name
     if requirement.extras and environment.version(requirement.name):
         for each in environment.requirements(requirement.name):
-            if _extra_of(each) in requirement.extras and each.marker.evaluate({"extra": _extra_of(each)}):
+            extra = _extra_of(each)
+            if not each.marker or extra is None or extra not in requirement.extras:
+                continue
+            if each.marker.evaluate({"extra": extra}):
                 yield each.name
 
 
