@@ -58,7 +58,7 @@ def within_budget(
     """
     original = context.gather(_original_schedule(run_dir) if context.is_chief else None)[0]
     if original is None:
-        cost = _measure(config, prepare_run, context, start_time)
+        cost = _measure(config, prepare_run=prepare_run, context=context, start_time=start_time)
         gc.collect()  # frees the model that was timed
         steps = context.gather(cost.steps_within(config.train) if context.is_chief else 0)[0]
         cost.check(config.train, steps)
@@ -171,6 +171,7 @@ def _original_schedule(run_dir: Path) -> dict[str, Any] | None:
 
 def _measure(
     config: Config,
+    *,
     prepare_run: Callable[[Config], tuple[Run, dict[str, Any]]],
     context: RunContext,
     start_time: float,

@@ -130,7 +130,11 @@ def _flat(metrics: Metrics) -> dict[str, float | None]:
 
 
 def _drawn(
-    record: ImageRecord, detections: Detections, pixels: Callable[[], np.ndarray], predictor: Predictor
+    record: ImageRecord,
+    detections: Detections,
+    pixels: Callable[[], np.ndarray],
+    *,
+    predictor: Predictor,
 ) -> np.ndarray:
     """Returns the picture of one image with its detections; called by `predict_many`."""
     return draw(to_rgb8(pixels(), predictor.config.input), detections, predictor.categories)

@@ -6,7 +6,6 @@ from typing import Any, Self, TypeAlias
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from mask_rcnn import config_io
 from mask_rcnn.config import Config
@@ -14,13 +13,12 @@ from mask_rcnn.data.records import Dataset
 from mask_rcnn.model import Parts, build_parts, dtype_policy, training_model
 from mask_rcnn.model_zoo.pretrained import weights_file
 from mask_rcnn.prediction.predict import Predictor
-from mask_rcnn.prediction.tiled_predictor import TiledPredictor
 from mask_rcnn.prediction.tiles import OVERLAP, Tiling
 from mask_rcnn.structures import Category, Detections, as_categories
 from mask_rcnn.system.paths import as_path
+from mask_rcnn.training import model_methods
 from mask_rcnn.training.batches import BATCH_SIZE, Batch, BatchSource, add_seeds, as_batches
 from mask_rcnn.training.initial_weights import check_initial_weights, initialize
-from mask_rcnn.training.model_files import export_weights, read_preset
 from mask_rcnn.training.optimizer import build_optimizer
 from mask_rcnn.training.trainer import Trainer
 from mask_rcnn.weights import load_weights, save_weights
@@ -105,7 +103,7 @@ class MaskRCNN(Trainer):
         Raises:
             ValueError: There is no such preset, or a recipe needs `num_classes` or `categories`.
         """
-        preset = read_preset(name, num_classes=num_classes, categories=categories)
+        preset = model_methods.read_preset(name, num_classes=num_classes, categories=categories)
         model = cls(preset.config, preset.categories, **kwargs)
         if preset.weights is not None:
             model.load_weights(preset.weights)
@@ -121,16 +119,8 @@ class MaskRCNN(Trainer):
 
     @classmethod
     def from_config(cls, config: Config | dict[str, Any]) -> Self:
-        """Returns a model with random weights.
-
-        Args:
-            config: `Config`, or the dict from `get_config`.
-        """
-        if isinstance(config, Config):
-            return cls(config)
-        arguments = dict(config)
-        categories = tuple(Category(**category) for category in arguments.pop("categories"))
-        return cls(config_io.from_text(arguments.pop("config")), categories, **arguments)
+        """Returns a model with random weights for a `Config`, or for the dict of `get_config`."""
+        return cls(**model_methods.constructor_arguments(config))
 
     def get_config(self) -> dict[str, Any]:
         """Returns a dict for JSON: the config as YAML, the categories, and the precision."""
@@ -238,13 +228,8 @@ class MaskRCNN(Trainer):
             return self.training_model(batch, training=True)
         return self.inference_model({name: batch[name] for name in ("images", "image_sizes")}, training=False)
 
-    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return super().train_step(add_seeds(batch, self.optimizer.iterations))
-
-    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return super().test_step(add_seeds(batch, 0))
+    def prepare_batch(self, batch: Batch, training: bool) -> Batch:
+        return add_seeds(batch, self.optimizer.iterations if training else 0)
 
     def predict_images(
         self,
@@ -270,15 +255,8 @@ class MaskRCNN(Trainer):
         Raises:
             UnreadableImage: An image cannot be read. `predictor.predict_many` continues with the others.
         """
-        predictor: Predictor | TiledPredictor = self.predictor
-        if tile is not None:
-            predictor = TiledPredictor(predictor, Tiling(size=tile, overlap=tile_overlap))
-        detections = []
-        for _, result in predictor.predict_many(images, batch_size=batch_size):
-            if isinstance(result, Exception):
-                raise result
-            detections.append(result)
-        return detections
+        tiling = None if tile is None else Tiling(size=tile, overlap=tile_overlap)
+        return model_methods.detect_images(self.predictor, images, batch_size=batch_size, tiling=tiling)
 
     def save_weights(self, filepath: str | Path, overwrite: bool = True, **kwargs: Any) -> None:
         """Writes a weights file of `mask-rcnn`: config, categories and weights, without the optimizer.
@@ -317,6 +295,6 @@ class MaskRCNN(Trainer):
         Returns:
             Dict with the report of the comparison.
         """
-        return export_weights(
+        return model_methods.export_weights(
             self.save_weights, self.config.input, filepath, format=format, images=images, options=options
         )

@@ -1,15 +1,20 @@
-"""Presets and exports of `MaskRCNN`: where its initial weights come from, and files for other runtimes."""
+"""Functions behind methods of `MaskRCNN`: presets, the config that Keras saves, detection and export."""
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mask_rcnn import model_zoo
+import numpy as np
+
+from mask_rcnn import config_io, model_zoo
 from mask_rcnn.config import Config, InputConfig
 from mask_rcnn.model_zoo.pretrained import weights_file
-from mask_rcnn.structures import Category
+from mask_rcnn.prediction.predict import Predictor
+from mask_rcnn.prediction.tiled_predictor import TiledPredictor
+from mask_rcnn.prediction.tiles import Tiling
+from mask_rcnn.structures import Category, Detections
 from mask_rcnn.weights import read_header
 
 FORMAT_OF_SUFFIX = {".tflite": "tflite", ".onnx": "onnx"}
@@ -51,6 +56,31 @@ def read_preset(
     train = dataclasses.replace(model_zoo.config("fine_tune").train, init_weights=str(path))
     config = dataclasses.replace(config, num_classes=num_classes, train=train)
     return Preset(config=config, categories=categories, weights=None)
+
+
+def constructor_arguments(config: Config | dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of `MaskRCNN` for a `Config`, or for the dict of `MaskRCNN.get_config`."""
+    if isinstance(config, Config):
+        return {"config": config}
+    categories = tuple(Category(**category) for category in config["categories"])
+    return {**config, "config": config_io.from_text(config["config"]), "categories": categories}
+
+
+def detect_images(
+    predictor: Predictor,
+    images: Iterable[str | Path | np.ndarray],
+    *,
+    batch_size: int | None,
+    tiling: Tiling | None,
+) -> list[Detections]:
+    """Returns the `Detections` of each image; see `MaskRCNN.predict_images`."""
+    detector = predictor if tiling is None else TiledPredictor(predictor, tiling)
+    detections = []
+    for _, result in detector.predict_many(images, batch_size=batch_size):
+        if isinstance(result, Exception):
+            raise result
+        detections.append(result)
+    return detections
 
 
 def export_weights(

@@ -62,7 +62,7 @@ class DetectionOptimizer(keras.optimizers.Optimizer):
         ]
         super().build(variables)
 
-    def _all_reduce_sum_gradients(self, grads_and_vars):
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
         # The only hook of Keras 3 after the sum over the replicas and before the update.
         grads_and_vars = super()._all_reduce_sum_gradients(grads_and_vars)
         if self.clip_norm is None:
@@ -71,7 +71,7 @@ class DetectionOptimizer(keras.optimizers.Optimizer):
         clipped, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
         return list(zip(clipped, variables, strict=True))
 
-    def _update_model_variables_moving_average(self, trainable_variables):
+    def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
         """Does nothing: `update_step` updates the averages, which saves another sum over the replicas."""
 
     def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:

@@ -126,17 +126,22 @@ def train(
                 callbacks=callbacks,
                 images_of=images_of,
             )
-        # If the optimizer keeps averages, they become the weights. Keras does this at the end of `fit`, but
-        # `fit` is not called if no step is left.
-        run.model.optimizer.finalize_variable_values(run.model.trainable_variables)
-        if context.is_chief:
-            run.model.save_weights(run_dir / FINAL_WEIGHTS)
-            plot_losses(run_dir / LOG, run_dir / "loss.png")
+        _save_final_weights(run.model, run_dir, context)
         metrics = None
         if run.evaluator:
             metrics = evaluate_final_weights(run.model, run.evaluator, run_dir, step=state["step"])
         context.wait()
         return metrics
+
+
+def _save_final_weights(model: MaskRCNN, run_dir: Path, context: RunContext) -> None:
+    """Saves the final weights and plots the losses. Only the chief writes."""
+    # If the optimizer keeps averages, they become the weights. Keras does this at the end of `fit`, but `fit`
+    # is not called if no step is left.
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    if context.is_chief:
+        model.save_weights(run_dir / FINAL_WEIGHTS)
+        plot_losses(run_dir / LOG, run_dir / "loss.png")
 
 
 def _strategy(config: Config, model: MaskRCNN | None = None) -> tf.distribute.Strategy:

@@ -75,9 +75,19 @@ class Trainer(keras.Model):
     def call(self, batch: Batch, training: bool = False) -> Batch:
         return self.training_model(batch, training=training)
 
+    def prepare_batch(self, batch: Batch, training: bool) -> Batch:
+        """Returns the batch for `training_model`, here unchanged. Subclasses may complete it.
+
+        Args:
+            batch: Dict of tensors `[B, ...]`.
+            training: Whether it is a batch of `fit`, not of `evaluate`.
+        """
+        return batch
+
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Updates the weights with one batch; returns the logs."""
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        batch = self.prepare_batch(batch, training=True)
         learning_rate = ops.convert_to_tensor(self.optimizer.learning_rate)  # before the step counter grows
         if self.accumulate == 1:
             gradients, totals = self.gradients(batch)
@@ -137,6 +147,7 @@ class Trainer(keras.Model):
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Adds the losses of a batch to the running means; returns the logs."""
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        batch = self.prepare_batch(batch, training=False)
         self.loss_means.update_state(self.loss_totals(batch, training=False))
         return self._logs(self.get_metrics_result())
 
