@@ -122,7 +122,7 @@ def test_weights_of_a_detector_with_shared_features_detect_the_same(
     shared, own = build_parts(shared_config), build_parts(config)
     spread_scores(shared)
     save_weights(path, shared, shared_config, categories=CATEGORIES)
-    load_detector(own, config, CATEGORIES, path)
+    load_detector(own, config, CATEGORIES, weights=path)
     text = capsys.readouterr().out
     assert "starts from copies of the weights of the shared features: rpn_backbone, rpn_fpn." in text
     assert "3 classes: all weights." in text
@@ -140,7 +140,7 @@ def test_a_shared_rpn_does_not_begin_with_a_head_for_other_features(
     save_weights(path, parts, config, categories=CATEGORIES)
     shared = build_parts(shared_config)
     before = weights_of(shared.rpn_head)
-    load_detector(shared, shared_config, CATEGORIES, path)
+    load_detector(shared, shared_config, CATEGORIES, weights=path)
     text = capsys.readouterr().out
     assert "all weights but those of rpn_head." in text and "Left out: rpn_backbone, rpn_fpn." in text
     assert_equal(shared.fpn, parts.fpn)

@@ -4,22 +4,29 @@ A change is a dict from the dotted name of a field to its value, or to a functio
 returns the value.
 """
 
-PRESENT = {}  # value for a section: that of the base, or the defaults if the base has no such section
+from collections.abc import Callable
+from typing import Any
+
+from mask_rcnn.config import Config
+
+PRESENT: dict[
+    str, Any
+] = {}  # value for a section: that of the base, or the defaults if the base has no such section
 PAPER_STEPS = 160  # thousands of steps, for most tables (section 3.1)
 PAPER_SIDE = 800  # short side of the images in the paper, in pixels
 
 
-def half(name):
+def half(name: str) -> Callable[[Config], int | float]:
     """Returns a function of a base config that gives half of a field of `train`, at least 1 for an int."""
 
-    def value(base):
+    def value(base: Config) -> int | float:
         number = getattr(base.train, name)
         return max(1, number // 2) if isinstance(number, int) else number / 2
 
     return value
 
 
-def schedule(steps, *milestones):
+def schedule(steps: int, *milestones: int) -> dict[str, Callable[[Config], Any]]:
     """Returns the changes for a schedule, scaled to the number of steps of the base.
 
     Args:
@@ -27,16 +34,16 @@ def schedule(steps, *milestones):
         milestones: Thousands of steps at which the learning rate drops.
     """
 
-    def scaled(base, thousands):
+    def scaled(base: Config, thousands: int) -> int:
         return max(1, base.train.steps * thousands // PAPER_STEPS)
 
     return {
         "train.steps": lambda base: scaled(base, steps),
-        "train.milestones": lambda base: tuple(sorted({scaled(base, each) for each in milestones})),
+        "train.milestones": lambda base: tuple(sorted({scaled(base, step) for step in milestones})),
     }
 
 
-def short_sides(low, high, step):
+def short_sides(low: int, high: int, step: int) -> Callable[[Config], tuple[int, ...]]:
     """Returns a function of a base config that returns training short sides, scaled to its test short side.
 
     Args:
@@ -87,7 +94,7 @@ FOUR_SAMPLES = {"roi_align.sampling_ratio": 2}  # 2 x 2 samples per bin (section
 ONLY_KEYPOINTS = {"mask_head": None, "keypoint_head": PRESENT}
 BOTH = {"mask_head": PRESENT, "keypoint_head": PRESENT}
 NMS = {"box_head.nms_iou": 0.3}  # for all rows before the updated baseline (appendix A)
-OWN_RPN, SHARED_RPN = ({"rpn.shared_features": shared} for shared in (False, True))  # section 3.1.1
+SEPARATE_RPN, SHARED_RPN = ({"rpn.shared_features": shared} for shared in (False, True))  # section 3.1.1
 # For table 8 from the second row on.
 UPDATED = FPN | RESNEXT | {"box_head.nms_iou": 0.5}
 END_TO_END = UPDATED | SHARED_RPN  # for table 8 from the third row on

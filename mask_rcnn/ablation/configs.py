@@ -1,12 +1,16 @@
 """Makes the `Config` of each row of a table from a base config and the changes of the row."""
 
 import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from mask_rcnn import config_io
 from mask_rcnn.ablation.changes import PRESENT
+from mask_rcnn.ablation.rows import Table
+from mask_rcnn.config import Config
 
 
-def with_changes(base, changes):
+def with_changes(base: Config, changes: Mapping[str, Any]) -> Config:
     """Returns a copy of a `Config` with changes.
 
     Args:
@@ -14,11 +18,13 @@ def with_changes(base, changes):
         changes: `{dotted name: value}`, see `Row`.
     """
     values = {name: value(base) if callable(value) else value for name, value in changes.items()}
-    given = {name: value for name, value in values.items() if value != PRESENT or getattr(base, name) is None}
-    return config_io.override_all(base, given)
+    overrides = {
+        name: value for name, value in values.items() if value != PRESENT or getattr(base, name) is None
+    }
+    return config_io.override_all(base, overrides)
 
 
-def row_configs(table, base):
+def row_configs(table: Table, base: Config) -> dict[str, Config]:
     """Returns `{name of a row: Config}` for all rows that can be trained, in their order.
 
     Args:
@@ -44,8 +50,8 @@ def row_configs(table, base):
     return configs
 
 
-def without_effect(table, base, names):
-    """Returns `{name: rows}` of fields whose value in the base has no effect, because rows override it.
+def without_effect(table: Table, base: Config, names: Iterable[str]) -> dict[str, list[str]]:
+    """Returns the fields whose value in the base has no effect, because rows override it.
 
     Args:
         table, base: As in `row_configs`.
@@ -54,15 +60,15 @@ def without_effect(table, base, names):
     Returns:
         `{name of a field: list of the names of rows that override it}`.
     """
-    found = {}
+    overridden = {}
     for name in names:
-        rows = [row.name for row in table.rows if not row.missing and _sets(row.changes, base, name)]
+        rows = [row.name for row in table.rows if not row.missing and _overrides(row.changes, base, name)]
         if rows:
-            found[name] = rows
-    return found
+            overridden[name] = rows
+    return overridden
 
 
-def _sets(changes, base, name):
+def _overrides(changes: Mapping[str, Any], base: Config, name: str) -> bool:
     """Returns whether changes give a field another value than the base, or remove its section."""
     section = name.partition(".")[0]
     if changes.get(section, PRESENT) is None:
@@ -70,12 +76,13 @@ def _sets(changes, base, name):
     return name in changes and not callable(changes[name]) and changes[name] != _value(base, name)
 
 
-def _value(config, name):
+def _value(config: Any, name: str) -> Any:
+    """Returns the value of a field by its dotted name. None if its section is None."""
     for part in name.split("."):
         config = getattr(config, part, None)
     return config
 
 
-def with_seed(config, seed):
+def with_seed(config: Config, seed: int) -> Config:
     """Returns a copy of a `Config` with another `train.seed`."""
     return dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))

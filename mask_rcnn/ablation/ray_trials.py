@@ -1,14 +1,19 @@
 """Runs the trials of a table in parallel as tasks of a Ray cluster."""
 
 import os
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from mask_rcnn.ablation.trial import run_trial
+from mask_rcnn.ablation.trial import Trial, run_trial
+from mask_rcnn.system.parallel import require_ray
 from mask_rcnn.system.terminal import print_line
 
 MAX_RETRIES = 3  # retries after a process was lost; the run continues from its last checkpoint
 
 
-def run_on_ray(trials, *, setup=None, **resources):
+def run_on_ray(
+    trials: Sequence[Trial], *, setup: Callable[[], object] | None = None, **resources: Any
+) -> None:
     """Runs trials in parallel on a Ray cluster, as many as its resources allow. It needs the extra `ray`.
 
     Each run has its own process and sees the GPUs that Ray assigns to it. All machines must see the working
@@ -25,7 +30,9 @@ def run_on_ray(trials, *, setup=None, **resources):
     Raises:
         RuntimeError: Runs failed. The other runs are finished first, and another call repeats only the failed
             runs.
+        ValueError: Ray is not installed.
     """
+    require_ray()
     import ray  # an optional extra
 
     if not ray.is_initialized():
@@ -34,10 +41,10 @@ def run_on_ray(trials, *, setup=None, **resources):
     run = ray.remote(max_calls=1, max_retries=MAX_RETRIES, **resources)(_run_in_process)
     tasks = {}
     for trial in trials:
-        before = [tasks[trial.trained]] if trial.trained else []
-        tasks[trial.folder] = run.remote(trial, os.getcwd(), setup, *before)
+        dependencies = [tasks[trial.trained]] if trial.trained else []
+        tasks[trial.folder] = run.remote(trial, os.getcwd(), setup, *dependencies)
     running = dict(zip(tasks.values(), trials, strict=True))
-    failed = {}
+    failed: dict[str, str] = {}
     while running:
         (task, *_), _ = ray.wait(list(running))
         trial = running.pop(task)
@@ -56,8 +63,10 @@ def run_on_ray(trials, *, setup=None, **resources):
         )
 
 
-def _run_in_process(trial, folder, setup, *before):
-    """Runs a trial in a Ray process after the tasks `before`. Paths are relative to `folder`."""
+def _run_in_process(
+    trial: Trial, folder: str, setup: Callable[[], object] | None, *dependencies: object
+) -> None:
+    """Runs a trial in a Ray process after the tasks `dependencies`. Paths are relative to `folder`."""
     os.chdir(folder)
     if setup is not None:
         setup()

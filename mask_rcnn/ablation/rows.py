@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from typing import Any
 
 PAPER_RECIPE = "mask_rcnn_resnet50_fpn"
 
@@ -24,14 +25,14 @@ class Row:
 
     name: str
     paper: dict[str, tuple[float | None, ...]]
-    changes: dict = dataclasses.field(default_factory=dict)
+    changes: dict[str, Any] = dataclasses.field(default_factory=dict)
     trained_as: str = ""
     scales: tuple[float, ...] = ()
     missing: str = ""
     note: str = ""
 
     @property
-    def folder(self):
+    def folder(self) -> str:
         """Name of the folder of its runs, such as "r50_c4"."""
         return re.sub(r"[^a-z0-9]+", "_", self.name.lower()).strip("_")
 
@@ -47,8 +48,8 @@ class Table:
         iou_types: IoU types that it measures, a tuple of "bbox", "segm" and "keypoints". Defaults to
             ("segm",).
         recipe: Name of the recipe for its trainings. Defaults to `PAPER_RECIPE`, with ResNet-50-FPN.
-        setting: `{field: value}`, further settings of its trainings. They are only used if the user gives no
-            base config. Defaults to none.
+        setting: `{dotted name of a field: value}` of the config of all its trainings. It is only used if the
+            user gives no base config. Defaults to none.
         split: COCO split of the published results. Defaults to "minival".
     """
 
@@ -57,5 +58,5 @@ class Table:
     rows: tuple[Row, ...]
     iou_types: tuple[str, ...] = ("segm",)
     recipe: str = PAPER_RECIPE
-    setting: dict = dataclasses.field(default_factory=dict)
+    setting: dict[str, Any] = dataclasses.field(default_factory=dict)
     split: str = "minival"

@@ -18,12 +18,12 @@ from mask_rcnn.ablation.changes import (
     MAX,
     NMS,
     ONLY_KEYPOINTS,
-    OWN_RPN,
     POOL,
     PRESENT,
     R50,
     R101,
     RESNEXT,
+    SEPARATE_RPN,
     UPDATED,
     WARP,
     schedule,
@@ -31,10 +31,12 @@ from mask_rcnn.ablation.changes import (
 from mask_rcnn.ablation.rows import Row, Table
 
 KEYPOINT_RECIPE = "keypoint_rcnn_resnet50_fpn"
-RESNEXT_NOTE = "the paper does not specify the groups of ResNeXt-101; here 64x4d"
+RESNEXT_NOTE = "the paper does not specify the groups of ResNeXt-101; these runs use 64x4d"
 SCALES = tuple(side / 800 for side in range(400, 1201, 100))  # short sides of 400 to 1200 pixels (appendix A)
 OTHER_SYSTEM = "another system with a different network and training"
-OWN_RPN_NOTE = "the RPN has its own features as in the paper, but is trained in the same run as the heads"
+SEPARATE_RPN_NOTE = (
+    "the RPN has its own features as in the paper, but is trained in the same run as the heads"
+)
 
 BACKBONES = Table(
     key="2a",
@@ -227,14 +229,14 @@ ADDITIONS = Table(
         Row(
             name="baseline",
             paper={"segm": (36.7, 59.5, 38.9), "bbox": (39.6, 61.5, 43.2)},
-            changes=FPN | RESNEXT | NMS | OWN_RPN,
-            note=f"{OWN_RPN_NOTE}; {RESNEXT_NOTE}",
+            changes=FPN | RESNEXT | NMS | SEPARATE_RPN,
+            note=f"{SEPARATE_RPN_NOTE}; {RESNEXT_NOTE}",
         ),
         Row(
             name="+ updated baseline",
             paper={"segm": (37.0, 59.7, 39.0), "bbox": (40.5, 63.0, 43.7)},
-            changes=UPDATED | OWN_RPN | schedule(180, 120, 160),
-            note=f"{OWN_RPN_NOTE}; {RESNEXT_NOTE}",
+            changes=UPDATED | SEPARATE_RPN | schedule(180, 120, 160),
+            note=f"{SEPARATE_RPN_NOTE}; {RESNEXT_NOTE}",
         ),
         Row(
             name="+ end-to-end training",
@@ -282,7 +284,7 @@ TABLES = {
 }
 
 
-def find_table(key):
+def find_table(key: str) -> Table:
     """Returns the `Table` with a number such as "2c". Raises a ValueError if there is none.
 
     >>> find_table("2c").rows[0].name

@@ -2,6 +2,7 @@
 
 import gc
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class Trial:
     scales: tuple[float, ...]
 
 
-def run_in_turn(trials):
+def run_sequentially(trials: Sequence[Trial]) -> None:
     """Runs trials one after the other; see `run_trial`."""
     for trial in trials:
         run_trial(trial)
@@ -50,7 +51,7 @@ def run_in_turn(trials):
         gc.collect()
 
 
-def run_trial(trial):
+def run_trial(trial: Trial) -> None:
     """Trains or evaluates a trial, unless it is finished. An interrupted training continues."""
     if all((trial.folder / name).exists() for name in FINISHED):
         print_line(f"{trial.title}: already finished, {trial.folder}")
@@ -59,18 +60,23 @@ def run_trial(trial):
     if trial.trained is None:
         train(trial.config, trial.folder, resume=True)
     else:
-        _evaluate_views(trial)
+        _evaluate_views(trial, trial.trained)
 
 
-def _evaluate_views(trial):
-    """Evaluates weights with test-time augmentation and writes the files of a training's evaluation."""
+def _evaluate_views(trial: Trial, trained: Path) -> None:
+    """Evaluates weights with test-time augmentation and writes the files of a training's evaluation.
+
+    Args:
+        trial: `Trial`.
+        trained: `Path` of the run folder with the weights.
+    """
     config, folder = trial.config, trial.folder
-    predictor = Predictor.load(trial.trained / FINAL_WEIGHTS, config.train.precision)
+    predictor = Predictor.load(trained / FINAL_WEIGHTS, config.train.precision)
     metrics, entries = evaluate_model(
         AugmentedPredictor(predictor, trial.scales), read_validation_set(config), config.data.val_annotations
     )
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(trial.trained / CONFIG, folder / CONFIG)
+    shutil.copyfile(trained / CONFIG, folder / CONFIG)
     write_json(folder / "detections.json", entries)
     write_json(folder / "results.json", metrics.to_json())
     print_line(metrics.table())

@@ -3,19 +3,23 @@
 import dataclasses
 import itertools
 import os
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from mask_rcnn.benchmark.timing import median, timed
+from mask_rcnn.benchmark.timing import Seconds, median, timed
+from mask_rcnn.config import Config
 from mask_rcnn.data.pipeline import PREFETCHED_BATCHES, training_dataset
+from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.transforms import Resize, input_size
 
 WORKERS = (1, 2)  # processes
 NUM_IMAGES = 160  # images per measurement, rounded up to whole batches
 
 
-def benchmark_data(dataset, config, batch_size, repeats):
+def benchmark_data(dataset: Dataset, config: Config, *, batch_size: int, repeats: int) -> dict[str, Any]:
     """Measures the training data of a config, in turns with a plain decode and resize.
 
     Args:
@@ -26,10 +30,10 @@ def benchmark_data(dataset, config, batch_size, repeats):
 
     Returns:
         Dict with
-        bare: Images per second of JPEG decoding with Pillow and resizing as in `input.resize`, in one
+        baseline: Images per second of JPEG decoding with Pillow and resizing as in `input.resize`, in one
             process.
         workers: `{number of processes: images per second of complete batches}`.
-        ratio: Complete batches with one process divided by `bare`.
+        ratio: Complete batches with one process divided by `baseline`.
         speedup: Complete batches with two processes divided by those with one.
         loader_cpu: CPU seconds per image in this process, with one worker.
         load: (load average of the machine before, after).
@@ -38,28 +42,30 @@ def benchmark_data(dataset, config, batch_size, repeats):
     train = dataclasses.replace(config.train, batch_size=batch_size, reference_batch_size=batch_size)
     config = dataclasses.replace(config, num_classes=dataset.num_classes, train=train)
     load = [os.getloadavg()[0]]
-    runs = {"bare": _bare(dataset, config, steps * batch_size)}
+    runs: dict[str | int, Callable[[], Seconds]] = {
+        "baseline": _baseline(dataset, config, steps * batch_size)
+    }
     for workers in WORKERS:
-        runs[workers] = _batches(dataset, config, workers, steps)
-    seconds = {name: [] for name in runs}
+        runs[workers] = _batches(dataset, config, workers=workers, steps=steps)
+    seconds: dict[str | int, list[Seconds]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
             seconds[name].append(run())
-    middle = {name: median(taken) / (steps * batch_size) for name, taken in seconds.items()}
-    bare, one, two = (1 / taken.wall for taken in middle.values())
+    medians = {name: median(measured) / (steps * batch_size) for name, measured in seconds.items()}
+    baseline, one, two = (1 / duration.wall for duration in medians.values())
     return {
-        "bare": bare,
+        "baseline": baseline,
         "workers": dict(zip(WORKERS, (one, two), strict=True)),
-        "ratio": one / bare,
+        "ratio": one / baseline,
         "speedup": two / one,
-        "loader_cpu": middle[WORKERS[0]].cpu,
+        "loader_cpu": medians[WORKERS[0]].cpu,
         "load": [*load, os.getloadavg()[0]],
     }
 
 
-def format_data_report(report):
+def format_data_report(report: dict[str, Any]) -> str:
     """Returns the report of `benchmark_data` as text."""
-    lines = [f"Decode and resize alone: {report['bare']:.1f} images/s in one process"]
+    lines = [f"Decode and resize alone: {report['baseline']:.1f} images/s in one process"]
     for workers, rate in report["workers"].items():
         lines.append(f"Complete batches, data.workers={workers}: {rate:.1f} images/s")
     before, after = report["load"]
@@ -74,7 +80,7 @@ def format_data_report(report):
     )
 
 
-def _bare(dataset, config, num_images):
+def _baseline(dataset: Dataset, config: Config, num_images: int) -> Callable[[], Seconds]:
     """Returns a function that measures the `Seconds` of a plain decode and resize of the files."""
     records = list(itertools.islice(itertools.cycle(dataset.images), num_images))
     short_side = max(config.input.train_short_sides)
@@ -89,7 +95,7 @@ def _bare(dataset, config, num_images):
     return lambda: timed(run)[0]
 
 
-def _batches(dataset, config, workers, steps):
+def _batches(dataset: Dataset, config: Config, *, workers: int, steps: int) -> Callable[[], Seconds]:
     """Returns a function that measures the `Seconds` of complete batches after the workers have started."""
     batch_size = config.train.batch_size
     warmup = PREFETCHED_BATCHES + 2 * workers // batch_size + 2  # batches that may be ready before the start

@@ -3,12 +3,16 @@
 import dataclasses
 import functools
 import statistics
+from pathlib import Path
+from typing import Any
 
 from mask_rcnn.benchmark import package_model
 from mask_rcnn.benchmark.processor import describe_processor
 from mask_rcnn.benchmark.table import processor_line
 from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory, timed
+from mask_rcnn.config import Config
 from mask_rcnn.data.images import read_image
+from mask_rcnn.data.records import Dataset
 from mask_rcnn.evaluation.coco_evaluation import evaluate_results
 from mask_rcnn.evaluation.model_evaluation import evaluate_model, record_batches
 from mask_rcnn.model import build_parts, dtype_policy
@@ -18,7 +22,7 @@ CHUNK_IMAGES = 32  # number of images that are preprocessed before each measurem
 WARMUP_IMAGES = 8
 
 
-def predictor_of_random_weights(config, dataset, precision="float32"):
+def predictor_of_random_weights(config: Config, dataset: Dataset, precision: str = "float32") -> Predictor:
     """Returns a `Predictor` with random weights that gives as many detections as a trained one may give.
 
     Args:
@@ -29,12 +33,21 @@ def predictor_of_random_weights(config, dataset, precision="float32"):
     config = dataclasses.replace(config, num_classes=len(dataset.categories))
     with dtype_policy(precision):
         parts = build_parts(config)
-        threshold = package_model.busy_threshold(parts, config, [read_image(dataset.images[0].path)])
+        threshold = package_model.many_detections_threshold(
+            parts, config, [read_image(dataset.images[0].path)]
+        )
         box_head = dataclasses.replace(config.box_head, score_threshold=threshold)
         return Predictor(parts, dataclasses.replace(config, box_head=box_head), dataset.categories)
 
 
-def prediction_speed(predictor, dataset, annotations, *, batch_size=1, repeats=3):
+def prediction_speed(
+    predictor: Predictor,
+    dataset: Dataset,
+    annotations: str | Path | None,
+    *,
+    batch_size: int = 1,
+    repeats: int = 3,
+) -> dict[str, Any]:
     """Measures an evaluation, from image files to scores, in turns with the model alone.
 
     Args:
@@ -56,8 +69,8 @@ def prediction_speed(predictor, dataset, annotations, *, batch_size=1, repeats=3
         peak_memory: Peak memory of this process in bytes, or None if unknown.
     """
     options = {"batch_size": batch_size}
-    few = dataclasses.replace(dataset, images=dataset.images[:WARMUP_IMAGES])
-    evaluate_model(predictor, few, annotations, **options)  # traces the model
+    first_images = dataclasses.replace(dataset, images=dataset.images[:WARMUP_IMAGES])
+    evaluate_model(predictor, first_images, annotations, **options)  # traces the model
     evaluate = functools.partial(evaluate_model, predictor, dataset, annotations, **options)
     runs = {
         "model": functools.partial(_run_model, predictor, dataset, batch_size),
@@ -71,25 +84,25 @@ def prediction_speed(predictor, dataset, annotations, *, batch_size=1, repeats=3
         "images": len(dataset),
         "batch_size": batch_size,
         "processor": describe_processor(),
-        **{name: dataclasses.asdict(median(taken) / len(dataset)) for name, taken in seconds.items()},
-        "ratio": statistics.median(model.wall / whole.wall for model, whole in pairs),
+        **{name: dataclasses.asdict(median(measured) / len(dataset)) for name, measured in seconds.items()},
+        "ratio": statistics.median(model.wall / evaluation.wall for model, evaluation in pairs),
         "peak_memory": peak_memory(),
     }
 
 
-def _run_model(predictor, dataset, batch_size):
+def _run_model(predictor: Predictor, dataset: Dataset, batch_size: int) -> tuple[Seconds, None]:
     """Returns the `Seconds` of the model alone on all images of a data set, and None as the result."""
     total = Seconds(0.0, 0.0)
     for first in range(0, len(dataset), CHUNK_IMAGES):
         records = dataset.images[first : first + CHUNK_IMAGES]
         groups = record_batches(predictor, records, batch_size)
-        batches = [[predictor.preprocess(read_image(each.path))[0] for each in group] for group in groups]
+        batches = [[predictor.preprocess(read_image(record.path))[0] for record in group] for group in groups]
         seconds, _ = timed(lambda batches=batches: [predictor.detect_batch(batch) for batch in batches])
         total += seconds
     return total, None
 
 
-def format_prediction_speed(report):
+def format_prediction_speed(report: dict[str, Any]) -> str:
     """Returns a report of `prediction_speed` as a text table."""
     lines = [
         f"Evaluation of {report['images']} images, batch {report['batch_size']}",

@@ -6,7 +6,7 @@ from mask_rcnn.ops.implementation import current_implementation, uses_onednn
 from mask_rcnn.system.processor import instruction_sets, processor_name
 
 
-def describe_processor(cpuinfo=Path("/proc/cpuinfo")):
+def describe_processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
     """Returns the properties of the processor that benchmark results depend on.
 
     Args:

@@ -1,4 +1,4 @@
-"""Requests per second, answer times and memory of `mask-rcnn serve`, beside the bare model."""
+"""Measures throughput, latency and memory of `mask-rcnn serve`, in comparison with the model alone."""
 
 import collections
 import contextlib
@@ -10,112 +10,134 @@ import sys
 import threading
 import time
 import urllib.parse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mask_rcnn.benchmark.timing import timed
 from mask_rcnn.data.images import read_image
+from mask_rcnn.export.exported import ExportedPredictor
+from mask_rcnn.prediction.predict import Predictor
 
-MODEL_IMAGES = 20  # that the bare model sees in each of its turns
-WARMUP = 3  # requests before anything counts
+MODEL_IMAGES = 20  # images per measurement of the model alone
+WARMUP = 3  # requests and images before the first measurement
 PERCENTILES = (50, 95, 99)
 RESIDENT = re.compile(rb"^process_resident_memory_bytes (\S+)$", re.MULTILINE)
-PATIENCE = 900  # seconds until a server has loaded its model
-OK = 200
+TIMEOUT = 900  # seconds for a server to load its model, and for a response
+OK = 200  # HTTP status
 
 
-def serving_speed(predictor, path, files, *, clients, requests, options=()):
-    """Measures a server on this machine in turns with the bare model.
+def serving_speed(
+    predictor: Predictor | ExportedPredictor,
+    path: Path,
+    files: Sequence[Path],
+    *,
+    clients: Sequence[int],
+    requests: int,
+    options: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Measures a server on this machine, in turns with the model alone.
 
     Args:
-        predictor: Of the same model, in this process.
-        path: Of the model, for the server.
-        files: Paths of image files, which clients send in turns.
-        clients: List of numbers of clients that send requests at once, each one after the other.
-        requests: Number of requests of all clients together, for each number of clients.
-        options: Further words of `mask-rcnn serve`. Defaults to none.
+        predictor: Predictor with the same model, in this process.
+        path: `Path` of the model, for the server.
+        files: `Path`s of image files. Clients send them in a cycle.
+        clients: Numbers of concurrent clients. There is one measurement for each number.
+        requests: Number of requests per measurement, of all clients together.
+        options: Other arguments of the command `mask-rcnn serve`. Defaults to none.
 
     Returns:
-        The report, plain dicts that JSON can hold:
-        `model`: list of seconds per image of the bare model, before each of `loads` and at the end.
-        `loads`: list of `load`, with `ratio`, requests per second over images per second of the bare model in
-        the turns before and after.
+        Dict for JSON:
+        model: List of seconds per image of the model alone, before each measurement of the server and at the
+            end.
+        loads: List of the results of `measure_load`, each with `ratio`: requests per second divided by the
+            images per second of the model alone, the mean of its measurements before and after.
     """
     images = [read_image(file) for file in files]
     contents = [file.read_bytes() for file in files]
     inputs = [predictor.preprocess(image)[0] for image in images]
     model, loads = [], []
     with running_server(path, options) as url:
-        load(url, contents, 1, WARMUP)
+        measure_load(url, contents, clients=1, requests=WARMUP)
         _seconds_per_image(predictor, inputs[:WARMUP])
         model.append(_seconds_per_image(predictor, inputs))
-        for count in clients:
-            loads.append(load(url, contents, count, requests))
+        for num_clients in clients:
+            result = measure_load(url, contents, clients=num_clients, requests=requests)
             model.append(_seconds_per_image(predictor, inputs))
-            bare = statistics.mean(model[-2:])
-            loads[-1]["ratio"] = loads[-1]["per_second"] * bare
+            loads.append({**result, "ratio": result["per_second"] * statistics.mean(model[-2:])})
     return {"model": model, "loads": loads}
 
 
-def _seconds_per_image(predictor, inputs):
-    """Returns the seconds that the model takes for an image whose input is ready."""
-    many = [inputs[number % len(inputs)] for number in range(MODEL_IMAGES)]
-    seconds, _ = timed(lambda: [predictor.detect_batch([each]) for each in many])
-    return seconds.wall / len(many)
+def _seconds_per_image(predictor: Predictor | ExportedPredictor, inputs: Sequence[Any]) -> float:
+    """Returns the seconds per image of the model alone, for preprocessed inputs."""
+    cycle = [inputs[index % len(inputs)] for index in range(MODEL_IMAGES)]
+    seconds, _ = timed(lambda: [predictor.detect_batch([each]) for each in cycle])
+    return seconds.wall / len(cycle)
 
 
 @contextlib.contextmanager
-def running_server(path, options=()):
-    """Runs `mask-rcnn serve` in a process of its own; yields its url when the model is loaded."""
-    words = [sys.executable, "-m", "mask_rcnn", "serve", f"model={path}", "--port", "0", *options]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    timer = threading.Timer(PATIENCE, process.kill)
-    timer.start()
-    try:
-        url = next((line.split()[1] for line in process.stdout if line.startswith("Ready:")), None)
-        if url is None:
-            raise ValueError(
-                "Expected a server of the model. Received: the process has ended, see its error above. "
-                f"Try `mask-rcnn serve {path}`."
-            )
-        timer.cancel()
-        yield url
-    finally:
-        timer.cancel()
-        process.terminate()
-        process.stdout.close()
-        process.wait()
-
-
-def load(url, contents, clients, requests):
-    """Sends requests from several clients at once.
+def running_server(path: Path, options: Sequence[str] = ()) -> Iterator[str]:
+    """Context manager that runs `mask-rcnn serve` in its own process; yields its URL once it is ready.
 
     Args:
-        url: Of the server.
-        contents: List of image files, bytes, that are sent in turns.
-        clients: Number of clients. Each sends a request when its last one is answered.
-        requests: Number of requests of all clients.
+        path: `Path` of the model.
+        options: Other arguments of the command. Defaults to none.
+    """
+    command = [sys.executable, "-m", "mask_rcnn", "serve", f"model={path}", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        timer = threading.Timer(TIMEOUT, process.kill)
+        timer.start()
+        try:
+            url = next((line.split()[1] for line in process.stdout or () if line.startswith("Ready:")), None)
+            if url is None:
+                raise ValueError(
+                    "The server must load the model and start. Received: its process has ended, see its "
+                    f"error above. Correct the cause, and test it with `mask-rcnn serve {path}`."
+                )
+            timer.cancel()
+            yield url
+        finally:
+            timer.cancel()
+            process.terminate()
+
+
+def measure_load(url: str, contents: Sequence[bytes], *, clients: int, requests: int) -> dict[str, Any]:
+    """Sends requests from several clients at the same time.
+
+    Args:
+        url: URL of the server.
+        contents: Image files as bytes. They are sent in a cycle.
+        clients: Number of clients. Each client sends its next request when it has the last response.
+        requests: Number of requests of all clients together.
 
     Returns:
-        A dict: `clients`, `requests`; `seconds` of all; `per_second`, requests that got an answer with
-        status 200; `statuses`, `{status: count}`; `percentiles`, `{50: seconds, 95: ..., 99: ...}` of those
-        answers; `memory`, bytes of the server before and after.
+        Dict for JSON:
+        clients, requests: As given.
+        seconds: Time from the first request to the last response.
+        per_second: Successful responses (status 200) per second.
+        statuses: `{HTTP status: number of responses}`. Status "0" is a broken connection.
+        percentiles: `{"50": seconds, "95": ..., "99": ...}`, the latency of successful responses. None
+            without any.
+        memory: Resident memory of the server in bytes, before and after. None if unknown.
     """
     before = _memory(url)
-    numbers = iter(range(requests))
-    lock, answers = threading.Lock(), []
+    indices = iter(range(requests))
+    lock = threading.Lock()
+    responses: list[tuple[int, float]] = []  # (status, seconds)
 
-    def client():
+    def client() -> None:
         connection = _connection(url)
         with contextlib.closing(connection):
             while True:
                 with lock:
-                    number = next(numbers, None)
-                if number is None:
+                    index = next(indices, None)
+                if index is None:
                     return
                 start = time.perf_counter()
-                status = _ask(connection, contents[number % len(contents)])
-                answers.append((status, time.perf_counter() - start))
+                status = _send(connection, contents[index % len(contents)])
+                responses.append((status, time.perf_counter() - start))
 
     threads = [threading.Thread(target=client) for _ in range(clients)]
     start = time.perf_counter()
@@ -124,22 +146,23 @@ def load(url, contents, clients, requests):
     for thread in threads:
         thread.join()
     seconds = time.perf_counter() - start
-    good = [taken for status, taken in answers if status == OK]
+    latencies = [latency for status, latency in responses if status == OK]
     return {
         "clients": clients,
         "requests": requests,
         "seconds": seconds,
-        "per_second": len(good) / seconds,
-        "statuses": dict(collections.Counter(str(status) for status, _ in answers)),
+        "per_second": len(latencies) / seconds,
+        "statuses": dict(collections.Counter(str(status) for status, _ in responses)),
         "percentiles": {
-            str(share): float(np.percentile(good, share)) if good else None for share in PERCENTILES
+            str(percent): float(np.percentile(latencies, percent)) if latencies else None
+            for percent in PERCENTILES
         },
         "memory": [before, _memory(url)],
     }
 
 
-def _ask(connection, content):
-    """Returns the status of an answer; 0 if the connection broke."""
+def _send(connection: http.client.HTTPConnection, content: bytes) -> int:
+    """Sends an image file; returns the HTTP status of the response, or 0 if the connection is broken."""
     try:
         connection.request("POST", "/detect", content, {"Content-Type": "application/octet-stream"})
         response = connection.getresponse()
@@ -150,25 +173,28 @@ def _ask(connection, content):
     return response.status
 
 
-def _connection(url):
-    return http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=PATIENCE)
+def _connection(url: str) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=TIMEOUT)
 
 
-def _memory(url):
-    """Returns the resident bytes of the server; None where the system does not tell."""
+def _memory(url: str) -> int | None:
+    """Returns the resident memory of the server in bytes, or None if the system does not report it."""
     with contextlib.closing(_connection(url)) as connection:
         connection.request("GET", "/metrics")
         match = RESIDENT.search(connection.getresponse().read())
-    return match and int(float(match[1]))
+    return int(float(match[1])) if match else None
 
 
-def format_serving_speed(report):
-    """Returns a report of `serving_speed` as a table."""
+def format_serving_speed(report: dict[str, Any]) -> str:
+    """Returns a report of `serving_speed` as a text table.
+
+    The column "of model" is requests per second divided by the images per second of the model alone.
+    """
     seconds = report["model"]
     lines = [
-        f"bare model: {1000 * statistics.mean(seconds):.1f} ms an image "
-        f"({1000 * min(seconds):.1f} to {1000 * max(seconds):.1f} in {len(seconds)} turns)",
-        f"{'clients':>8}{'requests':>10}{'a second':>10}{'of model':>10}"
+        f"model alone: {1000 * statistics.mean(seconds):.1f} ms per image "
+        f"({1000 * min(seconds):.1f} to {1000 * max(seconds):.1f} in {len(seconds)} measurements)",
+        f"{'clients':>8}{'requests':>10}{'per s':>10}{'of model':>10}"
         f"{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'MB before':>11}{'after':>8}  statuses",
     ]
     for each in report["loads"]:
@@ -182,5 +208,5 @@ def format_serving_speed(report):
     return "\n".join(lines)
 
 
-def _number(value, factor):
+def _number(value: float | None, factor: float) -> str:
     return "-" if value is None else f"{value * factor:.0f}"

@@ -3,11 +3,17 @@
 import contextlib
 import dataclasses
 import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from mask_rcnn.benchmark.processor import describe_processor
+from mask_rcnn.benchmark.synthetic_batch import Settings
 from mask_rcnn.benchmark.table import processor_line
 from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory
+from mask_rcnn.data.records import Dataset
 from mask_rcnn.evaluation.model_evaluation import evaluate_model
 from mask_rcnn.export.checks.verify import IsolatedRunner, size_on_disk
 from mask_rcnn.export.exported import ExportedPredictor
@@ -15,7 +21,9 @@ from mask_rcnn.export.formats import KERAS, format_of
 from mask_rcnn.prediction.predict import Predictor
 
 
-def side_by_side(paths, images, settings):
+def side_by_side(
+    paths: Sequence[Path], images: Mapping[str, np.ndarray], settings: Settings
+) -> dict[str, Any]:
     """Measures models from an image to its boxes and masks. Masks are not pasted.
 
     Args:
@@ -62,7 +70,9 @@ def side_by_side(paths, images, settings):
     }
 
 
-def average_precision(path, dataset, annotations):
+def average_precision(
+    path: Path, dataset: Dataset, annotations: str | Path | None
+) -> dict[str, float | None]:
     """Returns COCO's AP of a model, such as `{"bbox": AP, "segm": AP}`. An AP is None if not measurable.
 
     Args:
@@ -76,32 +86,32 @@ def average_precision(path, dataset, annotations):
     return {name: numbers["AP"] for name, numbers in metrics.summary.items()}
 
 
-def format_side_by_side(report):
+def format_side_by_side(report: dict[str, Any]) -> str:
     """Returns a report of `side_by_side` as a text table. A row may have `AP` from `average_precision`."""
     settings, rows = report["settings"], report["models"]
-    kinds = list(dict.fromkeys(kind for row in rows.values() for kind in row.get("AP", {})))
+    iou_types = list(dict.fromkeys(name for row in rows.values() for name in row.get("AP", {})))
     lines = [
         f"{report['images']} images one by one, {settings['threads']} threads; median of "
         f"{settings['repeats']} runs after {settings['warmup']}, in turns, each model in its own process",
         processor_line(report["processor"]),
         "",
-        _row("", ["disk MB", "load s", "wall s", "CPU s", "peak MB", *(f"{kind} AP" for kind in kinds)]),
+        _row("", ["disk MB", "load s", "wall s", "CPU s", "peak MB", *(f"{name} AP" for name in iou_types)]),
     ]
     for path, row in rows.items():
         memory = row["peak_memory"]
         numbers = [f"{row['bytes'] / 1e6:.1f}", *(f"{row[name]:.3f}" for name in ("load", "wall", "cpu"))]
         numbers.append("unknown" if memory is None else f"{memory / 1e6:.0f}")
-        scores = [row["AP"][kind] for kind in kinds if kind in row.get("AP", {})]
+        scores = [row["AP"][name] for name in iou_types if name in row.get("AP", {})]
         numbers += ["–" if score is None else f"{score:.4f}" for score in scores]
         lines.append(_row(f"{Path(path).name} ({row['format']})", numbers))
     return "\n".join(lines)
 
 
-def _row(name, values):
+def _row(name: str, values: Sequence[str]) -> str:
     return f"{name:<44}" + "".join(f"{value:>10}" for value in values)
 
 
-def _run_all(model, images):
+def _run_all(model: Alone, images: Mapping[str, np.ndarray]) -> tuple[Seconds, None]:
     """Returns the `Seconds` of all images together, and None as the result."""
     runs = [model.run(name) for name in images]
     return Seconds(*(sum(run[clock] for run in runs) for clock in ("wall", "cpu"))), None

@@ -1,5 +1,6 @@
 """Settings of a benchmark, and the synthetic images with objects that it uses."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,7 @@ class Settings:
     threads: int = 1
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         smallest = min(*self.size, self.batch_size, self.repeats, self.warmup, self.threads)
         if smallest < 1:
             raise ValueError(
@@ -44,7 +45,7 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class SyntheticBatch:
     """A batch of images with objects, which are ellipses.
 
     Args:
@@ -60,8 +61,8 @@ class Work:
     masks: np.ndarray
 
 
-def make_work(settings, num_classes):
-    """Returns the `Work` of `settings`. The same seed gives the same images and objects."""
+def make_synthetic_batch(settings: Settings, num_classes: int) -> SyntheticBatch:
+    """Returns the `SyntheticBatch` of `settings`. The same seed gives the same images and objects."""
     random = np.random.default_rng(settings.seed)
     height, width = settings.size
     count = (settings.batch_size, NUM_OBJECTS)
@@ -74,7 +75,7 @@ def make_work(settings, num_classes):
     for image, image_masks in zip(images, masks, strict=True):
         for mask in image_masks:
             image[mask] += random.integers(0, 9, 3, dtype="uint8") * 8
-    return Work(
+    return SyntheticBatch(
         images=images,
         boxes=boxes,
         class_ids=random.integers(1, num_classes + 1, count, dtype="int32"),
@@ -82,7 +83,7 @@ def make_work(settings, num_classes):
     )
 
 
-def ellipse(box, height, width):
+def ellipse(box: Sequence[float] | np.ndarray, height: int, width: int) -> np.ndarray:
     """Returns a mask `[height, width]` bool: pixel centers inside the ellipse that fills a yxyx box."""
     y1, x1, y2, x2 = box
     rows = (2 * (np.arange(height) + 0.5) - y1 - y2) / (y2 - y1)

@@ -1,10 +1,15 @@
 """Formats a benchmark report as text."""
 
-SIDES = ("ours", "torchvision")
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mask_rcnn.system.memory import GIGABYTE
+
+MODELS = ("mask_rcnn", "torchvision")
 CLOCKS = ("wall", "cpu")
 
 
-def format_report(report):
+def format_report(report: Mapping[str, Any]) -> str:
     """Returns the tables of a report of `run.benchmark` as text."""
     settings = report["settings"]
     height, width = settings["size"]
@@ -21,7 +26,7 @@ def format_report(report):
     return "\n".join(lines)
 
 
-def processor_line(processor):
+def processor_line(processor: Mapping[str, str]) -> str:
     """Returns the dict of `describe_processor` as one line."""
     return (
         f"CPU {processor['cpu']} ({processor['instruction_sets']}), oneDNN {processor['onednn']}, "
@@ -29,8 +34,8 @@ def processor_line(processor):
     )
 
 
-def _inference_lines(inference):
-    found = ", ".join(map(str, inference["detections"]))
+def _inference_lines(inference: Mapping[str, Any]) -> Iterator[str]:
+    counts = ", ".join(map(str, inference["detections"]))
     yield _row("Inference, seconds per image", "wall", "CPU")
     for name, seconds in inference["stages"].items():
         yield _seconds_row(f"  {name}", seconds)
@@ -40,41 +45,41 @@ def _inference_lines(inference):
     )
     yield from _whole_lines(inference)
     threshold = inference["score_threshold"]
-    yield f"The score threshold is {threshold:.3g}, so low that many boxes get a mask. Detections: {found}."
+    yield f"The score threshold is {threshold:.3g}, so low that many boxes get a mask. Detections: {counts}."
     if "same_detections" in inference:
-        part = inference["same_detections"]
-        yield f"{part:.0%} of torchvision's detections are among them (same class, IoU of at least 0.9)."
+        fraction = inference["same_detections"]
+        yield f"{fraction:.0%} of torchvision's detections are among them (same class, IoU of at least 0.9)."
 
 
-def _training_lines(training):
+def _training_lines(training: Mapping[str, Any]) -> Iterator[str]:
     yield _row("Training step, seconds per image", "wall", "CPU")
     yield from _whole_lines(training)
     losses = training["losses"]
     yield ""
     yield _row("Losses of the first step", *losses)
-    for name in losses["ours"]:
-        yield _row(f"  {name}", *(f"{losses[side][name]:.4f}" for side in losses))
+    for name in losses["mask_rcnn"]:
+        yield _row(f"  {name}", *(f"{losses[model][name]:.4f}" for model in losses))
     if "torchvision" in losses:
         yield "Weights and objects are the same. Each model samples its own anchors and RoIs."
 
 
-def _whole_lines(mode):
-    sides = [side for side in SIDES if side in mode]
-    for side in sides:
-        yield _seconds_row(f"  {side if len(sides) > 1 else 'whole'}", mode[side])
+def _whole_lines(mode: Mapping[str, Any]) -> Iterator[str]:
+    models = [model for model in MODELS if model in mode]
+    for model in models:
+        yield _seconds_row(f"  {model if len(models) > 1 else 'whole'}", mode[model])
     if "ratio" in mode:
-        yield _row("  ours / torchvision", *(f"{mode['ratio'][clock]:.3f}" for clock in CLOCKS))
-    memory = ", ".join(f"{side} {_gigabytes(mode[side]['peak_memory'])}" for side in sides)
+        yield _row("  mask_rcnn / torchvision", *(f"{mode['ratio'][clock]:.3f}" for clock in CLOCKS))
+    memory = ", ".join(f"{model} {_gigabytes(mode[model]['peak_memory'])}" for model in models)
     yield f"Peak memory so far: {memory}."
 
 
-def _row(name, *values):
+def _row(name: str, *values: object) -> str:
     return f"{name:<32}" + "".join(f"{value:>12}" for value in values)
 
 
-def _seconds_row(name, seconds):
+def _seconds_row(name: str, seconds: Mapping[str, float]) -> str:
     return _row(name, *(f"{seconds[clock]:.3f}" for clock in CLOCKS))
 
 
-def _gigabytes(memory):
-    return "unknown" if memory is None else f"{memory / 1e9:.2f} GB"
+def _gigabytes(memory: int | None) -> str:
+    return "unknown" if memory is None else f"{memory / GIGABYTE:.2f} GB"

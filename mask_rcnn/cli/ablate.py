@@ -1,12 +1,13 @@
-"""`mask-rcnn ablate`: trains the rows of a table of the paper, and prints *paper / here*."""
+"""`mask-rcnn ablate`: trains the rows of a table of the paper, and prints *paper / measured*."""
 
 import dataclasses
 import functools
 
 from mask_rcnn.cli.options import add_command, add_set, assign, load_config, local_path
 from mask_rcnn.cli.quiet import import_tensorflow
-from mask_rcnn.cli.ray_option import add_ray, import_in_worker, require_ray
+from mask_rcnn.cli.ray_option import add_ray, import_in_worker
 from mask_rcnn.cli.train import add_budget, add_data, add_devices, assignments_of
+from mask_rcnn.system.parallel import require_ray
 from mask_rcnn.system.terminal import print_line
 
 
@@ -80,10 +81,10 @@ def run(args):
     import_tensorflow()
 
     from mask_rcnn.ablation.run import ablate
-    from mask_rcnn.training.budget import scaled
+    from mask_rcnn.training.budget import scale_schedule
 
     if args.steps:
-        base = dataclasses.replace(base, train=scaled(base.train, args.steps))
+        base = dataclasses.replace(base, train=scale_schedule(base.train, args.steps))
     ablate(table, base, args.run_dir, seeds=args.seeds, **_launch(args))
 
 

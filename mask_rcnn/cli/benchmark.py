@@ -216,7 +216,7 @@ def _measure_data(args, settings):
 
     config = load_config(args.config or DEFAULT_CONFIG, args.set)
     dataset = read_coco(args.annotations, args.images)
-    report = benchmark_data(dataset, config, settings.batch_size, repeats=settings.repeats)
+    report = benchmark_data(dataset, config, batch_size=settings.batch_size, repeats=settings.repeats)
     print_line(format_data_report(report))
     return report
 
@@ -227,7 +227,7 @@ def _measure_models(args, settings):
     The table is printed twice with `--annotations`: before and after the AP is computed.
     """
     from mask_rcnn.benchmark.side_by_side import average_precision, format_side_by_side, side_by_side
-    from mask_rcnn.benchmark.synthetic_batch import make_work
+    from mask_rcnn.benchmark.synthetic_batch import make_synthetic_batch
     from mask_rcnn.data.coco import read_coco
     from mask_rcnn.data.images import read_image
     from mask_rcnn.model_zoo.pretrained import weights_file
@@ -238,7 +238,7 @@ def _measure_models(args, settings):
         dataset = read_coco(args.annotations, args.images)
         images = {image.path.name: read_image(image.path) for image in dataset.images[:MAX_IMAGES]}
     else:
-        images = {"synthetic": make_work(settings, num_classes=1).images[0]}
+        images = {"synthetic": make_synthetic_batch(settings, num_classes=1).images[0]}
     report = side_by_side(paths, images, settings)
     print_line(format_side_by_side(report))
     if args.annotations:

@@ -99,8 +99,8 @@ def _images(args, settings, folder):
         return files
     from PIL import Image
 
-    from mask_rcnn.benchmark.synthetic_batch import make_work
+    from mask_rcnn.benchmark.synthetic_batch import make_synthetic_batch
 
     file = folder / "image.jpg"
-    Image.fromarray(make_work(settings, num_classes=1).images[0]).save(file, quality=90)
+    Image.fromarray(make_synthetic_batch(settings, num_classes=1).images[0]).save(file, quality=90)
     return [file]

@@ -12,8 +12,9 @@ from mask_rcnn.cli.pictures import is_drawn
 from mask_rcnn.cli.predictor import augmented, load_predictor, tiled
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
-from mask_rcnn.cli.ray_option import import_in_worker, require_ray
+from mask_rcnn.cli.ray_option import import_in_worker
 from mask_rcnn.errors import PartialFailure
+from mask_rcnn.system.parallel import require_ray
 from mask_rcnn.system.paths import is_remote
 from mask_rcnn.system.terminal import print_line
 

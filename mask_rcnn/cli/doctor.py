@@ -5,9 +5,9 @@ import json
 from mask_rcnn import __version__
 from mask_rcnn.cli.errors import USER_ERROR
 from mask_rcnn.cli.options import add_command
-from mask_rcnn.doctor.machine import GIGABYTE
 from mask_rcnn.doctor.report import ERROR, NOTE, SLOW
 from mask_rcnn.system.files import atomic_write
+from mask_rcnn.system.memory import GIGABYTE
 from mask_rcnn.system.paths import as_path
 from mask_rcnn.system.terminal import print_line
 

@@ -1,7 +1,6 @@
 """`--ray`: runs the work in processes of a Ray cluster."""
 
 import argparse
-import importlib.util
 
 from absl import flags
 
@@ -18,15 +17,6 @@ def add_ray(parser, summary):
         summary: Help text of the option.
     """
     parser.add_argument("--ray", metavar="CPU=N,GPU=N", type=_resources, help=summary)
-
-
-def require_ray():
-    """Raises a ValueError if Ray is not installed."""
-    if importlib.util.find_spec("ray") is None:
-        raise ValueError(
-            "Ray must be installed. Received: --ray, and no package `ray`. "
-            "Run `pip install mask-rcnn[ray]`, or leave --ray out."
-        )
 
 
 def import_in_worker(names):
@@ -46,4 +36,8 @@ def _resources(text):
                 f"expected CPU=N, GPU=N or both, as in CPU=8,GPU=1, not {text!r}"
             )
         resources[RAY_RESOURCES[name]] = int(number)
+    if not any(resources.values()):
+        raise argparse.ArgumentTypeError(
+            f"a process needs at least one CPU or GPU, as in CPU=1 or GPU=1, not {text!r}"
+        )
     return resources

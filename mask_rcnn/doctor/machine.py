@@ -3,16 +3,18 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
+from mask_rcnn.doctor.report import Report
 from mask_rcnn.system.files import PREFIX, cache_home
-from mask_rcnn.system.memory import available_memory
+from mask_rcnn.system.memory import GIGABYTE, available_memory
 from mask_rcnn.system.processor import CPUINFO, instruction_sets, processor_name, usable_cores
 
-GIGABYTE = 1 << 30
 # A training step of ResNet-50-FPN with one image of 800 x 1216 pixels takes 3.5 GB in float32.
 TRAINING_MEMORY = 4 * GIGABYTE
-CACHE_ROOM = 4 * GIGABYTE  # space for the largest weights, their converted copy, and annotations
+CACHE_SPACE = 4 * GIGABYTE  # for the largest weights, their converted copy, and annotations
+TEMPORARY_SPACE = GIGABYTE
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
@@ -22,7 +24,9 @@ THREAD_VARIABLES = (
 )
 
 
-def check_machine(report, root=Path("/"), environment=os.environ):
+def check_machine(
+    report: Report, root: Path = Path("/"), environment: Mapping[str, str] = os.environ
+) -> None:
     """Adds the processor, the memory, the threads and the folders to the report.
 
     Args:
@@ -33,11 +37,12 @@ def check_machine(report, root=Path("/"), environment=os.environ):
     _check_processor(report, root)
     _check_cores(report, root, environment)
     _check_memory(report, root)
-    _check_folder(report, "cache", cache_home(), "$MASK_RCNN_HOME", CACHE_ROOM)
-    _check_folder(report, "temporary files", Path(tempfile.gettempdir()), "$TMPDIR", GIGABYTE)
+    _check_folder(report, "cache", cache_home(), variable="$MASK_RCNN_HOME", needed=CACHE_SPACE)
+    temporary = Path(tempfile.gettempdir())
+    _check_folder(report, "temporary files", temporary, variable="$TMPDIR", needed=TEMPORARY_SPACE)
 
 
-def _check_processor(report, root):
+def _check_processor(report: Report, root: Path) -> None:
     cpuinfo = root / CPUINFO.relative_to("/")
     sets = instruction_sets(cpuinfo)
     report.facts("processor", name=processor_name(cpuinfo), instruction_sets=sets and list(sets))
@@ -60,7 +65,7 @@ def _check_processor(report, root):
         )
 
 
-def _check_cores(report, root, environment):
+def _check_cores(report: Report, root: Path, environment: Mapping[str, str]) -> None:
     cores, quota = usable_cores(), _core_quota(root)
     settings = {name: environment[name] for name in THREAD_VARIABLES if name in environment}
     report.facts("processor", cores=os.cpu_count(), usable_cores=cores, core_quota=quota)
@@ -80,7 +85,7 @@ def _check_cores(report, root, environment):
             )
 
 
-def _core_quota(root):
+def _core_quota(root: Path) -> float | None:
     """Returns the number of cores whose time the process's control group may use, or None without a limit."""
     try:
         quota, period = (root / "sys/fs/cgroup/cpu.max").read_text().split()
@@ -89,7 +94,7 @@ def _core_quota(root):
     return None if quota == "max" else int(quota) / int(period)
 
 
-def _check_memory(report, root):
+def _check_memory(report: Report, root: Path) -> None:
     available = available_memory(root)
     report.facts("memory", available_bytes=available)
     if available is not None and available < TRAINING_MEMORY:
@@ -101,10 +106,17 @@ def _check_memory(report, root):
         )
 
 
-def _check_folder(report, name, folder, variable, room):
+def _check_folder(report: Report, name: str, folder: Path, *, variable: str, needed: int) -> None:
     """Adds the path of a folder and its free space, and checks that a file can be written there.
 
     If the folder does not exist, its nearest existing parent is checked.
+
+    Args:
+        report: `Report`.
+        name: What the folder is for.
+        folder: `Path`.
+        variable: Environment variable that sets the folder.
+        needed: Free space that may be needed, in bytes.
     """
     existing = next((each for each in (folder, *folder.parents) if each.exists()), folder)
     try:
@@ -119,9 +131,9 @@ def _check_folder(report, name, folder, variable, room):
         )
         return
     report.facts("folders", **{name: str(folder), f"{name.replace(' ', '_')}_free_bytes": free})
-    if free < room:
+    if free < needed:
         report.note(
-            f"{free / GIGABYTE:.1f} GB are free for {name} in {folder}. {room / GIGABYTE:.0f} GB may be "
+            f"{free / GIGABYTE:.1f} GB are free for {name} in {folder}. {needed / GIGABYTE:.0f} GB may be "
             "needed.",
             f"Free some space, or set {variable} to a folder on another disk.",
         )

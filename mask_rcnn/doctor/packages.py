@@ -3,9 +3,12 @@
 import platform
 import re
 import sys
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 
 from packaging.requirements import Requirement
+
+from mask_rcnn.doctor.report import Report
 
 DISTRIBUTION = "mask-rcnn"
 EXTRA = re.compile(r'extra == "([^"]+)"')  # part of the marker of a requirement
@@ -17,7 +20,7 @@ OPENCV = (
 )
 
 
-def check_packages(report, environment=None):
+def check_packages(report: Report, environment: "Environment | None" = None) -> None:
     """Adds the versions of Python and of packages to the report, and missing, old or conflicting ones.
 
     Args:
@@ -50,25 +53,25 @@ def check_packages(report, environment=None):
 class Environment:
     """The packages that this Python finds."""
 
-    def version(self, name):
+    def version(self, name: str) -> str | None:
         """Returns the version of an installed package, or None."""
         try:
             return metadata.version(name)
         except metadata.PackageNotFoundError:
             return None
 
-    def requirements(self, name):
+    def requirements(self, name: str) -> list[Requirement]:
         """Returns the list of `Requirement`s of an installed package."""
         return [Requirement(text) for text in metadata.requires(name) or ()]
 
 
-def _check_needed(report, environment, requirement):
+def _check_needed(report: Report, environment: Environment, requirement: Requirement) -> None:
     names = OPENCV if requirement.name in OPENCV else (requirement.name,)
-    found = {name: version for name in names if (version := environment.version(name))}
-    report.facts("packages", **(found or {requirement.name: None}))
-    if not found:
+    installed = {name: version for name in names if (version := environment.version(name))}
+    report.facts("packages", **(installed or {requirement.name: None}))
+    if not installed:
         report.error(f"The package {requirement.name} is missing.", f"Run `pip install '{requirement}'`.")
-    for name, version in found.items():
+    for name, version in installed.items():
         if not requirement.specifier.contains(version, prereleases=True):
             report.error(
                 f"{name} must be {requirement.specifier}. Received: {version}.",
@@ -76,50 +79,53 @@ def _check_needed(report, environment, requirement):
             )
 
 
-def _extras(environment, requirements):
+def _extras(environment: Environment, requirements: Sequence[Requirement]) -> dict[str, str]:
     """Returns `{extra: text}`: the versions of its packages, or the command that installs the missing ones.
 
     Packages that an extra takes from another extra of mask-rcnn are listed there only.
     """
-    found = {}
+    texts = {}
     for extra in dict.fromkeys(_extra_of(each) for each in requirements if each.marker):
-        own = [each for each in requirements if each.name != DISTRIBUTION and _extra_of(each) == extra]
-        packages = dict.fromkeys(name for each in own for name in _names(environment, each))
+        needed = [each for each in requirements if each.name != DISTRIBUTION and _extra_of(each) == extra]
+        packages = dict.fromkeys(name for each in needed for name in _names(environment, each))
         versions = {name: environment.version(name) for name in packages}
         if all(versions.values()):
-            found[extra] = ", ".join(f"{name} {version}" for name, version in versions.items())
+            texts[extra] = ", ".join(f"{name} {version}" for name, version in versions.items())
         else:
             missing = ", ".join(name for name, version in versions.items() if not version)
-            found[extra] = f"without {missing}: pip install '{DISTRIBUTION}[{extra}]'"
-    return found
+            texts[extra] = f"without {missing}: pip install '{DISTRIBUTION}[{extra}]'"
+    return texts
 
 
-def _extra_of(requirement):
+def _extra_of(requirement: Requirement) -> str | None:
     """Returns the extra that a requirement belongs to, or None."""
     match = EXTRA.search(str(requirement.marker))
-    return match and match[1]
+    return match[1] if match else None
 
 
-def _names(environment, requirement):
+def _names(environment: Environment, requirement: Requirement) -> Iterator[str]:
     """Yields the name of the required package, and of those that its extras need on this machine."""
     yield requirement.name
     if requirement.extras and environment.version(requirement.name):
         for each in environment.requirements(requirement.name):
-            if _extra_of(each) in requirement.extras and each.marker.evaluate({"extra": _extra_of(each)}):
+            extra = _extra_of(each)
+            if not each.marker or extra is None or extra not in requirement.extras:
+                continue
+            if each.marker.evaluate({"extra": extra}):
                 yield each.name
 
 
-def _check_conflicts(report, environment):
+def _check_conflicts(report: Report, environment: Environment) -> None:
     variants = [name for name in OPENCV if environment.version(name)]
     if len(variants) > 1:
         report.note(
-            f"{' and '.join(variants)} are installed together. They have the same files, so that parts of "
-            "one may be used with parts of the other.",
+            f"{' and '.join(variants)} are installed together. They have files with the same names, so "
+            "files of one may replace files of the other.",
             f"Run `pip uninstall {' '.join(variants)}`, and then `pip install {variants[-1]}`.",
         )
     if environment.version("tensorflow-addons"):
         report.note(
-            "tensorflow-addons is installed. It ended in 2024 and cannot be imported beside Keras 3. "
-            "Nothing here uses it.",
+            "tensorflow-addons is installed. Its development ended in 2024, and it cannot be imported "
+            "together with Keras 3. mask-rcnn does not use it.",
             "Run `pip uninstall tensorflow-addons`.",
         )

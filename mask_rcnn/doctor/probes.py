@@ -11,7 +11,9 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 # Modules of the required packages. TensorFlow and Keras have a separate probe.
 MODULES = {
@@ -37,7 +39,7 @@ LEVEL = 100  # gray level of the test images
 TOLERANCE = 3  # largest difference in gray levels, for lossy formats
 
 
-def probe_modules():
+def probe_modules() -> dict[str, str]:
     """Imports the modules of all required packages except TensorFlow and Keras.
 
     Returns:
@@ -46,7 +48,7 @@ def probe_modules():
     return _errors(MODULES, lambda name: importlib.import_module(MODULES[name]))
 
 
-def probe_images():
+def probe_images() -> dict[str, str]:
     """Reads a small gray image of each format in FORMATS.
 
     Returns:
@@ -55,7 +57,7 @@ def probe_images():
     return _errors(FORMATS, _read_image)
 
 
-def probe_tensorflow():
+def probe_tensorflow() -> dict[str, Any]:
     """Imports TensorFlow, lists the devices, and computes a convolution on each of them.
 
     Returns:
@@ -97,7 +99,7 @@ def probe_tensorflow():
     }
 
 
-def _convolve(device):
+def _convolve(device: str) -> None:
     """Convolves an image of ones with ones, and raises a ValueError if the results are wrong.
 
     With 3 channels the results are 27 inside and 12 in a corner, where the kernel covers 4 pixels.
@@ -105,13 +107,13 @@ def _convolve(device):
     import tensorflow as tf
 
     with tf.device(device):
-        found = tf.nn.conv2d(tf.ones([1, 8, 8, 3]), tf.ones([3, 3, 3, 2]), strides=1, padding="SAME").numpy()
-    corner, inside = found[0, 0, 0].tolist(), found[0, 4, 4].tolist()
+        output = tf.nn.conv2d(tf.ones([1, 8, 8, 3]), tf.ones([3, 3, 3, 2]), strides=1, padding="SAME").numpy()
+    corner, inside = output[0, 0, 0].tolist(), output[0, 4, 4].tolist()
     if (corner, inside) != ([12, 12], [27, 27]):
         raise ValueError(f"a convolution gives {corner} and {inside}, not 12 and 27")
 
 
-def _read_image(format):
+def _read_image(format: str) -> None:
     import numpy as np
 
     from mask_rcnn.data.images import read_image
@@ -125,7 +127,7 @@ def _read_image(format):
         raise ValueError(f"pixels of shape {pixels.shape} are wrong by {distance}")
 
 
-def _image_file(format):
+def _image_file(format: str) -> bytes:
     """Returns the bytes of an image file of one gray level."""
     import numpy as np
     from PIL import Image
@@ -140,7 +142,7 @@ def _image_file(format):
     return stream.getvalue()
 
 
-def _errors(names, check):
+def _errors(names: Iterable[str], check: Callable[[str], object]) -> dict[str, str]:
     """Returns `{name: error}` of the names for which `check` raises an error."""
     errors = {}
     for name in names:
@@ -154,7 +156,8 @@ def _errors(names, check):
 PROBES = {"modules": probe_modules, "images": probe_images, "tensorflow": probe_tensorflow}
 
 
-def main():
+def main() -> None:
+    """Runs the probe that the command line names and prints its result."""
     print(f"\n{json.dumps(PROBES[sys.argv[1]]())}", flush=True)
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from typing import Any
 
 TIME_LIMIT = 300  # seconds; the import of TensorFlow takes 3 to 30
 MAX_ERROR = 300  # characters of an error that are kept
@@ -15,19 +16,19 @@ class Outcome:
     """The outcome of a probe.
 
     Args:
-        found: Its result, or None if it failed.
+        result: Its result, or None if it failed.
         error: Why it failed, one line. Defaults to "".
         signal: Name of the signal that ended it, such as "SIGILL". Defaults to "".
         messages: Lines that its libraries wrote to stderr. Defaults to none.
     """
 
-    found: dict | None
+    result: dict[str, Any] | None
     error: str = ""
     signal: str = ""
-    messages: list = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
 
-def run_probe(name, time_limit=TIME_LIMIT):
+def run_probe(name: str, time_limit: float = TIME_LIMIT) -> Outcome:
     """Runs a probe and returns its `Outcome`.
 
     Args:
@@ -35,17 +36,17 @@ def run_probe(name, time_limit=TIME_LIMIT):
         time_limit: Seconds after which the process is killed. Defaults to 300.
     """
     # -P: does not import a folder `mask_rcnn` in the working directory instead of the installed package.
-    words = [sys.executable, "-P", "-m", "mask_rcnn.doctor.probes", name]
+    command = [sys.executable, "-P", "-m", "mask_rcnn.doctor.probes", name]
     try:
-        done = subprocess.run(words, capture_output=True, timeout=time_limit, stdin=subprocess.DEVNULL)
+        completed = subprocess.run(command, capture_output=True, timeout=time_limit, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
-        return Outcome(found=None, error=f"no answer within {time_limit} seconds")
-    messages = done.stderr.decode("utf-8", "replace").splitlines()
-    if done.returncode == 0:
-        last_line = done.stdout.decode("utf-8", "replace").strip().splitlines()[-1]
-        return Outcome(found=json.loads(last_line), messages=messages)
-    if done.returncode < 0:
-        number = signal.Signals(-done.returncode).name
-        return Outcome(found=None, error=f"{number} ended the process", signal=number, messages=messages)
-    error = next((line for line in reversed(messages) if line.strip()), f"exit code {done.returncode}")
-    return Outcome(found=None, error=error.strip()[:MAX_ERROR], messages=messages)
+        return Outcome(result=None, error=f"no answer within {time_limit} seconds")
+    messages = completed.stderr.decode("utf-8", "replace").splitlines()
+    if completed.returncode == 0:
+        last_line = completed.stdout.decode("utf-8", "replace").strip().splitlines()[-1]
+        return Outcome(result=json.loads(last_line), messages=messages)
+    if completed.returncode < 0:
+        number = signal.Signals(-completed.returncode).name
+        return Outcome(result=None, error=f"{number} ended the process", signal=number, messages=messages)
+    error = next((line for line in reversed(messages) if line.strip()), f"exit code {completed.returncode}")
+    return Outcome(result=None, error=error.strip()[:MAX_ERROR], messages=messages)

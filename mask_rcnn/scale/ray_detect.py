@@ -10,6 +10,7 @@ import pyarrow as pa
 from mask_rcnn.errors import PartialFailure
 from mask_rcnn.scale.processes import prepare_process
 from mask_rcnn.scale.rows import SCHEMA, Detector, ImageFile, as_table, detect_rows
+from mask_rcnn.system.parallel import require_ray
 
 IMAGES_PER_TASK = 16  # number of images that are detected again if a worker dies
 MAX_RETRIES = 3  # retries of a task whose worker died: an image may crash every worker
@@ -36,7 +37,9 @@ def detect_on_ray(
 
     Raises:
         PartialFailure: Ray gave up, because workers could not start or died repeatedly.
+        ValueError: Ray is not installed, or `resources` have neither a CPU nor a GPU.
     """
+    require_ray()
     import ray  # optional package
 
     if not ray.is_initialized():
@@ -71,7 +74,14 @@ def _workers_of_cluster(resources: Mapping[str, float]) -> int:
     available = ray.cluster_resources()
     needed = {"CPU": resources.get("num_cpus", 0 if "num_gpus" in resources else 1)}
     needed["GPU"] = resources.get("num_gpus", 0)
-    return max(1, min(int(available.get(name, 0) // number) for name, number in needed.items() if number))
+    counts = [int(available.get(name, 0) // number) for name, number in needed.items() if number]
+    if not counts:
+        raise ValueError(
+            "A worker needs a CPU or a GPU, so that the number of workers follows from the cluster. "
+            f"Received: {', '.join(f'{name}={number}' for name, number in resources.items())}. "
+            "Set num_cpus or num_gpus to at least 1, or give num_workers."
+        )
+    return max(1, min(counts))
 
 
 class _Worker:

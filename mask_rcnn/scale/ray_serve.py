@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from mask_rcnn.scale.processes import prepare_process
 from mask_rcnn.serving.options import TOKEN_VARIABLE, Options
 from mask_rcnn.serving.sources import Source, check_sources, parse_source
+from mask_rcnn.system.parallel import require_ray
 
 if TYPE_CHECKING:
     from mask_rcnn.serving.served_model import ServedModel
@@ -53,6 +54,7 @@ def app(arguments: dict[str, Any]) -> Any:
     replicas, cpus, gpus = values.pop("replicas"), float(values.pop("cpus")), float(values.pop("gpus"))
     load = functools.partial(_load, precision=values.pop("precision"))
     options = _options(values)
+    require_ray()
     from ray import serve  # optional package
 
     def build():

@@ -5,6 +5,8 @@ import platform
 import re
 from pathlib import Path
 
+GIGABYTE = 10**9  # bytes; the unit "GB" of all messages
+
 # Parameters of mallopt(3).
 TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8
 

@@ -1,6 +1,7 @@
 """Generators that compute ahead in threads, bounded and in order, and functions to batch and sort items."""
 
 import collections
+import importlib.util
 import os
 import queue
 import threading
@@ -11,6 +12,15 @@ MAX_THREADS = 8  # more threads would only wait for the GIL
 def default_threads():
     """Returns the number of threads for work beside a model: one per core, at most `MAX_THREADS`."""
     return min(os.cpu_count() or 1, MAX_THREADS)
+
+
+def require_ray() -> None:
+    """Raises a ValueError that names the package to install if Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise ValueError(
+            "Running on a Ray cluster needs the package ray. Received: an environment without it. "
+            "Run `pip install mask-rcnn[ray]`."
+        )
 
 
 def submit_ahead(pool, function, items, ahead):

@@ -4,26 +4,39 @@ import dataclasses
 import gc
 import math
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mask_rcnn import config_io
+from mask_rcnn.config import Config, TrainConfig
 from mask_rcnn.config.ranges import RANGES
 from mask_rcnn.system.terminal import print_line
 from mask_rcnn.training.batches import batches_of
-from mask_rcnn.training.callbacks import StepCallback
+from mask_rcnn.training.evaluator import NUM_DRY_RUN_IMAGES, NUM_PICTURES, Evaluator
+from mask_rcnn.training.prepare import Run
+from mask_rcnn.training.processes import RunContext
 from mask_rcnn.training.run_folder import CONFIG, has_steps
-from mask_rcnn.training.validation import NUM_PICTURES, NUM_REHEARSED
+from mask_rcnn.training.step_callback import StepCallback
 
 # Fields of `TrainConfig` that a budget sets.
 SCHEDULE = ("budget", "steps", "milestones", "warmup_steps", "ema_decay")
-WARM_STEPS = 4  # not timed: the first builds the graph, the next ones fill caches and the queue of batches
+WARMUP_STEPS = 4  # not timed: the first builds the graph, the next ones fill caches and the queue of batches
 TIMED_STEPS = 11
-TIMED_SHARE = 0.1  # of the budget: timing stops early, with fewer steps, after this share
-RESERVE = 0.05  # of the time left for steps: later steps may be slower, and checkpoints take time
+TIMED_FRACTION = 0.1  # of the budget: timing stops early, with fewer steps, after this fraction
+RESERVE = 0.05  # fraction of the time for steps: later steps may be slower, and checkpoints take time
 
 
-def within_budget(config, run_dir, prepare_run, context, started):
+def within_budget(
+    config: Config,
+    run_dir: Path,
+    *,
+    prepare_run: Callable[[Config], tuple[Run, dict[str, Any]]],
+    context: RunContext,
+    start_time: float,
+) -> Config:
     """Returns a `Config` with as many steps as fit into `train.budget`, and a schedule scaled to them.
 
     The number of steps comes from timing a few steps of the run. The weights of a given model are restored
@@ -35,7 +48,7 @@ def within_budget(config, run_dir, prepare_run, context, started):
         run_dir: `Path` of the run folder.
         prepare_run: Function from a `Config` to a `Run` and its state, as `preflight` returns them.
         context: `RunContext`.
-        started: Value of `time.perf_counter()` at the start of the run.
+        start_time: Value of `time.perf_counter()` at the start of the run.
 
     Returns:
         `Config` without a budget.
@@ -43,17 +56,18 @@ def within_budget(config, run_dir, prepare_run, context, started):
     Raises:
         ValueError: The budget is too short for one step.
     """
-    kept = context.gather(_kept_schedule(run_dir) if context.is_chief else None)[0]
-    if kept is None:
-        cost = _measure(config, prepare_run, context, started)
+    original = context.gather(_original_schedule(run_dir) if context.is_chief else None)[0]
+    if original is None:
+        cost = _measure(config, prepare_run=prepare_run, context=context, start_time=start_time)
         gc.collect()  # frees the model that was timed
         steps = context.gather(cost.steps_within(config.train) if context.is_chief else 0)[0]
-        cost.check(config.train.budget, steps)
-        recipe = scaled(config.train, steps)
+        cost.check(config.train, steps)
+        recipe = scale_schedule(config.train, steps)
         if context.is_chief:
             print_line(cost.describe(config.train, recipe))
     else:
-        recipe = config_io.override_all(config, {f"train.{name}": kept[name] for name in kept}).train
+        values = {f"train.{name}": value for name, value in original.items()}
+        recipe = config_io.override_all(config, values).train
         if context.is_chief:
             print_line(
                 f"The run keeps the {recipe.scaled_steps} steps that fitted into its budget at its start."
@@ -61,7 +75,7 @@ def within_budget(config, run_dir, prepare_run, context, started):
     return dataclasses.replace(config, train=recipe)
 
 
-def scaled(recipe, steps):
+def scale_schedule(recipe: TrainConfig, steps: int) -> TrainConfig:
     """Returns a `TrainConfig` with another number of steps; milestones, warm-up and EMA decay are scaled too.
 
     Args:
@@ -83,7 +97,7 @@ def scaled(recipe, steps):
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Cost:
     """Duration of the parts of a run, in seconds.
 
@@ -99,36 +113,55 @@ class Cost:
     step: float
     evaluation: float
 
-    def steps_within(self, recipe):
-        """Returns how many steps fit into `recipe.budget`, less than 1 if it is too short."""
-        left = recipe.budget - self.spent - self.start - self.evaluation
-        each = self.step + (self.evaluation / recipe.evaluate_every if recipe.evaluate_every else 0.0)
-        return math.floor((1 - RESERVE) * left / each)
+    @property
+    def fixed(self) -> float:
+        """Time that does not depend on the number of steps, with the evaluation of the final weights."""
+        return self.spent + self.start + self.evaluation
 
-    def check(self, budget, steps):
-        """Raises a ValueError if the budget is too short for one step."""
+    def step_with_evaluations(self, recipe: TrainConfig) -> float:
+        """Returns the time of a step with its fraction of the evaluations every `recipe.evaluate_every`."""
+        return self.step + (self.evaluation / recipe.evaluate_every if recipe.evaluate_every else 0.0)
+
+    def steps_within(self, recipe: TrainConfig) -> int:
+        """Returns how many steps fit into `recipe.budget`, less than 1 if it is too short."""
+        remaining = _budget_of(recipe) - self.fixed
+        return math.floor((1 - RESERVE) * remaining / self.step_with_evaluations(recipe))
+
+    def check(self, recipe: TrainConfig, steps: int) -> None:
+        """Raises a ValueError if the budget is too short for one step.
+
+        Args:
+            recipe: `TrainConfig` with the budget.
+            steps: Result of `steps_within`, the same in all processes.
+        """
         if steps < 1:
-            needed = self.spent + self.start + self.evaluation + self.step / (1 - RESERVE)
+            needed = math.ceil(self.fixed + self.step_with_evaluations(recipe) / (1 - RESERVE))
             raise ValueError(
-                "`train.budget` must have time for the start, a step and an evaluation, here "
-                f"{needed:.0f} s. Received: {budget:g} s. Increase it, or evaluate on fewer images."
+                "`train.budget` must have time for the start, a step and its evaluations, here "
+                f"{needed} s. Received: {recipe.budget:g} s. Increase it, or evaluate on fewer images."
             )
 
-    def describe(self, recipe, chosen):
+    def describe(self, recipe: TrainConfig, scaled: TrainConfig) -> str:
         """Returns a line for the log with the number of steps that fit into the budget.
 
         Args:
             recipe: `TrainConfig` with the budget.
-            chosen: The `TrainConfig` scaled to the budget.
+            scaled: The `TrainConfig` scaled to the budget.
         """
         return (
-            f"{recipe.budget:g} s are enough for {chosen.scaled_steps} steps of {self.step:.3g} s instead of "
+            f"{recipe.budget:g} s are enough for {scaled.scaled_steps} steps of {self.step:.3g} s instead of "
             f"{recipe.scaled_steps}, with {self.spent + self.start:.0f} s for the start and "
             f"{self.evaluation:.0f} s for each evaluation; the schedule is scaled to them."
         )
 
 
-def _kept_schedule(run_dir):
+def _budget_of(recipe: TrainConfig) -> float:
+    if recipe.budget is None:
+        raise ValueError("Expected a config with a time budget. Received: train.budget=None. Set it.")
+    return recipe.budget
+
+
+def _original_schedule(run_dir: Path) -> dict[str, Any] | None:
     """Returns the SCHEDULE fields of a run that has already begun, as a dict, or None for a new run."""
     if not has_steps(run_dir):
         return None
@@ -136,14 +169,19 @@ def _kept_schedule(run_dir):
     return {name: getattr(recipe, name) for name in SCHEDULE}
 
 
-def _measure(config, prepare_run, context, started):
+def _measure(
+    config: Config,
+    *,
+    prepare_run: Callable[[Config], tuple[Run, dict[str, Any]]],
+    context: RunContext,
+    start_time: float,
+) -> Cost:
     """Times a few training steps and an evaluation of the first images; returns a `Cost`."""
-    begun = time.perf_counter()
+    before = time.perf_counter()
     run, _ = prepare_run(config)
-    prepared = time.perf_counter() - begun
-    timer = StepTimer(
-        min(WARM_STEPS + TIMED_STEPS, run.config.train.scaled_steps), config.train.budget, context
-    )
+    preparation = time.perf_counter() - before
+    num_steps = min(WARMUP_STEPS + TIMED_STEPS, run.config.train.scaled_steps)
+    timer = StepTimer(num_steps, _budget_of(config.train), context)
     values = [np.asarray(variable) for variable in run.model.variables]
     try:
         with batches_of(run.train_set, run.config, context) as (make_batches, _):
@@ -153,18 +191,23 @@ def _measure(config, prepare_run, context, started):
     finally:  # a model that the user gave must be trained from its original weights
         for variable, value in zip(run.model.variables, values, strict=True):
             variable.assign(value)
-    evaluation = _seconds_of_evaluation(run.validator) if context.is_chief and run.validator else 0.0
-    spent = time.perf_counter() - started
-    return Cost(spent, prepared + timer.seconds_of_graph, timer.seconds_of_step, evaluation)
+    evaluation = _seconds_of_evaluation(run.evaluator) if context.is_chief and run.evaluator else 0.0
+    spent = time.perf_counter() - start_time
+    return Cost(
+        spent=spent,
+        start=preparation + timer.seconds_of_graph,
+        step=timer.seconds_of_step,
+        evaluation=evaluation,
+    )
 
 
-def _seconds_of_evaluation(validator):
+def _seconds_of_evaluation(evaluator: Evaluator) -> float:
     """Returns the estimated seconds to evaluate the validation set and to draw its pictures."""
-    begun = time.perf_counter()
-    validator.rehearse()
-    seconds = time.perf_counter() - begun
-    num_images = min(NUM_REHEARSED, len(validator.dataset))
-    return seconds / num_images * (len(validator.dataset) + NUM_PICTURES)
+    before = time.perf_counter()
+    evaluator.dry_run()
+    seconds = time.perf_counter() - before
+    num_images = min(NUM_DRY_RUN_IMAGES, len(evaluator.dataset))
+    return seconds / num_images * (len(evaluator.dataset) + NUM_PICTURES)
 
 
 class StepTimer(StepCallback):
@@ -172,27 +215,27 @@ class StepTimer(StepCallback):
 
     Args:
         last_step: Maximum number of steps.
-        budget: Budget of the whole run, in seconds. Timing stops early after `TIMED_SHARE` of it, but not
-            before the second step.
+        budget: Budget of the whole run, in seconds. Timing stops early after `TIMED_FRACTION` of it, but
+            not before the second step.
         context: `RunContext`. All processes stop after the same step.
     """
 
-    def __init__(self, last_step, budget, context):
+    def __init__(self, last_step: int, budget: float, context: RunContext) -> None:
         super().__init__(0, last_step)
-        self.limit, self.context = TIMED_SHARE * budget, context
-        self.seconds = []
+        self.limit, self.context = TIMED_FRACTION * budget, context
+        self.seconds: list[float] = []
 
-    def on_step(self, step, logs, seconds):
+    def on_step(self, step: int, logs: dict[str, float], seconds: float) -> None:
         self.seconds.append(seconds)
         is_over = step > 1 and sum(self.seconds[1:]) > self.limit
         self.model.stop_training = self.context.any(is_over)
 
     @property
-    def seconds_of_step(self):
-        """Mean seconds per step after the first `WARM_STEPS`, or after the first if there are fewer."""
-        return float(np.mean(self.seconds[WARM_STEPS:] or self.seconds[1:] or self.seconds))
+    def seconds_of_step(self) -> float:
+        """Mean seconds per step after the first `WARMUP_STEPS`, or after the first if there are fewer."""
+        return float(np.mean(self.seconds[WARMUP_STEPS:] or self.seconds[1:] or self.seconds))
 
     @property
-    def seconds_of_graph(self):
+    def seconds_of_graph(self) -> float:
         """Seconds to build the graph: the time of the first step minus the mean of the later steps."""
         return max(0.0, self.seconds[0] - self.seconds_of_step)

@@ -1,68 +1,24 @@
-"""Callbacks of the training loop: logs, the check for NaN, checkpoints.
-
-Keras converts the logs of a step to floats once for all callbacks. This conversion is the only wait for the
-device in a step.
-"""
+"""Callbacks of the training loop: logs, the check for NaN, checkpoints."""
 
 import csv
 import importlib.util
 import math
-import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-import keras
 import tensorflow as tf
 from absl import logging
 
+from mask_rcnn.config import TrainConfig
 from mask_rcnn.system.files import atomic_write, disk_full_errors
 from mask_rcnn.training.checkpoint import save_checkpoint
+from mask_rcnn.training.processes import RunContext
+from mask_rcnn.training.signals import StopSignals
+from mask_rcnn.training.step_callback import StepCallback
 
 # TensorBoard shows about a thousand points of a curve, so logging every step would only waste space.
 TENSORBOARD_EVERY = 20
-
-
-class StepLogs(keras.callbacks.Callback):
-    """Resets the metrics before each step, so that the logs hold the values of this step alone.
-
-    Without it, Keras logs the means since the start of the epoch.
-    """
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.model.reset_metrics()
-
-
-class StepCallback(keras.callbacks.Callback):
-    """Base class for callbacks that count the steps of the whole run from 1.
-
-    Keras counts the steps of each call of `fit` from 0. Subclasses implement `on_step(step, logs, seconds)`.
-    `logs` is a dict of floats. `seconds` is the duration of the step, including the wait for its data.
-
-    Args:
-        first_step: Number of steps that were finished before this call of `fit`.
-        last_step: Number of steps of the whole run.
-
-    Attributes:
-        step: The last finished step.
-    """
-
-    def __init__(self, first_step, last_step):
-        super().__init__()
-        self.first_step = first_step
-        self.last_step = last_step
-        self.step = first_step
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self._start = time.perf_counter()
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.step = self.first_step + batch + 1
-        self.on_step(self.step, logs, time.perf_counter() - self._start)
-
-    def is_due(self, step, every):
-        """Returns whether an action that runs every `every` steps and after the last step is due now.
-
-        With `every=0`, it runs after the last step only.
-        """
-        return step == self.last_step or (every > 0 and step % every == 0)
 
 
 class CsvLog(StepCallback):
@@ -76,13 +32,13 @@ class CsvLog(StepCallback):
         batch_size: Number of images per step.
     """
 
-    def __init__(self, path, first_step, last_step, batch_size):
+    def __init__(self, path: Path, first_step: int, last_step: int, *, batch_size: int) -> None:
         super().__init__(first_step, last_step)
         self.path = path
         self.batch_size = batch_size
         keep_lines(path, lambda line: line.startswith("step,") or int(line.split(",")[0]) <= first_step)
 
-    def on_step(self, step, logs, seconds):
+    def on_step(self, step: int, logs: dict[str, float], seconds: float) -> None:
         row = {"step": step, "loss": logs["loss"], **logs, "images_per_second": self.batch_size / seconds}
         is_new = not self.path.exists()
         with disk_full_errors(self.path), open(self.path, "a", newline="") as file:
@@ -92,7 +48,7 @@ class CsvLog(StepCallback):
             writer.writerow({name: f"{value:.7g}" for name, value in row.items()})
 
 
-def keep_lines(path, is_kept):
+def keep_lines(path: Path, is_kept: Callable[[str], bool]) -> None:
     """Rewrites a text file with only the complete lines for which `is_kept(line)` is true.
 
     Args:
@@ -116,20 +72,20 @@ class TensorBoardLog(StepCallback):
         first_step, last_step: As in `StepCallback`.
     """
 
-    def __init__(self, folder, first_step, last_step):
+    def __init__(self, folder: Path, first_step: int, last_step: int) -> None:
         super().__init__(first_step, last_step)
         self.writer = summary_writer(folder)
         if self.writer is None:
             logging.warning("No TensorBoard logs: `pip install tensorboard` to have them.")
 
-    def on_step(self, step, logs, seconds):
+    def on_step(self, step: int, logs: dict[str, float], seconds: float) -> None:
         if self.writer and self.is_due(step, TENSORBOARD_EVERY):
             with self.writer.as_default(step=step):
                 for name, value in logs.items():
                     tf.summary.scalar(name, value)
 
 
-def summary_writer(folder):
+def summary_writer(folder: Path) -> tf.summary.SummaryWriter | None:
     """Returns a `tf.summary` writer for a folder, or None if `tensorboard` is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         return None
@@ -143,19 +99,26 @@ class NanGuard(StepCallback):
 
     Args:
         first_step, last_step: As in `StepCallback`.
-        images_of: Function from a step, counted from 1, to the names of its images.
+        images_of: Function from a step, counted from 1, to the names of its images, for the error message.
         bad_tensor_of: Function from a step, counted from 1, to a text that names the first tensor with NaN or
             infinity, or "" if there is none.
     """
 
-    def __init__(self, first_step, last_step, images_of, bad_tensor_of):
+    def __init__(
+        self,
+        first_step: int,
+        last_step: int,
+        *,
+        images_of: Callable[[int], object],
+        bad_tensor_of: Callable[[int], str],
+    ) -> None:
         super().__init__(first_step, last_step)
         self.images_of, self.bad_tensor_of = images_of, bad_tensor_of
 
-    def on_step(self, step, logs, seconds):
-        wrong = {name: value for name, value in logs.items() if not math.isfinite(value)}
-        if wrong:
-            values = ", ".join(f"{name}={value}" for name, value in wrong.items())
+    def on_step(self, step: int, logs: dict[str, float], seconds: float) -> None:
+        not_finite = {name: value for name, value in logs.items() if not math.isfinite(value)}
+        if not_finite:
+            values = ", ".join(f"{name}={value}" for name, value in not_finite.items())
             raise ValueError(
                 "Every loss of a training step must be finite. "
                 f"Received: step={step}, {values}, images={self.images_of(step)}{self._origin(step)}. "
@@ -164,13 +127,13 @@ class NanGuard(StepCallback):
                 "`train.clip_norm` can also help."
             )
 
-    def _origin(self, step):
+    def _origin(self, step: int) -> str:
         try:
-            found = self.bad_tensor_of(step)
+            bad_tensor = self.bad_tensor_of(step)
         except Exception as error:
             logging.warning("The origin of the first NaN or infinity could not be found: %s", error)
-            found = ""
-        return f"; the first value that is not finite is in {found}" if found else ""
+            bad_tensor = ""
+        return f"; the first value that is not finite is in {bad_tensor}" if bad_tensor else ""
 
 
 class LossScaleReport(StepCallback):
@@ -183,11 +146,11 @@ class LossScaleReport(StepCallback):
         first_step, last_step: As in `StepCallback`.
     """
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         self.scale = float(getattr(self.model.optimizer, "dynamic_scale", 0.0))
         self.num_skipped = 0
 
-    def on_step(self, step, logs, seconds):
+    def on_step(self, step: int, logs: dict[str, float], seconds: float) -> None:
         scale = logs.get("loss_scale", self.scale)
         if scale < self.scale:
             self.num_skipped += 1
@@ -201,7 +164,7 @@ class LossScaleReport(StepCallback):
                 )
         self.scale = scale
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         if self.num_skipped > 1:
             num_steps = self.step - self.first_step
             logging.warning(
@@ -222,35 +185,47 @@ class Checkpointing(StepCallback):
         first_step, last_step: As in `StepCallback`.
         recipe: `TrainConfig` with `checkpoint_every` and `keep_checkpoints`.
         state: Dict of the run. Its `step` is updated at each checkpoint.
-        stop: The `StopSignals` of the run.
+        stop_signals: The `StopSignals` of the run.
         context: `RunContext`. Only the chief writes. The other processes wait for it before they end.
     """
 
-    def __init__(self, folder, first_step, last_step, recipe, state, stop, context):
+    def __init__(
+        self,
+        folder: Path,
+        first_step: int,
+        last_step: int,
+        *,
+        recipe: TrainConfig,
+        state: dict[str, Any],
+        stop_signals: StopSignals,
+        context: RunContext,
+    ) -> None:
         super().__init__(first_step, last_step)
-        self.folder, self.recipe, self.state, self.stop = folder, recipe, state, stop
-        self.context = context
+        self.folder, self.recipe, self.state = folder, recipe, state
+        self.stop_signals, self.context = stop_signals, context
 
-    def on_step(self, step, logs, seconds):
-        received = self.stop.agreed(self.context)
+    def on_step(self, step: int, logs: dict[str, float], seconds: float) -> None:
+        received = self.stop_signals.received_by_any(self.context)
         if received or self.is_due(step, self.recipe.checkpoint_every):
             self._save(step)
         if received:
             self.context.wait()
-            self.stop.end_program(f"Saved after step {step} of {self.last_step}. Continue with `--resume`.")
+            self.stop_signals.end_program(
+                f"Saved after step {step} of {self.last_step}. Continue with `--resume`."
+            )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Saves the last step of a run that another callback ended early."""
         if self.step > self.state["step"]:
             self._save(self.step)
 
-    def _save(self, step):
+    def _save(self, step: int) -> None:
         self.state["step"] = step
         if self.context.is_chief:
-            save_checkpoint(self.folder, self.model, self.state, self.recipe.keep_checkpoints)
+            save_checkpoint(self.folder, self.model, self.state, keep=self.recipe.keep_checkpoints)
 
 
-class StopTogether(StepCallback):
+class StopAllProcesses(StepCallback):
     """Stops the run in all processes when a callback has stopped it in one process.
 
     Args:
@@ -258,9 +233,9 @@ class StopTogether(StepCallback):
         context: `RunContext`.
     """
 
-    def __init__(self, first_step, last_step, context):
+    def __init__(self, first_step: int, last_step: int, context: RunContext) -> None:
         super().__init__(first_step, last_step)
         self.context = context
 
-    def on_step(self, step, logs, seconds):
+    def on_step(self, step: int, logs: dict[str, float], seconds: float) -> None:
         self.model.stop_training = self.context.any(self.model.stop_training)

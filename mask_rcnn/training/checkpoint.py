@@ -6,8 +6,11 @@ A damaged checkpoint is never loaded. `restore_latest` logs the damage and loads
 import collections
 import json
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 from absl import logging
 
@@ -16,7 +19,7 @@ from mask_rcnn.system.hdf5 import read_hdf5, read_texts
 from mask_rcnn.system.verified_hdf5 import verify, write_verified
 
 FORMAT = "mask_rcnn checkpoint 3"
-MAX_EXAMPLES = 5  # names of each kind in an error message
+MAX_EXAMPLES = 5  # names of each problem in an error message
 AUTOMATIC_NAME = re.compile(r"(?<=[/_])variable_\d+(?=_|$)")
 NAME = re.compile(r"step_(\d{8,})\.h5")
 
@@ -25,7 +28,7 @@ class OtherRunError(ValueError):
     """An undamaged checkpoint belongs to another run or another model."""
 
 
-def named_variables(model):
+def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
     """Returns `{"model/path" or "optimizer/path": variable}` of a compiled model with a built optimizer.
 
     Keras numbers optimizers and unnamed variables across the whole process. These numbers are removed,
@@ -42,16 +45,17 @@ def named_variables(model):
     return named
 
 
-def checkpoints(folder):
+def checkpoints(folder: str | Path) -> list[Path]:
     """Returns the paths of the checkpoints in `folder`, the oldest first."""
     return sorted((path for path in Path(folder).glob("step_*.h5") if NAME.fullmatch(path.name)), key=_step)
 
 
-def _step(path):
-    return int(NAME.fullmatch(path.name)[1])
+def _step(path: Path) -> int:
+    """Returns the step of a checkpoint whose file name matches `NAME`."""
+    return int(path.stem.removeprefix("step_"))
 
 
-def save_checkpoint(folder, model, state, keep):
+def save_checkpoint(folder: str | Path, model: keras.Model, state: dict[str, Any], *, keep: int) -> Path:
     """Writes a checkpoint for `state["step"]` and deletes all but the newest `keep` checkpoints.
 
     Args:
@@ -81,7 +85,7 @@ def save_checkpoint(folder, model, state, keep):
     return path
 
 
-def _finite(variable, step):
+def _finite(variable: keras.Variable, step: int) -> np.ndarray:
     value = np.asarray(variable)
     if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
         raise ValueError(
@@ -92,7 +96,11 @@ def _finite(variable, step):
     return value
 
 
-def restore_latest(folder, model, check=lambda state: None):
+def restore_latest(
+    folder: str | Path,
+    model: keras.Model,
+    check: Callable[[dict[str, Any]], None] = lambda state: None,
+) -> dict[str, Any] | None:
     """Loads the newest undamaged checkpoint into `model` and its optimizer.
 
     Args:
@@ -115,7 +123,7 @@ def restore_latest(folder, model, check=lambda state: None):
         try:
             state = _read_state(path)
             check(state)
-            values = read_hdf5(path, lambda found, path=path: _check_fit(variables, found, path))
+            values = read_hdf5(path, lambda layouts, path=path: _check_fit(variables, layouts, path))
             _check_finite(values, path)
         except OtherRunError:
             raise
@@ -133,7 +141,7 @@ def restore_latest(folder, model, check=lambda state: None):
     return None
 
 
-def _read_state(path):
+def _read_state(path: Path) -> dict[str, Any]:
     """Returns the state of a checkpoint after verifying the checksum of the file."""
     verify(path, FORMAT, "checkpoint")
     (text,) = read_texts(path, ["state"])
@@ -146,42 +154,47 @@ def _read_state(path):
     return state
 
 
-def _check_finite(values, path):
+def _check_finite(values: Mapping[str, np.ndarray], path: Path) -> None:
     for name, value in values.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise ValueError(f"Expected finite values. Received: {path}, NaN or infinity in {name}.")
 
 
-def _check_fit(variables, found, path):
+def _check_fit(
+    variables: Mapping[str, keras.Variable],
+    layouts: Mapping[str, tuple[tuple[int, ...], np.dtype]],
+    path: Path,
+) -> None:
+    """Raises an `OtherRunError` unless a checkpoint has the arrays, `{name: (shape, dtype)}`, of a model."""
     expected = {name: _layout(tuple(v.shape), v.dtype) for name, v in variables.items()}
-    received = {name: _layout(shape, dtype.name) for name, (shape, dtype) in found.items()}
+    received = {name: _layout(shape, dtype.name) for name, (shape, dtype) in layouts.items()}
     if expected == received:
         return
     missing = [name for name in expected if name not in received]
     unexpected = [name for name in received if name not in expected]
-    others = [
+    changed = [
         f"{name} ({received[name]} in the checkpoint, {layout} in the model)"
         for name, layout in expected.items()
         if received.get(name, layout) != layout
     ]
-    kinds = {
+    problems = {
         "missing in the checkpoint": missing,
         "unknown to the model": unexpected,
-        "of another shape": others,
+        "of another shape": changed,
     }
     listing = "; ".join(
-        f"{len(names)} {kind}: {', '.join(names[:MAX_EXAMPLES])}"
+        f"{len(names)} {problem}: {', '.join(names[:MAX_EXAMPLES])}"
         + (", ..." if len(names) > MAX_EXAMPLES else "")
-        for kind, names in kinds.items()
+        for problem, names in problems.items()
         if names
     )
     raise OtherRunError(
         "A checkpoint must have the variables of the model and of its optimizer. "
         f"Received: {path}, {listing}. "
-        "Resume with the model and the config of the run, or start another run folder. Layers that are your "
-        "own need a `name`: Keras numbers the others anew in each process."
+        "Resume with the model and the config of the run, or start a run in another folder. Give your own "
+        "layers a `name`: Keras numbers unnamed layers differently in each process."
     )
 
 
-def _layout(shape, dtype):
+def _layout(shape: tuple[int, ...], dtype: str) -> str:
     return f"{dtype}{list(shape)}"

@@ -1,13 +1,18 @@
 """Keras callback that computes COCO's average precision after epochs of `fit`."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import keras
 
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.unreadable import UnreadableImages
 from mask_rcnn.evaluation.coco_evaluation import content_of
+from mask_rcnn.evaluation.metrics import Metrics
 from mask_rcnn.evaluation.model_evaluation import ModelEvaluation
-from mask_rcnn.training.distributed_evaluation import evaluate_together
+from mask_rcnn.training.distributed_evaluation import evaluate_distributed
+from mask_rcnn.training.mask_rcnn import MaskRCNN
 from mask_rcnn.training.optimizer import averaged_weights
 from mask_rcnn.training.processes import run_context
 
@@ -18,7 +23,7 @@ class CocoAP(keras.callbacks.Callback):
     List it before the callbacks that use these metrics, and tell them that higher is better:
     `callbacks=[CocoAP(...), EarlyStopping(monitor="val_segm/AP", mode="max")]`. A metric that cannot be
     measured is left out of the logs. If the optimizer has `use_ema`, its averaged weights are evaluated. With
-    several processes, each process detects in its share of the images, and all of them get the metrics.
+    several processes, each process evaluates a part of the images, and all of them get the metrics.
 
     Args:
         images: Path of a folder of 8-bit RGB images, or the `Dataset` that `read_coco` returned for the
@@ -30,14 +35,21 @@ class CocoAP(keras.callbacks.Callback):
         metrics: `Metrics` of the last evaluation, with a table by class. None before the first evaluation.
     """
 
-    def __init__(self, images, annotations=None, every=1):
+    if TYPE_CHECKING:
+        model: MaskRCNN  # set by `fit`
+        params: dict[str, Any]
+
+    def __init__(
+        self, images: str | Path | Dataset, annotations: str | Path | None = None, every: int = 1
+    ) -> None:
         super().__init__()
         self.dataset = images if isinstance(images, Dataset) else read_coco(annotations, images)
         self.content = content_of(self.dataset, annotations)
         self.every = every
-        self.metrics, self._unreadable = None, None
+        self.metrics: Metrics | None = None
+        self._unreadable: UnreadableImages | None = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if (epoch + 1) % self.every and epoch + 1 != self.params["epochs"]:
             return
         predictor = self.model.predictor
@@ -45,7 +57,9 @@ class CocoAP(keras.callbacks.Callback):
             self._unreadable = UnreadableImages(self.dataset, predictor.config.data.max_bad_images)
         evaluation = ModelEvaluation(predictor, self.dataset, self.content, unreadable=self._unreadable)
         with averaged_weights(self.model):
-            self.metrics, _ = evaluate_together(evaluation, run_context(self.model.distribute_strategy))
-        for kind, values in self.metrics.summary.items():
-            found = {name: value for name, value in values.items() if value is not None}
-            logs |= {f"val_{kind}/{name}": value for name, value in found.items()}
+            self.metrics, _ = evaluate_distributed(evaluation, run_context(self.model.distribute_strategy))
+        if logs is None:  # Keras always gives a dict
+            return
+        for iou_type, values in self.metrics.summary.items():
+            measured = {name: value for name, value in values.items() if value is not None}
+            logs |= {f"val_{iou_type}/{name}": value for name, value in measured.items()}

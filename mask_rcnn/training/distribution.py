@@ -13,7 +13,7 @@ from mask_rcnn.training.processes import TRAINING_JOBS, run_context
 CLUSTER = "TF_CONFIG"  # TensorFlow's environment variable with the addresses of all processes
 
 
-def make_strategy(name, batch_size):
+def make_strategy(name: str, batch_size: int) -> tf.distribute.Strategy:
     """Returns the `tf.distribute.Strategy` for a value of `train.strategy`.
 
     Args:
@@ -52,17 +52,17 @@ def make_strategy(name, batch_size):
     return strategy
 
 
-def strategy_name(strategy):
+def strategy_name(strategy: tf.distribute.Strategy) -> str:
     """Returns the `train.strategy` name of a `tf.distribute.Strategy`, "none" if it has no other."""
-    kinds = {
+    classes = {
         "multiworker": tf.distribute.MultiWorkerMirroredStrategy,
         "mirrored": tf.distribute.MirroredStrategy,
         "tpu": tf.distribute.TPUStrategy,
     }
-    return next((name for name, kind in kinds.items() if isinstance(strategy, kind)), "none")
+    return next((name for name, cls in classes.items() if isinstance(strategy, cls)), "none")
 
 
-def _automatic(batch_size):
+def _automatic(batch_size: int) -> tf.distribute.Strategy:
     if len(_processes()) > 1:
         strategy = _multiworker()
         context = run_context(strategy)
@@ -72,19 +72,19 @@ def _automatic(batch_size):
         )
         return strategy
     gpus = _devices("GPU")
-    used = max((count for count in range(1, len(gpus) + 1) if batch_size % count == 0), default=0)
+    num_used = max((count for count in range(1, len(gpus) + 1) if batch_size % count == 0), default=0)
     if len(gpus) < 2:
         return tf.distribute.get_strategy()
-    name = "mirrored" if used > 1 else "none"
-    print_line(f"Strategy {name}: {used} of {len(gpus)} GPUs for batches of {batch_size}.")
-    return tf.distribute.MirroredStrategy(gpus[:used]) if used > 1 else tf.distribute.get_strategy()
+    name = "mirrored" if num_used > 1 else "none"
+    print_line(f"Strategy {name}: {num_used} of {len(gpus)} GPUs for batches of {batch_size}.")
+    return tf.distribute.MirroredStrategy(gpus[:num_used]) if num_used > 1 else tf.distribute.get_strategy()
 
 
-def _devices(kind):
-    return [device.name for device in tf.config.list_logical_devices(kind)]
+def _devices(device_type: str) -> list[str]:
+    return [device.name for device in tf.config.list_logical_devices(device_type)]
 
 
-def _processes():
+def _processes() -> list[str]:
     """Returns the list of addresses of the training processes in `TF_CONFIG`; empty without `TF_CONFIG`."""
     text = os.environ.get(CLUSTER)
     if not text:
@@ -95,21 +95,21 @@ def _processes():
         processes = [*cluster.get("chief", ()), *cluster.get("worker", ())]
         is_known = 0 <= int(task["index"]) < len(cluster[task["type"]]) and task["type"] in TRAINING_JOBS
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _wrong_cluster(text) from error
+        raise _cluster_error(text) from error
     if not is_known:
-        raise _wrong_cluster(text)
+        raise _cluster_error(text)
     return processes
 
 
-def _wrong_cluster(text):
+def _cluster_error(text: str) -> ValueError:
     return ValueError(
-        f"{CLUSTER} must name the addresses of all processes, and which of them this one is, as in "
+        f"{CLUSTER} must list the addresses of all processes and the index of this process, as in "
         '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}. '
         f"Received: {CLUSTER}={short(text)}. Correct it, or set `train.strategy` to another strategy."
     )
 
 
-def _multiworker():
+def _multiworker() -> tf.distribute.Strategy:
     if not _processes():
         raise ValueError(
             "`train.strategy` multiworker needs the addresses of all processes. "
@@ -125,7 +125,7 @@ def _multiworker():
         ) from error
 
 
-def _tpu():
+def _tpu() -> tf.distribute.Strategy:
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu="local")
     except (tf.errors.OpError, ValueError, RuntimeError) as error:

@@ -5,10 +5,14 @@ A run may only be resumed with the same fingerprint. Otherwise it would silently
 
 import hashlib
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from mask_rcnn import config_io
+from mask_rcnn.config import Config
 from mask_rcnn.data.annotation_table import ImageAnnotations
 from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.pipeline import images_of_step
@@ -53,11 +57,11 @@ RESUMABLE_FIELDS = (
     "mask_head.paste",
 )
 # Fields of `data.` that must not change: they select the training images and how often each one occurs.
-CHOICES = ("data.shapes_train", "data.shapes_size", "data.overfit", "data.repeat_threshold")
+DATA_SELECTION_FIELDS = ("data.shapes_train", "data.shapes_size", "data.overfit", "data.repeat_threshold")
 ORDER_STEP = 2  # the images of this step, counted from 0, represent the order of all steps
 
 
-def fingerprint(config, dataset):
+def fingerprint(config: Config, dataset: Dataset | tf.data.Dataset) -> dict[str, Any]:
     """Returns the values that must be equal between a checkpoint and the run that resumes it.
 
     Args:
@@ -69,7 +73,7 @@ def fingerprint(config, dataset):
         config: The config as YAML text.
         images: Number of training images. 0 for batches.
         objects: Number of their annotations. 0 for batches.
-        digest: Result of `digest`. "batches" for batches.
+        digest: Result of `dataset_digest`. "batches" for batches.
         order: Ids of the images of one step. Empty for batches.
     """
     text = config_io.to_yaml(config)
@@ -79,30 +83,30 @@ def fingerprint(config, dataset):
         "config": text,
         "images": len(dataset),
         "objects": len(arrays_of(dataset).images),
-        "digest": digest(dataset),
+        "digest": dataset_digest(dataset),
         "order": [image.id for image in images_of_step(dataset, config, ORDER_STEP)],
     }
 
 
-def digest(dataset):
+def dataset_digest(dataset: Dataset) -> str:
     """Returns a hash of a `Dataset`: names, sizes, annotations and order of its images, mixture shares."""
     arrays = arrays_of(dataset)
     names = [(image.id, image.path.name, image.height, image.width) for image in dataset.images]
-    found = hashlib.sha256(json.dumps(names).encode())
+    digest = hashlib.sha256(json.dumps(names).encode())
     if dataset.shares:
-        found.update(json.dumps([dataset.shares, [image.source for image in dataset.images]]).encode())
+        digest.update(json.dumps([dataset.shares, [image.source for image in dataset.images]]).encode())
     for values in _outlines(dataset):
-        found.update(values)
+        digest.update(values)  # pyright: ignore[reportArgumentType] (arrays are buffers)
     for values in (arrays.images, arrays.class_ids, arrays.boxes, arrays.areas, arrays.crowd):
-        found.update(np.ascontiguousarray(values))
-    return found.hexdigest()
+        digest.update(np.ascontiguousarray(values))  # pyright: ignore[reportArgumentType]
+    return digest.hexdigest()
 
 
-def check_fingerprint(saved, current):
+def check_fingerprint(saved: object, current: dict[str, Any]) -> None:
     """Raises a ValueError that lists the changes if a run must not continue from a checkpoint.
 
     Args:
-        saved: `fingerprint` of the checkpoint.
+        saved: `fingerprint` of the checkpoint, as it was read.
         current: `fingerprint` of the run.
     """
     if not isinstance(saved, dict) or saved.keys() != current.keys():
@@ -110,14 +114,16 @@ def check_fingerprint(saved, current):
             "A checkpoint must hold its config and a digest of its data. Received: one without them. "
             "Start a run in another folder."
         )
-    configs = (config_io.from_text(each["config"]) for each in (saved, current))
-    changes = [text for text in config_changes(*configs) if not may_change(text.partition(":")[0])]
+    old, new = (config_io.from_text(values["config"]) for values in (saved, current))
+    changes = [text for text in config_changes(old, new) if not may_change(text.partition(":")[0])]
     if saved["digest"] != current["digest"]:
-        before, now = (f"{each['images']} images, {each['objects']} objects" for each in (saved, current))
-        is_same = before == now
+        before, now = (
+            f"{values['images']} images, {values['objects']} objects" for values in (saved, current)
+        )
+        has_same_counts = before == now
         changes.append(
             f"training data: {before} -> {now}"
-            + (" with other names or annotations, or shares of a mixture" if is_same else "")
+            + (" with other names or annotations, or shares of a mixture" if has_same_counts else "")
         )
     elif saved["order"] != current["order"] and not changes:
         changes.append(f"images of step {ORDER_STEP + 1}: {saved['order']} -> {current['order']}")
@@ -131,7 +137,7 @@ def check_fingerprint(saved, current):
         )
 
 
-def _outlines(dataset):
+def _outlines(dataset: Dataset) -> Iterator[bytes | np.ndarray]:
     """Yields the masks and keypoints of all annotations as buffers to hash.
 
     Their points can change while the boxes stay the same.
@@ -141,15 +147,15 @@ def _outlines(dataset):
         if isinstance(annotations, ImageAnnotations):
             tables[id(annotations.table)] = annotations.table
         else:
-            yield repr([(one.segmentation, one.keypoints) for one in annotations]).encode()
+            yield repr([(each.segmentation, each.keypoints) for each in annotations]).encode()
     for table in tables.values():
         for values in (table.polygon_lengths, table.numbers, table.masks, table.keypoints):
             yield np.ascontiguousarray(values)
 
 
-def may_change(field):
+def may_change(field: str) -> bool:
     """Returns whether a run may be resumed with another value of a field, such as "train.steps"."""
-    is_free = any(
+    is_resumable = any(
         field.startswith(name) if name.endswith(".") else field == name for name in RESUMABLE_FIELDS
     )
-    return is_free and field not in CHOICES
+    return is_resumable and field not in DATA_SELECTION_FIELDS

@@ -1,8 +1,14 @@
 """The training loop of a run: restores the last checkpoint and trains until the last step."""
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
 import tensorflow as tf
 from absl import logging
 
+from mask_rcnn.config import TrainConfig
 from mask_rcnn.errors import is_out_of_memory, short_message
 from mask_rcnn.system.terminal import print_line
 from mask_rcnn.training.callbacks import (
@@ -10,20 +16,29 @@ from mask_rcnn.training.callbacks import (
     CsvLog,
     LossScaleReport,
     NanGuard,
-    StepLogs,
-    StopTogether,
+    StopAllProcesses,
     TensorBoardLog,
 )
 from mask_rcnn.training.checkpoint import OtherRunError, restore_latest
 from mask_rcnn.training.diagnosis import first_bad_tensor
+from mask_rcnn.training.evaluation_callback import EvaluationCallback, is_out_of_patience
+from mask_rcnn.training.evaluator import Evaluator
 from mask_rcnn.training.processes import run_context
 from mask_rcnn.training.progress import Progress
 from mask_rcnn.training.run_folder import CHECKPOINTS, LOG, TENSORBOARD
 from mask_rcnn.training.signals import StopSignals
-from mask_rcnn.training.validation import Evaluation, is_out_of_patience
+from mask_rcnn.training.step_callback import StepLogs
+from mask_rcnn.training.trainer import Trainer
 
 
-def restore_or_initialize(trainer, run_dir, run_id, initialize=lambda: None, check=lambda state: None):
+def restore_or_initialize(
+    trainer: Trainer,
+    run_dir: Path,
+    run_id: str | None,
+    *,
+    initialize: Callable[[], None] = lambda: None,
+    check: Callable[[dict[str, Any]], None] = lambda state: None,
+) -> dict[str, Any]:
     """Loads the newest checkpoint, or the initial weights if the run has no checkpoint.
 
     Only the chief process reads files, because the files of the run are on its machine. All other processes
@@ -32,7 +47,7 @@ def restore_or_initialize(trainer, run_dir, run_id, initialize=lambda: None, che
     Args:
         trainer: Compiled `Trainer`.
         run_dir: `Path` of the run folder.
-        run_id: Id of the run.
+        run_id: Id of the run. It may be None in a process that is not the chief.
         initialize: Function without arguments that loads the initial weights. Defaults to none.
         check: Function that gets the state of the checkpoint. It raises a ValueError if the run must not
             continue from it. Defaults to no check.
@@ -64,28 +79,28 @@ def restore_or_initialize(trainer, run_dir, run_id, initialize=lambda: None, che
         trainer.optimizer.build(trainer.trainable_variables)
         if context.is_chief:
             state = restore_latest(run_dir / CHECKPOINTS, trainer, check_state)
-    if context.is_chief and state is None:
+    if context.is_chief and state is not None:
+        print_line(f"Resumed after step {state['step']}.")
+    elif context.is_chief:
         if (run_dir / LOG).exists():
             logging.warning("%s has no checkpoint: the run starts again from its first step.", run_dir)
         initialize()
         state = {"step": 0, "run": run_id}
-    elif context.is_chief:
-        print_line(f"Resumed after step {state['step']}.")
     context.copy_from_chief([*trainer.variables, *trainer.optimizer.variables])
     return context.gather(state)[0]
 
 
 def run_steps(
-    trainer,
-    make_batches,
-    recipe,
-    run_dir,
-    state,
+    trainer: Trainer,
+    make_batches: Callable[[int], tf.data.Dataset],
     *,
-    validator=None,
-    callbacks=(),
-    images_of=lambda step: "unknown",
-):
+    recipe: TrainConfig,
+    run_dir: Path,
+    state: dict[str, Any],
+    evaluator: Evaluator | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    images_of: Callable[[int], object] = lambda step: "unknown",
+) -> None:
     """Trains until the last step of the recipe, or until a callback stops the run.
 
     Only the chief process writes files.
@@ -97,7 +112,7 @@ def run_steps(
         recipe: `TrainConfig`.
         run_dir: `Path` for `checkpoints/`, `log.csv`, `metrics.jsonl` and `tensorboard/`.
         state: Dict from `restore_or_initialize`. Its `step` is updated at each checkpoint.
-        validator: `Validator`. The caller evaluates after the last step. Defaults to None: no evaluation.
+        evaluator: `Evaluator`. The caller evaluates after the last step. Defaults to None: no evaluation.
         callbacks: Additional Keras callbacks. Defaults to none.
         images_of: Function from a step, counted from 1, to the names of its images, for error messages.
             Defaults to "unknown".
@@ -107,41 +122,36 @@ def run_steps(
     """
     first, last = state["step"], recipe.scaled_steps
     context = run_context(trainer.distribute_strategy)
-    judges = bool(validator) and context.is_chief
-    if first >= last or context.any(judges and is_out_of_patience(run_dir, validator, recipe.patience)):
+    if first >= last or context.any(_is_stopped_early(run_dir, evaluator, recipe.patience)):
         return
 
-    def bad_tensor_of(step):
+    def bad_tensor_of(step: int) -> str:
         return first_bad_tensor(trainer, next(iter(make_batches(step - 1))))
 
-    guard = NanGuard(first, last, images_of, bad_tensor_of)
-    with StopSignals() as stop, Progress(first, last, recipe.batch_size) as progress:
-        checkpointing = Checkpointing(run_dir / CHECKPOINTS, first, last, recipe, state, stop, context)
+    guard = NanGuard(first, last, images_of=images_of, bad_tensor_of=bad_tensor_of)
+    with StopSignals() as stop_signals, Progress(first, last, batch_size=recipe.batch_size) as progress:
+        checkpointing = Checkpointing(
+            run_dir / CHECKPOINTS,
+            first,
+            last,
+            recipe=recipe,
+            state=state,
+            stop_signals=stop_signals,
+            context=context,
+        )
         own_callbacks = [StepLogs(), guard, checkpointing]
         if context.is_chief:
-            own_callbacks = [
-                StepLogs(),
-                CsvLog(run_dir / LOG, first, last, recipe.batch_size),
-                TensorBoardLog(run_dir / TENSORBOARD, first, last),
-                guard,
-                LossScaleReport(first, last),
-                checkpointing,
-                progress,  # after the checkpoint, because writing to a closed terminal may fail
-            ]
-        if validator:
-            own_callbacks.append(Evaluation(run_dir, first, last, recipe, validator, stop))
-        try:
-            trainer.fit(
-                make_batches(first),
-                steps_per_epoch=last - first,
-                shuffle=False,
-                verbose=0,
-                callbacks=[*own_callbacks, *callbacks, StopTogether(first, last, context)],
+            own_callbacks = _chief_callbacks(
+                run_dir, recipe, guard=guard, checkpointing=checkpointing, progress=progress
             )
-        except tf.errors.UnavailableError:
-            raise  # another process has ended, see `all_processes`
-        except (tf.errors.OpError, MemoryError) as error:
-            raise ValueError(_describe_failure(error, guard.step + 1, images_of)) from error
+        if evaluator:
+            own_callbacks.append(
+                EvaluationCallback(
+                    run_dir, first, last, recipe=recipe, evaluator=evaluator, stop_signals=stop_signals
+                )
+            )
+        callbacks = [*own_callbacks, *callbacks, StopAllProcesses(first, last, context)]
+        _fit(trainer, make_batches(first), callbacks=callbacks, guard=guard)
     if guard.step != last and not trainer.stop_training:
         raise ValueError(
             f"`make_batches` must give the batches of all steps. Received: {guard.step} of {last} steps. "
@@ -149,7 +159,57 @@ def run_steps(
         )
 
 
-def _describe_failure(error, step, images_of):
+def _is_stopped_early(run_dir: Path, evaluator: Evaluator | None, patience: int) -> bool:
+    """Returns whether early stopping ended the run in an earlier call. Only the chief has its files."""
+    if evaluator is None or not evaluator.context.is_chief:
+        return False
+    return is_out_of_patience(run_dir, evaluator, patience)
+
+
+def _chief_callbacks(
+    run_dir: Path,
+    recipe: TrainConfig,
+    *,
+    guard: NanGuard,
+    checkpointing: Checkpointing,
+    progress: Progress,
+) -> list[keras.callbacks.Callback]:
+    first, last = guard.first_step, guard.last_step
+    return [
+        StepLogs(),
+        CsvLog(run_dir / LOG, first, last, batch_size=recipe.batch_size),
+        TensorBoardLog(run_dir / TENSORBOARD, first, last),
+        guard,
+        LossScaleReport(first, last),
+        checkpointing,
+        progress,  # after the checkpoint, because writing to a closed terminal may fail
+    ]
+
+
+def _fit(
+    trainer: Trainer,
+    batches: tf.data.Dataset,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback],
+    guard: NanGuard,
+) -> None:
+    """Calls `fit` and converts errors of TensorFlow's operations to a ValueError that names the images."""
+    num_steps = guard.last_step - guard.first_step
+    try:
+        trainer.fit(
+            batches,
+            steps_per_epoch=num_steps,
+            shuffle=False,
+            verbose=0,  # pyright: ignore[reportArgumentType] (inferred from the default "auto")
+            callbacks=callbacks,
+        )
+    except tf.errors.UnavailableError:
+        raise  # another process has ended, see `report_lost_process`
+    except (tf.errors.OpError, MemoryError) as error:
+        raise ValueError(_describe_failure(error, guard.step + 1, guard.images_of)) from error
+
+
+def _describe_failure(error: Exception, step: int, images_of: Callable[[int], object]) -> str:
     """Returns the error message for an operation that failed during a step."""
     if is_out_of_memory(error):
         reason = "there is not enough memory"

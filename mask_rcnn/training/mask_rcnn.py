@@ -1,26 +1,30 @@
 """`MaskRCNN`: a detector with its config and classes as a `keras.Model`."""
 
-import dataclasses
-import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, Self, TypeAlias
 
 import keras
+import numpy as np
 
-from mask_rcnn import config_io, model_zoo
+from mask_rcnn import config_io
 from mask_rcnn.config import Config
 from mask_rcnn.data.records import Dataset
-from mask_rcnn.model import build_parts, dtype_policy, training_model
+from mask_rcnn.model import Parts, build_parts, dtype_policy, training_model
 from mask_rcnn.model_zoo.pretrained import weights_file
 from mask_rcnn.prediction.predict import Predictor
-from mask_rcnn.prediction.tiled_predictor import TiledPredictor
 from mask_rcnn.prediction.tiles import OVERLAP, Tiling
-from mask_rcnn.structures import Category, as_categories
+from mask_rcnn.structures import Category, Detections, as_categories
 from mask_rcnn.system.paths import as_path
-from mask_rcnn.training.batches import BATCH_SIZE, add_seeds, as_batches
+from mask_rcnn.training import model_methods
+from mask_rcnn.training.batches import BATCH_SIZE, Batch, BatchSource, add_seeds, as_batches
 from mask_rcnn.training.initial_weights import check_initial_weights, initialize
 from mask_rcnn.training.optimizer import build_optimizer
 from mask_rcnn.training.trainer import Trainer
-from mask_rcnn.weights import load_weights, read_header, save_weights
+from mask_rcnn.weights import load_weights, save_weights
+
+Categories: TypeAlias = Sequence[Category | str]
+TrainingData: TypeAlias = Dataset | BatchSource
 
 
 @keras.saving.register_keras_serializable(package="mask_rcnn")
@@ -50,7 +54,15 @@ class MaskRCNN(Trainer):
         inference_model: Functional model from images to detections.
     """
 
-    def __init__(self, config, categories=None, *, precision=None, parts=None, **kwargs):
+    def __init__(
+        self,
+        config: Config,
+        categories: Categories | None = None,
+        *,
+        precision: str | None = None,
+        parts: Parts | None = None,
+        **kwargs: Any,
+    ) -> None:
         precision = precision or keras.config.dtype_policy().name
         categories = as_categories(categories, config.num_classes)
         with dtype_policy(precision):
@@ -66,7 +78,14 @@ class MaskRCNN(Trainer):
         self.parts, self.config, self.precision = parts, config, precision
 
     @classmethod
-    def from_preset(cls, name, *, num_classes=None, categories=None, **kwargs):
+    def from_preset(
+        cls,
+        name: str | Path,
+        *,
+        num_classes: int | None = None,
+        categories: Categories | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Returns a model with the architecture and the initial weights of a preset, not compiled.
 
         Args:
@@ -84,54 +103,26 @@ class MaskRCNN(Trainer):
         Raises:
             ValueError: There is no such preset, or a recipe needs `num_classes` or `categories`.
         """
-        num_classes = len(categories) if num_classes is None and categories is not None else num_classes
-        if name in model_zoo.names():
-            return cls._from_recipe(name, num_classes, categories, **kwargs)
-        path = weights_file(name)
-        config, their_categories = read_header(path)
-        if categories is None and num_classes in (None, config.num_classes):
-            model = cls(config, their_categories, **kwargs)
-            model.load_weights(path)
+        preset = model_methods.read_preset(name, num_classes=num_classes, categories=categories)
+        model = cls(preset.config, preset.categories, **kwargs)
+        if preset.weights is not None:
+            model.load_weights(preset.weights)
             return model
-        train = dataclasses.replace(model_zoo.config("fine_tune").train, init_weights=str(path))
-        config = dataclasses.replace(config, num_classes=num_classes, train=train)
-        return cls(config, categories, **kwargs)._initialized()
+        check_initial_weights(preset.config)
+        model.load_initial_weights()
+        return model
 
-    @classmethod
-    def _from_recipe(cls, name, num_classes, categories, **kwargs):
-        config = model_zoo.config(name)
-        if num_classes is None and not config.num_classes:
-            raise ValueError(
-                "A recipe without a number of classes needs `num_classes` or `categories`. "
-                f'Received: from_preset({name!r}). Add, for example, `categories=("cat", "dog")`.'
-            )
-        config = dataclasses.replace(config, num_classes=num_classes or config.num_classes)
-        return cls(config, categories, **kwargs)._initialized()
-
-    def _initialized(self):
-        check_initial_weights(self.config)
-        self.load_initial_weights()
-        return self
-
-    def load_initial_weights(self):
+    def load_initial_weights(self) -> None:
         """Loads the initial weights that `config` names into the networks."""
         with dtype_policy(self.precision), self.distribute_strategy.scope():
             initialize(self.parts, self.config, self.categories)
 
     @classmethod
-    def from_config(cls, config):
-        """Returns a model with random weights.
+    def from_config(cls, config: Config | dict[str, Any]) -> Self:
+        """Returns a model with random weights for a `Config`, or for the dict of `get_config`."""
+        return cls(**model_methods.constructor_arguments(config))
 
-        Args:
-            config: `Config`, or the dict from `get_config`.
-        """
-        if isinstance(config, Config):
-            return cls(config)
-        config = dict(config)
-        categories = tuple(Category(**category) for category in config.pop("categories"))
-        return cls(config_io.from_text(config.pop("config")), categories, **config)
-
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns a dict for JSON: the config as YAML, the categories, and the precision."""
         return {
             "config": config_io.to_yaml(self.config),
@@ -141,16 +132,21 @@ class MaskRCNN(Trainer):
         }
 
     @property
-    def categories(self):
+    def categories(self) -> tuple[Category, ...]:
         """Tuple of `Category`; class id i is `categories[i - 1]`."""
         return self.predictor.categories
 
     @property
-    def inference_model(self):
+    def inference_model(self) -> keras.Model:
         """The functional model from images to detections."""
         return self.predictor.model
 
-    def compile(self, optimizer=None, jit_compile=False, **kwargs):
+    def compile(
+        self,
+        optimizer: keras.optimizers.Optimizer | str | None = None,
+        jit_compile: bool = False,
+        **kwargs: Any,
+    ) -> None:
         """Sets the optimizer. The model has its own losses, so `loss` and `metrics` are an error.
 
         Args:
@@ -167,13 +163,21 @@ class MaskRCNN(Trainer):
             optimizer = build_optimizer(self.config.train) if optimizer is None else optimizer
             super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model with its saved settings. Keras needs this if `compile` is overridden."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         with self.distribute_strategy.scope():
             self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x=None, y=None, batch_size=None, epochs=1, validation_data=None, **kwargs):
+    def fit(
+        self,
+        x: TrainingData | None = None,
+        y: None = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        validation_data: TrainingData | None = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """Trains the model as `keras.Model.fit` does.
 
         Args:
@@ -200,37 +204,41 @@ class MaskRCNN(Trainer):
             self.compile()
         if isinstance(x, Dataset):
             self._take_class_names(x)
-        arguments = as_batches(x, self, batch_size, epochs)
+        arguments = as_batches(x, self, batch_size=batch_size, epochs=epochs)
         kwargs.setdefault("shuffle", isinstance(x, dict))  # Keras can only shuffle arrays
         if validation_data is not None:
-            kwargs["validation_data"] = as_batches(validation_data, self, BATCH_SIZE)["x"]
+            kwargs["validation_data"] = as_batches(validation_data, self, batch_size=BATCH_SIZE)["x"]
         return super().fit(epochs=epochs, **{**arguments, **kwargs})
 
-    def _take_class_names(self, dataset):
+    def _take_class_names(self, dataset: Dataset) -> None:
         """Replaces numbered class names by the names of a data set with the same number of classes."""
         if self.categories == as_categories(None, dataset.num_classes):
             self.predictor.categories = dataset.categories
 
-    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
+    def evaluate(
+        self, x: TrainingData | None = None, y: None = None, batch_size: int | None = None, **kwargs: Any
+    ) -> float | list[float] | dict[str, float]:
         """Returns the mean losses on data as for `fit`; `CocoAP` measures average precision."""
         if not self.compiled:
             self.compile()
-        return super().evaluate(**{**as_batches(x, self, batch_size or BATCH_SIZE), **kwargs})
+        return super().evaluate(**{**as_batches(x, self, batch_size=batch_size or BATCH_SIZE), **kwargs})
 
-    def call(self, batch, training=False):
+    def call(self, batch: Batch, training: bool = False) -> Batch:
         if training:
             return self.training_model(batch, training=True)
         return self.inference_model({name: batch[name] for name in ("images", "image_sizes")}, training=False)
 
-    def train_step(self, data):
-        batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return super().train_step(add_seeds(batch, self.optimizer.iterations))
+    def prepare_batch(self, batch: Batch, training: bool) -> Batch:
+        return add_seeds(batch, self.optimizer.iterations if training else 0)
 
-    def test_step(self, data):
-        batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return super().test_step(add_seeds(batch, 0))
-
-    def predict_images(self, images, batch_size=None, tile=None, tile_overlap=OVERLAP):
+    def predict_images(
+        self,
+        images: Iterable[str | Path | np.ndarray],
+        *,
+        batch_size: int | None = None,
+        tile: int | None = None,
+        tile_overlap: float = OVERLAP,
+    ) -> list[Detections]:
         """Detects the objects in images of any size.
 
         Args:
@@ -247,17 +255,10 @@ class MaskRCNN(Trainer):
         Raises:
             UnreadableImage: An image cannot be read. `predictor.predict_many` continues with the others.
         """
-        predictor = self.predictor
-        if tile is not None:
-            predictor = TiledPredictor(predictor, Tiling(size=tile, overlap=tile_overlap))
-        found = []
-        for _, result in predictor.predict_many(images, batch_size=batch_size):
-            if isinstance(result, Exception):
-                raise result
-            found.append(result)
-        return found
+        tiling = None if tile is None else Tiling(size=tile, overlap=tile_overlap)
+        return model_methods.detect_images(self.predictor, images, batch_size=batch_size, tiling=tiling)
 
-    def save_weights(self, filepath, overwrite=True, **kwargs):
+    def save_weights(self, filepath: str | Path, overwrite: bool = True, **kwargs: Any) -> None:
         """Writes a weights file of `mask-rcnn`: config, categories and weights, without the optimizer.
 
         Args:
@@ -270,11 +271,18 @@ class MaskRCNN(Trainer):
             )
         save_weights(filepath, self.parts, self.config, categories=self.categories)
 
-    def load_weights(self, filepath, **kwargs):
+    def load_weights(self, filepath: str | Path, **kwargs: Any) -> None:
         """Loads a weights file of the same architecture, or published weights by name."""
         load_weights(weights_file(filepath), self.parts)
 
-    def export(self, filepath, format=None, images=None, **options):
+    def export(
+        self,
+        filepath: str | Path,
+        format: str | None = None,
+        *,
+        images: Sequence[str | Path] | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
         """Exports the model for another runtime; the export is kept only if its detections are the same.
 
         Args:
@@ -287,13 +295,6 @@ class MaskRCNN(Trainer):
         Returns:
             Dict with the report of the comparison.
         """
-        from mask_rcnn.export.checks.samples import comparison_images
-        from mask_rcnn.export.export_model import Options, export_model
-
-        suffixes = {".tflite": "tflite", ".onnx": "onnx"}
-        format = format or suffixes.get(Path(filepath).suffix, "saved_model")
-        with tempfile.TemporaryDirectory() as folder:
-            weights = Path(folder) / "model.weights.h5"
-            self.save_weights(weights)
-            samples = comparison_images(images, self.config.input)
-            return export_model(weights, filepath, format, samples, Options(**options))
+        return model_methods.export_weights(
+            self.save_weights, self.config.input, filepath, format=format, images=images, options=options
+        )

@@ -7,22 +7,25 @@ import dataclasses
 import math
 import shutil
 import subprocess
+from collections.abc import Iterable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from mask_rcnn.config import Config
 from mask_rcnn.data.pipeline import PREFETCHED_BATCHES
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.transforms import input_size, padded_size
 from mask_rcnn.errors import short_message
 from mask_rcnn.heads import heads_of
 from mask_rcnn.layers.rematerialize import rematerialized
+from mask_rcnn.model import Parts
 from mask_rcnn.ops.implementation import has_gpu
-from mask_rcnn.system.memory import available_memory
+from mask_rcnn.system.memory import GIGABYTE, available_memory
+from mask_rcnn.training.mask_rcnn import MaskRCNN
 from mask_rcnn.training.processes import run_context
 
-GIGABYTE = 1e9
 # A step takes about FACTOR times the layer outputs that are kept for the backward pass, plus WORKSPACE for
 # its graph and temporary buffers. Both are chosen by hand to match one measured peak: 3.4 GB for
 # ResNet-50-FPN with one image of 800 x 1216 in float32 on two cores, of which 0.6 GB are libraries and
@@ -33,7 +36,7 @@ GIGABYTE = 1e9
 FACTOR, WORKSPACE = 1.2, 0.4 * GIGABYTE
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class MemoryEstimate:
     """Memory that a step needs in addition to the current memory of the process, in bytes.
 
@@ -50,11 +53,12 @@ class MemoryEstimate:
     batches: float
 
     @property
-    def total(self):
+    def total(self) -> float:
+        """Estimated bytes of the whole step."""
         return self.gradients + self.batches + FACTOR * self.num_images * self.image + WORKSPACE
 
 
-def image_bytes(parts, config, size):
+def image_bytes(parts: Parts, config: Config, size: tuple[int, int]) -> int:
     """Returns the bytes of the activations of one image that are kept for the backward pass.
 
     They are the outputs of all layers from the first trainable layer on.
@@ -87,7 +91,7 @@ def image_bytes(parts, config, size):
     return total
 
 
-def _roi_bytes(parts, network, shape):
+def _roi_bytes(parts: Parts, network: keras.Model, shape: tuple[int, ...]) -> int:
     """Returns the bytes of the activations of a head for pooled RoIs.
 
     Args:
@@ -99,11 +103,11 @@ def _roi_bytes(parts, network, shape):
     if parts.roi_stage:
         kept, (shape,) = _outputs(parts.roi_stage, shape)
         total += kept
-    others = [(shape[0], *x.shape[1:]) for x in network.inputs[1:]]
-    return total + _outputs(network, shape, *others)[0]
+    other_inputs = [(shape[0], *x.shape[1:]) for x in network.inputs[1:]]
+    return total + _outputs(network, shape, *other_inputs)[0]
 
 
-def _outputs(network, *shapes):
+def _outputs(network: keras.Model, *shapes: tuple[int, ...]) -> tuple[int, list[tuple[int, ...]]]:
     """Returns the bytes of all layer outputs from the first trainable layer on, and the output shapes.
 
     Args:
@@ -135,12 +139,12 @@ def _outputs(network, *shapes):
     return total, [tuple(x.shape) for x in clone.outputs]
 
 
-def num_bytes(variables):
-    """Returns the total size in bytes of a list of `keras.Variable`."""
+def num_bytes(variables: Iterable[keras.Variable]) -> int:
+    """Returns the total size of `keras.Variable`s in bytes."""
     return sum(math.prod(variable.shape) * tf.as_dtype(variable.dtype).size for variable in variables)
 
 
-def estimate_memory(model, size):
+def estimate_memory(model: MaskRCNN, size: tuple[int, int]) -> MemoryEstimate:
     """Returns the `MemoryEstimate` of a training step of a model.
 
     Args:
@@ -152,17 +156,17 @@ def estimate_memory(model, size):
     replicas = 1 if has_gpu() else strategy.num_replicas_in_sync // context.num_processes
     trained = num_bytes(model.trainable_variables)
     slots = 0 if model.optimizer.built else 1 + (recipe.optimizer == "adamw") + (recipe.ema_decay is not None)
-    share = recipe.batch_size * replicas / strategy.num_replicas_in_sync
+    images_per_process = recipe.batch_size * replicas / strategy.num_replicas_in_sync
     pixels = math.prod(size) * model.config.input.channels * tf.float32.size
     return MemoryEstimate(
         gradients=trained * (replicas + slots),
         image=image_bytes(model.parts, model.config, size),
-        num_images=math.ceil(share / recipe.accumulate),
-        batches=0 if has_gpu() else (PREFETCHED_BATCHES + 1) * share * pixels,
+        num_images=math.ceil(images_per_process / recipe.accumulate),
+        batches=0 if has_gpu() else (PREFETCHED_BATCHES + 1) * images_per_process * pixels,
     )
 
 
-def largest_size(dataset, config):
+def largest_size(dataset: Dataset | tf.data.Dataset, config: Config) -> tuple[int, int]:
     """Returns the largest (height, width) to which a batch is padded, without the effect of transforms.
 
     Args:
@@ -171,19 +175,21 @@ def largest_size(dataset, config):
     """
     settings = config.input
     if settings.padded_size:
-        return tuple(settings.padded_size)
+        height, width = settings.padded_size
+        return height, width
     short_side = max(settings.train_short_sides)
     if isinstance(dataset, Dataset):
-        known = np.unique(dataset.sizes, axis=0).tolist()
-        sizes = [input_size(tuple(each), short_side, settings) for each in known]
+        image_sizes = np.unique(dataset.sizes, axis=0).tolist()
+        sizes = [input_size(tuple(size), short_side, settings) for size in image_sizes]
     else:
         sizes = [(min(short_side, settings.long_side), settings.long_side)]
     if config.train.batch_size == 1:
         sizes = [max(sizes, key=math.prod)]
-    return padded_size(np.max(sizes, axis=0), settings.pad_multiple)
+    height, width = padded_size(np.max(sizes, axis=0), settings.pad_multiple)
+    return height, width
 
 
-def free_memory():
+def free_memory() -> int | None:
     """Returns the bytes that a step may use on each device, or None if they are unknown."""
     if not has_gpu():
         return available_memory()
@@ -192,17 +198,19 @@ def free_memory():
     return None if total is None else total - used
 
 
-def _gpu_memory():
+def _gpu_memory() -> int | None:
     """Returns the bytes of the smallest GPU according to `nvidia-smi`, or None without it."""
     if shutil.which("nvidia-smi") is None:
         return None
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    sizes = [int(line) * 2**20 for line in done.stdout.split() if line.isdecimal()]
+    completed = subprocess.run(command, capture_output=True, text=True)
+    sizes = [int(line) * 2**20 for line in completed.stdout.split() if line.isdecimal()]
     return min(sizes, default=None)
 
 
-def describe_memory(model, dataset, free):
+def describe_memory(
+    model: MaskRCNN, dataset: Dataset | tf.data.Dataset, free: int | None
+) -> tuple[str, bool]:
     """Returns a line about the memory that a step needs and the memory that is free.
 
     Args:
@@ -225,16 +233,18 @@ def describe_memory(model, dataset, free):
     text += f", {free / GIGABYTE:.1f} GB free"
     if estimate.total <= free:
         return text, True
-    return f"{text}. It may not fit. {_advice(model, size, estimate, free)}", False
+    return f"{text}. It may not fit. {_advice(model, size, estimate=estimate, free=free)}", False
 
 
-def _advice(model, size, estimate, free):
+def _advice(model: MaskRCNN, size: tuple[int, int], *, estimate: MemoryEstimate, free: int) -> str:
     """Returns a sentence with the settings that would make a step fit."""
-    recipe, changes, fitting = model.config.train, {}, []
+    recipe = model.config.train
+    changes: dict[str, float] = {}
+    fitting: list[str] = []
     num_images = estimate.num_images + math.floor((free - estimate.total) / (FACTOR * estimate.image))
     if num_images > 0:
-        least = math.ceil(estimate.num_images * recipe.accumulate / num_images)
-        accumulate = next(n for n in range(least, recipe.batch_size + 1) if recipe.batch_size % n == 0)
+        smallest = math.ceil(estimate.num_images * recipe.accumulate / num_images)
+        accumulate = next(n for n in range(smallest, recipe.batch_size + 1) if recipe.batch_size % n == 0)
         fitting.append(f"train.accumulate={accumulate} (at most {num_images} at once)")
     if not recipe.rematerialize:
         config = dataclasses.replace(model.config, train=dataclasses.replace(recipe, rematerialize=True))

@@ -2,21 +2,28 @@
 
 import csv
 import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import logging
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Maximum number of points per curve. Each point is the mean of a range of steps.
 POINTS = 300
 DPI = 120
 
 
-def plot_losses(log_path, picture_path):
+def plot_losses(log_path: Path, picture_path: Path) -> None:
     """Draws every loss of `log.csv` as a curve over the steps. Without matplotlib, it only logs a warning.
 
     Args:
         log_path: `Path` of the file that `CsvLog` wrote.
-        picture_path: Path of the PNG file.
+        picture_path: `Path` of the PNG file.
     """
     figure = new_figure("the losses", (9, 5))
     if figure is None:
@@ -35,31 +42,31 @@ def plot_losses(log_path, picture_path):
     figure.savefig(picture_path, dpi=DPI)
 
 
-def new_figure(what, size):
+def new_figure(content: str, size: tuple[float, float]) -> "Figure | None":
     """Returns an empty matplotlib figure, or None with a warning if matplotlib is not installed.
 
     Args:
-        what: Content of the figure, for the warning.
+        content: Content of the figure, such as "the losses", for the warning.
         size: (width, height) in inches.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        logging.warning("No picture of %s: `pip install matplotlib` to have it.", what)
+        logging.warning("No picture of %s: `pip install matplotlib` to have it.", content)
         return None
     from matplotlib.figure import Figure
 
     return Figure(figsize=size, layout="constrained")
 
 
-def style(axes):
+def style(axes: "Axes") -> None:
     """Adds a light grid to matplotlib axes and removes the top and right frame lines."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _means(values):
+def _means(values: Sequence[float]) -> list[float]:
     """Returns the means of at most `POINTS` ranges of neighboring values."""
-    return [part.mean() for part in np.array_split(values, min(POINTS, len(values)))]
+    return [float(part.mean()) for part in np.array_split(values, min(POINTS, len(values)))]
 
 
-def _title(name):
+def _title(name: str) -> str:
     return "total" if name == "loss" else name.removesuffix("_loss").replace("_", " ")

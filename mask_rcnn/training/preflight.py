@@ -2,38 +2,51 @@
 
 import dataclasses
 import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
+import tensorflow as tf
 from absl import logging
 
 from mask_rcnn import config_io
-from mask_rcnn.config import DataConfig
+from mask_rcnn.config import Config, DataConfig, TrainConfig
+from mask_rcnn.system.memory import GIGABYTE
 from mask_rcnn.training.check_runner import Checks
 from mask_rcnn.training.checkpoint import checkpoints
-from mask_rcnn.training.fingerprint import check_fingerprint, digest, fingerprint
+from mask_rcnn.training.data_sources import check_sources
+from mask_rcnn.training.fingerprint import check_fingerprint, dataset_digest, fingerprint
 from mask_rcnn.training.initial_weights import check_initial_weights
 from mask_rcnn.training.loop import restore_or_initialize
-from mask_rcnn.training.memory_estimate import GIGABYTE, describe_memory, free_memory, num_bytes
-from mask_rcnn.training.prepare import prepare
-from mask_rcnn.training.processes import run_context
+from mask_rcnn.training.memory_estimate import describe_memory, free_memory, num_bytes
+from mask_rcnn.training.prepare import Run, prepare
+from mask_rcnn.training.processes import RunContext, run_context
 from mask_rcnn.training.run_folder import CHECKPOINTS
-from mask_rcnn.training.training_data import check_sources
+from mask_rcnn.training.trainer import Trainer
 
 
 def preflight(
-    config, run_dir, run_id, data_folder, *, given=None, strategy=None, report=lambda check, found: None
-):
+    config: Config,
+    run_dir: Path,
+    *,
+    run_id: str | None,
+    data_folder: Path,
+    user_objects: Mapping[str, Any] | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    report: Callable[[str, str], object] = lambda check, result: None,
+) -> tuple[Run, dict[str, Any]]:
     """Runs all checks of a run and prepares it for its first step.
 
     Args:
         config: `Config`.
         run_dir: `Path` of the run folder. Nothing in it is changed.
-        run_id: Id of the run.
+        run_id: Id of the run. It may be None in a process that is not the chief.
         data_folder: `Path` for synthetic shapes, which are drawn if there are no other data.
-        given: Dict with the arguments `model`, `train_data` and `val_data` of `train`. Defaults to none of
-            them.
+        user_objects: Dict with the arguments `model`, `train_data` and `val_data` of `train`. Defaults to
+            none of them.
         strategy: As in `prepare`.
-        report: Function that is called after each check with its name and a text of what it found. Defaults
-            to no report.
+        report: Function that is called after each check with its name and a text of its result. Defaults to
+            no report.
 
     Returns:
         run: `Run` with the weights for its next step.
@@ -42,14 +55,14 @@ def preflight(
     Raises:
         ValueError, OSError: At least one check failed. The message says how to fix each failure.
     """
-    given, checks = given or {}, Checks(report)
-    check_sources(config.data, given.get("train_data"), given.get("val_data"))
+    user_objects, checks = user_objects or {}, Checks(report)
+    check_sources(config.data, user_objects.get("train_data"), user_objects.get("val_data"))
     is_new = not checkpoints(run_dir / CHECKPOINTS)
-    if is_new and given.get("model") is None:
+    if is_new and user_objects.get("model") is None:
         checks.run(
             "initial weights", lambda: check_initial_weights(config), lambda _: _initial_weights(config)
         )
-    run = prepare(config, data_folder, **given, checks=checks, strategy=strategy)
+    run = prepare(config, data_folder, **user_objects, checks=checks, strategy=strategy)
     report("model", f"{run.model.count_params():,} parameters, {run.model.precision}")
     state = _restore(run, run_dir, run_id)
     report("run folder", f"continues after step {state['step']}" if state["step"] else "new")
@@ -60,13 +73,13 @@ def preflight(
         report("memory", text)
         if not fits:
             logging.warning("Memory: %s", text)
-    if run.validator:
-        checks.run("evaluation", run.validator.rehearse, lambda _: "works")
+    if run.evaluator:
+        checks.run("evaluation", run.evaluator.dry_run, lambda _: "works")
     checks.finish()
     return run, state
 
 
-def _restore(run, run_dir, run_id):
+def _restore(run: Run, run_dir: Path, run_id: str | None) -> dict[str, Any]:
     """Loads the last checkpoint of a run, or its initial weights if it has none.
 
     Returns:
@@ -75,48 +88,48 @@ def _restore(run, run_dir, run_id):
     Raises:
         ValueError: The checkpoint is of other data or of another config.
     """
-    mark = fingerprint(run.config, run.train_set)
-    validation = run.validator and digest(run.validator.dataset)
-    check_same_run({**mark, "validation": validation}, run_context(run.model.distribute_strategy))
+    current = fingerprint(run.config, run.train_set)
+    validation = run.evaluator and dataset_digest(run.evaluator.dataset)
+    check_same_run({**current, "validation": validation}, run_context(run.model.distribute_strategy))
     state = restore_or_initialize(
         run.model,
         run_dir,
         run_id,
-        run.initialize,
-        lambda state: check_fingerprint(state.get("fingerprint"), mark),
+        initialize=run.initialize,
+        check=lambda state: check_fingerprint(state.get("fingerprint"), current),
     )
-    return {**state, "fingerprint": mark}
+    return {**state, "fingerprint": current}
 
 
-def check_same_run(mark, context):
+def check_same_run(current: dict[str, Any], context: RunContext) -> None:
     """Raises a ValueError in all processes if their configs or data differ.
 
     Config, images, objects and their order must be equal. The paths of the data may differ.
 
     Args:
-        mark: `fingerprint` of this process, with the `digest` of its validation set.
+        current: `fingerprint` of this process, with the `dataset_digest` of its validation set.
         context: `RunContext`.
     """
-    marks = [
+    fingerprints = [
         {**each, "config": dataclasses.replace(config_io.from_text(each["config"]), data=DataConfig())}
-        for each in context.gather(mark)
+        for each in context.gather(current)
     ]
-    others = [f"process {rank}" for rank, other in enumerate(marks) if other != marks[0]]
-    if others:
+    different = [f"process {rank}" for rank, each in enumerate(fingerprints) if each != fingerprints[0]]
+    if different:
         raise ValueError(
             "All processes of a run must have the same config and the same data. "
-            f"Received: {', '.join(others)}, different from process 0. "
+            f"Received: {', '.join(different)}, different from process 0. "
             "Start all with the same command and the same files."
         )
 
 
-def _initial_weights(config):
+def _initial_weights(config: Config) -> str:
     if config.train.init_weights:
         return f"of the detector {config.train.init_weights}"
     return f"of the backbone: {config.backbone.weights}" if config.backbone.weights else "random"
 
 
-def check_disk_space(trainer, recipe, run_dir):
+def check_disk_space(trainer: Trainer, recipe: TrainConfig, run_dir: Path) -> str:
     """Returns a text with the disk space that the whole run needs, and with the free space.
 
     Args:

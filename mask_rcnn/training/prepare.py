@@ -1,7 +1,8 @@
 """Reads the data of a run and builds its model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -10,34 +11,45 @@ from mask_rcnn.config import Config
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.heads import iou_types_of
 from mask_rcnn.model import dtype_policy
+from mask_rcnn.structures import Category
 from mask_rcnn.training.batches import as_batches, validation_batches, without_random_changes
+from mask_rcnn.training.check_runner import Checks
 from mask_rcnn.training.distribution import make_strategy, strategy_name
+from mask_rcnn.training.evaluator import Evaluator
 from mask_rcnn.training.mask_rcnn import MaskRCNN
 from mask_rcnn.training.run_folder import config_changes
 from mask_rcnn.training.training_data import check_objects, read_training_data, with_class_count
-from mask_rcnn.training.validation import Validator
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """Data, model and validator of a run. Only the initial weights are still missing.
+    """Data, model and evaluator of a run. Only the initial weights are still missing.
 
     Attributes:
         config: `Config` with the number of classes of the data.
         train_set: `Dataset` for training, or a `tf.data.Dataset` of batches.
         model: Compiled `MaskRCNN`.
         initialize: Function without arguments that loads the initial weights of a new run.
-        validator: `Validator`, or None without a validation set.
+        evaluator: `Evaluator`, or None without a validation set.
     """
 
     config: Config
     train_set: Dataset | tf.data.Dataset
     model: MaskRCNN
-    initialize: Callable
-    validator: Validator | None
+    initialize: Callable[[], None]
+    evaluator: Evaluator | None
 
 
-def prepare(config, data_folder, model=None, train_data=None, val_data=None, checks=None, strategy=None):
+def prepare(
+    config: Config,
+    data_folder: Path,
+    *,
+    model: MaskRCNN | None = None,
+    train_data: Dataset | tf.data.Dataset | None = None,
+    val_data: Dataset | None = None,
+    checks: Checks | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+) -> Run:
     """Reads and checks the data and builds the model; returns a `Run`.
 
     Args:
@@ -47,46 +59,62 @@ def prepare(config, data_folder, model=None, train_data=None, val_data=None, che
         checks: `Checks`. Defaults to new ones.
         strategy: `tf.distribute.Strategy` for a new model. Defaults to the strategy of `config`.
     """
-    train_set, val_set, val_path = read_training_data(config, data_folder, train_data, val_data, checks)
-    named = next((each for each in (train_set, val_set) if isinstance(each, Dataset)), None)
-    config = with_class_count(config, named)
+    train_set, val_set, val_path = read_training_data(
+        config, data_folder, train_data=train_data, val_data=val_data, checks=checks
+    )
+    dataset = next((each for each in (train_set, val_set) if isinstance(each, Dataset)), None)
+    config = with_class_count(config, dataset)
     config = without_random_changes(config) if config.data.overfit else config
     check_objects(train_set, val_set, iou_types_of(config)[-1])
-    if model is None and strategy is None:
-        strategy = make_strategy(config.train.strategy, config.train.batch_size)
-    trained = _model(config, model, named and named.categories, strategy)
+    categories = None if dataset is None else dataset.categories
+    if model is None:
+        strategy = strategy or make_strategy(config.train.strategy, config.train.batch_size)
+        trained = _new_model(config, categories, strategy)
+    else:
+        trained = _model_of_user(config, categories, model)
     if not isinstance(train_set, Dataset):
         as_batches(train_set, trained)
     with dtype_policy(trained.precision), trained.distribute_strategy.scope():
-        validator = val_set and Validator(trained.predictor, val_set, val_path)
+        evaluator = Evaluator(trained.predictor, val_set, val_path) if val_set else None
     if val_set and config.train.validation_loss:
         validation_batches(val_set, trained)  # raises an error for wrong classes before the first step
-    initialize = trained.load_initial_weights if model is None else lambda: None
-    return Run(config, train_set, trained, initialize, validator)
+    return Run(
+        config=config,
+        train_set=train_set,
+        model=trained,
+        initialize=trained.load_initial_weights if model is None else lambda: None,
+        evaluator=evaluator,
+    )
 
 
-def _model(config, given, categories, strategy):
-    """Returns a compiled `MaskRCNN` for a run: a new one, or one that shares the networks of a given one."""
-    if given is None:
-        keras.utils.set_random_seed(config.train.seed)
-        precision, parts = config.train.precision, None
-    else:
-        _check_model(given, config, categories)
-        strategy, precision, parts = given.distribute_strategy, given.precision, given.parts
-        categories = given.categories
+def _new_model(
+    config: Config, categories: Sequence[Category] | None, strategy: tf.distribute.Strategy
+) -> MaskRCNN:
+    """Returns a new compiled `MaskRCNN` with random weights."""
+    keras.utils.set_random_seed(config.train.seed)
     with strategy.scope():
-        model = MaskRCNN(config, categories, precision=precision, parts=parts)
+        model = MaskRCNN(config, categories, precision=config.train.precision)
         model.compile()
     return model
 
 
-def _check_model(model, config, categories):
+def _model_of_user(config: Config, categories: Sequence[Category] | None, model: MaskRCNN) -> MaskRCNN:
+    """Returns a compiled `MaskRCNN` with the config of the run that shares the networks of `model`."""
+    _check_model(model, config, categories)
+    with model.distribute_strategy.scope():
+        trained = MaskRCNN(config, model.categories, precision=model.precision, parts=model.parts)
+        trained.compile()
+    return trained
+
+
+def _check_model(model: MaskRCNN, config: Config, categories: Sequence[Category] | None) -> None:
     """Raises a ValueError unless a model that the user gave has the config and the classes of the run."""
     changes = config_changes(model.config, config)
     changes = [change for change in changes if not change.startswith(("train.", "data."))]
-    ours, theirs = ([each.name for each in classes or ()] for classes in (model.categories, categories))
-    if theirs and ours != theirs:
-        changes.append(f"classes: {', '.join(ours)} -> {', '.join(theirs)}")
+    model_names = [category.name for category in model.categories]
+    names = [category.name for category in categories or ()]
+    if names and model_names != names:
+        changes.append(f"classes: {', '.join(model_names)} -> {', '.join(names)}")
     if changes:
         listing = "\n  ".join(changes)
         raise ValueError(

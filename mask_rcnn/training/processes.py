@@ -3,16 +3,23 @@
 import contextlib
 import json
 import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from mask_rcnn.errors import short_message
 
+T = TypeVar("T")
+
 TRAINING_JOBS = ("chief", "worker")
-WORD = 8  # bytes of an int64: TensorFlow's collectives do not support uint8
-PIECE = 1 << 26  # bytes that each process sends at once, because a device must hold those of all processes
+WORD_BYTES = 8  # bytes of an int64: TensorFlow's collectives do not support uint8
+CHUNK_BYTES = (
+    1 << 26
+)  # bytes that each process sends at once, because a device must hold those of all processes
 
 
 @dataclass(frozen=True)
@@ -32,11 +39,11 @@ class RunContext:
     num_processes: int = 1
 
     @property
-    def is_chief(self):
+    def is_chief(self) -> bool:
         """Whether this process writes checkpoints, logs and results. The other processes write nothing."""
         return self.rank == 0
 
-    def gather_numbers(self, number):
+    def gather_numbers(self, number: int) -> list[int]:
         """Returns the int of each process as a list, in rank order."""
         if self.num_processes == 1:
             return [number]
@@ -45,11 +52,11 @@ class RunContext:
         # A graph takes half the time of an eager collective, and this runs after each step.
         return _sum_in_graph(self.strategy, self._per_replica(numbers, 0 * numbers)).numpy().tolist()
 
-    def any(self, flag):
+    def any(self, flag: bool) -> bool:
         """Returns whether the flag is true in at least one process."""
         return any(self.gather_numbers(int(flag)))
 
-    def gather(self, value):
+    def gather(self, value: Any) -> list[Any]:
         """Returns the value of each process as a list, in rank order.
 
         Args:
@@ -59,14 +66,14 @@ class RunContext:
             return [value]
         return [_decoded(content) for content in self._gather_bytes(_encoded(value))]
 
-    def gather_to_chief(self, value):
+    def gather_to_chief(self, value: Any) -> list[Any]:
         """As `gather`, for large values: the chief gets the list, the other processes an empty list."""
         if self.num_processes == 1:
             return [value]
         contents = self._gather_bytes(_encoded(value))
         return [_decoded(content) for content in contents] if self.is_chief else []
 
-    def agree(self, function):
+    def run_in_all_processes(self, function: Callable[[], T]) -> T:
         """Calls a function in each process. If it fails in one process, all processes raise an error.
 
         Args:
@@ -81,14 +88,12 @@ class RunContext:
         """
         if self.num_processes == 1:
             return function()
-        result = error = None
         try:
             result = function()
-        except Exception as each:
-            error = each
-        reasons = self.gather(error and _reason(error))
-        if error is not None:
-            raise error
+        except Exception as error:
+            self.gather(_reason(error))
+            raise
+        reasons = self.gather(None)
         failed = [f"process {rank}: {reason}" for rank, reason in enumerate(reasons) if reason]
         if failed:
             raise ValueError(
@@ -97,57 +102,64 @@ class RunContext:
             )
         return result
 
-    def copy_from_chief(self, variables):
+    def copy_from_chief(self, variables: Iterable[keras.Variable]) -> None:
         """Sets the variables of all processes to their values in the chief.
 
         Args:
-            variables: List of variables, the same in each process.
+            variables: `keras.Variable`s, the same and in the same order in each process.
         """
         if self.num_processes == 1:
             return
         for variable in variables:
             value = np.asarray(variable)
-            summed = value.astype("int64") if value.dtype.kind in "biu" else value
-            zeros = np.zeros_like(summed)
-            per_replica = self._per_replica(summed if self.is_chief else zeros, zeros)
-            summed = self.strategy.reduce("SUM", per_replica, axis=None).numpy()
-            variable.assign(summed.astype(value.dtype))
+            summand = value.astype("int64") if value.dtype.kind in "biu" else value
+            zeros = np.zeros_like(summand)  # of all other replicas, so that the sum is the value of the chief
+            per_replica = self._per_replica(summand if self.is_chief else zeros, zeros)
+            total = self.strategy.reduce("SUM", per_replica, axis=None).numpy()
+            variable.assign(total.astype(value.dtype))
 
-    def wait(self):
+    def wait(self) -> None:
         """Blocks until all processes have called it."""
         self.gather_numbers(0)
 
-    def _gather_bytes(self, content):
+    def _gather_bytes(self, content: bytes) -> list[bytearray]:
         """Returns the bytes of each process as a list, in rank order."""
         lengths = np.array(self.gather_numbers(len(content)))
         contents = [bytearray() for _ in lengths]
-        for start in range(0, lengths.max(), PIECE):
-            piece = content[start : start + PIECE]
-            words = np.frombuffer(piece + bytes(-len(piece) % WORD), "int64")
+        for start in range(0, int(lengths.max()), CHUNK_BYTES):
+            chunk = content[start : start + CHUNK_BYTES]
+            words = np.frombuffer(chunk + bytes(-len(chunk) % WORD_BYTES), "int64")
             gathered = self.strategy.gather(self._per_replica(words, words[:0]), axis=0).numpy()
-            sizes = np.clip(lengths - start, 0, PIECE)
-            ends = np.cumsum(-(-sizes // WORD))
-            for each, part, size in zip(contents, np.split(gathered, ends[:-1]), sizes, strict=True):
-                each += part.tobytes()[:size]
+            sizes = np.clip(lengths - start, 0, CHUNK_BYTES)
+            ends = np.cumsum(-(-sizes // WORD_BYTES))
+            for received, part, size in zip(contents, np.split(gathered, ends[:-1]), sizes, strict=True):
+                received += part.tobytes()[:size]
         return contents
 
-    def _per_replica(self, values, others):
-        """Returns a per-replica value: `values` on the first replica of this process, else `others`."""
+    def _per_replica(self, first_value: np.ndarray, other_value: np.ndarray) -> Any:
+        """Returns a per-replica value: `first_value` on the first replica of this process, else another one.
+
+        Args:
+            first_value: Array for the first replica of this process.
+            other_value: Array for all other replicas.
+        """
         first = self.rank * self.strategy.num_replicas_in_sync // self.num_processes
         return self.strategy.experimental_distribute_values_from_function(
-            lambda context: tf.constant(values if context.replica_id_in_sync_group == first else others)
+            lambda context: tf.constant(
+                first_value if context.replica_id_in_sync_group == first else other_value
+            )
         )
 
 
-def _encoded(value):
+def _encoded(value: Any) -> bytes:
     return zlib.compress(json.dumps(value).encode())
 
 
-def _decoded(content):
+def _decoded(content: bytes | bytearray) -> Any:
     return json.loads(zlib.decompress(content))
 
 
-def _reason(error):
+def _reason(error: Exception) -> str:
     """Returns the text of an error for the other processes.
 
     Messages of ValueErrors from this package are complete sentences, so they are used unchanged.
@@ -157,12 +169,12 @@ def _reason(error):
 
 
 @tf.function
-def _sum_in_graph(strategy, per_replica):
+def _sum_in_graph(strategy: tf.distribute.Strategy, per_replica: Any) -> tf.Tensor:
     return strategy.reduce("SUM", per_replica, axis=None)
 
 
 @contextlib.contextmanager
-def all_processes(context):
+def report_lost_process(context: RunContext) -> Iterator[None]:
     """Context manager for the whole run that raises a clear error if another process has ended.
 
     Args:
@@ -178,7 +190,7 @@ def all_processes(context):
         ) from error
 
 
-def run_context(strategy):
+def run_context(strategy: tf.distribute.Strategy) -> RunContext:
     """Returns the `RunContext` of a `tf.distribute.Strategy`: one process if it has no cluster."""
     resolver = strategy.cluster_resolver
     cluster = resolver.cluster_spec().as_dict() if resolver else {}

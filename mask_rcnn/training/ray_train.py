@@ -1,10 +1,27 @@
 """Training on a Ray cluster: Ray starts, connects and restarts the worker processes, which run `train`."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from mask_rcnn import config_io
+from mask_rcnn.config import Config
+from mask_rcnn.system.parallel import require_ray
 from mask_rcnn.system.paths import local_path
 
+if TYPE_CHECKING:
+    import ray.train
 
-def train_on_ray(config, run_dir, num_workers, *, setup=None, max_failures=3, **scaling):
+
+def train_on_ray(
+    config: Config,
+    run_dir: str | Path,
+    num_workers: int,
+    *,
+    setup: Callable[[], object] | None = None,
+    max_failures: int = 3,
+    **scaling: Any,
+) -> "ray.train.Result":
     """Runs `train` in the workers of Ray Train's `TensorflowTrainer`. It needs the extra `ray`.
 
     If a worker fails, Ray restarts all workers, and the run continues from its last checkpoint.
@@ -24,13 +41,14 @@ def train_on_ray(config, run_dir, num_workers, *, setup=None, max_failures=3, **
 
     Raises:
         ray.train.TrainingFailedError: The run failed more often than `max_failures`.
-        ValueError: `train.strategy` is a strategy for a single process.
+        ValueError: `train.strategy` is a strategy for a single process, or Ray is not installed.
     """
     if config.train.strategy not in ("auto", "multiworker"):
         raise ValueError(
             "Ray's workers train together: `train.strategy` must be auto or multiworker. "
             f"Received: train.strategy={config.train.strategy!r}. Set it to auto."
         )
+    require_ray()
     # Imported here because Ray is an optional extra, and this process does not need TensorFlow itself.
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.tensorflow import TensorflowTrainer
@@ -47,7 +65,7 @@ def train_on_ray(config, run_dir, num_workers, *, setup=None, max_failures=3, **
     return trainer.fit()
 
 
-def _train_in_worker(options):
+def _train_in_worker(options: dict[str, Any]) -> None:
     from mask_rcnn.training.train import train
 
     if options["setup"] is not None:

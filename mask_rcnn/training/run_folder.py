@@ -6,10 +6,14 @@ import json
 import os
 import socket
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from absl import logging
 
 from mask_rcnn import config_io
+from mask_rcnn.config import Config
 from mask_rcnn.system.files import atomic_write, remove_leftovers
 from mask_rcnn.training.checkpoint import checkpoints
 
@@ -34,7 +38,7 @@ NAMES = (
 )
 
 
-def check_run_folder(folder, resume):
+def check_run_folder(folder: Path, resume: bool) -> None:
     """Raises a ValueError unless a run may write to `folder`. The folder is not changed.
 
     A new run needs a folder without any of `NAMES`. A folder that another run left before its first step also
@@ -47,11 +51,11 @@ def check_run_folder(folder, resume):
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"A run needs a folder. Received: {str(folder)!r}, a file. Choose another path.")
     is_run = (folder / MARKER).is_file()
-    others = [] if is_run else [name for name in NAMES if os.path.lexists(folder / name)]
-    if others:
+    foreign_files = [] if is_run else [name for name in NAMES if os.path.lexists(folder / name)]
+    if foreign_files:
         raise ValueError(
             f"A run needs a new folder, or one of `mask-rcnn train`, which has a {MARKER}. "
-            f"Received: {str(folder)!r}, which has none and holds {', '.join(others)}. "
+            f"Received: {str(folder)!r}, which has none and holds {', '.join(foreign_files)}. "
             "Nothing was changed. Choose another folder, or move these files."
         )
     if is_run and not resume and has_steps(folder):
@@ -61,7 +65,7 @@ def check_run_folder(folder, resume):
         )
 
 
-def check_has_run(folder):
+def check_has_run(folder: Path) -> None:
     """Raises a ValueError unless `folder` holds a run that can be resumed."""
     if not (folder / MARKER).is_file():
         raise ValueError(
@@ -71,7 +75,7 @@ def check_has_run(folder):
 
 
 @contextlib.contextmanager
-def run_folder(folder, resume):
+def run_folder(folder: Path, resume: bool) -> Iterator[str | None]:
     """Context manager that creates and locks a run folder and removes partly written files.
 
     Args:
@@ -91,7 +95,7 @@ def run_folder(folder, resume):
         yield run_id_of(folder)
 
 
-def run_id_of(folder):
+def run_id_of(folder: Path) -> str | None:
     """Returns the id of the run in `folder`, or None if there is no run."""
     marker = folder / MARKER
     if not marker.is_file():
@@ -105,7 +109,7 @@ def run_id_of(folder):
         ) from error
 
 
-def write_config(folder, config):
+def write_config(folder: Path, config: Config) -> None:
     """Writes the resolved config of a run and logs which fields changed since the run began."""
     path = folder / CONFIG
     if path.exists():
@@ -115,8 +119,13 @@ def write_config(folder, config):
     _write(path, config_io.to_yaml(config))
 
 
-def config_changes(old, new, prefix=""):
-    """Returns a list of texts such as `"train.steps: 100 -> 200"`, one for each field that differs."""
+def config_changes(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Returns a list of texts such as `"train.steps: 100 -> 200"`, one for each field that differs.
+
+    Args:
+        old, new: `Config`s, or the same section of two `Config`s.
+        prefix: Text before the names of the fields, such as "train.". Defaults to "".
+    """
     changes = []
     for field in dataclasses.fields(old):
         before, after = getattr(old, field.name), getattr(new, field.name)
@@ -128,22 +137,22 @@ def config_changes(old, new, prefix=""):
     return changes
 
 
-def _short(value):
+def _short(value: Any) -> str:
     return "a section" if dataclasses.is_dataclass(value) else "null" if value is None else str(value)
 
 
-def has_steps(folder):
+def has_steps(folder: Path) -> bool:
     """Returns whether the run in `folder` has finished a training step or has a checkpoint."""
     return (folder / LOG).exists() or bool(checkpoints(folder / CHECKPOINTS))
 
 
-def _write(path, text):
+def _write(path: Path, text: str) -> None:
     with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
-def _lock(folder):
+def _lock(folder: Path) -> Iterator[None]:
     """Context manager that holds an exclusive lock on a folder.
 
     The operating system releases the lock when the process ends, even after a crash.

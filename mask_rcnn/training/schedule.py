@@ -1,8 +1,11 @@
 """Learning rate schedules: linear warm-up followed by step decay or cosine decay."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 
@@ -20,20 +23,27 @@ class WarmupSteps(keras.optimizers.schedules.LearningRateSchedule):
         warmup_factor: Fraction of the rate at step 0 of the warm-up. Defaults to 0.001.
     """
 
-    def __init__(self, learning_rate, milestones=(), warmup_steps=0, warmup_factor=0.001):
+    def __init__(
+        self,
+        learning_rate: float,
+        milestones: Sequence[int] = (),
+        *,
+        warmup_steps: int = 0,
+        warmup_factor: float = 0.001,
+    ) -> None:
         self.learning_rate = learning_rate
         self.milestones = tuple(milestones)
         self.warmup_steps = warmup_steps
         self.warmup_factor = warmup_factor
 
-    def __call__(self, step):
-        step = ops.cast(step, "float32")
-        rate = self.learning_rate * _warm_up(step, self.warmup_steps, self.warmup_factor)
+    def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
+        step_number: Any = ops.cast(step, "float32")
+        rate: Any = self.learning_rate * _warm_up(step_number, self.warmup_steps, self.warmup_factor)
         for milestone in self.milestones:
-            rate = ops.where(step >= milestone, rate * 0.1, rate)
+            rate = ops.where(step_number >= milestone, rate * 0.1, rate)
         return rate
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "learning_rate": self.learning_rate,
             "milestones": self.milestones,
@@ -53,19 +63,22 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         warmup_factor: Fraction of the rate at step 0 of the warm-up. Defaults to 0.001.
     """
 
-    def __init__(self, learning_rate, steps, warmup_steps=0, warmup_factor=0.001):
+    def __init__(
+        self, learning_rate: float, steps: int, *, warmup_steps: int = 0, warmup_factor: float = 0.001
+    ) -> None:
         self.learning_rate = learning_rate
         self.steps = steps
         self.warmup_steps = warmup_steps
         self.warmup_factor = warmup_factor
 
-    def __call__(self, step):
-        step = ops.cast(step, "float32")
-        done = ops.minimum(step / self.steps, 1.0)
-        rate = self.learning_rate * 0.5 * (1.0 + ops.cos(math.pi * done))
-        return rate * _warm_up(step, self.warmup_steps, self.warmup_factor)
+    def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
+        step_number: Any = ops.cast(step, "float32")
+        progress: Any = ops.minimum(step_number / self.steps, 1.0)
+        cosine: Any = ops.cos(math.pi * progress)
+        rate = self.learning_rate * 0.5 * (1.0 + cosine)
+        return rate * _warm_up(step_number, self.warmup_steps, self.warmup_factor)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "learning_rate": self.learning_rate,
             "steps": self.steps,
@@ -74,8 +87,9 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def _warm_up(step, steps, factor):
+def _warm_up(step: Any, steps: int, factor: float) -> Any:
     """Returns the warm-up factor of the learning rate at a float32 step."""
     if not steps:
         return 1.0
-    return factor + (1.0 - factor) * ops.minimum(step / steps, 1.0)
+    progress: Any = ops.minimum(step / steps, 1.0)
+    return factor + (1.0 - factor) * progress

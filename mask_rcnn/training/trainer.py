@@ -1,6 +1,8 @@
 """The Keras model that `fit` trains: it divides summed losses by their counts over the whole batch."""
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -8,6 +10,7 @@ from keras import ops
 
 from mask_rcnn.config import LOSS_NORMALIZATIONS
 from mask_rcnn.config.checks import check_choice
+from mask_rcnn.training.batches import Batch
 from mask_rcnn.training.processes import run_context
 
 
@@ -39,7 +42,15 @@ class Trainer(keras.Model):
             normalization, which uses the statistics of a micro batch. Defaults to 1.
     """
 
-    def __init__(self, training_model, *, networks=None, loss_normalization="batch", accumulate=1, **kwargs):
+    def __init__(
+        self,
+        training_model: keras.Model,
+        *,
+        networks: Mapping[str, keras.Model] | None = None,
+        loss_normalization: str = "batch",
+        accumulate: int = 1,
+        **kwargs: Any,
+    ) -> None:
         check_choice("loss_normalization", loss_normalization, LOSS_NORMALIZATIONS)
         super().__init__(**kwargs)
         for name, network in (networks or {"network": training_model}).items():
@@ -54,19 +65,29 @@ class Trainer(keras.Model):
         self.built = True
 
     @property
-    def training_model(self):
+    def training_model(self) -> keras.Model:
         """Functional model from a batch to its losses."""
         return self._graphs.training_model
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         """Does nothing, because the networks are already built."""
 
-    def call(self, batch, training=False):
+    def call(self, batch: Batch, training: bool = False) -> Batch:
         return self.training_model(batch, training=training)
 
-    def train_step(self, data):
+    def prepare_batch(self, batch: Batch, training: bool) -> Batch:
+        """Returns the batch for `training_model`, here unchanged. Subclasses may complete it.
+
+        Args:
+            batch: Dict of tensors `[B, ...]`.
+            training: Whether it is a batch of `fit`, not of `evaluate`.
+        """
+        return batch
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Updates the weights with one batch; returns the logs."""
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        batch = self.prepare_batch(batch, training=True)
         learning_rate = ops.convert_to_tensor(self.optimizer.learning_rate)  # before the step counter grows
         if self.accumulate == 1:
             gradients, totals = self.gradients(batch)
@@ -79,7 +100,7 @@ class Trainer(keras.Model):
             logs["loss_scale"] = ops.convert_to_tensor(self.optimizer.dynamic_scale)
         return self._logs(logs)
 
-    def gradients(self, batch, counts=None):
+    def gradients(self, batch: Batch, counts: tf.Tensor | None = None) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Returns the gradients of the images of this replica, and their `loss_totals`.
 
         Args:
@@ -90,41 +111,47 @@ class Trainer(keras.Model):
         with tf.GradientTape() as tape:
             totals = self.loss_totals(batch, training=True)
             if counts is None:
-                counts = _over_replicas(totals)[:, 1]
+                counts = _sum_over_replicas(totals)[:, 1]
             # Keras sums the gradients of the replicas.
             loss = tf.reduce_sum(tf.math.divide_no_nan(totals[:, 0], counts))
             loss = self.optimizer.scale_loss(loss)
-        # `unconnected_gradients="zero"` needs TensorFlow variables instead of Keras variables.
+        # `UnconnectedGradients.ZERO` needs TensorFlow variables instead of Keras variables.
         variables = [variable.value for variable in self.trainable_variables]
-        return tape.gradient(loss, variables, unconnected_gradients="zero"), totals
+        gradients: Any = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return gradients, totals
 
-    def _accumulated_gradients(self, batch):
+    def _accumulated_gradients(self, batch: Batch) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Returns the result of `gradients` with the memory of a single micro batch.
 
         The gradients of the micro batches are added, so each loss must be divided by its count over all micro
         batches before. This count needs an additional forward pass over all micro batches.
         """
 
-        def forward(micro_batch):
+        def forward(micro_batch: Batch) -> tf.Tensor:
             # False, so that batch normalization updates its statistics only in the second pass.
             return self.loss_totals(micro_batch, training=False)
 
         totals = tf.zeros([len(self.loss_means.names), 2])
         num_images = _num_images(batch)
         size = -(-num_images // self.accumulate)
-        counts = _over_replicas(_sum_over_micro_batches(forward, batch, size, totals))[:, 1]
+        totals_of_all = _sum_over_micro_batches(forward, batch, size=size, initial_sums=totals)
+        counts = _sum_over_replicas(totals_of_all)[:, 1]
         zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self.trainable_variables]
         return _sum_over_micro_batches(
-            lambda micro_batch: self.gradients(micro_batch, counts), batch, size, (zeros, totals)
+            lambda micro_batch: self.gradients(micro_batch, counts),
+            batch,
+            size=size,
+            initial_sums=(zeros, totals),
         )
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Adds the losses of a batch to the running means; returns the logs."""
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        batch = self.prepare_batch(batch, training=False)
         self.loss_means.update_state(self.loss_totals(batch, training=False))
         return self._logs(self.get_metrics_result())
 
-    def loss_totals(self, batch, training):
+    def loss_totals(self, batch: Batch, training: bool) -> tf.Tensor:
         """Returns `[L, 2]`: sums and counts of the L losses over the images of this replica.
 
         The last batch of a data set may give a replica no image. The replica then computes an image of zeros,
@@ -149,21 +176,21 @@ class Trainer(keras.Model):
         count = tf.cast(num_images, tf.float32)
         return tf.concat([totals, [tf.stack([penalty * count, count])]], axis=0)
 
-    def _logs(self, logs):
+    def _logs(self, logs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         # With several processes, Keras 3.15 averages each log over its first axis, so logs need an axis.
         if run_context(self.distribute_strategy).num_processes == 1:
             return logs
         return {name: tf.reshape(value, [1]) for name, value in logs.items()}
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         # The networks are already built. Keras 3.15 would take a batch here to find their shapes and average
         # it over the replicas, which fails for tensors that cannot be averaged.
         with self.distribute_strategy.scope():
             self.optimizer.build(self.trainable_variables)
 
 
-def _refuse_activity_regularizers(model):
-    names = [layer.path for layer in _layers(model) if getattr(layer, "activity_regularizer", None)]
+def _refuse_activity_regularizers(model: keras.Model) -> None:
+    names = [str(layer.path) for layer in _layers(model) if getattr(layer, "activity_regularizer", None)]
     if names:
         raise ValueError(
             "Training supports weight regularizers, but no activity regularizers. "
@@ -171,7 +198,7 @@ def _refuse_activity_regularizers(model):
         )
 
 
-def _refuse_added_losses(model, num_regularized):
+def _refuse_added_losses(model: keras.Model, num_regularized: int) -> None:
     if len(model.losses) > num_regularized:
         raise ValueError(
             "Training supports the losses of the heads and weight regularizers, but not `add_loss`. "
@@ -180,7 +207,7 @@ def _refuse_added_losses(model, num_regularized):
         )
 
 
-def _layers(model):
+def _layers(model: Any) -> Iterator[keras.Layer]:
     """Yields the layers of a model and, recursively, the layers of nested models."""
     for layer in getattr(model, "layers", ()):
         yield layer
@@ -206,37 +233,39 @@ class LossMeans(keras.metrics.Metric):
         names: Names of the L losses.
     """
 
-    def __init__(self, names):
+    def __init__(self, names: Sequence[str]) -> None:
         super().__init__(name="loss_means")
         self.names = names
         # Every replica holds the totals over all replicas, so their mean equals each of them.
         self.totals = self.add_variable((len(names), 2), "zeros", aggregation="mean", name="totals")
 
-    def update_state(self, totals):
+    def update_state(self, totals: tf.Tensor) -> None:
         """Adds `totals` `[L, 2]`, the sums and counts of this replica."""
-        self.totals.assign(self.totals + _over_replicas(totals))
+        self.totals.assign(self.totals + _sum_over_replicas(totals))
 
-    def result(self):
+    def result(self) -> dict[str, tf.Tensor]:
         """Returns `{name: loss}` with the sum of all losses as `loss`."""
         sums, counts = tf.unstack(tf.convert_to_tensor(self.totals), axis=-1)
         losses = tf.math.divide_no_nan(sums, counts)  # [L]
         return {"loss": tf.reduce_sum(losses), **dict(zip(self.names, tf.unstack(losses), strict=True))}
 
 
-def _over_replicas(values):
+def _sum_over_replicas(values: tf.Tensor) -> tf.Tensor:
     """Returns the sum of a tensor over all replicas, without a gradient."""
     context = tf.distribute.get_replica_context()
     return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.stop_gradient(values))
 
 
-def _sum_over_micro_batches(function, batch, size, zeros):
+def _sum_over_micro_batches(
+    function: Callable[[Batch], Any], batch: Batch, *, size: tf.Tensor, initial_sums: Any
+) -> Any:
     """Returns the sum of `function(micro_batch)` over all micro batches, computed one after the other.
 
     Args:
         function: Function from a dict of tensors `[size, ...]` to a structure of tensors.
         batch: Dict of tensors `[B, ...]`. The last micro batch may be smaller.
         size: Number of images per micro batch, int32 tensor.
-        zeros: Initial sums, with the structure of the result of `function`.
+        initial_sums: Zeros, with the structure of the result of `function`.
     """
     num_images = _num_images(batch)
 
@@ -245,14 +274,17 @@ def _sum_over_micro_batches(function, batch, size, zeros):
         return start + size, tf.nest.map_structure(tf.add, sums, values)
 
     # By default, `tf.while_loop` runs up to ten iterations in parallel, which would need their memory.
-    return tf.while_loop(lambda start, _: start < num_images, body, (0, zeros), parallel_iterations=1)[1]
+    _, sums = tf.while_loop(
+        lambda start, _: start < num_images, body, (0, initial_sums), parallel_iterations=1
+    )
+    return sums
 
 
-def _num_images(batch):
+def _num_images(batch: Batch) -> tf.Tensor:
     return tf.shape(next(iter(batch.values())))[0]
 
 
-def _never_empty(batch, num_images):
+def _never_empty(batch: Batch, num_images: tf.Tensor) -> Batch:
     """Returns the batch, or a batch with one image of zeros if it has no image."""
     missing = tf.cast(num_images == 0, tf.int32)
     return {

@@ -1,31 +1,43 @@
 """Reads the data of a run: the user's COCO files, or synthetic shapes."""
 
 import dataclasses
+from pathlib import Path
+from typing import Literal, TypeVar
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from mask_rcnn.config import Config
 from mask_rcnn.config.training import parse_mixture
-from mask_rcnn.data.coco import check_images_dir, read_coco
+from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.mixture import mix_datasets
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.shapes import write_shapes
-from mask_rcnn.data.shards import find_shards, is_shards
 from mask_rcnn.data.trainable import check_trainable
-from mask_rcnn.system.paths import as_path
 from mask_rcnn.training.check_runner import Checks
+from mask_rcnn.training.data_sources import SetPaths, annotation_paths
 
 MAX_NAMES = 5  # class names shown in a line
 
+Data = TypeVar("Data")
 
-def read_training_data(config, folder, train_data=None, val_data=None, checks=None):
-    """Reads the training set and the validation set. `check_sources` must have accepted the arguments.
+
+def read_training_data(
+    config: Config,
+    folder: Path | None,
+    *,
+    train_data: Dataset | tf.data.Dataset | None = None,
+    val_data: Dataset | None = None,
+    checks: Checks | None = None,
+) -> tuple[Dataset | tf.data.Dataset, Dataset | None, str | Path | None]:
+    """Reads the training set and the validation set. Call `data_sources.check_sources` before.
 
     Args:
         config: `Config`.
-        folder: `Path` for synthetic shapes, which are drawn if there are no other data.
+        folder: `Path` for synthetic shapes, which are drawn if there are no other data. It may be None with
+            other data.
         train_data: `Dataset`, or batches, used instead of the files of the config. Defaults to None.
         val_data: `Dataset` used instead of the files of the config. Defaults to None.
         checks: `Checks`. Errors of both sets are raised together. Defaults to new ones.
@@ -38,95 +50,62 @@ def read_training_data(config, folder, train_data=None, val_data=None, checks=No
     """
     checks = checks or Checks()
 
-    def others():
+    train_set = checks.run("training data", lambda: _training_set(config, folder, train_data), _description)
+
+    def read_validation_set():
+        if config.data.overfit:
+            return train_set if isinstance(train_set, Dataset) else None, None
         if train_data is None:
             return _validation_set(config, folder)
         return _trainable(val_data, config), None
 
-    train_set = checks.run("training data", lambda: _training_set(config, folder, train_data), _described)
     val_set, val_path = checks.run(
-        "validation data",
-        lambda: (train_set, None) if config.data.overfit else others(),
-        lambda found: _described(found[0]),
+        "validation data", read_validation_set, lambda result: _description(result[0])
     ) or (None, None)
     if isinstance(train_set, Dataset) and val_set is not None:
         checks.run("classes", lambda: _check_same_classes(train_set, val_set, val_path or val_set.name))
-    checks.finish()
-    return train_set, val_set, val_path
+    checks.finish()  # raises an error if a set could not be read
+    return train_set, val_set, val_path  # pyright: ignore[reportReturnType] (`finish` has raised)
 
 
-def check_sources(data, train_data=None, val_data=None):
-    """Raises a ValueError unless data are given in one way: as objects, or as existing files in the config.
-
-    Args:
-        data: `DataConfig`.
-        train_data, val_data: As in `read_training_data`.
-    """
-    if val_data is not None and not isinstance(val_data, Dataset):
-        raise ValueError(
-            "`val_data` must be a `Dataset` of `read_coco`: COCO's scores need the annotations. "
-            f"Received: {type(val_data).__name__}. For mean losses of batches use `MaskRCNN.evaluate`."
-        )
-    if train_data is None and val_data is not None:
-        raise ValueError(
-            "`val_data` goes with `train_data`. Received: `val_data` alone. "
-            "Read the training set with `read_coco`, too."
-        )
-    if train_data is not None and not isinstance(train_data, Dataset | tf.data.Dataset):
-        raise ValueError(
-            "`train_data` must be a `Dataset` of `read_coco` or a `tf.data.Dataset` of batches. "
-            f"Received: {type(train_data).__name__}. `MaskRCNN.fit` accepts all data that Keras accepts."
-        )
-    if data.overfit and isinstance(train_data, tf.data.Dataset):
-        raise ValueError(
-            "`data.overfit` chooses images of a `Dataset`. Received: "
-            f"data.overfit={data.overfit} with batches. Set it to 0, and repeat some of your batches."
-        )
-    named = [name for name in ("train_annotations", "val_annotations") if getattr(data, name) is not None]
-    if train_data is not None and named:
-        raise ValueError(
-            "Data are given either as `train_data` and `val_data`, or in the config. "
-            f"Received: both, with data.{named[0]}={getattr(data, named[0])!r}. Leave one of them out."
-        )
-    _check_paths(data)
-
-
-def _training_set(config, folder, given):
+def _training_set(
+    config: Config, folder: Path | None, train_data: Dataset | tf.data.Dataset | None
+) -> Dataset | tf.data.Dataset:
     """Returns the trainable `Dataset` for training, or batches."""
     data = config.data
-    if given is None:
-        drawn = data.train_annotations is None
-        paths = draw_shapes(config, folder, "train") if drawn else _paths(data, "train")
-        given = _read_mixture(paths, config)
-    if config.keypoint_head and isinstance(given, Dataset):
-        given = with_keypoints_only(given)
-    if data.overfit:
-        given = first_with_objects(given, data.overfit)
-    return _trainable(given, config)
+    if train_data is None:
+        is_drawn = data.train_annotations is None
+        paths = draw_shapes(config, folder, "train") if is_drawn else annotation_paths(data, "train")
+        train_data = _read_mixture(paths, config)
+    if config.keypoint_head and isinstance(train_data, Dataset):
+        train_data = with_keypoints_only(train_data)
+    if data.overfit and isinstance(train_data, Dataset):  # `check_sources` refuses batches
+        train_data = first_with_objects(train_data, data.overfit)
+    return _trainable(train_data, config)
 
 
-def _validation_set(config, folder):
+def _validation_set(config: Config, folder: Path | None) -> tuple[Dataset | None, str | Path | None]:
     """Returns the validation `Dataset` and the path of its json. Both are None if the config names none."""
     data = config.data
     if data.train_annotations is not None and data.val_annotations is None:
         return None, None
-    drawn = data.train_annotations is None
-    paths = draw_shapes(config, folder, "val") if drawn else _paths(data, "val")
+    is_drawn = data.train_annotations is None
+    paths = draw_shapes(config, folder, "val") if is_drawn else annotation_paths(data, "val")
     return _trainable(read_set(paths, config), config), paths[0]
 
 
-def _read_mixture(paths, config):
+def _read_mixture(paths: SetPaths, config: Config) -> Dataset:
     """Returns the `Dataset` of a json and an image folder, joined with the data sets of `data.mixture`."""
-    others = [parse_mixture(text) for text in config.data.mixture]
-    if not others:
+    mixture = [parse_mixture(text) for text in config.data.mixture]
+    if not mixture:
         return read_set(paths, config)
-    files = [paths, *(each[:2] for each in others)]
-    named = [dataclasses.replace(read_set(each, config), name=str(each[0])) for each in files]
-    shares = [share for *_, share in others]
+    paths_of_sets = [paths, *((annotations, images) for annotations, images, _ in mixture)]
+    named = [dataclasses.replace(read_set(each, config), name=str(each[0])) for each in paths_of_sets]
+    shares = [share for *_, share in mixture]
     return mix_datasets(named, [1 - sum(shares), *shares])
 
 
-def read_set(paths, config):
+def read_set(paths: SetPaths, config: Config) -> Dataset:
     """Returns the `Dataset` of (json path, image folder), with limits and pixel format of a config."""
     data = config.data
     return read_coco(
@@ -137,7 +116,7 @@ def read_set(paths, config):
     )
 
 
-def draw_shapes(config, folder, split):
+def draw_shapes(config: Config, folder: Path | None, split: Literal["train", "val"]) -> SetPaths:
     """Draws a set of synthetic shapes; returns the paths of its json and of its image folder.
 
     Args:
@@ -146,17 +125,21 @@ def draw_shapes(config, folder, split):
         split: "train" or "val".
     """
     data, is_val = config.data, split == "val"
+    if folder is None:
+        raise ValueError(
+            "Synthetic shapes need a folder. Received: folder=None and no data. Give a folder or data."
+        )
     count = data.shapes_val if is_val else data.shapes_train
     return write_shapes(folder / split, count, data.shapes_size, seed=2 * config.train.seed + is_val)
 
 
-def _trainable(data, config):
+def _trainable(data: Data, config: Config) -> Data:
     if isinstance(data, Dataset):
         check_trainable(data, config)
     return data
 
 
-def _described(data):
+def _description(data: Dataset | tf.data.Dataset | None) -> str:
     """Returns a text with the numbers of images, objects and classes of a data set."""
     if not isinstance(data, Dataset):
         return "none" if data is None else "batches"
@@ -166,7 +149,7 @@ def _described(data):
     return f"{data.name}, {len(data)} images, {num_objects} objects, {len(names)} classes ({shown})"
 
 
-def with_keypoints_only(dataset):
+def with_keypoints_only(dataset: Dataset) -> Dataset:
     """Returns a `Dataset` of the images with keypoints, as Mask R-CNN (section 5) and detectron2 train."""
     arrays = arrays_of(dataset)
     images = tuple(dataset.images[index] for index in np.unique(arrays.images[arrays.has_keypoints]))
@@ -174,7 +157,7 @@ def with_keypoints_only(dataset):
     return dataclasses.replace(dataset, images=images)
 
 
-def first_with_objects(dataset, count):
+def first_with_objects(dataset: Dataset, count: int) -> Dataset:
     """Returns a `Dataset` of the first `count` images with objects that are not crowd regions."""
     arrays = arrays_of(dataset)
     indices = np.unique(arrays.images[~arrays.crowd])
@@ -184,52 +167,7 @@ def first_with_objects(dataset, count):
     return dataclasses.replace(dataset, images=images, shares=())
 
 
-def _check_paths(data):
-    """Raises a ValueError unless annotations and images are given together and exist."""
-    for split in ("train", "val"):
-        annotations, images = _paths(data, split)
-        if annotations is not None and is_shards(annotations):
-            check_images_dir(annotations, images)
-            find_shards(annotations)
-            continue
-        if (annotations is None) != (images is None):
-            missing = "images" if images is None else "annotations"
-            raise ValueError(
-                "Annotations and the folder of their images go together. "
-                f"Received: data.{split}_annotations={annotations!r}, data.{split}_images={images!r}. "
-                f"Add `data.{split}_{missing}` (`--{split}-{missing}`)."
-            )
-        if annotations is not None:
-            _check_kinds(f"{split}_annotations", f"{split}_images", as_path(annotations), as_path(images))
-    for annotations, images, _ in map(parse_mixture, data.mixture):
-        _check_kinds("mixture", "mixture", as_path(annotations), as_path(images))
-    if data.val_annotations is not None and data.train_annotations is None:
-        raise ValueError(
-            "A validation set goes with a training set: without one, synthetic shapes are trained on. "
-            f"Received: data.val_annotations={data.val_annotations!r}, data.train_annotations=None. "
-            "Add `data.train_annotations` (`--train-annotations`) and `data.train_images` (`--train-images`)."
-        )
-
-
-def _check_kinds(annotations_field, images_field, annotations, images):
-    for field, path, is_right, kind in (
-        (annotations_field, annotations, annotations.is_file(), "a COCO json file"),
-        (images_field, images, images.is_dir(), "a folder of images"),
-    ):
-        if not is_right:
-            received = "is a folder" if path.is_dir() else "is a file" if path.exists() else "does not exist"
-            option = "" if field == "mixture" else f" (`--{field.replace('_', '-')}`)"
-            raise ValueError(
-                f"`data.{field}`{option} must be {kind}. "
-                f"Received: {str(path)!r}, which {received}. Check the path."
-            )
-
-
-def _paths(data, split):
-    return getattr(data, f"{split}_annotations"), getattr(data, f"{split}_images")
-
-
-def _check_same_classes(train_set, val_set, val_path):
+def _check_same_classes(train_set: Dataset, val_set: Dataset, val_path: str | Path) -> str:
     train, val = (sorted(category.name for category in each.categories) for each in (train_set, val_set))
     if train != val:
         raise ValueError(
@@ -239,7 +177,7 @@ def _check_same_classes(train_set, val_set, val_path):
     return "the same in both sets"
 
 
-def with_class_count(config, dataset):
+def with_class_count(config: Config, dataset: Dataset | None) -> Config:
     """Returns the config with `num_classes` set to the number of classes of the data set.
 
     Args:
@@ -269,7 +207,7 @@ def with_class_count(config, dataset):
     return config
 
 
-def check_objects(train_set, val_set, iou_type):
+def check_objects(train_set: Dataset | tf.data.Dataset, val_set: Dataset | None, iou_type: str) -> None:
     """Raises a ValueError if the training set has no object; logs a warning if the validation set has none.
 
     Args:
@@ -291,5 +229,5 @@ def check_objects(train_set, val_set, iou_type):
         )
 
 
-def _has_objects(dataset):
+def _has_objects(dataset: Dataset) -> bool:
     return not arrays_of(dataset).crowd.all()

@@ -11,7 +11,7 @@ from locations import HELPERS
 from ray_environment import TIMEOUT, needs_ray
 from training_results import read_weights
 
-from mask_rcnn.ablation.trial import run_in_turn
+from mask_rcnn.ablation.trial import run_sequentially
 
 
 @needs_ray
@@ -27,7 +27,7 @@ def test_runs_on_ray_are_those_of_one_process(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    ablation_ray.run(tmp_path / "expected", run_in_turn)
+    ablation_ray.run(tmp_path / "expected", run_sequentially)
     reports, weights = (
         [read(tmp_path / folder) for folder in ("runs", "expected")] for read in (_report, _weights)
     )

@@ -153,6 +153,7 @@ def test_the_list_has_every_row_and_why_one_is_not_trained(capsys):
         (["2c", "--run", "runs/x", "--steps", "3", "--budget", "1m"], "Leave one of them out"),
         (["2c", "--run", "runs/x", "--seeds", "0"], "--seeds must be at least 1"),
         (["2c", "--run", "runs/x", "--ray", "GPUs=1"], "expected CPU=N, GPU=N or both"),
+        (["2c", "--run", "runs/x", "--ray", "CPU=0"], "needs at least one CPU or GPU"),
     ],
 )
 def test_wrong_options_are_an_error(words, message, capsys):
@@ -228,11 +229,11 @@ def test_rows_run_once_and_an_interrupted_table_goes_on(trained, tmp_path, capsy
     first, last = report["rows"][0], report["rows"][-1]
     assert last["paper"] == {"segm": {"AP": 30.3, "AP50": 51.2, "AP75": 31.5}} and last["steps"] == [10, 10]
     gain = last["differences"]["segm"]["AP"]
-    assert gain == pytest.approx(last["here"]["segm"]["AP"] - first["here"]["segm"]["AP"])
+    assert gain == pytest.approx(last["measured"]["segm"]["AP"] - first["measured"]["segm"]["AP"])
     low, high = last["difference_intervals"]["segm"]["AP"]
     assert 0 < low <= gain <= high and first["differences"] == {}
     published = json.loads((tmp_path / "roipool_max/seed_0/results.json").read_text())["summary"]["segm"]
-    assert first["here"]["segm"]["AP50"] == pytest.approx(100 * published["AP50"], abs=1e-9)
+    assert first["measured"]["segm"]["AP50"] == pytest.approx(100 * published["AP50"], abs=1e-9)
     text = (tmp_path / "report.txt").read_text()
     assert "minus RoIPool max" in text and "30.3  51.2  31.5" in text and f"{gain:+.1f} [" in text
     with Image.open(tmp_path / "report.png") as picture:

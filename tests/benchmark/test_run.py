@@ -11,12 +11,12 @@ import pytest
 import tensorflow as tf
 
 from mask_rcnn import model_zoo
-from mask_rcnn.benchmark import package_model, prediction, run, torchvision_peer
+from mask_rcnn.benchmark import package_model, prediction, run, torchvision_program
 from mask_rcnn.benchmark.processor import describe_processor
-from mask_rcnn.benchmark.synthetic_batch import NUM_OBJECTS, Settings, ellipse, make_work
+from mask_rcnn.benchmark.synthetic_batch import NUM_OBJECTS, Settings, ellipse, make_synthetic_batch
 from mask_rcnn.benchmark.table import format_report
 from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory, timed
-from mask_rcnn.benchmark.torchvision_process import TorchvisionPeer
+from mask_rcnn.benchmark.torchvision_process import TorchvisionProcess
 from mask_rcnn.cli.main import main
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.shapes import write_shapes
@@ -29,7 +29,7 @@ LOSSES = {"rpn_objectness_loss", "rpn_box_loss", "class_loss", "box_loss", "mask
 
 PROCESSOR = {"cpu": "Fast 9000", "instruction_sets": "AVX2", "onednn": "off", "kernels": "cpu"}
 
-# Answers like torchvision_peer, without torch: one detection, losses of 1 to 5, half a second per run.
+# Answers like torchvision_program, without torch: one detection, losses of 1 to 5, half a second per run.
 FAKE_PEER = """
 import json, sys
 job = json.loads(sys.stdin.readline())
@@ -60,7 +60,7 @@ def interpreter(tmp_path):
 
 def make_peer(python, settings=SETTINGS, config=None):
     config = config or model_zoo.config("mask_rcnn_lite0_fpn")
-    return TorchvisionPeer(python, make_work(settings, 3), settings, config.train)
+    return TorchvisionProcess(python, make_synthetic_batch(settings, 3), settings, recipe=config.train)
 
 
 def test_median_is_of_each_clock_apart():
@@ -104,7 +104,7 @@ def test_ellipse_touches_the_sides_of_its_box():
 
 
 def test_work_is_repeatable_and_inside_the_image():
-    work, again = make_work(SETTINGS, 3), make_work(SETTINGS, 3)
+    work, again = make_synthetic_batch(SETTINGS, 3), make_synthetic_batch(SETTINGS, 3)
     np.testing.assert_array_equal(work.images, again.images)
     assert work.images.shape == (1, 64, 96, 3) and work.images.dtype == np.uint8
     assert work.masks.shape == (1, NUM_OBJECTS, 64, 96)
@@ -134,11 +134,13 @@ def test_benchmark_images_are_not_padded_to_another_size(tiny_config):
 
 @pytest.mark.kernels
 def test_the_busy_threshold_lets_so_many_boxes_pass(tiny_parts, tiny_config, monkeypatch):
-    monkeypatch.setattr(package_model, "BUSY", 8)  # the best six scores are 1 up to rounding
+    monkeypatch.setattr(
+        package_model, "NUM_BOXES_ABOVE_THRESHOLD", 8
+    )  # the best six scores are 1 up to rounding
     box_head = dataclasses.replace(tiny_config.box_head, nms_iou=1.0, max_detections=20)
     config = package_model.benchmark_config(dataclasses.replace(tiny_config, box_head=box_head), SETTINGS)
-    images = make_work(SETTINGS, 3).images
-    threshold = package_model.busy_threshold(tiny_parts, config, images)
+    images = make_synthetic_batch(SETTINGS, 3).images
+    threshold = package_model.many_detections_threshold(tiny_parts, config, images)
     box_head = dataclasses.replace(box_head, score_threshold=threshold)
     predictor = package_model.make_predictor(tiny_parts, dataclasses.replace(config, box_head=box_head))
     assert len(predictor.predict(images[0])) == 8
@@ -148,7 +150,8 @@ def test_two_sides_of_a_model_without_masks(tiny_config, interpreter):
     settings = dataclasses.replace(SETTINGS, repeats=1)
     config = package_model.benchmark_config(dataclasses.replace(tiny_config, mask_head=None), settings)
     with make_peer(interpreter(FAKE_PEER), settings) as peer:
-        report = run._measure(build_parts(config), config, settings, make_work(settings, 3), peer)
+        batch = make_synthetic_batch(settings, 3)
+        report = run._measure(build_parts(config), config, settings, batch=batch, process=peer)
 
     inference, training = report["inference"], report["training"]
     assert list(inference["stages"]) == [
@@ -162,14 +165,14 @@ def test_two_sides_of_a_model_without_masks(tiny_config, interpreter):
     assert all(seconds["wall"] > 0 for seconds in inference["stages"].values())
     assert inference["detections"] == [config.box_head.max_detections]
     assert (inference["torchvision"]["wall"], inference["torchvision"]["cpu"]) == (0.5, 1.0)
-    assert inference["ratio"]["wall"] == pytest.approx(inference["ours"]["wall"] / 0.5)
-    assert set(training["losses"]["ours"]) == LOSSES - {"mask_loss"}
-    assert np.all(np.isfinite(list(training["losses"]["ours"].values())))
+    assert inference["ratio"]["wall"] == pytest.approx(inference["mask_rcnn"]["wall"] / 0.5)
+    assert set(training["losses"]["mask_rcnn"]) == LOSSES - {"mask_loss"}
+    assert np.all(np.isfinite(list(training["losses"]["mask_rcnn"].values())))
     assert json.loads(json.dumps(report))["training"] == training
 
     text = format_report(report)
     assert "Mask R-CNN, 64 x 96, batch 1, float32, 1 threads; median of 1 runs after 1" in text
-    assert "  ours / torchvision" in text and "torch 9.9" in text
+    assert "  mask_rcnn / torchvision" in text and "torch 9.9" in text
     assert "of torchvision's detections are among them" in text
     assert re.search(r"rpn_box_loss +0\.\d{4} +2\.0000", text)
 
@@ -179,7 +182,7 @@ def test_a_model_of_four_channels_and_16_bits_is_measured(tiny_config):
     images = dataclasses.replace(tiny_config.input, channels=4, dtype="uint16", bit_depth=12, **numbers)
     settings = dataclasses.replace(SETTINGS, repeats=1)
     report = run.benchmark(dataclasses.replace(tiny_config, input=images, mask_head=None), settings)
-    assert report["inference"]["ours"]["wall"] > 0 and report["training"]["ours"]["wall"] > 0
+    assert report["inference"]["mask_rcnn"]["wall"] > 0 and report["training"]["mask_rcnn"]["wall"] > 0
 
 
 def test_stages_give_what_the_whole_model_gives(tiny_parts, tiny_config):
@@ -187,7 +190,7 @@ def test_stages_give_what_the_whole_model_gives(tiny_parts, tiny_config):
     predictor = package_model.make_predictor(
         tiny_parts, package_model.benchmark_config(tiny_config, settings)
     )
-    images = make_work(settings, 3).images
+    images = make_synthetic_batch(settings, 3).images
     _, whole = package_model.inference(predictor, images)()
     stages = package_model.inference_stages(predictor, tiny_parts, images)
     results = {name: stage()[1] for name, stage in stages.items()}
@@ -209,7 +212,7 @@ def test_a_model_without_an_fpn_has_its_other_stages(tiny_config, shared_feature
     config = package_model.benchmark_config(config, SETTINGS)
     parts = build_parts(config)
     predictor = package_model.make_predictor(parts, config)
-    stages = package_model.inference_stages(predictor, parts, make_work(SETTINGS, 3).images)
+    stages = package_model.inference_stages(predictor, parts, make_synthetic_batch(SETTINGS, 3).images)
     assert list(stages) == ["preprocess", "backbone", "RPN, proposals", "box head", "mask head", "paste"]
     assert stages["RPN, proposals"]()[1][0].shape == (1, 30, 4)
     assert stages["mask head"]()[1].shape == (1, 8, 28, 28)
@@ -217,15 +220,15 @@ def test_a_model_without_an_fpn_has_its_other_stages(tiny_config, shared_feature
 
 def test_seconds_are_per_image_of_a_batch():
     settings = dataclasses.replace(SETTINGS, batch_size=2)
-    report, _ = run._compare({"ours": lambda: (Seconds(3.0, 5.0), None)}, settings, peer=None)
-    assert (report["ours"]["wall"], report["ours"]["cpu"]) == (1.5, 2.5)
-    assert report["ours"]["runs"] == [{"wall": 1.5, "cpu": 2.5}] * 2
+    report, _ = run._compare({"mask_rcnn": lambda: (Seconds(3.0, 5.0), None)}, settings, process=None)
+    assert (report["mask_rcnn"]["wall"], report["mask_rcnn"]["cpu"]) == (1.5, 2.5)
+    assert report["mask_rcnn"]["runs"] == [{"wall": 1.5, "cpu": 2.5}] * 2
 
 
 @pytest.mark.parametrize("max_instances, kept", [(4, 4), (30, NUM_OBJECTS)])
 def test_training_batch_has_the_objects_of_the_work(max_instances, kept, tiny_config):
     inputs = dataclasses.replace(tiny_config.input, max_instances=max_instances)
-    work = make_work(dataclasses.replace(SETTINGS, size=(60, 90)), 3)
+    work = make_synthetic_batch(dataclasses.replace(SETTINGS, size=(60, 90)), 3)
     batch = package_model._training_batch(dataclasses.replace(tiny_config, input=inputs), work)
     assert batch["images"].shape == (1, 64, 96, 3)
     assert batch["image_sizes"].numpy().tolist() == [[60, 90]]
@@ -281,7 +284,7 @@ def test_peer_that_is_no_python_is_an_error(interpreter, tmp_path):
 
 
 def test_torchvision_program_runs_alone_and_reports_what_is_missing():
-    words = [sys.executable, "-I", "-c", BLOCKED.format(path=torchvision_peer.__file__)]
+    words = [sys.executable, "-I", "-c", BLOCKED.format(path=torchvision_program.__file__)]
     done = subprocess.run(words, input="{}\n", capture_output=True, text=True, check=True)
     assert "torch" in json.loads(done.stdout)["error"]
 
@@ -325,7 +328,7 @@ def test_command_prints_the_table_and_writes_the_numbers(monkeypatch, tmp_path, 
         seen.append((config, settings, weights))
         seconds = {"wall": 0.25, "cpu": 0.5, "runs": [], "peak_memory": 3_000_000_000}
         stages = {"backbone": {"wall": 0.125, "cpu": 0.25}, "FPN": {"wall": 0.0625, "cpu": 0.125}}
-        inference = {"ours": seconds, "stages": stages, "detections": [100], "score_threshold": 0.0}
+        inference = {"mask_rcnn": seconds, "stages": stages, "detections": [100], "score_threshold": 0.0}
         return {
             "settings": dataclasses.asdict(settings),
             "versions": {},
@@ -344,7 +347,7 @@ def test_command_prints_the_table_and_writes_the_numbers(monkeypatch, tmp_path, 
     printed = capsys.readouterr().out
     assert "  sum of the stages                    0.188       0.375" in printed
     assert "CPU Fast 9000 (AVX2), oneDNN off, kernels cpu" in printed
-    assert "3 threads" in printed and "ours 3.00 GB" in printed
+    assert "3 threads" in printed and "mask_rcnn 3.00 GB" in printed
     assert json.loads((tmp_path / "report.json").read_text())["inference"]["detections"] == [100]
 
 
@@ -387,7 +390,7 @@ def test_a_precision_that_is_slow_on_the_machine_is_said_once(
 def test_random_networks_stay_moderate(tiny_config):
     parts = run._random_parts(tiny_config, seed=0)
     gamma = next(v for v in parts.backbone.weights if v.path.endswith("project/norm/gamma"))
-    np.testing.assert_allclose(gamma, torchvision_peer.RESIDUAL_SCALE)
+    np.testing.assert_allclose(gamma, torchvision_program.RESIDUAL_SCALE)
     other = build_parts(tiny_config).backbone.weights[1]
     np.testing.assert_allclose(other, 1.0)
 
@@ -415,7 +418,7 @@ def test_the_training_data_is_measured_beside_decode_and_resize(tmp_path, monkey
     dataset = read_coco(*write_shapes(tmp_path, 4, (48, 64), seed=1))
     config = Config(input=InputConfig(short_side=64, train_short_sides=(64,), long_side=96))
     report = data.benchmark_data(dataset, config, batch_size=2, repeats=1)
-    assert report["ratio"] == pytest.approx(report["workers"][1] / report["bare"])
+    assert report["ratio"] == pytest.approx(report["workers"][1] / report["baseline"])
     assert report["speedup"] == pytest.approx(report["workers"][2] / report["workers"][1])
     text = data.format_data_report(report)
     assert f"Complete batches, data.workers=2: {report['workers'][2]:.1f} images/s" in text

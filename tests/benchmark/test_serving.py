@@ -9,7 +9,9 @@ from mask_rcnn.cli import main as cli
 def test_all_clients_together_send_the_requests():
     predictor = FakePredictor()
     with running({"fruits": fake_model(predictor)}) as server:
-        report = serving.load(f"http://127.0.0.1:{server.port}", [png(), png(red=0)], clients=3, requests=20)
+        report = serving.measure_load(
+            f"http://127.0.0.1:{server.port}", [png(), png(red=0)], clients=3, requests=20
+        )
     assert sum(predictor.batches) == 20
     assert report["statuses"] == {"200": 20}
     assert report["per_second"] == pytest.approx(20 / report["seconds"])
@@ -19,7 +21,7 @@ def test_all_clients_together_send_the_requests():
 
 def test_refused_requests_are_no_throughput():
     with running() as server:
-        report = serving.load(f"http://127.0.0.1:{server.port}", [b"no image"], clients=1, requests=3)
+        report = serving.measure_load(f"http://127.0.0.1:{server.port}", [b"no image"], clients=1, requests=3)
     assert report["statuses"] == {"400": 3}
     assert report["per_second"] == 0
     assert report["percentiles"] == {"50": None, "95": None, "99": None}

@@ -18,6 +18,7 @@ pa = pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
 pq = pytest.importorskip("pyarrow.parquet")
 parts = pytest.importorskip("mask_rcnn.scale.parquet_folder")
 rows = pytest.importorskip("mask_rcnn.scale.rows")
+ray_detect = pytest.importorskip("mask_rcnn.scale.ray_detect")
 
 
 @pytest.fixture
@@ -275,6 +276,15 @@ def test_ray_needs_a_folder_for_rows(words, capsys):
 def test_workers_of_ray_need_ray(words, capsys):
     assert run(*words, "--ray", "CPU=2") == 2
     assert "pip install mask-rcnn[ray]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("resources", [{"num_cpus": 0}, {"num_cpus": 0, "num_gpus": 0}])
+def test_workers_without_a_cpu_or_gpu_are_an_error(resources, monkeypatch):
+    cluster = types.SimpleNamespace(cluster_resources=lambda: {"CPU": 4.0})
+    monkeypatch.setitem(sys.modules, "ray", cluster)
+    assert ray_detect._workers_of_cluster({"num_cpus": 2}) == 2
+    with pytest.raises(ValueError, match="A worker needs a CPU or a GPU.*Received: num_cpus=0"):
+        ray_detect._workers_of_cluster(resources)
 
 
 def test_lines_of_progress_say_how_long_the_rest_takes(capsys, monkeypatch):

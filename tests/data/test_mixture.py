@@ -12,8 +12,9 @@ from mask_rcnn.config import DataConfig
 from mask_rcnn.data.batching import training_order
 from mask_rcnn.data.dataset_arrays import arrays_of
 from mask_rcnn.data.pipeline import training_dataset
+from mask_rcnn.training.data_sources import check_sources
 from mask_rcnn.training.fingerprint import check_fingerprint, fingerprint
-from mask_rcnn.training.training_data import check_sources, read_training_data
+from mask_rcnn.training.training_data import read_training_data
 
 SIZE = (40, 60)
 

@@ -28,7 +28,7 @@ from mask_rcnn.data.record_image import ENCODED
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.data.tfrecord import decode_example, encode_example, read_records, write_record
 from mask_rcnn.formats.conversion import read
-from mask_rcnn.training.training_data import check_sources
+from mask_rcnn.training.data_sources import check_sources
 
 PATTERN = "shards/*.tfrecord"
 

@@ -56,9 +56,9 @@ def packages_report(**versions):
 def probe_outcomes(tensorflow=None, **outcomes):
     """Returns a function like `run_probe` with the given outcomes. All other outcomes are good."""
     well = {
-        "tensorflow": Outcome(found=TENSORFLOW | (tensorflow or {})),
-        "modules": Outcome(found={}),
-        "images": Outcome(found={}),
+        "tensorflow": Outcome(result=TENSORFLOW | (tensorflow or {})),
+        "modules": Outcome(result={}),
+        "images": Outcome(result={}),
     }
     return lambda name: (well | outcomes)[name]
 
@@ -147,7 +147,7 @@ def test_missing_instructions_are_told_with_what_is_slow(tmp_path):
     "environment, settings, expected",
     [
         ({}, {"quota": "50000 100000"}, "the time of 0.5 cores"),
-        ({}, {"kilobytes": 2_000_000}, "1.9 GB of memory are available"),
+        ({}, {"kilobytes": 2_000_000}, "2.0 GB of memory are available"),
         ({"OMP_NUM_THREADS": "1"}, {}, "OMP_NUM_THREADS=1"),
     ],
 )
@@ -193,14 +193,14 @@ def test_a_gpu_that_is_not_used_has_a_reason(tmp_path, has_driver, environment, 
     write_gpu(tmp_path, has_driver)
     report = Report()
     lines = ["I0000 something else", "failed call to cuInit: CUDA_ERROR_UNKNOWN"]
-    check_gpus(report, TENSORFLOW | found, lines, tmp_path, environment)
+    check_gpus(report, TENSORFLOW | found, lines, root=tmp_path, environment=environment)
     assert expected in messages(report, SLOW) and bool(report.of(SLOW)) == bool(expected)
     assert report.sections["gpus"]["driver"] == ("550.54.15" if has_driver else None)
 
 
 def test_without_a_gpu_the_report_says_what_takes_long(tmp_path):
     report = Report()
-    check_gpus(report, TENSORFLOW, [], tmp_path, {})
+    check_gpus(report, TENSORFLOW, [], root=tmp_path, environment={})
     assert "There is no GPU." in messages(report, SLOW)
 
 
@@ -214,22 +214,22 @@ def test_all_is_well():
     "outcomes, message, advice",
     [
         (
-            {"tensorflow": Outcome(found=None, error="SIGILL ended the process", signal="SIGILL")},
+            {"tensorflow": Outcome(result=None, error="SIGILL ended the process", signal="SIGILL")},
             "TensorFlow does not work: SIGILL",
             "The CPU lacks instructions",
         ),
         (
-            {"tensorflow": Outcome(found=None, error="ImportError: libtensorflow")},
+            {"tensorflow": Outcome(result=None, error="ImportError: libtensorflow")},
             "TensorFlow does not work: ImportError",
             "pip install --force-reinstall tensorflow keras",
         ),
         (
-            {"modules": Outcome(found={"h5py": "ImportError: libhdf5"})},
+            {"modules": Outcome(result={"h5py": "ImportError: libhdf5"})},
             "h5py cannot be imported: ImportError: libhdf5.",
             "pip install --force-reinstall h5py",
         ),
-        ({"images": Outcome(found={"GIF": "ValueError: x"})}, "A GIF file cannot be read", "Pillow"),
-        ({"images": Outcome(found=None, error="SIGSEGV")}, "Images cannot be read: SIGSEGV", "Pillow"),
+        ({"images": Outcome(result={"GIF": "ValueError: x"})}, "A GIF file cannot be read", "Pillow"),
+        ({"images": Outcome(result=None, error="SIGSEGV")}, "Images cannot be read: SIGSEGV", "Pillow"),
     ],
 )
 def test_what_is_broken_is_an_error_with_advice(outcomes, message, advice):
@@ -265,7 +265,7 @@ def test_onednn_is_slow_where_it_should_not_be_used_or_should(sets, onednn, expe
 
 
 def test_tiff_files_need_an_extra_and_are_no_error():
-    report = examine(probe_outcomes(images=Outcome(found={"TIFF": "needs the package tifffile"})))
+    report = examine(probe_outcomes(images=Outcome(result={"TIFF": "needs the package tifffile"})))
     assert not report.is_broken
     assert "mask-rcnn[tiff]" in " ".join(finding.advice for finding in report.of(NOTE))
 
@@ -279,7 +279,7 @@ def test_the_command_prints_text_or_json_and_exits_with_2_if_something_is_broken
     monkeypatch.setattr(examine_module, "examine", lambda: report)
     assert run("doctor", "--json", tmp_path / "report.json") == 0
     printed = capsys.readouterr().out
-    assert "available  3.0 GB" in printed and "  - One thing.\n    Do this.\n" in printed
+    assert "available  3.2 GB" in printed and "  - One thing.\n    Do this.\n" in printed
     assert json.loads((tmp_path / "report.json").read_text())["ok"] is True
     report.error("Another thing.")
     assert run("doctor", "--json") == 2
@@ -303,7 +303,7 @@ def test_a_broken_tensorflow_is_diagnosed_and_all_else_is_checked(tmp_path):
 
 
 def test_a_probe_runs_in_a_process_of_its_own():
-    assert run_probe("images") == Outcome(found={}, messages=[])
+    assert run_probe("images") == Outcome(result={}, messages=[])
 
 
 def test_a_probe_that_fails_or_hangs_is_told(tmp_path, monkeypatch):

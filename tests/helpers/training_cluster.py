@@ -55,7 +55,7 @@ def train_toys(folder):
     strategy = make_strategy("auto", training_toy.RECIPE.batch_size)
     context = run_context(strategy)
     results = {name: train_toy(strategy, changes) for name, changes in CASES.items()}
-    processes.PIECE = 16  # values need several rounds, the last ones without data of process 0
+    processes.CHUNK_BYTES = 16  # values need several rounds, the last ones without data of process 0
     results["gathered"] = context.gather({"rank": context.rank, "numbers": list(range(99 * context.rank))})
     Path(folder, f"toy.{context.rank}.json").write_text(json.dumps(results))
 

@@ -13,11 +13,11 @@ from keras import ops
 from mask_rcnn.config import TrainConfig
 from mask_rcnn.system import verified_hdf5
 from mask_rcnn.training.callbacks import NanGuard
+from mask_rcnn.training.evaluation_callback import evaluate_step
 from mask_rcnn.training.loop import restore_or_initialize, run_steps
 from mask_rcnn.training.optimizer import build_optimizer
 from mask_rcnn.training.processes import RunContext
 from mask_rcnn.training.trainer import Trainer
-from mask_rcnn.training.validation import evaluate_step
 
 ONE_PROCESS = RunContext(strategy=None)
 LOSSES = ("rpn_objectness_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")
@@ -109,8 +109,8 @@ def make_trainer(seed=0, **changes):
     return trainer
 
 
-class ToyValidator:
-    """The attributes of a `Validator` that training needs.
+class ToyEvaluator:
+    """The attributes of a `Evaluator` that training needs.
 
     Args:
         evaluate: Function without arguments that returns a dict of numbers.
@@ -128,12 +128,12 @@ class ToyValidator:
         return ()
 
 
-def run_toy(trainer, batches, folder, validator=None, recipe=RECIPE, **options):
+def run_toy(trainer, batches, folder, evaluator=None, recipe=RECIPE, **options):
     """Trains the toy from its last checkpoint and evaluates it; returns the state of the run."""
     state = restore_or_initialize(trainer, folder, "toy")
-    run_steps(trainer, batches, recipe, folder, state, validator=validator, **options)
-    if validator:
-        evaluate_step(trainer, validator, folder, state["step"], recipe.steps)
+    run_steps(trainer, batches, recipe=recipe, run_dir=folder, state=state, evaluator=evaluator, **options)
+    if evaluator:
+        evaluate_step(trainer, evaluator, folder, step=state["step"], last_step=recipe.steps)
     return state
 
 

@@ -20,8 +20,8 @@ from mask_rcnn.evaluation.coco_evaluation import evaluate_results
 from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.model_zoo.pretrained import weights_file
 from mask_rcnn.system.paths import RemotePath, as_path, find_paths, local_path
+from mask_rcnn.training.data_sources import check_sources
 from mask_rcnn.training.train import train
-from mask_rcnn.training.training_data import check_sources
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from mask_rcnn import config_io
 from mask_rcnn.cli.train import _seconds
 from mask_rcnn.config import TrainConfig
 from mask_rcnn.training import budget as budget_module
-from mask_rcnn.training.budget import Cost, StepTimer, scaled, within_budget
+from mask_rcnn.training.budget import Cost, StepTimer, scale_schedule, within_budget
 from mask_rcnn.training.processes import run_context
 from mask_rcnn.training.run_folder import CONFIG, LOG
 
@@ -42,21 +42,26 @@ def test_the_steps_fill_the_time_that_start_and_evaluations_leave():
 def test_a_budget_without_time_for_a_step_is_an_error_that_says_how_much_is_needed():
     short = dataclasses.replace(RECIPE, budget=100.0)
     with pytest.raises(ValueError, match=r"here 101 s\. Received: 100 s"):
-        COST.check(100.0, COST.steps_within(short))
-    COST.check(1000.0, COST.steps_within(RECIPE))
+        COST.check(short, COST.steps_within(short))
+    COST.check(RECIPE, COST.steps_within(RECIPE))
+    # 100 s and (0.5 + 20) / 0.95 s: each step is followed by an evaluation.
+    often = dataclasses.replace(short, evaluate_every=1, checkpoint_every=1)
+    with pytest.raises(ValueError, match=r"here 122 s\. Received: 100 s"):
+        COST.check(often, COST.steps_within(often))
+    assert COST.steps_within(dataclasses.replace(often, budget=122.0)) == 1
 
 
 def test_the_whole_schedule_scales_with_the_steps():
-    half = scaled(RECIPE, 1000)  # of 2000
+    half = scale_schedule(RECIPE, 1000)  # of 2000
     assert (half.scaled_steps, half.steps, half.budget) == (1000, 500, None)
     assert (half.milestones, half.warmup_steps, half.ema_decay) == ((300, 450), 50, pytest.approx(0.98))
     assert half.scaled_learning_rate == RECIPE.scaled_learning_rate
-    double = scaled(RECIPE, 4000)
+    double = scale_schedule(RECIPE, 4000)
     assert (double.milestones, double.ema_decay) == ((1200, 1800), pytest.approx(0.995))
 
 
 def test_a_very_short_schedule_is_a_valid_one():
-    shortest = scaled(RECIPE, 1)
+    shortest = scale_schedule(RECIPE, 1)
     assert (shortest.scaled_steps, shortest.milestones, shortest.ema_decay) == (2, (1,), 0.0)
 
 
@@ -94,11 +99,16 @@ def test_other_texts_are_an_error(text):
 
 
 def test_a_run_that_has_begun_keeps_its_schedule_and_times_nothing(tmp_path, capsys):
-    begun = dataclasses.replace(TINY, train=scaled(TINY.train, 37))
+    begun = dataclasses.replace(TINY, train=scale_schedule(TINY.train, 37))
     (tmp_path / CONFIG).write_text(config_io.to_yaml(begun))
     (tmp_path / LOG).write_text("step\n")
     config = dataclasses.replace(TINY, train=dataclasses.replace(TINY.train, budget=60.0))
-    assert within_budget(config, tmp_path, pytest.fail, CONTEXT, time.perf_counter()) == begun
+    assert (
+        within_budget(
+            config, tmp_path, prepare_run=pytest.fail, context=CONTEXT, start_time=time.perf_counter()
+        )
+        == begun
+    )
     assert "keeps the 37 steps" in capsys.readouterr().out
 
 
@@ -125,9 +135,11 @@ def test_a_model_is_timed_and_keeps_its_weights(tmp_path, monkeypatch, capsys):
     run = types.SimpleNamespace(
         config=dataclasses.replace(TINY, train=recipe), train_set=tf.data.Dataset.range(1), model=model
     )
-    run.validator = None
-    config = within_budget(run.config, tmp_path, lambda _: (run, {}), CONTEXT, time.perf_counter())
-    assert model.num_steps == budget_module.WARM_STEPS + budget_module.TIMED_STEPS
+    run.evaluator = None
+    config = within_budget(
+        run.config, tmp_path, prepare_run=lambda _: (run, {}), context=CONTEXT, start_time=time.perf_counter()
+    )
+    assert model.num_steps == budget_module.WARMUP_STEPS + budget_module.TIMED_STEPS
     np.testing.assert_array_equal(model.variables[0], 1.0)
     assert config.train.scaled_steps > 1000 and config.train.budget is None
     assert "instead of 1000" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from mask_rcnn.evaluation.coco_evaluation import content_of
 from mask_rcnn.evaluation.model_evaluation import evaluate_model
 from mask_rcnn.prediction.predict import load
 from mask_rcnn.training.checkpoint import checkpoints
-from mask_rcnn.training.distributed_evaluation import SharedLosses
+from mask_rcnn.training.distributed_evaluation import ValidationLosses
 from mask_rcnn.training.processes import run_context
 
 
@@ -71,7 +71,7 @@ def check_evaluation(run):
     assert json.loads(json.dumps(metrics.to_json())) == json.loads((run / "results.json").read_text())
 
     model = MaskRCNN.from_preset(run / "final.weights.h5")
-    losses = SharedLosses(dataset, run_context(model.distribute_strategy))(model)
+    losses = ValidationLosses(dataset, run_context(model.distribute_strategy))(model)
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     assert {f"val_{name}": value for name, value in losses.items()}.items() <= last.items()
 

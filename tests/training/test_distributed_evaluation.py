@@ -10,7 +10,7 @@ from thread_processes import run_in_threads
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.evaluation.model_evaluation import ModelEvaluation, evaluate_model
-from mask_rcnn.training.distributed_evaluation import evaluate_together
+from mask_rcnn.training.distributed_evaluation import evaluate_distributed
 
 
 class Recorder(GroundTruthPredictor):
@@ -59,7 +59,7 @@ def evaluate_in(count, dataset, models):
     """Returns the result of `evaluate_together`, or its exception, in each of `count` processes."""
     return run_in_threads(
         count,
-        lambda context: evaluate_together(
+        lambda context: evaluate_distributed(
             ModelEvaluation(models[context.rank], dataset, None),
             context,
         ),
@@ -103,7 +103,7 @@ def test_an_error_of_the_model_in_one_process_is_raised_in_all(dataset, model):
 def test_processes_with_other_images_are_an_error(dataset, model):
     def evaluate(context):
         other = dataclasses.replace(dataset, images=dataset.images[context.rank :])
-        return evaluate_together(ModelEvaluation(model.fresh(), other, None), context)
+        return evaluate_distributed(ModelEvaluation(model.fresh(), other, None), context)
 
     for error in run_in_threads(2, evaluate):
         assert "Give all processes of a run the same data set" in str(error)

@@ -6,13 +6,13 @@ import types
 
 import pytest
 import tensorflow as tf
-from training_toy import RECIPE, ToyValidator, make_batches, make_trainer, run_toy
+from training_toy import RECIPE, ToyEvaluator, make_batches, make_trainer, run_toy
 
 from mask_rcnn.training import distribution, loop
 from mask_rcnn.training.batches import batches_of
 from mask_rcnn.training.distribution import make_strategy
 from mask_rcnn.training.preflight import check_same_run
-from mask_rcnn.training.processes import RunContext, all_processes, run_context
+from mask_rcnn.training.processes import RunContext, report_lost_process, run_context
 from mask_rcnn.training.signals import StopSignals
 
 
@@ -61,10 +61,10 @@ def test_all_processes_evaluate_and_only_the_chief_writes(tmp_path, monkeypatch)
     loop.run_steps(
         other,
         make_batches,
-        RECIPE,
-        tmp_path / "other",
-        state,
-        validator=ToyValidator(evaluate, context=context),
+        recipe=RECIPE,
+        run_dir=tmp_path / "other",
+        state=state,
+        evaluator=ToyEvaluator(evaluate, context=context),
     )
     assert steps == [4, 8]
     assert not list((tmp_path / "other").iterdir())
@@ -189,14 +189,14 @@ def test_processes_with_another_config_or_other_data_are_an_error():
 def test_a_signal_in_another_process_is_agreed_on():
     context = types.SimpleNamespace(gather_numbers=lambda number: [number, signal.SIGTERM])
     stop = StopSignals()
-    assert stop.agreed(context) == stop.received == signal.SIGTERM
+    assert stop.received_by_any(context) == stop.received == signal.SIGTERM
     context.gather_numbers = lambda number: [number, 0]
-    assert StopSignals().agreed(context) is None
+    assert StopSignals().received_by_any(context) is None
 
 
 def test_a_lost_process_is_an_error_that_says_so():
     message = "All 2 processes.* Received: Socket closed. Check the output"
-    with pytest.raises(ValueError, match=message), all_processes(RunContext(None, 0, 2)):
+    with pytest.raises(ValueError, match=message), report_lost_process(RunContext(None, 0, 2)):
         raise tf.errors.UnavailableError(None, None, "Socket closed")
 
 

@@ -10,14 +10,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from training_toy import RECIPE, ToyValidator, make_batches, make_trainer, run_toy
+from training_toy import RECIPE, ToyEvaluator, make_batches, make_trainer, run_toy
 
 from mask_rcnn.training.checkpoint import checkpoints
-from mask_rcnn.training.validation import evaluate_step, is_out_of_patience
+from mask_rcnn.training.evaluation_callback import evaluate_step, is_out_of_patience
 
 
 def failing_at(calls):
-    """Returns a `ToyValidator` whose evaluations with these numbers, from 1, fail."""
+    """Returns a `ToyEvaluator` whose evaluations with these numbers, from 1, fail."""
     count = iter(range(1, 100))
 
     def evaluate():
@@ -26,7 +26,7 @@ def failing_at(calls):
             raise KeyError("area")
         return {"AP": number / 10}
 
-    return ToyValidator(evaluate)
+    return ToyEvaluator(evaluate)
 
 
 def lines_of(folder):
@@ -40,7 +40,7 @@ def test_the_checkpoint_of_a_step_is_saved_before_its_evaluation(tmp_path):
         seen.append(checkpoints(tmp_path / "checkpoints")[-1].name)
         return {"AP": 0.5}
 
-    run_toy(make_trainer(), make_batches, tmp_path, ToyValidator(evaluate))
+    run_toy(make_trainer(), make_batches, tmp_path, ToyEvaluator(evaluate))
     assert seen == ["step_00000004.h5", "step_00000008.h5", "step_00000010.h5"]
 
 
@@ -68,8 +68,8 @@ def scores(folder, values, best_by="AP"):
     saved = []
     for step, value in enumerate(values, start=1):
         model = types.SimpleNamespace(save_weights=lambda path, step=step: saved.append((step, path)))
-        validator = ToyValidator(lambda value=value: {best_by: value}, best_by)
-        evaluate_step(model, validator, folder, step, len(values))
+        evaluator = ToyEvaluator(lambda value=value: {best_by: value}, best_by)
+        evaluate_step(model, evaluator, folder, step=step, last_step=len(values))
     assert {path for _, path in saved} == {folder / "best.weights.h5"}
     return [step for step, _ in saved]
 
@@ -95,8 +95,8 @@ def test_the_best_loss_is_the_smallest(tmp_path, capsys):
 def test_a_run_ends_when_its_loss_no_longer_falls(tmp_path):
     lines = [{"step": step, "val_loss": loss} for step, loss in enumerate([0.9, 0.5, 0.6, 0.5], start=1)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    validator = ToyValidator(None, "val_loss")
-    assert is_out_of_patience(tmp_path, validator, 2) and not is_out_of_patience(tmp_path, validator, 3)
+    evaluator = ToyEvaluator(None, "val_loss")
+    assert is_out_of_patience(tmp_path, evaluator, 2) and not is_out_of_patience(tmp_path, evaluator, 3)
 
 
 def test_a_failed_evaluation_is_not_the_best(tmp_path):
@@ -110,8 +110,8 @@ def patient_run(folder, scores, patience, steps=10):
     recipe = dataclasses.replace(
         RECIPE, checkpoint_every=2, evaluate_every=2, patience=patience, steps=steps, milestones=()
     )
-    validator = ToyValidator(lambda: {"AP": next(scores)})
-    return run_toy(make_trainer(), make_batches, folder, validator, recipe)["step"]
+    evaluator = ToyEvaluator(lambda: {"AP": next(scores)})
+    return run_toy(make_trainer(), make_batches, folder, evaluator, recipe)["step"]
 
 
 @pytest.mark.parametrize(
@@ -151,10 +151,10 @@ def test_a_callback_of_the_user_ends_a_run_and_its_last_step_is_saved(tmp_path):
 def test_tensorboard_has_the_scores_and_the_pictures(tmp_path):
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     record = types.SimpleNamespace(path=tmp_path / "cat.jpg")
-    validator = ToyValidator(lambda: {"segm/AP": 0.25, "segm/APs": None}, best_by="segm/AP")
-    validator.pictures = lambda: [(record, np.full([900, 30, 3], 7, "uint8"))]
+    evaluator = ToyEvaluator(lambda: {"segm/AP": 0.25, "segm/APs": None}, best_by="segm/AP")
+    evaluator.pictures = lambda: [(record, np.full([900, 30, 3], 7, "uint8"))]
     model = types.SimpleNamespace(save_weights=lambda path: None)
-    evaluate_step(model, validator, tmp_path, 3, 3)
+    evaluate_step(model, evaluator, tmp_path, step=3, last_step=3)
     events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     tags = events.Tags()
@@ -178,10 +178,10 @@ def test_without_tensorboard_an_evaluation_writes_its_pictures(tmp_path, monkeyp
     monkeypatch.setattr(tf.summary, "scalar", missing)
     monkeypatch.setattr(tf.summary, "image", missing)
     record = types.SimpleNamespace(path=tmp_path / "cat.jpg")
-    validator = ToyValidator(lambda: {"segm/AP": 0.25}, best_by="segm/AP")
-    validator.pictures = lambda: [(record, np.full([9, 30, 3], 7, "uint8"))]
+    evaluator = ToyEvaluator(lambda: {"segm/AP": 0.25}, best_by="segm/AP")
+    evaluator.pictures = lambda: [(record, np.full([9, 30, 3], 7, "uint8"))]
     model = types.SimpleNamespace(save_weights=lambda path: None)
-    evaluate_step(model, validator, tmp_path, 3, 3, pictures_dir=tmp_path / "pictures")
+    evaluate_step(model, evaluator, tmp_path, step=3, last_step=3, pictures_dir=tmp_path / "pictures")
     assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["cat.png"]
     assert not (tmp_path / "tensorboard").exists()
 

@@ -48,7 +48,7 @@ def differing(parts, others):
 
 def test_the_same_classes_keep_all_weights(file, tiny_config, tiny_parts, capsys):
     parts, config = built(tiny_config)
-    load_detector(parts, config, FRUITS, file)
+    load_detector(parts, config, FRUITS, weights=file)
     assert not differing(parts, tiny_parts)
     assert f"Loaded {file}, 3 classes: all weights." in capsys.readouterr().out
 
@@ -58,7 +58,7 @@ def test_another_number_of_classes_keeps_all_but_the_layers_of_the_classes(
 ):
     parts, config = built(tiny_config, num_classes=2)
     before = arrays_of(parts)
-    load_detector(parts, config, NUTS, file)
+    load_detector(parts, config, NUTS, weights=file)
     new = differing(parts, tiny_parts)
     assert new and all(name.startswith(CLASS_LAYERS) for name in new)
     for name, array in arrays_of(parts).items():
@@ -72,7 +72,7 @@ def test_another_number_of_classes_keeps_all_but_the_layers_of_the_classes(
 
 def test_as_many_other_classes_begin_anew_too(file, tiny_config, tiny_parts):
     parts, config = built(tiny_config)
-    load_detector(parts, config, (*NUTS, Category(3, "hazelnut")), file)
+    load_detector(parts, config, (*NUTS, Category(3, "hazelnut")), weights=file)
     assert "box_head/class_logits/kernel" in differing(parts, tiny_parts)
 
 
@@ -84,7 +84,7 @@ def test_what_is_the_same_for_all_classes_is_kept(tmp_path, tiny_config):
     fruits, config = built(tiny_config, **heads)
     save_weights(tmp_path / "a.weights.h5", fruits, config, categories=FRUITS)
     parts, config = built(tiny_config, num_classes=2, **heads)
-    load_detector(parts, config, NUTS, tmp_path / "a.weights.h5")
+    load_detector(parts, config, NUTS, weights=tmp_path / "a.weights.h5")
     assert {name.rpartition("/")[0] for name in differing(parts, fruits)} <= {"box_head/class_logits"}
 
 
@@ -92,11 +92,11 @@ def test_a_mask_head_of_its_own_is_new_and_one_too_many_is_left_out(
     file, tmp_path, tiny_config, tiny_parts, capsys
 ):
     boxes_only, config = built(tiny_config, mask_head=None)
-    load_detector(boxes_only, config, FRUITS, file)
+    load_detector(boxes_only, config, FRUITS, weights=file)
     assert not differing(boxes_only, tiny_parts)
     save_weights(tmp_path / "boxes.weights.h5", boxes_only, config, categories=FRUITS)
     parts, config = built(tiny_config)
-    load_detector(parts, config, FRUITS, tmp_path / "boxes.weights.h5")
+    load_detector(parts, config, FRUITS, weights=tmp_path / "boxes.weights.h5")
     assert "all weights but those of mask_head." in capsys.readouterr().out
     assert all(name.startswith("mask_head/") for name in differing(parts, tiny_parts))
 
@@ -104,7 +104,7 @@ def test_a_mask_head_of_its_own_is_new_and_one_too_many_is_left_out(
 def test_another_architecture_is_an_error_that_lists_both_sides(file, tiny_config):
     parts, config = built(tiny_config, box_head=dataclasses.replace(tiny_config.box_head, dense_units=(8,)))
     with pytest.raises(ValueError) as caught:
-        load_detector(parts, config, FRUITS, file)
+        load_detector(parts, config, FRUITS, weights=file)
     message = str(caught.value)
     assert "box_head/fc2/kernel" in message and "unknown to the model" in message
     assert "box_head/fc1/bias: (32,) in the file, (8,) in the model" in message
@@ -115,7 +115,7 @@ def test_other_conventions_are_said(file, tiny_config, monkeypatch):
     monkeypatch.setattr(logging, "warning", lambda text, *values: said.append(text % values))
     recipe = dataclasses.replace(tiny_config.input, mean=(1.0, 2.0, 3.0))
     parts, config = built(tiny_config, input=recipe)
-    load_detector(parts, config, FRUITS, file)
+    load_detector(parts, config, FRUITS, weights=file)
     (line,) = said
     assert "other conventions: input.mean=(1.0, 2.0, 3.0), the weights had (123.675, 116.28, 103.53)" in line
 

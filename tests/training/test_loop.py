@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import rich.console
 from locations import HELPERS
-from training_toy import LOSSES, RECIPE, ToyValidator, make_batches, make_trainer, run_toy
+from training_toy import LOSSES, RECIPE, ToyEvaluator, make_batches, make_trainer, run_toy
 
 from mask_rcnn.training.checkpoint import checkpoints
 from mask_rcnn.training.plot import plot_losses
@@ -37,7 +37,7 @@ def run(tmp_path_factory):
     trainer = make_trainer()
     scores, saved = iter([0.1, 0.4, 0.3]), []
     trainer.save_weights = lambda path: saved.append(weights(trainer))
-    state = run_toy(trainer, make_batches, folder, ToyValidator(lambda: {"AP": next(scores)}))
+    state = run_toy(trainer, make_batches, folder, ToyEvaluator(lambda: {"AP": next(scores)}))
     return folder, trainer, state, saved
 
 
@@ -126,10 +126,10 @@ def test_a_run_killed_at_any_step_and_resumed_ends_like_the_uninterrupted_one(ru
 
     trainer = make_trainer(seed=5)  # must leave no trace
     scores = iter([0.1, 0.4, 0.3][(step - 1) // 4 :])
-    validator = ToyValidator(lambda: {"AP": next(scores)})
+    evaluator = ToyEvaluator(lambda: {"AP": next(scores)})
     if step < 4:
         trainer = make_trainer()  # killed before its first checkpoint, so it starts again
-    state = run_toy(trainer, make_batches, tmp_path, validator)
+    state = run_toy(trainer, make_batches, tmp_path, evaluator)
 
     assert state == run[2]
     for ours, theirs in zip(weights(trainer), weights(run[1]), strict=True):
@@ -142,7 +142,7 @@ def test_a_run_killed_at_any_step_and_resumed_ends_like_the_uninterrupted_one(ru
 def test_the_latest_weights_are_the_best_if_nothing_can_be_measured(tmp_path, capsys):
     trainer, saved = make_trainer(), []
     trainer.save_weights = lambda path: saved.append(weights(trainer))
-    run_toy(trainer, make_batches, tmp_path, ToyValidator(lambda: {"AP": None}))
+    run_toy(trainer, make_batches, tmp_path, ToyEvaluator(lambda: {"AP": None}))
     assert len(saved) == 3
     for best, latest in zip(saved[-1], weights(trainer), strict=True):
         np.testing.assert_array_equal(best, latest)
@@ -188,7 +188,7 @@ def test_half_a_line_of_a_killed_run_is_dropped(run, tmp_path):
 def progress_text(terminal):
     out = io.StringIO()
     console = rich.console.Console(file=out, force_terminal=terminal, width=120)
-    with Progress(100, 200, 4, console) as progress:
+    with Progress(100, 200, batch_size=4, console=console) as progress:
         for batch in range(100):
             progress.on_train_batch_begin(batch)
             progress.on_train_batch_end(batch, {"loss": 2.0, "learning_rate": 0.02})
@@ -208,7 +208,7 @@ def test_progress_on_a_terminal_is_a_bar():
 
 
 def test_time_left_is_that_of_the_whole_run():
-    progress = Progress(100, 200, 4, rich.console.Console(file=io.StringIO()))
+    progress = Progress(100, 200, batch_size=4, console=rich.console.Console(file=io.StringIO()))
     progress.started = 101, 1000.0
     assert str(progress.time_left(111, 1020.0)) == "0:02:58"  # 2 s per step, 89 steps left
 

@@ -85,7 +85,12 @@ def test_no_warm_up_starts_with_the_whole_rate():
 
 
 @pytest.mark.parametrize(
-    "schedule", [WarmupSteps(0.02, (3, 5), 2, 0.1), WarmupCosine(0.02, 6, 2, 0.1)], ids=["steps", "cosine"]
+    "schedule",
+    [
+        WarmupSteps(0.02, (3, 5), warmup_steps=2, warmup_factor=0.1),
+        WarmupCosine(0.02, 6, warmup_steps=2, warmup_factor=0.1),
+    ],
+    ids=["steps", "cosine"],
 )
 def test_schedule_survives_its_config(schedule):
     restored = type(schedule).from_config(schedule.get_config())

@@ -15,7 +15,7 @@ from mask_rcnn import MaskRCNN, config_io
 from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.evaluation.coco_evaluation import content_of
 from mask_rcnn.training.batches import batches_of, validation_batches
-from mask_rcnn.training.distributed_evaluation import SharedLosses
+from mask_rcnn.training.distributed_evaluation import ValidationLosses
 from mask_rcnn.training.preflight import preflight
 from mask_rcnn.training.prepare import prepare
 from mask_rcnn.training.processes import run_context
@@ -78,7 +78,7 @@ def test_losses_of_the_validation_set_are_in_the_log_and_may_choose_the_best_wei
 
 def test_losses_of_a_data_set_are_the_same_for_any_number_of_processes(dataset, model):
     def losses(context):
-        return SharedLosses(dataset, context)(model)
+        return ValidationLosses(dataset, context)(model)
 
     model.compile()
     (alone,) = run_in_threads(1, losses)
@@ -103,7 +103,7 @@ def test_batches_of_the_user_are_resumed_behind_those_of_the_steps_that_are_done
         numbers.append(int(batch["image_sizes"][0, 0]) * 1000 + int(batch["image_sizes"][0, 1]))
         return batch
 
-    run = prepare(CONFIG, tmp_path, model, batches)
+    run = prepare(CONFIG, tmp_path, model=model, train_data=batches)
     context = run_context(model.distribute_strategy)
     with batches_of(run.train_set, run.config, context) as (make_batches, images_of):
         all_of_them = [note(batch) for batch in make_batches(0).take(4)]
@@ -124,13 +124,13 @@ def test_a_model_with_another_config_is_an_error_that_names_the_field(
     dataset, model, tmp_path, changes, message
 ):
     with pytest.raises(ValueError, match=message):
-        prepare(config_io.override_all(CONFIG, changes), tmp_path, model, dataset)
+        prepare(config_io.override_all(CONFIG, changes), tmp_path, model=model, train_data=dataset)
 
 
 def test_a_model_with_other_classes_is_an_error(dataset, tmp_path, model):
     other = dataclasses.replace(dataset, categories=(dataclasses.replace(dataset.categories[0], name="cat"),))
     with pytest.raises(ValueError, match="classes: person -> cat"):
-        prepare(CONFIG, tmp_path, model, other)
+        prepare(CONFIG, tmp_path, model=model, train_data=other)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_data_that_cannot_be_trained_on_are_an_error(dataset, tmp_path, data, ch
     }
     config = config_io.override_all(CONFIG, {"backbone.norm": "batch_norm", **changes})
     with pytest.raises(ValueError, match=message):
-        preflight(config, tmp_path / "run", "id", tmp_path, given=data)
+        preflight(config, tmp_path / "run", run_id="id", data_folder=tmp_path, user_objects=data)
 
 
 def test_the_records_of_a_data_set_are_the_annotations_of_its_file(dataset):

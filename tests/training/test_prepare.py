@@ -8,7 +8,7 @@ import types
 import numpy as np
 import pytest
 from training_run import TINY
-from training_toy import ToyValidator, make_batches, make_trainer, run_toy
+from training_toy import ToyEvaluator, make_batches, make_trainer, run_toy
 
 from mask_rcnn import config_io
 from mask_rcnn.data.coco import read_coco
@@ -18,13 +18,13 @@ from mask_rcnn.errors import PartialFailure
 from mask_rcnn.structures import Category
 from mask_rcnn.training import preflight as preflight_module
 from mask_rcnn.training.check_runner import Checks
+from mask_rcnn.training.data_sources import check_sources
 from mask_rcnn.training.loop import restore_or_initialize
 from mask_rcnn.training.preflight import check_disk_space
 from mask_rcnn.training.prepare import prepare
 from mask_rcnn.training.train import check, evaluate_final_weights
 from mask_rcnn.training.training_data import (
     check_objects,
-    check_sources,
     read_training_data,
     with_class_count,
 )
@@ -164,7 +164,7 @@ def test_overfitting_makes_no_random_changes_and_trains_on_its_images_alone(tmp_
     run = prepare(config, tmp_path)
     assert run.config.input.horizontal_flip == 0 and run.config.input.transforms == ()
     assert run.config.input.train_short_sides == (64,)
-    assert len(run.train_set) == len(run.validator.dataset) == 2
+    assert len(run.train_set) == len(run.evaluator.dataset) == 2
 
 
 def test_overfitting_needs_a_data_set():
@@ -283,10 +283,10 @@ def test_resuming_does_not_need_the_initial_weights(tmp_path):
         raise FileNotFoundError("the weights that the run began with")
 
     other = make_trainer(seed=1)
-    assert restore_or_initialize(other, tmp_path, "toy", initialize) == {"step": 10, "run": "toy"}
+    assert restore_or_initialize(other, tmp_path, "toy", initialize=initialize) == {"step": 10, "run": "toy"}
     np.testing.assert_array_equal(other.variables[0], trainer.variables[0])
     with pytest.raises(FileNotFoundError):
-        restore_or_initialize(other, tmp_path / "new", "toy", initialize)
+        restore_or_initialize(other, tmp_path / "new", "toy", initialize=initialize)
 
 
 def test_a_run_does_not_take_the_checkpoints_of_another_one(tmp_path):
@@ -300,4 +300,4 @@ def test_a_final_evaluation_that_fails_says_where_the_weights_are(tmp_path):
         raise KeyError("area")
 
     with pytest.raises(PartialFailure, match=r"final\.weights\.h5, but they cannot be evaluated.*KeyError"):
-        evaluate_final_weights(None, ToyValidator(evaluate), tmp_path, 10)
+        evaluate_final_weights(None, ToyEvaluator(evaluate), tmp_path, step=10)

@@ -11,6 +11,7 @@ from training_results import check_run
 from training_run import TINY
 
 from mask_rcnn import config_io
+from mask_rcnn.ablation.ray_trials import run_on_ray
 from mask_rcnn.training.ray_train import train_on_ray
 
 
@@ -34,3 +35,12 @@ def test_a_strategy_of_one_process_is_an_error(tmp_path):
     config = config_io.override(TINY, "train.strategy", "mirrored")
     with pytest.raises(ValueError, match="must be auto or multiworker"):
         train_on_ray(config, tmp_path, 2)
+
+
+@pytest.mark.parametrize(
+    "call", [lambda: train_on_ray(TINY, "runs/x", 2), lambda: run_on_ray([])], ids=["train", "ablation"]
+)
+def test_without_ray_the_error_names_the_package_to_install(call, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install mask-rcnn\[ray\]"):
+        call()

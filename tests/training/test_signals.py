@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from training_toy import RECIPE, ToyValidator, make_batches, make_trainer, run_toy
+from training_toy import RECIPE, ToyEvaluator, make_batches, make_trainer, run_toy
 
 from mask_rcnn.training.callbacks import NanGuard
 from mask_rcnn.training.checkpoint import checkpoints
@@ -66,11 +66,11 @@ def test_a_signal_during_an_evaluation_ends_at_once_and_the_evaluation_is_made_u
         raise AssertionError("it went on")
 
     with pytest.raises(SystemExit):
-        run_toy(make_trainer(), make_batches, tmp_path, ToyValidator(evaluate))
+        run_toy(make_trainer(), make_batches, tmp_path, ToyEvaluator(evaluate))
     assert [path.name for path in checkpoints(tmp_path / "checkpoints")] == ["step_00000004.h5"]
     scores = iter([0.1, 0.2, 0.3])
-    validator = ToyValidator(lambda: {"AP": next(scores)})
-    run_toy(make_trainer(), make_batches, tmp_path, validator)
+    evaluator = ToyEvaluator(lambda: {"AP": next(scores)})
+    run_toy(make_trainer(), make_batches, tmp_path, evaluator)
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert lines == ['{"step": 4, "AP": 0.1}', '{"step": 8, "AP": 0.2}', '{"step": 10, "AP": 0.3}']
 

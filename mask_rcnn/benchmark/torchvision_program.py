@@ -4,8 +4,8 @@ It does not import this package or TensorFlow. The first line of its input is a 
 name of a run and its argument. It answers each line with one line of JSON.
 
 - The job is a dict. Answer: versions. Its keys:
-    - `work`: .npz file with `images` `[B, H, W, 3]` uint8 RGB, `boxes` `[B, G, 4]` yxyx, `class_ids` `[B, G]`
-      and `masks` `[B, G, H, W]`.
+    - `batch`: .npz file with `images` `[B, H, W, 3]` uint8 RGB, `boxes` `[B, G, 4]` yxyx,
+      `class_ids` `[B, G]` and `masks` `[B, G, H, W]`.
     - `weights`: State dict as .npz or .pth, or null for random weights.
     - `save_weights`: .npz file to write the weights to.
     - `threads`, `seed`, `max_detections`, `learning_rate`, `momentum`, `weight_decay`: Numbers.
@@ -18,6 +18,8 @@ name of a run and its argument. It answers each line with one line of JSON.
 import json
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +30,7 @@ NUM_OUTPUTS = 91  # COCO's category ids and the background
 RESIDUAL_SCALE = 0.2
 
 
-def build_model(job, size):
+def build_model(job: dict[str, Any], size: tuple[int, int]) -> Any:
     """Returns `maskrcnn_resnet50_fpn`, built as for its COCO_V1 weights, for images of `size` (H, W)."""
     from torchvision.models.detection import MaskRCNN
     from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
@@ -52,7 +54,8 @@ def build_model(job, size):
     return model
 
 
-def load_weights(model, path):
+def load_weights(model: Any, path: str) -> None:
+    """Loads a state dict, .npz or .pth, into a torch module."""
     import torch
 
     if path.endswith(".npz"):
@@ -63,27 +66,29 @@ def load_weights(model, path):
 
 
 class Runs:
-    """The model with its data, and one method for each kind of run."""
+    """The model with its data. Each method is a run: it returns its measurements and its result."""
 
-    def __init__(self, job):
+    def __init__(self, job: dict[str, Any]) -> None:
         import torch
 
         torch.set_num_threads(job["threads"])
         torch.manual_seed(job["seed"])
-        work = dict(np.load(job["work"]))
-        self.model = build_model(job, work["images"].shape[1:3])
+        batch = dict(np.load(job["batch"]))
+        self.model = build_model(job, batch["images"].shape[1:3])
         if job["weights"]:
             load_weights(self.model, job["weights"])
         np.savez(job["save_weights"], **{k: v.numpy() for k, v in self.model.state_dict().items()})
 
-        self.images = [torch.from_numpy(x).permute(2, 0, 1) / 255.0 for x in work["images"]]
+        self.images = [torch.from_numpy(x).permute(2, 0, 1) / 255.0 for x in batch["images"]]
         self.targets = [
             {
                 "boxes": torch.from_numpy(boxes[:, [1, 0, 3, 2]].astype("float32")),
                 "labels": torch.from_numpy(class_ids.astype("int64")),
                 "masks": torch.from_numpy(masks.astype("uint8")),
             }
-            for boxes, class_ids, masks in zip(work["boxes"], work["class_ids"], work["masks"], strict=True)
+            for boxes, class_ids, masks in zip(
+                batch["boxes"], batch["class_ids"], batch["masks"], strict=True
+            )
         ]
         self.optimizer = torch.optim.SGD(
             [p for p in self.model.parameters() if p.requires_grad],
@@ -92,7 +97,8 @@ class Runs:
             weight_decay=job["weight_decay"],
         )
 
-    def inference(self, score_threshold):
+    def inference(self, score_threshold: float) -> dict[str, Any]:
+        """Returns `wall`, `cpu` and `detections` of all images; see the docstring of the module."""
         import torch
 
         self.model.roi_heads.score_thresh = score_threshold
@@ -101,34 +107,37 @@ class Runs:
             outputs, seconds = timed(lambda: self.model(self.images))
         detections = [
             {
-                "boxes": found["boxes"][:, [1, 0, 3, 2]].tolist(),
-                "class_ids": found["labels"].tolist(),
-                "scores": found["scores"].tolist(),
+                "boxes": output["boxes"][:, [1, 0, 3, 2]].tolist(),
+                "class_ids": output["labels"].tolist(),
+                "scores": output["scores"].tolist(),
             }
-            for found in outputs
+            for output in outputs
         ]
         return {**seconds, "detections": detections}
 
-    def training(self):
+    def training(self) -> dict[str, Any]:
+        """Returns `wall`, `cpu` and `losses` of one training step; see the docstring of the module."""
         self.model.train()
         losses, seconds = timed(self._step)
         return {**seconds, "losses": {name: loss.item() for name, loss in losses.items()}}
 
-    def _step(self):
+    def _step(self) -> dict[str, Any]:
         self.optimizer.zero_grad()
         losses = self.model(self.images, self.targets)
-        sum(losses.values()).backward()
+        total: Any = sum(losses.values())
+        total.backward()
         self.optimizer.step()
         return losses
 
 
-def timed(run):
+def timed(run: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+    """Runs a function without arguments; returns its result, and a dict of `wall` and `cpu` seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     result = run()
     return result, {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 
 
-def prepare(job):
+def prepare(job: dict[str, Any]) -> tuple[Runs, dict[str, str]]:
     """Returns the `Runs` of a job, and a dict of versions."""
     import torch
     import torchvision
@@ -136,7 +145,8 @@ def prepare(job):
     return Runs(job), {"torch": torch.__version__, "torchvision": torchvision.__version__}
 
 
-def main():
+def main() -> None:
+    """Answers the lines of stdin until its end; see the docstring of the module."""
     answers, sys.stdout = sys.stdout, sys.stderr  # so that output of libraries does not mix with answers
     runs = None
     for line in sys.stdin:
