@@ -37,7 +37,7 @@ from mask_rcnn.data.masks import mask_in_box
 from mask_rcnn.data.trainable import resized_boxes
 from mask_rcnn.data_check.anchor_fit import anchor_ious
 from mask_rcnn.data_check.check import check_coco
-from mask_rcnn.data_check.text import format_report
+from mask_rcnn.data_check.text_report import format_report
 from mask_rcnn.evaluation.coco_results import from_record
 from mask_rcnn.ops.anchors import base_anchors
 from mask_rcnn.postprocessing.paste import paste_mask

@@ -12,9 +12,9 @@ from mask_rcnn import model_zoo
 from mask_rcnn.cli.options import assign
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data_check.check import check_coco, check_dataset
-from mask_rcnn.data_check.page import write_page
+from mask_rcnn.data_check.html_report import write_page
 from mask_rcnn.data_check.repair import repair_coco
-from mask_rcnn.data_check.text import format_report
+from mask_rcnn.data_check.text_report import format_report
 
 CONFIG = model_zoo.config("fine_tune")
 # Kinds of findings that `--fix` repairs or removes.

@@ -13,7 +13,7 @@ from mask_rcnn import model_zoo
 from mask_rcnn.data.images import read_image
 from mask_rcnn.data_check.check import check_coco
 from mask_rcnn.data_check.repair import repair_coco
-from mask_rcnn.data_check.text import format_report
+from mask_rcnn.data_check.text_report import format_report
 from mask_rcnn.system.terminal import printable
 
 CONFIG = model_zoo.config("fine_tune")

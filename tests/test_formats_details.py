@@ -13,19 +13,19 @@ from mask_rcnn.data.findings import Findings
 from mask_rcnn.data.masks import full_mask
 from mask_rcnn.formats import shapes
 from mask_rcnn.formats.brush_rle import decode_brush
-from mask_rcnn.formats.content import relative_name
 from mask_rcnn.formats.conversion import read, write
+from mask_rcnn.formats.dataset_files import relative_name
 from mask_rcnn.formats.detection import detect_format
-from mask_rcnn.formats.id_maps import instances
-from mask_rcnn.formats.outlines import join, outlines
+from mask_rcnn.formats.id_maps import instance_masks
+from mask_rcnn.formats.outlines import join_rings, mask_outlines
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_outlines_are_exact_apart_and_as_one_polygon(seed):
     rng = np.random.default_rng(seed)
     mask = rng.random((20, 30)) < 0.15 + 0.1 * seed
-    rings = [ring for ring, _ in outlines(mask)]
-    joined = full_mask([join(rings).ravel().tolist()], 20, 30)
+    rings = [ring for ring, _ in mask_outlines(mask)]
+    joined = full_mask([join_rings(rings).ravel().tolist()], 20, 30)
     np.testing.assert_array_equal(joined, mask)
     parts = np.zeros((20, 30), bool)
     for ring in rings:
@@ -36,7 +36,7 @@ def test_outlines_are_exact_apart_and_as_one_polygon(seed):
 def test_long_outlines_are_joined_without_comparing_all_points(monkeypatch):
     monkeypatch.setattr("mask_rcnn.formats.outlines.MAX_PAIRS", 100)
     mask = np.random.default_rng(0).random((20, 30)) < 0.5
-    joined = join([ring for ring, _ in outlines(mask)])
+    joined = join_rings([ring for ring, _ in mask_outlines(mask)])
     np.testing.assert_array_equal(full_mask([joined.ravel().tolist()], 20, 30), mask)
 
 
@@ -52,18 +52,18 @@ def test_parts_without_a_pixel_stay_a_polygon_of_yolo(tmp_path):
 def test_an_outline_has_corners_only_and_tells_holes():
     mask = np.ones((5, 6), bool)
     mask[2, 2:4] = False
-    (outer, is_hole), (inner, is_inner_hole) = sorted(outlines(mask), key=lambda each: each[1])
+    (outer, is_hole), (inner, is_inner_hole) = sorted(mask_outlines(mask), key=lambda each: each[1])
     assert sorted(map(tuple, outer.tolist())) == [(0, 0), (0, 5), (6, 0), (6, 5)]
     assert sorted(map(tuple, inner.tolist())) == [(2, 2), (2, 3), (4, 2), (4, 3)]
     assert (is_hole, is_inner_hole) == (False, True)
 
 
 def test_instances_are_the_crops_of_each_id():
-    found = instances(np.array([[0, 7, 7], [3, 0, 7]]))
+    found = instance_masks(np.array([[0, 7, 7], [3, 0, 7]]))
     assert list(found) == [3, 7]
     assert found[3][1] == (1, 0) and found[3][0].tolist() == [[True]]
     assert found[7][1] == (0, 1) and found[7][0].tolist() == [[True, True], [False, True]]
-    assert instances(np.zeros((2, 2), int)) == {}
+    assert instance_masks(np.zeros((2, 2), int)) == {}
 
 
 def test_rectangles_turn_clockwise_about_their_pivot():

@@ -12,7 +12,7 @@ from mask_rcnn.data.masks import full_mask
 from mask_rcnn.evaluation.coco_results import to_coco
 from mask_rcnn.formats.brush_rle import decode_brush, encode_brush
 from mask_rcnn.formats.conversion import Selection, read, write
-from mask_rcnn.formats.polygons import crop_polygons
+from mask_rcnn.formats.polygons import mask_polygons
 from mask_rcnn.structures import Category, Detections
 
 CATEGORIES = (Category(7, "apple"), Category(9, "pear"))
@@ -185,9 +185,9 @@ def test_coarse_polygons_are_counted(tmp_path):
 
 
 def test_simple_polygons_keep_corners_and_smooth_stairs():
-    (rectangle,) = crop_polygons(np.ones((6, 9), bool), 0.5)
+    (rectangle,) = mask_polygons(np.ones((6, 9), bool), 0.5)
     assert {tuple(point) for point in rectangle.tolist()} == {(0, 0), (9, 0), (9, 6), (0, 6)}
-    (exact,), (simple,) = crop_polygons(disk(), 0), crop_polygons(disk(), 0.5)
+    (exact,), (simple,) = mask_polygons(disk(), 0), mask_polygons(disk(), 0.5)
     assert len(simple) <= len(exact) / 2
     drawn = full_mask([simple.ravel().tolist()], 25, 25)
     assert (drawn & disk()).sum() / (drawn | disk()).sum() >= 0.98

@@ -7,10 +7,15 @@ import numpy as np
 
 from mask_rcnn import config_io
 from mask_rcnn.ablation.rows import Row, Table
-from mask_rcnn.evaluation.average_precision import MAX_KEYPOINT_DETECTIONS, ordered
-from mask_rcnn.evaluation.bootstrap import NUM_RESAMPLES, average_precisions, image_counts, interval
-from mask_rcnn.evaluation.coco_evaluation import content_of
-from mask_rcnn.report.evaluation import evaluate_images
+from mask_rcnn.evaluation.average_precision import MAX_KEYPOINT_DETECTIONS, sorted_image_ids
+from mask_rcnn.evaluation.bootstrap import (
+    NUM_RESAMPLES,
+    average_precisions,
+    confidence_interval,
+    image_counts,
+)
+from mask_rcnn.evaluation.coco_evaluation import content_of_dataset
+from mask_rcnn.report.detection_matches import match_detections
 from mask_rcnn.training.training_data import read_set
 
 NUMBERS = ("AP", "AP50", "AP75")
@@ -83,8 +88,8 @@ def compare(table, base, folders):
         `Comparison`.
     """
     dataset = read_validation_set(base)
-    content = content_of(dataset, base.data.val_annotations)
-    ids = ordered(image.id for image in dataset.images)
+    content = content_of_dataset(dataset, base.data.val_annotations)
+    ids = sorted_image_ids(image.id for image in dataset.images)
     counts = np.concatenate([np.ones([1, len(ids)], int), image_counts(len(ids), NUM_RESAMPLES)])
     rows, first, notes = {}, {}, {}
     for row in table.rows:
@@ -117,7 +122,7 @@ def _resampled(folder, content, ids, iou_type, max_detections, counts):
     """Returns AP, AP50 and AP75 of a run in percent for each row of image counts, `[1 + R, 3]`."""
     entries = json.loads((folder / "detections.json").read_text())
     limit = MAX_KEYPOINT_DETECTIONS if iou_type == "keypoints" else max_detections
-    evaluation = evaluate_images(content, entries, ids, iou_type, limit)
+    evaluation = match_detections(content, entries, ids, iou_type, limit)
     ap = average_precisions(evaluation.class_matches(), counts)  # [1 + R, T]
     return 100 * np.stack([ap.mean(axis=1), ap[:, AT_50], ap[:, AT_75]], axis=1)
 
@@ -137,9 +142,11 @@ def _row_result(row, folders, draws, first):
         shared_features=configs[0].rpn.shared_features,
         seeds={kind: values[:, 0].tolist() for kind, values in draws.items()},
         here={kind: values[0].tolist() for kind, values in means.items()},
-        intervals={kind: [interval(each) for each in values[1:].T] for kind, values in means.items()},
+        intervals={
+            kind: [confidence_interval(each) for each in values[1:].T] for kind, values in means.items()
+        },
         differences={kind: values[0].tolist() for kind, values in gains.items()},
         difference_intervals={
-            kind: [interval(each) for each in values[1:].T] for kind, values in gains.items()
+            kind: [confidence_interval(each) for each in values[1:].T] for kind, values in gains.items()
         },
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from mask_rcnn.benchmark import torchvision_peer
 from mask_rcnn.benchmark.timing import Seconds, peak_memory
-from mask_rcnn.system.json_subprocess import Program
+from mask_rcnn.system.json_subprocess import JsonSubprocess
 
 # From the names of torchvision's losses to the names in this package.
 LOSSES = {
@@ -58,7 +58,7 @@ class TorchvisionPeer:
             # With -I (isolated), the interpreter does not import modules from the folder of the program.
             words = [self.python, "-I", torchvision_peer.__file__]
             expected = f"{self.python!r} must be a Python that can run torchvision's Mask R-CNN."
-            self._program = stack.enter_context(Program(words, expected, self._advice))
+            self._program = stack.enter_context(JsonSubprocess(words, expected, self._advice))
             files = {"work": str(work), "save_weights": str(self.weights)}
             self.versions = self._program.ask(json.dumps({**self._job, **files}))
             self._stack = stack.pop_all()

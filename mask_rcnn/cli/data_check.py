@@ -77,8 +77,8 @@ def run(args):
     import_tensorflow()
 
     from mask_rcnn.data_check.check import check_coco
-    from mask_rcnn.data_check.page import write_page
-    from mask_rcnn.data_check.text import format_report
+    from mask_rcnn.data_check.html_report import write_page
+    from mask_rcnn.data_check.text_report import format_report
     from mask_rcnn.evaluation.coco_results import write_json
 
     report, sets = check_coco(sources, config, args.config, decode=not args.no_decode, track=track)

@@ -9,10 +9,10 @@ from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.trainable import check_trainable
 from mask_rcnn.data_check.anchors import anchor_coverage, anchor_findings
 from mask_rcnn.data_check.counts import count_dataset, count_findings, split_findings
-from mask_rcnn.data_check.decoded_images import DecodedImages, decode_images, joined
+from mask_rcnn.data_check.decoded_images import DecodedImages, concatenate_images, decode_images
 from mask_rcnn.data_check.geometry import Annotations, geometry_findings
 from mask_rcnn.data_check.image_kinds import bit_findings, pixel_findings
-from mask_rcnn.data_check.reading import (
+from mask_rcnn.data_check.reader_findings import (
     encoding_findings,
     is_about_annotation,
     left_out_findings,
@@ -20,7 +20,7 @@ from mask_rcnn.data_check.reading import (
     repair_findings,
     warning_findings,
 )
-from mask_rcnn.data_check.report import Example, Finding, Report, in_order
+from mask_rcnn.data_check.report import Example, Finding, Report, sorted_findings
 from mask_rcnn.data_check.same_images import same_image_findings
 
 TRAIN, VAL = "train", "val"
@@ -118,12 +118,12 @@ def _report(sets, findings, config, config_name, decode):
     if decode and sets:
         records = [image for checked in sets.values() for image in checked.dataset.images]
         splits = [name for name, checked in sets.items() for _ in checked.dataset.images]
-        decoded = joined([checked.decoded for checked in sets.values()])
+        decoded = concatenate_images([checked.decoded for checked in sets.values()])
         findings += same_image_findings(records, decoded, splits)
     return Report(
         config=config_name,
         sets=counts,
-        findings=in_order(findings),
+        findings=sorted_findings(findings),
         anchors=anchors,
         not_checked=() if decode else (NOT_DECODED,),
     )

@@ -107,7 +107,7 @@ def _look(path, max_pixels, settings):
     }
 
 
-def joined(parts):
+def concatenate_images(parts):
     """Returns the concatenated `DecodedImages` of several data sets."""
     errors, start = {}, 0
     for part in parts:

@@ -8,7 +8,7 @@ from pycocotools import mask as coco_mask
 
 from mask_rcnn.data.annotations import TOLERANCE
 from mask_rcnn.data.segmentations import compressed, extent, pixel_area
-from mask_rcnn.data_check.overlapping_intervals import overlapping_pairs
+from mask_rcnn.data_check.overlapping_intervals import overlapping_intervals
 from mask_rcnn.data_check.polygons import (
     crossing_polygons,
     owners_of_polygons,
@@ -179,7 +179,7 @@ def outline_areas(table):
     return np.bincount(owners[used], polygon_areas(table)[used], minlength=len(table))
 
 
-def differs(areas, expected, boxes):
+def areas_differ(areas, expected, boxes):
     """Returns which areas differ much from the expected areas, `[N]` bool.
 
     The area of a polygon and the number of its pixels may differ by about half a pixel along the border.
@@ -196,7 +196,7 @@ def _areas(annotations, crossing_rows):
     table = annotations.table
     expected = outline_areas(table)
     is_polygon = table.num_polygons > 0
-    suspicious = differs(table.areas, expected, table.boxes) & is_polygon
+    suspicious = areas_differ(table.areas, expected, table.boxes) & is_polygon
     bounds = annotations.mask_bounds
     is_outside = (clip_corners(bounds, annotations.sizes) != bounds).any(axis=1)
     unclear = suspicious & ((table.num_polygons > 1) | is_outside)
@@ -205,7 +205,7 @@ def _areas(annotations, crossing_rows):
         expected[row] = pixel_area(annotations.segmentation(row), annotations.sizes[row].tolist())
     for row in np.flatnonzero(table.mask_lengths):
         expected[row] = coco_mask.area(compressed(annotations.segmentation(row)))
-    rows = np.flatnonzero(differs(table.areas, expected, table.boxes) & table.has_mask)
+    rows = np.flatnonzero(areas_differ(table.areas, expected, table.boxes) & table.has_mask)
     if not len(rows):
         return None
     ratio = np.abs(np.log(np.maximum(table.areas[rows], 1) / np.maximum(expected[rows], 1)))
@@ -259,7 +259,7 @@ def duplicate_pairs(table):
     # Boxes with such an IoU start at nearly the same x.
     reach = (1 / DUPLICATE_IOU - 1) * width + 1e-9
     found = [np.zeros((2, 0), "int64")]
-    for i, j in overlapping_pairs(groups.reshape(-1), x, x + reach):
+    for i, j in overlapping_intervals(groups.reshape(-1), x, x + reach):
         same = box_iou(corners[i], corners[j]) >= DUPLICATE_IOU
         found.append(np.sort(np.stack([i[same], j[same]]), axis=0))
     return np.concatenate(found, axis=1)

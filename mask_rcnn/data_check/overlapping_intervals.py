@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def overlapping_pairs(groups, low, high, is_open=None):
+def overlapping_intervals(groups, low, high, is_open=None):
     """Yields all pairs of overlapping intervals of the same group, in several parts.
 
     The intervals are sorted by their lower ends. Each interval is compared with the next one, those that

@@ -4,7 +4,7 @@ import numpy as np
 
 from mask_rcnn.data.annotation_table import as_floats, starts_of
 from mask_rcnn.data.json_values import MAX_EXACT
-from mask_rcnn.data_check.overlapping_intervals import overlapping_pairs
+from mask_rcnn.data_check.overlapping_intervals import overlapping_intervals
 
 BLOCK = 1_000_000  # points of polygons that are processed together; needs about 200 MB
 MIN_CROSS = 1e-6  # square pixels; a smaller cross product means a touch or a rounding error
@@ -98,7 +98,7 @@ def _crossing(points, lengths):
     def is_open(groups):
         return num_found[groups] < MAX_CROSSINGS
 
-    for i, j in overlapping_pairs(polygons, low[:, 0], high[:, 0], is_open):
+    for i, j in overlapping_intervals(polygons, low[:, 0], high[:, 0], is_open):
         near = (low[j, 1] <= high[i, 1]) & (low[i, 1] <= high[j, 1])
         i, j = i[near], j[near]
         crossed = _cross(points[i], ends[i], points[j], ends[j])

@@ -18,9 +18,15 @@ from mask_rcnn.data.json_file import read_json
 from mask_rcnn.data.json_values import identity, whole_number
 from mask_rcnn.data.masks import full_mask
 from mask_rcnn.data.segmentations import extent, pixel_area
-from mask_rcnn.data_check.geometry import MIN_REACH, clip_corners, differs, duplicate_pairs, reach_outside
+from mask_rcnn.data_check.geometry import (
+    MIN_REACH,
+    areas_differ,
+    clip_corners,
+    duplicate_pairs,
+    reach_outside,
+)
 from mask_rcnn.data_check.polygons import crossing_polygons, owners_of_polygons
-from mask_rcnn.data_check.reading import FOUND_ELSEWHERE
+from mask_rcnn.data_check.reader_findings import FOUND_ELSEWHERE
 from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.structures import encode_crop
 
@@ -168,7 +174,7 @@ def _fit(one, size, findings):
         findings.repair("boxes that were not those of their masks were computed from the masks", where)
         one["bbox"] = _as_box(bounds[0])
     area = pixel_area(one["segmentation"], size)
-    if area and differs(np.array([one["area"]]), np.array([area]), np.array([one["bbox"]]))[0]:
+    if area and areas_differ(np.array([one["area"]]), np.array([area]), np.array([one["bbox"]]))[0]:
         findings.repair("areas that were not those of their masks were computed from the masks", where)
         one["area"] = area
 

@@ -114,6 +114,6 @@ class Report:
         }
 
 
-def in_order(findings):
+def sorted_findings(findings):
     """Returns a tuple of the findings, sorted by severity, errors first."""
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))

@@ -129,10 +129,13 @@ def mean_of_measured(values):
 
 def _numbering(content):
     """Returns {image id: 1..N} in the order of the ids. COCO breaks ties of equal scores by this order."""
-    return {id: number for number, id in enumerate(ordered(image["id"] for image in content.images), start=1)}
+    return {
+        id: number
+        for number, id in enumerate(sorted_image_ids(image["id"] for image in content.images), start=1)
+    }
 
 
-def ordered(image_ids):
+def sorted_image_ids(image_ids):
     """Returns the list of image ids in COCO's order: numbers before strings, each sorted."""
     return sorted(image_ids, key=lambda id: (isinstance(id, str), id))
 

@@ -112,7 +112,7 @@ def _weighted_precision(one, weights, num_objects):
     return (new * precision).sum(axis=2) / len(RECALLS)
 
 
-def interval(values, level=LEVEL):
+def confidence_interval(values, level=LEVEL):
     """Returns the interval (low, high) that contains the share `level` of the values. None if all are NaN.
 
     Args:

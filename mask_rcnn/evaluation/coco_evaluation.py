@@ -255,7 +255,7 @@ def check_geometry(entries, content, iou_type):
             )
 
 
-def content_of(dataset, annotations=None):
+def content_of_dataset(dataset, annotations=None):
     """Returns the `CocoContent` of a `Dataset`.
 
     Args:

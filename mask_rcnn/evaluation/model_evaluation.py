@@ -18,7 +18,7 @@ from mask_rcnn.errors import UnreadableImage
 from mask_rcnn.evaluation.class_matching import match_categories
 from mask_rcnn.evaluation.coco_evaluation import (
     check_options,
-    content_of,
+    content_of_dataset,
     default_max_detections,
     score_entries,
 )
@@ -75,7 +75,7 @@ class ModelEvaluation:
         sizes = map(tuple, np.unique(dataset.sizes, axis=0).tolist())
         self.limits = {size: predictor.max_detections(size) for size in sizes}
         self.iou_types = iou_types_of(predictor.config)
-        content = content_of(dataset, annotations)
+        content = content_of_dataset(dataset, annotations)
         self.max_detections = max_detections
         if max_detections is None:
             self.max_detections = default_max_detections(content, max(self.limits.values()))

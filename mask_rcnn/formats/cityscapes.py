@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mask_rcnn.formats import field_checks
-from mask_rcnn.formats.collect import collect
-from mask_rcnn.formats.content import find_files
-from mask_rcnn.formats.id_maps import instances, read_ids
+from mask_rcnn.formats.coco_builder import build_coco_content
+from mask_rcnn.formats.dataset_files import find_files
+from mask_rcnn.formats.id_maps import instance_masks, read_ids
 from mask_rcnn.formats.registry import READERS, FoundImage, FoundObject
 from mask_rcnn.structures import encode_crop
 
@@ -55,7 +55,7 @@ def read_cityscapes(source):
             f"Expected files *_gtFine_polygons.json or *_gtFine_instanceIds.png in {folder}. Received: none. "
             "Give the folder gtFine. For a part of it, add `--subset train` or `--subset val`."
         )
-    return collect(source, paths, functools.partial(_read_image, source), list(CLASSES))
+    return build_coco_content(source, paths, functools.partial(_read_image, source), list(CLASSES))
 
 
 def _read_image(source, path):
@@ -70,7 +70,7 @@ def _read_image(source, path):
         size = source.images.size(image_path)
         ids = read_ids(path, size, image_path)
     objects = []
-    for id, (crop, origin) in instances(ids).items():
+    for id, (crop, origin) in instance_masks(ids).items():
         label, crowd = (id // NUMBERS, False) if id >= NUMBERS else (id, True)
         if label in NAMES:
             objects.append(FoundObject(NAMES[label], encode_crop(crop, origin, size), None, crowd))
@@ -90,7 +90,7 @@ def _draw(path, image_path, source):
     numbers = dict.fromkeys(CLASSES, 0)
     for number, entry in enumerate(entries):
         where = f"objects[{number}] of {path}"
-        label = field_checks.class_name(field_checks.checked(entry, dict, where).get("label"), where)
+        label = field_checks.class_name(field_checks.checked_value(entry, dict, where).get("label"), where)
         if field_checks.is_set(entry.get("deleted")) or label in NOT_DRAWN:
             continue
         points = field_checks.polygon(entry.get("polygon"), where)

@@ -7,8 +7,8 @@ from mask_rcnn.data.coco_content import read_annotations
 from mask_rcnn.data.findings import Findings
 from mask_rcnn.formats.image_folder import ImageFolder
 from mask_rcnn.formats.polygons import masks_to_polygons
-from mask_rcnn.formats.registry import READERS, WRITERS, Source, Target, silent
-from mask_rcnn.formats.selection import PARTS, keep_classes, merge_classes, split
+from mask_rcnn.formats.registry import READERS, WRITERS, Source, Target, no_progress
+from mask_rcnn.formats.selection import PARTS, keep_classes, merge_classes, split_images
 from mask_rcnn.system.files import atomic_write
 from mask_rcnn.system.paths import as_path, local_path
 
@@ -137,7 +137,7 @@ def _annotation(annotation, scores):
     return {key: value for key, value in annotation.items() if key not in optional or value} | score
 
 
-def write(name, content, images_dir, out, selection=None, findings=None, track=silent):
+def write(name, content, images_dir, out, selection=None, findings=None, track=no_progress):
     """Writes a data set in a format.
 
     Args:
@@ -185,7 +185,7 @@ def select(content, selection, findings):
         content = masks_to_polygons(content, selection.polygon_tolerance, findings)
     if selection.train_fraction is None:
         return {"": content}
-    return split(content, selection.train_fraction, selection.seed)
+    return split_images(content, selection.train_fraction, selection.seed)
 
 
 def output_paths(name, out, is_split):

@@ -20,7 +20,7 @@ import numpy as np
 from mask_rcnn.data.findings import shown
 from mask_rcnn.data.json_values import numbers, whole_number
 from mask_rcnn.formats import field_checks, shapes
-from mask_rcnn.formats.collect import collect
+from mask_rcnn.formats.coco_builder import build_coco_content
 from mask_rcnn.formats.registry import READERS, FoundImage
 from mask_rcnn.formats.xml_file import read_xml
 from mask_rcnn.structures import encode_crop
@@ -42,7 +42,7 @@ def read_cvat(source):
     labels = [label for label in root.iterfind("./meta//label") if label.find("parent") is None]
     names = [field_checks.class_name(label.findtext("name"), f"a <label> of {path}") for label in labels]
     read = functools.partial(_read_image, source, path, names)
-    return collect(source, root.findall("image"), read, list(dict.fromkeys(names)))
+    return build_coco_content(source, root.findall("image"), read, list(dict.fromkeys(names)))
 
 
 def _read_image(source, path, names, element):
@@ -89,7 +89,7 @@ def _object(label, group, size, source):
             x1, y1, x2, y2 = map(number, ("xtl", "ytl", "xbr", "ybr"))
             boxes.append(shapes.rectangle(x1, y1, x2 - x1, y2 - y1, rotation))
     crowd = any(_is_crowd(shape) for shape, _ in group)
-    return shapes.object_of(label, masks, boxes, size, source, group[0][1], crowd)
+    return shapes.object_of_shapes(label, masks, boxes, size, source, group[0][1], crowd)
 
 
 def _is_crowd(shape):

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 
 from mask_rcnn.evaluation.coco_results import mask_crop
-from mask_rcnn.formats.content import by_image, names_of, relative_name, write_text
+from mask_rcnn.formats.dataset_files import annotations_by_image, names_by_id, relative_name, write_text
 from mask_rcnn.formats.registry import WRITERS
 
 HEADER = '<?xml version="1.0" encoding="utf-8"?>\n'
@@ -18,10 +18,10 @@ def write_cvat(target):
         root = ElementTree.Element("annotations")
         ElementTree.SubElement(root, "version").text = "1.1"
         task = ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task")
-        labels, names = ElementTree.SubElement(task, "labels"), names_of(content)
+        labels, names = ElementTree.SubElement(task, "labels"), names_by_id(content)
         for name in names.values():
             ElementTree.SubElement(ElementTree.SubElement(labels, "label"), "name").text = name
-        images = by_image(content)
+        images = annotations_by_image(content)
         numbered = enumerate(target.track(images, len(images), f"writing {part}".strip()))
         for number, (image, annotations) in numbered:
             size = {"width": str(image["width"]), "height": str(image["height"])}

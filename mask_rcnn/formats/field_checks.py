@@ -22,7 +22,7 @@ def value_of(entry, key, kind, where, default=REQUIRED):
     Raises:
         ValueError: If `entry` is not a dict, or the value is missing or has another type.
     """
-    value = checked(entry, dict, where).get(key)
+    value = checked_value(entry, dict, where).get(key)
     if value is None and default is not REQUIRED:
         return default
     if not isinstance(value, kind):
@@ -30,7 +30,7 @@ def value_of(entry, key, kind, where, default=REQUIRED):
     return value
 
 
-def checked(value, kind, where):
+def checked_value(value, kind, where):
     """Returns `value`. Raises a ValueError unless its type is `kind`: `dict`, `list` or `str`."""
     if not isinstance(value, kind):
         raise _wrong(f"{where} to be {TYPE_NAMES[kind]}", value)

@@ -23,7 +23,7 @@ def read_ids(path, size, where):
     return decode_ids(read_bytes(path, "a PNG file"), size, str(path), where)
 
 
-def instances(ids):
+def instance_masks(ids):
     """Returns the mask of each id of a map, cropped to its bounding box. Id 0 is background.
 
     Args:

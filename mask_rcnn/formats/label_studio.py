@@ -22,7 +22,7 @@ import numpy as np
 from mask_rcnn.data.findings import shown
 from mask_rcnn.formats import field_checks, shapes
 from mask_rcnn.formats.brush_rle import decode_brush
-from mask_rcnn.formats.collect import collect
+from mask_rcnn.formats.coco_builder import build_coco_content
 from mask_rcnn.formats.registry import READERS, FoundImage
 from mask_rcnn.structures import encode_crop
 
@@ -36,9 +36,9 @@ SHAPES = ("polygon", "brush", "rectangle", "ellipse")
 def read_label_studio(source):
     """Reads the json export of Label Studio: polygons, brush masks, rectangles and ellipses."""
     path = source.path / TASKS if source.path.is_dir() else source.path
-    tasks = field_checks.checked(source.read_json(path, EXPECTED), list, str(path))
+    tasks = field_checks.checked_value(source.read_json(path, EXPECTED), list, str(path))
     numbered = list(enumerate(tasks))
-    return collect(source, numbered, functools.partial(_read_task, source))
+    return build_coco_content(source, numbered, functools.partial(_read_task, source))
 
 
 def _read_task(source, numbered):
@@ -48,7 +48,9 @@ def _read_task(source, numbered):
     path = _image_path(task, where, source)
     labels = {}
     for result in results:
-        value = field_checks.value_of(field_checks.checked(result, dict, where), "value", dict, where, {})
+        value = field_checks.value_of(
+            field_checks.checked_value(result, dict, where), "value", dict, where, {}
+        )
         if isinstance(result.get("id"), str) and "labels" in value:
             labels[result["id"]] = value["labels"]
     size = source.images.size(path)
@@ -62,7 +64,7 @@ def _read_task(source, numbered):
 def _labels(task, where, source):
     """Returns the annotations of a task, or the predictions of a task to import, which nobody has labeled."""
     labeled = {"annotations", "completions"} & set(
-        field_checks.checked(task, dict, where)
+        field_checks.checked_value(task, dict, where)
     )  # the second before 1.0
     if not labeled and task.get("predictions"):
         source.findings.repair("tasks without annotations: the predictions of a model were taken", where)
@@ -75,7 +77,7 @@ def _results(annotations, where, source):
     usable = [
         each
         for each in annotations
-        if not field_checks.is_set(field_checks.checked(each, dict, where).get("was_cancelled"))
+        if not field_checks.is_set(field_checks.checked_value(each, dict, where).get("was_cancelled"))
     ]
     if not usable:
         source.findings.repair("tasks without a finished annotation have no objects", where)
@@ -128,7 +130,9 @@ def _object(result, labels, path, size, source, where):
     if len(names) > 1:
         source.findings.repair("objects with several labels: the first one was taken", where)
     masks, boxes = _parts(kind, value, size, where)
-    return shapes.object_of(field_checks.class_name(names[0], where), masks, boxes, size, source, where)
+    return shapes.object_of_shapes(
+        field_checks.class_name(names[0], where), masks, boxes, size, source, where
+    )
 
 
 def _parts(kind, value, size, where):

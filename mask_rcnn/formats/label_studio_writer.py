@@ -11,9 +11,9 @@ import numpy as np
 
 from mask_rcnn.data.masks import full_mask
 from mask_rcnn.formats.brush_rle import encode_brush
-from mask_rcnn.formats.content import by_image, names_of, relative_name, write_text
+from mask_rcnn.formats.dataset_files import annotations_by_image, names_by_id, relative_name, write_text
 from mask_rcnn.formats.label_studio import TASKS
-from mask_rcnn.formats.outlines import one_polygon
+from mask_rcnn.formats.outlines import single_polygon
 from mask_rcnn.formats.registry import WRITERS
 
 CONFIG = "labeling_config.xml"
@@ -29,7 +29,7 @@ def write_label_studio(target):
         "score" in each for content in target.parts.values() for each in content["annotations"]
     )
     for part, content in target.parts.items():
-        names, images, tasks = names_of(content), by_image(content), []
+        names, images, tasks = names_by_id(content), annotations_by_image(content), []
         for image, annotations in target.track(images, len(images), f"writing {part}".strip()):
             results = [_result(each, names, image) for each in _objects(annotations, target.findings)]
             kinds |= {result["from_name"] for result in results}
@@ -68,7 +68,7 @@ def _result(annotation, names, image):
     size = (image["height"], image["width"])
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, list):
-        percent = one_polygon(segmentation, size) * 100 / size[::-1]
+        percent = single_polygon(segmentation, size) * 100 / size[::-1]
         kind, value = "polygon", {"points": percent.tolist(), "closed": True}
     elif segmentation:
         kind, value = "brush", {"format": "rle", "rle": encode_brush(full_mask(segmentation, *size)).tolist()}

@@ -22,11 +22,11 @@ import os
 from mask_rcnn.data.png_ids import decode_ids
 from mask_rcnn.evaluation.coco_results import mask_crop
 from mask_rcnn.formats import field_checks, shapes
-from mask_rcnn.formats.collect import collect
-from mask_rcnn.formats.content import (
-    by_image,
+from mask_rcnn.formats.coco_builder import build_coco_content
+from mask_rcnn.formats.dataset_files import (
+    annotations_by_image,
     find_files,
-    names_of,
+    names_by_id,
     read_class_names,
     relative_name,
     write_class_names,
@@ -46,7 +46,7 @@ def read_labelme(source):
     """Reads labelme's json files, one for each image."""
     paths = find_files(source.path, "*.json") if source.path.is_dir() else [source.path]
     names = read_class_names(source.path) if source.path.is_dir() else ()
-    return collect(source, paths, functools.partial(_read_image, source), names)
+    return build_coco_content(source, paths, functools.partial(_read_image, source), names)
 
 
 def _read_image(source, path):
@@ -70,7 +70,7 @@ def group_shapes(content, where):
     groups = {}
     for number, entry in enumerate(field_checks.value_of(content, "shapes", list, where)):
         at = f"shapes[{number}] of {where}"
-        label = field_checks.class_name(field_checks.checked(entry, dict, at).get("label"), at)
+        label = field_checks.class_name(field_checks.checked_value(entry, dict, at).get("label"), at)
         group = field_checks.whole_number_of(entry, "group_id", at, None)
         key = (label, number, None) if group is None else (label, None, group)
         groups.setdefault(key, []).append((entry, at))
@@ -105,7 +105,9 @@ def read_object(label, group, size, source):
             source.findings.repair(
                 "shapes other than polygon, mask, circle and rectangle were left out", where
             )
-    return shapes.object_of(label, masks, boxes, size, source, where, crowd) if masks or boxes else None
+    return (
+        shapes.object_of_shapes(label, masks, boxes, size, source, where, crowd) if masks or boxes else None
+    )
 
 
 def _corners(entry, where):
@@ -145,8 +147,8 @@ def _mask(entry, size, where):
 def write_labelme(target):
     """Writes a labelme json for each image."""
     for part, content in target.parts.items():
-        names = names_of(content)
-        images = by_image(content)
+        names = names_by_id(content)
+        images = annotations_by_image(content)
         for image, annotations in target.track(images, len(images), f"writing {part}".strip()):
             path = relative_name(image["file_name"], part, ".json")
             if (target.path / path).exists():

@@ -11,7 +11,7 @@ from mask_rcnn.evaluation.coco_results import mask_crop
 MAX_PAIRS = 1_000_000  # of points whose distances are compared at once, 40 MB
 
 
-def outlines(mask):
+def mask_outlines(mask):
     """Returns the outlines of a mask and of its holes, a list of `[N, 2]` (x, y) and whether each is a hole.
 
     Args:
@@ -39,7 +39,7 @@ def polygons_with_holes(mask):
     polygons = []
     for label in range(1, count):
         x, y, width, height, _ = boxes[label]
-        rings = outlines(labels[y : y + height, x : x + width] == label)
+        rings = mask_outlines(labels[y : y + height, x : x + width] == label)
         rings = sorted(rings, key=lambda ring: ring[1])  # the only outline first
         polygons.append([ring + (x, y) for ring, _ in rings])
     return polygons
@@ -52,7 +52,7 @@ def _corners(points):
     return points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
 
 
-def join(rings):
+def join_rings(rings):
     """Returns one polygon `[N, 2]` that covers what an odd number of polygons covers.
 
     Each ring is connected to the others by a line that goes forth and back, so that it has no area.
@@ -71,7 +71,7 @@ def join(rings):
     return joined
 
 
-def one_polygon(segmentation, size):
+def single_polygon(segmentation, size):
     """Returns one polygon `[N, 2]` (x, y) of a segmentation, for formats in which an object has no parts.
 
     Args:
@@ -84,4 +84,4 @@ def one_polygon(segmentation, size):
     crop, (y, x) = mask_crop(segmentation, size)
     if not crop.size:  # parts so thin that they cover the center of no pixel
         return np.reshape(max(segmentation, key=len), (-1, 2))
-    return join([ring for ring, _ in outlines(crop)]) + (x, y)
+    return join_rings([ring for ring, _ in mask_outlines(crop)]) + (x, y)

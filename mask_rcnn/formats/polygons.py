@@ -5,7 +5,7 @@ import numpy as np
 
 from mask_rcnn.data.masks import full_mask
 from mask_rcnn.evaluation.coco_results import mask_crop
-from mask_rcnn.formats.outlines import join, polygons_with_holes
+from mask_rcnn.formats.outlines import join_rings, polygons_with_holes
 
 GOOD_IOU = 0.95  # of a polygon with its mask; what has less is counted
 
@@ -24,7 +24,7 @@ def masks_to_polygons(content, tolerance, findings):
     for each in content["annotations"]:
         if isinstance(each.get("segmentation"), dict) and not each["iscrowd"]:
             crop, (y, x) = mask_crop(each["segmentation"], sizes[each["image_id"]])
-            polygons = crop_polygons(crop, tolerance)
+            polygons = mask_polygons(crop, tolerance)
             if _iou(polygons, crop) < GOOD_IOU:
                 findings.repair(
                     f"polygons have an IoU below {GOOD_IOU} with their mask (a smaller `--polygons` helps)",
@@ -35,7 +35,7 @@ def masks_to_polygons(content, tolerance, findings):
     return {**content, "annotations": annotations}
 
 
-def crop_polygons(mask, tolerance):
+def mask_polygons(mask, tolerance):
     """Returns polygons `[N, 2]` (x, y) of a mask, one for each part, with its holes.
 
     Args:
@@ -43,7 +43,7 @@ def crop_polygons(mask, tolerance):
         tolerance: As in `masks_to_polygons`.
     """
     parts = polygons_with_holes(mask)
-    return [join([_simplified(ring, tolerance) for ring in rings]) for rings in parts]
+    return [join_rings([_simplified(ring, tolerance) for ring in rings]) for rings in parts]
 
 
 def _simplified(ring, tolerance):

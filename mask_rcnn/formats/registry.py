@@ -1,8 +1,7 @@
 """The registries of annotation formats, and what a reader is given and returns.
 
-A reader is a function from a `Source` to the content of a COCO json, or to the path of one. `collect` makes
-the content from `FoundImage`s.
-A writer is a function of a `Target`.
+A reader is a function of a `Source`. It returns the content of a COCO JSON, or the path of one.
+`build_coco_content` builds the content from `FoundImage`s. A writer is a function of a `Target`.
 """
 
 from collections.abc import Callable
@@ -18,7 +17,7 @@ READERS = Registry("--from")
 WRITERS = Registry("--to")
 
 
-def silent(items, total, description):
+def no_progress(items, total, description):
     """Returns `items`: progress that nobody sees."""
     return items
 
@@ -51,7 +50,7 @@ class Source:
     boxes_as_masks: bool = False
     class_attribute: str | None = None
     skip_errors: bool = False
-    track: Callable = silent
+    track: Callable = no_progress
     annotations: Path | None = None
     score_threshold: float = 0.5
     scores: dict = field(default_factory=dict)
@@ -89,7 +88,7 @@ class Target:
     path: Path
     final_path: Path
     findings: Findings = field(default_factory=Findings)
-    track: Callable = silent
+    track: Callable = no_progress
     num_shards: int | None = None
     model_version: str = "mask-rcnn"
 

@@ -3,7 +3,7 @@
 import random
 
 from mask_rcnn.data.findings import shown
-from mask_rcnn.formats.content import names_of
+from mask_rcnn.formats.dataset_files import names_by_id
 
 PARTS = ("train", "val")  # of a split
 
@@ -66,7 +66,7 @@ def keep_classes(content, names, findings):
         return content
     _check_known(names, content, "--classes")
     categories = [category for category in content["categories"] if category["name"] in names]
-    ids, all_names, annotations = {category["id"] for category in categories}, names_of(content), []
+    ids, all_names, annotations = {category["id"] for category in categories}, names_by_id(content), []
     for each in content["annotations"]:
         if each["category_id"] in ids:
             annotations.append(each)
@@ -78,7 +78,7 @@ def keep_classes(content, names, findings):
 
 
 def _check_known(names, content, option):
-    known = names_of(content).values()
+    known = names_by_id(content).values()
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ValueError(
@@ -87,7 +87,7 @@ def _check_known(names, content, option):
         )
 
 
-def split(content, fraction, seed):
+def split_images(content, fraction, seed):
     """Splits the images at random into "train" and "val".
 
     Images with the same file are in the same part. The same content and seed give the same parts.

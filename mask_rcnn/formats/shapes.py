@@ -50,7 +50,7 @@ def _rotated(points, degrees, pivot):
     return (points - pivot) @ np.array([(cosine, sine), (-sine, cosine)]) + pivot
 
 
-def object_of(class_name, masks, boxes, size, source, where, crowd=False):
+def object_of_shapes(class_name, masks, boxes, size, source, where, crowd=False):
     """Returns the `FoundObject` of an object that may consist of several parts.
 
     Args:

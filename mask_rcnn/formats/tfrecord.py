@@ -17,7 +17,7 @@ from mask_rcnn.data.masks import full_mask
 from mask_rcnn.data.record_image import ENCODED
 from mask_rcnn.data.shards import read_shards
 from mask_rcnn.data.tfrecord import encode_example, write_record
-from mask_rcnn.formats.content import by_image, names_of, relative_name
+from mask_rcnn.formats.dataset_files import annotations_by_image, names_by_id, relative_name
 from mask_rcnn.formats.registry import READERS, WRITERS
 from mask_rcnn.system.files import atomic_write
 
@@ -45,7 +45,7 @@ def read_tfrecord(source):
 def write_tfrecord(target):
     """Writes NAME-00000-of-00010.tfrecord etc. NAME is the part of a split, or the name of the folder."""
     for part, content in target.parts.items():
-        images = by_image(content)
+        images = annotations_by_image(content)
         paths = [target.images.find(image["file_name"], "the annotations") for image, _ in images]
         sizes = [path.stat().st_size for path in paths]
         count = target.num_shards or math.ceil(sum(sizes) / SHARD_BYTES)
@@ -84,7 +84,7 @@ class _Encoder:
     """
 
     def __init__(self, content, findings):
-        self.findings, self.names = findings, names_of(content)
+        self.findings, self.names = findings, names_by_id(content)
         self.points = {each["id"]: each.get("keypoints", []) for each in content["categories"]}
         self.num_points = max(map(len, self.points.values()))
         for category in content["categories"]:

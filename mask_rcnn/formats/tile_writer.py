@@ -20,10 +20,10 @@ from mask_rcnn.data.masks import encode_mask, mask_extent, mask_in_window
 from mask_rcnn.data.occlusion import MIN_VISIBLE
 from mask_rcnn.data.segmentations import mask_window
 from mask_rcnn.evaluation.coco_results import write_json
-from mask_rcnn.formats.content import by_image, relative_name
 from mask_rcnn.formats.conversion import Selection, output_paths, select
+from mask_rcnn.formats.dataset_files import annotations_by_image, relative_name
 from mask_rcnn.formats.image_folder import ImageFolder
-from mask_rcnn.formats.registry import silent
+from mask_rcnn.formats.registry import no_progress
 from mask_rcnn.prediction.tiles import Tiling
 from mask_rcnn.system.files import atomic_write
 
@@ -60,7 +60,7 @@ class Cutting:
             )
 
 
-def write_tiles(content, images_dir, out, cutting, selection=None, findings=None, track=silent):
+def write_tiles(content, images_dir, out, cutting, selection=None, findings=None, track=no_progress):
     """Writes the tiles of a data set and their annotations.
 
     Args:
@@ -71,7 +71,7 @@ def write_tiles(content, images_dir, out, cutting, selection=None, findings=None
         cutting: `Cutting`.
         selection: `Selection`. Defaults to None, everything.
         findings: `Findings`. What is changed or left out is added. Defaults to None.
-        track: Function that reports progress, see `Source`. Defaults to `silent`.
+        track: Function that reports progress, see `Source`. Defaults to `no_progress`.
 
     Returns:
         Tuple of `{part: content}` as written and the list of the paths of the JSON files. Images have two
@@ -110,7 +110,7 @@ class _Writer:
     def write(self, content, track):
         """Writes the tiles of one part. Returns the content of its COCO JSON."""
         images, annotations = [], []
-        whole = by_image(content)
+        whole = annotations_by_image(content)
         for image, objects in track(whole, len(whole), "cutting"):
             for tile, found in self._write_tiles(image, objects):
                 images.append({"id": len(images) + 1, **tile})

@@ -17,7 +17,7 @@ import math
 
 from mask_rcnn.data.findings import shown
 from mask_rcnn.formats import field_checks, shapes
-from mask_rcnn.formats.collect import collect
+from mask_rcnn.formats.coco_builder import build_coco_content
 from mask_rcnn.formats.registry import READERS, FoundImage
 
 EXPECTED = "a VIA project or json export"
@@ -30,11 +30,13 @@ NO_CLASS = "object"  # class of all regions in a file without attributes
 def read_via(source):
     """Reads a project or JSON export of the VGG Image Annotator (VIA) 2."""
     content = source.read_json(source.path, EXPECTED)
-    images = field_checks.checked(content, dict, str(source.path))
+    images = field_checks.checked_value(content, dict, str(source.path))
     if "_via_img_metadata" in images:
         images = field_checks.value_of(images, "_via_img_metadata", dict, str(source.path))
     attribute = source.class_attribute or _class_attribute(images.values(), source)
-    return collect(source, list(images.values()), functools.partial(_read_image, source, attribute))
+    return build_coco_content(
+        source, list(images.values()), functools.partial(_read_image, source, attribute)
+    )
 
 
 def _class_attribute(images, source):
@@ -66,7 +68,7 @@ def _listed(regions):
 
 
 def _read_image(source, attribute, image):
-    field_checks.checked(image, dict, f"an image of {source.path}")
+    field_checks.checked_value(image, dict, f"an image of {source.path}")
     name = field_checks.value_of(image, "filename", str, f"an image of {source.path}")
     where = f"image {shown(name)} of {source.path}"
     path = source.images.find(name, where)
@@ -81,14 +83,14 @@ def _read_image(source, attribute, image):
             label = _class_name(
                 field_checks.value_of(region, "region_attributes", dict, at, {}), attribute, at
             )
-            objects.append(shapes.object_of(label, masks, boxes, size, source, at))
+            objects.append(shapes.object_of_shapes(label, masks, boxes, size, source, at))
         else:
             source.findings.repair("shapes other than polygon, circle, ellipse and rect were left out", at)
     return FoundImage(path, size, objects)
 
 
 def _parts(shape, where):
-    """Returns (masks, boxes) of a shape, see `shapes.object_of`. Both are empty for unsupported shapes."""
+    """Returns (masks, boxes) of a shape, see `object_of_shapes`. Both are empty for unsupported shapes."""
     kind = field_checks.value_of(shape, "name", str, where)
     number = functools.partial(field_checks.number_of, shape, where=where)
     if kind == "polygon":

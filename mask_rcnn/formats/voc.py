@@ -18,9 +18,9 @@ import numpy as np
 
 from mask_rcnn.data.findings import shown
 from mask_rcnn.formats import field_checks
-from mask_rcnn.formats.collect import collect
-from mask_rcnn.formats.content import read_class_names, read_text
-from mask_rcnn.formats.id_maps import VOID, instances, read_ids
+from mask_rcnn.formats.coco_builder import build_coco_content
+from mask_rcnn.formats.dataset_files import read_class_names, read_text
+from mask_rcnn.formats.id_maps import VOID, instance_masks, read_ids
 from mask_rcnn.formats.registry import READERS, FoundImage, FoundObject
 from mask_rcnn.formats.xml_file import read_xml
 from mask_rcnn.structures import encode_crop
@@ -44,7 +44,7 @@ def read_voc(source):
     for name in sorted(boxes.keys() - set(names)) if not source.subset else ():
         source.findings.repair("images without a file in SegmentationObject were left out", name)
     read = functools.partial(_read_image, source, boxes, masks)
-    return collect(source, names, read, read_class_names(source.path))
+    return build_coco_content(source, names, read, read_class_names(source.path))
 
 
 def _names(source):
@@ -70,7 +70,7 @@ def _read_image(source, boxes, masks, name):
     entries = [
         _entry(each, f"object {number} of {path}") for number, each in enumerate(root.iterfind("object"), 1)
     ]
-    found = instances(_ids(masks.get(name), size, path, source))
+    found = instance_masks(_ids(masks.get(name), size, path, source))
     segmentations = _matched(found, entries, size, masks.get(name), source)
     objects = [
         FoundObject(label, segmentations.get(number), box, crowd)

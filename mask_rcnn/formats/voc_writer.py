@@ -8,10 +8,10 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from mask_rcnn.evaluation.coco_results import mask_crop
-from mask_rcnn.formats.content import (
-    by_image,
+from mask_rcnn.formats.dataset_files import (
+    annotations_by_image,
     copy_image,
-    names_of,
+    names_by_id,
     relative_name,
     write_class_names,
     write_text,
@@ -27,7 +27,7 @@ def write_voc(target):
     """Writes a Pascal VOC folder with copies of the images."""
     stems = collections.Counter()
     for part, content in target.parts.items():
-        names, images = names_of(content), by_image(content)
+        names, images = names_by_id(content), annotations_by_image(content)
         for image, annotations in target.track(images, len(images), f"writing {part}".strip()):
             stem = relative_name(image["file_name"]).stem
             stems[stem] += 1

@@ -21,9 +21,16 @@ from mask_rcnn.data.findings import shown
 from mask_rcnn.data.image_headers import SUFFIXES
 from mask_rcnn.data.json_values import numbers, whole_number
 from mask_rcnn.formats import field_checks, shapes
-from mask_rcnn.formats.collect import collect
-from mask_rcnn.formats.content import by_image, copy_image, find_files, read_text, relative_name, write_text
-from mask_rcnn.formats.outlines import one_polygon
+from mask_rcnn.formats.coco_builder import build_coco_content
+from mask_rcnn.formats.dataset_files import (
+    annotations_by_image,
+    copy_image,
+    find_files,
+    read_text,
+    relative_name,
+    write_text,
+)
+from mask_rcnn.formats.outlines import single_polygon
 from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage
 
 PARTS = ("train", "val", "test")
@@ -45,7 +52,7 @@ def read_yolo(source):
     for part in parts:
         for entry in _entries(content, part, path):
             images |= dict.fromkeys(_image_files(root, path.parent, entry, path))
-    return collect(source, list(images), functools.partial(_read_image, source, names), names)
+    return build_coco_content(source, list(images), functools.partial(_read_image, source, names), names)
 
 
 def _read_yaml(path):
@@ -141,13 +148,13 @@ def _object(words, names, size, source, where):
     if len(points) == 2:
         center, sides = pixels
         boxes = [shapes.rectangle(*(center - sides / 2), *sides)]
-        return shapes.object_of(names[number], [], boxes, size, source, where)
+        return shapes.object_of_shapes(names[number], [], boxes, size, source, where)
     if len(points) < 3 or points.min() < -OUTSIDE or points.max() > 1 + OUTSIDE:
         raise ValueError(
             "Expected a polygon of at least three points in fractions of the image size, 0 to 1. "
             f"Received: {where} with numbers from {points.min():g} to {points.max():g}. Divide by the size."
         )
-    return shapes.object_of(names[number], [pixels], [], size, source, where)
+    return shapes.object_of_shapes(names[number], [pixels], [], size, source, where)
 
 
 @WRITERS.register("yolo")
@@ -157,7 +164,7 @@ def write_yolo(target):
     parts = {part or "train": content for part, content in target.parts.items()}
     for part, content in parts.items():
         numbers_of = {category["id"]: number for number, category in enumerate(content["categories"])}
-        labels, images = set(), by_image(content)
+        labels, images = set(), annotations_by_image(content)
         for image, annotations in target.track(images, len(images), f"writing {part}"):
             name = relative_name(image["file_name"])
             label = PurePosixPath("labels", part, name).with_suffix(".txt")
@@ -186,7 +193,7 @@ def _line(annotation, numbers_of, image, findings):
         findings.repair(f"YOLO segmentation has no {kind}: they were left out", where)
         return ""
     size = (image["height"], image["width"])
-    polygon = one_polygon(segmentation, size)
+    polygon = single_polygon(segmentation, size)
     fractions = np.clip(polygon / size[::-1], 0, 1).ravel()
     return (
         " ".join([str(numbers_of[annotation["category_id"]]), *(f"{each:.10g}" for each in fractions)]) + "\n"

@@ -61,7 +61,7 @@ def class_ids_of(names, categories):
     return [known.index(name) + 1 for name in names]
 
 
-def known_size(given, found, what):
+def resolve_image_size(given, found, what):
     """Returns (height, width) of the image: the given one, or the one in the data.
 
     Args:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mask_rcnn.data.masks import mask_in_window
 from mask_rcnn.formats.outlines import polygons_with_holes
-from mask_rcnn.interop.classes import class_ids_of, class_names, known_size
+from mask_rcnn.interop.classes import class_ids_of, class_names, resolve_image_size
 from mask_rcnn.structures import Detections, smallest_crop
 
 DECIMALS = 6  # decimal places of pixel coordinates after a transform and its inverse
@@ -148,7 +148,10 @@ def from_geojson(collection, image_size=None, categories=None, transform=None):
             "Expected a FeatureCollection with `features`. "
             f"Received: {type(collection).__name__}. Give the content of the file, `json.load(file)`."
         )
-    size, matrix = known_size(image_size, collection.get("image_size"), "the collection"), _matrix(transform)
+    size, matrix = (
+        resolve_image_size(image_size, collection.get("image_size"), "the collection"),
+        _matrix(transform),
+    )
     polygons = [_read_polygons(feature["geometry"], matrix, i) for i, feature in enumerate(features)]
     properties = [feature["properties"] for feature in features]
     fields = {"masks": None, "mask_origins": None}

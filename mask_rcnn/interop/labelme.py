@@ -9,7 +9,7 @@ from absl import logging
 from pycocotools import mask as coco_mask
 
 from mask_rcnn.evaluation.coco_results import from_coco, to_coco
-from mask_rcnn.formats.collect import annotation_fields
+from mask_rcnn.formats.coco_builder import annotation_fields
 from mask_rcnn.formats.labelme import declared_size, group_shapes, labelme_content, read_object
 from mask_rcnn.formats.registry import Source
 from mask_rcnn.interop.classes import class_ids_of

@@ -19,7 +19,7 @@ import re
 import numpy as np
 
 from mask_rcnn.evaluation.coco_results import mask_crop
-from mask_rcnn.interop.classes import class_ids_of, class_names, import_package, known_size
+from mask_rcnn.interop.classes import class_ids_of, class_names, import_package, resolve_image_size
 from mask_rcnn.structures import Detections
 
 BOX = ("y1", "x1", "y2", "x2")
@@ -92,7 +92,7 @@ def from_pandas(frame, image_size=None, categories=None):
     class_ids, names = columns.pop("class_id", None), columns.pop("class_name", None)
     if names is not None and (categories is not None or class_ids is None):
         class_ids = class_ids_of(names.tolist(), _given(categories))
-    size = known_size(image_size, _size(columns), "the frame")
+    size = resolve_image_size(image_size, _size(columns), "the frame")
     masks, origins = _masks(columns.pop("mask", None), size)
     scores = columns.pop("score", np.ones(len(frame)))
     keypoints = _keypoints(columns)

@@ -8,7 +8,7 @@ and not from 1 as in `mask_rcnn`. `data` has arrays with one row per object; cla
 
 import numpy as np
 
-from mask_rcnn.interop.classes import class_ids_of, class_names, import_package, known_size
+from mask_rcnn.interop.classes import class_ids_of, class_names, import_package, resolve_image_size
 from mask_rcnn.structures import Detections, smallest_crop
 
 NAME, KEYPOINTS, SIZE, TRACKER = "class_name", "keypoints", "image_size", "tracker_id"
@@ -91,7 +91,7 @@ def from_supervision(detections, image_size=None, categories=None):
         data[TRACKER] = detections.tracker_id
     mask, count = detections.mask, len(detections)
     found = detections.metadata.get(SIZE) if mask is None else mask.shape[1:]
-    size = known_size(
+    size = resolve_image_size(
         image_size, found, "supervision.Detections without masks" if mask is None else "the masks"
     )
     crops = None if mask is None else [_crop(mask, i) for i in range(count)]

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mask_rcnn.postprocessing.detection_merge import concatenate, weighted_mask_vote
+from mask_rcnn.postprocessing.detection_merge import concatenate_detections, weighted_mask_vote
 from mask_rcnn.postprocessing.paste import THRESHOLD
 from mask_rcnn.postprocessing.uncertainty import AGREEMENT
 
@@ -33,7 +33,7 @@ def merge_views(found, nms_iou, max_detections):
         the share of the other views that have the object, with an IoU of the boxes of `SAME_BOX` or more.
     """
     views = np.repeat(np.arange(len(found)), [len(each) for each in found])
-    detections = concatenate(found)
+    detections = concatenate_detections(found)
     groups = _suppress(detections, nms_iou, max_detections)
     groups = [group[np.sort(np.unique(views[group], return_index=True)[1])] for group in groups]
     kept = detections.keep([group[0] for group in groups])
@@ -52,7 +52,7 @@ def merge_views(found, nms_iou, max_detections):
     return kept
 
 
-def mirror(detections, keypoint_order=None):
+def mirror_detections(detections, keypoint_order=None):
     """Returns the detections of a mirrored image as detections of the original image.
 
     Args:

@@ -7,7 +7,7 @@ import numpy as np
 from mask_rcnn.structures import smallest_crop
 
 
-def concatenate(parts):
+def concatenate_detections(parts):
     """Returns one `Detections` with the rows of all `parts`, a list of `Detections` of one image."""
     first = parts[0]
     fields = {"boxes": None, "scores": None, "class_ids": None, "mask_origins": None, "keypoints": None}

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mask_rcnn.postprocessing.detection_merge import concatenate, weighted_mask_vote
+from mask_rcnn.postprocessing.detection_merge import concatenate_detections, weighted_mask_vote
 
 MIN_AGREEMENT = 0.5
 MIN_SCORE_SHARE = 0.5
@@ -40,7 +40,7 @@ def merge_tiles(found, windows, image_size):
     windows = np.asarray(windows)
     moved = [_move(each, window, image_size) for each, window in zip(found, windows, strict=True)]
     tiles = np.repeat(np.arange(len(moved)), [len(each) for each in moved])
-    detections = concatenate(moved)
+    detections = concatenate_detections(moved)
     labels = _components(_same_objects(detections, tiles, windows), len(detections))
     return _merge(detections, labels, windows[tiles])
 

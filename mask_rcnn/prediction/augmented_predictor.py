@@ -3,7 +3,7 @@
 import numpy as np
 
 from mask_rcnn.data.keypoints import mirrored_order
-from mask_rcnn.postprocessing.augmentation_merge import merge_views, mirror
+from mask_rcnn.postprocessing.augmentation_merge import merge_views, mirror_detections
 from mask_rcnn.prediction.image_predictor import ImagePredictor
 
 
@@ -74,7 +74,7 @@ class AugmentedPredictor(ImagePredictor):
         found = []
         for (view, flip), each, undo in zip(self._views, outputs, resize, strict=True):
             detections = view.postprocess(each, undo)
-            found.append(mirror(detections, self._keypoint_order) if flip else detections)
+            found.append(mirror_detections(detections, self._keypoint_order) if flip else detections)
         head = self.config.box_head
         merged = merge_views(found, head.nms_iou, head.max_detections)
         return merged.keep(~(merged.scores < score_threshold))

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mask_rcnn.data.coco_content import CocoContent
-from mask_rcnn.evaluation.average_precision import MAX_KEYPOINT_DETECTIONS, ordered
+from mask_rcnn.evaluation.average_precision import MAX_KEYPOINT_DETECTIONS, sorted_image_ids
 from mask_rcnn.report.curves import class_curves, score_thresholds, total_curve
+from mask_rcnn.report.detection_matches import DetectionMatches, match_detections
 from mask_rcnn.report.errors import detection_errors
-from mask_rcnn.report.evaluation import Evaluation, evaluate_images
 from mask_rcnn.report.operating_point import OperatingPoint, image_errors, operating_point
 
 TITLES = {"bbox": "boxes", "segm": "masks", "boundary": "mask boundaries", "keypoints": "keypoints"}
@@ -16,7 +16,7 @@ MAIN_TYPES = ("keypoints", "segm", "bbox")  # the report is about the first of t
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detected:
+class RunDetections:
     """The detections of a run and the annotations to evaluate them on.
 
     Args:
@@ -36,7 +36,7 @@ class Detected:
     max_detections: int
 
     def __post_init__(self):
-        object.__setattr__(self, "image_ids", tuple(ordered(self.image_ids)))
+        object.__setattr__(self, "image_ids", tuple(sorted_image_ids(self.image_ids)))
 
     @property
     def file_names(self):
@@ -54,7 +54,7 @@ class Analysis:
     """The evaluation of a run for one IoU type, and results derived from it.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         curves: List with the `score_curve` of each class.
         total: `score_curve` of all classes together.
         thresholds: `[K]`, the score threshold of each class with the largest F1.
@@ -63,7 +63,7 @@ class Analysis:
         images: From `image_errors`.
     """
 
-    evaluation: Evaluation
+    evaluation: DetectionMatches
     curves: list
     total: dict
     thresholds: np.ndarray
@@ -74,7 +74,7 @@ class Analysis:
 
 
 def analyze(evaluation):
-    """Returns the `Analysis` of an `Evaluation`."""
+    """Returns the `Analysis` of a `DetectionMatches`."""
     curves, total = class_curves(evaluation), total_curve(evaluation)
     thresholds = score_thresholds(curves, total)
     kinds, targets = detection_errors(evaluation)
@@ -95,14 +95,14 @@ def analyze_run(detected, track=None):
     """Returns {IoU type: `Analysis`} of a run. Masks are also evaluated by boundary IoU.
 
     Args:
-        detected: `Detected`.
+        detected: `RunDetections`.
         track: Function of (items, their number, a description) that yields the items and shows progress.
             Defaults to None: no progress.
     """
     found = {}
     for iou_type in detected.iou_types:
         for kind in (iou_type, "boundary") if iou_type == "segm" else (iou_type,):
-            evaluation = evaluate_images(
+            evaluation = match_detections(
                 detected.content,
                 detected.entries,
                 detected.image_ids,
@@ -114,13 +114,13 @@ def analyze_run(detected, track=None):
     return found
 
 
-def measure(iou_types):
+def overlap_name(iou_types):
     """Returns the name of the overlap measure of IoU types: "IoU", "OKS" for keypoints, or both."""
     names = ["OKS" if kind == "keypoints" else "IoU" for kind in iou_types]
     return " or ".join(dict.fromkeys(names))
 
 
-def main_type(analyses):
+def main_iou_type(analyses):
     """Returns the IoU type that a report is about. The keys of `analyses` are IoU types."""
     return next(kind for kind in MAIN_TYPES if kind in analyses)
 

@@ -7,14 +7,19 @@ middle 95 % of the differences. Detections of an image that was drawn twice coun
 
 import numpy as np
 
-from mask_rcnn.evaluation.bootstrap import class_precisions, image_counts, interval, mean_over_classes
+from mask_rcnn.evaluation.bootstrap import (
+    class_precisions,
+    confidence_interval,
+    image_counts,
+    mean_over_classes,
+)
 
 
 def compare_by_resampling(first, second, track=iter):
     """Compares the AP of two evaluations of the same images.
 
     Args:
-        first, second: `Evaluation`s of the same objects.
+        first, second: `DetectionMatches` of the same objects.
         track: Function that yields the (run, class) pairs of a list, to show progress. Defaults to `iter`.
 
     Returns:
@@ -49,7 +54,7 @@ def _difference(first, second):
     if np.isnan(differences[0]):
         return dict.fromkeys(("first", "second", "difference", "low", "high", "share_better"))
     resampled = differences[1:][~np.isnan(differences[1:])]  # without resamples that have no object
-    low, high = interval(resampled)
+    low, high = confidence_interval(resampled)
     return {
         "first": float(first[0]),
         "second": float(second[0]),

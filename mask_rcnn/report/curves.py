@@ -28,7 +28,7 @@ def class_curves(evaluation):
     """Returns the `score_curve` of each class: precision, recall and F1 at each score.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
 
     Returns:
         List of dicts, one per class.

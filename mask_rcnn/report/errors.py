@@ -11,8 +11,8 @@ from mask_rcnn.report.curves import average_precision_of
 
 FOREGROUND_IOU = 0.5
 BACKGROUND_IOU = 0.1
-KINDS = ("classification", "localization", "both", "duplicate", "background", "missed")
-SPECIAL_KINDS = ("false_positives", "false_negatives")  # all false positives or negatives, section 2.3
+ERROR_TYPES = ("classification", "localization", "both", "duplicate", "background", "missed")
+SPECIAL_ERROR_TYPES = ("false_positives", "false_negatives")  # all false positives or negatives, section 2.3
 CLASSIFICATION, LOCALIZATION, BOTH, DUPLICATE, BACKGROUND = range(5)
 NO_ERROR = -1
 
@@ -21,10 +21,10 @@ def detection_errors(evaluation):
     """Returns the error type of each detection at IoU 0.5.
 
     Args:
-        evaluation: `Evaluation` of D detections.
+        evaluation: `DetectionMatches` of D detections.
 
     Returns:
-        kinds: `[D]` int, index in `KINDS`, or -1 for correct and for ignored detections.
+        kinds: `[D]` int, index in `ERROR_TYPES`, or -1 for correct and for ignored detections.
         targets: `[D]` int, index of the object of a classification or localization error, otherwise -1.
     """
     kinds = np.full(len(evaluation.scores), NO_ERROR)
@@ -75,13 +75,13 @@ def decompose(evaluation, kinds, targets):
     - missed: The objects are removed.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         kinds, targets: From `detection_errors`.
 
     Returns:
         Dict with
         ap50: AP50, or None without objects.
-        errors: For each of `KINDS` and `SPECIAL_KINDS` a dict with `count` and `ap50_cost`.
+        errors: For each of `ERROR_TYPES` and `SPECIAL_ERROR_TYPES` a dict with `count` and `ap50_cost`.
     """
     counts = evaluation.object_counts
     has_objects = counts > 0
@@ -91,13 +91,13 @@ def decompose(evaluation, kinds, targets):
     corrected = {
         **{
             name: (base.corrected(kinds == kind, targets), counts)
-            for kind, name in enumerate(KINDS[: BACKGROUND + 1])
+            for kind, name in enumerate(ERROR_TYPES[: BACKGROUND + 1])
         },
         "missed": (base, counts - _count(evaluation, missed)),
         "false_positives": (base.without(base.counted & ~base.hits), counts),
         "false_negatives": (base, counts - _count(evaluation, unfound)),
     }
-    numbers = {name: int((kinds == kind).sum()) for kind, name in enumerate(KINDS)}
+    numbers = {name: int((kinds == kind).sum()) for kind, name in enumerate(ERROR_TYPES)}
     numbers |= {
         "missed": int(missed.sum()),
         "false_positives": int((kinds != NO_ERROR).sum()),
@@ -119,7 +119,7 @@ class _Flags:
     """Detections with their classes, and whether they count and are correct.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         classes: `[D]` int. Defaults to those of the evaluation.
         hits: `[D]` bool, correct detections at IoU 0.5. Defaults to those of the evaluation.
         counted: `[D]` bool, detections that are not ignored. Defaults to those of the evaluation.

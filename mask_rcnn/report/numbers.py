@@ -7,7 +7,14 @@ from mask_rcnn.evaluation.bootstrap import RECALLS
 from mask_rcnn.report.analysis import TITLES, progress
 from mask_rcnn.report.compare import compare_by_resampling, compare_images
 from mask_rcnn.report.curves import calibration
-from mask_rcnn.report.errors import BACKGROUND_IOU, FOREGROUND_IOU, KINDS, NO_ERROR, decompose, missed_objects
+from mask_rcnn.report.errors import (
+    BACKGROUND_IOU,
+    ERROR_TYPES,
+    FOREGROUND_IOU,
+    NO_ERROR,
+    decompose,
+    missed_objects,
+)
 from mask_rcnn.report.operating_point import confusion_matrix
 from mask_rcnn.report.slices import slice_rows
 
@@ -20,7 +27,7 @@ def report_numbers(detected, analyses, metrics):
     """Returns all numbers of a run.
 
     Args:
-        detected: `Detected`.
+        detected: `RunDetections`.
         analyses: From `analyze_run`.
         metrics: `Metrics`, or None.
 
@@ -84,7 +91,8 @@ def _classes(detected, analysis):
     for k, (name, curve) in enumerate(zip(detected.class_names, analysis.curves, strict=True)):
         best = curve["best"]
         errors = np.bincount(
-            analysis.kinds[(evaluation.classes == k) & (analysis.kinds != NO_ERROR)], minlength=len(KINDS)
+            analysis.kinds[(evaluation.classes == k) & (analysis.kinds != NO_ERROR)],
+            minlength=len(ERROR_TYPES),
         )
         errors[-1] = (missed & (evaluation.object_classes == k)).sum()
         at_best = {
@@ -98,7 +106,7 @@ def _classes(detected, analysis):
                 "ap50": mean_of_measured(evaluation.precision[0, :, k, 0]),
                 "score_threshold": None if best is None else float(curve["scores"][best]),
                 **at_best,
-                "errors": dict(zip(KINDS, errors.tolist(), strict=True)),
+                "errors": dict(zip(ERROR_TYPES, errors.tolist(), strict=True)),
             }
         )
     return rows
@@ -137,7 +145,7 @@ def comparison_numbers(detected, first, second, name, track=None):
     """Returns the differences between two runs.
 
     Args:
-        detected: `Detected` of the first run.
+        detected: `RunDetections` of the first run.
         first, second: {IoU type: `Analysis`} of the two runs.
         name: Name of the second run.
         track: As in `analyze_run`. Defaults to None.

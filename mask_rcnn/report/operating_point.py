@@ -39,7 +39,7 @@ def operating_point(evaluation, thresholds):
     0.5.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         thresholds: `[K]`, score threshold of each class.
     """
     kept = (evaluation.scores >= thresholds[evaluation.classes]) & ~evaluation.ignored[0]
@@ -64,7 +64,7 @@ def confusion_matrix(evaluation, point):
     """Returns the confusion matrix of classes.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         point: `OperatingPoint`.
 
     Returns:
@@ -91,7 +91,7 @@ def image_errors(evaluation, point):
     """Counts true and false detections in each image.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         point: `OperatingPoint`.
 
     Returns:

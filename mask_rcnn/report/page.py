@@ -2,9 +2,9 @@
 
 from mask_rcnn.evaluation.average_precision import FEDERATED_NUMBERS
 from mask_rcnn.evaluation.metrics import FEDERATED_RULES
-from mask_rcnn.report.analysis import TITLES, main_type, measure
+from mask_rcnn.report.analysis import TITLES, main_iou_type, overlap_name
 from mask_rcnn.report.charts import STYLE, bar_chart
-from mask_rcnn.report.errors import KINDS
+from mask_rcnn.report.errors import ERROR_TYPES
 from mask_rcnn.report.sections import (
     MAX_IMAGES,
     MAX_ROWS,
@@ -22,7 +22,7 @@ from mask_rcnn.report.sections import (
 )
 from mask_rcnn.visualization.html_page import html_page, html_text
 
-KIND_HELP = {  # {} becomes IoU or OKS
+ERROR_HELP = {  # {} becomes IoU or OKS
     "classification": "the location is correct, the class is wrong",
     "localization": "the class is correct, the {} is from 0.1 to 0.5",
     "both": "another class, and the {} is from 0.1 to 0.5",
@@ -76,21 +76,22 @@ def report_page(numbers, main, pictures, comparison=None, compared_pictures=()):
 
 def _conclusions(one, main):
     """Returns a paragraph with the most important results."""
-    costs = {kind: one["errors"]["errors"][kind] for kind in KINDS}
+    costs = {kind: one["errors"]["errors"][kind] for kind in ERROR_TYPES}
     known = {kind: each["ap50_cost"] for kind, each in costs.items() if each["ap50_cost"] is not None}
     ap, ap50 = (number_text(one["summary"][name]) for name in ("AP", "AP50"))
     sentences = [f"AP of {TITLES[main]}: {ap}, AP50: {ap50}."]
     if known and max(known.values()) > 0:
         worst = max(known, key=known.get)
         sentences.append(
-            f"Most AP50 is lost by errors of type {worst} ({KIND_HELP[worst].format(measure([main]))}): "
+            f"Most AP50 is lost by errors of type {worst} "
+            f"({ERROR_HELP[worst].format(overlap_name([main]))}): "
             f"{known[worst]:.3f} by {costs[worst]['count']:,} of them."
         )
     best = one["scores"]["best"]
     if best:
         sentences.append(
             f"A score threshold of {best['scores']:.3f} gives the best F1, {best['f1']:.3f}, with precision "
-            f"{best['precision']:.3f} and recall {best['recall']:.3f} at {measure([main])} 0.5."
+            f"{best['precision']:.3f} and recall {best['recall']:.3f} at {overlap_name([main])} 0.5."
         )
     return [f"<p><strong>{html_text(sentences[0])}</strong> {html_text(' '.join(sentences[1:]))}</p>"]
 
@@ -139,13 +140,13 @@ def _errors(numbers):
                 errors[name]["ap50_cost"] or 0,
                 f"{number_text(errors[name]['ap50_cost'])} ({errors[name]['count']:,})",
             )
-            for name in KINDS
+            for name in ERROR_TYPES
         ]
         charts.append(bar_chart(TITLES[kind].capitalize(), bars, css_colors()))
-    overlap = measure(numbers["evaluations"])
+    overlap = overlap_name(numbers["evaluations"])
     items = "".join(
         f"<li><strong>{name}</strong>: {html_text(text.format(overlap))}</li>"
-        for name, text in KIND_HELP.items()
+        for name, text in ERROR_HELP.items()
     )
     return (
         "<p>How much AP50 would rise if all errors of one type were fixed, and only these (TIDE). "
@@ -155,7 +156,7 @@ def _errors(numbers):
 
 
 def _comparison(comparison, numbers, pictures):
-    one = comparison["evaluations"][main_type(comparison["evaluations"])]
+    one = comparison["evaluations"][main_iou_type(comparison["evaluations"])]
     rows = [
         (f"{name} {TITLES[kind]}", *_differences(each["bootstrap"][name]))
         for kind, each in comparison["evaluations"].items()

@@ -5,7 +5,7 @@ import numpy as np
 
 from mask_rcnn.data.results import box_of
 from mask_rcnn.evaluation.coco_results import PIXEL_CENTER, mask_crop
-from mask_rcnn.report.errors import KINDS, NO_ERROR
+from mask_rcnn.report.errors import ERROR_TYPES, NO_ERROR
 from mask_rcnn.visualization.drawing import BOX_OPACITY, draw_box, draw_keypoints, draw_mask
 
 LONG_SIDE = 640  # long side of a picture, in pixels
@@ -28,7 +28,7 @@ def draw_errors(pixels, evaluation, point, kinds, image, shapes):
 
     Args:
         pixels: `[H, W, 3]` uint8. It is not changed.
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         point: Its `OperatingPoint`.
         kinds: `[D]`, from `detection_errors`.
         image: Index of the image.
@@ -38,7 +38,7 @@ def draw_errors(pixels, evaluation, point, kinds, image, shapes):
         `[h, w, 3]` uint8 with a long side of `LONG_SIDE` pixels.
     """
     drawn = [
-        (COLORS["found" if kinds[row] == NO_ERROR else KINDS[kinds[row]]], shapes.detection(row))
+        (COLORS["found" if kinds[row] == NO_ERROR else ERROR_TYPES[kinds[row]]], shapes.detection(row))
         for row in np.flatnonzero((evaluation.images == image) & point.kept)
     ]
     drawn += [
@@ -57,11 +57,12 @@ def draw_errors(pixels, evaluation, point, kinds, image, shapes):
 
 
 class Shapes:
-    """The masks, keypoints or boxes of the detections and objects of an `Evaluation`.
+    """The masks, keypoints or boxes of the detections and objects of a `DetectionMatches`.
 
     Args:
-        evaluation: `Evaluation`. Its IoU type decides what is drawn: masks, boxes, or keypoints with boxes.
-        content, entries, image_ids: As in `evaluate_images`.
+        evaluation: `DetectionMatches`. Its IoU type decides what is drawn: masks, boxes, or keypoints with
+            boxes.
+        content, entries, image_ids: As in `match_detections`.
     """
 
     def __init__(self, evaluation, content, entries, image_ids):

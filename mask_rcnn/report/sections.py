@@ -1,8 +1,8 @@
 """HTML sections of a report about one run."""
 
-from mask_rcnn.report.analysis import TITLES, measure
+from mask_rcnn.report.analysis import TITLES, overlap_name
 from mask_rcnn.report.charts import color_key, heat_table, line_chart
-from mask_rcnn.report.errors import KINDS
+from mask_rcnn.report.errors import ERROR_TYPES
 from mask_rcnn.report.pictures import COLORS
 from mask_rcnn.visualization.html_page import html_figure, html_table, html_text
 
@@ -16,18 +16,18 @@ MAX_ROWS = 100  # maximum rows of a table
 def class_section(numbers, main):
     kinds = list(numbers["evaluations"])
     headers = ["class", "objects", *(f"AP {TITLES[kind]}" for kind in kinds), "AP50"]
-    headers += ["threshold", "precision", "recall", "F1", *KINDS]
+    headers += ["threshold", "precision", "recall", "F1", *ERROR_TYPES]
     rows = []
     for k, row in enumerate(numbers["evaluations"][main]["classes"]):
         aps = [number_text(numbers["evaluations"][kind]["classes"][k]["ap"]) for kind in kinds]
         cells = [row["name"], f"{row['objects']:,}", *aps, number_text(row["ap50"])]
         cells += [number_text(row[key]) for key in ("score_threshold", "precision", "recall", "f1")]
-        rows.append((row["objects"], [*cells, *(f"{row['errors'][kind]:,}" for kind in KINDS)]))
+        rows.append((row["objects"], [*cells, *(f"{row['errors'][kind]:,}" for kind in ERROR_TYPES)]))
     rows.sort(key=lambda row: -row[0])
     note = (
         f"Columns from AP50 on are for {TITLES[main]}. Threshold: the score with the largest F1 at "
-        f"{measure([main])} 0.5. Precision, recall and F1 are at this threshold. Errors are counted at any "
-        f"score.{_more(rows)}"
+        f"{overlap_name([main])} 0.5. Precision, recall and F1 are at this threshold. Errors are counted at "
+        f"any score.{_more(rows)}"
     )
     return f"{wide_table(headers, [cells for _, cells in rows[:MAX_ROWS]])}<p>{html_text(note)}</p>"
 
@@ -41,7 +41,7 @@ def curve_section(one, main):
     known = {name: values for name, values in curves["precision"].items() if values is not None}
     if not known:
         return "<p>There is no object.</p>"
-    lines, overlap = [], measure([main])
+    lines, overlap = [], overlap_name([main])
     for threshold in (0.5, 0.75, 0.9):
         t = curves["iou_thresholds"].index(threshold)
         mean = [
@@ -95,7 +95,7 @@ def confusion_section(confusion):
 
 
 def score_section(one, main):
-    scores, calibration, overlap = one["scores"], one["calibration"], measure([main])
+    scores, calibration, overlap = one["scores"], one["calibration"], overlap_name([main])
     filled = [each for each in calibration["bins"] if each["count"]]
     reliability = [
         ("detections", [each["mean_score"] for each in filled], [each["precision"] for each in filled])
@@ -121,7 +121,7 @@ def score_section(one, main):
 
 
 def slice_section(rows, main):
-    overlap = measure([main])
+    overlap = overlap_name([main])
     headers = ("", "objects", "found", "found at threshold", f"mean {overlap}", "AP50")
     cells = [
         (

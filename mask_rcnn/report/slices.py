@@ -24,9 +24,9 @@ def slice_rows(evaluation, point, content, entries, image_ids):
     box decides whether it touches the edge. AP by size is COCO's.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         point: Its `OperatingPoint`.
-        content, entries, image_ids: As in `evaluate_images`.
+        content, entries, image_ids: As in `match_detections`.
 
     Returns:
         List of dicts with the keys below. All but the first three are None without objects.
@@ -87,7 +87,7 @@ def _ap50(evaluation, inside, is_ours):
     """Returns the mean AP50 of the classes that have objects in a slice, or None if there are none.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         inside: `[G]` bool, the objects of the slice.
         is_ours: `[D]` bool, the detections that belong to the slice if they are wrong.
     """

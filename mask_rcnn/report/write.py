@@ -5,8 +5,8 @@ import collections
 import numpy as np
 
 from mask_rcnn.evaluation.coco_results import write_json
-from mask_rcnn.report.analysis import analyze_run, main_type, progress
-from mask_rcnn.report.errors import KINDS
+from mask_rcnn.report.analysis import analyze_run, main_iou_type, progress
+from mask_rcnn.report.errors import ERROR_TYPES
 from mask_rcnn.report.numbers import comparison_numbers, report_numbers
 from mask_rcnn.report.page import report_page
 from mask_rcnn.report.pictures import Shapes, blank_image, draw_errors
@@ -24,9 +24,9 @@ def write_report(folder, detected, *, metrics=None, other=None, pixels_of=None, 
 
     Args:
         folder: Path of the folder. It is created if it does not exist.
-        detected: `Detected` with at least one detection.
+        detected: `RunDetections` with at least one detection.
         metrics: Its `Metrics`, which are copied to the json. Defaults to None.
-        other: `Detected` of a second run on the same images, for a comparison. Defaults to None.
+        other: `RunDetections` of a second run on the same images, for a comparison. Defaults to None.
         pixels_of: Function of an image id. It returns the pixels, `[H, W, 3]` uint8, or None if the image
             cannot be shown. Defaults to None: objects are drawn on gray.
         track: Function of (items, their number, a description) that yields the items and shows progress.
@@ -42,14 +42,14 @@ def write_report(folder, detected, *, metrics=None, other=None, pixels_of=None, 
     _check(detected, other)
     analyses = analyze_run(detected, track)
     numbers = report_numbers(detected, analyses, metrics)
-    main = main_type(analyses)
+    main = main_iou_type(analyses)
     scene = _Scene(detected, analyses[main], pixels_of)
     comparison, changed = None, []
     if other is not None:
         others = analyze_run(other, track)
         comparison = comparison_numbers(detected, analyses, others, other.name, track)
         numbers["comparison"] = comparison
-        shared = main_type(others)  # the second run may only have boxes
+        shared = main_iou_type(others)  # the second run may only have boxes
         compared = [_Scene(detected, analyses[shared], pixels_of), _Scene(other, others[shared], pixels_of)]
         changed = _changed_pictures(comparison["evaluations"][shared]["images"], compared, track)
     worst = [row for row in numbers["evaluations"][main]["images"] if row["missed"] + row["wrong"]]
@@ -124,7 +124,7 @@ class _Scene:
         """Returns the errors of an image as text."""
         analysis, evaluation = self.analysis, self.analysis.evaluation
         wrong = np.flatnonzero(analysis.point.wrong & (evaluation.images == image))
-        counts = collections.Counter(KINDS[kind] for kind in analysis.kinds[wrong])
+        counts = collections.Counter(ERROR_TYPES[kind] for kind in analysis.kinds[wrong])
         words = [f"{analysis.images['found'][image]} found", f"{analysis.images['missed'][image]} missed"]
         words += [f"{count} {kind}" for kind, count in counts.most_common()]
         confused = wrong[analysis.point.confused[wrong] >= 0]

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from mask_rcnn.evaluation.coco_results import to_coco
-from mask_rcnn.formats.outlines import outlines
+from mask_rcnn.formats.outlines import mask_outlines
 from mask_rcnn.serving.request_error import RequestError
 from mask_rcnn.visualization.drawing import draw
 
@@ -137,4 +137,4 @@ def _entries(detections, categories, masks):
 def _polygons(crop, origin):
     """Returns the outer contours of a mask as COCO polygons, flat lists of x, y. Holes are filled."""
     y, x = origin.tolist()
-    return [(ring + (x, y)).ravel().tolist() for ring, is_hole in outlines(crop) if not is_hole]
+    return [(ring + (x, y)).ravel().tolist() for ring, is_hole in mask_outlines(crop) if not is_hole]

@@ -9,7 +9,7 @@ PATIENCE = 10  # seconds until a process that does not end is killed
 LAST_LINES = 5  # of stderr that an error message quotes
 
 
-class Program:
+class JsonSubprocess:
     """A subprocess that answers requests. The context manager starts and ends it.
 
     Args:

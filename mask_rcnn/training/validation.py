@@ -13,7 +13,7 @@ from PIL import Image
 from mask_rcnn.data.rgb8 import to_rgb8
 from mask_rcnn.data.unreadable import UnreadableImages
 from mask_rcnn.errors import UnreadableImage, short_message
-from mask_rcnn.evaluation.coco_evaluation import content_of
+from mask_rcnn.evaluation.coco_evaluation import content_of_dataset
 from mask_rcnn.evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from mask_rcnn.heads import iou_types_of
 from mask_rcnn.system.files import disk_full_errors
@@ -57,7 +57,9 @@ class Validator:
         self.predictor = predictor
         self.dataset = dataset
         self.context = run_context(tf.distribute.get_strategy())
-        self.content = content_of(dataset, annotations_path)  # read once, as the file may change during a run
+        self.content = content_of_dataset(
+            dataset, annotations_path
+        )  # read once, as the file may change during a run
         config = predictor.config
         self.best_by = config.train.best_metric or f"{iou_types_of(config)[-1]}/AP"
         self.unreadable = UnreadableImages(dataset, config.data.max_bad_images)

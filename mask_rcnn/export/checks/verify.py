@@ -15,7 +15,7 @@ from mask_rcnn.export.checks.compare import DIFFERENCES, compare
 from mask_rcnn.export.checks.confidence_bounds import images_needed, share_of
 from mask_rcnn.export.checks.training_scale import CONFIDENT, compare_with_own_scale, own_scale_warnings
 from mask_rcnn.export.formats import KERAS, format_of
-from mask_rcnn.system.json_subprocess import Program
+from mask_rcnn.system.json_subprocess import JsonSubprocess
 
 OUTCOMES = {
     "passed": "passed",
@@ -53,7 +53,7 @@ class Alone:
             # In isolated mode (-I), Python imports nothing from the working directory.
             words = [sys.executable, "-I", subprocess_runner.__file__]
             expected = f"{str(self._path)!r} must run in an interpreter of its own."
-            self._program = stack.enter_context(Program(words, expected))
+            self._program = stack.enter_context(JsonSubprocess(words, expected))
             job = {"runner": format.runner_file, "model": self._path, "images": images}
             job = {name: str(path) for name, path in job.items()} | {"threads": self._threads}
             answer = self._program.ask(json.dumps(job))

@@ -16,7 +16,7 @@ NONE = -1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class DetectionMatches:
     """The matches of all detections with all objects for one IoU type.
 
     Detections and objects are ordered by image, and the detections of an image by score.
@@ -113,19 +113,19 @@ class Evaluation:
             )
 
 
-def evaluate_images(content, entries, image_ids, iou_type, max_detections, track=iter):
+def match_detections(content, entries, image_ids, iou_type, max_detections, track=iter):
     """Evaluates detections for one IoU type.
 
     Args:
         content: `CocoContent` of the annotations.
         entries: Checked entries of a results file.
-        image_ids: Ids of the evaluated images, in the order of `ordered`.
+        image_ids: Ids of the evaluated images, in the order of `sorted_image_ids`.
         iou_type: One of "bbox", "segm", "keypoints", or "boundary" for Boundary AP.
         max_detections: Maximum number of detections per class and image. The best are evaluated.
         track: Function that yields the images of a list, to show progress. Defaults to `iter`.
 
     Returns:
-        `Evaluation`.
+        `DetectionMatches`.
     """
     evaluator = evaluate_overlaps(content, entries, image_ids, iou_type, max_detections, track)
     arrays = evaluator.eval
@@ -136,7 +136,7 @@ def evaluate_images(content, entries, image_ids, iou_type, max_detections, track
     detection_ids = np.array([each["id"] for _, each in detections], int)
     object_ids = np.array([each["id"] for _, each in objects], int)
     matches, ignored = _matches(evaluator, detection_ids, object_ids)
-    return Evaluation(
+    return DetectionMatches(
         iou_type=iou_type,
         thresholds=parameters.iouThrs,
         summary=summary_of(arrays, parameters.iouType, content.frequencies),
@@ -159,7 +159,7 @@ def evaluate_images(content, entries, image_ids, iou_type, max_detections, track
 
 
 def _matches(evaluator, detection_ids, object_ids):
-    """Returns `matches` and `ignored` of an `Evaluation` from the results of all images and classes."""
+    """Returns `matches` and `ignored` of a `DetectionMatches` from the results of all images and classes."""
     shape = len(evaluator.params.iouThrs), len(detection_ids)
     row_of = {id: row for row, id in enumerate(detection_ids.tolist())}
     object_row = np.full(object_ids.max(initial=0) + 1, NONE)

@@ -6,7 +6,7 @@ from mask_rcnn.data.findings import listed, shown
 from mask_rcnn.data.segmentations import extent, pixel_area, read_segmentation
 
 
-def collect(source, items, read, class_names=()):
+def build_coco_content(source, items, read, class_names=()):
     """Reads the images of a data set one by one.
 
     Args:

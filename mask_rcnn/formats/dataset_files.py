@@ -8,7 +8,7 @@ from mask_rcnn.data.json_file import read_bytes
 CLASS_NAMES = "class_names.txt"
 
 
-def by_image(content):
+def annotations_by_image(content):
     """Groups the annotations of a COCO JSON by image.
 
     Args:
@@ -98,7 +98,7 @@ def write_class_names(folder, content):
 
     The format is that of labelme's exports: one line for the background, then one line per class.
     """
-    names = names_of(content).values()
+    names = names_by_id(content).values()
     write_text(folder / CLASS_NAMES, "".join(f"{name}\n" for name in ("_background_", *names)))
 
 
@@ -112,6 +112,6 @@ def read_class_names(folder):
     return list(dict.fromkeys(line.strip() for line in lines if line.strip() and not line.startswith("_")))
 
 
-def names_of(content):
+def names_by_id(content):
     """Returns `{category id: name}` of the content of a COCO JSON."""
     return {category["id"]: category["name"] for category in content["categories"]}

@@ -54,11 +54,11 @@ def _counts(name, counts, max_rows):
     lines = [f"{name}: {counts['name']}"]
     lines += [f"  {label:<28}{text}" for label, text in summary(counts).items()]
     for key, title in TABLES.items():
-        lines += ["", f"  {title}", *_histogram(ordered(key, counts[key]), max_rows)]
+        lines += ["", f"  {title}", *_histogram(sorted_counts(key, counts[key]), max_rows)]
     return lines
 
 
-def ordered(key, counts):
+def sorted_counts(key, counts):
     """Returns the (name, count) pairs of a table, the largest count first, but object sizes by size."""
     return list(counts.items()) if key == "objects_per_size" else sorted(counts.items(), key=lambda p: -p[1])
 

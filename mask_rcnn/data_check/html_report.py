@@ -1,14 +1,14 @@
 """Writes a report as a single HTML page without other files or network access."""
 
 from mask_rcnn.data_check.pictures import example_picture
-from mask_rcnn.data_check.text import (
+from mask_rcnn.data_check.text_report import (
     ANCHOR_COLUMNS,
     ANCHOR_LEGEND,
     TABLES,
     anchor_rows,
     anchor_sentence,
     conclusion,
-    ordered,
+    sorted_counts,
     summary,
 )
 from mask_rcnn.visualization.html_page import html_figure, html_page, html_table, html_text
@@ -78,7 +78,7 @@ def _finding(finding, categories, config, has_sets):
 def _counts(name, counts):
     tables = [html_table(("", ""), summary(counts).items())]
     for key, title in TABLES.items():
-        rows = ordered(key, counts[key])
+        rows = sorted_counts(key, counts[key])
         headers = (title, "")
         if key == "objects_per_class":
             headers = (title, "objects", "images")
