@@ -267,7 +267,8 @@ def _from_prediction(row, score, paste):
     crops = origins = keypoints = None
     if "detection_masks" in rows:
         pasted = [
-            paste_mask(*each, image_size, paste) for each in zip(rows["detection_masks"], boxes, strict=True)
+            paste_mask(*each, image_size, method=paste)
+            for each in zip(rows["detection_masks"], boxes, strict=True)
         ]
         crops, origins = (tuple(each) for each in zip(*pasted, strict=True)) if pasted else ((), ())
     if "detection_keypoints" in rows:

@@ -221,7 +221,7 @@ def test_exports_return_what_the_predictor_returns(config, parts, tiny_categorie
     weights = tmp_path / "fill.weights.h5"
     save_weights(weights, parts, config, tiny_categories)
     assert read_header(weights)[0] == config
-    portable = Predictor.load(weights, kernels="portable")
+    portable = Predictor.load(weights, implementation="portable")
     saved_model.write(tmp_path / "served", portable)
     found = saved_model_outputs(tmp_path / "served", image)
     np.testing.assert_allclose(np.sort(found), np.sort(expected.attributes["fill"]), atol=1e-3)

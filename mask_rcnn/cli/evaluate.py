@@ -94,7 +94,15 @@ def _evaluate_file(args):
     entries, content, warnings = read_detections(args.detections, args.annotations, args.shared_classes)
     limit = default_max_detections(content) if limit is None else limit
     ids, iou_types = [image["id"] for image in content.images], iou_types_in(entries)
-    metrics = score_entries(entries, content, ids, iou_types, args.backend, limit, warnings)
+    metrics = score_entries(
+        entries,
+        content,
+        ids,
+        iou_types=iou_types,
+        backend=args.backend,
+        max_detections=limit,
+        warnings=warnings,
+    )
     detected = RunDetections(
         name=str(args.detections),
         content=content,

@@ -77,7 +77,7 @@ def decode_images(paths, max_pixels, settings=None, track=None):
 
     threads = default_threads()
     with ThreadPoolExecutor(threads) as pool:
-        results = submit_ahead(pool, look, range(len(paths)), 2 * threads)
+        results = submit_ahead(pool, look, range(len(paths)), ahead=2 * threads)
         for index, future in track(results) if track else results:
             found = future.result()
             if isinstance(found, str):

@@ -38,7 +38,7 @@ class MaskHead(Head):
         return {"masks": MaskProbabilities(name="masks")(logits, boxes)}
 
     def decode(self, outputs, boxes, resize):
-        masks, origins = paste_masks(outputs["masks"], boxes, resize.original, self.settings.paste)
+        masks, origins = paste_masks(outputs["masks"], boxes, resize.original, method=self.settings.paste)
         return {"masks": masks, "mask_origins": origins}
 
     def class_layers(self, other, same_classes):

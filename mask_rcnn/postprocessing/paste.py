@@ -29,7 +29,9 @@ TILE_COLUMNS = 1024
 METHODS = ("pixel_centers", "padded_resize", "rounded_box")
 
 
-def paste_mask(mask, box, image_size, method="pixel_centers"):
+def paste_mask(
+    mask: np.ndarray, box: np.ndarray, image_size: tuple[int, int], *, method: str = "pixel_centers"
+) -> tuple[np.ndarray, tuple[int, int]]:
     """Returns the pixel mask of one object as a crop of the image.
 
     Args:
@@ -71,7 +73,9 @@ def paste_mask(mask, box, image_size, method="pixel_centers"):
     return crop, (y, x)
 
 
-def paste_masks(masks, boxes, image_size, method="pixel_centers"):
+def paste_masks(
+    masks: np.ndarray, boxes: np.ndarray, image_size: tuple[int, int], *, method: str = "pixel_centers"
+) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
     """Returns the pixel masks of N objects, in the format of `Detections`.
 
     Args:
@@ -83,7 +87,9 @@ def paste_masks(masks, boxes, image_size, method="pixel_centers"):
     Returns:
         Tuple `(crops, origins)`: N bool arrays `[h, w]`, and `[N, 2]` int32, (y, x).
     """
-    pasted = [paste_mask(mask, box, image_size, method) for mask, box in zip(masks, boxes, strict=True)]
+    pasted = [
+        paste_mask(mask, box, image_size, method=method) for mask, box in zip(masks, boxes, strict=True)
+    ]
     crops = tuple(crop for crop, _ in pasted)
     return crops, np.array([origin for _, origin in pasted], "int32").reshape(-1, 2)
 

@@ -100,7 +100,12 @@ def evaluate_overlaps(content, entries, image_ids, iou_type, max_detections, tra
     """
     is_boundary = iou_type == "boundary"
     evaluator = coco_evaluator(
-        content, entries, image_ids, "segm" if is_boundary else iou_type, max_detections, OverlapEvaluator
+        content,
+        entries,
+        image_ids,
+        iou_type="segm" if is_boundary else iou_type,
+        max_detections=max_detections,
+        evaluator_of=OverlapEvaluator,
     )
     evaluator.evaluate_all(is_boundary, track)
     return evaluator

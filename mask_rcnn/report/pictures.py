@@ -48,11 +48,13 @@ def draw_errors(pixels, evaluation, point, kinds, image, shapes):
     canvas = np.ascontiguousarray(pixels).copy()
     for color, shape in sorted(drawn, key=lambda each: -each[1]["size"]):  # small shapes on top
         if shape["mask"] is not None:
-            draw_mask(canvas, *shape["mask"], color)
+            draw_mask(canvas, *shape["mask"], color=color)
         else:
-            draw_box(canvas, shape["box"], color, 1.0 if shape["keypoints"] is None else BOX_OPACITY)
+            draw_box(
+                canvas, shape["box"], color=color, opacity=1.0 if shape["keypoints"] is None else BOX_OPACITY
+            )
         if shape["keypoints"] is not None:
-            draw_keypoints(canvas, *shape["keypoints"], color, limb_colors=(BLACK, color))
+            draw_keypoints(canvas, *shape["keypoints"], color=color, limb_colors=(BLACK, color))
     return _resized(canvas)
 
 

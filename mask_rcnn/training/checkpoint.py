@@ -72,9 +72,9 @@ def save_checkpoint(folder, model, state, keep):
     write_verified(
         path,
         FORMAT,
-        {"state": json.dumps(state)},
-        named_variables(model),
-        lambda name, variable: _finite(variable, state["step"]),
+        texts={"state": json.dumps(state)},
+        arrays=named_variables(model),
+        read=lambda name, variable: _finite(variable, state["step"]),
     )
     for old in checkpoints(folder)[: -max(keep, 1)]:
         old.unlink()

@@ -160,11 +160,11 @@ def _keypoints_in_words(found, frame, present, half_pixel):
 
 def export_job(weights, options):
     """Returns the `ExportJob` of a SavedModel; see `export_model.py`."""
-    predictor = Predictor.load(weights, kernels="portable")
+    predictor = Predictor.load(weights, implementation="portable")
     least_bytes = sum(variable.value.numpy().nbytes for variable in predictor.model.variables)
     reference, tolerance = Runner(predictor), EXACT
     if options.precision not in (None, "float32"):
-        predictor = Predictor.load(weights, f"mixed_{options.precision}", kernels="portable")
+        predictor = Predictor.load(weights, f"mixed_{options.precision}", implementation="portable")
         tolerance = HALF
     return ExportJob(
         write=functools.partial(write, predictor=predictor, max_pixels=options.max_pixels or MAX_PIXELS),
