@@ -55,14 +55,14 @@ class ConversionMethods:
         """Returns a GeoJSON FeatureCollection, a dict; see `mask_rcnn.interop.geojson.to_geojson`."""
         from mask_rcnn.interop.geojson import to_geojson
 
-        return to_geojson(self, categories, transform, crs)
+        return to_geojson(self, categories, transform, crs=crs)
 
     @classmethod
     def from_geojson(cls, collection, image_size=None, categories=None, transform=None):
         """Returns the `Detections` of a GeoJSON FeatureCollection; see `mask_rcnn.interop.geojson`."""
         from mask_rcnn.interop.geojson import from_geojson
 
-        return from_geojson(collection, image_size, categories, transform)
+        return from_geojson(collection, image_size, categories, transform=transform)
 
     def to_labelme(self, categories, image_path):
         """Returns the content of a labelme file, a dict; see `mask_rcnn.interop.labelme.to_labelme`."""

@@ -243,13 +243,17 @@ panels[1].invert_yaxis()
 
 # %%
 analysis = analyze_run(detected)["segm"]
-shapes = Shapes(analysis.evaluation, content, entries, detected.image_ids)
+shapes = Shapes(analysis.evaluation, content, entries, image_ids=detected.image_ids)
 figure, panels = plt.subplots(2, 4, figsize=(9, 5.2))
 marks = [plt.Rectangle((0, 0), 1, 1, color=np.divide(hue, 255)) for hue in COLORS.values()]
 figure.legend(marks, COLORS, loc="outside lower center", ncols=len(COLORS), fontsize=9, facecolor="silver")
 for axes, row in zip(panels.ravel(), masks["images"]):
     pixels, index = mask_rcnn.read_image(paths[row["id"]]), detected.image_ids.index(row["id"])
-    axes.imshow(draw_errors(pixels, analysis.evaluation, analysis.point, analysis.kinds, index, shapes))
+    axes.imshow(
+        draw_errors(
+            pixels, analysis.evaluation, analysis.point, kinds=analysis.kinds, image=index, shapes=shapes
+        )
+    )
     axes.set_title(f"{row['found']} found, {row['missed']} missed, {row['wrong']} wrong", fontsize=9)
     axes.axis("off")
 

@@ -127,7 +127,9 @@ panels[3].set(title="middles of the objects", xlim=(0, 1), ylim=(1, 0), xticks=[
 
 # %%
 anchors = config.anchors
-ious = anchor_ious(boxes, anchors.sizes, anchors.ratios, anchors.strides)  # [N, levels, ratios]
+ious = anchor_ious(
+    boxes, sizes=anchors.sizes, ratios=anchors.ratios, strides=anchors.strides
+)  # [N, levels, ratios]
 best = ious.max(axis=(1, 2))
 level = ious.max(axis=2).argmax(axis=1)
 figure, panels = plt.subplots(1, 2, figsize=(9, 2.4))

@@ -76,7 +76,7 @@ def evaluate(annotations, entries, iou_type="bbox", max_detections=100):
     """Returns the `DetectionMatches` of COCO content and results entries."""
     content = read_annotations(annotations)
     ids = [image["id"] for image in content.images]
-    return match_detections(content, entries, ids, iou_type, max_detections)
+    return match_detections(content, entries, ids, iou_type=iou_type, max_detections=max_detections)
 
 
 def scene(objects, detections, iou_type="bbox"):

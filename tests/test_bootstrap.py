@@ -58,7 +58,7 @@ def repeated(truth, results, counts):
 def matches_of(truth, results):
     content = read_annotations(truth)
     ids = [image["id"] for image in content.images]
-    return match_detections(content, results, ids, "bbox", 100).class_matches()
+    return match_detections(content, results, ids, iou_type="bbox", max_detections=100).class_matches()
 
 
 @pytest.mark.parametrize("seed", range(3))

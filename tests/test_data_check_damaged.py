@@ -63,7 +63,7 @@ def check_damaged(kind, seeds, folder):
 def check_repaired(folder, checked):
     """Repairs a damaged file, unless none of its images can be used, and checks the copy."""
     try:
-        repair_coco(folder / "damaged.json", folder, folder / "fixed.json", checked)
+        repair_coco(folder / "damaged.json", folder, folder / "fixed.json", checked=checked)
     except ValueError as error:
         assert "at least one image" in str(error) and not len(checked.dataset)
         return

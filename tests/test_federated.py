@@ -52,7 +52,7 @@ def test_the_numbers_are_those_of_the_lvis_package(number, backend):
 def test_the_report_evaluates_in_the_same_way(iou_type):
     truth, entries, limit, reference = reference_case(1)
     ids = [image["id"] for image in truth["images"]]
-    found = match_detections(read_annotations(truth), entries, ids, iou_type, limit)
+    found = match_detections(read_annotations(truth), entries, ids, iou_type=iou_type, max_detections=limit)
     assert found.summary == pytest.approx(reference[iou_type], abs=1e-12)
 
 

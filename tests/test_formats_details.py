@@ -44,7 +44,7 @@ def test_parts_without_a_pixel_stay_a_polygon_of_yolo(tmp_path):
     content = read("coco", samples.write_coco(tmp_path))
     slivers = [[10, 10.1, 40, 10.2, 40, 10.3], [10, 20.1, 40, 20.2, 50, 20.3, 40, 20.4]]
     content["annotations"] = [{**content["annotations"][1], "segmentation": slivers}]
-    write("yolo", content, tmp_path, tmp_path / "yolo")
+    write("yolo", content, tmp_path, out=tmp_path / "yolo")
     words = (tmp_path / "yolo" / "labels" / "train" / "a.txt").read_text().split()
     assert words[0] == "1" and len(words) == 9
 
@@ -319,7 +319,7 @@ def test_pascal_voc_says_which_pixels_an_overlap_costs(tmp_path):
     content = read("coco", path)
     content["annotations"].append({**content["annotations"][0], "id": 99})
     findings = Findings()
-    write("voc", content, tmp_path, tmp_path / "voc", findings=findings)
+    write("voc", content, tmp_path, out=tmp_path / "voc", findings=findings)
     assert findings.lines() == [
         "objects overlap: a pixel belongs to the smallest of them in Pascal VOC (1: 350 pixels of a)"
     ]
@@ -331,7 +331,7 @@ def test_images_of_one_name_are_refused_where_the_format_has_no_place_for_both(t
     content["images"][1]["file_name"] = "a.jpg"
     Image.new("RGB", (70, 40)).save(tmp_path / "a.jpg")
     with pytest.raises(ValueError, match="Rename the image"):
-        write(target, content, tmp_path, tmp_path / "out")
+        write(target, content, tmp_path, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

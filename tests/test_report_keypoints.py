@@ -95,9 +95,14 @@ def test_skeletons_are_drawn_in_the_color_of_the_error(scene):
         max_detections=100,
     )
     analysis = analyze_run(run_)["keypoints"]
-    shapes = Shapes(analysis.evaluation, content, entries, [1, 2])
+    shapes = Shapes(analysis.evaluation, content, entries, image_ids=[1, 2])
     drawn = draw_errors(
-        blank_image((HEIGHT, WIDTH)), analysis.evaluation, analysis.point, analysis.kinds, 0, shapes
+        blank_image((HEIGHT, WIDTH)),
+        analysis.evaluation,
+        analysis.point,
+        kinds=analysis.kinds,
+        image=0,
+        shapes=shapes,
     )
     scale = drawn.shape[1] / WIDTH
     for (x, y), color in ((POINTS[0] + [4, 0], "found"), (FAR[1], "missed")):

@@ -122,7 +122,7 @@ def _resampled(folder, content, ids, iou_type, max_detections, counts):
     """Returns AP, AP50 and AP75 of a run in percent for each row of image counts, `[1 + R, 3]`."""
     entries = json.loads((folder / "detections.json").read_text())
     limit = MAX_KEYPOINT_DETECTIONS if iou_type == "keypoints" else max_detections
-    evaluation = match_detections(content, entries, ids, iou_type, limit)
+    evaluation = match_detections(content, entries, ids, iou_type=iou_type, max_detections=limit)
     ap = average_precisions(evaluation.class_matches(), counts)  # [1 + R, T]
     return 100 * np.stack([ap.mean(axis=1), ap[:, AT_50], ap[:, AT_75]], axis=1)
 

@@ -10,7 +10,7 @@ Letters: T IoU thresholds, R recall points, K classes, S size ranges, M limits o
 import contextlib
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -206,7 +206,7 @@ def coco_evaluator(
         contents[1]["annotations"] = _federated(
             contents[1]["annotations"], entries, content, max_detections=max_detections
         )
-    evaluator = _with_sigmas(evaluator_of(contents[0], contents[1], iou_type), num_keypoints)
+    evaluator: Any = _with_sigmas(evaluator_of(contents[0], contents[1], iou_type), num_keypoints)
     has_one_limit = iou_type == "keypoints" or content.federation is not None
     evaluator.params.maxDets = [max_detections] if has_one_limit else limits
     evaluator.params.imgIds = sorted(numbers[id] for id in image_ids)

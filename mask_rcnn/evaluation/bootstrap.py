@@ -18,7 +18,7 @@ NUM_RESAMPLES = 1000
 MAX_ELEMENTS = 1 << 21  # largest number of elements in an array, to limit the memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassMatches:
     """The detections of a class in all images, and which of them match an object.
 

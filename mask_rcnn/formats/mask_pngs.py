@@ -26,7 +26,7 @@ from mask_rcnn.formats.dataset_files import (
     write_class_names,
 )
 from mask_rcnn.formats.id_maps import instance_masks, read_ids, write_png
-from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage, FoundObject
+from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage, FoundObject, Source, Target
 from mask_rcnn.structures import encode_crop
 
 NO_CLASS = "object"
@@ -35,7 +35,7 @@ NUMBER_AND_CLASS = re.compile(r"\d+_(?P<name>.+?)(?P<crowd>\.crowd)?\.png")
 
 
 @READERS.register("masks")
-def read_masks(source):
+def read_masks(source: Source) -> dict:
     """Reads folders of mask PNGs: one map of instance ids per image, or one file per object."""
     if not source.path.is_dir():
         raise NotADirectoryError(
@@ -50,15 +50,17 @@ def read_masks(source):
     # An image without objects has an empty folder.
     leaves = [each for each in folders if not any(path.is_dir() for path in each.iterdir())]
     names = read_class_names(source.path)
-    return build_coco_content(source, inner or leaves, functools.partial(_read_folder, source), names)
+    return build_coco_content(
+        source, inner or leaves, functools.partial(_read_folder, source), class_names=names
+    )
 
 
 def _read_map(source, path):
     image_path = source.images.find_stem(path.stem, str(path), excluded=[path])
     size = source.images.size(image_path)
     source.findings.repair(NO_CLASS_FOUND, path.name)
-    found = instance_masks(read_ids(path, size, image_path))
-    return FoundImage(image_path, size, [_object(NO_CLASS, *mask, size) for mask in found.values()])
+    masks = instance_masks(read_ids(path, size, str(image_path)))
+    return FoundImage(image_path, size, [_object(NO_CLASS, mask, size) for mask in masks.values()])
 
 
 def _read_folder(source, folder):
@@ -69,23 +71,24 @@ def _read_folder(source, folder):
     size = source.images.size(image_path)
     objects = []
     for path in paths:
-        words = NUMBER_AND_CLASS.fullmatch(path.name)
-        if words is None:
+        match = NUMBER_AND_CLASS.fullmatch(path.name)
+        if match is None:
             source.findings.repair(NO_CLASS_FOUND, path.name)
-        masks = instance_masks(read_ids(path, size, image_path) != 0)
+        masks = instance_masks(read_ids(path, size, str(image_path)) != 0)
         if not masks:
             source.findings.repair("mask files without a pixel were left out", path.name)
-        name, crowd = (unquote(words["name"]), bool(words["crowd"])) if words else (NO_CLASS, False)
-        objects += [_object(name, *mask, size, crowd) for mask in masks.values()]
+        name, crowd = (unquote(match["name"]), bool(match["crowd"])) if match else (NO_CLASS, False)
+        objects += [_object(name, mask, size, crowd=crowd) for mask in masks.values()]
     return FoundImage(image_path, size, objects)
 
 
-def _object(name, crop, origin, size, crowd=False):
+def _object(name, mask, size, *, crowd=False):
+    crop, origin = mask
     return FoundObject(name, encode_crop(crop, origin, size), None, crowd)
 
 
 @WRITERS.register("masks")
-def write_masks(target):
+def write_masks(target: Target) -> None:
     """Writes one folder per image with one PNG file per object. Pixels of the object are 255."""
     for part, content in target.parts.items():
         names, images = names_by_id(content), annotations_by_image(content)

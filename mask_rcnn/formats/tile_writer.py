@@ -7,8 +7,10 @@
 """
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,9 +25,10 @@ from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.formats.conversion import Selection, output_paths, select
 from mask_rcnn.formats.dataset_files import annotations_by_image, relative_name
 from mask_rcnn.formats.image_folder import ImageFolder
-from mask_rcnn.formats.registry import no_progress
+from mask_rcnn.formats.registry import Track, no_progress
 from mask_rcnn.prediction.tiles import Tiling
 from mask_rcnn.system.files import atomic_write
+from mask_rcnn.system.paths import AnyPath
 
 IMAGES = "images"  # folder of the tiles
 JPEG_SUFFIXES = (".jpg", ".jpeg")  # tiles of these files are JPEG files, tiles of all others PNG files
@@ -60,7 +63,16 @@ class Cutting:
             )
 
 
-def write_tiles(content, images_dir, out, cutting, selection=None, findings=None, track=no_progress):
+def write_tiles(
+    content: dict,
+    images_dir: AnyPath,
+    out: str | Path,
+    *,
+    cutting: Cutting,
+    selection: Selection | None = None,
+    findings: Findings | None = None,
+    track: Track = no_progress,
+) -> tuple[dict[str, dict], list[Path]]:
     """Writes the tiles of a data set and their annotations.
 
     Args:
@@ -86,7 +98,7 @@ def write_tiles(content, images_dir, out, cutting, selection=None, findings=None
     names = {part: f"instances_{part}.json" if part else "instances.json" for part in parts}
     with atomic_write(out) as folder:
         folder.mkdir()
-        writer = _Writer(ImageFolder(images_dir), folder / IMAGES, cutting, findings)
+        writer = _Writer(ImageFolder(images_dir), folder / IMAGES, cutting=cutting, findings=findings)
         written = {part: writer.write(each, track) for part, each in parts.items()}
         for part, each in written.items():
             write_json(folder / names[part], each)
@@ -103,23 +115,23 @@ class _Writer:
         findings: `Findings`.
     """
 
-    def __init__(self, images, folder, cutting, findings):
+    def __init__(self, images, folder, *, cutting, findings):
         self._images, self._folder, self._cutting, self._findings = images, folder, cutting, findings
         self._names = set()
 
     def write(self, content, track):
         """Writes the tiles of one part. Returns the content of its COCO JSON."""
         images, annotations = [], []
-        whole = annotations_by_image(content)
-        for image, objects in track(whole, len(whole), "cutting"):
-            for tile, found in self._write_tiles(image, objects):
+        whole_images = annotations_by_image(content)
+        for image, objects in track(whole_images, len(whole_images), "cutting"):
+            for tile, tile_annotations in self._write_tiles(image, objects):
                 images.append({"id": len(images) + 1, **tile})
-                for each in found:
+                for each in tile_annotations:
                     ids = {"id": len(annotations) + 1, "image_id": len(images)}
                     annotations.append({**each, **ids})
         if not images:
             raise ValueError(
-                f"Expected objects in the tiles. Received: {len(whole)} images without objects. "
+                f"Expected objects in the tiles. Received: {len(whole_images)} images without objects. "
                 "Use `--keep-empty` to write tiles without objects."
             )
         return {**content, "images": images, "annotations": annotations}
@@ -136,11 +148,11 @@ class _Writer:
                 "Use the image that was annotated."
             )
         windows = self._cutting.tiling.windows(size)
-        found = [[] for _ in windows]
+        tile_annotations = [[] for _ in windows]
         for each in objects:
             for number, part in self._cut(each, windows, size):
-                found[number].append(part)
-        for window, annotations in zip(windows.tolist(), found, strict=True):
+                tile_annotations[number].append(part)
+        for window, annotations in zip(windows.tolist(), tile_annotations, strict=True):
             origin = window[1::-1]
             if not self._cutting.keep_empty and all(each["iscrowd"] for each in annotations):
                 self._findings.repair(
@@ -172,10 +184,10 @@ class _Writer:
         where, parts = f"annotation {annotation['id']}", list(cut_annotation(annotation, windows, size))
         if not parts:
             self._findings.repair("objects without a pixel in any tile were left out", where)
-        for number, share, part in parts:
-            if share < 1 and part.get("segmentation"):
+        for number, fraction, part in parts:
+            if fraction < 1 and part.get("segmentation"):
                 self._findings.repair("masks that a tile cuts became run lengths", where)
-            if share < self._cutting.min_visible and not part["iscrowd"]:
+            if fraction < self._cutting.min_visible and not part["iscrowd"]:
                 self._findings.repair(
                     f"objects of which a tile shows less than {self._cutting.min_visible:g} became crowd "
                     "regions there, which training ignores",
@@ -185,7 +197,9 @@ class _Writer:
             yield number, part
 
 
-def cut_annotation(annotation, windows, size):
+def cut_annotation(
+    annotation: dict, windows: np.ndarray, size: tuple[int, int]
+) -> Iterator[tuple[int, float, dict]]:
     """Cuts an object exactly at the borders of tiles.
 
     Args:
@@ -207,22 +221,23 @@ def cut_annotation(annotation, windows, size):
     first, last = np.min(extents, axis=0)[:2], np.max(extents, axis=0)[2:]
     if segmentation and not (pixels[2:] > pixels[:2]).all():  # too thin to contain a pixel
         pixels = np.concatenate([first, last])
+    fields: dict[str, Any]
     mask = None
     for number in np.flatnonzero((windows[:, :2] < pixels[2:]).all(1) & (windows[:, 2:] > pixels[:2]).all(1)):
         window = windows[number]
         if (window[:2] <= first).all() and (window[2:] >= last).all():
-            share, fields = 1.0, {"bbox": [x - window[1], y - window[0], width, height]}
+            fraction, fields = 1.0, {"bbox": [x - window[1], y - window[0], width, height]}
             if segmentation:
                 fields["segmentation"] = _moved(segmentation, pixels, window)
         elif segmentation:
             pixels = np.round(pixels).astype(int)
             mask = mask_in_window(runs, pixels) if mask is None else mask
-            share, fields = _cut_mask(mask, pixels, window)
+            fraction, fields = _cut_mask(mask, pixels, window)
         else:
-            share, fields = _cut_box(box, window)
-        if share:
+            fraction, fields = _cut_box(box, window)
+        if fraction:
             keypoints = _keypoints(annotation, window)
-            yield int(number), share, {**annotation, **_plain(fields), **keypoints}
+            yield int(number), fraction, {**annotation, **_plain(fields), **keypoints}
 
 
 def _as_runs(segmentation, size):
@@ -230,7 +245,8 @@ def _as_runs(segmentation, size):
     if isinstance(segmentation, dict):
         return segmentation
     merged = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
-    return {"size": list(size), "counts": merged["counts"].decode("ascii")}
+    counts: Any = merged["counts"]  # bytes; the stubs say str
+    return {"size": list(size), "counts": counts.decode("ascii")}
 
 
 def _cut_mask(mask, pixels, window):

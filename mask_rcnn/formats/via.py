@@ -18,7 +18,7 @@ import math
 from mask_rcnn.data.findings import shown
 from mask_rcnn.formats import field_checks, shapes
 from mask_rcnn.formats.coco_builder import build_coco_content
-from mask_rcnn.formats.registry import READERS, FoundImage
+from mask_rcnn.formats.registry import READERS, FoundImage, Source
 
 EXPECTED = "a VIA project or json export"
 # Usual names of the attribute with the class. Used if there are several and no `--class-attribute`.
@@ -27,7 +27,7 @@ NO_CLASS = "object"  # class of all regions in a file without attributes
 
 
 @READERS.register("via")
-def read_via(source):
+def read_via(source: Source) -> dict:
     """Reads a project or JSON export of the VGG Image Annotator (VIA) 2."""
     content = source.read_json(source.path, EXPECTED)
     images = field_checks.checked_value(content, dict, str(source.path))
@@ -63,8 +63,8 @@ def _class_attribute(images, source):
 
 def _listed(regions):
     """Returns the regions of an image as a list. In VIA 1 they are an object."""
-    found = list(regions.values()) if isinstance(regions, dict) else regions
-    return found if isinstance(found, list) else []
+    listed = list(regions.values()) if isinstance(regions, dict) else regions
+    return listed if isinstance(listed, list) else []
 
 
 def _read_image(source, attribute, image):
@@ -77,15 +77,19 @@ def _read_image(source, attribute, image):
         field_checks.value_of(image, "regions", list, where)
     objects = []
     for number, region in enumerate(_listed(image["regions"])):
-        at = f"regions[{number}] of {where}"
-        masks, boxes = _parts(field_checks.value_of(region, "shape_attributes", dict, at), at)
+        region_name = f"regions[{number}] of {where}"
+        shape = field_checks.value_of(region, "shape_attributes", dict, region_name)
+        masks, boxes = _parts(shape, region_name)
         if masks or boxes:
-            label = _class_name(
-                field_checks.value_of(region, "region_attributes", dict, at, {}), attribute, at
+            attributes = field_checks.value_of(region, "region_attributes", dict, region_name, default={})
+            label = _class_name(attributes, attribute, region_name)
+            objects.append(
+                shapes.object_of_shapes(label, masks, boxes, size=size, source=source, where=region_name)
             )
-            objects.append(shapes.object_of_shapes(label, masks, boxes, size, source, at))
         else:
-            source.findings.repair("shapes other than polygon, circle, ellipse and rect were left out", at)
+            source.findings.repair(
+                "shapes other than polygon, circle, ellipse and rect were left out", region_name
+            )
     return FoundImage(path, size, objects)
 
 
@@ -102,12 +106,14 @@ def _parts(shape, where):
             )
         return [field_checks.polygon([list(pair) for pair in zip(*axes, strict=True)], where)], []
     if kind == "circle":
-        return [shapes.ellipse(number("cx"), number("cy"), number("r"), number("r"))], []
+        return [shapes.ellipse((number("cx"), number("cy")), (number("r"), number("r")))], []
     if kind == "ellipse":
         degrees = math.degrees(number("theta", default=0.0))
-        return [shapes.ellipse(*map(number, ("cx", "cy", "rx", "ry")), degrees)], []
+        return [
+            shapes.ellipse((number("cx"), number("cy")), (number("rx"), number("ry")), degrees=degrees)
+        ], []
     if kind == "rect":
-        return [], [shapes.rectangle(*map(number, ("x", "y", "width", "height")))]
+        return [], [shapes.rectangle((number("x"), number("y")), (number("width"), number("height")))]
     return [], []
 
 

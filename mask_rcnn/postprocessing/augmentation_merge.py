@@ -42,7 +42,7 @@ def merge_views(views: Sequence[Detections], nms_iou: float, max_detections: int
     if kept.masks is not None and groups:
         masks, origins = zip(*(_mean_mask(detections, group) for group in groups), strict=True)
         kept = replace(kept, masks=masks, mask_origins=origins)
-    if kept.keypoints is not None and groups:
+    if detections.keypoints is not None and groups:
         means = [
             np.average(detections.keypoints[group], axis=0, weights=_weights(detections, group))
             for group in groups
@@ -67,7 +67,7 @@ def mirror_detections(
     width = detections.image_size[1]
     y1, x1, y2, x2 = detections.boxes.T
     fields = {"boxes": np.stack([y1, width - x2, y2, width - x1], axis=1)}
-    if detections.masks is not None:
+    if detections.masks is not None and detections.mask_origins is not None:
         masks = tuple(mask[:, ::-1] for mask in detections.masks)
         widths = np.array([mask.shape[1] for mask in masks], int)
         top, left = detections.mask_origins.T

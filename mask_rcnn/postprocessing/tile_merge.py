@@ -106,16 +106,17 @@ def _is_same(first, second, *, common, is_cut, scores):
         is_cut: `[2]` bool, whether each detection is cut by its tile.
         scores: `[2]`, the score of each detection.
     """
-    areas = np.array([np.count_nonzero(_part(*crop, common)) for crop in (first, second)])
+    areas = np.array([np.count_nonzero(_part(crop, common)) for crop in (first, second)])
     both = _intersect(_intersect(first[1], second[1]), common)
-    shared = np.count_nonzero(_part(*first, both) & _part(*second, both))
+    shared = np.count_nonzero(_part(first, both) & _part(second, both))
     agrees = shared > MIN_AGREEMENT * (areas.sum() - shared)
     is_covered = is_cut & (shared > MIN_AGREEMENT * areas) & (scores[::-1] >= MIN_SCORE_RATIO * scores)
     return agrees or is_covered.any()
 
 
-def _part(mask, window, common):
-    """Returns the part of a mask (with its `window`) inside the window `common`. It may be empty."""
+def _part(crop, common):
+    """Returns the part of a crop (mask, window) inside the window `common`. It may be empty."""
+    mask, window = crop
     y1, x1, y2, x2 = np.maximum(_intersect(window, common) - np.tile(window[:2], 2), 0)
     return mask[y1:y2, x1:x2]
 

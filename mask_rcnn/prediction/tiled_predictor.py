@@ -14,6 +14,7 @@ from mask_rcnn.config import Config
 from mask_rcnn.data.array_images import checked_image
 from mask_rcnn.data.image_windows import DecodedImage, open_image
 from mask_rcnn.data.images import with_dtype
+from mask_rcnn.data.tiff import TiffImage
 from mask_rcnn.postprocessing.tile_merge import merge_tiles
 from mask_rcnn.prediction.image_predictor import ImagePredictor
 from mask_rcnn.prediction.prediction_job import LARGE_PIXELS
@@ -187,7 +188,8 @@ class _OpenedImage:
     def __init__(self, predictor, source, *, image_of, keep_pixels):
         self.source, self.size = source, None
         self._predictor, self._image_of, self._keep_pixels = predictor, image_of, keep_pixels
-        self._pixels, self._num_unread, self._lock = None, 1, threading.Lock()
+        self._pixels: DecodedImage | TiffImage | None = None
+        self._num_unread, self._lock = 1, threading.Lock()
 
     def windows(self, windows_of):
         """Returns the windows to read, yxyx. `[None]` is the whole image.

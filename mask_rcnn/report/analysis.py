@@ -1,6 +1,8 @@
 """Analyzes the detections of a run for each IoU type."""
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +13,10 @@ from mask_rcnn.report.detection_matches import DetectionMatches, match_detection
 from mask_rcnn.report.errors import detection_errors
 from mask_rcnn.report.operating_point import OperatingPoint, image_errors, operating_point
 
+# Function of (items, their number, a description) that yields the items and shows progress.
+Track = Callable[[Sequence, int, str], Iterable]
 TITLES = {"bbox": "boxes", "segm": "masks", "boundary": "mask boundaries", "keypoints": "keypoints"}
-MAIN_TYPES = ("keypoints", "segm", "bbox")  # the report is about the first of these that was evaluated
+MAIN_TYPES = ("keypoints", "segm", "bbox")  # a report shows details of the first of these that was evaluated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +35,7 @@ class RunDetections:
     name: str
     content: CocoContent
     entries: tuple[dict, ...]
-    image_ids: tuple
+    image_ids: tuple[int | str, ...]
     iou_types: tuple[str, ...]
     max_detections: int
 
@@ -39,12 +43,12 @@ class RunDetections:
         object.__setattr__(self, "image_ids", tuple(sorted_image_ids(self.image_ids)))
 
     @property
-    def file_names(self):
+    def file_names(self) -> dict[int | str, str]:
         """{image id: `file_name`}."""
         return {image["id"]: image["file_name"] for image in self.content.images}
 
     @property
-    def class_names(self):
+    def class_names(self) -> list[str]:
         """Names of the classes in the order of their ids."""
         return [each.name for each in sorted(self.content.categories, key=lambda category: category.id)]
 
@@ -64,16 +68,16 @@ class Analysis:
     """
 
     evaluation: DetectionMatches
-    curves: list
+    curves: list[dict]
     total: dict
     thresholds: np.ndarray
     kinds: np.ndarray
     targets: np.ndarray
     point: OperatingPoint
-    images: dict
+    images: dict[str, np.ndarray]
 
 
-def analyze(evaluation):
+def analyze(evaluation: DetectionMatches) -> Analysis:
     """Returns the `Analysis` of a `DetectionMatches`."""
     curves, total = class_curves(evaluation), total_curve(evaluation)
     thresholds = score_thresholds(curves, total)
@@ -91,7 +95,7 @@ def analyze(evaluation):
     )
 
 
-def analyze_run(detected, track=None):
+def analyze_run(detected: RunDetections, track: Track | None = None) -> dict[str, Analysis]:
     """Returns {IoU type: `Analysis`} of a run. Masks are also evaluated by boundary IoU.
 
     Args:
@@ -99,32 +103,32 @@ def analyze_run(detected, track=None):
         track: Function of (items, their number, a description) that yields the items and shows progress.
             Defaults to None: no progress.
     """
-    found = {}
+    analyses = {}
     for iou_type in detected.iou_types:
         for kind in (iou_type, "boundary") if iou_type == "segm" else (iou_type,):
             evaluation = match_detections(
                 detected.content,
                 detected.entries,
                 detected.image_ids,
-                kind,
-                MAX_KEYPOINT_DETECTIONS if kind == "keypoints" else detected.max_detections,
-                progress(track, len(detected.image_ids), f"matching {TITLES[kind]}"),
+                iou_type=kind,
+                max_detections=MAX_KEYPOINT_DETECTIONS if kind == "keypoints" else detected.max_detections,
+                track=progress(track, len(detected.image_ids), f"matching {TITLES[kind]}"),
             )
-            found[kind] = analyze(evaluation)
-    return found
+            analyses[kind] = analyze(evaluation)
+    return analyses
 
 
-def overlap_name(iou_types):
+def overlap_name(iou_types: Iterable[str]) -> str:
     """Returns the name of the overlap measure of IoU types: "IoU", "OKS" for keypoints, or both."""
     names = ["OKS" if kind == "keypoints" else "IoU" for kind in iou_types]
     return " or ".join(dict.fromkeys(names))
 
 
-def main_iou_type(analyses):
-    """Returns the IoU type that a report is about. The keys of `analyses` are IoU types."""
+def main_iou_type(analyses: Mapping[str, Any]) -> str:
+    """Returns the IoU type whose details a report shows. The keys of `analyses` are IoU types."""
     return next(kind for kind in MAIN_TYPES if kind in analyses)
 
 
-def progress(track, total, description):
+def progress(track: Track | None, total: int, description: str) -> Callable[[Sequence], Iterable]:
     """Returns a function that yields items and shows progress. `track` is as in `analyze_run`."""
     return iter if track is None else lambda items: track(items, total, description)

@@ -1,10 +1,13 @@
 """Collects the numbers of a report in plain dicts for JSON."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from mask_rcnn.evaluation.average_precision import mean_of_measured
 from mask_rcnn.evaluation.bootstrap import RECALLS
-from mask_rcnn.report.analysis import TITLES, progress
+from mask_rcnn.evaluation.metrics import Metrics
+from mask_rcnn.report.analysis import TITLES, Analysis, RunDetections, Track, progress
 from mask_rcnn.report.compare import compare_by_resampling, compare_images
 from mask_rcnn.report.curves import calibration
 from mask_rcnn.report.errors import (
@@ -23,7 +26,9 @@ DECIMALS = 4  # decimals of precision values
 MAX_POINTS = 200  # maximum points of a curve over scores
 
 
-def report_numbers(detected, analyses, metrics):
+def report_numbers(
+    detected: RunDetections, analyses: Mapping[str, Analysis], metrics: Metrics | None
+) -> dict:
     """Returns all numbers of a run.
 
     Args:
@@ -76,7 +81,11 @@ def _numbers(detected, analysis):
         "scores": _thinned(analysis.total),
         "calibration": calibration(evaluation.scores[counted], evaluation.is_hit[0][counted]),
         "slices": slice_rows(
-            evaluation, analysis.point, detected.content, detected.entries, detected.image_ids
+            evaluation,
+            analysis.point,
+            detected.content,
+            entries=detected.entries,
+            image_ids=detected.image_ids,
         ),
         "images": _images(detected, analysis.images),
     }
@@ -120,8 +129,8 @@ def _measured(precision):
 def _thinned(curve):
     """Returns a `score_curve` as lists of at most `MAX_POINTS` points, and its best point."""
     best, num = curve["best"], len(curve["scores"])
-    kept = np.unique(np.linspace(0, num - 1, min(num, MAX_POINTS)).round().astype(int))
-    lists = {key: curve[key][kept].tolist() for key in ("scores", "precision", "recall", "f1")}
+    points = np.unique(np.linspace(0, num - 1, min(num, MAX_POINTS)).round().astype(int))
+    lists = {key: curve[key][points].tolist() for key in ("scores", "precision", "recall", "f1")}
     keys = ("scores", "precision", "recall", "f1")
     return {**lists, "best": best if best is None else {key: float(curve[key][best]) for key in keys}}
 
@@ -141,7 +150,14 @@ def _images(detected, errors):
     return sorted(rows, key=lambda row: (-row["missed"] - row["wrong"], row["f1"]))
 
 
-def comparison_numbers(detected, first, second, name, track=None):
+def comparison_numbers(
+    detected: RunDetections,
+    first: Mapping[str, Analysis],
+    second: Mapping[str, Analysis],
+    *,
+    name: str,
+    track: Track | None = None,
+) -> dict:
     """Returns the differences between two runs.
 
     Args:
@@ -158,9 +174,9 @@ def comparison_numbers(detected, first, second, name, track=None):
             decreasing change.
     """
     names = detected.file_names
-    found = {}
+    evaluations = {}
     for kind in (kind for kind in first if kind in second):
-        drawn = compare_by_resampling(
+        bootstrap = compare_by_resampling(
             first[kind].evaluation,
             second[kind].evaluation,
             track=progress(track, 2 * first[kind].evaluation.num_classes, f"comparing {TITLES[kind]}"),
@@ -177,8 +193,8 @@ def comparison_numbers(detected, first, second, name, track=None):
             }
             for i in order.tolist()
         ]
-        found[kind] = {"bootstrap": drawn, **compared, "images": images}
-    return {"detections": name, "evaluations": found}
+        evaluations[kind] = {"bootstrap": bootstrap, **compared, "images": images}
+    return {"detections": name, "evaluations": evaluations}
 
 
 def _errors(analysis, image):

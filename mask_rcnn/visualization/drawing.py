@@ -77,7 +77,7 @@ def draw(
     hues = detections.class_ids if color_by == "class" else np.arange(len(detections))
     colors = [palette_color(int(hue), shade=i) for i, hue in enumerate(hues)]
 
-    if detections.masks is not None:
+    if detections.masks is not None and detections.mask_origins is not None:
         for i in order:
             draw_mask(canvas, detections.masks[i], detections.mask_origins[i], color=colors[i])
     if boxes:
@@ -86,7 +86,7 @@ def draw(
             draw_box(canvas, detections.boxes[i], color=colors[i], opacity=opacity)
     if detections.keypoints is not None:
         for i in order:
-            skeleton = categories[detections.class_ids[i] - 1].skeleton
+            skeleton = categories[int(detections.class_ids[i]) - 1].skeleton
             draw_keypoints(canvas, detections.keypoints[i], skeleton, color=colors[i])
     if labels:
         texts = _texts(detections, categories, with_scores=scores, font=font)

@@ -81,7 +81,9 @@ def open_font(path: str | Path | None, size: int) -> ImageFont.FreeTypeFont:
         path: Path of a font file. None is Pillow's built-in font.
         size: Font size, pixels.
     """
-    return ImageFont.load_default(size) if path is BUILT_IN else ImageFont.truetype(str(path), size)
+    if path is BUILT_IN:
+        return ImageFont.load_default(size)  # pyright: ignore[reportReturnType], scalable with FreeType
+    return ImageFont.truetype(str(path), size)
 
 
 def _label(category_id, name, *, fonts, font):
