@@ -18,7 +18,8 @@ from mask_rcnn.data.images import read_image, read_samples
 from mask_rcnn.data.masks import encode_mask, full_mask, mask_extent
 from mask_rcnn.data.segmentations import pixel_area
 from mask_rcnn.formats.conversion import Selection
-from mask_rcnn.formats.tile_writer import Cutting, cut_annotation, write_tiles
+from mask_rcnn.formats.tile_annotations import cut_annotation
+from mask_rcnn.formats.tile_writer import Cutting, write_tiles
 from mask_rcnn.prediction.tiles import Tiling
 
 SIZE = (96, 128)

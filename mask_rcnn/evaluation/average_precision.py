@@ -114,14 +114,14 @@ def summary_of(
         frequencies: `[K]`, `CocoContent.frequencies`, for LVIS's numbers. Defaults to None: COCO's numbers.
     """
     if frequencies is None:
-        return {name: _mean(arrays, iou_type, *selection) for name, *selection in NUMBERS[iou_type]}
+        return {name: _mean(arrays, iou_type, selection) for name, *selection in NUMBERS[iou_type]}
     summary = {}
     for name, array, threshold, group, limit in FEDERATED_NUMBERS:
         if group in FREQUENCIES:
             class_arrays = {array: arrays[array][:, :, frequencies == group]}
-            summary[name] = _mean(class_arrays, iou_type, array, threshold, "all", limit)
+            summary[name] = _mean(class_arrays, iou_type, (array, threshold, "all", limit))
         else:
-            summary[name] = _mean(arrays, iou_type, array, threshold, group, limit)
+            summary[name] = _mean(arrays, iou_type, (array, threshold, group, limit))
     return summary
 
 
@@ -134,8 +134,9 @@ def class_average_precision(precision: np.ndarray) -> list[float | None]:
     return [mean_of_measured(each) for each in np.moveaxis(precision[..., 0, -1], 2, 0)]
 
 
-def _mean(arrays, iou_type, name, threshold, size, limit):
-    """Returns one of COCO's numbers. The arguments after `iou_type` are those of a row of `NUMBERS`."""
+def _mean(arrays, iou_type, selection):
+    """Returns one of COCO's numbers. `selection` is a row of `NUMBERS` without the name of the number."""
+    name, threshold, size, limit = selection
     sizes = ("all", "medium", "large") if iou_type == "keypoints" else ("all", "small", "medium", "large")
     part = arrays[name][..., sizes.index(size), limit]
     if threshold is not None:
@@ -191,7 +192,8 @@ def coco_evaluator(
     }
     sizes = content.sizes
     objects = [
-        _with_geometry(each, iou_type, num_keypoints, sizes[each["image_id"]]) for each in content.annotations
+        _with_geometry(each, iou_type, num_keypoints=num_keypoints, size=sizes[each["image_id"]])
+        for each in content.annotations
     ]
     detections = [_as_annotation(entry, iou_type) for entry in entries]
     contents = [
@@ -258,7 +260,7 @@ def _num_keypoints(content):
     return int(content.annotations.table.num_keypoints.max(initial=0))
 
 
-def _with_geometry(annotation, iou_type, num_keypoints, size):
+def _with_geometry(annotation, iou_type, *, num_keypoints, size):
     """Returns an annotation with the geometry that `iou_type` compares.
 
     For "segm", an object without a mask becomes a crowd region: it is neither missed nor a wrong detection.

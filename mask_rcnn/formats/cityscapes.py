@@ -83,7 +83,7 @@ def _read_image(source: Source, path: Path) -> FoundImage:
 def _draw(path, image_path, source):
     """Returns the instance ids of a *_polygons.json file, `[H, W]` int64, and the (height, width)."""
     content = source.read_json(path, "a polygons.json of Cityscapes")
-    entries = field_checks.value_of(content, "objects", list, str(path))
+    entries = field_checks.value_of(content, "objects", list, where=str(path))
     declared = [
         field_checks.whole_number_of(content, f"img{side}", str(path)) for side in ("Height", "Width")
     ]

@@ -116,7 +116,7 @@ def annotation_fields(
     """
     value, bounds, area = found.segmentation, None, 0
     if isinstance(value, list):
-        value = [_clipped(polygon, size, where, findings) for polygon in value]
+        value = [_clipped(polygon, size, where=where, findings=findings) for polygon in value]
         value = [polygon for polygon in value if len(polygon) >= 6]
     segmentation = read_segmentation(value, size, where, findings)
     if segmentation:
@@ -133,7 +133,7 @@ def annotation_fields(
     return {**fields, "bbox": [x1, y1, x2 - x1, y2 - y1], "area": area, "iscrowd": int(found.crowd)}
 
 
-def _clipped(polygon, size, where, findings):
+def _clipped(polygon, size, *, where, findings):
     """Returns a polygon `[x, y, x, y, ...]` clipped to the image (Sutherland and Hodgman)."""
     points = np.reshape(polygon, (-1, 2))
     far_edges = (size[1], size[0])

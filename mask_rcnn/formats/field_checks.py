@@ -12,7 +12,7 @@ REQUIRED = object()
 TYPE_NAMES = {dict: "an object", list: "a list", str: "text"}
 
 
-def value_of(entry: object, key: str, expected_type: type, where: str, *, default: Any = REQUIRED) -> Any:
+def value_of(entry: object, key: str, expected_type: type, *, where: str, default: Any = REQUIRED) -> Any:
     """Returns `entry[key]` after a check of its type.
 
     Args:

@@ -51,7 +51,7 @@ def _read_task(source, numbered):
     labels = {}
     for result in results:
         value = field_checks.value_of(
-            field_checks.checked_value(result, dict, where), "value", dict, where, default={}
+            field_checks.checked_value(result, dict, where), "value", dict, where=where, default={}
         )
         if isinstance(result.get("id"), str) and "labels" in value:
             labels[result["id"]] = value["labels"]
@@ -69,8 +69,8 @@ def _labels(task, where, source):
     labeled = {"annotations", "completions"} & set(field_checks.checked_value(task, dict, where))
     if not labeled and task.get("predictions"):
         source.findings.repair("tasks without annotations: the predictions of a model were taken", where)
-        return field_checks.value_of(task, "predictions", list, where)
-    return field_checks.value_of(task, "annotations", list, where)
+        return field_checks.value_of(task, "predictions", list, where=where)
+    return field_checks.value_of(task, "annotations", list, where=where)
 
 
 def _results(annotations, where, source):
@@ -85,12 +85,12 @@ def _results(annotations, where, source):
         return []
     if len(usable) > 1:
         source.findings.repair("tasks with several annotations: the first one was taken", where)
-    return field_checks.value_of(usable[0], "result", list, where)
+    return field_checks.value_of(usable[0], "result", list, where=where)
 
 
 def _image_path(task, where, source):
     """Returns the path of the image of a task. Its name is in `data` or in `file_upload`."""
-    data = field_checks.value_of(task, "data", dict, where)
+    data = field_checks.value_of(task, "data", dict, where=where)
     urls = [data.get("image"), *data.values(), task.get("file_upload")]
     names = [
         unquote(url.rpartition("?d=")[2].partition("?")[0]) for url in urls if isinstance(url, str) and url
@@ -106,7 +106,7 @@ def _image_path(task, where, source):
 
 
 def _object(result, where, *, labels, path, size, source):
-    kind = field_checks.value_of(result, "type", str, where).removesuffix("labels")
+    kind = field_checks.value_of(result, "type", str, where=where).removesuffix("labels")
     if kind not in SHAPES:
         if kind:  # the type `labels` only contains the class of another result
             source.findings.repair(
@@ -123,7 +123,7 @@ def _object(result, where, *, labels, path, size, source):
             f"Expected annotations of the upright image. Received: {where} with image_rotation="
             f"{shown(result['image_rotation'])}. Rotate the image file and annotate it again."
         )
-    value = field_checks.value_of(result, "value", dict, where)
+    value = field_checks.value_of(result, "value", dict, where=where)
     names = value.get(f"{kind}labels") or (
         labels.get(id) if isinstance(id := result.get("id"), str) else None
     )
@@ -154,7 +154,7 @@ def _parts(kind, value, *, size, where):
 
 
 def _brush(value, size, where):
-    data = field_checks.value_of(value, "rle", list, where)
+    data = field_checks.value_of(value, "rle", list, where=where)
     try:
         if not all(type(each) is int and 0 <= each < 256 for each in data):
             raise ValueError("numbers that are not bytes, 0 to 255")

@@ -52,7 +52,7 @@ def read_labelme(source: Source) -> dict:
 
 def _read_image(source, path):
     content = source.read_json(path, "a labelme file")
-    name = field_checks.value_of(content, "imagePath", str, str(path))
+    name = field_checks.value_of(content, "imagePath", str, where=str(path))
     image_path = source.images.find(name, str(path), neighbor=path)
     size = source.images.checked_size(image_path, declared_size(content, str(path)), str(path))
     objects = [
@@ -89,7 +89,7 @@ def group_shapes(content: dict, where: str) -> list[tuple[str, list[tuple[dict, 
         List with a tuple (label, list of (shape, name of the shape for messages)) for each object.
     """
     groups = {}
-    for number, entry in enumerate(field_checks.value_of(content, "shapes", list, where)):
+    for number, entry in enumerate(field_checks.value_of(content, "shapes", list, where=where)):
         shape_name = f"shapes[{number}] of {where}"
         label = field_checks.class_name(
             field_checks.checked_value(entry, dict, shape_name).get("label"), shape_name
@@ -114,7 +114,7 @@ def read_object(
     masks, boxes, crowd, where = [], [], False, ""
     for entry, where in group:
         kind = entry.get("shape_type") or "polygon"
-        flags = field_checks.value_of(entry, "flags", dict, where, default={})
+        flags = field_checks.value_of(entry, "flags", dict, where=where, default={})
         crowd = crowd or field_checks.is_set(flags.get("iscrowd"))
         if kind == "polygon":
             masks.append(field_checks.polygon(entry.get("points"), where))
@@ -157,7 +157,7 @@ def _mask(entry, size, where):
     """Returns the RLE of a mask shape. The first corner of its box is the position of the first pixel."""
     (x1, y1), (x2, y2) = ([math.floor(each) for each in pair] for pair in _two_points(entry, where))
     try:
-        data = base64.b64decode(field_checks.value_of(entry, "mask", str, where), validate=True)
+        data = base64.b64decode(field_checks.value_of(entry, "mask", str, where=where), validate=True)
     except (binascii.Error, ValueError) as error:
         raise ValueError(
             f"Expected base64 in `mask` of {where}. Received: {error}. Correct the file."

@@ -32,7 +32,7 @@ def read_via(source: Source) -> dict:
     content = source.read_json(source.path, EXPECTED)
     images = field_checks.checked_value(content, dict, str(source.path))
     if "_via_img_metadata" in images:
-        images = field_checks.value_of(images, "_via_img_metadata", dict, str(source.path))
+        images = field_checks.value_of(images, "_via_img_metadata", dict, where=str(source.path))
     attribute = source.class_attribute or _class_attribute(images.values(), source)
     return build_coco_content(
         source, list(images.values()), functools.partial(_read_image, source, attribute)
@@ -69,19 +69,21 @@ def _listed(regions):
 
 def _read_image(source, attribute, image):
     field_checks.checked_value(image, dict, f"an image of {source.path}")
-    name = field_checks.value_of(image, "filename", str, f"an image of {source.path}")
+    name = field_checks.value_of(image, "filename", str, where=f"an image of {source.path}")
     where = f"image {shown(name)} of {source.path}"
     path = source.images.find(name, where)
     size = source.images.size(path)
     if not isinstance(image.get("regions"), dict):  # in VIA 1, `regions` is an object
-        field_checks.value_of(image, "regions", list, where)
+        field_checks.value_of(image, "regions", list, where=where)
     objects = []
     for number, region in enumerate(_listed(image["regions"])):
         region_name = f"regions[{number}] of {where}"
-        shape = field_checks.value_of(region, "shape_attributes", dict, region_name)
+        shape = field_checks.value_of(region, "shape_attributes", dict, where=region_name)
         masks, boxes = _parts(shape, region_name)
         if masks or boxes:
-            attributes = field_checks.value_of(region, "region_attributes", dict, region_name, default={})
+            attributes = field_checks.value_of(
+                region, "region_attributes", dict, where=region_name, default={}
+            )
             label = _class_name(attributes, attribute, region_name)
             objects.append(
                 shapes.object_of_shapes(label, masks, boxes, size=size, source=source, where=region_name)
@@ -95,10 +97,10 @@ def _read_image(source, attribute, image):
 
 def _parts(shape, where):
     """Returns (masks, boxes) of a shape, see `object_of_shapes`. Both are empty for unsupported shapes."""
-    kind = field_checks.value_of(shape, "name", str, where)
+    kind = field_checks.value_of(shape, "name", str, where=where)
     number = functools.partial(field_checks.number_of, shape, where=where)
     if kind == "polygon":
-        axes = [field_checks.value_of(shape, f"all_points_{axis}", list, where) for axis in "xy"]
+        axes = [field_checks.value_of(shape, f"all_points_{axis}", list, where=where) for axis in "xy"]
         if len(axes[0]) != len(axes[1]):
             raise ValueError(
                 f"Expected as many numbers in `all_points_x` as in `all_points_y` of {where}. "

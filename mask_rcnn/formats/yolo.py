@@ -31,7 +31,7 @@ from mask_rcnn.formats.dataset_files import (
     write_text,
 )
 from mask_rcnn.formats.outlines import single_polygon
-from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage, Source
+from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage, Source, Target
 
 PARTS = ("train", "val", "test")
 MAX_YAML = 1_000_000  # characters; a data.yaml of 1000 classes has 20,000
@@ -45,7 +45,7 @@ def read_yolo(source: Source) -> dict:
     path = source.path / "data.yaml" if source.path.is_dir() else source.path
     content = _read_yaml(path)
     names = _class_names(content.get("names"), path)
-    root = path.parent / field_checks.value_of(content, "path", str, str(path), default="")
+    root = path.parent / field_checks.value_of(content, "path", str, where=str(path), default="")
     root = root if root.is_dir() else path.parent
     parts = [source.subset] if source.subset else [part for part in PARTS if content.get(part)]
     images = {}
@@ -161,7 +161,7 @@ def _object(values, where, *, names, size, source):
 
 
 @WRITERS.register("yolo")
-def write_yolo(target):
+def write_yolo(target: Target) -> None:
     """Writes data.yaml, a copy of each image, and a text file for each image."""
     names = [category["name"] for category in next(iter(target.parts.values()))["categories"]]
     parts = {part or "train": content for part, content in target.parts.items()}

@@ -68,7 +68,8 @@ def from_labelme(content: dict, categories: Sequence[Category | str]) -> Detecti
     height, width = declared_size(content, NAME)
     if height is None or width is None:
         raise ValueError(
-            f"Expected `imageHeight` and `imageWidth`. Received: {[height, width]}. Open and save the file in labelme."
+            f"Expected `imageHeight` and `imageWidth`. Received: {[height, width]}. "
+            "Open and save the file in labelme."
         )
     size = (height, width)
     categories = as_categories(categories, len(categories))

@@ -65,8 +65,8 @@ def paste_mask(
         box = np.round(box)
     axis_weights = _resize_weights if method == "padded_resize" else _pixel_center_weights
     side = mask.shape[0]
-    y, rows = axis_weights(box[0], box[2], image_size[0], side)  # rows [h, M]
-    x, columns = axis_weights(box[1], box[3], image_size[1], side)  # columns [w, M]
+    y, rows = axis_weights(box[0], box[2], limit=image_size[0], side=side)  # rows [h, M]
+    x, columns = axis_weights(box[1], box[3], limit=image_size[1], side=side)  # columns [w, M]
     crop = _threshold_product(rows @ mask, columns.T)
     if method == "rounded_box" and mask.min() >= THRESHOLD:
         crop[:] = True
@@ -101,7 +101,7 @@ def _grow(box, scale):
     return np.trunc(np.concatenate([center - half, center + half]))  # [4]
 
 
-def _pixel_center_weights(start, end, limit, side):
+def _pixel_center_weights(start, end, *, limit, side):
     """Returns the weights of the grid points for each pixel of a crop along one axis ("pixel_centers").
 
     Args:
@@ -119,7 +119,7 @@ def _pixel_center_weights(start, end, limit, side):
     return first, _hat((centers - start) / (end - start) * side - 0.5, side)
 
 
-def _resize_weights(start, end, limit, side):
+def _resize_weights(start, end, *, limit, side):
     """Like `_pixel_center_weights`, for a box of whole pixels whose last pixel is `end` ("padded_resize")."""
     pixels = max(end - start + 1, 1)
     first, last = _clip(start, start + pixels, limit)

@@ -136,7 +136,7 @@ def _list_datasets(file):
     while groups:
         prefix, group, depth = groups.pop()
         for name in group:
-            item = _open_item(group, name, f"{prefix}{name}", seen)
+            item = _open_item(group, name, full_name=f"{prefix}{name}", seen=seen)
             if len(seen) > MAX_ITEMS or depth > MAX_DEPTH:
                 raise ValueError(f"more than {MAX_ITEMS} items, or groups deeper than {MAX_DEPTH}")
             if isinstance(item, h5py.Group):
@@ -146,7 +146,7 @@ def _list_datasets(file):
     return found
 
 
-def _open_item(group, name, full_name, seen):
+def _open_item(group, name, *, full_name, seen):
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise ValueError(f"{full_name[:80]!r} is a link to another location")
     item = group[name]

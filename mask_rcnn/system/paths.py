@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 COLLAPSED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # `pathlib` changes gs://bucket to gs:/bucket
@@ -26,7 +26,7 @@ OpenableT = TypeVar("OpenableT")  # an object with a method `open`
 def as_path(path: AnyPath) -> Path | RemotePath: ...
 @overload
 def as_path(path: OpenableT) -> OpenableT: ...
-def as_path(path):
+def as_path(path: Any) -> Any:
     """Converts a path to a `Path` if it is local, or to a `RemotePath`.
 
     Args:
