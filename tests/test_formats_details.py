@@ -68,21 +68,21 @@ def test_instances_are_the_crops_of_each_id():
 
 def test_rectangles_turn_clockwise_about_their_pivot():
     np.testing.assert_allclose(
-        shapes.rectangle(0, 0, 4, 2, 90), [[3, -1], [3, 3], [1, 3], [1, -1]], atol=1e-9
+        shapes.rectangle((0, 0), (4, 2), degrees=90), [[3, -1], [3, 3], [1, 3], [1, -1]], atol=1e-9
     )
-    turned = shapes.rectangle(0, 0, 4, 2, 90, pivot=(0, 0))
+    turned = shapes.rectangle((0, 0), (4, 2), degrees=90, pivot=(0, 0))
     np.testing.assert_allclose(turned, [[0, 0], [0, 4], [-2, 4], [-2, 0]], atol=1e-9)
 
 
 @pytest.mark.parametrize("radius", [2, 30, 400])
 def test_a_circle_is_exact_to_a_twentieth_of_a_pixel(radius):
-    points = shapes.ellipse(500, 500, radius, radius)
+    points = shapes.ellipse((500, 500), (radius, radius))
     middles = (points + np.roll(points, 1, axis=0)) / 2
     assert radius - np.hypot(*(middles - 500).T).min() <= 0.051
 
 
 def test_an_ellipse_turns_clockwise():
-    points = shapes.ellipse(10, 20, 8, 2, 90)
+    points = shapes.ellipse((10, 20), (8, 2), degrees=90)
     np.testing.assert_allclose([points.min(0), points.max(0)], [[8, 12], [12, 28]], atol=1e-9)
 
 
@@ -105,7 +105,7 @@ def test_brush_run_lengths_with_single_values_and_short_words():
     assert decode_brush(data, (1, 2)).tolist() == [[True, True]]
     with pytest.raises(ValueError, match="end too early"):
         decode_brush(data[:-3], (1, 2))
-    with pytest.raises(ValueError, match="8 values, where four for each pixel are 12"):
+    with pytest.raises(ValueError, match="8 values instead of 12, four for each pixel"):
         decode_brush(data, (1, 3))
 
 

@@ -103,7 +103,7 @@ def _medians(values, groups, old):
 
 
 def _distinct(values, decimals):
-    """Returns ascending, rounded, distinct values; equal ones are raised by a unit of the last digit."""
+    """Returns ascending, rounded, distinct values. Equal values are raised by one unit of the last digit."""
     step = 10.0**-decimals
     result = []
     for value in np.sort(values):

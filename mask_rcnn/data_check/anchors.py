@@ -144,7 +144,7 @@ def _level_ious(boxes, anchors, *, sizes, ratios):
 
 
 def _poor_shapes(boxes):
-    """Counts boxes by size and ratio; returns the most frequent shapes first."""
+    """Counts boxes by size and ratio. Returns the most frequent shapes first."""
     heights, widths = (boxes[:, 2:] - boxes[:, :2]).T
     sizes = np.digitize(np.sqrt(heights * widths), SIZE_BOUNDS) - 1
     ratios = np.digitize(heights / widths, RATIO_BOUNDS) - 1

@@ -122,11 +122,11 @@ def _report(sets, findings, *, config, config_name, decode):
         arrays = arrays_of(checked.dataset)
         counts[name] = count_dataset(checked.dataset, arrays)
         counts[name]["images_left_out"] += len(checked.decoded.errors) if checked.decoded else 0
-        found = _findings(checked, arrays, counts=counts[name], config=config, name=name)
+        set_findings = _findings(checked, arrays, counts=counts[name], config=config, name=name)
         if name == TRAIN and len(checked.dataset):
             anchors = anchor_coverage(checked.dataset, arrays, config)
-            found += anchor_findings(anchors, checked.dataset)
-        findings += [dataclasses.replace(each, where=name) for each in found]
+            set_findings += anchor_findings(anchors, checked.dataset)
+        findings += [dataclasses.replace(each, where=name) for each in set_findings]
     if len(sets) == 2:
         findings += split_findings(counts)
     if decode and sets:

@@ -77,7 +77,7 @@ def count_findings(
         config: `Config` for the training.
         is_training_set: Whether the data set is used for training. Defaults to True.
     """
-    found = (
+    findings = (
         _images_without_objects(dataset, arrays, is_training_set),
         *_rare_classes(counts, is_training_set),
         _too_many_objects(dataset, arrays, config.input.max_instances) if is_training_set else None,
@@ -101,7 +101,7 @@ def count_findings(
             "cut the images into tiles, or remove these objects.",
         ),
     )
-    return [finding for finding in found if finding]
+    return [finding for finding in findings if finding]
 
 
 def split_findings(counts: Mapping[str, dict]) -> list[Finding]:

@@ -79,14 +79,14 @@ def geometry_findings(annotations: Annotations) -> list[Finding]:
     crossing, fractions = crossing_polygons(annotations.table)
     owners = owners_of_polygons(annotations.table)[crossing]
     fractions, owners = fractions[owners >= 0], owners[owners >= 0]
-    found = (
+    findings = (
         _outside(annotations),
         _box_and_mask(annotations),
         _areas(annotations, owners),
         _self_crossing(annotations, owners, fractions),
         _duplicates(annotations),
     )
-    return [finding for finding in found if finding]
+    return [finding for finding in findings if finding]
 
 
 def reach_outside(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:

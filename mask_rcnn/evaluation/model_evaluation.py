@@ -162,22 +162,22 @@ class ModelEvaluation:
         Raises:
             ValueError: If the results of some images are missing.
         """
-        found = {image_id: (entries, count) for image_id, entries, count in detections}
+        results_by_image = {image_id: (entries, count) for image_id, entries, count in detections}
         records = self.dataset.images
         ids = [record.id for record in records]
-        missing = [id for id in ids if id not in found and id not in self.unreadable.reasons]
+        missing = [id for id in ids if id not in results_by_image and id not in self.unreadable.reasons]
         if missing:
             raise ValueError(
                 "The detections of all images must be given. "
                 f"Received: {self.dataset.name} without those of {len(missing)} of {len(ids)} images, such "
                 f"as id {missing[0]}. Give all processes of a run the same data set."
             )
-        image_ids = [id for id in ids if id in found]
-        results = [entry for id in image_ids for entry in found[id][0]]
+        image_ids = [id for id in ids if id in results_by_image]
+        results = [entry for id in image_ids for entry in results_by_image[id][0]]
         num_limited = sum(
-            found[record.id][1] >= self.limits[record.height, record.width]
+            results_by_image[record.id][1] >= self.limits[record.height, record.width]
             for record in records
-            if record.id in found
+            if record.id in results_by_image
         )
         notes = [*self.notes]
         if num_limited:

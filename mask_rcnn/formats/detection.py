@@ -40,24 +40,24 @@ def detect_format(path: Path) -> str:
 
 
 def _formats_of_folder(folder):
-    found = []
+    formats = []
     if (folder / "data.yaml").is_file():
-        found.append("yolo")
+        formats.append("yolo")
     if (folder / "Annotations").is_dir() and any((folder / "Annotations").glob("*.xml")):
-        found.append("voc")
+        formats.append("voc")
     if (folder / "annotations.xml").is_file():
-        found.append("cvat")
+        formats.append("cvat")
     if (folder / TASKS).is_file():
-        found.append("label_studio")
+        formats.append("label_studio")
     files = list(itertools.islice(folder.rglob("*"), MAX_FILES))
     if any(FILE_NAME.fullmatch(path.name) for path in files):
-        found.append("cityscapes")
-    elif not found:
+        formats.append("cityscapes")
+    elif not formats:
         jsons = [path for path in files if path.suffix == ".json"]
-        found += [name for name in _formats_of_file(jsons[0]) if name == "labelme"] if jsons else []
+        formats += [name for name in _formats_of_file(jsons[0]) if name == "labelme"] if jsons else []
         if not jsons and _suffixes(files) == {".png"}:
-            found.append("masks")
-    return found
+            formats.append("masks")
+    return formats
 
 
 def _suffixes(files):

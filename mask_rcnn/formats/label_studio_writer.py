@@ -91,7 +91,7 @@ def _result(annotation, names, image):
 
 
 def _config(kinds, names):
-    """Returns the labeling configuration with a tag for each kind of region; polygons if there is none."""
+    """Returns the labeling configuration with a tag for each type of region, or for polygons without any."""
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Image", name="image", value="$image", zoom="true")
     for kind in sorted(kinds) or ["polygon"]:

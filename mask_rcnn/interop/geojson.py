@@ -230,7 +230,7 @@ def _pixels(points, matrix):
 
 
 def _extent(polygons):
-    """Returns the bounding box [x1, y1, x2, y2] of the exterior rings; zeros without rings."""
+    """Returns the bounding box [x1, y1, x2, y2] of the exterior rings, or zeros without rings."""
     points = np.concatenate([NO_POINTS, *(ring for rings in polygons for ring in rings[:1])])
     return [*points.min(axis=0), *points.max(axis=0)] if len(points) else [0.0] * 4
 

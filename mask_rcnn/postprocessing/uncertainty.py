@@ -52,7 +52,7 @@ class Uncertainty:
 
     @property
     def per_object(self) -> float:
-        """Expected number of corrections per detection, above or below the threshold; 0 without any."""
+        """Expected number of corrections per detection above or below the threshold. 0 without any."""
         return self.total / max(self.num_objects + self.num_candidates, 1)
 
     @property

@@ -79,7 +79,7 @@ class AugmentedPredictor(ImagePredictor):
         return list(zip(*outputs, strict=True))
 
     def postprocess(self, outputs: tuple, resize: tuple, score_threshold: float = 0.0) -> Detections:
-        """Returns the merged `Detections` of the views of one image; see `ImagePredictor.postprocess`."""
+        """Returns the merged `Detections` of the views of one image, see `ImagePredictor.postprocess`."""
         view_detections = []
         for (view, flip), view_outputs, view_resize in zip(self._views, outputs, resize, strict=True):
             detections = view.postprocess(view_outputs, view_resize)

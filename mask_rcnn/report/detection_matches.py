@@ -79,10 +79,10 @@ class DetectionMatches:
     @cached_property
     def found_by(self) -> np.ndarray:
         """`[G]` int, index of the detection that matches each object at IoU 0.5, or -1."""
-        found = np.full(len(self.object_images), NONE)
+        detections = np.full(len(self.object_images), NONE)
         rows = np.flatnonzero(self.is_hit[0])
-        found[self.matches[0, rows]] = rows
-        return found
+        detections[self.matches[0, rows]] = rows
+        return detections
 
     def class_matches(self) -> list[ClassMatches]:
         """Returns a list with the `ClassMatches` of each class, to compute the AP of resampled images."""

@@ -51,7 +51,7 @@ def detection_errors(evaluation: DetectionMatches) -> tuple[np.ndarray, np.ndarr
 
 
 def _best(overlaps, allowed):
-    """Returns the largest IoU of each row among the allowed objects, and its column; 0 if none is allowed."""
+    """Returns the largest IoU of each row among the allowed objects, and its column. It is 0 without any."""
     if not overlaps.shape[1]:
         return np.zeros(len(overlaps)), np.zeros(len(overlaps), int)
     masked = np.where(allowed, overlaps, 0)
@@ -138,7 +138,7 @@ class _Flags:
         return _Flags(self.evaluation, classes=self.classes, hits=self.hits, counted=self.counted & ~rows)
 
     def corrected(self, rows, targets):
-        """Returns a copy in which the errors of detections `rows`, `[D]` bool, are fixed; see `decompose`."""
+        """Returns a copy in which the errors of detections `rows`, `[D]` bool, are fixed, see `decompose`."""
         evaluation = self.evaluation
         fixed = np.flatnonzero(rows & (targets >= 0))
         fixed = fixed[evaluation.found_by[targets[fixed]] < 0]

@@ -122,7 +122,7 @@ def _classes(detected, analysis):
 
 
 def _measured(precision):
-    """Returns `[T, R]` as rounded lists, to limit the size of the file; None without objects."""
+    """Returns `[T, R]` as rounded lists, to limit the size of the file. Returns None without objects."""
     return None if (precision < 0).any() else precision.round(DECIMALS).tolist()
 
 

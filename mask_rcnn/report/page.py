@@ -116,8 +116,8 @@ def _warnings(numbers):
 
 
 def _summary(numbers):
-    found = {name for results in numbers["evaluations"].values() for name in results["summary"]}
-    names = [name for name in SUMMARY if name in found]
+    measured = {name for results in numbers["evaluations"].values() for name in results["summary"]}
+    names = [name for name in SUMMARY if name in measured]
     rows = [
         (TITLES[kind], *(number_text(results["summary"].get(name)) for name in names))
         for kind, results in numbers["evaluations"].items()

@@ -131,7 +131,7 @@ def _read_text(file, name):
 
 def _list_datasets(file):
     """Returns `{"group/name": h5py.Dataset}`. Raises a ValueError if the file contains a link."""
-    found, seen = {}, {h5o.get_info(file.id).addr}
+    datasets, seen = {}, {h5o.get_info(file.id).addr}
     groups = [("", file, 1)]
     while groups:
         prefix, group, depth = groups.pop()
@@ -142,8 +142,8 @@ def _list_datasets(file):
             if isinstance(item, h5py.Group):
                 groups.append((f"{prefix}{name}/", item, depth + 1))
             else:
-                found[f"{prefix}{name}"] = item
-    return found
+                datasets[f"{prefix}{name}"] = item
+    return datasets
 
 
 def _open_item(group, name, *, full_name, seen):

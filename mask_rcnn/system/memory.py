@@ -49,13 +49,13 @@ def available_memory(root: Path = Path("/")) -> int | None:
     Args:
         root: Folder that contains `proc` and `sys`. Defaults to the root of the file system.
     """
-    found = [_kilobytes(root / "proc/meminfo", "MemAvailable")]
+    sizes = [_kilobytes(root / "proc/meminfo", "MemAvailable")]
     for folder in _control_groups(root):
         for limit, used in CGROUP_FILES:
             max_bytes, used_bytes = _number(folder / limit), _number(folder / used)
             if max_bytes is not None and used_bytes is not None:
-                found.append(max(0, max_bytes - used_bytes + _inactive_cache(folder)))
-    return min((value for value in found if value is not None), default=None)
+                sizes.append(max(0, max_bytes - used_bytes + _inactive_cache(folder)))
+    return min((value for value in sizes if value is not None), default=None)
 
 
 def _control_groups(root):
@@ -71,8 +71,8 @@ def _control_groups(root):
 
 def _inactive_cache(group):
     """Returns the size of the inactive file cache of a control group, bytes. The system can drop it."""
-    found = re.findall(r"^(?:total_)?inactive_file (\d+)$", _text(group / "memory.stat"), re.MULTILINE)
-    return int(found[-1]) if found else 0  # version 1: the last is the total with its subgroups
+    sizes = re.findall(r"^(?:total_)?inactive_file (\d+)$", _text(group / "memory.stat"), re.MULTILINE)
+    return int(sizes[-1]) if sizes else 0  # version 1: the last is the total with its subgroups
 
 
 def _kilobytes(path, name):

@@ -179,8 +179,8 @@ class RemotePath:
     def stat(self) -> FileState:
         """Returns the `FileState` of the file."""
         with _errors_of(self):
-            found = _gfile().stat(self.url)
-            return FileState(found.length, found.mtime_nsec)
+            status = _gfile().stat(self.url)
+            return FileState(status.length, status.mtime_nsec)
 
     def read_bytes(self) -> bytes:
         """Returns the content of the file as bytes."""

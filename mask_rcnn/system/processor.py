@@ -50,5 +50,5 @@ def usable_cores() -> int:
 def _field(cpuinfo, name):
     """Returns the value of the first line with the field `name`, or None."""
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    found = re.search(rf"^{name}\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else None
+    match = re.search(rf"^{name}\s*:\s*(.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else None

@@ -105,14 +105,14 @@ def _check_font(font):
 
 def _find_fonts(names, font):
     """Returns `{name: path of the first font that has all of its characters}`. Omits names without a font."""
-    found, remaining = {}, set(names)
+    font_paths, remaining = {}, set(names)
     for path in _candidates(font):
         drawable = {name for name in remaining if can_draw(path, name)}
-        found |= dict.fromkeys(drawable, path)
+        font_paths |= dict.fromkeys(drawable, path)
         remaining -= drawable
         if not remaining:
             break
-    return found
+    return font_paths
 
 
 def _candidates(font):
