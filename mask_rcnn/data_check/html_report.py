@@ -102,5 +102,5 @@ def _counts(name, counts):
 
 def _anchors(report):
     table = html_table(ANCHOR_COLUMNS, anchor_rows(report.anchors))
-    sentence, legend = html_text(anchor_sentence(report)), html_text(ANCHOR_LEGEND)
+    sentence, legend = html_text(anchor_sentence(report.config, report.anchors)), html_text(ANCHOR_LEGEND)
     return f"<section><h3>Anchors</h3><p>{sentence}</p>{table}<p>{legend}</p></section>"

@@ -138,7 +138,7 @@ def repair_findings(findings: Findings, annotations: Annotations) -> list[Findin
 def _example(place, kind, annotations):
     """Returns the example for a place such as "annotation 7"."""
     named = re.fullmatch(r"annotation (-?\d{1,18})", str(place))
-    rows = np.flatnonzero(annotations.table.ids == int(named[1])) if named else ()
+    rows = np.flatnonzero(annotations.table.ids == int(named[1])) if named else np.zeros(0, int)
     return annotations.example(int(rows[0]), "", _field(kind)) if len(rows) else Example(text=str(place))
 
 

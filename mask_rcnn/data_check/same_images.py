@@ -33,25 +33,25 @@ def same_image_findings(
     Returns:
         List of `Finding`s about each set, and about images that two sets share.
     """
-    splits = np.asarray(splits)
+    names = np.asarray(splits)
     bytes_groups = _groups(len(records), *same_bytes(decoded))
     similar_groups = _groups(len(records), *similar_pairs(decoded))
     findings = []
-    for name in dict.fromkeys(splits.tolist()):
-        within = splits == name
+    for name in dict.fromkeys(names.tolist()):
+        within = names == name
         findings += [
-            _finding("identical_images", name, _parts(bytes_groups, within), records=records, splits=splits),
+            _finding("identical_images", name, _parts(bytes_groups, within), records=records, splits=names),
             _finding(
                 "similar_images",
                 name,
                 _parts(similar_groups, within, bytes_groups),
                 records=records,
-                splits=splits,
+                splits=names,
             ),
         ]
-    shared = [group for group in _parts(similar_groups) if len(set(splits[group])) > 1]
-    where = " and ".join(dict.fromkeys(splits.tolist()))
-    findings.append(_finding("shared_images", where, shared, records=records, splits=splits))
+    shared = [group for group in _parts(similar_groups) if len(set(names[group])) > 1]
+    where = " and ".join(dict.fromkeys(names.tolist()))
+    findings.append(_finding("shared_images", where, shared, records=records, splits=names))
     return [finding for finding in findings if finding]
 
 

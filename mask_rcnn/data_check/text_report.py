@@ -86,11 +86,15 @@ def anchor_rows(anchors: dict) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def anchor_sentence(report: Report) -> str:
-    """Returns a sentence about the fit of all anchors together."""
-    anchors = report.anchors
+def anchor_sentence(config_name: str, anchors: dict) -> str:
+    """Returns a sentence about the fit of all anchors together.
+
+    Args:
+        config_name: Name of the config.
+        anchors: Result of `anchor_coverage`.
+    """
     return (
-        f"anchors of {report.config}, {anchors['objects']:,} objects, short side "
+        f"anchors of {config_name}, {anchors['objects']:,} objects, short side "
         f"{anchors['short_side']} px: mean IoU with the best anchor {anchors['mean_iou']:.2f}, "
         f"{1 - anchors['unmatched']:.1%} of the objects match at IoU {anchors['positive_iou']:g}"
     )
@@ -104,7 +108,7 @@ ANCHOR_LEGEND = (
 
 
 def _anchors(report):
-    lines = _wrapped(anchor_sentence(report), "", "  ")
+    lines = _wrapped(anchor_sentence(report.config, report.anchors), "", "  ")
     for row in (ANCHOR_COLUMNS, *anchor_rows(report.anchors)):
         lines.append("    " + "".join(f"{cell:>11}" for cell in row))
     return lines + _wrapped(ANCHOR_LEGEND, "  ", "  ")

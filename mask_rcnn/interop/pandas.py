@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def to_pandas(detections: Detections, categories: Sequence[Category | str] | Non
         ImportError: If pandas is not installed.
     """
     pandas = import_package("pandas")
-    columns = {"class_id": detections.class_ids}
+    columns: dict[str, Any] = {"class_id": detections.class_ids}
     if categories is not None:
         columns["class_name"] = class_names(detections.class_ids.tolist(), categories)
     columns["score"] = detections.scores
@@ -108,7 +108,7 @@ def from_pandas(
     masks, origins = _masks(columns.pop("mask", None), size)
     scores = columns.pop("score", np.ones(len(frame)))
     keypoints = _keypoints(columns)
-    columns = {name: np.stack(each) if _has_rows(each) else each for name, each in columns.items()}
+    columns = {name: np.stack(list(each)) if _has_rows(each) else each for name, each in columns.items()}
     return Detections(
         boxes=boxes,
         scores=scores,
