@@ -57,9 +57,8 @@ class Validator:
         self.predictor = predictor
         self.dataset = dataset
         self.context = run_context(tf.distribute.get_strategy())
-        self.content = content_of_dataset(
-            dataset, annotations_path
-        )  # read once, as the file may change during a run
+        # Read once, because the file may change during a run.
+        self.content = content_of_dataset(dataset, annotations_path)
         config = predictor.config
         self.best_by = config.train.best_metric or f"{iou_types_of(config)[-1]}/AP"
         self.unreadable = UnreadableImages(dataset, config.data.max_bad_images)
