@@ -76,7 +76,11 @@ def _read_image(source: Source, path: Path) -> FoundImage:
     for id, (crop, origin) in instance_masks(ids).items():
         label, crowd = (id // NUMBERS, False) if id >= NUMBERS else (id, True)
         if label in NAMES:
-            objects.append(FoundObject(NAMES[label], encode_crop(crop, origin, size), None, crowd))
+            objects.append(
+                FoundObject(
+                    class_name=NAMES[label], segmentation=encode_crop(crop, origin, size), crowd=crowd
+                )
+            )
     return FoundImage(image_path, size, objects)
 
 

@@ -84,7 +84,7 @@ def _read_folder(source, folder):
 
 def _object(name, mask, size, *, crowd=False):
     crop, origin = mask
-    return FoundObject(name, encode_crop(crop, origin, size), None, crowd)
+    return FoundObject(class_name=name, segmentation=encode_crop(crop, origin, size), crowd=crowd)
 
 
 @WRITERS.register("masks")

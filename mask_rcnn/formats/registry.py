@@ -110,7 +110,7 @@ class Target:
     model_version: str = "mask-rcnn"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class FoundObject:
     """An object that a reader found.
 

@@ -84,11 +84,14 @@ def object_of_shapes(
         source.findings.repair(
             "rectangles have become boxes without a mask (`--boxes-as-masks` makes them masks)", where
         )
-        return FoundObject(class_name, None, (*corners.min(axis=0), *corners.max(axis=0)), crowd)
+        (x1, y1), (x2, y2) = corners.min(axis=0), corners.max(axis=0)
+        return FoundObject(class_name=class_name, box=(x1, y1, x2, y2), crowd=crowd)
     parts = [*masks, *boxes]
     if any(isinstance(part, dict) for part in parts):
-        return FoundObject(class_name, _union(parts, size, where, findings=source.findings), None, crowd)
-    return FoundObject(class_name, [np.ravel(part).tolist() for part in parts], None, crowd)
+        segmentation = _union(parts, size, where, findings=source.findings)
+    else:
+        segmentation = [np.ravel(part).tolist() for part in parts]
+    return FoundObject(class_name=class_name, segmentation=segmentation, crowd=crowd)
 
 
 def _union(parts, size, where, *, findings):

@@ -76,7 +76,7 @@ def _read_image(name, *, source, boxes, masks):
         ids = _ids(masks[name], size, xml_path=path, source=source)
         segmentations = _matched(ids, entries, size=size, path=masks[name], source=source)
     objects = [
-        FoundObject(label, segmentations.get(number), box, crowd)
+        FoundObject(class_name=label, segmentation=segmentations.get(number), box=box, crowd=crowd)
         for number, (label, box, crowd) in enumerate(entries, start=1)
     ]
     for number, (label, _, crowd) in enumerate(entries, start=1):

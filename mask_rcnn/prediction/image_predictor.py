@@ -33,8 +33,8 @@ class ImagePredictor:
     """Base class of predictors: detects objects in one image, or in many with all cores and in batches.
 
     A subclass sets the attributes `config` and `categories`. It defines the methods `preprocess`,
-    `batch_key`, `detect_batch` and `postprocess`. The types of the model
-    inputs, of the model outputs and of `resize` depend on the subclass.
+    `batch_key`, `detect_batch` and `postprocess`. The types of the model inputs, of the model outputs and of
+    `resize` depend on the subclass.
 
     Attributes:
         config: The `Config` of the model.
