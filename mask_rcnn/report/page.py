@@ -181,8 +181,8 @@ def _comparison(comparison, numbers, pictures):
         ][:MAX_ROWS]
     headers = ("", "first", "second", "difference", "95 % interval", "second better")
     note = (
-        f"First: {numbers['detections']}. Second: {comparison['detections']}. The interval and the share of "
-        f"resamples in which the second is better are those of a paired bootstrap with "
+        f"First: {numbers['detections']}. Second: {comparison['detections']}. The interval and the fraction "
+        f"of resamples in which the second is better are those of a paired bootstrap with "
         f"{results['bootstrap']['num_resamples']:,} resamples of the images. If the interval contains 0, "
         f"chance may explain the difference. At the best score thresholds, the second finds "
         f"{results['fixed']:,} objects that the first does not find, and misses "
