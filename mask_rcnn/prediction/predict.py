@@ -109,7 +109,8 @@ class Predictor(ImagePredictor):
         """
         settings = self.config.input
         size, padded = self._sizes(image.shape[:2])
-        resize = Resize(image.shape[:2], size, padding_origin(size, padded, settings.centered))
+        y, x = padding_origin(size, padded, settings.centered)
+        resize = Resize(image.shape[:2], size, (y, x))
         dtype = self.model.input["images"].dtype  # pyright: ignore[reportCallIssue, reportArgumentType]
         pixels = pad_image(resize.apply(image, settings.resize, dtype), padded, resize.origin)
         return {"images": tf.constant(pixels[None]), "image_sizes": tf.constant([size], tf.float32)}, resize
@@ -122,7 +123,8 @@ class Predictor(ImagePredictor):
         """Returns the (height, width) of the resized image and of the padded image."""
         settings = self.config.input
         size = input_size(image_size, settings.short_side, settings)
-        return size, padded_size(size, settings.pad_multiple, settings.padded_size)
+        height, width = padded_size(size, settings.pad_multiple, settings.padded_size)
+        return size, (height, width)
 
     def scaled(self, scale: float) -> Predictor:
         """Returns a predictor of the same model that resizes images to `scale` times the config's sides."""
