@@ -307,7 +307,7 @@ def _from_prediction(row: Mapping[str, Any], score: float, paste: str) -> Server
     crops = origins = keypoints = None
     if "detection_masks" in rows:
         pasted = [
-            paste_mask(mask, box, image_size, paste)
+            paste_mask(mask, box, image_size, method=paste)
             for mask, box in zip(rows["detection_masks"], boxes, strict=True)
         ]
         crops, origins = tuple(crop for crop, _ in pasted), tuple(origin for _, origin in pasted)

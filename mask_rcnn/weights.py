@@ -96,7 +96,7 @@ def write_arrays(
         "config": config_io.to_yaml(config),
         "categories": json.dumps([vars(category) for category in categories]),
     }
-    write_verified(path, FORMAT, header, arrays, _checked)
+    write_verified(path, FORMAT, texts=header, arrays=arrays, read=_checked)
 
 
 def _checked(name, array):

@@ -38,8 +38,8 @@ from mask_rcnn import config_io
 from mask_rcnn.evaluation.coco_evaluation import read_detections
 from mask_rcnn.evaluation.coco_results import from_record
 from mask_rcnn.evaluation.model_evaluation import evaluate_model
-from mask_rcnn.report.analysis import TITLES, Detected, analyze_run
-from mask_rcnn.report.errors import KINDS
+from mask_rcnn.report.analysis import TITLES, RunDetections, analyze_run
+from mask_rcnn.report.errors import ERROR_TYPES
 from mask_rcnn.report.pictures import COLORS, Shapes, draw_errors
 from mask_rcnn.report.write import write_report
 from mask_rcnn.structures import encode_crop
@@ -127,7 +127,7 @@ print(metrics.table())
 
 # %%
 entries, content, _ = read_detections(found, val_json)
-detected = Detected(
+detected = RunDetections(
     name="one view",
     content=content,
     entries=entries,
@@ -149,12 +149,14 @@ print("page: runs/errors/report/index.html; numbers of the masks:", *masks, sep=
 # kind is how much AP50 would rise if it were corrected, and nothing else. So one sees what to work on first.
 
 # %%
-hues = [np.divide(COLORS[kind], 270) for kind in KINDS]
+hues = [np.divide(COLORS[kind], 270) for kind in ERROR_TYPES]
 figure, panels = plt.subplots(1, 3, figsize=(9, 2.6), sharey=True, sharex=True)
 for axes, (kind, one) in zip(panels, numbers["evaluations"].items()):
     errors = one["errors"]["errors"]
-    bars = axes.barh(KINDS, [errors[name]["ap50_cost"] for name in KINDS], color=hues, edgecolor="gray")
-    axes.bar_label(bars, [f"{errors[name]['count']}" for name in KINDS], padding=3, fontsize=8)
+    bars = axes.barh(
+        ERROR_TYPES, [errors[name]["ap50_cost"] for name in ERROR_TYPES], color=hues, edgecolor="gray"
+    )
+    axes.bar_label(bars, [f"{errors[name]['count']}" for name in ERROR_TYPES], padding=3, fontsize=8)
     axes.set(title=f"{TITLES[kind]}: AP50 {one['errors']['ap50']:.3f}", xlabel="AP50 lost")
     axes.margins(x=0.15)
 axes.invert_yaxis()
@@ -241,13 +243,17 @@ panels[1].invert_yaxis()
 
 # %%
 analysis = analyze_run(detected)["segm"]
-shapes = Shapes(analysis.evaluation, content, entries, detected.image_ids)
+shapes = Shapes(analysis.evaluation, content, entries, image_ids=detected.image_ids)
 figure, panels = plt.subplots(2, 4, figsize=(9, 5.2))
 marks = [plt.Rectangle((0, 0), 1, 1, color=np.divide(hue, 255)) for hue in COLORS.values()]
 figure.legend(marks, COLORS, loc="outside lower center", ncols=len(COLORS), fontsize=9, facecolor="silver")
 for axes, row in zip(panels.ravel(), masks["images"]):
     pixels, index = mask_rcnn.read_image(paths[row["id"]]), detected.image_ids.index(row["id"])
-    axes.imshow(draw_errors(pixels, analysis.evaluation, analysis.point, analysis.kinds, index, shapes))
+    axes.imshow(
+        draw_errors(
+            pixels, analysis.evaluation, analysis.point, kinds=analysis.kinds, image=index, shapes=shapes
+        )
+    )
     axes.set_title(f"{row['found']} found, {row['missed']} missed, {row['wrong']} wrong", fontsize=9)
     axes.axis("off")
 

@@ -37,7 +37,7 @@ from mask_rcnn.data.masks import mask_in_box
 from mask_rcnn.data.trainable import resized_boxes
 from mask_rcnn.data_check.anchor_fit import anchor_ious
 from mask_rcnn.data_check.check import check_coco
-from mask_rcnn.data_check.text import format_report
+from mask_rcnn.data_check.text_report import format_report
 from mask_rcnn.evaluation.coco_results import from_record
 from mask_rcnn.ops.anchors import base_anchors
 from mask_rcnn.postprocessing.paste import paste_mask
@@ -127,7 +127,9 @@ panels[3].set(title="middles of the objects", xlim=(0, 1), ylim=(1, 0), xticks=[
 
 # %%
 anchors = config.anchors
-ious = anchor_ious(boxes, anchors.sizes, anchors.ratios, anchors.strides)  # [N, levels, ratios]
+ious = anchor_ious(
+    boxes, sizes=anchors.sizes, ratios=anchors.ratios, strides=anchors.strides
+)  # [N, levels, ratios]
 best = ious.max(axis=(1, 2))
 level = ious.max(axis=2).argmax(axis=1)
 figure, panels = plt.subplots(1, 2, figsize=(9, 2.4))

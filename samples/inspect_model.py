@@ -321,7 +321,7 @@ for axes, rows, title in ((panels[0], ~sure, "with less than 0.7"), (panels[1], 
 
 # %%
 size = image.shape[:2]
-crops, origins = paste_masks(outputs["masks"][0, :found].numpy(), boxes, size, config.mask_head.paste)
+crops, origins = paste_masks(outputs["masks"][0, :found].numpy(), boxes, size, method=config.mask_head.paste)
 figure, panels = plt.subplots(3, 6, figsize=(9, 4.8))
 for axes in panels.ravel():
     axes.axis("off")

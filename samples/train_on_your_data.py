@@ -32,7 +32,7 @@ from mask_rcnn import config_io, model_zoo
 from mask_rcnn.data.pipeline import training_dataset
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.data_check.check import check_dataset
-from mask_rcnn.data_check.text import format_report
+from mask_rcnn.data_check.text_report import format_report
 from mask_rcnn.evaluation.coco_results import from_record
 
 # %config InlineBackend.figure_formats = ["jpeg"]

@@ -12,10 +12,15 @@ from mask_rcnn.ablation.rows import Row, Table
 from mask_rcnn.config import Config
 from mask_rcnn.data.coco_content import CocoContent
 from mask_rcnn.data.records import Dataset
-from mask_rcnn.evaluation.average_precision import MAX_KEYPOINT_DETECTIONS, ordered
-from mask_rcnn.evaluation.bootstrap import NUM_RESAMPLES, average_precisions, image_counts, interval
-from mask_rcnn.evaluation.coco_evaluation import content_of
-from mask_rcnn.report.evaluation import evaluate_images
+from mask_rcnn.evaluation.average_precision import MAX_KEYPOINT_DETECTIONS, sorted_image_ids
+from mask_rcnn.evaluation.bootstrap import (
+    NUM_RESAMPLES,
+    average_precisions,
+    confidence_interval,
+    image_counts,
+)
+from mask_rcnn.evaluation.coco_evaluation import content_of_dataset
+from mask_rcnn.report.detection_matches import match_detections
 from mask_rcnn.training.data_sources import annotation_paths
 from mask_rcnn.training.training_data import read_set
 
@@ -89,8 +94,8 @@ def compare(table: Table, base: Config, folders: Mapping[str, Sequence[Path]]) -
         `Comparison`.
     """
     dataset = read_validation_set(base)
-    content = content_of(dataset, base.data.val_annotations)
-    ids = ordered(image.id for image in dataset.images)
+    content = content_of_dataset(dataset, base.data.val_annotations)
+    ids = sorted_image_ids(image.id for image in dataset.images)
     counts = np.concatenate([np.ones([1, len(ids)], int), image_counts(len(ids), NUM_RESAMPLES)])
     rows, first, notes = {}, {}, {}
     for row in table.rows:
@@ -131,7 +136,7 @@ def _resampled_ap(
     """Returns AP, AP50 and AP75 of a run in percent for each row of image counts, `[1 + R, 3]`."""
     entries = json.loads((folder / "detections.json").read_text())
     limit = MAX_KEYPOINT_DETECTIONS if iou_type == "keypoints" else limit
-    evaluation = evaluate_images(content, entries, ids, iou_type, limit)
+    evaluation = match_detections(content, entries, ids, iou_type=iou_type, max_detections=limit)
     ap = average_precisions(evaluation.class_matches(), counts)  # [1 + R, T]
     return 100 * np.stack([ap.mean(axis=1), ap[:, AT_50], ap[:, AT_75]], axis=1)
 
@@ -157,9 +162,13 @@ def _row_result(
         shared_features=configs[0].rpn.shared_features,
         seeds={iou_type: values[:, 0].tolist() for iou_type, values in draws.items()},
         measured={iou_type: values[0].tolist() for iou_type, values in means.items()},
-        intervals={iou_type: [interval(each) for each in values[1:].T] for iou_type, values in means.items()},
+        intervals={
+            iou_type: [confidence_interval(each) for each in values[1:].T]
+            for iou_type, values in means.items()
+        },
         differences={iou_type: values[0].tolist() for iou_type, values in gains.items()},
         difference_intervals={
-            iou_type: [interval(each) for each in values[1:].T] for iou_type, values in gains.items()
+            iou_type: [confidence_interval(each) for each in values[1:].T]
+            for iou_type, values in gains.items()
         },
     )

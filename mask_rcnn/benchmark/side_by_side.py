@@ -111,7 +111,7 @@ def _row(name: str, values: Sequence[str]) -> str:
     return f"{name:<44}" + "".join(f"{value:>10}" for value in values)
 
 
-def _run_all(model: Alone, images: Mapping[str, np.ndarray]) -> tuple[Seconds, None]:
+def _run_all(model: IsolatedRunner, images: Mapping[str, np.ndarray]) -> tuple[Seconds, None]:
     """Returns the `Seconds` of all images together, and None as the result."""
     runs = [model.run(name) for name in images]
     return Seconds(*(sum(run[clock] for run in runs) for clock in ("wall", "cpu"))), None

@@ -13,7 +13,7 @@ from mask_rcnn.benchmark import torchvision_program
 from mask_rcnn.benchmark.synthetic_batch import Settings, SyntheticBatch
 from mask_rcnn.benchmark.timing import Seconds, peak_memory
 from mask_rcnn.config import TrainConfig
-from mask_rcnn.system.json_subprocess import Program
+from mask_rcnn.system.json_subprocess import JsonSubprocess
 
 # From the names of torchvision's losses to the names in this package.
 LOSSES = {
@@ -71,7 +71,7 @@ class TorchvisionProcess:
             # With -I (isolated), the interpreter does not import modules from the folder of the program.
             command = [self.python, "-I", torchvision_program.__file__]
             expected = f"{self.python!r} must be a Python that can run torchvision's Mask R-CNN."
-            self._program = stack.enter_context(Program(command, expected, self._advice))
+            self._program = stack.enter_context(JsonSubprocess(command, expected, self._advice))
             files = {"batch": str(batch_file), "save_weights": str(self.weights)}
             self.versions = self._program.ask(json.dumps({**self._job, **files}))
             self._stack = stack.pop_all()

@@ -192,7 +192,7 @@ def _measure_prediction(args, settings):
         predictor_of_random_weights,
     )
     from mask_rcnn.data.coco import read_coco
-    from mask_rcnn.evaluation.coco_evaluation import content_of
+    from mask_rcnn.evaluation.coco_evaluation import content_of_dataset
     from mask_rcnn.prediction.predict import Predictor
 
     dataset = read_coco(args.annotations, args.images)
@@ -201,7 +201,7 @@ def _measure_prediction(args, settings):
     else:
         config = load_config(args.config or DEFAULT_CONFIG, args.set)
         predictor = predictor_of_random_weights(config, dataset, args.precision)
-    content = content_of(dataset, args.annotations)
+    content = content_of_dataset(dataset, args.annotations)
     report = prediction_speed(
         predictor, dataset, content, batch_size=settings.batch_size, repeats=settings.repeats
     )

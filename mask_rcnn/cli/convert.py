@@ -185,10 +185,26 @@ def run_convert(args):
     )
     images_dir = args.images or (args.input if args.input.is_dir() else args.input.parent)
     if cutting:
-        parts, paths = write_tiles(content, images_dir, args.out, cutting, selection, findings, track)
+        parts, paths = write_tiles(
+            content,
+            images_dir,
+            args.out,
+            cutting=cutting,
+            selection=selection,
+            findings=findings,
+            track=track,
+        )
         images_dir = args.out / IMAGES
     else:
-        parts, paths = write(args.target_format, content, images_dir, args.out, selection, findings, track)
+        parts, paths = write(
+            args.target_format,
+            content,
+            images_dir,
+            out=args.out,
+            selection=selection,
+            findings=findings,
+            track=track,
+        )
     _say_result(args, parts, paths, images_dir, [*notes, *findings.lines()])
 
 

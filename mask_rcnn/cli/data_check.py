@@ -77,8 +77,8 @@ def run(args):
     import_tensorflow()
 
     from mask_rcnn.data_check.check import check_coco
-    from mask_rcnn.data_check.page import write_page
-    from mask_rcnn.data_check.text import format_report
+    from mask_rcnn.data_check.html_report import write_page
+    from mask_rcnn.data_check.text_report import format_report
     from mask_rcnn.evaluation.coco_results import write_json
 
     report, sets = check_coco(sources, config, args.config, decode=not args.no_decode, track=track)
@@ -87,7 +87,7 @@ def run(args):
         write_json(args.json, report.as_dict())
     if args.html:
         with atomic_write(args.html) as partial:
-            write_page(partial, report, sets, config, track)
+            write_page(partial, report, sets, config=config, track=track)
     if args.fix:
         _fix(args, sets)
     return ERRORS_FOUND if report.count("error") else 0
@@ -130,7 +130,7 @@ def _fix(args, sets):
             f"\n{args.fix} was not written: the file has no clear meaning. Correct the errors above first."
         )
         return
-    changes = repair_coco(args.annotations, args.images, args.fix, sets["train"])
+    changes = repair_coco(args.annotations, args.images, args.fix, checked=sets["train"])
     print_line(f"\n{args.fix} was written. {'Changes:' if changes else 'Nothing had to be changed.'}")
     for change in changes:
         print_line(f"  {change}")

@@ -79,7 +79,7 @@ def run(args):
 
 
 def _evaluate_file(args):
-    """Returns the `Metrics` of `--detections`, its `Detected`, and its image files or None."""
+    """Returns the `Metrics` of `--detections`, its `RunDetections`, and its image files or None."""
     from mask_rcnn.evaluation.coco_evaluation import (
         check_options,
         default_max_detections,
@@ -87,15 +87,23 @@ def _evaluate_file(args):
         read_detections,
         score_entries,
     )
-    from mask_rcnn.report.analysis import Detected
+    from mask_rcnn.report.analysis import RunDetections
 
     limit = args.max_detections
     check_options(None, args.backend, limit)
     entries, content, warnings = read_detections(args.detections, args.annotations, args.shared_classes)
     limit = default_max_detections(content) if limit is None else limit
     ids, iou_types = [image["id"] for image in content.images], iou_types_in(entries)
-    metrics = score_entries(entries, content, ids, iou_types, args.backend, limit, warnings)
-    detected = Detected(
+    metrics = score_entries(
+        entries,
+        content,
+        ids,
+        iou_types=iou_types,
+        backend=args.backend,
+        max_detections=limit,
+        warnings=warnings,
+    )
+    detected = RunDetections(
         name=str(args.detections),
         content=content,
         entries=entries,
@@ -107,7 +115,7 @@ def _evaluate_file(args):
 
 
 def _evaluate_model(args):
-    """Returns the `Metrics` of a model, its `Detected`, its image files, and its config."""
+    """Returns the `Metrics` of a model, its `RunDetections`, its image files, and its config."""
     from mask_rcnn.data.shards import is_shards
 
     if not args.images and not is_shards(args.annotations):
@@ -115,14 +123,14 @@ def _evaluate_model(args):
     import_tensorflow()
 
     from mask_rcnn.data.coco import read_coco
-    from mask_rcnn.evaluation.coco_evaluation import check_measurable, content_of
+    from mask_rcnn.evaluation.coco_evaluation import check_measurable, content_of_dataset
     from mask_rcnn.evaluation.model_evaluation import ModelEvaluation
     from mask_rcnn.heads import iou_types_of
-    from mask_rcnn.report.analysis import Detected
+    from mask_rcnn.report.analysis import RunDetections
 
     predictor = tiled(augmented(load_predictor(args), args), args)
     dataset = read_coco(args.annotations, args.images, **predictor.config.input.pixel_format)
-    content = content_of(dataset, args.annotations)
+    content = content_of_dataset(dataset, args.annotations)
     check_measurable(content, iou_types_of(predictor.config))
     evaluation = ModelEvaluation(
         predictor,
@@ -135,7 +143,7 @@ def _evaluate_model(args):
     shown = functools.partial(track, total=len(dataset), description="Detecting")
     found = evaluation.detect(track=shown, batch_size=args.batch_size, threads=args.threads)
     metrics, entries = evaluation.score(found)
-    detected = Detected(
+    detected = RunDetections(
         name=str(args.weights or args.model),
         content=evaluation.content,
         entries=tuple(entries),

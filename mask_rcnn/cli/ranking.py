@@ -21,9 +21,9 @@ def add_ranking(parser):
 
 def lowest_score(args):
     """Returns the lowest score of the detections that the command needs."""
-    from mask_rcnn.postprocessing.uncertainty import LEAST_SCORE
+    from mask_rcnn.postprocessing.uncertainty import MIN_SCORE
 
-    return min(args.score_threshold, LEAST_SCORE) if args.rank_uncertain else args.score_threshold
+    return min(args.score_threshold, MIN_SCORE) if args.rank_uncertain else args.score_threshold
 
 
 def uncertainty_row(frame, detections, score_threshold):

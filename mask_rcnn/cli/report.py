@@ -45,7 +45,7 @@ def write(args, metrics, detected, paths, config=None):
     Args:
         args: Arguments of the command.
         metrics: `Metrics`.
-        detected: `Detected` of the evaluated run.
+        detected: `RunDetections` of the evaluated run.
         paths: `{image id: path}`, or None if the image files are not known.
         config: `Config` of the model. Defaults to None, for a results file.
     """
@@ -72,7 +72,7 @@ def write(args, metrics, detected, paths, config=None):
 
 
 def _other_run(args, detected):
-    """Returns the `Detected` of `--compare`, or None."""
+    """Returns the `RunDetections` of `--compare`, or None."""
     from mask_rcnn.evaluation.coco_evaluation import check_geometry, iou_types_in, read_detections
 
     if not args.compare:
@@ -98,7 +98,7 @@ def _differences(detected, entries, iou_types):
     """Returns a list of sentences about what a second run lacks.
 
     Args:
-        detected: `Detected` of the first run.
+        detected: `RunDetections` of the first run.
         entries: COCO results entries of the second run.
         iou_types: The IoU types of both runs.
     """

@@ -109,7 +109,7 @@ def _read(pattern, paths, max_pixels):
 
     with ThreadPoolExecutor(default_threads()) as pool:
         records = _records(paths, problems)
-        for (image, _), future in submit_ahead(pool, read, records, 2 * default_threads()):
+        for (image, _), future in submit_ahead(pool, read, records, ahead=2 * default_threads()):
             try:
                 fields, objects, file = future.result()
                 content.add(image, fields, objects)

@@ -1,12 +1,15 @@
 """Fits anchor sizes and ratios to the boxes of a data set: Lloyd's algorithm with the distance 1 - IoU.
 
 The method follows YOLO9000 (Redmon and Farhadi, 2017, section 2), with two differences. The anchors of a
-pyramid are all combinations of some sizes and ratios. And a box is compared with anchors at their actual grid
+pyramid are all combinations of some sizes and ratios. A box is compared with anchors at their actual grid
 positions, because small anchors on a coarse grid miss most objects.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from mask_rcnn.config import AnchorConfig
 from mask_rcnn.ops.anchors import base_anchors
 
 GOOD_IOU = 0.5  # of the best anchor; below it, the box regression starts far from the object
@@ -15,12 +18,18 @@ ITERATIONS = 20
 FACTORS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 1.5)  # the search starts from sizes of the config times these
 
 
-def strides_of(anchors):
+def strides_of(anchors: AnchorConfig) -> tuple[int, ...]:
     """Returns the stride for each size of an `AnchorConfig`, in pixels."""
     return anchors.strides if len(anchors.strides) > 1 else anchors.strides * len(anchors.sizes)
 
 
-def anchor_ious(boxes, sizes, ratios, strides):
+def anchor_ious(
+    boxes: np.ndarray,
+    *,
+    sizes: Sequence[float] | np.ndarray,
+    ratios: Sequence[float] | np.ndarray,
+    strides: Sequence[int],
+) -> np.ndarray:
     """Returns the IoU of boxes with the anchors at the grid cell closest to their center.
 
     Args:
@@ -46,7 +55,7 @@ def anchor_ious(boxes, sizes, ratios, strides):
     return np.stack(levels, axis=1)
 
 
-def fit_anchors(boxes, anchors):
+def fit_anchors(boxes: np.ndarray, anchors: AnchorConfig) -> tuple[tuple, tuple]:
     """Returns anchor sizes and ratios that fit boxes, as many of each as a config has.
 
     The result is from the iteration with the best score. The score is the mean IoU of the best anchors, plus
@@ -57,23 +66,26 @@ def fit_anchors(boxes, anchors):
         anchors: `AnchorConfig`.
 
     Returns:
+        Tuple of
         sizes: Tuple of distinct ints, ascending.
         ratios: Tuple of distinct floats, ascending.
     """
     boxes = boxes[:: -(-len(boxes) // MAX_BOXES)]
     strides = strides_of(anchors)
     starts = [(np.multiply(anchors.sizes, factor), np.array(anchors.ratios)) for factor in FACTORS]
-    fits = [_lloyd(boxes, *start, strides) for start in starts]
+    fits = [_lloyd(boxes, sizes, ratios, strides=strides) for sizes, ratios in starts]
     _, sizes, ratios = max(fits, key=lambda fit: fit[0])
     return _distinct(sizes, 0), _distinct(ratios, 2)
 
 
-def _lloyd(boxes, sizes, ratios, strides):
+def _lloyd(boxes, sizes, ratios, *, strides):
     """Returns score, sizes and ratios of the best iteration."""
     heights, widths = (boxes[:, 2:] - boxes[:, :2]).T
     best = (0.0, sizes, ratios)
     for _ in range(ITERATIONS):
-        ious = anchor_ious(boxes, sizes, ratios, strides).reshape(len(boxes), -1)  # [N, L * R]
+        ious = anchor_ious(boxes, sizes=sizes, ratios=ratios, strides=strides).reshape(
+            len(boxes), -1
+        )  # [N, L * R]
         nearest, largest = ious.argmax(axis=1), ious.max(axis=1)
         score = float(largest.mean() + (largest >= GOOD_IOU).mean())
         if score > best[0]:
@@ -91,7 +103,7 @@ def _medians(values, groups, old):
 
 
 def _distinct(values, decimals):
-    """Returns ascending, rounded, distinct values; equal ones are raised by a unit of the last digit."""
+    """Returns ascending, rounded, distinct values. Equal values are raised by one unit of the last digit."""
     step = 10.0**-decimals
     result = []
     for value in np.sort(values):

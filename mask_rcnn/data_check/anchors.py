@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from mask_rcnn.config import Config
+from mask_rcnn.data.dataset_arrays import DatasetArrays
+from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.trainable import resized_boxes
 from mask_rcnn.data_check.anchor_fit import GOOD_IOU, anchor_ious, fit_anchors, strides_of
 from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
@@ -14,7 +17,7 @@ SIZE_BOUNDS = (0, 8, 16, 32, 64, 128, 256, 512, np.inf)  # pixels, square root o
 RATIO_BOUNDS = (0, 0.25, 0.5, 1, 2, 4, np.inf)  # height / width
 
 
-def anchor_coverage(dataset, arrays, config):
+def anchor_coverage(dataset: Dataset, arrays: DatasetArrays, config: Config) -> dict | None:
     """Compares the objects of a data set with the anchors on the grid of each pyramid level.
 
     Objects are resized to the median of `input.train_short_sides`. Each object is compared with the anchors
@@ -45,7 +48,7 @@ def anchor_coverage(dataset, arrays, config):
     if not len(boxes):
         return None
     anchors, positive = config.anchors, config.rpn.positive_iou
-    ious = _level_ious(boxes, anchors.sizes, anchors.ratios, anchors)  # [N, L]
+    ious = _level_ious(boxes, anchors, sizes=anchors.sizes, ratios=anchors.ratios)  # [N, L]
     best = ious.max(axis=1)
     worst = np.argsort(best, kind="stable")[: min(int((best < GOOD_IOU).sum()), NUM_WORST)]
     levels = np.bincount(ious.argmax(axis=1), minlength=len(anchors.sizes)) / len(boxes)
@@ -78,7 +81,7 @@ def anchor_coverage(dataset, arrays, config):
     }
 
 
-def anchor_findings(coverage, dataset):
+def anchor_findings(coverage: dict | None, dataset: Dataset) -> list[Finding]:
     """Returns a list with the finding about objects without a good anchor, or an empty list.
 
     Args:
@@ -95,9 +98,9 @@ def anchor_findings(coverage, dataset):
         )
         for shape in coverage["poor_shapes"][: MAX_EXAMPLES - NUM_WORST]
     ]
-    for one in coverage["worst"]:
-        record, id = dataset.images[one["image"]], one["annotation"]
-        text = f"IoU {one['iou']:.2f} with its best anchor"
+    for worst in coverage["worst"]:
+        record, id = dataset.images[worst["image"]], worst["annotation"]
+        text = f"IoU {worst['iou']:.2f} with its best anchor"
         examples.append(
             Example(text=text, image=record.path.name, annotation=id, field="bbox", drawn=((record, (id,)),))
         )
@@ -135,24 +138,24 @@ def _training_boxes(dataset, arrays, config):
     return rows[is_visible], boxes[is_visible]
 
 
-def _level_ious(boxes, sizes, ratios, anchors):
+def _level_ious(boxes, anchors, *, sizes, ratios):
     """Returns the best IoU of each box with the anchors of each level, `[N, L]`."""
-    return anchor_ious(boxes, sizes, ratios, strides_of(anchors)).max(axis=-1)
+    return anchor_ious(boxes, sizes=sizes, ratios=ratios, strides=strides_of(anchors)).max(axis=-1)
 
 
 def _poor_shapes(boxes):
-    """Counts boxes by size and ratio; returns the most frequent shapes first."""
+    """Counts boxes by size and ratio. Returns the most frequent shapes first."""
     heights, widths = (boxes[:, 2:] - boxes[:, :2]).T
     sizes = np.digitize(np.sqrt(heights * widths), SIZE_BOUNDS) - 1
     ratios = np.digitize(heights / widths, RATIO_BOUNDS) - 1
-    kinds, counts = np.unique(np.stack([sizes, ratios], axis=1), axis=0, return_counts=True)
+    shapes, counts = np.unique(np.stack([sizes, ratios], axis=1), axis=0, return_counts=True)
     return [
         {
-            "size": _range(SIZE_BOUNDS, kinds[kind][0]),
-            "ratio": _range(RATIO_BOUNDS, kinds[kind][1]),
-            "objects": int(counts[kind]),
+            "size": _range(SIZE_BOUNDS, shapes[shape][0]),
+            "ratio": _range(RATIO_BOUNDS, shapes[shape][1]),
+            "objects": int(counts[shape]),
         }
-        for kind in np.argsort(-counts, kind="stable")
+        for shape in np.argsort(-counts, kind="stable")
     ]
 
 
@@ -164,9 +167,9 @@ def _range(bounds, index):
 def _suggestion(boxes, anchors, best):
     """Returns sizes and ratios that fit the boxes clearly better, with their IoU, or None."""
     sizes, ratios = fit_anchors(boxes, anchors)
-    better = _level_ious(boxes, sizes, ratios, anchors).max(axis=1)
-    poor, new_poor = (best < GOOD_IOU).mean(), (better < GOOD_IOU).mean()
-    if new_poor > CLEARLY_FEWER * poor or better.mean() < best.mean():
+    new_best = _level_ious(boxes, anchors, sizes=sizes, ratios=ratios).max(axis=1)
+    poor, new_poor = (best < GOOD_IOU).mean(), (new_best < GOOD_IOU).mean()
+    if new_poor > CLEARLY_FEWER * poor or new_best.mean() < best.mean():
         return None
     changed = {"sizes": sizes, "ratios": ratios} if ratios != anchors.ratios else {"sizes": sizes}
     options = [
@@ -176,7 +179,7 @@ def _suggestion(boxes, anchors, best):
     return {
         "sizes": list(sizes),
         "ratios": list(ratios),
-        "mean_iou": round(float(better.mean()), 4),
+        "mean_iou": round(float(new_best.mean()), 4),
         "poor": round(float(new_poor), 4),
         "set": " ".join(options),
     }

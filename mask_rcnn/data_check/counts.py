@@ -1,11 +1,14 @@
 """Counts classes, sizes and objects per image of a data set, and finds imbalances."""
 
 import collections
+from collections.abc import Mapping
 
 import numpy as np
 
-from mask_rcnn.data.dataset_arrays import classes_of_images
+from mask_rcnn.config import Config
+from mask_rcnn.data.dataset_arrays import DatasetArrays, classes_of_images
 from mask_rcnn.data.instance_limits import count_ignored_objects
+from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.trainable import are_tiny
 from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
 
@@ -14,7 +17,7 @@ AREA_BOUNDS = {"small": 0, "medium": 32**2, "large": 96**2}
 MIN_OBJECTS = 20  # objects per class; with fewer, a class is hardly learned and its AP is uncertain
 
 
-def count_dataset(dataset, arrays):
+def count_dataset(dataset: Dataset, arrays: DatasetArrays) -> dict:
     """Counts images, objects and classes of a data set.
 
     Args:
@@ -62,7 +65,9 @@ def count_dataset(dataset, arrays):
     }
 
 
-def count_findings(dataset, arrays, counts, config, is_training_set=True):
+def count_findings(
+    dataset: Dataset, arrays: DatasetArrays, counts: dict, *, config: Config, is_training_set: bool = True
+) -> list[Finding]:
     """Returns the findings about numbers of objects.
 
     Args:
@@ -72,42 +77,42 @@ def count_findings(dataset, arrays, counts, config, is_training_set=True):
         config: `Config` for the training.
         is_training_set: Whether the data set is used for training. Defaults to True.
     """
-    found = (
+    findings = (
         _images_without_objects(dataset, arrays, is_training_set),
         *_rare_classes(counts, is_training_set),
         _too_many_objects(dataset, arrays, config.input.max_instances) if is_training_set else None,
-        _objects(
+        _object_finding(
             dataset,
             arrays,
             ~arrays.crowd & ~arrays.has_mask,
-            "segmentation",
+            field="segmentation",
             kind="without_mask",
             title="Objects have no mask",
             advice="Training of masks ignores them. Annotate them, or train boxes only (`mask_head: null`).",
         ),
-        _objects(
+        _object_finding(
             dataset,
             arrays,
             are_tiny(dataset, arrays, config.input) & is_training_set,
-            "bbox",
+            field="bbox",
             kind="tiny_objects",
             title="Objects are less than 1 pixel high or wide after resizing",
             advice="They are too small to be learned. Raise `input.train_short_sides` and `input.long_side`, "
             "cut the images into tiles, or remove these objects.",
         ),
     )
-    return [finding for finding in found if finding]
+    return [finding for finding in findings if finding]
 
 
-def split_findings(counts):
+def split_findings(counts: Mapping[str, dict]) -> list[Finding]:
     """Returns a list with the finding about classes that only have objects in one of two sets.
 
     Args:
         counts: `{name of the set: count_dataset}` of two sets.
     """
     present = {
-        name: {each for each, count in one["objects_per_class"].items() if count}
-        for name, one in counts.items()
+        name: {class_name for class_name, count in set_counts["objects_per_class"].items() if count}
+        for name, set_counts in counts.items()
     }
     (first, in_first), (second, in_second) = present.items()
     examples = [Example(text=f"{each}: only in {first}") for each in sorted(in_first - in_second)]
@@ -207,9 +212,9 @@ def _too_many_objects(dataset, arrays, max_instances):
     )
 
 
-def _objects(dataset, arrays, chosen, field, **texts):
-    """Returns a warning about the objects that `chosen`, `[N]` bool, selects, or None without any."""
-    rows = np.flatnonzero(chosen)
+def _object_finding(dataset, arrays, is_chosen, *, field, **texts):
+    """Returns a warning about the objects that `is_chosen`, `[N]` bool, selects, or None without any."""
+    rows = np.flatnonzero(is_chosen)
     if not len(rows):
         return None
     examples = []

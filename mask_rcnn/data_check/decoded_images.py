@@ -1,8 +1,10 @@
-"""Decodes every image file of a data set once, in threads, and keeps small features for the checks."""
+"""Decodes each image file of a data set once, in threads, and computes small features for the checks."""
 
 import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,7 +20,7 @@ HASH_SIZE = (9, 8)  # (width, height) of the small image for the hash; comparing
 GRAY_STEP = 4  # only every fourth pixel of each axis is tested for gray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class DecodedImages:
     """Features of N decoded image files.
 
@@ -42,12 +44,18 @@ class DecodedImages:
     gray: np.ndarray
 
     @property
-    def readable(self):
+    def readable(self) -> np.ndarray:
         """`[N]` bool, which files could be decoded."""
         return self.orientations > 0
 
 
-def decode_images(paths, max_pixels, settings=None, track=None):
+def decode_images(
+    paths: Sequence[Path],
+    max_pixels: int,
+    *,
+    settings: InputConfig | None = None,
+    track: Callable[[Iterable], Iterable] | None = None,
+) -> DecodedImages:
     """Returns the `DecodedImages` of image files.
 
     Args:
@@ -69,27 +77,27 @@ def decode_images(paths, max_pixels, settings=None, track=None):
         gray=np.zeros(len(paths), bool),
     )
 
-    def look(index):
+    def features_of(index):
         try:
-            return _look(paths[index], max_pixels, settings)
+            return _features(paths[index], max_pixels, settings)
         except (ValueError, OSError) as error:
             return str(error)
 
     threads = default_threads()
     with ThreadPoolExecutor(threads) as pool:
-        results = submit_ahead(pool, look, range(len(paths)), 2 * threads)
+        results = submit_ahead(pool, features_of, range(len(paths)), ahead=2 * threads)
         for index, future in track(results) if track else results:
-            found = future.result()
-            if isinstance(found, str):
-                images.errors[index] = found
+            features = future.result()
+            if isinstance(features, str):
+                images.errors[index] = features
             else:
-                for name, value in found.items():
+                for name, value in features.items():
                     getattr(images, name)[index] = value
     return images
 
 
-def _look(path, max_pixels, settings):
-    """Decodes one file; returns its values for the arrays of `DecodedImages`."""
+def _features(path, max_pixels, settings):
+    """Decodes one file. Returns its values for the arrays of `DecodedImages`, `{field: value}`."""
     header = read_header(path, max_pixels, settings.channels)
     pixels = to_rgb8(read_image(path, settings.bit_depth, max_pixels, **settings.pixel_format), settings)
     with as_path(path).open("rb") as file:
@@ -107,7 +115,7 @@ def _look(path, max_pixels, settings):
     }
 
 
-def joined(parts):
+def concatenate_images(parts: Sequence[DecodedImages]) -> DecodedImages:
     """Returns the concatenated `DecodedImages` of several data sets."""
     errors, start = {}, 0
     for part in parts:
@@ -115,5 +123,5 @@ def joined(parts):
         start += len(part.gray)
     names = [field.name for field in fields(DecodedImages) if field.name != "errors"]
     return DecodedImages(
-        errors, **{name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
+        errors=errors, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     )

@@ -2,13 +2,16 @@
 
 import functools
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mask_rcnn.data.annotation_table import AnnotationTable
 from mask_rcnn.data.annotations import TOLERANCE
+from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.segmentations import compressed, extent, pixel_area
-from mask_rcnn.data_check.overlapping_intervals import overlapping_pairs
+from mask_rcnn.data_check.overlapping_intervals import overlapping_intervals
 from mask_rcnn.data_check.polygons import (
     crossing_polygons,
     owners_of_polygons,
@@ -31,11 +34,11 @@ class Annotations:
         table: Its `table_of_dataset`.
     """
 
-    def __init__(self, dataset, table):
+    def __init__(self, dataset: Dataset, table: AnnotationTable):
         self.dataset, self.table = dataset, table
         self.sizes = dataset.sizes[table.images]  # [N, 2] (height, width)
 
-    def example(self, row, text, field, others=()):
+    def example(self, row: int, text: str, field: str, *, others: Iterable[int] = ()) -> Example:
         """Returns the `Example` of a row.
 
         Args:
@@ -50,12 +53,12 @@ class Annotations:
             text=text, image=record.path.name, annotation=ids[0], field=field, drawn=((record, ids),)
         )
 
-    def segmentation(self, row):
+    def segmentation(self, row: int) -> list | dict | None:
         """Returns the segmentation of a row in COCO's format, or None."""
         return self.table.segmentation(row, tuple(self.sizes[row].tolist()))
 
     @functools.cached_property
-    def mask_bounds(self):
+    def mask_bounds(self) -> np.ndarray:
         """`[N, 4]` float64 (x1, y1, x2, y2), the box around the mask of each row; NaN without a mask."""
         table = self.table
         bounds = np.full((len(table), 4), np.nan)
@@ -67,26 +70,26 @@ class Annotations:
             np.minimum.at(bounds[:, :2], owners[used], around[used, :2])
             np.maximum.at(bounds[:, 2:], owners[used], around[used, 2:])
         for row in np.flatnonzero(table.mask_lengths):
-            bounds[row] = extent(self.segmentation(row))
+            bounds[row] = extent(self.segmentation(int(row)))
         return bounds
 
 
-def geometry_findings(annotations):
+def geometry_findings(annotations: Annotations) -> list[Finding]:
     """Returns the findings about boxes, masks and areas of `Annotations`."""
-    crossing, shares = crossing_polygons(annotations.table)
+    crossing, fractions = crossing_polygons(annotations.table)
     owners = owners_of_polygons(annotations.table)[crossing]
-    shares, owners = shares[owners >= 0], owners[owners >= 0]
-    found = (
+    fractions, owners = fractions[owners >= 0], owners[owners >= 0]
+    findings = (
         _outside(annotations),
         _box_and_mask(annotations),
         _areas(annotations, owners),
-        _self_crossing(annotations, owners, shares),
+        _self_crossing(annotations, owners, fractions),
         _duplicates(annotations),
     )
-    return [finding for finding in found if finding]
+    return [finding for finding in findings if finding]
 
 
-def reach_outside(boxes, sizes):
+def reach_outside(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Returns by how many pixels boxes exceed their images, `[N]`.
 
     Args:
@@ -151,7 +154,7 @@ def _box_and_mask(annotations):
     )
 
 
-def clip_corners(corners, sizes):
+def clip_corners(corners: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Clips boxes (x1, y1, x2, y2), `[N, 4]`, to images of sizes `[N, 2]`, (height, width)."""
     return np.clip(corners, 0, np.tile(sizes[:, ::-1], 2))
 
@@ -161,7 +164,7 @@ def _corners(boxes):
     return np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
 
 
-def box_iou(boxes, others):
+def box_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Returns the IoU of pairs of boxes (x1, y1, x2, y2), `[..., 4]` each, as `[...]`.
 
     `ops.boxes.iou` compares all boxes with all others, and it imports TensorFlow, which no check needs.
@@ -172,14 +175,14 @@ def box_iou(boxes, others):
     return common / np.maximum(areas[0] + areas[1] - common, 1e-9)
 
 
-def outline_areas(table):
+def outline_areas(table: AnnotationTable) -> np.ndarray:
     """Returns the summed area of the polygons of each row, `[N]` float64."""
     owners = owners_of_polygons(table)
     used = owners >= 0
     return np.bincount(owners[used], polygon_areas(table)[used], minlength=len(table))
 
 
-def differs(areas, expected, boxes):
+def areas_differ(areas: np.ndarray, expected: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Returns which areas differ much from the expected areas, `[N]` bool.
 
     The area of a polygon and the number of its pixels may differ by about half a pixel along the border.
@@ -196,16 +199,16 @@ def _areas(annotations, crossing_rows):
     table = annotations.table
     expected = outline_areas(table)
     is_polygon = table.num_polygons > 0
-    suspicious = differs(table.areas, expected, table.boxes) & is_polygon
+    suspicious = areas_differ(table.areas, expected, table.boxes) & is_polygon
     bounds = annotations.mask_bounds
     is_outside = (clip_corners(bounds, annotations.sizes) != bounds).any(axis=1)
-    unclear = suspicious & ((table.num_polygons > 1) | is_outside)
-    unclear[crossing_rows] = suspicious[crossing_rows]
-    for row in np.flatnonzero(unclear):
+    needs_pixels = suspicious & ((table.num_polygons > 1) | is_outside)
+    needs_pixels[crossing_rows] = suspicious[crossing_rows]
+    for row in np.flatnonzero(needs_pixels):
         expected[row] = pixel_area(annotations.segmentation(row), annotations.sizes[row].tolist())
     for row in np.flatnonzero(table.mask_lengths):
-        expected[row] = coco_mask.area(compressed(annotations.segmentation(row)))
-    rows = np.flatnonzero(differs(table.areas, expected, table.boxes) & table.has_mask)
+        expected[row] = coco_mask.area(compressed(annotations.segmentation(row)))  # pyright: ignore[reportArgumentType]
+    rows = np.flatnonzero(areas_differ(table.areas, expected, table.boxes) & table.has_mask)
     if not len(rows):
         return None
     ratio = np.abs(np.log(np.maximum(table.areas[rows], 1) / np.maximum(expected[rows], 1)))
@@ -224,17 +227,17 @@ def _areas(annotations, crossing_rows):
     )
 
 
-def _self_crossing(annotations, owners, shares):
+def _self_crossing(annotations, owners, fractions):
     if not len(owners):
         return None
-    num_large = int((shares > LARGE_LOOP).sum())
+    num_large = int((fractions > LARGE_LOOP).sum())
     examples = [
         annotations.example(
             owners[each],
-            f"the smaller loop at a crossing has {shares[each]:.1%} of the outline's area",
+            f"the smaller loop at a crossing has {fractions[each]:.1%} of the outline's area",
             "segmentation",
         )
-        for each in _worst(shares)
+        for each in _worst(fractions)
     ]
     large = f"; in {num_large} the smaller loop has more than {LARGE_LOOP:.0%} of the area"
     return Finding(
@@ -248,8 +251,8 @@ def _self_crossing(annotations, owners, shares):
     )
 
 
-def duplicate_pairs(table):
-    """Returns pairs of rows with the same image and class and nearly equal boxes, two arrays `[M]` int64.
+def duplicate_pairs(table: AnnotationTable) -> np.ndarray:
+    """Returns pairs of rows with the same image and class and nearly equal boxes, `[2, M]` int64.
 
     The second row of a pair comes later in the table. Objects are not compared with crowd regions.
     """
@@ -258,26 +261,26 @@ def duplicate_pairs(table):
     _, groups = np.unique(keys, axis=0, return_inverse=True)
     # Boxes with such an IoU start at nearly the same x.
     reach = (1 / DUPLICATE_IOU - 1) * width + 1e-9
-    found = [np.zeros((2, 0), "int64")]
-    for i, j in overlapping_pairs(groups.reshape(-1), x, x + reach):
+    pairs = [np.zeros((2, 0), "int64")]
+    for i, j in overlapping_intervals(groups.reshape(-1), x, x + reach):
         same = box_iou(corners[i], corners[j]) >= DUPLICATE_IOU
-        found.append(np.sort(np.stack([i[same], j[same]]), axis=0))
-    return np.concatenate(found, axis=1)
+        pairs.append(np.sort(np.stack([i[same], j[same]]), axis=0))
+    return np.concatenate(pairs, axis=1)
 
 
 def _duplicates(annotations):
     earlier, later = duplicate_pairs(annotations.table)
-    again, where = np.unique(later, return_index=True)
-    if not len(again):
+    duplicates, first = np.unique(later, return_index=True)
+    if not len(duplicates):
         return None
     table = annotations.table
-    order = _worst([math.prod(table.boxes[row, 2:]) for row in again.tolist()])
+    order = _worst([math.prod(table.boxes[row, 2:]) for row in duplicates.tolist()])
     examples = [
         annotations.example(
-            again[each],
-            f"has class and box of annotation {table.ids[earlier[where[each]]]}",
+            duplicates[each],
+            f"has class and box of annotation {table.ids[earlier[first[each]]]}",
             "bbox",
-            (earlier[where[each]],),
+            others=(earlier[first[each]],),
         )
         for each in order
     ]
@@ -285,7 +288,7 @@ def _duplicates(annotations):
         kind="duplicate_objects",
         severity="warning",
         title=f"Objects repeat another one: same image and class, IoU of the boxes {DUPLICATE_IOU} or more",
-        count=len(again),
+        count=len(duplicates),
         advice="A detector can only find one of them. The other one counts as missed. Remove the duplicates, "
         "or use `--fix`.",
         examples=tuple(examples),

@@ -2,12 +2,15 @@
 
 import numpy as np
 
+from mask_rcnn.config import Config
 from mask_rcnn.data.bit_depth import check_bit_depth
 from mask_rcnn.data.exif import UPRIGHT
+from mask_rcnn.data.records import Dataset
+from mask_rcnn.data_check.decoded_images import DecodedImages
 from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
 
 
-def bit_findings(dataset, config):
+def bit_findings(dataset: Dataset, config: Config) -> list[Finding]:
     """Returns findings about the bits per sample of the image files, according to their headers.
 
     Args:
@@ -25,7 +28,7 @@ def bit_findings(dataset, config):
                 count=int(deep.sum()),
                 advice="Check that they have the same brightness. `input.bit_depth` sets how many of the 16 "
                 "bits are used. It is best to write all files with the same bit depth.",
-                examples=_examples(dataset, deep, "16 bits per sample"),
+                examples=_examples(dataset, deep, lambda index: "16 bits per sample"),
             )
         )
     try:
@@ -46,7 +49,7 @@ def bit_findings(dataset, config):
     return findings
 
 
-def pixel_findings(dataset, decoded):
+def pixel_findings(dataset: Dataset, decoded: DecodedImages) -> list[Finding]:
     """Returns findings about gray and rotated images.
 
     Args:
@@ -66,7 +69,7 @@ def pixel_findings(dataset, decoded):
                 count=int(rare.sum()),
                 advice="All become RGB. This is only a problem if some classes occur in only one kind of "
                 "image. In this case, add images of both kinds for each class.",
-                examples=_examples(dataset, rare, name),
+                examples=_examples(dataset, rare, lambda index: name),
             )
         )
     rotated = decoded.orientations > UPRIGHT
@@ -80,18 +83,22 @@ def pixel_findings(dataset, decoded):
                 advice="Some annotation tools ignore EXIF. Check that the outlines fit the objects in the "
                 "pictures. If not, save the files upright and annotate them again.",
                 examples=_examples(
-                    dataset, rotated, lambda index: f"orientation {decoded.orientations[index]}", "file"
+                    dataset,
+                    rotated,
+                    lambda index: f"orientation {decoded.orientations[index]}",
+                    field="file",
                 ),
             )
         )
     return findings
 
 
-def _examples(dataset, chosen, text, field=""):
-    rows = np.flatnonzero(chosen)[:MAX_EXAMPLES]
+def _examples(dataset, is_chosen, text_of, *, field=""):
+    """Returns the examples of images. `is_chosen` is `[N]` bool. `text_of` is a function of the index."""
+    rows = np.flatnonzero(is_chosen)[:MAX_EXAMPLES]
     return tuple(
         Example(
-            text=text(row) if callable(text) else text,
+            text=text_of(row),
             image=dataset.images[row].path.name,
             field=field,
             drawn=((dataset.images[row], None),),

@@ -1,13 +1,18 @@
 """Draws pictures of examples: an object with its surroundings, or two images side by side."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 
+from mask_rcnn.config import Config
 from mask_rcnn.data.images import read_image
 from mask_rcnn.data.rgb8 import to_rgb8
+from mask_rcnn.data_check.report import Example
 from mask_rcnn.evaluation.coco_results import from_record
+from mask_rcnn.structures import Category
 from mask_rcnn.visualization.drawing import draw
 
 HEIGHT, MAX_WIDTH = 260, 520  # size of a picture, in pixels
@@ -15,7 +20,7 @@ MARGIN = 0.5  # on each side of an object, as a fraction of its longer side
 MIN_MARGIN = 16  # pixels
 
 
-def example_picture(example, categories, config):
+def example_picture(example: Example, categories: Sequence[Category], config: Config) -> np.ndarray | None:
     """Returns the picture of an `Example`, `[H, W, 3]` uint8, or None if there is nothing to draw.
 
     Args:
@@ -31,11 +36,11 @@ def example_picture(example, categories, config):
             )
         except (ValueError, OSError):  # another finding reports it
             return None
-        parts.append(_scaled(_drawn(to_rgb8(pixels, config.input), record, ids, categories)))
+        parts.append(_scaled(_drawn(to_rgb8(pixels, config.input), record, ids=ids, categories=categories)))
     return np.concatenate(parts, axis=1) if parts else None
 
 
-def _drawn(pixels, record, ids, categories):
+def _drawn(pixels, record, *, ids, categories):
     """Draws annotations on an image.
 
     With `ids`, only these annotations are drawn, on the part of the image around them. With None, all are
@@ -47,8 +52,11 @@ def _drawn(pixels, record, ids, categories):
     if ids is not None and len(detections):
         top, left, bottom, right = _window(detections)
         pixels = pixels[top:bottom, left:right]
-        moved = {"boxes": detections.boxes - (top, left, top, left), "image_size": pixels.shape[:2]}
-        if detections.masks is not None:
+        moved: dict[str, Any] = {
+            "boxes": detections.boxes - (top, left, top, left),
+            "image_size": pixels.shape[:2],
+        }
+        if detections.mask_origins is not None:
             moved["mask_origins"] = detections.mask_origins - (top, left)
         detections = dataclasses.replace(detections, **moved)
     if ids is None or detections.masks is None:
@@ -61,7 +69,7 @@ def _drawn(pixels, record, ids, categories):
 def _window(detections):
     """Returns the window (y1, x1, y2, x2) of an image around all its detections, in pixels."""
     boxes = [detections.boxes]
-    if detections.masks is not None:
+    if detections.masks is not None and detections.mask_origins is not None:
         origins = detections.mask_origins
         boxes.append(np.hstack([origins, origins + [mask.shape for mask in detections.masks]]))
     boxes = np.concatenate(boxes)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from mask_rcnn.data.annotation_table import as_floats, starts_of
+from mask_rcnn.data.annotation_table import AnnotationTable, as_floats, starts_of
 from mask_rcnn.data.json_values import MAX_EXACT
-from mask_rcnn.data_check.overlapping_intervals import overlapping_pairs
+from mask_rcnn.data_check.overlapping_intervals import overlapping_intervals
 
 BLOCK = 1_000_000  # points of polygons that are processed together; needs about 200 MB
 MIN_CROSS = 1e-6  # square pixels; a smaller cross product means a touch or a rounding error
@@ -12,7 +12,7 @@ MAX_CROSSINGS = 32  # maximum number of crossings per polygon that are examined
 MIN_LOOP = 0.01  # fraction of the area; a smaller loop at a crossing hardly changes the mask
 
 
-def crossing_polygons(table):
+def crossing_polygons(table: AnnotationTable) -> tuple[np.ndarray, np.ndarray]:
     """Finds polygons that cross themselves and cut off a loop of more than `MIN_LOOP` of their area.
 
     Edges that touch or share a point do not count as crossing.
@@ -21,19 +21,20 @@ def crossing_polygons(table):
         table: `AnnotationTable`.
 
     Returns:
+        Tuple of
         polygons: `[M]` int64, index of each such polygon among the polygons of the table.
-        shares: `[M]` float64, fraction of its area in the smaller of the two loops at a crossing, up to 0.5.
-            It is the largest over its crossings.
+        fractions: `[M]` float64, fraction of its area in the smaller of the two loops at a crossing, up to
+            0.5. It is the largest over its crossings.
     """
-    found, shares = [np.zeros(0, "int64")], [np.zeros(0)]
+    polygons, fractions = [np.zeros(0, "int64")], [np.zeros(0)]
     for first, points, lengths in _blocks(table):
-        crossing, share = _crossing(points, lengths)
-        found.append(crossing + first)
-        shares.append(share)
-    return np.concatenate(found), np.concatenate(shares)
+        crossing, fraction = _crossing(points, lengths)
+        polygons.append(crossing + first)
+        fractions.append(fraction)
+    return np.concatenate(polygons), np.concatenate(fractions)
 
 
-def polygon_bounds(table):
+def polygon_bounds(table: AnnotationTable) -> np.ndarray:
     """Returns the box (x1, y1, x2, y2) around each polygon of a table, `[P, 4]` float64."""
     bounds = [np.zeros((0, 4))]
     for _, points, lengths in _blocks(table):
@@ -43,8 +44,8 @@ def polygon_bounds(table):
     return np.concatenate(bounds)
 
 
-def polygon_areas(table):
-    """Returns the area of each polygon of a table, `[P]` float64; too small if it crosses itself."""
+def polygon_areas(table: AnnotationTable) -> np.ndarray:
+    """Returns the area of each polygon of a table, `[P]` float64. Self-crossing ones are too small."""
     areas = [np.zeros(0)]
     for _, points, lengths in _blocks(table):
         starts = starts_of(lengths)
@@ -73,7 +74,7 @@ def _following(lengths):
     return following
 
 
-def owners_of_polygons(table):
+def owners_of_polygons(table: AnnotationTable) -> np.ndarray:
     """Returns the row of each polygon, `[P]` int64, or -1 if no row uses it."""
     owners = np.full(len(table.polygon_lengths), -1, "int64")
     total = int(table.num_polygons.sum())
@@ -93,12 +94,12 @@ def _crossing(points, lengths):
     starts, ends = starts_of(lengths), points[_following(lengths)]
     polygons = np.repeat(np.arange(len(lengths)), lengths)
     low, high = np.minimum(points, ends), np.maximum(points, ends)
-    num_found, shares = np.zeros(len(lengths), "int64"), np.zeros(len(lengths))
+    num_found, fractions = np.zeros(len(lengths), "int64"), np.zeros(len(lengths))
 
-    def is_open(groups):
+    def needs_more(groups):
         return num_found[groups] < MAX_CROSSINGS
 
-    for i, j in overlapping_pairs(polygons, low[:, 0], high[:, 0], is_open):
+    for i, j in overlapping_intervals(polygons, low[:, 0], high[:, 0], needs_more=needs_more):
         near = (low[j, 1] <= high[i, 1]) & (low[i, 1] <= high[j, 1])
         i, j = i[near], j[near]
         crossed = _cross(points[i], ends[i], points[j], ends[j])
@@ -106,11 +107,11 @@ def _crossing(points, lengths):
             p = polygons[first]
             if num_found[p] < MAX_CROSSINGS:
                 edges = sorted((first - starts[p], second - starts[p]))
-                share = _smaller_loop(points[starts[p] : starts[p] + lengths[p]], *edges)
-                shares[p] = max(shares[p], share)
+                fraction = _smaller_loop(points[starts[p] : starts[p] + lengths[p]], *edges)
+                fractions[p] = max(fractions[p], fraction)
                 num_found[p] += 1
-    which = np.flatnonzero(shares > MIN_LOOP)
-    return which, shares[which]
+    large = np.flatnonzero(fractions > MIN_LOOP)
+    return large, fractions[large]
 
 
 def _cross(a, b, c, d):

@@ -1,5 +1,7 @@
 """Writes a repaired copy of a COCO json, with the repairs of the reader and of the checks."""
 
+from pathlib import Path
+
 import numpy as np
 
 from mask_rcnn.data.annotation_table import table_of
@@ -18,17 +20,25 @@ from mask_rcnn.data.json_file import read_json
 from mask_rcnn.data.json_values import identity, whole_number
 from mask_rcnn.data.masks import full_mask
 from mask_rcnn.data.segmentations import extent, pixel_area
-from mask_rcnn.data_check.geometry import MIN_REACH, clip_corners, differs, duplicate_pairs, reach_outside
+from mask_rcnn.data_check.check import CheckedSet
+from mask_rcnn.data_check.geometry import (
+    MIN_REACH,
+    areas_differ,
+    clip_corners,
+    duplicate_pairs,
+    reach_outside,
+)
 from mask_rcnn.data_check.polygons import crossing_polygons, owners_of_polygons
-from mask_rcnn.data_check.reading import FOUND_ELSEWHERE
+from mask_rcnn.data_check.reader_findings import FOUND_ELSEWHERE
 from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.structures import encode_crop
+from mask_rcnn.system.paths import AnyPath
 
 # Fields that `read_annotation` returns. IF_KNOWN are only written if they have a value or are in the file.
 ALWAYS, IF_KNOWN = ("id", "image_id", "category_id", "bbox", "area", "iscrowd"), ("segmentation", "keypoints")
 
 
-def repair_coco(annotations_path, images_dir, out, checked):
+def repair_coco(annotations_path: Path, images_dir: Path, out: AnyPath, *, checked: CheckedSet) -> list[str]:
     """Writes a repaired copy of a COCO json. All other fields of the json are kept.
 
     Args:
@@ -46,7 +56,9 @@ def repair_coco(annotations_path, images_dir, out, checked):
     content, notes = read_json(annotations_path, EXPECTED)
     findings = Findings()
     known = read_images(content["images"], findings)
-    images = _repaired_images(content["images"], known, images_dir, checked, findings)
+    images = _repaired_images(
+        content["images"], known, images_dir=images_dir, checked=checked, findings=findings
+    )
     if not images:
         raise ValueError(
             "A repaired copy needs at least one image whose file can be used. "
@@ -54,12 +66,12 @@ def repair_coco(annotations_path, images_dir, out, checked):
             "Check the folder."
         )
     references, categories = _references(content, known, findings)
-    pairs = _read_all(references, images, categories, findings)
+    pairs = _read_all(references, images, categories, findings=findings)
     findings.check(EXPECTED, str(annotations_path))
-    annotations = [one for _, one in pairs]
-    _untangle(annotations, images, findings)
-    for one in annotations:
-        _fit(one, _size(images[one["image_id"]]), findings)
+    annotations = [annotation for _, annotation in pairs]
+    _replace_crossing_polygons(annotations, images, findings)
+    for annotation in annotations:
+        _fit_to_mask(annotation, _size(images[annotation["image_id"]]), findings)
     keep = _first_of_duplicates(annotations, images, findings)
     repaired = {
         **content,
@@ -77,7 +89,7 @@ def _size(image):
     return image["height"], image["width"]
 
 
-def _repaired_images(entries, known, images_dir, checked, findings):
+def _repaired_images(entries, known, *, images_dir, checked, findings):
     """Returns `{id: entry}` of the images whose file can be used."""
     raw = {}
     for entry in entries:
@@ -115,7 +127,7 @@ def _repaired_categories(entries, categories):
     return [{**raw[id], "id": id, "name": category.name} for id, category in categories.items()]
 
 
-def _read_all(references, images, categories, findings):
+def _read_all(references, images, categories, *, findings):
     """Returns pairs (entry, annotation from `read_annotation`) of the valid annotations."""
     pairs = []
     for entry in references:
@@ -125,52 +137,55 @@ def _read_all(references, images, categories, findings):
             continue
         size = _size(images[entry["image_id"]])
         try:
-            one = read_annotation(entry, size, categories[entry["category_id"]], findings=findings)
+            annotation = read_annotation(entry, size, categories[entry["category_id"]], findings=findings)
         except ValueError as error:
             reason = str(error).partition(" Received: ")[0].removesuffix(".")
             findings.repair(f"invalid annotations were removed: {reason}", where)
             continue
-        pairs.append((entry, one))
+        pairs.append((entry, annotation))
     return pairs
 
 
 def _table(annotations, images):
     index = {id: number for number, id in enumerate(images)}
-    return table_of(annotations, [index[one["image_id"]] for one in annotations])
+    return table_of(annotations, [index[annotation["image_id"]] for annotation in annotations])
 
 
-def _untangle(annotations, images, findings):
+def _replace_crossing_polygons(annotations, images, findings):
     """Replaces self-crossing polygons by run lengths of the mask that training uses, in-place."""
     table = _table(annotations, images)
     crossing, _ = crossing_polygons(table)
     for row in np.unique(owners_of_polygons(table)[crossing]).tolist():
-        one = annotations[row]
-        size = _size(images[one["image_id"]])
-        mask = full_mask(one["segmentation"], *size)
-        one["segmentation"] = encode_crop(mask, (0, 0), size) if mask.any() else None
+        annotation = annotations[row]
+        size = _size(images[annotation["image_id"]])
+        mask = full_mask(annotation["segmentation"], *size)
+        annotation["segmentation"] = encode_crop(mask, (0, 0), size) if mask.any() else None
         findings.repair(
-            "polygons that cross themselves were written as run lengths", f"annotation {one['id']}"
+            "polygons that cross themselves were written as run lengths", f"annotation {annotation['id']}"
         )
 
 
-def _fit(one, size, findings):
+def _fit_to_mask(annotation, size, findings):
     """Fits box and area of an annotation to its image and its mask, in-place."""
-    where = f"annotation {one['id']}"
-    box, sizes = np.array([one["bbox"]], "float64"), np.array([size])
+    where = f"annotation {annotation['id']}"
+    box, sizes = np.array([annotation["bbox"]], "float64"), np.array([size])
     corners = clip_corners(np.hstack([box[:, :2], box[:, :2] + box[:, 2:]]), sizes)
     if reach_outside(box, sizes)[0] > MIN_REACH:
         findings.repair("boxes that reached out of their image were clipped", where)
-        one["bbox"] = _as_box(corners[0])
-    if not one["segmentation"]:
+        annotation["bbox"] = _as_box(corners[0])
+    if not annotation["segmentation"]:
         return
-    bounds = clip_corners(np.array([extent(one["segmentation"])], "float64"), sizes)
+    bounds = clip_corners(np.array([extent(annotation["segmentation"])], "float64"), sizes)
     if (np.abs(bounds - corners) > TOLERANCE).any() and (bounds[:, 2:] > bounds[:, :2]).all():
         findings.repair("boxes that were not those of their masks were computed from the masks", where)
-        one["bbox"] = _as_box(bounds[0])
-    area = pixel_area(one["segmentation"], size)
-    if area and differs(np.array([one["area"]]), np.array([area]), np.array([one["bbox"]]))[0]:
+        annotation["bbox"] = _as_box(bounds[0])
+    area = pixel_area(annotation["segmentation"], size)
+    if (
+        area
+        and areas_differ(np.array([annotation["area"]]), np.array([area]), np.array([annotation["bbox"]]))[0]
+    ):
         findings.repair("areas that were not those of their masks were computed from the masks", where)
-        one["area"] = area
+        annotation["area"] = area
 
 
 def _as_box(corners):
@@ -180,7 +195,7 @@ def _as_box(corners):
 
 def _first_of_duplicates(annotations, images, findings):
     """Returns which annotations are not duplicates of an earlier one, `[N]` bool."""
-    plain = [{**one, "segmentation": None, "keypoints": None} for one in annotations]
+    plain = [{**annotation, "segmentation": None, "keypoints": None} for annotation in annotations]
     _, later = duplicate_pairs(_table(plain, images))
     keep = np.ones(len(annotations), bool)
     keep[later] = False
@@ -191,12 +206,12 @@ def _first_of_duplicates(annotations, images, findings):
     return keep
 
 
-def _merged(entry, one):
-    """Returns an entry with the repaired values of `one`. Its other fields stay."""
-    merged = {**entry, **{name: one[name] for name in ALWAYS}}
+def _merged(entry, annotation):
+    """Returns an entry with the repaired values of `annotation`. Its other fields are kept."""
+    merged = {**entry, **{name: annotation[name] for name in ALWAYS}}
     for name in IF_KNOWN:
-        if one[name] or entry.get(name):
-            merged[name] = one[name] or []
-    if "num_keypoints" in entry or one["keypoints"]:
-        merged["num_keypoints"] = one["num_keypoints"]
+        if annotation[name] or entry.get(name):
+            merged[name] = annotation[name] or []
+    if "num_keypoints" in entry or annotation["keypoints"]:
+        merged["num_keypoints"] = annotation["num_keypoints"]
     return merged

@@ -1,9 +1,13 @@
 """Data classes for the results of a check, which are written as text, json and HTML."""
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mask_rcnn.data.records import ImageRecord
 
+# Function of (items, their number, a description) that yields the items and shows progress.
+Track = Callable[[Sequence, int, str], Iterable]
 # error: training stops. warning: training gets worse. note: information.
 SEVERITIES = ("error", "warning", "note")
 MAX_EXAMPLES = 10  # maximum examples of a finding, the worst first
@@ -28,7 +32,7 @@ class Example:
     field: str = ""
     drawn: tuple[tuple[ImageRecord, tuple[int, ...] | None], ...] = ()
 
-    def sentence(self):
+    def sentence(self) -> str:
         """Returns the example as one line of text."""
         place = ", ".join(
             part
@@ -41,7 +45,8 @@ class Example:
         )
         return ": ".join(part for part in (place, self.text) if part)
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the example as a dict for JSON."""
         return {
             "image": self.image,
             "annotation": self.annotation,
@@ -72,7 +77,8 @@ class Finding:
     examples: tuple[Example, ...] = ()
     where: str = ""
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the finding as a dict for JSON."""
         fields = ("kind", "severity", "where", "title", "count", "advice")
         examples = [example.as_dict() for example in self.examples]
         return {**{name: getattr(self, name) for name in fields}, "examples": examples}
@@ -96,11 +102,11 @@ class Report:
     anchors: dict | None = None
     not_checked: tuple[str, ...] = ()
 
-    def count(self, severity):
+    def count(self, severity: str) -> int:
         """Returns the number of findings with a severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """Returns the report as a dict for JSON."""
         return {
             "config": self.config,
@@ -114,6 +120,6 @@ class Report:
         }
 
 
-def in_order(findings):
+def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Returns a tuple of the findings, sorted by severity, errors first."""
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))

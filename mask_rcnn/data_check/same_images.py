@@ -4,8 +4,12 @@ The difference hashes of candidates differ in at most `MAX_BITS` bits. Then the 
 pair are compared, because dark or plain images of different scenes often have the same hash.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from mask_rcnn.data.records import ImageRecord
+from mask_rcnn.data_check.decoded_images import DecodedImages
 from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
 
 MAX_BITS = 5  # of 64; hashes of one photograph in different sizes and qualities differ in 0 to 4 bits
@@ -16,7 +20,9 @@ THUMBNAILS_AT_ONCE = 10_000  # pairs whose colors are compared together; needs a
 PAIRS_AT_ONCE = 1_000_000  # candidates that are compared together; needs about 50 MB
 
 
-def same_image_findings(records, decoded, splits):
+def same_image_findings(
+    records: Sequence[ImageRecord], decoded: DecodedImages, splits: Sequence[str]
+) -> list[Finding]:
     """Returns the findings about duplicate images.
 
     Args:
@@ -27,19 +33,25 @@ def same_image_findings(records, decoded, splits):
     Returns:
         List of `Finding`s about each set, and about images that two sets share.
     """
-    splits = np.asarray(splits)
+    names = np.asarray(splits)
     bytes_groups = _groups(len(records), *same_bytes(decoded))
-    alike_groups = _groups(len(records), *similar_pairs(decoded))
+    similar_groups = _groups(len(records), *similar_pairs(decoded))
     findings = []
-    for name in dict.fromkeys(splits.tolist()):
-        within = splits == name
+    for name in dict.fromkeys(names.tolist()):
+        within = names == name
         findings += [
-            _finding("identical_images", name, _parts(bytes_groups, within), records, splits),
-            _finding("similar_images", name, _parts(alike_groups, within, bytes_groups), records, splits),
+            _finding("identical_images", name, _parts(bytes_groups, within), records=records, splits=names),
+            _finding(
+                "similar_images",
+                name,
+                _parts(similar_groups, within, bytes_groups),
+                records=records,
+                splits=names,
+            ),
         ]
-    shared = [group for group in _parts(alike_groups) if len(set(splits[group])) > 1]
-    where = " and ".join(dict.fromkeys(splits.tolist()))
-    findings.append(_finding("shared_images", where, shared, records, splits))
+    shared = [group for group in _parts(similar_groups) if len(set(names[group])) > 1]
+    where = " and ".join(dict.fromkeys(names.tolist()))
+    findings.append(_finding("shared_images", where, shared, records=records, splits=names))
     return [finding for finding in findings if finding]
 
 
@@ -64,29 +76,30 @@ TEXTS = {
 }
 
 
-def same_bytes(decoded):
-    """Returns pairs `(i, j)` of images with equal file bytes: the first image and each other one."""
+def same_bytes(decoded: DecodedImages) -> tuple[np.ndarray, np.ndarray]:
+    """Returns pairs of images with equal file bytes, two arrays `[M]`: the first image and each other one."""
     rows = np.flatnonzero(decoded.readable)
     return _pairs_of_equal(decoded.digests[rows], rows)
 
 
-def similar_pairs(decoded):
-    """Returns pairs `(i, j)`, `[M]` int64 each, of images with the same bytes or a similar look."""
+def similar_pairs(decoded: DecodedImages) -> np.ndarray:
+    """Returns pairs of images with the same bytes or a similar look, `[2, M]` int64."""
     i, j = same_bytes(decoded)
     is_copy = np.zeros(len(decoded.hashes), bool)
     is_copy[j] = True
     rows = np.flatnonzero(decoded.readable & ~is_copy & (decoded.contrasts >= MIN_CONTRAST))
-    found = [np.stack([i, j])]
+    pairs = [np.stack([i, j])]
     for first, second in _candidates(decoded.hashes, rows):
         same = _correlation(decoded.thumbnails, first, second) >= MIN_CORRELATION
-        found.append(np.stack([first[same], second[same]]))
-    return np.concatenate(found, axis=1)
+        pairs.append(np.stack([first[same], second[same]]))
+    return np.concatenate(pairs, axis=1)
 
 
 def _pairs_of_equal(keys, rows):
-    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
-    others = first[which] != np.arange(len(keys))
-    return rows[first[which]][others], rows[others]
+    """Returns pairs of `rows` with equal keys, two arrays: the first row of each key, and each other one."""
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    is_repeated = first[inverse] != np.arange(len(keys))
+    return rows[first[inverse]][is_repeated], rows[is_repeated]
 
 
 def _candidates(hashes, rows):
@@ -187,19 +200,21 @@ def _parts(groups, within=None, finer=None):
     return [part for part in np.split(rows, cuts) if len(part) > 1]
 
 
-def _finding(kind, where, groups, records, splits):
+def _finding(kind, where, groups, *, records, splits):
     if not groups:
         return None
     severity, title, advice = TEXTS[kind]
     examples = []
     for group in groups[:MAX_EXAMPLES]:
-        one = group[0]
-        others = [each for each in group[1:] if kind != "shared_images" or splits[each] != splits[one]]
-        names = ", ".join(_name(records, splits, each, kind) for each in others[:3])
+        first = group[0]
+        others = [each for each in group[1:] if kind != "shared_images" or splits[each] != splits[first]]
+        names = ", ".join(_name(each, kind, records=records, splits=splits) for each in others[:3])
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-        drawn = tuple((records[each], None) for each in (one, others[0]))
+        drawn = tuple((records[each], None) for each in (first, others[0]))
         text = f"as {names}{more}"
-        examples.append(Example(text=text, image=_name(records, splits, one, kind), drawn=drawn))
+        examples.append(
+            Example(text=text, image=_name(first, kind, records=records, splits=splits), drawn=drawn)
+        )
     if kind == "shared_images":
         count = sum(min((splits[group] == name).sum() for name in set(splits[group])) for group in groups)
     else:
@@ -215,6 +230,6 @@ def _finding(kind, where, groups, records, splits):
     )
 
 
-def _name(records, splits, index, kind):
+def _name(index, kind, *, records, splits):
     name = records[index].path.name
     return f"{name} ({splits[index]})" if kind == "shared_images" else name

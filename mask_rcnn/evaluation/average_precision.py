@@ -9,18 +9,23 @@ Letters: T IoU thresholds, R recall points, K classes, S size ranges, M limits o
 
 import contextlib
 import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from mask_rcnn.data.annotations import clipped
+from mask_rcnn.data.coco_content import CocoContent
 from mask_rcnn.data.federated_results import federated_entries
 from mask_rcnn.data.federation import FREQUENCIES, NEGATIVE
 from mask_rcnn.data.results import box_of
 from mask_rcnn.evaluation.coco_matching import VectorizedCOCOeval
 
 BACKENDS = ("pycocotools", "hotcoco")
+Backend = Literal["pycocotools", "hotcoco"]
+Evaluator = TypeVar("Evaluator")  # a COCOeval of pycocotools or hotcoco
 
 # Numbers that COCO reports: name, array, IoU threshold (None: mean over all), size range, index of the limit.
 OBJECT_NUMBERS = (
@@ -57,7 +62,15 @@ NUM_COCO_KEYPOINTS = 17  # of a person; only for these, COCO has measured the si
 OTHER_KEYPOINT_SIGMA = 0.07  # for all other keypoints: the mean of COCO's sigmas
 
 
-def average_precision(content, entries, image_ids, iou_type, backend, max_detections):
+def average_precision(
+    content: CocoContent,
+    entries: Sequence[dict],
+    image_ids: Iterable[int | str],
+    *,
+    iou_type: str,
+    backend: Backend,
+    max_detections: int,
+) -> tuple[dict[str, float | None], list[float | None]]:
     """Computes AP and AR of detections for one IoU type.
 
     Args:
@@ -75,7 +88,14 @@ def average_precision(content, entries, image_ids, iou_type, backend, max_detect
         class_ap: List of the AP of each category, in the order of their ids.
         A number is None if it cannot be measured, because there are no objects.
     """
-    evaluator = coco_evaluator(content, entries, image_ids, iou_type, max_detections, _EVALUATORS[backend])
+    evaluator = coco_evaluator(
+        content,
+        entries,
+        image_ids,
+        iou_type=iou_type,
+        max_detections=max_detections,
+        evaluator_of=_EVALUATORS[backend],
+    )
     with contextlib.redirect_stdout(io.StringIO()):  # hides the progress output of pycocotools
         evaluator.evaluate()
         evaluator.accumulate()
@@ -83,7 +103,9 @@ def average_precision(content, entries, image_ids, iou_type, backend, max_detect
     return summary_of(arrays, iou_type, content.frequencies), class_average_precision(arrays["precision"])
 
 
-def summary_of(arrays, iou_type, frequencies=None):
+def summary_of(
+    arrays: Mapping[str, np.ndarray], iou_type: str, frequencies: np.ndarray | None = None
+) -> dict[str, float | None]:
     """Returns COCO's (or LVIS's) numbers by name. A number is None if there are no objects to measure it.
 
     Args:
@@ -92,18 +114,18 @@ def summary_of(arrays, iou_type, frequencies=None):
         frequencies: `[K]`, `CocoContent.frequencies`, for LVIS's numbers. Defaults to None: COCO's numbers.
     """
     if frequencies is None:
-        return {name: _mean(arrays, iou_type, *part) for name, *part in NUMBERS[iou_type]}
-    found = {}
-    for name, array, threshold, part, limit in FEDERATED_NUMBERS:
-        if part in FREQUENCIES:
-            of_classes = {array: arrays[array][:, :, frequencies == part]}
-            found[name] = _mean(of_classes, iou_type, array, threshold, "all", limit)
+        return {name: _mean(arrays, iou_type, selection) for name, *selection in NUMBERS[iou_type]}
+    summary = {}
+    for name, array, threshold, group, limit in FEDERATED_NUMBERS:
+        if group in FREQUENCIES:
+            class_arrays = {array: arrays[array][:, :, frequencies == group]}
+            summary[name] = _mean(class_arrays, iou_type, (array, threshold, "all", limit))
         else:
-            found[name] = _mean(arrays, iou_type, array, threshold, part, limit)
-    return found
+            summary[name] = _mean(arrays, iou_type, (array, threshold, group, limit))
+    return summary
 
 
-def class_average_precision(precision):
+def class_average_precision(precision: np.ndarray) -> list[float | None]:
     """Returns a list of the AP of each category, in the order of their ids. None for those without objects.
 
     Args:
@@ -112,8 +134,9 @@ def class_average_precision(precision):
     return [mean_of_measured(each) for each in np.moveaxis(precision[..., 0, -1], 2, 0)]
 
 
-def _mean(arrays, iou_type, name, threshold, size, limit):
-    """Returns one of COCO's numbers. The arguments after `iou_type` are those of a row of `NUMBERS`."""
+def _mean(arrays, iou_type, selection):
+    """Returns one of COCO's numbers. `selection` is a row of `NUMBERS` without the name of the number."""
+    name, threshold, size, limit = selection
     sizes = ("all", "medium", "large") if iou_type == "keypoints" else ("all", "small", "medium", "large")
     part = arrays[name][..., sizes.index(size), limit]
     if threshold is not None:
@@ -121,7 +144,7 @@ def _mean(arrays, iou_type, name, threshold, size, limit):
     return mean_of_measured(part)
 
 
-def mean_of_measured(values):
+def mean_of_measured(values: np.ndarray) -> float | None:
     """Returns the mean of the measured values, or None. pycocotools marks values without objects with -1."""
     measured = values[values > -1]
     return float(np.mean(measured)) if measured.size else None
@@ -129,15 +152,26 @@ def mean_of_measured(values):
 
 def _numbering(content):
     """Returns {image id: 1..N} in the order of the ids. COCO breaks ties of equal scores by this order."""
-    return {id: number for number, id in enumerate(ordered(image["id"] for image in content.images), start=1)}
+    return {
+        id: number
+        for number, id in enumerate(sorted_image_ids(image["id"] for image in content.images), start=1)
+    }
 
 
-def ordered(image_ids):
+def sorted_image_ids(image_ids: Iterable[int | str]) -> list[int | str]:
     """Returns the list of image ids in COCO's order: numbers before strings, each sorted."""
     return sorted(image_ids, key=lambda id: (isinstance(id, str), id))
 
 
-def coco_evaluator(content, entries, image_ids, iou_type, max_detections, evaluator_of):
+def coco_evaluator(
+    content: CocoContent,
+    entries: Sequence[dict],
+    image_ids: Iterable[int | str],
+    *,
+    iou_type: str,
+    max_detections: int,
+    evaluator_of: Callable[[dict, dict, str], Evaluator],
+) -> Evaluator:
     """Returns a COCOeval that is ready to evaluate.
 
     It gets copies, because pycocotools modifies its input. Images are numbered 1..N in the order of their
@@ -149,7 +183,7 @@ def coco_evaluator(content, entries, image_ids, iou_type, max_detections, evalua
             (each as the content of a COCO json), and the IoU type.
     """
     numbers, num_keypoints = _numbering(content), _num_keypoints(content)
-    truth = {
+    ground_truth = {
         "images": [
             {"id": numbers[image["id"]], "height": image["height"], "width": image["width"], **fields}
             for image, fields in zip(content.images, _federated_fields(content), strict=True)
@@ -158,20 +192,23 @@ def coco_evaluator(content, entries, image_ids, iou_type, max_detections, evalua
     }
     sizes = content.sizes
     objects = [
-        _with_geometry(one, iou_type, num_keypoints, sizes[one["image_id"]]) for one in content.annotations
+        _with_geometry(each, iou_type, num_keypoints=num_keypoints, size=sizes[each["image_id"]])
+        for each in content.annotations
     ]
     detections = [_as_annotation(entry, iou_type) for entry in entries]
     contents = [
         {
-            **truth,
-            "annotations": [_numbered(one, number, numbers) for number, one in enumerate(part, start=1)],
+            **ground_truth,
+            "annotations": [_numbered(each, number, numbers) for number, each in enumerate(part, start=1)],
         }
         for part in (objects, detections)
     ]
     limits = [1, min(10, max_detections), max_detections]
     if content.federation is not None:
-        contents[1]["annotations"] = _federated(contents[1]["annotations"], entries, content, max_detections)
-    evaluator = _with_sigmas(evaluator_of(*contents, iou_type), num_keypoints)
+        contents[1]["annotations"] = _federated(
+            contents[1]["annotations"], entries, content, max_detections=max_detections
+        )
+    evaluator: Any = _with_sigmas(evaluator_of(contents[0], contents[1], iou_type), num_keypoints)
     has_one_limit = iou_type == "keypoints" or content.federation is not None
     evaluator.params.maxDets = [max_detections] if has_one_limit else limits
     evaluator.params.imgIds = sorted(numbers[id] for id in image_ids)
@@ -185,14 +222,14 @@ def _federated_fields(content):
     return content.federation.fields_of_images(len(content.images))
 
 
-def _federated(detections, entries, content, max_detections):
+def _federated(detections, entries, content, *, max_detections):
     """Returns the detections that count under LVIS's rules, in the format of `VectorizedCOCOeval`."""
-    found = federated_entries(entries, content, max_detections)
-    flags = zip(detections, found.is_counted.tolist(), found.is_ignored.tolist(), strict=True)
-    return [{**each, "is_excused": is_excused} for each, is_counted, is_excused in flags if is_counted]
+    federated = federated_entries(entries, content, max_detections)
+    flags = zip(detections, federated.is_counted.tolist(), federated.is_ignored.tolist(), strict=True)
+    return [{**each, "is_always_ignored": is_ignored} for each, is_counted, is_ignored in flags if is_counted]
 
 
-def _hotcoco_evaluator(truth, detections, iou_type):
+def _hotcoco_evaluator(ground_truth, detections, iou_type):
     try:
         import hotcoco
     except ImportError as error:
@@ -200,12 +237,14 @@ def _hotcoco_evaluator(truth, detections, iou_type):
             "The backend hotcoco must be installed. Received: backend='hotcoco', which cannot be imported. "
             "Run `pip install mask-rcnn[fast-eval]`, or use backend='pycocotools'."
         ) from error
-    is_federated = NEGATIVE in truth["images"][0]
-    return hotcoco.COCOeval(hotcoco.COCO(truth), hotcoco.COCO(detections), iou_type, lvis_style=is_federated)
+    is_federated = NEGATIVE in ground_truth["images"][0]
+    return hotcoco.COCOeval(
+        hotcoco.COCO(ground_truth), hotcoco.COCO(detections), iou_type, lvis_style=is_federated
+    )
 
 
-def _pycocotools_evaluator(truth, detections, iou_type):
-    return VectorizedCOCOeval(coco_index(truth), coco_index(detections), iou_type)
+def _pycocotools_evaluator(ground_truth, detections, iou_type):
+    return VectorizedCOCOeval(coco_index(ground_truth), coco_index(detections), iou_type)
 
 
 _EVALUATORS = {"pycocotools": _pycocotools_evaluator, "hotcoco": _hotcoco_evaluator}
@@ -221,7 +260,7 @@ def _num_keypoints(content):
     return int(content.annotations.table.num_keypoints.max(initial=0))
 
 
-def _with_geometry(annotation, iou_type, num_keypoints, size):
+def _with_geometry(annotation, iou_type, *, num_keypoints, size):
     """Returns an annotation with the geometry that `iou_type` compares.
 
     For "segm", an object without a mask becomes a crowd region: it is neither missed nor a wrong detection.
@@ -253,10 +292,10 @@ def _with_sigmas(evaluator, num_keypoints):
     return evaluator
 
 
-def coco_index(content):
+def coco_index(content: dict) -> COCO:
     """Returns pycocotools' `COCO` object of annotations in memory."""
     coco = COCO()
-    coco.dataset = content
+    coco.dataset = content  # pyright: ignore[reportAttributeAccessIssue], the stubs have a private type
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco

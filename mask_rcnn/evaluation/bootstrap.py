@@ -7,6 +7,7 @@ resamples.
 Letters: I images, D detections of a class, T IoU thresholds, R resamples.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +15,10 @@ import numpy as np
 RECALLS = np.linspace(0, 1, 101)  # recall points at which COCO samples the precision
 LEVEL = 0.95  # confidence level of an interval
 NUM_RESAMPLES = 1000
-MAX_NUMBERS = 1 << 21  # largest number of elements in an array, to limit the memory
+MAX_ELEMENTS = 1 << 21  # largest number of elements in an array, to limit the memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassMatches:
     """The detections of a class in all images, and which of them match an object.
 
@@ -36,7 +37,7 @@ class ClassMatches:
     num_objects: np.ndarray
 
 
-def image_counts(num_images, num_resamples=NUM_RESAMPLES, seed=0):
+def image_counts(num_images: int, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> np.ndarray:
     """Returns how often each image is drawn in each resample, `[R, I]` int. Each resample draws I images.
 
     Args:
@@ -44,11 +45,11 @@ def image_counts(num_images, num_resamples=NUM_RESAMPLES, seed=0):
         num_resamples: Number of resamples, R. Defaults to 1000.
         seed: Seed of the random generator. Defaults to 0.
     """
-    shares = np.full(num_images, 1 / num_images)
-    return np.random.default_rng(seed).multinomial(num_images, shares, size=num_resamples)
+    probabilities = np.full(num_images, 1 / num_images)
+    return np.random.default_rng(seed).multinomial(num_images, probabilities, size=num_resamples)
 
 
-def average_precisions(classes, counts):
+def average_precisions(classes: Sequence[ClassMatches], counts: np.ndarray) -> np.ndarray:
     """Returns COCO's AP of each resample at each IoU threshold: the mean over the classes with objects.
 
     Args:
@@ -58,62 +59,62 @@ def average_precisions(classes, counts):
     Returns:
         `[R, T]` float64 in 0..1. NaN for a resample without objects.
     """
-    return mean_over_classes(np.stack([class_precisions(one, counts) for one in classes]))
+    return mean_over_classes(np.stack([class_precisions(matches, counts) for matches in classes]))
 
 
-def mean_over_classes(values):
+def mean_over_classes(values: np.ndarray) -> np.ndarray:
     """Returns the mean over the first axis of `values`, ignoring NaN. NaN where all values are NaN."""
-    known = ~np.isnan(values)
-    total = np.where(known, values, 0).sum(axis=0)
-    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
+    is_known = ~np.isnan(values)
+    total = np.where(is_known, values, 0).sum(axis=0)
+    return np.where(is_known.any(axis=0), total / np.maximum(is_known.sum(axis=0), 1), np.nan)
 
 
-def class_precisions(one, counts):
+def class_precisions(matches: ClassMatches, counts: np.ndarray) -> np.ndarray:
     """Returns COCO's AP of one class in each resample, at each IoU threshold.
 
     The result is that of pycocotools for a data set in which each image is repeated by its count. Only the
     order of equal scores in one image may differ.
 
     Args:
-        one: `ClassMatches`.
+        matches: `ClassMatches`.
         counts: `[R, I]` int, how often each image counts.
 
     Returns:
         `[R, T]` float64 in 0..1. NaN for a resample without an object of the class.
     """
-    result = np.full([len(counts), len(one.is_true)], np.nan)
-    num_objects = counts @ one.num_objects  # [R]
+    result = np.full([len(counts), len(matches.is_true)], np.nan)
+    num_objects = counts @ matches.num_objects  # [R]
     known = np.flatnonzero(num_objects)
-    step = max(MAX_NUMBERS // max(one.is_true.size, 1), 1)
+    step = max(MAX_ELEMENTS // max(matches.is_true.size, 1), 1)
     for start in range(0, len(known), step):
         part = known[start : start + step]
-        result[part] = _weighted_precision(one, counts[part][:, one.images], num_objects[part])
+        result[part] = _weighted_precision(matches, counts[part][:, matches.images], num_objects[part])
     return result
 
 
-def _weighted_precision(one, weights, num_objects):
+def _weighted_precision(matches, weights, num_objects):
     """Returns the mean precision of a class over the recall points `RECALLS`, `[R, T]`.
 
     Args:
-        one: `ClassMatches`.
+        matches: `ClassMatches`.
         weights: `[R, D]` int, how often each resample contains each detection.
         num_objects: `[R]`, number of objects in each resample, above 0.
     """
     weights = weights[:, None].astype(float)  # [R, 1, D]
-    right = np.cumsum(weights * one.is_true, axis=2)
-    total = np.cumsum(weights * (one.is_true | one.is_false), axis=2)
-    columns = one.is_true.any(axis=0)  # recall grows only at true positives
-    right, total = right[..., columns], total[..., columns]
-    precision = right / np.maximum(total, 1)
+    num_true = np.cumsum(weights * matches.is_true, axis=2)
+    total = np.cumsum(weights * (matches.is_true | matches.is_false), axis=2)
+    columns = matches.is_true.any(axis=0)  # recall grows only at true positives
+    num_true, total = num_true[..., columns], total[..., columns]
+    precision = num_true / np.maximum(total, 1)
     precision = np.maximum.accumulate(precision[..., ::-1], axis=2)[..., ::-1]
-    recall = right / num_objects[:, None, None]
+    recall = num_true / num_objects[:, None, None]
     reached = np.searchsorted(RECALLS, recall, side="right")  # number of recall points up to this recall
     new = np.diff(reached, axis=2, prepend=0)
     return (new * precision).sum(axis=2) / len(RECALLS)
 
 
-def interval(values, level=LEVEL):
-    """Returns the interval (low, high) that contains the share `level` of the values. None if all are NaN.
+def confidence_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float] | None:
+    """Returns the interval (low, high) that contains the fraction `level` of the values. None if all are NaN.
 
     Args:
         values: `[R]` float, one value per resample. NaN is ignored.

@@ -1,7 +1,13 @@
 """Matching of the classes of a model with those of a data set."""
 
+from collections.abc import Sequence
 
-def match_categories(model, dataset, shared_classes=False):
+from mask_rcnn.structures import Category
+
+
+def match_categories(
+    model: Sequence[Category], dataset: Sequence[Category], shared_classes: bool = False
+) -> tuple[list[Category | None], list[str]]:
     """Returns the category of the data set for each class of a model, matched by name. Ids may differ.
 
     Args:
@@ -32,9 +38,11 @@ def match_categories(model, dataset, shared_classes=False):
             f"Received: {_names(only_model)} only in the model, {_names(only_dataset)} only in the "
             f"annotations. {advice}"
         )
-    sides = (("the model has", only_model), ("the annotations have", only_dataset))
-    notes = [f"classes that only {side} are left out: {_names(left)}" for side, left in sides if left]
-    return [by_name.get(name) for name in names], notes
+    unmatched = (("the model has", only_model), ("the annotations have", only_dataset))
+    notes = [
+        f"classes that only {owner} are left out: {_names(names)}" for owner, names in unmatched if names
+    ]
+    return [by_name.get(category.name) for category in model], notes
 
 
 def _names(names):

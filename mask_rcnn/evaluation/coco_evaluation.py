@@ -1,36 +1,43 @@
-"""Evaluation of detections: COCO's average precision for boxes, masks and keypoints."""
+"""Evaluation of a COCO results file: checks its entries and computes COCO's average precision (AP).
+
+The detections exist already. `model_evaluation` runs a model and then calls this module.
+"""
 
 import collections
 import importlib.metadata
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from absl import logging
 
 from mask_rcnn.data import federated_results
 from mask_rcnn.data.coco_content import CocoContent, read_annotations
-from mask_rcnn.data.records import as_json
+from mask_rcnn.data.records import Dataset, as_json
 from mask_rcnn.data.results import load_results, mask_sizes, read_results
 from mask_rcnn.evaluation.average_precision import (
     BACKENDS,
     MAX_KEYPOINT_DETECTIONS,
     NUMBERS,
+    Backend,
     average_precision,
 )
 from mask_rcnn.evaluation.metrics import Metrics, class_scores
+from mask_rcnn.system.paths import AnyPath
 
 FIELDS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}  # json field of each IoU type
 MAX_DETECTIONS = 100  # COCO's limit per class and image
 
 
 def evaluate_results(
-    results,
-    annotations,
-    iou_types=("bbox", "segm"),
-    backend="pycocotools",
-    image_ids=None,
-    max_detections=None,
-    shared_classes=False,
-):
+    results: AnyPath | list[dict],
+    annotations: AnyPath | dict | CocoContent,
+    iou_types: Sequence[str] | None = ("bbox", "segm"),
+    *,
+    backend: Backend = "pycocotools",
+    image_ids: Iterable[int | str] | None = None,
+    max_detections: int | None = None,
+    shared_classes: bool = False,
+) -> Metrics:
     """Evaluates the entries of a COCO results file.
 
     Args:
@@ -60,15 +67,19 @@ def evaluate_results(
     if image_ids is not None:
         ids = [id for id in ids if id in set(image_ids)]
     limit = default_max_detections(content) if max_detections is None else max_detections
-    return score_entries(entries, content, ids, iou_types, backend, limit, warnings)
+    return score_entries(
+        entries, content, ids, iou_types=iou_types, backend=backend, max_detections=limit, warnings=warnings
+    )
 
 
-def default_max_detections(content, of_class=MAX_DETECTIONS):
-    """Returns the default limit of detections: `of_class` per class and image, or LVIS's 300 per image."""
-    return of_class if content.federation is None else federated_results.MAX_DETECTIONS
+def default_max_detections(content: CocoContent, per_class: int = MAX_DETECTIONS) -> int:
+    """Returns the default limit of detections: `per_class` per class and image, or LVIS's 300 per image."""
+    return per_class if content.federation is None else federated_results.MAX_DETECTIONS
 
 
-def read_detections(results, annotations, shared_classes=False):
+def read_detections(
+    results: AnyPath | list[dict], annotations: AnyPath | dict | CocoContent, shared_classes: bool = False
+) -> tuple[tuple[dict, ...], CocoContent, tuple[str, ...]]:
     """Reads a COCO results file and its annotations.
 
     Args:
@@ -87,16 +98,16 @@ def read_detections(results, annotations, shared_classes=False):
     return read.entries, content, (*warnings, *read.warnings)
 
 
-def iou_types_in(entries):
+def iou_types_in(entries: Sequence[dict]) -> tuple[str, ...]:
     """Returns the IoU types that the entries of a results file contain. Returns ("bbox",) without entries.
 
     If an entry has no `bbox`, the box of its mask is used. COCO's keypoint results have neither.
     """
-    found = [kind for kind in NUMBERS if any(FIELDS[kind] in entry for entry in entries)]
-    return tuple(found) if found == ["keypoints"] else tuple(dict.fromkeys(("bbox", *found)))
+    iou_types = [each for each in NUMBERS if any(FIELDS[each] in entry for entry in entries)]
+    return tuple(iou_types) if iou_types == ["keypoints"] else tuple(dict.fromkeys(("bbox", *iou_types)))
 
 
-def check_options(iou_types, backend, max_detections):
+def check_options(iou_types: Sequence[str] | None, backend: str, max_detections: int | None) -> None:
     """Raises a ValueError if an argument of `evaluate_results` is invalid."""
     unknown = [iou_type for iou_type in iou_types or () if iou_type not in NUMBERS]
     if unknown:
@@ -111,7 +122,16 @@ def check_options(iou_types, backend, max_detections):
         )
 
 
-def score_entries(entries, content, image_ids, iou_types, backend, max_detections, warnings):
+def score_entries(
+    entries: Sequence[dict],
+    content: CocoContent,
+    image_ids: Sequence[int | str],
+    *,
+    iou_types: Sequence[str],
+    backend: Backend,
+    max_detections: int,
+    warnings: Iterable[str],
+) -> Metrics:
     """Returns the `Metrics` of checked entries.
 
     Args:
@@ -121,10 +141,13 @@ def score_entries(entries, content, image_ids, iou_types, backend, max_detection
         iou_types, backend, max_detections: See `evaluate_results`.
         warnings: Earlier warnings to include, one sentence each.
     """
-    chosen = set(image_ids)
-    entries = [entry for entry in entries if entry["image_id"] in chosen]
+    evaluated_ids = set(image_ids)
+    entries = [entry for entry in entries if entry["image_id"] in evaluated_ids]
     reasons = not_measurable(content, iou_types, image_ids)
-    warnings = [*warnings, *(f"{iou_type} is not measurable: {why}" for iou_type, why in reasons.items())]
+    warnings = [
+        *warnings,
+        *(f"{iou_type} is not measurable: {reason}" for iou_type, reason in reasons.items()),
+    ]
     if content.federation is not None:
         warnings += _federation_warnings(entries, content, max_detections)
     summary, class_ap = {}, {}
@@ -138,21 +161,23 @@ def score_entries(entries, content, image_ids, iou_types, backend, max_detection
             continue
         check_geometry(entries, content, iou_type)
         summary[iou_type], class_ap[iou_type] = average_precision(
-            content, entries, image_ids, iou_type, backend, limit
+            content, entries, image_ids, iou_type=iou_type, backend=backend, max_detections=limit
         )
     return Metrics(
-        summary,
-        class_scores(content, chosen, class_ap),
-        len(image_ids),
-        max_detections,
-        backend,
-        importlib.metadata.version(backend),
-        tuple(dict.fromkeys(warnings)),
-        content.federation is not None,
+        summary=summary,
+        classes=class_scores(content, evaluated_ids, class_ap),
+        num_images=len(image_ids),
+        max_detections=max_detections,
+        backend=backend,
+        backend_version=importlib.metadata.version(backend),
+        warnings=tuple(dict.fromkeys(warnings)),
+        is_federated=content.federation is not None,
     )
 
 
-def not_measurable(content, iou_types, image_ids=None):
+def not_measurable(
+    content: CocoContent, iou_types: Sequence[str], image_ids: Iterable[int | str] | None = None
+) -> dict[str, str]:
     """Returns which IoU types cannot be measured with these annotations, and why.
 
     It needs no detections, so it can be called before a model runs or trains.
@@ -181,7 +206,7 @@ def not_measurable(content, iou_types, image_ids=None):
     return reasons
 
 
-def check_measurable(content, iou_types):
+def check_measurable(content: CocoContent, iou_types: Sequence[str]) -> None:
     """Raises a ValueError if no IoU type can be measured. Logs a warning for each one that cannot.
 
     Args:
@@ -203,30 +228,31 @@ def _limit_warnings(entries, iou_type, limit):
     images = {image_id for (image_id, _), count in counts.items() if count > limit}
     if not images:
         return []
-    kind = "keypoints" if iou_type == "keypoints" else "boxes and masks"
+    compared = "keypoints" if iou_type == "keypoints" else "boxes and masks"
     return [
         f"{len(images)} images have more than {limit} detections of a class: "
-        f"for {kind} the best {limit} count"
+        f"for {compared} the best {limit} count"
     ]
 
 
 def _federation_warnings(entries, content, max_detections):
     """Returns warnings about detections that do not count under LVIS's rules."""
-    found = federated_results.federated_entries(entries, content, max_detections)
+    federated = federated_results.federated_entries(entries, content, max_detections)
     warnings = []
-    if found.num_limited_images:
+    if federated.num_limited_images:
         warnings.append(
-            f"{found.num_limited_images} images have more than {max_detections} detections: the best "
+            f"{federated.num_limited_images} images have more than {max_detections} detections: the best "
             f"{max_detections} count"
         )
-    if found.num_unsearched:
+    if federated.num_unsearched:
         warnings.append(
-            f"{found.num_unsearched:,} detections do not count: their image was not searched for their class"
+            f"{federated.num_unsearched:,} detections do not count: "
+            "their image was not searched for their class"
         )
     return warnings
 
 
-def check_geometry(entries, content, iou_type):
+def check_geometry(entries: Sequence[dict], content: CocoContent, iou_type: str) -> None:
     """Raises a ValueError if an entry lacks the field that an IoU type compares.
 
     Args:
@@ -235,8 +261,8 @@ def check_geometry(entries, content, iou_type):
         iou_type: "bbox", "segm" or "keypoints".
     """
     field = FIELDS[iou_type]
-    others = ("segmentation",) if iou_type == "bbox" else ()
-    missing = [i for i, entry in enumerate(entries) if not any(name in entry for name in (field, *others))]
+    accepted = (field, "segmentation") if iou_type == "bbox" else (field,)
+    missing = [i for i, entry in enumerate(entries) if not any(name in entry for name in accepted)]
     if missing:
         raise ValueError(
             f"To score {iou_type!r}, each entry needs {field!r}. Received: {len(missing)} of {len(entries)} "
@@ -245,17 +271,19 @@ def check_geometry(entries, content, iou_type):
         )
     if iou_type == "keypoints":
         expected = 3 * content.annotations.table.num_keypoints.max()
-        other = [entry for entry in entries if len(entry["keypoints"]) != expected]
-        if other:
+        invalid = [entry for entry in entries if len(entry["keypoints"]) != expected]
+        if invalid:
             raise ValueError(
                 f"Each entry needs the {expected // 3} keypoints of the annotations. "
-                f"Received: {len(other)} of {len(entries)} entries with another number, such as "
-                f"{len(other[0]['keypoints']) // 3}. "
+                f"Received: {len(invalid)} of {len(entries)} entries with another number, such as "
+                f"{len(invalid[0]['keypoints']) // 3}. "
                 "Use the annotations that the model was trained with."
             )
 
 
-def content_of(dataset, annotations=None):
+def content_of_dataset(
+    dataset: Dataset, annotations: AnyPath | dict | CocoContent | None = None
+) -> CocoContent:
     """Returns the `CocoContent` of a `Dataset`.
 
     Args:

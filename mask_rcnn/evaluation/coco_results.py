@@ -1,23 +1,28 @@
 """Converts `Detections` to and from entries of COCO results files.
 
-`data/results.py` reads the results files of any system. A results file is a JSON list with one entry per
-object: `{"image_id", "category_id", "bbox": [x, y, width, height], "score", "segmentation": RLE}`. Only this
-module converts boxes from and to xywh, and keypoints from and to pixel indices.
+A results file is a JSON list with one entry per object: `{"image_id", "category_id", "bbox": [x, y, width,
+height], "score", "segmentation": RLE}`. `data/results.py` reads the results files of any system. Only this
+module converts boxes between yxyx and xywh, and keypoints between coordinates and pixel indices.
 """
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 
 from mask_rcnn.data.keypoints import HALF_PIXEL
 from mask_rcnn.data.masks import full_mask
-from mask_rcnn.structures import Detections, as_categories, smallest_crop
+from mask_rcnn.data.records import ImageRecord
+from mask_rcnn.structures import Category, Detections, as_categories, smallest_crop
 from mask_rcnn.system.files import atomic_write
+from mask_rcnn.system.paths import AnyPath
 
 PIXEL_CENTER = np.array((HALF_PIXEL, HALF_PIXEL, 0), "float32")  # (x, y, score): center of pixel (0, 0)
 
 
-def to_coco(detections, image_id, categories):
+def to_coco(
+    detections: Detections, image_id: int | str, categories: Sequence[Category | str | None]
+) -> list[dict]:
     """Converts the detections of one image to entries of a COCO results file.
 
     Args:
@@ -60,7 +65,9 @@ def to_coco(detections, image_id, categories):
     return entries
 
 
-def from_coco(entries, image_size, categories):
+def from_coco(
+    entries: Sequence[dict], image_size: tuple[int, int], categories: Sequence[Category | str]
+) -> Detections:
     """Converts entries of a COCO results file or COCO annotations (ground truth) to `Detections`.
 
     Annotations have no score and get the score 1. An entry without a segmentation gets an empty mask if
@@ -82,19 +89,19 @@ def from_coco(entries, image_size, categories):
     masks, origins = _crops([entry.get("segmentation") for entry in entries], image_size)
     points = [entry.get("keypoints") for entry in entries]
     points = [each and tuple(zip(each[::3], each[1::3], each[2::3], strict=True)) for each in points]
-    are_truth = not any("score" in entry for entry in entries)
+    is_ground_truth = not any("score" in entry for entry in entries)
     return Detections(
         boxes=corners[:, [1, 0, 3, 2]],
-        scores=[entry.get("score", 1.0) for entry in entries],
-        class_ids=[class_ids[entry["category_id"]] for entry in entries],
+        scores=np.array([entry.get("score", 1.0) for entry in entries], "float32"),
+        class_ids=np.array([class_ids[entry["category_id"]] for entry in entries], "int32"),
         image_size=image_size,
         masks=masks,
         mask_origins=origins,
-        keypoints=_points(points, are_truth),
+        keypoints=_points(points, is_ground_truth),
     )
 
 
-def from_record(record):
+def from_record(record: ImageRecord) -> Detections:
     """Converts the annotations of an `ImageRecord` to `Detections` with score 1. Omits crowd regions."""
     objects = [annotation for annotation in record.annotations if not annotation.crowd]
     image_size = (record.height, record.width)
@@ -102,26 +109,26 @@ def from_record(record):
     return Detections(
         boxes=np.reshape([annotation.box for annotation in objects], (-1, 4)),
         scores=np.ones(len(objects)),
-        class_ids=[annotation.class_id for annotation in objects],
+        class_ids=np.array([annotation.class_id for annotation in objects], "int32"),
         image_size=image_size,
         masks=masks,
         mask_origins=origins,
-        keypoints=_points([annotation.keypoints for annotation in objects], are_truth=True),
+        keypoints=_points([annotation.keypoints for annotation in objects], is_ground_truth=True),
     )
 
 
-def _points(points, are_truth):
+def _points(points, is_ground_truth):
     """Converts keypoints to the form of `Detections`: `[N, J, 3]`, (x, y, score), or None without keypoints.
 
     Args:
         points: N items, each None or a tuple of COCO's (x, y, visibility or score).
-        are_truth: Whether the third number is a visibility. If so, labeled keypoints get the score 1.
+        is_ground_truth: Whether the third number is a visibility. If so, labeled keypoints get the score 1.
     """
     if not any(points):
         return None
     num_keypoints = max(len(each) for each in points if each)
     keypoints = np.array([each or [(0, 0, 0)] * num_keypoints for each in points], "float32") + PIXEL_CENTER
-    if are_truth:
+    if is_ground_truth:
         keypoints[..., 2] = keypoints[..., 2] > 0
     return keypoints
 
@@ -130,10 +137,13 @@ def _crops(segmentations, image_size):
     """Returns (masks, mask_origins) in the form of `Detections`. Both are None without segmentations."""
     if not any(segmentations):
         return None, None
-    return zip(*[mask_crop(segmentation, image_size) for segmentation in segmentations], strict=True)
+    crops = [mask_crop(segmentation, image_size) for segmentation in segmentations]
+    return tuple(crop for crop, _ in crops), np.array([origin for _, origin in crops], "int32")
 
 
-def mask_crop(segmentation, image_size):
+def mask_crop(
+    segmentation: list | dict | None, image_size: tuple[int, int]
+) -> tuple[np.ndarray, tuple[int, int]]:
     """Returns the mask of a segmentation, cropped to its bounding box.
 
     Args:
@@ -145,10 +155,11 @@ def mask_crop(segmentation, image_size):
         the shape `[0, 0]` and the origin (0, 0).
     """
     mask = full_mask(segmentation, *image_size) if segmentation else np.zeros(image_size, bool)
-    return smallest_crop(mask)
+    crop, (y, x) = smallest_crop(mask)
+    return crop, (y, x)
 
 
-def write_json(path, value):
+def write_json(path: AnyPath, value: object) -> None:
     """Writes `value` as JSON to `path` in an atomic write."""
     with atomic_write(path) as partial:
         partial.write_text(json.dumps(value), encoding="utf-8")

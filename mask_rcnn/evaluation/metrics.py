@@ -1,16 +1,22 @@
 """The result of an evaluation, as a record, as json and as a text table."""
 
+from __future__ import annotations
+
 import collections
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+
+from mask_rcnn.data.coco_content import CocoContent
 
 MAX_WIDTH = 80  # characters, the width of a common narrow terminal
 MAX_NAME_LENGTH = 16
 FEDERATED_RULES = "LVIS's rules: in an image, only the classes that it was searched for count."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassScore:
     """The AP of one class.
 
@@ -26,7 +32,7 @@ class ClassScore:
     ap: dict[str, float | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Metrics:
     """The result of an evaluation. `metrics["segm"]["AP"]` is the mask AP of the papers, in 0..1.
 
@@ -53,24 +59,25 @@ class Metrics:
     warnings: tuple[str, ...] = ()
     is_federated: bool = False
 
-    def __getitem__(self, iou_type):
+    def __getitem__(self, iou_type: str) -> dict[str, float | None]:
         return self.summary[iou_type]
 
     @property
-    def num_objects(self):
+    def num_objects(self) -> int:
+        """Number of objects to detect, of all classes together."""
         return sum(score.num_objects for score in self.classes)
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """Returns all fields as plain dicts and lists, for `write_json`."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content):
+    def from_json(cls, content: Mapping[str, Any]) -> Metrics:
         """Returns `Metrics` from the result of `to_json`."""
-        classes = tuple(ClassScore(**each) for each in content["classes"])
+        classes = tuple(ClassScore(**fields) for fields in content["classes"])
         return cls(**{**content, "classes": classes, "warnings": tuple(content["warnings"])})
 
-    def table(self):
+    def table(self) -> str:
         """Returns the summary and the AP of each class as text, for a terminal with 80 columns."""
         title = (
             f"  {_plural(self.num_images, 'image')}, {_plural(self.num_objects, 'object')}, at most "
@@ -138,11 +145,13 @@ def _number(value):
     return "–" if value is None else f"{value:.3f}"
 
 
-def _plural(number, one, many=None):
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def _plural(number, singular, plural=None):
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
-def class_scores(content, image_ids, class_ap):
+def class_scores(
+    content: CocoContent, image_ids: Collection[int | str], class_ap: Mapping[str, list[float | None]]
+) -> tuple[ClassScore, ...]:
     """Returns a `ClassScore` for each category, in the order of the annotations.
 
     Args:
@@ -150,16 +159,16 @@ def class_scores(content, image_ids, class_ap):
         image_ids: Set of the ids of the evaluated images.
         class_ap: `{IoU type: list of AP}`. The lists are in the order of the category ids.
     """
-    order = sorted(category.id for category in content.categories)
+    sorted_ids = sorted(category.id for category in content.categories)
     table = content.annotations.table
-    is_chosen = np.array([image["id"] in image_ids for image in content.images], bool)
-    counts = collections.Counter(table.class_ids[is_chosen[table.images] & ~table.crowd].tolist())
+    is_evaluated = np.array([image["id"] in image_ids for image in content.images], bool)
+    counts = collections.Counter(table.class_ids[is_evaluated[table.images] & ~table.crowd].tolist())
     return tuple(
         ClassScore(
-            category.id,
-            category.name,
-            counts[category.id],
-            {iou_type: values[order.index(category.id)] for iou_type, values in class_ap.items()},
+            id=category.id,
+            name=category.name,
+            num_objects=counts[category.id],
+            ap={iou_type: values[sorted_ids.index(category.id)] for iou_type, values in class_ap.items()},
         )
         for category in content.categories
     )

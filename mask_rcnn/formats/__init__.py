@@ -1,6 +1,6 @@
-"""Annotation formats of other tools, to COCO instances and back; see docs/extending/format.md.
+"""Converts annotation formats of other tools to COCO instances and back; see docs/extending/format.md.
 
-One module for each format. Importing this package registers all of them.
+Each format has a module. The import of this package registers all formats.
 """
 
 from mask_rcnn.formats import (  # noqa: F401

@@ -1,25 +1,26 @@
-"""The run lengths of Label Studio's brush: a stream of bits, written as a list of bytes.
+"""Encodes and decodes the brush masks of Label Studio: run lengths as a stream of bits, in a list of bytes.
 
 The format is rle-pack of the project thi.ng/umbrella. Numbers are unsigned, highest bit first:
 
-1. 32 bits: number of values. Label Studio has four for each pixel, RGBA, row by row.
-2. 5 bits: bits of a value, minus 1.
-3. Four times 4 bits: bits of a length, minus 1, for each of four kinds.
-4. Until all values are there: 1 bit, whether a run follows; 2 bits, the kind; the length minus 1 in the bits
-   of that kind. A run has one value that is repeated, else there are as many values as the length says.
+1. 32 bits: number of values. Label Studio stores four values per pixel, RGBA, row by row.
+2. 5 bits: number of bits of a value, minus 1.
+3. Four times 4 bits: number of bits of a length, minus 1, of the length classes 0 to 3.
+4. Blocks until all values are read. A block has 1 bit that is 1 for a run, 2 bits with the length class, and
+   the length minus 1. A run has one value, which is repeated. Any other block has `length` different values.
 
-The mask is where alpha is not 0. Runs alone are written, of 0 and 255.
+A pixel belongs to the mask if its alpha value is not 0. The encoder writes only runs, with the values 0 and
+255.
 """
 
 import numpy as np
 
-LENGTH_BITS = (3, 4, 8, 16)  # of the four kinds that Label Studio writes
+LENGTH_BITS = (3, 4, 8, 16)  # bits of a length in each of the four length classes that Label Studio writes
 HEADER_BITS = 32 + 5 + 4 * 4
 CHANNELS = 4  # RGBA
 
 
-def encode_brush(mask):
-    """Returns the bytes of a mask, `[N]` uint8; the inverse of `decode_brush`.
+def encode_brush(mask: np.ndarray) -> np.ndarray:
+    """Encodes a mask as bytes, `[N]` uint8. The inverse of `decode_brush`.
 
     Args:
         mask: `[H, W]` bool.
@@ -27,56 +28,56 @@ def encode_brush(mask):
     flat = mask.ravel()
     starts = np.flatnonzero(np.diff(flat, prepend=not flat[0]))
     lengths = np.diff(starts, append=flat.size) * CHANNELS
-    words = [f"{flat.size * CHANNELS:032b}{7:05b}", *(f"{bits - 1:04b}" for bits in LENGTH_BITS)]
+    codes = [f"{flat.size * CHANNELS:032b}{7:05b}", *(f"{bits - 1:04b}" for bits in LENGTH_BITS)]
     for value, length in zip(flat[starts].tolist(), lengths.tolist(), strict=True):
         while length:
             part = min(length, 1 << LENGTH_BITS[-1])
-            kind, bits = next(each for each in enumerate(LENGTH_BITS) if part <= 1 << each[1])
-            words.append(f"1{kind:02b}{part - 1:0{bits}b}{255 * value:08b}")
+            length_class, bits = next(each for each in enumerate(LENGTH_BITS) if part <= 1 << each[1])
+            codes.append(f"1{length_class:02b}{part - 1:0{bits}b}{255 * value:08b}")
             length -= part
-    return np.packbits(np.frombuffer("".join(words).encode(), "uint8") - ord("0"))
+    return np.packbits(np.frombuffer("".join(codes).encode(), "uint8") - ord("0"))
 
 
-def decode_brush(data, size):
-    """Returns the mask of a list of bytes, `[H, W]` bool.
+def decode_brush(data: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Decodes the mask of a brush, `[H, W]` bool.
 
     Args:
         data: `[N]` uint8.
         size: (height, width) of the image.
 
     Raises:
-        ValueError: The stream ends too early, or has another number of values.
+        ValueError: If the stream ends too early, or has another number of values than the image needs.
     """
     bits = np.unpackbits(np.append(data, np.zeros(8, "uint8")))
-    header = _Bits(bits[: HEADER_BITS if len(data) * 8 >= HEADER_BITS else 0])
+    header = _BitReader(bits[: HEADER_BITS if len(data) * 8 >= HEADER_BITS else 0])
     total, value_bits = header.read(32), header.read(5) + 1
     length_bits = [header.read(4) + 1 for _ in range(4)]
     if total != 4 * size[0] * size[1]:
-        raise ValueError(f"{total} values, where four for each pixel are {4 * size[0] * size[1]}")
-    stream = _Bits(bits[: len(data) * 8], HEADER_BITS)
-    values, lengths, done = [], [], 0
-    while done < total:
-        is_run, kind = stream.read(1), stream.read(2)
-        length = stream.read(length_bits[kind]) + 1
-        done += length
+        raise ValueError(f"{total} values instead of {4 * size[0] * size[1]}, four for each pixel")
+    stream = _BitReader(bits[: len(data) * 8], HEADER_BITS)
+    values, lengths, num_read = [], [], 0
+    while num_read < total:
+        is_run, length_class = stream.read(1), stream.read(2)
+        length = stream.read(length_bits[length_class]) + 1
+        num_read += length
         if is_run:
             values.append(stream.read(value_bits))
             lengths.append(length)
         else:
             values += stream.read_many(value_bits, length)
             lengths += [1] * length
-    if done != total:
-        raise ValueError(f"{done} values, where {total} were declared")
+    if num_read != total:
+        raise ValueError(f"{num_read} values, where {total} were declared")
     pixels = np.repeat(np.array(values) != 0, lengths)
     return pixels[3::4].reshape(size)
 
 
-class _Bits:
-    """A position in a stream of bits.
+class _BitReader:
+    """Reads numbers from a stream of bits.
 
     Args:
         bits: `[N]` uint8, 0 or 1.
-        position: Number of the first bit.
+        position: Index of the first bit to read. Defaults to 0.
     """
 
     def __init__(self, bits, position=0):

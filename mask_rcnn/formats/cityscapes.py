@@ -13,15 +13,16 @@ Facts of the format (https://github.com/mcordts/cityscapesScripts):
 
 import functools
 import re
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from mask_rcnn.formats import field_checks
-from mask_rcnn.formats.collect import collect
-from mask_rcnn.formats.content import find_files
-from mask_rcnn.formats.id_maps import instances, read_ids
-from mask_rcnn.formats.registry import READERS, FoundImage, FoundObject
+from mask_rcnn.formats.coco_builder import build_coco_content
+from mask_rcnn.formats.dataset_files import find_files
+from mask_rcnn.formats.id_maps import instance_masks, read_ids
+from mask_rcnn.formats.registry import READERS, FoundImage, FoundObject, Source
 from mask_rcnn.structures import encode_crop
 
 # Ids of the classes that have instances. The benchmark does not evaluate caravans and trailers.
@@ -45,7 +46,7 @@ MAX_COORDINATE = 2**15  # pixels
 
 
 @READERS.register("cityscapes")
-def read_cityscapes(source):
+def read_cityscapes(source: Source) -> dict:
     """Reads Cityscapes: *_polygons.json files, or *_instanceIds.png files if there are no JSON files."""
     folder = source.path / source.subset if source.subset else source.path
     polygons, ids = (find_files(folder, f"*_gt*_{suffix}") for suffix in ("polygons.json", "instanceIds.png"))
@@ -55,11 +56,13 @@ def read_cityscapes(source):
             f"Expected files *_gtFine_polygons.json or *_gtFine_instanceIds.png in {folder}. Received: none. "
             "Give the folder gtFine. For a part of it, add `--subset train` or `--subset val`."
         )
-    return collect(source, paths, functools.partial(_read_image, source), list(CLASSES))
+    return build_coco_content(
+        source, paths, functools.partial(_read_image, source), class_names=list(CLASSES)
+    )
 
 
-def _read_image(source, path):
-    name = FILE_NAME.fullmatch(path.name)[1]
+def _read_image(source: Source, path: Path) -> FoundImage:
+    name = FILE_NAME.sub(r"\1", path.name)
     try:
         image_path = source.images.find(f"{name}_leftImg8bit.png", str(path))
     except ValueError:  # some mirrors have JPEG images
@@ -68,19 +71,23 @@ def _read_image(source, path):
         ids, size = _draw(path, image_path, source)
     else:
         size = source.images.size(image_path)
-        ids = read_ids(path, size, image_path)
+        ids = read_ids(path, size, str(image_path))
     objects = []
-    for id, (crop, origin) in instances(ids).items():
+    for id, (crop, origin) in instance_masks(ids).items():
         label, crowd = (id // NUMBERS, False) if id >= NUMBERS else (id, True)
         if label in NAMES:
-            objects.append(FoundObject(NAMES[label], encode_crop(crop, origin, size), None, crowd))
+            objects.append(
+                FoundObject(
+                    class_name=NAMES[label], segmentation=encode_crop(crop, origin, size), crowd=crowd
+                )
+            )
     return FoundImage(image_path, size, objects)
 
 
 def _draw(path, image_path, source):
     """Returns the instance ids of a *_polygons.json file, `[H, W]` int64, and the (height, width)."""
     content = source.read_json(path, "a polygons.json of Cityscapes")
-    entries = field_checks.value_of(content, "objects", list, str(path))
+    entries = field_checks.value_of(content, "objects", list, where=str(path))
     declared = [
         field_checks.whole_number_of(content, f"img{side}", str(path)) for side in ("Height", "Width")
     ]
@@ -90,7 +97,7 @@ def _draw(path, image_path, source):
     numbers = dict.fromkeys(CLASSES, 0)
     for number, entry in enumerate(entries):
         where = f"objects[{number}] of {path}"
-        label = field_checks.class_name(field_checks.checked(entry, dict, where).get("label"), where)
+        label = field_checks.class_name(field_checks.checked_value(entry, dict, where).get("label"), where)
         if field_checks.is_set(entry.get("deleted")) or label in NOT_DRAWN:
             continue
         points = field_checks.polygon(entry.get("polygon"), where)

@@ -7,20 +7,22 @@ Facts of LVIS (https://www.lvisdataset.org/dataset):
   the classes of its objects. Some objects of `not_exhaustive_category_ids` are not labeled.
 """
 
+from pathlib import Path
+
 from mask_rcnn.data.coco_entries import check_lists
 from mask_rcnn.data.federation import NOT_EXHAUSTIVE, UNLABELED
 from mask_rcnn.evaluation.coco_results import write_json
-from mask_rcnn.formats.registry import READERS, WRITERS
+from mask_rcnn.formats.registry import READERS, WRITERS, Source, Target
 
 
 @READERS.register("coco")
-def read_coco_instances(source):
+def read_coco_instances(source: Source) -> Path:
     """Reads COCO instances. Keeps keypoints and ids."""
     return source.path
 
 
 @READERS.register("lvis")
-def read_lvis(source):
+def read_lvis(source: Source) -> dict:
     """Reads LVIS. Finds the image files by `coco_url`."""
     content = source.read_json(source.path, "an LVIS json")
     check_lists(content, str(source.path))
@@ -31,7 +33,7 @@ def read_lvis(source):
 
 
 @WRITERS.register("coco")
-def write_coco(target):
+def write_coco(target: Target) -> None:
     """Writes COCO instances as one JSON file."""
     (content,) = target.parts.values()
     write_json(target.path, content)

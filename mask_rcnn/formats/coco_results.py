@@ -1,9 +1,13 @@
-"""COCO results: predictions of any system, to be corrected in an annotation tool.
+"""Reader for COCO results files: predictions of any system, to correct them in an annotation tool.
 
-A results file has one entry for each object, with the ids of image and class. Names and sizes of images and
-names of classes are in a COCO json. `mask-rcnn detect --json` writes `file_name` and `category_name` as
-well, which are enough without a COCO json: images and classes without a detection are then unknown.
+A results file has one entry per object, with the ids of its image and class. The names and sizes of the
+images and the names of the classes are in a COCO JSON of annotations.
+
+`mask-rcnn detect --json` also writes `file_name` and `category_name`. With them, no COCO JSON is needed.
+Images and classes without a detection are then missing in the result.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -11,20 +15,20 @@ from pycocotools import mask as coco_mask
 from mask_rcnn.data.coco_content import read_annotations
 from mask_rcnn.data.findings import shown
 from mask_rcnn.data.results import box_of, load_results, read_results
-from mask_rcnn.formats.registry import READERS
+from mask_rcnn.formats.registry import READERS, Source
 
 
 @READERS.register("coco_results")
-def read_coco_results(source):
-    """Reads COCO results, such as those of `mask-rcnn detect --json`; masks and boxes with their scores."""
+def read_coco_results(source: Source) -> dict:
+    """Reads masks, boxes and scores of a COCO results file, such as that of `mask-rcnn detect --json`."""
     entries, name, notes = load_results(source.path)
     source.notes.extend(notes)
-    content = read_annotations(source.annotations or _declared(entries, name, source))
+    content = read_annotations(source.annotations or _named_content(entries, name, source))
     results = read_results(entries, content, name=name)
     source.notes.extend([*content.warnings, *results.warnings])
     annotations = []
     for number, entry in enumerate(results.entries, start=1):
-        fields = _fields(entry, number, content.sizes[entry["image_id"]], source)
+        fields = _fields(entry, number, size=content.sizes[entry["image_id"]], source=source)
         if fields:
             annotations.append({"id": number, "iscrowd": 0, **fields})
             source.scores[number] = entry["score"]
@@ -32,8 +36,8 @@ def read_coco_results(source):
     return {"images": list(content.images), "categories": categories, "annotations": annotations}
 
 
-def _declared(entries, name, source):
-    """Returns the content of a COCO json with the images and classes that the results name, no annotation."""
+def _named_content(entries: Sequence, name: str, source: Source) -> dict:
+    """Returns the content of a COCO JSON with the images and classes that the entries name."""
     images, categories = {}, {}
     for number, entry in enumerate(entries):
         where = f"entry {number} of {name}"
@@ -42,8 +46,8 @@ def _declared(entries, name, source):
         ]
         if not all(isinstance(each, str) for each in names):
             raise ValueError(
-                "Results have ids of images and classes; a COCO json has their names. "
-                f"Received: {where}, {shown(entry)}. Give the json with `--annotations`."
+                "The names of images and classes are needed, which most results files do not contain. "
+                f"Received: {where}, {shown(entry)}. Give a COCO JSON with `--annotations`."
             )
         if "frame" in entry:
             raise ValueError(
@@ -62,14 +66,14 @@ def _declared(entries, name, source):
     return {"images": list(images.values()), "categories": list(categories.values()), "annotations": []}
 
 
-def _fields(entry, number, size, source):
-    """Returns what an annotation has of a prediction, or None if it is left out.
+def _fields(entry: dict, number: int, *, size: tuple[int, int], source: Source) -> dict | None:
+    """Returns the fields of the annotation of a prediction, or None if the prediction is left out.
 
     Args:
         entry: Checked entry of a results file.
         number: Number of the entry, for messages.
         size: (height, width) of its image.
-        source: `Source`; its findings are added to.
+        source: `Source`. What is left out is added to its findings.
     """
     where, repair = f"prediction {number}", source.findings.repair
     if entry["score"] < source.score_threshold:
@@ -82,7 +86,7 @@ def _fields(entry, number, size, source):
     if mask and not coco_mask.area(mask):
         repair("masks of predictions without a pixel were left out: their boxes are kept", where)
         mask = None
-    # A box that a person corrects is that of the mask.
+    # If there is a mask, the box is that of the mask, because a person corrects the mask.
     x, y, width, height = coco_mask.toBbox(mask).tolist() if mask else box_of(entry)
     x1, x2 = np.clip((x, x + width), 0, size[1]).tolist()
     y1, y2 = np.clip((y, y + height), 0, size[0]).tolist()

@@ -1,39 +1,47 @@
-"""Writes the XML file of CVAT for images 1.1; `cvat.py` says how the format is."""
+"""Writer for the XML file of CVAT for images 1.1. `cvat.py` documents the format."""
 
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 
 from mask_rcnn.evaluation.coco_results import mask_crop
-from mask_rcnn.formats.content import by_image, names_of, relative_name, write_text
-from mask_rcnn.formats.registry import WRITERS
+from mask_rcnn.formats.dataset_files import annotations_by_image, names_by_id, relative_name, write_text
+from mask_rcnn.formats.registry import WRITERS, Target
 
 HEADER = '<?xml version="1.0" encoding="utf-8"?>\n'
 
 
 @WRITERS.register("cvat")
-def write_cvat(target):
-    """Writes annotations.xml of CVAT for images 1.1, one for each part."""
+def write_cvat(target: Target) -> None:
+    """Writes the file annotations.xml of CVAT for images 1.1, one for each part of a split."""
     for part, content in target.parts.items():
         root = ElementTree.Element("annotations")
         ElementTree.SubElement(root, "version").text = "1.1"
         task = ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task")
-        labels, names = ElementTree.SubElement(task, "labels"), names_of(content)
+        labels, names = ElementTree.SubElement(task, "labels"), names_by_id(content)
         for name in names.values():
             ElementTree.SubElement(ElementTree.SubElement(labels, "label"), "name").text = name
-        images = by_image(content)
+        images = annotations_by_image(content)
         numbered = enumerate(target.track(images, len(images), f"writing {part}".strip()))
         for number, (image, annotations) in numbered:
             size = {"width": str(image["width"]), "height": str(image["height"])}
-            element = ElementTree.SubElement(root, "image", id=str(number), name=image["file_name"], **size)
+            element = ElementTree.SubElement(
+                root, "image", {"id": str(number), "name": image["file_name"], **size}
+            )
             for group, annotation in enumerate(annotations, start=1):
-                _add_shapes(element, annotation, names[annotation["category_id"]], group, image)
+                _add_shapes(
+                    element,
+                    annotation,
+                    label=names[annotation["category_id"]],
+                    group=group,
+                    image=image,
+                )
         ElementTree.indent(root)
         path = target.path / relative_name("annotations.xml", part)
         write_text(path, f"{HEADER}{ElementTree.tostring(root, encoding='unicode')}\n")
 
 
-def _add_shapes(element, annotation, label, group, image):
+def _add_shapes(element, annotation, *, label, group, image):
     """Adds the shapes of an annotation: polygons of one group, a mask, or a box."""
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, list):
@@ -48,9 +56,8 @@ def _add_shapes(element, annotation, label, group, image):
         corners = {"xtl": x, "ytl": y, "xbr": x + width, "ybr": y + height}
         tag, fields = "box", [{key: str(value) for key, value in corners.items()}]
     for each in fields:
-        shape = ElementTree.SubElement(
-            element, tag, label=label, source="file", occluded="0", z_order="0", **each
-        )
+        attributes = {"label": label, "source": "file", "occluded": "0", "z_order": "0", **each}
+        shape = ElementTree.SubElement(element, tag, attributes)
         if annotation["iscrowd"]:
             ElementTree.SubElement(shape, "attribute", name="is_crowd").text = "true"
         if "score" in annotation:

@@ -1,26 +1,27 @@
-"""Which format a file or folder of annotations is in, by what only that format has."""
+"""Detects the format of annotations by files and keys that only one format has."""
 
 import itertools
+from pathlib import Path
 
 from mask_rcnn.data.json_file import read_json
 from mask_rcnn.data.shards import is_shards
 from mask_rcnn.formats.cityscapes import FILE_NAME
-from mask_rcnn.formats.content import CLASS_NAMES
+from mask_rcnn.formats.dataset_files import CLASS_NAMES
 from mask_rcnn.formats.label_studio import TASKS
 from mask_rcnn.formats.registry import READERS
 
-MAX_FILES = 10_000  # of a folder that are looked at
+MAX_FILES = 10_000  # maximum number of files of a folder whose names are examined
 
 
-def detect_format(path):
+def detect_format(path: Path) -> str:
     """Returns the name of the format of a file or folder.
 
     Args:
         path: Path of the annotations.
 
     Raises:
-        FileNotFoundError: There is no such file or folder.
-        ValueError: No format or several could be meant.
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If no format or several formats match.
     """
     if is_shards(path):
         return "tfrecord"
@@ -28,42 +29,42 @@ def detect_format(path):
         raise FileNotFoundError(
             f"Expected a file or folder of annotations. Received: {str(path)!r}. Check the path."
         )
-    found = _of_folder(path) if path.is_dir() else _of_file(path)
-    if len(found) != 1:
-        seen = f"which could be {' or '.join(found)}" if found else "whose format is not known"
+    formats = _formats_of_folder(path) if path.is_dir() else _formats_of_file(path)
+    if len(formats) != 1:
+        reason = f"which could be {' or '.join(formats)}" if formats else "whose format is not known"
         raise ValueError(
-            f"Expected annotations whose format is clear. Received: {str(path)!r}, {seen}. "
+            f"Expected annotations whose format is clear. Received: {str(path)!r}, {reason}. "
             f"Name the format with `--from`: {', '.join(READERS.names())}."
         )
-    return found[0]
+    return formats[0]
 
 
-def _of_folder(folder):
-    found = []
+def _formats_of_folder(folder):
+    formats = []
     if (folder / "data.yaml").is_file():
-        found.append("yolo")
+        formats.append("yolo")
     if (folder / "Annotations").is_dir() and any((folder / "Annotations").glob("*.xml")):
-        found.append("voc")
+        formats.append("voc")
     if (folder / "annotations.xml").is_file():
-        found.append("cvat")
+        formats.append("cvat")
     if (folder / TASKS).is_file():
-        found.append("label_studio")
+        formats.append("label_studio")
     files = list(itertools.islice(folder.rglob("*"), MAX_FILES))
     if any(FILE_NAME.fullmatch(path.name) for path in files):
-        found.append("cityscapes")
-    elif not found:
+        formats.append("cityscapes")
+    elif not formats:
         jsons = [path for path in files if path.suffix == ".json"]
-        found += [name for name in _of_file(jsons[0]) if name == "labelme"] if jsons else []
+        formats += [name for name in _formats_of_file(jsons[0]) if name == "labelme"] if jsons else []
         if not jsons and _suffixes(files) == {".png"}:
-            found.append("masks")
-    return found
+            formats.append("masks")
+    return formats
 
 
 def _suffixes(files):
     return {path.suffix for path in files if path.is_file() and path.name != CLASS_NAMES}
 
 
-def _of_file(path):
+def _formats_of_file(path):
     if path.suffix.lower() in (".yaml", ".yml"):
         return ["yolo"]
     if path.suffix.lower() == ".xml":
@@ -71,14 +72,16 @@ def _of_file(path):
     if path.suffix.lower() != ".json":
         return []
     content, _ = read_json(path, "a json of annotations")
-    return _of_json(content)
+    return _formats_of_json(content)
 
 
-def _of_json(content):
+def _formats_of_json(content):
     if isinstance(content, list):
         first = content[0] if content and isinstance(content[0], dict) else {}
         is_results = "score" in first and "image_id" in first
-        return ["label_studio"] if "data" in first else ["coco_results"] if is_results else []
+        if "data" in first:
+            return ["label_studio"]
+        return ["coco_results"] if is_results else []
     if not isinstance(content, dict):
         return []
     if "shapes" in content and "imagePath" in content:

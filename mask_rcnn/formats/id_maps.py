@@ -1,5 +1,8 @@
 """Reads and writes PNG files with one channel whose pixels are ids of instances or classes."""
 
+from pathlib import Path
+from typing import BinaryIO
+
 import numpy as np
 from PIL import Image
 
@@ -9,7 +12,7 @@ from mask_rcnn.data.png_ids import decode_ids
 VOID = 255  # Pascal VOC: pixels that belong to no object (borders, unlabeled objects)
 
 
-def read_ids(path, size, where):
+def read_ids(path: Path, size: tuple[int, int], where: str) -> np.ndarray:
     """Returns the pixels of a PNG file, `[H, W]` int64.
 
     Args:
@@ -23,7 +26,7 @@ def read_ids(path, size, where):
     return decode_ids(read_bytes(path, "a PNG file"), size, name=str(path), where=where)
 
 
-def instances(ids):
+def instance_masks(ids: np.ndarray) -> dict[int, tuple[np.ndarray, tuple[int, int]]]:
     """Returns the mask of each id of a map, cropped to its bounding box. Id 0 is background.
 
     Args:
@@ -37,16 +40,16 @@ def instances(ids):
     values = ids[rows, columns]
     order = np.argsort(values, kind="stable")
     starts = np.flatnonzero(np.diff(values[order], prepend=-1))
-    found = {}
+    masks = {}
     for pixels in np.split(order, starts[1:]) if len(order) else ():
         y, x = rows[pixels], columns[pixels]
         crop = np.zeros((y.max() - y.min() + 1, x.max() - x.min() + 1), bool)
         crop[y - y.min(), x - x.min()] = True
-        found[int(values[pixels[0]])] = (crop, (int(y.min()), int(x.min())))
-    return found
+        masks[int(values[pixels[0]])] = (crop, (int(y.min()), int(x.min())))
+    return masks
 
 
-def write_png(path, pixels, palette=None):
+def write_png(path: Path | BinaryIO, pixels: np.ndarray, palette: np.ndarray | None = None) -> None:
     """Writes ids as a PNG file.
 
     Args:

@@ -2,13 +2,14 @@
 
 import functools
 import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from mask_rcnn.data.findings import shown
 from mask_rcnn.data.image_files import find_by_name, index_files
 from mask_rcnn.data.image_headers import SUFFIXES
 from mask_rcnn.data.images import read_header
-from mask_rcnn.system.paths import local_path
+from mask_rcnn.system.paths import AnyPath, local_path
 
 
 class ImageFolder:
@@ -21,14 +22,14 @@ class ImageFolder:
         FileNotFoundError: If there is no such folder.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: AnyPath):
         self.folder, self._sizes = local_path(folder), {}
         if not self.folder.is_dir():
             raise FileNotFoundError(
                 f"Expected the folder of the images. Received: {str(folder)!r}. Check the path (`--images`)."
             )
 
-    def find(self, name, where, beside=None):
+    def find(self, name: object, where: str, neighbor: Path | None = None) -> Path:
         """Returns the path of an image file.
 
         If the folder has no file of this name, the search ignores leading folders of the name and case.
@@ -36,7 +37,7 @@ class ImageFolder:
         Args:
             name: Name of the image in the annotations.
             where: File that contains the name, for the message.
-            beside: Path of a file. If given, the name is first looked up relative to the folder of that file.
+            neighbor: Path of a file. If given, the name is first looked up in the folder of that file.
                 Defaults to None.
 
         Returns:
@@ -49,15 +50,15 @@ class ImageFolder:
             raise ValueError(
                 f"Expected the name of an image. Received: {shown(name)} in {where}. Correct the name."
             )
-        for base in [beside.parent, self.folder] if beside else [self.folder]:
+        for base in [neighbor.parent, self.folder] if neighbor else [self.folder]:
             exact = Path(os.path.normpath(base / name.replace("\\", "/")))
-            if self._holds(exact) and exact.is_file():
+            if self._contains(exact) and exact.is_file():
                 return exact
         base_name = name.replace("\\", "/").rpartition("/")[2]
-        found = find_by_name(name, self._index) or find_by_name(base_name, self._index)
-        return self._only(found, shown(name), where)
+        paths = find_by_name(name, self._index) or find_by_name(base_name, self._index)
+        return self._single(paths, shown(name), where)
 
-    def find_stem(self, stem, where, excluded=()):
+    def find_stem(self, stem: str, where: str, excluded: Collection[Path] = ()) -> Path:
         """Returns the path of the image file whose name without suffix is `stem`.
 
         Args:
@@ -71,24 +72,24 @@ class ImageFolder:
         Raises:
             ValueError: If there is no such file or several files match.
         """
-        found = []
+        paths = []
         for suffix in SUFFIXES:
-            paths = find_by_name(f"{stem}{suffix}", self._index)
-            found += [path for path in paths if path not in excluded]
-        return self._only(found, f"{shown(stem)} with an image suffix", where)
+            matches = find_by_name(f"{stem}{suffix}", self._index)
+            paths += [path for path in matches if path not in excluded]
+        return self._single(paths, f"{shown(stem)} with an image suffix", where)
 
-    def name_of(self, path):
+    def name_of(self, path: Path) -> str:
         """Returns the path of an image file relative to the folder, a string with "/"."""
         return Path(os.path.relpath(path, self.folder)).as_posix()
 
-    def size(self, path):
+    def size(self, path: Path) -> tuple[int, int]:
         """Returns the (height, width) of an image file after its EXIF orientation is applied."""
         if path not in self._sizes:
             header = read_header(path)
             self._sizes[path] = (header.height, header.width)
         return self._sizes[path]
 
-    def checked_size(self, path, declared, where):
+    def checked_size(self, path: Path, declared: Sequence[int | None], where: str) -> tuple[int, int]:
         """Returns the (height, width) of an image file, and checks the size that the annotations declare.
 
         Args:
@@ -100,7 +101,7 @@ class ImageFolder:
             ValueError: If the sizes differ.
         """
         size = self.size(path)
-        if any(theirs not in (None, ours) for ours, theirs in zip(size, declared, strict=True)):
+        if any(side not in (None, actual) for actual, side in zip(size, declared, strict=True)):
             raise ValueError(
                 "The annotations must have the size of the image (EXIF orientation applied). "
                 f"Received: height={shown(declared[0])}, width={shown(declared[1])} in {where}, "
@@ -112,13 +113,13 @@ class ImageFolder:
     def _index(self):
         return index_files(self.folder)
 
-    def _holds(self, path):
+    def _contains(self, path):
         return not os.path.relpath(path, self.folder).startswith("..")
 
-    def _only(self, found, name, where):
-        if len(found) == 1:
-            return found[0]
-        count = "which was not found" if not found else f"which matches {len(found)} files"
+    def _single(self, paths, name, where):
+        if len(paths) == 1:
+            return paths[0]
+        count = "which was not found" if not paths else f"which matches {len(paths)} files"
         raise ValueError(
             f"Expected the image of {where} in {self.folder}. Received: {name}, {count}. "
             "Give the folder of the images with `--images`."

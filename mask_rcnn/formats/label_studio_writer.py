@@ -1,6 +1,6 @@
-"""Writes tasks of Label Studio with predictions or annotations; `label_studio.py` says how the format is.
+"""Writer for tasks of Label Studio with predictions or annotations. `label_studio.py` documents the format.
 
-`labeling_config.xml` beside the tasks is the labeling configuration of a project that shows them.
+It also writes `labeling_config.xml`, the labeling configuration of a project for these tasks.
 """
 
 import json
@@ -11,25 +11,25 @@ import numpy as np
 
 from mask_rcnn.data.masks import full_mask
 from mask_rcnn.formats.brush_rle import encode_brush
-from mask_rcnn.formats.content import by_image, names_of, relative_name, write_text
+from mask_rcnn.formats.dataset_files import annotations_by_image, names_by_id, relative_name, write_text
 from mask_rcnn.formats.label_studio import TASKS
-from mask_rcnn.formats.outlines import one_polygon
-from mask_rcnn.formats.registry import WRITERS
+from mask_rcnn.formats.outlines import single_polygon
+from mask_rcnn.formats.registry import WRITERS, Target
 
 CONFIG = "labeling_config.xml"
-URL = "/data/local-files/?d="  # of Label Studio's storage of local files
+URL = "/data/local-files/?d="  # prefix of files in Label Studio's local storage
 TAGS = {"brush": "BrushLabels", "polygon": "PolygonLabels", "rectangle": "RectangleLabels"}
 
 
 @WRITERS.register("label_studio")
-def write_label_studio(target):
-    """Writes tasks.json of Label Studio, one for each part, and labeling_config.xml."""
+def write_label_studio(target: Target) -> None:
+    """Writes the file tasks.json of Label Studio, one for each part of a split, and labeling_config.xml."""
     kinds = set()
     are_predictions = any(
         "score" in each for content in target.parts.values() for each in content["annotations"]
     )
     for part, content in target.parts.items():
-        names, images, tasks = names_of(content), by_image(content), []
+        names, images, tasks = names_by_id(content), annotations_by_image(content), []
         for image, annotations in target.track(images, len(images), f"writing {part}".strip()):
             results = [_result(each, names, image) for each in _objects(annotations, target.findings)]
             kinds |= {result["from_name"] for result in results}
@@ -44,7 +44,7 @@ def write_label_studio(target):
 
 
 def _objects(annotations, findings):
-    """Returns the annotations that are no crowd regions, which Label Studio does not have."""
+    """Returns the annotations that are not crowd regions. Label Studio has no crowd regions."""
     for each in annotations:
         if each["iscrowd"]:
             findings.repair(
@@ -68,12 +68,14 @@ def _result(annotation, names, image):
     size = (image["height"], image["width"])
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, list):
-        percent = one_polygon(segmentation, size) * 100 / size[::-1]
+        percent = single_polygon(segmentation, size) * 100 / np.array(size[::-1])
         kind, value = "polygon", {"points": percent.tolist(), "closed": True}
     elif segmentation:
         kind, value = "brush", {"format": "rle", "rle": encode_brush(full_mask(segmentation, *size)).tolist()}
     else:
-        x, y, width, height = (np.reshape(annotation["bbox"], (2, 2)) * 100 / size[::-1]).ravel().tolist()
+        x, y, width, height = (
+            (np.reshape(annotation["bbox"], (2, 2)) * 100 / np.array(size[::-1])).ravel().tolist()
+        )
         kind, value = "rectangle", {"x": x, "y": y, "width": width, "height": height, "rotation": 0}
     return {
         "id": f"object{annotation['id']}",
@@ -89,7 +91,7 @@ def _result(annotation, names, image):
 
 
 def _config(kinds, names):
-    """Returns the labeling configuration with a tag for each kind of region; polygons if there is none."""
+    """Returns the labeling configuration with a tag for each type of region, or for polygons without any."""
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Image", name="image", value="$image", zoom="true")
     for kind in sorted(kinds) or ["polygon"]:

@@ -16,17 +16,17 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from mask_rcnn.evaluation.coco_results import mask_crop
-from mask_rcnn.formats.collect import collect
-from mask_rcnn.formats.content import (
-    by_image,
+from mask_rcnn.formats.coco_builder import build_coco_content
+from mask_rcnn.formats.dataset_files import (
+    annotations_by_image,
     find_files,
-    names_of,
+    names_by_id,
     read_class_names,
     relative_name,
     write_class_names,
 )
-from mask_rcnn.formats.id_maps import instances, read_ids, write_png
-from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage, FoundObject
+from mask_rcnn.formats.id_maps import instance_masks, read_ids, write_png
+from mask_rcnn.formats.registry import READERS, WRITERS, FoundImage, FoundObject, Source, Target
 from mask_rcnn.structures import encode_crop
 
 NO_CLASS = "object"
@@ -35,7 +35,7 @@ NUMBER_AND_CLASS = re.compile(r"\d+_(?P<name>.+?)(?P<crowd>\.crowd)?\.png")
 
 
 @READERS.register("masks")
-def read_masks(source):
+def read_masks(source: Source) -> dict:
     """Reads folders of mask PNGs: one map of instance ids per image, or one file per object."""
     if not source.path.is_dir():
         raise NotADirectoryError(
@@ -43,20 +43,24 @@ def read_masks(source):
         )
     folders = [path for path in sorted(source.path.rglob("*")) if path.is_dir()]
     if not folders:
-        return collect(source, find_files(source.path, "*.png"), functools.partial(_read_map, source))
+        return build_coco_content(
+            source, find_files(source.path, "*.png"), functools.partial(_read_map, source)
+        )
     inner = [folder for folder in folders if folder.name == "masks"]
     # An image without objects has an empty folder.
     leaves = [each for each in folders if not any(path.is_dir() for path in each.iterdir())]
     names = read_class_names(source.path)
-    return collect(source, inner or leaves, functools.partial(_read_folder, source), names)
+    return build_coco_content(
+        source, inner or leaves, functools.partial(_read_folder, source), class_names=names
+    )
 
 
 def _read_map(source, path):
     image_path = source.images.find_stem(path.stem, str(path), excluded=[path])
     size = source.images.size(image_path)
     source.findings.repair(NO_CLASS_FOUND, path.name)
-    found = instances(read_ids(path, size, image_path))
-    return FoundImage(image_path, size, [_object(NO_CLASS, *mask, size) for mask in found.values()])
+    masks = instance_masks(read_ids(path, size, str(image_path)))
+    return FoundImage(image_path, size, [_object(NO_CLASS, mask, size) for mask in masks.values()])
 
 
 def _read_folder(source, folder):
@@ -67,26 +71,27 @@ def _read_folder(source, folder):
     size = source.images.size(image_path)
     objects = []
     for path in paths:
-        words = NUMBER_AND_CLASS.fullmatch(path.name)
-        if words is None:
+        match = NUMBER_AND_CLASS.fullmatch(path.name)
+        if match is None:
             source.findings.repair(NO_CLASS_FOUND, path.name)
-        masks = instances(read_ids(path, size, image_path) != 0)
+        masks = instance_masks(read_ids(path, size, str(image_path)) != 0)
         if not masks:
             source.findings.repair("mask files without a pixel were left out", path.name)
-        name, crowd = (unquote(words["name"]), bool(words["crowd"])) if words else (NO_CLASS, False)
-        objects += [_object(name, *mask, size, crowd) for mask in masks.values()]
+        name, crowd = (unquote(match["name"]), bool(match["crowd"])) if match else (NO_CLASS, False)
+        objects += [_object(name, mask, size, crowd=crowd) for mask in masks.values()]
     return FoundImage(image_path, size, objects)
 
 
-def _object(name, crop, origin, size, crowd=False):
-    return FoundObject(name, encode_crop(crop, origin, size), None, crowd)
+def _object(name, mask, size, *, crowd=False):
+    crop, origin = mask
+    return FoundObject(class_name=name, segmentation=encode_crop(crop, origin, size), crowd=crowd)
 
 
 @WRITERS.register("masks")
-def write_masks(target):
+def write_masks(target: Target) -> None:
     """Writes one folder per image with one PNG file per object. Pixels of the object are 255."""
     for part, content in target.parts.items():
-        names, images = names_of(content), by_image(content)
+        names, images = names_by_id(content), annotations_by_image(content)
         for image, annotations in target.track(images, len(images), f"writing {part}".strip()):
             folder = target.path / relative_name(image["file_name"], part, "")
             if folder.exists():

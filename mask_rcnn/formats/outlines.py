@@ -1,68 +1,77 @@
-"""Masks as polygons along the edges of their pixels, and several polygons as one.
+"""Converts masks to polygons along the edges of their pixels, and joins several polygons to one.
 
-Drawn again by pycocotools, both give exactly the pixels that they were made of.
+pycocotools converts these polygons back to exactly the same pixels.
 """
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from mask_rcnn.evaluation.coco_results import mask_crop
 
-MAX_PAIRS = 1_000_000  # of points whose distances are compared at once, 40 MB
+MAX_PAIRS = 1_000_000  # pairs of points whose distances are computed together, 40 MB
 
 
-def outlines(mask):
-    """Returns the outlines of a mask and of its holes, a list of `[N, 2]` (x, y) and whether each is a hole.
+def mask_outlines(mask: np.ndarray) -> list[tuple[np.ndarray, bool]]:
+    """Returns the outlines of a mask and of its holes.
 
     Args:
         mask: `[H, W]` bool.
+
+    Returns:
+        List of tuples (points `[N, 2]` int64 (x, y), whether the outline is that of a hole).
     """
-    # At twice the size, the pixels on the border of a region tell on which side of them the edge is.
-    doubled = np.kron(mask.astype("uint8"), np.ones((2, 2), "uint8"))
+    # OpenCV returns border pixels. At twice the size, they show on which side of a pixel the edge is.
+    doubled = np.asarray(np.kron(mask.astype("uint8"), np.ones((2, 2), "uint8")), "uint8")
     contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    found = []
+    outlines = []
     for contour, (*_, parent) in zip(contours, [] if hierarchy is None else hierarchy[0], strict=True):
         edges = (contour[:, 0].astype("int64") + 1) // 2
-        found.append((_corners(edges), parent >= 0))
-    return found
+        outlines.append((_corners(edges), parent >= 0))
+    return outlines
 
 
-def polygons_with_holes(mask):
-    """Returns the polygons of a mask, each a list of rings `[N, 2]` (x, y): its outline, and then its holes.
+def polygons_with_holes(mask: np.ndarray) -> list[list[np.ndarray]]:
+    """Returns the polygons of a mask with their holes.
 
-    Pixels that meet at a corner only belong to different polygons, so that no ring touches itself.
+    Pixels that touch only at a corner belong to different polygons, so no ring touches itself.
 
     Args:
         mask: `[H, W]` bool.
+
+    Returns:
+        List of polygons. A polygon is a list of rings `[N, 2]` (x, y), first the outline, then the holes.
     """
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype("uint8"), connectivity=4)
     polygons = []
     for label in range(1, count):
         x, y, width, height, _ = boxes[label]
-        rings = outlines(labels[y : y + height, x : x + width] == label)
+        rings = mask_outlines(labels[y : y + height, x : x + width] == label)
         rings = sorted(rings, key=lambda ring: ring[1])  # the only outline first
         polygons.append([ring + (x, y) for ring, _ in rings])
     return polygons
 
 
 def _corners(points):
-    """Returns the points of a closed line at which it turns, `[N, 2]`."""
+    """Returns the points `[N, 2]` at which a closed line changes its direction."""
     points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
     return points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
 
 
-def join(rings):
-    """Returns one polygon `[N, 2]` that covers what an odd number of polygons covers.
+def join_rings(rings: Sequence[np.ndarray]) -> np.ndarray:
+    """Joins rings to one polygon `[N, 2]`. It covers the points that an odd number of the rings cover.
 
-    Each ring is connected to the others by a line that goes forth and back, so that it has no area.
+    A ring is connected by a line to the polygon and the same line back. Such a connection has no area.
 
     Args:
-        rings: List of `[N, 2]`; the outlines of holes are among them.
+        rings: List of rings `[N, 2]`, outlines and holes.
     """
-    joined, *rest = sorted(rings, key=len, reverse=True)
-    for ring in rest:
-        # Of long outlines, one point is connected where it is nearest: all pairs would take too much memory.
+    joined, *remaining = sorted(rings, key=len, reverse=True)
+    for ring in remaining:
+        # For long rings, only their first point is connected: the distances of all pairs need too much
+        # memory.
         ends = ring if len(joined) * len(ring) <= MAX_PAIRS else ring[:1]
         distances = ((joined[:, None] - ends[None]) ** 2).sum(axis=-1)
         at, first = np.unravel_index(distances.argmin(), distances.shape)
@@ -71,17 +80,17 @@ def join(rings):
     return joined
 
 
-def one_polygon(segmentation, size):
-    """Returns one polygon `[N, 2]` (x, y) of a segmentation, for formats in which an object has no parts.
+def single_polygon(segmentation: list | dict, size: tuple[int, int]) -> np.ndarray:
+    """Converts a segmentation to one polygon `[N, 2]` (x, y), for formats with one polygon per object.
 
     Args:
-        segmentation: Polygons or run lengths as in COCO.
+        segmentation: COCO polygons or RLE.
         size: (height, width) of the image.
     """
     if isinstance(segmentation, list) and len(segmentation) == 1:
         return np.reshape(segmentation[0], (-1, 2))
-    # Parts may overlap, so that only their pixels tell what one polygon must cover.
+    # Parts may overlap, so they are converted to pixels first.
     crop, (y, x) = mask_crop(segmentation, size)
-    if not crop.size:  # parts so thin that they cover the center of no pixel
+    if not crop.size:  # the parts are too thin to contain the center of a pixel
         return np.reshape(max(segmentation, key=len), (-1, 2))
-    return join([ring for ring, _ in outlines(crop)]) + (x, y)
+    return join_rings([ring for ring, _ in mask_outlines(crop)]) + (x, y)

@@ -1,33 +1,37 @@
-"""Masks of run lengths as polygons, which a person can correct corner by corner."""
+"""Converts RLE masks to polygons, which annotation tools can edit."""
 
 import cv2
 import numpy as np
 
+from mask_rcnn.data.findings import Findings
 from mask_rcnn.data.masks import full_mask
 from mask_rcnn.evaluation.coco_results import mask_crop
-from mask_rcnn.formats.outlines import join, polygons_with_holes
+from mask_rcnn.formats.outlines import join_rings, polygons_with_holes
 
-GOOD_IOU = 0.95  # of a polygon with its mask; what has less is counted
+MIN_IOU = 0.95  # IoU of polygons with their mask; objects with a lower IoU are reported
 
 
-def masks_to_polygons(content, tolerance, findings):
-    """Returns a content whose objects have polygons in place of run lengths; crowd regions stay.
+def masks_to_polygons(content: dict, tolerance: float, findings: Findings) -> dict:
+    """Replaces the RLE masks of a data set by polygons. The RLE masks of crowd regions are kept.
 
     Args:
-        content: Content of a COCO json.
-        tolerance: Largest distance in pixels between a polygon and the line through the middles of the pixel
-            sides of the outline. With 0, polygons have exactly the outline.
-        findings: `Findings`; polygons that differ much from their mask are counted.
+        content: Content of a COCO JSON.
+        tolerance: Maximum distance, pixels, between a polygon and the smoothed outline of the mask. With 0,
+            the polygon is the exact outline.
+        findings: `Findings`. Objects whose polygons have an IoU below `MIN_IOU` with the mask are added.
+
+    Returns:
+        New content of a COCO JSON.
     """
     sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
     annotations = []
     for each in content["annotations"]:
         if isinstance(each.get("segmentation"), dict) and not each["iscrowd"]:
             crop, (y, x) = mask_crop(each["segmentation"], sizes[each["image_id"]])
-            polygons = crop_polygons(crop, tolerance)
-            if _iou(polygons, crop) < GOOD_IOU:
+            polygons = mask_polygons(crop, tolerance)
+            if _iou(polygons, crop) < MIN_IOU:
                 findings.repair(
-                    f"polygons have an IoU below {GOOD_IOU} with their mask (a smaller `--polygons` helps)",
+                    f"polygons have an IoU below {MIN_IOU} with their mask (a smaller `--polygons` helps)",
                     f"annotation {each['id']}",
                 )
             each = {**each, "segmentation": [(polygon + (x, y)).ravel().tolist() for polygon in polygons]}
@@ -35,22 +39,22 @@ def masks_to_polygons(content, tolerance, findings):
     return {**content, "annotations": annotations}
 
 
-def crop_polygons(mask, tolerance):
-    """Returns polygons `[N, 2]` (x, y) of a mask, one for each part, with its holes.
+def mask_polygons(mask: np.ndarray, tolerance: float) -> list[np.ndarray]:
+    """Converts a mask to polygons, one `[N, 2]` (x, y) for each part. Holes are joined to their part.
 
     Args:
         mask: `[H, W]` bool.
         tolerance: As in `masks_to_polygons`.
     """
     parts = polygons_with_holes(mask)
-    return [join([_simplified(ring, tolerance) for ring in rings]) for rings in parts]
+    return [join_rings([_simplified(ring, tolerance) for ring in rings]) for rings in parts]
 
 
 def _simplified(ring, tolerance):
-    """Returns a ring with fewer corners (Douglas and Peucker); as it is if it would have no area.
+    """Simplifies a ring (Douglas and Peucker). Returns it unchanged if no area would remain.
 
-    The line through the middles of the pixel sides is simplified. Unlike the corners of stairs, they lie on
-    both sides of a slanted outline alike.
+    The smoothed outline of `_smooth_line` is simplified. The corners of pixels would bias the result to one
+    side of a slanted outline. The centers of the pixel sides do not.
     """
     if not tolerance:
         return ring
@@ -60,19 +64,20 @@ def _simplified(ring, tolerance):
 
 
 def _smooth_line(ring):
-    """Returns the middles of the pixel sides along a ring, and the corners that are no stairs, `[N, 2]`.
+    """Returns the centers of the pixel sides along a ring, and the true corners of the outline, `[N, 2]`.
 
-    One of the two sides of a stair is one pixel long, so that both sides of other corners are longer.
+    A slanted outline consists of steps. At each corner of a step, one of the two sides is one pixel long. At
+    a true corner, both sides are longer.
 
     Args:
-        ring: `[N, 2]` int, corners of horizontal and vertical lines.
+        ring: `[N, 2]` int, corners of a ring of horizontal and vertical lines.
     """
-    steps = np.roll(ring, -1, axis=0) - ring  # [N, 2], one of both is 0
+    steps = np.roll(ring, -1, axis=0) - ring  # [N, 2], dx or dy is 0
     lengths = np.abs(steps).sum(axis=1)
-    units = np.repeat(np.sign(steps), lengths, axis=0)  # a row for each pixel side
-    middles = ring[0] + np.cumsum(units, axis=0) - units / 2
+    units = np.repeat(np.sign(steps), lengths, axis=0)  # one row per pixel side
+    centers = ring[0] + np.cumsum(units, axis=0) - units / 2
     is_corner = np.minimum(lengths, np.roll(lengths, 1)) > 1
-    return np.insert(middles, (np.cumsum(lengths) - lengths)[is_corner], ring[is_corner], axis=0)
+    return np.insert(centers, (np.cumsum(lengths) - lengths)[is_corner], ring[is_corner], axis=0)
 
 
 def _iou(polygons, crop):

@@ -1,13 +1,13 @@
-"""The registries of annotation formats, and what a reader is given and returns.
+"""Registries of annotation formats, and the arguments and results of readers and writers.
 
-A reader is a function from a `Source` to the content of a COCO json, or to the path of one. `collect` makes
-the content from `FoundImage`s.
-A writer is a function of a `Target`.
+A reader is a function of a `Source`. It returns the content of a COCO JSON, or the path of one.
+`build_coco_content` builds the content from `FoundImage`s. A writer is a function of a `Target`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mask_rcnn.data.findings import Findings
 from mask_rcnn.data.json_file import read_json
@@ -16,52 +16,66 @@ from mask_rcnn.registry import Registry
 
 READERS = Registry("--from")
 WRITERS = Registry("--to")
+# Function of (items, their number, a description) that yields the items and shows progress.
+Track = Callable[[Iterable, int, str], Iterable]
 
 
-def silent(items, total, description):
-    """Returns `items`: progress that nobody sees."""
+def no_progress(items: Iterable, total: int, description: str) -> Iterable:
+    """Returns `items` unchanged. The default `track` function, which shows no progress.
+
+    Args:
+        items: Iterable.
+        total: Number of items. Not used.
+        description: Text for a progress bar. Not used.
+    """
     return items
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where annotations are read, and how.
+    """The argument of a reader: paths, options and lists for messages.
 
     Args:
-        path: File or folder of the annotations.
+        path: Path of the file or folder of the annotations.
         images: `ImageFolder` of the images.
-        findings: `Findings`; what is skipped or guessed is added.
-        notes: List of what the check of the result repairs, a line each; it is added to.
-        subset: Part of the data set to read, such as "train", for formats that have parts. None reads all.
-        boxes_as_masks: Whether rectangles are masks of four corners. Otherwise they are boxes without a mask.
-        class_attribute: Name of the attribute that holds the class, in formats with attributes.
-        skip_errors: Whether an image whose annotations cannot be read is left out with a report.
-        track: Function of (items, total, description) that yields the items and shows the progress.
-        annotations: Path of the COCO json with the images and classes of a results file. None takes the names
-            that the results have.
-        score_threshold: Predictions with lower scores are left out.
-        scores: {annotation id: score} of what are predictions; it is added to.
+        findings: `Findings`. The reader adds what it skips or guesses. Defaults to a new one.
+        notes: List of sentences about repairs. The reader and the check of its result add to it. Defaults to
+            [].
+        subset: Part of the data set to read, such as "train", for formats that have parts. Defaults to None,
+            all parts.
+        boxes_as_masks: Whether rectangles become masks. Otherwise they become boxes without a mask. Defaults
+            to False.
+        class_attribute: Name of the attribute that contains the class, for formats with attributes. Defaults
+            to None.
+        skip_errors: Whether to leave out images whose annotations cannot be read. Otherwise they are an
+            error. Defaults to False.
+        track: Function of (items, their number, a description) that yields the items and shows progress.
+            Defaults to `no_progress`.
+        annotations: Path of the COCO JSON with the images and classes of a results file. Defaults to None:
+            the results contain the names.
+        score_threshold: Predictions with lower scores are left out. Defaults to 0.5.
+        scores: `{annotation id: score}` of predictions, which the reader fills. Defaults to {}.
     """
 
     path: Path
     images: ImageFolder
     findings: Findings = field(default_factory=Findings)
-    notes: list = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     subset: str | None = None
     boxes_as_masks: bool = False
     class_attribute: str | None = None
     skip_errors: bool = False
-    track: Callable = silent
+    track: Track = no_progress
     annotations: Path | None = None
     score_threshold: float = 0.5
-    scores: dict = field(default_factory=dict)
+    scores: dict[int, float] = field(default_factory=dict)
 
-    def read_json(self, path, expected):
-        """Returns the content of a json file; what is guessed of its encoding is noted.
+    def read_json(self, path: Path, expected: str) -> Any:
+        """Returns the content of a JSON file. Adds sentences about an unusual encoding to `notes`.
 
         Args:
             path: Path of the file.
-            expected: What the file should be, such as "a labelme file", for the messages.
+            expected: Description of the expected file for the messages, such as "a labelme file".
         """
         content, notes = read_json(path, expected)
         self.notes.extend(notes)
@@ -70,50 +84,53 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What is written, and where.
+    """The argument of a writer: the data set, paths and options.
 
     Args:
-        parts: {name: content of a COCO json}. A split has the parts "train" and "val", other data sets have
-            one part of the name "". Annotations that are predictions have a `score`.
+        parts: `{name of the part: content of a COCO JSON}`. A split has the parts "train" and "val".
+            Otherwise the only name is "". Annotations that are predictions have a `score`.
         images: `ImageFolder` that the `file_name`s are relative to.
-        path: Folder to write to, which exists and is empty; for "coco", the file to write.
-        final_path: Path that it will have when it is complete.
-        findings: `Findings`; what the format cannot express is added.
-        track: As in `Source`.
-        num_shards: Number of files of each part, for "tfrecord". None decides by size.
-        model_version: Name of the model whose predictions these are, for "label_studio".
+        path: Path of an empty folder to write to. For "coco", path of the file to write.
+        final_path: Path of the folder or file after it is complete.
+        findings: `Findings`. The writer adds what the format cannot represent. Defaults to a new one.
+        track: See `Source`. Defaults to `no_progress`.
+        num_shards: Number of files per part, for "tfrecord". Defaults to None, chosen by the size of the
+            images.
+        model_version: Name of the model whose predictions are written, for "label_studio". Defaults to
+            "mask-rcnn".
     """
 
-    parts: dict
+    parts: dict[str, dict]
     images: ImageFolder
     path: Path
     final_path: Path
     findings: Findings = field(default_factory=Findings)
-    track: Callable = silent
+    track: Track = no_progress
     num_shards: int | None = None
     model_version: str = "mask-rcnn"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class FoundObject:
-    """An object as a reader found it.
+    """An object that a reader found.
 
     Args:
         class_name: Name of its class.
-        segmentation: Polygons `[[x, y, x, y, ...], ...]`, run lengths of the image, or None.
-        box: (x1, y1, x2, y2) in pixels, far edge excluded. Only used without a segmentation.
-        crowd: Whether it is a region of many objects.
+        segmentation: Polygons `[[x, y, x, y, ...], ...]` or an RLE of the image. Defaults to None, no mask.
+        box: (x1, y1, x2, y2), pixels, far edge not included. Only used without a segmentation. Defaults to
+            None.
+        crowd: Whether it is a region of many objects. Defaults to False.
     """
 
     class_name: str
     segmentation: list | dict | None = None
-    box: tuple | None = None
+    box: tuple[float, float, float, float] | None = None
     crowd: bool = False
 
 
 @dataclass(slots=True)
 class FoundImage:
-    """An image as a reader found it.
+    """An image that a reader found, with its objects.
 
     Args:
         path: Path of the image file.
@@ -122,5 +139,5 @@ class FoundImage:
     """
 
     path: Path
-    size: tuple
-    objects: list
+    size: tuple[int, int]
+    objects: list[FoundObject]

@@ -1,14 +1,15 @@
 """Selects what a conversion writes: merges classes, filters classes, and splits the images."""
 
 import random
+from collections.abc import Collection, Mapping, Sequence
 
-from mask_rcnn.data.findings import shown
-from mask_rcnn.formats.content import names_of
+from mask_rcnn.data.findings import Findings, shown
+from mask_rcnn.formats.dataset_files import names_by_id
 
 PARTS = ("train", "val")  # of a split
 
 
-def merge_classes(content, merges, findings):
+def merge_classes(content: dict, merges: Mapping[str, Sequence[str]], findings: Findings) -> dict:
     """Merges classes: gives several classes a common name and id.
 
     Args:
@@ -51,7 +52,7 @@ def merge_classes(content, merges, findings):
     return {**content, "categories": list(categories.values()), "annotations": annotations}
 
 
-def keep_classes(content, names, findings):
+def keep_classes(content: dict, names: Collection[str], findings: Findings) -> dict:
     """Returns content with the given classes only. Keeps all images, also those without objects.
 
     Args:
@@ -66,7 +67,7 @@ def keep_classes(content, names, findings):
         return content
     _check_known(names, content, "--classes")
     categories = [category for category in content["categories"] if category["name"] in names]
-    ids, all_names, annotations = {category["id"] for category in categories}, names_of(content), []
+    ids, all_names, annotations = {category["id"] for category in categories}, names_by_id(content), []
     for each in content["annotations"]:
         if each["category_id"] in ids:
             annotations.append(each)
@@ -78,7 +79,7 @@ def keep_classes(content, names, findings):
 
 
 def _check_known(names, content, option):
-    known = names_of(content).values()
+    known = names_by_id(content).values()
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ValueError(
@@ -87,7 +88,7 @@ def _check_known(names, content, option):
         )
 
 
-def split(content, fraction, seed):
+def split_images(content: dict, fraction: float, seed: int) -> dict[str, dict]:
     """Splits the images at random into "train" and "val".
 
     Images with the same file are in the same part. The same content and seed give the same parts.

@@ -4,41 +4,47 @@ Coordinates are (x, y) in pixels. The pixel (y, x) covers the square from (x, y)
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from mask_rcnn.data.segmentations import read_run_lengths, read_segmentation
-from mask_rcnn.formats.registry import FoundObject
+from mask_rcnn.formats.registry import FoundObject, Source
 
+Pair = tuple[float, float] | np.ndarray  # (x, y)
 MAX_SAGITTA = 0.05  # pixels, maximum distance of an arc and the polygon side that approximates it
 MAX_CORNERS = 720  # of the polygon of an ellipse
 
 
-def rectangle(x, y, width, height, degrees=0.0, pivot=None):
+def rectangle(origin: Pair, size: Pair, *, degrees: float = 0.0, pivot: Pair | None = None) -> np.ndarray:
     """Returns the corners of a rectangle, `[4, 2]` float64, (x, y).
 
     Args:
-        x, y, width, height: Upper left corner and size before the rotation, pixels.
+        origin: (x, y) of the upper left corner before the rotation, pixels.
+        size: (width, height), pixels.
         degrees: Rotation in degrees, clockwise in the image. Defaults to 0.
         pivot: (x, y) of the center of rotation. Defaults to None, the center of the rectangle.
     """
+    (x, y), (width, height) = origin, size
     corners = np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)], "float64")
     return _rotated(corners, degrees, corners.mean(axis=0) if pivot is None else pivot)
 
 
-def ellipse(x, y, radius_x, radius_y, degrees=0.0):
+def ellipse(center: Pair, radii: Pair, *, degrees: float = 0.0) -> np.ndarray:
     """Returns a polygon that approximates an ellipse, `[N, 2]` float64, (x, y).
 
     Args:
-        x, y: Center, pixels.
-        radius_x, radius_y: Radii before the rotation, pixels.
+        center: (x, y), pixels.
+        radii: (x, y) radii before the rotation, pixels.
         degrees: Rotation in degrees, clockwise in the image. Defaults to 0.
     """
+    (x, y), (radius_x, radius_y) = center, radii
     radius = max(radius_x, radius_y, 1.0)
     # A multiple of 4, so that corners lie at the extreme points of both axes.
-    corners = 4 * math.ceil(math.pi / math.acos(1 - MAX_SAGITTA / radius) / 4)
-    angles = np.linspace(0, 2 * math.pi, min(max(corners, 16), MAX_CORNERS), endpoint=False)
+    num_corners = 4 * math.ceil(math.pi / math.acos(1 - MAX_SAGITTA / radius) / 4)
+    angles = np.linspace(0, 2 * math.pi, min(max(num_corners, 16), MAX_CORNERS), endpoint=False)
     points = np.stack([x + radius_x * np.cos(angles), y + radius_y * np.sin(angles)], axis=1)
     return _rotated(points, degrees, (x, y))
 
@@ -50,7 +56,16 @@ def _rotated(points, degrees, pivot):
     return (points - pivot) @ np.array([(cosine, sine), (-sine, cosine)]) + pivot
 
 
-def object_of(class_name, masks, boxes, size, source, where, crowd=False):
+def object_of_shapes(
+    class_name: str,
+    masks: Sequence[np.ndarray | dict],
+    boxes: Sequence[np.ndarray],
+    *,
+    size: tuple[int, int],
+    source: Source,
+    where: str,
+    crowd: bool = False,
+) -> FoundObject:
     """Returns the `FoundObject` of an object that may consist of several parts.
 
     Args:
@@ -69,14 +84,17 @@ def object_of(class_name, masks, boxes, size, source, where, crowd=False):
         source.findings.repair(
             "rectangles have become boxes without a mask (`--boxes-as-masks` makes them masks)", where
         )
-        return FoundObject(class_name, None, (*corners.min(axis=0), *corners.max(axis=0)), crowd)
+        (x1, y1), (x2, y2) = corners.min(axis=0), corners.max(axis=0)
+        return FoundObject(class_name=class_name, box=(x1, y1, x2, y2), crowd=crowd)
     parts = [*masks, *boxes]
     if any(isinstance(part, dict) for part in parts):
-        return FoundObject(class_name, _union(parts, size, where, source.findings), None, crowd)
-    return FoundObject(class_name, [np.ravel(part).tolist() for part in parts], None, crowd)
+        segmentation = _union(parts, size, where, findings=source.findings)
+    else:
+        segmentation = [np.ravel(part).tolist() for part in parts]
+    return FoundObject(class_name=class_name, segmentation=segmentation, crowd=crowd)
 
 
-def _union(parts, size, where, findings):
+def _union(parts, size, where, *, findings):
     """Returns the RLE of the union of polygons and RLEs."""
     masks = []
     for part in parts:
@@ -84,11 +102,13 @@ def _union(parts, size, where, findings):
             masks.append(read_run_lengths(part, size, where=where, findings=findings)[0])
         else:
             polygons = read_segmentation([np.ravel(part).tolist()], size, where=where, findings=findings)
-            masks += coco_mask.frPyObjects(polygons or [], *size) if polygons else []
+            outline: Any = polygons  # the stubs have a private type
+            masks += coco_mask.frPyObjects(outline, *size) if polygons else []
     if len(masks) == 1:
         return masks[0]
     merged = coco_mask.merge([_compressed(mask) for mask in masks])
-    return {"size": list(size), "counts": merged["counts"].decode("ascii")}
+    counts: Any = merged["counts"]  # bytes; the stubs say str
+    return {"size": list(size), "counts": counts.decode("ascii")}
 
 
 def _compressed(mask):

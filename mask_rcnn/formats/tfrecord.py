@@ -15,17 +15,17 @@ from mask_rcnn.data.images import read_header
 from mask_rcnn.data.label_map import FILE_NAME, write_label_map
 from mask_rcnn.data.masks import full_mask
 from mask_rcnn.data.record_image import ENCODED
-from mask_rcnn.data.shards import read_shards
+from mask_rcnn.data.shards import Shards, read_shards
 from mask_rcnn.data.tfrecord import encode_example, write_record
-from mask_rcnn.formats.content import by_image, names_of, relative_name
-from mask_rcnn.formats.registry import READERS, WRITERS
+from mask_rcnn.formats.dataset_files import annotations_by_image, names_by_id, relative_name
+from mask_rcnn.formats.registry import READERS, WRITERS, Source, Target
 from mask_rcnn.system.files import atomic_write
 
 SHARD_BYTES = 100_000_000  # bytes of images per file, about the size that TensorFlow's guide recommends
 
 
 @READERS.register("tfrecord")
-def read_tfrecord(source):
+def read_tfrecord(source: Source) -> Shards:
     """Reads TFRecord files. Writes their images to the image folder, which must be empty."""
     shards = read_shards(source.path)
     with atomic_write(source.images.folder) as folder:
@@ -42,10 +42,10 @@ def read_tfrecord(source):
 
 
 @WRITERS.register("tfrecord")
-def write_tfrecord(target):
+def write_tfrecord(target: Target) -> None:
     """Writes NAME-00000-of-00010.tfrecord etc. NAME is the part of a split, or the name of the folder."""
     for part, content in target.parts.items():
-        images = by_image(content)
+        images = annotations_by_image(content)
         paths = [target.images.find(image["file_name"], "the annotations") for image, _ in images]
         sizes = [path.stat().st_size for path in paths]
         count = target.num_shards or math.ceil(sum(sizes) / SHARD_BYTES)
@@ -84,7 +84,7 @@ class _Encoder:
     """
 
     def __init__(self, content, findings):
-        self.findings, self.names = findings, names_of(content)
+        self.findings, self.names = findings, names_by_id(content)
         self.points = {each["id"]: each.get("keypoints", []) for each in content["categories"]}
         self.num_points = max(map(len, self.points.values()))
         for category in content["categories"]:
@@ -155,8 +155,8 @@ class _Encoder:
         for row, each in enumerate(annotations):
             known = np.reshape(each.get("keypoints") or [], (-1, 3))
             points[row, : len(known)] = known
-            own = self.points[each["category_id"]]
-            names += [*own, *[""] * (self.num_points - len(own))]
+            class_points = self.points[each["category_id"]]
+            names += [*class_points, *[""] * (self.num_points - len(class_points))]
         x, y = ((points[..., axis] / side).ravel().tolist() for axis, side in ((0, size[1]), (1, size[0])))
         return {
             **dict(zip(schema.POINT, (x, y), strict=True)),

@@ -11,21 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
-from pycocotools import mask as coco_mask
 
 from mask_rcnn.data.findings import Findings
 from mask_rcnn.data.image_windows import open_image
-from mask_rcnn.data.masks import encode_mask, mask_extent, mask_in_window
 from mask_rcnn.data.occlusion import MIN_VISIBLE
-from mask_rcnn.data.segmentations import mask_window
 from mask_rcnn.evaluation.coco_results import write_json
-from mask_rcnn.formats.content import by_image, relative_name
 from mask_rcnn.formats.conversion import Selection, output_paths, select
+from mask_rcnn.formats.dataset_files import annotations_by_image, relative_name
 from mask_rcnn.formats.image_folder import ImageFolder
-from mask_rcnn.formats.registry import silent
+from mask_rcnn.formats.registry import Track, no_progress
+from mask_rcnn.formats.tile_annotations import cut_annotation
 from mask_rcnn.prediction.tiles import Tiling
 from mask_rcnn.system.files import atomic_write
+from mask_rcnn.system.paths import AnyPath
 
 IMAGES = "images"  # folder of the tiles
 JPEG_SUFFIXES = (".jpg", ".jpeg")  # tiles of these files are JPEG files, tiles of all others PNG files
@@ -60,7 +58,16 @@ class Cutting:
             )
 
 
-def write_tiles(content, images_dir, out, cutting, selection=None, findings=None, track=silent):
+def write_tiles(
+    content: dict,
+    images_dir: AnyPath,
+    out: str | Path,
+    *,
+    cutting: Cutting,
+    selection: Selection | None = None,
+    findings: Findings | None = None,
+    track: Track = no_progress,
+) -> tuple[dict[str, dict], list[Path]]:
     """Writes the tiles of a data set and their annotations.
 
     Args:
@@ -71,7 +78,7 @@ def write_tiles(content, images_dir, out, cutting, selection=None, findings=None
         cutting: `Cutting`.
         selection: `Selection`. Defaults to None, everything.
         findings: `Findings`. What is changed or left out is added. Defaults to None.
-        track: Function that reports progress, see `Source`. Defaults to `silent`.
+        track: Function that reports progress, see `Source`. Defaults to `no_progress`.
 
     Returns:
         Tuple of `{part: content}` as written and the list of the paths of the JSON files. Images have two
@@ -86,7 +93,7 @@ def write_tiles(content, images_dir, out, cutting, selection=None, findings=None
     names = {part: f"instances_{part}.json" if part else "instances.json" for part in parts}
     with atomic_write(out) as folder:
         folder.mkdir()
-        writer = _Writer(ImageFolder(images_dir), folder / IMAGES, cutting, findings)
+        writer = _Writer(ImageFolder(images_dir), folder / IMAGES, cutting=cutting, findings=findings)
         written = {part: writer.write(each, track) for part, each in parts.items()}
         for part, each in written.items():
             write_json(folder / names[part], each)
@@ -103,23 +110,23 @@ class _Writer:
         findings: `Findings`.
     """
 
-    def __init__(self, images, folder, cutting, findings):
+    def __init__(self, images, folder, *, cutting, findings):
         self._images, self._folder, self._cutting, self._findings = images, folder, cutting, findings
         self._names = set()
 
     def write(self, content, track):
         """Writes the tiles of one part. Returns the content of its COCO JSON."""
         images, annotations = [], []
-        whole = by_image(content)
-        for image, objects in track(whole, len(whole), "cutting"):
-            for tile, found in self._write_tiles(image, objects):
+        whole_images = annotations_by_image(content)
+        for image, objects in track(whole_images, len(whole_images), "cutting"):
+            for tile, tile_annotations in self._write_tiles(image, objects):
                 images.append({"id": len(images) + 1, **tile})
-                for each in found:
+                for each in tile_annotations:
                     ids = {"id": len(annotations) + 1, "image_id": len(images)}
                     annotations.append({**each, **ids})
         if not images:
             raise ValueError(
-                f"Expected objects in the tiles. Received: {len(whole)} images without objects. "
+                f"Expected objects in the tiles. Received: {len(whole_images)} images without objects. "
                 "Use `--keep-empty` to write tiles without objects."
             )
         return {**content, "images": images, "annotations": annotations}
@@ -136,11 +143,11 @@ class _Writer:
                 "Use the image that was annotated."
             )
         windows = self._cutting.tiling.windows(size)
-        found = [[] for _ in windows]
+        tile_annotations = [[] for _ in windows]
         for each in objects:
             for number, part in self._cut(each, windows, size):
-                found[number].append(part)
-        for window, annotations in zip(windows.tolist(), found, strict=True):
+                tile_annotations[number].append(part)
+        for window, annotations in zip(windows.tolist(), tile_annotations, strict=True):
             origin = window[1::-1]
             if not self._cutting.keep_empty and all(each["iscrowd"] for each in annotations):
                 self._findings.repair(
@@ -172,10 +179,10 @@ class _Writer:
         where, parts = f"annotation {annotation['id']}", list(cut_annotation(annotation, windows, size))
         if not parts:
             self._findings.repair("objects without a pixel in any tile were left out", where)
-        for number, share, part in parts:
-            if share < 1 and part.get("segmentation"):
+        for number, fraction, part in parts:
+            if fraction < 1 and part.get("segmentation"):
                 self._findings.repair("masks that a tile cuts became run lengths", where)
-            if share < self._cutting.min_visible and not part["iscrowd"]:
+            if fraction < self._cutting.min_visible and not part["iscrowd"]:
                 self._findings.repair(
                     f"objects of which a tile shows less than {self._cutting.min_visible:g} became crowd "
                     "regions there, which training ignores",
@@ -183,114 +190,6 @@ class _Writer:
                 )
                 part["iscrowd"] = 1
             yield number, part
-
-
-def cut_annotation(annotation, windows, size):
-    """Cuts an object exactly at the borders of tiles.
-
-    Args:
-        annotation: Annotation of a COCO JSON that was checked.
-        windows: `[T, 4]` int, yxyx, the tiles.
-        size: (height, width) of the image, pixels.
-
-    Yields:
-        (index, fraction, annotation) for each window that contains a pixel of the object: the index of the
-        window, the fraction of the object's pixels in it, and the annotation in pixels of the tile.
-    """
-    x, y, width, height = annotation["bbox"]
-    box = np.array([y, x, y + height, x + width])
-    segmentation = annotation.get("segmentation")
-    # Drawn in the whole image: pycocotools rounds coordinates, so shifted polygons can differ by a pixel.
-    runs = _as_runs(segmentation, size) if segmentation else None
-    pixels = mask_window(runs, size) if runs else box
-    extents = [box, pixels, mask_window(segmentation, size)] if segmentation else [box]
-    first, last = np.min(extents, axis=0)[:2], np.max(extents, axis=0)[2:]
-    if segmentation and not (pixels[2:] > pixels[:2]).all():  # too thin to contain a pixel
-        pixels = np.concatenate([first, last])
-    mask = None
-    for number in np.flatnonzero((windows[:, :2] < pixels[2:]).all(1) & (windows[:, 2:] > pixels[:2]).all(1)):
-        window = windows[number]
-        if (window[:2] <= first).all() and (window[2:] >= last).all():
-            share, fields = 1.0, {"bbox": [x - window[1], y - window[0], width, height]}
-            if segmentation:
-                fields["segmentation"] = _moved(segmentation, pixels, window)
-        elif segmentation:
-            pixels = np.round(pixels).astype(int)
-            mask = mask_in_window(runs, pixels) if mask is None else mask
-            share, fields = _cut_mask(mask, pixels, window)
-        else:
-            share, fields = _cut_box(box, window)
-        if share:
-            keypoints = _keypoints(annotation, window)
-            yield int(number), share, {**annotation, **_plain(fields), **keypoints}
-
-
-def _as_runs(segmentation, size):
-    """Converts a checked segmentation to an RLE of the image, `{"size": [H, W], "counts": str}`."""
-    if isinstance(segmentation, dict):
-        return segmentation
-    merged = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
-    return {"size": list(size), "counts": merged["counts"].decode("ascii")}
-
-
-def _cut_mask(mask, pixels, window):
-    """Returns the fraction of a mask in a tile, and the annotation fields of that part.
-
-    Args:
-        mask: `[h, w]` bool.
-        pixels: `[4]` int, yxyx, the window of the mask in the image.
-        window: `[4]` int, yxyx, the tile.
-    """
-    y1, x1 = first = np.maximum(pixels[:2], window[:2])
-    y2, x2 = np.minimum(pixels[2:], window[2:])
-    part = mask[y1 - pixels[0] : y2 - pixels[0], x1 - pixels[1] : x2 - pixels[1]]
-    area = np.count_nonzero(part)
-    if not area:
-        return 0.0, {}
-    top, left, bottom, right = mask_extent(part) + np.tile(first - window[:2], 2)
-    fields = {"bbox": [left, top, right - left, bottom - top], "area": area}
-    fields["segmentation"] = _encoded(part, first, window)
-    return area / np.count_nonzero(mask), fields
-
-
-def _cut_box(box, window):
-    """Returns the fraction of a box in a tile, and the annotation fields of that part."""
-    top, left = np.maximum(box[:2], window[:2]) - window[:2]
-    bottom, right = np.minimum(box[2:], window[2:]) - window[:2]
-    area = (bottom - top) * (right - left)
-    fields = {"bbox": [left, top, right - left, bottom - top], "area": area}
-    return area / np.prod(box[2:] - box[:2]), fields
-
-
-def _moved(segmentation, pixels, window):
-    """Converts a segmentation inside a window from pixels of the image to pixels of the window."""
-    if isinstance(segmentation, dict):
-        return _encoded(mask_in_window(segmentation, pixels), pixels, window)
-    return [(np.reshape(each, (-1, 2)) - window[1::-1]).ravel().tolist() for each in segmentation]
-
-
-def _encoded(mask, pixels, window):
-    """Returns the RLE in `window` of a mask, `[h, w]`, whose window in the image is `pixels`."""
-    return encode_mask(mask, (pixels[:2] - window[:2]).tolist(), (window[2:] - window[:2]).tolist())
-
-
-def _keypoints(annotation, window):
-    """Returns the fields `keypoints` and `num_keypoints` of an annotation in a window, or {} without any."""
-    if not annotation.get("keypoints"):
-        return {}
-    points = np.reshape(annotation["keypoints"], (-1, 3)) - (window[1], window[0], 0)
-    sides = window[:1:-1] - window[1::-1]
-    is_known = (points[:, 2] > 0) & (points[:, :2] >= 0).all(1) & (points[:, :2] < sides).all(1)
-    points[~is_known] = 0
-    return {"keypoints": points.ravel().tolist(), "num_keypoints": int(is_known.sum())}
-
-
-def _plain(fields):
-    """Converts the NumPy values of fields to Python numbers and lists, for JSON."""
-    return {
-        name: value if name == "segmentation" else np.asarray(value).tolist()
-        for name, value in fields.items()
-    }
 
 
 def _write_pixels(path, samples):

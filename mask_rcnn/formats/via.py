@@ -17,8 +17,8 @@ import math
 
 from mask_rcnn.data.findings import shown
 from mask_rcnn.formats import field_checks, shapes
-from mask_rcnn.formats.collect import collect
-from mask_rcnn.formats.registry import READERS, FoundImage
+from mask_rcnn.formats.coco_builder import build_coco_content
+from mask_rcnn.formats.registry import READERS, FoundImage, Source
 
 EXPECTED = "a VIA project or json export"
 # Usual names of the attribute with the class. Used if there are several and no `--class-attribute`.
@@ -27,14 +27,16 @@ NO_CLASS = "object"  # class of all regions in a file without attributes
 
 
 @READERS.register("via")
-def read_via(source):
+def read_via(source: Source) -> dict:
     """Reads a project or JSON export of the VGG Image Annotator (VIA) 2."""
     content = source.read_json(source.path, EXPECTED)
-    images = field_checks.checked(content, dict, str(source.path))
+    images = field_checks.checked_value(content, dict, str(source.path))
     if "_via_img_metadata" in images:
-        images = field_checks.value_of(images, "_via_img_metadata", dict, str(source.path))
+        images = field_checks.value_of(images, "_via_img_metadata", dict, where=str(source.path))
     attribute = source.class_attribute or _class_attribute(images.values(), source)
-    return collect(source, list(images.values()), functools.partial(_read_image, source, attribute))
+    return build_coco_content(
+        source, list(images.values()), functools.partial(_read_image, source, attribute)
+    )
 
 
 def _class_attribute(images, source):
@@ -61,38 +63,44 @@ def _class_attribute(images, source):
 
 def _listed(regions):
     """Returns the regions of an image as a list. In VIA 1 they are an object."""
-    found = list(regions.values()) if isinstance(regions, dict) else regions
-    return found if isinstance(found, list) else []
+    listed = list(regions.values()) if isinstance(regions, dict) else regions
+    return listed if isinstance(listed, list) else []
 
 
 def _read_image(source, attribute, image):
-    field_checks.checked(image, dict, f"an image of {source.path}")
-    name = field_checks.value_of(image, "filename", str, f"an image of {source.path}")
+    field_checks.checked_value(image, dict, f"an image of {source.path}")
+    name = field_checks.value_of(image, "filename", str, where=f"an image of {source.path}")
     where = f"image {shown(name)} of {source.path}"
     path = source.images.find(name, where)
     size = source.images.size(path)
     if not isinstance(image.get("regions"), dict):  # in VIA 1, `regions` is an object
-        field_checks.value_of(image, "regions", list, where)
+        field_checks.value_of(image, "regions", list, where=where)
     objects = []
     for number, region in enumerate(_listed(image["regions"])):
-        at = f"regions[{number}] of {where}"
-        masks, boxes = _parts(field_checks.value_of(region, "shape_attributes", dict, at), at)
+        region_name = f"regions[{number}] of {where}"
+        shape = field_checks.value_of(region, "shape_attributes", dict, where=region_name)
+        masks, boxes = _parts(shape, region_name)
         if masks or boxes:
-            label = _class_name(
-                field_checks.value_of(region, "region_attributes", dict, at, {}), attribute, at
+            attributes = field_checks.value_of(
+                region, "region_attributes", dict, where=region_name, default={}
             )
-            objects.append(shapes.object_of(label, masks, boxes, size, source, at))
+            label = _class_name(attributes, attribute, region_name)
+            objects.append(
+                shapes.object_of_shapes(label, masks, boxes, size=size, source=source, where=region_name)
+            )
         else:
-            source.findings.repair("shapes other than polygon, circle, ellipse and rect were left out", at)
+            source.findings.repair(
+                "shapes other than polygon, circle, ellipse and rect were left out", region_name
+            )
     return FoundImage(path, size, objects)
 
 
 def _parts(shape, where):
-    """Returns (masks, boxes) of a shape, see `shapes.object_of`. Both are empty for unsupported shapes."""
-    kind = field_checks.value_of(shape, "name", str, where)
+    """Returns (masks, boxes) of a shape, see `object_of_shapes`. Both are empty for unsupported shapes."""
+    kind = field_checks.value_of(shape, "name", str, where=where)
     number = functools.partial(field_checks.number_of, shape, where=where)
     if kind == "polygon":
-        axes = [field_checks.value_of(shape, f"all_points_{axis}", list, where) for axis in "xy"]
+        axes = [field_checks.value_of(shape, f"all_points_{axis}", list, where=where) for axis in "xy"]
         if len(axes[0]) != len(axes[1]):
             raise ValueError(
                 f"Expected as many numbers in `all_points_x` as in `all_points_y` of {where}. "
@@ -100,12 +108,14 @@ def _parts(shape, where):
             )
         return [field_checks.polygon([list(pair) for pair in zip(*axes, strict=True)], where)], []
     if kind == "circle":
-        return [shapes.ellipse(number("cx"), number("cy"), number("r"), number("r"))], []
+        return [shapes.ellipse((number("cx"), number("cy")), (number("r"), number("r")))], []
     if kind == "ellipse":
         degrees = math.degrees(number("theta", default=0.0))
-        return [shapes.ellipse(*map(number, ("cx", "cy", "rx", "ry")), degrees)], []
+        return [
+            shapes.ellipse((number("cx"), number("cy")), (number("rx"), number("ry")), degrees=degrees)
+        ], []
     if kind == "rect":
-        return [], [shapes.rectangle(*map(number, ("x", "y", "width", "height")))]
+        return [], [shapes.rectangle((number("x"), number("y")), (number("width"), number("height")))]
     return [], []
 
 

@@ -13,15 +13,16 @@ Facts of the format (http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/):
 """
 
 import functools
+from pathlib import Path
 
 import numpy as np
 
 from mask_rcnn.data.findings import shown
 from mask_rcnn.formats import field_checks
-from mask_rcnn.formats.collect import collect
-from mask_rcnn.formats.content import read_class_names, read_text
-from mask_rcnn.formats.id_maps import VOID, instances, read_ids
-from mask_rcnn.formats.registry import READERS, FoundImage, FoundObject
+from mask_rcnn.formats.coco_builder import build_coco_content
+from mask_rcnn.formats.dataset_files import read_class_names, read_text
+from mask_rcnn.formats.id_maps import VOID, instance_masks, read_ids
+from mask_rcnn.formats.registry import READERS, FoundImage, FoundObject, Source
 from mask_rcnn.formats.xml_file import read_xml
 from mask_rcnn.structures import encode_crop
 
@@ -31,7 +32,7 @@ MIN_OVERLAP = 0.5
 
 
 @READERS.register("voc")
-def read_voc(source):
+def read_voc(source: Source) -> dict:
     """Reads Pascal VOC: Annotations/*.xml, with masks from SegmentationObject/*.png."""
     masks = {path.stem: path for path in sorted(source.path.glob("SegmentationObject/*.png"))}
     boxes = {path.stem: path for path in sorted(source.path.glob("Annotations/*.xml"))}
@@ -43,8 +44,8 @@ def read_voc(source):
         )
     for name in sorted(boxes.keys() - set(names)) if not source.subset else ():
         source.findings.repair("images without a file in SegmentationObject were left out", name)
-    read = functools.partial(_read_image, source, boxes, masks)
-    return collect(source, names, read, read_class_names(source.path))
+    read = functools.partial(_read_image, source=source, boxes=boxes, masks=masks)
+    return build_coco_content(source, names, read, class_names=read_class_names(source.path))
 
 
 def _names(source):
@@ -56,7 +57,7 @@ def _names(source):
     return [line.split()[0] for line in text.splitlines() if line.strip()]
 
 
-def _read_image(source, boxes, masks, name):
+def _read_image(name, *, source, boxes, masks):
     if name not in boxes:
         raise ValueError(
             f"Expected Annotations/{name}.xml in {source.path}. Received: no such file. Add the file."
@@ -64,16 +65,18 @@ def _read_image(source, boxes, masks, name):
     path = boxes[name]
     root = read_xml(path, "a Pascal VOC file", "annotation")
     file_name = root.findtext("filename") or f"{name}.jpg"
-    image_path = source.images.find(file_name, str(path), beside=source.path / "JPEGImages" / name)
+    image_path = source.images.find(file_name, str(path), neighbor=source.path / "JPEGImages" / name)
     declared = [_whole_number(root.find("size"), side, path) for side in ("height", "width")]
     size = source.images.checked_size(image_path, declared, str(path))
     entries = [
         _entry(each, f"object {number} of {path}") for number, each in enumerate(root.iterfind("object"), 1)
     ]
-    found = instances(_ids(masks.get(name), size, path, source))
-    segmentations = _matched(found, entries, size, masks.get(name), source)
+    segmentations = {}
+    if name in masks:
+        ids = _ids(masks[name], size, xml_path=path, source=source)
+        segmentations = _matched(ids, entries, size=size, path=masks[name], source=source)
     objects = [
-        FoundObject(label, segmentations.get(number), box, crowd)
+        FoundObject(class_name=label, segmentation=segmentations.get(number), box=box, crowd=crowd)
         for number, (label, box, crowd) in enumerate(entries, start=1)
     ]
     for number, (label, _, crowd) in enumerate(entries, start=1):
@@ -105,24 +108,24 @@ def _entry(element, where):
     return name, (x1 - 1, y1 - 1, x2, y2), field_checks.is_set(element.findtext("difficult"))
 
 
-def _ids(path, size, xml_path, source):
-    if path is None:
-        return np.zeros(size, "int64")
-    ids = read_ids(path, size, xml_path)
+def _ids(path, size, *, xml_path, source):
+    ids = read_ids(path, size, str(xml_path))
     if (ids == VOID).any():
         source.findings.repair("void pixels (255) belong to no object", path.name)
         ids[ids == VOID] = 0
     return ids
 
 
-def _matched(found, entries, size, path, source):
+def _matched(
+    ids: np.ndarray, entries: list, *, size: tuple[int, int], path: Path, source: Source
+) -> dict[int, dict]:
     """Assigns masks to the objects of the XML file. Returns `{number of the object, from 1: RLE}`.
 
     Usually the pixel value is the number of the object. Some tools number the masks in another way. If the
     boxes of mask and object hardly overlap, the mask belongs to the object whose box has the largest IoU.
     """
     matched = {}
-    for id, (crop, (y, x)) in found.items():
+    for id, (crop, (y, x)) in instance_masks(ids).items():
         box = (x, y, x + crop.shape[1], y + crop.shape[0])
         number = id
         if id > len(entries) or _common(box, entries[id - 1][1]) < MIN_OVERLAP * crop.size:

@@ -8,31 +8,31 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from mask_rcnn.evaluation.coco_results import mask_crop
-from mask_rcnn.formats.content import (
-    by_image,
+from mask_rcnn.formats.dataset_files import (
+    annotations_by_image,
     copy_image,
-    names_of,
+    names_by_id,
     relative_name,
     write_class_names,
     write_text,
 )
 from mask_rcnn.formats.id_maps import VOID, write_png
-from mask_rcnn.formats.registry import WRITERS
+from mask_rcnn.formats.registry import WRITERS, Target
 
 MAX_OBJECTS = VOID - 1  # per image
 
 
 @WRITERS.register("voc")
-def write_voc(target):
+def write_voc(target: Target) -> None:
     """Writes a Pascal VOC folder with copies of the images."""
     stems = collections.Counter()
     for part, content in target.parts.items():
-        names, images = names_of(content), by_image(content)
+        names, images = names_by_id(content), annotations_by_image(content)
         for image, annotations in target.track(images, len(images), f"writing {part}".strip()):
             stem = relative_name(image["file_name"]).stem
             stems[stem] += 1
             _check(image, annotations, stems[stem])
-            _write_image(target, image, annotations, names, stem)
+            _write_image(target, image, annotations, names=names, stem=stem)
         listed = "".join(f"{relative_name(image['file_name']).stem}\n" for image, _ in images)
         write_text(target.path / "ImageSets" / "Segmentation" / f"{part or 'trainval'}.txt", listed)
     write_class_names(target.path, content)  # line i, from 0, is class i of SegmentationClass
@@ -51,7 +51,7 @@ def _check(image, annotations, count):
         )
 
 
-def _write_image(target, image, annotations, names, stem):
+def _write_image(target, image, annotations, *, names, stem):
     size = (image["height"], image["width"])
     objects, classes = np.zeros(size, "uint8"), np.zeros(size, "uint8")
     numbers = {id: number for number, id in enumerate(names, start=1)}
@@ -73,7 +73,7 @@ def _write_image(target, image, annotations, names, stem):
         write_png(target.path / folder / f"{stem}.png", pixels, _palette())
     file_name = relative_name(image["file_name"]).name
     copy_image(target, image, PurePosixPath("JPEGImages", file_name))
-    write_text(target.path / "Annotations" / f"{stem}.xml", _xml(file_name, image, annotations, names))
+    write_text(target.path / "Annotations" / f"{stem}.xml", _xml(file_name, image, annotations, names=names))
 
 
 def _drawing_order(numbered):
@@ -81,7 +81,7 @@ def _drawing_order(numbered):
     return -annotation["iscrowd"], -annotation["area"], number
 
 
-def _xml(file_name, image, annotations, names):
+def _xml(file_name, image, annotations, *, names):
     root = ElementTree.Element("annotation")
     _add(root, folder="JPEGImages", filename=file_name)
     _add(ElementTree.SubElement(root, "size"), width=image["width"], height=image["height"], depth=3)

@@ -1,6 +1,7 @@
 """Reads XML files of annotation tools. Rejects document types and entities."""
 
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 from mask_rcnn.data.json_file import read_bytes
 
@@ -30,7 +31,7 @@ class _PlainTreeBuilder(ElementTree.TreeBuilder):
         return super().end(tag)
 
 
-def read_xml(path, expected, root):
+def read_xml(path: Path, expected: str, root: str) -> ElementTree.Element:
     """Returns the root element of an XML file.
 
     Args:

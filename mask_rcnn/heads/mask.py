@@ -56,7 +56,7 @@ class MaskHead(Head):
         return {"masks": MaskProbabilities(name="masks")(logits, boxes)}
 
     def decode(self, outputs: Mapping[str, np.ndarray], boxes: np.ndarray, resize: Resize) -> dict[str, Any]:
-        masks, origins = paste_masks(outputs["masks"], boxes, resize.original, self.settings.paste)
+        masks, origins = paste_masks(outputs["masks"], boxes, resize.original, method=self.settings.paste)
         return {"masks": masks, "mask_origins": origins}
 
     def class_layers(self, other: Head | None, same_classes: bool) -> set[str]:

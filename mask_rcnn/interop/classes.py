@@ -1,18 +1,20 @@
-"""Shared by the conversions: class names, optional packages, and the size of the image."""
+"""Functions of all conversions: class names and ids, optional packages, and the size of the image."""
 
 import importlib
+from collections.abc import Sequence
+from types import ModuleType
 
-from mask_rcnn.structures import as_categories
+from mask_rcnn.structures import Category, as_categories
 
 
-def import_package(name):
+def import_package(name: str) -> ModuleType:
     """Imports and returns an optional package.
 
     Args:
         name: Name of the module, which is also the name of the pip package and of the extra.
 
     Raises:
-        ImportError: The package is not installed. The message says how to install it.
+        ImportError: If the package is not installed. The message says how to install it.
     """
     try:
         return importlib.import_module(name)
@@ -22,7 +24,7 @@ def import_package(name):
         ) from error
 
 
-def class_names(class_ids, categories):
+def class_names(class_ids: Sequence[int], categories: Sequence[Category | str]) -> list[str]:
     """Returns the name of each class id, a list of N str.
 
     Args:
@@ -30,7 +32,7 @@ def class_names(class_ids, categories):
         categories: The K `Category` records, or names.
 
     Raises:
-        ValueError: A class id is larger than K.
+        ValueError: If a class id is larger than K.
     """
     names = [category.name for category in as_categories(categories, len(categories))]
     if len(class_ids) and max(class_ids) > len(names):
@@ -41,7 +43,7 @@ def class_names(class_ids, categories):
     return [names[class_id - 1] for class_id in class_ids]
 
 
-def class_ids_of(names, categories):
+def class_ids_of(names: Sequence[str], categories: Sequence[Category | str]) -> list[int]:
     """Returns the class id of each name, a list of N int, 1..K. The inverse of `class_names`.
 
     Args:
@@ -49,7 +51,7 @@ def class_ids_of(names, categories):
         categories: The K `Category` records, or names.
 
     Raises:
-        ValueError: A name is not one of the categories.
+        ValueError: If a name is not one of the categories.
     """
     known = [category.name for category in as_categories(categories, len(categories))]
     unknown = sorted(set(map(str, names)) - set(known))
@@ -61,25 +63,29 @@ def class_ids_of(names, categories):
     return [known.index(name) + 1 for name in names]
 
 
-def known_size(given, found, what):
-    """Returns (height, width) of the image: the given one, or the one in the data.
+def resolve_image_size(
+    requested: Sequence[int] | None, stored: Sequence[int] | None, description: str
+) -> tuple[int, int]:
+    """Returns the (height, width) of the image, from the caller or from the data.
 
     Args:
-        given: (height, width) from the caller, or None.
-        found: (height, width) in the data, or None.
-        what: Name of the data, for the error messages.
+        requested: (height, width) from the caller, or None.
+        stored: (height, width) in the data, or None.
+        description: Description of the data for the error messages, such as "the frame".
 
     Raises:
-        ValueError: Both are None, or they differ.
+        ValueError: If both are None, or if they differ.
     """
-    if given is None and found is None:
+    size = stored if requested is None else requested
+    if size is None:
         raise ValueError(
-            f"The size of the image is needed, which {what} does not have. Received: image_size=None. "
+            f"The size of the image is needed, which {description} does not have. Received: image_size=None. "
             "Give `image_size=(height, width)`."
         )
-    if given is not None and found is not None and tuple(given) != tuple(found):
+    if requested is not None and stored is not None and tuple(requested) != tuple(stored):
         raise ValueError(
-            f"`image_size` must be the (height, width) of {what}, {tuple(found)}. "
-            f"Received: image_size={tuple(given)}. Leave it out."
+            f"`image_size` must be the (height, width) of {description}, {tuple(stored)}. "
+            f"Received: image_size={tuple(requested)}. Omit it."
         )
-    return tuple(map(int, found if given is None else given))
+    height, width = size
+    return int(height), int(width)

@@ -12,28 +12,37 @@ Rings follow the edges of pixels. Reading a file gives exactly the pixels of the
 touch only at a corner become separate polygons, so that each is valid for GEOS (QGIS, PostGIS, Shapely).
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from mask_rcnn.data.masks import mask_in_window
 from mask_rcnn.formats.outlines import polygons_with_holes
-from mask_rcnn.interop.classes import class_ids_of, class_names, known_size
-from mask_rcnn.structures import Detections, smallest_crop
+from mask_rcnn.interop.classes import class_ids_of, class_names, resolve_image_size
+from mask_rcnn.structures import Category, Detections, smallest_crop
 
 DECIMALS = 6  # decimal places of pixel coordinates after a transform and its inverse
-NO_PLACE = np.zeros((0, 2))
+NO_POINTS = np.zeros((0, 2))
 
 
-def to_geojson(detections, categories=None, transform=None, crs=None):
+def to_geojson(
+    detections: Detections,
+    categories: Sequence[Category | str] | None = None,
+    transform: Sequence[float] | np.ndarray | None = None,
+    *,
+    crs: str | None = None,
+) -> dict:
     """Converts detections to a GeoJSON FeatureCollection.
 
     Args:
         detections: A `Detections` of N objects. Without masks, the geometries are the boxes.
         categories: The K `Category` records, or names, for the property `class_name`. Defaults to None,
             without names.
-        transform: (a, b, c, d, e, f), which maps pixel coordinates (column, row) to x = a * column + b * row
-            + c and y = d * column + e * row + f, as rasterio's `dataset.transform`; or a 3x3 matrix. GDAL's
-            own order
-            differs: c, a, b, f, d, e. Defaults to None: pixels, y downward.
+        transform: (a, b, c, d, e, f) or a 3x3 matrix, as rasterio's `dataset.transform`. It maps pixel
+            coordinates (column, row) to x = a * column + b * row + c and y = d * column + e * row + f. GDAL
+            has
+            another order: c, a, b, f, d, e. Defaults to None: pixels, y downward.
         crs: Name of the coordinate system, such as "EPSG:32632". RFC 7946 allows longitude and latitude only,
             and no name. GDAL and QGIS read the older member `crs`. Defaults to None.
 
@@ -48,7 +57,7 @@ def to_geojson(detections, categories=None, transform=None, crs=None):
         - `keypoints`: list of [x, y, score], pixels, if there are any.
         - `attributes`: dict, if there are any.
     """
-    names = categories and class_names(detections.class_ids.tolist(), categories)
+    names = class_names(detections.class_ids.tolist(), categories) if categories is not None else None
     matrix = _matrix(transform)
     features = [
         {
@@ -128,7 +137,13 @@ def _matrix(transform):
     return matrix
 
 
-def from_geojson(collection, image_size=None, categories=None, transform=None):
+def from_geojson(
+    collection: dict,
+    image_size: tuple[int, int] | None = None,
+    categories: Sequence[Category | str] | None = None,
+    *,
+    transform: Sequence[float] | np.ndarray | None = None,
+) -> Detections:
     """Converts the polygons of a GeoJSON FeatureCollection to `Detections`.
 
     Args:
@@ -140,7 +155,7 @@ def from_geojson(collection, image_size=None, categories=None, transform=None):
         transform: As in `to_geojson`. Its inverse is applied. Defaults to None.
 
     Raises:
-        ValueError: The collection has another form, or a class or the image size is missing.
+        ValueError: If the collection has another structure, or if a class or the image size is missing.
     """
     features = collection.get("features") if isinstance(collection, dict) else None
     if not isinstance(features, list):
@@ -148,23 +163,26 @@ def from_geojson(collection, image_size=None, categories=None, transform=None):
             "Expected a FeatureCollection with `features`. "
             f"Received: {type(collection).__name__}. Give the content of the file, `json.load(file)`."
         )
-    size, matrix = known_size(image_size, collection.get("image_size"), "the collection"), _matrix(transform)
+    size, matrix = (
+        resolve_image_size(image_size, collection.get("image_size"), "the collection"),
+        _matrix(transform),
+    )
     polygons = [_read_polygons(feature["geometry"], matrix, i) for i, feature in enumerate(features)]
     properties = [feature["properties"] for feature in features]
-    fields = {"masks": None, "mask_origins": None}
+    fields: dict[str, Any] = {"masks": None, "mask_origins": None}
     if not features or any(each.get("shape") != "box" for each in properties):
         crops = [_crop(each, size) for each in polygons]
         fields = {
-            "masks": [crop for crop, _ in crops],
+            "masks": tuple(crop for crop, _ in crops),
             "mask_origins": np.reshape([origin for _, origin in crops], (-1, 2)),
         }
     if properties and all("keypoints" in each for each in properties):
-        fields["keypoints"] = [each["keypoints"] for each in properties]
+        fields["keypoints"] = np.array([each["keypoints"] for each in properties], "float32")
     boxes = [each.get("box") or _extent(rings) for each, rings in zip(properties, polygons, strict=True)]
     return Detections(
         boxes=np.reshape(boxes, (-1, 4))[:, [1, 0, 3, 2]],
-        scores=[each.get("score", 1.0) for each in properties],
-        class_ids=_class_ids(properties, categories),
+        scores=np.array([each.get("score", 1.0) for each in properties], "float32"),
+        class_ids=np.array(_class_ids(properties, categories), "int32"),
         image_size=size,
         attributes=_attributes(properties),
         **fields,
@@ -176,7 +194,7 @@ def _class_ids(properties, categories):
     missing = [i for i, each in enumerate(properties) if field not in each]
     if missing:
         raise ValueError(
-            f"Every feature needs the property `{field}`. Received: feature {missing[0]} without. "
+            f"Every feature needs the property `{field}`. Received: feature {missing[0]} without it. "
             "Add it; `class_name` needs `categories` as well."
         )
     values = [each[field] for each in properties]
@@ -185,9 +203,10 @@ def _class_ids(properties, categories):
 
 def _attributes(properties):
     """Returns `{name: [N, ...]}` of the attributes that all features have."""
-    found = [each.get("attributes", {}) for each in properties]
-    names = [name for name in (found[0] if found else ()) if all(name in each for each in found)]
-    return {name: np.array([each[name] for each in found]) for name in names}
+    attributes = [each.get("attributes", {}) for each in properties]
+    first = attributes[0] if attributes else {}
+    names = [name for name in first if all(name in each for each in attributes)]
+    return {name: np.array([each[name] for each in attributes]) for name in names}
 
 
 def _read_polygons(geometry, matrix, number):
@@ -197,7 +216,7 @@ def _read_polygons(geometry, matrix, number):
     if geometry.get("type") not in ("Polygon", "MultiPolygon"):
         raise ValueError(
             "Geometries must be Polygon, MultiPolygon or null. "
-            f"Received: feature {number} with {geometry.get('type')!r}. Leave the feature out."
+            f"Received: feature {number} with {geometry.get('type')!r}. Remove the feature."
         )
     is_single = geometry["type"] == "Polygon"
     polygons = [geometry["coordinates"]] if is_single else geometry["coordinates"]
@@ -211,8 +230,8 @@ def _pixels(points, matrix):
 
 
 def _extent(polygons):
-    """Returns the bounding box [x1, y1, x2, y2] of the exterior rings; zeros without rings."""
-    points = np.concatenate([NO_PLACE, *(ring for rings in polygons for ring in rings[:1])])
+    """Returns the bounding box [x1, y1, x2, y2] of the exterior rings, or zeros without rings."""
+    points = np.concatenate([NO_POINTS, *(ring for rings in polygons for ring in rings[:1])])
     return [*points.min(axis=0), *points.max(axis=0)] if len(points) else [0.0] * 4
 
 

@@ -14,13 +14,21 @@ CSV and Parquet files can hold all of its columns.
 Each attribute has a column. Other columns become attributes.
 """
 
+from __future__ import annotations
+
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mask_rcnn.evaluation.coco_results import mask_crop
-from mask_rcnn.interop.classes import class_ids_of, class_names, import_package, known_size
-from mask_rcnn.structures import Detections
+from mask_rcnn.interop.classes import class_ids_of, class_names, import_package, resolve_image_size
+from mask_rcnn.structures import Category, Detections
+
+if TYPE_CHECKING:
+    import pandas
+
 
 BOX = ("y1", "x1", "y2", "x2")
 SIZE = ("image_height", "image_width")
@@ -28,7 +36,7 @@ POINT = re.compile(r"keypoint_(\d+)_(x|y|score)")
 POINT_FIELDS = ("x", "y", "score")
 
 
-def to_pandas(detections, categories=None):
+def to_pandas(detections: Detections, categories: Sequence[Category | str] | None = None) -> pandas.DataFrame:
     """Converts detections to a `pandas.DataFrame` with one row per object.
 
     Concatenate the frames of several images with `pandas.concat([first.assign(image="a.jpg"), ...])`, and
@@ -40,11 +48,11 @@ def to_pandas(detections, categories=None):
             names.
 
     Raises:
-        ValueError: An attribute has the name of another column.
-        ImportError: pandas is not installed.
+        ValueError: If an attribute has the name of another column.
+        ImportError: If pandas is not installed.
     """
     pandas = import_package("pandas")
-    columns = {"class_id": detections.class_ids}
+    columns: dict[str, Any] = {"class_id": detections.class_ids}
     if categories is not None:
         columns["class_name"] = class_names(detections.class_ids.tolist(), categories)
     columns["score"] = detections.scores
@@ -68,7 +76,11 @@ def to_pandas(detections, categories=None):
     return pandas.DataFrame(columns)
 
 
-def from_pandas(frame, image_size=None, categories=None):
+def from_pandas(
+    frame: pandas.DataFrame,
+    image_size: tuple[int, int] | None = None,
+    categories: Sequence[Category | str] | None = None,
+) -> Detections:
     """Converts a `pandas.DataFrame` with the objects of one image to `Detections`.
 
     Args:
@@ -79,7 +91,7 @@ def from_pandas(frame, image_size=None, categories=None):
             Defaults to None, the column `class_id`.
 
     Raises:
-        ValueError: Columns are missing, or the rows have different image sizes.
+        ValueError: If columns are missing, or if the rows have different image sizes.
     """
     columns = {name: frame[name].to_numpy() for name in frame.columns}
     missing = [name for name in BOX if name not in columns]
@@ -91,17 +103,17 @@ def from_pandas(frame, image_size=None, categories=None):
     boxes = np.stack([columns.pop(name) for name in BOX], axis=1)
     class_ids, names = columns.pop("class_id", None), columns.pop("class_name", None)
     if names is not None and (categories is not None or class_ids is None):
-        class_ids = class_ids_of(names.tolist(), _given(categories))
-    size = known_size(image_size, _size(columns), "the frame")
+        class_ids = class_ids_of(names.tolist(), _required(categories))
+    size = resolve_image_size(image_size, _size(columns), "the frame")
     masks, origins = _masks(columns.pop("mask", None), size)
     scores = columns.pop("score", np.ones(len(frame)))
     keypoints = _keypoints(columns)
-    columns = {name: np.stack(each) if _has_rows(each) else each for name, each in columns.items()}
+    columns = {name: np.stack(list(each)) if _has_rows(each) else each for name, each in columns.items()}
     return Detections(
-        boxes,
-        scores,
-        class_ids,
-        size,
+        boxes=boxes,
+        scores=scores,
+        class_ids=np.asarray(class_ids, "int32"),
+        image_size=size,
         masks=masks,
         mask_origins=origins,
         keypoints=keypoints,
@@ -109,7 +121,7 @@ def from_pandas(frame, image_size=None, categories=None):
     )
 
 
-def _given(categories):
+def _required(categories):
     if categories is None:
         raise ValueError(
             "Names of classes need `categories`. Received: categories=None and no column class_id. Give them."
@@ -126,21 +138,23 @@ def _size(columns):
     if len(sizes) > 1:
         raise ValueError(
             f"The rows must be those of one image. Received: images of sizes {sorted(sizes)[:3]}. "
-            "Take the rows of one image, as `frame.groupby` gives them."
+            "Select the rows of one image, for example with `frame.groupby`."
         )
     return sizes.pop()
 
 
-def _masks(counts, size):
+def _masks(
+    counts: np.ndarray | None, size: tuple[int, int]
+) -> tuple[tuple[np.ndarray, ...] | None, np.ndarray | None]:
     if counts is None:
         return None, None
     crops = [mask_crop({"size": list(size), "counts": each}, size) for each in counts]
-    return [crop for crop, _ in crops], np.reshape([origin for _, origin in crops], (-1, 2))
+    return tuple(crop for crop, _ in crops), np.reshape([origin for _, origin in crops], (-1, 2))
 
 
 def _keypoints(columns):
     """Removes the columns of keypoints and returns `[N, J, 3]`, or None without them."""
-    numbers = [int(found[1]) for found in map(POINT.fullmatch, map(str, columns)) if found]
+    numbers = [int(match[1]) for match in map(POINT.fullmatch, map(str, columns)) if match]
     if not numbers:
         return None
     points = [

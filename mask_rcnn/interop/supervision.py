@@ -6,15 +6,26 @@ and not from 1 as in `mask_rcnn`. `data` has arrays with one row per object; cla
 `metadata["image_size"]`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from mask_rcnn.interop.classes import class_ids_of, class_names, import_package, known_size
-from mask_rcnn.structures import Detections, smallest_crop
+from mask_rcnn.interop.classes import class_ids_of, class_names, import_package, resolve_image_size
+from mask_rcnn.structures import Category, Detections, smallest_crop
+
+if TYPE_CHECKING:
+    import supervision
+
 
 NAME, KEYPOINTS, SIZE, TRACKER = "class_name", "keypoints", "image_size", "tracker_id"
 
 
-def to_supervision(detections, categories=None, compact_masks=False):
+def to_supervision(
+    detections: Detections, categories: Sequence[Category | str] | None = None, compact_masks: bool = False
+) -> supervision.Detections:
     """Converts detections to `supervision.Detections`.
 
     Args:
@@ -37,7 +48,7 @@ def to_supervision(detections, categories=None, compact_masks=False):
         data[NAME] = np.array(class_names(detections.class_ids.tolist(), categories), dtype=np.str_)
     return supervision.Detections(
         xyxy=detections.boxes[:, [1, 0, 3, 2]],
-        mask=_masks(detections, compact_masks, supervision),
+        mask=_masks(detections, compact=compact_masks, supervision=supervision),
         confidence=detections.scores,
         class_id=detections.class_ids.astype(int) - 1,
         tracker_id=tracker,
@@ -46,7 +57,7 @@ def to_supervision(detections, categories=None, compact_masks=False):
     )
 
 
-def _masks(detections, compact, supervision):
+def _masks(detections, *, compact, supervision):
     if detections.masks is None:
         return None
     size, count = detections.image_size, len(detections)
@@ -62,7 +73,11 @@ def _masks(detections, compact, supervision):
     return supervision.CompactMask.from_coco_rle(rles, boxes, size)
 
 
-def from_supervision(detections, image_size=None, categories=None):
+def from_supervision(
+    detections: supervision.Detections,
+    image_size: tuple[int, int] | None = None,
+    categories: Sequence[Category | str] | None = None,
+) -> Detections:
     """Converts `supervision.Detections` to `Detections`.
 
     Args:
@@ -77,12 +92,12 @@ def from_supervision(detections, image_size=None, categories=None):
         `tracker_id`.
 
     Raises:
-        ValueError: There are no classes, or the size of the image is unknown.
+        ValueError: If there are no classes, or if the size of the image is unknown.
     """
     data = {name: np.asarray(values) for name, values in detections.data.items()}
     names, keypoints = data.pop(NAME, None), data.pop(KEYPOINTS, None)
     if categories is not None and names is not None:
-        class_ids = class_ids_of(names.tolist(), categories)
+        class_ids = np.array(class_ids_of(names.tolist(), categories), "int32")
     elif detections.class_id is not None:
         class_ids = np.asarray(detections.class_id) + 1
     else:
@@ -90,9 +105,9 @@ def from_supervision(detections, image_size=None, categories=None):
     if detections.tracker_id is not None:
         data[TRACKER] = detections.tracker_id
     mask, count = detections.mask, len(detections)
-    found = detections.metadata.get(SIZE) if mask is None else mask.shape[1:]
-    size = known_size(
-        image_size, found, "supervision.Detections without masks" if mask is None else "the masks"
+    stored = detections.metadata.get(SIZE) if mask is None else mask.shape[1:]
+    size = resolve_image_size(
+        image_size, stored, "supervision.Detections without masks" if mask is None else "the masks"
     )
     crops = None if mask is None else [_crop(mask, i) for i in range(count)]
     return Detections(
@@ -100,7 +115,7 @@ def from_supervision(detections, image_size=None, categories=None):
         scores=np.ones(count) if detections.confidence is None else detections.confidence,
         class_ids=class_ids,
         image_size=size,
-        masks=None if crops is None else [crop for crop, _ in crops],
+        masks=None if crops is None else tuple(crop for crop, _ in crops),
         mask_origins=None if crops is None else np.reshape([origin for _, origin in crops], (-1, 2)),
         keypoints=keypoints,
         attributes=data,

@@ -7,52 +7,56 @@ Only `Detections` are needed, so this works for any model.
 Letters: N detections of all views, V views in which an object was detected.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mask_rcnn.postprocessing.detection_merge import concatenate, weighted_mask_vote
+from mask_rcnn.postprocessing.detection_merge import concatenate_detections, weighted_mask_vote
 from mask_rcnn.postprocessing.paste import THRESHOLD
 from mask_rcnn.postprocessing.uncertainty import AGREEMENT
+from mask_rcnn.structures import Detections
 
-SAME_BOX = 0.75  # IoU at which no correction is needed; the stricter one of COCO's AP50 and AP75
+SAME_BOX = 0.75  # IoU of boxes that need no correction; the stricter threshold of COCO's AP50 and AP75
 
 
-def merge_views(found, nms_iou, max_detections):
+def merge_views(views: Sequence[Detections], nms_iou: float, max_detections: int) -> Detections:
     """Returns the detections of an image, merged from those of several views.
 
     Args:
-        found: List of `Detections` in the pixels of the image, one per view.
+        views: List of `Detections` in the pixels of the image, one per view.
         nms_iou: Two boxes of a class with a larger IoU are the same object.
         max_detections: Maximum number of objects to return.
 
     Returns:
         `Detections`, sorted by score. Box, score and attributes of an object are those of its best view.
         Masks and keypoints are means over its views, weighted by their scores. The attribute "agreement" is
-        the share of the other views that have the object, with an IoU of the boxes of `SAME_BOX` or more.
+        the fraction of the other views that have the object, with an IoU of the boxes of `SAME_BOX` or more.
     """
-    views = np.repeat(np.arange(len(found)), [len(each) for each in found])
-    detections = concatenate(found)
+    view_indices = np.repeat(np.arange(len(views)), [len(view) for view in views])
+    detections = concatenate_detections(views)
     groups = _suppress(detections, nms_iou, max_detections)
-    groups = [group[np.sort(np.unique(views[group], return_index=True)[1])] for group in groups]
+    groups = [group[np.sort(np.unique(view_indices[group], return_index=True)[1])] for group in groups]
     kept = detections.select([group[0] for group in groups])
     if kept.masks is not None and groups:
         masks, origins = zip(*(_mean_mask(detections, group) for group in groups), strict=True)
         kept = replace(kept, masks=masks, mask_origins=origins)
-    if kept.keypoints is not None and groups:
+    if detections.keypoints is not None and groups:
         means = [
             np.average(detections.keypoints[group], axis=0, weights=_weights(detections, group))
             for group in groups
         ]
         kept = replace(kept, keypoints=np.stack(means))
-    if len(found) > 1:
-        agreement = [_agreement(detections, group, len(found)) for group in groups]
+    if len(views) > 1:
+        agreement = [_agreement(detections, group, len(views)) for group in groups]
         kept = replace(kept, attributes={**kept.attributes, AGREEMENT: np.array(agreement, "float32")})
     return kept
 
 
-def mirror(detections, keypoint_order=None):
+def mirror_detections(
+    detections: Detections, keypoint_order: Sequence[int] | np.ndarray | None = None
+) -> Detections:
     """Returns the detections of a mirrored image as detections of the original image.
 
     Args:
@@ -63,7 +67,7 @@ def mirror(detections, keypoint_order=None):
     width = detections.image_size[1]
     y1, x1, y2, x2 = detections.boxes.T
     fields = {"boxes": np.stack([y1, width - x2, y2, width - x1], axis=1)}
-    if detections.masks is not None:
+    if detections.masks is not None and detections.mask_origins is not None:
         masks = tuple(mask[:, ::-1] for mask in detections.masks)
         widths = np.array([mask.shape[1] for mask in masks], int)
         top, left = detections.mask_origins.T
@@ -82,24 +86,24 @@ def _suppress(detections, nms_iou, max_detections):
         nms_iou, max_detections: See `merge_views`.
     """
     xywh = _xywh(detections)
-    left = np.argsort(-detections.scores, kind="stable")
+    remaining = np.argsort(-detections.scores, kind="stable")
     groups = []
-    while len(left) and len(groups) < max_detections:
-        best = left[0]
-        iou = coco_mask.iou(xywh[left], xywh[best, None], [0])[:, 0]
-        is_same = (iou > nms_iou) & (detections.class_ids[left] == detections.class_ids[best])
+    while len(remaining) and len(groups) < max_detections:
+        best = remaining[0]
+        iou = np.asarray(coco_mask.iou(xywh[remaining], xywh[best, None], [0]))[:, 0]
+        is_same = (iou > nms_iou) & (detections.class_ids[remaining] == detections.class_ids[best])
         is_same[0] = True  # a box without an area has an IoU of 0 with itself
-        groups.append(left[is_same])
-        left = left[~is_same]
+        groups.append(remaining[is_same])
+        remaining = remaining[~is_same]
     return groups
 
 
 def _agreement(detections, group, num_views):
-    """Returns the share of the views but its own that have the first box of a group."""
+    """Returns the fraction of the other views that have the first box of a group."""
+    if len(group) < 2:
+        return 0
     xywh = _xywh(detections)[group]
-    return (
-        np.sum(coco_mask.iou(xywh[1:], xywh[:1], [0]) >= SAME_BOX) / (num_views - 1) if len(group) > 1 else 0
-    )
+    return np.sum(np.asarray(coco_mask.iou(xywh[1:], xywh[:1], [0])) >= SAME_BOX) / (num_views - 1)
 
 
 def _xywh(detections):
@@ -112,7 +116,7 @@ def _mean_mask(detections, group):
     weights = _weights(detections, group)
     masks = [detections.masks[i] for i in group]
     return weighted_mask_vote(
-        masks, detections.mask_origins[group], weights, np.float32(THRESHOLD) * weights.sum()
+        masks, detections.mask_origins[group], weights, threshold=np.float32(THRESHOLD) * weights.sum()
     )
 
 

@@ -1,27 +1,31 @@
 """Functions that merge the detections of several tiles or views of one image."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from mask_rcnn.structures import smallest_crop
+from mask_rcnn.structures import Detections, smallest_crop
 
 
-def concatenate(parts):
+def concatenate_detections(parts: Sequence[Detections]) -> Detections:
     """Returns one `Detections` with the rows of all `parts`, a list of `Detections` of one image."""
     first = parts[0]
-    fields = {"boxes": None, "scores": None, "class_ids": None, "mask_origins": None, "keypoints": None}
-    for name in fields:
-        if getattr(first, name) is not None:
-            fields[name] = np.concatenate([getattr(each, name) for each in parts])
-    masks = None if first.masks is None else tuple(mask for each in parts for mask in each.masks)
+    fields = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("boxes", "scores", "class_ids", "mask_origins", "keypoints")
+        if getattr(first, name) is not None
+    }
+    masks = None if first.masks is None else tuple(mask for part in parts for mask in part.masks or ())
     attributes = {
-        name: np.concatenate([each.attributes[name] for each in parts]) for name in first.attributes
+        name: np.concatenate([part.attributes[name] for part in parts]) for name in first.attributes
     }
     return replace(first, **fields, masks=masks, attributes=attributes)
 
 
-def weighted_mask_vote(masks, origins, weights, threshold):
+def weighted_mask_vote(
+    masks: Sequence[np.ndarray], origins: np.ndarray, weights: np.ndarray, *, threshold: float
+) -> tuple[np.ndarray, tuple[int, int]]:
     """Returns the pixels that at least `threshold` of several masks contain, by weight.
 
     Args:

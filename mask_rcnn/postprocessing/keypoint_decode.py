@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 
-def decode_keypoints(heatmaps, boxes):
+def decode_keypoints(heatmaps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Returns the keypoints of N detections.
 
     Args:

@@ -29,7 +29,9 @@ TILE_COLUMNS = 1024
 METHODS = ("pixel_centers", "padded_resize", "rounded_box")
 
 
-def paste_mask(mask, box, image_size, method="pixel_centers"):
+def paste_mask(
+    mask: np.ndarray, box: np.ndarray, image_size: tuple[int, int], *, method: str = "pixel_centers"
+) -> tuple[np.ndarray, tuple[int, int]]:
     """Returns the pixel mask of one object as a crop of the image.
 
     Args:
@@ -63,15 +65,17 @@ def paste_mask(mask, box, image_size, method="pixel_centers"):
         box = np.round(box)
     axis_weights = _resize_weights if method == "padded_resize" else _pixel_center_weights
     side = mask.shape[0]
-    y, rows = axis_weights(box[0], box[2], image_size[0], side)  # rows [h, M]
-    x, columns = axis_weights(box[1], box[3], image_size[1], side)  # columns [w, M]
+    y, rows = axis_weights(box[0], box[2], limit=image_size[0], side=side)  # rows [h, M]
+    x, columns = axis_weights(box[1], box[3], limit=image_size[1], side=side)  # columns [w, M]
     crop = _threshold_product(rows @ mask, columns.T)
     if method == "rounded_box" and mask.min() >= THRESHOLD:
         crop[:] = True
     return crop, (y, x)
 
 
-def paste_masks(masks, boxes, image_size, method="pixel_centers"):
+def paste_masks(
+    masks: np.ndarray, boxes: np.ndarray, image_size: tuple[int, int], *, method: str = "pixel_centers"
+) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
     """Returns the pixel masks of N objects, in the format of `Detections`.
 
     Args:
@@ -83,7 +87,9 @@ def paste_masks(masks, boxes, image_size, method="pixel_centers"):
     Returns:
         Tuple `(crops, origins)`: N bool arrays `[h, w]`, and `[N, 2]` int32, (y, x).
     """
-    pasted = [paste_mask(mask, box, image_size, method) for mask, box in zip(masks, boxes, strict=True)]
+    pasted = [
+        paste_mask(mask, box, image_size, method=method) for mask, box in zip(masks, boxes, strict=True)
+    ]
     crops = tuple(crop for crop, _ in pasted)
     return crops, np.array([origin for _, origin in pasted], "int32").reshape(-1, 2)
 
@@ -95,7 +101,7 @@ def _grow(box, scale):
     return np.trunc(np.concatenate([center - half, center + half]))  # [4]
 
 
-def _pixel_center_weights(start, end, limit, side):
+def _pixel_center_weights(start, end, *, limit, side):
     """Returns the weights of the grid points for each pixel of a crop along one axis ("pixel_centers").
 
     Args:
@@ -113,7 +119,7 @@ def _pixel_center_weights(start, end, limit, side):
     return first, _hat((centers - start) / (end - start) * side - 0.5, side)
 
 
-def _resize_weights(start, end, limit, side):
+def _resize_weights(start, end, *, limit, side):
     """Like `_pixel_center_weights`, for a box of whole pixels whose last pixel is `end` ("padded_resize")."""
     pixels = max(end - start + 1, 1)
     first, last = _clip(start, start + pixels, limit)

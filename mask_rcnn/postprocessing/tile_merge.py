@@ -4,7 +4,7 @@ An object that a tile cuts is also detected in the next tile. Two detections of 
 
 - their masks agree in the overlap of their tiles: the IoU of the two parts is above `MIN_AGREEMENT`;
 - or one is cut by its tile, and the other covers more than `MIN_AGREEMENT` of its part in the overlap. The
-  score of the other must be at least `MIN_SCORE_SHARE` of its score. Otherwise noise could connect two
+  score of the other must be at least `MIN_SCORE_RATIO` times its score. Otherwise noise could connect two
   neighbors.
 
 Masks of different objects hardly overlap, so no mask agrees with two of them. Detections that are connected
@@ -14,22 +14,26 @@ unchanged. Otherwise the result is the union of all parts.
 Letters: T tiles, N detections, P pairs, h w crop.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from mask_rcnn.postprocessing.detection_merge import concatenate, weighted_mask_vote
+from mask_rcnn.postprocessing.detection_merge import concatenate_detections, weighted_mask_vote
+from mask_rcnn.structures import Detections
 
 MIN_AGREEMENT = 0.5
-MIN_SCORE_SHARE = 0.5
-CUT_MARGIN = 0.01  # share of the side of a tile; a box that ends closer to the border counts as cut
+MIN_SCORE_RATIO = 0.5
+CUT_MARGIN = 0.01  # fraction of the side of a tile; a box that ends closer to the border counts as cut
 
 
-def merge_tiles(found, windows, image_size):
+def merge_tiles(
+    tiles: Sequence[Detections], windows: np.ndarray | Sequence[Sequence[int]], image_size: tuple[int, int]
+) -> Detections:
     """Returns the detections of an image, merged from those of its tiles.
 
     Args:
-        found: List of T `Detections`, each in the pixels of its tile.
+        tiles: List of T `Detections`, each in the pixels of its tile.
         windows: `[T, 4]` int, yxyx, the tiles. The window of the whole image may be one of them.
         image_size: (height, width) of the image.
 
@@ -38,11 +42,11 @@ def merge_tiles(found, windows, image_size):
         union has the bounding box of its mask, and the keypoints and attributes of its best part.
     """
     windows = np.asarray(windows)
-    moved = [_move(each, window, image_size) for each, window in zip(found, windows, strict=True)]
-    tiles = np.repeat(np.arange(len(moved)), [len(each) for each in moved])
-    detections = concatenate(moved)
-    labels = _components(_same_objects(detections, tiles, windows), len(detections))
-    return _merge(detections, labels, windows[tiles])
+    moved = [_move(tile, window, image_size) for tile, window in zip(tiles, windows, strict=True)]
+    tile_indices = np.repeat(np.arange(len(moved)), [len(tile) for tile in moved])
+    detections = concatenate_detections(moved)
+    labels = _components(_same_objects(detections, tile_indices, windows), len(detections))
+    return _merge(detections, labels, windows[tile_indices])
 
 
 def _move(detections, window, image_size):
@@ -82,30 +86,37 @@ def _same_objects(detections, tiles, windows):
             touch = _have_area(_intersect(boxes[first, None], boxes[second]))
             for i, j in np.argwhere(touch & (classes[first, None] == classes[second])):
                 pair = [first[i], second[j]]
-                if _is_same(*(crops[k] for k in pair), common, is_cut[pair], detections.scores[pair]):
+                if _is_same(
+                    crops[pair[0]],
+                    crops[pair[1]],
+                    common=common,
+                    is_cut=is_cut[pair],
+                    scores=detections.scores[pair],
+                ):
                     pairs.append(pair)
     return np.array(pairs, "int64").reshape(-1, 2)
 
 
-def _is_same(one, other, common, is_cut, scores):
+def _is_same(first, second, *, common, is_cut, scores):
     """Returns whether two detections are the same object, by the rules at the top of this file.
 
     Args:
-        one, other: Tuple (mask `[h, w]` bool, its window `[4]` int) of each detection.
+        first, second: Tuple (mask `[h, w]` bool, its window `[4]` int) of each detection.
         common: `[4]` int, yxyx, the overlap of both tiles.
         is_cut: `[2]` bool, whether each detection is cut by its tile.
         scores: `[2]`, the score of each detection.
     """
-    areas = np.array([np.count_nonzero(_part(*each, common)) for each in (one, other)])
-    both = _intersect(_intersect(one[1], other[1]), common)
-    shared = np.count_nonzero(_part(*one, both) & _part(*other, both))
+    areas = np.array([np.count_nonzero(_part(crop, common)) for crop in (first, second)])
+    both = _intersect(_intersect(first[1], second[1]), common)
+    shared = np.count_nonzero(_part(first, both) & _part(second, both))
     agrees = shared > MIN_AGREEMENT * (areas.sum() - shared)
-    is_covered = is_cut & (shared > MIN_AGREEMENT * areas) & (scores[::-1] >= MIN_SCORE_SHARE * scores)
+    is_covered = is_cut & (shared > MIN_AGREEMENT * areas) & (scores[::-1] >= MIN_SCORE_RATIO * scores)
     return agrees or is_covered.any()
 
 
-def _part(mask, window, common):
-    """Returns the part of a mask (with its `window`) inside the window `common`. It may be empty."""
+def _part(crop, common):
+    """Returns the part of a crop (mask, window) inside the window `common`. It may be empty."""
+    mask, window = crop
     y1, x1, y2, x2 = np.maximum(_intersect(window, common) - np.tile(window[:2], 2), 0)
     return mask[y1:y2, x1:x2]
 
@@ -151,7 +162,8 @@ def _merge(detections, labels, windows):
         windows: `[N, 4]` int, the tile of each part.
     """
     scores, boxes, origins = detections.scores.copy(), detections.boxes.copy(), detections.mask_origins
-    masks, origins = (None, None) if origins is None else (list(detections.masks), origins.copy())
+    masks = None if detections.masks is None else list(detections.masks)
+    origins = None if origins is None else origins.copy()
     is_tile = (windows != [0, 0, *detections.image_size]).any(axis=1)
     by_score = np.argsort(-scores, kind="stable")
     groups = np.split(
@@ -163,15 +175,15 @@ def _merge(detections, labels, windows):
         best = group[0]
         if len(group) > 1:
             extent = _extent(boxes[group])
-            whole = group[is_tile[group] & _contain(windows[group], extent)]
-            if len(whole):
-                best = whole[0]
-            elif masks is None:
+            complete = group[is_tile[group] & _contain(windows[group], extent)]
+            if len(complete):
+                best = complete[0]
+            elif masks is None or origins is None:
                 boxes[best] = extent
             else:
                 ones = np.ones(len(group), "uint16")
                 masks[best], origins[best] = weighted_mask_vote(
-                    [masks[i] for i in group], origins[group], ones, 1
+                    [masks[i] for i in group], origins[group], ones, threshold=1
                 )
                 boxes[best] = np.concatenate([origins[best], origins[best] + masks[best].shape])
             scores[best] = scores[group[0]]
@@ -197,7 +209,7 @@ def _contain(windows, box):
 
 
 def _intersect(boxes, others):
-    """Returns the intersections of `boxes` `[..., 4]` and `others`. They are inverted where there is none."""
+    """Returns the intersections of `boxes` `[..., 4]` and `others`, inverted if they are disjoint."""
     low = np.maximum(boxes[..., :2], others[..., :2])
     return np.concatenate([low, np.minimum(boxes[..., 2:], others[..., 2:])], axis=-1)
 

@@ -21,11 +21,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mask_rcnn.structures import Detections
+
 AGREEMENT = "agreement"  # attribute of detections that were merged from several views
-LEAST_SCORE = 0.05  # detections with lower scores count as background, as in detectron2's evaluation of COCO
+MIN_SCORE = 0.05  # detections with lower scores count as background, as in detectron2's evaluation of COCO
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Uncertainty:
     """The uncertainty of an image, in expected corrections.
 
@@ -44,17 +46,17 @@ class Uncertainty:
     num_candidates: int
 
     @property
-    def total(self):
+    def total(self) -> float:
         """Expected number of corrections: the sum of the parts."""
         return self.wrong + self.disagreement + self.missed
 
     @property
-    def per_object(self):
-        """Expected number of corrections per detection, above or below the threshold; 0 without any."""
+    def per_object(self) -> float:
+        """Expected number of corrections per detection above or below the threshold. 0 without any."""
         return self.total / max(self.num_objects + self.num_candidates, 1)
 
     @property
-    def reason(self):
+    def reason(self) -> str:
         """Name of the largest part, as text."""
         if not self.num_objects + self.num_candidates:
             return "nothing found"
@@ -63,25 +65,25 @@ class Uncertainty:
             "views disagree": self.disagreement,
             "objects below the threshold": self.missed,
         }
-        return max(parts, key=parts.get)
+        return max(parts, key=lambda name: parts[name])
 
 
-def image_uncertainty(detections, score_threshold=0.5):
+def image_uncertainty(detections: Detections, score_threshold: float = 0.5) -> Uncertainty:
     """Returns the `Uncertainty` of an image.
 
     Args:
-        detections: `Detections`. Scores below LEAST_SCORE are ignored. The optional attribute "agreement"
+        detections: `Detections`. Scores below MIN_SCORE are ignored. The optional attribute "agreement"
             `[N]`, 0..1, is the agreement with other views.
         score_threshold: Lowest score of a detection that counts as an object. Defaults to 0.5.
     """
     scores = detections.scores.astype("float64")
     agreement = np.asarray(detections.attributes.get(AGREEMENT, np.ones(len(scores))), "float64")
-    found = scores >= score_threshold
-    candidate = ~found & (scores >= LEAST_SCORE)
+    is_object = scores >= score_threshold
+    is_candidate = ~is_object & (scores >= MIN_SCORE)
     return Uncertainty(
-        wrong=float((1 - scores[found]).sum()),
-        disagreement=float((scores * (1 - agreement))[found].sum()),
-        missed=float((scores * agreement)[candidate].sum()),
-        num_objects=int(found.sum()),
-        num_candidates=int(candidate.sum()),
+        wrong=float((1 - scores[is_object]).sum()),
+        disagreement=float((scores * (1 - agreement))[is_object].sum()),
+        missed=float((scores * agreement)[is_candidate].sum()),
+        num_objects=int(is_object.sum()),
+        num_candidates=int(is_candidate.sum()),
     )

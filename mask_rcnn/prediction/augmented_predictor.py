@@ -1,17 +1,20 @@
 """Test-time augmentation: detects resized and mirrored versions of an image and merges the detections."""
 
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 
 from mask_rcnn.data.keypoints import mirrored_order
-from mask_rcnn.postprocessing.augmentation_merge import merge_views, mirror
+from mask_rcnn.postprocessing.augmentation_merge import merge_views, mirror_detections
 from mask_rcnn.prediction.image_predictor import ImagePredictor
+from mask_rcnn.structures import Detections
 
 
 class AugmentedPredictor(ImagePredictor):
     """Detects objects in several views of each image and merges the detections by `merge_views`.
 
-    Each scale takes the time of an image of this size, and twice that with `horizontal_flip`. Can be used in
-    place of an `ImagePredictor`, also in a `TiledPredictor`.
+    Each scale takes the time of an image of this size, and twice that with `horizontal_flip`. It can
+    replace any `ImagePredictor`, also inside a `TiledPredictor`.
 
     Args:
         predictor: `ImagePredictor`, of weights or of an exported model. An exported model resizes images
@@ -29,7 +32,9 @@ class AugmentedPredictor(ImagePredictor):
     >>> detections = predictor.predict("photo.jpg")  # doctest: +SKIP
     """
 
-    def __init__(self, predictor, scales=(1.0,), horizontal_flip=True):
+    def __init__(
+        self, predictor: ImagePredictor, scales: Sequence[float] = (1.0,), horizontal_flip: bool = True
+    ):
         if not scales or min(scales) <= 0 or len(set(scales)) < len(scales):
             raise ValueError(
                 "`scales` must be different numbers above 0, such as (0.75, 1.0, 1.25). "
@@ -42,14 +47,16 @@ class AugmentedPredictor(ImagePredictor):
         points = self.config.keypoint_head
         self._keypoint_order = points and mirrored_order(points.names, points.flip_pairs)
 
-    def default_batch_size(self):
+    def default_batch_size(self) -> int:
+        """Returns the batch size of the wrapped predictor, which is fast on this machine."""
         return self.predictor.default_batch_size()
 
-    def batch_key(self, image_size):
+    def batch_key(self, image_size: tuple[int, int]) -> Hashable:
+        """Returns the batch keys of all views, or None if a view must be a batch of its own."""
         keys = tuple(view.batch_key(image_size) for view, _ in self._views)
         return None if None in keys else keys
 
-    def preprocess(self, image):
+    def preprocess(self, image: np.ndarray) -> tuple[tuple, tuple]:
         """Prepares all views of one image for the model.
 
         Args:
@@ -63,18 +70,22 @@ class AugmentedPredictor(ImagePredictor):
         inputs, resizes = zip(*prepared, strict=True)
         return inputs, resizes
 
-    def detect_batch(self, inputs):
+    def detect_batch(self, inputs: list[tuple]) -> list[tuple]:
+        """Runs the model on each view of a batch. Returns a list with a tuple of outputs per image."""
         outputs = [
-            view.detect_batch([each[number] for each in inputs])
+            view.detect_batch([views[number] for views in inputs])
             for number, (view, _) in enumerate(self._views)
         ]
-        return list(zip(*outputs, strict=True))  # per image, a tuple with the outputs of its views
+        return list(zip(*outputs, strict=True))
 
-    def postprocess(self, outputs, resize, score_threshold=0.0):
-        found = []
-        for (view, flip), each, undo in zip(self._views, outputs, resize, strict=True):
-            detections = view.postprocess(each, undo)
-            found.append(mirror(detections, self._keypoint_order) if flip else detections)
+    def postprocess(self, outputs: tuple, resize: tuple, score_threshold: float = 0.0) -> Detections:
+        """Returns the merged `Detections` of the views of one image, see `ImagePredictor.postprocess`."""
+        view_detections = []
+        for (view, flip), view_outputs, view_resize in zip(self._views, outputs, resize, strict=True):
+            detections = view.postprocess(view_outputs, view_resize)
+            view_detections.append(
+                mirror_detections(detections, self._keypoint_order) if flip else detections
+            )
         head = self.config.box_head
-        merged = merge_views(found, head.nms_iou, head.max_detections)
+        merged = merge_views(view_detections, head.nms_iou, head.max_detections)
         return merged.select(~(merged.scores < score_threshold))

@@ -6,69 +6,48 @@ The model runs in its own thread, so it waits neither for image reading nor for 
 queues are bounded: when the caller is slow, the earlier stages wait.
 """
 
-import contextlib
+from __future__ import annotations
+
 import functools
-import threading
+from collections.abc import Callable, Generator, Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import logging
 
+from mask_rcnn.config import Config
 from mask_rcnn.data.array_images import checked_image
 from mask_rcnn.data.image_headers import MAX_PIXELS
 from mask_rcnn.data.images import is_image_file, read_header, read_image
 from mask_rcnn.errors import UnreadableImage, short_message
+from mask_rcnn.prediction.prediction_job import LARGE_PIXELS, PredictionJob
+from mask_rcnn.structures import Category, Detections
 from mask_rcnn.system.parallel import default_threads, equal_batches, in_background, in_order, submit_ahead
 
-# Only one image with more pixels (16.8 million, 50 MB as RGB) is in memory at a time.
-LARGE_PIXELS = 1 << 24
 WINDOW_BATCHES = 4  # an image waits for others of its shape for at most this many batches of images
-
-_large_image = threading.Lock()
-
-
-@dataclass
-class _Job:
-    """State of one image in the pipeline.
-
-    Args:
-        number: Index of the image among the sources.
-        source: The source, as given by the caller.
-        key: Batch key. Images of a batch have equal keys. None if the image is a batch of its own.
-        large: Whether the image is a file of more than `LARGE_PIXELS`.
-        image: Pixels `[H, W, C]` if they are kept for `finish`, else None.
-        inputs: Model inputs, the first result of `preprocess`.
-        resize: The second result of `preprocess`.
-        outputs: Model outputs of `detect_batch` for the image, `{name: array}`.
-        error: The exception if a stage failed, else None.
-    """
-
-    number: int
-    source: object
-    key: object = None
-    large: bool = False
-    image: np.ndarray | None = None
-    inputs: object = None
-    resize: object = None
-    outputs: dict = field(default_factory=dict)
-    error: Exception | None = None
 
 
 class ImagePredictor:
     """Base class of predictors: detects objects in one image, or in many with all cores and in batches.
 
     A subclass sets the attributes `config` and `categories`. It defines the methods `preprocess`,
-    `batch_key`, `detect_batch` and `postprocess`.
+    `batch_key`, `detect_batch` and `postprocess`. The types of the model inputs, of the model outputs and of
+    `resize` depend on the subclass.
 
     Attributes:
+        config: The `Config` of the model.
+        categories: Tuple of `Category`. Class id i is `categories[i - 1]`.
         max_pixels: Maximum height times width of an image file. Defaults to `MAX_PIXELS`. A `Predictor` takes
             it from the config field `data.max_pixels`.
     """
 
-    max_pixels = MAX_PIXELS
+    config: Config
+    categories: tuple[Category, ...]
+    max_pixels: int = MAX_PIXELS
 
-    def preprocess(self, image):
+    def preprocess(self, image: np.ndarray) -> tuple[Any, Any]:
         """Prepares one image for the model.
 
         Args:
@@ -80,7 +59,7 @@ class ImagePredictor:
         """
         raise NotImplementedError
 
-    def batch_key(self, image_size):
+    def batch_key(self, image_size: tuple[int, int]) -> Hashable:
         """Returns the batch key of an image: only images with equal keys share a batch.
 
         Args:
@@ -91,7 +70,7 @@ class ImagePredictor:
         """
         raise NotImplementedError
 
-    def detect_batch(self, inputs):
+    def detect_batch(self, inputs: list) -> list:
         """Runs the model on a batch.
 
         Args:
@@ -102,7 +81,7 @@ class ImagePredictor:
         """
         raise NotImplementedError
 
-    def postprocess(self, outputs, resize, score_threshold=0.0):
+    def postprocess(self, outputs: Any, resize: Any, score_threshold: float = 0.0) -> Detections:
         """Converts the model outputs of one image to detections.
 
         Args:
@@ -115,7 +94,7 @@ class ImagePredictor:
         """
         raise NotImplementedError
 
-    def scaled(self, scale):
+    def scaled(self, scale: float) -> ImagePredictor:
         """Returns a predictor of the same model that resizes images to `scale` times the config's sides.
 
         Raises a ValueError if the model has a fixed input size and `scale` is not 1.
@@ -127,15 +106,15 @@ class ImagePredictor:
             f"Received: a scale of {scale:g}. Omit the scales, or use the weights that were exported."
         )
 
-    def default_batch_size(self):
+    def default_batch_size(self) -> int:
         """Returns the number of images per batch that is fast on this machine."""
         return 1
 
-    def max_detections(self, image_size):
+    def max_detections(self, image_size: tuple[int, int]) -> int:
         """Returns the maximum number of detections in an image of (height, width) `image_size`."""
         return self.config.box_head.max_detections
 
-    def predict(self, image):
+    def predict(self, image: np.ndarray | str | Path) -> Detections:
         """Detects the objects in one image.
 
         Args:
@@ -154,32 +133,32 @@ class ImagePredictor:
 
     def predict_many(
         self,
-        sources,
+        sources: Iterable[Any],
         *,
-        batch_size=None,
-        threads=None,
-        image_of=None,
-        batch_of=None,
-        finish=None,
-        keep_images=False,
-        score_threshold=0.0,
-    ):
+        batch_size: int | None = None,
+        threads: int | None = None,
+        image_of: Callable[[Any], np.ndarray | str | Path] | None = None,
+        batch_of: Callable[[Any], Hashable] | None = None,
+        finish: Callable[[Any, Detections, Callable[[], np.ndarray]], Any] | None = None,
+        keep_images: bool = False,
+        score_threshold: float = 0.0,
+    ) -> Generator[tuple[Any, Any], None, None]:
         """Detects the objects in many images, in bounded memory.
 
         Images with equal padded shapes are detected in batches. The results equal those of `predict`, up to
         rounding in the operations of the model. An image that fails does not stop the others.
 
         Args:
-            sources: Iterable of images as for `predict`, or of any objects if `image_of` is given. It is
-                iterated in another thread, a few images ahead.
+            sources: Iterable of images as for `predict`, or of any objects if `image_of` is given. Another
+                thread iterates over it, a few images ahead.
             batch_size: Number of images per batch, on all replicas together. Defaults to None, the number
                 that is fast on this machine.
             threads: Number of threads that read images and post-process detections. Defaults to None, one
                 per core, at most 8.
             image_of: Function of a source that returns an array or a path. Defaults to None, the source
                 itself.
-            batch_of: Function of a source. Only images with equal results share a batch. Defaults to None,
-                no such condition.
+            batch_of: Function of a source. Only images with equal results share a batch. Defaults to None:
+                sources do not limit the batches.
             finish: Function of `(source, detections, pixels)`, called in a thread. `pixels()` returns the
                 image, `[H, W, C]`. Its result is yielded instead of the detections. Defaults to None.
             keep_images: Whether to keep the pixels in memory for `finish`. Files of more than 16.8 million
@@ -198,16 +177,20 @@ class ImagePredictor:
         _check_positive(batch_size=batch_size, threads=threads)
         image_of = image_of or (lambda source: source)
         batch_of = batch_of or (lambda source: None)
-        prepare = functools.partial(self._prepare, image_of=image_of, batch_of=batch_of, keep=keep_images)
+        prepare = functools.partial(
+            self._prepare, image_of=image_of, batch_of=batch_of, keep_image=keep_images
+        )
         complete = functools.partial(
-            self._complete, image_of=image_of, finish=finish, threshold=score_threshold
+            self._complete, image_of=image_of, finish=finish, score_threshold=score_threshold
         )
         pool = ThreadPoolExecutor(threads, "predict_many")
-        jobs = (_Job(number, source) for number, source in enumerate(sources))
-        prepared = (future.result() for _, future in submit_ahead(pool, prepare, jobs, threads + batch_size))
+        jobs = (PredictionJob(number=number, source=source) for number, source in enumerate(sources))
+        prepared = (
+            future.result() for _, future in submit_ahead(pool, prepare, jobs, ahead=threads + batch_size)
+        )
         window = WINDOW_BATCHES * batch_size if batch_size > 1 else 0
-        batches = equal_batches(prepared, lambda job: job.key, batch_size, window)
-        background = in_background(self._finishing(batches, pool, complete), threads + batch_size)
+        batches = equal_batches(prepared, lambda job: job.key, batch_size=batch_size, window=window)
+        background = in_background(self._detect_batches(batches, pool, complete), threads + batch_size)
         try:
             for future in in_order(background):
                 yield future.result()
@@ -216,7 +199,7 @@ class ImagePredictor:
             background.close()
             pool.shutdown()
 
-    def _finishing(self, batches, pool, complete):
+    def _detect_batches(self, batches, pool, complete):
         """Runs the model on each batch. Yields (number, future of (source, result)) for each image."""
         for batch in batches:
             self._detect(batch)
@@ -237,17 +220,17 @@ class ImagePredictor:
         header = read_header(image, self.max_pixels, self.config.input.channels)
         return header.height * header.width > LARGE_PIXELS
 
-    def _prepare(self, job, image_of, batch_of, keep):
+    def _prepare(self, job, *, image_of, batch_of, keep_image):
         """Reads and preprocesses the image of a job. Stores an exception in the job."""
         try:
-            where = image_of(job.source)
-            job.large = self._is_large(where)
-            with _room(job):
-                image = self._read(where)
+            image_source = image_of(job.source)
+            job.is_large = self._is_large(image_source)
+            with job.memory_lock():
+                image = self._read(image_source)
                 job.inputs, job.resize = self.preprocess(image)
             shape_key = self.batch_key(image.shape[:2])
             job.key = shape_key and (batch_of(job.source), shape_key)
-            if keep and not job.large:
+            if keep_image and not job.is_large:
                 job.image = image
         except (ValueError, OSError) as error:
             job.error = UnreadableImage(str(error))
@@ -273,18 +256,18 @@ class ImagePredictor:
             for job in batch:
                 self._detect([job])
             return
-        for job, each in zip(batch, outputs, strict=True):
-            job.outputs, job.inputs = each, None  # frees the pixels
+        for job, image_outputs in zip(batch, outputs, strict=True):
+            job.outputs, job.inputs = image_outputs, None  # frees the pixels
 
-    def _complete(self, job, image_of, finish, threshold):
+    def _complete(self, job, *, image_of, finish, score_threshold):
         """Returns (source, result) of a job. The result may be an exception."""
         try:
             if job.error:
                 return job.source, job.error
-            detections = self.postprocess(job.outputs, job.resize, threshold)
+            detections = self.postprocess(job.outputs, job.resize, score_threshold)
             if finish is None:
                 return job.source, detections
-            with _room(job):
+            with job.memory_lock():
                 return job.source, finish(
                     job.source, detections, functools.partial(self._pixels, job, image_of)
                 )
@@ -293,11 +276,6 @@ class ImagePredictor:
 
     def _pixels(self, job, image_of):
         return self._read(image_of(job.source)) if job.image is None else job.image
-
-
-def _room(job):
-    """Returns a context for the pixels of a job. Only one large image is in memory at a time."""
-    return _large_image if job.large else contextlib.nullcontext()
 
 
 def _check_positive(**values):

@@ -1,17 +1,24 @@
 """Predictor: resizes and pads images, runs the model, and converts its output to pixels of the image."""
 
+from __future__ import annotations
+
 import copy
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from mask_rcnn.config import Config
 from mask_rcnn.data.transforms import Resize, input_size, pad_image, padded_size, padding_origin, scaled_input
 from mask_rcnn.heads import decode, heads_of
-from mask_rcnn.model import build_parts, dtype_policy, inference_model
+from mask_rcnn.model import Parts, build_parts, dtype_policy, inference_model
 from mask_rcnn.model_zoo.pretrained import weights_file
 from mask_rcnn.ops.implementation import has_gpu
 from mask_rcnn.prediction.image_predictor import ImagePredictor
-from mask_rcnn.structures import Detections
+from mask_rcnn.structures import Category, Detections
+from mask_rcnn.system.paths import AnyPath
 from mask_rcnn.weights import load_weights, read_header
 
 # Images per replica and batch. On a CPU, a batch is no faster than the same images one by one.
@@ -44,7 +51,7 @@ class Predictor(ImagePredictor):
     >>> picture = mask_rcnn.draw("photo.jpg", detections, predictor.categories)  # doctest: +SKIP
     """
 
-    def __init__(self, parts, config, categories):
+    def __init__(self, parts: Parts, config: Config, categories: Sequence[Category]):
         if len(categories) != config.num_classes:
             raise ValueError(
                 "A model needs one category for each of its classes. "
@@ -61,7 +68,7 @@ class Predictor(ImagePredictor):
         )
 
     @classmethod
-    def load(cls, path, precision="float32", implementation=None):
+    def load(cls, path: AnyPath, precision: str = "float32", implementation: str | None = None) -> Predictor:
         """Returns the predictor of a weights file. Config and categories are read from the file.
 
         Args:
@@ -69,8 +76,8 @@ class Predictor(ImagePredictor):
                 on first use.
             precision: Keras dtype policy of the computation. "mixed_bfloat16" is fast on hardware that
                 supports bfloat16. Defaults to "float32".
-            implementation: Operations that compute the convolutions, see `build_parts`. Use "portable" for a
-                model that will be exported. Defaults to None.
+            implementation: Implementation of the convolutions, see `build_parts`. Use "portable" for a model
+                that will be exported. Defaults to None.
 
         Returns:
             `Predictor`.
@@ -87,7 +94,7 @@ class Predictor(ImagePredictor):
             load_weights(path, parts)
             return cls(parts, config, categories)
 
-    def preprocess(self, image):
+    def preprocess(self, image: np.ndarray) -> tuple[dict[str, tf.Tensor], Resize]:
         """Resizes and pads an image for the model.
 
         Args:
@@ -102,12 +109,13 @@ class Predictor(ImagePredictor):
         """
         settings = self.config.input
         size, padded = self._sizes(image.shape[:2])
-        resize = Resize(image.shape[:2], size, padding_origin(size, padded, settings.centered))
-        dtype = self.model.input["images"].dtype
+        y, x = padding_origin(size, padded, settings.centered)
+        resize = Resize(image.shape[:2], size, (y, x))
+        dtype = self.model.input["images"].dtype  # pyright: ignore[reportCallIssue, reportArgumentType]
         pixels = pad_image(resize.apply(image, settings.resize, dtype), padded, resize.origin)
         return {"images": tf.constant(pixels[None]), "image_sizes": tf.constant([size], tf.float32)}, resize
 
-    def batch_key(self, image_size):
+    def batch_key(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Returns the padded (height, width). More padding would change the result of the model."""
         return self._sizes(image_size)[1]
 
@@ -115,16 +123,19 @@ class Predictor(ImagePredictor):
         """Returns the (height, width) of the resized image and of the padded image."""
         settings = self.config.input
         size = input_size(image_size, settings.short_side, settings)
-        return size, padded_size(size, settings.pad_multiple, settings.padded_size)
+        height, width = padded_size(size, settings.pad_multiple, settings.padded_size)
+        return size, (height, width)
 
-    def scaled(self, scale):
+    def scaled(self, scale: float) -> Predictor:
+        """Returns a predictor of the same model that resizes images to `scale` times the config's sides."""
         if scale == 1:
             return self
-        other = copy.copy(self)
-        other.config = dataclasses.replace(self.config, input=scaled_input(self.config.input, scale))
-        return other
+        scaled = copy.copy(self)
+        scaled.config = dataclasses.replace(self.config, input=scaled_input(self.config.input, scale))
+        return scaled
 
-    def default_batch_size(self):
+    def default_batch_size(self) -> int:
+        """Returns the number of images per batch that is fast on this machine, on all replicas together."""
         return self._num_replicas() * (GPU_BATCH_SIZE if has_gpu() else CPU_BATCH_SIZE)
 
     def _num_replicas(self):
@@ -133,7 +144,7 @@ class Predictor(ImagePredictor):
             return 1
         return len(self.strategy.extended.worker_devices)
 
-    def detect_batch(self, inputs):
+    def detect_batch(self, inputs: list[dict[str, tf.Tensor]]) -> list[dict[str, np.ndarray]]:
         """Runs the model on images with equal padded shapes, divided among the replicas.
 
         Args:
@@ -145,11 +156,11 @@ class Predictor(ImagePredictor):
         num_replicas = self._num_replicas()
         if num_replicas == 1:
             return _unbatched([self.detect(_batched(inputs))])
-        share = -(-len(inputs) // num_replicas)
-        filled = inputs + inputs[-1:] * (share * num_replicas - len(inputs))
+        replica_size = -(-len(inputs) // num_replicas)
+        padded = inputs + inputs[-1:] * (replica_size * num_replicas - len(inputs))
         values = self.strategy.experimental_distribute_values_from_function(
             lambda context: _batched(
-                filled[context.replica_id_in_sync_group % num_replicas * share :][:share]
+                padded[context.replica_id_in_sync_group % num_replicas * replica_size :][:replica_size]
             )
         )
         outputs = self._detect_on_replicas(values)
@@ -157,7 +168,9 @@ class Predictor(ImagePredictor):
         replicas = [dict(zip(results, each, strict=True)) for each in zip(*results.values(), strict=True)]
         return _unbatched(replicas)[: len(inputs)]
 
-    def postprocess(self, outputs, resize, score_threshold=0.0):
+    def postprocess(
+        self, outputs: dict[str, np.ndarray], resize: Resize, score_threshold: float = 0.0
+    ) -> Detections:
         """Converts the model's output for one image to detections in the pixels of that image.
 
         Args:
@@ -169,10 +182,10 @@ class Predictor(ImagePredictor):
             `Detections`, without padding rows.
         """
         # A score of NaN is kept, so that the error is visible.
-        found = (outputs["class_ids"] > 0) & ~(outputs["scores"] < score_threshold)
-        outputs = {name: output[found] for name, output in outputs.items()}
+        is_kept = (outputs["class_ids"] > 0) & ~(outputs["scores"] < score_threshold)
+        outputs = {name: output[is_kept] for name, output in outputs.items()}
         boxes = resize.invert_boxes(outputs["boxes"], self.config.inclusive_boxes)
-        fields = decode(heads_of(self.config), outputs, boxes, resize=resize)
+        fields: dict[str, Any] = decode(heads_of(self.config), outputs, boxes, resize=resize)
         return Detections(
             boxes=boxes,
             scores=outputs["scores"],
@@ -184,7 +197,7 @@ class Predictor(ImagePredictor):
 
 def _batched(inputs):
     """Concatenates input dicts of one image each to one batch."""
-    return {name: tf.concat([one[name] for one in inputs], axis=0) for name in inputs[0]}
+    return {name: tf.concat([image_inputs[name] for image_inputs in inputs], axis=0) for name in inputs[0]}
 
 
 def _unbatched(outputs):

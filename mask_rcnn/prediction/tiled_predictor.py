@@ -4,19 +4,26 @@ import contextlib
 import functools
 import itertools
 import threading
+from collections.abc import Callable, Generator, Hashable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from mask_rcnn.config import Config
 from mask_rcnn.data.array_images import checked_image
 from mask_rcnn.data.image_windows import DecodedImage, open_image
 from mask_rcnn.data.images import with_dtype
+from mask_rcnn.data.tiff import TiffImage
 from mask_rcnn.postprocessing.tile_merge import merge_tiles
-from mask_rcnn.prediction.image_predictor import LARGE_PIXELS
+from mask_rcnn.prediction.image_predictor import ImagePredictor
+from mask_rcnn.prediction.prediction_job import LARGE_PIXELS
+from mask_rcnn.prediction.tiles import Tiling
+from mask_rcnn.structures import Category, Detections
 
 
 class TiledPredictor:
-    """Detects objects in the tiles of large images. Small objects are found, too.
+    """Detects objects in large images tile by tile, so that small objects are found as well.
 
     Each tile is resized to the input size of the model, so small objects become larger. An image that is not
     larger than a tile is detected without tiles. A larger image is also detected as a whole, for the objects
@@ -35,32 +42,32 @@ class TiledPredictor:
     >>> detections = predictor.predict("satellite.png")  # doctest: +SKIP
     """
 
-    def __init__(self, predictor, tiling, whole_image=True):
+    def __init__(self, predictor: ImagePredictor, tiling: Tiling, whole_image: bool = True):
         self.predictor, self.tiling, self.whole_image = predictor, tiling, whole_image
 
     @property
-    def config(self):
+    def config(self) -> Config:
         """The `Config` of the model."""
         return self.predictor.config
 
     @property
-    def categories(self):
+    def categories(self) -> tuple[Category, ...]:
         """Tuple of `Category`. Class id i is `categories[i - 1]`."""
         return self.predictor.categories
 
-    def max_detections(self, image_size):
+    def max_detections(self, image_size: tuple[int, int]) -> int:
         """Returns the maximum number of detections in an image of (height, width) `image_size`."""
         return len(self._windows(image_size)) * self.predictor.max_detections(image_size)
 
-    def batch_key(self, image_size):
+    def batch_key(self, image_size: tuple[int, int]) -> Hashable:
         """Returns the batch key of an image with one window. Returns None for an image with several tiles."""
         return self.predictor.batch_key(image_size) if len(self._windows(image_size)) == 1 else None
 
-    def default_batch_size(self):
+    def default_batch_size(self) -> int:
         """Returns the number of tiles per batch that is fast on this machine."""
         return self.predictor.default_batch_size()
 
-    def predict(self, image):
+    def predict(self, image: np.ndarray | str | Path) -> Detections:
         """Detects the objects in one image.
 
         Args:
@@ -79,16 +86,16 @@ class TiledPredictor:
 
     def predict_many(
         self,
-        sources,
+        sources: Iterable[Any],
         *,
-        batch_size=None,
-        threads=None,
-        image_of=None,
-        batch_of=None,
-        finish=None,
-        keep_images=False,
-        score_threshold=0.0,
-    ):
+        batch_size: int | None = None,
+        threads: int | None = None,
+        image_of: Callable[[Any], np.ndarray | str | Path] | None = None,
+        batch_of: Callable[[Any], Hashable] | None = None,
+        finish: Callable[[Any, Detections, Callable[[], np.ndarray]], Any] | None = None,
+        keep_images: bool = False,
+        score_threshold: float = 0.0,
+    ) -> Generator[tuple[Any, Any], None, None]:
         """Detects the objects in many images. The tiles of an image are detected in batches.
 
         An image file is decoded once. Its pixels are in memory until its last tile is resized. At most two
@@ -105,19 +112,22 @@ class TiledPredictor:
         Yields:
             `(source, result)` in the order of `sources`, see `ImagePredictor.predict_many`.
         """
-        images = (_Image(self.predictor, source, image_of, keep_images) for source in sources)
-        parts = ((image, window) for image in images for window in image.windows(self._windows))
+        images = (
+            _OpenedImage(self.predictor, source, image_of=image_of, keep_pixels=keep_images)
+            for source in sources
+        )
+        image_windows = ((image, window) for image in images for window in image.windows(self._windows))
         detected = self.predictor.predict_many(
-            parts,
+            image_windows,
             batch_size=batch_size,
             threads=threads,
-            image_of=lambda part: part[0].read(part[1]),
-            batch_of=batch_of and (lambda part: batch_of(part[0].source)),
+            image_of=lambda image_window: image_window[0].read(image_window[1]),
+            batch_of=batch_of and (lambda image_window: batch_of(image_window[0].source)),
             score_threshold=score_threshold,
         )
         with contextlib.closing(detected):
-            for image, found in itertools.groupby(detected, key=lambda pair: pair[0][0]):
-                yield image.source, self._result(image, list(found), finish)
+            for image, results in itertools.groupby(detected, key=lambda result: result[0][0]):
+                yield image.source, self._result(image, list(results), finish)
 
     def _windows(self, image_size, has_whole=True):
         """Returns the windows to detect in, `[T, 4]` int64, yxyx. The last may be the whole image."""
@@ -126,19 +136,20 @@ class TiledPredictor:
             return windows
         return np.concatenate([windows, [[0, 0, *image_size]]])
 
-    def _result(self, image, found, finish):
+    def _result(self, image, results, finish):
         """Returns the detections of an image, or the result of `finish`, or an exception.
 
         Args:
-            image: `_Image`.
-            found: List of ((image, window), `Detections` or exception), one per window.
+            image: `_OpenedImage`.
+            results: List of ((image, window), `Detections` or exception), one per window.
             finish: See `predict_many`.
         """
         try:
-            for _, each in found:
-                if isinstance(each, Exception):
-                    return each
-            windows, parts = np.array([window for (_, window), _ in found]), [each for _, each in found]
+            for _, result in results:
+                if isinstance(result, Exception):
+                    return result
+            windows = np.array([window for (_, window), _ in results])
+            parts = [detections for _, detections in results]
             detections = parts[0] if len(parts) == 1 else _merged(parts, windows, image.size)
             if finish is None:
                 return detections
@@ -157,27 +168,28 @@ def _merged(parts, windows, image_size):
 def _objects_in_no_tile(detections, tiles):
     """Returns the detections whose boxes no tile contains. Tiles show all other objects at a larger scale."""
     boxes = detections.boxes[:, None]  # [N, 1, 4]
-    inside = (boxes[..., :2] >= tiles[:, :2]) & (boxes[..., 2:] <= tiles[:, 2:])  # [N, T, 2]
-    return detections.select(~inside.all(axis=-1).any(axis=1))
+    is_inside = (boxes[..., :2] >= tiles[:, :2]) & (boxes[..., 2:] <= tiles[:, 2:])  # [N, T, 2]
+    return detections.select(~is_inside.all(axis=-1).any(axis=1))
 
 
-class _Image:
+class _OpenedImage:
     """An image that is opened once for all of its tiles.
 
     Args:
         predictor: `ImagePredictor`, which sets the pixel format and the maximum size.
         source: The source, as given by the caller of `predict_many`.
         image_of: Function of `source` that returns an array or a path, or None for `source` itself.
-        keep: Whether to keep the pixels in memory after the last tile.
+        keep_pixels: Whether to keep the pixels in memory after the last tile.
 
     Attributes:
         size: (height, width), set by `windows`. None if the image cannot be read.
     """
 
-    def __init__(self, predictor, source, image_of, keep):
+    def __init__(self, predictor, source, *, image_of, keep_pixels):
         self.source, self.size = source, None
-        self._predictor, self._image_of, self._keep = predictor, image_of, keep
-        self._pixels, self._unread, self._lock = None, 1, threading.Lock()
+        self._predictor, self._image_of, self._keep_pixels = predictor, image_of, keep_pixels
+        self._pixels: DecodedImage | TiffImage | None = None
+        self._num_unread, self._lock = 1, threading.Lock()
 
     def windows(self, windows_of):
         """Returns the windows to read, yxyx. `[None]` is the whole image.
@@ -187,39 +199,44 @@ class _Image:
                 `has_whole` is whether the whole image may be one of the windows.
         """
         try:
-            self._pixels = self._open()
+            opened = self._pixels = self._open()
         except Exception:  # `read` opens again and raises it; it becomes the result of the image
             return [None]
-        self.size = self._pixels.size
-        windows = windows_of(self.size, self._pixels.has_whole)
-        self._keep = self._keep and self.size[0] * self.size[1] <= LARGE_PIXELS
-        self._unread = len(windows)
+        self.size = opened.size
+        windows = windows_of(self.size, opened.has_whole)
+        self._keep_pixels = self._keep_pixels and self.size[0] * self.size[1] <= LARGE_PIXELS
+        self._num_unread = len(windows)
         return windows if len(windows) > 1 else [None]
 
     def read(self, window):
         """Returns the pixels of a window, `[h, w, C]`. Frees the image after its last window."""
-        if self._pixels is None:
-            self._pixels = self._open()  # raises
-        pixels = self._pixels.read(window)
+        image = self._opened()
+        pixels = image.read(window)
         with self._lock:
-            self._unread -= 1
-        if not self._unread and not self._keep:
-            self._pixels.close()
+            self._num_unread -= 1
+        if not self._num_unread and not self._keep_pixels:
+            image.close()
         return pixels
 
     def all_pixels(self):
         """Returns the pixels of the whole image, `[H, W, C]`."""
-        return self._pixels.read()
+        return self._opened().read()
+
+    def _opened(self):
+        """Returns the opened image. Opens it if that failed before, which raises the error."""
+        if self._pixels is None:
+            self._pixels = self._open()
+        return self._pixels
 
     def _open(self):
         """Returns the opened image, see `open_image`. Pixels are decoded later."""
-        where = self.source if self._image_of is None else self._image_of(self.source)
+        image = self.source if self._image_of is None else self._image_of(self.source)
         settings = self._predictor.config.input
-        if isinstance(where, (str, Path)):
+        if isinstance(image, (str, Path)):
             depth = settings.bit_depth or 16
             convert = functools.partial(with_dtype, bit_depth=depth, dtype=settings.dtype)
             return open_image(
-                where, max_pixels=self._predictor.max_pixels, channels=settings.channels, convert=convert
+                image, max_pixels=self._predictor.max_pixels, channels=settings.channels, convert=convert
             )
-        image = checked_image(where, settings)
-        return DecodedImage(image.shape[:2], lambda: image)
+        pixels = checked_image(image, settings)
+        return DecodedImage(pixels.shape[:2], lambda: pixels)

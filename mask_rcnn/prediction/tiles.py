@@ -38,7 +38,7 @@ class Tiling:
                 f"Received: {self.overlap}. Give 0.2 for 20 %."
             )
 
-    def windows(self, image_size):
+    def windows(self, image_size: tuple[int, int]) -> np.ndarray:
         """Returns the tiles of an image, row by row.
 
         All tiles have the same size and are evenly spaced. The first tile of a row or column begins at the

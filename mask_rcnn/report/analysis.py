@@ -1,22 +1,26 @@
 """Analyzes the detections of a run for each IoU type."""
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mask_rcnn.data.coco_content import CocoContent
-from mask_rcnn.evaluation.average_precision import MAX_KEYPOINT_DETECTIONS, ordered
+from mask_rcnn.evaluation.average_precision import MAX_KEYPOINT_DETECTIONS, sorted_image_ids
 from mask_rcnn.report.curves import class_curves, score_thresholds, total_curve
+from mask_rcnn.report.detection_matches import DetectionMatches, match_detections
 from mask_rcnn.report.errors import detection_errors
-from mask_rcnn.report.evaluation import Evaluation, evaluate_images
 from mask_rcnn.report.operating_point import OperatingPoint, image_errors, operating_point
 
+# Function of (items, their number, a description) that yields the items and shows progress.
+Track = Callable[[Sequence, int, str], Iterable]
 TITLES = {"bbox": "boxes", "segm": "masks", "boundary": "mask boundaries", "keypoints": "keypoints"}
-MAIN_TYPES = ("keypoints", "segm", "bbox")  # the report is about the first of these that was evaluated
+MAIN_TYPES = ("keypoints", "segm", "bbox")  # a report shows details of the first of these that was evaluated
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detected:
+class RunDetections:
     """The detections of a run and the annotations to evaluate them on.
 
     Args:
@@ -31,20 +35,20 @@ class Detected:
     name: str
     content: CocoContent
     entries: tuple[dict, ...]
-    image_ids: tuple
+    image_ids: tuple[int | str, ...]
     iou_types: tuple[str, ...]
     max_detections: int
 
     def __post_init__(self):
-        object.__setattr__(self, "image_ids", tuple(ordered(self.image_ids)))
+        object.__setattr__(self, "image_ids", tuple(sorted_image_ids(self.image_ids)))
 
     @property
-    def file_names(self):
+    def file_names(self) -> dict[int | str, str]:
         """{image id: `file_name`}."""
         return {image["id"]: image["file_name"] for image in self.content.images}
 
     @property
-    def class_names(self):
+    def class_names(self) -> list[str]:
         """Names of the classes in the order of their ids."""
         return [each.name for each in sorted(self.content.categories, key=lambda category: category.id)]
 
@@ -54,7 +58,7 @@ class Analysis:
     """The evaluation of a run for one IoU type, and results derived from it.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         curves: List with the `score_curve` of each class.
         total: `score_curve` of all classes together.
         thresholds: `[K]`, the score threshold of each class with the largest F1.
@@ -63,18 +67,18 @@ class Analysis:
         images: From `image_errors`.
     """
 
-    evaluation: Evaluation
-    curves: list
+    evaluation: DetectionMatches
+    curves: list[dict]
     total: dict
     thresholds: np.ndarray
     kinds: np.ndarray
     targets: np.ndarray
     point: OperatingPoint
-    images: dict
+    images: dict[str, np.ndarray]
 
 
-def analyze(evaluation):
-    """Returns the `Analysis` of an `Evaluation`."""
+def analyze(evaluation: DetectionMatches) -> Analysis:
+    """Returns the `Analysis` of a `DetectionMatches`."""
     curves, total = class_curves(evaluation), total_curve(evaluation)
     thresholds = score_thresholds(curves, total)
     kinds, targets = detection_errors(evaluation)
@@ -91,40 +95,40 @@ def analyze(evaluation):
     )
 
 
-def analyze_run(detected, track=None):
+def analyze_run(detected: RunDetections, track: Track | None = None) -> dict[str, Analysis]:
     """Returns {IoU type: `Analysis`} of a run. Masks are also evaluated by boundary IoU.
 
     Args:
-        detected: `Detected`.
+        detected: `RunDetections`.
         track: Function of (items, their number, a description) that yields the items and shows progress.
             Defaults to None: no progress.
     """
-    found = {}
+    analyses = {}
     for iou_type in detected.iou_types:
         for kind in (iou_type, "boundary") if iou_type == "segm" else (iou_type,):
-            evaluation = evaluate_images(
+            evaluation = match_detections(
                 detected.content,
                 detected.entries,
                 detected.image_ids,
-                kind,
-                MAX_KEYPOINT_DETECTIONS if kind == "keypoints" else detected.max_detections,
-                progress(track, len(detected.image_ids), f"matching {TITLES[kind]}"),
+                iou_type=kind,
+                max_detections=MAX_KEYPOINT_DETECTIONS if kind == "keypoints" else detected.max_detections,
+                track=progress(track, len(detected.image_ids), f"matching {TITLES[kind]}"),
             )
-            found[kind] = analyze(evaluation)
-    return found
+            analyses[kind] = analyze(evaluation)
+    return analyses
 
 
-def measure(iou_types):
+def overlap_name(iou_types: Iterable[str]) -> str:
     """Returns the name of the overlap measure of IoU types: "IoU", "OKS" for keypoints, or both."""
     names = ["OKS" if kind == "keypoints" else "IoU" for kind in iou_types]
     return " or ".join(dict.fromkeys(names))
 
 
-def main_type(analyses):
-    """Returns the IoU type that a report is about. The keys of `analyses` are IoU types."""
+def main_iou_type(analyses: Mapping[str, Any]) -> str:
+    """Returns the IoU type whose details a report shows. The keys of `analyses` are IoU types."""
     return next(kind for kind in MAIN_TYPES if kind in analyses)
 
 
-def progress(track, total, description):
+def progress(track: Track | None, total: int, description: str) -> Callable[[Sequence], Iterable]:
     """Returns a function that yields items and shows progress. `track` is as in `analyze_run`."""
     return iter if track is None else lambda items: track(items, total, description)

@@ -5,6 +5,7 @@ Evaluation", CVPR 2021. Mask IoU is not sensitive to the contour of a large obje
 """
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from mask_rcnn.data.masks import encode_mask, mask_in_window
 WIDTH = 0.02  # fraction of the image diagonal; section 5 of the paper
 
 
-def boundary_width(image_size):
+def boundary_width(image_size: Sequence[int]) -> int:
     """Returns the maximum distance of boundary pixels from the contour, in pixels, at least 1.
 
     Args:
@@ -24,7 +25,7 @@ def boundary_width(image_size):
     return max(round(WIDTH * math.hypot(*image_size)), 1)
 
 
-def boundary_of(rle, width):
+def boundary_of(rle: dict, width: int) -> dict:
     """Returns the pixels of a mask that are at most `width` rows and columns away from a pixel outside of it.
 
     Pixels beyond the image count as outside of the mask.
@@ -36,7 +37,8 @@ def boundary_of(rle, width):
     Returns:
         Compressed run lengths of the same size.
     """
-    x, y, box_width, box_height = coco_mask.toBbox(rle).astype(int).tolist()
+    box = coco_mask.toBbox(rle)  # pyright: ignore[reportArgumentType], the stubs have a private type
+    x, y, box_width, box_height = box.astype(int).tolist()
     if min(box_width, box_height) <= 2 * width:  # all pixels are close to the contour
         return rle
     crop = mask_in_window(rle, (y, x, y + box_height, x + box_width)).astype("uint8")

@@ -1,5 +1,7 @@
 """Charts as SVG text for an HTML page, in the colors of its theme."""
 
+from collections.abc import Iterable, Mapping, Sequence
+
 from mask_rcnn.visualization.html_page import html_attribute, html_text
 
 LINE_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
@@ -37,7 +39,15 @@ p { overflow-wrap: anywhere; }
 """
 
 
-def line_chart(title, x_label, y_label, lines, ideal=False, points=False):
+def line_chart(
+    title: str,
+    x_label: str,
+    y_label: str,
+    *,
+    lines: Sequence[tuple[str, Sequence[float], Sequence[float]]],
+    ideal: bool = False,
+    points: bool = False,
+) -> str:
     """Returns a line chart with axes from 0 to 1, as HTML.
 
     Args:
@@ -61,10 +71,12 @@ def line_chart(title, x_label, y_label, lines, ideal=False, points=False):
     names = [(name, LINE_COLORS[number % len(LINE_COLORS)]) for number, (name, *_) in enumerate(lines)]
     size = LEFT + SIDE + MARGIN, SIDE + MARGIN + BOTTOM
     key = color_key(names) if len(names) > 1 else ""
-    return _figure(title, size, parts, key)
+    return _figure(title, size, parts, key=key)
 
 
-def bar_chart(title, bars, colors=None):
+def bar_chart(
+    title: str, bars: Sequence[tuple[str, float, str]], colors: Mapping[str, str] | None = None
+) -> str:
     """Returns a chart of horizontal bars, as HTML.
 
     Args:
@@ -84,10 +96,10 @@ def bar_chart(title, bars, colors=None):
             f'fill="{color}" stroke="#888" stroke-width="0.5"/>'
         )
         parts.append(f'<text x="{left + length + 6:.1f}" y="{y + 17}">{html_attribute(text)}</text>')
-    return _figure(title, (left + width + right, len(bars) * BAR_HEIGHT), parts, "", "chart bars")
+    return _figure(title, (left + width + right, len(bars) * BAR_HEIGHT), parts, key="", kind="chart bars")
 
 
-def color_key(names):
+def color_key(names: Iterable[tuple[str, str]]) -> str:
     """Returns a legend of colors, as HTML.
 
     Args:
@@ -97,7 +109,7 @@ def color_key(names):
     return f'<div class="key">{"".join(items)}</div>'
 
 
-def heat_table(labels, matrix, corner):
+def heat_table(labels: Sequence[str], matrix: Sequence[Sequence[int]], corner: str) -> str:
     """Returns a square table of counts, as HTML. A cell is darker if its fraction of the row is larger.
 
     Args:
@@ -146,7 +158,7 @@ def _title(text):
     return f"<title>{html_attribute(text)}</title>"
 
 
-def _figure(title, size, parts, key, kind="chart"):
+def _figure(title, size, parts, *, key, kind="chart"):
     label = html_attribute(title)
     return (
         f'<figure class="{kind}"><h4>{label}</h4><svg viewBox="0 0 {size[0]} {size[1]}" role="img" '

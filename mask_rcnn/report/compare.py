@@ -5,16 +5,27 @@ chapter 13). Images are drawn with replacement, and both runs are scored on the 
 middle 95 % of the differences. Detections of an image that was drawn twice count twice.
 """
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 
-from mask_rcnn.evaluation.bootstrap import class_precisions, image_counts, interval, mean_over_classes
+from mask_rcnn.evaluation.bootstrap import (
+    class_precisions,
+    confidence_interval,
+    image_counts,
+    mean_over_classes,
+)
+from mask_rcnn.report.analysis import Analysis
+from mask_rcnn.report.detection_matches import DetectionMatches
 
 
-def compare_by_resampling(first, second, track=iter):
+def compare_by_resampling(
+    first: DetectionMatches, second: DetectionMatches, track: Callable[[list], Iterable] = iter
+) -> dict:
     """Compares the AP of two evaluations of the same images.
 
     Args:
-        first, second: `Evaluation`s of the same objects.
+        first, second: `DetectionMatches` of the same objects.
         track: Function that yields the (run, class) pairs of a list, to show progress. Defaults to `iter`.
 
     Returns:
@@ -44,12 +55,12 @@ def compare_by_resampling(first, second, track=iter):
 
 
 def _difference(first, second):
-    """Returns a dict of `compare_by_resampling` from the `[1 + R]` AP of each run; index 0 is all images."""
+    """Returns the comparison of the AP `[1 + R]` of two runs. Index 0 is the AP without resampling."""
     differences = second - first
     if np.isnan(differences[0]):
         return dict.fromkeys(("first", "second", "difference", "low", "high", "share_better"))
     resampled = differences[1:][~np.isnan(differences[1:])]  # without resamples that have no object
-    low, high = interval(resampled)
+    low, high = confidence_interval(resampled) or (None, None)
     return {
         "first": float(first[0]),
         "second": float(second[0]),
@@ -60,7 +71,7 @@ def _difference(first, second):
     }
 
 
-def compare_images(first, second):
+def compare_images(first: Analysis, second: Analysis) -> dict:
     """Compares two runs image by image, each at its own score thresholds.
 
     Args:
@@ -73,13 +84,13 @@ def compare_images(first, second):
         better, equal, worse: Numbers of images in which the second run has fewer, as many, or more errors.
         differences: `[I]` int, errors of the second run minus errors of the first run.
     """
-    found = first.point.found, second.point.found
+    found_first, found_second = first.point.found, second.point.found
     errors = [run.images["missed"] + run.images["wrong"] for run in (first, second)]
     differences = errors[1] - errors[0]
-    counted = ~first.evaluation.object_ignored
+    is_counted = ~first.evaluation.object_ignored
     return {
-        "fixed": int((counted & found[1] & ~found[0]).sum()),
-        "broken": int((counted & found[0] & ~found[1]).sum()),
+        "fixed": int((is_counted & found_second & ~found_first).sum()),
+        "broken": int((is_counted & found_first & ~found_second).sum()),
         "better": int((differences < 0).sum()),
         "equal": int((differences == 0).sum()),
         "worse": int((differences > 0).sum()),

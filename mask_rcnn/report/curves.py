@@ -3,14 +3,17 @@
 Letters: T IoU thresholds, R recall points, K classes, D detections, S distinct scores.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mask_rcnn.evaluation.bootstrap import ClassMatches, class_precisions
+from mask_rcnn.report.detection_matches import DetectionMatches
 
 NUM_BINS = 10  # number of score bins
 
 
-def average_precision_of(hits, num_objects):
+def average_precision_of(hits: np.ndarray, num_objects: int) -> float:
     """Returns the AP of the detections of one class.
 
     Args:
@@ -20,39 +23,44 @@ def average_precision_of(hits, num_objects):
     """
     if not num_objects:
         return float(not len(hits))
-    matches = ClassMatches(np.zeros(len(hits), int), hits[None], ~hits[None], np.array([num_objects]))
+    matches = ClassMatches(
+        images=np.zeros(len(hits), int),
+        is_true=hits[None],
+        is_false=~hits[None],
+        num_objects=np.array([num_objects]),
+    )
     return float(class_precisions(matches, np.ones((1, 1), int))[0, 0])
 
 
-def class_curves(evaluation):
+def class_curves(evaluation: DetectionMatches) -> list[dict]:
     """Returns the `score_curve` of each class: precision, recall and F1 at each score.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
 
     Returns:
         List of dicts, one per class.
     """
-    counted = ~evaluation.ignored[0]
+    is_counted = ~evaluation.ignored[0]
     return [
         score_curve(
-            evaluation.scores[counted & (evaluation.classes == k)],
-            evaluation.is_hit[0][counted & (evaluation.classes == k)],
+            evaluation.scores[is_counted & (evaluation.classes == k)],
+            evaluation.is_hit[0][is_counted & (evaluation.classes == k)],
             count,
         )
         for k, count in enumerate(evaluation.object_counts)
     ]
 
 
-def total_curve(evaluation):
+def total_curve(evaluation: DetectionMatches) -> dict:
     """Returns the `score_curve` of all classes together."""
-    counted = ~evaluation.ignored[0]
+    is_counted = ~evaluation.ignored[0]
     return score_curve(
-        evaluation.scores[counted], evaluation.is_hit[0][counted], int(evaluation.object_counts.sum())
+        evaluation.scores[is_counted], evaluation.is_hit[0][is_counted], int(evaluation.object_counts.sum())
     )
 
 
-def score_curve(scores, hits, num_objects):
+def score_curve(scores: np.ndarray, hits: np.ndarray, num_objects: int) -> dict:
     """Returns precision, recall and F1 of the detections above each score threshold.
 
     Args:
@@ -69,19 +77,19 @@ def score_curve(scores, hits, num_objects):
     order = np.argsort(-scores, kind="stable")
     scores, hits = scores[order], hits[order]
     is_last = np.append(scores[1:] != scores[:-1], True)[: len(scores)]  # equal scores share a threshold
-    right = np.cumsum(hits)[is_last]
+    num_hits = np.cumsum(hits)[is_last]
     total = np.flatnonzero(is_last) + 1
-    f1 = 2 * right / (total + num_objects)
+    f1 = 2 * num_hits / (total + num_objects)
     return {
         "scores": scores[is_last],
-        "precision": right / total,
-        "recall": right / max(num_objects, 1),
+        "precision": num_hits / total,
+        "recall": num_hits / max(num_objects, 1),
         "f1": f1,
-        "best": int(f1.argmax()) if right.any() else None,
+        "best": int(f1.argmax()) if num_hits.any() else None,
     }
 
 
-def score_thresholds(curves, total):
+def score_thresholds(curves: Sequence[dict], total: dict) -> np.ndarray:
     """Returns the score threshold of each class with the largest F1, `[K]`.
 
     A class without a correct detection gets the threshold of all classes together.
@@ -98,7 +106,7 @@ def _best_score(curve, fallback):
     return fallback if curve["best"] is None else float(curve["scores"][curve["best"]])
 
 
-def calibration(scores, hits):
+def calibration(scores: np.ndarray, hits: np.ndarray) -> dict:
     """Compares scores with the fraction of correct detections at IoU 0.5.
 
     Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2.
@@ -115,18 +123,18 @@ def calibration(scores, hits):
             None without detections.
     """
     edges = np.linspace(0, 1, NUM_BINS + 1)
-    which = np.clip(np.floor(scores * NUM_BINS).astype(int), 0, NUM_BINS - 1)
+    bin_of = np.clip(np.floor(scores * NUM_BINS).astype(int), 0, NUM_BINS - 1)
     bins = []
     for number in range(NUM_BINS):
-        inside = which == number
+        is_inside = bin_of == number
         bins.append(
             {
                 "low": round(float(edges[number]), 6),
                 "high": round(float(edges[number + 1]), 6),
-                "count": int(inside.sum()),
-                "mean_score": float(scores[inside].mean()) if inside.any() else None,
-                "precision": float(hits[inside].mean()) if inside.any() else None,
+                "count": int(is_inside.sum()),
+                "mean_score": float(scores[is_inside].mean()) if is_inside.any() else None,
+                "precision": float(hits[is_inside].mean()) if is_inside.any() else None,
             }
         )
-    gaps = [one["count"] * abs(one["mean_score"] - one["precision"]) for one in bins if one["count"]]
+    gaps = [each["count"] * abs(each["mean_score"] - each["precision"]) for each in bins if each["count"]]
     return {"bins": bins, "error": sum(gaps) / len(scores) if len(scores) else None}

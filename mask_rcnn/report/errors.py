@@ -8,39 +8,40 @@ order here is that of the published toolbox: localization, classification, dupli
 import numpy as np
 
 from mask_rcnn.report.curves import average_precision_of
+from mask_rcnn.report.detection_matches import DetectionMatches
 
 FOREGROUND_IOU = 0.5
 BACKGROUND_IOU = 0.1
-KINDS = ("classification", "localization", "both", "duplicate", "background", "missed")
-SPECIAL_KINDS = ("false_positives", "false_negatives")  # all false positives or negatives, section 2.3
+ERROR_TYPES = ("classification", "localization", "both", "duplicate", "background", "missed")
+SPECIAL_ERROR_TYPES = ("false_positives", "false_negatives")  # all false positives or negatives, section 2.3
 CLASSIFICATION, LOCALIZATION, BOTH, DUPLICATE, BACKGROUND = range(5)
 NO_ERROR = -1
 
 
-def detection_errors(evaluation):
+def detection_errors(evaluation: DetectionMatches) -> tuple[np.ndarray, np.ndarray]:
     """Returns the error type of each detection at IoU 0.5.
 
     Args:
-        evaluation: `Evaluation` of D detections.
+        evaluation: `DetectionMatches` of D detections.
 
     Returns:
-        kinds: `[D]` int, index in `KINDS`, or -1 for correct and for ignored detections.
+        kinds: `[D]` int, index in `ERROR_TYPES`, or -1 for correct and for ignored detections.
         targets: `[D]` int, index of the object of a classification or localization error, otherwise -1.
     """
     kinds = np.full(len(evaluation.scores), NO_ERROR)
     targets = kinds.copy()
-    wrong = evaluation.is_wrong[0]
+    is_wrong = evaluation.is_wrong[0]
     for rows, columns, overlaps in evaluation.per_image():
-        which = wrong[rows]
-        rows, overlaps = rows[which], overlaps[which]
+        is_chosen = is_wrong[rows]
+        rows, overlaps = rows[is_chosen], overlaps[is_chosen]
         is_same = evaluation.classes[rows][:, None] == evaluation.object_classes[columns]
-        counted = ~evaluation.object_ignored[columns]
-        same, same_column = _best(overlaps, is_same & counted)
-        other, other_column = _best(overlaps, ~is_same & counted)
-        is_near = (same >= BACKGROUND_IOU) & (same < FOREGROUND_IOU)
-        is_other = other >= FOREGROUND_IOU
+        is_counted = ~evaluation.object_ignored[columns]
+        same_iou, same_column = _best(overlaps, is_same & is_counted)
+        other_iou, other_column = _best(overlaps, ~is_same & is_counted)
+        is_near = (same_iou >= BACKGROUND_IOU) & (same_iou < FOREGROUND_IOU)
+        is_other = other_iou >= FOREGROUND_IOU
         kinds[rows] = np.select(
-            [is_near, is_other, same >= FOREGROUND_IOU, np.maximum(same, other) < BACKGROUND_IOU],
+            [is_near, is_other, same_iou >= FOREGROUND_IOU, np.maximum(same_iou, other_iou) < BACKGROUND_IOU],
             [LOCALIZATION, CLASSIFICATION, DUPLICATE, BACKGROUND],
             BOTH,
         )
@@ -50,24 +51,24 @@ def detection_errors(evaluation):
 
 
 def _best(overlaps, allowed):
-    """Returns the largest IoU of each row among the allowed objects, and its column; 0 if none is allowed."""
+    """Returns the largest IoU of each row among the allowed objects, and its column. It is 0 without any."""
     if not overlaps.shape[1]:
         return np.zeros(len(overlaps)), np.zeros(len(overlaps), int)
     masked = np.where(allowed, overlaps, 0)
     return masked.max(axis=1), masked.argmax(axis=1)
 
 
-def missed_objects(evaluation, targets):
+def missed_objects(evaluation: DetectionMatches, targets: np.ndarray) -> np.ndarray:
     """Returns which objects are missed, `[G]` bool: neither found, nor the target of a wrong detection."""
-    is_meant = np.zeros(len(evaluation.object_images), bool)
-    is_meant[targets[targets >= 0]] = True
-    return ~evaluation.object_ignored & (evaluation.found_by < 0) & ~is_meant
+    is_target = np.zeros(len(evaluation.object_images), bool)
+    is_target[targets[targets >= 0]] = True
+    return ~evaluation.object_ignored & (evaluation.found_by < 0) & ~is_target
 
 
-def decompose(evaluation, kinds, targets):
+def decompose(evaluation: DetectionMatches, kinds: np.ndarray, targets: np.ndarray) -> dict:
     """Returns how much AP50 each error type costs.
 
-    Each type is fixed alone. The costs do not add up to 1 - AP50, because errors hide each other. Fixes:
+    Each type is fixed separately. The costs do not add up to 1 - AP50, because errors hide each other. Fixes:
 
     - classification, localization: The detection becomes correct, if its target is not found yet and no
       better detection with an error of this type has the same target. Otherwise it is removed.
@@ -75,13 +76,13 @@ def decompose(evaluation, kinds, targets):
     - missed: The objects are removed.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         kinds, targets: From `detection_errors`.
 
     Returns:
         Dict with
         ap50: AP50, or None without objects.
-        errors: For each of `KINDS` and `SPECIAL_KINDS` a dict with `count` and `ap50_cost`.
+        errors: For each of `ERROR_TYPES` and `SPECIAL_ERROR_TYPES` a dict with `count` and `ap50_cost`.
     """
     counts = evaluation.object_counts
     has_objects = counts > 0
@@ -91,13 +92,13 @@ def decompose(evaluation, kinds, targets):
     corrected = {
         **{
             name: (base.corrected(kinds == kind, targets), counts)
-            for kind, name in enumerate(KINDS[: BACKGROUND + 1])
+            for kind, name in enumerate(ERROR_TYPES[: BACKGROUND + 1])
         },
         "missed": (base, counts - _count(evaluation, missed)),
         "false_positives": (base.without(base.counted & ~base.hits), counts),
         "false_negatives": (base, counts - _count(evaluation, unfound)),
     }
-    numbers = {name: int((kinds == kind).sum()) for kind, name in enumerate(KINDS)}
+    numbers = {name: int((kinds == kind).sum()) for kind, name in enumerate(ERROR_TYPES)}
     numbers |= {
         "missed": int(missed.sum()),
         "false_positives": int((kinds != NO_ERROR).sum()),
@@ -105,27 +106,28 @@ def decompose(evaluation, kinds, targets):
     }
     ap50 = base.mean_ap(counts, has_objects)
     errors = {}
-    for name, (flags, left) in corrected.items():
-        cost = None if ap50 is None else flags.mean_ap(left, has_objects) - ap50
+    for name, (flags, object_counts) in corrected.items():
+        fixed_ap50 = flags.mean_ap(object_counts, has_objects)
+        cost = None if ap50 is None or fixed_ap50 is None else fixed_ap50 - ap50
         errors[name] = {"count": numbers[name], "ap50_cost": cost}
     return {"ap50": ap50, "errors": errors}
 
 
-def _count(evaluation, which):
-    return np.bincount(evaluation.object_classes[which], minlength=evaluation.num_classes)
+def _count(evaluation, is_chosen):
+    return np.bincount(evaluation.object_classes[is_chosen], minlength=evaluation.num_classes)
 
 
 class _Flags:
-    """Detections with their classes, and whether they count and are correct.
+    """Classes of detections, and flags: whether each detection is counted and is correct.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         classes: `[D]` int. Defaults to those of the evaluation.
         hits: `[D]` bool, correct detections at IoU 0.5. Defaults to those of the evaluation.
         counted: `[D]` bool, detections that are not ignored. Defaults to those of the evaluation.
     """
 
-    def __init__(self, evaluation, classes=None, hits=None, counted=None):
+    def __init__(self, evaluation, *, classes=None, hits=None, counted=None):
         self.evaluation = evaluation
         self.classes = evaluation.classes if classes is None else classes
         self.hits = evaluation.is_hit[0] if hits is None else hits
@@ -133,19 +135,19 @@ class _Flags:
 
     def without(self, rows):
         """Returns a copy without the detections `rows`, `[D]` bool."""
-        return _Flags(self.evaluation, self.classes, self.hits, self.counted & ~rows)
+        return _Flags(self.evaluation, classes=self.classes, hits=self.hits, counted=self.counted & ~rows)
 
     def corrected(self, rows, targets):
-        """Returns a copy in which the errors of detections `rows`, `[D]` bool, are fixed; see `decompose`."""
+        """Returns a copy in which the errors of detections `rows`, `[D]` bool, are fixed, see `decompose`."""
         evaluation = self.evaluation
-        meaning = np.flatnonzero(rows & (targets >= 0))
-        meaning = meaning[evaluation.found_by[targets[meaning]] < 0]
-        meaning = meaning[np.argsort(-evaluation.scores[meaning], kind="stable")]
-        meaning = meaning[np.unique(targets[meaning], return_index=True)[1]]  # the best one per object
+        fixed = np.flatnonzero(rows & (targets >= 0))
+        fixed = fixed[evaluation.found_by[targets[fixed]] < 0]
+        fixed = fixed[np.argsort(-evaluation.scores[fixed], kind="stable")]
+        fixed = fixed[np.unique(targets[fixed], return_index=True)[1]]  # the best detection per object
         classes, hits = self.classes.copy(), self.hits.copy()
-        classes[meaning] = evaluation.object_classes[targets[meaning]]
-        hits[meaning] = True
-        return _Flags(evaluation, classes, hits, self.counted & (~rows | hits))
+        classes[fixed] = evaluation.object_classes[targets[fixed]]
+        hits[fixed] = True
+        return _Flags(evaluation, classes=classes, hits=hits, counted=self.counted & (~rows | hits))
 
     def mean_ap(self, counts, has_objects):
         """Returns the mean AP of the classes with objects, or None if there are none."""

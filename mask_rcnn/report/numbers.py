@@ -1,13 +1,23 @@
 """Collects the numbers of a report in plain dicts for JSON."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from mask_rcnn.evaluation.average_precision import mean_of_measured
 from mask_rcnn.evaluation.bootstrap import RECALLS
-from mask_rcnn.report.analysis import TITLES, progress
+from mask_rcnn.evaluation.metrics import Metrics
+from mask_rcnn.report.analysis import TITLES, Analysis, RunDetections, Track, progress
 from mask_rcnn.report.compare import compare_by_resampling, compare_images
 from mask_rcnn.report.curves import calibration
-from mask_rcnn.report.errors import BACKGROUND_IOU, FOREGROUND_IOU, KINDS, NO_ERROR, decompose, missed_objects
+from mask_rcnn.report.errors import (
+    BACKGROUND_IOU,
+    ERROR_TYPES,
+    FOREGROUND_IOU,
+    NO_ERROR,
+    decompose,
+    missed_objects,
+)
 from mask_rcnn.report.operating_point import confusion_matrix
 from mask_rcnn.report.slices import slice_rows
 
@@ -16,11 +26,13 @@ DECIMALS = 4  # decimals of precision values
 MAX_POINTS = 200  # maximum points of a curve over scores
 
 
-def report_numbers(detected, analyses, metrics):
+def report_numbers(
+    detected: RunDetections, analyses: Mapping[str, Analysis], metrics: Metrics | None
+) -> dict:
     """Returns all numbers of a run.
 
     Args:
-        detected: `Detected`.
+        detected: `RunDetections`.
         analyses: From `analyze_run`.
         metrics: `Metrics`, or None.
 
@@ -69,7 +81,11 @@ def _numbers(detected, analysis):
         "scores": _thinned(analysis.total),
         "calibration": calibration(evaluation.scores[counted], evaluation.is_hit[0][counted]),
         "slices": slice_rows(
-            evaluation, analysis.point, detected.content, detected.entries, detected.image_ids
+            evaluation,
+            analysis.point,
+            detected.content,
+            entries=detected.entries,
+            image_ids=detected.image_ids,
         ),
         "images": _images(detected, analysis.images),
     }
@@ -84,7 +100,8 @@ def _classes(detected, analysis):
     for k, (name, curve) in enumerate(zip(detected.class_names, analysis.curves, strict=True)):
         best = curve["best"]
         errors = np.bincount(
-            analysis.kinds[(evaluation.classes == k) & (analysis.kinds != NO_ERROR)], minlength=len(KINDS)
+            analysis.kinds[(evaluation.classes == k) & (analysis.kinds != NO_ERROR)],
+            minlength=len(ERROR_TYPES),
         )
         errors[-1] = (missed & (evaluation.object_classes == k)).sum()
         at_best = {
@@ -98,22 +115,22 @@ def _classes(detected, analysis):
                 "ap50": mean_of_measured(evaluation.precision[0, :, k, 0]),
                 "score_threshold": None if best is None else float(curve["scores"][best]),
                 **at_best,
-                "errors": dict(zip(KINDS, errors.tolist(), strict=True)),
+                "errors": dict(zip(ERROR_TYPES, errors.tolist(), strict=True)),
             }
         )
     return rows
 
 
 def _measured(precision):
-    """Returns `[T, R]` as rounded lists, to limit the size of the file; None without objects."""
+    """Returns `[T, R]` as rounded lists, to limit the size of the file. Returns None without objects."""
     return None if (precision < 0).any() else precision.round(DECIMALS).tolist()
 
 
 def _thinned(curve):
     """Returns a `score_curve` as lists of at most `MAX_POINTS` points, and its best point."""
     best, num = curve["best"], len(curve["scores"])
-    kept = np.unique(np.linspace(0, num - 1, min(num, MAX_POINTS)).round().astype(int))
-    lists = {key: curve[key][kept].tolist() for key in ("scores", "precision", "recall", "f1")}
+    points = np.unique(np.linspace(0, num - 1, min(num, MAX_POINTS)).round().astype(int))
+    lists = {key: curve[key][points].tolist() for key in ("scores", "precision", "recall", "f1")}
     keys = ("scores", "precision", "recall", "f1")
     return {**lists, "best": best if best is None else {key: float(curve[key][best]) for key in keys}}
 
@@ -133,11 +150,18 @@ def _images(detected, errors):
     return sorted(rows, key=lambda row: (-row["missed"] - row["wrong"], row["f1"]))
 
 
-def comparison_numbers(detected, first, second, name, track=None):
+def comparison_numbers(
+    detected: RunDetections,
+    first: Mapping[str, Analysis],
+    second: Mapping[str, Analysis],
+    *,
+    name: str,
+    track: Track | None = None,
+) -> dict:
     """Returns the differences between two runs.
 
     Args:
-        detected: `Detected` of the first run.
+        detected: `RunDetections` of the first run.
         first, second: {IoU type: `Analysis`} of the two runs.
         name: Name of the second run.
         track: As in `analyze_run`. Defaults to None.
@@ -150,9 +174,9 @@ def comparison_numbers(detected, first, second, name, track=None):
             decreasing change.
     """
     names = detected.file_names
-    found = {}
+    evaluations = {}
     for kind in (kind for kind in first if kind in second):
-        drawn = compare_by_resampling(
+        bootstrap = compare_by_resampling(
             first[kind].evaluation,
             second[kind].evaluation,
             track=progress(track, 2 * first[kind].evaluation.num_classes, f"comparing {TITLES[kind]}"),
@@ -169,8 +193,8 @@ def comparison_numbers(detected, first, second, name, track=None):
             }
             for i in order.tolist()
         ]
-        found[kind] = {"bootstrap": drawn, **compared, "images": images}
-    return {"detections": name, "evaluations": found}
+        evaluations[kind] = {"bootstrap": bootstrap, **compared, "images": images}
+    return {"detections": name, "evaluations": evaluations}
 
 
 def _errors(analysis, image):

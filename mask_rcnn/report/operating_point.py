@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mask_rcnn.report.detection_matches import DetectionMatches
 from mask_rcnn.report.errors import FOREGROUND_IOU
 
 
@@ -26,12 +27,12 @@ class OperatingPoint:
     confused: np.ndarray
 
     @property
-    def wrong(self):
+    def wrong(self) -> np.ndarray:
         """`[D]` bool, kept detections that are false positives."""
         return self.kept & ~self.hits
 
 
-def operating_point(evaluation, thresholds):
+def operating_point(evaluation: DetectionMatches, thresholds: np.ndarray) -> OperatingPoint:
     """Returns the `OperatingPoint` at score thresholds, `[K]`.
 
     COCO's matches at IoU 0.5 come first. The remaining detections and objects are matched across classes. In
@@ -39,7 +40,7 @@ def operating_point(evaluation, thresholds):
     0.5.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         thresholds: `[K]`, score threshold of each class.
     """
     kept = (evaluation.scores >= thresholds[evaluation.classes]) & ~evaluation.ignored[0]
@@ -49,22 +50,22 @@ def operating_point(evaluation, thresholds):
     missed = ~found & ~evaluation.object_ignored
     confused = np.full(len(kept), -1)
     for rows, columns, overlaps in evaluation.per_image():
-        free = missed[columns]
+        is_free = missed[columns]
         for row, overlap in zip(rows, overlaps, strict=True):
-            if not kept[row] or hits[row] or not free.any():
+            if not kept[row] or hits[row] or not is_free.any():
                 continue
-            column = np.where(free, overlap, -1).argmax()
+            column = np.where(is_free, overlap, -1).argmax()
             if overlap[column] >= FOREGROUND_IOU:
                 confused[row] = columns[column]
-                free[column] = False
+                is_free[column] = False
     return OperatingPoint(kept=kept, hits=hits, found=found, missed=missed, confused=confused)
 
 
-def confusion_matrix(evaluation, point):
+def confusion_matrix(evaluation: DetectionMatches, point: OperatingPoint) -> np.ndarray:
     """Returns the confusion matrix of classes.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         point: `OperatingPoint`.
 
     Returns:
@@ -81,17 +82,17 @@ def confusion_matrix(evaluation, point):
     np.add.at(matrix, (evaluation.object_classes[objects], evaluation.classes[rows]), 1)
     missed = point.missed.copy()
     missed[objects] = False
-    np.add.at(matrix, (evaluation.object_classes[missed], background), 1)
-    invented = point.wrong & (point.confused < 0)
-    np.add.at(matrix, (background, evaluation.classes[invented]), 1)
+    matrix[:-1, background] += np.bincount(evaluation.object_classes[missed], minlength=background)
+    without_object = point.wrong & (point.confused < 0)
+    matrix[background, :-1] += np.bincount(evaluation.classes[without_object], minlength=background)
     return matrix
 
 
-def image_errors(evaluation, point):
+def image_errors(evaluation: DetectionMatches, point: OperatingPoint) -> dict[str, np.ndarray]:
     """Counts true and false detections in each image.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         point: `OperatingPoint`.
 
     Returns:
@@ -101,8 +102,8 @@ def image_errors(evaluation, point):
         f1: `[I]` float. 1 if an image has neither objects nor detections.
     """
 
-    def count(images, which):
-        return np.bincount(images[which], minlength=evaluation.num_images)
+    def count(images, is_chosen):
+        return np.bincount(images[is_chosen], minlength=evaluation.num_images)
 
     found = count(evaluation.images, point.hits)
     missed = count(evaluation.object_images, point.missed)

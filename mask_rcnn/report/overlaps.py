@@ -6,33 +6,36 @@ COCO's evaluation does not compute IoUs across classes, but they are needed to f
 import contextlib
 import io
 import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mask_rcnn.data.coco_content import CocoContent
 from mask_rcnn.evaluation.average_precision import coco_evaluator, coco_index
 from mask_rcnn.evaluation.coco_matching import VectorizedCOCOeval, best_first
 from mask_rcnn.report.boundary import boundary_of, boundary_width
 
-ALL_CLASSES = None  # used instead of a category id
+ALL_CLASSES: Any = None  # in place of a category id; pycocotools accepts any key
 
 
 class OverlapEvaluator(VectorizedCOCOeval):
     """A COCOeval that also keeps the IoUs across the classes of each image.
 
     Args:
-        truth, detections: Contents of COCO jsons, from `coco_evaluator`.
+        ground_truth, detections: Contents of COCO jsons, from `coco_evaluator`.
         iou_type: "bbox", "segm" or "keypoints".
 
     Attributes:
         overlaps: {image number: `[D, G]` IoU} of `detections_of` and `objects_of` the image.
     """
 
-    def __init__(self, truth, detections, iou_type):
-        super().__init__(coco_index(truth), coco_index(detections), iou_type)
+    def __init__(self, ground_truth: dict, detections: dict, iou_type: Any):
+        super().__init__(coco_index(ground_truth), coco_index(detections), iou_type)
         self.overlaps = {}
 
-    def evaluate_all(self, boundary=False, track=iter):
+    def evaluate_all(self, boundary: bool = False, track: Callable[[list], Iterable] = iter) -> None:
         """Matches all detections and computes precision and recall.
 
         Args:
@@ -49,11 +52,11 @@ class OverlapEvaluator(VectorizedCOCOeval):
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             self.accumulate()
 
-    def objects_of(self, image):
+    def objects_of(self, image: int) -> list[dict]:
         """Returns the objects of an image, grouped by class."""
         return self._gts[image, ALL_CLASSES]
 
-    def detections_of(self, image):
+    def detections_of(self, image: int) -> list[dict]:
         """Returns the evaluated detections of an image, the highest score first."""
         return self._dts[image, ALL_CLASSES]
 
@@ -84,13 +87,23 @@ class OverlapEvaluator(VectorizedCOCOeval):
     def _boundary_overlaps(self, image):
         objects, detections = self.objects_of(image), self.detections_of(image)
         width = boundary_width(objects[0]["segmentation"]["size"])
-        inner = [
+        boundaries: Any
+        object_boundaries: Any
+        boundaries, object_boundaries = (
             [boundary_of(each["segmentation"], width) for each in part] for part in (detections, objects)
-        ]
-        return coco_mask.iou(*inner, [int(each["iscrowd"]) for each in objects])
+        )
+        return coco_mask.iou(boundaries, object_boundaries, [int(each["iscrowd"]) for each in objects])
 
 
-def evaluate_overlaps(content, entries, image_ids, iou_type, max_detections, track=iter):
+def evaluate_overlaps(
+    content: CocoContent,
+    entries: Sequence[dict],
+    image_ids: Sequence[int | str],
+    *,
+    iou_type: str,
+    max_detections: int,
+    track: Callable[[list], Iterable] = iter,
+) -> OverlapEvaluator:
     """Returns an `OverlapEvaluator` after its evaluation.
 
     Args:
@@ -100,7 +113,12 @@ def evaluate_overlaps(content, entries, image_ids, iou_type, max_detections, tra
     """
     is_boundary = iou_type == "boundary"
     evaluator = coco_evaluator(
-        content, entries, image_ids, "segm" if is_boundary else iou_type, max_detections, OverlapEvaluator
+        content,
+        entries,
+        image_ids,
+        iou_type="segm" if is_boundary else iou_type,
+        max_detections=max_detections,
+        evaluator_of=OverlapEvaluator,
     )
     evaluator.evaluate_all(is_boundary, track)
     return evaluator

@@ -1,10 +1,14 @@
 """A report as a single HTML page without scripts, other files or network access."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from mask_rcnn.evaluation.average_precision import FEDERATED_NUMBERS
 from mask_rcnn.evaluation.metrics import FEDERATED_RULES
-from mask_rcnn.report.analysis import TITLES, main_type, measure
+from mask_rcnn.report.analysis import TITLES, main_iou_type, overlap_name
 from mask_rcnn.report.charts import STYLE, bar_chart
-from mask_rcnn.report.errors import KINDS
+from mask_rcnn.report.errors import ERROR_TYPES
 from mask_rcnn.report.sections import (
     MAX_IMAGES,
     MAX_ROWS,
@@ -22,7 +26,7 @@ from mask_rcnn.report.sections import (
 )
 from mask_rcnn.visualization.html_page import html_page, html_text
 
-KIND_HELP = {  # {} becomes IoU or OKS
+ERROR_HELP = {  # {} becomes IoU or OKS
     "classification": "the location is correct, the class is wrong",
     "localization": "the class is correct, the {} is from 0.1 to 0.5",
     "both": "another class, and the {} is from 0.1 to 0.5",
@@ -35,23 +39,30 @@ KIND_HELP = {  # {} becomes IoU or OKS
 SUMMARY = tuple(name for name, *_ in FEDERATED_NUMBERS)  # COCO has the same names, except class frequencies
 
 
-def report_page(numbers, main, pictures, comparison=None, compared_pictures=()):
+def report_page(
+    numbers: dict,
+    iou_type: str,
+    pictures: Sequence[tuple[np.ndarray, str]],
+    *,
+    comparison: dict | None = None,
+    compared_pictures: Sequence[tuple[np.ndarray, str]] = (),
+) -> str:
     """Returns the HTML page of a report as text.
 
     Args:
         numbers: Dict from `report_numbers`.
-        main: IoU type that the page is about. Numbers of other IoU types are only in tables.
+        iou_type: IoU type that the page is about. Numbers of other IoU types are only in tables.
         pictures: List of (picture `[H, W, 3]` uint8, caption) of the images with the most errors.
         comparison: Dict from `comparison_numbers`. Defaults to None.
         compared_pictures: As `pictures`, of the images that differ most between the runs. Defaults to none.
     """
-    one = numbers["evaluations"][main]
+    results = numbers["evaluations"][iou_type]
     parts = [
         "<h1>Evaluation report</h1>",
         f"<p>Detections: {html_text(numbers['detections'])}. "
         f"Ground truth: {html_text(numbers['annotations'])}, {numbers['num_images']:,} images.</p>",
         *([f"<p>{html_text(FEDERATED_RULES)}</p>"] if numbers["federated"] else ()),
-        *_conclusions(one, main),
+        *_conclusions(results, iou_type),
         *_warnings(numbers),
         "<h2>Average precision</h2>",
         _summary(numbers),
@@ -59,38 +70,39 @@ def report_page(numbers, main, pictures, comparison=None, compared_pictures=()):
         "<h2>Errors</h2>",
         _errors(numbers),
         "<h2>Classes</h2>",
-        class_section(numbers, main),
+        class_section(numbers, iou_type),
         "<h2>Precision and recall</h2>",
-        curve_section(one, main),
+        curve_section(results, iou_type),
         "<h2>Confusion matrix</h2>",
-        confusion_section(one["confusion"]),
+        confusion_section(results["confusion"]),
         "<h2>Scores</h2>",
-        score_section(one, main),
+        score_section(results, iou_type),
         "<h2>Kinds of objects</h2>",
-        slice_section(one["slices"], main),
+        slice_section(results["slices"], iou_type),
         "<h2>Images with the most errors</h2>",
-        image_section(one, pictures),
+        image_section(results, pictures),
     ]
     return html_page("Evaluation report", "\n".join(parts), STYLE)
 
 
-def _conclusions(one, main):
+def _conclusions(results, iou_type):
     """Returns a paragraph with the most important results."""
-    costs = {kind: one["errors"]["errors"][kind] for kind in KINDS}
+    costs = {kind: results["errors"]["errors"][kind] for kind in ERROR_TYPES}
     known = {kind: each["ap50_cost"] for kind, each in costs.items() if each["ap50_cost"] is not None}
-    ap, ap50 = (number_text(one["summary"][name]) for name in ("AP", "AP50"))
-    sentences = [f"AP of {TITLES[main]}: {ap}, AP50: {ap50}."]
+    ap, ap50 = (number_text(results["summary"][name]) for name in ("AP", "AP50"))
+    sentences = [f"AP of {TITLES[iou_type]}: {ap}, AP50: {ap50}."]
     if known and max(known.values()) > 0:
-        worst = max(known, key=known.get)
+        worst = max(known, key=lambda kind: known[kind])
         sentences.append(
-            f"Most AP50 is lost by errors of type {worst} ({KIND_HELP[worst].format(measure([main]))}): "
+            f"Most AP50 is lost by errors of type {worst} "
+            f"({ERROR_HELP[worst].format(overlap_name([iou_type]))}): "
             f"{known[worst]:.3f} by {costs[worst]['count']:,} of them."
         )
-    best = one["scores"]["best"]
+    best = results["scores"]["best"]
     if best:
         sentences.append(
             f"A score threshold of {best['scores']:.3f} gives the best F1, {best['f1']:.3f}, with precision "
-            f"{best['precision']:.3f} and recall {best['recall']:.3f} at {measure([main])} 0.5."
+            f"{best['precision']:.3f} and recall {best['recall']:.3f} at {overlap_name([iou_type])} 0.5."
         )
     return [f"<p><strong>{html_text(sentences[0])}</strong> {html_text(' '.join(sentences[1:]))}</p>"]
 
@@ -104,11 +116,11 @@ def _warnings(numbers):
 
 
 def _summary(numbers):
-    found = {name for one in numbers["evaluations"].values() for name in one["summary"]}
-    names = [name for name in SUMMARY if name in found]
+    measured = {name for results in numbers["evaluations"].values() for name in results["summary"]}
+    names = [name for name in SUMMARY if name in measured]
     rows = [
-        (TITLES[kind], *(number_text(one["summary"].get(name)) for name in names))
-        for kind, one in numbers["evaluations"].items()
+        (TITLES[kind], *(number_text(results["summary"].get(name)) for name in names))
+        for kind, results in numbers["evaluations"].items()
     ]
     note = "Small, medium and large objects: up to 32² pixels, up to 96² pixels, and more."
     if numbers["federated"]:
@@ -131,21 +143,21 @@ def _summary(numbers):
 
 def _errors(numbers):
     charts = []
-    for kind, one in numbers["evaluations"].items():
-        errors = one["errors"]["errors"]
+    for kind, results in numbers["evaluations"].items():
+        errors = results["errors"]["errors"]
         bars = [
             (
                 name,
                 errors[name]["ap50_cost"] or 0,
                 f"{number_text(errors[name]['ap50_cost'])} ({errors[name]['count']:,})",
             )
-            for name in KINDS
+            for name in ERROR_TYPES
         ]
         charts.append(bar_chart(TITLES[kind].capitalize(), bars, css_colors()))
-    overlap = measure(numbers["evaluations"])
+    overlap = overlap_name(numbers["evaluations"])
     items = "".join(
         f"<li><strong>{name}</strong>: {html_text(text.format(overlap))}</li>"
-        for name, text in KIND_HELP.items()
+        for name, text in ERROR_HELP.items()
     )
     return (
         "<p>How much AP50 would rise if all errors of one type were fixed, and only these (TIDE). "
@@ -155,7 +167,7 @@ def _errors(numbers):
 
 
 def _comparison(comparison, numbers, pictures):
-    one = comparison["evaluations"][main_type(comparison["evaluations"])]
+    results = comparison["evaluations"][main_iou_type(comparison["evaluations"])]
     rows = [
         (f"{name} {TITLES[kind]}", *_differences(each["bootstrap"][name]))
         for kind, each in comparison["evaluations"].items()
@@ -164,22 +176,22 @@ def _comparison(comparison, numbers, pictures):
     if len(numbers["classes"]) > 1:
         rows += [
             (name, *_differences(each))
-            for name, each in zip(numbers["classes"], one["bootstrap"]["classes"], strict=True)
+            for name, each in zip(numbers["classes"], results["bootstrap"]["classes"], strict=True)
             if each["first"] is not None
         ][:MAX_ROWS]
     headers = ("", "first", "second", "difference", "95 % interval", "second better")
     note = (
-        f"First: {numbers['detections']}. Second: {comparison['detections']}. The interval and the share of "
-        f"resamples in which the second is better are those of a paired bootstrap with "
-        f"{one['bootstrap']['num_resamples']:,} resamples of the images. If the interval contains 0, chance "
-        f"may explain the difference. At the best score thresholds, the second finds {one['fixed']:,} "
-        f"objects that the first does not find, and misses {one['broken']:,} that the first finds. It makes "
-        f"fewer errors in {one['better']:,} images, as many in {one['equal']:,}, and more in "
-        f"{one['worse']:,}."
+        f"First: {numbers['detections']}. Second: {comparison['detections']}. The interval and the fraction "
+        f"of resamples in which the second is better are those of a paired bootstrap with "
+        f"{results['bootstrap']['num_resamples']:,} resamples of the images. If the interval contains 0, "
+        f"chance may explain the difference. At the best score thresholds, the second finds "
+        f"{results['fixed']:,} objects that the first does not find, and misses "
+        f"{results['broken']:,} that the first finds. It makes fewer errors in "
+        f"{results['better']:,} images, as many in {results['equal']:,}, and more in {results['worse']:,}."
     )
     images = [
         (image_name(row), f"{row['first_errors']:,}", f"{row['second_errors']:,}")
-        for row in one["images"][:MAX_IMAGES]
+        for row in results["images"][:MAX_IMAGES]
         if row["first_errors"] != row["second_errors"]
     ]
     parts = ["<h2>Comparison</h2>", f"<p>{html_text(note)}</p>", wide_table(headers, rows)]

@@ -1,15 +1,22 @@
 """Draws images with found, missed and wrong detections."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
+from mask_rcnn.data.coco_content import CocoContent
 from mask_rcnn.data.results import box_of
 from mask_rcnn.evaluation.coco_results import PIXEL_CENTER, mask_crop
-from mask_rcnn.report.errors import KINDS, NO_ERROR
+from mask_rcnn.report.detection_matches import DetectionMatches
+from mask_rcnn.report.errors import ERROR_TYPES, NO_ERROR
+from mask_rcnn.report.operating_point import OperatingPoint
 from mask_rcnn.visualization.drawing import BOX_OPACITY, draw_box, draw_keypoints, draw_mask
 
 LONG_SIDE = 640  # long side of a picture, in pixels
-BLANK = 64  # gray level that replaces an image which is not available
+BLANK = 64  # gray level of the picture of an image that is not available
 BLACK = (0, 0, 0)
 # Okabe and Ito, "Color Universal Design" (2008): distinguishable with any color vision.
 COLORS = {
@@ -23,12 +30,20 @@ COLORS = {
 }
 
 
-def draw_errors(pixels, evaluation, point, kinds, image, shapes):
+def draw_errors(
+    pixels: np.ndarray,
+    evaluation: DetectionMatches,
+    point: OperatingPoint,
+    *,
+    kinds: np.ndarray,
+    image: int,
+    shapes: Shapes,
+) -> np.ndarray:
     """Draws found and missed objects and wrong detections of an image.
 
     Args:
         pixels: `[H, W, 3]` uint8. It is not changed.
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         point: Its `OperatingPoint`.
         kinds: `[D]`, from `detection_errors`.
         image: Index of the image.
@@ -38,33 +53,43 @@ def draw_errors(pixels, evaluation, point, kinds, image, shapes):
         `[h, w, 3]` uint8 with a long side of `LONG_SIDE` pixels.
     """
     drawn = [
-        (COLORS["found" if kinds[row] == NO_ERROR else KINDS[kinds[row]]], shapes.detection(row))
+        (COLORS["found" if kinds[row] == NO_ERROR else ERROR_TYPES[kinds[row]]], shapes.detection(int(row)))
         for row in np.flatnonzero((evaluation.images == image) & point.kept)
     ]
     drawn += [
-        (COLORS["missed"], shapes.object(row))
+        (COLORS["missed"], shapes.object(int(row)))
         for row in np.flatnonzero((evaluation.object_images == image) & point.missed)
     ]
     canvas = np.ascontiguousarray(pixels).copy()
     for color, shape in sorted(drawn, key=lambda each: -each[1]["size"]):  # small shapes on top
         if shape["mask"] is not None:
-            draw_mask(canvas, *shape["mask"], color)
+            draw_mask(canvas, *shape["mask"], color=color)
         else:
-            draw_box(canvas, shape["box"], color, 1.0 if shape["keypoints"] is None else BOX_OPACITY)
+            draw_box(
+                canvas, shape["box"], color=color, opacity=1.0 if shape["keypoints"] is None else BOX_OPACITY
+            )
         if shape["keypoints"] is not None:
-            draw_keypoints(canvas, *shape["keypoints"], color, limb_colors=(BLACK, color))
+            draw_keypoints(canvas, *shape["keypoints"], color=color, limb_colors=(BLACK, color))
     return _resized(canvas)
 
 
 class Shapes:
-    """The masks, keypoints or boxes of the detections and objects of an `Evaluation`.
+    """The masks, keypoints or boxes of the detections and objects of a `DetectionMatches`.
 
     Args:
-        evaluation: `Evaluation`. Its IoU type decides what is drawn: masks, boxes, or keypoints with boxes.
-        content, entries, image_ids: As in `evaluate_images`.
+        evaluation: `DetectionMatches`. Its IoU type decides what is drawn: masks, boxes, or keypoints with
+            boxes.
+        content, entries, image_ids: As in `match_detections`.
     """
 
-    def __init__(self, evaluation, content, entries, image_ids):
+    def __init__(
+        self,
+        evaluation: DetectionMatches,
+        content: CocoContent,
+        entries: Sequence[dict],
+        *,
+        image_ids: Sequence[int | str],
+    ):
         self.evaluation, self.content, self.entries = evaluation, content, entries
         sizes = content.sizes
         self.sizes = [sizes[id] for id in image_ids]
@@ -72,7 +97,7 @@ class Shapes:
         self.has_keypoints = evaluation.iou_type == "keypoints"
         self.skeletons = {category.id: category.skeleton for category in content.categories}
 
-    def detection(self, row):
+    def detection(self, row: int) -> dict:
         """Returns the shape of a detection.
 
         Returns:
@@ -85,24 +110,24 @@ class Shapes:
         entry = self.entries[self.evaluation.entries[row]]
         return self._shape(entry, self.sizes[self.evaluation.images[row]])
 
-    def object(self, row):
+    def object(self, row: int) -> dict:
         """Returns the shape of an object, a dict as for `detection`."""
         annotation = self.content.annotations[int(self.evaluation.annotations[row])]
         return self._shape(annotation, self.sizes[self.evaluation.object_images[row]])
 
-    def _shape(self, each, size):
+    def _shape(self, entry, size):
         mask, keypoints = None, None
-        if self.has_masks and each["segmentation"]:
-            mask = mask_crop(each["segmentation"], size)
-        if self.has_keypoints and each["keypoints"]:
-            points = np.reshape(each["keypoints"], (-1, 3)).astype("float32") + PIXEL_CENTER
-            keypoints = points, self.skeletons[each["category_id"]]
-        x, y, width, height = box_of(each)
+        if self.has_masks and entry["segmentation"]:
+            mask = mask_crop(entry["segmentation"], size)
+        if self.has_keypoints and entry["keypoints"]:
+            points = np.reshape(entry["keypoints"], (-1, 3)).astype("float32") + PIXEL_CENTER
+            keypoints = points, self.skeletons[entry["category_id"]]
+        x, y, width, height = box_of(entry)
         box = (y, x, y + height, x + width)
         return {"box": box, "mask": mask, "keypoints": keypoints, "size": width * height}
 
 
-def blank_image(size):
+def blank_image(size: tuple[int, int]) -> np.ndarray:
     """Returns a gray image, `[H, W, 3]` uint8.
 
     Args:

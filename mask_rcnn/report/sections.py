@@ -1,8 +1,13 @@
-"""HTML sections of a report about one run."""
+"""HTML sections of a report about one run. Each function returns HTML text."""
 
-from mask_rcnn.report.analysis import TITLES, measure
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mask_rcnn.report.analysis import TITLES, overlap_name
 from mask_rcnn.report.charts import color_key, heat_table, line_chart
-from mask_rcnn.report.errors import KINDS
+from mask_rcnn.report.errors import ERROR_TYPES
 from mask_rcnn.report.pictures import COLORS
 from mask_rcnn.visualization.html_page import html_figure, html_table, html_text
 
@@ -13,21 +18,27 @@ MAX_LINES = 6  # maximum lines of a chart
 MAX_ROWS = 100  # maximum rows of a table
 
 
-def class_section(numbers, main):
+def class_section(numbers: dict, iou_type: str) -> str:
+    """Returns the table of all classes with AP, threshold, precision, recall, F1 and numbers of errors.
+
+    Args:
+        numbers: Dict from `report_numbers`.
+        iou_type: IoU type of the columns after AP.
+    """
     kinds = list(numbers["evaluations"])
     headers = ["class", "objects", *(f"AP {TITLES[kind]}" for kind in kinds), "AP50"]
-    headers += ["threshold", "precision", "recall", "F1", *KINDS]
+    headers += ["threshold", "precision", "recall", "F1", *ERROR_TYPES]
     rows = []
-    for k, row in enumerate(numbers["evaluations"][main]["classes"]):
+    for k, row in enumerate(numbers["evaluations"][iou_type]["classes"]):
         aps = [number_text(numbers["evaluations"][kind]["classes"][k]["ap"]) for kind in kinds]
         cells = [row["name"], f"{row['objects']:,}", *aps, number_text(row["ap50"])]
         cells += [number_text(row[key]) for key in ("score_threshold", "precision", "recall", "f1")]
-        rows.append((row["objects"], [*cells, *(f"{row['errors'][kind]:,}" for kind in KINDS)]))
+        rows.append((row["objects"], [*cells, *(f"{row['errors'][kind]:,}" for kind in ERROR_TYPES)]))
     rows.sort(key=lambda row: -row[0])
     note = (
-        f"Columns from AP50 on are for {TITLES[main]}. Threshold: the score with the largest F1 at "
-        f"{measure([main])} 0.5. Precision, recall and F1 are at this threshold. Errors are counted at any "
-        f"score.{_more(rows)}"
+        f"Columns from AP50 on are for {TITLES[iou_type]}. Threshold: the score with the largest F1 at "
+        f"{overlap_name([iou_type])} 0.5. Precision, recall and F1 are at this threshold. Errors are "
+        f"counted at any score.{_more(rows)}"
     )
     return f"{wide_table(headers, [cells for _, cells in rows[:MAX_ROWS]])}<p>{html_text(note)}</p>"
 
@@ -36,21 +47,27 @@ def _more(rows):
     return f" {len(rows) - MAX_ROWS:,} more rows are in the json file." if len(rows) > MAX_ROWS else ""
 
 
-def curve_section(one, main):
-    curves = one["precision_recall"]
+def curve_section(results: dict, iou_type: str) -> str:
+    """Returns the charts of precision against recall.
+
+    Args:
+        results: Dict of one IoU type from `report_numbers`, under `evaluations`.
+        iou_type: The IoU type.
+    """
+    curves = results["precision_recall"]
     known = {name: values for name, values in curves["precision"].items() if values is not None}
     if not known:
         return "<p>There is no object.</p>"
-    lines, overlap = [], measure([main])
+    lines, overlap = [], overlap_name([iou_type])
     for threshold in (0.5, 0.75, 0.9):
         t = curves["iou_thresholds"].index(threshold)
         mean = [
             sum(column) / len(known) for column in zip(*(each[t] for each in known.values()), strict=True)
         ]
         lines.append((f"{overlap} {threshold:g}: AP {sum(mean) / len(mean):.3f}", curves["recall"], mean))
-    charts = [line_chart(f"Mean of the classes, {TITLES[main]}", "recall", "precision", lines)]
+    charts = [line_chart(f"Mean of the classes, {TITLES[iou_type]}", "recall", "precision", lines=lines)]
     if len(known) > 1:
-        counts = {row["name"]: row["objects"] for row in one["classes"]}
+        counts = {row["name"]: row["objects"] for row in results["classes"]}
         chosen = sorted(known, key=lambda name: -counts[name])[:MAX_LINES]
         lines = [
             (
@@ -61,12 +78,17 @@ def curve_section(one, main):
             for name in chosen
         ]
         charts.append(
-            line_chart(f"Classes with the most objects, {overlap} 0.5", "recall", "precision", lines)
+            line_chart(f"Classes with the most objects, {overlap} 0.5", "recall", "precision", lines=lines)
         )
     return f'<div class="charts">{"".join(charts)}</div>'
 
 
-def confusion_section(confusion):
+def confusion_section(confusion: dict) -> str:
+    """Returns the confusion matrix and the list of the most frequent confusions.
+
+    Args:
+        confusion: Dict `confusion` of `report_numbers`: `labels` and `matrix`.
+    """
     labels, matrix = confusion["labels"], confusion["matrix"]
     last = len(labels) - 1
     pairs = [
@@ -94,8 +116,13 @@ def confusion_section(confusion):
     )
 
 
-def score_section(one, main):
-    scores, calibration, overlap = one["scores"], one["calibration"], measure([main])
+def score_section(results: dict, iou_type: str) -> str:
+    """Returns the charts over score thresholds and of the calibration of scores.
+
+    Args:
+        results, iou_type: As in `curve_section`.
+    """
+    scores, calibration, overlap = results["scores"], results["calibration"], overlap_name([iou_type])
     filled = [each for each in calibration["bins"] if each["count"]]
     reliability = [
         ("detections", [each["mean_score"] for each in filled], [each["precision"] for each in filled])
@@ -103,12 +130,12 @@ def score_section(one, main):
     names = {"precision": "precision", "recall": "recall", "f1": "F1"}
     quality = [(name, scores["scores"], scores[key]) for key, name in names.items()]
     charts = [
-        line_chart(f"By score threshold, {overlap} 0.5", "score threshold", "", quality),
+        line_chart(f"By score threshold, {overlap} 0.5", "score threshold", "", lines=quality),
         line_chart(
             f"Calibration, {overlap} 0.5",
             "mean score",
             "fraction of correct detections",
-            reliability,
+            lines=reliability,
             ideal=True,
             points=True,
         ),
@@ -120,8 +147,14 @@ def score_section(one, main):
     return f'<div class="charts">{"".join(charts)}</div><p>{html_text(note)}</p>'
 
 
-def slice_section(rows, main):
-    overlap = measure([main])
+def slice_section(rows: Sequence[dict], iou_type: str) -> str:
+    """Returns the table of the results by object size, overlap and truncation.
+
+    Args:
+        rows: List of dicts from `slice_rows`.
+        iou_type: The IoU type.
+    """
+    overlap = overlap_name([iou_type])
     headers = ("", "objects", "found", "found at threshold", f"mean {overlap}", "AP50")
     cells = [
         (
@@ -140,20 +173,31 @@ def slice_section(rows, main):
     return f"{wide_table(headers, cells)}<p>{html_text(note)}</p>"
 
 
-def image_section(one, pictures):
+def image_section(results: dict, pictures: Sequence[tuple[np.ndarray, str]]) -> str:
+    """Returns the pictures and the table of the images with the most errors.
+
+    Args:
+        results: As in `curve_section`.
+        pictures: List of (picture `[H, W, 3]` uint8, caption).
+    """
     rows = [
         (
             image_name(row),
             *(f"{row[key]:,}" for key in ("objects", "found", "missed", "wrong")),
             number_text(row["f1"]),
         )
-        for row in one["images"][:MAX_IMAGES]
+        for row in results["images"][:MAX_IMAGES]
     ]
     headers = ("image", "objects", "found", "missed", "wrong", "F1")
     return f"{figures(pictures)}{wide_table(headers, rows)}"
 
 
-def figures(pictures):
+def figures(pictures: Sequence[tuple[np.ndarray, str]]) -> str:
+    """Returns pictures with their captions and a legend of the colors. Returns "" without pictures.
+
+    Args:
+        pictures: List of (picture `[H, W, 3]` uint8, caption).
+    """
     if not pictures:
         return ""
     key = color_key(css_colors().items())
@@ -161,18 +205,21 @@ def figures(pictures):
     return f'{key}<div class="pictures">{figures}</div>'
 
 
-def css_colors():
+def css_colors() -> dict[str, str]:
+    """Returns `{name: CSS color}` of the found, missed and wrong objects in pictures."""
     return {name: "rgb({},{},{})".format(*color) for name, color in COLORS.items()}
 
 
-def image_name(row):
+def image_name(row: Mapping[str, Any]) -> str:
+    """Returns the file name of an image, or its id. `row` is a dict with `file_name` and `id`."""
     return row["file_name"] or f"image {row['id']}"
 
 
-def wide_table(headers, rows):
-    """Returns an HTML table that scrolls horizontally on narrow screens."""
+def wide_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns an HTML table that scrolls horizontally on narrow screens. Arguments as in `html_table`."""
     return f'<div class="wide">{html_table(headers, rows)}</div>'
 
 
-def number_text(value):
+def number_text(value: float | None) -> str:
+    """Returns a number with three decimals as text, or a dash for None."""
     return "–" if value is None else f"{value:.3f}"

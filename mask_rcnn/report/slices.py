@@ -1,12 +1,17 @@
 """Results by size of the objects, by overlap with other objects, and by truncation at the image edge."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mask_rcnn.data.coco_content import CocoContent
 from mask_rcnn.data.results import box_of
 from mask_rcnn.evaluation.average_precision import mean_of_measured
 from mask_rcnn.report.curves import average_precision_of
+from mask_rcnn.report.detection_matches import DetectionMatches
 from mask_rcnn.report.errors import BACKGROUND_IOU
+from mask_rcnn.report.operating_point import OperatingPoint
 
 EDGE = 1.0  # a box touches the edge of the image if it is closer than this, in pixels
 CROWDED_IOU = 0.2  # minimum IoU of the boxes of two objects that are crowded
@@ -16,7 +21,14 @@ CROWDING = ("alone", "overlapping", "crowded")
 TRUNCATION = ("inside", "at the edge")
 
 
-def slice_rows(evaluation, point, content, entries, image_ids):
+def slice_rows(
+    evaluation: DetectionMatches,
+    point: OperatingPoint,
+    content: CocoContent,
+    *,
+    entries: Sequence[dict],
+    image_ids: Sequence[int | str],
+) -> list[dict]:
     """Returns the results for each slice of the objects.
 
     Overlap is measured with boxes, because masks never overlap in some data sets. A false positive belongs to
@@ -24,9 +36,9 @@ def slice_rows(evaluation, point, content, entries, image_ids):
     box decides whether it touches the edge. AP by size is COCO's.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         point: Its `OperatingPoint`.
-        content, entries, image_ids: As in `evaluate_images`.
+        content, entries, image_ids: As in `match_detections`.
 
     Returns:
         List of dicts with the keys below. All but the first three are None without objects.
@@ -39,35 +51,42 @@ def slice_rows(evaluation, point, content, entries, image_ids):
         ap50: AP50.
     """
     table = content.annotations.table
-    rows = evaluation.annotations
-    boxes = table.boxes[rows]  # xywh
+    annotations = evaluation.annotations
+    boxes = table.boxes[annotations]  # xywh
     sizes = content.sizes
     sizes = np.array([sizes[id] for id in image_ids], float).reshape(-1, 2)
     at_edge = _touches_edge(boxes, sizes[evaluation.object_images]).astype(int)
     crowding = _crowding(boxes, evaluation)
     nearest = _nearest_objects(evaluation)
     detected = np.array([box_of(entries[i]) for i in evaluation.entries], float).reshape(-1, 4)
-    own_edge = _touches_edge(detected, sizes[evaluation.images]).astype(int)
+    detection_at_edge = _touches_edge(detected, sizes[evaluation.images]).astype(int)
     is_near = nearest >= 0
     of_objects = {"overlap": crowding, "truncation": at_edge}
     of_detections = {
         "overlap": np.where(is_near, _taken(crowding, nearest), 0),
-        "truncation": np.where(is_near, _taken(at_edge, nearest), own_edge),
+        "truncation": np.where(is_near, _taken(at_edge, nearest), detection_at_edge),
     }
-    size = np.searchsorted(SIZE_LIMITS, table.areas[rows], side="right")
-    found = [
-        _row(evaluation, point, "size", name, size == number, _size_ap50(evaluation, name))
+    size = np.searchsorted(SIZE_LIMITS, table.areas[annotations], side="right")
+    rows = [
+        _row(
+            evaluation,
+            point,
+            inside=size == number,
+            ap50=_size_ap50(evaluation, name),
+            group="size",
+            name=name,
+        )
         for number, name in enumerate(SIZES)
     ]
     for group, names in (("overlap", CROWDING), ("truncation", TRUNCATION)):
         for number, name in enumerate(names):
             inside = of_objects[group] == number
             ap50 = _ap50(evaluation, inside, of_detections[group] == number)
-            found.append(_row(evaluation, point, group, name, inside, ap50))
-    return found
+            rows.append(_row(evaluation, point, inside=inside, ap50=ap50, group=group, name=name))
+    return rows
 
 
-def _row(evaluation, point, group, name, inside, ap50):
+def _row(evaluation, point, *, inside, ap50, group, name):
     inside = inside & ~evaluation.object_ignored
     found_by = evaluation.found_by[inside]
     count, num_found = int(inside.sum()), int((found_by >= 0).sum())
@@ -83,17 +102,17 @@ def _row(evaluation, point, group, name, inside, ap50):
     }
 
 
-def _ap50(evaluation, inside, is_ours):
+def _ap50(evaluation, inside, is_in_slice):
     """Returns the mean AP50 of the classes that have objects in a slice, or None if there are none.
 
     Args:
-        evaluation: `Evaluation`.
+        evaluation: `DetectionMatches`.
         inside: `[G]` bool, the objects of the slice.
-        is_ours: `[D]` bool, the detections that belong to the slice if they are wrong.
+        is_in_slice: `[D]` bool, the detections that belong to the slice if they are wrong.
     """
     inside = inside & ~evaluation.object_ignored
     hits = evaluation.is_hit[0] & _taken(inside, evaluation.matches[0])
-    counted = hits | (evaluation.is_wrong[0] & is_ours)
+    counted = hits | (evaluation.is_wrong[0] & is_in_slice)
     counts = np.bincount(evaluation.object_classes[inside], minlength=evaluation.num_classes)
     values = []
     for k in np.flatnonzero(counts):

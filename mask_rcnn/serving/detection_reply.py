@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mask_rcnn.evaluation.coco_results import to_coco
-from mask_rcnn.formats.outlines import outlines
+from mask_rcnn.formats.outlines import mask_outlines
 from mask_rcnn.serving.repository import Version
 from mask_rcnn.serving.request_error import RequestError
 from mask_rcnn.structures import Category, Detections
@@ -150,4 +150,4 @@ def _entries(detections: Detections, categories: Sequence[Category], masks: str)
 def _polygons(crop: np.ndarray, origin: np.ndarray) -> list[list[float]]:
     """Returns the outer contours of a mask as COCO polygons, flat lists of x, y. Holes are filled."""
     y, x = origin.tolist()
-    return [(ring + (x, y)).ravel().tolist() for ring, is_hole in outlines(crop) if not is_hole]
+    return [(ring + (x, y)).ravel().tolist() for ring, is_hole in mask_outlines(crop) if not is_hole]

@@ -7,9 +7,10 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from mask_rcnn.system.paths import RemotePath, as_path
+from mask_rcnn.system.paths import AnyPath, RemotePath, as_path
 
 try:
     import fcntl
@@ -27,7 +28,7 @@ class DiskFull(OSError):
     """Raised when a disk has too little free space for a file. The message names the file."""
 
 
-def cache_home():
+def cache_home() -> Path:
     """Returns the `Path` of the cache folder: $MASK_RCNN_HOME, or `mask_rcnn` in the platform's cache."""
     if os.environ.get("MASK_RCNN_HOME"):
         return Path(os.environ["MASK_RCNN_HOME"]).expanduser()
@@ -41,7 +42,7 @@ def cache_home():
 
 
 @contextlib.contextmanager
-def atomic_write(path, num_bytes=None):
+def atomic_write(path: AnyPath, num_bytes: int | None = None) -> Iterator[Path]:
     """Context manager for the atomic write of a file or folder.
 
     The new file replaces the old one only when it is complete and flushed to disk. Readers find either the
@@ -86,7 +87,7 @@ def atomic_write(path, num_bytes=None):
 
 
 @contextlib.contextmanager
-def disk_full_errors(path, num_bytes=None):
+def disk_full_errors(path: Path, num_bytes: int | None = None) -> Iterator[None]:
     """Context manager that converts errors about a full disk to `DiskFull`, which names the file.
 
     Args:
@@ -111,7 +112,7 @@ def disk_full_errors(path, num_bytes=None):
         ) from error
 
 
-def _is_disk_full(error):
+def _is_disk_full(error: BaseException | None) -> bool:
     """Returns whether an error or its context reports a full disk. HDF5 has the errno only in its message."""
     if error is None:
         return False
@@ -121,7 +122,7 @@ def _is_disk_full(error):
     return is_full or _is_disk_full(error.__context__)
 
 
-def remove_leftovers(folder):
+def remove_leftovers(folder: str | Path) -> int:
     """Deletes the work folders that killed processes left in `folder` during an `atomic_write`.
 
     The work folder of a running process is locked and is not deleted. All other files are not touched. If
@@ -143,7 +144,7 @@ def remove_leftovers(folder):
 
 
 @contextlib.contextmanager
-def locked(folder):
+def locked(folder: str | Path) -> Iterator[None]:
     """Context manager that holds an exclusive lock on a folder. Waits while another thread or process has it.
 
     The system releases the lock when the process ends. On Windows and on file systems without locks, nothing
@@ -172,7 +173,7 @@ def _work_folder(parent):
         _close(descriptor)
 
 
-def _new_locked_folder(parent):
+def _new_locked_folder(parent: Path) -> tuple[Path, int | None]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         descriptor = None
@@ -212,7 +213,7 @@ def _replace(path, new, old):
     os.replace(new, path)
 
 
-def _open_folder(folder):
+def _open_folder(folder: str | Path) -> int | None:
     """Returns a file descriptor of a folder. Returns None on Windows, which cannot open folders."""
     return None if fcntl is None else os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
@@ -222,16 +223,16 @@ def _close(descriptor):
         os.close(descriptor)
 
 
-def _lock(descriptor):
-    if descriptor is not None:
+def _lock(descriptor: int | None) -> None:
+    if descriptor is not None and fcntl is not None:
         with contextlib.suppress(OSError):  # some network file systems have no locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
-def _is_abandoned(folder, descriptor):
+def _is_abandoned(folder: Path, descriptor: int | None) -> bool:
     """Returns whether no running process uses a work folder. Locks the folder if the file system can."""
     try:
-        if descriptor is not None:
+        if descriptor is not None and fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
     except BlockingIOError:

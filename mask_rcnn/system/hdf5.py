@@ -8,12 +8,14 @@ import contextlib
 import math
 import stat
 import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import h5py
 import numpy as np
-from h5py import h5d, h5o, h5t, h5z
+from h5py import h5d, h5o, h5t, h5z  # pyright: ignore[reportAttributeAccessIssue], compiled modules
 
-from mask_rcnn.system.paths import local_path
+from mask_rcnn.system.paths import AnyPath, local_path
 
 MAX_ITEMS = 100_000  # groups and arrays in a file; a detector has about 500
 MAX_DEPTH = 32  # nested groups
@@ -24,12 +26,12 @@ FLETCHER32_BYTES = 4
 NUMBERS = (h5t.INTEGER, h5t.FLOAT, h5t.ENUM)  # h5py stores bool as an enum
 
 
-def check_regular_file(path, what):
+def check_regular_file(path: Path, description: str) -> None:
     """Raises an error unless `path` is a regular file. Reading a pipe or device could block or never end.
 
     Args:
         path: `Path`.
-        what: What the file should be, for the message, such as "weights file".
+        description: Description of the expected file for the message, such as "weights file".
 
     Raises:
         FileNotFoundError: If there is no file.
@@ -38,15 +40,23 @@ def check_regular_file(path, what):
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise FileNotFoundError(f"There is no {what} {path}.") from None
+        raise FileNotFoundError(f"There is no {description} {path}.") from None
     except ValueError as error:  # a null character
-        raise ValueError(f"Expected the path of a {what}. Received: {str(path)!r} ({error}).") from None
+        raise ValueError(
+            f"Expected the path of a {description}. Received: {str(path)!r} ({error})."
+        ) from None
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
-        raise ValueError(f"Expected a {what}. Received: {path}, which is {kind}. Give the path of a file.")
+        raise ValueError(
+            f"Expected a {description}. Received: {path}, which is {kind}. Give the path of a file."
+        )
 
 
-def read_hdf5(path, check=None, max_bytes=None):
+def read_hdf5(
+    path: AnyPath,
+    check: Callable[[dict[str, tuple[tuple[int, ...], np.dtype]]], None] | None = None,
+    max_bytes: int | None = None,
+) -> dict[str, np.ndarray]:
     """Returns all numeric arrays of an HDF5 file.
 
     Args:
@@ -80,7 +90,7 @@ def read_hdf5(path, check=None, max_bytes=None):
             return {name: np.asarray(dataset[()]) for name, dataset in datasets.items()}
 
 
-def read_texts(path, names):
+def read_texts(path: Path, names: Iterable[str]) -> tuple[str, ...]:
     """Returns string attributes of an HDF5 file.
 
     Args:
@@ -121,22 +131,22 @@ def _read_text(file, name):
 
 def _list_datasets(file):
     """Returns `{"group/name": h5py.Dataset}`. Raises a ValueError if the file contains a link."""
-    found, seen = {}, {h5o.get_info(file.id).addr}
+    datasets, seen = {}, {h5o.get_info(file.id).addr}
     groups = [("", file, 1)]
     while groups:
         prefix, group, depth = groups.pop()
         for name in group:
-            item = _open_item(group, name, f"{prefix}{name}", seen)
+            item = _open_item(group, name, full_name=f"{prefix}{name}", seen=seen)
             if len(seen) > MAX_ITEMS or depth > MAX_DEPTH:
                 raise ValueError(f"more than {MAX_ITEMS} items, or groups deeper than {MAX_DEPTH}")
             if isinstance(item, h5py.Group):
                 groups.append((f"{prefix}{name}/", item, depth + 1))
             else:
-                found[f"{prefix}{name}"] = item
-    return found
+                datasets[f"{prefix}{name}"] = item
+    return datasets
 
 
-def _open_item(group, name, full_name, seen):
+def _open_item(group, name, *, full_name, seen):
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise ValueError(f"{full_name[:80]!r} is a link to another location")
     item = group[name]

@@ -4,26 +4,27 @@ import contextlib
 import json
 import subprocess
 import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-PATIENCE = 10  # seconds until a process that does not end is killed
-LAST_LINES = 5  # of stderr that an error message quotes
+TIMEOUT = 10  # seconds until a process that does not end is killed
+MAX_STDERR_LINES = 5  # of stderr that an error message quotes
 
 
-class Program:
+class JsonSubprocess:
     """A subprocess that answers requests. The context manager starts and ends it.
 
     Args:
-        words: Command line, a list of the program (for example an interpreter) and its arguments.
-        expected: Sentence about what was expected, with which error messages begin.
+        command: Command line: the program (for example a Python interpreter) and its arguments.
+        expected: Sentence that says what is expected. Error messages begin with it.
         advise: Function of the subprocess's error message that returns what the user can do. Defaults to a
             function that returns an empty string.
-
-    Attributes:
-        process_id: Process id, while it runs.
     """
 
-    def __init__(self, words, expected, advise=lambda message: ""):
-        self._words = [str(word) for word in words]
+    def __init__(
+        self, command: Sequence[str | Path], expected: str, advise: Callable[[str], str] = lambda message: ""
+    ):
+        self._command = [str(part) for part in command]
         self._expected = expected
         self._advise = advise
 
@@ -39,10 +40,11 @@ class Program:
         self._stack.close()
 
     @property
-    def process_id(self):
+    def process_id(self) -> int:
+        """Id of the process while it runs."""
         return self._process.pid
 
-    def ask(self, line):
+    def ask(self, line: str) -> dict:
         """Sends a request and returns the answer.
 
         Args:
@@ -56,11 +58,11 @@ class Program:
         """
         with contextlib.suppress(BrokenPipeError):  # the process has ended; its stderr contains the reason
             print(line, file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
+        reply = self._process.stdout.readline()  # pyright: ignore[reportOptionalMemberAccess], a pipe
         try:
-            answer = json.loads(answer)
+            answer = json.loads(reply)
         except json.JSONDecodeError:
-            raise ValueError(f"{self._expected} Received: {self._last_words(answer)}") from None
+            raise ValueError(f"{self._expected} Received: {self._reply_or_exit(reply)}") from None
         if "error" in answer:
             error = answer["error"]
             raise ValueError(f"{self._expected} Received: {error}. {self._advise(error)}".rstrip())
@@ -70,26 +72,26 @@ class Program:
         pipe = subprocess.PIPE
         try:
             return subprocess.Popen(
-                self._words, stdin=pipe, stdout=pipe, stderr=self._stderr, text=True, encoding="utf-8"
+                self._command, stdin=pipe, stdout=pipe, stderr=self._stderr, text=True, encoding="utf-8"
             )
         except OSError as error:
             raise ValueError(
-                f"{self._expected} Received: {self._words[0]!r} ({error.strerror}). "
+                f"{self._expected} Received: {self._command[0]!r} ({error.strerror}). "
                 "Give the path of bin/python in a virtual environment."
             ) from error
 
     def _end(self):
         try:
-            self._process.communicate(timeout=PATIENCE)  # closes stdin, which ends the process
+            self._process.communicate(timeout=TIMEOUT)  # closes stdin, which ends the process
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
 
-    def _last_words(self, answer):
-        """Returns an answer that is not JSON, or the exit code and the end of stderr of an ended process."""
-        if answer:
-            return repr(answer)
-        self._process.wait(PATIENCE)
+    def _reply_or_exit(self, reply):
+        """Returns a reply that is not JSON, or the exit code and the end of stderr of an ended process."""
+        if reply:
+            return repr(reply)
+        self._process.wait(TIMEOUT)
         self._stderr.seek(0)
-        lines = self._stderr.read().strip().splitlines()[-LAST_LINES:]
+        lines = self._stderr.read().strip().splitlines()[-MAX_STDERR_LINES:]
         return "\n".join([f"exit code {self._process.returncode}.", *lines])

@@ -14,7 +14,7 @@ TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8
 CGROUP_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> None:
     """Makes the process keep freed memory and reuse it for its next tensors.
 
     The commands of `mask-rcnn` call this. The library does not, because it changes the whole process. Your
@@ -32,7 +32,7 @@ def keep_freed_memory():
         library.mallopt(TRIM_THRESHOLD, -1)  # never
 
 
-def release_freed_memory():
+def release_freed_memory() -> None:
     """Returns freed memory to the system now, for example after parsing a large file.
 
     glibc otherwise keeps freed memory below memory that is still in use. With other C libraries this function
@@ -42,7 +42,7 @@ def release_freed_memory():
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def available_memory(root=Path("/")):
+def available_memory(root: Path = Path("/")) -> int | None:
     """Returns the memory that the process may still use, bytes. None if the system does not report it.
 
     This is Linux's MemAvailable, or less if the control group of the process (such as a container) has a
@@ -51,13 +51,13 @@ def available_memory(root=Path("/")):
     Args:
         root: Folder that contains `proc` and `sys`. Defaults to the root of the file system.
     """
-    found = [_kilobytes(root / "proc/meminfo", "MemAvailable")]
+    sizes = [_kilobytes(root / "proc/meminfo", "MemAvailable")]
     for folder in _control_groups(root):
         for limit, used in CGROUP_FILES:
-            values = [_number(folder / name) for name in (limit, used)]
-            if None not in values:
-                found.append(max(0, values[0] - values[1] + _droppable(folder)))
-    return min((value for value in found if value is not None), default=None)
+            max_bytes, used_bytes = _number(folder / limit), _number(folder / used)
+            if max_bytes is not None and used_bytes is not None:
+                sizes.append(max(0, max_bytes - used_bytes + _inactive_cache(folder)))
+    return min((value for value in sizes if value is not None), default=None)
 
 
 def _control_groups(root):
@@ -71,10 +71,10 @@ def _control_groups(root):
             yield from {top, group, *(each for each in group.parents if top in each.parents)}
 
 
-def _droppable(group):
+def _inactive_cache(group):
     """Returns the size of the inactive file cache of a control group, bytes. The system can drop it."""
-    found = re.findall(r"^(?:total_)?inactive_file (\d+)$", _text(group / "memory.stat"), re.MULTILINE)
-    return int(found[-1]) if found else 0  # version 1: the last is the total with its subgroups
+    sizes = re.findall(r"^(?:total_)?inactive_file (\d+)$", _text(group / "memory.stat"), re.MULTILINE)
+    return int(sizes[-1]) if sizes else 0  # version 1: the last is the total with its subgroups
 
 
 def _kilobytes(path, name):

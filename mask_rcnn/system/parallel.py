@@ -5,12 +5,18 @@ import importlib.util
 import os
 import queue
 import threading
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import TypeVar
 
 MAX_THREADS = 8  # more threads would only wait for the GIL
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
-def default_threads():
-    """Returns the number of threads for work beside a model: one per core, at most `MAX_THREADS`."""
+
+def default_threads() -> int:
+    """Returns the number of threads that prepare data for a model: one per core, at most `MAX_THREADS`."""
     return min(os.cpu_count() or 1, MAX_THREADS)
 
 
@@ -23,14 +29,16 @@ def require_ray() -> None:
         )
 
 
-def submit_ahead(pool, function, items, ahead):
+def submit_ahead(
+    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int
+) -> Iterator[tuple[Item, Future[Result]]]:
     """Yields `(item, future)` in the order of `items`. Submits at most `ahead` calls in advance.
 
     Args:
         pool: `concurrent.futures.Executor`.
         function: Function of one item.
         items: Iterable. The next item is taken only when a call can be submitted.
-        ahead: Maximum number of calls in advance.
+        ahead: Maximum number of calls that are submitted in advance.
     """
     pending = collections.deque()
     for item in items:
@@ -40,7 +48,7 @@ def submit_ahead(pool, function, items, ahead):
     yield from pending
 
 
-def in_background(items, size):
+def in_background(items: Generator[Item, None, None], size: int) -> Generator[Item, None, None]:
     """Yields `items`, which are computed in a background thread, at most `size` in advance.
 
     An exception in `items` is raised in the loop. When the loop ends early (exception, Ctrl-C, `close`),
@@ -52,7 +60,7 @@ def in_background(items, size):
     """
     done, free, stop = queue.SimpleQueue(), threading.Semaphore(size), threading.Event()
 
-    def make():
+    def produce():
         try:
             for item in items:
                 free.acquire()
@@ -66,7 +74,7 @@ def in_background(items, size):
         finally:
             items.close()
 
-    thread = threading.Thread(target=make, name="in_background", daemon=True)
+    thread = threading.Thread(target=produce, name="in_background", daemon=True)
     thread.start()
     try:
         while True:
@@ -83,7 +91,9 @@ def in_background(items, size):
         thread.join()
 
 
-def equal_batches(items, key, batch_size, window):
+def equal_batches(
+    items: Iterable[Item], key: Callable[[Item], Hashable], *, batch_size: int, window: int
+) -> Iterator[list[Item]]:
     """Yields batches of items that have the same key.
 
     Args:
@@ -97,14 +107,14 @@ def equal_batches(items, key, batch_size, window):
     """
     groups = {}  # key -> (number of the first item, items); the oldest group comes first
     for number, item in enumerate(items):
-        kind = key(item)
-        if kind is None:
+        batch_key = key(item)
+        if batch_key is None:
             yield [item]
             continue
-        _, group = groups.setdefault(kind, (number, []))
+        _, group = groups.setdefault(batch_key, (number, []))
         group.append(item)
         if len(group) == batch_size:
-            yield groups.pop(kind)[1]
+            yield groups.pop(batch_key)[1]
         oldest = next(iter(groups), None)
         if oldest is not None and number - groups[oldest][0] >= window:
             yield groups.pop(oldest)[1]
@@ -112,11 +122,11 @@ def equal_batches(items, key, batch_size, window):
         yield group
 
 
-def in_order(numbered):
+def in_order(numbered: Iterable[tuple[int, Item]]) -> Iterator[Item]:
     """Yields the values of `(number, value)` pairs in the order of the numbers 0, 1, 2, ..."""
-    waiting, following = {}, 0
+    waiting, next_number = {}, 0
     for number, value in numbered:
         waiting[number] = value
-        while following in waiting:
-            yield waiting.pop(following)
-            following += 1
+        while next_number in waiting:
+            yield waiting.pop(next_number)
+            next_number += 1

@@ -3,21 +3,30 @@
 Remote files are read and written by `tf.io.gfile`. TensorFlow is imported only for them.
 """
 
+from __future__ import annotations
+
 import contextlib
 import glob
 import io
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar, overload
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 COLLAPSED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # `pathlib` changes gs://bucket to gs:/bucket
 LOCAL = "file://"
 BUFFER = 1 << 20  # bytes per read from a remote file
 
+OpenableT = TypeVar("OpenableT")  # an object with a method `open`
 
-def as_path(path):
+
+@overload
+def as_path(path: AnyPath) -> Path | RemotePath: ...
+@overload
+def as_path(path: OpenableT) -> OpenableT: ...
+def as_path(path: Any) -> Any:
     """Converts a path to a `Path` if it is local, or to a `RemotePath`.
 
     Args:
@@ -44,7 +53,7 @@ def as_path(path):
     return Path(path)
 
 
-def is_remote(path):
+def is_remote(path: AnyPath) -> bool:
     """Returns whether a path is remote.
 
     Args:
@@ -53,7 +62,7 @@ def is_remote(path):
     return bool(SCHEME.match(str(path))) and not str(path).startswith(LOCAL)
 
 
-def local_path(path):
+def local_path(path: AnyPath) -> Path:
     """Converts a path to a local `Path`.
 
     Args:
@@ -71,7 +80,7 @@ def local_path(path):
     return path
 
 
-def find_paths(pattern):
+def find_paths(pattern: AnyPath) -> list[Path | RemotePath]:
     """Returns the paths that match a pattern, sorted.
 
     Args:
@@ -98,7 +107,7 @@ class FileState(NamedTuple):
 
 
 class RemotePath:
-    """A path with a scheme, such as gs://bucket/folder/name, with those methods of `Path` that are used here.
+    """A path with a scheme, such as gs://bucket/folder/name, with those methods of `Path` that are needed.
 
     It is not an `os.PathLike`, so functions that only support local files reject it.
 
@@ -106,7 +115,7 @@ class RemotePath:
         url: String. Slashes at the end are removed.
     """
 
-    def __init__(self, url):
+    def __init__(self, url: str):
         self.url = str(url).rstrip("/")
 
     def __str__(self):
@@ -121,27 +130,31 @@ class RemotePath:
     def __hash__(self):
         return hash(self.url)
 
-    def __truediv__(self, name):
+    def __truediv__(self, name: str | PurePosixPath) -> RemotePath:
         return RemotePath(f"{self.url}/{name}")
 
     @property
-    def name(self):
+    def name(self) -> str:
+        """File name, the last part of the path."""
         return self._path.name
 
     @property
-    def stem(self):
+    def stem(self) -> str:
+        """File name without its suffix."""
         return self._path.stem
 
     @property
-    def suffix(self):
+    def suffix(self) -> str:
+        """Suffix of the file name with its period, or an empty string."""
         return self._path.suffix
 
     @property
-    def parent(self):
+    def parent(self) -> RemotePath:
+        """`RemotePath` of the folder that contains this path."""
         return RemotePath(self.url.rpartition("/")[0])
 
     @property
-    def parts(self):
+    def parts(self) -> tuple[str, ...]:
         """Tuple of the folder names and the file name without "..", for use below a local folder."""
         return tuple(part for part in self._path.parts if part not in ("/", ".."))
 
@@ -149,44 +162,48 @@ class RemotePath:
     def _path(self):
         return PurePosixPath(self.url.partition("://")[2])
 
-    def exists(self):
+    def exists(self) -> bool:
+        """Returns whether there is a file or folder at this path."""
         with _errors_of(self):
             return _gfile().exists(self.url)
 
-    def is_dir(self):
+    def is_dir(self) -> bool:
+        """Returns whether the path is an existing folder."""
         with _errors_of(self):
             return _gfile().isdir(self.url)
 
-    def is_file(self):
+    def is_file(self) -> bool:
+        """Returns whether the path is an existing file."""
         return self.exists() and not self.is_dir()
 
-    def stat(self):
+    def stat(self) -> FileState:
         """Returns the `FileState` of the file."""
         with _errors_of(self):
-            found = _gfile().stat(self.url)
-            return FileState(found.length, found.mtime_nsec)
+            status = _gfile().stat(self.url)
+            return FileState(status.length, status.mtime_nsec)
 
-    def read_bytes(self):
+    def read_bytes(self) -> bytes:
+        """Returns the content of the file as bytes."""
         with self.open() as file:
             return file.read()
 
-    def open(self, mode="rb"):
+    def open(self, mode: str = "rb") -> io.BufferedReader:
         """Opens the file. Returns a binary stream to read, which supports `seek`."""
         if mode != "rb":
             raise ValueError(f"Remote files can only be read as bytes. Received: mode={mode!r}. Use 'rb'.")
         return io.BufferedReader(_RemoteFile(self), BUFFER)
 
-    def relative_to(self, folder):
+    def relative_to(self, folder: RemotePath) -> PurePosixPath:
         """Returns the path relative to `folder`, another `RemotePath`, as a `PurePosixPath`."""
         return self._path.relative_to(folder._path)
 
-    def files(self):
+    def files(self) -> Iterator[RemotePath]:
         """Yields the `RemotePath` of each file in this folder and its subfolders."""
         with _errors_of(self):
             for folder, _, names in _gfile().walk(self.url):
                 yield from (RemotePath(folder) / name for name in names)
 
-    def write(self, path):
+    def write(self, path: Path) -> None:
         """Copies a local file to this path. Readers find either the old content or the new content."""
         partial = f"{self.url}.partial"
         with _errors_of(self):
@@ -194,6 +211,9 @@ class RemotePath:
             gfile.makedirs(str(self.parent))
             gfile.copy(str(path), partial, overwrite=True)
             gfile.rename(partial, self.url, overwrite=True)
+
+
+AnyPath = str | Path | RemotePath  # a path as a user gives it
 
 
 class _RemoteFile(io.RawIOBase):

@@ -18,7 +18,7 @@ INSTRUCTION_SETS = {
 }
 
 
-def processor_name(cpuinfo=CPUINFO):
+def processor_name(cpuinfo: Path = CPUINFO) -> str:
     """Returns the model name of the CPU, or "unknown".
 
     Args:
@@ -27,7 +27,7 @@ def processor_name(cpuinfo=CPUINFO):
     return _field(cpuinfo, "model name") or platform.processor() or "unknown"
 
 
-def instruction_sets(cpuinfo=CPUINFO):
+def instruction_sets(cpuinfo: Path = CPUINFO) -> tuple[str, ...] | None:
     """Returns the instruction sets of the CPU, a tuple of values of INSTRUCTION_SETS, or None if unknown.
 
     Args:
@@ -40,7 +40,7 @@ def instruction_sets(cpuinfo=CPUINFO):
     return tuple(dict.fromkeys(name for flag, name in INSTRUCTION_SETS.items() if flag in has))
 
 
-def usable_cores():
+def usable_cores() -> int:
     """Returns the number of cores that the process may run on. taskset and containers may limit it."""
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
@@ -50,5 +50,5 @@ def usable_cores():
 def _field(cpuinfo, name):
     """Returns the value of the first line with the field `name`, or None."""
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    found = re.search(rf"^{name}\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else None
+    match = re.search(rf"^{name}\s*:\s*(.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else None

@@ -2,6 +2,7 @@
 
 import sys
 import unicodedata
+from typing import TextIO
 
 # Line and paragraph separators, control characters and lone surrogates of undecodable file names.
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
@@ -9,7 +10,7 @@ UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def printable(text, allowed="\n\t"):
+def printable(text: object, allowed: str = "\n\t") -> str:
     r"""Returns `text` with control characters, line separators, lone surrogates and direction marks escaped.
 
     A terminal would execute such characters instead of displaying them.
@@ -27,7 +28,7 @@ def printable(text, allowed="\n\t"):
     return "".join(c if c in allowed or not _is_unprintable(c) else _escape(c) for c in text)
 
 
-def print_line(text="", file=None):
+def print_line(text: object = "", file: TextIO | None = None) -> None:
     """Prints a line after escaping. All commands use this function for output.
 
     Characters that the encoding of the stream does not have are escaped, too.

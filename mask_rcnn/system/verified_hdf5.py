@@ -6,18 +6,27 @@ of the rest of the file. Every HDF5 program can read such a file.
 
 import hashlib
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import h5py
 import numpy as np
 
 from mask_rcnn.system.files import atomic_write
 from mask_rcnn.system.hdf5 import check_regular_file
-from mask_rcnn.system.paths import local_path
+from mask_rcnn.system.paths import AnyPath, local_path
 
 USER_BLOCK = 512  # bytes, the smallest size that HDF5 allows
 
 
-def write_verified(path, file_format, texts, arrays, read=lambda name, array: np.asarray(array)):
+def write_verified(
+    path: AnyPath,
+    file_format: str,
+    *,
+    texts: Mapping[str, str],
+    arrays: Mapping[str, Any],
+    read: Callable[[str, Any], np.ndarray] = lambda name, array: np.asarray(array),
+) -> None:
     """Writes an HDF5 file with a checksum, as an atomic write.
 
     Args:
@@ -41,31 +50,32 @@ def write_verified(path, file_format, texts, arrays, read=lambda name, array: np
             file.write(label)
 
 
-def verify(path, file_format, what):
+def verify(path: AnyPath, file_format: str, description: str) -> None:
     """Raises an error unless `path` is an undamaged file of `write_verified`.
 
     Args:
         path: Path of the file.
         file_format: The expected format.
-        what: Name of this kind of file in messages, such as "weights file".
+        description: Description of the expected file for the messages, such as "weights file".
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it has another format or is damaged.
     """
     path = local_path(path)
-    check_regular_file(path, what)
+    check_regular_file(path, description)
     with open(path, "rb") as file:
-        found = file.read(USER_BLOCK)
-        if not found.startswith(file_format.encode("ascii") + b"\n"):
+        header = file.read(USER_BLOCK)
+        if not header.startswith(file_format.encode("ascii") + b"\n"):
             raise ValueError(
-                f"Expected a {what} of format {file_format!r}. Received: {path}, {path.stat().st_size} bytes "
-                f"that begin with {found[: len(file_format)]!r}. It is damaged, of another version or of "
-                "another program. To convert weights of other systems, use `mask-rcnn models convert`."
+                f"Expected a {description} of format {file_format!r}. Received: {path}, "
+                f"{path.stat().st_size} bytes that begin with {header[: len(file_format)]!r}. It is damaged, "
+                "of another version or of another program. To convert weights of other systems, use "
+                "`mask-rcnn models convert`."
             )
-        if found != _label(file_format, file):
+        if header != _label(file_format, file):
             raise ValueError(
-                f"Expected an undamaged {what}. Received: {path}, {path.stat().st_size} bytes with "
+                f"Expected an undamaged {description}. Received: {path}, {path.stat().st_size} bytes with "
                 "another checksum: the file is damaged. Copy or save it again."
             )
 

@@ -76,9 +76,9 @@ def save_checkpoint(folder: str | Path, model: keras.Model, state: dict[str, Any
     write_verified(
         path,
         FORMAT,
-        {"state": json.dumps(state)},
-        named_variables(model),
-        lambda name, variable: _finite(variable, state["step"]),
+        texts={"state": json.dumps(state)},
+        arrays=named_variables(model),
+        read=lambda name, variable: _finite(variable, state["step"]),
     )
     for old in checkpoints(folder)[: -max(keep, 1)]:
         old.unlink()

@@ -8,7 +8,7 @@ import keras
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.unreadable import UnreadableImages
-from mask_rcnn.evaluation.coco_evaluation import content_of
+from mask_rcnn.evaluation.coco_evaluation import content_of_dataset
 from mask_rcnn.evaluation.metrics import Metrics
 from mask_rcnn.evaluation.model_evaluation import ModelEvaluation
 from mask_rcnn.training.distributed_evaluation import evaluate_distributed
@@ -44,7 +44,7 @@ class CocoAP(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.dataset = images if isinstance(images, Dataset) else read_coco(annotations, images)
-        self.content = content_of(self.dataset, annotations)
+        self.content = content_of_dataset(self.dataset, annotations)
         self.every = every
         self.metrics: Metrics | None = None
         self._unreadable: UnreadableImages | None = None

@@ -13,7 +13,7 @@ from mask_rcnn.data.records import Dataset, ImageRecord
 from mask_rcnn.data.rgb8 import to_rgb8
 from mask_rcnn.data.unreadable import UnreadableImages
 from mask_rcnn.errors import UnreadableImage
-from mask_rcnn.evaluation.coco_evaluation import content_of
+from mask_rcnn.evaluation.coco_evaluation import content_of_dataset
 from mask_rcnn.evaluation.metrics import Metrics
 from mask_rcnn.evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from mask_rcnn.heads import iou_types_of
@@ -55,7 +55,9 @@ class Evaluator:
         self.predictor = predictor
         self.dataset = dataset
         self.context = run_context(tf.distribute.get_strategy())
-        self.content = content_of(dataset, annotations_path)  # read once, as the file may change during a run
+        self.content = content_of_dataset(
+            dataset, annotations_path
+        )  # read once: the file may change during a run
         config = predictor.config
         self.best_by = config.train.best_metric or f"{iou_types_of(config)[-1]}/AP"
         self.unreadable = UnreadableImages(dataset, config.data.max_bad_images)

@@ -1,31 +1,33 @@
 """Draws detections on images: masks with outlines, boxes, keypoints, and labels that do not overlap.
 
 All sizes are relative to the image size, so a thumbnail and a photograph of 20 megapixels look alike. Large
-objects are drawn first, so a small object in front of a large one stays visible.
+objects are drawn first, so a small object in front of a large object stays visible.
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw
 
 from mask_rcnn.data.images import is_image_file, read_image
-from mask_rcnn.visualization.fonts import label_names, open_font
+from mask_rcnn.structures import Category, Detections
+from mask_rcnn.visualization.fonts import label_names
+from mask_rcnn.visualization.labels import draw_labels
 
-# Relative to the square root of the image area: 11 px letters and 1.7 px lines at 640 x 480.
-LETTER_SIZE = 0.02
-LINE_WIDTH = 0.003
-MIN_LETTER_SIZE = 11  # pixels; smaller letters are not readable
-MAX_LINE_SHARE = 0.06  # of an object's shorter side, so that an outline does not cover a small object
+LINE_WIDTH = 0.003  # relative to the square root of the image area: 1.7 pixels at 640 x 480
+# Fraction of an object's shorter side, so that an outline does not cover a small object.
+MAX_OUTLINE_WIDTH = 0.06
 
 FILL_OPACITY = 0.4
 BOX_OPACITY = 0.5  # with masks; without masks boxes are opaque
-MAX_HIDDEN = 0.5  # a label that would cover a larger fraction of any box is not drawn
 MIN_KEYPOINT_SCORE = 0.05  # keypoints must have a higher score to be drawn
-MAX_LIMB_SHARE = 0.02  # width of a limb relative to the larger extent of the object's keypoints
-WHITE = (255, 255, 255)
+MAX_LIMB_WIDTH = 0.02  # relative to the larger extent of the object's keypoints
+Color = tuple[int, int, int]  # (red, green, blue), 0 to 255
+WHITE: Color = (255, 255, 255)
 
 STRIP_PIXELS = 1 << 22  # pixels of a region that are tinted at a time
 SUBPIXEL_BITS = 4  # OpenCV draws with a precision of 1/16 pixel
@@ -34,7 +36,17 @@ SHADES = (0.74, 0.64, 0.84)  # OKLab lightness
 GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))  # radians; multiples of it never repeat a hue
 
 
-def draw(image, detections, categories, color_by="class", boxes=True, labels=True, scores=True, font=None):
+def draw(
+    image: np.ndarray | str | Path,
+    detections: Detections,
+    categories: Sequence[Category],
+    *,
+    color_by: Literal["class", "instance"] = "class",
+    boxes: bool = True,
+    labels: bool = True,
+    scores: bool = True,
+    font: str | Path | None = None,
+) -> np.ndarray:
     """Draws detections, or ground truth as `Detections`, on a copy of an image.
 
     Args:
@@ -61,24 +73,24 @@ def draw(image, detections, categories, color_by="class", boxes=True, labels=Tru
     _check(image, detections, color_by)
     canvas = np.ascontiguousarray(image).copy()
     heights, widths = (detections.boxes[:, 2:] - detections.boxes[:, :2]).T
-    order = np.argsort(-heights * widths, kind="stable")  # large ones first
+    order = np.argsort(-heights * widths, kind="stable")  # large objects first
     hues = detections.class_ids if color_by == "class" else np.arange(len(detections))
     colors = [palette_color(int(hue), shade=i) for i, hue in enumerate(hues)]
 
-    if detections.masks is not None:
+    if detections.masks is not None and detections.mask_origins is not None:
         for i in order:
-            draw_mask(canvas, detections.masks[i], detections.mask_origins[i], colors[i])
+            draw_mask(canvas, detections.masks[i], detections.mask_origins[i], color=colors[i])
     if boxes:
         opacity = 1.0 if detections.masks is None else BOX_OPACITY
         for i in order:
-            draw_box(canvas, detections.boxes[i], colors[i], opacity)
+            draw_box(canvas, detections.boxes[i], color=colors[i], opacity=opacity)
     if detections.keypoints is not None:
         for i in order:
-            skeleton = categories[detections.class_ids[i] - 1].skeleton
-            draw_keypoints(canvas, detections.keypoints[i], skeleton, colors[i])
+            skeleton = categories[int(detections.class_ids[i]) - 1].skeleton
+            draw_keypoints(canvas, detections.keypoints[i], skeleton, color=colors[i])
     if labels:
-        texts = _texts(detections, categories, scores, font)
-        _draw_labels(canvas, detections.boxes, order, texts, colors)
+        texts = _texts(detections, categories, with_scores=scores, font=font)
+        draw_labels(canvas, detections.boxes, texts, colors=colors, order=order)
     return canvas
 
 
@@ -99,10 +111,10 @@ def _check(image, detections, color_by):
         )
 
 
-def _texts(detections, categories, scores, font):
+def _texts(detections, categories, *, with_scores, font):
     """Returns (name, score, font) of each label. The name is empty if there is only one category."""
     names = label_names(tuple(categories), font)
-    percents = [f"{score:.0%}" if scores else "" for score in detections.scores]
+    percents = [f"{score:.0%}" if with_scores else "" for score in detections.scores]
     return [
         (names[i - 1][0] if len(categories) > 1 else "", percent, names[i - 1][1])
         for i, percent in zip(detections.class_ids, percents, strict=True)
@@ -110,7 +122,7 @@ def _texts(detections, categories, scores, font):
 
 
 @cache
-def palette_color(number, shade=0):
+def palette_color(number: int, shade: int = 0) -> Color:
     """Returns the color of a class or an instance, a tuple (red, green, blue) of ints from 0 to 255.
 
     The color space is OKLab, where colors of equal lightness look equally light.
@@ -134,15 +146,13 @@ def palette_color(number, shade=0):
     return tuple(round(255 * min(max(channel, 0.0), 1.0) ** (1 / 2.2)) for channel in linear)
 
 
-def _side(canvas):
-    return math.sqrt(canvas.shape[0] * canvas.shape[1])
-
-
 def _line_width(canvas):
-    return max(round(LINE_WIDTH * _side(canvas)), 1)
+    return max(round(LINE_WIDTH * math.sqrt(canvas.shape[0] * canvas.shape[1])), 1)
 
 
-def draw_mask(canvas, crop, origin, color):
+def draw_mask(
+    canvas: np.ndarray, crop: np.ndarray, origin: tuple[int, int] | np.ndarray, *, color: Color
+) -> None:
     """Tints the pixels of a mask and draws its outline, in-place.
 
     Args:
@@ -153,17 +163,17 @@ def draw_mask(canvas, crop, origin, color):
     """
     if not crop.size:
         return
-    width = max(min(_line_width(canvas), round(MAX_LINE_SHARE * min(crop.shape))), 1)
+    width = max(min(_line_width(canvas), round(MAX_OUTLINE_WIDTH * min(crop.shape))), 1)
     outlines = [_fixed_point(outline) for outline in _outlines(crop, 2 * width + 1)]
     y, x = origin
     region = canvas[y : y + crop.shape[0], x : x + crop.shape[1]]
-    inside = np.zeros(crop.shape, "uint8")
-    cv2.fillPoly(inside, outlines, 255, cv2.LINE_8, SUBPIXEL_BITS)
+    fill = np.zeros(crop.shape, "uint8")
+    cv2.fillPoly(fill, outlines, 255, cv2.LINE_8, SUBPIXEL_BITS)
     tint = _blend(np.arange(256)[:, None], color, FILL_OPACITY)  # [256, 3], lookup table per channel
     rows = max(STRIP_PIXELS // crop.shape[1], 1)
     for top in range(0, crop.shape[0], rows):  # strips limit the memory of copies
         strip = region[top : top + rows]
-        cv2.copyTo(cv2.LUT(strip, tint[None]), inside[top : top + rows], strip)
+        cv2.copyTo(cv2.LUT(strip, tint[None]), fill[top : top + rows], strip)
     offset = np.array([x, y]) << SUBPIXEL_BITS
     shifted = [outline + offset for outline in outlines]
     cv2.polylines(canvas, shifted, True, color, width, cv2.LINE_AA, SUBPIXEL_BITS)
@@ -189,7 +199,7 @@ def _fixed_point(points):
     return np.round(points * (1 << SUBPIXEL_BITS)).astype("int32")
 
 
-def draw_box(canvas, box, color, opacity):
+def draw_box(canvas: np.ndarray, box: np.ndarray | Sequence[float], *, color: Color, opacity: float) -> None:
     """Draws the frame of a box just inside its edges, in-place.
 
     Args:
@@ -214,7 +224,14 @@ def _blend(pixels, color, opacity):
     return np.round(pixels * (1 - opacity) + np.multiply(color, opacity)).astype("uint8")
 
 
-def draw_keypoints(canvas, keypoints, skeleton, color, limb_colors=None):
+def draw_keypoints(
+    canvas: np.ndarray,
+    keypoints: np.ndarray,
+    skeleton: Iterable[tuple[int, int]],
+    *,
+    color: Color,
+    limb_colors: tuple[Color, Color] | None = None,
+) -> None:
     """Draws keypoints with a score above 0.05 and the limbs between them, both with a rim, in-place.
 
     Args:
@@ -226,89 +243,20 @@ def draw_keypoints(canvas, keypoints, skeleton, color, limb_colors=None):
             `color` and white.
     """
     rim, core = limb_colors or (color, WHITE)
-    found = keypoints[:, 2] > MIN_KEYPOINT_SCORE
-    if not found.any():
+    is_found = keypoints[:, 2] > MIN_KEYPOINT_SCORE
+    if not is_found.any():
         return
     points = keypoints[:, :2].astype("float64") - 0.5  # pixel indices: integers are pixel centers
-    height = np.ptp(points[found], axis=0).max()
-    width = max(min(_line_width(canvas), round(MAX_LIMB_SHARE * height)), 1)
+    extent = np.ptp(points[is_found], axis=0).max()
+    width = max(min(_line_width(canvas), round(MAX_LIMB_WIDTH * extent)), 1)
     points = _fixed_point(points).tolist()
-    for ink, thickness in ((rim, width + 2), (core, width)):
+    for line_color, thickness in ((rim, width + 2), (core, width)):
         for i, j in skeleton:
-            if found[i - 1] and found[j - 1]:
-                cv2.line(canvas, points[i - 1], points[j - 1], ink, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
-    for ink, radius in ((WHITE, width + 1.5), (color, width + 0.5)):
-        for i in np.flatnonzero(found):
+            if is_found[i - 1] and is_found[j - 1]:
+                cv2.line(
+                    canvas, points[i - 1], points[j - 1], line_color, thickness, cv2.LINE_AA, SUBPIXEL_BITS
+                )
+    for disk_color, radius in ((WHITE, width + 1.5), (color, width + 0.5)):
+        for i in np.flatnonzero(is_found):
             radius_fixed = round(radius * (1 << SUBPIXEL_BITS))
-            cv2.circle(canvas, points[i], radius_fixed, ink, -1, cv2.LINE_AA, SUBPIXEL_BITS)
-
-
-def _draw_labels(canvas, boxes, order, texts, colors):
-    """Draws each label at the best free place near its box, in-place. Omits labels without a free place."""
-    letter_size = max(round(LETTER_SIZE * _side(canvas)), MIN_LETTER_SIZE)
-    taken = np.zeros((0, 4))
-    for i in (i for i in order if any(texts[i][:2])):
-        name, percent, path = texts[i]
-        font = open_font(path, letter_size)
-        ascent, descent = font.getmetrics()
-        margin = max(round(0.25 * ascent), 2)
-        text = _fitting(name, percent, font, canvas.shape[1] - 2 * margin)
-        size = ascent + descent, math.ceil(font.getlength(text)) + 2 * margin
-        place = _free_place(boxes[i], size, canvas.shape[:2], boxes, taken)
-        if place is None:
-            continue
-        y1, x1, y2, x2 = place.tolist()
-        taken = np.concatenate([taken, [place]])
-        label = Image.new("RGB", (x2 - x1, y2 - y1), colors[i])
-        ImageDraw.Draw(label).text((margin, 0), text, fill=_ink(colors[i]), font=font)
-        canvas[y1:y2, x1:x2] = np.asarray(label)
-
-
-def _fitting(name, percent, font, max_width):
-    """Returns the text of a label. Shortens the name if the text is wider than `max_width` pixels."""
-    text = f"{name} {percent}".strip()
-    length = len(name)
-    while font.getlength(text) > max_width and length > 1:
-        length -= 1
-        text = f"{name[:length]}... {percent}".strip()
-    return text
-
-
-def _free_place(box, size, image_size, boxes, taken):
-    """Returns the place for the label of a box that covers the objects least.
-
-    Args:
-        box: `[4]`, yxyx, pixels.
-        size: (height, width) of the label, pixels.
-        image_size: (height, width) of the image.
-        boxes: `[N, 4]`, yxyx, boxes of all objects.
-        taken: `[L, 4]`, yxyx, places of the labels that are already drawn.
-
-    Returns:
-        `[4]` int, yxyx. Among equal places, above the box is preferred to inside, and inside to below it.
-        None if each place is outside the image, overlaps a label, or covers more than `MAX_HIDDEN` of a box.
-    """
-    (y1, x1, y2, x2), (height, width) = np.round(box).astype(int).tolist(), size
-    tops = (y1 - height, y1, y2, y2 - height)
-    places = np.array([(y, x, y + height, x + width) for y in tops for x in (x1, x2 - width)])  # [8, 4]
-    left = np.clip(places[:, 1], 0, max(image_size[1] - width, 0))
-    places[:, 1], places[:, 3] = left, left + width
-    inside = (places[:, 0] >= 0) & (places[:, 2] <= image_size[0]) & (places[:, 3] <= image_size[1])
-    places = places[inside & (_hidden(taken, places) == 0)]
-    hidden = _hidden(boxes, places)
-    return places[np.argmin(hidden)] if len(places) and hidden.min() <= MAX_HIDDEN else None
-
-
-def _hidden(boxes, places):
-    """Returns the largest fraction of any box that each place covers: `[N, 4], [P, 4] -> [P]`."""
-    top_left = np.maximum(boxes[:, None, :2], places[:, :2])  # [N, P, 2]
-    bottom_right = np.minimum(boxes[:, None, 2:], places[:, 2:])
-    covered = np.prod(np.maximum(bottom_right - top_left, 0), axis=-1)  # [N, P]
-    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1)
-    return (covered / np.maximum(area, 1)[:, None]).max(axis=0, initial=0)
-
-
-def _ink(color):
-    """Returns black or white, whichever has more contrast to `color`."""
-    red, green, blue = color
-    return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 130 else (255, 255, 255)
+            cv2.circle(canvas, points[i], radius_fixed, disk_color, -1, cv2.LINE_AA, SUBPIXEL_BITS)

@@ -8,6 +8,7 @@ from pathlib import Path
 from absl import logging
 from PIL import Image, ImageDraw, ImageFont, features
 
+from mask_rcnn.structures import Category
 from mask_rcnn.system.terminal import printable
 
 SYSTEM_FOLDERS = (
@@ -22,7 +23,7 @@ SYSTEM_FOLDERS = (
 )
 SUFFIXES = (".ttf", ".ttc", ".otf")
 UNWANTED = ("lastresort", "adobeblank")  # these draw a placeholder, or nothing, for every character
-PLAIN = None  # path that stands for Pillow's built-in font, which has only ASCII characters
+BUILT_IN = None  # path that stands for Pillow's built-in font, which has only ASCII characters
 
 PROBE_SIZE = 16  # pixels
 PROBE_SPACE = 3 * PROBE_SIZE
@@ -37,7 +38,9 @@ SHAPED_BLOCKS = ((0x0900, 0x0DFF), (0x0F00, 0x109F), (0x1780, 0x17FF))
 
 
 @functools.cache
-def label_names(categories, font=None):
+def label_names(
+    categories: tuple[Category, ...], font: str | Path | None = None
+) -> tuple[tuple[str, str | Path | None], ...]:
     """Returns the text and the font to write the name of each category in a picture.
 
     Logs one warning if no font can draw some of the names.
@@ -67,21 +70,23 @@ def label_names(categories, font=None):
             len(categories),
             shown,
         )
-    return tuple(_label(category.id, names[category.name], fonts, font) for category in categories)
+    return tuple(_label(category.id, names[category.name], fonts=fonts, font=font) for category in categories)
 
 
 @functools.lru_cache(maxsize=64)
-def open_font(path, size):
+def open_font(path: str | Path | None, size: int) -> ImageFont.FreeTypeFont:
     """Returns a Pillow font.
 
     Args:
         path: Path of a font file. None is Pillow's built-in font.
         size: Font size, pixels.
     """
-    return ImageFont.load_default(size) if path is PLAIN else ImageFont.truetype(str(path), size)
+    if path is BUILT_IN:
+        return ImageFont.load_default(size)  # pyright: ignore[reportReturnType], scalable with FreeType
+    return ImageFont.truetype(str(path), size)
 
 
-def _label(category_id, name, fonts, font):
+def _label(category_id, name, *, fonts, font):
     text, path = (name, fonts[name]) if name in fonts else _escaped(name, font)
     if len(text) > MAX_CHARACTERS:
         text = f"#{category_id} {text[: MAX_CHARACTERS - 10]}..."
@@ -100,14 +105,14 @@ def _check_font(font):
 
 def _find_fonts(names, font):
     """Returns `{name: path of the first font that has all of its characters}`. Omits names without a font."""
-    found, remaining = {}, set(names)
+    font_paths, remaining = {}, set(names)
     for path in _candidates(font):
-        having = {name for name in remaining if can_draw(path, name)}
-        found |= dict.fromkeys(having, path)
-        remaining -= having
+        drawable = {name for name in remaining if can_draw(path, name)}
+        font_paths |= dict.fromkeys(drawable, path)
+        remaining -= drawable
         if not remaining:
             break
-    return found
+    return font_paths
 
 
 def _candidates(font):
@@ -118,8 +123,9 @@ def _candidates(font):
 
 def _base_fonts(font):
     matplotlib = importlib.util.find_spec("matplotlib")
-    bundled = matplotlib and Path(matplotlib.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"
-    return [*([font] if font else []), PLAIN, *([str(bundled)] if bundled and bundled.is_file() else [])]
+    origin = matplotlib and matplotlib.origin
+    bundled = origin and Path(origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"
+    return [*([font] if font else []), BUILT_IN, *([str(bundled)] if bundled and bundled.is_file() else [])]
 
 
 @functools.cache
@@ -140,7 +146,7 @@ def _system_fonts():
     return tuple(map(str, sorted(paths, key=unlikeliness)))
 
 
-def can_draw(path, text):
+def can_draw(path: str | Path | None, text: str) -> bool:
     """Returns whether a font has all characters of a text and Pillow can lay out its script.
 
     Args:
@@ -168,13 +174,13 @@ def _has_character(path, character):
     try:
         # The layout engine raqm would add a dotted circle to a combining mark.
         font = open_font(path, PROBE_SIZE).font_variant(layout_engine=ImageFont.Layout.BASIC)
-        drawn = _drawn(font, character)
-        return any(drawn) and drawn != _drawn(font, NO_CHARACTER)
+        pixels = _rendered(font, character)
+        return any(pixels) and pixels != _rendered(font, NO_CHARACTER)
     except (OSError, ValueError):  # a bitmap font without this size, or a damaged font
         return False
 
 
-def _drawn(font, character):
+def _rendered(font, character):
     picture = Image.new("L", (PROBE_SPACE, PROBE_SPACE))
     ImageDraw.Draw(picture).text((PROBE_SIZE, PROBE_SIZE // 2), character, fill=255, font=font)
     return picture.tobytes()
@@ -184,10 +190,12 @@ def _escaped(name, font):
     """Returns a name with escaped characters, and the path of the font that needs the fewest escapes."""
     bases = _base_fonts(font)
     complex_script = _needs_shaping(name) and not features.check("raqm")
-    has = {path: [c.isascii() if complex_script else _has_character(path, c) for c in name] for path in bases}
-    path = max(bases, key=lambda path: sum(has[path]))
+    can_render = {
+        path: [c.isascii() if complex_script else _has_character(path, c) for c in name] for path in bases
+    }
+    path = max(bases, key=lambda path: sum(can_render[path]))
     escaped = (
         character if known else character.encode("unicode_escape").decode("ascii")
-        for character, known in zip(name, has[path], strict=True)
+        for character, known in zip(name, can_render[path], strict=True)
     )
     return "".join(escaped), path

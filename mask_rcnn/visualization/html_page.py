@@ -3,8 +3,10 @@
 import base64
 import io
 import re
+from collections.abc import Iterable, Sequence
 from html import escape
 
+import numpy as np
 from PIL import Image
 
 from mask_rcnn.system.terminal import printable
@@ -43,7 +45,7 @@ ul { margin: 0.5rem 0; padding-left: 1.2rem; } li { overflow-wrap: anywhere; }
 """
 
 
-def html_page(title, body, style=""):
+def html_page(title: str, body: str, style: str = "") -> str:
     """Returns a complete HTML page as a string.
 
     Args:
@@ -61,17 +63,17 @@ def html_page(title, body, style=""):
     )
 
 
-def html_text(value):
+def html_text(value: object) -> str:
     """Converts plain text to HTML. Text in backticks becomes a `<code>` element."""
     return CODE.sub(r"<code>\1</code>", html_attribute(value))
 
 
-def html_attribute(value):
+def html_attribute(value: object) -> str:
     """Escapes plain text for a quoted HTML attribute."""
     return escape(printable(value))
 
 
-def html_table(headers, rows):
+def html_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Returns an HTML table. All columns but the first are right-aligned, for numbers.
 
     Args:
@@ -90,7 +92,7 @@ def html_table(headers, rows):
     return f'<div class="scroll"><table>{head}{body}</table></div>'
 
 
-def html_figure(picture, caption):
+def html_figure(picture: np.ndarray, caption: str) -> str:
     """Returns the HTML of a figure with an embedded JPEG.
 
     Args:
@@ -104,7 +106,7 @@ def html_figure(picture, caption):
     )
 
 
-def data_uri(pixels):
+def data_uri(pixels: np.ndarray) -> str:
     """Returns an image, `[H, W, 3]` uint8 RGB, as a JPEG data URI string."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=JPEG_QUALITY)

@@ -8,7 +8,7 @@ import pytest
 from cli_fakes import run
 
 from mask_rcnn.data.findings import Findings
-from mask_rcnn.formats.selection import keep_classes, merge_classes, split
+from mask_rcnn.formats.selection import keep_classes, merge_classes, split_images
 
 
 def content_of(path):
@@ -167,11 +167,11 @@ def test_a_split_is_the_same_for_the_same_seed_and_keeps_images_of_a_file_togeth
     images = [{"id": id, "file_name": f"{id // 2}.png"} for id in range(40)]
     annotations = [{"id": id, "image_id": id} for id in range(40)]
     content = {"images": images, "annotations": annotations, "categories": []}
-    first, again, other = (split(content, 0.8, seed) for seed in (0, 0, 1))
+    first, again, other = (split_images(content, 0.8, seed) for seed in (0, 0, 1))
     assert first == again != other
     files = [{image["file_name"] for image in part["images"]} for part in first.values()]
     assert [len(each) for each in files] == [16, 4] and not files[0] & files[1]
     for part in first.values():
         assert {each["image_id"] for each in part["annotations"]} == {image["id"] for image in part["images"]}
     with pytest.raises(ValueError, match="at least two images. Received: 1"):
-        split({**content, "images": images[:2]}, 0.5, 0)
+        split_images({**content, "images": images[:2]}, 0.5, 0)

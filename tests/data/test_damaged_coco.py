@@ -14,7 +14,7 @@ from damaged_coco import KINDS, POINTS, RUNS, damaged_coco, damaged_results, val
 from mask_rcnn.config import Config
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data_check.check import check_dataset
-from mask_rcnn.data_check.text import format_report
+from mask_rcnn.data_check.text_report import format_report
 from mask_rcnn.evaluation.coco_evaluation import evaluate_results
 from mask_rcnn.system.terminal import printable
 

@@ -138,7 +138,9 @@ def test_tiff_files_are_cut_into_tiles_for_training(tmp_path):
         "categories": [{"id": 1, "name": "cup"}],
         "annotations": [],
     }
-    tiles, _ = write_tiles(content, tmp_path, tmp_path / "out", Cutting(tiling=TILING, keep_empty=True))
+    tiles, _ = write_tiles(
+        content, tmp_path, tmp_path / "out", cutting=Cutting(tiling=TILING, keep_empty=True)
+    )
     image = tiles[""]["images"][4]
     (x, y), name = image["tile_origin"], image["file_name"]
     tile = cv2.imread(str(tmp_path / "out" / "images" / name), cv2.IMREAD_UNCHANGED)[..., ::-1]
@@ -146,7 +148,7 @@ def test_tiff_files_are_cut_into_tiles_for_training(tmp_path):
     np.testing.assert_array_equal(tile, pixels[y : y + 64, x : x + 64])
     wrong = content | {"images": [{**content["images"][0], "width": 200}]}
     with pytest.raises(ValueError, match=r"\(150, 200\) in the annotations, \(150, 230\) in .*a.tif"):
-        write_tiles(wrong, tmp_path, tmp_path / "wrong", Cutting(tiling=TILING))
+        write_tiles(wrong, tmp_path, tmp_path / "wrong", cutting=Cutting(tiling=TILING))
 
 
 PEAK = """

@@ -12,9 +12,9 @@ from mask_rcnn import model_zoo
 from mask_rcnn.cli.options import assign
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data_check.check import check_coco, check_dataset
-from mask_rcnn.data_check.page import write_page
+from mask_rcnn.data_check.html_report import write_page
 from mask_rcnn.data_check.repair import repair_coco
-from mask_rcnn.data_check.text import format_report
+from mask_rcnn.data_check.text_report import format_report
 
 CONFIG = model_zoo.config("fine_tune")
 # Kinds of findings that `--fix` repairs or removes.
@@ -65,7 +65,7 @@ def test_a_fault_is_found(fault, tmp_path):
     assert found.count >= 1
     assert found.title in " ".join(format_report(report).split())
     assert json.loads(json.dumps(report.as_dict()))["findings"]
-    write_page(tmp_path / "page.html", report, sets, CONFIG)
+    write_page(tmp_path / "page.html", report, sets, config=CONFIG)
     assert (
         kind in ("unreadable_json", "unclear_entries") or "<h3>train" in (tmp_path / "page.html").read_text()
     )
@@ -110,7 +110,9 @@ def test_a_repaired_copy_has_no_such_fault(fault, tmp_path):
     write_faulty(tmp_path, fault)
     before = (tmp_path / "instances.json").read_bytes()
     _, sets = check(tmp_path)
-    changes = repair_coco(tmp_path / "instances.json", tmp_path, tmp_path / "fixed.json", sets["train"])
+    changes = repair_coco(
+        tmp_path / "instances.json", tmp_path, tmp_path / "fixed.json", checked=sets["train"]
+    )
     assert changes
     assert (tmp_path / "instances.json").read_bytes() == before
     report, _ = check(tmp_path, "fixed.json")
@@ -124,7 +126,9 @@ def test_a_repaired_copy_keeps_what_was_right(tmp_path):
     content["annotations"].append({**content["annotations"][0], "id": 1000})
     write_json(tmp_path, content)
     _, sets = check(tmp_path)
-    changes = repair_coco(tmp_path / "instances.json", tmp_path, tmp_path / "fixed.json", sets["train"])
+    changes = repair_coco(
+        tmp_path / "instances.json", tmp_path, tmp_path / "fixed.json", checked=sets["train"]
+    )
     assert changes == ["objects that repeat another one were removed (1: annotation 1000)"]
     content["annotations"].pop()
     assert json.loads((tmp_path / "fixed.json").read_text()) == content
@@ -133,7 +137,7 @@ def test_a_repaired_copy_keeps_what_was_right(tmp_path):
 def test_a_crossing_polygon_keeps_its_pixels(tmp_path):
     write_faulty(tmp_path, "crossing")
     _, sets = check(tmp_path)
-    repair_coco(tmp_path / "instances.json", tmp_path, tmp_path / "fixed.json", sets["train"])
+    repair_coco(tmp_path / "instances.json", tmp_path, tmp_path / "fixed.json", checked=sets["train"])
     entry = json.loads((tmp_path / "fixed.json").read_text())["annotations"][7]
     assert set(entry["segmentation"]) == {"size", "counts"}
     assert entry["bbox"] == [30, 4, 20, 20]
@@ -231,7 +235,7 @@ def test_names_of_a_file_are_escaped_in_the_page(tmp_path):
     content["categories"][0]["name"] = "<script>alert(1)</script>"
     write_json(tmp_path, copy.deepcopy(content))
     report, sets = check(tmp_path)
-    write_page(tmp_path / "page.html", report, sets, CONFIG)
+    write_page(tmp_path / "page.html", report, sets, config=CONFIG)
     page = (tmp_path / "page.html").read_text()
     assert "<script" not in page and "&lt;script&gt;" in page
     assert not re.search(r"""(src|href)=["'](?!data:)""", page)

@@ -5,7 +5,7 @@ from pathlib import Path
 from mask_rcnn.config import Config, InputConfig
 from mask_rcnn.data.records import Annotation, Dataset, ImageRecord
 from mask_rcnn.data_check.check import check_dataset
-from mask_rcnn.data_check.text import format_report
+from mask_rcnn.data_check.text_report import format_report
 from mask_rcnn.structures import Category
 
 SQUARE = [[0, 0, 10, 0, 10, 10, 0, 10]]

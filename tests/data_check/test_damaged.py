@@ -13,7 +13,7 @@ from mask_rcnn import model_zoo
 from mask_rcnn.data.images import read_image
 from mask_rcnn.data_check.check import check_coco
 from mask_rcnn.data_check.repair import repair_coco
-from mask_rcnn.data_check.text import format_report
+from mask_rcnn.data_check.text_report import format_report
 from mask_rcnn.system.terminal import printable
 
 CONFIG = model_zoo.config("fine_tune")
@@ -63,7 +63,7 @@ def check_damaged(kind, seeds, folder):
 def check_repaired(folder, checked):
     """Repairs a damaged file, unless none of its images can be used, and checks the copy."""
     try:
-        repair_coco(folder / "damaged.json", folder, folder / "fixed.json", checked)
+        repair_coco(folder / "damaged.json", folder, folder / "fixed.json", checked=checked)
     except ValueError as error:
         assert "at least one image" in str(error) and not len(checked.dataset)
         return

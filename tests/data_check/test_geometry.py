@@ -10,7 +10,7 @@ from mask_rcnn.data.annotation_table import make_table
 from mask_rcnn.data_check.anchor_fit import anchor_ious, fit_anchors
 from mask_rcnn.data_check.decoded_images import decode_images
 from mask_rcnn.data_check.geometry import duplicate_pairs
-from mask_rcnn.data_check.overlapping_intervals import overlapping_pairs
+from mask_rcnn.data_check.overlapping_intervals import overlapping_intervals
 from mask_rcnn.data_check.polygons import crossing_polygons, polygon_areas, polygon_bounds
 from mask_rcnn.data_check.same_images import MAX_BITS, similar_pairs
 
@@ -35,7 +35,7 @@ def test_overlapping_pairs_are_those_of_a_double_loop():
     random = np.random.default_rng(0)
     low = random.integers(0, 50, 60)
     high, groups = low + random.integers(0, 9, 60), random.integers(0, 3, 60)
-    found = [pair for i, j in overlapping_pairs(groups, low, high) for pair in zip(i, j, strict=True)]
+    found = [pair for i, j in overlapping_intervals(groups, low, high) for pair in zip(i, j, strict=True)]
     expected = {
         frozenset(pair)
         for pair in itertools.combinations(range(60), 2)

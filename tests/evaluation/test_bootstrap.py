@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mask_rcnn.data.coco_content import read_annotations
-from mask_rcnn.evaluation.bootstrap import average_precisions, image_counts, interval
+from mask_rcnn.evaluation.bootstrap import average_precisions, confidence_interval, image_counts
 from mask_rcnn.evaluation.coco_evaluation import evaluate_results
-from mask_rcnn.report.evaluation import evaluate_images
+from mask_rcnn.report.detection_matches import match_detections
 
 SIZES = {"images": 6, "objects": 5}
 
@@ -58,7 +58,7 @@ def repeated(truth, results, counts):
 def matches_of(truth, results):
     content = read_annotations(truth)
     ids = [image["id"] for image in content.images]
-    return evaluate_images(content, results, ids, "bbox", 100).class_matches()
+    return match_detections(content, results, ids, iou_type="bbox", max_detections=100).class_matches()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -83,7 +83,7 @@ def test_ap_of_a_resample_is_that_of_a_data_set_with_repeated_images(seed):
 def test_a_resample_without_an_object_is_not_measured():
     truth, results = objects_and_results(0)
     ap = average_precisions(matches_of(truth, results), np.zeros([1, SIZES["images"]], int))
-    assert np.isnan(ap).all() and interval(ap[:, 0]) is None
+    assert np.isnan(ap).all() and confidence_interval(ap[:, 0]) is None
 
 
 def test_no_detections_have_an_ap_of_0():
@@ -97,4 +97,4 @@ def test_each_resample_draws_as_many_images_as_there_are():
 
 
 def test_an_interval_holds_its_share_of_the_values():
-    assert interval(np.append(np.arange(101.0), np.nan)) == pytest.approx((2.5, 97.5))
+    assert confidence_interval(np.append(np.arange(101.0), np.nan)) == pytest.approx((2.5, 97.5))

@@ -249,7 +249,7 @@ def keypoint_case(num_keypoints, shift):
 def test_objects_without_keypoints_are_not_missed(num_keypoints, backend):
     pytest.importorskip(backend)
     truth, result = keypoint_case(num_keypoints, 0)
-    metrics = evaluate_results([result], truth, ("keypoints",), backend)
+    metrics = evaluate_results([result], truth, ("keypoints",), backend=backend)
     assert [metrics["keypoints"][name] for name in ("AP", "AR")] == pytest.approx([1, 1])
 
 
@@ -258,7 +258,9 @@ def test_keypoints_that_are_not_of_persons_are_compared_with_one_tolerance(backe
     # 5 pixels: exp(-25 / (2 * 2000 * (2 * 0.07)^2)) = 0.727, correct at 0.50, 0.55, .. 0.70.
     pytest.importorskip(backend)
     truth, result = keypoint_case(4, 5)
-    assert evaluate_results([result], truth, ("keypoints",), backend)["keypoints"]["AP"] == pytest.approx(0.5)
+    assert evaluate_results([result], truth, ("keypoints",), backend=backend)["keypoints"][
+        "AP"
+    ] == pytest.approx(0.5)
 
 
 def test_a_model_is_scored_by_what_its_heads_give():

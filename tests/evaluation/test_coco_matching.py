@@ -39,7 +39,9 @@ def test_precision_recall_curves_are_those_of_pycocotools(iou_type):
 def test_of_equal_overlaps_the_last_object_is_taken_and_crowds_only_if_no_other_is_left():
     overlaps = np.array([[0.6, 0.6, 0.9], [0.6, 0.6, 0.9], [0.2, 0.2, 0.9], [0.2, 0.2, 0.9]])
     is_crowd = np.array([False, False, True])
-    matches = match_in_order(overlaps, is_crowd, is_crowd, np.array([0.5, 0.75]))
+    matches = match_in_order(
+        overlaps, is_ignored=is_crowd, is_crowd=is_crowd, thresholds=np.array([0.5, 0.75])
+    )
     assert matches.tolist() == [[1, 0, 2, 2], [2, 2, 2, 2]]
 
 

@@ -13,7 +13,7 @@ from mask_rcnn.data.coco_content import read_annotations, read_entries
 from mask_rcnn.data.federation import UNLABELED
 from mask_rcnn.evaluation.coco_evaluation import default_max_detections, evaluate_results, not_measurable
 from mask_rcnn.evaluation.coco_results import write_json
-from mask_rcnn.report.evaluation import evaluate_images
+from mask_rcnn.report.detection_matches import match_detections
 
 REFERENCE = json.loads((GOLDEN / "lvis_reference.json").read_text())
 SIZE = REFERENCE["height"], REFERENCE["width"]
@@ -52,7 +52,7 @@ def test_the_numbers_are_those_of_the_lvis_package(number, backend):
 def test_the_report_evaluates_in_the_same_way(iou_type):
     truth, entries, limit, reference = reference_case(1)
     ids = [image["id"] for image in truth["images"]]
-    found = evaluate_images(read_annotations(truth), entries, ids, iou_type, limit)
+    found = match_detections(read_annotations(truth), entries, ids, iou_type=iou_type, max_detections=limit)
     assert found.summary == pytest.approx(reference[iou_type], abs=1e-12)
 
 

@@ -13,19 +13,19 @@ from mask_rcnn.data.findings import Findings
 from mask_rcnn.data.masks import full_mask
 from mask_rcnn.formats import shapes
 from mask_rcnn.formats.brush_rle import decode_brush
-from mask_rcnn.formats.content import relative_name
 from mask_rcnn.formats.conversion import read, write
+from mask_rcnn.formats.dataset_files import relative_name
 from mask_rcnn.formats.detection import detect_format
-from mask_rcnn.formats.id_maps import instances
-from mask_rcnn.formats.outlines import join, outlines
+from mask_rcnn.formats.id_maps import instance_masks
+from mask_rcnn.formats.outlines import join_rings, mask_outlines
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_outlines_are_exact_apart_and_as_one_polygon(seed):
     rng = np.random.default_rng(seed)
     mask = rng.random((20, 30)) < 0.15 + 0.1 * seed
-    rings = [ring for ring, _ in outlines(mask)]
-    joined = full_mask([join(rings).ravel().tolist()], 20, 30)
+    rings = [ring for ring, _ in mask_outlines(mask)]
+    joined = full_mask([join_rings(rings).ravel().tolist()], 20, 30)
     np.testing.assert_array_equal(joined, mask)
     parts = np.zeros((20, 30), bool)
     for ring in rings:
@@ -36,7 +36,7 @@ def test_outlines_are_exact_apart_and_as_one_polygon(seed):
 def test_long_outlines_are_joined_without_comparing_all_points(monkeypatch):
     monkeypatch.setattr("mask_rcnn.formats.outlines.MAX_PAIRS", 100)
     mask = np.random.default_rng(0).random((20, 30)) < 0.5
-    joined = join([ring for ring, _ in outlines(mask)])
+    joined = join_rings([ring for ring, _ in mask_outlines(mask)])
     np.testing.assert_array_equal(full_mask([joined.ravel().tolist()], 20, 30), mask)
 
 
@@ -44,7 +44,7 @@ def test_parts_without_a_pixel_stay_a_polygon_of_yolo(tmp_path):
     content = read("coco", samples.write_coco(tmp_path))
     slivers = [[10, 10.1, 40, 10.2, 40, 10.3], [10, 20.1, 40, 20.2, 50, 20.3, 40, 20.4]]
     content["annotations"] = [{**content["annotations"][1], "segmentation": slivers}]
-    write("yolo", content, tmp_path, tmp_path / "yolo")
+    write("yolo", content, tmp_path, out=tmp_path / "yolo")
     words = (tmp_path / "yolo" / "labels" / "train" / "a.txt").read_text().split()
     assert words[0] == "1" and len(words) == 9
 
@@ -52,37 +52,37 @@ def test_parts_without_a_pixel_stay_a_polygon_of_yolo(tmp_path):
 def test_an_outline_has_corners_only_and_tells_holes():
     mask = np.ones((5, 6), bool)
     mask[2, 2:4] = False
-    (outer, is_hole), (inner, is_inner_hole) = sorted(outlines(mask), key=lambda each: each[1])
+    (outer, is_hole), (inner, is_inner_hole) = sorted(mask_outlines(mask), key=lambda each: each[1])
     assert sorted(map(tuple, outer.tolist())) == [(0, 0), (0, 5), (6, 0), (6, 5)]
     assert sorted(map(tuple, inner.tolist())) == [(2, 2), (2, 3), (4, 2), (4, 3)]
     assert (is_hole, is_inner_hole) == (False, True)
 
 
 def test_instances_are_the_crops_of_each_id():
-    found = instances(np.array([[0, 7, 7], [3, 0, 7]]))
+    found = instance_masks(np.array([[0, 7, 7], [3, 0, 7]]))
     assert list(found) == [3, 7]
     assert found[3][1] == (1, 0) and found[3][0].tolist() == [[True]]
     assert found[7][1] == (0, 1) and found[7][0].tolist() == [[True, True], [False, True]]
-    assert instances(np.zeros((2, 2), int)) == {}
+    assert instance_masks(np.zeros((2, 2), int)) == {}
 
 
 def test_rectangles_turn_clockwise_about_their_pivot():
     np.testing.assert_allclose(
-        shapes.rectangle(0, 0, 4, 2, 90), [[3, -1], [3, 3], [1, 3], [1, -1]], atol=1e-9
+        shapes.rectangle((0, 0), (4, 2), degrees=90), [[3, -1], [3, 3], [1, 3], [1, -1]], atol=1e-9
     )
-    turned = shapes.rectangle(0, 0, 4, 2, 90, pivot=(0, 0))
+    turned = shapes.rectangle((0, 0), (4, 2), degrees=90, pivot=(0, 0))
     np.testing.assert_allclose(turned, [[0, 0], [0, 4], [-2, 4], [-2, 0]], atol=1e-9)
 
 
 @pytest.mark.parametrize("radius", [2, 30, 400])
 def test_a_circle_is_exact_to_a_twentieth_of_a_pixel(radius):
-    points = shapes.ellipse(500, 500, radius, radius)
+    points = shapes.ellipse((500, 500), (radius, radius))
     middles = (points + np.roll(points, 1, axis=0)) / 2
     assert radius - np.hypot(*(middles - 500).T).min() <= 0.051
 
 
 def test_an_ellipse_turns_clockwise():
-    points = shapes.ellipse(10, 20, 8, 2, 90)
+    points = shapes.ellipse((10, 20), (8, 2), degrees=90)
     np.testing.assert_allclose([points.min(0), points.max(0)], [[8, 12], [12, 28]], atol=1e-9)
 
 
@@ -105,7 +105,7 @@ def test_brush_run_lengths_with_single_values_and_short_words():
     assert decode_brush(data, (1, 2)).tolist() == [[True, True]]
     with pytest.raises(ValueError, match="end too early"):
         decode_brush(data[:-3], (1, 2))
-    with pytest.raises(ValueError, match="8 values, where four for each pixel are 12"):
+    with pytest.raises(ValueError, match="8 values instead of 12, four for each pixel"):
         decode_brush(data, (1, 3))
 
 
@@ -319,7 +319,7 @@ def test_pascal_voc_says_which_pixels_an_overlap_costs(tmp_path):
     content = read("coco", path)
     content["annotations"].append({**content["annotations"][0], "id": 99})
     findings = Findings()
-    write("voc", content, tmp_path, tmp_path / "voc", findings=findings)
+    write("voc", content, tmp_path, out=tmp_path / "voc", findings=findings)
     assert findings.lines() == [
         "objects overlap: a pixel belongs to the smallest of them in Pascal VOC (1: 350 pixels of a)"
     ]
@@ -331,7 +331,7 @@ def test_images_of_one_name_are_refused_where_the_format_has_no_place_for_both(t
     content["images"][1]["file_name"] = "a.jpg"
     Image.new("RGB", (70, 40)).save(tmp_path / "a.jpg")
     with pytest.raises(ValueError, match="Rename the image"):
-        write(target, content, tmp_path, tmp_path / "out")
+        write(target, content, tmp_path, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

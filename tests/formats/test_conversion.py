@@ -65,7 +65,7 @@ def test_what_is_written_is_read_back(target, tmp_path):
     content["categories"].append({"id": 90, "name": "cow"})  # without objects
     out = tmp_path / ("out.json" if target == "coco" else "out")
     findings = Findings()
-    write(target, content, tmp_path / "source", out, findings=findings)
+    write(target, content, tmp_path / "source", out=out, findings=findings)
     again = read(target, out, out if target in ("voc", "yolo") else tmp_path / "source")
     assert_same(again, WITHOUT_CROWD if target == "yolo" else samples.ALL)
     assert len(again["images"]) == 3
@@ -76,7 +76,7 @@ def test_what_is_written_is_read_back(target, tmp_path):
 
 def test_a_converted_data_set_can_be_trained_on(tmp_path):
     content = read("labelme", samples.write_labelme(tmp_path), tmp_path)
-    write("coco", content, tmp_path, tmp_path / "out.json")
+    write("coco", content, tmp_path, out=tmp_path / "out.json")
     dataset = read_coco(tmp_path / "out.json", tmp_path)
     assert [category.name for category in dataset.categories] == ["bus", "cat", "dog"]
     assert [len(image.annotations) for image in dataset.images] == [5, 1, 0]

@@ -205,7 +205,7 @@ EDITS = [
         'width="30" height="23"',
         "sum to width . height = 690",
     ),
-    ("cvat", "annotations.xml", 'left="5"', 'left="80"', "a mask inside of the image of height=60, width=90"),
+    ("cvat", "annotations.xml", 'left="5"', 'left="80"', "a mask inside the image of height=60, width=90"),
     (
         "label_studio",
         "project.json",

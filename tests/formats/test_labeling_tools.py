@@ -12,7 +12,7 @@ from mask_rcnn.data.masks import full_mask
 from mask_rcnn.evaluation.coco_results import to_coco
 from mask_rcnn.formats.brush_rle import decode_brush, encode_brush
 from mask_rcnn.formats.conversion import Selection, read, write
-from mask_rcnn.formats.polygons import crop_polygons
+from mask_rcnn.formats.polygons import mask_polygons
 from mask_rcnn.structures import Category, Detections
 
 CATEGORIES = (Category(7, "apple"), Category(9, "pear"))
@@ -73,7 +73,7 @@ def objects(content):
 def test_predictions_are_corrected_in_a_tool_and_come_back(tool, polygons, tmp_path):
     content = read("coco_results", write_predictions(tmp_path), tmp_path / "photos")
     out = tmp_path / ("out.json" if tool == "coco" else "out")
-    write(tool, content, tmp_path / "photos", out, Selection(polygon_tolerance=polygons))
+    write(tool, content, tmp_path / "photos", out=out, selection=Selection(polygon_tolerance=polygons))
     back = objects(read(tool, out, tmp_path / "photos"))
     expected = objects(content)
     assert back.keys() == expected.keys() == {("1.png", "apple"), ("2.png", "pear")}
@@ -125,7 +125,13 @@ def test_keypoints_frames_and_objects_without_pixels(tmp_path):
 
 def test_tasks_of_label_studio_have_predictions_with_scores_and_a_version(tmp_path):
     content = read("coco_results", write_predictions(tmp_path), tmp_path / "photos", score_threshold=0)
-    write("label_studio", content, tmp_path / "photos", tmp_path / "out", Selection(model_version="fruits 3"))
+    write(
+        "label_studio",
+        content,
+        tmp_path / "photos",
+        out=tmp_path / "out",
+        selection=Selection(model_version="fruits 3"),
+    )
     first, second = json.loads((tmp_path / "out" / "tasks.json").read_text())
     assert first["data"] == {"image": "/data/local-files/?d=1.png"}
     (prediction,) = first["predictions"]
@@ -153,7 +159,7 @@ def test_ground_truth_for_label_studio_has_annotations_and_no_crowds(tmp_path):
     for each in content["annotations"]:
         del each["score"]
     content["annotations"][1]["iscrowd"] = 1
-    write("label_studio", content, tmp_path / "photos", tmp_path / "out", findings=findings)
+    write("label_studio", content, tmp_path / "photos", out=tmp_path / "out", findings=findings)
     first, second = json.loads((tmp_path / "out" / "tasks.json").read_text())
     assert "predictions" not in first and second == {
         "data": {"image": "/data/local-files/?d=2.png"},
@@ -165,8 +171,8 @@ def test_ground_truth_for_label_studio_has_annotations_and_no_crowds(tmp_path):
 def test_scores_are_in_the_files_of_cvat_labelme_and_coco(tmp_path):
     content = read("coco_results", write_predictions(tmp_path), tmp_path / "photos")
     for tool in ("cvat", "labelme"):
-        write(tool, content, tmp_path / "photos", tmp_path / tool)
-    write("coco", content, tmp_path / "photos", tmp_path / "coco.json")
+        write(tool, content, tmp_path / "photos", out=tmp_path / tool)
+    write("coco", content, tmp_path / "photos", out=tmp_path / "coco.json")
     root = ElementTree.parse(tmp_path / "cvat" / "annotations.xml")
     assert [each.text for each in root.iter("attribute")] == ["0.9", "0.75"]
     shapes = json.loads((tmp_path / "labelme" / "1.json").read_text())["shapes"]
@@ -178,16 +184,23 @@ def test_scores_are_in_the_files_of_cvat_labelme_and_coco(tmp_path):
 def test_coarse_polygons_are_counted(tmp_path):
     content = read("coco_results", write_predictions(tmp_path), tmp_path / "photos")
     findings = Findings()
-    write("coco", content, tmp_path / "photos", tmp_path / "a.json", Selection(polygon_tolerance=8), findings)
+    write(
+        "coco",
+        content,
+        tmp_path / "photos",
+        out=tmp_path / "a.json",
+        selection=Selection(polygon_tolerance=8),
+        findings=findings,
+    )
     assert "polygons have an IoU below 0.95 with their mask" in findings.lines()[0]
     with pytest.raises(ValueError, match="`--polygons` is a number of pixels"):
         Selection(polygon_tolerance=-1)
 
 
 def test_simple_polygons_keep_corners_and_smooth_stairs():
-    (rectangle,) = crop_polygons(np.ones((6, 9), bool), 0.5)
+    (rectangle,) = mask_polygons(np.ones((6, 9), bool), 0.5)
     assert {tuple(point) for point in rectangle.tolist()} == {(0, 0), (9, 0), (9, 6), (0, 6)}
-    (exact,), (simple,) = crop_polygons(disk(), 0), crop_polygons(disk(), 0.5)
+    (exact,), (simple,) = mask_polygons(disk(), 0), mask_polygons(disk(), 0.5)
     assert len(simple) <= len(exact) / 2
     drawn = full_mask([simple.ravel().tolist()], 25, 25)
     assert (drawn & disk()).sum() / (drawn | disk()).sum() >= 0.98

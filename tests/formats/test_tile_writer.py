@@ -18,7 +18,8 @@ from mask_rcnn.data.images import read_image, read_samples
 from mask_rcnn.data.masks import encode_mask, full_mask, mask_extent
 from mask_rcnn.data.segmentations import pixel_area
 from mask_rcnn.formats.conversion import Selection
-from mask_rcnn.formats.tile_writer import Cutting, cut_annotation, write_tiles
+from mask_rcnn.formats.tile_annotations import cut_annotation
+from mask_rcnn.formats.tile_writer import Cutting, write_tiles
 from mask_rcnn.prediction.tiles import Tiling
 
 SIZE = (96, 128)
@@ -138,7 +139,7 @@ def test_the_tiles_of_an_image_are_its_pixels(tmp_path):
     for number, (name, dtype) in enumerate((("a.png", "uint8"), ("b.png", "uint16"))):
         pixels = picture(tmp_path, name, dtype=dtype)
         out = tmp_path / str(number)
-        tiles, (path,) = write_tiles(content_of(name=name), tmp_path, out, EVERYTHING)
+        tiles, (path,) = write_tiles(content_of(name=name), tmp_path, out, cutting=EVERYTHING)
         assert json.loads(path.read_text()) == tiles[""]
         assert path == out / "instances.json" and len(tiles[""]["images"]) == 12
         for image in tiles[""]["images"]:
@@ -154,7 +155,7 @@ def test_tiles_of_a_photograph_are_photographs_and_small_images_are_copied(tmp_p
     exif = Image.Exif()
     exif[0x0112] = 6  # stored rotated
     Image.fromarray(np.rot90(smooth)).save(tmp_path / "a.JPG", exif=exif, quality=95)
-    tiles, _ = write_tiles(content_of(name="a.JPG"), tmp_path, tmp_path / "out", EVERYTHING)
+    tiles, _ = write_tiles(content_of(name="a.JPG"), tmp_path, tmp_path / "out", cutting=EVERYTHING)
     upright = read_image(tmp_path / "a.JPG").astype(int)
     for image in tiles[""]["images"]:
         x, y = image["tile_origin"]
@@ -162,7 +163,7 @@ def test_tiles_of_a_photograph_are_photographs_and_small_images_are_copied(tmp_p
         assert image["file_name"].endswith(".JPG")
         assert np.abs(tile - upright[y : y + 32, x : x + 32]).mean() < 3
     whole = Cutting(tiling=Tiling(size=200), keep_empty=True)
-    tiles, _ = write_tiles(content_of(name="a.JPG"), tmp_path, tmp_path / "copy", whole)
+    tiles, _ = write_tiles(content_of(name="a.JPG"), tmp_path, tmp_path / "copy", cutting=whole)
     assert tiles[""]["images"][0]["file_name"] == "a.JPG"
     assert (tmp_path / "copy" / "images" / "a.JPG").read_bytes() == (tmp_path / "a.JPG").read_bytes()
 
@@ -172,7 +173,9 @@ def test_hardly_visible_objects_are_ignored_and_empty_tiles_left_out(tmp_path):
     square = annotation([[2, 2, 34, 2, 34, 30, 2, 30]])  # 30 of 32 columns are in the first tile
     findings = Findings()
     cutting = Cutting(tiling=TILING)
-    content, _ = write_tiles(content_of(square), tmp_path, tmp_path / "out", cutting, findings=findings)
+    content, _ = write_tiles(
+        content_of(square), tmp_path, tmp_path / "out", cutting=cutting, findings=findings
+    )
     (image,), (one,) = content[""]["images"], content[""]["annotations"]
     assert image["tile_origin"] == [0, 0] and one["iscrowd"] == 0
     assert sorted(path.name for path in (tmp_path / "out" / "images").iterdir()) == ["a_x0_y0.png"]
@@ -188,7 +191,7 @@ def test_hardly_visible_objects_are_ignored_and_empty_tiles_left_out(tmp_path):
     ]
     for kept in (Cutting(tiling=TILING, keep_empty=True), Cutting(tiling=TILING, min_visible=0.01)):
         out = tmp_path / f"kept{kept.keep_empty}"
-        content, _ = write_tiles(content_of(square), tmp_path, out, kept)
+        content, _ = write_tiles(content_of(square), tmp_path, out, cutting=kept)
         crowds = [each["iscrowd"] for each in content[""]["annotations"]]
         assert crowds == [0, int(kept.keep_empty)]
         assert len(content[""]["images"]) == (12 if kept.keep_empty else 2)
@@ -199,7 +202,11 @@ def test_tiles_of_an_image_stay_in_one_part_of_a_split(tmp_path):
         picture(tmp_path, name)
     content = content_of(annotation([[2, 2, 120, 2, 120, 90]]), count=3)
     parts, paths = write_tiles(
-        content, tmp_path, tmp_path / "out", EVERYTHING, Selection(train_fraction=0.7, seed=1)
+        content,
+        tmp_path,
+        tmp_path / "out",
+        cutting=EVERYTHING,
+        selection=Selection(train_fraction=0.7, seed=1),
     )
     assert [path.name for path in paths] == ["instances_train.json", "instances_val.json"]
     files = [{image["tile_of"] for image in part["images"]} for part in parts.values()]
@@ -252,4 +259,4 @@ def test_nothing_is_overwritten_and_no_half_folder_is_left(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match="Expected objects in the tiles. Received: 1 images without"):
         picture(tmp_path, "empty.png")
-        write_tiles(content_of(name="empty.png"), tmp_path, tmp_path / "out", Cutting(tiling=TILING))
+        write_tiles(content_of(name="empty.png"), tmp_path, tmp_path / "out", cutting=Cutting(tiling=TILING))

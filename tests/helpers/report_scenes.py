@@ -10,8 +10,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mask_rcnn.data.coco_content import read_annotations
-from mask_rcnn.report.analysis import Detected
-from mask_rcnn.report.evaluation import evaluate_images
+from mask_rcnn.report.analysis import RunDetections
+from mask_rcnn.report.detection_matches import match_detections
 
 HEIGHT, WIDTH = 64, 96
 CAT, DOG = 3, 8  # category ids
@@ -73,14 +73,14 @@ def results(detections):
 
 
 def evaluate(annotations, entries, iou_type="bbox", max_detections=100):
-    """Returns the `Evaluation` of COCO content and results entries."""
+    """Returns the `DetectionMatches` of COCO content and results entries."""
     content = read_annotations(annotations)
     ids = [image["id"] for image in content.images]
-    return evaluate_images(content, entries, ids, iou_type, max_detections)
+    return match_detections(content, entries, ids, iou_type=iou_type, max_detections=max_detections)
 
 
 def scene(objects, detections, iou_type="bbox"):
-    """Returns the `Evaluation` of a scene."""
+    """Returns the `DetectionMatches` of a scene."""
     images = [each[2] for each in objects if len(each) > 2] + [
         each[3] for each in detections if len(each) > 3
     ]
@@ -88,9 +88,9 @@ def scene(objects, detections, iou_type="bbox"):
 
 
 def detected(annotations, entries, name="results.json", iou_types=("bbox", "segm")):
-    """Returns the `Detected` of COCO content and results entries."""
+    """Returns the `RunDetections` of COCO content and results entries."""
     content = read_annotations(annotations)
-    return Detected(
+    return RunDetections(
         name=name,
         content=content,
         entries=tuple(entries),

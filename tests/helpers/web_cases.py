@@ -65,7 +65,7 @@ def paste_cases(rng):
 
 
 def _paste_case(mask, box, size, method):
-    expected = whole(*paste_mask(mask, box, size, method), size)
+    expected = whole(*paste_mask(mask, box, size, method=method), size)
     side = len(mask)
     return {
         "mask": mask.ravel().tolist(),

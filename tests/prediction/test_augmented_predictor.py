@@ -10,7 +10,7 @@ from cli_fakes import FakePredictor, run, write_image
 
 from mask_rcnn.data.transforms import scaled_input
 from mask_rcnn.model_zoo.registry import find
-from mask_rcnn.postprocessing.augmentation_merge import merge_views, mirror
+from mask_rcnn.postprocessing.augmentation_merge import merge_views, mirror_detections
 from mask_rcnn.prediction.augmented_predictor import AugmentedPredictor
 from mask_rcnn.prediction.predict import Predictor
 from mask_rcnn.prediction.tiled_predictor import TiledPredictor
@@ -104,11 +104,11 @@ def test_a_mirror_moves_boxes_masks_and_keypoints():
     points = np.array([[[1.0, 2.0, 0.5], [7.0, 3.0, 0.6]]])
     one = found((2, 0, 10, 8, 0.9, 1), keypoints=points)
     one.masks[0][0, 0] = False
-    mirrored = mirror(one, np.array([1, 0]))
+    mirrored = mirror_detections(one, np.array([1, 0]))
     assert mirrored.boxes.tolist() == [[2, 32, 10, 40]]
     np.testing.assert_array_equal(mirrored.full_mask(0), one.full_mask(0)[:, ::-1])
     np.testing.assert_allclose(mirrored.keypoints, [[[33, 3, 0.6], [39, 2, 0.5]]], rtol=1e-6)
-    back = mirror(mirrored, np.array([1, 0]))
+    back = mirror_detections(mirrored, np.array([1, 0]))
     np.testing.assert_array_equal(back.boxes, one.boxes)
     np.testing.assert_array_equal(back.full_mask(0), one.full_mask(0))
 

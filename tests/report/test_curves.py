@@ -120,7 +120,7 @@ def test_slices_by_hand():
     found = detected(annotations, entries)
     evaluation = evaluate(annotations, entries)
     point = operating_point(evaluation, np.array([0.5, 0.5]))
-    rows = slice_rows(evaluation, point, found.content, found.entries, found.image_ids)
+    rows = slice_rows(evaluation, point, found.content, entries=found.entries, image_ids=found.image_ids)
     table = {(row["group"], row["slice"]): row for row in rows}
     assert table["overlap", "crowded"]["objects"] == 2
     assert table["overlap", "crowded"]["recall"] == 0.5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from report_scenes import CAT, DOG, coco_eval, evaluate, random_scene, scene
 
-from mask_rcnn.report.errors import KINDS, decompose, detection_errors, missed_objects
+from mask_rcnn.report.errors import ERROR_TYPES, decompose, detection_errors, missed_objects
 
 BOX, FAR, SHIFTED = (10, 10, 20, 20), (60, 30, 20, 20), (20, 10, 20, 20)  # SHIFTED: IoU 1/3 with BOX
 
@@ -25,18 +25,18 @@ ONE_ERROR = {  # objects, detections, and the AP50 that the error costs; the dog
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ERROR_TYPES)
 def test_one_error_of_a_kind_is_found_and_costs_what_it_hides(kind):
     objects, detections, cost = ONE_ERROR[kind]
     found = errors_of(scene([*objects, (FAR, DOG)], [*detections, (FAR, DOG, 0.9)]))
-    counts = {name: found["errors"][name]["count"] for name in KINDS}
-    assert counts == {name: int(name == kind) for name in KINDS}
+    counts = {name: found["errors"][name]["count"] for name in ERROR_TYPES}
+    assert counts == {name: int(name == kind) for name in ERROR_TYPES}
     if kind == "duplicate":  # two objects: precision 1 to recall 0.5 (51 points), then 2/3
         cost = 0.5 * (1 - (51 + 50 * 2 / 3) / 101)
     if kind == "missed":  # one of two cats: 51 of 101 points
         cost = 0.5 * (1 - 51 / 101)
     assert found["errors"][kind]["ap50_cost"] == pytest.approx(cost)
-    for other in set(KINDS) - {kind}:
+    for other in set(ERROR_TYPES) - {kind}:
         assert found["errors"][other]["ap50_cost"] == pytest.approx(0)
 
 
@@ -45,7 +45,9 @@ def test_one_error_of_a_kind_is_found_and_costs_what_it_hides(kind):
 )
 def test_the_limits_of_iou_belong_to_the_better_kind(width, kind):
     found = errors_of(scene([((0, 0, 20, 10), CAT)], [((0, 0, width, 10), CAT, 0.9)]))  # IoU width / 20
-    assert [name for name in KINDS[:-1] if found["errors"][name]["count"]] == [kind] * (kind is not None)
+    assert [name for name in ERROR_TYPES[:-1] if found["errors"][name]["count"]] == [kind] * (
+        kind is not None
+    )
 
 
 def test_detections_in_a_crowd_region_are_no_errors_and_the_region_is_not_missed():
@@ -75,7 +77,7 @@ def corrected(annotations, entries, evaluation, kind):
     taken = set(np.flatnonzero(evaluation.found_by >= 0).tolist())
     removed = set()
     for row in np.argsort(-evaluation.scores):
-        if kinds[row] != KINDS.index(kind):
+        if kinds[row] != ERROR_TYPES.index(kind):
             continue
         entry, target = int(evaluation.entries[row]), int(targets[row])
         if target < 0 or target in taken:
@@ -103,7 +105,7 @@ def scene_of_all_errors():
     return annotations, entries
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ERROR_TYPES)
 def test_costs_are_those_of_results_that_are_corrected_and_scored_again(kind):
     annotations, entries = scene_of_all_errors()
     evaluation = evaluate(annotations, entries)

@@ -10,7 +10,7 @@ from cli_fakes import run
 from mask_rcnn.data.results import box_of
 from mask_rcnn.evaluation.coco_evaluation import iou_types_in, read_detections
 from mask_rcnn.evaluation.coco_results import write_json
-from mask_rcnn.report.analysis import Detected, analyze_run
+from mask_rcnn.report.analysis import RunDetections, analyze_run
 from mask_rcnn.report.pictures import COLORS, Shapes, blank_image, draw_errors
 
 HEIGHT, WIDTH = 64, 96
@@ -86,7 +86,7 @@ def test_the_page_of_keypoint_results_speaks_of_oks(scene):
 
 def test_skeletons_are_drawn_in_the_color_of_the_error(scene):
     entries, content, _ = read_detections(scene / "found.json", scene / "truth.json")
-    run_ = Detected(
+    run_ = RunDetections(
         name="found",
         content=content,
         entries=entries,
@@ -95,9 +95,14 @@ def test_skeletons_are_drawn_in_the_color_of_the_error(scene):
         max_detections=100,
     )
     analysis = analyze_run(run_)["keypoints"]
-    shapes = Shapes(analysis.evaluation, content, entries, [1, 2])
+    shapes = Shapes(analysis.evaluation, content, entries, image_ids=[1, 2])
     drawn = draw_errors(
-        blank_image((HEIGHT, WIDTH)), analysis.evaluation, analysis.point, analysis.kinds, 0, shapes
+        blank_image((HEIGHT, WIDTH)),
+        analysis.evaluation,
+        analysis.point,
+        kinds=analysis.kinds,
+        image=0,
+        shapes=shapes,
     )
     scale = drawn.shape[1] / WIDTH
     for (x, y), color in ((POINTS[0] + [4, 0], "found"), (FAR[1], "missed")):

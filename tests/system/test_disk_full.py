@@ -74,11 +74,11 @@ def test_a_checkpoint_without_room_costs_nothing_and_the_run_continues_once_ther
 @pytest.mark.parametrize("num_arrays", [1, 300])
 def test_weights_without_room_leave_the_file_of_before(disk, num_arrays):
     path = disk / "best.weights.h5"
-    write_verified(path, "test 1", {}, {"a": np.arange(3.0)})
+    write_verified(path, "test 1", texts={}, arrays={"a": np.arange(3.0)})
     fill(disk)
     arrays = {f"a{index}": np.zeros(3000 // num_arrays) for index in range(num_arrays)}
     with pytest.raises(DiskFull, match=r"best\.weights\.h5 of about 24,000 bytes"):
-        write_verified(path, "test 1", {}, arrays)
+        write_verified(path, "test 1", texts={}, arrays=arrays)
     verify(path, "test 1", "test file")
     np.testing.assert_array_equal(read_hdf5(path)["a"], np.arange(3.0))
     assert {each.name for each in disk.iterdir()} == {path.name, FILLER}

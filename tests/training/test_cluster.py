@@ -9,7 +9,7 @@ from training_results import check_run
 
 from mask_rcnn import MaskRCNN
 from mask_rcnn.data.coco import read_coco
-from mask_rcnn.evaluation.coco_evaluation import content_of
+from mask_rcnn.evaluation.coco_evaluation import content_of_dataset
 from mask_rcnn.evaluation.model_evaluation import evaluate_model
 from mask_rcnn.prediction.predict import load
 from mask_rcnn.training.checkpoint import checkpoints
@@ -65,7 +65,9 @@ def check_evaluation(run):
     """Checks that the results of processes are bit-exact those of one process with the same weights."""
     path = run / "data" / "val" / "instances.json"
     dataset = read_coco(path, path.parent / "images")
-    metrics, found = evaluate_model(load(run / "final.weights.h5"), dataset, content_of(dataset, path))
+    metrics, found = evaluate_model(
+        load(run / "final.weights.h5"), dataset, content_of_dataset(dataset, path)
+    )
     assert found == json.loads((run / "detections.json").read_text())
     assert len({entry["image_id"] for entry in found}) == len(dataset) == 5
     assert json.loads(json.dumps(metrics.to_json())) == json.loads((run / "results.json").read_text())

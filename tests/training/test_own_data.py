@@ -13,7 +13,7 @@ from training_run import TINY
 
 from mask_rcnn import MaskRCNN, config_io
 from mask_rcnn.data.pipeline import training_dataset
-from mask_rcnn.evaluation.coco_evaluation import content_of
+from mask_rcnn.evaluation.coco_evaluation import content_of_dataset
 from mask_rcnn.training.batches import batches_of, validation_batches
 from mask_rcnn.training.distributed_evaluation import ValidationLosses
 from mask_rcnn.training.preflight import preflight
@@ -159,8 +159,8 @@ def test_data_that_cannot_be_trained_on_are_an_error(dataset, tmp_path, data, ch
 
 
 def test_the_records_of_a_data_set_are_the_annotations_of_its_file(dataset):
-    ours = content_of(dataset)
-    theirs = content_of(dataset, dataset.images[0].path.parent / "instances.json")
+    ours = content_of_dataset(dataset)
+    theirs = content_of_dataset(dataset, dataset.images[0].path.parent / "instances.json")
     assert ours.categories == theirs.categories
     for name in ("ids", "images", "class_ids", "areas", "crowd", "num_keypoints"):
         np.testing.assert_array_equal(

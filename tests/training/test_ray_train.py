@@ -1,5 +1,6 @@
 """Tests that two Ray workers train like one process, even if one of them is killed."""
 
+import importlib.util
 import os
 import subprocess
 import sys

@@ -44,7 +44,7 @@ def test_names_without_font_are_escaped_and_reported_once(warnings):
     categories = tuple(Category(number, name) for number, name in enumerate(NAMES, start=1))
     for _ in range(2):
         labels = dict(zip(NAMES, fonts.label_names(categories), strict=True))
-    assert labels["cat"] == ("cat", fonts.PLAIN)
+    assert labels["cat"] == ("cat", fonts.BUILT_IN)
     assert labels["żółw"] == ("żółw", DEJAVU)
     assert labels["猫"][0] == r"\u732b" and labels["🌰"][0] == r"\U0001f330"
     (warning,) = warnings
@@ -62,7 +62,7 @@ def test_a_font_is_known_to_have_the_characters_of_its_table():
 
 @pytest.mark.parametrize("text", ["żółw", "猫", "Ж"])
 def test_the_plain_font_is_not_used_for_what_it_draws_as_an_empty_box(text):
-    assert not fonts.can_draw(fonts.PLAIN, text)
+    assert not fonts.can_draw(fonts.BUILT_IN, text)
 
 
 def test_a_given_font_is_used_first(warnings):

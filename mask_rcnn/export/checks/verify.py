@@ -23,7 +23,7 @@ from mask_rcnn.export.checks.training_scale import (
 )
 from mask_rcnn.export.formats import KERAS, format_of
 from mask_rcnn.export.runners.outputs import Outputs
-from mask_rcnn.system.json_subprocess import Program
+from mask_rcnn.system.json_subprocess import JsonSubprocess
 
 OUTCOMES = {
     "passed": "passed",
@@ -65,7 +65,7 @@ class IsolatedRunner:
             # In isolated mode (-I), Python imports nothing from the working directory.
             command = [sys.executable, "-I", subprocess_runner.__file__]
             expected = f"Expected {str(self._path)!r} to run in a separate Python process."
-            self._program = stack.enter_context(Program(command, expected))
+            self._program = stack.enter_context(JsonSubprocess(command, expected))
             job = {"runner": format.runner_file, "model": self._path, "images": images}
             job = {name: str(path) for name, path in job.items()} | {"threads": self._threads}
             reply = self._program.ask(json.dumps(job))

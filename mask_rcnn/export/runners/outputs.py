@@ -66,7 +66,7 @@ def to_detections(
     boxes = rows["detection_boxes"] * np.tile(np.array(image_size, "float32"), 2)
     masks, origins, keypoints = None, None, None
     if "detection_masks" in rows:
-        masks, origins = paste_masks(rows["detection_masks"], boxes, image_size, paste)
+        masks, origins = paste_masks(rows["detection_masks"], boxes, image_size, method=paste)
     if "detection_keypoints" in rows:
         points = rows["detection_keypoints"] * np.array(image_size, "float32")  # [N, J, 2] yx
         scores = rows["detection_keypoint_scores"][..., None]

@@ -1,14 +1,15 @@
-"""Functions that readers and writers share: annotations by image, file names, class names, text files."""
+"""Files of data sets for readers and writers: names of files and classes, text files, copies of images."""
 
 import shutil
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from mask_rcnn.data.json_file import read_bytes
+from mask_rcnn.formats.registry import Target
 
 CLASS_NAMES = "class_names.txt"
 
 
-def by_image(content):
+def annotations_by_image(content: dict) -> list[tuple[dict, list[dict]]]:
     """Groups the annotations of a COCO JSON by image.
 
     Args:
@@ -23,7 +24,7 @@ def by_image(content):
     return [(image, annotations[image["id"]]) for image in content["images"]]
 
 
-def relative_name(file_name, part="", suffix=None):
+def relative_name(file_name: str, part: str = "", suffix: str | None = None) -> PurePosixPath:
     """Returns a relative path for the file of an image, which cannot leave the folder that it is joined to.
 
     Leading separators, drives and ".." are removed.
@@ -41,7 +42,7 @@ def relative_name(file_name, part="", suffix=None):
     return path if suffix is None else path.with_suffix(suffix)
 
 
-def find_files(folder, pattern):
+def find_files(folder: Path, pattern: str) -> list[Path]:
     """Returns the files of a folder and its subfolders that match a pattern, sorted. Omits hidden files.
 
     Args:
@@ -56,7 +57,7 @@ def find_files(folder, pattern):
     ]
 
 
-def copy_image(target, image, path):
+def copy_image(target: Target, image: dict, path: PurePosixPath) -> None:
     """Copies an image file into the output folder.
 
     Args:
@@ -64,18 +65,18 @@ def copy_image(target, image, path):
         image: Image entry of the COCO JSON.
         path: Path of the copy, relative to the output folder.
     """
-    found = target.images.find(image["file_name"], "the annotations")
+    source_path = target.images.find(image["file_name"], "the annotations")
     (target.path / path).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(found, target.path / path)
+    shutil.copyfile(source_path, target.path / path)
 
 
-def write_text(path, text):
+def write_text(path: Path, text: str) -> None:
     """Writes a text file in UTF-8. Creates missing parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 
 
-def read_text(path, expected):
+def read_text(path: Path, expected: str) -> str:
     """Returns the text of a UTF-8 file, with or without a byte order mark.
 
     Args:
@@ -93,16 +94,16 @@ def read_text(path, expected):
         raise ValueError(f"Expected {expected}. Received: {path}, {reason}. Save it in UTF-8.") from error
 
 
-def write_class_names(folder, content):
+def write_class_names(folder: Path, content: dict) -> None:
     """Writes class_names.txt, so that a reader of the folder also finds the classes without objects.
 
     The format is that of labelme's exports: one line for the background, then one line per class.
     """
-    names = names_of(content).values()
+    names = names_by_id(content).values()
     write_text(folder / CLASS_NAMES, "".join(f"{name}\n" for name in ("_background_", *names)))
 
 
-def read_class_names(folder):
+def read_class_names(folder: Path) -> list[str]:
     """Returns the class names in class_names.txt, or in labelme's labels.txt. Returns [] without a file.
 
     Names that begin with "_", such as "_background_" and "__ignore__", are not classes and are omitted.
@@ -112,6 +113,6 @@ def read_class_names(folder):
     return list(dict.fromkeys(line.strip() for line in lines if line.strip() and not line.startswith("_")))
 
 
-def names_of(content):
+def names_by_id(content: dict) -> dict[int, str]:
     """Returns `{category id: name}` of the content of a COCO JSON."""
     return {category["id"]: category["name"] for category in content["categories"]}

@@ -1,14 +1,17 @@
-"""Makes findings from the reader's results: content that it left out, repaired or refused."""
+"""Converts messages of the reader to findings: content that it left out, repaired or refused."""
 
 import collections
 import re
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from mask_rcnn.data.annotations import NOT_THE_BOX_OF_THE_MASK, OUT_OF_IMAGE
 from mask_rcnn.data.coco_entries import UNDECLARED_IMAGES
+from mask_rcnn.data.findings import Findings
 from mask_rcnn.data.segmentations import NO_PIXEL, NO_POLYGON
 from mask_rcnn.data.usable_images import REPEATED_OBJECT
+from mask_rcnn.data_check.geometry import Annotations
 from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
 
 NAMED_ANNOTATION = re.compile(r"Received: annotation (-?\d+)\b ?(?:with )?")
@@ -17,7 +20,7 @@ FOUND_ELSEWHERE = (NOT_THE_BOX_OF_THE_MASK, OUT_OF_IMAGE, REPEATED_OBJECT)
 LOSSES = (UNDECLARED_IMAGES, NO_PIXEL, NO_POLYGON)  # repairs that lose data
 
 
-def refusal_findings(error):
+def refusal_findings(error: ValueError) -> list[Finding]:
     """Returns the findings for an error that the reader raised.
 
     Args:
@@ -51,7 +54,9 @@ def refusal_findings(error):
     ]
 
 
-def left_out_findings(images, reasons, max_bad_images, num_images):
+def left_out_findings(
+    images: Sequence[str], reasons: Sequence[str], *, max_bad_images: float, num_images: int
+) -> list[Finding]:
     """Returns the findings about images that cannot be used, one for each kind of reason.
 
     Args:
@@ -100,12 +105,12 @@ ADVICE = {
 }
 
 
-def is_about_annotation(reason):
+def is_about_annotation(reason: str) -> bool:
     """Returns whether an image is left out because of one of its annotations, not because of its file."""
     return bool(NAMED_ANNOTATION.search(reason))
 
 
-def repair_findings(findings, annotations):
+def repair_findings(findings: Findings, annotations: Annotations) -> list[Finding]:
     """Returns the findings about repairs of the reader that other checks do not report.
 
     Args:
@@ -133,11 +138,11 @@ def repair_findings(findings, annotations):
 def _example(place, kind, annotations):
     """Returns the example for a place such as "annotation 7"."""
     named = re.fullmatch(r"annotation (-?\d{1,18})", str(place))
-    rows = np.flatnonzero(annotations.table.ids == int(named[1])) if named else ()
-    return annotations.example(rows[0], "", _field(kind)) if len(rows) else Example(text=str(place))
+    rows = np.flatnonzero(annotations.table.ids == int(named[1])) if named else np.zeros(0, int)
+    return annotations.example(int(rows[0]), "", _field(kind)) if len(rows) else Example(text=str(place))
 
 
-def encoding_findings(notes):
+def encoding_findings(notes: Iterable[str]) -> list[Finding]:
     """Returns the findings about the encoding of the json. `notes` are sentences of the reader."""
     return [
         Finding(
@@ -152,7 +157,7 @@ def encoding_findings(notes):
     ]
 
 
-def warning_findings(warnings):
+def warning_findings(warnings: Sequence[str]) -> list[Finding]:
     """Returns a list with the finding about the warnings of a `Dataset` that is already read."""
     if not warnings:
         return []

@@ -1,6 +1,9 @@
 """Formats a report as text for a terminal."""
 
 import textwrap
+from collections.abc import Mapping
+
+from mask_rcnn.data_check.report import Report
 
 MAX_ROWS = 20  # maximum rows of a table
 BAR = 40  # length of the longest bar, in characters
@@ -12,7 +15,7 @@ TABLES = {
 }
 
 
-def format_report(report, max_rows=MAX_ROWS):
+def format_report(report: Report, max_rows: int = MAX_ROWS) -> str:
     """Returns a `Report` as text. Long tables show their first `max_rows` rows."""
     lines = []
     for name, counts in report.sets.items():
@@ -25,7 +28,7 @@ def format_report(report, max_rows=MAX_ROWS):
     return "\n".join([*lines, conclusion(report)])
 
 
-def conclusion(report):
+def conclusion(report: Report) -> str:
     """Returns one line with the number of findings of each severity, and whether training can start."""
     errors, warnings, notes = (report.count(severity) for severity in ("error", "warning", "note"))
     numbers = ", ".join(
@@ -37,7 +40,7 @@ def conclusion(report):
     return f"{numbers}. {'Training works, but look at the warnings.' if warnings else 'Ready to train.'}"
 
 
-def summary(counts):
+def summary(counts: dict) -> dict[str, str]:
     """Returns `{label: text}` of the numbers of one set."""
     return {
         "images": f"{counts['images']:,}",
@@ -54,11 +57,11 @@ def _counts(name, counts, max_rows):
     lines = [f"{name}: {counts['name']}"]
     lines += [f"  {label:<28}{text}" for label, text in summary(counts).items()]
     for key, title in TABLES.items():
-        lines += ["", f"  {title}", *_histogram(ordered(key, counts[key]), max_rows)]
+        lines += ["", f"  {title}", *_histogram(sorted_counts(key, counts[key]), max_rows)]
     return lines
 
 
-def ordered(key, counts):
+def sorted_counts(key: str, counts: Mapping[str, int]) -> list[tuple[str, int]]:
     """Returns the (name, count) pairs of a table, the largest count first, but object sizes by size."""
     return list(counts.items()) if key == "objects_per_size" else sorted(counts.items(), key=lambda p: -p[1])
 
@@ -75,7 +78,7 @@ def _histogram(rows, max_rows):
     return lines + ([f"    ... and {len(rows) - max_rows} more"] if len(rows) > max_rows else [])
 
 
-def anchor_rows(anchors):
+def anchor_rows(anchors: dict) -> list[tuple[str, str, str, str]]:
     """Returns the rows of the table of pyramid levels: anchor size, stride, matched, best."""
     return [
         (f"{level['size']}", f"{level['stride']}", f"{level['matched']:.1%}", f"{level['best']:.1%}")
@@ -83,11 +86,15 @@ def anchor_rows(anchors):
     ]
 
 
-def anchor_sentence(report):
-    """Returns a sentence about the fit of all anchors together."""
-    anchors = report.anchors
+def anchor_sentence(config_name: str, anchors: dict) -> str:
+    """Returns a sentence about the fit of all anchors together.
+
+    Args:
+        config_name: Name of the config.
+        anchors: Result of `anchor_coverage`.
+    """
     return (
-        f"anchors of {report.config}, {anchors['objects']:,} objects, short side "
+        f"anchors of {config_name}, {anchors['objects']:,} objects, short side "
         f"{anchors['short_side']} px: mean IoU with the best anchor {anchors['mean_iou']:.2f}, "
         f"{1 - anchors['unmatched']:.1%} of the objects match at IoU {anchors['positive_iou']:g}"
     )
@@ -101,7 +108,7 @@ ANCHOR_LEGEND = (
 
 
 def _anchors(report):
-    lines = _wrapped(anchor_sentence(report), "", "  ")
+    lines = _wrapped(anchor_sentence(report.config, report.anchors), "", "  ")
     for row in (ANCHOR_COLUMNS, *anchor_rows(report.anchors)):
         lines.append("    " + "".join(f"{cell:>11}" for cell in row))
     return lines + _wrapped(ANCHOR_LEGEND, "  ", "  ")

@@ -1,14 +1,20 @@
 """Writes a report as a single HTML page without other files or network access."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
+from mask_rcnn.config import Config
+from mask_rcnn.data_check.check import CheckedSet
 from mask_rcnn.data_check.pictures import example_picture
-from mask_rcnn.data_check.text import (
+from mask_rcnn.data_check.report import Report, Track
+from mask_rcnn.data_check.text_report import (
     ANCHOR_COLUMNS,
     ANCHOR_LEGEND,
     TABLES,
     anchor_rows,
     anchor_sentence,
     conclusion,
-    ordered,
+    sorted_counts,
     summary,
 )
 from mask_rcnn.visualization.html_page import html_figure, html_page, html_table, html_text
@@ -17,7 +23,9 @@ MAX_PICTURES = 6  # maximum pictures of a finding
 MAX_ROWS = 100  # maximum rows of a table
 
 
-def write_page(path, report, sets, config, track=None):
+def write_page(
+    path: Path, report: Report, sets: Mapping[str, CheckedSet], *, config: Config, track: Track | None = None
+) -> None:
     """Writes a report as an HTML page with pictures of examples.
 
     Args:
@@ -30,8 +38,8 @@ def write_page(path, report, sets, config, track=None):
     findings = list(report.findings)
     shown = track(findings, len(findings), "drawing examples") if track else findings
     categories = next((checked.dataset.categories for checked in sets.values()), ())
-    parts = [_finding(finding, categories, config, len(report.sets) > 1) for finding in shown]
-    counts = [_counts(name, one) for name, one in report.sets.items()]
+    parts = [_finding(finding, categories, config=config, has_sets=len(report.sets) > 1) for finding in shown]
+    counts = [_counts(name, set_counts) for name, set_counts in report.sets.items()]
     anchors = [_anchors(report)] if report.anchors else []
     missing = [f"<p>Not checked: {html_text(sentence)}</p>" for sentence in report.not_checked]
     body = "\n".join(
@@ -49,7 +57,7 @@ def write_page(path, report, sets, config, track=None):
     path.write_text(html_page("Data check", body), encoding="utf-8")
 
 
-def _finding(finding, categories, config, has_sets):
+def _finding(finding, categories, *, config, has_sets):
     """Returns the HTML of a finding. Errors and warnings are expanded, notes are collapsed."""
     figures, listed = [], []
     for example in finding.examples:
@@ -78,7 +86,7 @@ def _finding(finding, categories, config, has_sets):
 def _counts(name, counts):
     tables = [html_table(("", ""), summary(counts).items())]
     for key, title in TABLES.items():
-        rows = ordered(key, counts[key])
+        rows = sorted_counts(key, counts[key])
         headers = (title, "")
         if key == "objects_per_class":
             headers = (title, "objects", "images")
@@ -94,5 +102,5 @@ def _counts(name, counts):
 
 def _anchors(report):
     table = html_table(ANCHOR_COLUMNS, anchor_rows(report.anchors))
-    sentence, legend = html_text(anchor_sentence(report)), html_text(ANCHOR_LEGEND)
+    sentence, legend = html_text(anchor_sentence(report.config, report.anchors)), html_text(ANCHOR_LEGEND)
     return f"<section><h3>Anchors</h3><p>{sentence}</p>{table}<p>{legend}</p></section>"
