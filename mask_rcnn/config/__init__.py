@@ -6,27 +6,25 @@ system. Sizes are (height, width), in pixels of the resized image.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from mask_rcnn.config.checks import check
 from mask_rcnn.config.heads import HeadSections, head_sections
-from mask_rcnn.config.network import (
-    AnchorConfig,
-    BackboneConfig,
-    BoxHeadConfig,
-    CascadeConfig,
-    FpnConfig,
-    InputConfig,
-    KeypointHeadConfig,
-    MaskHeadConfig,
-    RoiAlignConfig,
-    RpnConfig,
-)
+from mask_rcnn.config.input import InputConfig
+from mask_rcnn.config.network import AnchorConfig, BackboneConfig, FpnConfig, RpnConfig
 from mask_rcnn.config.ranges import (
     LOSS_NORMALIZATIONS,
     NORMS,
     PRECISIONS,
     STRATEGIES,
     check_ranges,
+)
+from mask_rcnn.config.roi_heads import (
+    BoxHeadConfig,
+    CascadeConfig,
+    KeypointHeadConfig,
+    MaskHeadConfig,
+    RoiAlignConfig,
 )
 from mask_rcnn.config.training import DataConfig, TrainConfig
 
@@ -71,8 +69,11 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
-    def head_settings(self):
-        """Returns `{name: section}` of all heads except the box head, in building order."""
+    def head_settings(self) -> dict[str, Any]:
+        """Returns `{name: section}` of all heads except the box head, in building order.
+
+        A section is a `MaskHeadConfig`, a `KeypointHeadConfig` or the dataclass of a registered head.
+        """
         sections = {"mask": self.mask_head, "keypoint": self.keypoint_head, **self.heads}
         return {name: section for name, section in sections.items() if section is not None}
 
