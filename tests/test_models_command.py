@@ -44,7 +44,7 @@ def published(home, monkeypatch, tiny_config):
             table = ((r"theirs\.(.*)", r"\1", "same"),)
             return Preset(config=lambda: tiny_config, table=table, categories=CATEGORIES)
 
-    facts = dict.fromkeys(("what", "license", "source", "published"), "")
+    facts = dict.fromkeys(("description", "license", "source", "published"), "")
     entry = TinyEntry(name=NAME, url="https://example.org/tiny.npz", file_format="npz", **facts)
     monkeypatch.setitem(ENTRIES, NAME, entry)
     return entry
@@ -144,7 +144,7 @@ def test_converting_as_another_model_lists_both_sides(published, checkpoint, tmp
         run("models", "convert", checkpoint, "--as", "torchvision/fasterrcnn_resnet50_fpn", "--out", out) == 2
     )
     message = capsys.readouterr().err
-    assert f"The weights of {checkpoint}, taken as torchvision/fasterrcnn_resnet50_fpn, do not fit" in message
+    assert f"The weights of {checkpoint}, read as torchvision/fasterrcnn_resnet50_fpn, do not fit" in message
     assert "missing in the file:\n    backbone/stem/kernel" in message
     assert "unknown to the model:\n    theirs.backbone/" in message
     assert not out.exists()

@@ -75,7 +75,13 @@ def benchmark_against_torchvision(python, settings, weights=None):
     peer = TorchvisionPeer(python, work, settings, config.train, weights, config.box_head.max_detections)
     with peer, dtype_policy(settings.precision):
         parts = build_parts(config)
-        convert(parts, read_state_dict(peer.weights), torchvision.TABLE, torchvision.IGNORED, peer.weights)
+        convert(
+            parts,
+            read_state_dict(peer.weights),
+            torchvision.TABLE,
+            ignored=torchvision.IGNORED,
+            source=peer.weights,
+        )
         return _measure(parts, config, settings, work, peer)
 
 

@@ -40,7 +40,7 @@ def print_list(entries):
 
 def print_entry(entry):
     """Prints all facts about an entry."""
-    rows = {"name": entry.name, "what": entry.what}
+    rows = {"name": entry.name, "description": entry.description}
     if not entry.is_backbone:
         rows.update(_facts_of_preset(entry))
     path = cache.path_of(entry)
@@ -88,7 +88,7 @@ def _score(entry, name):
 def _short_hash(entry):
     if not entry.algorithm:
         return "[yellow]none[/]"
-    return entry.algorithm + ("" if entry.is_hash_whole else f":{len(entry.digits)}")
+    return entry.algorithm + ("" if entry.is_hash_complete else f":{len(entry.digits)}")
 
 
 def _facts_of_preset(entry):
