@@ -254,7 +254,10 @@ def test_pictures_replace_those_of_an_earlier_run_and_no_other_file(predictor, t
     foreign = write_image(out / "a.png", 7)
     for _ in range(2):
         assert run("detect", image, *WEIGHTS, "--out", out) == 0
-        assert f"1 pictures got another name, theirs was taken: {image} ->" in capsys.readouterr().out
+        assert (
+            f"1 pictures got another name, because a file of that name exists: {image} ->"
+            in capsys.readouterr().out
+        )
     assert sorted(path.name for path in out.iterdir()) == ["a-2.png", "a.png"]
     assert cv2.imread(str(foreign)).max() == 7
 

@@ -1,7 +1,8 @@
-"""`--ray`: runs the work in processes of a Ray cluster."""
+"""`--ray`: runs a command in processes of a Ray cluster."""
 
 import argparse
 import importlib.util
+from collections.abc import Iterable
 
 from absl import flags
 
@@ -10,7 +11,7 @@ from mask_rcnn.cli.options import import_user_code
 RAY_RESOURCES = {"CPU": "num_cpus", "GPU": "num_gpus"}
 
 
-def add_ray(parser, summary):
+def add_ray(parser: argparse.ArgumentParser, summary: str) -> None:
     """Adds `--ray`. Its value is None, or the keyword arguments for the resources of a Ray process.
 
     Args:
@@ -20,7 +21,7 @@ def add_ray(parser, summary):
     parser.add_argument("--ray", metavar="CPU=N,GPU=N", type=_resources, help=summary)
 
 
-def require_ray():
+def require_ray() -> None:
     """Raises a ValueError if Ray is not installed."""
     if importlib.util.find_spec("ray") is None:
         raise ValueError(
@@ -29,16 +30,16 @@ def require_ray():
         )
 
 
-def import_in_worker(names):
+def import_in_worker(names: Iterable[str]) -> None:
     """Imports the code of `--import` in a Ray process, which has not parsed a command line."""
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
     import_user_code(names)
 
 
-def _resources(text):
+def _resources(text: str) -> dict[str, int]:
     """Parses the value of `--ray`. argparse adds the name of the option to errors."""
-    resources = {}
+    resources: dict[str, int] = {}
     for part in text.split(","):
         name, _, number = part.partition("=")
         if name not in RAY_RESOURCES or not number.isdecimal():
