@@ -55,19 +55,19 @@ class Config:
 
     num_classes: int = 80  # without background; 0: the number of classes of the data set
     inclusive_boxes: bool = False  # the far edge of a box is its last pixel (matterport), not one past it
-    input: InputConfig = field(default_factory=InputConfig)
-    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    input: InputConfig = field(default_factory=InputConfig)  # images: size, normalization, augmentation
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)  # network that computes feature maps
     fpn: FpnConfig | None = field(default_factory=FpnConfig)  # None: only the last map of the backbone
-    anchors: AnchorConfig = field(default_factory=AnchorConfig)
-    rpn: RpnConfig = field(default_factory=RpnConfig)
-    roi_align: RoiAlignConfig = field(default_factory=RoiAlignConfig)
-    box_head: BoxHeadConfig = field(default_factory=BoxHeadConfig)
-    cascade: CascadeConfig | None = None
+    anchors: AnchorConfig = field(default_factory=AnchorConfig)  # boxes that the RPN starts from
+    rpn: RpnConfig = field(default_factory=RpnConfig)  # region proposal network
+    roi_align: RoiAlignConfig = field(default_factory=RoiAlignConfig)  # RoI pooling
+    box_head: BoxHeadConfig = field(default_factory=BoxHeadConfig)  # class and box of each RoI
+    cascade: CascadeConfig | None = None  # several box heads; None: one
     mask_head: MaskHeadConfig | None = field(default_factory=MaskHeadConfig)  # None: Faster R-CNN
-    keypoint_head: KeypointHeadConfig | None = None
+    keypoint_head: KeypointHeadConfig | None = None  # None: no keypoints
     heads: HeadSections = field(default_factory=HeadSections)  # user heads, see `register_head`
-    data: DataConfig = field(default_factory=DataConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
+    data: DataConfig = field(default_factory=DataConfig)  # training and validation set
+    train: TrainConfig = field(default_factory=TrainConfig)  # training recipe
 
     def head_settings(self) -> dict[str, Any]:
         """Returns `{name: section}` of all heads except the box head, in building order.

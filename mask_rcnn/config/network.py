@@ -44,9 +44,9 @@ class BackboneConfig:
 class FpnConfig:
     """Feature pyramid network with one level for each of `anchors.strides` (FPN, section 3)."""
 
-    channels: int = 256
-    norm: str = "none"
-    norm_epsilon: float = 1e-5
+    channels: int = 256  # of each level
+    norm: str = "none"  # normalization of the convolutions
+    norm_epsilon: float = 1e-5  # added to the variance
 
     def __post_init__(self):
         check_ranges(self, "fpn.")

@@ -44,9 +44,9 @@ class BoxHeadConfig:
 
     pool_size: int = 7  # side of the pooled RoI, bins
     convs: int = 0  # number of 3x3 convolutions before the dense layers
-    conv_channels: int = 256
+    conv_channels: int = 256  # of these convolutions
     norm: str = "none"  # normalization of these convolutions
-    norm_epsilon: float = 1e-5
+    norm_epsilon: float = 1e-5  # added to the variance
     dense_units: tuple[int, ...] = (1024, 1024)  # units of each hidden dense layer
     average_pool: bool = False  # average over the RoI instead of flattening it (ResNet-C4)
     class_agnostic: bool = False  # one box for all classes
@@ -93,9 +93,9 @@ class MaskHeadConfig:
 
     pool_size: int = 14  # side of the pooled RoI, bins
     convs: int = 4  # number of 3x3 convolutions
-    channels: int = 256
+    channels: int = 256  # of the convolutions
     norm: str = "none"  # normalization of the convolutions
-    norm_epsilon: float = 1e-5
+    norm_epsilon: float = 1e-5  # added to the variance
     dense_units: tuple[int, ...] = ()  # fully connected layers instead of the deconvolution (table 2e)
     class_agnostic: bool = False  # one mask for all classes (section 4.2)
     loss: str = "sigmoid"  # or "softmax" over the classes of each pixel (table 2b)
@@ -122,7 +122,7 @@ class KeypointHeadConfig:
     flip_pairs: tuple[str, ...] = COCO_FLIP_PAIRS  # "left:right", keypoints that a horizontal flip swaps
     pool_size: int = 14  # side of the pooled RoI, bins
     convs: int = 8  # number of 3x3 convolutions
-    channels: int = 512
+    channels: int = 512  # of the convolutions
     half_pixel: bool = True  # COCO's integers are pixel centers (detectron2); False: corners (torchvision)
     loss_weight: float = 1.0  # factor of the loss
 

@@ -13,10 +13,10 @@ from mask_rcnn.config.ranges import check_ranges
 class DataConfig:
     """Paths of images and COCO annotations. Without annotations (None), synthetic shapes are used."""
 
-    train_annotations: str | None = None
-    train_images: str | None = None
-    val_annotations: str | None = None
-    val_images: str | None = None
+    train_annotations: str | None = None  # COCO json or TFRecord files of the training set
+    train_images: str | None = None  # folder of its images; None for TFRecord files, which contain them
+    val_annotations: str | None = None  # COCO json or TFRecord files of the validation set
+    val_images: str | None = None  # folder of its images
     shapes_train: int = 300  # number of synthetic training images, used without annotations
     shapes_val: int = 40  # number of synthetic validation images
     shapes_size: tuple[int, int] = (128, 128)  # (height, width) of synthetic images, pixels
