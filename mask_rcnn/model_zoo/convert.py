@@ -3,11 +3,14 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mask_rcnn.model import Parts
 from mask_rcnn.weights import assign
+
+if TYPE_CHECKING:  # it imports TensorFlow
+    from mask_rcnn.model import Parts
 
 # A key of TRANSPOSITIONS, or a function that converts an array to our layout.
 Transposition = str | Callable[[np.ndarray], np.ndarray]
@@ -80,7 +83,7 @@ def flattened_dense(pool_size: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def convert(
-    parts: Parts,
+    parts: "Parts",
     state_dict: Mapping[str, np.ndarray],
     table: Iterable[Row],
     *,
