@@ -7,6 +7,7 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = ROOT / "mask_rcnn"
 
 
 def has_examples(path):
@@ -20,7 +21,7 @@ def module_of(path):
     return ".".join(names[:-1] if names[-1] == "__init__" else names)
 
 
-MODULES = sorted(module_of(path) for path in (ROOT / "mask_rcnn").rglob("*.py") if has_examples(path))
+MODULES = sorted(module_of(path) for path in PACKAGE.rglob("*.py") if has_examples(path))
 
 
 @pytest.mark.parametrize("name", MODULES)
