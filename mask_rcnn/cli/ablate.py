@@ -51,6 +51,11 @@ def add_parser(commands: Subparsers) -> None:
         help="the config whose fields the rows change: a recipe of `mask-rcnn config list`, or a YAML file "
         "(default: network and training of the paper's table)",
     )
+    _add_training(parser)
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the trainings."""
     parser.add_argument(
         "--seeds",
         metavar="N",

@@ -67,6 +67,11 @@ def add_parser(commands: Subparsers) -> None:
     )
     parser.add_argument("--batch", metavar="N", type=int, default=1, help="number of images per batch")
     add_precision(parser)
+    _add_measurement(parser)
+
+
+def _add_measurement(parser: argparse.ArgumentParser) -> None:
+    """Adds the options for what is measured, and how."""
     parser.add_argument(
         "--mode",
         choices=tuple(MODES),
@@ -89,6 +94,11 @@ def add_parser(commands: Subparsers) -> None:
         "--threads", metavar="N", type=int, help="threads of each measured model (default: all cores)"
     )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="random seed of images and weights")
+    _add_comparison(parser)
+
+
+def _add_comparison(parser: argparse.ArgumentParser) -> None:
+    """Adds the options for other models, other modes, and the file of the numbers."""
     parser.add_argument(
         "--against",
         choices=("torchvision",),

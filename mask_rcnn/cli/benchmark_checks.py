@@ -42,8 +42,7 @@ def check_options(args: argparse.Namespace) -> None:
             "it was exported, one image at a time. "
             f"Received: {options}, --batch {args.batch}, --precision {args.precision}. Leave them out."
         )
-    fixed = args.config or args.set
-    if fixed and (args.against or args.weights):
+    if (args.config or args.set) and (args.against or args.weights):
         raise ValueError(
             "--config and --set cannot be used with --weights or --against, which have their own config. "
             f"Received: --config {args.config}, --set {args.set}. Leave them out."

@@ -15,6 +15,7 @@ from mask_rcnn.system.paths import as_path
 from mask_rcnn.system.terminal import print_line
 
 if TYPE_CHECKING:
+    from mask_rcnn.formats.conversion import Selection
     from mask_rcnn.formats.tile_writer import Cutting
 
 DESCRIPTION = "convert annotations of other tools to COCO instances, and back"
@@ -162,20 +163,12 @@ def _names(text: str) -> tuple[str, ...]:
 def run_convert(args: argparse.Namespace) -> None:
     """Converts the annotations, and prints the repairs, the counts and the written files."""
     from mask_rcnn.data.findings import Findings
-    from mask_rcnn.formats.conversion import Selection, output_paths, read, write
+    from mask_rcnn.formats.conversion import output_paths, read, write
     from mask_rcnn.formats.detection import detect_format
     from mask_rcnn.formats.registry import WRITERS
     from mask_rcnn.formats.tile_writer import IMAGES, write_tiles
 
-    selection = Selection(
-        classes=args.classes,
-        merges=_merges(args.merge),
-        train_fraction=args.split,
-        seed=args.seed,
-        num_shards=args.shards,
-        polygon_tolerance=args.polygons,
-        model_version=args.model_version,
-    )
+    selection = _selection(args)
     cutting = _cutting(args)
     WRITERS.find(args.target_format)
     output_paths(args.target_format, args.out, args.split is not None)
@@ -206,6 +199,21 @@ def run_convert(args: argparse.Namespace) -> None:
         parts, paths = write(args.target_format, content, images_dir, args.out, selection, findings, track)
     _print_notes([*notes, *findings.lines()])
     _print_written(args, parts, paths, images_dir)
+
+
+def _selection(args: argparse.Namespace) -> Selection:
+    """Returns the `Selection` of the options."""
+    from mask_rcnn.formats.conversion import Selection
+
+    return Selection(
+        classes=args.classes,
+        merges=_merges(args.merge),
+        train_fraction=args.split,
+        seed=args.seed,
+        num_shards=args.shards,
+        polygon_tolerance=args.polygons,
+        model_version=args.model_version,
+    )
 
 
 def _print_notes(notes: Iterable[str]) -> None:

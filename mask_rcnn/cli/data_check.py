@@ -50,6 +50,11 @@ def add_parser(actions: Subparsers) -> None:
     parser.add_argument(
         "--val-images", metavar="DIR", type=as_path, help="folder of their images (default: none)"
     )
+    _add_checks(parser)
+
+
+def _add_checks(parser: argparse.ArgumentParser) -> None:
+    """Adds the options for the depth of the checks and the files to write."""
     parser.add_argument(
         "--config",
         metavar="NAME_OR_YAML",

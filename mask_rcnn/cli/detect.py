@@ -71,6 +71,11 @@ def add_parser(commands: Subparsers) -> None:
         help="write the detections as a COCO results file (default: none)",
     )
     add_ranking(parser)
+    _add_more_outputs(parser)
+
+
+def _add_more_outputs(parser: argparse.ArgumentParser) -> None:
+    """Adds the options for Parquet files, and the limits of detection and drawing."""
     parser.add_argument(
         "--parquet",
         metavar="DIR",

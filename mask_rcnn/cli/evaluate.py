@@ -50,6 +50,11 @@ def add_parser(commands: Subparsers) -> None:
         help="also write all numbers to this JSON file (default: none)",
     )
     add_report(parser)
+    _add_evaluation(parser)
+
+
+def _add_evaluation(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the evaluation."""
     parser.add_argument(
         "--backend",
         choices=("pycocotools", "hotcoco"),

@@ -50,6 +50,11 @@ def add_parser(commands: Subparsers) -> None:
         default=CHECK_IMAGES,
         help="maximum number of images for the comparison, evenly spread over --images",
     )
+    _add_format_options(parser)
+
+
+def _add_format_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that only some formats support."""
     parser.add_argument(
         "--size",
         metavar=("H", "W"),
@@ -78,6 +83,11 @@ def add_parser(commands: Subparsers) -> None:
         help="tflite, onnx, web: maximum number of detections; fewer are faster (default: the config's "
         "box_head.max_detections)",
     )
+    _add_runtime_options(parser)
+
+
+def _add_runtime_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that only SavedModels or web pages support."""
     parser.add_argument(
         "--precision", choices=PRECISIONS, help="saved_model: dtype policy of the model (default: float32)"
     )

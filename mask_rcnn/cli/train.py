@@ -72,6 +72,11 @@ def add_parser(commands: Subparsers) -> None:
         help="only do the checks before a run: of data, config, weights and disk space; do not train",
     )
     add_data(parser)
+    _add_settings(parser)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Adds the short forms of `--set`."""
     parser.add_argument(
         "--overfit",
         metavar="N",
