@@ -120,7 +120,7 @@ def test_verify_needs_the_file_and_says_whether_it_is_the_published_one(publishe
     assert f"`mask-rcnn models fetch {NAME}`" in capsys.readouterr().err
     put_into_cache(published, checkpoint)
     assert run("models", "verify", NAME) == 0
-    assert "the source publishes none to compare it with" in capsys.readouterr().out
+    assert "the source publishes no hash to compare it with" in capsys.readouterr().out
     assert run("models", "verify", "efficientnet_lite0/imagenet") == 0
     assert "as published" in capsys.readouterr().out
 

@@ -206,7 +206,7 @@ def _finish_frame(frame, detections, pixels, predictor, args):
     row = uncertainty_row(frame, detections, args.score_threshold) if args.rank_uncertain else None
     detections = detections.keep(~(detections.scores < args.score_threshold))
     names = [predictor.categories[class_id - 1].name for class_id in detections.class_ids]
-    entries = to_coco(detections, None, predictor.categories) if args.json else []
+    entries = to_coco(detections, 0, predictor.categories) if args.json else []  # `_collect_file` sets the id
     drawn = None
     if frame.picture:
         picture = to_rgb8(pixels(), predictor.config.input)

@@ -33,7 +33,7 @@ def print_list(entries: Iterable[Entry]) -> None:
     console.print(
         "AP on COCO and top-1 accuracy on ImageNet are percent, as published, not measured by us.\n"
         "hash: the published hash; md5:6 is the first six digits of an MD5; none: no hash is published.\n"
-        "cached: whether the file is in the cache. ?: a fact is unconfirmed, see `mask-rcnn models show "
+        "file: whether the file is in the cache. ?: a fact is unconfirmed, see `mask-rcnn models show "
         f"NAME`.\nCache: {printable(cache_home())}",
         style="dim",
         soft_wrap=True,
@@ -74,7 +74,7 @@ def _table(entries: Sequence[Entry], title: str, scores: Mapping[str, str]) -> T
     table.add_column("name", no_wrap=True)
     for column in scores:
         table.add_column(column, justify="right", no_wrap=True)
-    for column in ("hash", "cached", "?"):
+    for column in ("hash", "file", "?"):
         table.add_column(column, no_wrap=True)
     for entry in entries:
         cells = (_score(entry, field) for field in scores.values())
