@@ -33,8 +33,8 @@ def print_list(entries: Iterable[Entry]) -> None:
     console.print(
         "AP on COCO and top-1 accuracy on ImageNet are percent, as published, not measured by us.\n"
         "hash: the published hash; md5:6 is the first six digits of an MD5; none: no hash is published.\n"
-        "file: whether the file is in the cache. ?: a fact is unconfirmed, see `mask-rcnn models show "
-        f"NAME`.\nCache: {printable(cache_home())}",
+        "file: whether the file is in the cache. ?: `mask-rcnn models show NAME` says what is unconfirmed.\n"
+        f"Cache: {printable(cache_home())}",
         style="dim",
         soft_wrap=True,
         markup=False,
