@@ -362,7 +362,7 @@ def test_the_frames_before_a_break_are_kept_and_the_break_is_reported(predictor,
     found = json.loads(json_file.read_text())
     assert 5 < len(found) < 35
     assert len(list(video.read_frames(out / "clip.mp4"))) == len(found)
-    assert f"breaks off after {len(found)} of 40 frames" in capsys.readouterr().err
+    assert f"ends after {len(found)} of 40 frames" in capsys.readouterr().err
 
 
 def test_frames_of_another_size_are_refused_instead_of_dropped(tmp_path):

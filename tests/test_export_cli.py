@@ -153,7 +153,7 @@ def no_tensorflow(monkeypatch):
             "--check-images must be 1 or more",
         ),
         (("--format", "saved_model", "--out", "images"), "must not exist or must be an earlier export"),
-        (("--format", "saved_model", "--out", "a", "--images", "videos"), "--images must hold images"),
+        (("--format", "saved_model", "--out", "a", "--images", "videos"), "--images must contain images"),
         (("--format", "saved_model", "--out", "a", "--images", "absent"), "absent"),
     ],
 )

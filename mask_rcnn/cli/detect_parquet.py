@@ -62,7 +62,7 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError("--ray needs --parquet. Received: no --parquet. Add --parquet DIR.")
     if args.rank_uncertain:
         raise ValueError(
-            "--parquet cannot be used with --rank-uncertain. Received: both. Leave one of them out."
+            "--parquet writes no ranking. Received: --parquet and --rank-uncertain. Leave one of them out."
         )
     if importlib.util.find_spec("pyarrow") is None:
         raise ValueError(
