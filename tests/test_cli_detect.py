@@ -97,7 +97,7 @@ def test_images_in_which_nothing_was_found_are_counted_in_the_ranking(
     )
     image, path = write_image(tmp_path / "a.png"), tmp_path / "rank.csv"
     assert run("detect", image, *WEIGHTS, "--no-pictures", "--rank-uncertain", path) == 0
-    assert "1 images are last in the ranking because nothing was found" in capsys.readouterr().out
+    assert "1 images without detections are last in the ranking" in capsys.readouterr().out
     assert path.read_text().splitlines()[1] == "1,a.png,0.0,0.0,nothing found,0.0,0.0,0.0,0,0"
 
 

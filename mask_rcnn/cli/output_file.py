@@ -27,5 +27,5 @@ def check_output_file(option: str, path: Path | RemotePath | None, inputs: Itera
     path.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(path.parent, os.W_OK):
         raise ValueError(
-            f"{option} must be in a folder with write permission. Received: {path}. Choose another folder."
+            f"{option} must be in a folder that can be written to. Received: {path}. Choose another folder."
         )
