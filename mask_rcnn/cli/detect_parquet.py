@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     check_output_file("--json", args.json, [os.fsdecode(image.path) for image in images])
     with ParquetFolder(args.parquet, _settings(args)) as parts:
         if parts.done:
-            print_line(f"{args.parquet} already has {len(parts.done)} images.")
+            print_line(f"{args.parquet} has {len(parts.done)} images already.")
         total = sum(image.name not in parts.done for image in images)
         with contextlib.closing(detect_in_parts(images, parts, _launch(args))) as tables:
             for _ in track(tables, total, "Detecting", size=len):
