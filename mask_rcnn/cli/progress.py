@@ -21,7 +21,8 @@ def track(
         items: Iterable.
         total: Number of items, at least approximately.
         description: Name of the operation, such as "Detecting".
-        size: Function of an item that returns its share of `total`, an int. Defaults to 1 for each item.
+        size: Function of an item that returns the number that it adds to the progress. Defaults to 1 for
+            each item.
     """
     if sys.stderr.isatty():
         import rich.console

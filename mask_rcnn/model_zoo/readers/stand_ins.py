@@ -129,15 +129,15 @@ class Storage(StandIn):
     """Stand-in for a torch storage: a 1D array that several tensors may share. It is read on first use.
 
     Args:
-        kind: Key of STORAGES.
+        storage_type: Key of STORAGES.
         numel: Number of values.
         read_bytes: Function of the number of bytes that returns the bytes.
     """
 
-    def __init__(self, kind: str, numel: int, read_bytes: Callable[[int], bytes | memoryview]):
-        _expect(isinstance(kind, str) and kind in STORAGES, "a known storage", kind)
+    def __init__(self, storage_type: str, numel: int, read_bytes: Callable[[int], bytes | memoryview]):
+        _expect(isinstance(storage_type, str) and storage_type in STORAGES, "a known storage", storage_type)
         _check_sizes((numel,))
-        self.kind, self.dtype, self.numel = kind, np.dtype(STORAGES[kind]), numel
+        self.storage_type, self.dtype, self.numel = storage_type, np.dtype(STORAGES[storage_type]), numel
         self.nbytes = numel * self.dtype.itemsize
         self.read_bytes = read_bytes
         self._values: np.ndarray | None = None

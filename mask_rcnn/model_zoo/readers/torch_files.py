@@ -87,12 +87,14 @@ class _Storages:
         self.reader_of = reader_of
         self.by_key: dict[str, Storage] = {}
 
-    def __call__(self, kind: str, key: str, location: object, numel: int, view: object = None) -> Storage:
+    def __call__(
+        self, storage_type: str, key: str, location: object, numel: int, view: object = None
+    ) -> Storage:
         if view is not None:
             raise ValueError("its storages are views of each other, as PyTorch wrote them before 0.4")
-        storage = Storage(kind, numel, self.reader_of(key))
+        storage = Storage(storage_type, numel, self.reader_of(key))
         known = self.by_key.setdefault(key, storage)
-        if (known.kind, known.numel) != (kind, numel):
+        if (known.storage_type, known.numel) != (storage_type, numel):
             raise ValueError("a storage has two types or sizes")
         return known
 

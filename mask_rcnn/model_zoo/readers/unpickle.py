@@ -76,8 +76,8 @@ def unpickler(buffer: memoryview, storage: Callable[..., Storage] | None = None)
 
     Args:
         buffer: memoryview of the bytes.
-        storage: Function of torch's (kind, key, location, number of values, view) that returns a `Storage`.
-            Defaults to None: a pickle with storages is rejected.
+        storage: Function of torch's (storage type, key, location, number of values, view) that returns a
+            `Storage`. Defaults to None: a pickle with storages is rejected.
     """
     return Interpreter(
         buffer,
