@@ -19,7 +19,7 @@ help:
 	@echo 'make kernels the tests whose numbers depend on the kernels of TensorFlow (TF_ENABLE_ONEDNN_OPTS=0 or 1)'
 	@echo 'make samples run the notebooks of samples/ anew and keep what they show'
 	@echo 'make docs    the documentation site, in site/index.html'
-	@echo 'make lint    ruff and the import contracts; `make format` rewrites'
+	@echo 'make lint    ruff, the import contracts and the types (pyright); `make format` rewrites'
 	@echo 'make clean   remove .venv, demo/ and caches'
 
 demo: $(INSTALLED)
@@ -55,6 +55,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -192,10 +192,10 @@ def _allowed(values):
     from mask_rcnn.config.checks import Choice, Items, Range, Text
 
     if isinstance(values, Items):
-        each = _allowed(values.each)
+        each = _allowed(values.item)
         return f"each {each}" if each else ""
-    if isinstance(values, Choice) and values.texts != (True, False):
-        return ", ".join(f"`{text}`" for text in values.texts)
+    if isinstance(values, Choice) and values.values != (True, False):
+        return ", ".join(f"`{text}`" for text in values.values)
     if isinstance(values, Range):
         return str(values)
     assert values is None or isinstance(values, Choice | Text), values

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from mask_rcnn import model_zoo
 from mask_rcnn.config import KeypointHeadConfig
-from mask_rcnn.config.network import COCO_KEYPOINTS
+from mask_rcnn.config.roi_heads import COCO_KEYPOINTS
 from mask_rcnn.data.keypoints import HALF_PIXEL
 from mask_rcnn.model import build_parts, inference_model, training_model
 from mask_rcnn.model_zoo.coco import COCO_PERSON

@@ -89,8 +89,13 @@ def benchmark_against_torchvision(
     )
     with process, dtype_policy(settings.precision):
         parts = build_parts(config)
-        state_dict = read_state_dict(process.weights)
-        convert(parts, state_dict, torchvision.TABLE, torchvision.IGNORED, str(process.weights))
+        convert(
+            parts,
+            read_state_dict(process.weights),
+            torchvision.TABLE,
+            ignored=torchvision.IGNORED,
+            source=process.weights,
+        )
         return _measure(parts, config, settings, batch=batch, process=process)
 
 

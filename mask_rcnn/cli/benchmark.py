@@ -1,11 +1,17 @@
 """`mask-rcnn benchmark`: measures time and memory of a model, optionally compared with torchvision's."""
 
-import os
+from __future__ import annotations
 
-from mask_rcnn.cli.benchmark_server import add_load, check_load, measure_server
+import argparse
+import os
+from typing import TYPE_CHECKING, Any
+
+from mask_rcnn.cli.benchmark_checks import check_options
+from mask_rcnn.cli.benchmark_server import add_load, measure_server
 from mask_rcnn.cli.options import (
     WEIGHTS_HELP,
     WEIGHTS_METAVAR,
+    Subparsers,
     add_command,
     add_precision,
     add_set,
@@ -16,6 +22,9 @@ from mask_rcnn.cli.predictor import MODEL_HELP
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.system.paths import as_path
 from mask_rcnn.system.terminal import print_line
+
+if TYPE_CHECKING:
+    from mask_rcnn.benchmark.synthetic_batch import Settings
 
 DEFAULT_CONFIG = "mask_rcnn_resnet50_fpn"
 MAX_IMAGES = 4  # number of --images that are timed
@@ -29,86 +38,118 @@ MODES = {
 }
 
 
-def add_parser(commands):
-    parser = add_command(commands, "benchmark", run, "measure seconds and memory of inference and training")
+def add_parser(commands: Subparsers) -> None:
+    """Adds the command `benchmark` with its options."""
+    parser = add_command(
+        commands, "benchmark", run, summary="measure the time and memory of inference and training"
+    )
     parser.add_argument(
         "--config",
         metavar="NAME_OR_YAML",
-        help=f"a recipe of `mask-rcnn config list`, or a YAML file, with random weights "
-        f"(default: the weights' own; without any, {DEFAULT_CONFIG}, beside torchvision its model)",
+        help="a recipe of `mask-rcnn config list`, or a YAML file; the weights are random (default: the "
+        f"config of --weights; without --weights, {DEFAULT_CONFIG}; with --against, torchvision's model)",
     )
     parser.add_argument(
         "--weights",
         metavar=WEIGHTS_METAVAR,
         type=as_path,
-        help=f"{WEIGHTS_HELP}; beside torchvision, its maskrcnn_resnet50_fpn: that name, or a state dict, "
-        ".pth or .npz (default: random weights)",
+        help=f"{WEIGHTS_HELP}; with --against, weights of torchvision's maskrcnn_resnet50_fpn: its name, "
+        "or a state dict, .pth or .npz (default: random weights)",
     )
     add_set(parser)
     parser.add_argument(
-        "--size", metavar=("H", "W"), nargs=2, type=int, default=(800, 1216), help="of the images, pixels"
+        "--size",
+        metavar=("H", "W"),
+        nargs=2,
+        type=int,
+        default=(800, 1216),
+        help="size of the images, pixels",
     )
-    parser.add_argument("--batch", metavar="N", type=int, default=1, help="images at once")
+    parser.add_argument("--batch", metavar="N", type=int, default=1, help="number of images per batch")
     add_precision(parser)
+    _add_measurement(parser)
+
+
+def _add_measurement(parser: argparse.ArgumentParser) -> None:
+    """Adds the options for what is measured, and how."""
     parser.add_argument(
         "--mode",
         choices=tuple(MODES),
         default="both",
-        help="what to measure; predict is an evaluation of --images beside the bare model, data are training "
-        "batches of --images beside a bare decode and resize, serve are requests to a server of its own, "
-        "beside the bare model",
+        help="what to measure. inference, training, both: the model alone. predict: an evaluation of "
+        "--images, compared with the model alone. data: training batches of --images, compared with "
+        "decoding and resizing alone. serve: requests to a server, compared with the model alone",
     )
     parser.add_argument(
-        "--repeats", metavar="N", type=int, default=5, help="runs, of which the median counts"
+        "--repeats",
+        metavar="N",
+        type=int,
+        default=5,
+        help="number of measurements; the median is reported",
     )
-    parser.add_argument("--warmup", metavar="N", type=int, default=2, help="runs before, which do not count")
-    parser.add_argument("--threads", metavar="N", type=int, help="of each side (default: all cores)")
-    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of images and random weights")
+    parser.add_argument(
+        "--warmup", metavar="N", type=int, default=2, help="number of runs before the first measurement"
+    )
+    parser.add_argument(
+        "--threads", metavar="N", type=int, help="threads of each measured model (default: all cores)"
+    )
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="random seed of images and weights")
+    _add_comparison(parser)
+
+
+def _add_comparison(parser: argparse.ArgumentParser) -> None:
+    """Adds the options for other models, other modes, and the file of the numbers."""
     parser.add_argument(
         "--against",
         choices=("torchvision",),
-        help="measure its model in turns with ours, same weights, same images (default: ours alone)",
+        help="also measure torchvision's model, alternately, with the same weights and images (default: only "
+        "the model of this package)",
     )
     parser.add_argument(
         "--against-python",
         metavar="PATH",
         type=local_path,
-        help="Python of an environment that has torch and torchvision (default: none; needed with --against)",
+        help="Python executable of an environment with torch and torchvision (default: none; --against needs "
+        "it)",
     )
     _add_side_by_side(parser)
     add_load(parser)
     parser.add_argument(
-        "--json", metavar="FILE", type=as_path, help="write all numbers here too (default: only the table)"
+        "--json",
+        metavar="FILE",
+        type=as_path,
+        help="also write all numbers to this JSON file (default: none)",
     )
 
 
-def _add_side_by_side(parser):
+def _add_side_by_side(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="PATH",
         type=local_path,
         action="append",
         default=[],
-        help=f"{MODEL_HELP}; repeat for more: they are measured in turns, with --weights beside them "
+        help=f"{MODEL_HELP}; repeat for more: all models and --weights are measured alternately "
         "(default: none)",
     )
     parser.add_argument(
         "--annotations",
         metavar="JSON",
         type=local_path,
-        help="with --model: COCO instances, for the AP of each (default: no AP). With --mode predict: what "
-        "is evaluated",
+        help="COCO instances. With --model: to compute the AP of each model (default: no AP). With --mode "
+        "predict and data: the annotations of the images",
     )
     parser.add_argument(
         "--images",
         metavar="DIR",
         type=local_path,
-        help=f"with --annotations: folder of the images, the first {MAX_IMAGES} of which are timed "
-        "(default: synthetic ones of --size)",
+        help=f"with --annotations: folder of the images; with --model, the first {MAX_IMAGES} are timed "
+        "(default: synthetic images of --size)",
     )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
+    """Measures what `--mode` and `--model` select, and prints a table."""
     from mask_rcnn.benchmark.synthetic_batch import Settings
     from mask_rcnn.benchmark.table import format_report
 
@@ -120,7 +161,7 @@ def run(args):
         modes=MODES[args.mode],
         repeats=args.repeats,
         warmup=args.warmup,
-        threads=os.cpu_count() if args.threads is None else args.threads,
+        threads=(os.cpu_count() or 1) if args.threads is None else args.threads,
         seed=args.seed,
     )
     import_tensorflow()
@@ -142,49 +183,7 @@ def run(args):
         print_line(f"\nAll numbers: {args.json}")
 
 
-def check_options(args):
-    """Raises a ValueError if the options are incompatible."""
-    if args.mode == "serve":
-        check_load(args)
-        return
-    if bool(args.against) != bool(args.against_python):
-        raise ValueError(
-            "--against and --against-python go together. "
-            f"Received: --against {args.against}, --against-python {args.against_python}. Give both or none."
-        )
-    predict, data = args.mode == "predict", args.mode == "data"
-    takes_images = bool(args.model or predict or data)
-    if bool(args.annotations) != bool(args.images) or bool(args.annotations) > takes_images:
-        raise ValueError(
-            "--annotations and --images go together, and with --model or --mode predict or data. Received: "
-            f"--annotations {args.annotations}, --images {args.images}, --model {args.model}. Add the others."
-        )
-    if predict and (not args.annotations or args.model or args.against):
-        raise ValueError(
-            "--mode predict needs --annotations and --images, and measures --weights or --config alone. "
-            f"Received: --annotations {args.annotations}, --model {args.model}, --against {args.against}."
-        )
-    if data and (not args.annotations or args.model or args.against or args.weights):
-        raise ValueError(
-            "--mode data needs --annotations and --images, and measures the input of --config alone. "
-            f"Received: --annotations {args.annotations}, --model {args.model}, --against {args.against}, "
-            f"--weights {args.weights}. Leave out what is not measured."
-        )
-    others = {"--against": args.against, "--config": args.config, "--set": args.set}
-    if args.model and (any(others.values()) or args.batch != 1 or args.precision != "float32"):
-        raise ValueError(
-            "--model is measured as it was exported, one image at a time, beside --weights in float32. "
-            f"Received: {others}, --batch {args.batch}, --precision {args.precision}. Leave them out."
-        )
-    fixed = args.config or args.set
-    if fixed and (args.against or args.weights):
-        raise ValueError(
-            "With --weights the config is the file's, and with --against that of torchvision's model. "
-            f"Received: --config {args.config}, --set {args.set}. Leave them out."
-        )
-
-
-def _measure_prediction(args, settings):
+def _measure_prediction(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     """Measures an evaluation, prints the table, and returns the report."""
     from mask_rcnn.benchmark.prediction import (
         format_prediction_speed,
@@ -209,7 +208,7 @@ def _measure_prediction(args, settings):
     return report
 
 
-def _measure_data(args, settings):
+def _measure_data(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     """Measures training batches, prints the table, and returns the report."""
     from mask_rcnn.benchmark.data import benchmark_data, format_data_report
     from mask_rcnn.data.coco import read_coco
@@ -221,7 +220,7 @@ def _measure_data(args, settings):
     return report
 
 
-def _measure_models(args, settings):
+def _measure_models(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     """Measures `--weights` and each `--model`, and returns the report.
 
     The table is printed twice with `--annotations`: before and after the AP is computed.
@@ -234,21 +233,22 @@ def _measure_models(args, settings):
 
     paths = [weights_file(args.weights)] if args.weights else []
     paths += args.model
-    if args.annotations:
-        dataset = read_coco(args.annotations, args.images)
+    dataset = read_coco(args.annotations, args.images) if args.annotations else None
+    if dataset:
         images = {image.path.name: read_image(image.path) for image in dataset.images[:MAX_IMAGES]}
     else:
         images = {"synthetic": make_synthetic_batch(settings, num_classes=1).images[0]}
     report = side_by_side(paths, images, settings)
     print_line(format_side_by_side(report))
-    if args.annotations:
+    if dataset:
         for path in paths:
             report["models"][str(path)]["AP"] = average_precision(path, dataset, args.annotations)
         print_line(f"\n{format_side_by_side(report)}")
     return report
 
 
-def _measure(args, settings):
+def _measure(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    """Measures a model, compared with torchvision's if `--against` is given, and returns the report."""
     import tensorflow as tf
 
     from mask_rcnn.benchmark.run import benchmark, benchmark_against_torchvision
@@ -260,8 +260,8 @@ def _measure(args, settings):
     if args.against:
         if tf.config.list_physical_devices("GPU"):
             raise ValueError(
-                "torchvision is measured on the CPU, and so must we be. Received: a GPU. "
-                "Hide it: set the environment variable CUDA_VISIBLE_DEVICES to nothing."
+                "--against measures torchvision on the CPU, so TensorFlow must run on the CPU too. "
+                "Received: a GPU. Hide it with the environment variable CUDA_VISIBLE_DEVICES=-1."
             )
         state_dict = args.weights and checkpoint_file(args.weights)
         return benchmark_against_torchvision(args.against_python, settings, state_dict)

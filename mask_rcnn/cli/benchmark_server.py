@@ -1,16 +1,24 @@
 """`mask-rcnn benchmark --mode serve`: measures a server under load."""
 
+from __future__ import annotations
+
+import argparse
 import dataclasses
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mask_rcnn.cli.options import assign
 from mask_rcnn.system.terminal import print_line
 
+if TYPE_CHECKING:
+    from mask_rcnn.benchmark.synthetic_batch import Settings
+    from mask_rcnn.prediction.image_predictor import ImagePredictor
+
 CLIENTS, REQUESTS = (1, 8, 64), 200
 
 
-def add_load(parser):
+def add_load(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `--mode serve`."""
     parser.add_argument(
         "--clients",
@@ -18,26 +26,27 @@ def add_load(parser):
         nargs="+",
         type=int,
         default=CLIENTS,
-        help="with --mode serve: how many send requests at once, one measurement for each (default: 1 8 64)",
+        help="with --mode serve: numbers of clients that send requests at the same time; each number is one "
+        "measurement (default: 1 8 64)",
     )
     parser.add_argument(
         "--requests",
         metavar="N",
         type=int,
         default=REQUESTS,
-        help="with --mode serve: requests of each measurement",
+        help="with --mode serve: number of requests per measurement",
     )
 
 
-def check_load(args):
+def check_load(args: argparse.Namespace) -> None:
     """Raises a ValueError unless there are one model and positive numbers of clients and requests."""
-    models = len(args.model) + (args.weights is not None)
-    others = {"--annotations": args.annotations, "--against": args.against, "--config": args.config}
-    if models != 1 or any(others.values()) or (args.model and args.set):
+    num_models = len(args.model) + (args.weights is not None)
+    options = {"--annotations": args.annotations, "--against": args.against, "--config": args.config}
+    if num_models != 1 or any(options.values()) or (args.model and args.set):
         raise ValueError(
-            "--mode serve measures one model: --weights, whose config --set changes, or --model. "
-            f"Received: --weights {args.weights}, --model {args.model}, --set {args.set}, {others}. "
-            "Give one model, and leave out the others."
+            "--mode serve needs one model: --weights, optionally with --set, or --model. "
+            f"Received: --weights {args.weights}, --model {args.model}, --set {args.set}, {options}. "
+            "Give one model, and leave out the other options."
         )
     if min(*args.clients, args.requests) < 1:
         raise ValueError(
@@ -46,7 +55,7 @@ def check_load(args):
         )
 
 
-def measure_server(args, settings):
+def measure_server(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     """Measures a server, prints the table, and returns the report.
 
     The images are those in the folder --images, or one synthetic image of --size.
@@ -68,7 +77,7 @@ def measure_server(args, settings):
     return report
 
 
-def _model(args, folder):
+def _model(args: argparse.Namespace, folder: Path) -> tuple[ImagePredictor, Path]:
     """Returns the predictor and the path for the server. With `--set` it is a changed copy of the weights."""
     if args.model:
         from mask_rcnn.export.exported import ExportedPredictor
@@ -88,14 +97,16 @@ def _model(args, folder):
     return predictor, path
 
 
-def _images(args, settings, folder):
+def _images(args: argparse.Namespace, settings: Settings, folder: Path) -> list[Path]:
     """Returns the paths of the image files that clients send."""
     from mask_rcnn.cli.inputs import Skipped, find_files, is_image
 
     if args.images:
         files = [file for file in find_files([args.images], folder, Skipped()) if is_image(file)]
         if not files:
-            raise ValueError(f"Expected images in --images. Received: {args.images}, with none. Give others.")
+            raise ValueError(
+                f"--images must have images. Received: {args.images}, which has none. Check the path."
+            )
         return files
     from PIL import Image
 

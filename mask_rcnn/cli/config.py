@@ -1,26 +1,33 @@
 """`mask-rcnn config list|show|conventions`: lists recipes, prints configs, and compares published models."""
 
+import argparse
+
 from mask_rcnn import config_io, model_zoo
-from mask_rcnn.cli.options import add_command, add_set, load_config
+from mask_rcnn.cli.options import Subparsers, add_command, add_set, load_config
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.shipped_files import shipped_folder
 from mask_rcnn.system.terminal import print_line
 
 
-def add_parser(commands):
-    summary = "list the recipes, or print one as YAML to start a config of your own from"
+def add_parser(commands: Subparsers) -> None:
+    """Adds the command `config` with its actions."""
+    summary = "list the recipes, or print one as YAML, to start your own config from"
     group = commands.add_parser("config", help=summary, description=summary, allow_abbrev=False)
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
-    add_command(actions, "list", run_list, "name each recipe and say what it is for")
-    parser = add_command(actions, "show", run_show, "print a config with all its fields as YAML")
+    add_command(actions, "list", run_list, summary="list the recipes and what they are for")
+    parser = add_command(actions, "show", run_show, summary="print a config with all its fields as YAML")
     parser.add_argument("config", metavar="NAME_OR_YAML", help="a recipe of `config list`, or a YAML file")
     add_set(parser)
     add_command(
-        actions, "conventions", run_conventions, "print in which fields published models differ, as Markdown"
+        actions,
+        "conventions",
+        run_conventions,
+        summary="print the config fields in which published models differ, as a Markdown table",
     )
 
 
-def run_list(args):
+def run_list(args: argparse.Namespace) -> None:
+    """Prints all recipes, backbones, RoI poolers, heads and transforms with their descriptions."""
     for name in model_zoo.names():
         print_line(name)
         print_line(f"    {model_zoo.describe(name).splitlines()[0]}")
@@ -40,11 +47,13 @@ def run_list(args):
         print_line("")
 
 
-def run_conventions(args):
+def run_conventions(args: argparse.Namespace) -> None:
+    """Prints the table of the conventions of published models."""
     from mask_rcnn.model_zoo.conventions import table
 
     print_line(table())
 
 
-def run_show(args):
+def run_show(args: argparse.Namespace) -> None:
+    """Prints a config as YAML."""
     print_line(config_io.to_yaml(load_config(args.config, args.set)).removesuffix("\n"))

@@ -1,46 +1,57 @@
 """`mask-rcnn data convert`: converts annotation formats of other tools to COCO instances, and back."""
 
-import sys
+from __future__ import annotations
 
-from mask_rcnn.cli.options import add_command, local_path
+import argparse
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mask_rcnn.cli.options import Subparsers, add_command, local_path
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.tiling import add_tiles, tiling_of
 from mask_rcnn.system.paths import as_path
 from mask_rcnn.system.terminal import print_line
 
+if TYPE_CHECKING:
+    from mask_rcnn.formats.conversion import Selection
+    from mask_rcnn.formats.tile_writer import Cutting
+
 DESCRIPTION = "convert annotations of other tools to COCO instances, and back"
 
 
-def add_parser(actions):
-    parser = add_command(actions, "convert", run_convert, DESCRIPTION)
+def add_parser(actions: Subparsers) -> None:
+    """Adds the action `convert` with its options."""
+    parser = add_command(actions, "convert", run_convert, summary=DESCRIPTION)
     parser.add_argument(
         "input",
         metavar="INPUT",
         type=as_path,
-        help="file or folder of annotations; of TFRecord files also a pattern in quotes",
+        help="file or folder of annotations; for TFRecord files also a pattern in quotes",
     )
     parser.add_argument(
-        "out", metavar="OUT", type=local_path, help="json file of COCO, or folder; must not exist"
+        "out", metavar="OUT", type=local_path, help="COCO json file or folder to write; must not exist"
     )
     parser.add_argument(
         "--from",
         dest="source_format",
         metavar="FORMAT",
-        help="cityscapes, coco, coco_results, cvat, label_studio, labelme, lvis, masks, tfrecord, via, voc, "
-        "yolo (default: detected)",
+        help="format of INPUT: cityscapes, coco, coco_results, cvat, label_studio, labelme, lvis, masks, "
+        "tfrecord, via, voc or yolo (default: detected)",
     )
     parser.add_argument(
         "--to",
         dest="target_format",
         metavar="FORMAT",
         default="coco",
-        help="coco, cvat, label_studio, labelme, masks, tfrecord, voc or yolo",
+        help="format of OUT: coco, cvat, label_studio, labelme, masks, tfrecord, voc or yolo",
     )
     parser.add_argument(
         "--images",
         metavar="DIR",
         type=local_path,
-        help="folder of the images; those of TFRecord files are written to it (default: the folder of INPUT)",
+        help="folder of the images; those in TFRecord files are written to it (default: the folder of INPUT)",
     )
     _add_reading(parser)
     _add_predictions(parser)
@@ -48,117 +59,116 @@ def add_parser(actions):
     _add_cutting(parser)
 
 
-def _add_reading(parser):
+def _add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--subset", metavar="NAME", help="read this part, as in --subset train (default: all)"
+        "--subset", metavar="NAME", help="read only this subset, as in --subset train (default: all)"
     )
     parser.add_argument(
         "--boxes-as-masks",
         action="store_true",
-        help="make masks of rectangles (default: boxes without a mask)",
+        help="convert boxes to rectangular masks (default: boxes without masks)",
     )
     parser.add_argument(
         "--class-attribute",
         metavar="NAME",
-        help="attribute of VIA that holds the class (default: the only one)",
+        help="attribute of VIA annotations that contains the class (default: the only attribute)",
     )
     parser.add_argument(
         "--skip-errors",
         action="store_true",
-        help="leave out images that cannot be read (default: an error that names them)",
+        help="skip images that cannot be read (default: an error that names them)",
     )
 
 
-def _add_predictions(parser):
+def _add_predictions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--annotations",
         metavar="FILE",
         type=as_path,
-        help="COCO json with the images and classes of a COCO results file (default: those that it names)",
+        help="COCO json with the images and classes of a COCO results file (default: those in the results)",
     )
     parser.add_argument(
         "--score-threshold",
         metavar="SCORE",
         type=float,
         default=0.5,
-        help="leave out predictions that are less sure",
+        help="skip predictions with a lower score",
     )
     parser.add_argument(
         "--model-version",
         metavar="NAME",
         default="mask-rcnn",
-        help="name of the model, for predictions in Label Studio",
+        help="name of the model that Label Studio shows with its predictions",
     )
 
 
-def _add_selection(parser):
+def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes",
         metavar="A,B",
         type=_names,
         default=(),
-        help="keep these classes only (default: all)",
+        help="keep only these classes (default: all)",
     )
     parser.add_argument(
         "--merge",
         metavar="NEW=A,B",
         action="append",
         default=[],
-        help="give classes one name, before --classes; repeat for more (default: none)",
+        help="merge classes A and B into the class NEW, before --classes is applied; repeat for more "
+        "(default: none)",
     )
     parser.add_argument(
         "--split",
         metavar="FRACTION",
         type=float,
-        help="divide the images into train and val, as in --split 0.8 (default: one part)",
+        help="fraction of the images for training, as in --split 0.8; the others are for validation "
+        "(default: no split)",
     )
-    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of --split")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="random seed of --split")
     parser.add_argument(
         "--polygons",
         metavar="PIXELS",
         type=float,
-        help="make polygons of masks, at most about this far from their outlines, such as 0.5; 0 is exact "
-        "(default: keep masks)",
+        help="convert masks to polygons with about this maximum distance to their outlines, such as 0.5; 0 "
+        "is exact (default: keep masks)",
     )
     parser.add_argument(
         "--shards",
         metavar="N",
         type=int,
-        help="files of each part, for --to tfrecord (default: one for every 100 MB)",
+        help="with --to tfrecord: number of files of each subset (default: one per 100 MB)",
     )
 
 
-def _add_cutting(parser):
-    add_tiles(parser, "cut the images into overlapping square tiles of this side; OUT is a folder then")
+def _add_cutting(parser: argparse.ArgumentParser) -> None:
+    add_tiles(
+        parser, "cut the images into overlapping square tiles with sides of PIXELS; OUT must be a folder"
+    )
     parser.add_argument(
         "--min-visible",
-        metavar="SHARE",
+        metavar="FRACTION",
         type=float,
-        help="an object of which a tile shows less is ignored there in training (default: 0.1)",
+        help="with --tile: ignore objects of which a smaller fraction is in the tile (default: 0.1)",
     )
-    parser.add_argument("--keep-empty", action="store_true", help="write tiles without objects too")
+    parser.add_argument(
+        "--keep-empty", action="store_true", help="with --tile: also write tiles without objects"
+    )
 
 
-def _names(text):
+def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def run_convert(args):
+def run_convert(args: argparse.Namespace) -> None:
+    """Converts the annotations, and prints the repairs, the counts and the written files."""
     from mask_rcnn.data.findings import Findings
-    from mask_rcnn.formats.conversion import Selection, output_paths, read, write
+    from mask_rcnn.formats.conversion import output_paths, read, write
     from mask_rcnn.formats.detection import detect_format
     from mask_rcnn.formats.registry import WRITERS
     from mask_rcnn.formats.tile_writer import IMAGES, write_tiles
 
-    selection = Selection(
-        classes=args.classes,
-        merges=_merges(args.merge),
-        train_fraction=args.split,
-        seed=args.seed,
-        num_shards=args.shards,
-        polygon_tolerance=args.polygons,
-        model_version=args.model_version,
-    )
+    selection = _selection(args)
     cutting = _cutting(args)
     WRITERS.find(args.target_format)
     if not cutting:
@@ -205,10 +215,11 @@ def run_convert(args):
             findings=findings,
             track=track,
         )
-    _say_result(args, parts, paths, images_dir, [*notes, *findings.lines()])
+    _print_notes([*notes, *findings.lines()])
+    _print_written(args, parts, paths, images_dir)
 
 
-def _check_name(out, target_format):
+def _check_name(out: Path, target_format: str) -> None:
     """Raises a ValueError if a COCO json would get another suffix, because `--to` is missing."""
     from mask_rcnn.formats.conversion import COCO
 
@@ -219,19 +230,39 @@ def _check_name(out, target_format):
         )
 
 
-def _say_result(args, parts, paths, images_dir, notes):
-    """Prints what was repaired, what was written, and where."""
-    from mask_rcnn.formats.conversion import COCO
+def _selection(args: argparse.Namespace) -> Selection:
+    """Returns the `Selection` of the options."""
+    from mask_rcnn.formats.conversion import Selection
 
+    return Selection(
+        classes=args.classes,
+        merges=_merges(args.merge),
+        train_fraction=args.split,
+        seed=args.seed,
+        num_shards=args.shards,
+        polygon_tolerance=args.polygons,
+        model_version=args.model_version,
+    )
+
+
+def _print_notes(notes: Iterable[str]) -> None:
     for line in notes:
         print_line(f"note: {line}", file=sys.stderr)
-    for part, each in parts.items():
-        print_line(_summary(part, each))
+
+
+def _print_written(
+    args: argparse.Namespace, parts: Mapping[str, dict], paths: Iterable[Path], images_dir: Path
+) -> None:
+    """Prints the counts of each subset, and the written files."""
+    from mask_rcnn.formats.conversion import COCO
+
+    for part, content in parts.items():
+        print_line(_summary(part, content))
     relative = f"; `file_name`s are relative to {images_dir}" if args.target_format == COCO else ""
     print_line(f"written: {', '.join(map(str, paths))}{relative}")
 
 
-def _cutting(args):
+def _cutting(args: argparse.Namespace) -> Cutting | None:
     """Returns the `Cutting` of `--tile`, or None without it."""
     from mask_rcnn.formats.conversion import COCO
     from mask_rcnn.formats.tile_writer import Cutting
@@ -246,26 +277,27 @@ def _cutting(args):
     if args.target_format != COCO or args.out.suffix == ".json":
         raise ValueError(
             "--tile writes a folder with the tiles and a COCO json. "
-            f"Received: --to {args.target_format} {args.out}. Give a folder, and convert its json after that."
+            f"Received: --to {args.target_format} {args.out}. Give a folder, and then convert its json."
         )
-    shares = {} if args.min_visible is None else {"min_visible": args.min_visible}
-    return Cutting(tiling=tiling, keep_empty=args.keep_empty, **shares)
+    options = {} if args.min_visible is None else {"min_visible": args.min_visible}
+    return Cutting(tiling=tiling, keep_empty=args.keep_empty, **options)
 
 
-def _merges(words):
-    merges = {}
-    for word in words:
-        new, equals, old = word.partition("=")
+def _merges(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Returns `{new name: list of the classes to merge}` of the values of `--merge`."""
+    merges: dict[str, list[str]] = {}
+    for text in texts:
+        new, equals, old = text.partition("=")
         if not (new.strip() and equals and _names(old)):
             raise ValueError(
-                f"`--merge` needs NEW=A,B, as in vehicle=car,truck. Received: {word!r}. Correct it."
+                f"`--merge` needs NEW=A,B, as in vehicle=car,truck. Received: {text!r}. Correct it."
             )
         merges.setdefault(new.strip(), []).extend(_names(old))
     return merges
 
 
-def _summary(part, content):
-    crowds = sum(each["iscrowd"] for each in content["annotations"])
+def _summary(part: str, content: dict) -> str:
+    crowds = sum(annotation["iscrowd"] for annotation in content["annotations"])
     objects = len(content["annotations"]) - crowds
     counts = (
         f"{len(content['images'])} images, {objects} objects, {crowds} crowd regions, "

@@ -1,8 +1,9 @@
 """`mask-rcnn data check`: describes a data set, reports its errors, and says how to fix them."""
 
+import argparse
 import os
 
-from mask_rcnn.cli.options import add_command, add_set, load_config
+from mask_rcnn.cli.options import Subparsers, add_command, add_set, load_config
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.cli.train import CONFIG_FOR_DATA
@@ -17,9 +18,13 @@ files. Warnings and notes do not change it.
 """
 
 
-def add_parser(actions):
+def add_parser(actions: Subparsers) -> None:
+    """Adds the action `check` with its options."""
     parser = add_command(
-        actions, "check", run, "find what is wrong with a data set, how it hurts training, and what to do"
+        actions,
+        "check",
+        run,
+        summary="find errors of a data set, their effect on training, and how to fix them",
     )
     parser.epilog = EXIT_STATUS
     parser.add_argument(
@@ -27,7 +32,7 @@ def add_parser(actions):
         metavar="JSON",
         type=as_path,
         required=True,
-        help="COCO instances, or TFRecord files, perhaps as a pattern in quotes",
+        help="COCO instances, or TFRecord files (a path, or a pattern in quotes)",
     )
     parser.add_argument(
         "--images",
@@ -39,17 +44,22 @@ def add_parser(actions):
         "--val-annotations",
         metavar="JSON",
         type=as_path,
-        help="COCO instances to validate on: finds images and classes that the splits share or do not share "
-        "(default: none)",
+        help="COCO instances of the validation set, to find images and classes that are in both sets or "
+        "only in one (default: none)",
     )
     parser.add_argument(
         "--val-images", metavar="DIR", type=as_path, help="folder of their images (default: none)"
     )
+    _add_checks(parser)
+
+
+def _add_checks(parser: argparse.ArgumentParser) -> None:
+    """Adds the options for the depth of the checks and the files to write."""
     parser.add_argument(
         "--config",
         metavar="NAME_OR_YAML",
         default=CONFIG_FOR_DATA,
-        help="the recipe or config file to train with: its image sizes, anchors, heads and limits",
+        help="recipe or YAML file to train with; image sizes, anchors, heads and limits are from it",
     )
     add_set(parser)
     parser.add_argument(
@@ -58,20 +68,24 @@ def add_parser(actions):
         help="read only the headers of the image files; faster, but finds less (default: decode all)",
     )
     parser.add_argument(
-        "--json", metavar="FILE", type=as_path, help="write the report here too (default: none)"
+        "--json", metavar="FILE", type=as_path, help="also write the report to this JSON file (default: none)"
     )
     parser.add_argument(
-        "--html", metavar="FILE", type=as_path, help="write a page with pictures of examples (default: none)"
+        "--html",
+        metavar="FILE",
+        type=as_path,
+        help="write an HTML page with pictures of examples (default: none)",
     )
     parser.add_argument(
         "--fix",
         metavar="JSON",
         type=as_path,
-        help="write a repaired copy of --annotations; the original stays as it is (default: none)",
+        help="write a repaired copy of --annotations; the original is not changed (default: none)",
     )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
+    """Checks the data set, prints the report, and returns 1 if it has errors, else 0."""
     sources = _sources(args)
     config = load_config(args.config, args.set)
     import_tensorflow()
@@ -93,20 +107,20 @@ def run(args):
     return ERRORS_FOUND if report.count("error") else 0
 
 
-def _sources(args):
+def _sources(args: argparse.Namespace) -> dict:
     """Returns the annotations and image folders to check, `{split: (annotations, images)}`."""
     from mask_rcnn.data.coco import check_images_dir
     from mask_rcnn.data.shards import is_shards
 
     if args.val_images and not args.val_annotations:
         raise ValueError(
-            "`--val-annotations` and `--val-images` belong together. Received: "
+            "`--val-images` needs `--val-annotations`. Received: "
             f"--val-annotations {args.val_annotations}, --val-images {args.val_images}. Give both or neither."
         )
     if args.fix and is_shards(args.annotations):
         raise ValueError(
-            f"`--fix` writes a repaired copy of a json. Received: {args.annotations}. Make a json of it "
-            "with `mask-rcnn data convert` first."
+            f"`--fix` can repair a COCO json only. Received: {args.annotations}. Convert it with "
+            "`mask-rcnn data convert` first."
         )
     sources = {"train": (args.annotations, args.images)}
     sources |= {"val": (args.val_annotations, args.val_images)} if args.val_annotations else {}
@@ -122,13 +136,12 @@ def _sources(args):
     return sources
 
 
-def _fix(args, sets):
+def _fix(args: argparse.Namespace, sets: dict) -> None:
+    """Writes the repaired copy of the annotations, and prints the changes."""
     from mask_rcnn.data_check.repair import repair_coco
 
     if "train" not in sets:
-        print_line(
-            f"\n{args.fix} was not written: the file has no clear meaning. Correct the errors above first."
-        )
+        print_line(f"\n{args.fix} was not written, because of the errors above. Correct them first.")
         return
     changes = repair_coco(args.annotations, args.images, args.fix, checked=sets["train"])
     print_line(f"\n{args.fix} was written. {'Changes:' if changes else 'Nothing had to be changed.'}")

@@ -1,19 +1,24 @@
 """`mask-rcnn detect`: detects objects in images, folders and videos, draws them, and writes COCO results."""
 
+from __future__ import annotations
+
+import argparse
 import collections
 import contextlib
 import functools
 import itertools
 import traceback
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from mask_rcnn.cli.errors import describe_error
-from mask_rcnn.cli.frames import image_of_frame, list_frames
-from mask_rcnn.cli.inputs import Skipped, find_files, is_video, local_inputs
-from mask_rcnn.cli.options import add_command, local_path
+from mask_rcnn.cli.frames import Frame, image_of_frame, list_frames
+from mask_rcnn.cli.inputs import find_files, is_video, local_inputs
+from mask_rcnn.cli.options import Subparsers, add_command, local_path
+from mask_rcnn.cli.outcome import Outcome
 from mask_rcnn.cli.output_file import check_output_file
 from mask_rcnn.cli.predictor import add_predictor, add_tiling, add_tta, augmented, load_predictor, tiled
 from mask_rcnn.cli.progress import track
@@ -26,22 +31,27 @@ from mask_rcnn.system.files import remove_leftovers
 from mask_rcnn.system.paths import as_path
 from mask_rcnn.system.terminal import print_line
 
+if TYPE_CHECKING:
+    from mask_rcnn.prediction.image_predictor import ImagePredictor
+    from mask_rcnn.prediction.tiled_predictor import TiledPredictor
+
 MAX_EXAMPLES = 3
 EPILOG = (
-    "A file that fails does not stop the others: failures are listed at the end, and the exit code is 3. "
-    "Detections and pictures of all files until then are written even if the command is interrupted."
+    "If a file fails, the other files are still processed: failures are listed at the end, and the exit code "
+    "is 3. If the command is interrupted, the results of the files before are written."
 )
 
 
-def add_parser(commands):
-    parser = add_command(commands, "detect", run, "find objects in pictures and videos")
+def add_parser(commands: Subparsers) -> None:
+    """Adds the command `detect` with its options."""
+    parser = add_command(commands, "detect", run, summary="detect objects in images and videos")
     parser.epilog = EPILOG
     parser.add_argument(
         "inputs",
         nargs="+",
         metavar="INPUT",
         type=as_path,
-        help="image, video, or folder that is searched for both",
+        help="image, video, or folder with images and videos",
     )
     add_predictor(parser)
     add_tta(parser)
@@ -51,87 +61,67 @@ def add_parser(commands):
         metavar="DIR",
         type=local_path,
         default=Path("detections"),
-        help="folder for the drawn pictures",
+        help="folder for images and videos with the drawn detections",
     )
-    parser.add_argument("--no-pictures", action="store_true", help="draw nothing")
+    parser.add_argument("--no-pictures", action="store_true", help="do not draw the detections")
     parser.add_argument(
         "--json",
         metavar="FILE",
         type=as_path,
-        help="write the detections in COCO's results form (default: none)",
+        help="write the detections as a COCO results file (default: none)",
     )
     add_ranking(parser)
+    _add_more_outputs(parser)
+
+
+def _add_more_outputs(parser: argparse.ArgumentParser) -> None:
+    """Adds the options for Parquet files, and the limits of detection and drawing."""
     parser.add_argument(
         "--parquet",
         metavar="DIR",
         type=as_path,
-        help="write a row for each image to Parquet files in this folder, and draw nothing; a second call "
-        "goes on where the first one ended (default: none)",
+        help="write a row per image to Parquet files in this folder, and draw nothing; the same command "
+        "continues an interrupted run (default: none)",
     )
     add_ray(
         parser,
-        "with --parquet, detect with as many workers of a Ray cluster as have these resources, such as CPU=4 "
-        "(default: in this process)",
+        "with --parquet: detect on a Ray cluster, in as many workers as it has room for, each with these "
+        "resources, such as CPU=4 (default: in this process)",
     )
     parser.add_argument(
         "--score-threshold",
         metavar="SCORE",
         type=float,
         default=0.5,
-        help="leave out what is less sure; to measure AP, 0.05 or less",
+        help="skip detections with a lower score; to compute AP, use 0.05 or less",
     )
     parser.add_argument(
         "--max-pixels",
         metavar="PIXELS",
         type=int,
         default=MAX_PIXELS,
-        help="refuse images of more pixels; each takes 3 to 7 bytes of memory",
+        help="reject images with more pixels; each pixel takes 3 to 7 bytes of memory",
     )
     parser.add_argument(
         "--font",
         metavar="FILE",
         type=local_path,
-        help="TrueType or OpenType font for class names (default: one of the system that has their letters)",
+        help="TrueType or OpenType font for class names (default: a system font with their characters)",
     )
 
 
-@dataclass
-class Outcome:
-    """Results and messages that a run has collected so far.
-
-    Args:
-        results: Entries of a COCO results file. Empty without `--json`.
-        ranking: Rows of `uncertainty_row`. Empty without `--rank-uncertain`.
-        failures: A line for each file that failed.
-        failed: Set of these files. No more frames of them are read.
-        skipped: `Skipped`, files that were left out.
-        renamed: Pictures whose name was already in use, as "INPUT -> PICTURE".
-        used_bits: `{path: used_bits}` of the 16-bit images.
-        num_frames: Number of images and video frames that are done.
-        max_pixels: Largest image file that is read, height times width.
-    """
-
-    results: list = field(default_factory=list)
-    ranking: list = field(default_factory=list)
-    failures: list = field(default_factory=list)
-    failed: set = field(default_factory=set)
-    skipped: Skipped = field(default_factory=Skipped)
-    renamed: list = field(default_factory=list)
-    used_bits: dict = field(default_factory=dict)
-    num_frames: int = 0
-    max_pixels: int = MAX_PIXELS
-
-
-def run(args):
+def run(args: argparse.Namespace) -> None:
+    """Detects objects in the inputs, and writes the pictures and files of the options."""
     if args.parquet or args.ray:
         from mask_rcnn.cli import detect_parquet
 
-        return detect_parquet.run(args)
+        detect_parquet.run(args)
+        return
     with local_inputs(args.inputs) as inputs:
         _run(args, inputs)
 
 
-def _run(args, inputs):
+def _run(args: argparse.Namespace, inputs: list[Path]) -> None:
     outcome = Outcome(max_pixels=args.max_pixels)
     files = find_files(inputs, args.out, outcome.skipped)
     _check_outputs(args, files)
@@ -153,7 +143,7 @@ def _run(args, inputs):
         )
 
 
-def _check_outputs(args, files):
+def _check_outputs(args: argparse.Namespace, files: Mapping[Path, str]) -> None:
     """Raises a ValueError before the detection starts if results could not be written."""
     check_output_file("--json", args.json, files)
     check_output_file("--rank-uncertain", args.rank_uncertain, files)
@@ -161,7 +151,7 @@ def _check_outputs(args, files):
         raise ValueError(f"--out must be a folder. Received: {args.out}, a file. Choose another path.")
 
 
-def _prepare_pictures(args, predictor):
+def _prepare_pictures(args: argparse.Namespace, predictor: ImagePredictor | TiledPredictor) -> None:
     """Creates the folder of the pictures, and reports an invalid font and names that no font can show."""
     from mask_rcnn.visualization.fonts import label_names
 
@@ -170,14 +160,19 @@ def _prepare_pictures(args, predictor):
     remove_leftovers(args.out)
 
 
-def _count(files):
+def _count(files: Mapping[Path, str]) -> int:
     """Returns the number of frames of all files. An image counts as one frame."""
     from mask_rcnn.cli.video import count_frames
 
     return sum(count_frames(file) if is_video(file) else 1 for file in files)
 
 
-def _detect_files(predictor, files, args, outcome):
+def _detect_files(
+    predictor: ImagePredictor | TiledPredictor,
+    files: dict[Path, str],
+    args: argparse.Namespace,
+    outcome: Outcome,
+) -> None:
     """Detects objects in all files. A file that fails becomes a line of `outcome.failures`."""
     results = predictor.predict_many(
         list_frames(files, args, outcome),
@@ -193,7 +188,7 @@ def _detect_files(predictor, files, args, outcome):
     with contextlib.closing(results):
         tracked = track(results, _count(files), "Detecting")
         for _, frames in itertools.groupby(tracked, lambda pair: pair[0].file):
-            _take_file(frames, args, outcome)
+            _collect_file(frames, args, outcome)
 
 
 def _finish_frame(frame, detections, pixels, predictor, args):
@@ -211,7 +206,7 @@ def _finish_frame(frame, detections, pixels, predictor, args):
     row = uncertainty_row(frame, detections, args.score_threshold) if args.rank_uncertain else None
     detections = detections.select(~(detections.scores < args.score_threshold))
     names = [predictor.categories[class_id - 1].name for class_id in detections.class_ids]
-    entries = to_coco(detections, None, predictor.categories) if args.json else []
+    entries = to_coco(detections, 0, predictor.categories) if args.json else []  # `_collect_file` sets the id
     drawn = None
     if frame.picture:
         picture = to_rgb8(pixels(), predictor.config.input)
@@ -222,7 +217,7 @@ def _finish_frame(frame, detections, pixels, predictor, args):
     return names, entries, drawn, row
 
 
-def _take_file(frames, args, outcome):
+def _collect_file(frames: Iterator[tuple[Frame, Any]], args: argparse.Namespace, outcome: Outcome) -> None:
     """Collects the results of one file.
 
     Args:
@@ -241,7 +236,7 @@ def _take_file(frames, args, outcome):
                 if isinstance(result, Exception):
                     raise result
                 names, entries, drawn, row = result
-                if drawn is not None:
+                if drawn is not None and write is not None:
                     write(drawn)
                 outcome.num_frames += 1
                 outcome.ranking += [row] if row else []
@@ -257,18 +252,18 @@ def _take_file(frames, args, outcome):
         if flags.FLAGS.verbosity > 0:
             print_line("".join(traceback.format_exception(error)))
         return
-    found = ", ".join(f"{count} {class_name}" for class_name, count in counts.most_common()) or "nothing"
-    print_line(f"{first.file}: {found}" + (f" -> {first.picture}" if first.picture else ""))
+    objects = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
+    print_line(f"{first.file}: {objects}" + (f" -> {first.picture}" if first.picture else ""))
 
 
-def _failure(error):
+def _failure(error: Exception) -> str:
     """Returns the message of an error as one line."""
     if is_out_of_memory(error):
-        return "There is not enough memory for it. Scale it down, or cut it into tiles."
+        return "There is not enough memory for this file. Scale it down, or detect in tiles (`--tile`)."
     return " ".join(describe_error(error)[0].split())
 
 
-def _finish(args, predictor, outcome):
+def _finish(args: argparse.Namespace, predictor: ImagePredictor | TiledPredictor, outcome: Outcome) -> None:
     """Writes the results so far, and prints each kind of message once."""
     from mask_rcnn.data.bit_depth import bit_depth_warning
     from mask_rcnn.evaluation.coco_results import write_json
@@ -277,9 +272,12 @@ def _finish(args, predictor, outcome):
         print_line(line)
     if outcome.renamed:
         examples = "; ".join(outcome.renamed[:MAX_EXAMPLES])
-        print_line(f"{len(outcome.renamed)} pictures got another name, theirs was taken: {examples}")
+        print_line(
+            f"{len(outcome.renamed)} pictures got another name, because a file of that name exists: "
+            f"{examples}"
+        )
     if warning := bit_depth_warning(outcome.used_bits, predictor.config.input.bit_depth):
-        print_line(f"Warning: {warning} Here it is --bit-depth.")
+        print_line(f"Warning: {warning} The option of this command is --bit-depth.")
     if args.json:
         write_json(args.json, outcome.results)
         print_line(f"Detections: {args.json}")

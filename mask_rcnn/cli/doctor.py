@@ -1,11 +1,15 @@
 """`mask-rcnn doctor`: reports what is installed, whether it works, and what is slow on this machine."""
 
+from __future__ import annotations
+
+import argparse
 import json
+from typing import Any
 
 from mask_rcnn import __version__
 from mask_rcnn.cli.errors import USER_ERROR
-from mask_rcnn.cli.options import add_command
-from mask_rcnn.doctor.report import ERROR, NOTE, SLOW
+from mask_rcnn.cli.options import Subparsers, add_command
+from mask_rcnn.doctor.report import ERROR, NOTE, SLOW, Report
 from mask_rcnn.system.files import atomic_write
 from mask_rcnn.system.memory import GIGABYTE
 from mask_rcnn.system.paths import as_path
@@ -13,16 +17,17 @@ from mask_rcnn.system.terminal import print_line
 
 TITLES = {ERROR: "broken", SLOW: "slow on this machine", NOTE: "worth knowing"}
 EPILOG = (
-    "The report tells versions, the processor, GPUs, memory, threads and folders. TensorFlow computes a "
-    "convolution, and an image of each format is read, in processes of their own. The exit code is 2 if "
-    "something that the package needs is broken, else 0."
+    "The report lists versions, the processor, GPUs, memory, threads and folders. In separate processes, "
+    "TensorFlow computes a convolution, and an image of each format is read. The exit code is 2 if something "
+    "that the package needs is broken, else 0."
 )
 STDOUT = "-"
 
 
-def add_parser(commands):
+def add_parser(commands: Subparsers) -> None:
+    """Adds the command `doctor` with its options."""
     parser = add_command(
-        commands, "doctor", run, "check the installation and the machine: what is slow, and why"
+        commands, "doctor", run, summary="check the installation and the machine: what is slow, and why"
     )
     parser.epilog = EPILOG
     parser.add_argument(
@@ -30,11 +35,13 @@ def add_parser(commands):
         metavar="FILE",
         nargs="?",
         const=STDOUT,
-        help="print the report as JSON, or write it to a file too (default: only the text)",
+        help="print the report as JSON; with FILE, print it as text, and write JSON to the file (default: "
+        "only text)",
     )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
+    """Prints the report. Returns 2 if something that the package needs is broken, else 0."""
     from mask_rcnn.doctor.examine import examine
 
     report = examine()
@@ -49,13 +56,13 @@ def run(args):
     return USER_ERROR if report.is_broken else 0
 
 
-def _print(report):
+def _print(report: Report) -> None:
     print_line(f"mask-rcnn {__version__}")
     for section, facts in report.sections.items():
         if not facts:
             continue
         print_line(f"\n{section}")
-        names = [_shown(name) for name in facts]
+        names = [_display_name(name) for name in facts]
         width = max(map(len, names))
         for name, (key, value) in zip(names, facts.items(), strict=True):
             print_line(f"    {name:<{width}}  {_text(section, key, value)}")
@@ -71,12 +78,12 @@ def _print(report):
     )
 
 
-def _shown(name):
+def _display_name(name: str) -> str:
     """Returns the name of a fact as words. Names of environment variables stay unchanged."""
     return name.removesuffix("_bytes").replace("_", " ") if name.islower() else name
 
 
-def _text(section, key, value):
+def _text(section: str, key: str, value: Any) -> str:
     """Returns a JSON value as text."""
     if value is None:
         return "missing" if section == "packages" else "none"

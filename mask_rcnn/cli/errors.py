@@ -17,10 +17,10 @@ exit codes:
   0    success
   1    a bug in mask-rcnn; of `data check`: the data has errors
   2    wrong options, config, data or files; not enough memory or disk space
-  3    part of the work failed, all else is done
+  3    a part failed, for example some of the files; everything else is done
   129, 130, 143
        stopped by SIGHUP, Ctrl-C (SIGINT), SIGTERM
-  141  the reader of the output is gone
+  141  the program that reads the output has ended, such as `head`
 """
 
 PACKAGE = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ OUT_OF_MEMORY = (
 )
 
 
-def describe_error(error):
+def describe_error(error: BaseException) -> tuple[str, int]:
     """Returns (message, exit code) of an exception that ended a command.
 
     Args:
@@ -54,7 +54,7 @@ def describe_error(error):
     return _bug(f"{type(error).__name__}: {short_message(error)}"), BUG
 
 
-def _describe_os_error(error):
+def _describe_os_error(error: OSError) -> str:
     """Returns an error such as `[Errno 28] No space left on device: 'x'` as a sentence.
 
     The messages of this package's own errors are sentences already.
@@ -65,7 +65,7 @@ def _describe_os_error(error):
     return f"{error.strerror}: {' -> '.join(names)}." if names else f"{error.strerror}."
 
 
-def _is_ours(error):
+def _is_ours(error: BaseException) -> bool:
     """Returns whether the exception was raised in this package, and not in a library that it called."""
     traceback = error.__traceback__
     if traceback is None:
@@ -75,5 +75,5 @@ def _is_ours(error):
     return traceback.tb_frame.f_code.co_filename.startswith(SOURCES)
 
 
-def _bug(text):
+def _bug(text: str) -> str:
     return f"{text}. This is a bug in mask-rcnn: please report it with the traceback that `-v 1` shows."

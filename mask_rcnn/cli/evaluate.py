@@ -1,19 +1,29 @@
 """`mask-rcnn evaluate`: computes COCO's AP of a model or of a results file, and writes a report."""
 
-import functools
+from __future__ import annotations
 
-from mask_rcnn.cli.options import add_command
+import argparse
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mask_rcnn.cli.options import Subparsers, add_command
 from mask_rcnn.cli.predictor import add_predictor, add_tiling, add_tta, augmented, load_predictor, tiled
 from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
-from mask_rcnn.cli.report import add_report, check_report, image_files, write
+from mask_rcnn.cli.report import add_report, check_report, image_files, write_evaluation_report
 from mask_rcnn.system.paths import as_path
 from mask_rcnn.system.terminal import print_line
 
+if TYPE_CHECKING:
+    from mask_rcnn.config import Config
+    from mask_rcnn.evaluation.metrics import Metrics
 
-def add_parser(commands):
+
+def add_parser(commands: Subparsers) -> None:
+    """Adds the command `evaluate` with its options."""
     parser = add_command(
-        commands, "evaluate", run, "score a model, or detections in COCO form, against annotations"
+        commands, "evaluate", run, summary="compute COCO's AP of a model, or of a COCO results file"
     )
     add_predictor(parser, _add_detections)
     add_tta(parser)
@@ -23,51 +33,63 @@ def add_parser(commands):
         metavar="JSON",
         type=as_path,
         required=True,
-        help="COCO instances: the truth; or TFRecord files, perhaps as a pattern in quotes",
+        help="ground truth: COCO instances, or TFRecord files (a path, or a pattern in quotes)",
     )
     parser.add_argument(
         "--images",
         metavar="DIR",
         type=as_path,
-        help="folder of the images (default: none; --weights and --model need it, but for TFRecord files; "
-        "the pictures of --report show them)",
+        help="folder of the images (default: none; --weights and --model need it, except with TFRecord "
+        "files; --report needs it for pictures)",
     )
     parser.add_argument(
-        "--json", metavar="FILE", type=as_path, help="write all numbers here too (default: only the table)"
+        "--json",
+        metavar="FILE",
+        type=as_path,
+        help="also write all numbers to this JSON file (default: none)",
     )
     add_report(parser)
+    _add_evaluation(parser)
+
+
+def _add_evaluation(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the evaluation."""
     parser.add_argument(
         "--backend",
         choices=("pycocotools", "hotcoco"),
         default="pycocotools",
-        help="what computes; hotcoco is faster, equal to the bit, and the extra `fast-eval`",
+        help="library that computes AP; hotcoco is faster, returns the same bits, and needs the extra "
+        "`fast-eval`",
     )
     parser.add_argument(
         "--max-detections",
         metavar="N",
         type=int,
-        help="detections of a class that count in an image, for boxes and masks "
-        "(default: as many as the model may give; COCO's 100 for --detections). If the annotations are those "
-        "of LVIS, detections of all classes that count (default: 300)",
+        help="maximum number of evaluated detections per image and class, for boxes and masks (default: the "
+        "maximum of the model; 100 as in COCO for --detections). With LVIS annotations: per image, over all "
+        "classes (default: 300)",
     )
     parser.add_argument(
         "--shared-classes",
         action="store_true",
-        help="score only the classes that model and annotations share; by default they must be the same",
+        help="evaluate only the classes that both the model and the annotations have (default: their classes "
+        "must be equal)",
     )
 
 
-def _add_detections(group):
+def _add_detections(group: argparse._MutuallyExclusiveGroup) -> None:
     group.add_argument(
         "--detections", metavar="JSON", type=as_path, help="a COCO results file of any system (default: none)"
     )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
+    """Evaluates a model or a results file, prints the table, and writes the report of the options."""
     from mask_rcnn.evaluation.coco_results import write_json
 
     check_report(args)
-    metrics, detected, *images = _evaluate_file(args) if args.detections else _evaluate_model(args)
+    evaluate = _evaluate_file if args.detections else _evaluate_model
+    metrics, detected, paths, config = evaluate(args)
     print_line(metrics.table())
     if metrics.warnings:
         print_line("\n  warnings\n" + "\n".join(f"    {warning}" for warning in metrics.warnings))
@@ -75,11 +97,13 @@ def run(args):
         write_json(args.json, metrics.to_json())
         print_line(f"\nAll numbers: {args.json}")
     if args.report:
-        write(args, metrics, detected, *images)
+        write_evaluation_report(args, metrics, detected, paths=paths, config=config)
 
 
-def _evaluate_file(args):
-    """Returns the `Metrics` of `--detections`, its `RunDetections`, and its image files or None."""
+def _evaluate_file(
+    args: argparse.Namespace,
+) -> tuple[Metrics, RunDetections, dict[int | str, Path] | None, Config | None]:
+    """Returns the `Metrics` of `--detections`, its `RunDetections`, its image files or None, and None."""
     from mask_rcnn.evaluation.coco_evaluation import (
         check_options,
         default_max_detections,
@@ -93,7 +117,7 @@ def _evaluate_file(args):
     check_options(None, args.backend, limit)
     entries, content, warnings = read_detections(args.detections, args.annotations, args.shared_classes)
     limit = default_max_detections(content) if limit is None else limit
-    ids, iou_types = [image["id"] for image in content.images], iou_types_in(entries)
+    ids, iou_types = tuple(image["id"] for image in content.images), iou_types_in(entries)
     metrics = score_entries(
         entries,
         content,
@@ -111,10 +135,12 @@ def _evaluate_file(args):
         iou_types=iou_types,
         max_detections=limit,
     )
-    return metrics, detected, image_files(content, args.images) if args.images else None
+    return metrics, detected, image_files(content, args.images) if args.images else None, None
 
 
-def _evaluate_model(args):
+def _evaluate_model(
+    args: argparse.Namespace,
+) -> tuple[Metrics, RunDetections, dict[int | str, Path] | None, Config | None]:
     """Returns the `Metrics` of a model, its `RunDetections`, its image files, and its config."""
     from mask_rcnn.data.shards import is_shards
 
@@ -140,14 +166,14 @@ def _evaluate_model(args):
         max_detections=args.max_detections,
         shared_classes=args.shared_classes,
     )
-    shown = functools.partial(track, total=len(dataset), description="Detecting")
-    found = evaluation.detect(track=shown, batch_size=args.batch_size, threads=args.threads)
-    metrics, entries = evaluation.score(found)
+    tracked = functools.partial(track, total=len(dataset), description="Detecting")
+    detections = evaluation.detect(track=tracked, batch_size=args.batch_size, threads=args.threads)
+    metrics, entries = evaluation.score(detections)
     detected = RunDetections(
         name=str(args.weights or args.model),
         content=evaluation.content,
         entries=tuple(entries),
-        image_ids=[id for id, *_ in found],
+        image_ids=tuple(id for id, *_ in detections),
         iou_types=evaluation.iou_types,
         max_detections=evaluation.max_detections,
     )

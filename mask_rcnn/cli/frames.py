@@ -1,16 +1,20 @@
 """Yields the images of files and the frames of videos in order."""
 
+import argparse
 import contextlib
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from mask_rcnn.cli.inputs import is_video
+from mask_rcnn.cli.outcome import Outcome
+from mask_rcnn.config import InputConfig
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Frame:
     """An image to detect objects in: an image file or a frame of a video.
 
@@ -18,9 +22,9 @@ class Frame:
         file: `Path` of the image or video.
         name: Name of the file in the results.
         picture: `Path` of the drawn picture or video. Defaults to None, which draws nothing.
-        number: Index of the frame in its video, from 0. None for an image file.
-        pixels: `[H, W, 3]` uint8 RGB of a video frame. None for an image file.
-        error: Exception that explains why there is no image, or None.
+        number: Index of the frame in its video, from 0. Defaults to None, for an image file.
+        pixels: `[H, W, 3]` uint8 RGB of a video frame. Defaults to None, for an image file.
+        error: Exception that explains why there is no image. Defaults to None.
     """
 
     file: Path
@@ -31,7 +35,7 @@ class Frame:
     error: Exception | None = None
 
 
-def list_frames(files, args, outcome):
+def list_frames(files: Mapping[Path, str], args: argparse.Namespace, outcome: Outcome) -> Iterator[Frame]:
     """Yields a `Frame` for each image and each frame of a video. An error becomes a `Frame` with `error`.
 
     Args:
@@ -47,18 +51,19 @@ def list_frames(files, args, outcome):
         if is_drawn(file):
             outcome.skipped.add("pictures that `detect` drew", file)
             continue
-        frame = Frame(file, name)
+        frame = Frame(file=file, name=name)
         try:
             if not args.no_pictures:
-                frame = replace(frame, picture=picture_path(file, args.out, taken))
-                if frame.picture.stem != file.stem:
-                    outcome.renamed.append(f"{file} -> {frame.picture}")
+                picture = picture_path(file, args.out, taken)
+                frame = replace(frame, picture=picture)
+                if picture.stem != file.stem:
+                    outcome.renamed.append(f"{file} -> {picture}")
             yield from _video_frames(frame, outcome) if is_video(file) else [frame]
         except Exception as error:  # continues with the other files
             yield replace(frame, error=error)
 
 
-def _video_frames(frame, outcome):
+def _video_frames(frame: Frame, outcome: Outcome) -> Iterator[Frame]:
     from mask_rcnn.cli.video import read_frames
 
     with contextlib.closing(read_frames(frame.file)) as images:
@@ -68,7 +73,9 @@ def _video_frames(frame, outcome):
             yield replace(frame, number=number, pixels=pixels)
 
 
-def image_of_frame(frame, outcome, settings, in_tiles):
+def image_of_frame(
+    frame: Frame, *, outcome: Outcome, settings: InputConfig, in_tiles: bool
+) -> np.ndarray | Path:
     """Returns the image of a frame for `predict_many`, an array or a path, or raises its error.
 
     Args:
@@ -90,17 +97,17 @@ def image_of_frame(frame, outcome, settings, in_tiles):
         _check_drawable(frame, outcome.max_pixels)
     elif frame.file not in outcome.used_bits:
         header = read_header(frame.file, outcome.max_pixels, channels)
-        if header.bits == 16:
-            outcome.used_bits[frame.file] = used_bits(frame.file, channels)
+        if header.bits == 16 and (bits := used_bits(frame.file, channels)) is not None:
+            outcome.used_bits[frame.file] = bits
     return frame.file
 
 
-def _check_drawable(frame, max_pixels):
+def _check_drawable(frame: Frame, max_pixels: int) -> None:
     """Raises a ValueError if a picture of a TIFF file is to be drawn, and the file is too large for that."""
     from mask_rcnn.data.tiff import TiffImage
 
     if frame.picture and not TiffImage(frame.file, max_pixels).has_whole:
         raise ValueError(
-            f"A picture can be drawn of at most {max_pixels / 1e6:g} million pixels. "
+            f"Detections can be drawn on images of at most {max_pixels / 1e6:g} million pixels. "
             f"Received: {frame.file}, which has more. Give --no-pictures, or raise --max-pixels."
         )

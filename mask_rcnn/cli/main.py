@@ -1,10 +1,12 @@
-"""The entry point: parses the command line, runs the command, and prints one message for an error."""
+"""Entry point of the command line: parses it, runs the command, and prints one message for an error."""
 
 import argparse
 import logging
 import os
 import sys
 import traceback
+from collections.abc import Sequence
+from typing import IO
 
 import absl.logging
 from absl import app, flags
@@ -31,9 +33,9 @@ from mask_rcnn.system.terminal import print_line, printable
 
 COMMANDS = (train, evaluate, detect, export, serve, models, data, config, benchmark, ablate, doctor)
 
-DESCRIPTION = "Mask R-CNN: trains on any COCO json, evaluates, and finds objects in pictures and videos."
+DESCRIPTION = "Mask R-CNN: trains on any COCO json, evaluates, and detects objects in images and videos."
 EPILOG = f"""\
-a first run, with nothing to prepare:
+a first run, which needs no data:
   mask-rcnn train --config shapes --run runs/shapes
 
 your own data:
@@ -43,11 +45,11 @@ your own data:
   mask-rcnn detect more_photos --weights runs/mine/final.weights.h5
 
 {EXIT_CODES}
-`-v 1` adds the traceback to an error; `mask-rcnn COMMAND --help` says more.
+`-v 1` prints the traceback of an error. `mask-rcnn COMMAND --help` lists the options of a command.
 """
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     """Runs `mask-rcnn`, and exits.
 
     Args:
@@ -59,11 +61,11 @@ def main(argv=None):
 class _Parser(argparse_flags.ArgumentParser):
     """Escapes control characters in its messages, because an argument may be any file name."""
 
-    def _print_message(self, message, file=None):
+    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
         super()._print_message(printable(message), file)
 
 
-def _parse(argv):
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(
         prog="mask-rcnn",
         description=DESCRIPTION,
@@ -81,11 +83,12 @@ def _parse(argv):
 class _LogFormatter(logging.Formatter):
     """Formats a log record like other messages of the command. Escapes control characters as `_Parser`."""
 
-    def format(self, record):
+    def format(self, record: logging.LogRecord) -> str:
         return printable(f"mask-rcnn: {record.levelname.lower()}: {record.getMessage()}")
 
 
-def _run(args):
+def _run(args: argparse.Namespace) -> int:
+    """Runs the command, and returns its exit code."""
     absl.logging.get_absl_handler().setFormatter(_LogFormatter())
     try:
         with exits_on_signals():

@@ -1,6 +1,8 @@
 """Tables of `mask-rcnn models`."""
 
 import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -8,18 +10,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from mask_rcnn.model_zoo import cache
+from mask_rcnn.model_zoo.entries.entry import Entry
 from mask_rcnn.system.files import cache_home
 from mask_rcnn.system.terminal import printable
 
 SCORES = ("box_ap", "mask_ap", "keypoint_ap", "top1")
 
 
-def entry_facts(entry):
+def entry_facts(entry: Entry) -> dict[str, Any]:
     """Returns a dict for JSON with all fields of an `Entry`, and `cached`: whether it is in the cache."""
     return {**dataclasses.asdict(entry), "cached": cache.path_of(entry).is_file()}
 
 
-def print_list(entries):
+def print_list(entries: Iterable[Entry]) -> None:
     """Prints the table of all entries: detectors first, then backbones."""
     console = Console()
     entries = list(entries)
@@ -28,9 +31,9 @@ def print_list(entries):
     console.print(_table(detectors, "Detectors", {"box": "box_ap", "mask": "mask_ap", "kpts": "keypoint_ap"}))
     console.print(_table(backbones, "Backbones", {"top-1": "top1"}))
     console.print(
-        "AP on COCO and top-1 on ImageNet are percent, as published; we have not measured them.\n"
-        "hash: what the source publishes; md5:6 is the first six digits of an MD5, none is nothing at all.\n"
-        "?: something could not be confirmed, see `mask-rcnn models show NAME`.\n"
+        "AP on COCO and top-1 accuracy on ImageNet are percent, as published, not measured by us.\n"
+        "hash: the published hash; md5:6 is the first six digits of an MD5; none: no hash is published.\n"
+        "file: whether the file is in the cache. ?: `mask-rcnn models show NAME` says what is unconfirmed.\n"
         f"Cache: {printable(cache_home())}",
         style="dim",
         soft_wrap=True,
@@ -38,22 +41,22 @@ def print_list(entries):
     )
 
 
-def print_entry(entry):
+def print_entry(entry: Entry) -> None:
     """Prints all facts about an entry."""
-    rows = {"name": entry.name, "what": entry.what}
+    rows = {"name": entry.name, "description": entry.description}
     if not entry.is_backbone:
         rows.update(_facts_of_preset(entry))
     path = cache.path_of(entry)
     scores = ", ".join(f"{name} {_score(entry, name)}" for name in SCORES if getattr(entry, name) is not None)
     rows.update(
         {
-            "published": f"{scores} ({entry.published})" if scores else "no figure",
+            "published": f"{scores} ({entry.published})" if scores else "no scores",
             "url": entry.url,
             "hash": entry.hash_text,
             "format": entry.file_format,
             "license": entry.license,
             "source": entry.source,
-            "cached": f"yes: {path}" if path.is_file() else f"no; would be {path}",
+            "cached": f"yes: {path}" if path.is_file() else f"no, its path will be {path}",
             "unconfirmed": "; ".join(entry.unconfirmed) or "nothing",
         }
     )
@@ -65,13 +68,13 @@ def print_entry(entry):
     Console().print(table)
 
 
-def _table(entries, title, scores):
+def _table(entries: Sequence[Entry], title: str, scores: Mapping[str, str]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     table.show_edge, table.padding, table.pad_edge = False, (0, 1, 0, 0), False
     table.add_column("name", no_wrap=True)
     for column in scores:
         table.add_column(column, justify="right", no_wrap=True)
-    for column in ("hash", "here", "?"):
+    for column in ("hash", "file", "?"):
         table.add_column(column, no_wrap=True)
     for entry in entries:
         cells = (_score(entry, field) for field in scores.values())
@@ -80,24 +83,25 @@ def _table(entries, title, scores):
     return table
 
 
-def _score(entry, name):
+def _score(entry: Entry, name: str) -> str:
     score = getattr(entry, name)
     return "" if score is None else f"{score:.1f}"
 
 
-def _short_hash(entry):
+def _short_hash(entry: Entry) -> str:
     if not entry.algorithm:
         return "[yellow]none[/]"
-    return entry.algorithm + ("" if entry.is_hash_whole else f":{len(entry.digits)}")
+    return entry.algorithm + ("" if entry.is_hash_complete else f":{len(entry.digits)}")
 
 
-def _facts_of_preset(entry):
+def _facts_of_preset(entry: Entry) -> dict[str, str]:
     """Returns the rows for the input settings and the classes of a detector."""
-    recipe, names = entry.config.input, entry.class_names
+    settings, names = entry.config.input, entry.class_names
     return {
         "input": (
-            f"short side {recipe.short_side}, long side at most {recipe.long_side}, {recipe.resize} resize, "
-            f"sides padded to multiples of {recipe.pad_multiple}; RGB, mean {recipe.mean}, std {recipe.std}"
+            f"short side {settings.short_side}, long side at most {settings.long_side}, {settings.resize} "
+            f"resize, sides padded to multiples of {settings.pad_multiple}; RGB, mean {settings.mean}, std "
+            f"{settings.std}"
         ),
         "classes": f"{len(names)}: {', '.join(names[:8])}" + (", ..." if len(names) > 8 else ""),
     }

@@ -3,31 +3,36 @@
 import argparse
 import importlib
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from mask_rcnn import config_io, model_zoo
 from mask_rcnn.cli.quiet import import_tensorflow
-from mask_rcnn.config import PRECISIONS
+from mask_rcnn.config import PRECISIONS, Config
 from mask_rcnn.system import paths
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
+Subparsers = argparse._SubParsersAction  # the result of `ArgumentParser.add_subparsers`
 
 
 class HelpFormatter(argparse.HelpFormatter):
     """Shows the default of each option, unless its help text already has one."""
 
-    def _get_help_string(self, action):
-        told = "(default" in action.help or action.required or action.default is argparse.SUPPRESS
-        return action.help if told or not action.option_strings else f"{action.help} (default: %(default)s)"
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        has_default = "(default" in text or action.required or action.default is argparse.SUPPRESS
+        return text if has_default or not action.option_strings else f"{text} (default: %(default)s)"
 
 
-def add_command(commands, name, run, summary):
+def add_command(
+    commands: Subparsers, name: str, run: Callable[[argparse.Namespace], int | None], *, summary: str
+) -> argparse.ArgumentParser:
     """Adds the parser of a command.
 
     Args:
         commands: Result of `add_subparsers`.
         name: Name of the command.
-        run: Function of the parsed arguments.
+        run: Function of the parsed arguments that returns the exit code. None is 0.
         summary: Help text.
 
     Returns:
@@ -49,7 +54,7 @@ def add_command(commands, name, run, summary):
     return parser
 
 
-def local_path(text):
+def local_path(text: str) -> Path:
     """Returns the `Path` of an option that must be a local path."""
     try:
         return paths.local_path(text)
@@ -57,7 +62,7 @@ def local_path(text):
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def import_user_code(names):
+def import_user_code(names: Iterable[str]) -> None:
     """Imports the files and modules of `--import`, so that configs can use the parts that they register.
 
     Args:
@@ -73,16 +78,16 @@ def import_user_code(names):
         folder, module = (Path(name).parent, Path(name).stem) if is_file else (Path(), name)
         sys.path.insert(0, str(folder.absolute()))  # worker processes inherit it
         try:
-            found = importlib.import_module(module)
+            imported = importlib.import_module(module)
         except Exception as error:
             raise ValueError(
                 "`--import` must name Python code that can be imported. "
                 f"Received: {name!r}, {type(error).__name__}: {error}. Correct the name or the code."
             ) from error
-        if is_file and not Path(name).samefile(found.__file__ or ""):
+        if is_file and not Path(name).samefile(imported.__file__ or ""):
             raise ValueError(
                 "A file of `--import` needs a name that no other module has. "
-                f"Received: {name!r}; {module!r} is {found.__file__}. Rename the file."
+                f"Received: {name!r}; {module!r} is {imported.__file__}. Rename the file."
             )
 
 
@@ -90,17 +95,17 @@ WEIGHTS_METAVAR = "FILE_OR_NAME"
 WEIGHTS_HELP = "a model of `mask-rcnn train`, or a name of `mask-rcnn models list`"
 
 
-def add_precision(parser):
+def add_precision(parser: argparse.ArgumentParser) -> None:
     """Adds `--precision`, the dtype policy of inference."""
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
         default="float32",
-        help="what our model computes in; mixed_bfloat16 is faster on hardware that has it",
+        help="dtype policy of the model; mixed_bfloat16 is faster on hardware that supports it",
     )
 
 
-def add_set(parser):
+def add_set(parser: argparse.ArgumentParser) -> None:
     """Adds `--set FIELD=VALUE`, which `load_config` applies."""
     parser.add_argument(
         "--set",
@@ -111,7 +116,7 @@ def add_set(parser):
     )
 
 
-def load_config(name, assignments):
+def load_config(name: str, assignments: Sequence[str]) -> Config:
     """Returns a `Config` with changes.
 
     Args:
@@ -124,12 +129,12 @@ def load_config(name, assignments):
     )
 
 
-def assign(config, assignments):
+def assign(config: Config, assignments: Sequence[str]) -> Config:
     """Returns a copy of a `Config` with changes, a list of str such as `train.steps=1000`."""
     return config_io.override_all(config, dict(map(_split, assignments)))
 
 
-def _split(assignment):
+def _split(assignment: str) -> tuple[str, str]:
     path, equals, value = assignment.partition("=")
     if not (path and equals):
         raise ValueError(f"--set needs FIELD=VALUE, as in train.steps=1000. Received: {assignment!r}.")

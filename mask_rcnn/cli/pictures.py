@@ -3,6 +3,7 @@
 import itertools
 import os
 import struct
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -19,7 +20,7 @@ PNG_COMPRESSION = 1  # of 9; higher levels hardly reduce the size, and take 5 ti
 MP4_MARK = struct.pack(">I4s", 8 + len(MARK), b"free") + MARK.encode()
 
 
-def picture_path(file, out, taken):
+def picture_path(file: Path, out: Path, taken: set[str]) -> Path:
     """Returns the path of the picture for `file`: a name in `out` that is not in use.
 
     Args:
@@ -29,15 +30,15 @@ def picture_path(file, out, taken):
             existing files are overwritten only if `detect` wrote them.
     """
     suffix = ".mp4" if is_video(file) else ".png" if file.suffix.lower() == ".png" else ".jpg"
-    names = itertools.chain([file.stem], (f"{file.stem}-{number}" for number in itertools.count(2)))
-    for path in (out / f"{name}{suffix}" for name in names):
-        identity = os.path.realpath(path)
-        if identity not in taken and (not os.path.lexists(path) or is_drawn(path)):
-            taken.add(identity)
-            return path
+    numbers = itertools.count(2)
+    path = out / f"{file.stem}{suffix}"
+    while os.path.realpath(path) in taken or (os.path.lexists(path) and not is_drawn(path)):
+        path = out / f"{file.stem}-{next(numbers)}{suffix}"
+    taken.add(os.path.realpath(path))
+    return path
 
 
-def is_drawn(path):
+def is_drawn(path: Path) -> bool:
     """Returns whether `detect` wrote a file."""
     try:
         if not is_video(path):
@@ -51,7 +52,7 @@ def is_drawn(path):
         return False
 
 
-def save_picture(path, pixels):
+def save_picture(path: Path, pixels: np.ndarray) -> None:
     """Writes `[H, W, 3]` uint8 RGB as a JPEG or PNG file, depending on the suffix of `path`."""
     info = PngInfo()
     info.add_text("Comment", MARK)
@@ -61,7 +62,7 @@ def save_picture(path, pixels):
         Image.fromarray(np.ascontiguousarray(pixels)).save(new, **options)
 
 
-def mark_video(path):
+def mark_video(path: Path) -> None:
     """Marks an mp4 file as written by `detect`."""
     with open(path, "ab") as file:
         file.write(MP4_MARK)

@@ -1,53 +1,66 @@
 """Options that select the model and how it predicts: `--weights`, `--model`, `--tta`, `--tile` and others."""
 
+from __future__ import annotations
+
 import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from mask_rcnn.cli.options import WEIGHTS_HELP, WEIGHTS_METAVAR, add_precision, local_path
 from mask_rcnn.cli.tiling import add_tiles, tiling_of
 from mask_rcnn.config_io import override
 from mask_rcnn.system.paths import as_path
 
+if TYPE_CHECKING:
+    from mask_rcnn.export.exported import ExportedPredictor
+    from mask_rcnn.prediction.image_predictor import ImagePredictor
+    from mask_rcnn.prediction.predict import Predictor
+    from mask_rcnn.prediction.tiled_predictor import TiledPredictor
+
 MODEL_HELP = "a SavedModel folder, .tflite or .onnx file of `mask-rcnn export`"
 
 
-def add_predictor(parser, *others):
+def add_predictor(
+    parser: argparse.ArgumentParser, *alternatives: Callable[[argparse._MutuallyExclusiveGroup], None]
+) -> None:
     """Adds `--weights`, `--model`, `--precision` and more; `load_predictor` reads them.
 
     Args:
         parser: Parser of the command.
-        others: Functions of the option group that add alternatives to `--weights` and `--model`.
+        alternatives: Functions that add further options to the group of `--weights` and `--model`, of which
+            the user gives one.
     """
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument(
         "--weights", metavar=WEIGHTS_METAVAR, type=as_path, help=f"{WEIGHTS_HELP} (default: none)"
     )
-    what.add_argument("--model", metavar="PATH", type=local_path, help=f"{MODEL_HELP} (default: none)")
-    for add in others:
-        add(what)
+    group.add_argument("--model", metavar="PATH", type=local_path, help=f"{MODEL_HELP} (default: none)")
+    for add_alternative in alternatives:
+        add_alternative(group)
     add_precision(parser)
     parser.add_argument(
         "--bit-depth",
         metavar="BITS",
         type=int,
-        help="bits that the samples of 16-bit images use, 8 to 16 (default: as the model was trained)",
+        help="number of used bits of 16-bit images, 8 to 16 (default: as in training)",
     )
     parser.add_argument(
         "--batch-size",
         metavar="N",
         type=int,
-        help="images that the model sees at once, if their padded sizes are equal (default: 1 on a CPU, 4 on "
-        "each GPU)",
+        help="number of images per batch; only images of equal padded size are batched (default: 1 on a CPU, "
+        "4 per GPU)",
     )
     parser.add_argument(
         "--threads",
         metavar="N",
         type=int,
-        help="threads that read images and finish detections beside the model (default: one for each core, "
-        "at most 8)",
+        help="number of threads that read images and post-process detections while the model runs (default: "
+        "one per core, at most 8)",
     )
 
 
-def load_predictor(args):
+def load_predictor(args: argparse.Namespace) -> Predictor | ExportedPredictor:
     """Returns the `Predictor` of `--weights`, or the `ExportedPredictor` of `--model`."""
     predictor = _load_weights(args) if args.weights else _load_exported(args)
     if args.bit_depth is not None:
@@ -55,13 +68,13 @@ def load_predictor(args):
     return predictor
 
 
-def _load_weights(args):
+def _load_weights(args: argparse.Namespace) -> Predictor:
     from mask_rcnn.prediction.predict import Predictor
 
     return Predictor.load(args.weights, args.precision)
 
 
-def _load_exported(args):
+def _load_exported(args: argparse.Namespace) -> ExportedPredictor:
     if args.precision != "float32":
         raise ValueError(
             "An exported model computes in the precision that it was exported with. "
@@ -72,36 +85,39 @@ def _load_exported(args):
     return ExportedPredictor(args.model)
 
 
-def add_tta(parser):
+def add_tta(parser: argparse.ArgumentParser) -> None:
     """Adds `--tta` and its options, test-time augmentation; `augmented` reads them."""
     parser.add_argument(
         "--tta",
         action="store_true",
-        help="detect each image in several sizes and mirrored, and merge what is found: higher AP in several "
-        "times the time",
+        help="test-time augmentation: detect each image in several sizes and mirrored, and merge the "
+        "detections; higher AP, but several times slower",
     )
     parser.add_argument(
         "--tta-scales",
         metavar="0.75,1,1.25",
         type=_scales,
-        help="sizes, as multiples of the model's; an exported model has one size (default: 1)",
+        help="sizes of the image as factors of the model's size; an exported model supports only 1 (default: "
+        "1)",
     )
     parser.add_argument(
-        "--tta-flip", action=argparse.BooleanOptionalAction, help="detect mirrored, too (default: yes)"
+        "--tta-flip",
+        action=argparse.BooleanOptionalAction,
+        help="also detect in the mirrored image (default: yes)",
     )
 
 
-def _scales(text):
+def _scales(text: str) -> tuple[float, ...]:
     """Returns the tuple of floats of a text such as "0.75,1,1.25"."""
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise argparse.ArgumentTypeError(
-            f"expected numbers with commas between, as in 0.75,1,1.25. Received: {text!r}"
+            f"expected numbers separated by commas, as in 0.75,1,1.25. Received: {text!r}"
         ) from error
 
 
-def augmented(predictor, args):
+def augmented(predictor: Predictor | ExportedPredictor, args: argparse.Namespace) -> ImagePredictor:
     """Returns the predictor unchanged, or as an `AugmentedPredictor` with `--tta`."""
     if not args.tta:
         if args.tta_scales is not None or args.tta_flip is not None:
@@ -112,17 +128,20 @@ def augmented(predictor, args):
     return AugmentedPredictor(predictor, args.tta_scales or (1.0,), args.tta_flip is not False)
 
 
-def add_tiling(parser):
+def add_tiling(parser: argparse.ArgumentParser) -> None:
     """Adds `--tile` and its options; `tiled` reads them."""
-    add_tiles(parser, "detect in overlapping square tiles of this side, for large images and small objects")
+    add_tiles(
+        parser,
+        "detect in overlapping square tiles with sides of PIXELS, for large images and small objects",
+    )
     parser.add_argument(
         "--tile-whole-image",
         action=argparse.BooleanOptionalAction,
-        help="detect in the whole image besides, for objects that no tile shows as a whole (default: yes)",
+        help="also detect in the whole image, for objects that are larger than a tile (default: yes)",
     )
 
 
-def tiled(predictor, args):
+def tiled(predictor: ImagePredictor, args: argparse.Namespace) -> ImagePredictor | TiledPredictor:
     """Returns the predictor unchanged, or as a `TiledPredictor` with `--tile`."""
     tiling = tiling_of(args)
     if tiling is None:

@@ -1,29 +1,45 @@
 """`mask-rcnn data preview`: draws training samples after all transforms on one picture."""
 
+from __future__ import annotations
+
+import argparse
 import math
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mask_rcnn.cli.options import add_command, add_set, load_config, local_path
+from mask_rcnn.cli.options import Subparsers, add_command, add_set, load_config, local_path
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.cli.train import CONFIG_FOR_DATA
+from mask_rcnn.config import Config
 from mask_rcnn.system.terminal import print_line
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mask_rcnn.data.records import Dataset, ImageRecord
+    from mask_rcnn.structures import Category, Detections
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 GAP = 4  # white space between the samples, pixels
 IGNORED = "ignored"  # label of regions that are used neither as positives nor as negatives
 
 
-def add_parser(actions):
+def add_parser(actions: Subparsers) -> None:
+    """Adds the action `preview` with its options."""
     parser = add_command(
-        actions, "preview", run, "draw training samples after all transforms, with what is learned from them"
+        actions,
+        "preview",
+        run,
+        summary="draw training samples with their ground truth, after all transforms",
     )
     parser.add_argument(
         "--annotations",
         metavar="JSON",
         required=True,
-        help="COCO instances to train on, or TFRecord files, perhaps as a pattern in quotes",
+        help="COCO instances to train on, or TFRecord files (a path, or a pattern in quotes)",
     )
     parser.add_argument(
         "--images", metavar="DIR", help="folder of their images (default: none, for TFRecord files)"
@@ -36,19 +52,22 @@ def add_parser(actions):
     )
     add_set(parser)
     parser.add_argument(
-        "--count", metavar="N", type=int, default=12, help="samples, the first ones of the training"
+        "--count", metavar="N", type=int, default=12, help="number of samples, the first ones of the training"
     )
-    parser.add_argument("--tile", metavar="PIXELS", type=int, default=480, help="longer side of each sample")
+    parser.add_argument(
+        "--tile", metavar="PIXELS", type=int, default=480, help="longer side of each drawn sample"
+    )
     parser.add_argument(
         "--out",
         metavar="FILE",
         type=local_path,
         default=Path("preview.png"),
-        help="picture to write, PNG or JPEG",
+        help="PNG or JPEG file to write",
     )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
+    """Writes the picture, and prints the names of the images in it."""
     _check(args)
     config = load_config(args.config, args.set)
     paths = {"train_annotations": args.annotations, "train_images": args.images}
@@ -56,9 +75,15 @@ def run(args):
     import_tensorflow()
 
     from mask_rcnn.cli.pictures import save_picture
+    from mask_rcnn.data.records import Dataset
     from mask_rcnn.training.training_data import read_training_data
 
-    dataset, *_ = read_training_data(config, folder=None)
+    dataset = read_training_data(config, folder=None)[0]
+    if not isinstance(dataset, Dataset):
+        raise ValueError(
+            f"--annotations must be a data set. Received: {args.annotations}. Give COCO instances or "
+            "TFRecord files."
+        )
     samples = _samples(dataset, config, args.count)
     tiles, names, num_objects, num_ignored = [], [], 0, 0
     for sample, record in samples:
@@ -73,7 +98,8 @@ def run(args):
     print_line(f"{len(tiles)} samples, {num_objects} objects, {num_ignored} ignored regions: {args.out}")
 
 
-def _check(args):
+def _check(args: argparse.Namespace) -> None:
+    """Raises a ValueError if an option is invalid."""
     from mask_rcnn.cli.pictures import is_drawn
 
     for name, value in (("count", args.count), ("tile", args.tile)):
@@ -90,7 +116,9 @@ def _check(args):
         )
 
 
-def _samples(dataset, config, count):
+def _samples(
+    dataset: Dataset, config: Config, count: int
+) -> Iterator[tuple[dict[str, np.ndarray], ImageRecord]]:
     """Yields the first training samples: `{name: array}` of each, and the record of its image."""
     from mask_rcnn.data.bad_images import BadImages
     from mask_rcnn.data.pipeline import images_of_step, training_dataset
@@ -101,11 +129,13 @@ def _samples(dataset, config, count):
         for step, batch in enumerate(batches.take(math.ceil(count / batch_size))):
             arrays = {name: value.numpy() for name, value in batch.items()}
             records = images_of_step(dataset, config, step, bad_images=bad_images)
-            for place in range(min(batch_size, count - step * batch_size)):
-                yield {name: value[place] for name, value in arrays.items()}, records[place]
+            for index in range(min(batch_size, count - step * batch_size)):
+                yield {name: value[index] for name, value in arrays.items()}, records[index]
 
 
-def _drawn(sample, categories, config, side):
+def _drawn(
+    sample: dict[str, np.ndarray], categories: Sequence[Category], config: Config, side: int
+) -> tuple[np.ndarray, int, int]:
     """Draws a sample. Returns the picture, the number of its objects, and the number of its ignored regions.
 
     Args:
@@ -126,17 +156,25 @@ def _drawn(sample, categories, config, side):
     y, x = padding_origin((height, width), sample["images"].shape[:2], config.input.centered)
     pixels = np.round(sample["images"][y : y + height, x : x + width])
     image = to_rgb8(pixels, config.input).astype("uint8")
-    size = tuple(max(1, round(each * side / max(height, width))) for each in (height, width))
-    interpolation = cv2.INTER_AREA if max(height, width) > side else cv2.INTER_LINEAR
+    longest = max(height, width)
+    size = max(1, round(height * side / longest)), max(1, round(width * side / longest))
+    interpolation = cv2.INTER_AREA if longest > side else cv2.INTER_LINEAR
     image = cv2.resize(image, size[::-1], interpolation=interpolation)
     scale = np.divide(size, (height, width))
-    detections = _detections(sample, (y, x), scale, size, len(categories) + 1)
+    detections = _detections(sample, origin=(y, x), scale=scale, size=size, ignored_id=len(categories) + 1)
     num_ignored = int(np.count_nonzero(sample["gt_class_ids"] < 0))
     picture = draw(image, detections, (*categories, Category(0, IGNORED)), scores=False)
     return picture, len(detections) - num_ignored, num_ignored
 
 
-def _detections(sample, origin, scale, size, ignored_id):
+def _detections(
+    sample: dict[str, np.ndarray],
+    *,
+    origin: tuple[int, int],
+    scale: np.ndarray,
+    size: tuple[int, int],
+    ignored_id: int,
+) -> Detections:
     """Returns the objects and ignored regions of a sample as `Detections` of an image of `size`."""
     import numpy as np
 
@@ -162,7 +200,7 @@ def _detections(sample, origin, scale, size, ignored_id):
     return Detections(boxes, scores, class_ids, size, masks=masks, mask_origins=origins, keypoints=keypoints)
 
 
-def _sheet(tiles, columns):
+def _sheet(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
     """Arranges the pictures in rows on white; returns `[H, W, 3]` uint8."""
     import numpy as np
 

@@ -3,20 +3,26 @@
 import datetime
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from mask_rcnn.system.terminal import print_line
 
 SECONDS_BETWEEN_LINES = 10.0
+Item = TypeVar("Item")
 
 
-def track(items, total, description, size=lambda item: 1):
-    """Yields `items`, and shows how many of `total` are done and how long the rest will take.
+def track(
+    items: Iterable[Item], total: int, description: str, *, size: Callable[[Item], int] = lambda item: 1
+) -> Iterator[Item]:
+    """Yields `items`, and shows how many of `total` are done and the estimated remaining time.
 
     Args:
         items: Iterable.
         total: Number of items, at least approximately.
-        description: A word or two that say what is being done.
-        size: Function of an item that returns the number it counts for. Defaults to 1 for each item.
+        description: Name of the operation, such as "Detecting".
+        size: Function of an item that returns the number that it adds to the progress. Defaults to 1 for
+            each item.
     """
     if sys.stderr.isatty():
         import rich.console
@@ -35,6 +41,6 @@ def track(items, total, description, size=lambda item: 1):
         done += size(item)
         now = time.monotonic()
         if now >= next_line:
-            left = datetime.timedelta(seconds=round((now - started) / done * max(total - done, 0)))
-            print_line(f"{description}: {done}/{total}, about {left} left", file=sys.stderr)
+            remaining = datetime.timedelta(seconds=round((now - started) / done * max(total - done, 0)))
+            print_line(f"{description}: {done}/{total}, about {remaining} left", file=sys.stderr)
             next_line = now + SECONDS_BETWEEN_LINES

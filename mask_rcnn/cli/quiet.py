@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 
 from absl import flags, logging
 
@@ -10,7 +11,7 @@ from mask_rcnn.system.memory import keep_freed_memory
 STDERR = 2
 
 
-def import_tensorflow():
+def import_tensorflow() -> None:
     """Imports TensorFlow and lists the GPUs with stderr redirected to /dev/null, unless `-v 1` is given.
 
     TensorFlow's libraries print lines to stderr whatever the log level is. Without a GPU, one of them is an
@@ -29,7 +30,7 @@ def import_tensorflow():
 
 
 @contextlib.contextmanager
-def only_warnings():
+def only_warnings() -> Iterator[None]:
     """A context manager that logs only warnings and errors, unless the user gave `-v 1`.
 
     TensorFlow logs many messages when it writes a model.
@@ -43,13 +44,13 @@ def only_warnings():
 
 
 @contextlib.contextmanager
-def _closed_stderr():
+def _closed_stderr() -> Iterator[None]:
     """A context manager that redirects file descriptor 2 to /dev/null, for messages of C and C++ code."""
-    kept, nowhere = os.dup(STDERR), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, STDERR)
+    original, null = os.dup(STDERR), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, STDERR)
     try:
         yield
     finally:
-        os.dup2(kept, STDERR)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(original, STDERR)
+        os.close(original)
+        os.close(null)

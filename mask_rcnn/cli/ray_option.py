@@ -1,6 +1,7 @@
-"""`--ray`: runs the work in processes of a Ray cluster."""
+"""`--ray`: runs a command in processes of a Ray cluster."""
 
 import argparse
+from collections.abc import Iterable
 
 from absl import flags
 
@@ -9,7 +10,7 @@ from mask_rcnn.cli.options import import_user_code
 RAY_RESOURCES = {"CPU": "num_cpus", "GPU": "num_gpus"}
 
 
-def add_ray(parser, summary):
+def add_ray(parser: argparse.ArgumentParser, summary: str) -> None:
     """Adds `--ray`. Its value is None, or the keyword arguments for the resources of a Ray process.
 
     Args:
@@ -19,16 +20,16 @@ def add_ray(parser, summary):
     parser.add_argument("--ray", metavar="CPU=N,GPU=N", type=_resources, help=summary)
 
 
-def import_in_worker(names):
+def import_in_worker(names: Iterable[str]) -> None:
     """Imports the code of `--import` in a Ray process, which has not parsed a command line."""
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
     import_user_code(names)
 
 
-def _resources(text):
+def _resources(text: str) -> dict[str, int]:
     """Parses the value of `--ray`. argparse adds the name of the option to errors."""
-    resources = {}
+    resources: dict[str, int] = {}
     for part in text.split(","):
         name, _, number = part.partition("=")
         if name not in RAY_RESOURCES or not number.isdecimal():

@@ -1,46 +1,68 @@
 """`mask-rcnn evaluate --report`: writes a web page that explains a score, with images of the data set."""
 
+from __future__ import annotations
+
+import argparse
 import dataclasses
 import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mask_rcnn.cli.options import local_path
 from mask_rcnn.cli.progress import track
 from mask_rcnn.system.paths import as_path
 from mask_rcnn.system.terminal import print_line
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mask_rcnn.config import Config
+    from mask_rcnn.data.findings import Findings
+    from mask_rcnn.evaluation.coco_evaluation import CocoContent
+    from mask_rcnn.evaluation.metrics import Metrics
+    from mask_rcnn.report.analysis import RunDetections
+
 DETECTIONS = "detections.json"  # file with the model's detections in the folder of the report
 
 
-def add_report(parser):
+def add_report(parser: argparse.ArgumentParser) -> None:
     """Adds `--report` and `--compare`."""
     parser.add_argument(
         "--report",
         metavar="DIR",
         type=local_path,
-        help="explain the score: write a page with the errors, curves and the worst images, and a json with "
-        "all of its numbers, to this folder (default: none)",
+        help="folder for a report that explains the AP: an HTML page with errors, curves and the worst "
+        "images, and a JSON file with its numbers (default: none)",
     )
     parser.add_argument(
         "--compare",
         metavar="JSON",
         type=as_path,
-        help="a results file of another run on the same images, which --report compares: the difference of "
-        "AP with its confidence interval, and image by image (default: none)",
+        help="COCO results file of another run on the same images; --report shows the difference of AP with "
+        "its confidence interval, and the differences per image (default: none)",
     )
 
 
-def check_report(args):
+def check_report(args: argparse.Namespace) -> None:
     """Raises a ValueError if the options of a report are incompatible."""
     if args.compare and not args.report:
         raise ValueError("--compare needs --report. Received: no --report. Add --report DIR.")
     if args.report and args.report.exists() and not args.report.is_dir():
         raise ValueError(
-            f"--report must name a folder. Received: {args.report}, which is a file. Choose another path."
+            f"--report must be a folder. Received: {args.report}, which is a file. Choose another path."
         )
 
 
-def write(args, metrics, detected, paths, config=None):
-    """Writes the report of an evaluation.
+def write_evaluation_report(
+    args: argparse.Namespace,
+    metrics: Metrics,
+    detected: RunDetections,
+    *,
+    paths: Mapping[int | str, Path] | None,
+    config: Config | None = None,
+) -> None:
+    """Writes the report of an evaluation, and prints its path.
 
     Args:
         args: Arguments of the command.
@@ -71,7 +93,7 @@ def write(args, metrics, detected, paths, config=None):
     print_line(f"\nReport: {args.report / PAGE}")
 
 
-def _other_run(args, detected):
+def _other_run(args: argparse.Namespace, detected: RunDetections) -> RunDetections | None:
     """Returns the `RunDetections` of `--compare`, or None."""
     from mask_rcnn.evaluation.coco_evaluation import check_geometry, iou_types_in, read_detections
 
@@ -94,7 +116,7 @@ def _other_run(args, detected):
     return dataclasses.replace(detected, name=str(args.compare), entries=kept, iou_types=iou_types)
 
 
-def _differences(detected, entries, iou_types):
+def _differences(detected: RunDetections, entries: Sequence[dict], iou_types: Sequence[str]) -> list[str]:
     """Returns a list of sentences about what a second run lacks.
 
     Args:
@@ -102,20 +124,20 @@ def _differences(detected, entries, iou_types):
         entries: COCO results entries of the second run.
         iou_types: The IoU types of both runs.
     """
-    found = []
-    without = {each["image_id"] for each in detected.entries} - {each["image_id"] for each in entries}
-    if without:
-        found.append(
-            f"no detections in {len(without)} images in which the first run has some; their objects count as "
-            "missed. Was it run on the same images?"
+    differences = []
+    image_ids = {entry["image_id"] for entry in detected.entries} - {entry["image_id"] for entry in entries}
+    if image_ids:
+        differences.append(
+            f"no detections in {len(image_ids)} images in which the first run has detections; their objects "
+            "count as missed. Was it run on the same images?"
         )
-    left = [kind for kind in detected.iou_types if kind not in iou_types]
-    if left:
-        found.append(f"{', '.join(left)} cannot be compared: only the first run has them")
-    return found
+    missing = [iou_type for iou_type in detected.iou_types if iou_type not in iou_types]
+    if missing:
+        differences.append(f"{', '.join(missing)} cannot be compared: only the first run has them")
+    return differences
 
 
-def image_files(content, folder):
+def image_files(content: CocoContent, folder: Path) -> dict[int | str, Path]:
     """Returns `{image id: path}` of the images of annotations.
 
     Args:
@@ -127,16 +149,19 @@ def image_files(content, folder):
 
     if not folder.is_dir():
         raise ValueError(
-            f"--images must be the folder of the images. Received: {folder}, which is no folder. Correct it."
+            f"--images must be the folder of the images. Received: {folder}, which is not a folder. Correct "
+            "it."
         )
     return find_image_files(content.images, folder, Findings())
 
 
-def _reader(paths, config, findings):
+def _reader(
+    paths: Mapping[int | str, Path], config: Config | None, findings: Findings
+) -> Callable[[int | str], np.ndarray | None]:
     """Returns a function of an image id that returns its pixels, `[H, W, 3]` uint8, or None.
 
     Args:
-        paths, config: As in `write`.
+        paths, config: See `write_evaluation_report`.
         findings: `Findings`. Images that cannot be read are added.
     """
     from mask_rcnn.data.images import read_image
@@ -144,11 +169,15 @@ def _reader(paths, config, findings):
 
     read = read_image
     if config is not None:
-        options = {"max_pixels": config.data.max_pixels, **config.input.pixel_format}
-        read = functools.partial(read_image, bit_depth=config.input.bit_depth, **options)
+        read = functools.partial(
+            read_image,
+            bit_depth=config.input.bit_depth,
+            max_pixels=config.data.max_pixels,
+            **config.input.pixel_format,
+        )
 
     @functools.cache  # a comparison draws an image twice
-    def pixels_of(id):
+    def pixels_of(id: int | str) -> np.ndarray | None:
         try:
             pixels = read(paths[id])
         except (KeyError, ValueError, OSError) as error:

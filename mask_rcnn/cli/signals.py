@@ -3,12 +3,15 @@
 import contextlib
 import signal
 import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
 
 SIGNALS = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 
 
 @contextlib.contextmanager
-def exits_on_signals():
+def exits_on_signals() -> Iterator[None]:
     """A context manager in which SIGTERM and SIGHUP raise `SystemExit` with code 128 + signal, as in shells.
 
     A signal that is ignored (`nohup`) or already handled stays unchanged.
@@ -25,5 +28,5 @@ def exits_on_signals():
             signal.signal(number, signal.SIG_DFL)
 
 
-def _exit(number, frame):
+def _exit(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)

@@ -1,9 +1,11 @@
 """`--tile`: cuts large images into tiles, for detection and for training."""
 
+import argparse
+
 from mask_rcnn.prediction.tiles import OVERLAP, Tiling
 
 
-def add_tiles(parser, purpose):
+def add_tiles(parser: argparse.ArgumentParser, purpose: str) -> None:
     """Adds `--tile` and `--tile-overlap`; `tiling_of` reads them.
 
     Args:
@@ -13,13 +15,14 @@ def add_tiles(parser, purpose):
     parser.add_argument("--tile", metavar="PIXELS", type=int, help=f"{purpose} (default: none)")
     parser.add_argument(
         "--tile-overlap",
-        metavar="SHARE",
+        metavar="FRACTION",
         type=float,
-        help=f"share of the side that neighboring tiles have in common at least (default: {OVERLAP})",
+        help=f"with --tile: minimum overlap of neighboring tiles, as a fraction of their side (default: "
+        f"{OVERLAP})",
     )
 
 
-def tiling_of(args):
+def tiling_of(args: argparse.Namespace) -> Tiling | None:
     """Returns the `Tiling` of `--tile`, or None without it."""
     if args.tile is None:
         if args.tile_overlap is not None:

@@ -4,11 +4,19 @@ import argparse
 import dataclasses
 import re
 
-from mask_rcnn.cli.options import WEIGHTS_METAVAR, add_command, add_set, assign, load_config, local_path
+from mask_rcnn.cli.options import (
+    WEIGHTS_METAVAR,
+    Subparsers,
+    add_command,
+    add_set,
+    assign,
+    load_config,
+    local_path,
+)
 from mask_rcnn.cli.quiet import import_tensorflow
-from mask_rcnn.config import PRECISIONS, STRATEGIES
+from mask_rcnn.config import PRECISIONS, STRATEGIES, Config
 
-# Default configs, which train quickly: with the user's own data, and without.
+# Default configs for the user's own data, and for synthetic shapes. Their trainings are short.
 CONFIG_FOR_DATA = "fine_tune"
 CONFIG_WITHOUT_DATA = "shapes"
 
@@ -28,21 +36,25 @@ SECONDS = {"s": 1, "m": 60, "h": 3600}
 SAVED_CONFIG = "config.yaml"  # `training.run_folder` writes it
 
 
-def add_parser(commands):
-    parser = add_command(commands, "train", run, "train a model; the run directory gets all that comes of it")
+def add_parser(commands: Subparsers) -> None:
+    """Adds the command `train` with its options."""
+    parser = add_command(
+        commands, "train", run, summary="train a model, and write its files to a run directory"
+    )
     parser.add_argument(
         "--config",
         metavar="NAME_OR_YAML",
         help="a recipe of `mask-rcnn config list`, or a YAML file "
         f"(default: {CONFIG_FOR_DATA} with --train-annotations, else {CONFIG_WITHOUT_DATA}; "
-        "with --resume the config of the run; with --weights their network, trained as "
-        f"{CONFIG_FOR_DATA} says)",
+        "with --resume, the config of the run; with --weights, their network, and data and training of "
+        f"{CONFIG_FOR_DATA})",
     )
     parser.add_argument(
         "--weights",
         metavar=WEIGHTS_METAVAR,
-        help="a whole detector to begin with: a weights file, or a name of `mask-rcnn models list`; where "
-        "its classes are others than the data's, the layers of the classes are new (default: the config's)",
+        help="initial weights of a whole detector: a weights file, or a name of `mask-rcnn models list`; if "
+        "its classes differ from those of the data, the layers that depend on the classes start from random "
+        "weights (default: the config's train.init_weights)",
     )
     parser.add_argument(
         "--run", metavar="DIR", dest="run_dir", type=local_path, required=True, help="run directory"
@@ -50,27 +62,33 @@ def add_parser(commands):
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="continue the run in the run directory from its last checkpoint; SIGTERM, SIGHUP and Ctrl-C "
-        "save one after the running step and exit with code 143, 129 and 130; Ctrl-C twice ends at once",
+        help="continue the run in the run directory from its last checkpoint. SIGTERM, SIGHUP and Ctrl-C "
+        "save a checkpoint after the current step, and exit with code 143, 129 and 130; a second Ctrl-C "
+        "exits immediately",
     )
     parser.add_argument(
         "--check",
         action="store_true",
-        help="check data, config, weights and disk space as before a run, and do not train",
+        help="only do the checks before a run: of data, config, weights and disk space; do not train",
     )
     add_data(parser)
+    _add_settings(parser)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Adds the short forms of `--set`."""
     parser.add_argument(
         "--overfit",
         metavar="N",
-        help="train and validate on N training images, unchanged: a model that cannot learn these has wrong "
-        "data or settings (default: the config's data.overfit, 0 for all images)",
+        help="train and validate on the same N training images, without augmentation; if the model does not "
+        "overfit them, data or settings are wrong (default: the config's data.overfit; 0: all images)",
     )
     add_devices(parser)
-    add_budget(parser, "time of the whole run with its last evaluation")
+    add_budget(parser, "time limit of the whole run with its last evaluation")
     add_set(parser)
 
 
-def add_data(parser):
+def add_data(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the data sets; `assignments_of` reads them."""
     data = "(default: the config's; without any, synthetic shapes)"
     parser.add_argument("--train-annotations", metavar="JSON", help=f"COCO instances to train on {data}")
@@ -79,36 +97,38 @@ def add_data(parser):
     parser.add_argument("--val-images", metavar="DIR", help=f"folder of their images {data}")
 
 
-def add_devices(parser):
+def add_devices(parser: argparse.ArgumentParser) -> None:
     """Adds `--strategy` and `--precision`; `assignments_of` reads them."""
     parser.add_argument(
         "--strategy",
         metavar="|".join(STRATEGIES),
-        help="devices and processes to train on; auto takes the processes of TF_CONFIG, or else all GPUs "
-        "(default: the config's train.strategy)",
+        help="devices and processes to train on; auto: the processes of TF_CONFIG if it is set, else all "
+        "GPUs (default: the config's train.strategy)",
     )
     parser.add_argument(
-        "--precision", metavar="|".join(PRECISIONS), help="(default: the config's train.precision)"
+        "--precision",
+        metavar="|".join(PRECISIONS),
+        help="dtype policy (default: the config's train.precision)",
     )
 
 
-def add_budget(parser, what):
+def add_budget(parser: argparse.ArgumentParser, purpose: str) -> None:
     """Adds `--budget`; `assignments_of` reads it.
 
     Args:
         parser: Parser of the command.
-        what: Text that says which time is limited, for the help.
+        purpose: Start of the help text: the time that is limited.
     """
     parser.add_argument(
         "--budget",
         metavar="20m",
         type=_seconds,
-        help=f"{what}, such as 90s, 20m or 2h: some steps are timed, and the number of steps and the "
-        "schedule are scaled to it (default: the config's train.steps)",
+        help=f"{purpose}, such as 90s, 20m or 2h: some steps are timed, and the number of steps and the "
+        "schedule are scaled to the limit (default: no limit, the config's train.steps)",
     )
 
 
-def _seconds(text):
+def _seconds(text: str) -> float:
     """Returns the seconds of a text such as "20m", a float."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
     if not match:
@@ -118,7 +138,8 @@ def _seconds(text):
     return float(match[1]) * SECONDS[match[2]]
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
+    """Trains a model, or only does the checks before a training (`--check`)."""
     from mask_rcnn.training.run_folder import check_has_run, check_run_folder
 
     check_run_folder(args.run_dir, args.resume)
@@ -132,7 +153,8 @@ def run(args):
     (check if args.check else train)(config, args.run_dir, resume=args.resume)
 
 
-def _config(args):
+def _config(args: argparse.Namespace) -> Config:
+    """Returns the `Config` that the options describe."""
     assignments = [*assignments_of(args), *args.set]
     if not args.weights or args.config or args.resume:
         return load_config(_config_name(args), assignments)
@@ -146,7 +168,8 @@ def _config(args):
     return assign(network, assignments)
 
 
-def _config_name(args):
+def _config_name(args: argparse.Namespace) -> str:
+    """Returns the recipe or the path of the YAML file to start from."""
     if args.config:
         return args.config
     if args.resume:
@@ -154,7 +177,7 @@ def _config_name(args):
     return CONFIG_FOR_DATA if args.train_annotations else CONFIG_WITHOUT_DATA
 
 
-def assignments_of(args):
-    """Returns the given options of FIELDS as a list of str for `--set`, such as "train.steps=1000"."""
-    given = {field: getattr(args, option, None) for option, field in FIELDS.items()}
-    return [f"{field}={value}" for field, value in given.items() if value is not None]
+def assignments_of(args: argparse.Namespace) -> list[str]:
+    """Returns the options of FIELDS that the user gave as texts for `--set`, such as "train.steps=1000"."""
+    values = {field: getattr(args, option, None) for option, field in FIELDS.items()}
+    return [f"{field}={value}" for field, value in values.items() if value is not None]

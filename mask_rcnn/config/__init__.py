@@ -6,27 +6,25 @@ system. Sizes are (height, width), in pixels of the resized image.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from mask_rcnn.config.checks import check
 from mask_rcnn.config.heads import HeadSections, head_sections
-from mask_rcnn.config.network import (
-    AnchorConfig,
-    BackboneConfig,
-    BoxHeadConfig,
-    CascadeConfig,
-    FpnConfig,
-    InputConfig,
-    KeypointHeadConfig,
-    MaskHeadConfig,
-    RoiAlignConfig,
-    RpnConfig,
-)
+from mask_rcnn.config.input import InputConfig
+from mask_rcnn.config.network import AnchorConfig, BackboneConfig, FpnConfig, RpnConfig
 from mask_rcnn.config.ranges import (
     LOSS_NORMALIZATIONS,
     NORMS,
     PRECISIONS,
     STRATEGIES,
     check_ranges,
+)
+from mask_rcnn.config.roi_heads import (
+    BoxHeadConfig,
+    CascadeConfig,
+    KeypointHeadConfig,
+    MaskHeadConfig,
+    RoiAlignConfig,
 )
 from mask_rcnn.config.training import DataConfig, TrainConfig
 
@@ -57,22 +55,25 @@ class Config:
 
     num_classes: int = 80  # without background; 0: the number of classes of the data set
     inclusive_boxes: bool = False  # the far edge of a box is its last pixel (matterport), not one past it
-    input: InputConfig = field(default_factory=InputConfig)
-    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    input: InputConfig = field(default_factory=InputConfig)  # images: size, normalization, augmentation
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)  # network that computes feature maps
     fpn: FpnConfig | None = field(default_factory=FpnConfig)  # None: only the last map of the backbone
-    anchors: AnchorConfig = field(default_factory=AnchorConfig)
-    rpn: RpnConfig = field(default_factory=RpnConfig)
-    roi_align: RoiAlignConfig = field(default_factory=RoiAlignConfig)
-    box_head: BoxHeadConfig = field(default_factory=BoxHeadConfig)
-    cascade: CascadeConfig | None = None
+    anchors: AnchorConfig = field(default_factory=AnchorConfig)  # boxes that the RPN starts from
+    rpn: RpnConfig = field(default_factory=RpnConfig)  # region proposal network
+    roi_align: RoiAlignConfig = field(default_factory=RoiAlignConfig)  # RoI pooling
+    box_head: BoxHeadConfig = field(default_factory=BoxHeadConfig)  # class and box of each RoI
+    cascade: CascadeConfig | None = None  # several box heads; None: one
     mask_head: MaskHeadConfig | None = field(default_factory=MaskHeadConfig)  # None: Faster R-CNN
-    keypoint_head: KeypointHeadConfig | None = None
+    keypoint_head: KeypointHeadConfig | None = None  # None: no keypoints
     heads: HeadSections = field(default_factory=HeadSections)  # user heads, see `register_head`
-    data: DataConfig = field(default_factory=DataConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
+    data: DataConfig = field(default_factory=DataConfig)  # training and validation set
+    train: TrainConfig = field(default_factory=TrainConfig)  # training recipe
 
-    def head_settings(self):
-        """Returns `{name: section}` of all heads except the box head, in building order."""
+    def head_settings(self) -> dict[str, Any]:
+        """Returns `{name: section}` of all heads except the box head, in building order.
+
+        A section is a `MaskHeadConfig`, a `KeypointHeadConfig` or the dataclass of a registered head.
+        """
         sections = {"mask": self.mask_head, "keypoint": self.keypoint_head, **self.heads}
         return {name: section for name, section in sections.items() if section is not None}
 

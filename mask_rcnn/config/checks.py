@@ -3,13 +3,21 @@
 from dataclasses import dataclass
 
 
-def check(condition, message, **received):
+def check(condition: object, message: str, **received: object) -> None:
+    """Raises a ValueError unless a condition is true.
+
+    Args:
+        condition: Value that is true or false in an `if` statement.
+        message: What is expected, a sentence.
+        received: Values that the error shows after the message, by name.
+    """
     if not condition:
         values = ", ".join(f"{name}={value!r}" for name, value in received.items())
         raise ValueError(f"{message} Received: {values}.")
 
 
-def check_choice(name, value, choices):
+def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    """Raises a ValueError unless `value`, the field or argument `name`, is one of `choices`."""
     check(value in choices, f"`{name}` must be one of {', '.join(map(repr, choices))}.", **{name: value})
 
 
@@ -21,46 +29,46 @@ class Range:
     high: float
     is_open: bool = False
 
-    def __contains__(self, value):
-        above = value > self.low if self.is_open else value >= self.low
-        return above and value <= self.high  # False for NaN
+    def __contains__(self, value: float) -> bool:
+        is_above = value > self.low if self.is_open else value >= self.low
+        return is_above and value <= self.high  # False for NaN
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"{'above' if self.is_open else 'from'} {self.low} {'up ' if self.is_open else ''}to {self.high}"
         )
 
 
 @dataclass(frozen=True)
-class Items:
-    """Tuples of `least` to `most` items, each of them in `each`."""
-
-    each: object
-    least: int = 0
-    most: int = 64
-
-
-@dataclass(frozen=True)
 class Choice:
     """One of several values, which are strings or bools."""
 
-    texts: tuple[str, ...]
+    values: tuple[str | bool, ...]
 
-    def __contains__(self, value):
-        return value in self.texts
+    def __contains__(self, value: object) -> bool:
+        return value in self.values
 
-    def __str__(self):
-        return f"one of {', '.join(map(repr, self.texts))}"
+    def __str__(self) -> str:
+        return f"one of {', '.join(map(repr, self.values))}"
 
 
 @dataclass(frozen=True)
 class Text:
-    """A name or a path of 1 to `longest` printable characters."""
+    """A name or a path of 1 to `max_length` printable characters."""
 
-    longest: int = 4096
+    max_length: int = 4096
 
-    def __contains__(self, value):
-        return 0 < len(value) <= self.longest and value.isprintable()
+    def __contains__(self, value: str) -> bool:
+        return 0 < len(value) <= self.max_length and value.isprintable()
 
-    def __str__(self):
-        return f"1 to {self.longest} printable characters"
+    def __str__(self) -> str:
+        return f"1 to {self.max_length} printable characters"
+
+
+@dataclass(frozen=True)
+class Items:
+    """Tuples of `min_length` to `max_length` items. `item` is the allowed values of each item."""
+
+    item: Range | Choice | Text
+    min_length: int = 0
+    max_length: int = 64

@@ -3,33 +3,35 @@
 import dataclasses
 import difflib
 import typing
+from typing import Any, NoReturn
 
 from mask_rcnn.config.ranges import CELLS, field_types, has_type, short
 
 PLAIN = (int, float, bool, str)  # allowed types of fields and of tuple items
 BUILT_IN = ("box", "mask", "keypoint")  # these heads have their own fields in `Config`
-SECTIONS = {}  # {name of a head: its config dataclass}
+SECTIONS: dict[str, type] = {}  # {name of a head: its config dataclass}
 
 
-class HeadSections(dict):
+class HeadSections(dict[str, Any]):
     """Immutable dict of the config sections of heads, `{name: dataclass instance}`."""
 
-    def _refuse(self, *args, **kwargs):
+    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
         raise TypeError(
             "A config cannot be changed. Received: a change of `heads`. "
             "Create a new config with `dataclasses.replace(config, heads={...})`."
         )
 
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = _refuse
+    setdefault = update = _refuse  # pyright: ignore[reportAssignmentType] (the methods of dict are overloaded)
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash(frozenset(self.items()))
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type, tuple[dict[str, Any]]]:
         return HeadSections, (dict(self),)
 
 
-def add_head_config(name, section_class):
+def add_head_config(name: str, section_class: type) -> None:
     """Registers the config section `heads.NAME`.
 
     Args:
@@ -40,29 +42,32 @@ def add_head_config(name, section_class):
     Raises:
         ValueError: If the name or the dataclass does not meet these conditions.
     """
-    is_frozen = dataclasses.is_dataclass(section_class) and section_class.__dataclass_params__.frozen
-    kinds = field_types(section_class) if is_frozen else {}
+    # pyright does not know `__dataclass_params__`, which all dataclasses have.
+    is_frozen = dataclasses.is_dataclass(section_class) and (
+        section_class.__dataclass_params__.frozen  # pyright: ignore[reportAttributeAccessIssue]
+    )
+    types = field_types(section_class) if is_frozen else {}
     fields = dataclasses.fields(section_class) if is_frozen else ()
-    wrong = [field.name for field in fields if not _has_default(field)]
-    wrong += [field for field, (kind, _) in kinds.items() if not _is_plain(kind)]
-    if not name.isidentifier() or name in BUILT_IN or wrong or "pool_size" not in kinds:
+    invalid = [field.name for field in fields if not _has_default(field)]
+    invalid += [name for name, (field_type, _) in types.items() if not _is_plain(field_type)]
+    if not name.isidentifier() or name in BUILT_IN or invalid or "pool_size" not in types:
         raise ValueError(
             f"The name of a head must be a Python identifier other than {', '.join(BUILT_IN)}. Its config "
             "must be a frozen dataclass with a field `pool_size`. Each field needs a default, and must be an "
             "int, float, bool, str or a tuple of these. "
             f"Received: {name!r}, {section_class.__name__} with the fields "
-            f"{', '.join(kinds) or 'none'}. Change {', '.join(wrong) or 'the name or the dataclass'}."
+            f"{', '.join(types) or 'none'}. Change {', '.join(invalid) or 'the name or the dataclass'}."
         )
     SECTIONS[name] = section_class
 
 
-def head_config(name):
+def head_config(name: object) -> type:
     """Returns the dataclass of the section `heads.NAME`.
 
     Raises:
         ValueError: If the head is not registered.
     """
-    if name not in SECTIONS:
+    if not isinstance(name, str) or name not in SECTIONS:
         close = difflib.get_close_matches(str(name), SECTIONS, n=1)
         raise ValueError(
             f"`heads` must contain registered heads only: {', '.join(SECTIONS) or 'there are none'}. "
@@ -73,7 +78,7 @@ def head_config(name):
     return SECTIONS[name]
 
 
-def head_sections(heads):
+def head_sections(heads: object) -> HeadSections:
     """Returns `HeadSections` of a dict.
 
     Args:
@@ -95,22 +100,23 @@ def head_sections(heads):
                 f"`heads.{name}` must be a {section_class.__name__}. "
                 f"Received: {short(section)}. Pass an instance of it."
             )
-        for field, (kind, is_optional) in field_types(section_class).items():
+        for field, (field_type, is_optional) in field_types(section_class).items():
             value = getattr(section, field)
-            is_right = has_type(value, kind) if value is not None else is_optional
-            if not is_right or (field == "pool_size" and value not in CELLS):
+            is_valid = has_type(value, field_type) if value is not None else is_optional
+            if not is_valid or (field == "pool_size" and (value is None or value not in CELLS)):
                 limits = f" {CELLS}" if field == "pool_size" else ""
+                type_name = getattr(field_type, "__name__", field_type)
                 raise ValueError(
-                    f"`heads.{name}.{field}` must be of type {getattr(kind, '__name__', kind)}{limits}. "
+                    f"`heads.{name}.{field}` must be of type {type_name}{limits}. "
                     f"Received: {short(value)}. Correct it in the config."
                 )
     return HeadSections(heads)
 
 
-def _has_default(field):
+def _has_default(field: dataclasses.Field) -> bool:
     return (field.default, field.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
 
 
-def _is_plain(kind):
-    items = typing.get_args(kind) if typing.get_origin(kind) is tuple else (kind,)
+def _is_plain(field_type: Any) -> bool:
+    items = typing.get_args(field_type) if typing.get_origin(field_type) is tuple else (field_type,)
     return all(item in (*PLAIN, ...) for item in items)

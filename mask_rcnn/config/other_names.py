@@ -69,7 +69,7 @@ OTHER_NAMES = {
 }
 
 
-def fields_for_alias(other_name):
-    """Returns a list of our fields that another system calls `other_name`, as in "SOLVER.IMS_PER_BATCH"."""
-    wanted = other_name.rpartition(".")[2].lower().replace("-", "_")
-    return [field for field, names in OTHER_NAMES.items() if wanted in names.split()]
+def fields_for_alias(alias: str) -> list[str]:
+    """Returns the dotted names of our fields that another system calls `alias`, as in "SOLVER.BASE_LR"."""
+    name = alias.rpartition(".")[2].lower().replace("-", "_")
+    return [field for field, names in OTHER_NAMES.items() if name in names.split()]

@@ -6,8 +6,11 @@ A limit is the point at which a value is no longer meaningful or would exhaust a
 import functools
 import types
 import typing
+from typing import Any
 
 from mask_rcnn.config.checks import Choice, Items, Range, Text
+
+Allowed = Range | Choice | Text | Items  # the allowed values of a field
 
 NORMS = ("frozen_batch_norm", "batch_norm", "sync_batch_norm", "group_norm", "none")
 BOX_LOSSES = ("smooth_l1", "giou")
@@ -32,24 +35,24 @@ NOT_NEGATIVE = Range(0, 10**6)
 MIN_SIZE = Range(-1, 32_768)  # minimum side of a box, pixels; -1 keeps every box
 COLOR = Range(-1000, 1000)
 FLAG = Choice((True, False))
-NORM = {"norm": Choice(NORMS), "norm_epsilon": FRACTION}
+NORM: dict[str, Allowed] = {"norm": Choice(NORMS), "norm_epsilon": FRACTION}
 TEXT = Text()
 
-RANGES = {
+RANGES: dict[str, dict[str, Allowed]] = {
     "Config": {"num_classes": Range(0, 100_000), "inclusive_boxes": FLAG},
     "InputConfig": {
         "short_side": SIDE,
-        "train_short_sides": Items(SIDE, least=1),
+        "train_short_sides": Items(SIDE, min_length=1),
         "long_side": SIDE,
         "upscale_only": FLAG,
         "size_rounding": Choice(("round", "floor", "half_even")),
         "resize": Choice(("bilinear", "antialiased_uint8", "uint8")),
         "pad_multiple": Range(1, 1024),
-        "padded_size": Items(SIDE, least=2, most=2),
+        "padded_size": Items(SIDE, min_length=2, max_length=2),
         "centered": FLAG,
         "padding": Choice(("mean", "black")),
-        "mean": Items(COLOR, least=1, most=MAX_CHANNELS),
-        "std": Items(Range(0, 10**6, is_open=True), least=1, most=MAX_CHANNELS),
+        "mean": Items(COLOR, min_length=1, max_length=MAX_CHANNELS),
+        "std": Items(Range(0, 10**6, is_open=True), min_length=1, max_length=MAX_CHANNELS),
         "horizontal_flip": FRACTION,
         "transforms": Items(TEXT),
         "max_instances": Range(1, 10_000),
@@ -70,9 +73,9 @@ RANGES = {
     },
     "FpnConfig": {"channels": CHANNELS, **NORM},
     "AnchorConfig": {
-        "sizes": Items(SIDE, least=1),
-        "strides": Items(Range(1, 1024), least=1),
-        "ratios": Items(Range(0, 1000, is_open=True), least=1),
+        "sizes": Items(SIDE, min_length=1),
+        "strides": Items(Range(1, 1024), min_length=1),
+        "ratios": Items(Range(0, 1000, is_open=True), min_length=1),
         "rounded": FLAG,
         "stride_from_padded_size": FLAG,
     },
@@ -100,7 +103,7 @@ RANGES = {
         "aligned": FLAG,
         "sampling_ratio": Range(0, 64),
         "pooling": Choice(("average", "max")),
-        "sample_points": Items(FRACTION, most=256),
+        "sample_points": Items(FRACTION, max_length=256),
         "level_epsilon": FRACTION,
         "level_offset": Range(-10, 10),
         "level_rounding": Choice(("floor", "nearest")),
@@ -113,7 +116,7 @@ RANGES = {
         "dense_units": Items(Range(1, 65_536)),
         "average_pool": FLAG,
         "class_agnostic": FLAG,
-        "delta_weights": Items(POSITIVE, least=4, most=4),
+        "delta_weights": Items(POSITIVE, min_length=4, max_length=4),
         "samples": COUNT,
         "positive_fraction": FRACTION,
         "positive_iou": FRACTION,
@@ -127,8 +130,8 @@ RANGES = {
         "min_size": MIN_SIZE,
     },
     "CascadeConfig": {
-        "positive_ious": Items(FRACTION, least=2, most=16),
-        "delta_scales": Items(POSITIVE, least=2, most=16),
+        "positive_ious": Items(FRACTION, min_length=2, max_length=16),
+        "delta_scales": Items(POSITIVE, min_length=2, max_length=16),
     },
     "MaskHeadConfig": {
         "pool_size": CELLS,
@@ -141,8 +144,8 @@ RANGES = {
         "paste": Choice(("pixel_centers", "padded_resize", "rounded_box")),
     },
     "KeypointHeadConfig": {
-        "names": Items(TEXT, least=1, most=1000),
-        "flip_pairs": Items(TEXT, most=1000),
+        "names": Items(TEXT, min_length=1, max_length=1000),
+        "flip_pairs": Items(TEXT, max_length=1000),
         "pool_size": CELLS,
         "convs": CONVS,
         "channels": CHANNELS,
@@ -156,7 +159,7 @@ RANGES = {
         "val_images": TEXT,
         "shapes_train": COUNT,
         "shapes_val": COUNT,
-        "shapes_size": Items(LONG_SIDES, least=2, most=2),
+        "shapes_size": Items(LONG_SIDES, min_length=2, max_length=2),
         "overfit": Range(0, 10**9),
         "repeat_threshold": FRACTION,
         "mixture": Items(TEXT),
@@ -197,39 +200,39 @@ RANGES = {
 }
 
 
-def check_ranges(section, prefix=""):
+def check_ranges(section: Any, prefix: str = "") -> None:
     """Raises a ValueError for the first field that has the wrong type or a value outside its range.
 
     Args:
         section: A dataclass of a config.
-        prefix: Name of the section and a dot, such as "train.". Empty for the config itself.
+        prefix: Name of the section and a dot, such as "train.". Defaults to "", for the config itself.
     """
     ranges = RANGES[type(section).__name__]
-    for name, (kind, is_optional) in field_types(type(section)).items():
+    for name, (value_type, is_optional) in field_types(type(section)).items():
         value = getattr(section, name)
         if value is None and is_optional:
             continue
         if name in ranges:
-            _check(f"{prefix}{name}", value, kind, ranges[name])
-        elif not isinstance(value, kind):
-            raise ValueError(f"`{prefix}{name}` must be a {kind.__name__}. Received: {short(value)}.")
+            _check(f"{prefix}{name}", value, value_type, ranges[name])
+        elif not isinstance(value, value_type):
+            raise ValueError(f"`{prefix}{name}` must be a {value_type.__name__}. Received: {short(value)}.")
 
 
 @functools.cache
-def field_types(section_type):
+def field_types(section_type: type) -> dict[str, tuple[Any, bool]]:
     """Returns `{field: (type without None, whether None is allowed)}` for a dataclass."""
     return {name: unwrap(hint) for name, hint in typing.get_type_hints(section_type).items()}
 
 
-def unwrap(hint):
-    """Returns a type hint without None, and whether it contained None."""
+def unwrap(hint: Any) -> tuple[Any, bool]:
+    """Returns a type hint, such as `tuple[int, ...] | None`, without None, and whether it contained None."""
     if not isinstance(hint, types.UnionType):
         return hint, False
-    (kind,) = (each for each in typing.get_args(hint) if each is not types.NoneType)
-    return kind, True
+    (value_type,) = (member for member in typing.get_args(hint) if member is not types.NoneType)
+    return value_type, True
 
 
-def short(value):
+def short(value: object) -> str:
     """Returns a representation of a value for an error message, of about 100 characters at most."""
     text = (
         repr(value) if isinstance(value, str | int | float | bool | type(None)) else _short_collection(value)
@@ -237,35 +240,36 @@ def short(value):
     return text if len(text) <= 100 else f"{text[:100]}..."
 
 
-def _short_collection(value):
+def _short_collection(value: object) -> str:
     if isinstance(value, list | tuple) and len(value) <= 16:
         return f"[{', '.join(map(short, value))}]" if _is_flat(value) else "a list of lists"
     return f"a {type(value).__name__}"
 
 
-def _is_flat(value):
-    return not any(isinstance(each, list | tuple | dict) for each in value)
+def _is_flat(items: list | tuple) -> bool:
+    return not any(isinstance(item, list | tuple | dict) for item in items)
 
 
-def _check(path, value, kind, allowed):
+def _check(path: str, value: Any, value_type: Any, allowed: Allowed) -> None:
     if isinstance(allowed, Items):
-        _check_items(path, value, typing.get_args(kind)[0], allowed)
-    elif not has_type(value, kind) or value not in allowed:
-        what = {int: "an int ", float: "a number "}.get(kind, "")
-        raise ValueError(f"`{path}` must be {what}{allowed}. Received: {path}={short(value)}.")
+        _check_items(path, value, typing.get_args(value_type)[0], allowed)
+    elif not has_type(value, value_type) or value not in allowed:
+        number = {int: "an int ", float: "a number "}.get(value_type, "")
+        raise ValueError(f"`{path}` must be {number}{allowed}. Received: {path}={short(value)}.")
 
 
-def _check_items(path, value, kind, allowed):
-    if not isinstance(value, tuple) or not allowed.least <= len(value) <= allowed.most:
-        count = allowed.least if allowed.least == allowed.most else f"{allowed.least} to {allowed.most}"
+def _check_items(path: str, value: object, item_type: Any, allowed: Items) -> None:
+    low, high = allowed.min_length, allowed.max_length
+    if not isinstance(value, tuple) or not low <= len(value) <= high:
+        count = low if low == high else f"{low} to {high}"
         raise ValueError(f"`{path}` must be a tuple of {count} items. Received: {path}={short(value)}.")
     for item in value:
-        _check(path, item, kind, allowed.each)
+        _check(path, item, item_type, allowed.item)
 
 
-def has_type(value, kind):
+def has_type(value: object, value_type: Any) -> bool:
     """Returns whether a value has the type of a field: a plain type, or a tuple such as `tuple[int, ...]`."""
-    if typing.get_origin(kind) is tuple:
-        each = typing.get_args(kind)[0]
-        return isinstance(value, tuple) and all(has_type(item, each) for item in value)
-    return type(value) is kind or (kind is float and type(value) is int)
+    if typing.get_origin(value_type) is tuple:
+        item_type = typing.get_args(value_type)[0]
+        return isinstance(value, tuple) and all(has_type(item, item_type) for item in value)
+    return type(value) is value_type or (value_type is float and type(value) is int)

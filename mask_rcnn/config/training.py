@@ -13,18 +13,20 @@ from mask_rcnn.config.ranges import check_ranges
 class DataConfig:
     """Paths of images and COCO annotations. Without annotations (None), synthetic shapes are used."""
 
-    train_annotations: str | None = None
-    train_images: str | None = None
-    val_annotations: str | None = None
-    val_images: str | None = None
+    train_annotations: str | None = None  # COCO json or TFRecord files of the training set
+    train_images: str | None = None  # folder of its images; None for TFRecord files, which contain them
+    val_annotations: str | None = None  # COCO json or TFRecord files of the validation set
+    val_images: str | None = None  # folder of its images
     shapes_train: int = 300  # number of synthetic training images, used without annotations
     shapes_val: int = 40  # number of synthetic validation images
     shapes_size: tuple[int, int] = (128, 128)  # (height, width) of synthetic images, pixels
     overfit: int = 0  # train and validate on this number of training images, without augmentation; 0: off
-    repeat_threshold: float = 0.0  # repeat images of classes in a smaller share of images; LVIS: 0.001
-    mixture: tuple[str, ...] = ()  # further training sets: json, image folder, share: "more.json photos 0.3"
+    repeat_threshold: float = 0.0  # repeat images of classes in a smaller fraction of images; LVIS: 0.001
+    mixture: tuple[
+        str, ...
+    ] = ()  # further training sets: "JSON IMAGES FRACTION", as in "more.json photos 0.3"
     workers: int = 0  # processes that load and transform training images; 0: threads of the main process
-    max_bad_images: float = 0.01  # maximum share of unreadable images, which are skipped and reported
+    max_bad_images: float = 0.01  # maximum fraction of unreadable images, which are skipped and reported
     max_pixels: int = 200_000_000  # maximum height * width of a decoded image (0.6 GB)
 
     def __post_init__(self):
@@ -33,41 +35,41 @@ class DataConfig:
             self._check_mixture()
 
     def _check_mixture(self):
+        if self.train_annotations is None:
+            raise ValueError(
+                "`data.mixture` adds data sets to that of `data.train_annotations`. "
+                f"Received: train_annotations=None, mixture={self.mixture!r}. Set both."
+            )
+        entries = [parse_mixture(text) for text in self.mixture]
+        fractions = [fraction for *_, fraction in entries]
         check(
-            self.train_annotations is not None,
-            "`data.mixture` adds data sets to that of `data.train_annotations`. Set both.",
-            train_annotations=None,
+            min(fractions) > 0 and sum(fractions) < 1,
+            "The fractions of `data.mixture` must be above 0, and their sum below 1. The images of "
+            "`data.train_annotations` are the remaining fraction.",
             mixture=self.mixture,
         )
-        others = [parse_mixture(text) for text in self.mixture]
-        shares = [share for *_, share in others]
-        check(
-            min(shares) > 0 and sum(shares) < 1,
-            "The shares of `data.mixture` must be above 0, and their sum below 1. The rest is the share of "
-            "`data.train_annotations`.",
-            mixture=self.mixture,
-        )
-        files = [os.path.normpath(path) for path in (self.train_annotations, *(each[0] for each in others))]
+        paths = (self.train_annotations, *(annotations for annotations, *_ in entries))
+        files = [os.path.normpath(path) for path in paths]
         check(
             len(set(files)) == len(files),
-            "Each json of a mixture must occur once. Its share sets how often its images are used.",
+            "Each json of a mixture must occur once. Its fraction sets how often its images are used.",
             train_annotations=self.train_annotations,
             mixture=self.mixture,
         )
 
 
-def parse_mixture(text):
-    """Returns (annotations, images, share) of an entry of `data.mixture`.
+def parse_mixture(text: str) -> tuple[str, str, float]:
+    """Returns (annotations, image folder, fraction of the images) of an entry of `data.mixture`.
 
     >>> parse_mixture("'more cells.json' photos 0.3")
     ('more cells.json', 'photos', 0.3)
     """
     try:
-        annotations, images, share = shlex.split(text)
-        return annotations, images, float(share)
+        annotations, images, fraction = shlex.split(text)
+        return annotations, images, float(fraction)
     except ValueError as error:
         raise ValueError(
-            'An entry of `data.mixture` must be a json, its image folder and a share, as in "more.json '
+            'An entry of `data.mixture` must be a json, its image folder and a fraction, as in "more.json '
             f'photos 0.3". Put paths with spaces in quotes. Received: {text!r} ({error}). Correct it.'
         ) from error
 
@@ -91,7 +93,7 @@ class TrainConfig:
     schedule: str = "steps"  # of the learning rate; "cosine": half a cosine from the maximum to 0
     milestones: tuple[int, ...] = (120_000,)  # for "steps": divide the learning rate by 10 at these steps
     warmup_steps: int = 500  # linear warm-up; not scaled (Goyal et al. 2017, section 2.2)
-    warmup_factor: float = 0.001  # the warm-up starts at this share of the learning rate
+    warmup_factor: float = 0.001  # the warm-up starts at this fraction of the learning rate
     momentum: float = 0.9  # beta 1 for "adamw"
     weight_decay: float = 1e-4  # "sgd" adds it to the gradient, "adamw" applies it to the weights
     norm_weight_decay: float = 0.0  # weight decay of gamma and beta of trainable normalizations
@@ -132,19 +134,21 @@ class TrainConfig:
         )
 
     @property
-    def scale(self):
+    def scale(self) -> float:
         """Ratio of batch size and reference batch size."""
         return self.batch_size / self.reference_batch_size
 
     @property
-    def scaled_steps(self):
+    def scaled_steps(self) -> int:
         """Number of steps that processes as many images as the reference recipe."""
         return max(1, round(self.steps / self.scale))
 
     @property
-    def scaled_milestones(self):
+    def scaled_milestones(self) -> tuple[int, ...]:
+        """`milestones` for `batch_size`, steps."""
         return tuple(round(step / self.scale) for step in self.milestones)
 
     @property
-    def scaled_learning_rate(self):
+    def scaled_learning_rate(self) -> float:
+        """`learning_rate` for `batch_size`."""
         return self.learning_rate * self.scale

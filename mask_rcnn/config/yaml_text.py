@@ -1,6 +1,7 @@
 """Reading of YAML configs: plain mappings, lists and scalars, of limited size and depth."""
 
 import collections
+from typing import Any
 
 import yaml
 
@@ -21,7 +22,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load_yaml(text):
+def load_yaml(text: str) -> Any:
     """Returns the content of a YAML text as dicts, lists and scalars.
 
     Raises:
@@ -36,9 +37,9 @@ def load_yaml(text):
         _check_events(text)
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        words = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         raise ValueError(
-            f"A config must be valid YAML. Received: {words[:300]}. Correct the text."
+            f"A config must be valid YAML. Received: {message[:300]}. Correct the text."
         ) from error
 
 

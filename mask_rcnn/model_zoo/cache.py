@@ -13,35 +13,50 @@ from pathlib import Path
 from absl import logging
 
 from mask_rcnn.model_zoo.download import download
+from mask_rcnn.model_zoo.entries.entry import Entry
 from mask_rcnn.system.files import atomic_write, cache_home, locked, remove_leftovers
+from mask_rcnn.system.paths import RemotePath
 
-NO = ("", "0", "no", "false", "off")
+FALSE_VALUES = ("", "0", "no", "false", "off")  # values of an environment variable
 
 
-def is_offline():
+def is_offline() -> bool:
     """Returns whether $MASK_RCNN_OFFLINE forbids downloads."""
-    return os.environ.get("MASK_RCNN_OFFLINE", "").lower() not in NO
+    return os.environ.get("MASK_RCNN_OFFLINE", "").lower() not in FALSE_VALUES
 
 
-def path_of(entry):
-    """Returns the path of the file of an `Entry`, whether it exists or not."""
+def path_of(entry: Entry) -> Path:
+    """Returns the path of the file of an `Entry`, whether it exists or not.
+
+    Raises:
+        ImportError: If the file belongs to a pip package that is not installed.
+    """
     if entry.packaged:
         package, _, file = entry.packaged.partition("/")
-        return Path(importlib.util.find_spec(package).origin).parent / file
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise ImportError(
+                f"{entry.name} is in the package {package!r}, which must be installed. Received: no such "
+                f"package. Run `pip install {package.replace('_', '-')}`."
+            )
+        return Path(spec.origin).parent / file
     return cache_home() / "files" / entry.name / entry.file_name
 
 
-def fetch(entry):
+def fetch(entry: Entry) -> Path:
     """Returns the path of the file of an `Entry`. Downloads it if necessary, and verifies its hash.
 
     Raises:
         OSError: If it is not in the cache and cannot be downloaded. The message says which file to save
-        where. ValueError: If the file has another hash than the published one.
+            where.
+        ValueError: If the file has another hash than the published one.
     """
     path = path_of(entry)
     if not path.is_file():
         if is_offline():
-            raise OSError(f"$MASK_RCNN_OFFLINE forbids downloading {entry.name}.{_by_hand(entry, path)}")
+            raise OSError(
+                f"$MASK_RCNN_OFFLINE forbids downloading {entry.name}.{_manual_download(entry, path)}"
+            )
         with locked(path.parent):
             if not path.is_file():  # another process may have downloaded it in the meantime
                 _download(entry, path)
@@ -50,7 +65,7 @@ def fetch(entry):
     return path
 
 
-def verify(entry, path):
+def verify(entry: Entry, path: Path) -> str:
     """Returns the hash of the file at `path`, by the algorithm that its source publishes, or SHA-256.
 
     Raises:
@@ -62,7 +77,7 @@ def verify(entry, path):
     return digest
 
 
-def _check_hash(entry, digest, path, advice):
+def _check_hash(entry: Entry, digest: str, path: Path | str, advice: str) -> None:
     if not digest.startswith(entry.digits):
         raise ValueError(
             f"The file of {entry.name} must have the hash {entry.hash_text}. "
@@ -70,29 +85,32 @@ def _check_hash(entry, digest, path, advice):
         )
 
 
-def _download(entry, path):
+def _download(entry: Entry, path: Path) -> None:
     logging.info("Downloading %s from %s", entry.name, entry.url)
     remove_leftovers(path.parent)
     with atomic_write(path) as partial:
         try:
-            digest = download(entry.url, partial, entry.algorithm or "sha256", entry.name)
+            digest = download(
+                entry.url, partial, algorithm=entry.algorithm or "sha256", description=entry.name
+            )
         except OSError as error:
             raise OSError(
-                f"{entry.name} could not be downloaded ({error}).{_by_hand(entry, path)}"
+                f"{entry.name} could not be downloaded ({error}).{_manual_download(entry, path)}"
             ) from error
         _check_hash(entry, digest, entry.url, "Nothing was saved. Try again later.")
     if not entry.algorithm:
         logging.warning("The source of %s publishes no hash, so %s cannot be verified.", entry.name, path)
 
 
-def _by_hand(entry, path):
+def _manual_download(entry: Entry, path: Path) -> str:
+    """Returns the part of an error message that says how to download the file elsewhere."""
     return (
         f"\nDownload it elsewhere and save it as `file`:\n  url:  {entry.url}\n  hash: {entry.hash_text}\n"
         f"  file: {path}"
     )
 
 
-def local_copy(path):
+def local_copy(path: RemotePath) -> Path:
     """Returns the path of a local copy of a remote file. Copies it again if its size or time has changed.
 
     Args:

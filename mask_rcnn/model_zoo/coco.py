@@ -1,6 +1,6 @@
 """The categories of COCO (Lin et al. 2014). Most published detectors are trained on them."""
 
-from mask_rcnn.config.network import COCO_KEYPOINTS
+from mask_rcnn.config.roi_heads import COCO_KEYPOINTS
 from mask_rcnn.structures import Category
 
 NUM_IDS = 90

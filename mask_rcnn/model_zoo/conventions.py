@@ -1,11 +1,13 @@
 """Table of the conventions in which published systems differ, created from their configs."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 from mask_rcnn.config import Config
 from mask_rcnn.model_zoo.registry import find
 
-# One model per kind. The other models of a source differ from these only in the backbone.
+# One model per convention. The other models of a source differ from these only in the backbone.
 MODELS = (
     "torchvision/maskrcnn_resnet50_fpn",
     "torchvision/maskrcnn_resnet50_fpn_v2",
@@ -16,7 +18,7 @@ MODELS = (
 EXCLUDED_FIELDS = ("train", "data", "backbone.weights")  # fields without effect on trained weights
 
 
-def table(models=MODELS):
+def table(models: Sequence[str] = MODELS) -> str:
     """Returns a Markdown table of the config fields in which `models` differ from the defaults.
 
     Args:
@@ -35,7 +37,7 @@ def table(models=MODELS):
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _fields(config, prefix=""):
+def _fields(config: Any, prefix: str = "") -> dict[str, Any]:
     """Returns the fields of a config as a flat dict `{"rpn.channels": 256, ...}`, without EXCLUDED_FIELDS."""
     flat = {}
     for field in dataclasses.fields(config):
@@ -49,7 +51,7 @@ def _fields(config, prefix=""):
     return flat
 
 
-def _cell(value):
+def _cell(value: object) -> str:
     if value is None or value == ():
         return "–"
     if isinstance(value, tuple):

@@ -1,12 +1,22 @@
 """Conversion of weights from other systems. Each system is described by a table of name patterns."""
 
 import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mask_rcnn.weights import assign
 
-TRANSPOSITIONS = {
+if TYPE_CHECKING:  # it imports TensorFlow
+    from mask_rcnn.model import Parts
+
+# A key of TRANSPOSITIONS, or a function that converts an array to our layout.
+Transposition = str | Callable[[np.ndarray], np.ndarray]
+Row = tuple[str, str, Transposition]  # pattern of a name, replacement, transposition
+
+TRANSPOSITIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "same": lambda x: x,
     "conv": lambda x: x.transpose(2, 3, 1, 0),  # OIHW to HWIO
     "depthwise_conv": lambda x: x.transpose(2, 3, 0, 1),  # C1HW to HWC1
@@ -27,17 +37,19 @@ BATCH_NORM = (
 )
 
 
-def norm_rows(pattern, target):
+def norm_rows(pattern: str, target: str) -> list[Row]:
     """Returns the table rows of the normalization of the layer `target`.
 
     Args:
         pattern: Pattern of the name of the normalization in the other system.
         target: Path of the layer here, "part/layer". It may refer to groups of the pattern.
     """
-    return [(rf"{pattern}\.{theirs}", f"{target}/norm/{ours}", "same") for theirs, ours in BATCH_NORM]
+    return [(rf"{pattern}\.{torch_name}", f"{target}/norm/{name}", "same") for torch_name, name in BATCH_NORM]
 
 
-def affine_rows(pattern, target, kernel, bias="same"):
+def affine_rows(
+    pattern: str, target: str, kernel: Transposition, *, bias: Transposition = "same"
+) -> list[Row]:
     """Returns the table rows of the kernel and the bias of a layer.
 
     Args:
@@ -51,26 +63,33 @@ def affine_rows(pattern, target, kernel, bias="same"):
     ]
 
 
-def swap_xy(x):
+def swap_xy(x: np.ndarray) -> np.ndarray:
     """Returns an array whose outputs (dx, dy, dw, dh), along the first axis, become (dy, dx, dh, dw)."""
     return x.reshape(-1, 2, 2, *x.shape[1:])[:, :, ::-1].reshape(x.shape)
 
 
-def flattened_dense(pool_size):
+def flattened_dense(pool_size: int) -> Callable[[np.ndarray], np.ndarray]:
     """Returns the transposition for the first linear layer after a flattened RoI `[C, P, P]`.
 
     Args:
         pool_size: Side of the pooled RoI, P.
     """
 
-    def transpose(x):
+    def transpose(x: np.ndarray) -> np.ndarray:
         x = x.reshape(len(x), -1, pool_size, pool_size)  # [out, C, P, P]
         return x.transpose(2, 3, 1, 0).reshape(-1, len(x))
 
     return transpose
 
 
-def convert(parts, state_dict, table, ignored=(), source="the state dict"):
+def convert(
+    parts: "Parts",
+    state_dict: Mapping[str, np.ndarray],
+    table: Iterable[Row],
+    *,
+    ignored: Iterable[str] = (),
+    source: str | Path = "the state dict",
+) -> None:
     """Loads the weights of another system into a model.
 
     Args:
@@ -89,7 +108,9 @@ def convert(parts, state_dict, table, ignored=(), source="the state dict"):
     assign(parts, translate(state_dict, table, ignored), source)
 
 
-def translate(state_dict, table, ignored=()):
+def translate(
+    state_dict: Mapping[str, np.ndarray], table: Iterable[Row], ignored: Iterable[str] = ()
+) -> dict[str, np.ndarray]:
     """Returns the arrays of `state_dict` with our names and layouts. Names that match no row stay unchanged.
 
     Args:
@@ -112,7 +133,7 @@ def translate(state_dict, table, ignored=()):
     return arrays
 
 
-def fold_biases(arrays):
+def fold_biases(arrays: dict[str, np.ndarray]) -> None:
     """Subtracts the bias of each convolution from the mean of its batch normalization, in place.
 
     Our convolutions with a normalization have no bias, because it has no effect. Those of matterport and
@@ -127,16 +148,18 @@ def fold_biases(arrays):
             arrays[mean] = arrays[mean] - arrays.pop(name)
 
 
-def _transposed(array, transpose):
+def _transposed(array: np.ndarray, transpose: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     try:
         return transpose(array)
     except (ValueError, IndexError, TypeError):
         return array  # rank or size do not fit its name: `assign` reports its shape
 
 
-def _look_up(name, table):
+def _look_up(name: str, table: Iterable[Row]) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
+    """Returns the name of our variable for a name of another system, and the transposition of its array."""
     for pattern, replacement, transposition in table:
         match = re.fullmatch(pattern, name)
         if match:
-            return match.expand(replacement), TRANSPOSITIONS.get(transposition, transposition)
+            is_key = isinstance(transposition, str)
+            return match.expand(replacement), TRANSPOSITIONS[transposition] if is_key else transposition
     return name, TRANSPOSITIONS["same"]  # `assign` reports it as unknown to the model

@@ -8,6 +8,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from mask_rcnn.system.terminal import printable
 
@@ -19,7 +21,7 @@ MIN_RATE = 10_000  # minimum average rate, bytes per second
 GRACE_SECONDS = 30  # time before the minimum rate is enforced
 
 
-def download(url, path, algorithm, description):
+def download(url: str, path: Path, *, algorithm: str, description: str) -> str:
     """Downloads a URL to a file and returns the hash of its content.
 
     Args:
@@ -53,7 +55,7 @@ def download(url, path, algorithm, description):
     return hasher.hexdigest()
 
 
-def _chunks(response):
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
     """Yields the body in chunks. Raises an OSError if it is too large or too slow."""
     start, received = time.monotonic(), 0
     while chunk := response.read1(CHUNK):
@@ -66,7 +68,7 @@ def _chunks(response):
         yield chunk
 
 
-def _declared_size(response):
+def _declared_size(response: http.client.HTTPResponse) -> int:
     """Returns the Content-Length, or 0 if there is none."""
     text = response.headers.get("Content-Length", "0").strip()
     if not (text.isascii() and text.isdigit()) or len(text) > 20:
@@ -87,7 +89,7 @@ class _NoDowngrade(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(request, response, code, message, headers, new_url)
 
 
-def _open(url):
+def _open(url: str) -> http.client.HTTPResponse:
     """Returns the response for a URL. Its headers must be complete within ANSWER_SECONDS."""
     result = []
     thread = threading.Thread(target=_request, args=(url, result), daemon=True)
@@ -100,7 +102,8 @@ def _open(url):
     return result[0]
 
 
-def _request(url, result):
+def _request(url: str, result: list) -> None:
+    """Appends the response for a URL, or the exception, to `result`."""
     request = urllib.request.Request(url, headers={"User-Agent": "mask-rcnn"})
     try:
         result.append(urllib.request.build_opener(_NoDowngrade).open(request, timeout=TIMEOUT))
@@ -111,7 +114,7 @@ def _request(url, result):
 
 
 @contextlib.contextmanager
-def _progress(description, total):
+def _progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
     """Yields a function of the number of received bytes. On a terminal it updates a progress bar."""
     if not sys.stderr.isatty():
         yield lambda size: None

@@ -6,6 +6,7 @@ of the deltas, and the batch normalization of the heads, which it never trains o
 
 import re
 import string
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from mask_rcnn.config import (
     RpnConfig,
 )
 from mask_rcnn.model_zoo.coco import COCO_CATEGORIES
+from mask_rcnn.model_zoo.convert import Row, Transposition
 from mask_rcnn.model_zoo.preset import Preset
 
 NORM_EPSILON = 1e-3  # the default of Keras
@@ -31,7 +33,7 @@ BLOCKS = string.ascii_lowercase[:23]  # one letter per block of a stage: res4a t
 LAYER = re.compile(r"(?:model_weights/)?(?:rpn_model/)*([^/]+)/(?:.*/)?(\w+)(?::0)?")
 
 
-def mask_rcnn_coco(backbone="resnet101"):
+def mask_rcnn_coco(backbone: str = "resnet101") -> Config:
     """Returns the `Config` of `mask_rcnn_coco.h5` with matterport's default settings for inference.
 
     Args:
@@ -85,7 +87,7 @@ def mask_rcnn_coco(backbone="resnet101"):
     )
 
 
-def prepare(state_dict):
+def preprocess_state_dict(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the arrays of a file with uniform names, before the table is applied.
 
     The batch normalizations of the heads are folded into the layers before them.
@@ -97,7 +99,7 @@ def prepare(state_dict):
     Returns:
         `{"layer/variable": array}`.
     """
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for path, array in state_dict.items():
         match = LAYER.fullmatch(path)
         arrays["/".join(match.groups()) if match else path] = array
@@ -107,14 +109,14 @@ def prepare(state_dict):
     return arrays
 
 
-def _fold_norm(arrays, layer, norm):
+def _fold_norm(arrays: dict[str, np.ndarray], layer: str, norm: str) -> None:
     """Folds a frozen batch normalization into the layer before it, in place.
 
     If an array is missing or has a wrong shape, nothing is changed. The later check then reports it.
     """
     names = [f"{layer}/kernel", f"{layer}/bias"]
     names += [f"{norm}/{name}" for name in ("gamma", "beta", "moving_mean", "moving_variance")]
-    shapes = [np.shape(arrays.get(name))[-1:] for name in names]
+    shapes = [arrays[name].shape[-1:] if name in arrays else () for name in names]
     if any(shape != shapes[0] for shape in shapes) or shapes[0] == ():
         return
     kernel = arrays.pop(names[0])
@@ -124,30 +126,36 @@ def _fold_norm(arrays, layer, norm):
     arrays[f"{layer}/bias"] = ((bias - mean) * scale + beta).astype("float32")
 
 
-def _rows(theirs, ours, kernel="same", bias="same"):
-    return [(f"{theirs}/kernel", f"{ours}/kernel", kernel), (f"{theirs}/bias", f"{ours}/bias", bias)]
+def _rows(
+    pattern: str, target: str, kernel: Transposition = "same", bias: Transposition = "same"
+) -> list[Row]:
+    """Returns the table rows of the kernel and the bias of a layer, see `convert.affine_rows`."""
+    return [(f"{pattern}/kernel", f"{target}/kernel", kernel), (f"{pattern}/bias", f"{target}/bias", bias)]
 
 
-def _backbone_rows():
-    rows = [*_rows("conv1", "backbone/stem"), (r"bn_conv1/(\w+)", r"backbone/stem/norm/\1", "same")]
+def _backbone_rows() -> list[Row]:
+    rows: list[Row] = [
+        *_rows("conv1", "backbone/stem"),
+        (r"bn_conv1/(\w+)", r"backbone/stem/norm/\1", "same"),
+    ]
     for index, letter in enumerate(BLOCKS):
         for branch, layer in (("1", "shortcut"), ("2a", "conv1"), ("2b", "conv2"), ("2c", "conv3")):
-            ours = rf"backbone/stage\1_block{index}_{layer}"
-            rows += _rows(rf"res(\d){letter}_branch{branch}", ours)
-            rows.append((rf"bn(\d){letter}_branch{branch}/(\w+)", rf"{ours}/norm/\2", "same"))
+            target = rf"backbone/stage\1_block{index}_{layer}"
+            rows += _rows(rf"res(\d){letter}_branch{branch}", target)
+            rows.append((rf"bn(\d){letter}_branch{branch}/(\w+)", rf"{target}/norm/\2", "same"))
     return rows
 
 
-def _foreground(x):
+def _foreground(x: np.ndarray) -> np.ndarray:
     """Returns one logit per anchor from (background, foreground): a softmax over two is a sigmoid."""
     return x[..., 1::2] - x[..., ::2]
 
 
-def _scaled_deltas(x):
-    return x * np.tile(np.float32(RPN_DELTA_STD), x.shape[-1] // 4)
+def _scaled_deltas(x: np.ndarray) -> np.ndarray:
+    return x * np.tile(np.array(RPN_DELTA_STD, "float32"), x.shape[-1] // 4)
 
 
-def _as_matrix(x):
+def _as_matrix(x: np.ndarray) -> np.ndarray:
     """Returns the kernel `[P, P, C, C']` of a convolution that covers its whole input as a dense kernel."""
     return x.reshape(-1, x.shape[-1])
 
@@ -168,5 +176,10 @@ TABLE = (
 )
 
 PRESETS = {
-    "mask_rcnn_coco": Preset(config=mask_rcnn_coco, table=TABLE, prepare=prepare, categories=COCO_CATEGORIES),
+    "mask_rcnn_coco": Preset(
+        config=mask_rcnn_coco,
+        table=TABLE,
+        preprocess_state_dict=preprocess_state_dict,
+        categories=COCO_CATEGORIES,
+    ),
 }

@@ -6,13 +6,15 @@ import numpy as np
 from absl import logging
 
 from mask_rcnn import __version__
+from mask_rcnn.config import Config
 from mask_rcnn.model_zoo import cache
+from mask_rcnn.model_zoo.entries.entry import Entry
 from mask_rcnn.model_zoo.registry import ENTRIES, did_you_mean, find
 from mask_rcnn.system.files import cache_home, remove_leftovers
 from mask_rcnn.system.paths import RemotePath, as_path
 
 
-def weights_file(name):
+def weights_file(name: str | Path | RemotePath) -> Path:
     """Returns the path of a weights file for a path or the name of published weights.
 
     Args:
@@ -38,7 +40,7 @@ def weights_file(name):
     )
 
 
-def _check_not_exported(path):
+def _check_not_exported(path: Path | RemotePath) -> None:
     """Raises a ValueError if a path is a model of `mask-rcnn export` instead of a weights file."""
     is_folder = (path / "saved_model.pb").is_file() or (path / "static" / "config.json").is_file()
     if is_folder or path.name.endswith((".tflite", ".onnx")):
@@ -48,7 +50,7 @@ def _check_not_exported(path):
         )
 
 
-def checkpoint_file(name):
+def checkpoint_file(name: str | Path | RemotePath) -> Path:
     """Returns the path of a checkpoint in the format of its source.
 
     Args:
@@ -61,7 +63,7 @@ def checkpoint_file(name):
     return cache.fetch(find(path.as_posix())) if is_name else path
 
 
-def config_of(name):
+def config_of(name: str | Path | RemotePath) -> Config:
     """Returns the `Config` of the weights that `name` (see `weights_file`) refers to.
 
     Published weights are not downloaded for it.
@@ -74,7 +76,7 @@ def config_of(name):
     return read_header(weights_file(name))[0]
 
 
-def detector(name):
+def detector(name: str) -> Entry:
     """Returns the `Entry` of a published detector. Raises a ValueError for the name of a backbone."""
     entry = find(name)
     if entry.is_backbone:
@@ -85,7 +87,7 @@ def detector(name):
     return entry
 
 
-def convert_file(path, entry, out):
+def convert_file(path: str | Path, entry: Entry, out: str | Path) -> None:
     """Converts a checkpoint of another system to a weights file with its config and categories.
 
     Args:
@@ -104,16 +106,17 @@ def convert_file(path, entry, out):
     config = preset.config()
     shapes = model_shapes(config)
     state_dict = read_state_dict(path, bytes_for(shapes.values()))
-    source = f"{path}, taken as {entry.name},"
+    source = f"{path}, read as {entry.name},"
     with np.errstate(all="ignore"):  # `check_values` rejects invalid numbers below
-        arrays = translate(preset.prepare(state_dict), preset.table, preset.ignored)
+        arrays = translate(preset.preprocess_state_dict(state_dict), preset.table, preset.ignored)
     check_fit(shapes, {name: array.shape for name, array in arrays.items()}, source)
     check_values(arrays, source)
     weights = {name: arrays[name].astype("float32", copy=False) for name in shapes}
     write_arrays(out, weights, config, categories=preset.categories)
 
 
-def _converted(entry):
+def _converted(entry: Entry) -> Path:
+    """Returns the path of published weights in our format. Converts them unless the cache has them."""
     from mask_rcnn.weights import FORMAT, read_header
 
     detector(entry.name)

@@ -6,15 +6,16 @@ URLs, hashes and scores are copied from the sources. They were not checked by a 
 import difflib
 
 from mask_rcnn.model_zoo.entries import detectron2, imagenet, matterport, torchvision
+from mask_rcnn.model_zoo.entries.entry import Entry
 
-ENTRIES = {
+ENTRIES: dict[str, Entry] = {
     entry.name: entry
     for source in (torchvision, detectron2, matterport, imagenet)
     for entry in source.ENTRIES
 }
 
 
-def find(name):
+def find(name: str) -> Entry:
     """Returns the `Entry` with the given name. Raises a ValueError if there is none.
 
     >>> find("torchvision/maskrcnn_resnet50_fpn").mask_ap
@@ -28,10 +29,10 @@ def find(name):
     return ENTRIES[name]
 
 
-def did_you_mean(name):
+def did_you_mean(name: str) -> str:
     """Returns a sentence with the most similar names and a trailing space, or "" if no name is similar."""
-    own_names = {entry.partition("/")[2]: entry for entry in ENTRIES}
-    found = difflib.get_close_matches(name, ENTRIES, n=3) or [
-        own_names[near] for near in difflib.get_close_matches(name.rpartition("/")[2], own_names, n=3)
+    by_model = {entry.partition("/")[2]: entry for entry in ENTRIES}  # without the name of the source
+    similar = difflib.get_close_matches(name, ENTRIES, n=3) or [
+        by_model[model] for model in difflib.get_close_matches(name.rpartition("/")[2], by_model, n=3)
     ]
-    return f"Did you mean {' or '.join(map(repr, found))}? " if found else ""
+    return f"Did you mean {' or '.join(map(repr, similar))}? " if similar else ""

@@ -1,5 +1,6 @@
 """torchvision's detectors: their conventions as configs, and the table of their weight names."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from mask_rcnn.config import (
@@ -15,14 +16,16 @@ from mask_rcnn.config import (
     RpnConfig,
 )
 from mask_rcnn.model_zoo.coco import COCO_CATEGORIES_WITH_GAPS, COCO_PERSON
-from mask_rcnn.model_zoo.convert import affine_rows, flattened_dense, norm_rows
+from mask_rcnn.model_zoo.convert import Row, affine_rows, flattened_dense, norm_rows
 from mask_rcnn.model_zoo.preset import Preset
+from mask_rcnn.structures import Category
 
 NUM_CLASSES = 90  # torchvision keeps the gaps in COCO's category ids
+MASK_HEAD = MaskHeadConfig(paste="padded_resize")
 KEYPOINT_TRAIN_SIDES = (640, 672, 704, 736, 768, 800)
 
 
-def maskrcnn_resnet50_fpn(num_classes=NUM_CLASSES):
+def maskrcnn_resnet50_fpn(num_classes: int = NUM_CLASSES) -> Config:
     """Returns the `Config` of `maskrcnn_resnet50_fpn` with its COCO_V1 weights.
 
     Args:
@@ -36,11 +39,11 @@ def maskrcnn_resnet50_fpn(num_classes=NUM_CLASSES):
         rpn=RpnConfig(min_size=1e-3, train_post_nms=2000, box_loss_beta=1 / 9),
         roi_align=RoiAlignConfig(aligned=False, level_epsilon=0.0, level_offset=1e-6),
         box_head=BoxHeadConfig(min_size=1e-2, box_loss_beta=1 / 9),
-        mask_head=MaskHeadConfig(paste="padded_resize"),
+        mask_head=MASK_HEAD,
     )
 
 
-def maskrcnn_resnet50_fpn_v2():
+def maskrcnn_resnet50_fpn_v2() -> Config:
     """Returns the `Config` of `maskrcnn_resnet50_fpn_v2`: batch normalization outside the backbone, too."""
     config = maskrcnn_resnet50_fpn()
     return replace(
@@ -49,21 +52,21 @@ def maskrcnn_resnet50_fpn_v2():
         fpn=FpnConfig(norm="batch_norm"),
         rpn=replace(config.rpn, convs=2),
         box_head=replace(config.box_head, convs=4, norm="batch_norm", dense_units=(1024,)),
-        mask_head=replace(config.mask_head, norm="batch_norm"),
+        mask_head=replace(MASK_HEAD, norm="batch_norm"),
     )
 
 
-def fasterrcnn_resnet50_fpn():
+def fasterrcnn_resnet50_fpn() -> Config:
     """Returns the `Config` of `fasterrcnn_resnet50_fpn` with its COCO_V1 weights."""
     return replace(maskrcnn_resnet50_fpn(), mask_head=None)
 
 
-def fasterrcnn_resnet50_fpn_v2():
+def fasterrcnn_resnet50_fpn_v2() -> Config:
     """Returns the `Config` of `fasterrcnn_resnet50_fpn_v2`."""
     return replace(maskrcnn_resnet50_fpn_v2(), mask_head=None)
 
 
-def keypointrcnn_resnet50_fpn():
+def keypointrcnn_resnet50_fpn() -> Config:
     """Returns the `Config` of `keypointrcnn_resnet50_fpn` with its COCO_V1 weights."""
     config = fasterrcnn_resnet50_fpn()
     return replace(
@@ -74,9 +77,9 @@ def keypointrcnn_resnet50_fpn():
     )
 
 
-def resnet_table(prefix):
+def resnet_table(prefix: str) -> list[Row]:
     """Returns the table rows of a ResNet backbone whose names begin with the pattern `prefix`."""
-    rows = [(f"{prefix}conv1.weight", "backbone/stem/kernel", "conv")]
+    rows: list[Row] = [(f"{prefix}conv1.weight", "backbone/stem/kernel", "conv")]
     rows += norm_rows(rf"{prefix}bn1", "backbone/stem")
     for layer in (1, 2, 3, 4):
         block = rf"{prefix}layer{layer}\.(\d+)\."
@@ -88,11 +91,11 @@ def resnet_table(prefix):
     return rows
 
 
-def _fpn_rows():
-    rows = []
+def _fpn_rows() -> list[Row]:
+    rows: list[Row] = []
     for index in range(4):
-        for theirs, ours in (("inner_blocks", "lateral"), ("layer_blocks", "output")):
-            name, target = rf"backbone\.fpn\.{theirs}\.{index}", f"fpn/{ours}{index + 2}"
+        for blocks, layer in (("inner_blocks", "lateral"), ("layer_blocks", "output")):
+            name, target = rf"backbone\.fpn\.{blocks}\.{index}", f"fpn/{layer}{index + 2}"
             rows += affine_rows(rf"{name}(?:\.0)?", target, "conv")  # without ".0" before torchvision 0.13
             rows += norm_rows(rf"{name}\.1", target)
     return rows
@@ -102,18 +105,18 @@ RPN_ROWS = [
     *affine_rows(r"rpn\.head\.conv", "rpn_head/conv0", "conv"),  # before torchvision 0.13
     *affine_rows(r"rpn\.head\.conv\.(\d)\.0", r"rpn_head/conv\1", "conv"),
     *affine_rows(r"rpn\.head\.cls_logits", "rpn_head/objectness", "conv"),
-    *affine_rows(r"rpn\.head\.bbox_pred", "rpn_head/deltas", "deltas_conv", "deltas"),
+    *affine_rows(r"rpn\.head\.bbox_pred", "rpn_head/deltas", "deltas_conv", bias="deltas"),
 ]
 
 
-def _box_head_rows():
+def _box_head_rows() -> list[Row]:
     head, predictor = r"roi_heads\.box_head", r"roi_heads\.box_predictor"
-    rows = [
+    rows: list[Row] = [
         *affine_rows(rf"{head}\.fc6", "box_head/fc1", flattened_dense(7)),
         *affine_rows(rf"{head}\.fc7", "box_head/fc2", "dense"),
         *affine_rows(rf"{head}\.5", "box_head/fc1", flattened_dense(7)),  # v2: 0 to 3 are convolutions
         *affine_rows(rf"{predictor}\.cls_score", "box_head/class_logits", "dense"),
-        *affine_rows(rf"{predictor}\.bbox_pred", "box_head/deltas", "deltas_dense", "deltas"),
+        *affine_rows(rf"{predictor}\.bbox_pred", "box_head/deltas", "deltas_dense", bias="deltas"),
     ]
     for index in range(4):
         rows.append((rf"{head}\.{index}\.0\.weight", f"box_head/conv{index + 1}/kernel", "conv"))
@@ -121,8 +124,8 @@ def _box_head_rows():
     return rows
 
 
-def _mask_head_rows():
-    rows = []
+def _mask_head_rows() -> list[Row]:
+    rows: list[Row] = []
     for index in range(4):
         target = f"mask_head/conv{index + 1}"
         rows += affine_rows(rf"roi_heads\.mask_head\.(?:{index}\.0|mask_fcn{index + 1})", target, "conv")
@@ -132,8 +135,8 @@ def _mask_head_rows():
     return rows + affine_rows(rf"{predictor}\.mask_fcn_logits", "mask_head/predictor", "pointwise")
 
 
-def _keypoint_head_rows():
-    rows = []
+def _keypoint_head_rows() -> list[Row]:
+    rows: list[Row] = []
     for index in range(8):  # every second module is a ReLU
         name = rf"roi_heads\.keypoint_head\.{2 * index}"
         rows += affine_rows(name, f"keypoint_head/conv{index + 1}", "conv")
@@ -152,7 +155,9 @@ TABLE = (
 IGNORED = (r".*\.num_batches_tracked",)
 
 
-def _preset(config, categories=COCO_CATEGORIES_WITH_GAPS):
+def _preset(
+    config: Callable[[], Config], categories: tuple[Category, ...] = COCO_CATEGORIES_WITH_GAPS
+) -> Preset:
     return Preset(config=config, table=TABLE, ignored=IGNORED, categories=categories)
 
 

@@ -130,7 +130,7 @@ def _load_backbones(parts: Parts, config: Config) -> None:
     """Loads pretrained weights into the backbone and into the separate backbone of the RPN, if any."""
     if config.backbone.name in IMAGENET:
         weights = warn_of_backbone(config)
-        load_backbone(parts.backbone, config.backbone.name, weights, parts.roi_stage)
+        load_backbone(parts.backbone, config.backbone.name, weights, roi_stage=parts.roi_stage)
     else:
         _load_from_library(parts.source, config.backbone)
     if parts.rpn_backbone is not None:

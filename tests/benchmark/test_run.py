@@ -313,7 +313,7 @@ def run_command(*words):
         (["--against", "torchvision", "--against-python", "p", "--set", "a.b=1"], "Leave them out"),
         (["--mode", "predict"], "needs --annotations and --images"),
         (["--mode", "data"], "needs --annotations and --images"),
-        (["--mode", "predict", "--annotations", "a", "--images", "b", "--model", "c"], "alone"),
+        (["--mode", "predict", "--annotations", "a", "--images", "b", "--model", "c"], "supports neither"),
     ],
 )
 def test_options_that_do_not_fit_are_an_error(words, message, capsys):

@@ -73,7 +73,10 @@ def test_a_wrong_folder_is_not_repaired(tmp_path, capsys):
         (["--annotations", "instances.json", "--images", "no_folder"], "folder of the images"),
         (["--annotations", "instances.json"], "--images"),
         (["--images", "."], "--annotations"),
-        (["--annotations", "instances.json", "--images", ".", "--val-images", "."], "belong together"),
+        (
+            ["--annotations", "instances.json", "--images", ".", "--val-images", "."],
+            "needs `--val-annotations`",
+        ),
         (["--annotations", "instances.json", "--images", ".", "--config", "no_recipe"], "no_recipe"),
         (["--annotations", "instances.json", "--images", ".", "--fix", "./instances.json"], "never changed"),
     ],

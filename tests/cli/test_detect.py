@@ -97,7 +97,7 @@ def test_images_in_which_nothing_was_found_are_counted_in_the_ranking(
     )
     image, path = write_image(tmp_path / "a.png"), tmp_path / "rank.csv"
     assert run("detect", image, *WEIGHTS, "--no-pictures", "--rank-uncertain", path) == 0
-    assert "1 images are last in the ranking because nothing was found" in capsys.readouterr().out
+    assert "1 images without detections are last in the ranking" in capsys.readouterr().out
     assert path.read_text().splitlines()[1] == "1,a.png,0.0,0.0,nothing found,0.0,0.0,0.0,0,0"
 
 
@@ -254,7 +254,10 @@ def test_pictures_replace_those_of_an_earlier_run_and_no_other_file(predictor, t
     foreign = write_image(out / "a.png", 7)
     for _ in range(2):
         assert run("detect", image, *WEIGHTS, "--out", out) == 0
-        assert f"1 pictures got another name, theirs was taken: {image} ->" in capsys.readouterr().out
+        assert (
+            f"1 pictures got another name, because a file of that name exists: {image} ->"
+            in capsys.readouterr().out
+        )
     assert sorted(path.name for path in out.iterdir()) == ["a-2.png", "a.png"]
     assert cv2.imread(str(foreign)).max() == 7
 
@@ -359,7 +362,7 @@ def test_the_frames_before_a_break_are_kept_and_the_break_is_reported(predictor,
     found = json.loads(json_file.read_text())
     assert 5 < len(found) < 35
     assert len(list(video.read_frames(out / "clip.mp4"))) == len(found)
-    assert f"breaks off after {len(found)} of 40 frames" in capsys.readouterr().err
+    assert f"ends after {len(found)} of 40 frames" in capsys.readouterr().err
 
 
 def test_frames_of_another_size_are_refused_instead_of_dropped(tmp_path):

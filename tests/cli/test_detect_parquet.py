@@ -232,7 +232,7 @@ def test_what_cannot_be_a_row_is_counted(words, tmp_path, capsys):
     write_images(tmp_path, 1)
     (tmp_path / "photos" / "clip.mp4").touch()
     assert run(*words) == 0
-    assert "Skipped 1 files that are no images: " in capsys.readouterr().out
+    assert "Skipped 1 files that are not images: " in capsys.readouterr().out
 
 
 def test_keypoints_and_detections_without_masks_are_columns_and_entries():
@@ -290,7 +290,7 @@ def test_workers_without_a_cpu_or_gpu_are_an_error(resources, monkeypatch):
 def test_lines_of_progress_say_how_long_the_rest_takes(capsys, monkeypatch):
     seconds = iter((0.0, 20.0, 40.0, 60.0))
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
-    assert list(progress.track(["ab", "cd", "efgh"], 8, "Detecting", len)) == ["ab", "cd", "efgh"]
+    assert list(progress.track(["ab", "cd", "efgh"], 8, "Detecting", size=len)) == ["ab", "cd", "efgh"]
     assert capsys.readouterr().err == (
         "Detecting: 2/8, about 0:01:00 left\nDetecting: 4/8, about 0:00:40 left\n"
         "Detecting: 8/8, about 0:00:00 left\n"

@@ -119,7 +119,7 @@ def test_side_by_side_measures_each_in_its_own_process(model):
         (("detect", "x.png", "--model", "m", "--precision", "mixed_bfloat16"), "that it was exported with"),
         (("benchmark", "--model", "m", "--batch", "2"), "one image at a time"),
         (("benchmark", "--model", "m", "--config", "shapes"), "measured as it was exported"),
-        (("benchmark", "--annotations", "a.json"), "go together, and with --model"),
+        (("benchmark", "--annotations", "a.json"), "must be given together, and need --model"),
         (("evaluate", "--model", "m", "--annotations", "a.json"), "needs the folder of the images"),
     ],
 )
@@ -153,7 +153,7 @@ def no_tensorflow(monkeypatch):
             "--check-images must be 1 or more",
         ),
         (("--format", "saved_model", "--out", "images"), "must not exist or must be an earlier export"),
-        (("--format", "saved_model", "--out", "a", "--images", "videos"), "--images must hold images"),
+        (("--format", "saved_model", "--out", "a", "--images", "videos"), "--images must contain images"),
         (("--format", "saved_model", "--out", "a", "--images", "absent"), "absent"),
     ],
 )

@@ -44,7 +44,7 @@ def published(home, monkeypatch, tiny_config):
             table = ((r"theirs\.(.*)", r"\1", "same"),)
             return Preset(config=lambda: tiny_config, table=table, categories=CATEGORIES)
 
-    facts = dict.fromkeys(("what", "license", "source", "published"), "")
+    facts = dict.fromkeys(("description", "license", "source", "published"), "")
     entry = TinyEntry(name=NAME, url="https://example.org/tiny.npz", file_format="npz", **facts)
     monkeypatch.setitem(ENTRIES, NAME, entry)
     return entry
@@ -120,7 +120,7 @@ def test_verify_needs_the_file_and_says_whether_it_is_the_published_one(publishe
     assert f"`mask-rcnn models fetch {NAME}`" in capsys.readouterr().err
     put_into_cache(published, checkpoint)
     assert run("models", "verify", NAME) == 0
-    assert "the source publishes none to compare it with" in capsys.readouterr().out
+    assert "the source publishes no hash to compare it with" in capsys.readouterr().out
     assert run("models", "verify", "efficientnet_lite0/imagenet") == 0
     assert "as published" in capsys.readouterr().out
 
@@ -144,7 +144,7 @@ def test_converting_as_another_model_lists_both_sides(published, checkpoint, tmp
         run("models", "convert", checkpoint, "--as", "torchvision/fasterrcnn_resnet50_fpn", "--out", out) == 2
     )
     message = capsys.readouterr().err
-    assert f"The weights of {checkpoint}, taken as torchvision/fasterrcnn_resnet50_fpn, do not fit" in message
+    assert f"The weights of {checkpoint}, read as torchvision/fasterrcnn_resnet50_fpn, do not fit" in message
     assert "missing in the file:\n    backbone/stem/kernel" in message
     assert "unknown to the model:\n    theirs.backbone/" in message
     assert not out.exists()

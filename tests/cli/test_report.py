@@ -120,7 +120,7 @@ def test_a_comparison_says_which_images_and_masks_the_second_run_lacks(scene, ca
     (scene / "boxes.json").write_text(json.dumps([each for each in boxes if each["image_id"] < 3]))
     assert evaluate(scene, "--report", scene / "out", "--compare", scene / "boxes.json") == 0
     output = capsys.readouterr().out
-    assert "boxes.json: no detections in 2 images in which the first run has some" in output
+    assert "boxes.json: no detections in 2 images in which the first run has detections" in output
     assert "boxes.json: segm cannot be compared: only the first run has them" in output
     numbers = json.loads((scene / "out" / "report.json").read_text())
     assert list(numbers["evaluations"]) == ["bbox", "segm", "boundary"]

@@ -323,7 +323,7 @@ def test_arrays_of_users_are_checked():
 
 
 def test_the_refused_transforms_exist():
-    from mask_rcnn.config.network import RGB_TRANSFORMS, UINT8_TRANSFORMS
+    from mask_rcnn.config.input import RGB_TRANSFORMS, UINT8_TRANSFORMS
     from mask_rcnn.data.augment import TRANSFORMS
 
     names = {text.split()[0] for text in itertools.chain(GEOMETRIC, RGB_TRANSFORMS, UINT8_TRANSFORMS)}

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mask_rcnn.config import Config, DataConfig, InputConfig, KeypointHeadConfig, TrainConfig
-from mask_rcnn.config.network import COCO_FLIP_PAIRS, COCO_KEYPOINTS
+from mask_rcnn.config.roi_heads import COCO_FLIP_PAIRS, COCO_KEYPOINTS
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.keypoints import keypoint_array, mirrored_order
 from mask_rcnn.data.pipeline import training_dataset

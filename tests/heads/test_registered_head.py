@@ -10,7 +10,7 @@ from locations import ROOT
 from training_run import TINY
 
 from mask_rcnn import config_io
-from mask_rcnn.config.heads import SECTIONS, add_head_config
+from mask_rcnn.config.heads import SECTIONS, add_head_config, head_sections
 from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.ground_truth import make_ground_truths
 from mask_rcnn.data.loading import IGNORED, ExampleLoader
@@ -114,6 +114,17 @@ def test_a_config_that_yaml_cannot_hold_is_refused(name, section_class, wrong):
     with pytest.raises(ValueError, match=f"Received: '{name}'.*Change {wrong}"):
         add_head_config(name, section_class)
     assert name not in SECTIONS
+
+
+@dataclasses.dataclass(frozen=True)
+class OptionalPoolSize:
+    pool_size: int | None = None
+
+
+def test_a_pool_size_of_none_is_refused(monkeypatch):
+    monkeypatch.setitem(SECTIONS, "new", OptionalPoolSize)
+    with pytest.raises(ValueError, match=r"`heads\.new\.pool_size` must be of type int .*Received: None"):
+        head_sections({"new": OptionalPoolSize()})
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ class Run:
         config = peer.preset.config()
         with dtype_policy(precision):
             self.parts = build_parts(config)
-            convert(self.parts, peer.state_dict, peer.preset.table, peer.preset.ignored)
+            convert(self.parts, peer.state_dict, peer.preset.table, ignored=peer.preset.ignored)
             self.model = inference_model(self.parts, config, intermediates=True)
             predictor = Predictor(self.parts, config, peer.preset.categories)
         image = read_image(PARITY / "image_427x640.png")

@@ -228,13 +228,13 @@ def test_a_fifth_stage_in_the_heads_gets_its_weights_too(small_resnet, monkeypat
     parts = build_parts(config)
     state = torchvision_state_dict()
     np.savez(tmp_path / "a.npz", **state)
-    load_backbone(parts.backbone, "resnet50", tmp_path / "a.npz", parts.roi_stage)
+    load_backbone(parts.backbone, "resnet50", tmp_path / "a.npz", roi_stage=parts.roi_stage)
     got = arrays_of(parts.roi_stage)
     assert got["stage5_block0_conv3/norm/gamma"][4] == state["layer4.0.bn3.weight"][4]
 
     save_weights(tmp_path / "c4.weights.h5", parts, config, categories=(Category(1, "ant"),))
     again = build_parts(config)
-    load_backbone(again.backbone, "resnet50", tmp_path / "c4.weights.h5", again.roi_stage)
+    load_backbone(again.backbone, "resnet50", tmp_path / "c4.weights.h5", roi_stage=again.roi_stage)
     for name, array in arrays_of(again.roi_stage).items():
         np.testing.assert_array_equal(array, got[name])
     load_backbone(small_resnet, "resnet50", tmp_path / "c4.weights.h5")  # also into a complete backbone

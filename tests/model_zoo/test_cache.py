@@ -51,7 +51,14 @@ def serving(content, length=None):
 
 
 def entry_of(url, **facts):
-    known = {"what": "", "file_format": "pth", "license": "", "source": "", "published": "", "sha256": SHA256}
+    known = {
+        "description": "",
+        "file_format": "pth",
+        "license": "",
+        "source": "",
+        "published": "",
+        "sha256": SHA256,
+    }
     return Entry(name="source/model", url=url, **{**known, **facts})
 
 

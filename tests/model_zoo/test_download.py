@@ -55,7 +55,7 @@ def serving(answer):
 
 
 def entry_of(url, sha256=""):
-    facts = {"what": "", "file_format": "pth", "license": "", "source": "", "published": ""}
+    facts = {"description": "", "file_format": "pth", "license": "", "source": "", "published": ""}
     return Entry(name="source/model", url=url, sha256=sha256, **facts)
 
 
@@ -175,7 +175,7 @@ def test_a_killed_download_leaves_nothing_after_the_next_one(home):
     program = (
         "import sys; from mask_rcnn.model_zoo import cache\n"
         "from mask_rcnn.model_zoo.entries.entry import Entry\n"
-        "facts = dict(what='', file_format='pth', license='', source='', published='', sha256='')\n"
+        "facts = dict(description='', file_format='pth', license='', source='', published='', sha256='')\n"
         "cache.fetch(Entry(name='source/model', url=sys.argv[1], **facts))"
     )
     with (

@@ -99,7 +99,7 @@ def run(layers, peer, tmp_path_factory):
     write_keras2(path, layers)
     config = small_config()
     parts = build_parts(config)
-    state_dict = PRESET.prepare(read_state_dict(path))
+    state_dict = PRESET.preprocess_state_dict(read_state_dict(path))
     assign(parts, translate(state_dict, PRESET.table, PRESET.ignored), path)
     predictor = Predictor(parts, config, [Category(i, f"{i}") for i in range(1, SMALL.outputs)])
     batch, _ = predictor.preprocess(scene())
@@ -206,7 +206,7 @@ def test_every_level_is_pooled_from_where_theirs_is():
 def test_every_layer_of_the_published_model_has_its_place():
     blocks = {**BLOCKS, "4": string.ascii_lowercase[:23]}  # ResNet-101
     state_dict = paths(model_layers(Layers(), blocks, Sizes()))
-    arrays = translate(PRESET.prepare(state_dict), PRESET.table, PRESET.ignored)
+    arrays = translate(PRESET.preprocess_state_dict(state_dict), PRESET.table, PRESET.ignored)
     expected = variables(build_parts(PRESET.config()))
     assert {name: array.shape for name, array in arrays.items()} == {
         name: tuple(variable.shape) for name, variable in expected.items()
@@ -222,17 +222,17 @@ def test_every_layer_of_the_published_model_has_its_place():
     ],
 )
 def test_a_layer_is_known_however_its_group_is_nested(path):
-    assert list(PRESET.prepare({path: np.ones(3)})) == ["rpn_conv_shared/kernel"]
+    assert list(PRESET.preprocess_state_dict({path: np.ones(3)})) == ["rpn_conv_shared/kernel"]
 
 
 def test_a_wrapped_layer_goes_by_the_name_of_its_wrapper():
-    state_dict = PRESET.prepare({"mrcnn_mask_conv1/conv2d_7/kernel:0": np.ones(3)})
+    state_dict = PRESET.preprocess_state_dict({"mrcnn_mask_conv1/conv2d_7/kernel:0": np.ones(3)})
     assert list(state_dict) == ["mrcnn_mask_conv1/kernel"]
 
 
 def test_what_cannot_be_folded_stays_for_the_error():
     state_dict = {"mrcnn_class_conv1/kernel": np.ones((7, 7, 2, 3)), "mrcnn_class_bn1/gamma": np.ones(3)}
-    assert PRESET.prepare(state_dict).keys() == state_dict.keys()
+    assert PRESET.preprocess_state_dict(state_dict).keys() == state_dict.keys()
 
 
 def test_the_preset_is_the_published_model():

@@ -11,7 +11,7 @@ import safetensors.numpy
 from locations import GOLDEN
 
 from mask_rcnn.model_zoo.readers import read_state_dict
-from mask_rcnn.model_zoo.readers.unpickle import Storage, Tensor
+from mask_rcnn.model_zoo.readers.stand_ins import Storage, Tensor
 
 WEIGHT = np.array([[1, 2, 3], [4, 5, 6]], "float32")
 
@@ -121,7 +121,7 @@ def test_a_malicious_pickle_is_refused_and_nothing_runs(tmp_path, write, protoco
     touched = tmp_path / "touched"
     path = tmp_path / "model.pth"
     write(path, pickle.dumps({"model": {"w": WEIGHT, "x": Malicious(touched)}}, protocol))
-    with pytest.raises(ValueError, match=r"asks for `posix\.system`. Nothing of it was run") as caught:
+    with pytest.raises(ValueError, match=r"refers to `posix\.system`. Nothing of it was run") as caught:
         read_state_dict(path)
     assert str(path) in str(caught.value)
     assert not touched.exists()
@@ -165,7 +165,7 @@ def test_a_pickle_cannot_alter_the_stand_ins(tmp_path, name):
 def test_arrays_of_python_objects_are_refused(tmp_path):
     objects = np.array([{}, None], object)
     (tmp_path / "a.pkl").write_bytes(pickle.dumps({"model": {"w": objects}}))
-    with pytest.raises(ValueError, match="asks for arrays of dtype 'O8'"):
+    with pytest.raises(ValueError, match="refers to arrays of dtype 'O8'"):
         read_state_dict(tmp_path / "a.pkl")
     np.savez(tmp_path / "a.npz", w=objects)
     with pytest.raises(ValueError, match="the header of an array is wrong|arrays of dtype"):

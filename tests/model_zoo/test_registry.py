@@ -17,7 +17,7 @@ BACKBONES = [name for name, entry in ENTRIES.items() if entry.is_backbone]
 def test_an_entry_says_what_it_is_and_what_is_not_known(name):
     entry = find(name)
     assert entry.url.startswith("https://")
-    assert entry.what and entry.license and entry.source
+    assert entry.description and entry.license and entry.source
     assert entry.file_format in ("pth", "pkl", "h5")
     assert bool(entry.algorithm) != any(text.startswith("hash:") for text in entry.unconfirmed)
     has_figure = entry.top1 if entry.is_backbone else entry.box_ap
@@ -72,7 +72,7 @@ def test_a_hash_in_words_says_how_much_of_it_is_published():
     entry = find("detectron2/mask_rcnn_R_50_FPN_3x")
     assert entry.hash_text == "md5 f10217... (no more is published)"
     assert find("matterport/mask_rcnn_coco").hash_text == "none published"
-    assert find("keras/resnet50").is_hash_whole
+    assert find("keras/resnet50").is_hash_complete
 
 
 def test_a_hash_must_be_hexadecimal():

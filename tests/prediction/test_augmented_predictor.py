@@ -197,7 +197,7 @@ def test_detect_merges_views(predictor, tmp_path, options, count):
     [
         (("--tta-scales", "1,2"), "need --tta"),
         (("--no-tta-flip",), "need --tta"),
-        (("--tta", "--tta-scales", "1;2"), "numbers with commas between"),
+        (("--tta", "--tta-scales", "1;2"), "numbers separated by commas"),
         (("--tta", "--tta-scales", "1,2"), "a scale of 2"),
     ],
 )

@@ -1,3 +1,4 @@
+import ast
 import configparser
 import re
 
@@ -47,3 +48,15 @@ def test_only_what_starts_a_model_knows_the_model_zoo():
 
 def test_the_version_has_an_entry_in_the_changelog():
     assert f"## {mask_rcnn.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_editors_and_type_checkers_see_the_public_names():
+    tree = ast.parse((ROOT / "mask_rcnn/__init__.py").read_text(encoding="utf-8"))
+    imported = {
+        alias.name: (node.module.removeprefix("mask_rcnn."), alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert imported == mask_rcnn._PUBLIC
+    assert sorted(mask_rcnn.__all__) == sorted(["__version__", *mask_rcnn._PUBLIC]) == dir(mask_rcnn)

@@ -55,12 +55,12 @@ BOXES = (
 )
 
 
-def _detectors(folder, rows, score):
+def _detectors(folder: str, rows: tuple[tuple, ...], score: str) -> tuple[Entry, ...]:
     """Returns the entries of `rows`. The last column becomes the field `score`, such as "mask_ap"."""
     return tuple(
         Entry(
             name=f"detectron2/{name}",
-            what=f"{what}, COCO train2017",
+            description=f"{description}, COCO train2017",
             url=f"{BASE}{folder}/{name}/{model_id}/model_final_{digits}.pkl",
             file_format="pkl",
             license=LICENSE,
@@ -70,14 +70,14 @@ def _detectors(folder, rows, score):
             box_ap=box_ap,
             **{score: ap},
         )
-        for name, model_id, digits, what, box_ap, ap in rows
+        for name, model_id, digits, description, box_ap, ap in rows
     )
 
 
-def _msra(name, what):
+def _msra(name: str, architecture: str) -> Entry:
     return Entry(
         name=f"detectron2/MSRA/{name}",
-        what=f"{what} of MSRA (stride in the 1x1, BGR), ImageNet-1k",
+        description=f"{architecture} of MSRA (stride in the 1x1, BGR), ImageNet-1k",
         url=f"{BASE}ImageNetPretrained/MSRA/{name}.pkl",
         file_format="pkl",
         license=LICENSE,

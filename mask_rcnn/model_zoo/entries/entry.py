@@ -1,9 +1,16 @@
 """Record of a published weights file."""
 
+from __future__ import annotations
+
 import importlib
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mask_rcnn.config import Config
+    from mask_rcnn.model_zoo.preset import Preset
 
 DIGITS = {"sha256": 64, "md5": 32}  # hexadecimal digits of a complete hash
 
@@ -16,7 +23,7 @@ class Entry:
 
     Args:
         name: Name of the source and its name of the weights, such as "torchvision/maskrcnn_resnet50_fpn".
-        what: Architecture and training data, in a few words.
+        description: Architecture and training data, in a few words.
         url: URL of the file.
         file_format: Format of the file, one that `readers.read_state_dict` supports.
         license: License of the weights.
@@ -40,7 +47,7 @@ class Entry:
     """
 
     name: str
-    what: str
+    description: str
     url: str
     file_format: str
     license: str
@@ -66,45 +73,48 @@ class Entry:
                 )
 
     @property
-    def algorithm(self):
+    def algorithm(self) -> str:
         """Algorithm of the published hash: "sha256", "md5", or "" if none is published."""
         return next((algorithm for algorithm in DIGITS if getattr(self, algorithm)), "")
 
     @property
-    def digits(self):
+    def digits(self) -> str:
         """The published digits of the hash: the first ones, or all."""
         return getattr(self, self.algorithm) if self.algorithm else ""
 
     @property
-    def is_hash_whole(self):
+    def is_hash_complete(self) -> bool:
+        """Whether all digits of the hash are published."""
         return bool(self.algorithm) and len(self.digits) == DIGITS[self.algorithm]
 
     @property
-    def hash_text(self):
+    def hash_text(self) -> str:
         """Description of the hash for tables and messages."""
         if not self.algorithm:
             return "none published"
         return f"{self.algorithm} {self.digits}" + (
-            "" if self.is_hash_whole else "... (no more is published)"
+            "" if self.is_hash_complete else "... (no more is published)"
         )
 
     @property
-    def file_name(self):
+    def file_name(self) -> str:
+        """Name of the file in the URL."""
         return PurePosixPath(self.url).name
 
     @property
-    def preset(self):
+    def preset(self) -> Preset:
         """`Preset` of the source. Of a backbone's preset, only `backbone` and `input` are used."""
         if self.is_backbone:
             return importlib.import_module("mask_rcnn.model_zoo.backbones").PRESETS[self.name]
-        source, _, own_name = self.name.partition("/")
-        return importlib.import_module(f"mask_rcnn.model_zoo.{source}").PRESETS[own_name]
+        source, _, model = self.name.partition("/")
+        return importlib.import_module(f"mask_rcnn.model_zoo.{source}").PRESETS[model]
 
     @property
-    def config(self):
+    def config(self) -> Config:
         """`Config` with the conventions of the source."""
         return self.preset.config()
 
     @property
-    def class_names(self):
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes of a detector. Class id i has the name `class_names[i - 1]`."""
         return tuple(category.name for category in self.preset.categories)

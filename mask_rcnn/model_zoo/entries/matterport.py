@@ -5,7 +5,7 @@ from mask_rcnn.model_zoo.entries.entry import Entry
 ENTRIES = (
     Entry(
         name="matterport/mask_rcnn_coco",
-        what="Mask R-CNN R101-FPN, 1024 x 1024, COCO",
+        description="Mask R-CNN R101-FPN, 1024 x 1024, COCO",
         url="https://github.com/matterport/Mask_RCNN/releases/download/v2.0/mask_rcnn_coco.h5",
         file_format="h5",
         license="MIT (the repository's)",

@@ -1,16 +1,18 @@
 """Weights of torchvision's detectors and classifiers. The facts are from its `Weights` records."""
 
+from typing import Any
+
 from mask_rcnn.model_zoo.entries.entry import Entry
 
 BASE = "https://download.pytorch.org/models/"
 LICENSE = "BSD-3-Clause (the code; none is stated for the weights)"
 
 
-def _entry(own_name, stem, digits, file, **facts):
+def _entry(model: str, *, stem: str, digits: str, file: str, **facts: Any) -> Entry:
     source = f"torchvision 0.29.2, models/{file}.py"
     # torchvision publishes only the first eight digits, in the file name. Its own downloader checks these.
     return Entry(
-        name=f"torchvision/{own_name}",
+        name=f"torchvision/{model}",
         url=f"{BASE}{stem}-{digits}.pth",
         file_format="pth",
         license=LICENSE,
@@ -21,19 +23,24 @@ def _entry(own_name, stem, digits, file, **facts):
     )
 
 
-def _detector(own_name, digits, what, file, **scores):
+def _detector(model: str, digits: str, description: str, file: str, **scores: float) -> Entry:
     return _entry(
-        own_name, f"{own_name}_coco", digits, f"detection/{file}", what=f"{what}, COCO train2017", **scores
+        model,
+        stem=f"{model}_coco",
+        digits=digits,
+        file=f"detection/{file}",
+        description=f"{description}, COCO train2017",
+        **scores,
     )
 
 
-def _backbone(own_name, digits, what, top1, version=""):
+def _backbone(model: str, digits: str, description: str, top1: float, version: str = "") -> Entry:
     return _entry(
-        own_name + version,
-        own_name,
-        digits,
-        "resnet",
-        what=f"{what}, ImageNet-1k",
+        model + version,
+        stem=model,
+        digits=digits,
+        file="resnet",
+        description=f"{description}, ImageNet-1k",
         top1=top1,
         is_backbone=True,
     )

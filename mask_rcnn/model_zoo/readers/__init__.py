@@ -1,6 +1,8 @@
 """Reads checkpoints of other systems as `{name: array}`, without PyTorch and without running pickled code."""
 
 import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import safetensors
@@ -8,9 +10,10 @@ import safetensors
 from mask_rcnn import weights
 from mask_rcnn.model_zoo.readers import torch_files, unpickle, zip_files
 from mask_rcnn.model_zoo.readers.bfloat16 import BFLOAT16, widen
-from mask_rcnn.model_zoo.readers.unpickle import NESTS, NoArraysError, UnsafePickleError
+from mask_rcnn.model_zoo.readers.stand_ins import UnsafePickleError
+from mask_rcnn.model_zoo.readers.unpickle import NESTS, NoArraysError
 from mask_rcnn.system.hdf5 import check_regular_file, read_hdf5
-from mask_rcnn.system.paths import local_path
+from mask_rcnn.system.paths import RemotePath, local_path
 
 FORMATS = "PyTorch .pth or .pt, detectron2 .pkl, .npz, .safetensors or Keras .h5"
 
@@ -36,7 +39,7 @@ SAFETENSORS_DTYPES = {
 }
 
 
-def bytes_for(shapes):
+def bytes_for(shapes: Iterable[Sequence[int]]) -> int:
     """Returns the maximum total size of the arrays of a checkpoint of a known model, bytes.
 
     Args:
@@ -45,7 +48,7 @@ def bytes_for(shapes):
     return SLACK_FACTOR * sum(4 * math.prod(shape) for shape in shapes) + SLACK_BYTES
 
 
-def read_state_dict(path, max_bytes=MAX_BYTES):
+def read_state_dict(path: str | Path | RemotePath, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
     """Reads the arrays of a checkpoint, with the names and layout of the system that wrote it.
 
     The format is detected from the contents, not from the file name. A pickle may contain only arrays. If it
@@ -75,7 +78,7 @@ def read_state_dict(path, max_bytes=MAX_BYTES):
         _check_names(arrays)
     except UnsafePickleError as error:
         raise UnsafePickleError(
-            f"Expected a checkpoint of arrays only. Received: {path}, which asks for {error}. "
+            f"Expected a checkpoint of arrays only. Received: {path}, which refers to {error}. "
             "Nothing of it was run. If the file is your own, save only its state dict: "
             "`torch.save(model.state_dict(), path)`. If you do not trust its source, delete it."
         ) from None
@@ -97,12 +100,13 @@ def read_state_dict(path, max_bytes=MAX_BYTES):
     return arrays
 
 
-def _check_names(arrays):
+def _check_names(arrays: dict[str, np.ndarray]) -> None:
     if len(arrays) > MAX_ARRAYS or any(len(name) > MAX_NAME for name in arrays):
         raise ValueError(f"more than {MAX_ARRAYS} arrays, or a name of more than {MAX_NAME} characters")
 
 
-def _reader(path):
+def _reader(path: Path) -> Callable[[Path, int], dict[str, np.ndarray]]:
+    """Returns the function of (path, maximum bytes) that reads the format of a file."""
     with open(path, "rb") as file:
         start = file.read(len(weights.FORMAT))
     if start == weights.FORMAT.encode("ascii"):
@@ -122,14 +126,14 @@ def _reader(path):
     )
 
 
-def _read_zip(path, max_bytes):
+def _read_zip(path: Path, max_bytes: int) -> dict[str, np.ndarray]:
     with zip_files.open_zip(path) as archive:
         if torch_files.pickle_name(archive.namelist()):
             return torch_files.read_zip(archive, max_bytes)
         return zip_files.read_npz(archive, max_bytes)
 
 
-def _read_pickle(path, max_bytes):
+def _read_pickle(path: Path, max_bytes: int) -> dict[str, np.ndarray]:
     buffer = memoryview(_read_bytes(path, max_bytes))
     first = unpickle.unpickler(buffer).load()
     if type(first) is int and first == torch_files.LEGACY_MAGIC:
@@ -137,7 +141,7 @@ def _read_pickle(path, max_bytes):
     return unpickle.state_dict_of(first, max_bytes)
 
 
-def _read_safetensors(path, max_bytes):
+def _read_safetensors(path: Path, max_bytes: int) -> dict[str, np.ndarray]:
     return {
         name: widen(
             np.frombuffer(tensor["data"], SAFETENSORS_DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
@@ -146,7 +150,7 @@ def _read_safetensors(path, max_bytes):
     }
 
 
-def _read_bytes(path, max_bytes):
+def _read_bytes(path: Path, max_bytes: int) -> bytes:
     """Returns the contents of a file. Rejects files larger than `FILE_FACTOR` * `max_bytes`."""
     size = path.stat().st_size
     if size > FILE_FACTOR * max_bytes:

@@ -5,7 +5,7 @@ import numpy as np
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])  # the bits as uint16; the field name distinguishes the dtype
 
 
-def widen(array):
+def widen(array: np.ndarray) -> np.ndarray:
     """Converts an array of dtype `BFLOAT16` to float32. Returns any other array unchanged."""
     if array.dtype != BFLOAT16:
         return array

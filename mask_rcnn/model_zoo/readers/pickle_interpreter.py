@@ -5,6 +5,8 @@ only the opcodes that checkpoints use. It allocates no more than the file contai
 """
 
 import struct
+from collections.abc import Callable
+from typing import Any
 
 MAX_OPCODES = 400_000  # the largest training checkpoints have about 100,000
 MAX_LINE = 1000  # bytes of a line, which contains a number or a dotted name
@@ -49,14 +51,24 @@ class Interpreter:
         set_state: Function of (object, state) that sets the state of an object.
     """
 
-    def __init__(self, buffer, find, load_storage, call, set_state):
+    def __init__(
+        self,
+        buffer: memoryview,
+        *,
+        find: Callable[[str], object],
+        load_storage: Callable[[object], object],
+        call: Callable[[object, tuple], object],
+        set_state: Callable[[object, object], None],
+    ):
         self.buffer, self.position = buffer, 0
         self.find, self.load_storage, self.call, self.set_state = find, load_storage, call, set_state
         self.budget = MAX_OPCODES
 
-    def load(self):
+    def load(self) -> Any:
         """Returns the object of the next pickle. Raises exceptions of many types if the pickle is damaged."""
-        self.stack, self.marks, self.memo = [], [], {}
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
         while True:
             self.budget -= 1
             if self.budget < 0:
@@ -67,16 +79,16 @@ class Interpreter:
             if not (self._push_value(code) or self._change(code) or self._build(code)):
                 raise RefusedPickleError(f"the opcode {code!r}")
 
-    def _read(self, size):
+    def _read(self, size: int) -> memoryview:
         if not 0 <= size <= len(self.buffer) - self.position:
             raise EOFError(f"{size} bytes are declared, {len(self.buffer) - self.position} are left")
         self.position += size
         return self.buffer[self.position - size : self.position]
 
-    def _number(self, form):
+    def _number(self, form: str) -> Any:
         return struct.unpack(form, self._read(struct.calcsize(form)))[0]
 
-    def _line(self):
+    def _line(self) -> str:
         start = bytes(self.buffer[self.position : self.position + MAX_LINE])
         if b"\n" not in start:
             raise RefusedPickleError(f"a line of more than {MAX_LINE} bytes")
@@ -84,7 +96,7 @@ class Interpreter:
         self.position += len(line) + 1
         return line.decode("utf-8")
 
-    def _push_value(self, code):
+    def _push_value(self, code: bytes) -> bool:
         """Executes an opcode that pushes a scalar or an empty container. Returns False for other opcodes."""
         if code in CONSTANTS:
             self.stack.append(CONSTANTS[code])
@@ -105,7 +117,7 @@ class Interpreter:
             return False
         return True
 
-    def _sized(self, length_form, encoding):
+    def _sized(self, length_form: str, encoding: str | None) -> memoryview | int | str:
         size = self._number(length_form)
         if encoding == "int" and size > MAX_INT:
             raise RefusedPickleError(f"an int of {size} bytes")
@@ -116,7 +128,7 @@ class Interpreter:
             return int.from_bytes(content, "little", signed=True)
         return str(content, encoding, "strict" if encoding == "latin1" else "surrogatepass")
 
-    def _change(self, code):
+    def _change(self, code: bytes) -> bool:
         """Executes an opcode that changes the stack, the memo or a container. Returns False for others."""
         if code == b"\x80":
             self._read(1)  # protocol version, not needed to interpret the opcodes
@@ -151,7 +163,7 @@ class Interpreter:
             return False
         return True
 
-    def _build(self, code):
+    def _build(self, code: bytes) -> bool:
         """Executes an opcode that builds an object from others. Returns False for other opcodes."""
         if code in TUPLES:
             self.stack[-TUPLES[code] :] = [tuple(self.stack[-TUPLES[code] :])]
@@ -180,27 +192,27 @@ class Interpreter:
             return False
         return True
 
-    def _pop_mark(self):
+    def _pop_mark(self) -> list[Any]:
         mark = self.marks.pop()
         items = self.stack[mark:]
         del self.stack[mark:]
         return items
 
-    def _target(self, kind):
-        if not isinstance(self.stack[-1], kind):
+    def _target(self, container_type: type) -> Any:
+        if not isinstance(self.stack[-1], container_type):
             raise RefusedPickleError(
-                f"items for a {type(self.stack[-1]).__name__}, which is not a {kind.__name__}"
+                f"items for a {type(self.stack[-1]).__name__}, which is not a {container_type.__name__}"
             )
         return self.stack[-1]
 
 
-def _pairs(items):
+def _pairs(items: list) -> list[tuple[Any, Any]]:
     if len(items) % 2:
         raise RefusedPickleError("a key without a value")
     return [(_hashable(key), value) for key, value in zip(items[::2], items[1::2], strict=True)]
 
 
-def _hashable(value):
+def _hashable(value: Any) -> Any:
     if type(value) is memoryview:
         return bytes(value)
     if type(value) not in KEYS:
@@ -208,13 +220,13 @@ def _hashable(value):
     return value
 
 
-def _text(value):
+def _text(value: object) -> str:
     if type(value) is not str or len(value) > MAX_LINE:
         raise RefusedPickleError("a name that is not text or too long")
     return value
 
 
-def _tuple(value):
+def _tuple(value: object) -> tuple:
     if type(value) is not tuple:
         raise RefusedPickleError("a call without arguments")
     return value

@@ -4,6 +4,8 @@ import ast
 import contextlib
 import math
 import zipfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +15,7 @@ MAX_HEADER = 10_000  # bytes of the header of an .npy file, as in NumPy
 
 
 @contextlib.contextmanager
-def open_zip(path):
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """Context manager that opens a zip archive.
 
     Args:
@@ -35,20 +37,22 @@ def open_zip(path):
         yield archive
 
 
-def read_member(archive, name, max_bytes, expected=None):
+def read_member(
+    archive: zipfile.ZipFile, name: str, max_bytes: int, *, expected_size: int | None = None
+) -> bytes:
     """Returns the bytes of a member. Decompresses it only if its declared size is as expected.
 
     Args:
         archive: `zipfile.ZipFile`. It reads up to the declared size and checks the CRC-32.
         name: Name of the member.
         max_bytes: Maximum size, bytes.
-        expected: Exact size, bytes. Defaults to None, any size up to `max_bytes`.
+        expected_size: Exact size, bytes. Defaults to None, any size up to `max_bytes`.
 
     Raises:
         ValueError: If the member has another size.
     """
     declared = archive.getinfo(name).file_size
-    if declared > max_bytes or expected not in (None, declared):
+    if declared > max_bytes or expected_size not in (None, declared):
         raise ValueError(f"the member {name[:80]!r} has {declared} bytes instead of {max_bytes}")
     content = archive.read(name)
     if len(content) != declared:
@@ -56,7 +60,7 @@ def read_member(archive, name, max_bytes, expected=None):
     return content
 
 
-def read_npz(archive, max_bytes):
+def read_npz(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, np.ndarray]:
     """Returns `{name: array}` of an .npz archive.
 
     Args:
@@ -73,7 +77,7 @@ def read_npz(archive, max_bytes):
     return {name.removesuffix(".npy"): _read_npy(archive, name) for name in names}
 
 
-def _read_npy(archive, name):
+def _read_npy(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     """Returns the array of an .npy member (format 1.0 to 3.0) after a check of its header and size."""
     content = read_member(archive, name, archive.getinfo(name).file_size)
     if content[:6] != b"\x93NUMPY" or len(content) < 12 or content[6] not in (1, 2, 3):
@@ -90,7 +94,8 @@ def _read_npy(archive, name):
     return array.reshape(shape, order="F" if is_fortran else "C")
 
 
-def _parse_header(text):
+def _parse_header(text: str) -> tuple[tuple[int, ...], np.dtype, bool]:
+    """Returns (shape, dtype, whether the order is Fortran's) of the header of an .npy file."""
     header = ast.literal_eval(text)
     if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
         raise ValueError("the header of an array is wrong")
