@@ -18,6 +18,7 @@ from mask_rcnn.system.terminal import print_line
 if TYPE_CHECKING:
     from mask_rcnn.config import Config
     from mask_rcnn.evaluation.metrics import Metrics
+    from mask_rcnn.report.analysis import RunDetections
 
 
 def add_parser(commands: Subparsers) -> None:
