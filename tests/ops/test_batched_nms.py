@@ -78,7 +78,7 @@ def test_equal_scores_of_boxes_that_do_not_overlap_are_all_kept_as_by_the_cpu_ke
     boxes = np.array([[0.0, 20.0 * i, 10, 20.0 * i + 10] for i in range(100)], "f")
     scores = np.repeat([0.9, 0.5], 50).astype("f")
     arguments = (boxes[None, :, None], scores[None, :, None], 0.5, 0.0, 100)
-    found, expected = ([*map(np.asarray, nms(*arguments))] for nms in (combined_nms, tensorflow_nms))
+    found, expected = ([*map(np.asarray, nms(*arguments))] for nms in (by_position, tensorflow_nms))
     np.testing.assert_array_equal(found[1], expected[1])
     # The CPU kernel returns equal scores in the order of its heap.
     for half in (slice(0, 50), slice(50, 100)):

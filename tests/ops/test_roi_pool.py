@@ -16,7 +16,12 @@ from mask_rcnn.ops.roi_pool import whole_pixel_rois
 pytestmark = pytest.mark.kernels
 
 RNG = np.random.default_rng(3)
-roi_pool = tf.function(ops.roi_pool, autograph=False)  # in eager mode each RoI takes milliseconds
+
+
+@tf.function(autograph=False)  # in eager mode each RoI takes milliseconds
+def roi_pool(features, boxes, image_indices, scale, pool_size):
+    return ops.roi_pool(features, boxes, image_indices, scale=scale, pool_size=pool_size)
+
 
 STRIDE = 8
 FEATURES = RNG.normal(size=[2, 15, 19, 3]).astype("float32")
