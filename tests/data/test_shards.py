@@ -293,7 +293,7 @@ def test_the_command_converts_both_ways_and_checks(shapes, tmp_path, capsys):
     assert run("data", "convert", pattern, "--images", tmp_path / "photos", tmp_path / "again.json") == 2
     assert "The folder for the images must be new or empty" in capsys.readouterr().err
     assert run("data", "convert", pattern, tmp_path / "again.json") == 2
-    assert "Name a new one with `--images`" in capsys.readouterr().err
+    assert "Give the path of a new folder with `--images`" in capsys.readouterr().err
     assert run("data", "check", "--annotations", pattern, "--val-annotations", out / "val-*.tfrecord") in (
         0,
         1,
