@@ -22,6 +22,7 @@ from mask_rcnn.category_checks import check_categories, parse_categories
 from mask_rcnn.config import Config
 from mask_rcnn.structures import Category
 from mask_rcnn.system.hdf5 import read_hdf5, read_texts
+from mask_rcnn.system.paths import local_path
 from mask_rcnn.system.verified_hdf5 import verify, write_verified
 
 if TYPE_CHECKING:  # TensorFlow is not needed to read a header
@@ -116,7 +117,7 @@ def read_header(path: str | Path) -> tuple[Config, tuple[Category, ...]]:
         ValueError: If it is not a weights file of `save_weights`, or damaged.
     """
     verify(path, FORMAT, "weights file")
-    config_text, categories_text = read_texts(path, ("config", "categories"))
+    config_text, categories_text = read_texts(local_path(path), ("config", "categories"))
     try:
         config = config_io.from_text(config_text)
         categories = parse_categories(categories_text)

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import statistics
-from pathlib import Path
 from typing import Any
 
 from mask_rcnn.benchmark import package_model
@@ -11,12 +10,14 @@ from mask_rcnn.benchmark.processor import describe_processor
 from mask_rcnn.benchmark.table import processor_line
 from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory, timed
 from mask_rcnn.config import Config
+from mask_rcnn.data.coco_content import CocoContent
 from mask_rcnn.data.images import read_image
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.evaluation.coco_evaluation import evaluate_results
 from mask_rcnn.evaluation.model_evaluation import evaluate_model, record_batches
 from mask_rcnn.model import build_parts, dtype_policy
 from mask_rcnn.prediction.predict import Predictor
+from mask_rcnn.system.paths import AnyPath
 
 CHUNK_IMAGES = 32  # number of images that are preprocessed before each measurement of the model
 WARMUP_IMAGES = 8
@@ -43,7 +44,7 @@ def predictor_of_random_weights(config: Config, dataset: Dataset, precision: str
 def prediction_speed(
     predictor: Predictor,
     dataset: Dataset,
-    annotations: str | Path | None,
+    annotations: AnyPath | CocoContent,
     *,
     batch_size: int = 1,
     repeats: int = 3,
@@ -68,10 +69,9 @@ def prediction_speed(
         ratio: Images per second of `evaluate` divided by those of `model`, median of the runs.
         peak_memory: Peak memory of this process in bytes, or None if unknown.
     """
-    options = {"batch_size": batch_size}
     first_images = dataclasses.replace(dataset, images=dataset.images[:WARMUP_IMAGES])
-    evaluate_model(predictor, first_images, annotations, **options)  # traces the model
-    evaluate = functools.partial(evaluate_model, predictor, dataset, annotations, **options)
+    evaluate_model(predictor, first_images, annotations, batch_size=batch_size)  # traces the model
+    evaluate = functools.partial(evaluate_model, predictor, dataset, annotations, batch_size=batch_size)
     runs = {
         "model": functools.partial(_run_model, predictor, dataset, batch_size),
         "evaluate": lambda: timed(evaluate),

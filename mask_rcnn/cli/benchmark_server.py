@@ -13,7 +13,8 @@ from mask_rcnn.system.terminal import print_line
 
 if TYPE_CHECKING:
     from mask_rcnn.benchmark.synthetic_batch import Settings
-    from mask_rcnn.prediction.image_predictor import ImagePredictor
+    from mask_rcnn.export.exported import ExportedPredictor
+    from mask_rcnn.prediction.predict import Predictor
 
 CLIENTS, REQUESTS = (1, 8, 64), 200
 
@@ -77,7 +78,7 @@ def measure_server(args: argparse.Namespace, settings: Settings) -> dict[str, An
     return report
 
 
-def _model(args: argparse.Namespace, folder: Path) -> tuple[ImagePredictor, Path]:
+def _model(args: argparse.Namespace, folder: Path) -> tuple[Predictor | ExportedPredictor, Path]:
     """Returns the predictor and the path for the server. With `--set` it is a changed copy of the weights."""
     if args.model:
         from mask_rcnn.export.exported import ExportedPredictor

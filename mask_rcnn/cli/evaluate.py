@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mask_rcnn.cli.options import Subparsers, add_command
@@ -17,6 +17,7 @@ from mask_rcnn.system.terminal import print_line
 
 if TYPE_CHECKING:
     from mask_rcnn.config import Config
+    from mask_rcnn.data.records import ImageLocation
     from mask_rcnn.evaluation.metrics import Metrics
     from mask_rcnn.report.analysis import RunDetections
 
@@ -103,7 +104,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _evaluate_file(
     args: argparse.Namespace,
-) -> tuple[Metrics, RunDetections, dict[int | str, Path] | None, Config | None]:
+) -> tuple[Metrics, RunDetections, Mapping[int | str, ImageLocation] | None, Config | None]:
     """Returns the `Metrics` of `--detections`, its `RunDetections`, its image files or None, and None."""
     from mask_rcnn.evaluation.coco_evaluation import (
         check_options,
@@ -141,7 +142,7 @@ def _evaluate_file(
 
 def _evaluate_model(
     args: argparse.Namespace,
-) -> tuple[Metrics, RunDetections, dict[int | str, Path] | None, Config | None]:
+) -> tuple[Metrics, RunDetections, Mapping[int | str, ImageLocation] | None, Config | None]:
     """Returns the `Metrics` of a model, its `RunDetections`, its image files, and its config."""
     from mask_rcnn.data.shards import is_shards
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mask_rcnn.cli.options import local_path
 from mask_rcnn.cli.progress import track
-from mask_rcnn.system.paths import as_path
+from mask_rcnn.system.paths import RemotePath, as_path
 from mask_rcnn.system.terminal import print_line
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from mask_rcnn.config import Config
     from mask_rcnn.data.findings import Findings
+    from mask_rcnn.data.records import ImageLocation
     from mask_rcnn.evaluation.coco_evaluation import CocoContent
     from mask_rcnn.evaluation.metrics import Metrics
     from mask_rcnn.report.analysis import RunDetections
@@ -59,7 +60,7 @@ def write_evaluation_report(
     metrics: Metrics,
     detected: RunDetections,
     *,
-    paths: Mapping[int | str, Path] | None,
+    paths: Mapping[int | str, ImageLocation] | None,
     config: Config | None = None,
 ) -> None:
     """Writes the report of an evaluation, and prints its path.
@@ -137,7 +138,7 @@ def _differences(detected: RunDetections, entries: Sequence[dict], iou_types: Se
     return differences
 
 
-def image_files(content: CocoContent, folder: Path) -> dict[int | str, Path]:
+def image_files(content: CocoContent, folder: Path) -> dict[int | str, Path | RemotePath]:
     """Returns `{image id: path}` of the images of annotations.
 
     Args:
@@ -156,7 +157,7 @@ def image_files(content: CocoContent, folder: Path) -> dict[int | str, Path]:
 
 
 def _reader(
-    paths: Mapping[int | str, Path], config: Config | None, findings: Findings
+    paths: Mapping[int | str, ImageLocation], config: Config | None, findings: Findings
 ) -> Callable[[int | str], np.ndarray | None]:
     """Returns a function of an image id that returns its pixels, `[H, W, 3]` uint8, or None.
 

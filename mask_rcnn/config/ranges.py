@@ -34,6 +34,7 @@ POSITIVE = Range(0, 10**6, is_open=True)
 NOT_NEGATIVE = Range(0, 10**6)
 MIN_SIZE = Range(-1, 32_768)  # minimum side of a box, pixels; -1 keeps every box
 COLOR = Range(-1000, 1000)
+EMA_DECAY = Range(0, 0.999999)
 FLAG = Choice((True, False))
 NORM: dict[str, Allowed] = {"norm": Choice(NORMS), "norm_epsilon": FRACTION}
 TEXT = Text()
@@ -184,7 +185,7 @@ RANGES: dict[str, dict[str, Allowed]] = {
         "weight_decay": FRACTION,
         "norm_weight_decay": FRACTION,
         "clip_norm": POSITIVE,
-        "ema_decay": Range(0, 0.999999),
+        "ema_decay": EMA_DECAY,
         "loss_normalization": Choice(LOSS_NORMALIZATIONS),
         "checkpoint_every": STEPS,
         "evaluate_every": Range(0, 10**9),

@@ -1,6 +1,7 @@
 """Detects 16-bit images that use fewer bits, as from cameras with 10, 12 or 14 bits. They look black."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def check_bit_depth(
     return bit_depth_warning(used, bit_depth)
 
 
-def bit_depth_warning(used: Mapping[object, int], bit_depth: int | None = None) -> str | None:
+def bit_depth_warning(used: Mapping[Any, int], bit_depth: int | None = None) -> str | None:
     """Returns a warning about 16-bit images that use fewer bits than declared, or None.
 
     Args:

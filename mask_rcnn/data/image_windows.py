@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from mask_rcnn.data.image_headers import MAX_PIXELS
-from mask_rcnn.data.images import check_regular_file, read_header, read_samples
+from mask_rcnn.data.images import ImageFile, check_regular_file, read_header, read_samples
 from mask_rcnn.data.tiff import TiffImage, is_tiff
+from mask_rcnn.system.paths import as_path
 
 
 def open_image(
-    path: str | Path,
+    path: ImageFile,
     *,
     max_pixels: int = MAX_PIXELS,
     channels: int = 3,
@@ -22,20 +23,22 @@ def open_image(
     """Returns an image for reading windows: a `TiffImage` or a `DecodedImage`.
 
     Args:
-        path: Path of a TIFF file, or of an image file as for `read_image`.
+        path: Path of an image file, as in `read_image`.
         max_pixels: Maximum number of pixels that is decoded at once: of a window for a TIFF file, otherwise
             of the whole image. Defaults to `MAX_PIXELS`.
-        channels: As in `read_image`. Windows of a TIFF file are only decoded separately for 3 channels.
-            Defaults to 3.
+        channels: As in `read_image`. Windows are only decoded separately for a local TIFF file and 3
+            channels. Defaults to 3.
         convert: Function that is applied to the samples `[h, w, channels]`, uint8 or uint16. Defaults to
             None.
 
     Raises:
         FileNotFoundError, ValueError: As in `read_image`, or tifffile is not installed.
     """
-    check_regular_file(path)
-    if channels == 3 and is_tiff(path):
-        return TiffImage(path, max_pixels, convert)
+    path = as_path(path) if isinstance(path, str) else path
+    if isinstance(path, Path):
+        check_regular_file(path)
+        if channels == 3 and is_tiff(path):
+            return TiffImage(path, max_pixels, convert)
     header = read_header(path, max_pixels, channels)
     decode = functools.partial(read_samples, path, max_pixels, channels, convert=convert)
     return DecodedImage((header.height, header.width), decode)

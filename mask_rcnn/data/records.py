@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # [[x, y, x, y, ...], ...].
 RunLengths = dict[str, Any]
 Segmentation = list[list[float]] | RunLengths
+ImageLocation: TypeAlias = "Path | RemotePath | RecordImage"  # an image file, or its place in a TFRecord file
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class ImageRecord:
     """
 
     id: int | str
-    path: "Path | RemotePath | RecordImage"
+    path: "ImageLocation"
     height: int
     width: int
     annotations: Sequence[Annotation] = ()

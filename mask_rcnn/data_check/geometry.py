@@ -70,7 +70,8 @@ class Annotations:
             np.minimum.at(bounds[:, :2], owners[used], around[used, :2])
             np.maximum.at(bounds[:, 2:], owners[used], around[used, 2:])
         for row in np.flatnonzero(table.mask_lengths):
-            bounds[row] = extent(self.segmentation(int(row)))
+            if segmentation := self.segmentation(int(row)):
+                bounds[row] = extent(segmentation)
         return bounds
 
 

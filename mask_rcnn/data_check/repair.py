@@ -103,7 +103,7 @@ def _repaired_images(entries, known, *, images_dir, checked, findings):
             continue
         size = records.get(id) or read_header(path, channels=checked.reading.channels)
         name = known[id]["file_name"]
-        if path != images_dir / name and path.is_relative_to(images_dir):
+        if isinstance(path, Path) and path != images_dir / name and path.is_relative_to(images_dir):
             name = path.relative_to(images_dir).as_posix()
         images[id] = {**raw[id], "id": id, "file_name": name, "height": size.height, "width": size.width}
     return images

@@ -21,13 +21,13 @@ PIXEL_CENTER = np.array((HALF_PIXEL, HALF_PIXEL, 0), "float32")  # (x, y, score)
 
 
 def to_coco(
-    detections: Detections, image_id: int | str, categories: Sequence[Category | str | None]
+    detections: Detections, image_id: int | str | None, categories: Sequence[Category | str | None]
 ) -> list[dict]:
     """Converts the detections of one image to entries of a COCO results file.
 
     Args:
         detections: `Detections` of N objects.
-        image_id: Id of the image in the annotation file.
+        image_id: Id of the image in the annotation file. None for a value that the caller replaces.
         categories: Sequence of K `Category`, or names with the ids 1..K. Class id i is `categories[i - 1]`.
 
     Returns:
@@ -42,7 +42,8 @@ def to_coco(
     Raises:
         ValueError: If a class id is larger than K.
     """
-    categories = as_categories(categories, len(categories))
+    # No detection may have the class of a category None.
+    categories = as_categories(categories, len(categories))  # pyright: ignore[reportArgumentType]
     if len(detections) and detections.class_ids.max() > len(categories):
         raise ValueError(
             f"Class ids must not exceed the number of categories, {len(categories)}. "

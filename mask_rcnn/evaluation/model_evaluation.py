@@ -41,7 +41,7 @@ from mask_rcnn.system.paths import AnyPath
 def evaluate_model(
     predictor: ImagePredictor | TiledPredictor,
     dataset: Dataset,
-    annotations: AnyPath | dict | CocoContent,
+    annotations: AnyPath | dict | CocoContent | None,
     *,
     track: Callable[[Iterator], Iterable] = iter,
     batch_size: int | None = None,
@@ -57,6 +57,7 @@ def evaluate_model(
         predictor: An `ImagePredictor` or a `TiledPredictor`.
         dataset: A `Dataset`. Its classes are matched with the model's by name.
         annotations: Path of the COCO json that the data set was read from, its content, or its `CocoContent`.
+            None creates it from the records of the data set.
         track: Function that wraps the iterator of results, such as a progress bar. Defaults to `iter`.
         batch_size, threads: See `predict_many`.
         options: Other arguments of `ModelEvaluation`.

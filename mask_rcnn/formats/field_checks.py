@@ -102,10 +102,11 @@ def polygon(value: Any, where: str) -> np.ndarray:
 
 def points(value: Any, where: str) -> np.ndarray:
     """Returns points, `[N, 2]` float64, from a list of pairs [x, y]. See `polygon`."""
-    is_list = isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in value)
-    flat = [each for pair in value for each in pair] if is_list else None
-    if is_list and not are_numbers(flat):  # numbers as text, or no numbers
-        flat = numbers(flat)
+    flat = None
+    if isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in value):
+        flat = [each for pair in value for each in pair]
+        if not are_numbers(flat):  # numbers as text, or no numbers
+            flat = numbers(flat)
     if not isinstance(flat, list):
         raise _wrong(f"points [x, y] of finite numbers in {where}", value)
     return np.reshape(np.array(flat, "float64"), (-1, 2))

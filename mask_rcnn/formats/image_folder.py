@@ -56,7 +56,7 @@ class ImageFolder:
                 return exact
         base_name = name.replace("\\", "/").rpartition("/")[2]
         paths = find_by_name(name, self._index) or find_by_name(base_name, self._index)
-        return self._single(paths, shown(name), where)
+        return self._single(paths, shown(name), where)  # pyright: ignore[reportReturnType], a local folder
 
     def find_stem(self, stem: str, where: str, excluded: Collection[Path] = ()) -> Path:
         """Returns the path of the image file whose name without suffix is `stem`.

@@ -42,7 +42,7 @@ def cut_annotation(
             fraction, fields = 1.0, {"bbox": [x - window[1], y - window[0], width, height]}
             if segmentation:
                 fields["segmentation"] = _moved(segmentation, pixels, window)
-        elif segmentation:
+        elif runs:
             pixels = np.round(pixels).astype(int)
             mask = mask_in_window(runs, pixels) if mask is None else mask
             fraction, fields = _cut_mask(mask, pixels, window)

@@ -9,15 +9,54 @@ import importlib.util
 import os
 import shutil
 from pathlib import Path
+from typing import Protocol
 
 from absl import logging
 
 from mask_rcnn.model_zoo.download import download
-from mask_rcnn.model_zoo.entries.entry import Entry
 from mask_rcnn.system.files import atomic_write, cache_home, locked, remove_leftovers
 from mask_rcnn.system.paths import RemotePath
 
 FALSE_VALUES = ("", "0", "no", "false", "off")  # values of an environment variable
+
+
+class PublishedFile(Protocol):
+    """A published file, such as `entries.Entry`: its name, where it is, and its hash."""
+
+    @property
+    def name(self) -> str:
+        """Name in messages and in the cache."""
+        ...
+
+    @property
+    def file_name(self) -> str:
+        """Name of the file in the URL."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """URL of the file."""
+        ...
+
+    @property
+    def packaged(self) -> str:
+        """Path in the folder of installed packages if a pip package contains it, else ""."""
+        ...
+
+    @property
+    def algorithm(self) -> str:
+        """Algorithm of the published hash, or "" if none is published."""
+        ...
+
+    @property
+    def digits(self) -> str:
+        """The published hexadecimal digits of the hash."""
+        ...
+
+    @property
+    def hash_text(self) -> str:
+        """Description of the hash for messages."""
+        ...
 
 
 def is_offline() -> bool:
@@ -25,8 +64,8 @@ def is_offline() -> bool:
     return os.environ.get("MASK_RCNN_OFFLINE", "").lower() not in FALSE_VALUES
 
 
-def path_of(entry: Entry) -> Path:
-    """Returns the path of the file of an `Entry`, whether it exists or not.
+def path_of(entry: PublishedFile) -> Path:
+    """Returns the path of the file of a `PublishedFile`, whether it exists or not.
 
     Raises:
         ImportError: If the file belongs to a pip package that is not installed.
@@ -43,8 +82,8 @@ def path_of(entry: Entry) -> Path:
     return cache_home() / "files" / entry.name / entry.file_name
 
 
-def fetch(entry: Entry) -> Path:
-    """Returns the path of the file of an `Entry`. Downloads it if necessary, and verifies its hash.
+def fetch(entry: PublishedFile) -> Path:
+    """Returns the path of the file of a `PublishedFile`. Downloads it if necessary, and verifies its hash.
 
     Raises:
         OSError: If it is not in the cache and cannot be downloaded. The message says which file to save
@@ -65,7 +104,7 @@ def fetch(entry: Entry) -> Path:
     return path
 
 
-def verify(entry: Entry, path: Path) -> str:
+def verify(entry: PublishedFile, path: Path) -> str:
     """Returns the hash of the file at `path`, by the algorithm that its source publishes, or SHA-256.
 
     Raises:
@@ -77,7 +116,7 @@ def verify(entry: Entry, path: Path) -> str:
     return digest
 
 
-def _check_hash(entry: Entry, digest: str, path: Path | str, advice: str) -> None:
+def _check_hash(entry: PublishedFile, digest: str, path: Path | str, advice: str) -> None:
     if not digest.startswith(entry.digits):
         raise ValueError(
             f"The file of {entry.name} must have the hash {entry.hash_text}. "
@@ -85,7 +124,7 @@ def _check_hash(entry: Entry, digest: str, path: Path | str, advice: str) -> Non
         )
 
 
-def _download(entry: Entry, path: Path) -> None:
+def _download(entry: PublishedFile, path: Path) -> None:
     logging.info("Downloading %s from %s", entry.name, entry.url)
     remove_leftovers(path.parent)
     with atomic_write(path) as partial:
@@ -102,7 +141,7 @@ def _download(entry: Entry, path: Path) -> None:
         logging.warning("The source of %s publishes no hash, so %s cannot be verified.", entry.name, path)
 
 
-def _manual_download(entry: Entry, path: Path) -> str:
+def _manual_download(entry: PublishedFile, path: Path) -> str:
     """Returns the part of an error message that says how to download the file elsewhere."""
     return (
         f"\nDownload it elsewhere and save it as `file`:\n  url:  {entry.url}\n  hash: {entry.hash_text}\n"

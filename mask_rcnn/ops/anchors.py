@@ -9,7 +9,7 @@ from mask_rcnn.ops.tensor import Tensor
 
 
 def base_anchors(
-    sizes: float | Sequence[float], ratios: Sequence[float], rounded: bool = False
+    sizes: float | Sequence[float], ratios: Sequence[float] | np.ndarray, rounded: bool = False
 ) -> np.ndarray:
     """Returns anchors of the given sizes and ratios, centered at the origin.
 

@@ -25,6 +25,7 @@ from mask_rcnn.errors import UnreadableImage, short_message
 from mask_rcnn.prediction.prediction_job import LARGE_PIXELS, PredictionJob
 from mask_rcnn.structures import Category, Detections
 from mask_rcnn.system.parallel import default_threads, equal_batches, in_background, in_order, submit_ahead
+from mask_rcnn.system.paths import AnyPath
 
 WINDOW_BATCHES = 4  # an image waits for others of its shape for at most this many batches of images
 
@@ -137,7 +138,7 @@ class ImagePredictor:
         *,
         batch_size: int | None = None,
         threads: int | None = None,
-        image_of: Callable[[Any], np.ndarray | str | Path] | None = None,
+        image_of: Callable[[Any], np.ndarray | AnyPath] | None = None,
         batch_of: Callable[[Any], Hashable] | None = None,
         finish: Callable[[Any, Detections, Callable[[], np.ndarray]], Any] | None = None,
         keep_images: bool = False,

@@ -15,7 +15,7 @@ from mask_rcnn.data.transforms import Resize, input_size, pad_image, padded_size
 from mask_rcnn.heads import decode, heads_of
 from mask_rcnn.model import Parts, build_parts, dtype_policy, inference_model
 from mask_rcnn.model_zoo.pretrained import weights_file
-from mask_rcnn.ops.implementation import has_gpu
+from mask_rcnn.ops.implementation import Implementation, has_gpu
 from mask_rcnn.prediction.image_predictor import ImagePredictor
 from mask_rcnn.structures import Category, Detections
 from mask_rcnn.system.paths import AnyPath
@@ -68,7 +68,9 @@ class Predictor(ImagePredictor):
         )
 
     @classmethod
-    def load(cls, path: AnyPath, precision: str = "float32", implementation: str | None = None) -> Predictor:
+    def load(
+        cls, path: AnyPath, precision: str = "float32", implementation: Implementation | None = None
+    ) -> Predictor:
         """Returns the predictor of a weights file. Config and categories are read from the file.
 
         Args:

@@ -13,13 +13,14 @@ import numpy as np
 from mask_rcnn.config import Config
 from mask_rcnn.data.array_images import checked_image
 from mask_rcnn.data.image_windows import DecodedImage, open_image
-from mask_rcnn.data.images import with_dtype
+from mask_rcnn.data.images import is_image_file, with_dtype
 from mask_rcnn.data.tiff import TiffImage
 from mask_rcnn.postprocessing.tile_merge import merge_tiles
 from mask_rcnn.prediction.image_predictor import ImagePredictor
 from mask_rcnn.prediction.prediction_job import LARGE_PIXELS
 from mask_rcnn.prediction.tiles import Tiling
 from mask_rcnn.structures import Category, Detections
+from mask_rcnn.system.paths import AnyPath
 
 
 class TiledPredictor:
@@ -90,7 +91,7 @@ class TiledPredictor:
         *,
         batch_size: int | None = None,
         threads: int | None = None,
-        image_of: Callable[[Any], np.ndarray | str | Path] | None = None,
+        image_of: Callable[[Any], np.ndarray | AnyPath] | None = None,
         batch_of: Callable[[Any], Hashable] | None = None,
         finish: Callable[[Any, Detections, Callable[[], np.ndarray]], Any] | None = None,
         keep_images: bool = False,
@@ -232,7 +233,7 @@ class _OpenedImage:
         """Returns the opened image, see `open_image`. Pixels are decoded later."""
         image = self.source if self._image_of is None else self._image_of(self.source)
         settings = self._predictor.config.input
-        if isinstance(image, (str, Path)):
+        if is_image_file(image):
             depth = settings.bit_depth or 16
             convert = functools.partial(with_dtype, bit_depth=depth, dtype=settings.dtype)
             return open_image(

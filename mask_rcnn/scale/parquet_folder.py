@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from mask_rcnn.scale.rows import Detector, ImageFile, as_table, coco_entries, detect_rows
 from mask_rcnn.system.files import atomic_write, locked, remove_leftovers
-from mask_rcnn.system.paths import RemotePath, is_remote
+from mask_rcnn.system.paths import RemotePath
 
 NAME = re.compile(r"part-\d{6}\.parquet")
 SETTINGS = b"mask_rcnn"  # key of the metadata of each file
@@ -62,10 +62,10 @@ class ParquetFolder:
         self._written_at = time.monotonic()
 
     def __enter__(self) -> Self:
-        self._lock = contextlib.nullcontext() if is_remote(self.folder) else locked(self.folder)
+        self._lock = contextlib.nullcontext() if isinstance(self.folder, RemotePath) else locked(self.folder)
         self._lock.__enter__()
         try:
-            if not is_remote(self.folder):
+            if not isinstance(self.folder, RemotePath):
                 remove_leftovers(self.folder)
             self._read_done()
         except BaseException:
@@ -129,7 +129,7 @@ def detect_in_parts(
     images: Sequence[ImageFile],
     parts: ParquetFolder,
     launch: Callable[[list[ImageFile]], Generator[pa.Table, None, None]],
-) -> Iterator[list[str]]:
+) -> Generator[list[str], None, None]:
     """Detects objects in the images that are not in a folder yet.
 
     Args:

@@ -25,6 +25,7 @@ from mask_rcnn.data.images import used_bits
 from mask_rcnn.errors import UnreadableImage, short_message
 from mask_rcnn.evaluation.coco_results import to_coco
 from mask_rcnn.prediction.image_predictor import ImagePredictor
+from mask_rcnn.prediction.tiled_predictor import TiledPredictor
 from mask_rcnn.structures import Category, Detections
 from mask_rcnn.system.paths import as_path
 
@@ -78,7 +79,7 @@ class Detector:
             False.
     """
 
-    load: Callable[[], ImagePredictor]
+    load: Callable[[], ImagePredictor | TiledPredictor]
     batch_size: int | None = None
     threads: int | None = None
     score_threshold: float = 0.0
@@ -86,7 +87,7 @@ class Detector:
 
 
 def detect_rows(
-    detector: Detector, predictor: ImagePredictor, images: Iterable[ImageFile]
+    detector: Detector, predictor: ImagePredictor | TiledPredictor, images: Iterable[ImageFile]
 ) -> Iterator[dict[str, Any]]:
     """Detects objects in images.
 

@@ -106,7 +106,7 @@ def detection_reply(
         start: `time.monotonic()` when the request was accepted.
     """
     detections = detections.select(np.argsort(-detections.scores, kind="stable"))
-    if query.picture:
+    if query.picture and image is not None:
         return f"image/{query.picture}", _picture(draw(image, detections, categories), query.picture)
     height, width = detections.image_size
     reply = {

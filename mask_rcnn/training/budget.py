@@ -12,7 +12,7 @@ import numpy as np
 
 from mask_rcnn import config_io
 from mask_rcnn.config import Config, TrainConfig
-from mask_rcnn.config.ranges import RANGES
+from mask_rcnn.config.ranges import EMA_DECAY
 from mask_rcnn.system.terminal import print_line
 from mask_rcnn.training.batches import batches_of
 from mask_rcnn.training.evaluator import NUM_DRY_RUN_IMAGES, NUM_PICTURES, Evaluator
@@ -83,7 +83,6 @@ def scale_schedule(recipe: TrainConfig, steps: int) -> TrainConfig:
         steps: New number of steps of the run, in the unit of `scaled_steps`.
     """
     factor = steps / recipe.scaled_steps
-    limits = RANGES["TrainConfig"]["ema_decay"]
     ema_decay = (
         recipe.ema_decay and 1 - (1 - recipe.ema_decay) / factor
     )  # scales the window of the average, 1 / (1 - decay) steps
@@ -93,7 +92,7 @@ def scale_schedule(recipe: TrainConfig, steps: int) -> TrainConfig:
         steps=max(1, round(steps * recipe.scale)),
         milestones=tuple(sorted({max(1, round(step * factor)) for step in recipe.milestones})),
         warmup_steps=round(recipe.warmup_steps * factor),
-        ema_decay=ema_decay and min(max(ema_decay, limits.low), limits.high),
+        ema_decay=ema_decay and min(max(ema_decay, EMA_DECAY.low), EMA_DECAY.high),
     )
 
 

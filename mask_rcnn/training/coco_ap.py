@@ -43,7 +43,15 @@ class CocoAP(keras.callbacks.Callback):
         self, images: str | Path | Dataset, annotations: str | Path | None = None, every: int = 1
     ) -> None:
         super().__init__()
-        self.dataset = images if isinstance(images, Dataset) else read_coco(annotations, images)
+        if isinstance(images, Dataset):
+            self.dataset = images
+        elif annotations is not None:
+            self.dataset = read_coco(annotations, images)
+        else:
+            raise ValueError(
+                "`annotations` must be the path of the COCO json of the images. Received: annotations=None. "
+                "Give the path, or a `Dataset` as `images`."
+            )
         self.content = content_of_dataset(self.dataset, annotations)
         self.every = every
         self.metrics: Metrics | None = None

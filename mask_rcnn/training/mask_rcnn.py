@@ -63,7 +63,7 @@ class MaskRCNN(Trainer):
         parts: Parts | None = None,
         **kwargs: Any,
     ) -> None:
-        precision = precision or keras.config.dtype_policy().name
+        precision = precision or str(keras.config.dtype_policy().name)
         categories = as_categories(categories, config.num_classes)
         with dtype_policy(precision):
             parts = parts or build_parts(config)

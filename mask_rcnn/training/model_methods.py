@@ -107,4 +107,4 @@ def export_weights(
         weights = Path(folder) / "model.weights.h5"
         save_weights(weights)
         samples = comparison_images(images, input_config)
-        return export_model(weights, path, format, samples, Options(**options))
+        return export_model(weights, path, format=format, images=samples, options=Options(**options))

@@ -12,6 +12,7 @@ from mask_rcnn.prediction.predict import Predictor
 from mask_rcnn.prediction.tiled_predictor import TiledPredictor
 from mask_rcnn.prediction.tiles import Tiling
 from mask_rcnn.structures import Category
+from mask_rcnn.system.paths import as_path
 
 
 @pytest.mark.parametrize("whole_image", [True, False])
@@ -55,6 +56,16 @@ def test_an_image_that_is_not_larger_than_a_tile_is_detected_as_without_tiles(ti
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     for mine, its in zip(one.masks, other.masks, strict=True):
         np.testing.assert_array_equal(mine, its)
+
+
+def test_images_in_another_file_system_are_read(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), scene()[..., ::-1])
+    remote = as_path(f"ram://{tmp_path}/a.png")
+    remote.write(tmp_path / "a.png")
+    tiled = TiledPredictor(BlobPredictor(), TILING)
+    expected = as_set(tiled.predict(scene()))
+    assert len(expected) > 4
+    assert as_set(tiled.predict(remote)) == as_set(tiled.predict(str(remote))) == expected
 
 
 def test_many_images_come_in_order_and_each_file_is_decoded_once(tmp_path, monkeypatch):

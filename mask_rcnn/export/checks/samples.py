@@ -15,7 +15,7 @@ SIZES = ((240, 320), (320, 240), (300, 300))  # (height, width) of drawn images,
 
 
 def comparison_images(
-    files: Sequence[Path] | None, settings: InputConfig | None = None, count: int = CHECK_IMAGES
+    files: Sequence[Path | str] | None, settings: InputConfig | None = None, count: int = CHECK_IMAGES
 ) -> dict[str, np.ndarray]:
     """Returns images with the channels and the dtype of a model, `{name: [H, W, C] array}`.
 
