@@ -15,10 +15,14 @@ class NamedCategory(Protocol):
     """A category with id and name, such as `structures.Category`."""
 
     @property
-    def id(self) -> int: ...
+    def id(self) -> int:
+        """Id of the category in its data set."""
+        ...
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the category in its data set."""
+        ...
 
 
 class ConversionMethods:

@@ -15,7 +15,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Seconds:
-    """Duration of a run in seconds: wall time, and CPU time of all cores together."""
+    """Duration of a run.
+
+    Args:
+        wall: Wall time in seconds.
+        cpu: CPU time of all cores together, in seconds.
+    """
 
     wall: float
     cpu: float

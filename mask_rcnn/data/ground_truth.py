@@ -43,7 +43,7 @@ class GroundTruth:
 class MaskGroundTruth(GroundTruth):
     """Masks of the objects, each inside its box: `gt_masks` `[G, M, M]` uint8."""
 
-    needs_masks: ClassVar[bool] = True
+    needs_masks: ClassVar[bool] = True  # see `GroundTruth`
 
     def spec(self) -> dict[str, tuple[tuple[int, ...], str]]:
         size = self.config.input
@@ -57,7 +57,7 @@ class MaskGroundTruth(GroundTruth):
 class KeypointGroundTruth(GroundTruth):
     """Keypoints of the objects, (y, x, visibility): `gt_keypoints` `[G, J, 3]` float32."""
 
-    settings: KeypointHeadConfig
+    settings: KeypointHeadConfig  # `keypoint_head` of the config
 
     def spec(self) -> dict[str, tuple[tuple[int, ...], str]]:
         return {"gt_keypoints": ((self.config.input.max_instances, len(self.settings.names), 3), "float32")}

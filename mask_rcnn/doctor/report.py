@@ -60,6 +60,7 @@ class Report:
 
     @property
     def is_broken(self) -> bool:
+        """Whether there is a finding of severity ERROR."""
         return bool(self.of(ERROR))
 
     def as_dict(self) -> dict[str, Any]:

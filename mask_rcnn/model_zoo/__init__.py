@@ -1,8 +1,10 @@
 """Recipes: configs of whole experiments. Each is a folder `model_zoo/NAME` with a config and a card."""
 
 import difflib
+from pathlib import Path
 
 from mask_rcnn import config_io
+from mask_rcnn.config import Config
 from mask_rcnn.shipped_files import shipped_folder
 
 # In the order of `mask-rcnn config list` and of the table in model_zoo/README.md.
@@ -24,12 +26,12 @@ RECIPES = (
 )
 
 
-def names():
+def names() -> tuple[str, ...]:
     """Returns the names of all recipes, for `config` and `mask-rcnn train --config`."""
     return RECIPES
 
 
-def config(name):
+def config(name: str) -> Config:
     """Returns the `Config` of the recipe `name`. Raises a ValueError if there is no such recipe.
 
     >>> config("faster_rcnn_resnet50_fpn").mask_head is None
@@ -38,13 +40,13 @@ def config(name):
     return config_io.from_yaml(folder(name) / "config.yaml")
 
 
-def describe(name):
+def describe(name: str) -> str:
     """Returns the card of the recipe `name`, as Markdown without its title. The first line is a summary."""
     _, _, text = (folder(name) / "README.md").read_text(encoding="utf-8").partition("\n\n")
     return text
 
 
-def folder(name):
+def folder(name: str) -> Path:
     """Returns the `Path` of the folder of the recipe `name`, with config.yaml and README.md."""
     if name not in RECIPES:
         close = difflib.get_close_matches(name, RECIPES, n=1)

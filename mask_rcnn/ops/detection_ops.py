@@ -16,8 +16,14 @@ from mask_rcnn.ops.tensor import Tensor
 class DetectionOps:
     """One implementation of the operations that not every runtime has.
 
-    Each field replaces the function of the same name in `mask_rcnn.ops`, which is the default. It takes the
-    same arguments and returns the same results.
+    Each operation takes the same arguments and returns the same results as its default.
+
+    Args:
+        grid_anchors: Defaults to `mask_rcnn.ops.anchors.grid_anchors`.
+        nms_per_group: Defaults to `mask_rcnn.ops.nms.nms_per_group`.
+        nms_per_class: Defaults to `mask_rcnn.ops.nms.nms_per_class`.
+        pyramid_roi_align: Defaults to `mask_rcnn.ops.roi_align.pyramid_roi_align`.
+        pyramid_roi_pool: Defaults to `mask_rcnn.ops.roi_pool.pyramid_roi_pool`.
     """
 
     grid_anchors: Callable[..., Tensor] = grid_anchors

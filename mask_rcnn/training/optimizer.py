@@ -185,6 +185,8 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
         grads: Sequence[tf.Tensor | None],
         trainable_variables: Sequence[keras.Variable] | None = None,
     ) -> None:
+        """Applies the gradients, or lowers the scale if a gradient of any replica is not finite."""
+
         def over_replicas(strategy, overflows):
             return strategy.reduce("SUM", overflows, axis=None)
 

@@ -38,7 +38,7 @@ class BlobPredictor(FakePredictor):
                 classes.append(class_id)
         boxes = np.reshape(boxes, (-1, 4))
         scores = np.array([mask.size for mask in masks], "float32") / 1e6
-        found = Detections(boxes, scores, classes, resize, tuple(masks), boxes[:, :2])
+        found = Detections(boxes, scores, classes, resize, masks=tuple(masks), mask_origins=boxes[:, :2])
         if self.smallest is not None and min(resize) > TILING.size:
             found = found.select(scores * 1e6 >= self.smallest)
         return found.select(np.argsort(-found.scores, kind="stable"))

@@ -8,5 +8,6 @@ def write_shards(json_path, images_dir, folder, count=None):
     """Writes annotations as TFRecord files to `folder`; returns their file name pattern and the findings."""
     findings = Findings()
     content = read("coco", json_path, images_dir)
-    write("tfrecord", content, images_dir, folder, Selection(num_shards=count), findings)
+    selection = Selection(num_shards=count)
+    write("tfrecord", content, images_dir, out=folder, selection=selection, findings=findings)
     return f"{folder}/*.tfrecord", findings

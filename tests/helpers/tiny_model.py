@@ -76,4 +76,5 @@ def save_random_weights(path, config):
     from mask_rcnn.structures import Category
     from mask_rcnn.weights import save_weights
 
-    save_weights(path, build_parts(config), config, [Category(number, str(number)) for number in (1, 2, 3)])
+    categories = [Category(number, str(number)) for number in (1, 2, 3)]
+    save_weights(path, build_parts(config), config, categories=categories)

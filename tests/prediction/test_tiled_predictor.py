@@ -71,7 +71,7 @@ def test_images_in_another_file_system_are_read(tmp_path):
 def test_many_images_come_in_order_and_each_file_is_decoded_once(tmp_path, monkeypatch):
     decoded = []
 
-    def read(path, *options):
+    def read(path, *options, convert):
         decoded.append(path)
         return cv2.imread(str(path))[..., ::-1]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from locations import ROOT
+from locations import ROOT, TESTS
 from PIL import Image
 
 from mask_rcnn import client
@@ -27,7 +27,7 @@ from mask_rcnn.structures import smallest_crop
 PAGE = ROOT / "docs/deliberate_copies.md"
 NAME = re.compile(r"`mask_rcnn\.([\w.]+)`")
 SCRIPT = re.compile(r"`export/(\w+/\w+\.\w+)`")
-TEST = re.compile(r"`(\w+(?:\.test)?\.(?:py|js))`")
+TEST = re.compile(r"`([\w/]+(?:\.test)?\.(?:py|js))`")
 
 
 def random_boxes(rng, count):
@@ -62,14 +62,14 @@ def test_the_client_reads_predictions_as_the_library_does(paste, score):
     }
     row = {name: values.tolist() for name, values in found.items()}
     row["image_info"] = [list(size), [80, 100], [2, 2], [0, 0]]
-    ours = client._from_prediction(row, score, paste)
-    expected = outputs.to_detections(found, size, paste, score)
-    assert len(ours) == len(expected) == {0.0: 3, 0.5: 3, 1.0: 0}[score]
-    assert ours.image_size == expected.image_size
+    actual = client._from_prediction(row, score, paste)
+    expected = outputs.to_detections(found, size, paste=paste, score_threshold=score)
+    assert len(actual) == len(expected) == {0.0: 3, 0.5: 3, 1.0: 0}[score]
+    assert actual.image_size == expected.image_size
     for name in ("boxes", "scores", "class_ids", "keypoints"):
-        np.testing.assert_array_equal(getattr(ours, name), getattr(expected, name))
-    for index in range(len(ours)):
-        np.testing.assert_array_equal(ours.mask(index), expected.full_mask(index))
+        np.testing.assert_array_equal(getattr(actual, name), getattr(expected, name))
+    for index in range(len(actual)):
+        np.testing.assert_array_equal(actual.mask(index), expected.full_mask(index))
 
 
 def test_the_client_reads_a_prediction_without_objects():
@@ -101,7 +101,7 @@ def test_ious_with_anchors_are_those_of_the_graph():
     placed = anchors.grid_anchors((8, 8), (stride, stride), anchors.base_anchors(16, ratios))
     ious = np.array(box_ops.iou(boxes.astype("float32"), placed)).reshape(2, 8, 8, len(ratios))
     rows, columns = np.round((boxes[:, :2] + boxes[:, 2:]) / 2 / stride).astype(int).T
-    found = anchor_ious(boxes, (16,), ratios, (stride,))
+    found = anchor_ious(boxes, sizes=(16,), ratios=ratios, strides=(stride,))
     np.testing.assert_allclose(found[:, 0], ious[np.arange(2), rows, columns], atol=1e-6)
 
 
@@ -119,12 +119,12 @@ def test_the_runner_moves_keypoints_to_the_image_as_a_saved_model_does(half_pixe
     runner.metadata = {"size": [64, 96], "resize": "bilinear", "size_rounding": "round", "centered": False}
     runner.metadata |= {"inclusive_boxes": False, "half_pixel": half_pixel}
     runner._run = lambda inputs: dict(found)
-    ours = runner(image)
+    actual = runner(image)
     frame = geometry.Frame(*(np.array(size, "int32") for size in ((50, 100), (48, 96), (64, 96), (0, 0))))
     in_frame = graph_keypoints.decode_keypoints(heatmaps, boxes * np.float32([48, 96, 48, 96]))
     expected = geometry.invert_keypoints(in_frame, frame, half_pixel).numpy()
-    np.testing.assert_allclose(ours["detection_keypoints"], expected[..., :2], atol=1e-5)
-    np.testing.assert_allclose(ours["detection_keypoint_scores"], expected[..., 2], rtol=1e-4)
+    np.testing.assert_allclose(actual["detection_keypoints"], expected[..., :2], atol=1e-5)
+    np.testing.assert_allclose(actual["detection_keypoint_scores"], expected[..., 2], rtol=1e-4)
 
 
 def rows():
@@ -155,13 +155,12 @@ def test_a_row_of_the_page_names_versions_and_tests_that_exist(row):
     assert not [name for name in names if not is_defined(name)]
     assert not [name for name in scripts if not (ROOT / "export" / name).is_file()]
     assert len(names) + len(scripts) == versions.count("`") // 2
-    assert not [name for name in test_names if not list((ROOT / "tests").rglob(name))]
+    assert not [name for name in test_names if not (TESTS / name).is_file()]
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
 def test_the_tests_of_a_row_import_its_versions(row):
-    files = [path for name in TEST.findall(row[3]) for path in (ROOT / "tests").rglob(name)]
-    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    text = "\n".join((TESTS / name).read_text(encoding="utf-8") for name in TEST.findall(row[3]))
     for name in NAME.findall(row[1]):
         module, _, function = name.rpartition(".")
         assert function in text or module.rpartition(".")[2] in text, name
