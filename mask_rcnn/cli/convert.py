@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mask_rcnn.cli.options import Subparsers, add_command, local_path
 from mask_rcnn.cli.progress import track
@@ -164,7 +164,6 @@ def run_convert(args: argparse.Namespace) -> None:
     """Converts the annotations, and prints the repairs, the counts and the written files."""
     from mask_rcnn.data.findings import Findings
     from mask_rcnn.formats.conversion import output_paths, read, write
-    from mask_rcnn.formats.detection import detect_format
     from mask_rcnn.formats.registry import WRITERS
     from mask_rcnn.formats.tile_writer import IMAGES, write_tiles
 
@@ -174,13 +173,9 @@ def run_convert(args: argparse.Namespace) -> None:
     if not cutting:
         _check_name(args.out, args.target_format)
     output_paths(args.target_format, args.out, args.split is not None)
-    source_format = args.source_format
-    if source_format is None:
-        source_format = detect_format(args.input)
-        print_line(f"{args.input} is read as {source_format}")
     findings, notes = Findings(), []
     content = read(
-        source_format,
+        args.source_format or _detected_format(args.input),
         args.input,
         args.images,
         findings=findings,
@@ -194,29 +189,23 @@ def run_convert(args: argparse.Namespace) -> None:
         track=track,
     )
     images_dir = args.images or (args.input if args.input.is_dir() else args.input.parent)
+    options: dict[str, Any] = {"selection": selection, "findings": findings, "track": track}
     if cutting:
-        parts, paths = write_tiles(
-            content,
-            images_dir,
-            args.out,
-            cutting=cutting,
-            selection=selection,
-            findings=findings,
-            track=track,
-        )
+        parts, paths = write_tiles(content, images_dir, args.out, cutting=cutting, **options)
         images_dir = args.out / IMAGES
     else:
-        parts, paths = write(
-            args.target_format,
-            content,
-            images_dir,
-            out=args.out,
-            selection=selection,
-            findings=findings,
-            track=track,
-        )
+        parts, paths = write(args.target_format, content, images_dir, out=args.out, **options)
     _print_notes([*notes, *findings.lines()])
     _print_written(args, parts, paths, images_dir)
+
+
+def _detected_format(path: Path) -> str:
+    """Returns the name of the format of the annotations, and prints it."""
+    from mask_rcnn.formats.detection import detect_format
+
+    source_format = detect_format(path)
+    print_line(f"{path} is read as {source_format}")
+    return source_format
 
 
 def _check_name(out: Path, target_format: str) -> None:

@@ -1,8 +1,7 @@
 """COCO's average precision, computed by pycocotools or hotcoco.
 
 pycocotools is the reference. `coco_matching` replaces the loop that takes nearly all of its time. The results
-of hotcoco are bitwise equal. Both return arrays of precision and recall. Each reported number is the mean
-over a part of one array.
+of hotcoco are bitwise equal. Each number is the mean over a part of an array of precision or recall.
 
 Letters: T IoU thresholds, R recall points, K classes, S size ranges, M limits of detections per image.
 """
