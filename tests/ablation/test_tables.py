@@ -111,7 +111,7 @@ def test_the_report_says_how_the_rpn_was_trained(base, row, note, trained, tmp_p
     )
     config = config_io.override_all(TINY, {"rpn.shared_features": base})
     ablate(Table(key="0", title="RPN", rows=rows, iou_types=("bbox",)), config, tmp_path)
-    assert f"Here both are trained in one run, and the RPN {note}" in (tmp_path / "report.txt").read_text()
+    assert f"These runs train both together, and the RPN {note}" in (tmp_path / "report.txt").read_text()
 
 
 def test_a_row_that_does_not_fit_the_base_is_named():
@@ -150,7 +150,10 @@ def test_the_list_has_every_row_and_why_one_is_not_trained(capsys):
     [
         (["2c"], "needs a table and a folder"),
         (["--run", "runs/x"], "needs a table and a folder"),
-        (["2c", "--run", "runs/x", "--steps", "3", "--budget", "1m"], "Leave one of them out"),
+        (
+            ["2c", "--run", "runs/x", "--steps", "3", "--budget", "1m"],
+            "not both. Received: --steps 3 and --budget. Remove one",
+        ),
         (["2c", "--run", "runs/x", "--seeds", "0"], "--seeds must be at least 1"),
         (["2c", "--run", "runs/x", "--ray", "GPUs=1"], "expected CPU=N, GPU=N or both"),
         (["2c", "--run", "runs/x", "--ray", "CPU=0"], "needs at least one CPU or GPU"),

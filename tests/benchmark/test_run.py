@@ -238,12 +238,12 @@ def test_training_batch_has_the_objects_of_the_work(max_instances, kept, tiny_co
     assert np.mean(batch["gt_masks"][0, 0]) == pytest.approx(np.pi / 4, abs=0.03)  # a disk
 
 
-def test_agreement_counts_the_same_class_in_the_same_place():
+def test_the_fraction_found_counts_the_same_class_in_the_same_place():
     boxes = [[0, 0, 10, 10], [0, 0, 20, 20]]
     found = Detections(boxes=boxes, scores=[0.9, 0.8], class_ids=[1, 2], image_size=(30, 30))
     expected = {"boxes": [[0, 0, 10, 9.5], [0, 0, 20, 20], [5, 0, 15, 10]], "class_ids": [1, 1, 1]}
-    assert run._agreement(found, expected) == pytest.approx(1 / 3)
-    assert run._agreement(found, {"boxes": [], "class_ids": []}) == 1
+    assert run._fraction_found(found, expected) == pytest.approx(1 / 3)
+    assert run._fraction_found(found, {"boxes": [], "class_ids": []}) == 1
 
 
 def test_peer_answers_in_our_names(interpreter):
