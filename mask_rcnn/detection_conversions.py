@@ -28,14 +28,20 @@ class NamedCategory(Protocol):
 class ConversionMethods:
     """Conversions of the detections of one image: `to_...` writes another format, `from_...` reads it.
 
-    Class ids are 1..K. `categories` are the K `Category` records, such as `predictor.categories`, or names.
-    With them, names are written, and classes are read by name.
+    Class ids are 1..K. These arguments are the same in all methods:
+
+    - categories: The K `Category` records, such as `predictor.categories`, or K names. With them, names are
+      written, and classes are read by name. Where it may be None, which is the default, class ids are used.
+    - image_size: (height, width) of the image, pixels. Where it may be None, which is the default, the other
+      format stores it.
+    - transform: Six numbers (a, b, c, d, e, f) or a 3x3 matrix from pixels to coordinates of a map, as in
+      rasterio. `from_geojson` applies its inverse. Defaults to None: the coordinates are pixels.
     """
 
     # pyright cannot know that `Detections` is the only subclass: the module cannot import it.
 
     def to_coco(self, image_id: int | str, categories: Sequence[NamedCategory | str]) -> list[dict[str, Any]]:
-        """Returns the entries of a COCO results file; see `mask_rcnn.evaluation.coco_results.to_coco`."""
+        """Returns a list with a COCO results entry per object; see `evaluation.coco_results.to_coco`."""
         from mask_rcnn.evaluation.coco_results import to_coco
 
         return to_coco(self, image_id, categories)  # pyright: ignore[reportArgumentType]
@@ -47,7 +53,7 @@ class ConversionMethods:
         image_size: tuple[int, int],
         categories: Sequence[NamedCategory | str],
     ) -> Self:
-        """Returns `Detections` from COCO results or annotations; see `evaluation.coco_results.from_coco`."""
+        """Returns the `Detections` of one image from its COCO results or annotations, a list of dicts."""
         from mask_rcnn.evaluation.coco_results import from_coco
 
         return from_coco(entries, image_size, categories)  # pyright: ignore[reportArgumentType, reportReturnType]
@@ -55,7 +61,7 @@ class ConversionMethods:
     def to_supervision(
         self, categories: Sequence[NamedCategory | str] | None = None, compact_masks: bool = False
     ) -> Any:
-        """Returns a `supervision.Detections`; see `mask_rcnn.interop.supervision.to_supervision`."""
+        """Returns a `supervision.Detections`. `compact_masks` stores crops of the masks."""
         from mask_rcnn.interop.supervision import to_supervision
 
         return to_supervision(self, categories, compact_masks)  # pyright: ignore[reportArgumentType]
@@ -67,7 +73,7 @@ class ConversionMethods:
         image_size: tuple[int, int] | None = None,
         categories: Sequence[NamedCategory | str] | None = None,
     ) -> Self:
-        """Returns the `Detections` of a `supervision.Detections`; see `mask_rcnn.interop.supervision`."""
+        """Returns `Detections` from a `supervision.Detections`; see `mask_rcnn.interop.supervision`."""
         from mask_rcnn.interop.supervision import from_supervision
 
         return from_supervision(detections, image_size, categories)  # pyright: ignore[reportArgumentType, reportReturnType]
@@ -85,7 +91,7 @@ class ConversionMethods:
         image_size: tuple[int, int] | None = None,
         categories: Sequence[NamedCategory | str] | None = None,
     ) -> Self:
-        """Returns the `Detections` of a `pandas.DataFrame`; see `mask_rcnn.interop.pandas.from_pandas`."""
+        """Returns `Detections` from a `pandas.DataFrame` of `to_pandas`; see `mask_rcnn.interop.pandas`."""
         from mask_rcnn.interop.pandas import from_pandas
 
         return from_pandas(frame, image_size, categories)  # pyright: ignore[reportArgumentType, reportReturnType]
@@ -96,7 +102,7 @@ class ConversionMethods:
         transform: Sequence[float] | np.ndarray | None = None,
         crs: str | None = None,
     ) -> dict[str, Any]:
-        """Returns a GeoJSON FeatureCollection, a dict; see `mask_rcnn.interop.geojson.to_geojson`."""
+        """Returns a GeoJSON FeatureCollection, a dict. `crs` is the name of its coordinate system."""
         from mask_rcnn.interop.geojson import to_geojson
 
         return to_geojson(self, categories, transform=transform, crs=crs)  # pyright: ignore[reportArgumentType]
@@ -110,20 +116,20 @@ class ConversionMethods:
         *,
         transform: Sequence[float] | np.ndarray | None = None,
     ) -> Self:
-        """Returns the `Detections` of a GeoJSON FeatureCollection; see `mask_rcnn.interop.geojson`."""
+        """Returns `Detections` from a GeoJSON FeatureCollection, a dict."""
         from mask_rcnn.interop.geojson import from_geojson
 
         return from_geojson(collection, image_size, categories, transform=transform)  # pyright: ignore[reportArgumentType, reportReturnType]
 
     def to_labelme(self, categories: Sequence[NamedCategory | str], image_path: str) -> dict[str, Any]:
-        """Returns the content of a labelme file, a dict; see `mask_rcnn.interop.labelme.to_labelme`."""
+        """Returns the content of a labelme file, a dict, for the image file `image_path`."""
         from mask_rcnn.interop.labelme import to_labelme
 
         return to_labelme(self, categories, image_path)  # pyright: ignore[reportArgumentType]
 
     @classmethod
     def from_labelme(cls, content: Mapping[str, Any], categories: Sequence[NamedCategory | str]) -> Self:
-        """Returns the `Detections` of the content of a labelme file; see `mask_rcnn.interop.labelme`."""
+        """Returns `Detections` from the content of a labelme file, a dict."""
         from mask_rcnn.interop.labelme import from_labelme
 
         return from_labelme(content, categories)  # pyright: ignore[reportArgumentType, reportReturnType]

@@ -120,7 +120,7 @@ class Detections(ConversionMethods):
             if mask.dtype != bool or mask.ndim != 2:
                 raise ValueError(
                     f"`masks[{i}]` must be a boolean array [h, w]. Received: dtype={mask.dtype}, "
-                    f"shape={mask.shape}. Threshold it first, as `paste_mask` does."
+                    f"shape={mask.shape}. Use `paste_mask` for `[M, M]` probabilities, or `mask > 0.5`."
                 )
             if (origin < 0).any() or (origin + mask.shape > self.image_size).any():
                 raise ValueError(

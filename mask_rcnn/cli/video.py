@@ -30,7 +30,7 @@ def count_frames(path: Path) -> int:
 
 
 def frame_rate(path: Path) -> float:
-    """Returns the frame rate of a video file, frames per second."""
+    """Returns the frame rate of a video file, frames per second. It is DEFAULT_RATE if the file has none."""
     with _opened(path) as capture:
         return capture.get(cv2.CAP_PROP_FPS) or DEFAULT_RATE
 

@@ -266,7 +266,7 @@ def _webp_size(kind, data):
     elif kind == b"VP8 " and data[3:6] == b"\x9d\x01\x2a":
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 6))
     else:
-        raise ValueError("its first chunk is none of VP8, VP8L and VP8X")
+        raise ValueError("its first chunk is not a valid VP8, VP8L or VP8X chunk")
     return height, width
 
 

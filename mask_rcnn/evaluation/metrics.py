@@ -41,12 +41,13 @@ class Metrics:
 
     Args:
         summary: `{IoU type: {name: number}}`, 12 numbers per IoU type (keypoints and LVIS: 10).
-        classes: A `ClassScore` for each category, in the order of the annotation file.
+        classes: Tuple with a `ClassScore` for each category, in the order of the annotation file.
         num_images: Number of evaluated images.
         max_detections: Maximum number of detections per class and image, the best first. If `is_federated`,
             the maximum over all classes of an image.
         backend, backend_version: Library that computed the numbers.
-        warnings: Sentences about what was repaired, left out, limited or not measurable. Defaults to none.
+        warnings: Tuple of sentences about what was repaired, left out, limited or not measurable. Defaults to
+            ().
         is_federated: Whether LVIS's rules were used. Defaults to False.
     """
 

@@ -98,7 +98,7 @@ class ImagePredictor:
     def scaled(self, scale: float) -> ImagePredictor:
         """Returns a predictor of the same model that resizes images to `scale` times the config's sides.
 
-        Raises a ValueError if the model has a fixed input size and `scale` is not 1.
+        Raises a ValueError if the model is an export, which has one input size, and `scale` is not 1.
         """
         if scale == 1:
             return self

@@ -30,7 +30,7 @@ class Source:
 
     @property
     def has_versions(self) -> bool:
-        """Whether the path is a folder with numbered versions."""
+        """Whether the path is a folder of versions: any folder that is not itself a SavedModel."""
         return self.path.is_dir() and not (self.path / SAVED_MODEL).is_file()
 
     def versions(self) -> dict[int, Path]:

@@ -43,7 +43,7 @@ def check_regular_file(path: Path, description: str) -> None:
         raise FileNotFoundError(f"There is no {description} {path}.") from None
     except ValueError as error:  # a null character
         raise ValueError(
-            f"Expected the path of a {description}. Received: {str(path)!r} ({error})."
+            f"The path of a {description} must be valid. Received: {str(path)!r} ({error}). Correct the path."
         ) from None
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"

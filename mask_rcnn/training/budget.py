@@ -156,7 +156,10 @@ class Cost:
 
 def _budget_of(recipe: TrainConfig) -> float:
     if recipe.budget is None:
-        raise ValueError("Expected a config with a time budget. Received: train.budget=None. Set it.")
+        raise ValueError(
+            "Expected a config with a time budget. Received: train.budget=None. Set it to the seconds of the "
+            "whole run, such as 1200 (`--budget 20m`)."
+        )
     return recipe.budget
 
 

@@ -79,10 +79,14 @@ def run_folder(folder: Path, resume: bool) -> Iterator[str | None]:
     """Context manager that creates and locks a run folder and removes partly written files.
 
     Args:
-        folder, resume: As in `check_run_folder`.
+        folder: `Path` of the run folder. It need not exist.
+        resume: Whether to continue the run in it. A folder without a run starts a new one.
 
     Yields:
         Id of the run, str. A resumed run keeps its id.
+
+    Raises:
+        ValueError: If `check_run_folder` refuses the folder, or another run holds its lock.
     """
     check_run_folder(folder, resume)
     folder.mkdir(parents=True, exist_ok=True)

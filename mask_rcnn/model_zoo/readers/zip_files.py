@@ -30,8 +30,10 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
-        if len(members) > MAX_MEMBERS or len({member.filename for member in members}) != len(members):
-            raise ValueError("it has too many members, or two of the same name")
+        if len(members) > MAX_MEMBERS:
+            raise ValueError(f"it has {len(members)} members, and at most {MAX_MEMBERS} are allowed")
+        if len({member.filename for member in members}) != len(members):
+            raise ValueError("two of its members have the same name")
         if any(member.compress_type not in METHODS for member in members):
             raise ValueError("it uses another compression than deflate")
         yield archive
