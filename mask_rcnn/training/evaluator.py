@@ -105,7 +105,8 @@ class Evaluator:
     def pictures(self) -> Iterator[tuple[ImageRecord, np.ndarray]]:
         """Yields `(ImageRecord, picture)` for up to NUM_PICTURES images, spread evenly over the data set.
 
-        A picture is `[H, W, 3]` uint8. Objects with scores of at least PICTURE_SCORE are drawn. Unreadable images are left out.
+        A picture is `[H, W, 3]` uint8, with the objects whose score is at least PICTURE_SCORE. Unreadable
+        images are left out.
         """
         count = min(NUM_PICTURES, len(self.dataset))
         records = [self.dataset.images[i] for i in np.linspace(0, len(self.dataset) - 1, count).astype(int)]
