@@ -87,7 +87,7 @@ class _Server(uvicorn.Server):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Returns a socket that is bound to an address.
+    """Returns a socket that listens at an address.
 
     Args:
         host: IPv4 or IPv6 address, or host name.
@@ -101,6 +101,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen(BACKLOG)  # requests wait from now on, also if "Ready" is printed before uvicorn runs
     except OSError as error:
         listener.close()
         raise OSError(
