@@ -24,8 +24,8 @@ _PUBLIC = {
     "Tiling": ("prediction.tiles", "Tiling"),
     "draw": ("visualization.drawing", "draw"),
     "load": ("prediction.predict", "load"),
-    "read_coco": ("data.coco", "read_coco"),
-    "read_image": ("data.images", "read_image"),
+    "read_coco": ("data.readers.coco", "read_coco"),
+    "read_image": ("data.image_io.images", "read_image"),
     "train": ("training.train", "train"),
 }
 
@@ -49,8 +49,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from mask_rcnn.config import Config
-    from mask_rcnn.data.coco import read_coco
-    from mask_rcnn.data.images import read_image
+    from mask_rcnn.data.image_io.images import read_image
+    from mask_rcnn.data.readers.coco import read_coco
     from mask_rcnn.prediction.augmented_predictor import AugmentedPredictor
     from mask_rcnn.prediction.predict import Predictor, load
     from mask_rcnn.prediction.tiled_predictor import TiledPredictor

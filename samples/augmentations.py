@@ -34,12 +34,12 @@ import numpy as np
 
 import mask_rcnn
 from mask_rcnn import config_io
-from mask_rcnn.data import affine
-from mask_rcnn.data.apply_geometry import apply_geometry, render
-from mask_rcnn.data.augment import TRANSFORMS, parse_transform, resize_to_input
-from mask_rcnn.data.finalize_sample import finalize_sample
-from mask_rcnn.data.joining_transforms import apply_transforms
-from mask_rcnn.data.sample import IGNORE, make_sample
+from mask_rcnn.data.augmentation import affine
+from mask_rcnn.data.augmentation.apply_geometry import apply_geometry, render
+from mask_rcnn.data.augmentation.augment import TRANSFORMS, parse_transform, resize_to_input
+from mask_rcnn.data.augmentation.finalize_sample import finalize_sample
+from mask_rcnn.data.augmentation.joining_transforms import apply_transforms
+from mask_rcnn.data.augmentation.sample import IGNORE, make_sample
 from mask_rcnn.postprocessing.paste import paste_masks
 from mask_rcnn.structures import Category, Detections
 

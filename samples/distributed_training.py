@@ -31,7 +31,7 @@ import tensorflow as tf
 
 import mask_rcnn
 from mask_rcnn import config_io, model_zoo
-from mask_rcnn.data.pipeline import training_dataset
+from mask_rcnn.data.input_pipeline.pipeline import training_dataset
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.training.distribution import make_strategy
 

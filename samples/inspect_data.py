@@ -33,8 +33,8 @@ from matplotlib.patches import Rectangle
 import mask_rcnn
 from mask_rcnn import config_io
 from mask_rcnn.data.dataset_arrays import arrays_of
+from mask_rcnn.data.input_pipeline.trainable import resized_boxes
 from mask_rcnn.data.masks import mask_in_box
-from mask_rcnn.data.trainable import resized_boxes
 from mask_rcnn.data_check.anchor_fit import anchor_ious
 from mask_rcnn.data_check.check import check_coco
 from mask_rcnn.data_check.text_report import format_report

@@ -34,7 +34,7 @@ from matplotlib.patches import Rectangle
 
 import mask_rcnn
 from mask_rcnn import config_io
-from mask_rcnn.data.pipeline import training_dataset
+from mask_rcnn.data.input_pipeline.pipeline import training_dataset
 from mask_rcnn.model import inference_model
 from mask_rcnn.ops.boxes import clip, decode_deltas, image_windows, iou
 from mask_rcnn.ops.matching import IGNORED, NEGATIVE, POSITIVE, match

@@ -29,7 +29,7 @@ from matplotlib.patches import Rectangle
 
 import mask_rcnn
 from mask_rcnn import config_io, model_zoo
-from mask_rcnn.data.pipeline import training_dataset
+from mask_rcnn.data.input_pipeline.pipeline import training_dataset
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.data_check.check import check_dataset
 from mask_rcnn.data_check.text_report import format_report

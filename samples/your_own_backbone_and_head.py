@@ -40,8 +40,8 @@ import mask_rcnn
 from mask_rcnn import config_io, model_zoo
 from mask_rcnn.backbones import BACKBONES, from_keras_model
 from mask_rcnn.config import BackboneConfig
-from mask_rcnn.data.ground_truth import GroundTruth
-from mask_rcnn.data.pipeline import training_dataset
+from mask_rcnn.data.input_pipeline.ground_truth import GroundTruth
+from mask_rcnn.data.input_pipeline.pipeline import training_dataset
 from mask_rcnn.evaluation.coco_results import from_record
 from mask_rcnn.heads import Head, register_head
 from mask_rcnn.networks.inputs import feature_input

@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from mask_rcnn.config import CascadeConfig, KeypointHeadConfig, TrainConfig
-from mask_rcnn.data.pipeline import training_dataset
+from mask_rcnn.data.input_pipeline.pipeline import training_dataset
 from mask_rcnn.data.records import Annotation, Dataset, ImageRecord
 from mask_rcnn.model import build_parts, training_model
 from mask_rcnn.structures import Category

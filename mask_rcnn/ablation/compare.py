@@ -10,7 +10,7 @@ import numpy as np
 from mask_rcnn import config_io
 from mask_rcnn.ablation.rows import Row, Table
 from mask_rcnn.config import Config
-from mask_rcnn.data.coco_content import CocoContent
+from mask_rcnn.data.readers.coco_content import CocoContent
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.evaluation.average_precision import MAX_KEYPOINT_DETECTIONS, sorted_image_ids
 from mask_rcnn.evaluation.bootstrap import (

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mask_rcnn.benchmark.timing import Seconds, median, timed
 from mask_rcnn.config import Config
-from mask_rcnn.data.pipeline import PREFETCHED_BATCHES, training_dataset
+from mask_rcnn.data.input_pipeline.pipeline import PREFETCHED_BATCHES, training_dataset
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.transforms import Resize, input_size
 

@@ -182,7 +182,7 @@ def _postprocess(
 
 
 def _training_batch(config: Config, synthetic_batch: SyntheticBatch) -> dict[str, tf.Tensor]:
-    """Returns a batch as of `data.pipeline` with at most `input.max_instances` of the synthetic objects."""
+    """Returns a training batch with at most `input.max_instances` of the synthetic objects."""
     images, class_ids = synthetic_batch.images, synthetic_batch.class_ids
     side, settings = config.input.mask_crop_size, config.input
     boxes = synthetic_batch.boxes[:, : settings.max_instances]

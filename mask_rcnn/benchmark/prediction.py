@@ -10,8 +10,8 @@ from mask_rcnn.benchmark.processor import describe_processor
 from mask_rcnn.benchmark.table import processor_line
 from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory, timed
 from mask_rcnn.config import Config
-from mask_rcnn.data.coco_content import CocoContent
-from mask_rcnn.data.images import read_image
+from mask_rcnn.data.image_io.images import read_image
+from mask_rcnn.data.readers.coco_content import CocoContent
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.evaluation.coco_evaluation import evaluate_results
 from mask_rcnn.evaluation.model_evaluation import evaluate_model, record_batches

@@ -17,7 +17,7 @@ from mask_rcnn.benchmark.synthetic_batch import Settings, SyntheticBatch, make_s
 from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory
 from mask_rcnn.benchmark.torchvision_process import TorchvisionProcess
 from mask_rcnn.config import Config
-from mask_rcnn.data.rgb8 import from_rgb8
+from mask_rcnn.data.image_io.rgb8 import from_rgb8
 from mask_rcnn.model import Parts, build_parts, dtype_policy
 from mask_rcnn.model_zoo import torchvision
 from mask_rcnn.model_zoo.convert import convert

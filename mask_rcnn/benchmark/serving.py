@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mask_rcnn.benchmark.timing import timed
-from mask_rcnn.data.images import read_image
+from mask_rcnn.data.image_io.images import read_image
 from mask_rcnn.export.exported import ExportedPredictor
 from mask_rcnn.prediction.predict import Predictor
 

@@ -190,7 +190,7 @@ def _measure_prediction(args: argparse.Namespace, settings: Settings) -> dict[st
         prediction_speed,
         predictor_of_random_weights,
     )
-    from mask_rcnn.data.coco import read_coco
+    from mask_rcnn.data.readers.coco import read_coco
     from mask_rcnn.evaluation.coco_evaluation import content_of_dataset
     from mask_rcnn.prediction.predict import Predictor
 
@@ -211,7 +211,7 @@ def _measure_prediction(args: argparse.Namespace, settings: Settings) -> dict[st
 def _measure_data(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     """Measures training batches, prints the table, and returns the report."""
     from mask_rcnn.benchmark.data import benchmark_data, format_data_report
-    from mask_rcnn.data.coco import read_coco
+    from mask_rcnn.data.readers.coco import read_coco
 
     config = load_config(args.config or DEFAULT_CONFIG, args.set)
     dataset = read_coco(args.annotations, args.images)
@@ -227,8 +227,8 @@ def _measure_models(args: argparse.Namespace, settings: Settings) -> dict[str, A
     """
     from mask_rcnn.benchmark.side_by_side import average_precision, format_side_by_side, side_by_side
     from mask_rcnn.benchmark.synthetic_batch import make_synthetic_batch
-    from mask_rcnn.data.coco import read_coco
-    from mask_rcnn.data.images import read_image
+    from mask_rcnn.data.image_io.images import read_image
+    from mask_rcnn.data.readers.coco import read_coco
     from mask_rcnn.model_zoo.pretrained import weights_file
 
     paths = [weights_file(args.weights)] if args.weights else []

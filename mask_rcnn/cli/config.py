@@ -36,7 +36,7 @@ def run_list(args: argparse.Namespace) -> None:
     import_tensorflow()
 
     from mask_rcnn.backbones import BACKBONES
-    from mask_rcnn.data.augment import TRANSFORMS
+    from mask_rcnn.data.augmentation.augment import TRANSFORMS
     from mask_rcnn.heads import HEADS
     from mask_rcnn.poolers import POOLERS
 

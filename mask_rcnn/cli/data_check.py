@@ -109,8 +109,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _sources(args: argparse.Namespace) -> dict:
     """Returns the annotations and image folders to check, `{split: (annotations, images)}`."""
-    from mask_rcnn.data.coco import check_images_dir
-    from mask_rcnn.data.shards import is_shards
+    from mask_rcnn.data.readers.coco import check_images_dir
+    from mask_rcnn.data.tfrecords.shards import is_shards
 
     if args.val_images and not args.val_annotations:
         raise ValueError(

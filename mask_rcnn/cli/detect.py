@@ -25,7 +25,7 @@ from mask_rcnn.cli.progress import track
 from mask_rcnn.cli.quiet import import_tensorflow
 from mask_rcnn.cli.ranking import add_ranking, lowest_score, uncertainty_row, write_ranking
 from mask_rcnn.cli.ray_option import add_ray
-from mask_rcnn.data.image_headers import MAX_PIXELS
+from mask_rcnn.data.image_io.image_headers import MAX_PIXELS
 from mask_rcnn.errors import PartialFailure, is_out_of_memory
 from mask_rcnn.system.files import remove_leftovers
 from mask_rcnn.system.paths import as_path
@@ -199,7 +199,7 @@ def _finish_frame(frame, detections, pixels, predictor, args):
         of a video, or None; and the row of the ranking, or None.
     """
     from mask_rcnn.cli.pictures import save_picture
-    from mask_rcnn.data.rgb8 import to_rgb8
+    from mask_rcnn.data.image_io.rgb8 import to_rgb8
     from mask_rcnn.evaluation.coco_results import to_coco
     from mask_rcnn.visualization.drawing import draw
 

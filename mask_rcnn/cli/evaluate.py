@@ -144,13 +144,13 @@ def _evaluate_model(
     args: argparse.Namespace,
 ) -> tuple[Metrics, RunDetections, Mapping[int | str, ImageLocation] | None, Config | None]:
     """Returns the `Metrics` of a model, its `RunDetections`, its image files, and its config."""
-    from mask_rcnn.data.shards import is_shards
+    from mask_rcnn.data.tfrecords.shards import is_shards
 
     if not args.images and not is_shards(args.annotations):
         raise ValueError("A model needs the folder of the images. Received: no --images. Add --images DIR.")
     import_tensorflow()
 
-    from mask_rcnn.data.coco import read_coco
+    from mask_rcnn.data.readers.coco import read_coco
     from mask_rcnn.evaluation.coco_evaluation import check_measurable, content_of_dataset
     from mask_rcnn.evaluation.model_evaluation import ModelEvaluation
     from mask_rcnn.heads import iou_types_of

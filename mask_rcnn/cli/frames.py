@@ -88,8 +88,8 @@ def image_of_frame(
         raise frame.error
     if frame.pixels is not None:
         return frame.pixels
-    from mask_rcnn.data.images import check_regular_file, read_header, used_bits
-    from mask_rcnn.data.tiff import is_tiff
+    from mask_rcnn.data.image_io.images import check_regular_file, read_header, used_bits
+    from mask_rcnn.data.image_io.tiff import is_tiff
 
     check_regular_file(frame.file)
     channels = settings.channels
@@ -104,7 +104,7 @@ def image_of_frame(
 
 def _check_drawable(frame: Frame, max_pixels: int) -> None:
     """Raises a ValueError if a picture of a TIFF file is to be drawn, and the file is too large for that."""
-    from mask_rcnn.data.tiff import TiffImage
+    from mask_rcnn.data.image_io.tiff import TiffImage
 
     if frame.picture and not TiffImage(frame.file, max_pixels).has_whole:
         raise ValueError(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mask_rcnn.data.image_headers import SUFFIXES
+from mask_rcnn.data.image_io.image_headers import SUFFIXES
 from mask_rcnn.system.paths import RemotePath
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")  # formats that OpenCV reads

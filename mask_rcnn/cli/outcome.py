@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mask_rcnn.cli.inputs import Skipped
-from mask_rcnn.data.image_headers import MAX_PIXELS
+from mask_rcnn.data.image_io.image_headers import MAX_PIXELS
 
 
 @dataclass

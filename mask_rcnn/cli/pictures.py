@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from mask_rcnn.cli.inputs import is_video
-from mask_rcnn.data.images import read_header
+from mask_rcnn.data.image_io.images import read_header
 from mask_rcnn.system.files import atomic_write
 
 MARK = "Drawn by mask-rcnn detect."  # comment in every written file

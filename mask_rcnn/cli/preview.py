@@ -120,8 +120,8 @@ def _samples(
     dataset: Dataset, config: Config, count: int
 ) -> Iterator[tuple[dict[str, np.ndarray], ImageRecord]]:
     """Yields the first training samples: `{name: array}` of each, and the record of its image."""
-    from mask_rcnn.data.bad_images import BadImages
-    from mask_rcnn.data.pipeline import images_of_step, training_dataset
+    from mask_rcnn.data.input_pipeline.bad_images import BadImages
+    from mask_rcnn.data.input_pipeline.pipeline import images_of_step, training_dataset
 
     batch_size = config.train.batch_size
     with BadImages(dataset, config) as bad_images:
@@ -147,7 +147,7 @@ def _drawn(
     import cv2
     import numpy as np
 
-    from mask_rcnn.data.rgb8 import to_rgb8
+    from mask_rcnn.data.image_io.rgb8 import to_rgb8
     from mask_rcnn.data.transforms import padding_origin
     from mask_rcnn.structures import Category
     from mask_rcnn.visualization.drawing import draw

@@ -146,7 +146,7 @@ def image_files(content: CocoContent, folder: Path) -> dict[int | str, Path | Re
         folder: `Path` of the folder of the images.
     """
     from mask_rcnn.data.findings import Findings
-    from mask_rcnn.data.image_files import find_image_files
+    from mask_rcnn.data.readers.image_files import find_image_files
 
     if not folder.is_dir():
         raise ValueError(
@@ -165,8 +165,8 @@ def _reader(
         paths, config: See `write_evaluation_report`.
         findings: `Findings`. Images that cannot be read are added.
     """
-    from mask_rcnn.data.images import read_image
-    from mask_rcnn.data.rgb8 import to_rgb8
+    from mask_rcnn.data.image_io.images import read_image
+    from mask_rcnn.data.image_io.rgb8 import to_rgb8
 
     read = read_image
     if config is not None:

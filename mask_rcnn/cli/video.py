@@ -10,7 +10,7 @@ import numpy as np
 
 from mask_rcnn.cli.frames import Frame
 from mask_rcnn.cli.pictures import mark_video
-from mask_rcnn.data.images import check_regular_file
+from mask_rcnn.data.image_io.images import check_regular_file
 from mask_rcnn.system.files import atomic_write
 
 CODEC = "mp4v"  # MPEG-4 part 2, which OpenCV's wheels can always write

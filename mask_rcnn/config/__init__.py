@@ -1,8 +1,8 @@
 """Configuration of model, data and training: frozen dataclasses, which `config_io` converts from and to YAML.
 
-Only builders (`model/`, `data/pipeline.py`, `training/train.py`, ...) read a config. Layers and ops get
-plain numbers. Conventions in which published systems differ are fields here, never branches on the name of a
-system. Sizes are (height, width), in pixels of the resized image.
+Only builders (`model/`, `data/input_pipeline/pipeline.py`, `training/train.py`, ...) read a config. Layers
+and ops get plain numbers. Conventions in which published systems differ are fields here, never branches on
+the name of a system. Sizes are (height, width), in pixels of the resized image.
 """
 
 from dataclasses import dataclass, field

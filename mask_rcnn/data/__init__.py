@@ -1,1 +1,1 @@
-
+"""Data sets: records of images with their objects, and what reads, changes and batches them."""

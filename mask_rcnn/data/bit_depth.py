@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mask_rcnn.data.images import read_image, used_bits
+from mask_rcnn.data.image_io.images import read_image, used_bits
 from mask_rcnn.data.records import Dataset
 
 MAX_IMAGES = 20  # number of images of a data set that are decoded for this check

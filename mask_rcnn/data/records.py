@@ -10,7 +10,7 @@ import numpy as np
 from mask_rcnn.structures import Category
 
 if TYPE_CHECKING:
-    from mask_rcnn.data.record_image import RecordImage
+    from mask_rcnn.data.tfrecords.record_image import RecordImage
     from mask_rcnn.system.paths import RemotePath
 
 # COCO's mask formats: {"size": [height, width], "counts": text or a list of int}, or polygons

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from PIL import Image
 
 from mask_rcnn.config import InputConfig
-from mask_rcnn.data.channels import by_channels
+from mask_rcnn.data.image_io.channels import by_channels
 from mask_rcnn.structures import FAR_EDGE
 
 CACHED_ROWS = 64  # output rows that are interpolated at a time, so that they stay in the CPU cache

@@ -4,8 +4,8 @@ import numpy as np
 
 from mask_rcnn.config import Config
 from mask_rcnn.data.dataset_arrays import DatasetArrays
+from mask_rcnn.data.input_pipeline.trainable import resized_boxes
 from mask_rcnn.data.records import Dataset
-from mask_rcnn.data.trainable import resized_boxes
 from mask_rcnn.data_check.anchor_fit import GOOD_IOU, anchor_ious, fit_anchors, strides_of
 from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mask_rcnn.config import Config
-from mask_rcnn.data.coco import CocoReading, read_with_reasons
 from mask_rcnn.data.dataset_arrays import arrays_of, table_of_dataset
+from mask_rcnn.data.input_pipeline.trainable import check_trainable
+from mask_rcnn.data.readers.coco import CocoReading, read_with_reasons
 from mask_rcnn.data.records import Dataset
-from mask_rcnn.data.trainable import check_trainable
 from mask_rcnn.data_check.anchors import anchor_coverage, anchor_findings
 from mask_rcnn.data_check.counts import count_dataset, count_findings, split_findings
 from mask_rcnn.data_check.decoded_images import DecodedImages, concatenate_images, decode_images

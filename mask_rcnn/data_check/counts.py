@@ -7,9 +7,9 @@ import numpy as np
 
 from mask_rcnn.config import Config
 from mask_rcnn.data.dataset_arrays import DatasetArrays, classes_of_images
-from mask_rcnn.data.instance_limits import count_ignored_objects
+from mask_rcnn.data.input_pipeline.instance_limits import count_ignored_objects
+from mask_rcnn.data.input_pipeline.trainable import are_tiny
 from mask_rcnn.data.records import Dataset
-from mask_rcnn.data.trainable import are_tiny
 from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
 
 # Minimum area of each size in COCO's evaluation, in square pixels.

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from mask_rcnn.config import InputConfig
-from mask_rcnn.data.images import read_header, read_image
-from mask_rcnn.data.rgb8 import to_rgb8
+from mask_rcnn.data.image_io.images import read_header, read_image
+from mask_rcnn.data.image_io.rgb8 import to_rgb8
 from mask_rcnn.system.parallel import default_threads, submit_ahead
 from mask_rcnn.system.paths import as_path
 

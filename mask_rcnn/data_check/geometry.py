@@ -8,7 +8,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from mask_rcnn.data.annotation_table import AnnotationTable
-from mask_rcnn.data.annotations import TOLERANCE
+from mask_rcnn.data.readers.annotations import TOLERANCE
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.segmentations import compressed, extent, pixel_area
 from mask_rcnn.data_check.overlapping_intervals import overlapping_intervals

@@ -4,7 +4,7 @@ import numpy as np
 
 from mask_rcnn.config import Config
 from mask_rcnn.data.bit_depth import check_bit_depth
-from mask_rcnn.data.exif import UPRIGHT
+from mask_rcnn.data.image_io.exif import UPRIGHT
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data_check.decoded_images import DecodedImages
 from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding

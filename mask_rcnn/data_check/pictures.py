@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from mask_rcnn.config import Config
-from mask_rcnn.data.images import read_image
-from mask_rcnn.data.rgb8 import to_rgb8
+from mask_rcnn.data.image_io.images import read_image
+from mask_rcnn.data.image_io.rgb8 import to_rgb8
 from mask_rcnn.data_check.report import Example
 from mask_rcnn.evaluation.coco_results import from_record
 from mask_rcnn.structures import Category

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mask_rcnn.data.annotations import NOT_THE_BOX_OF_THE_MASK, OUT_OF_IMAGE
-from mask_rcnn.data.coco_entries import UNDECLARED_IMAGES
 from mask_rcnn.data.findings import Findings
+from mask_rcnn.data.readers.annotations import NOT_THE_BOX_OF_THE_MASK, OUT_OF_IMAGE
+from mask_rcnn.data.readers.coco_entries import UNDECLARED_IMAGES
+from mask_rcnn.data.readers.usable_images import REPEATED_OBJECT
 from mask_rcnn.data.segmentations import NO_PIXEL, NO_POLYGON
-from mask_rcnn.data.usable_images import REPEATED_OBJECT
 from mask_rcnn.data_check.geometry import Annotations
 from mask_rcnn.data_check.report import MAX_EXAMPLES, Example, Finding
 

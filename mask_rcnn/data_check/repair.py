@@ -5,20 +5,20 @@ from pathlib import Path
 import numpy as np
 
 from mask_rcnn.data.annotation_table import table_of
-from mask_rcnn.data.annotations import TOLERANCE, read_annotation
-from mask_rcnn.data.coco_entries import (
+from mask_rcnn.data.findings import Findings, shown
+from mask_rcnn.data.image_io.images import read_header
+from mask_rcnn.data.json_file import read_json
+from mask_rcnn.data.json_values import identity, whole_number
+from mask_rcnn.data.masks import full_mask
+from mask_rcnn.data.readers.annotations import TOLERANCE, read_annotation
+from mask_rcnn.data.readers.coco_entries import (
     EXPECTED,
     are_ids_unique,
     read_categories,
     read_images,
     read_references,
 )
-from mask_rcnn.data.findings import Findings, shown
-from mask_rcnn.data.image_files import find_image_files
-from mask_rcnn.data.images import read_header
-from mask_rcnn.data.json_file import read_json
-from mask_rcnn.data.json_values import identity, whole_number
-from mask_rcnn.data.masks import full_mask
+from mask_rcnn.data.readers.image_files import find_image_files
 from mask_rcnn.data.segmentations import extent, pixel_area
 from mask_rcnn.data_check.check import CheckedSet
 from mask_rcnn.data_check.geometry import (

@@ -116,7 +116,7 @@ def _convolve(device: str) -> None:
 def _read_image(format: str) -> None:
     import numpy as np
 
-    from mask_rcnn.data.images import read_image
+    from mask_rcnn.data.image_io.images import read_image
 
     with tempfile.TemporaryDirectory(prefix="mask_rcnn_doctor_") as folder:
         path = Path(folder, "image")

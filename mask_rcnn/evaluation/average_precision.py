@@ -15,11 +15,11 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from mask_rcnn.data.annotations import clipped
-from mask_rcnn.data.coco_content import CocoContent
-from mask_rcnn.data.federated_results import federated_entries
-from mask_rcnn.data.federation import FREQUENCIES, NEGATIVE
-from mask_rcnn.data.results import box_of
+from mask_rcnn.data.readers.annotations import clipped
+from mask_rcnn.data.readers.coco_content import CocoContent
+from mask_rcnn.data.readers.federated_results import federated_entries
+from mask_rcnn.data.readers.federation import FREQUENCIES, NEGATIVE
+from mask_rcnn.data.readers.results import box_of
 from mask_rcnn.evaluation.coco_matching import VectorizedCOCOeval
 
 BACKENDS = ("pycocotools", "hotcoco")

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from absl import logging
 
-from mask_rcnn.data import federated_results
-from mask_rcnn.data.coco_content import CocoContent, read_annotations
+from mask_rcnn.data.readers import federated_results
+from mask_rcnn.data.readers.coco_content import CocoContent, read_annotations
+from mask_rcnn.data.readers.results import load_results, mask_sizes, read_results
 from mask_rcnn.data.records import Dataset, as_json
-from mask_rcnn.data.results import load_results, mask_sizes, read_results
 from mask_rcnn.evaluation.average_precision import (
     BACKENDS,
     MAX_KEYPOINT_DETECTIONS,

@@ -1,8 +1,8 @@
 """Converts `Detections` to and from entries of COCO results files.
 
 A results file is a JSON list with one entry per object: `{"image_id", "category_id", "bbox": [x, y, width,
-height], "score", "segmentation": RLE}`. `data/results.py` reads the results files of any system. Only this
-module converts boxes between yxyx and xywh, and keypoints between coordinates and pixel indices.
+height], "score", "segmentation": RLE}`. `data/readers/results.py` reads the results files of any system. Only
+this module converts boxes between yxyx and xywh, and keypoints between coordinates and pixel indices.
 """
 
 import json

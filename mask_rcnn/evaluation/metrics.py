@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mask_rcnn.data.coco_content import CocoContent
+from mask_rcnn.data.readers.coco_content import CocoContent
 
 MAX_WIDTH = 80  # characters, the width of a common narrow terminal
 MAX_NAME_LENGTH = 16

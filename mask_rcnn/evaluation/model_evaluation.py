@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from mask_rcnn.data.coco_content import CocoContent
+from mask_rcnn.data.readers.coco_content import CocoContent
 from mask_rcnn.data.records import Dataset, ImageRecord
 from mask_rcnn.data.unreadable import UnreadableImages
 from mask_rcnn.errors import UnreadableImage

@@ -9,8 +9,8 @@ Facts of LVIS (https://www.lvisdataset.org/dataset):
 
 from pathlib import Path
 
-from mask_rcnn.data.coco_entries import check_lists
-from mask_rcnn.data.federation import NOT_EXHAUSTIVE, UNLABELED
+from mask_rcnn.data.readers.coco_entries import check_lists
+from mask_rcnn.data.readers.federation import NOT_EXHAUSTIVE, UNLABELED
 from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.formats.registry import READERS, WRITERS, Source, Target
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mask_rcnn.data.coco_content import read_annotations
 from mask_rcnn.data.findings import shown
-from mask_rcnn.data.results import box_of, load_results, read_results
+from mask_rcnn.data.readers.coco_content import read_annotations
+from mask_rcnn.data.readers.results import box_of, load_results, read_results
 from mask_rcnn.formats.registry import READERS, Source
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mask_rcnn.data.coco_content import read_annotations
 from mask_rcnn.data.findings import Findings
+from mask_rcnn.data.readers.coco_content import read_annotations
 from mask_rcnn.formats.image_folder import ImageFolder
 from mask_rcnn.formats.polygons import masks_to_polygons
 from mask_rcnn.formats.registry import READERS, WRITERS, Source, Target, Track, no_progress

@@ -4,7 +4,7 @@ import itertools
 from pathlib import Path
 
 from mask_rcnn.data.json_file import read_json
-from mask_rcnn.data.shards import is_shards
+from mask_rcnn.data.tfrecords.shards import is_shards
 from mask_rcnn.formats.cityscapes import FILE_NAME
 from mask_rcnn.formats.dataset_files import CLASS_NAMES
 from mask_rcnn.formats.label_studio import TASKS

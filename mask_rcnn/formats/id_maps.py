@@ -6,8 +6,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from mask_rcnn.data.image_io.png_ids import decode_ids
 from mask_rcnn.data.json_file import read_bytes
-from mask_rcnn.data.png_ids import decode_ids
 
 VOID = 255  # Pascal VOC: pixels that belong to no object (borders, unlabeled objects)
 

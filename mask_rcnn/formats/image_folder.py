@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from mask_rcnn.data.findings import shown
-from mask_rcnn.data.image_files import find_by_name, index_files
-from mask_rcnn.data.image_headers import SUFFIXES
-from mask_rcnn.data.images import read_header
+from mask_rcnn.data.image_io.image_headers import SUFFIXES
+from mask_rcnn.data.image_io.images import read_header
+from mask_rcnn.data.readers.image_files import find_by_name, index_files
 from mask_rcnn.system.paths import AnyPath, local_path
 
 

@@ -20,7 +20,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
-from mask_rcnn.data.png_ids import decode_ids
+from mask_rcnn.data.image_io.png_ids import decode_ids
 from mask_rcnn.evaluation.coco_results import mask_crop
 from mask_rcnn.formats import field_checks, shapes
 from mask_rcnn.formats.coco_builder import build_coco_content

@@ -1,7 +1,7 @@
 """Reader and writer for TFRecord files of TensorFlow Model Garden and the Object Detection API.
 
-`mask_rcnn/data/detection_example.py` documents the schema. Masks are PNG files of the whole image, as other
-readers expect. Image files are copied unchanged.
+`mask_rcnn/data/tfrecords/detection_example.py` documents the schema. Masks are PNG files of the whole image,
+as other readers expect. Image files are copied unchanged.
 """
 
 import math
@@ -9,14 +9,14 @@ import math
 import cv2
 import numpy as np
 
-from mask_rcnn.data import detection_example as schema
-from mask_rcnn.data.image_headers import ARRAY_FORMATS
-from mask_rcnn.data.images import read_header
-from mask_rcnn.data.label_map import FILE_NAME, write_label_map
+from mask_rcnn.data.image_io.image_headers import ARRAY_FORMATS
+from mask_rcnn.data.image_io.images import read_header
 from mask_rcnn.data.masks import full_mask
-from mask_rcnn.data.record_image import ENCODED
-from mask_rcnn.data.shards import Shards, read_shards
-from mask_rcnn.data.tfrecord import encode_example, write_record
+from mask_rcnn.data.tfrecords import detection_example as schema
+from mask_rcnn.data.tfrecords.label_map import FILE_NAME, write_label_map
+from mask_rcnn.data.tfrecords.record_image import ENCODED
+from mask_rcnn.data.tfrecords.shards import Shards, read_shards
+from mask_rcnn.data.tfrecords.tfrecord import encode_example, write_record
 from mask_rcnn.formats.dataset_files import annotations_by_image, names_by_id, relative_name
 from mask_rcnn.formats.registry import READERS, WRITERS, Source, Target
 from mask_rcnn.system.files import atomic_write

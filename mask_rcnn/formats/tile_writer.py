@@ -12,9 +12,9 @@ from pathlib import Path
 
 import cv2
 
+from mask_rcnn.data.augmentation.occlusion import MIN_VISIBLE
 from mask_rcnn.data.findings import Findings
-from mask_rcnn.data.image_windows import open_image
-from mask_rcnn.data.occlusion import MIN_VISIBLE
+from mask_rcnn.data.image_io.image_windows import open_image
 from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.formats.conversion import Selection, output_paths, select
 from mask_rcnn.formats.dataset_files import annotations_by_image, relative_name

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from mask_rcnn.data.findings import shown
-from mask_rcnn.data.image_headers import SUFFIXES
+from mask_rcnn.data.image_io.image_headers import SUFFIXES
 from mask_rcnn.data.json_values import numbers, whole_number
 from mask_rcnn.formats import field_checks, shapes
 from mask_rcnn.formats.coco_builder import build_coco_content

@@ -12,7 +12,7 @@ import numpy as np
 
 from mask_rcnn.config import Config
 from mask_rcnn.config.heads import add_head_config
-from mask_rcnn.data.ground_truth import GROUND_TRUTHS, GroundTruth
+from mask_rcnn.data.input_pipeline.ground_truth import GROUND_TRUTHS, GroundTruth
 from mask_rcnn.data.transforms import Resize
 from mask_rcnn.ops.tensor import Tensor
 from mask_rcnn.registry import Registry

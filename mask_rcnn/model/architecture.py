@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from mask_rcnn.config import Config
-from mask_rcnn.data.ground_truth import make_ground_truths
+from mask_rcnn.data.input_pipeline.ground_truth import make_ground_truths
 from mask_rcnn.heads import heads_of
 from mask_rcnn.layers.inclusive import MoveFarEdges
 from mask_rcnn.layers.rematerialize import rematerialized
@@ -37,7 +37,7 @@ def training_model(parts: Parts, config: Config) -> keras.Model:
         config: The `Config` of the parts.
 
     Returns:
-        A functional `keras.Model`. Its input is a dict, a batch of `data.pipeline`:
+        A functional `keras.Model`. Its input is a dict, a batch of `data.input_pipeline.pipeline`:
         `images`: `[B, H, W, C]`, RGB in 0..255 unless `config.input` says otherwise, padded.
         `image_sizes`: `[B, 2]`, (height, width) before padding.
         `gt_boxes`: `[B, T, 4]`, yxyx.

@@ -18,9 +18,9 @@ import numpy as np
 from absl import logging
 
 from mask_rcnn.config import Config
-from mask_rcnn.data.array_images import checked_image
-from mask_rcnn.data.image_headers import MAX_PIXELS
-from mask_rcnn.data.images import is_image_file, read_header, read_image
+from mask_rcnn.data.image_io.array_images import checked_image
+from mask_rcnn.data.image_io.image_headers import MAX_PIXELS
+from mask_rcnn.data.image_io.images import is_image_file, read_header, read_image
 from mask_rcnn.errors import UnreadableImage, short_message
 from mask_rcnn.prediction.prediction_job import LARGE_PIXELS, PredictionJob
 from mask_rcnn.structures import Category, Detections

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from mask_rcnn.config import Config
-from mask_rcnn.data.array_images import checked_image
-from mask_rcnn.data.image_windows import DecodedImage, open_image
-from mask_rcnn.data.images import is_image_file, with_dtype
-from mask_rcnn.data.tiff import TiffImage
+from mask_rcnn.data.image_io.array_images import checked_image
+from mask_rcnn.data.image_io.image_windows import DecodedImage, open_image
+from mask_rcnn.data.image_io.images import is_image_file, with_dtype
+from mask_rcnn.data.image_io.tiff import TiffImage
 from mask_rcnn.postprocessing.tile_merge import merge_tiles
 from mask_rcnn.prediction.image_predictor import ImagePredictor
 from mask_rcnn.prediction.prediction_job import LARGE_PIXELS

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mask_rcnn.data.coco_content import CocoContent
+from mask_rcnn.data.readers.coco_content import CocoContent
 from mask_rcnn.evaluation.average_precision import MAX_KEYPOINT_DETECTIONS, sorted_image_ids
 from mask_rcnn.report.curves import class_curves, score_thresholds, total_curve
 from mask_rcnn.report.detection_matches import DetectionMatches, match_detections

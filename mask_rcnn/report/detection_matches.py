@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mask_rcnn.data.coco_content import CocoContent
+from mask_rcnn.data.readers.coco_content import CocoContent
 from mask_rcnn.evaluation.average_precision import class_average_precision, summary_of
 from mask_rcnn.evaluation.bootstrap import ClassMatches
 from mask_rcnn.report.overlaps import evaluate_overlaps

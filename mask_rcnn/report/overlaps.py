@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mask_rcnn.data.coco_content import CocoContent
+from mask_rcnn.data.readers.coco_content import CocoContent
 from mask_rcnn.evaluation.average_precision import coco_evaluator, coco_index
 from mask_rcnn.evaluation.coco_matching import VectorizedCOCOeval, best_first
 from mask_rcnn.report.boundary import boundary_of, boundary_width

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from mask_rcnn.data.coco_content import CocoContent
-from mask_rcnn.data.results import box_of
+from mask_rcnn.data.readers.coco_content import CocoContent
+from mask_rcnn.data.readers.results import box_of
 from mask_rcnn.evaluation.coco_results import PIXEL_CENTER, mask_crop
 from mask_rcnn.report.detection_matches import DetectionMatches
 from mask_rcnn.report.errors import ERROR_TYPES, NO_ERROR

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mask_rcnn.data.coco_content import CocoContent
-from mask_rcnn.data.results import box_of
+from mask_rcnn.data.readers.coco_content import CocoContent
+from mask_rcnn.data.readers.results import box_of
 from mask_rcnn.evaluation.average_precision import mean_of_measured
 from mask_rcnn.report.curves import average_precision_of
 from mask_rcnn.report.detection_matches import DetectionMatches

@@ -21,7 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mask_rcnn.data.images import used_bits
+from mask_rcnn.data.image_io.images import used_bits
 from mask_rcnn.errors import UnreadableImage, short_message
 from mask_rcnn.evaluation.coco_results import to_coco
 from mask_rcnn.prediction.image_predictor import ImagePredictor

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from mask_rcnn.config import InputConfig
-from mask_rcnn.data.array_images import checked_image
+from mask_rcnn.data.image_io.array_images import checked_image
 from mask_rcnn.errors import short_message
 from mask_rcnn.export.exported import ExportedPredictor
 from mask_rcnn.export.runners.outputs import Outputs

@@ -5,8 +5,8 @@ import io
 import numpy as np
 
 from mask_rcnn.config import InputConfig
-from mask_rcnn.data.image_headers import parse_header
-from mask_rcnn.data.images import read_image
+from mask_rcnn.data.image_io.image_headers import parse_header
+from mask_rcnn.data.image_io.images import read_image
 from mask_rcnn.serving.request_error import RequestError
 
 # Each scan of a progressive JPEG file updates all pixels, so a file of 50 kB could take minutes to decode.

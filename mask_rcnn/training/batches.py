@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from mask_rcnn.config import Config
-from mask_rcnn.data.bad_images import BadImages
-from mask_rcnn.data.pipeline import images_of_step, training_dataset
+from mask_rcnn.data.input_pipeline.bad_images import BadImages
+from mask_rcnn.data.input_pipeline.pipeline import images_of_step, training_dataset
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.ops.matching import IGNORED
 from mask_rcnn.structures import Category

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.readers.coco import read_coco
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.unreadable import UnreadableImages
 from mask_rcnn.evaluation.coco_evaluation import content_of_dataset

@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from mask_rcnn.config import DataConfig
 from mask_rcnn.config.training import parse_mixture
-from mask_rcnn.data.coco import check_images_dir
+from mask_rcnn.data.readers.coco import check_images_dir
 from mask_rcnn.data.records import Dataset
-from mask_rcnn.data.shards import find_shards, is_shards
+from mask_rcnn.data.tfrecords.shards import find_shards, is_shards
 from mask_rcnn.system.paths import RemotePath, as_path
 
 SetPaths: TypeAlias = tuple[str | Path, str | Path | None]  # annotations, and image folder

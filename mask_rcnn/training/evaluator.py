@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from mask_rcnn.data.image_io.rgb8 import to_rgb8
 from mask_rcnn.data.records import Dataset, ImageRecord
-from mask_rcnn.data.rgb8 import to_rgb8
 from mask_rcnn.data.unreadable import UnreadableImages
 from mask_rcnn.errors import UnreadableImage
 from mask_rcnn.evaluation.coco_evaluation import content_of_dataset

@@ -15,7 +15,7 @@ from mask_rcnn import config_io
 from mask_rcnn.config import Config
 from mask_rcnn.data.annotation_table import ImageAnnotations
 from mask_rcnn.data.dataset_arrays import arrays_of
-from mask_rcnn.data.pipeline import images_of_step
+from mask_rcnn.data.input_pipeline.pipeline import images_of_step
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.training.run_folder import config_changes
 

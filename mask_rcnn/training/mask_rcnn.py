@@ -38,7 +38,7 @@ class MaskRCNN(Trainer):
 
     A call with a batch returns the detections, the dict of `model.inference_model`. With `training=True` it
     returns the losses, the dict of `model.training_model`. `fit` and `evaluate` need batches with ground
-    truth, see `data.pipeline.training_dataset`. The key `seeds` of a batch is optional.
+    truth, see `data.input_pipeline.pipeline.training_dataset`. The key `seeds` of a batch is optional.
 
     Args:
         config: `Config`. Its `num_classes` must not be 0.

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from mask_rcnn.config import Config
-from mask_rcnn.data.pipeline import PREFETCHED_BATCHES
+from mask_rcnn.data.input_pipeline.pipeline import PREFETCHED_BATCHES
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.transforms import input_size, padded_size
 from mask_rcnn.errors import short_message

@@ -10,12 +10,12 @@ from absl import logging
 
 from mask_rcnn.config import Config
 from mask_rcnn.config.training import parse_mixture
-from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.dataset_arrays import arrays_of
-from mask_rcnn.data.mixture import mix_datasets
+from mask_rcnn.data.input_pipeline.mixture import mix_datasets
+from mask_rcnn.data.input_pipeline.trainable import check_trainable
+from mask_rcnn.data.readers.coco import read_coco
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.shapes import write_shapes
-from mask_rcnn.data.trainable import check_trainable
 from mask_rcnn.training.check_runner import Checks
 from mask_rcnn.training.data_sources import SetPaths, annotation_paths
 

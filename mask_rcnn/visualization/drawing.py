@@ -13,7 +13,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from mask_rcnn.data.images import is_image_file, read_image
+from mask_rcnn.data.image_io.images import is_image_file, read_image
 from mask_rcnn.structures import Category, Detections
 from mask_rcnn.visualization.fonts import label_names
 from mask_rcnn.visualization.labels import draw_labels

@@ -16,7 +16,7 @@ from mask_rcnn.ablation.configs import row_configs, with_changes, without_effect
 from mask_rcnn.ablation.rows import Row, Table
 from mask_rcnn.ablation.run import ablate
 from mask_rcnn.ablation.tables import TABLES, find_table
-from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.readers.coco import read_coco
 from mask_rcnn.data.shapes import CLASSES
 from mask_rcnn.evaluation.coco_evaluation import evaluate_results
 from mask_rcnn.evaluation.coco_results import to_coco

@@ -18,7 +18,7 @@ from mask_rcnn.benchmark.table import format_report
 from mask_rcnn.benchmark.timing import Seconds, interleaved, median, peak_memory, timed
 from mask_rcnn.benchmark.torchvision_process import TorchvisionProcess
 from mask_rcnn.cli.main import main
-from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.readers.coco import read_coco
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.model import build_parts
 from mask_rcnn.ops import implementation
@@ -411,7 +411,7 @@ def test_an_evaluation_is_measured_beside_the_bare_model(tiny_config, tmp_path):
 def test_the_training_data_is_measured_beside_decode_and_resize(tmp_path, monkeypatch):
     from mask_rcnn.benchmark import data
     from mask_rcnn.config import Config, InputConfig
-    from mask_rcnn.data.coco import read_coco
+    from mask_rcnn.data.readers.coco import read_coco
     from mask_rcnn.data.shapes import write_shapes
 
     monkeypatch.setattr(data, "NUM_IMAGES", 4)

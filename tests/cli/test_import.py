@@ -9,7 +9,7 @@ from cli_fakes import run
 HEAD = '''
 from dataclasses import dataclass
 
-from mask_rcnn.data.augment import TRANSFORMS
+from mask_rcnn.data.augmentation.augment import TRANSFORMS
 from mask_rcnn.heads import Head, register_head
 
 

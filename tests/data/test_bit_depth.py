@@ -9,7 +9,7 @@ from PIL import Image
 
 from mask_rcnn.config import Config, InputConfig
 from mask_rcnn.data.bit_depth import bit_depth_warning, check_bit_depth
-from mask_rcnn.data.pipeline import training_dataset
+from mask_rcnn.data.input_pipeline.pipeline import training_dataset
 from mask_rcnn.data.records import Annotation, Dataset, ImageRecord
 from mask_rcnn.data_check.check import check_dataset
 from mask_rcnn.structures import Category

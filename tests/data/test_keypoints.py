@@ -9,11 +9,11 @@ from PIL import Image
 
 from mask_rcnn.config import Config, DataConfig, InputConfig, KeypointHeadConfig, TrainConfig
 from mask_rcnn.config.roi_heads import COCO_FLIP_PAIRS, COCO_KEYPOINTS
-from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.input_pipeline.pipeline import training_dataset
+from mask_rcnn.data.input_pipeline.trainable import keypoint_problems
 from mask_rcnn.data.keypoints import keypoint_array, mirrored_order
-from mask_rcnn.data.pipeline import training_dataset
+from mask_rcnn.data.readers.coco import read_coco
 from mask_rcnn.data.records import Annotation
-from mask_rcnn.data.trainable import keypoint_problems
 from mask_rcnn.structures import Category
 from mask_rcnn.training.training_data import read_training_data, with_keypoints_only
 

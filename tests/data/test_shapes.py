@@ -1,8 +1,8 @@
 import numpy as np
 
-from mask_rcnn.data.coco import read_coco
-from mask_rcnn.data.images import read_image
+from mask_rcnn.data.image_io.images import read_image
 from mask_rcnn.data.masks import full_mask
+from mask_rcnn.data.readers.coco import read_coco
 from mask_rcnn.data.shapes import CLASSES, draw_scene, write_shapes
 
 

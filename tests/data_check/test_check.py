@@ -10,7 +10,7 @@ from PIL import Image
 
 from mask_rcnn import model_zoo
 from mask_rcnn.cli.options import assign
-from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.readers.coco import read_coco
 from mask_rcnn.data_check.check import check_coco, check_dataset
 from mask_rcnn.data_check.html_report import write_page
 from mask_rcnn.data_check.repair import repair_coco

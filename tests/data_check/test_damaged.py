@@ -10,7 +10,7 @@ from faulty_coco import clean_content
 from hostile_images import hostile_files
 
 from mask_rcnn import model_zoo
-from mask_rcnn.data.images import read_image
+from mask_rcnn.data.image_io.images import read_image
 from mask_rcnn.data_check.check import check_coco
 from mask_rcnn.data_check.repair import repair_coco
 from mask_rcnn.data_check.text_report import format_report

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mask_rcnn.data.coco_content import read_annotations
+from mask_rcnn.data.readers.coco_content import read_annotations
 from mask_rcnn.evaluation.bootstrap import average_precisions, confidence_interval, image_counts
 from mask_rcnn.evaluation.coco_evaluation import evaluate_results
 from mask_rcnn.report.detection_matches import match_detections

@@ -8,7 +8,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mask_rcnn.config import Config, KeypointHeadConfig
-from mask_rcnn.data.coco_content import read_annotations
+from mask_rcnn.data.readers.coco_content import read_annotations
 from mask_rcnn.evaluation.coco_evaluation import check_measurable, evaluate_results, not_measurable
 from mask_rcnn.evaluation.coco_results import from_coco, to_coco, write_json
 from mask_rcnn.heads import iou_types_of

@@ -8,9 +8,9 @@ from PIL import Image
 from report_scenes import rle
 from report_scenes import truth as coco_truth
 
-from mask_rcnn.data.coco import read_coco
-from mask_rcnn.data.coco_content import read_annotations, read_entries
-from mask_rcnn.data.federation import UNLABELED
+from mask_rcnn.data.readers.coco import read_coco
+from mask_rcnn.data.readers.coco_content import read_annotations, read_entries
+from mask_rcnn.data.readers.federation import UNLABELED
 from mask_rcnn.evaluation.coco_evaluation import default_max_detections, evaluate_results, not_measurable
 from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.report.detection_matches import match_detections

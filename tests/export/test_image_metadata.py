@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mask_rcnn.data.images import read_image
+from mask_rcnn.data.image_io.images import read_image
 
 COLORS = np.random.default_rng(0).integers(0, 256, [3, 5, 4]).astype("uint8")
 RGBA = Image.fromarray(COLORS).resize((34, 21), Image.Resampling.BICUBIC)

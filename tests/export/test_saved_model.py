@@ -13,7 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from mask_rcnn.config import KeypointHeadConfig
-from mask_rcnn.data.images import read_image
+from mask_rcnn.data.image_io.images import read_image
 from mask_rcnn.export.exported import ExportedPredictor
 from mask_rcnn.export.runners.keras_runner import Runner
 from mask_rcnn.export.runners.outputs import to_detections, without_padding

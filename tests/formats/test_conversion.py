@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from format_samples import SAMPLES, WITHOUT_CROWD, found_objects, write_sample
 
-from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.findings import Findings
+from mask_rcnn.data.readers.coco import read_coco
 from mask_rcnn.formats.conversion import read, write
 from mask_rcnn.formats.detection import detect_format
 

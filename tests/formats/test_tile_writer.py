@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mask_rcnn.data.coco import read_coco
 from mask_rcnn.data.findings import Findings
-from mask_rcnn.data.images import read_image, read_samples
+from mask_rcnn.data.image_io.images import read_image, read_samples
 from mask_rcnn.data.masks import encode_mask, full_mask, mask_extent
+from mask_rcnn.data.readers.coco import read_coco
 from mask_rcnn.data.segmentations import pixel_area
 from mask_rcnn.formats.conversion import Selection
 from mask_rcnn.formats.tile_annotations import cut_annotation

@@ -11,13 +11,13 @@ from training_run import TINY
 
 from mask_rcnn import config_io
 from mask_rcnn.config.heads import SECTIONS, add_head_config, head_sections
-from mask_rcnn.data.coco import read_coco
-from mask_rcnn.data.ground_truth import make_ground_truths
-from mask_rcnn.data.loading import IGNORED, ExampleLoader
+from mask_rcnn.data.augmentation.sample import OBJECT, Sample
+from mask_rcnn.data.input_pipeline.ground_truth import make_ground_truths
+from mask_rcnn.data.input_pipeline.loading import IGNORED, ExampleLoader
+from mask_rcnn.data.input_pipeline.trainable import check_trainable
+from mask_rcnn.data.readers.coco import read_coco
 from mask_rcnn.data.records import Dataset
-from mask_rcnn.data.sample import OBJECT, Sample
 from mask_rcnn.data.shapes import write_shapes
-from mask_rcnn.data.trainable import check_trainable
 from mask_rcnn.export.runners.lite_runner import Runner as LiteRunner
 from mask_rcnn.export.writers import lite, saved_model
 from mask_rcnn.heads import HEADS, heads_of, register_head

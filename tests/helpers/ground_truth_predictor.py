@@ -6,7 +6,7 @@ import zlib
 from training_run import TINY
 
 from mask_rcnn.config import DataConfig
-from mask_rcnn.data.images import read_image
+from mask_rcnn.data.image_io.images import read_image
 from mask_rcnn.evaluation.coco_results import from_record
 from mask_rcnn.prediction.image_predictor import ImagePredictor
 

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf  # noqa: F401, decodes large files; its libraries must not count as growth
 from PIL import Image, ImageOps, PngImagePlugin
 
-from mask_rcnn.data.images import read_header, read_image
+from mask_rcnn.data.image_io.images import read_header, read_image
 
 OWN_ERRORS = (ValueError, FileNotFoundError)
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from locations import EXTERNAL, PARITY
 from parity_weights import load_state_dict
 
-from mask_rcnn.data.images import read_image
+from mask_rcnn.data.image_io.images import read_image
 from mask_rcnn.model import build_parts, dtype_policy, inference_model
 from mask_rcnn.model_zoo.convert import convert, swap_xy
 from mask_rcnn.prediction.predict import Predictor

@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mask_rcnn.data.coco_content import read_annotations
+from mask_rcnn.data.readers.coco_content import read_annotations
 from mask_rcnn.report.analysis import RunDetections
 from mask_rcnn.report.detection_matches import match_detections
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.readers.coco import read_coco
 
 NAMES = ("nose", "left_eye", "right_eye")
 FLIP_PAIRS = ("left_eye:right_eye",)

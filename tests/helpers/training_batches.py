@@ -3,7 +3,7 @@
 import numpy as np
 
 from mask_rcnn.config import Config, DataConfig, InputConfig, TrainConfig
-from mask_rcnn.data.pipeline import training_dataset
+from mask_rcnn.data.input_pipeline.pipeline import training_dataset
 
 
 def config(workers, steps=6, **fields):

@@ -19,7 +19,7 @@ tf.config.set_logical_device_configuration(
 
 from training_run import TINY  # noqa: E402
 
-from mask_rcnn.data.pipeline import training_dataset  # noqa: E402
+from mask_rcnn.data.input_pipeline.pipeline import training_dataset  # noqa: E402
 from mask_rcnn.training.distribution import make_strategy  # noqa: E402
 from mask_rcnn.training.mask_rcnn import MaskRCNN  # noqa: E402
 from mask_rcnn.training.training_data import read_training_data  # noqa: E402

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from mask_rcnn.data.finalize_sample import finalize_sample
+from mask_rcnn.data.augmentation.finalize_sample import finalize_sample
+from mask_rcnn.data.augmentation.sample import OBJECT, Sample
 from mask_rcnn.data.masks import full_mask
-from mask_rcnn.data.sample import OBJECT, Sample
 
 SQUARE = [[10, 20, 30, 20, 30, 40, 10, 40]]  # x 10 to 30, y 20 to 40
 

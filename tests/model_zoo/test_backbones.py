@@ -10,7 +10,7 @@ import pytest
 from locations import EXTERNAL
 
 from mask_rcnn.config import AnchorConfig, BackboneConfig, BoxHeadConfig, Config
-from mask_rcnn.data.images import read_image
+from mask_rcnn.data.image_io.images import read_image
 from mask_rcnn.model import build_parts
 from mask_rcnn.model_zoo import cache
 from mask_rcnn.model_zoo.backbones import load_backbone

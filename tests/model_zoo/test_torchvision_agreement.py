@@ -11,7 +11,7 @@ import pytest
 from locations import HELPERS, PARITY
 
 from mask_rcnn.cli.main import main
-from mask_rcnn.data.images import read_image
+from mask_rcnn.data.image_io.images import read_image
 from mask_rcnn.prediction import predict
 
 IMAGES = ("000000000450", "000000000636", "000000519208")

@@ -75,7 +75,7 @@ def test_many_images_come_in_order_and_each_file_is_decoded_once(tmp_path, monke
         decoded.append(path)
         return cv2.imread(str(path))[..., ::-1]
 
-    monkeypatch.setattr("mask_rcnn.data.image_windows.read_samples", read)
+    monkeypatch.setattr("mask_rcnn.data.image_io.image_windows.read_samples", read)
     paths = [tmp_path / f"{seed}.png" for seed in range(3)]
     for seed, path in enumerate(paths):
         cv2.imwrite(str(path), scene(seed)[..., ::-1])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cli_fakes import run
 
-from mask_rcnn.data.results import box_of
+from mask_rcnn.data.readers.results import box_of
 from mask_rcnn.evaluation.coco_evaluation import iou_types_in, read_detections
 from mask_rcnn.evaluation.coco_results import write_json
 from mask_rcnn.report.analysis import RunDetections, analyze_run

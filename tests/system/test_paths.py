@@ -13,8 +13,8 @@ from shard_files import write_shards
 from mask_rcnn import config_io
 from mask_rcnn.cli.inputs import local_inputs
 from mask_rcnn.config import DataConfig
-from mask_rcnn.data.coco import read_coco
-from mask_rcnn.data.images import read_image
+from mask_rcnn.data.image_io.images import read_image
+from mask_rcnn.data.readers.coco import read_coco
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.evaluation.coco_evaluation import evaluate_results
 from mask_rcnn.evaluation.coco_results import write_json

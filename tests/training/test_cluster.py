@@ -8,7 +8,7 @@ from cluster_processes import check_codes, run_cluster
 from training_results import check_run
 
 from mask_rcnn import MaskRCNN
-from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.readers.coco import read_coco
 from mask_rcnn.evaluation.coco_evaluation import content_of_dataset
 from mask_rcnn.evaluation.model_evaluation import evaluate_model
 from mask_rcnn.prediction.predict import load

@@ -7,7 +7,7 @@ import pytest
 from ground_truth_predictor import GroundTruthPredictor, damage
 from thread_processes import run_in_threads
 
-from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.readers.coco import read_coco
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from mask_rcnn.training.distributed_evaluation import evaluate_distributed

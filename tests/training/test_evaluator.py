@@ -7,7 +7,7 @@ import pytest
 from absl import logging
 from ground_truth_predictor import GroundTruthPredictor, damage
 
-from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.readers.coco import read_coco
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.evaluation.model_evaluation import evaluate_model
 from mask_rcnn.training.evaluator import Evaluator

@@ -10,7 +10,7 @@ from small_coco import read_small_coco
 
 from mask_rcnn import config_io
 from mask_rcnn.config import Config
-from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.readers.coco import read_coco
 from mask_rcnn.training.fingerprint import RESUMABLE_FIELDS, check_fingerprint, fingerprint
 
 CONFIG = Config(num_classes=1)

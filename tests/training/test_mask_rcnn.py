@@ -15,7 +15,7 @@ from locations import HELPERS
 
 import mask_rcnn
 import mask_rcnn.export.exported
-from mask_rcnn.data.images import read_image
+from mask_rcnn.data.image_io.images import read_image
 from mask_rcnn.data.shapes import write_shapes
 
 # Keras 3.15 saves variables of TensorFlow 2.21, whose `__array__` is that of NumPy 1.

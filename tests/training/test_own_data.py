@@ -12,7 +12,7 @@ from thread_processes import run_in_threads
 from training_run import TINY
 
 from mask_rcnn import MaskRCNN, config_io
-from mask_rcnn.data.pipeline import training_dataset
+from mask_rcnn.data.input_pipeline.pipeline import training_dataset
 from mask_rcnn.evaluation.coco_evaluation import content_of_dataset
 from mask_rcnn.training.batches import batches_of, validation_batches
 from mask_rcnn.training.distributed_evaluation import ValidationLosses

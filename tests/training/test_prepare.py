@@ -11,7 +11,7 @@ from training_run import TINY
 from training_toy import ToyEvaluator, make_batches, make_trainer, run_toy
 
 from mask_rcnn import config_io
-from mask_rcnn.data.coco import read_coco
+from mask_rcnn.data.readers.coco import read_coco
 from mask_rcnn.data.records import Dataset
 from mask_rcnn.data.shapes import write_shapes
 from mask_rcnn.errors import PartialFailure

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from mask_rcnn.config import InputConfig
-from mask_rcnn.data.images import read_image
-from mask_rcnn.data.rgb8 import from_rgb8
+from mask_rcnn.data.image_io.images import read_image
+from mask_rcnn.data.image_io.rgb8 import from_rgb8
 from mask_rcnn.data.shapes import draw_scene
 
 CHECK_IMAGES = 50  # two or three models detect in each of them

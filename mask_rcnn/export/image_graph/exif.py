@@ -3,16 +3,16 @@
 A SavedModel cannot use Pillow. JPEG stores EXIF and XMP in segments APP1. WebP stores them in chunks "EXIF"
 and "XMP ". PNG stores EXIF in a chunk eXIf, or as hexadecimal digits in a text chunk (ImageMagick), and XMP
 in a text chunk iTXt, which may be compressed. EXIF is a TIFF header with one directory of entries of 12
-bytes. EXIF takes precedence over XMP, as in `mask_rcnn.data.image_headers`. Sources: EXIF 2.32, sections 4.5
-and 4.6; XMP, part 3; PNG, third edition, 11.3; WebP, RFC 9649, 2.7.1.5.
+bytes. EXIF takes precedence over XMP, as in `data/image_io/image_headers.py`. Sources: EXIF 2.32, sections
+4.5 and 4.6; XMP, part 3; PNG, third edition, 11.3; WebP, RFC 9649, 2.7.1.5.
 """
 
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from mask_rcnn.data.exif import EXIF_ORIENTATION, MAX_ENTRIES, UPRIGHT
-from mask_rcnn.data.image_headers import MARKERS_WITHOUT_LENGTH, XMP_SEGMENT
+from mask_rcnn.data.image_io.exif import EXIF_ORIENTATION, MAX_ENTRIES, UPRIGHT
+from mask_rcnn.data.image_io.image_headers import MARKERS_WITHOUT_LENGTH, XMP_SEGMENT
 from mask_rcnn.export.image_graph.file_bytes import (
     BYTES,
     decode_integer,

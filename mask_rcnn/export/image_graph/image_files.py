@@ -27,7 +27,7 @@ COMPLETE_FILE = (
 def decode_file(
     index: tf.Tensor | int, contents: tf.Tensor, *, max_pixels: int = MAX_PIXELS, bit_depth: int | None = None
 ) -> tf.Tensor:
-    """Decodes one image file of a batch, as `mask_rcnn.data.images.read_image` does.
+    """Decodes one image file of a batch, as `mask_rcnn.data.image_io.images.read_image` does.
 
     Args:
         index: `[]` int32, index of the file in the batch, for the error messages.

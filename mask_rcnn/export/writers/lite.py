@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from mask_rcnn.config import Config, InputConfig
-from mask_rcnn.data.images import read_image
+from mask_rcnn.data.image_io.images import read_image
 from mask_rcnn.data.transforms import Resize
 from mask_rcnn.export.checks.compare import EXACT, HALF
 from mask_rcnn.export.checks.training_scale import TrainingScale

@@ -1,0 +1,1 @@
+"""Reads image files: headers, pixels, windows."""

@@ -1,0 +1,1 @@
+"""Makes training batches from records: order, loading, ground truth."""

@@ -1,0 +1,1 @@
+"""Reads COCO json files and results files, and checks and repairs their entries."""

@@ -1,0 +1,1 @@
+"""Reads and writes data sets in TFRecord files."""
