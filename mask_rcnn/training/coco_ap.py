@@ -26,10 +26,13 @@ class CocoAP(keras.callbacks.Callback):
     several processes, each process evaluates a part of the images, and all of them get the metrics.
 
     Args:
-        images: Path of a folder of 8-bit RGB images, or the `Dataset` that `read_coco` returned for the
-            annotations.
-        annotations: Path of the COCO json file. Defaults to None: the annotations of a `Dataset`.
+        annotations: Path of a COCO json file or of TFRecord files, or a `Dataset` from `read_coco`.
+        images_dir: Path of the folder of 8-bit RGB images. Defaults to None, which is for TFRecord files and
+            a `Dataset`.
         every: Number of epochs between evaluations. The last epoch is always evaluated. Defaults to 1.
+
+    Raises:
+        ValueError: If a folder is missing for a json file, or given with a `Dataset`.
 
     Attributes:
         metrics: `Metrics` of the last evaluation, with a table by class. None before the first evaluation.
@@ -40,19 +43,19 @@ class CocoAP(keras.callbacks.Callback):
         params: dict[str, Any]
 
     def __init__(
-        self, images: str | Path | Dataset, annotations: str | Path | None = None, every: int = 1
+        self, annotations: str | Path | Dataset, images_dir: str | Path | None = None, *, every: int = 1
     ) -> None:
         super().__init__()
-        if isinstance(images, Dataset):
-            self.dataset = images
-        elif annotations is not None:
-            self.dataset = read_coco(annotations, images)
+        if not isinstance(annotations, Dataset):
+            self.dataset = read_coco(annotations, images_dir)
+            self.content = content_of_dataset(self.dataset, annotations)
+        elif images_dir is None:
+            self.dataset, self.content = annotations, content_of_dataset(annotations)
         else:
             raise ValueError(
-                "`annotations` must be the path of the COCO json of the images. Received: annotations=None. "
-                "Give the path, or a `Dataset` as `images`."
+                "`images_dir` is for the path of a json, for a `Dataset` has its images. "
+                f"Received: a Dataset and images_dir={images_dir}. Pass the `Dataset` alone."
             )
-        self.content = content_of_dataset(self.dataset, annotations)
         self.every = every
         self.metrics: Metrics | None = None
         self._unreadable: UnreadableImages | None = None

@@ -60,7 +60,7 @@ def test_the_first_ten_lines(shapes, tiny_config, tmp_path, monkeypatch):
     model = mask_rcnn.MaskRCNN.from_preset("preset.weights.h5", num_classes=3)
     model.compile()
     callbacks = [
-        mask_rcnn.CocoAP(images, annotations),
+        mask_rcnn.CocoAP(annotations, images),
         keras.callbacks.EarlyStopping(monitor="val_segm/AP", mode="max", patience=3),
     ]
     history = model.fit(train, validation_data=val, callbacks=callbacks, batch_size=2, epochs=2, verbose=0)
@@ -74,6 +74,17 @@ def test_the_first_ten_lines(shapes, tiny_config, tmp_path, monkeypatch):
     loaded = keras.models.load_model("mine.keras")
     assert loaded.categories == model.categories
     np.testing.assert_array_equal(loaded.predict_images([path])[0].scores, detections[0].scores)
+
+
+def test_average_precision_is_the_same_for_a_path_and_a_dataset(shapes):
+    annotations, images, dataset = shapes
+    from_path, from_dataset = mask_rcnn.CocoAP(annotations, images), mask_rcnn.CocoAP(dataset)
+    assert from_path.dataset == from_dataset.dataset
+    assert len(from_path.content.annotations) == len(from_dataset.content.annotations) > 0
+    with pytest.raises(ValueError, match="Pass the `Dataset` alone"):
+        mask_rcnn.CocoAP(dataset, images)
+    with pytest.raises(ValueError, match="folder"):
+        mask_rcnn.CocoAP(annotations)
 
 
 def test_every_callback_of_keras_works_on_the_users_own_batches(model, batches, tmp_path):
